@@ -1,0 +1,71 @@
+"""The asyncio SDK for Telnyx Video Rooms: update rooms, one or a million, and never lose track of one.
+
+    async with RoomsClient() as client:
+        room = await client.rooms.update(room_id, max_participants=20, webhook_event_failover_url=None)
+
+`aiorooms.errors` has the exceptions, `aiorooms.models` the models, `aiorooms.webhook_config` the checks of webhook
+and failover URLs, and `aiorooms.simulator` a server to try all this against.
+"""
+
+from ._pacing import Pacing
+from ._protocol import RetryPolicy
+from ._unset import UNSET, Unset
+from ._version import __version__
+from .client import RoomsClient
+from .errors import (
+    AioroomsError,
+    APIConnectionError,
+    APIError,
+    APIResponseError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ClientSettingsError,
+    ClientStateError,
+    ConflictError,
+    InternalServerError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    Problem,
+    RateLimitError,
+    UnprocessableEntityError,
+)
+from .models import Room, RoomCreate, RoomParticipant, RoomSession, RoomUpdate, UpdateResult
+from .webhook_config import WebhookConfig, WebhookUrlPolicy
+
+__all__ = [
+    "UNSET",
+    "APIConnectionError",
+    "APIError",
+    "APIResponseError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AioroomsError",
+    "AuthenticationError",
+    "BadRequestError",
+    "ClientSettingsError",
+    "ClientStateError",
+    "ConflictError",
+    "InternalServerError",
+    "InvalidRequestError",
+    "NotFoundError",
+    "Pacing",
+    "PermissionDeniedError",
+    "Problem",
+    "RateLimitError",
+    "RetryPolicy",
+    "Room",
+    "RoomCreate",
+    "RoomParticipant",
+    "RoomSession",
+    "RoomUpdate",
+    "RoomsClient",
+    "UnprocessableEntityError",
+    "Unset",
+    "UpdateResult",
+    "WebhookConfig",
+    "WebhookUrlPolicy",
+    "__version__",
+]

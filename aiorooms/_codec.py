@@ -1,0 +1,224 @@
+"""Bytes to models and back, through the one cattrs converter.
+
+cattrs coerces by default: `{"id": null, "max_participants": "5"}` would become `id='None', max_participants=5`. Here
+every scalar has a strict hook, so that nothing is coerced in either direction. JSON is read and written by orjson if
+it is installed (extra `speed`), else by the standard library; both write the same bytes and refuse the same texts.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final, NoReturn, TypeGuard, TypeVar, get_origin
+
+import attrs
+from cattrs import BaseValidationError, Converter, transform_error
+from cattrs.cols import homogenous_tuple_structure_factory
+from cattrs.gen import make_dict_structure_fn
+
+from ._text import excerpt
+from .models import Room, RoomCreate, RoomUpdate
+
+__all__ = ["DecodeError", "PageMeta", "decode_room", "decode_rooms", "dumps", "encode", "is_object", "loads"]
+
+T = TypeVar("T")
+
+
+class DecodeError(ValueError):
+    """A body can't be read; `path` says where, if it is JSON at all."""
+
+    def __init__(self, message: str, path: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+# --- JSON ---
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def stdlib_loads(body: bytes) -> object:
+    value: object = _decoder.decode(body.decode())
+    if b"\\ud" in body or b"\\uD" in body:
+        stdlib_dumps(value)  # raises if half of a surrogate pair came in; orjson refuses it too
+    return value
+
+
+def stdlib_dumps(value: object) -> bytes:
+    return _encoder.encode(value).encode()
+
+
+try:
+    import orjson
+except ImportError:
+    _loads: Callable[[bytes], object] = stdlib_loads
+    dumps: Callable[[object], bytes] = stdlib_dumps
+else:
+    _loads = orjson.loads
+    dumps = orjson.dumps
+
+
+def loads(body: bytes) -> object:
+    """Read JSON. Raises `DecodeError`, whatever the bytes are."""
+    try:
+        return _loads(body)
+    except (ValueError, RecursionError) as error:
+        raise DecodeError(f"it is not JSON: {error}") from None
+
+
+def is_object(value: object) -> TypeGuard[Mapping[str, object]]:
+    """Whether this came from a JSON object."""
+    return isinstance(value, dict)
+
+
+# --- models ---
+
+
+@attrs.frozen(kw_only=True)
+class PageMeta:
+    """Where a page stands in its list."""
+
+    total_pages: int | None = None
+    total_results: int | None = None
+    page_number: int | None = None
+    page_size: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class _RoomAnswer:
+    data: Room
+
+
+@attrs.frozen(kw_only=True)
+class _RoomsAnswer:
+    data: tuple[Room, ...]
+    meta: PageMeta | None = None
+
+
+def _str(value: object, _: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise _wrong_type("a string", value)
+
+
+def _bool(value: object, _: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise _wrong_type("a boolean", value)
+
+
+def _int(value: object, _: object) -> int:
+    # bool is a subclass of int.
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise _wrong_type("a whole number", value)
+
+
+def _datetime(value: object, _: object) -> datetime:
+    """Read an ISO 8601 timestamp with `Z` or an offset; a space may stand in place of the `T`."""
+    if isinstance(value, str) and len(value) >= _SHORTEST_TIMESTAMP:
+        try:
+            timestamp = datetime.fromisoformat(value)
+        except ValueError:
+            pass
+        else:
+            if timestamp.tzinfo is not None:
+                return timestamp
+    raise _wrong_type("a timestamp with its offset from UTC", value)
+
+
+# Shorter ones are dates without a time, which `fromisoformat` reads as midnight.
+_SHORTEST_TIMESTAMP = len("2021-04-16T09:46Z")
+
+_KINDS: Final[Mapping[type[object], str]] = {
+    str: "a string",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def _wrong_type(wanted: str, value: object) -> ValueError:
+    kind = "null" if value is None else _KINDS.get(type(value), "something else")
+    shown = f" {excerpt(repr(value), 60)}" if isinstance(value, (str, int, float)) else ""
+    return ValueError(f"is {kind}{shown}, not {wanted}")
+
+
+def _optional(hook: Callable[[object, object], T]) -> Callable[[object, object], T | None]:
+    def structure(value: object, wanted: object) -> T | None:
+        return None if value is None else hook(value, wanted)
+
+    return structure
+
+
+_converter = Converter()
+for scalar, hook in ((str, _str), (bool, _bool), (int, _int), (datetime, _datetime)):
+    _converter.register_structure_hook(scalar, hook)
+    # Most fields are `... | None`. A hook of their own saves cattrs' two calls a field.
+    _converter.register_structure_hook(scalar | None, _optional(hook))
+for request in (RoomUpdate, RoomCreate):
+    _converter.register_unstructure_hook(request, request.to_dict)
+
+
+# The functions that cattrs makes would take a list for an object without fields, and any iterable for a list.
+@_converter.register_structure_hook_factory(attrs.has)
+def _object(wanted: type[attrs.AttrsInstance]) -> Callable[[object, object], object]:
+    structure = make_dict_structure_fn(wanted, _converter)
+
+    def structure_object(value: object, _: object) -> object:
+        if not is_object(value):
+            raise _wrong_type("an object", value)
+        return structure(value, wanted)
+
+    return structure_object
+
+
+def _is_list(wanted: object) -> bool:
+    return get_origin(wanted) is tuple
+
+
+@_converter.register_structure_hook_factory(_is_list)
+def _list(wanted: type[Any]) -> Callable[[object, object], object]:
+    structure = homogenous_tuple_structure_factory(wanted, _converter)
+
+    def structure_list(value: object, _: object) -> object:
+        if not isinstance(value, list):
+            raise _wrong_type("a list", value)
+        return structure(value, wanted)
+
+    return structure_list
+
+
+def encode(request: RoomUpdate | RoomCreate) -> bytes:
+    """The body of a request."""
+    return dumps(_converter.unstructure(request))
+
+
+def decode_room(body: bytes) -> Room:
+    """Read an answer that holds one room. Raises `DecodeError`."""
+    return _structure(loads(body), _RoomAnswer).data
+
+
+def decode_rooms(body: bytes) -> tuple[tuple[Room, ...], PageMeta]:
+    """Read a page of rooms. Raises `DecodeError`."""
+    answer = _structure(loads(body), _RoomsAnswer)
+    return answer.data, answer.meta or PageMeta()
+
+
+def _structure(value: object, wanted: type[T]) -> T:
+    try:
+        return _converter.structure(value, wanted)
+    except (ValueError, BaseValidationError) as error:
+        message, _, path = transform_error(error, "$", _format)[0].rpartition(" @ $")
+        raise DecodeError(message, path.lstrip(".") or None) from None
+
+
+def _format(error: BaseException, _: object) -> str:
+    return "is missing" if isinstance(error, KeyError) else str(error)

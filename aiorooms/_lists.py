@@ -1,0 +1,90 @@
+"""Reading a list page by page, the next page before it is needed.
+
+Pages are counted, not anchored: when a room is deleted while the list is read, every room behind it moves up by one
+place, and the first room of the next page slips onto the page that was read already. So when a page tells that the
+list has become shorter, the pages before it are read again, as far as rooms can have slipped. When rooms are created
+meanwhile, rooms move down and come twice. Every room is given once: the ids given are remembered, some 100 bytes each.
+What can't be seen is a room that slips because as many rooms were created as deleted between two pages.
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from typing import TypeAlias
+
+import attrs
+
+from .models import Room, RoomPage
+
+__all__ = ["ReadPage", "RoomList"]
+
+ReadPage: TypeAlias = Callable[[int], Coroutine[None, None, RoomPage]]
+"""Reads the page of that number, from 1."""
+
+
+class RoomList(AsyncIterator[Room]):
+    """The rooms of a list: `async for room in client.rooms.list()`, or page by page with `.pages()`.
+
+    Each page is fetched while the one before it is used, and each room is given once, also when rooms are created or
+    deleted meanwhile. Leave the loop when you like; `await aclose()` also drops the page under way at once.
+    """
+
+    def __init__(self, read_page: ReadPage, page_size: int) -> None:
+        self._read_page = read_page
+        self._page_size = page_size
+        self._rooms: AsyncGenerator[Room] | None = None
+
+    async def __anext__(self) -> Room:
+        """Give the next room. Raises what `client.rooms.list` says."""
+        if self._rooms is None:
+            self._rooms = _rooms(self.pages())
+        return await anext(self._rooms)
+
+    async def aclose(self) -> None:
+        """Stop, and drop the page that is being fetched."""
+        if self._rooms is not None:
+            await self._rooms.aclose()
+
+    def pages(self) -> AsyncGenerator[RoomPage]:
+        """Give the list from its beginning, page by page; a page holds the rooms that none before it held."""
+        return _pages(self._read_page, self._page_size)
+
+
+async def _rooms(pages: AsyncGenerator[RoomPage]) -> AsyncGenerator[Room]:
+    try:
+        async for page in pages:
+            for room in page:
+                yield room
+    finally:
+        await pages.aclose()
+
+
+async def _pages(read_page: ReadPage, page_size: int) -> AsyncGenerator[RoomPage]:
+    given: set[str] = set()
+    number = 1
+    total = 0
+    next_page = asyncio.create_task(read_page(number))
+    try:
+        while True:
+            page = await next_page
+            shrunk_by = total - page.total_results if page.total_results is not None else 0
+            total -= shrunk_by
+            if shrunk_by > 0:
+                # Every step back needs a list that became shorter, so there can't be many.
+                number = max(1, number - math.ceil(shrunk_by / page_size))
+                next_page = asyncio.create_task(read_page(number))
+                continue
+            last = number >= page.total_pages if page.total_pages is not None else not page.rooms
+            first = number == 1
+            number += 1
+            if not last:
+                next_page = asyncio.create_task(read_page(number))
+            fresh = tuple(room for room in page.rooms if room.id not in given)
+            given.update(room.id for room in fresh if room.id is not None)
+            if fresh or first:
+                yield attrs.evolve(page, rooms=fresh)
+            if last:
+                return
+    finally:
+        next_page.cancel()
+        await asyncio.gather(next_page, return_exceptions=True)

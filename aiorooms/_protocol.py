@@ -1,0 +1,322 @@
+"""What a request is, what an answer means, and whether to send again. No I/O: values in, values out.
+
+An attempt ends in the value that was asked for or in a `Failure`. A failure knows three things besides its error:
+
+- `retry`: another attempt may do better, and is safe. What may have been carried out is sent again only if the
+  request is idempotent: a PATCH of absolute values, a GET and a DELETE are; a POST is not.
+- `maybe_applied`: the server may have carried the request out, although it looks failed. It may have done so whenever
+  the request went out and no answer came back that says otherwise; a refusal (4xx, but for 408) does say otherwise.
+- `wait`: how long the server asked to wait.
+
+When a call fails in the end after an attempt that may have been applied, its error has `outcome_unknown` set, and
+the caller of this layer looks at the room before it lets that stand.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final, Generic, TypeVar, cast
+
+import attrs
+
+from ._codec import DecodeError, is_object, loads
+from ._settings import at_least, not_negative, positive
+from ._text import excerpt
+from .errors import (
+    APIConnectionError,
+    APIError,
+    APIResponseError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    ErrorDetail,
+    InternalServerError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    UnprocessableEntityError,
+)
+
+__all__ = [
+    "Answer",
+    "Failure",
+    "Request",
+    "RetryPolicy",
+    "backoff",
+    "no_answer",
+    "not_sent",
+    "read_answer",
+    "retry_after",
+    "unreadable",
+]
+
+T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """When a failed attempt is followed by another. Raises `ValueError` for a setting out of range.
+
+    Sent again are: 408, 429 and 5xx answers, connection failures, timeouts, and 2xx answers that are cut off or can't
+    be read; a POST only if it can't have been carried out. The wait before attempt n + 1 is random between 0 and
+    `base_delay * 2 ** (n - 1)`, at most `max_delay` ("full jitter"), but as long as the server asks for at the least;
+    after a 429 it's just that.
+    """
+
+    max_attempts: int = attrs.field(default=4, validator=at_least(1))
+    """How many times a request is sent at the most; 1 switches retries off."""
+    base_delay: float = attrs.field(default=0.5, validator=not_negative)
+    """Seconds; the longest wait before the second attempt."""
+    max_delay: float = attrs.field(default=8.0, validator=not_negative)
+    """Seconds; the longest wait that the client chooses by itself."""
+    max_elapsed: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
+    """Seconds since the call began after which no further attempt is begun. None: no limit."""
+
+
+@attrs.frozen(kw_only=True)
+class Request(Generic[T]):
+    """One call, ready to be sent any number of times: its body is encoded already."""
+
+    method: str
+    path: str
+    """The path and query after the base URL, percent-encoded."""
+    subject: str
+    """What it is about, as it stands in error messages: `room 7b61...`."""
+    decode: Callable[[bytes], T]
+    """Reads the body of a 2xx answer; raises `DecodeError`."""
+    body: bytes | None = None
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether sending it again after it was carried out does no harm (RFC 9110, 9.2.2)."""
+        # RFC 9110 leaves PATCH out because a patch may be relative. Ours hold absolute values only.
+        return self.method != "POST"
+
+    @property
+    def read_only(self) -> bool:
+        return self.method == "GET"
+
+
+@attrs.frozen
+class Answer(Generic[T]):
+    """What a call brought, and how often it was sent."""
+
+    value: T
+    attempts: int
+
+
+@attrs.frozen
+class Failure:
+    """How an attempt failed, and what may be done about it."""
+
+    error: APIError
+    retry: bool
+    maybe_applied: bool
+    wait: float | None = None
+    """Seconds that the server asked to wait."""
+    stale_connection: bool = False
+    """The server hung up without an answer on a connection that had been used before."""
+
+
+def backoff(policy: RetryPolicy, attempt: int, random: float) -> float:
+    """Seconds to wait after failed attempt number `attempt` (from 1); `random` is between 0 and 1."""
+    # The exponent is bounded: 2 ** 5000 is an OverflowError.
+    return random * min(policy.max_delay, policy.base_delay * 2.0 ** min(attempt - 1, 32))
+
+
+# --- no answer ---
+
+
+def not_sent(request: Request[T], reason: str, *, timed_out: bool = False, retry: bool = True) -> Failure:
+    """The connection could not be made, so the server knows nothing of the request."""
+    kind = APITimeoutError if timed_out else APIConnectionError
+    return Failure(kind(f"{request.subject}: not sent: {excerpt(reason, 300)}"), retry=retry, maybe_applied=False)
+
+
+def no_answer(request: Request[T], reason: str, *, timed_out: bool = False) -> Failure:
+    """The request went out, at least in part, and its answer did not come back whole."""
+    kind = APITimeoutError if timed_out else APIConnectionError
+    return _doubtful(request, kind(f"{request.subject}: {excerpt(reason, 300)}"))
+
+
+def _doubtful(request: Request[T], error: APIError) -> Failure:
+    return Failure(error, retry=request.idempotent, maybe_applied=not request.read_only)
+
+
+# --- an answer ---
+
+
+def read_answer(
+    request: Request[T], status: int, headers: Mapping[str, str], body: bytes, *, secret: str = ""
+) -> T | Failure:
+    """Read an answer into its value or a failure. Whatever the bytes are, nothing else comes out.
+
+    `secret` is the API key: a server may echo it, and no error may hold it.
+    """
+    if 200 <= status < 300:
+        try:
+            return request.decode(body)
+        except DecodeError as error:
+            where = f"{error.path} {error}" if error.path else str(error)
+            message = f"{status} {request.subject}: the answer can't be read: {where}"
+            return unreadable(request, message, status=status, path=error.path, secret=secret)
+    return _read_error(request, status, headers, body, secret)
+
+
+def unreadable(
+    request: Request[T], message: str, *, status: int = 200, path: str | None = None, secret: str = ""
+) -> Failure:
+    """An answer came that makes no sense."""
+    return _doubtful(request, APIResponseError(excerpt(_redact(message, secret), _LONGEST), path=path, status=status))
+
+
+_ERRORS: Final[Mapping[int, type[APIStatusError]]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    422: UnprocessableEntityError,
+    429: RateLimitError,
+}
+
+_PHRASES: Final = {
+    400: "was a bad request",
+    401: "refused: check the API key",
+    403: "refused: the API key may not do this",
+    404: "not found",
+    408: "timed out on the server",
+    409: "clashes with the present state",
+    422: "refused",
+    429: "refused: too many requests",
+}
+
+
+def _read_error(request: Request[T], status: int, headers: Mapping[str, str], body: bytes, secret: str) -> Failure:
+    text = _redact(body.decode("utf-8", "replace"), secret)
+    details = _error_details(text)
+    said = excerpt("; ".join(map(str, details)), _LONGEST) if details else _what_it_looks_like(text)
+    kind = InternalServerError if status >= 500 else _ERRORS.get(status, APIStatusError)
+    wait = retry_after(headers)
+    if wait is None and status == 429:
+        wait = _seconds(headers.get("x-ratelimit-reset"))
+    error = kind(
+        f"{status} {request.subject} {_phrase(status, headers)} ({said})",
+        status=status,
+        errors=details,
+        request_id=headers.get("x-request-id"),
+        retry_after=wait,
+    )
+    if status == 429:
+        return Failure(error, retry=True, maybe_applied=False, wait=wait)
+    if status == 408 or status >= 500:
+        return attrs.evolve(_doubtful(request, error), wait=wait)
+    return Failure(error, retry=False, maybe_applied=False)
+
+
+def _phrase(status: int, headers: Mapping[str, str]) -> str:
+    if status >= 500:
+        return "failed on the server"
+    if 300 <= status < 400:
+        return f"was redirected to {excerpt(headers.get('location', 'nowhere'), 200)}: check base_url"
+    return _PHRASES.get(status, "refused")
+
+
+def _error_details(text: str) -> tuple[ErrorDetail, ...]:
+    """Read the three shapes in which the API writes errors; empty for anything else."""
+    try:
+        body = loads(text.encode())
+    except (DecodeError, UnicodeEncodeError):
+        return ()
+    if not is_object(body):
+        return ()
+    errors = body.get("errors")
+    if isinstance(errors, list):
+        return tuple(_error_detail(error) for error in cast("list[object]", errors) if is_object(error))
+    if "code" in body or "title" in body or "detail" in body:
+        return (_error_detail(body),)
+    message = body.get("message")
+    return (ErrorDetail(detail=message),) if isinstance(message, str) and message.strip() else ()
+
+
+_LONGEST: Final = 500
+"""Characters of what the server said that stand in an error's one line. `.errors` has all of it."""
+
+
+def _error_detail(error: Mapping[str, object]) -> ErrorDetail:
+    source = error.get("source")
+    meta = error.get("meta")
+    return ErrorDetail(
+        code=_text(error.get("code")),
+        title=_text(error.get("title")),
+        detail=_text(error.get("detail")),
+        pointer=_text(source.get("pointer")) if is_object(source) else None,
+        parameter=_text(source.get("parameter")) if is_object(source) else None,
+        meta=meta if is_object(meta) else None,
+    )
+
+
+def _text(value: object) -> str | None:
+    """A text, or a number where a text should be: in an error, what can be told is told."""
+    if isinstance(value, (str, int)) and not isinstance(value, bool):
+        return str(value)
+    return None
+
+
+def _what_it_looks_like(text: str) -> str:
+    if not text.strip():
+        return "no body"
+    if title := re.search(r"<title[^>]*>([^<]{1,200})", text, re.IGNORECASE):
+        return f"HTML: {excerpt(title[1], _LONGEST)}"
+    return f"unknown body: {excerpt(text, 100)!r}"
+
+
+def _redact(text: str, secret: str) -> str:
+    return text.replace(secret, "[API key]") if secret else text
+
+
+# --- how long to wait ---
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the server asks to wait, from `retry-after-ms` or `Retry-After` (RFC 9110, 10.2.3).
+
+    A date is compared with the answer's own `Date`, so that a wrong clock on either side changes nothing. What makes
+    no sense is None; a time that has passed is 0.
+    """
+    milliseconds = _seconds(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    value = headers.get("retry-after")
+    if value is None:
+        return None
+    seconds = _seconds(value)
+    if seconds is not None:
+        return seconds
+    until = _date(value)
+    if until is None:
+        return None
+    now = _date(headers.get("date")) or datetime.now(UTC)
+    return max(0.0, (until - now).total_seconds())
+
+
+_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,15}(\.[0-9]{0,15})?\s*", re.ASCII)
+
+
+def _seconds(value: str | None) -> float | None:
+    """A plain decimal number, at least 0; None for anything else (also `inf`, `nan` and `1e400`)."""
+    return max(0.0, float(value)) if value is not None and _NUMBER.fullmatch(value) else None
+
+
+def _date(value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        date = parsedate_to_datetime(value)
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+    # "-0000" gives a date without an offset; HTTP dates are in UTC.
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)

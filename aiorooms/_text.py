@@ -1,0 +1,16 @@
+"""Text from outside as it can stand in a message: one line, printable, and not longer than one wants to read."""
+
+__all__ = ["excerpt", "quoted"]
+
+
+def excerpt(text: str, longest: int) -> str:
+    """Give the text on one line, with `?` for what can't be printed and `...` where it was cut."""
+    # What is far too long is cut first: a line of a megabyte need not be looked through.
+    line = " ".join(text[: 4 * longest].split())
+    line = "".join(char if char.isprintable() else "?" for char in line)
+    return line if len(line) <= longest and len(text) <= 4 * longest else f"{line[: longest - 3]}..."
+
+
+def quoted(value: object) -> str:
+    """Give what was given as Python would write it, so that blanks, control characters and types can be seen."""
+    return excerpt(repr(value[:200]) if isinstance(value, str) else repr(value), 80)

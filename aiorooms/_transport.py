@@ -1,0 +1,295 @@
+"""The aiohttp session, one attempt, and the loop of attempts. All I/O of the client is here.
+
+An attempt takes its turn from the pacer, sends, reads the whole answer, and gives connection and turn back. Only then
+is the answer looked at, and only then is there any waiting: nothing is held open meanwhile.
+
+A keep-alive connection may have been closed by the server just before it is used again. Then no answer comes, and
+that says nothing about the server: the request is sent again at once, and it doesn't count as an attempt. To tell such
+a stale connection from a server that hangs up on everyone, every new socket is noted in the context of the request
+that it was made for; a request that was hung up on without a new socket had a connection that was used before.
+"""
+
+import asyncio
+import random
+import socket
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import Final, TypeAlias, TypeVar
+
+import aiohttp
+import attrs
+from yarl import URL
+
+from ._pacing import Pacer, Pacing
+from ._protocol import Answer, Failure, Request, RetryPolicy, backoff, no_answer, not_sent, read_answer, unreadable
+from ._settings import check_positive
+from .errors import AioroomsError, ClientStateError, RateLimitError
+
+__all__ = ["Timeout", "Transport", "client_timeout"]
+
+T = TypeVar("T")
+
+Timeout: TypeAlias = float | aiohttp.ClientTimeout
+"""Seconds for one attempt, all of it, or aiohttp's own finer settings."""
+
+
+def client_timeout(timeout: Timeout) -> aiohttp.ClientTimeout:
+    """Give the timeout as aiohttp knows it. Raises `ValueError` unless it is above 0."""
+    if isinstance(timeout, aiohttp.ClientTimeout):
+        return timeout
+    check_positive("timeout", timeout)
+    return aiohttp.ClientTimeout(total=timeout)
+
+
+_MAX_STALE: Final = 3
+"""Uncounted resends over stale connections in one attempt, so that a server that resets every reused connection is not
+hammered for ever."""
+
+_KEEPALIVE: Final = 15.0
+"""Seconds that an idle connection is kept. Shorter than servers and proxies keep theirs (commonly 60 s and more), so
+that it is we who close it."""
+
+
+class Transport:
+    """Sends the requests of one client, within one event loop."""
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        base_url: str,
+        timeout: aiohttp.ClientTimeout,
+        retry: RetryPolicy,
+        pacing: Pacing,
+        max_connections: int,
+        session: aiohttp.ClientSession | None,
+        user_agent: str,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self._random = random
+        self._api_key = api_key
+        self._base_url = base_url
+        self._timeout = timeout
+        self._retry = retry
+        self._max_wait = pacing.max_wait
+        self._max_connections = max_connections
+        self._session = session
+        self._owns_session = session is None
+        self._had_answer = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._pacer = Pacer(pacing, max_in_flight=_connections(max_connections, session))
+        self._headers: Mapping[str, str] = {
+            "Authorization": f"Bearer {api_key}",
+            "Accept": "application/json",
+            "User-Agent": user_agent,
+        }
+        self._headers_with_body: Mapping[str, str] = {**self._headers, "Content-Type": "application/json"}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a session that this transport has to close."""
+        return self._owns_session and self._session is not None and not self._closed
+
+    def open(self) -> aiohttp.ClientSession:
+        """Give the session, made at the first call. Raises `ClientStateError` if it can't be used here."""
+        if self._closed:
+            raise ClientStateError("the client is closed; make a new RoomsClient")
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._bind(loop)
+        session = self._session
+        if session is None:
+            session = self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=self._max_connections, keepalive_timeout=_KEEPALIVE, socket_factory=_new_socket
+                ),
+                # Answers set no cookies that we'd want to send back.
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        elif session.closed:
+            raise ClientStateError("the aiohttp session that the client was given is closed")
+        return session
+
+    def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is not None:
+            raise ClientStateError(
+                "the client is used from another event loop than the one it was first used in; make one client per loop"
+            )
+        if self._session is not None:
+            # `loop` is deprecated, but aiohttp before 4 has no other way to ask.
+            with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+                if self._session.loop is not loop:
+                    raise ClientStateError("the aiohttp session that the client was given is of another event loop")
+        self._loop = loop
+
+    async def close(self) -> None:
+        """Close the session if it is ours. What is still under way ends with an error. May be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        self._pacer.close(lambda: ClientStateError("the client was closed before this was sent"))
+        if self._owns_session and self._session is not None:
+            await self._session.close()
+
+    async def send(
+        self, request: Request[T], *, timeout: Timeout | None = None, retry: RetryPolicy | None = None
+    ) -> Answer[T]:
+        """Send until there is an answer that counts, or no more attempt is allowed.
+
+        Raises an `AioroomsError` with the attempts made; its `outcome_unknown` is set if any of them may have been
+        carried out.
+        """
+        policy = retry or self._retry
+        limits = self._timeout if timeout is None else client_timeout(timeout)
+        give_up_at = None if policy.max_elapsed is None else time.monotonic() + policy.max_elapsed
+        attempts = stale = 0
+        maybe_applied = False
+        try:
+            while True:
+                await self._pacer.acquire()
+                try:
+                    outcome = await self._exchange(self.open(), request, limits)
+                finally:
+                    self._pacer.release()
+                if not isinstance(outcome, Failure):
+                    return Answer(outcome, attempts + 1)
+                maybe_applied |= outcome.maybe_applied
+                if outcome.stale_connection and outcome.retry and stale < _MAX_STALE:
+                    stale += 1
+                    continue
+                attempts += 1
+                await self._before_next(policy, outcome, attempts, give_up_at)
+        except AioroomsError as error:
+            error.attempts = attempts
+            error.outcome_unknown = maybe_applied
+            raise
+
+    async def _before_next(
+        self, policy: RetryPolicy, failure: Failure, attempts: int, give_up_at: float | None
+    ) -> None:
+        """Wait until the next attempt may begin, or raise the failure's error if there is to be none."""
+        wait = backoff(policy, attempts, self._random())
+        if refused := isinstance(failure.error, RateLimitError):
+            # The server knows when it will take more; waiting longer than that wastes allowance.
+            wait = failure.wait or wait
+            self._pacer.pause(wait)
+        elif failure.wait is not None:
+            wait = max(wait, failure.wait)
+        if not failure.retry or attempts >= policy.max_attempts:
+            raise failure.error
+        if wait > self._max_wait:
+            failure.error.hint = (
+                f"the server asked to wait {wait:.0f} s, longer than Pacing(max_wait={self._max_wait:g}) allows"
+            )
+            raise failure.error
+        if give_up_at is not None and time.monotonic() + wait > give_up_at:
+            failure.error.hint = f"RetryPolicy(max_elapsed={policy.max_elapsed:g}) allows no further attempt"
+            raise failure.error
+        if not refused:
+            await asyncio.sleep(wait)
+
+    async def _exchange(
+        self, session: aiohttp.ClientSession, request: Request[T], timeout: aiohttp.ClientTimeout
+    ) -> T | Failure:
+        """Send once and read the whole answer."""
+        new_sockets: list[object] = []
+        _new_sockets.set(new_sockets)
+        response: aiohttp.ClientResponse | None = None
+        try:
+            async with session.request(
+                request.method,
+                URL(self._base_url + request.path, encoded=True),
+                data=request.body,
+                headers=self._headers if request.body is None else self._headers_with_body,
+                timeout=timeout,
+                # An update that follows a redirect could end anywhere; and users' sessions have defaults of their own.
+                allow_redirects=False,
+                raise_for_status=False,
+                middlewares=_NO_REPLAY if self._owns_session and request.method in _REPLAYED else None,
+            ) as response:
+                body = await response.read()
+        except (aiohttp.ClientError, OSError, ValueError, _HungUpError) as error:
+            failure = _lost(request, error, self._api_key)
+            hung_up = response is None and isinstance(error, (_HungUpError, *_HANGING_UP))
+            # Nothing can be noted in a session that isn't ours: there, any connection may have been used before.
+            reused = not new_sockets if self._owns_session else self._had_answer
+            return attrs.evolve(failure, stale_connection=hung_up and reused and failure.maybe_applied)
+        self._had_answer = True
+        return read_answer(request, response.status, response.headers, body, secret=self._api_key)
+
+
+def _connections(wanted: int, session: aiohttp.ClientSession | None) -> int:
+    """How many requests can have a connection at a time. In aiohttp, 0 means any number."""
+    connector = None if session is None else session.connector
+    limits = (wanted,) if connector is None else (wanted, connector.limit, connector.limit_per_host)
+    return min(limit for limit in limits if limit > 0)
+
+
+# --- stale connections ---
+
+_new_sockets: ContextVar[list[object]] = ContextVar("aiorooms_new_sockets")
+"""The sockets that were made for the request that is being sent in this context."""
+
+
+def _new_socket(address: "tuple[int, int, int, str, tuple[object, ...]]") -> socket.socket:
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    _new_sockets.get([]).append(made)
+    return made
+
+
+_HANGING_UP: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError)
+
+
+_REPLAYED: Final = ("GET", "DELETE")
+"""The methods that aiohttp sends again by itself, once and without telling, if the server hangs up.
+
+If a DELETE was carried out before, the second one is answered by 404, which must not look like "there is no such room".
+And if the session was closed meanwhile, the second one is an AssertionError."""
+
+
+class _HungUpError(Exception):
+    """Carries the server's hanging up past aiohttp, so that it is for us to send again."""
+
+
+async def _no_replay(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except _HANGING_UP as error:
+        raise _HungUpError(str(error)) from error
+
+
+_NO_REPLAY: Final = (_no_replay,)
+
+
+# --- what went wrong ---
+
+
+def _lost(request: Request[T], error: Exception, secret: str) -> Failure:
+    """Say what an exception of aiohttp means for the request. None of them goes further than this.
+
+    They aren't chained to ours either: some hold the request's headers, and so the API key.
+    """
+    reason = f"{type(error).__name__}: {error}".replace(secret, "[API key]")
+    match error:
+        case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch():
+            return not_sent(request, reason, retry=False)
+        case aiohttp.ConnectionTimeoutError():
+            return not_sent(request, reason, timed_out=True)
+        case aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError():
+            return not_sent(request, reason)
+        case TimeoutError():
+            return no_answer(request, "no answer within the timeout", timed_out=True)
+        case aiohttp.ClientPayloadError():
+            return no_answer(request, f"the answer was cut off: {reason}")
+        case aiohttp.ClientResponseError():
+            return unreadable(request, f"{request.subject}: the answer is not HTTP: {error.message}", secret=secret)
+        case ValueError():
+            return not_sent(request, reason, retry=False)
+        case _:
+            return no_answer(request, f"no answer: {reason}")

@@ -1,0 +1,139 @@
+"""`RoomsClient`: settings, environment, and one attribute for each resource."""
+
+import os
+import warnings
+from types import TracebackType
+from typing import Final, Self, cast
+
+import aiohttp
+from yarl import URL
+
+from ._pacing import Pacing
+from ._protocol import RetryPolicy
+from ._settings import check_at_least
+from ._text import quoted
+from ._transport import Timeout, Transport, client_timeout
+from ._version import __version__
+from ._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, is_loopback
+from .errors import ClientSettingsError
+from .resources.rooms import Rooms
+
+__all__ = ["RoomsClient"]
+
+_BASE_URL: Final = "https://api.telnyx.com/v2"
+
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=10)
+
+
+class RoomsClient:
+    """A client of the Telnyx Video Rooms API. Make one and share it: it keeps connections and what it learns.
+
+    Use it with `async with`, or call `close()` at the end. It may be made outside an event loop; it belongs to the
+    loop it is first used in. All its methods may be called concurrently.
+    """
+
+    rooms: Rooms
+    """The operations on rooms."""
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        timeout: Timeout = _TIMEOUT,
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        pacing: Pacing = Pacing(),  # noqa: B008 - frozen
+        max_connections: int = 100,
+        webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY,
+        session: aiohttp.ClientSession | None = None,
+        allow_insecure_http: bool = False,
+    ) -> None:
+        """Check the settings; nothing is opened before the first call.
+
+        - `api_key`: without it `TELNYX_API_KEY` from the environment. It is in no repr, log or error of aiorooms.
+        - `base_url`: without it `TELNYX_BASE_URL`, else `https://api.telnyx.com/v2`. Plain http is refused but to a
+          loopback address, unless `allow_insecure_http` is set: the key would go over the line for all to read.
+        - `timeout`: for one attempt, in seconds or as an `aiohttp.ClientTimeout`; 30 s, 10 of them for connecting.
+        - `retry`, `pacing`: when to send again, and how long to wait for the server's rate limit.
+        - `max_connections`: so many requests are in flight at the most; further calls wait for their turn.
+        - `webhook_url_policy`: which webhook and failover URLs may be sent.
+        - `session`: an `aiohttp.ClientSession` of your own, for proxies, certificates or tracing. It stays open when
+          the client is closed, and its own default timeout, redirects and `raise_for_status` are not used.
+
+        Raises `ClientSettingsError`, which is also a `ValueError`.
+        """
+        key = _api_key(api_key)
+        check_at_least(1, "max_connections", max_connections)
+        if session is not None and session.auth is not None:
+            raise ClientSettingsError("the session has an `auth` of its own, which would stand against the API key")
+        self._base_url = _base_url(base_url, allow_insecure_http=allow_insecure_http)
+        self._transport = Transport(
+            api_key=key,
+            base_url=self._base_url,
+            timeout=client_timeout(timeout),
+            retry=retry,
+            pacing=pacing,
+            max_connections=max_connections,
+            session=session,
+            user_agent=f"aiorooms/{__version__} aiohttp/{aiohttp.__version__}",
+        )
+        self.rooms = Rooms(self._transport, webhook_url_policy)
+
+    def __repr__(self) -> str:
+        return f"RoomsClient(base_url={self._base_url!r})"
+
+    async def __aenter__(self) -> Self:
+        self._transport.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections. What is still under way ends with an error. Calling it again does nothing."""
+        await self._transport.close()
+
+    def __del__(self) -> None:
+        # There is no transport if the settings were wrong.
+        transport = getattr(self, "_transport", None)
+        if transport is not None and transport.is_open:
+            warnings.warn(
+                f"unclosed {self!r}: use `async with` or call `await client.close()`",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
+
+
+def _api_key(given: str | None) -> str:
+    key = os.environ.get("TELNYX_API_KEY", "") if given is None else given
+    where = "TELNYX_API_KEY" if given is None else "api_key"
+    if not isinstance(cast("object", key), str):
+        raise ClientSettingsError(f"api_key is of type {type(key).__name__}; give a str")
+    if not key:
+        raise ClientSettingsError("there is no API key: give api_key=..., or set TELNYX_API_KEY")
+    # The key itself is in no message. A newline from a file is the commonest mistake.
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise ClientSettingsError(f"{where} holds blanks, line ends or other characters that no API key has")
+    return key
+
+
+def _base_url(given: str | None, *, allow_insecure_http: bool) -> str:
+    text = given if given is not None else os.environ.get("TELNYX_BASE_URL") or _BASE_URL
+    name = f"base_url {quoted(text)}"
+    try:
+        url = URL(text)
+        host = url.host
+    except (ValueError, TypeError, IndexError) as error:  # yarl raises all three
+        raise ClientSettingsError(f"{name} can't be read: {error}") from None
+    if url.scheme not in ("http", "https") or not host:
+        raise ClientSettingsError(f"{name} is not an absolute http or https URL, such as {_BASE_URL}")
+    if url.user is not None or url.password is not None:
+        raise ClientSettingsError("base_url holds credentials; give the key as api_key")
+    if url.query_string or url.fragment:
+        raise ClientSettingsError(f"{name} has a query or a fragment; give scheme, host and path only")
+    if url.scheme == "http" and not allow_insecure_http and not is_loopback(host):
+        raise ClientSettingsError(f"{name} would send the API key unencrypted; use https, or allow_insecure_http=True")
+    return str(url).rstrip("/")

@@ -1,0 +1,230 @@
+"""Every exception that aiorooms raises.
+
+The names are those that users of the official SDK know. Each reads as one line that tells what happened, to which
+room, what the server said and what to do next. None holds the API key, and all survive pickle.
+
+    AioroomsError
+    |- InvalidRequestError (ValueError)           refused before anything was sent; `.problems` has all reasons
+    |- ClientSettingsError (ValueError)           a client was made with a missing or wrong setting
+    |- ClientStateError (RuntimeError)            a closed client, or one used from another event loop
+    `- APIError
+       |- APIConnectionError (ConnectionError)    no answer came
+       |  `- APITimeoutError (TimeoutError)       no answer came in time
+       |- APIResponseError                        an answer came that can't be read
+       `- APIStatusError                          the server answered with an error status
+          |- BadRequestError           400
+          |- AuthenticationError       401
+          |- PermissionDeniedError     403
+          |- NotFoundError             404
+          |- ConflictError             409
+          |- UnprocessableEntityError  422
+          |- RateLimitError            429
+          `- InternalServerError       500 and above
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+__all__ = [
+    "APIConnectionError",
+    "APIError",
+    "APIResponseError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AioroomsError",
+    "AuthenticationError",
+    "BadRequestError",
+    "ClientSettingsError",
+    "ClientStateError",
+    "ConflictError",
+    "ErrorDetail",
+    "InternalServerError",
+    "InvalidRequestError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "Problem",
+    "RateLimitError",
+    "UnprocessableEntityError",
+]
+
+
+@attrs.frozen
+class Problem:
+    """One thing that is wrong with a request that was not sent."""
+
+    pointer: str
+    """A JSON pointer (RFC 6901) to the field, such as `/webhook_event_url`; empty for the whole request."""
+    message: str
+    """What is wrong, what was given, and what would be right."""
+
+    def __str__(self) -> str:
+        return f"{self.pointer[1:]}: {self.message}" if self.pointer else self.message
+
+
+@attrs.frozen
+class ErrorDetail:
+    """One error object of an answer: what the server says is wrong."""
+
+    code: str | None = None
+    """Telnyx's error code, such as `10005`."""
+    title: str | None = None
+    detail: str | None = None
+    pointer: str | None = None
+    """A JSON pointer to the field of the body that is wrong."""
+    parameter: str | None = None
+    """The query parameter that is wrong."""
+    meta: Mapping[str, object] | None = None
+
+    def __str__(self) -> str:
+        text = self.detail or self.title or "no detail given"
+        code = f"{self.code}: " if self.code else ""
+        where = self.pointer or self.parameter
+        return f"{code}{text} at {where}" if where else f"{code}{text}"
+
+
+class AioroomsError(Exception):
+    """The base of all errors of aiorooms."""
+
+    attempts: int
+    """How many times the request was sent; a resend over a stale keep-alive connection is not counted."""
+    outcome_unknown: bool
+    """True if the server may have carried out the request and asking it failed too."""
+
+    hint: str
+    """What else is to know, such as why there was no further attempt; may be empty."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.attempts = 0
+        self.outcome_unknown = False
+        self.hint = ""
+
+    @property
+    def message(self) -> str:
+        """What happened, without the attempts and the hint."""
+        return str(self.args[0])
+
+    def __str__(self) -> str:
+        text = self.message
+        if self.attempts > 1:
+            text = f"{text}, after {self.attempts} attempts"
+        if self.hint:
+            text = f"{text}; {self.hint}"
+        if self.outcome_unknown:
+            text = f"{text}; the server may have carried it out: look before sending it again"
+        return text
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore, (type(self), self.args), self.__dict__
+
+
+def _restore(cls: type[AioroomsError], args: tuple[Any, ...]) -> AioroomsError:
+    """Rebuild a pickled error without calling its `__init__`, whose keywords are not in `args`."""
+    error = cls.__new__(cls)
+    error.args = args
+    return error
+
+
+class InvalidRequestError(AioroomsError, ValueError):
+    """The request is wrong and was not sent. `.problems` lists everything that is wrong with it."""
+
+    problems: tuple[Problem, ...]
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+class ClientSettingsError(AioroomsError, ValueError):
+    """A setting of the client is missing or wrong."""
+
+
+class ClientStateError(AioroomsError, RuntimeError):
+    """The client is closed, or is used from another event loop than the one it belongs to."""
+
+
+class APIError(AioroomsError):
+    """The base of everything that goes wrong between sending a request and reading its answer."""
+
+
+class APIConnectionError(APIError, ConnectionError):
+    """No answer came: the connection could not be made, or broke."""
+
+
+class APITimeoutError(APIConnectionError, TimeoutError):
+    """No answer came within the timeout of an attempt."""
+
+
+class APIResponseError(APIError):
+    """An answer came that can't be read: not JSON, or not what the API describes."""
+
+    path: str | None
+    """The path of what is wrong in the answer, such as `data.sessions[0].active`; None if the whole is unreadable."""
+    status: int
+
+    def __init__(self, message: str = "", *, path: str | None = None, status: int = 200) -> None:
+        super().__init__(message)
+        self.path = path
+        self.status = status
+
+
+class APIStatusError(APIError):
+    """The server answered with an error status."""
+
+    status: int
+    """The HTTP status."""
+    errors: tuple[ErrorDetail, ...]
+    """What the server said, one entry for each error object of the answer."""
+    request_id: str | None
+    """The id to give to Telnyx's support."""
+    retry_after: float | None
+    """Seconds that the server asked to wait."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status: int,
+        errors: Sequence[ErrorDetail] = (),
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.errors = tuple(errors)
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+
+class BadRequestError(APIStatusError):
+    """400: the server could not make sense of the request."""
+
+
+class AuthenticationError(APIStatusError):
+    """401: the API key is missing, wrong or revoked."""
+
+
+class PermissionDeniedError(APIStatusError):
+    """403: the API key is good, but may not do this."""
+
+
+class NotFoundError(APIStatusError):
+    """404: there is no such room, or it belongs to another account."""
+
+
+class ConflictError(APIStatusError):
+    """409: the request clashes with the present state."""
+
+
+class UnprocessableEntityError(APIStatusError):
+    """422: the server refused the values; `.errors` says which and why."""
+
+
+class RateLimitError(APIStatusError):
+    """429: too many requests; or not sent, because the wait that the server asked for is too long."""
+
+
+class InternalServerError(APIStatusError):
+    """500 and above: the server, or a proxy before it, failed."""

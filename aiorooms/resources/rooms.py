@@ -1,0 +1,292 @@
+"""The operations on rooms, one typed method each."""
+
+from collections.abc import AsyncGenerator, Sequence
+from datetime import date
+from functools import partial
+from typing import Final, Unpack, overload
+from urllib.parse import urlencode
+
+from .._checks import bool_problems, date_problems, int_problems, name_problems
+from .._codec import DecodeError, decode_room, decode_rooms, encode
+from .._lists import RoomList
+from .._protocol import Answer, Request, RetryPolicy
+from .._text import quoted
+from .._transport import Timeout, Transport, client_timeout
+from .._unset import UNSET, Unset
+from .._update_many import Updates, update_many
+from .._webhook_url import WebhookUrlPolicy, same_url
+from ..errors import AioroomsError, APIError, InvalidRequestError, NotFoundError, Problem
+from ..models import (
+    FIELD_NAMES,
+    Room,
+    RoomCreate,
+    RoomFields,
+    RoomPage,
+    RoomRef,
+    RoomUpdate,
+    UpdateResult,
+    read_room_ref,
+)
+
+__all__ = ["Rooms"]
+
+_ONCE: Final = RetryPolicy(max_attempts=1)
+
+_PAGE_SIZES: Final = range(1, 251)
+
+
+class Rooms:
+    """The operations on rooms: `client.rooms`.
+
+    A room is named by its id, as text or as a `uuid.UUID`, or by a `Room` that has one. `timeout` is for one attempt,
+    in seconds or as an `aiohttp.ClientTimeout`; without it the client's own holds.
+
+    All methods raise `InvalidRequestError` before anything is sent if what they were given is wrong, an `APIError`
+    if the server refused or could not be reached in all the attempts that `RetryPolicy` allows, and
+    `ClientStateError` on a client that is closed or belongs to another event loop.
+    """
+
+    def __init__(self, transport: Transport, webhook_url_policy: WebhookUrlPolicy) -> None:
+        self._transport = transport
+        self._policy = webhook_url_policy
+
+    async def retrieve(
+        self, room: RoomRef, /, *, include_sessions: bool | Unset = UNSET, timeout: Timeout | None = None
+    ) -> Room:
+        """Read one room; with its sessions and their participants if `include_sessions` is True.
+
+        Raises `NotFoundError` if the account has no such room.
+        """
+        room_id, problems = read_room_ref(room)
+        _refuse([*problems, *bool_problems("/include_sessions", include_sessions)])
+        query = "" if include_sessions is UNSET else f"?include_sessions={_json_bool(include_sessions)}"
+        return (await self._transport.send(_get(room_id, query), timeout=timeout)).value
+
+    def list(
+        self,
+        *,
+        unique_name: str | Unset = UNSET,
+        date_created_at_eq: date | Unset = UNSET,
+        date_created_at_gte: date | Unset = UNSET,
+        date_created_at_lte: date | Unset = UNSET,
+        date_updated_at_eq: date | Unset = UNSET,
+        date_updated_at_gte: date | Unset = UNSET,
+        date_updated_at_lte: date | Unset = UNSET,
+        include_sessions: bool | Unset = UNSET,
+        page_size: int = 250,
+        timeout: Timeout | None = None,
+    ) -> RoomList:
+        """Read all rooms, or those that match every filter given: `async for room in client.rooms.list()`.
+
+        The dates are days in UTC: `eq` on that day, `gte` on it or later, `lte` on it or earlier. `page_size` is 1 to
+        250 rooms fetched at a time. Nothing is sent before the loop begins.
+        """
+        days = {
+            "[date_created_at][eq]": date_created_at_eq,
+            "[date_created_at][gte]": date_created_at_gte,
+            "[date_created_at][lte]": date_created_at_lte,
+            "[date_updated_at][eq]": date_updated_at_eq,
+            "[date_updated_at][gte]": date_updated_at_gte,
+            "[date_updated_at][lte]": date_updated_at_lte,
+        }
+        problems = [
+            *name_problems("/unique_name", unique_name),
+            *bool_problems("/include_sessions", include_sessions),
+            *int_problems("/page_size", page_size, _PAGE_SIZES),
+        ]
+        for name, day in days.items():
+            problems += date_problems("/" + name.strip("[]").replace("][", "_"), day)
+        _refuse(problems)
+        filters = {"[unique_name]": unique_name, **days}
+        query = [("filter" + name, str(value)) for name, value in filters.items() if value is not UNSET]
+        if include_sessions is not UNSET:
+            query.append(("include_sessions", _json_bool(include_sessions)))
+        return RoomList(partial(self._page, query, page_size, timeout and client_timeout(timeout)), page_size)
+
+    async def create(
+        self, room: RoomCreate | None = None, /, *, timeout: Timeout | None = None, **fields: Unpack[RoomFields]
+    ) -> Room:
+        """Make a room from the fields given, or from a `RoomCreate`. What is left out gets the API's default.
+
+        A POST that may have been processed is not sent again: where the answer was lost, the error has
+        `outcome_unknown` set, and `list(unique_name=...)` tells whether the room is there.
+        """
+        if room is None:
+            room = RoomCreate(**fields, webhook_url_policy=self._policy)
+        else:
+            _refuse(_object_problems(room, RoomCreate, fields))
+            _refuse(room.url_problems(self._policy))
+        name = "" if room.unique_name is UNSET else f" {quoted(room.unique_name)}"
+        request = Request(
+            method="POST", path="/rooms", subject=f"new room{name}", decode=decode_room, body=encode(room)
+        )
+        return (await self._transport.send(request, timeout=timeout)).value
+
+    @overload
+    async def update(self, room: RoomRef, update: RoomUpdate, /, *, timeout: Timeout | None = None) -> Room: ...
+    @overload
+    async def update(
+        self, room: RoomRef, /, *, timeout: Timeout | None = None, **fields: Unpack[RoomFields]
+    ) -> Room: ...
+    async def update(
+        self,
+        room: RoomRef,
+        update: RoomUpdate | None = None,
+        /,
+        *,
+        timeout: Timeout | None = None,
+        **fields: Unpack[RoomFields],
+    ) -> Room:
+        """Change the fields given, or those that a `RoomUpdate` sets, and give the room as it is then.
+
+        A field that is left out stays as it is; None clears one that can be cleared. Sent again after every failure
+        that may pass. If all attempts fail and one of them may have been carried out, the room is read once: has it
+        the wanted values, that is success; has it not, the failure is raised; can't it be read, the error has
+        `outcome_unknown` set.
+        """
+        problems: list[Problem] = []
+        if update is None:
+            try:
+                update = RoomUpdate(**fields, webhook_url_policy=self._policy)
+            except InvalidRequestError as error:
+                problems += error.problems
+        else:
+            problems += _object_problems(update, RoomUpdate, fields)
+        if problems or update is None:
+            raise InvalidRequestError([*read_room_ref(room)[1], *problems])
+        return (await self._update(room, update, timeout=timeout)).value
+
+    def update_many(
+        self,
+        updates: Updates,
+        *,
+        concurrency: int = 50,
+        stop_after_failures: int | None = None,
+        timeout: Timeout | None = None,
+    ) -> AsyncGenerator[UpdateResult]:
+        """Make many updates, `concurrency` at a time, and give one `UpdateResult` for each, in order of completion.
+
+        `updates` is an iterable or an async iterable of `(room, RoomUpdate)`; it is pulled from as results are taken,
+        so it may be of any length. A plain iterable runs in the event loop: one that reads from slow places should be
+        an async one. Updates of the same room keep their order and are never in flight together. A pair that is wrong
+        is a `failed` result, and nothing is sent for it.
+
+        401 and 403 stop the run, as every later update would meet them too; so does the failure number
+        `stop_after_failures` (1 or more). What is in flight then is finished, the rest comes out as `skipped`. If the
+        input raises, the results under way come out first, then its error.
+
+        Leaving the loop early cancels what is in flight. `contextlib.aclosing` makes that happen at once.
+        """
+        return update_many(
+            updates,
+            partial(self._update, timeout=timeout and client_timeout(timeout)),
+            concurrency=concurrency,
+            stop_after_failures=stop_after_failures,
+        )
+
+    async def delete(self, room: RoomRef, /, *, timeout: Timeout | None = None) -> None:
+        """Delete a room. Its participants are kicked out.
+
+        Raises `NotFoundError` if the account has no such room. If the answer to an attempt was lost and the next one
+        finds no room, that is success.
+        """
+        room_id, problems = read_room_ref(room)
+        _refuse(problems)
+        request = Request(
+            method="DELETE", path=f"/rooms/{room_id}", subject=f"room {room_id}", decode=lambda body: None
+        )
+        try:
+            await self._transport.send(request, timeout=timeout)
+        except APIError as error:
+            if not error.outcome_unknown or await self._settle(error, room_id, timeout) is not None:
+                raise
+
+    async def _update(self, room: RoomRef, update: RoomUpdate, *, timeout: Timeout | None) -> Answer[Room]:
+        room_id, id_problems = read_room_ref(room)
+        fields = update.to_dict()
+        problems = [*id_problems, *update.url_problems(self._policy)]
+        if not fields:
+            problems.append(Problem("", f"nothing is to be changed; give at least one of {', '.join(FIELD_NAMES)}"))
+        _refuse(problems)
+        request = Request(
+            method="PATCH",
+            path=f"/rooms/{room_id}",
+            subject=f"room {room_id}",
+            decode=partial(_decode_room, room_id),
+            body=encode(update),
+        )
+        try:
+            return await self._transport.send(request, timeout=timeout)
+        except APIError as error:
+            if not error.outcome_unknown:
+                raise
+            present = await self._settle(error, room_id, timeout)
+            if present is None:
+                raise
+            if different := [name for name, value in fields.items() if not _equal(getattr(present, name), value)]:
+                error.hint = f"the room was read, and the update is not in it ({', '.join(different)})"
+                raise
+            return Answer(present, error.attempts)
+
+    async def _settle(self, error: APIError, room_id: str, timeout: Timeout | None) -> Room | None:
+        """Read the room once after attempts that may have been carried out; None means there is no such room.
+
+        If it can't be read either, the outcome stays unknown and the error that was met is raised.
+        """
+        present = None
+        if not isinstance(error, NotFoundError):
+            try:
+                present = (await self._transport.send(_get(room_id), timeout=timeout, retry=_ONCE)).value
+            except NotFoundError:
+                pass
+            except AioroomsError:
+                raise error from None
+        error.outcome_unknown = False
+        return present
+
+    async def _page(
+        self, query: Sequence[tuple[str, str]], page_size: int, timeout: Timeout | None, number: int
+    ) -> RoomPage:
+        paged = urlencode([*query, ("page[number]", number), ("page[size]", page_size)])
+        request = Request(method="GET", path=f"/rooms?{paged}", subject="list of rooms", decode=decode_rooms)
+        rooms, meta = (await self._transport.send(request, timeout=timeout)).value
+        return RoomPage(rooms=rooms, number=number, total_pages=meta.total_pages, total_results=meta.total_results)
+
+
+def _get(room_id: str, query: str = "") -> Request[Room]:
+    return Request(
+        method="GET", path=f"/rooms/{room_id}{query}", subject=f"room {room_id}", decode=partial(_decode_room, room_id)
+    )
+
+
+def _decode_room(room_id: str, body: bytes) -> Room:
+    """Read a room, and see that it is the one asked for: a proxy in between can mix up answers."""
+    room = decode_room(body)
+    if room.id is not None and room.id.lower() != room_id.lower():
+        raise DecodeError(f"is {quoted(room.id)}: the answer is about another room", "data.id")
+    return room
+
+
+def _json_bool(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _equal(present: object, wanted: object) -> bool:
+    """Whether the room has the value that was asked for. The API writes "no URL" as an empty text or as null."""
+    if present == wanted or (wanted is None and present == ""):
+        return True
+    return isinstance(present, str) and isinstance(wanted, str) and same_url(present, wanted)
+
+
+def _refuse(problems: Sequence[Problem]) -> None:
+    if problems:
+        raise InvalidRequestError(problems)
+
+
+def _object_problems(given: object, wanted: type[RoomUpdate] | type[RoomCreate], fields: RoomFields) -> list[Problem]:
+    problems: list[Problem] = []
+    if not isinstance(given, wanted):
+        problems.append(Problem("", f"{quoted(given)} is not a {wanted.__name__}"))
+    if fields:
+        problems.append(Problem("", f"give either a {wanted.__name__} or single fields, not both"))
+    return problems

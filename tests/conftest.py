@@ -1,0 +1,57 @@
+"""Fixtures for all tests, and what no test may do: block the event loop, or leave tasks behind."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from blockbuster import blockbuster_ctx
+from hypothesis import HealthCheck, settings
+
+from aiorooms import RetryPolicy
+from aiorooms.simulator import FaultKind
+
+settings.register_profile("quick", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("quick")
+
+QUICK = RetryPolicy(base_delay=0.001, max_delay=0.002)
+"""Retries that don't wait, for tests in which waiting is not the matter."""
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TELNYX_API_KEY", raising=False)
+    monkeypatch.delenv("TELNYX_BASE_URL", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_blocking_calls() -> Iterator[None]:
+    with blockbuster_ctx("aiorooms"):
+        yield
+
+
+def times(kind: FaultKind, count: int) -> list[FaultKind]:
+    """A script of one fault, `count` times over."""
+    return [kind] * count
+
+
+async def settle() -> None:
+    """Let the event loop do what it can do without time passing."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def tasks_left() -> set[asyncio.Task[Any]]:
+    """The tasks of the running loop that are neither this test nor a simulator's."""
+    return {
+        task
+        for task in asyncio.all_tasks()
+        if task is not asyncio.current_task() and "aiorooms/simulator" not in _origin(task)
+    }
+
+
+def _origin(task: asyncio.Task[Any]) -> str:
+    code = getattr(task.get_coro(), "cr_code", None)
+    filename = "" if code is None else code.co_filename
+    # aiohttp's server runs the simulator's handlers in tasks of its own.
+    return "aiorooms/simulator" if filename.endswith("web_protocol.py") else filename

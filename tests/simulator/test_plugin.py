@@ -1,0 +1,97 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+USER_TESTS = """
+import urllib.request
+
+import pytest
+
+pytestmark = pytest.mark.rooms_simulator(rooms=3, seed=5)
+
+
+def get(sim, path="/rooms"):
+    asked = urllib.request.Request(f"{sim.url}{path}", headers={"Authorization": f"Bearer {sim.api_key}"})
+    with urllib.request.urlopen(asked) as answer:
+        return answer.headers["x-ratelimit-limit"]
+
+
+def test_sync(rooms_simulator) -> None:
+    assert len(rooms_simulator.rooms) == 3
+    assert get(rooms_simulator) is None
+
+
+@pytest.mark.rooms_simulator(rooms=2, rate_limit="7/1s", api_key="KEY_mine")
+def test_marked(rooms_simulator) -> None:
+    assert len(rooms_simulator.rooms) == 2
+    assert get(rooms_simulator) == "7"
+    assert rooms_simulator.api_key == "KEY_mine"
+
+
+@pytest.mark.asyncio
+async def test_async(rooms_simulator) -> None:
+    assert get(rooms_simulator) is None
+
+
+@pytest.mark.rooms_simulator(1000)
+def test_wrong_marker(rooms_simulator) -> None:
+    pass
+
+
+@pytest.fixture
+def unused():
+    pass
+"""
+CHEAP = """
+import sys
+import aiorooms
+before = set(sys.modules)
+import aiorooms.simulator.pytest_plugin
+heavy = {name.partition(".")[0] for name in set(sys.modules) - before} & {"aiohttp", "attr", "yarl", "asyncio", "ssl"}
+assert not heavy, heavy
+assert not any(name.startswith("aiorooms.simulator._") for name in set(sys.modules) - before)
+"""
+
+
+def run(tmp_path: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    return subprocess.run(
+        [sys.executable, "-W", "error", *arguments],
+        cwd=tmp_path,
+        env=environment,
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=30,
+    )
+
+
+def test_a_users_tests(tmp_path: Path) -> None:
+    (tmp_path / "test_users.py").write_text(USER_TESTS)
+    plugins = ["-p", "aiorooms.simulator.pytest_plugin", "-p", "pytest_asyncio.plugin", "-p", "no:cacheprovider"]
+    plugins += ["-o", "asyncio_default_fixture_loop_scope=function"]
+    done = run(tmp_path, "-m", "pytest", *plugins, "--strict-markers", "-W", "error", "-rE")
+    assert "3 passed, 1 error" in done.stdout, done.stdout + done.stderr
+    assert "takes keyword arguments only, not (1000,)" in done.stdout
+    listed = run(tmp_path, "-m", "pytest", *plugins, "--markers")
+    assert "@pytest.mark.rooms_simulator(**arguments)" in listed.stdout
+    listed = run(tmp_path, "-m", "pytest", *plugins, "--fixtures")
+    assert "A running Telnyx Video Rooms simulator" in listed.stdout
+
+
+def test_the_plugin_is_cheap_to_import(tmp_path: Path) -> None:
+    done = run(tmp_path, "-c", CHEAP)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_fixture_without_a_marker(request: pytest.FixtureRequest) -> None:
+    if not request.config.pluginmanager.hasplugin("aiorooms"):
+        pytest.skip("aiorooms is not installed, so pytest has not loaded its plugin")
+    sim = request.getfixturevalue("rooms_simulator")
+    assert len(sim.rooms) == 10

@@ -1,0 +1,106 @@
+"""Every error reads as one line and survives pickle."""
+
+import copy
+import pickle
+
+import pytest
+
+from aiorooms import errors
+from aiorooms.errors import (
+    AioroomsError,
+    APIConnectionError,
+    APIResponseError,
+    APIStatusError,
+    APITimeoutError,
+    ErrorDetail,
+    InvalidRequestError,
+    NotFoundError,
+    Problem,
+    RateLimitError,
+)
+
+DETAIL = ErrorDetail(code="10005", title="Resource not found", detail="The room is not there.", meta={"a": [1]})
+
+
+def examples() -> list[AioroomsError]:
+    found: list[AioroomsError] = []
+    for name in errors.__all__:
+        kind = getattr(errors, name)
+        if not issubclass(kind, AioroomsError):
+            continue
+        if issubclass(kind, APIStatusError):
+            found.append(kind("404 room 1 gone", status=404, errors=[DETAIL], request_id="r1", retry_after=2.5))
+        elif issubclass(kind, InvalidRequestError):
+            found.append(kind([Problem("/max_participants", "is 1"), Problem("", "sets nothing")]))
+        elif issubclass(kind, APIResponseError):
+            found.append(kind("can't be read", path="data.id", status=200))
+        else:
+            found.append(kind("room 1: no answer"))
+    for error in found:
+        error.attempts = 4
+        error.outcome_unknown = True
+        error.hint = "look there"
+    return found
+
+
+@pytest.mark.parametrize("error", examples(), ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("way", ["pickle", "copy", "deepcopy"])
+def test_an_error_survives_copying(error: AioroomsError, way: str) -> None:
+    if way == "pickle":
+        other = pickle.loads(pickle.dumps(error))
+    else:
+        other = copy.copy(error) if way == "copy" else copy.deepcopy(error)
+    assert type(other) is type(error)
+    assert str(other) == str(error)
+    assert other.__dict__ == error.__dict__
+
+
+@pytest.mark.parametrize("error", examples(), ids=lambda error: type(error).__name__)
+def test_an_error_tells_attempts_hint_and_doubt_in_one_line(error: AioroomsError) -> None:
+    text = str(error)
+    assert "\n" not in text
+    assert text.startswith(error.message)
+    assert "after 4 attempts" in text
+    assert "look there" in text
+    assert "look before sending it again" in text
+
+
+def test_a_first_attempt_and_a_known_outcome_are_not_worth_words() -> None:
+    error = NotFoundError("404 room 1 not found", status=404)
+    error.attempts = 1
+    assert str(error) == "404 room 1 not found"
+
+
+def test_errors_are_what_python_programs_catch_too() -> None:
+    assert issubclass(InvalidRequestError, ValueError)
+    assert issubclass(APIConnectionError, ConnectionError)
+    assert issubclass(APITimeoutError, TimeoutError)
+    assert issubclass(APITimeoutError, APIConnectionError)
+    with pytest.raises(TimeoutError, match="too slow"):
+        raise APITimeoutError("too slow")
+
+
+def test_problems_are_listed_with_their_fields() -> None:
+    error = InvalidRequestError([Problem("/max_participants", "1 is not in the range"), Problem("", "sets nothing")])
+    assert str(error) == "max_participants: 1 is not in the range; sets nothing"
+    assert [problem.pointer for problem in error.problems] == ["/max_participants", ""]
+
+
+@pytest.mark.parametrize(
+    ("detail", "text"),
+    [
+        (ErrorDetail(code="10005", detail="Gone."), "10005: Gone."),
+        (ErrorDetail(code="10005", title="Not found"), "10005: Not found"),
+        (ErrorDetail(title="Not found"), "Not found"),
+        (ErrorDetail(code="10004", detail="Missing.", pointer="/name"), "10004: Missing. at /name"),
+        (ErrorDetail(code="10004", detail="Bad.", parameter="page[size]"), "10004: Bad. at page[size]"),
+        (ErrorDetail(), "no detail given"),
+    ],
+)
+def test_an_error_detail_reads_well(detail: ErrorDetail, text: str) -> None:
+    assert str(detail) == text
+
+
+def test_the_status_error_keeps_what_the_server_said() -> None:
+    error = RateLimitError("429", status=429, errors=[DETAIL], request_id="r1", retry_after=2.5)
+    assert (error.status, error.errors, error.request_id, error.retry_after) == (429, (DETAIL,), "r1", 2.5)

@@ -1,0 +1,117 @@
+"""Imports go downwards only, and the core needs its four dependencies and nothing else."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import aiorooms
+
+PACKAGE = Path(aiorooms.__file__).parent
+
+# From the bottom up. A module imports from lower lines, or from its own line.
+LAYERS = [
+    {"errors", "_unset", "_text", "_version"},
+    {"_checks", "_settings", "_webhook_url"},
+    {"models"},
+    {"webhook_config", "_codec", "_pacing"},
+    {"_protocol"},
+    {"_transport", "_update_many", "_lists"},
+    {"resources"},
+    {"client"},
+    {"__init__"},
+    {"cli", "__main__"},
+]
+APART = {"simulator"}
+"""The simulator imports nothing of ours, and of ours only the command line imports it."""
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def part(path: Path) -> str:
+    """The name under which LAYERS knows a module: its own, or that of its folder."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported_parts(path: Path) -> set[str]:
+    package = ("aiorooms", *path.relative_to(PACKAGE).parent.parts)
+    parts: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            origin = ".".join(filter(None, (base, node.module)))
+            names = [f"{origin}.{alias.name}" for alias in node.names]
+        for name in names:
+            top, _, rest = name.partition(".")
+            if top == "aiorooms":
+                first = rest.split(".")[0]
+                parts.add(first if known(first) else "__init__")
+    return parts
+
+
+def known(name: str) -> bool:
+    return name in APART or any(name in layer for layer in LAYERS)
+
+
+def level(name: str) -> int:
+    return next(number for number, layer in enumerate(LAYERS) if name in layer)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_from_its_own_layer_or_lower(path: Path) -> None:
+    name = part(path)
+    assert known(name), f"{name} stands in no layer: say in LAYERS where it belongs"
+    if name in APART:
+        assert imported_parts(path) <= {name}, f"the simulator shares code with {imported_parts(path)}"
+        return
+    for imported in imported_parts(path):
+        if imported in APART:
+            assert name == "cli", f"{name} imports {imported}"
+        else:
+            assert level(imported) <= level(name), f"{name} imports {imported}, which stands above it"
+
+
+def test_importing_the_package_loads_no_extra_and_no_simulator() -> None:
+    code = (
+        "import sys, aiorooms; "
+        "print([m for m in ('click', 'rich', 'cryptography', 'uvloop', 'aiohttp.web_app', 'aiorooms.simulator')"
+        " if m in sys.modules])"
+    )
+    # aiohttp imports its own server side with itself; what counts is what we add.
+    baseline = "import sys, aiohttp; print('aiohttp.web_app' in sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    base = subprocess.run([sys.executable, "-c", baseline], capture_output=True, text=True, check=True).stdout
+    expected = "['aiohttp.web_app']" if base.strip() == "True" else "[]"
+    assert loaded.strip() == expected
+
+
+def public(nodes: list[ast.stmt]) -> list[ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [
+        node
+        for node in nodes
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        and not node.name.startswith("_")
+        and "overload" not in map(ast.unparse, node.decorator_list)
+    ]
+
+
+def test_everything_public_has_a_docstring() -> None:
+    missing: list[str] = []
+    for path in modules():
+        tree = ast.parse(path.read_text())
+        here = str(path.relative_to(PACKAGE))
+        if not ast.get_docstring(tree):
+            missing.append(here)
+        if path.name.startswith("_") and path.name != "__init__.py":
+            continue
+        for node in public(tree.body):
+            members = public(node.body) if isinstance(node, ast.ClassDef) else []
+            missing += [f"{here}: {one.name}" for one in (node, *members) if not ast.get_docstring(one)]
+    assert missing == []

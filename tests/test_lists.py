@@ -1,0 +1,172 @@
+"""Lists: all pages, the next one before it is needed, each room once, whatever happens meanwhile."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiorooms import APIStatusError, AuthenticationError, RoomsClient
+from aiorooms._lists import RoomList
+from aiorooms.models import Room, RoomPage
+from aiorooms.simulator import RoomsSimulator
+
+from .conftest import QUICK, settle, tasks_left, times
+
+
+@pytest.mark.parametrize(
+    ("rooms", "page_size", "pages"), [(0, 250, 1), (1, 1, 1), (10, 3, 4), (9, 3, 3), (251, 250, 2)]
+)
+async def test_all_rooms_come_in_order(rooms: int, page_size: int, pages: int) -> None:
+    async with RoomsSimulator(rooms=rooms) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        listed = [room async for room in client.rooms.list(page_size=page_size)]
+        assert [room.id for room in listed] == sim.room_ids
+        assert sim.stats.requests == pages
+        by_page = [page async for page in client.rooms.list(page_size=page_size).pages()]
+        assert [len(page) for page in by_page] == [page_size] * (pages - 1) + [rooms - page_size * (pages - 1)]
+        assert [page.number for page in by_page] == list(range(1, pages + 1))
+        assert {page.total_results for page in by_page} == {rooms}
+        assert [room.id for page in by_page for room in page] == sim.room_ids
+
+
+async def test_the_next_page_is_fetched_while_this_one_is_used() -> None:
+    async with RoomsSimulator(rooms=10) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        rooms = client.rooms.list(page_size=5)
+        assert sim.stats.requests == 0
+        await anext(rooms)
+        while sim.stats.requests < 2:
+            await asyncio.sleep(0.001)
+        await rooms.aclose()
+        assert tasks_left() == set()
+
+
+async def test_filters_reach_the_server() -> None:
+    async with RoomsSimulator(rooms=5) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        name = "a & b=c/[d] ü"
+        room_id = sim.add_room(unique_name=name)
+        assert [room.id async for room in client.rooms.list(unique_name=name)] == [room_id]
+        today = datetime.now(UTC).date()
+        tomorrow, yesterday = today + timedelta(days=1), today - timedelta(days=1)
+        sim.record = True
+        filters = client.rooms.list(
+            date_created_at_eq=today, date_created_at_gte=yesterday, date_created_at_lte=tomorrow,
+            date_updated_at_eq=today, date_updated_at_gte=yesterday, date_updated_at_lte=tomorrow,
+            include_sessions=True,
+        )  # fmt: skip
+        await filters.aclose()
+        await anext(client.rooms.list(date_created_at_gte=tomorrow), None)
+        assert [room async for room in client.rooms.list(date_updated_at_gte=tomorrow)] == []
+        assert sim.recorded[-1].path == (
+            f"/v2/rooms?filter%5Bdate_updated_at%5D%5Bgte%5D={tomorrow}&page%5Bnumber%5D=1&page%5Bsize%5D=250"
+        )
+
+
+async def test_leaving_early_drops_the_page_under_way() -> None:
+    async with RoomsSimulator(rooms=10, latency=0.01) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        async for _ in client.rooms.list(page_size=2):
+            break
+        await settle()
+        assert tasks_left() == set()
+        assert client._transport._pacer.in_flight == 0
+
+
+async def test_cancelling_leaves_nothing_behind() -> None:
+    async with RoomsSimulator(rooms=10, latency=5) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+
+        async def read() -> None:
+            async for _ in client.rooms.list():
+                pass
+
+        task = asyncio.create_task(read())
+        while not sim.stats.in_flight:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert tasks_left() == set()
+
+
+async def test_a_failing_page_raises_after_the_rooms_before_it() -> None:
+    async with RoomsSimulator(rooms=4) as sim, RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
+        sim.script(None, *times("500", 4))
+        seen: list[str | None] = []
+        with pytest.raises(APIStatusError, match="500 list of rooms failed on the server .*after 4 attempts"):
+            async for room in client.rooms.list(page_size=2):
+                seen.append(room.id)  # noqa: PERF401 - what came before the error is the matter
+        assert seen == sim.room_ids[:2]
+        sim.api_key = "other"
+        with pytest.raises(AuthenticationError, match="401 list of rooms refused: check the API key"):
+            await anext(client.rooms.list())
+
+
+async def test_rooms_deleted_while_the_list_is_read_hide_no_other_room() -> None:
+    async with RoomsSimulator(rooms=20) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        ids = sim.room_ids
+        seen: list[str | None] = []
+        async for room in client.rooms.list(page_size=3):
+            seen.append(room.id)
+            if len(seen) in (1, 4, 9):
+                sim.remove_room(ids[len(seen) - 1])
+        assert len(seen) == len(set(seen)), "a room came twice"
+        assert set(sim.room_ids) <= set(seen), "a room that was there all the time is missing"
+
+
+# --- the paging alone, over random accounts that change while they are read ---
+
+changes = st.lists(st.tuples(st.sampled_from(["delete", "create", "nothing"]), st.floats(0, 0.999)), max_size=40)
+
+
+@given(rooms=st.integers(0, 30), page_size=st.integers(1, 7), changes=changes, meta=st.booleans())
+def test_each_room_comes_once_and_none_is_hidden_by_deletions(
+    rooms: int, page_size: int, changes: list[tuple[str, float]], meta: bool
+) -> None:
+    asyncio.run(play(rooms, page_size, changes, meta))
+
+
+async def play(rooms: int, page_size: int, changes: list[tuple[str, float]], meta: bool) -> None:
+    account = [f"room-{number}" for number in range(rooms)]
+    there_all_the_time = set(account)
+    kinds: set[str] = set()
+    pending = iter(changes)
+
+    async def read_page(number: int) -> RoomPage:
+        await asyncio.sleep(0)
+        start = (number - 1) * page_size
+        page = RoomPage(
+            rooms=tuple(Room(id=name) for name in account[start : start + page_size]),
+            number=number,
+            total_pages=max(1, -(-len(account) // page_size)) if meta else None,
+            total_results=len(account) if meta else None,
+        )
+        change, where = next(pending, ("nothing", 0.0))
+        if change == "delete" and account:
+            there_all_the_time.discard(account.pop(int(where * len(account))))
+            kinds.add(change)
+        elif change == "create":
+            account.insert(0, f"new-{where}-{len(account)}")
+            kinds.add(change)
+        return page
+
+    seen = [room.id async for room in RoomList(read_page, page_size)]
+    assert len(seen) == len(set(seen)), "a room came twice"
+    if meta and kinds != {"create", "delete"}:
+        assert there_all_the_time <= set(seen), "a room that was there all the time is missing"
+    assert tasks_left() == set()
+
+
+async def test_a_list_can_be_read_again_by_pages() -> None:
+    calls: list[int] = []
+    page: Callable[[int], RoomPage] = lambda number: RoomPage(rooms=(Room(id="1"),), number=number, total_pages=1)  # noqa: E731
+
+    async def read_page(number: int) -> RoomPage:
+        calls.append(number)
+        return page(number)
+
+    rooms = RoomList(read_page, 5)
+    assert [room.id async for room in rooms] == ["1"]
+    assert [room async for room in rooms] == []
+    assert [len(page) async for page in rooms.pages()] == [1]
+    assert calls == [1, 1]
+    await rooms.aclose()

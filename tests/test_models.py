@@ -1,0 +1,244 @@
+"""Requests are checked when they are made; UNSET, None and values are three things."""
+
+import copy
+import enum
+import json
+import pickle
+from typing import Any
+from uuid import UUID
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
+
+from aiorooms import UNSET, InvalidRequestError, Room, RoomCreate, RoomUpdate, Unset, UpdateResult, WebhookUrlPolicy
+from aiorooms._codec import encode, loads, stdlib_dumps, stdlib_loads
+from aiorooms.models import FIELD_NAMES, read_room_ref
+
+ROOM_ID = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
+
+names = st.text(min_size=1, max_size=20).filter(lambda text: bool(text.strip()))
+urls = st.sampled_from(
+    ["https://a.example.com", "http://b.example.com:8080/hook?x=1", "https://c.example.com/ü".replace("ü", "%C3%BC")]
+)
+failovers = st.sampled_from(["https://d.example.com", "https://e.example.com/hook"])
+fields = st.fixed_dictionaries(
+    {},
+    optional={
+        "unique_name": names,
+        "max_participants": st.integers(2, 50),
+        "enable_recording": st.booleans(),
+        "webhook_event_url": urls,
+        "webhook_event_failover_url": failovers | st.none(),
+        "webhook_timeout_secs": st.integers(0, 30) | st.none(),
+    },
+)
+
+
+@given(data=fields, kind=st.sampled_from([RoomUpdate, RoomCreate]))
+def test_a_request_round_trips_through_its_dict_and_its_bytes(
+    data: dict[str, Any], kind: type[RoomUpdate] | type[RoomCreate]
+) -> None:
+    request = kind.from_dict(data)
+    assert request.to_dict() == data
+    assert request == kind(**data)
+    assert kind.from_dict(request.to_dict()) == request
+    assert json.loads(encode(request)) == data
+    assert pickle.loads(pickle.dumps(request)) == request
+    for name in FIELD_NAMES:
+        assert getattr(request, name) is UNSET or name in data
+
+
+@given(data=fields)
+def test_both_json_libraries_write_the_same_bytes_and_read_the_same_values(data: dict[str, Any]) -> None:
+    body = encode(RoomUpdate(**data))
+    assert body == stdlib_dumps(RoomUpdate(**data).to_dict())
+    assert loads(body) == stdlib_loads(body) == data
+
+
+@pytest.mark.parametrize(
+    "body", [b"NaN", b"[Infinity]", b"-Infinity", b'"\\ud800"', b'"\\uDC00"', b"\xff", b"", b"{", b"[" * 10**5]
+)
+def test_both_json_libraries_refuse_what_is_not_json(body: bytes) -> None:
+    with pytest.raises(ValueError, match="not JSON"):
+        loads(body)
+    with pytest.raises((ValueError, RecursionError)):
+        stdlib_loads(body)
+
+
+def test_a_surrogate_pair_is_one_character() -> None:
+    assert stdlib_loads(b'"\\ud83d\\ude00"') == loads(b'"\\ud83d\\ude00"') == "\U0001f600"
+
+
+class Three(enum.IntEnum):
+    THREE = 3
+
+
+# (field, value, words of the message)
+BAD = [
+    ("unique_name", "", "'' is empty or only blanks"),
+    ("unique_name", " \t ", "is empty or only blanks"),
+    ("unique_name", None, "None can't clear this field; give a text, or leave it out to keep what is there"),
+    ("unique_name", 5, "5 is an int, not a text"),
+    ("unique_name", b"room", "b'room' is a bytes, not a text"),
+    ("unique_name", "\ud800", "surrogate"),
+    ("max_participants", 1, "1 is not in the range 2 to 50"),
+    ("max_participants", 51, "51 is not in the range 2 to 50"),
+    ("max_participants", -(10**30), "is not in the range 2 to 50"),
+    ("max_participants", True, "True is a bool, not a whole number"),
+    ("max_participants", 10.0, "10.0 is a float, not a whole number"),
+    ("max_participants", "10", "'10' is a str, not a whole number"),
+    ("max_participants", None, "None can't clear this field"),
+    ("enable_recording", 1, "1 is an int, not True or False"),
+    ("enable_recording", "true", "not True or False"),
+    ("enable_recording", None, "None can't clear this field"),
+    ("webhook_event_url", None, "None can't clear this field"),
+    ("webhook_event_url", "example.com/hook", "has no scheme; did you mean 'https://example.com/hook'?"),
+    ("webhook_event_url", "", "empty"),
+    ("webhook_event_url", URL("https://example.com"), "URL"),
+    ("webhook_event_failover_url", "ftp://example.com/nope", "has the scheme 'ftp'"),
+    ("webhook_event_failover_url", 5, "int"),
+    ("webhook_timeout_secs", -1, "-1 is not in the range 0 to 30"),
+    ("webhook_timeout_secs", 31, "31 is not in the range 0 to 30"),
+    ("webhook_timeout_secs", False, "False is a bool, not a whole number or None"),
+    ("webhook_timeout_secs", 2.5, "not a whole number"),
+]
+
+
+@pytest.mark.parametrize("kind", [RoomUpdate, RoomCreate])
+@pytest.mark.parametrize(("field", "value", "words"), BAD)
+def test_a_bad_value_is_refused_with_its_pointer(kind: Any, field: str, value: object, words: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        kind(**{field: value})
+    (problem,) = caught.value.problems
+    assert problem.pointer == f"/{field}"
+    assert words in problem.message
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_participants", 2),
+        ("max_participants", 50),
+        ("max_participants", Three.THREE),
+        ("webhook_timeout_secs", 0),
+        ("webhook_timeout_secs", 30),
+        ("webhook_timeout_secs", None),
+        ("webhook_event_failover_url", None),
+        ("unique_name", "ö \U0001f600"),
+    ],
+)
+def test_the_ends_of_the_ranges_are_good(field: str, value: object) -> None:
+    update = RoomUpdate.from_dict({field: value})
+    assert getattr(update, field) == value
+    assert json.loads(encode(update)) == {field: value}
+
+
+def test_all_problems_come_at_once() -> None:
+    data: dict[Any, object] = {
+        "unique_name": "",
+        "max_participants": 9999,
+        "enable_recording": "yes",
+        "webhook_event_url": "ftp:///nope",
+        "webhook_event_failover_url": "x",
+        "webhook_timeout_secs": 99,
+        "maxparticipants": 5,
+        "a/b~c\n": 1,
+        7: 1,
+    }
+    with pytest.raises(InvalidRequestError) as caught:
+        RoomUpdate.from_dict(data)
+    pointers = [problem.pointer for problem in caught.value.problems]
+    assert set(pointers) == {f"/{name}" for name in FIELD_NAMES} | {"/maxparticipants", "/a~1b~0c\\n", "/7"}
+    assert "the fields are unique_name, max_participants" in str(caught.value)
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("data", [None, [], "x", 5])
+def test_from_dict_wants_an_object(data: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="not an object"):
+        RoomUpdate.from_dict(data)
+
+
+def test_an_unknown_keyword_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="max_participant"):
+        RoomUpdate(max_participant=5)  # type: ignore[call-arg]
+
+
+def test_a_failover_url_equal_to_the_primary_is_a_problem() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        RoomUpdate(webhook_event_url="https://example.com/a", webhook_event_failover_url="https://EXAMPLE.com:443/a")
+    assert [problem.pointer for problem in caught.value.problems] == ["/webhook_event_failover_url"]
+
+
+def test_the_policy_holds_where_it_is_given() -> None:
+    url = "https://user:secret@example.com"
+    with pytest.raises(InvalidRequestError) as caught:
+        RoomUpdate(webhook_event_url=url)
+    assert "secret" not in str(caught.value)
+    lax = WebhookUrlPolicy(allow_credentials=True)
+    update = RoomUpdate(webhook_event_url=url, webhook_url_policy=lax)
+    assert update.webhook_event_url == url
+    assert update == RoomUpdate.from_dict({"webhook_event_url": url}, webhook_url_policy=lax)
+    assert update.url_problems(lax) == ()
+    assert len(update.url_problems(WebhookUrlPolicy())) == 1
+    assert attrs.evolve(update, max_participants=3, webhook_url_policy=lax).max_participants == 3
+
+
+def test_requests_are_frozen_values() -> None:
+    update = RoomUpdate(max_participants=20)
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        update.max_participants = 21  # type: ignore[misc]
+    assert not hasattr(update, "__dict__")
+    assert {update: 1}[RoomUpdate(max_participants=20)] == 1
+    other: object = RoomCreate(max_participants=20)
+    assert update != other
+    assert attrs.evolve(update, max_participants=21) == RoomUpdate(max_participants=21)
+    with pytest.raises(InvalidRequestError):
+        attrs.evolve(update, max_participants=99)
+    assert copy.deepcopy(update) == update
+
+
+def test_a_request_shows_only_what_it_sets() -> None:
+    assert repr(RoomUpdate(max_participants=20, webhook_event_failover_url=None)) == (
+        "RoomUpdate(max_participants=20, webhook_event_failover_url=None)"
+    )
+    assert repr(RoomUpdate()) == "RoomUpdate()"
+
+
+def test_unset_is_false_one_of_a_kind_and_survives_copying() -> None:
+    assert not UNSET
+    assert repr(UNSET) == "UNSET"
+    assert isinstance(UNSET, Unset)
+    assert pickle.loads(pickle.dumps(UNSET)) is UNSET
+    assert copy.deepcopy(UNSET) is UNSET
+
+
+@pytest.mark.parametrize("ref", [ROOM_ID, ROOM_ID.upper(), UUID(ROOM_ID), Room(id=ROOM_ID)])
+def test_a_room_is_named_by_its_id(ref: object) -> None:
+    room_id, problems = read_room_ref(ref)
+    assert room_id.lower() == ROOM_ID
+    assert problems == ()
+
+
+@pytest.mark.parametrize(
+    "ref",
+    ["", "x", f"{ROOM_ID}\n", f" {ROOM_ID}", f"{{{ROOM_ID}}}", f"urn:uuid:{ROOM_ID}", ROOM_ID.replace("-", ""),
+     ROOM_ID + "/actions", "../rooms", None, 5, b"x", Room(), ROOM_ID.replace("7", "٧")],
+)  # fmt: skip
+def test_what_is_no_uuid_is_a_problem(ref: object) -> None:
+    _, (problem,) = read_room_ref(ref)
+    assert problem.pointer == "/room_id"
+    assert "is not a UUID" in problem.message
+    assert problem.message.isprintable()
+
+
+def test_models_hold_nothing_that_was_not_asked_for() -> None:
+    assert len(attrs.fields(Room)) == 12
+    assert [attribute.name for attribute in attrs.fields(RoomUpdate)] == list(FIELD_NAMES)
+    for name in FIELD_NAMES:
+        assert hasattr(Room(), name)
+    assert UpdateResult(room_id="1", update=None, status="skipped").attempts == 0

@@ -1,0 +1,250 @@
+"""Who may send now, with a turned clock: nothing here sleeps."""
+
+import asyncio
+from collections.abc import Callable
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiorooms import Pacing, RateLimitError
+from aiorooms._pacing import Pacer
+
+from .conftest import settle
+
+
+@attrs.define
+class Timer:
+    at: float
+    callback: Callable[[], None]
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Clock:
+    """A clock that is turned by hand, and the timers set on it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.timers: list[Timer] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        timer = Timer(self.now + delay, callback)
+        self.timers.append(timer)
+        return timer
+
+    @property
+    def pending(self) -> list[Timer]:
+        return [timer for timer in self.timers if not timer.cancelled]
+
+    async def turn(self, seconds: float) -> None:
+        end = self.now + seconds
+        while due := [timer for timer in self.pending if timer.at <= end]:
+            timer = min(due, key=lambda timer: timer.at)
+            self.timers.remove(timer)
+            self.now = max(self.now, timer.at)
+            timer.callback()
+            await settle()
+        self.now = end
+        await settle()
+
+
+def make(*, max_in_flight: int = 2, max_wait: float = 300.0) -> tuple[Pacer, Clock]:
+    clock = Clock()
+    pacer = Pacer(Pacing(max_wait=max_wait), max_in_flight=max_in_flight, clock=clock, call_later=clock.call_later)
+    return pacer, clock
+
+
+async def test_as_many_are_in_flight_as_there_are_connections() -> None:
+    pacer, _ = make(max_in_flight=2)
+    tasks = [asyncio.create_task(pacer.acquire()) for _ in range(5)]
+    await settle()
+    assert (pacer.in_flight, pacer.waiting) == (2, 3)
+    pacer.release()
+    await settle()
+    assert (pacer.in_flight, pacer.waiting) == (2, 2)
+    assert [task.done() for task in tasks] == [True, True, True, False, False]
+    for task in tasks[3:]:
+        task.cancel()
+    await asyncio.wait(tasks)
+    assert (pacer.in_flight, pacer.waiting) == (2, 0)
+
+
+async def test_a_pause_holds_everyone_until_its_end() -> None:
+    pacer, clock = make()
+    pacer.pause(10)
+    task = asyncio.create_task(pacer.acquire())
+    await clock.turn(9.99)
+    assert not task.done()
+    await clock.turn(0.02)
+    assert task.done()
+    assert clock.pending == []
+
+
+async def test_a_pause_is_only_ever_raised() -> None:
+    pacer, clock = make()
+    pacer.pause(10)
+    pacer.pause(1)
+    task = asyncio.create_task(pacer.acquire())
+    await clock.turn(5)
+    assert not task.done()
+    pacer.pause(20)
+    await clock.turn(19)
+    assert not task.done()
+    await clock.turn(1)
+    assert task.done()
+
+
+async def test_a_success_that_comes_during_a_pause_does_not_lift_it() -> None:
+    pacer, clock = make()
+    await pacer.acquire()
+    pacer.pause(10)
+    task = asyncio.create_task(pacer.acquire())
+    await settle()
+    pacer.release()
+    await settle()
+    assert not task.done()
+    await clock.turn(10)
+    assert task.done()
+
+
+async def test_one_timer_serves_all_who_wait() -> None:
+    pacer, clock = make(max_in_flight=100)
+    pacer.pause(10)
+    tasks = [asyncio.create_task(pacer.acquire()) for _ in range(100)]
+    await settle()
+    assert len(clock.pending) == 1
+    await clock.turn(10)
+    assert all(task.done() for task in tasks)
+
+
+async def test_a_cancelled_waiter_leaves_no_trace() -> None:
+    pacer, clock = make()
+    pacer.pause(10)
+    task = asyncio.create_task(pacer.acquire())
+    await settle()
+    task.cancel()
+    await asyncio.wait([task])
+    assert (pacer.in_flight, pacer.waiting, clock.pending) == (0, 0, [])
+
+
+async def test_a_turn_that_comes_with_the_cancellation_goes_to_the_next() -> None:
+    pacer, _ = make(max_in_flight=1)
+    await pacer.acquire()
+    first, second = asyncio.create_task(pacer.acquire()), asyncio.create_task(pacer.acquire())
+    await settle()
+    pacer.release()  # gives the turn to the first ...
+    first.cancel()  # ... which is cancelled before it can take it
+    await settle()
+    assert first.cancelled()
+    assert second.done()
+    assert not second.cancelled()
+    assert (pacer.in_flight, pacer.waiting) == (1, 0)
+
+
+@pytest.mark.parametrize("paused_before", [True, False])
+async def test_a_wait_that_is_too_long_is_refused_with_the_figures(paused_before: bool) -> None:
+    pacer, _ = make(max_wait=60)
+    if paused_before:
+        pacer.pause(61)
+        task = asyncio.create_task(pacer.acquire())
+    else:
+        pacer.pause(10)
+        task = asyncio.create_task(pacer.acquire())
+        await settle()
+        pacer.pause(61)
+    with pytest.raises(RateLimitError, match=r"not sent: .* 61 s more, .* Pacing\(max_wait=60\)") as caught:
+        await task
+    assert caught.value.retry_after == 61
+    assert (pacer.in_flight, pacer.waiting) == (0, 0)
+
+
+async def test_a_refusal_ends_when_the_rest_of_the_pause_is_short_enough() -> None:
+    pacer, clock = make(max_wait=60)
+    pacer.pause(100)
+    await clock.turn(41)
+    task = asyncio.create_task(pacer.acquire())
+    await clock.turn(58)
+    assert not task.done()
+    await clock.turn(1)
+    assert task.done()
+    assert task.exception() is None
+
+
+async def test_closing_ends_every_wait() -> None:
+    pacer, clock = make()
+    pacer.pause(10)
+    task = asyncio.create_task(pacer.acquire())
+    await settle()
+    pacer.close(lambda: RuntimeError("closed"))
+    with pytest.raises(RuntimeError, match="closed"):
+        await task
+    assert (pacer.waiting, clock.pending) == (0, [])
+
+
+@pytest.mark.parametrize("max_wait", [0, -1, True, "5", float("nan")])
+def test_settings_are_checked(max_wait: float) -> None:
+    with pytest.raises(ValueError, match=r"Pacing\(max_wait=\) is .*; give a number above 0"):
+        Pacing(max_wait=max_wait)
+
+
+events = st.lists(
+    st.one_of(
+        st.just(("come", 0.0)),
+        st.just(("release", 0.0)),
+        st.tuples(st.just("cancel"), st.floats(0, 0.999)),
+        st.tuples(st.just("pause"), st.floats(0, 20)),
+        st.tuples(st.just("turn"), st.floats(0, 15)),
+    ),
+    max_size=60,
+)
+
+
+@given(events=events, max_in_flight=st.integers(1, 4))
+def test_nobody_starves_nobody_overtakes_and_nothing_leaks(events: list[tuple[str, float]], max_in_flight: int) -> None:
+    asyncio.run(play(events, max_in_flight))
+
+
+async def play(events: list[tuple[str, float]], max_in_flight: int) -> None:
+    pacer, clock = make(max_in_flight=max_in_flight)
+    served: list[int] = []
+    tasks: list[asyncio.Task[None]] = []
+    resume_at = 0.0
+
+    async def come(number: int) -> None:
+        await pacer.acquire()
+        assert clock.now >= resume_at - 1e-6, "somebody was let through during a pause"
+        served.append(number)
+
+    holding = 0
+    for event, value in events:
+        if event == "come":
+            tasks.append(asyncio.create_task(come(len(tasks))))
+        elif event == "release" and pacer.in_flight > 0 and len(served) > holding:
+            holding += 1
+            pacer.release()
+        elif event == "cancel" and tasks:
+            tasks[int(value * len(tasks))].cancel()
+        elif event == "pause":
+            pacer.pause(value)
+            resume_at = max(resume_at, clock.now + value)
+        elif event == "turn":
+            await clock.turn(value)
+        await settle()
+        assert pacer.in_flight <= max_in_flight
+        assert pacer.in_flight == len(served) - holding, "a turn was lost or given twice"
+    await clock.turn(100)
+    while len(served) > holding:
+        holding += 1
+        pacer.release()
+        await settle()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert served == sorted(served), "somebody was overtaken"
+    assert all(task.cancelled() or number in served for number, task in enumerate(tasks)), "somebody starved"
+    assert (pacer.in_flight, pacer.waiting, clock.pending) == (0, 0, [])

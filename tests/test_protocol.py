@@ -1,0 +1,347 @@
+"""What an answer means and when a request is sent again, without I/O."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiorooms import errors
+from aiorooms._codec import decode_room
+from aiorooms._protocol import (
+    Failure,
+    Request,
+    RetryPolicy,
+    backoff,
+    no_answer,
+    not_sent,
+    read_answer,
+    retry_after,
+    unreadable,
+)
+from aiorooms.models import Room
+
+ROOM_ID = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
+KEY = "KEY_secret"
+
+
+def request(method: str = "PATCH") -> Request[Room]:
+    return Request(method=method, path=f"/rooms/{ROOM_ID}", subject=f"room {ROOM_ID}", decode=decode_room)
+
+
+def failure(status: int, body: object = b"", headers: dict[str, str] | None = None, method: str = "PATCH") -> Failure:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    outcome = read_answer(request(method), status, headers or {}, content, secret=KEY)
+    assert isinstance(outcome, Failure), f"{status} was read as {outcome!r}"
+    return outcome
+
+
+def test_a_2xx_answer_is_the_value() -> None:
+    outcome = read_answer(request(), 200, {}, json.dumps({"data": {"id": ROOM_ID}}).encode())
+    assert outcome == Room(id=ROOM_ID)
+
+
+# (status, error class, sent again for PATCH, may have been applied)
+STATUSES = [
+    (400, errors.BadRequestError, False, False),
+    (401, errors.AuthenticationError, False, False),
+    (403, errors.PermissionDeniedError, False, False),
+    (404, errors.NotFoundError, False, False),
+    (408, errors.APIStatusError, True, True),
+    (409, errors.ConflictError, False, False),
+    (415, errors.APIStatusError, False, False),
+    (422, errors.UnprocessableEntityError, False, False),
+    (429, errors.RateLimitError, True, False),
+    (500, errors.InternalServerError, True, True),
+    (502, errors.InternalServerError, True, True),
+    (503, errors.InternalServerError, True, True),
+    (504, errors.InternalServerError, True, True),
+    (599, errors.InternalServerError, True, True),
+    (301, errors.APIStatusError, False, False),
+    (100, errors.APIStatusError, False, False),
+]
+
+
+@pytest.mark.parametrize(("status", "kind", "again", "maybe"), STATUSES)
+def test_a_status_is_an_error_and_a_decision(
+    status: int, kind: type[errors.APIStatusError], again: bool, maybe: bool
+) -> None:
+    outcome = failure(status)
+    assert type(outcome.error) is kind
+    assert isinstance(outcome.error, errors.APIStatusError)
+    assert outcome.error.status == status
+    assert (outcome.retry, outcome.maybe_applied) == (again, maybe)
+
+
+@pytest.mark.parametrize(("status", "kind", "again", "maybe"), STATUSES)
+def test_a_post_is_sent_again_only_when_it_was_surely_not_processed(
+    status: int, kind: object, again: bool, maybe: bool
+) -> None:
+    outcome = failure(status, method="POST")
+    assert outcome.retry == (status == 429)
+    assert outcome.maybe_applied == maybe
+
+
+@pytest.mark.parametrize("status", [status for status, *_ in STATUSES])
+def test_a_get_is_never_in_doubt(status: int) -> None:
+    assert failure(status, method="GET").maybe_applied is False
+
+
+def test_transport_failures() -> None:
+    never = not_sent(request("POST"), "refused")
+    assert (type(never.error), never.retry, never.maybe_applied) == (errors.APIConnectionError, True, False)
+    lost = no_answer(request(), "reset")
+    assert (type(lost.error), lost.retry, lost.maybe_applied) == (errors.APIConnectionError, True, True)
+    late = no_answer(request("POST"), "late", timed_out=True)
+    assert (type(late.error), late.retry, late.maybe_applied) == (errors.APITimeoutError, False, True)
+    odd = unreadable(request(), "odd")
+    assert (type(odd.error), odd.retry, odd.maybe_applied) == (errors.APIResponseError, True, True)
+
+
+# The three shapes of FACTS.md, and what proxies send: (status, body, the line)
+LINES: list[tuple[int, object, str]] = [
+    (
+        404,
+        {"code": "10005", "title": "Not found", "detail": "The requested resource or URL could not be found."},
+        f"404 room {ROOM_ID} not found (10005: The requested resource or URL could not be found.)",
+    ),
+    (
+        422,
+        {
+            "errors": [
+                {"code": "10003", "title": "Invalid URL", "source": {"pointer": "/webhook_event_url"}},
+                {
+                    "code": "10001",
+                    "title": "x",
+                    "detail": "must be 2 to 50",
+                    "source": {"pointer": "/max_participants"},
+                },
+            ]
+        },
+        (
+            f"422 room {ROOM_ID} refused "
+            "(10003: Invalid URL at /webhook_event_url; 10001: must be 2 to 50 at /max_participants)"
+        ),
+    ),
+    (
+        401,
+        {"errors": [{"code": "10009", "title": "Authentication failed", "meta": {"url": "https://x"}}]},
+        f"401 room {ROOM_ID} refused: check the API key (10009: Authentication failed)",
+    ),
+    (400, {"success": False, "message": "Bad page"}, f"400 room {ROOM_ID} was a bad request (Bad page)"),
+    (
+        502,
+        b"<html><head><title>502 Bad\nGateway</title></head></html>",
+        f"502 room {ROOM_ID} failed on the server (HTML: 502 Bad Gateway)",
+    ),
+    (503, b"", f"503 room {ROOM_ID} failed on the server (no body)"),
+    (500, b"oh\r\nno", f"500 room {ROOM_ID} failed on the server (unknown body: 'oh no')"),
+    (418, {"errors": []}, f"418 room {ROOM_ID} refused (unknown body: '{{\"errors\": []}}')"),
+    (403, {"code": 10010, "title": "No"}, f"403 room {ROOM_ID} refused: the API key may not do this (10010: No)"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "line"), LINES)
+def test_an_error_is_one_line_that_helps(status: int, body: object, line: str) -> None:
+    assert str(failure(status, body).error) == line
+
+
+def test_a_redirect_names_its_target() -> None:
+    text = str(failure(301, headers={"location": "https://other.example.com/v2"}).error)
+    assert "redirected to https://other.example.com/v2: check base_url" in text
+
+
+def test_an_error_keeps_all_of_what_was_said() -> None:
+    said = {
+        "code": "10001",
+        "title": "Bad",
+        "detail": "d" * 5000,
+        "source": {"pointer": "/a", "parameter": "b"},
+        "meta": {"x": 1},
+    }
+    error = failure(422, {"errors": [said]}, {"x-request-id": "r-1"}).error
+    assert isinstance(error, errors.APIStatusError)
+    assert error.errors == (
+        errors.ErrorDetail(code="10001", title="Bad", detail="d" * 5000, pointer="/a", parameter="b", meta={"x": 1}),
+    )
+    assert error.request_id == "r-1"
+    assert len(str(error)) < 700
+
+
+def test_the_key_is_in_no_error_even_if_the_server_echoes_it() -> None:
+    for status in (200, 401, 422, 500):
+        for body in ({"errors": [{"code": "1", "detail": f"bad {KEY}", "meta": {"k": KEY}}]}, {"data": {"id": [KEY]}}):
+            error = failure(status, body).error
+            assert KEY not in str(error)
+            assert KEY not in repr(error.__dict__)
+    error = failure(200, {"data": {"created_at": KEY}}).error
+    assert KEY not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "words"),
+    [
+        ({"data": {"sessions": [{"active": 1}]}}, "data.sessions[0].active", "is a number 1, not a boolean"),
+        ({"data": {"sessions": [{}, {"participants": [{"id": 5}]}]}}, "data.sessions[1].participants[0].id", "number"),
+        ({"data": {"id": None}, "extra": 1}, None, None),
+        ({"data": {"max_participants": "5"}}, "data.max_participants", "is a string '5', not a whole number"),
+        ({"data": {"max_participants": True}}, "data.max_participants", "boolean"),
+        ({"data": {"max_participants": 5.0}}, "data.max_participants", "5.0"),
+        ({"data": {"enable_recording": 1}}, "data.enable_recording", "boolean"),
+        ({"data": {"created_at": "2021-04-16"}}, "data.created_at", "timestamp"),
+        ({"data": {"created_at": "2021-04-16T09:46:20"}}, "data.created_at", "offset"),
+        ({"data": {"created_at": "yesterday at around noon"}}, "data.created_at", "timestamp"),
+        ({"data": {"created_at": 1618566380}}, "data.created_at", "timestamp"),
+        ({"data": {"sessions": {}}}, "data.sessions", "is an object, not a list"),
+        ({"data": {"sessions": "abc"}}, "data.sessions", "is a string 'abc', not a list"),
+        ({"data": {"sessions": [None]}}, "data.sessions[0]", "is null, not an object"),
+        ({"data": []}, "data", "is a list, not an object"),
+        ({"data": None}, "data", "is null, not an object"),
+        ({}, "data", "is missing"),
+        ([], None, "is a list, not an object"),
+        ("text", None, "is a string"),
+    ],
+)
+def test_a_wrongly_typed_answer_names_the_path(body: object, path: str | None, words: str | None) -> None:
+    outcome = read_answer(request(), 200, {}, json.dumps(body).encode())
+    if words is None:
+        assert outcome == Room()
+        return
+    assert isinstance(outcome, Failure)
+    assert isinstance(outcome.error, errors.APIResponseError)
+    assert outcome.error.path == path
+    assert words in str(outcome.error)
+    assert f"200 room {ROOM_ID}: the answer can't be read" in str(outcome.error)
+
+
+@given(
+    status=st.integers(100, 599),
+    body=st.binary(max_size=200)
+    | st.text(max_size=100).map(str.encode)
+    # surrogates can't be encoded, so they come as JSON escapes
+    | st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["errors", "code", "title", "detail", "source", "meta", "data", "message", "sessions"]),
+                inner,
+            )
+        ),
+        max_leaves=12,
+    ).map(lambda value: json.dumps(value).encode()),
+    headers=st.dictionaries(
+        st.sampled_from(["retry-after", "retry-after-ms", "x-ratelimit-reset", "date", "location"]),
+        st.text(max_size=30),
+    ),
+    method=st.sampled_from(["GET", "PATCH", "POST", "DELETE"]),
+)
+def test_whatever_comes_is_a_value_or_one_of_our_errors(
+    status: int, body: bytes, headers: dict[str, str], method: str
+) -> None:
+    outcome = read_answer(request(method), status, headers, body, secret=KEY)
+    if isinstance(outcome, Failure):
+        assert isinstance(outcome.error, errors.APIError)
+        text = str(outcome.error)
+        assert text.isprintable()
+        assert len(text) < 800
+        assert outcome.wait is None or outcome.wait >= 0
+    else:
+        assert isinstance(outcome, Room)
+        assert 200 <= status < 300
+
+
+NOW = "Wed, 21 Oct 2015 07:28:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "3"}, 3.0),
+        ({"retry-after": " 3 "}, 3.0),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after": "-5"}, 0.0),
+        ({"retry-after": "86400"}, 86400.0),
+        ({"retry-after": ""}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "1e400"}, None),
+        ({"retry-after": "0x10"}, None),
+        ({"retry-after": "٣"}, None),
+        ({"retry-after": "9" * 400}, None),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:30 GMT", "date": NOW}, 30.0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:30 -0000", "date": NOW}, 30.0),
+        ({"retry-after": "Wed, 21 Oct 2015 09:28:30 +0200", "date": NOW}, 30.0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:27:30 GMT", "date": NOW}, 0.0),
+        ({"retry-after": "Wed, 32 Oct 2015 07:28:30 GMT", "date": NOW}, None),
+        ({"retry-after": "Wed, 21 Oct 99999 07:28:30 GMT", "date": NOW}, None),
+        ({"retry-after-ms": "1500"}, 1.5),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after-ms": "x", "retry-after": "9"}, 9.0),
+        ({"retry-after-ms": "-1"}, 0.0),
+    ],
+)
+def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(headers) == seconds
+
+
+def test_a_retry_after_date_without_the_servers_date_is_held_against_our_clock() -> None:
+    soon = datetime.fromtimestamp(datetime.now(UTC).timestamp() + 100, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    seconds = retry_after({"retry-after": soon})
+    assert seconds is not None
+    assert 90 < seconds <= 100
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({"x-ratelimit-reset": "2"}, 2.0),
+        ({"x-ratelimit-reset": "0.25"}, 0.25),
+        ({"retry-after": "7", "x-ratelimit-reset": "2"}, 7.0),
+        ({"x-ratelimit-reset": "later"}, None),
+        ({}, None),
+    ],
+)
+def test_a_429_tells_how_long_to_wait(headers: dict[str, str], wait: float | None) -> None:
+    outcome = failure(429, headers=headers)
+    assert outcome.wait == wait
+    assert isinstance(outcome.error, errors.RateLimitError)
+    assert outcome.error.retry_after == wait
+
+
+def test_the_end_of_the_window_is_no_reason_to_wait_for_a_server_error() -> None:
+    assert failure(503, headers={"x-ratelimit-reset": "9"}).wait is None
+    assert failure(503, headers={"retry-after": "9"}).wait == 9
+
+
+@given(attempt=st.integers(1, 10**6), random=st.floats(0, 1))
+def test_backoff_is_full_jitter_below_its_ceiling(attempt: int, random: float) -> None:
+    policy = RetryPolicy()
+    wait = backoff(policy, attempt, random)
+    assert 0 <= wait <= 8
+    assert wait == random * backoff(policy, attempt, 1.0)
+
+
+def test_backoff_doubles_up_to_its_ceiling() -> None:
+    assert [backoff(RetryPolicy(), attempt, 1.0) for attempt in range(1, 8)] == [0.5, 1, 2, 4, 8, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"max_attempts": 0}, r"RetryPolicy\(max_attempts=\) is 0; give a whole number, 1 or above"),
+        ({"max_attempts": True}, "whole number"),
+        ({"max_attempts": 2.0}, "whole number"),
+        ({"base_delay": -1}, r"RetryPolicy\(base_delay=\) is -1; give a number, 0 or above"),
+        ({"max_delay": float("nan")}, "0 or above"),
+        ({"max_elapsed": 0}, "above 0"),
+        ({"max_elapsed": "5"}, "above 0"),
+    ],
+)
+def test_a_policy_is_checked_where_it_is_made(settings: dict[str, float], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        RetryPolicy(**settings)  # type: ignore[arg-type]

@@ -1,0 +1,439 @@
+"""Many updates: each has one outcome, a room's updates keep their order, and nothing is left behind."""
+
+import asyncio
+import gc
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiorooms import (
+    AioroomsError,
+    APIConnectionError,
+    AuthenticationError,
+    ClientStateError,
+    InvalidRequestError,
+    PermissionDeniedError,
+    RetryPolicy,
+    Room,
+    RoomsClient,
+    RoomUpdate,
+    UpdateResult,
+)
+from aiorooms._protocol import Answer
+from aiorooms._update_many import update_many
+from aiorooms.simulator import RoomsSimulator
+
+from .conftest import settle, tasks_left
+
+UPDATE = RoomUpdate(max_participants=20)
+
+
+async def collect(results: AsyncIterator[UpdateResult]) -> list[UpdateResult]:
+    return [result async for result in results]
+
+
+def counts(results: list[UpdateResult]) -> dict[str, int]:
+    return dict(Counter(result.status for result in results))
+
+
+@pytest.mark.parametrize("concurrency", [1, 7, 50, 500])
+async def test_every_update_has_one_result_and_is_done(concurrency: int) -> None:
+    async with RoomsSimulator(rooms=200) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        updates = ((room_id, RoomUpdate(unique_name=f"n-{room_id}")) for room_id in sim.room_ids)
+        results = await collect(client.rooms.update_many(updates, concurrency=concurrency))
+        assert counts(results) == {"updated": 200}
+        assert {result.room_id for result in results} == set(sim.room_ids)
+        for result in results:
+            assert result.room is not None
+            assert result.room.unique_name == f"n-{result.room_id}" == sim.rooms[result.room_id]["unique_name"]
+            assert (result.attempts, result.error) == (1, None)
+            assert result.elapsed > 0
+        assert sim.stats.requests == 200
+        assert sim.stats.peak_in_flight <= min(concurrency, 100)
+        assert sim.stats.connections <= min(concurrency, 100)
+
+
+async def test_an_async_iterable_and_all_ways_to_name_a_room() -> None:
+    async with RoomsSimulator(rooms=4) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        first, second, third, fourth = sim.room_ids
+
+        async def updates() -> AsyncIterator[tuple[str | UUID | Room, RoomUpdate]]:
+            yield first, UPDATE
+            yield second.upper(), UPDATE
+            await asyncio.sleep(0)
+            yield UUID(third), UPDATE
+            yield await client.rooms.retrieve(fourth), UPDATE
+
+        results = await collect(client.rooms.update_many(updates()))
+        assert counts(results) == {"updated": 4}
+        assert {result.room_id for result in results} == {first, second.upper(), third, fourth}
+
+
+async def test_results_come_as_they_are_ready() -> None:
+    async with RoomsSimulator(rooms=3) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        slow, *quick = sim.room_ids
+        sim.script("stall_before", room_id=slow)
+        updates = [(room_id, UPDATE) for room_id in sim.room_ids]
+        async with aclosing(client.rooms.update_many(updates, timeout=5)) as results:
+            assert {(await anext(results)).room_id, (await anext(results)).room_id} == set(quick)
+
+
+async def test_updates_of_one_room_keep_their_order_and_are_never_in_flight_together() -> None:
+    async with RoomsSimulator(rooms=3, latency=0.002) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        sim.record = True
+        names = [f"name-{number}" for number in range(30)]
+        # The same room in different letters is the same room.
+        updates = [
+            (room_id.upper() if number % 2 else room_id, RoomUpdate(unique_name=f"{name}-{room_id}"))
+            for number, name in enumerate(names)
+            for room_id in sim.room_ids
+        ]
+        results = await collect(client.rooms.update_many(updates, concurrency=20))
+        assert counts(results) == {"updated": 90}
+        for room_id in sim.room_ids:
+            sent = [request.body.decode() for request in sim.recorded if request.path.lower().endswith(room_id)]
+            assert sent == [f'{{"unique_name":"{name}-{room_id}"}}' for name in names]
+        assert sim.stats.peak_in_flight <= 3
+
+
+# --- bad input ---
+
+
+@pytest.mark.parametrize(
+    "item",
+    [None, 5, "ab", (), ("x",), ("x", UPDATE, 1), ["x", UPDATE], ("not-a-uuid", UPDATE), (None, UPDATE),
+     ("7b61621f-62e0-4aad-ab11-9fd19e272e73", {"max_participants": 20}),
+     ("7b61621f-62e0-4aad-ab11-9fd19e272e73", None),
+     ("7b61621f-62e0-4aad-ab11-9fd19e272e73", RoomUpdate())],
+)  # fmt: skip
+async def test_a_bad_pair_is_a_failed_result_and_nothing_is_sent(item: Any) -> None:
+    async with RoomsSimulator(rooms=2) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        first, second = sim.room_ids
+        results = await collect(client.rooms.update_many([(first, UPDATE), item, (second, UPDATE)], concurrency=1))
+        assert [result.status for result in results] == ["updated", "failed", "updated"]
+        assert isinstance(results[1].error, InvalidRequestError)
+        assert results[1].attempts == 0
+        assert str(results[1].error).isprintable()
+        assert sim.stats.requests == 2
+
+
+@pytest.mark.parametrize("value", [0, -1, True, 2.0, "5", None])
+async def test_settings_are_checked_at_the_call(value: Any) -> None:
+    async with RoomsClient("key") as client:
+        with pytest.raises(ValueError, match=r"update_many\(concurrency=\) is .*; give a whole number, 1 or above"):
+            client.rooms.update_many([], concurrency=value)
+        if value is not None:
+            with pytest.raises(ValueError, match=r"update_many\(stop_after_failures=\) is"):
+                client.rooms.update_many([], stop_after_failures=value)
+        with pytest.raises(ValueError, match="timeout"):
+            client.rooms.update_many([], timeout=-1)
+        with pytest.raises(TypeError):
+            client.rooms.update_many(5)  # type: ignore[arg-type]
+
+
+async def test_no_updates_no_results() -> None:
+    async with RoomsClient("key") as client:
+        assert await collect(client.rooms.update_many([])) == []
+
+
+async def test_a_closed_client_says_so() -> None:
+    client = RoomsClient("key")
+    await client.close()
+    results = await collect(client.rooms.update_many([("7b61621f-62e0-4aad-ab11-9fd19e272e73", UPDATE)] * 3))
+    assert {result.status for result in results} <= {"failed", "skipped"}
+    assert isinstance(results[0].error, ClientStateError)
+
+
+# --- stopping ---
+
+
+async def test_10000_updates_with_a_wrong_key_send_at_most_50_requests() -> None:
+    async with RoomsSimulator(rooms=1) as sim, RoomsClient("wrong", base_url=sim.url) as client:
+        updates = ((str(UUID(int=number)), UPDATE) for number in range(10_000))
+        results = await collect(client.rooms.update_many(updates, concurrency=50))
+        assert len(results) == 10_000
+        assert len({result.room_id for result in results}) == 10_000
+        assert sim.stats.requests <= 50
+        assert counts(results) == {"failed": sim.stats.requests, "skipped": 10_000 - sim.stats.requests}
+        assert all(isinstance(result.error, AuthenticationError) for result in results)
+
+
+async def test_a_key_that_may_not_update_stops_the_run_too() -> None:
+    async with RoomsSimulator(rooms=50) as sim, RoomsClient("limited", base_url=sim.url) as client:
+        sim.forbidden_keys.add("limited")
+        results = await collect(
+            client.rooms.update_many(((room_id, UPDATE) for room_id in sim.room_ids), concurrency=5)
+        )
+        assert sim.stats.requests <= 5
+        assert counts(results)["skipped"] >= 45
+        assert all(isinstance(result.error, PermissionDeniedError) for result in results)
+
+
+async def test_stop_after_failures_skips_the_rest() -> None:
+    async with RoomsSimulator(rooms=50) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        ids = sim.room_ids
+        for room_id in ids[10:13]:
+            sim.remove_room(room_id)
+        results = await collect(
+            client.rooms.update_many(((room_id, UPDATE) for room_id in ids), concurrency=1, stop_after_failures=3)
+        )
+        assert counts(results) == {"updated": 10, "failed": 3, "skipped": 37}
+        assert sim.stats.requests == 13
+        assert "not found" in str(results[-1].error)
+
+
+async def test_bad_pairs_count_as_failures() -> None:
+    async with RoomsClient("key") as client:
+        results = await collect(client.rooms.update_many([("x", UPDATE)] * 5, concurrency=1, stop_after_failures=2))
+        assert counts(results) == {"failed": 2, "skipped": 3}
+
+
+# --- inputs that are slow or raise ---
+
+
+class InputError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_an_input_that_raises_loses_nothing_that_is_on_its_way(is_async: bool) -> None:
+    async with RoomsSimulator(rooms=20, latency=0.01) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+
+        def updates() -> Iterator[tuple[str, RoomUpdate]]:
+            for room_id in sim.room_ids:
+                yield room_id, UPDATE
+            raise InputError
+
+        async def async_updates() -> AsyncIterator[tuple[str, RoomUpdate]]:
+            for update in updates():
+                yield update
+
+        results: list[UpdateResult] = []
+        with pytest.raises(InputError):
+            async for result in client.rooms.update_many(async_updates() if is_async else updates(), concurrency=7):
+                results.append(result)  # noqa: PERF401 - what came before the error is the matter
+        assert counts(results) == {"updated": 20}
+        assert tasks_left() == set()
+
+
+async def test_a_slow_async_input_blocks_no_result() -> None:
+    async with RoomsSimulator(rooms=2) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        more = asyncio.Event()
+
+        async def updates() -> AsyncIterator[tuple[str, RoomUpdate]]:
+            yield sim.room_ids[0], UPDATE
+            await more.wait()
+            yield sim.room_ids[1], UPDATE
+
+        async with aclosing(client.rooms.update_many(updates())) as results:
+            assert (await anext(results)).room_id == sim.room_ids[0]
+            more.set()
+            assert (await anext(results)).room_id == sim.room_ids[1]
+
+
+async def test_a_slow_plain_input_lets_results_out_between_two_items() -> None:
+    pulled = 0
+
+    def updates() -> Iterator[tuple[str, RoomUpdate]]:
+        nonlocal pulled
+        for number in range(20):
+            busy_until = time.perf_counter() + 0.002
+            while time.perf_counter() < busy_until:
+                pass
+            pulled += 1
+            yield str(UUID(int=number)), UPDATE
+
+    async def done(room_id: str, update: RoomUpdate) -> Answer[Room]:
+        await asyncio.sleep(0)
+        return Answer(Room(id=room_id), 1)
+
+    results = update_many(updates(), done, concurrency=20, stop_after_failures=None)
+    async with aclosing(results):
+        await anext(results)
+        assert pulled < 10, "the first result waited for the whole input"
+
+
+async def test_a_slow_reader_holds_up_the_input() -> None:
+    pulled = 0
+
+    def updates() -> Iterator[tuple[str, RoomUpdate]]:
+        nonlocal pulled
+        for number in range(1000):
+            pulled += 1
+            yield str(UUID(int=number)), UPDATE
+
+    async def done(room_id: str, update: RoomUpdate) -> Answer[Room]:
+        return Answer(Room(id=room_id), 1)
+
+    results = update_many(updates(), done, concurrency=5, stop_after_failures=None)
+    async with aclosing(results):
+        await anext(results)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert pulled <= 12, "results pile up behind a slow reader"
+
+
+# --- leaving ---
+
+
+async def test_leaving_the_loop_stops_at_once() -> None:
+    async with RoomsSimulator(rooms=100, latency=0.01) as sim:
+        client = RoomsClient(sim.api_key, base_url=sim.url)
+        async for _ in client.rooms.update_many(((room_id, UPDATE) for room_id in sim.room_ids), concurrency=10):
+            break
+        await settle()
+        assert tasks_left() == set()
+        sent = sim.stats.requests
+        assert sent < 40
+        await client.close()
+        await asyncio.sleep(0.03)
+        assert sim.stats.requests == sent
+
+
+@pytest.mark.parametrize("where", ["results", "input"])
+async def test_cancelling_leaves_nothing_behind(where: str) -> None:
+    async with RoomsSimulator(rooms=20, latency=5) as sim:
+        client = RoomsClient(sim.api_key, base_url=sim.url)
+
+        async def updates() -> AsyncIterator[tuple[str, RoomUpdate]]:
+            for room_id in sim.room_ids:
+                yield room_id, UPDATE
+            if where == "input":
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(collect(client.rooms.update_many(updates(), concurrency=30)))
+        while sim.stats.in_flight < 20:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert tasks_left() == set()
+        assert client._transport._pacer.in_flight == 0
+        await client.close()
+
+
+async def test_a_dropped_generator_is_cleaned_up() -> None:
+    async with RoomsSimulator(rooms=20, latency=0.01) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        results = client.rooms.update_many(((room_id, UPDATE) for room_id in sim.room_ids), concurrency=3)
+        await anext(results)
+        del results
+        gc.collect()
+        await settle()
+        assert tasks_left() == set()
+
+
+async def test_a_generator_that_was_never_begun_has_done_nothing() -> None:
+    async with RoomsSimulator(rooms=1) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        results = client.rooms.update_many([(sim.room_ids[0], UPDATE)])
+        await results.aclose()
+        assert sim.stats.requests == 0
+        assert tasks_left() == set()
+
+
+async def test_a_bug_of_ours_is_raised_and_not_hidden() -> None:
+    async def broken(room_id: str, update: RoomUpdate) -> Answer[Room]:
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await collect(update_many([(str(UUID(int=1)), UPDATE)] * 10, broken, concurrency=3, stop_after_failures=None))
+    assert caught.group_contains(ZeroDivisionError)
+    assert tasks_left() == set()
+
+
+async def test_closing_the_client_in_the_middle_gives_every_update_its_result() -> None:
+    async with RoomsSimulator(rooms=30, latency=0.01) as sim:
+        client = RoomsClient(sim.api_key, base_url=sim.url, retry=RetryPolicy(base_delay=0.001))
+        results: list[UpdateResult] = []
+        async for result in client.rooms.update_many(((room_id, UPDATE) for room_id in sim.room_ids), concurrency=5):
+            results.append(result)
+            if len(results) == 1:
+                await client.close()
+        assert len(results) == 30
+        assert {result.status for result in results} <= {"updated", "failed", "uncertain", "skipped"}
+        assert all(result.error is not None for result in results if result.status != "updated")
+        assert counts(results)["skipped"] >= 20
+
+
+# --- the engine alone, over random runs ---
+
+
+@given(
+    rooms=st.lists(st.integers(0, 5), max_size=40),
+    concurrency=st.integers(1, 8),
+    outcomes=st.lists(st.sampled_from(["ok", "fail", "unknown", "auth"]), min_size=1, max_size=40),
+    stop_after=st.none() | st.integers(1, 5),
+    delays=st.lists(st.integers(0, 4), min_size=1, max_size=20),
+)
+def test_random_runs_keep_every_promise(
+    rooms: list[int], concurrency: int, outcomes: list[str], stop_after: int | None, delays: list[int]
+) -> None:
+    asyncio.run(play(rooms, concurrency, outcomes, stop_after, delays))
+
+
+async def play(
+    rooms: list[int], concurrency: int, outcomes: list[str], stop_after: int | None, delays: list[int]
+) -> None:
+    updates = [
+        (str(UUID(int=room)), RoomUpdate(unique_name=f"{number}"), outcomes[number % len(outcomes)])
+        for number, room in enumerate(rooms)
+    ]
+    plan = {update.unique_name: outcome for _, update, outcome in updates}
+    in_flight: set[str] = set()
+    begun: list[tuple[str, int]] = []
+
+    async def update_room(room_id: str, update: RoomUpdate) -> Answer[Room]:
+        assert room_id not in in_flight, "two updates of a room in flight together"
+        assert len(in_flight) < concurrency
+        in_flight.add(room_id)
+        number = int(str(update.unique_name))
+        begun.append((room_id, number))
+        for _ in range(delays[number % len(delays)]):
+            await asyncio.sleep(0)
+        in_flight.remove(room_id)
+        error: AioroomsError
+        match plan[update.unique_name]:
+            case "ok":
+                return Answer(Room(id=room_id), 1)
+            case "auth":
+                error = AuthenticationError("401", status=401)
+            case _:
+                error = APIConnectionError("lost")
+                error.outcome_unknown = plan[update.unique_name] == "unknown"
+        error.attempts = 1
+        raise error
+
+    results = await collect(
+        update_many(
+            [(room_id, update) for room_id, update, _ in updates],
+            update_room,
+            concurrency=concurrency,
+            stop_after_failures=stop_after,
+        )
+    )
+    numbers = [int(str(result.update.unique_name)) for result in results if result.update is not None]
+    assert sorted(numbers) == list(range(len(rooms))), "an input without its one result"
+    for room_id in {room_id for room_id, _ in begun}:
+        order = [number for room, number in begun if room == room_id]
+        assert order == sorted(order), "a room's updates lost their order"
+    sent = {number for _, number in begun}
+    for result in results:
+        assert result.update is not None
+        number = int(str(result.update.unique_name))
+        expected = {"ok": "updated", "fail": "failed", "auth": "failed", "unknown": "uncertain"}[plan[f"{number}"]]
+        assert result.status == (expected if number in sent else "skipped")
+    skipped = len(rooms) - len(sent)
+    failures = sum(result.status in ("failed", "uncertain") for result in results)
+    if skipped:
+        refused = any(isinstance(result.error, AuthenticationError) for result in results)
+        assert refused or (stop_after is not None and failures >= stop_after)
+    if stop_after is not None:
+        assert failures <= stop_after + concurrency - 1
+    assert tasks_left() == set()

@@ -1,0 +1,50 @@
+"""The webhook settings of a room as one value."""
+
+import pytest
+
+from aiorooms import InvalidRequestError, Room, RoomsClient, RoomUpdate, WebhookConfig, WebhookUrlPolicy
+from aiorooms.simulator import RoomsSimulator
+
+
+def test_it_turns_into_an_update() -> None:
+    config = WebhookConfig("https://a.example.com", "https://b.example.com", 5)
+    assert config.to_update() == RoomUpdate(
+        webhook_event_url="https://a.example.com",
+        webhook_event_failover_url="https://b.example.com",
+        webhook_timeout_secs=5,
+    )
+    assert WebhookConfig(url="https://a.example.com").to_update().to_dict() == {
+        "webhook_event_url": "https://a.example.com"
+    }
+    assert WebhookConfig(failover_url=None).to_update().to_dict() == {"webhook_event_failover_url": None}
+
+
+def test_it_is_checked_when_it_is_to_be_sent() -> None:
+    config = WebhookConfig("http://user:word@a.example.com", "http://user:word@a.example.com", 99)
+    with pytest.raises(InvalidRequestError) as caught:
+        config.to_update()
+    assert {problem.pointer for problem in caught.value.problems} == {
+        "/webhook_event_url",
+        "/webhook_event_failover_url",
+        "/webhook_timeout_secs",
+    }
+    lax = WebhookUrlPolicy(allow_credentials=True)
+    assert WebhookConfig(config.url).to_update(webhook_url_policy=lax).webhook_event_url == config.url
+
+
+@pytest.mark.parametrize("failover", ["", None])
+def test_it_comes_out_of_a_room(failover: str | None) -> None:
+    room = Room(
+        webhook_event_url="https://a.example.com", webhook_event_failover_url=failover, webhook_timeout_secs=None
+    )
+    config = WebhookConfig.from_room(room)
+    assert config == WebhookConfig("https://a.example.com", None, None)
+    assert WebhookConfig.from_room(Room()) == WebhookConfig(failover_url=None, timeout_secs=None)
+
+
+async def test_settings_are_copied_from_room_to_room() -> None:
+    async with RoomsSimulator() as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        first = sim.add_room(webhook_event_url="https://a.example.com", webhook_timeout_secs=7)
+        second = sim.add_room(webhook_event_failover_url="https://b.example.com", webhook_timeout_secs=3)
+        config = WebhookConfig.from_room(await client.rooms.retrieve(first))
+        assert WebhookConfig.from_room(await client.rooms.update(second, config.to_update())) == config
