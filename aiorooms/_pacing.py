@@ -65,8 +65,9 @@ class Pacer:
         self._in_flight = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._resume_at = 0.0
-        """The end of the present pause on `clock`; only ever raised. 0 where there never was a pause."""
+        """The end of the present pause on `clock`, only ever raised; 0 where there is none."""
         self._resume_timer: _Handle | None = None
+        self._closed: Callable[[], Exception] | None = None
 
     @property
     def in_flight(self) -> int:
@@ -80,13 +81,16 @@ class Pacer:
 
     async def acquire(self) -> None:
         """Wait for a turn. Raises `RateLimitError` if the wait would be longer than `Pacing.max_wait`."""
-        if not self._waiters and self._may_send():
+        # Most clients are never paused, and don't pay for a look at the clock.
+        if not self._resume_at and not self._waiters and self._in_flight < self._max_in_flight:
             self._in_flight += 1
             return
+        if self._closed is not None:
+            raise self._closed()
         self._refuse_long_pause()
         turn = asyncio.get_running_loop().create_future()
         self._waiters.append(turn)
-        self._set_timer()
+        self._give_turns()
         try:
             await turn
         except BaseException:
@@ -104,29 +108,38 @@ class Pacer:
 
     def pause(self, seconds: float) -> None:
         """Let nobody send for so long from now on. A shorter pause than the present one changes nothing."""
-        resume_at = self._clock() + seconds
-        if resume_at <= self._resume_at:
-            return
-        self._resume_at = resume_at
+        self._resume_at = max(self._resume_at, self._clock() + seconds)
         if seconds > self._max_wait:
             self._refuse_waiters(lambda: self._too_long(seconds))
-        self._set_timer()
 
     def close(self, reason: Callable[[], Exception]) -> None:
-        """Raise `reason()` in everyone who waits."""
+        """Raise `reason()` in everyone who waits, or would have to."""
+        self._closed = reason
         self._refuse_waiters(reason)
         self._cancel_timer()
 
-    def _may_send(self) -> bool:
-        # Most clients are never paused, and don't pay for a look at the clock.
-        return self._in_flight < self._max_in_flight and (not self._resume_at or self._clock() >= self._resume_at)
-
     def _give_turns(self) -> None:
-        while self._waiters and self._may_send():
+        """Give a turn to all who may have one now. Where a pause holds them up, come back at its end.
+
+        One look at the clock decides which of the two it is. With two, a pause that ends between them would be over for
+        the one and not for the other, and nobody would come back.
+        """
+        while self._waiters and self._in_flight < self._max_in_flight:
+            left = self._resume_at - self._clock()
+            if left > 0:
+                if self._resume_timer is None:
+                    self._resume_timer = self._call_later(left, self._on_timer)
+                return
+            self._resume_at = 0.0
             turn = self._waiters.popleft()
             if not turn.done():
                 self._in_flight += 1
                 turn.set_result(None)
+
+    def _on_timer(self) -> None:
+        # The pause may have been moved meanwhile, or the timer may be early: then another one is set.
+        self._resume_timer = None
+        self._give_turns()
 
     def _forget(self, turn: asyncio.Future[None]) -> None:
         # It may be out already, when turns were given or refused.
@@ -140,17 +153,6 @@ class Pacer:
         for turn in waiters:
             if not turn.done():
                 turn.set_exception(reason())
-
-    def _set_timer(self) -> None:
-        """Have the waiters looked at when the pause ends."""
-        if self._resume_timer is None and self._waiters and (left := self._resume_at - self._clock()) > 0:
-            self._resume_timer = self._call_later(left, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._resume_timer = None
-        self._give_turns()
-        # The pause may have been moved meanwhile, or the timer may be early by the clock's resolution.
-        self._set_timer()
 
     def _cancel_timer(self) -> None:
         if self._resume_timer is not None:

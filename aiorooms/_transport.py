@@ -281,7 +281,9 @@ def _lost(request: Request[T], error: Exception, secret: str) -> Failure:
             return not_sent(request, reason, retry=False)
         case aiohttp.ConnectionTimeoutError():
             return not_sent(request, reason, timed_out=True)
-        case aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError():
+        case aiohttp.ClientConnectorError(host=host, port=port, os_error=cause):
+            return not_sent(request, f"can't connect to {host}:{port}: {cause.strerror or cause}")
+        case aiohttp.ClientHttpProxyError():
             return not_sent(request, reason)
         case TimeoutError():
             return no_answer(request, "no answer within the timeout", timed_out=True)

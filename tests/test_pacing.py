@@ -25,13 +25,15 @@ class Timer:
 
 
 class Clock:
-    """A clock that is turned by hand, and the timers set on it."""
+    """A clock that is turned by hand, and the timers set on it. With a `tick`, time passes with every look at it."""
 
-    def __init__(self) -> None:
+    def __init__(self, tick: float = 0.0) -> None:
         self.now = 1000.0
+        self.tick = tick
         self.timers: list[Timer] = []
 
     def __call__(self) -> float:
+        self.now += self.tick
         return self.now
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
@@ -55,8 +57,8 @@ class Clock:
         await settle()
 
 
-def make(*, max_in_flight: int = 2, max_wait: float = 300.0) -> tuple[Pacer, Clock]:
-    clock = Clock()
+def make(*, max_in_flight: int = 2, max_wait: float = 300.0, tick: float = 0.0) -> tuple[Pacer, Clock]:
+    clock = Clock(tick)
     pacer = Pacer(Pacing(max_wait=max_wait), max_in_flight=max_in_flight, clock=clock, call_later=clock.call_later)
     return pacer, clock
 
@@ -112,6 +114,25 @@ async def test_a_success_that_comes_during_a_pause_does_not_lift_it() -> None:
     assert not task.done()
     await clock.turn(10)
     assert task.done()
+
+
+@pytest.mark.parametrize("early", [0.0, 0.001, 0.002, 0.003])
+@pytest.mark.parametrize("tick", [0.0005, 0.001, 0.0015])
+async def test_a_pause_that_ends_between_two_looks_at_the_clock_wakes_everyone(early: float, tick: float) -> None:
+    pacer, clock = make(tick=tick)
+    pacer.pause(1)
+    first = asyncio.create_task(pacer.acquire())
+    await settle()
+    (timer,) = clock.pending
+    clock.now = timer.at - early  # a timer may be early by the resolution of the loop's clock
+    clock.timers.clear()
+    timer.callback()
+    second = asyncio.create_task(pacer.acquire())
+    await settle()
+    for _ in range(9):
+        await clock.turn(0.01)
+    assert first.done()
+    assert second.done()
 
 
 async def test_one_timer_serves_all_who_wait() -> None:
@@ -186,6 +207,8 @@ async def test_closing_ends_every_wait() -> None:
     with pytest.raises(RuntimeError, match="closed"):
         await task
     assert (pacer.waiting, clock.pending) == (0, [])
+    with pytest.raises(RuntimeError, match="closed"):
+        await pacer.acquire()
 
 
 @pytest.mark.parametrize("max_wait", [0, -1, True, "5", float("nan")])
@@ -206,13 +229,15 @@ events = st.lists(
 )
 
 
-@given(events=events, max_in_flight=st.integers(1, 4))
-def test_nobody_starves_nobody_overtakes_and_nothing_leaks(events: list[tuple[str, float]], max_in_flight: int) -> None:
-    asyncio.run(play(events, max_in_flight))
+@given(events=events, max_in_flight=st.integers(1, 4), tick=st.sampled_from([0.0, 0.001, 0.7]))
+def test_nobody_starves_nobody_overtakes_and_nothing_leaks(
+    events: list[tuple[str, float]], max_in_flight: int, tick: float
+) -> None:
+    asyncio.run(play(events, max_in_flight, tick))
 
 
-async def play(events: list[tuple[str, float]], max_in_flight: int) -> None:
-    pacer, clock = make(max_in_flight=max_in_flight)
+async def play(events: list[tuple[str, float]], max_in_flight: int, tick: float) -> None:
+    pacer, clock = make(max_in_flight=max_in_flight, tick=tick)
     served: list[int] = []
     tasks: list[asyncio.Task[None]] = []
     resume_at = 0.0
