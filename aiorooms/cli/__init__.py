@@ -1,0 +1,24 @@
+"""The command `aiorooms`: arguments, output and exit codes, and no logic of its own.
+
+It needs the extra `cli` (click and rich), which the rest of the package does without.
+"""
+
+import os
+import sys
+from importlib.util import find_spec
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line, and exit."""
+    if find_spec("click") is None or find_spec("rich") is None:
+        sys.stderr.write("aiorooms: the command line needs its extra: pip install 'aiorooms[cli]'\n")
+        raise SystemExit(2)
+    # The number of a closed stream (`2>&-`) would be taken by the next connection, which would then get the text.
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123 - it stays open, as the others do
+    from ._main import cli  # late: it imports click
+
+    cli(prog_name="aiorooms")

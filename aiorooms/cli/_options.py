@@ -1,0 +1,169 @@
+"""Reading what stands on the command line and in the environment.
+
+All of it is read before anything is sent, and all that is wrong is told at once, each under the name that the user
+wrote. So click hands over texts as they are, and `Reader` turns them into values and keeps what is wrong with them.
+"""
+
+import functools
+import math
+import os
+import re
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from .._text import quoted
+from ..client import RoomsClient
+from ..errors import ClientSettingsError
+from ..models import read_room_ref
+
+if TYPE_CHECKING:
+    from ..simulator import RateLimit
+
+__all__ = ["BadInputError", "Reader", "api_options", "json_option"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_MOST_ROOMS: Final = 1_000_000
+
+
+def api_options(command: Command) -> Command:
+    """Add the options of every command that speaks to the API."""
+    base_url = click.option(
+        "--base-url",
+        metavar="URL",
+        help="Where the API is. Without it TELNYX_BASE_URL, else https://api.telnyx.com/v2.",
+    )
+    timeout = click.option("--timeout", metavar="SECONDS", help="For one attempt, not for all of them.  [default: 30]")
+    return base_url(timeout(json_option(command)))
+
+
+def json_option(command: Command) -> Command:
+    """Add `--json`."""
+    text = "Write JSON on standard output, and nothing else there."
+    return click.option("--json", "as_json", is_flag=True, help=text)(command)
+
+
+class BadInputError(Exception):
+    """What was given is wrong, and nothing was sent. `.problems` has a line for each thing that is wrong."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+class Reader:
+    """Turns texts into values. What is None was not given and stays None; what is wrong gives None and is kept."""
+
+    def __init__(self) -> None:
+        self._problems: list[str] = []
+
+    def wrong(self, message: str, name: str = "") -> None:
+        """Keep a problem, of the option of that name if there is one."""
+        self._problems.append(f"{name}: {message}" if name else message)
+
+    def refuse(self) -> None:
+        """Raise `BadInputError` if anything was wrong."""
+        if self._problems:
+            raise BadInputError(self._problems)
+
+    def whole_number(self, name: str, text: str | None, allowed: range) -> int | None:
+        """Read a whole number in the range."""
+        if text is None:
+            return None
+        ends = f"{allowed[0]} to {allowed[-1]}"
+        if not _WHOLE.fullmatch(text):
+            self.wrong(f"{quoted(text)} is not a whole number; give {ends}", name)
+        elif (value := int(text)) not in allowed:
+            self.wrong(f"{value} is not in the range {ends}", name)
+        else:
+            return value
+        return None
+
+    def seconds(self, name: str, text: str | None, *, zero: bool = False) -> float | None:
+        """Read a number of seconds, above 0 or, with `zero`, also 0."""
+        value = self._number(name, text, "a number of seconds")
+        if value is not None and (value < 0 or (value == 0 and not zero)):
+            self.wrong(f"{quoted(text)} is {'below 0' if zero else 'not above 0'}; give a number of seconds", name)
+            return None
+        return value
+
+    def share(self, name: str, text: str | None) -> float | None:
+        """Read a share from 0 to 1, also in percent."""
+        wanted = "a share from 0 to 1, such as 0.05 or 5%"
+        if text is not None and text.endswith("%"):
+            value = self._number(name, text[:-1], wanted)
+            value = None if value is None else value / 100
+        else:
+            value = self._number(name, text, wanted)
+        if value is not None and not 0 <= value <= 1:
+            self.wrong(f"{quoted(text)} is not {wanted}", name)
+            return None
+        return value
+
+    def day(self, name: str, text: str | None) -> date | None:
+        """Read a day such as 2024-05-31."""
+        if text is None:
+            return None
+        try:
+            # By itself it would also take 20240531 and 2024-W22-5, which look like slips.
+            return date.fromisoformat(text if _DAY.fullmatch(text) else "")
+        except ValueError:
+            self.wrong(f"{quoted(text)} is not a day; write it as YYYY-MM-DD", name)
+            return None
+
+    def rooms(self, text: str, *, least: int) -> int:
+        """Read how many rooms a simulator is to have."""
+        return self.whole_number("--rooms", text, range(least, _MOST_ROOMS + 1)) or 0
+
+    def rate_limit(self, text: str | None) -> "RateLimit | None":
+        """Read a rate limit such as `100/1s`; `none` means that there is none."""
+        if text is None or text == "none":
+            return None
+        from ..simulator import RateLimit  # late: most commands do without the simulator
+
+        try:
+            return RateLimit.parse(text)
+        except ValueError as error:
+            self.wrong(f"{error}", "--rate-limit")
+            return None
+
+    def room_id(self, text: str, where: str) -> str | None:
+        """Read the id of a room; `where` it stands is told if it is none."""
+        room_id, problems = read_room_ref(text)
+        for problem in problems:
+            self.wrong(problem.message, where)
+        return None if problems else room_id
+
+    def client(self, base_url: str | None, timeout: str | None, *, max_connections: int = 100) -> RoomsClient | None:
+        """Make the client from the options and the environment."""
+        seconds = self.seconds("--timeout", timeout)
+        key = os.environ.get("TELNYX_API_KEY")
+        if not key:
+            self.wrong("TELNYX_API_KEY is not set: put your API key there (`aiorooms demo` needs none)")
+        make = functools.partial(RoomsClient, key or "none", base_url=base_url, max_connections=max_connections)
+        try:
+            return make() if seconds is None else make(timeout=seconds)
+        except ClientSettingsError as error:
+            # The client speaks of its own arguments; here they have other names.
+            text = str(error).replace("api_key", "TELNYX_API_KEY").replace(", or allow_insecure_http=True", "")
+            self.wrong(text.replace("base_url", "TELNYX_BASE_URL" if base_url is None else "--base-url"))
+            return None
+
+    def _number(self, name: str, text: str | None, wanted: str) -> float | None:
+        if text is None:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            self.wrong(f"{quoted(text)} is not {wanted}", name)
+            return None
+        return value
+
+
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)

@@ -1,0 +1,184 @@
+"""Where text goes: results on standard output, everything else on standard error; plain unless it is a terminal.
+
+What comes from the server is shown with its control characters escaped, so that a room's name can neither tear a line
+apart nor play tricks on a terminal. Lines are written as they are; rich draws only what is laid out for a screen.
+"""
+
+import os
+import stat
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import datetime
+from errno import EPIPE
+from functools import cached_property
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, BinaryIO, Final, TextIO, cast
+
+from ._json import JsonValue, dumps, timestamp
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from ._progress import Bar
+
+__all__ = ["FEW", "Output", "OutputLostError", "complain", "end_echo", "flush", "lost", "plain", "prepare", "shown"]
+
+
+FEW: Final = 10
+"""Up to so many rooms are worth a line each on a terminal, and no progress bar."""
+
+
+class OutputLostError(Exception):
+    """Standard output can't be written any more: its reader went away, or the disk is full."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"standard output can't be written any more: {error.strerror or error}")
+        self.unread = error.errno == EPIPE
+        """Whether it was the reader who went away, as `head` does when it has enough."""
+
+
+def plain(text: str) -> str:
+    """Escape what can't be printed, tabs and line ends included."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def shown(value: object) -> str:
+    """Give a field as text: empty for None, the rest as the API writes it."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case datetime():
+            return timestamp(value)
+        case _:
+            return plain(str(value))
+
+
+def complain(text: str) -> None:
+    """Write one line about something that went wrong."""
+    _err(f"aiorooms: {text}")
+
+
+def end_echo() -> None:
+    """After a Ctrl-C, leave the line on which the terminal shows it as ^C."""
+    if sys.stderr.isatty():
+        _err("")
+
+
+def prepare() -> None:
+    """Have a character that the terminal's encoding lacks written as an escape, and not end the program."""
+    stdout: TextIO = sys.stdout
+    if isinstance(stdout, TextIOWrapper):
+        cast("TextIOWrapper[BinaryIO]", stdout).reconfigure(errors="backslashreplace")
+
+
+def flush() -> None:
+    """Write what is still held back. Raises `OutputLostError`."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        raise lost(error) from None
+
+
+def lost(error: OSError) -> OutputLostError:
+    """Give up standard output, in which this error was met."""
+    _discard(sys.stdout)
+    return OutputLostError(error)
+
+
+class Output:
+    """How one command speaks."""
+
+    def __init__(self, *, json: bool) -> None:
+        self.json = json
+        """Whether standard output is for a machine."""
+        self.on_terminal = sys.stdout.isatty() and not json
+        """Whether standard output is for eyes."""
+        self._bar: Bar | None = None
+
+    def line(self, text: str) -> None:
+        """Write a line on standard output. Raises `OutputLostError`, here or at the next `flush`."""
+        try:
+            sys.stdout.write(text + "\n")
+        except OSError as error:
+            raise lost(error) from None
+
+    def data(self, value: JsonValue) -> None:
+        """Write a line of JSON on standard output."""
+        self.line(dumps(value))
+
+    def note(self, text: str) -> None:
+        """Write a line for people: on standard output, unless that holds a list or JSON that others read."""
+        if self.on_terminal:
+            self.line(text)
+        else:
+            _err(text)
+
+    def complain(self, text: str) -> None:
+        """Write one line about something that went wrong; above the progress bar, if there is one."""
+        if self._bar is None:
+            complain(text)
+        else:
+            self._bar.above(f"aiorooms: {text}")
+
+    def draw(self, *parts: "RenderableType") -> None:
+        """Lay something out on standard output, in colour and to its width if that is a terminal."""
+        with self._console.capture() as drawn:
+            self._console.print(*parts)
+        # rich fills lines up with blanks, which would only hinder where it is not a screen.
+        self.line("\n".join(line.rstrip(" ") for line in drawn.get().removesuffix("\n").split("\n")))
+
+    @property
+    def width(self) -> int:
+        """Columns that there are to draw in."""
+        return self._console.width
+
+    @cached_property
+    def _console(self) -> "Console":
+        from rich.console import Console  # late: what is not drawn needs no rich
+
+        return Console(file=sys.stdout, highlight=False, markup=False)
+
+    @contextmanager
+    def progress(self, total: int) -> "Generator[Bar | None]":
+        """Show a progress bar on standard error while the block runs, where that is a terminal and it pays."""
+        if total <= FEW or not (sys.stderr.isatty() and not _is_pipe(sys.stdout)):
+            yield None
+            return
+        from ._progress import Bar
+
+        with Bar(total) as self._bar:
+            try:
+                yield self._bar
+            finally:
+                self._bar = None
+
+
+def _err(text: str) -> None:
+    # Where standard error is gone too there is nobody left to tell.
+    try:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+    except OSError:
+        _discard(sys.stderr)
+
+
+def _is_pipe(stream: TextIO) -> bool:
+    """Whether a program reads this, which may itself write on the terminal, right into the progress bar."""
+    try:
+        return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+    except OSError:
+        return False
+
+
+def _discard(stream: TextIO) -> None:
+    """Send what is still held back nowhere, or the interpreter would complain about it at its end."""
+    try:
+        number = stream.fileno()
+    except OSError:
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)

@@ -1,0 +1,243 @@
+"""`aiorooms get` and `aiorooms list`: rooms on a screen, as lines for other programs, or as JSON."""
+
+import importlib
+from collections.abc import Iterator
+from contextlib import aclosing
+from typing import Final, TypeVar
+
+import click
+
+from .._lists import RoomList
+from .._unset import UNSET, Unset
+from ..client import RoomsClient
+from ..models import Room, RoomPage
+from ._json import JsonValue, model_data
+from ._options import Reader, api_options
+from ._output import Output, complain, end_echo, flush, shown
+from ._run import run
+from ._status import INTERRUPTED, OK
+
+__all__ = ["get", "list_"]
+
+T = TypeVar("T")
+
+_FIELDS: Final = (
+    "id",
+    "unique_name",
+    "max_participants",
+    "enable_recording",
+    "webhook_event_url",
+    "webhook_event_failover_url",
+    "webhook_timeout_secs",
+    "created_at",
+    "updated_at",
+    "active_session_id",
+)
+"""What stands between the tabs of a line of `list`."""
+
+_ID_WIDTH: Final = 36
+
+
+@click.command()
+@click.argument("room_id", metavar="ROOM_ID")
+@click.option("--include-sessions", is_flag=True, help="Read the room's sessions and their participants too.")
+@api_options
+def get(room_id: str, include_sessions: bool, base_url: str | None, timeout: str | None, as_json: bool) -> int:
+    """Show one room.
+
+    A field on each line; its name and its value are separated by a tab where the output is not a terminal.
+
+    \b
+    Examples:
+      aiorooms get 7b61621f-62e0-4aad-ab11-9fd19e272e73
+      aiorooms get 7b61621f-62e0-4aad-ab11-9fd19e272e73 --include-sessions --json
+    """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
+    reader = Reader()
+    read_id = reader.room_id(room_id, "ROOM_ID")
+    client = reader.client(base_url, timeout)
+    reader.refuse()
+    assert client is not None
+    assert read_id is not None
+    rooms: list[Room] = []
+
+    async def retrieve() -> None:
+        async with client:
+            rooms.append(await client.rooms.retrieve(read_id, include_sessions=include_sessions or UNSET))
+
+    if run(retrieve):
+        end_echo()
+        complain("interrupted")
+        return INTERRUPTED
+    _show_room(rooms[0], Output(json=as_json))
+    return OK
+
+
+def _show_room(room: Room, out: Output) -> None:
+    data = model_data(room)
+    if out.json:
+        out.data(data)
+        return
+    fields = [*_flat("", data)]
+    if not out.on_terminal:
+        for name, value in fields:
+            out.line(f"{name}\t{shown(value)}")
+        return
+    from rich.table import Table  # late: what is not drawn needs no rich
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in fields:
+        table.add_row(name, shown(value) or "-")
+    out.draw(table)
+
+
+def _flat(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
+    """Give every single value and where it stands, such as `sessions[0].active`."""
+    if isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _flat(f"{path}[{number}]", item)
+    elif value is None or isinstance(value, (str, int, float)):
+        yield path, value
+    else:
+        for name, item in value.items():
+            yield from _flat(f"{path}.{name}" if path else name, item)
+
+
+@click.command("list")
+@click.option("--unique-name", metavar="NAME", help="Only the room of exactly this name.")
+@click.option("--created-on", metavar="DAY", help="Only rooms created on this day (YYYY-MM-DD, in UTC).")
+@click.option("--created-from", metavar="DAY", help="Only rooms created on this day or later.")
+@click.option("--created-to", metavar="DAY", help="Only rooms created on this day or earlier.")
+@click.option("--updated-on", metavar="DAY", help="Only rooms last updated on this day.")
+@click.option("--updated-from", metavar="DAY", help="Only rooms last updated on this day or later.")
+@click.option("--updated-to", metavar="DAY", help="Only rooms last updated on this day or earlier.")
+@click.option("--page-size", metavar="N", default="250", show_default=True, help="Rooms to fetch at a time, 1 to 250.")
+@api_options
+def list_(
+    unique_name: str | None,
+    created_on: str | None,
+    created_from: str | None,
+    created_to: str | None,
+    updated_on: str | None,
+    updated_from: str | None,
+    updated_to: str | None,
+    page_size: str,
+    base_url: str | None,
+    timeout: str | None,
+    as_json: bool,
+) -> int:
+    """List the rooms of the account, or those that match all filters.
+
+    On a terminal it is a table. Anywhere else each room is one line, its fields separated by tabs, without a head:
+
+    \b
+    id, unique_name, max_participants, enable_recording, webhook_event_url,
+    webhook_event_failover_url, webhook_timeout_secs, created_at, updated_at,
+    active_session_id
+
+    With --json each room is one JSON object on a line of its own. Rooms are written as they come, so an account of any
+    size can be listed.
+
+    \b
+    Examples:
+      aiorooms list --created-from 2024-01-01
+      aiorooms list | cut -f1,5                  ids and webhook URLs
+      aiorooms list --json > rooms.jsonl
+    """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
+    reader = Reader()
+    if unique_name is not None and not unique_name.strip():
+        reader.wrong("the name is empty; leave the option out to list all rooms", "--unique-name")
+    days = [
+        reader.day("--created-on", created_on),
+        reader.day("--created-from", created_from),
+        reader.day("--created-to", created_to),
+        reader.day("--updated-on", updated_on),
+        reader.day("--updated-from", updated_from),
+        reader.day("--updated-to", updated_to),
+    ]
+    size = reader.whole_number("--page-size", page_size, range(1, 251))
+    client = reader.client(base_url, timeout)
+    reader.refuse()
+    assert client is not None
+    assert size is not None
+    rooms = client.rooms.list(
+        unique_name=_or_unset(unique_name),
+        date_created_at_eq=_or_unset(days[0]),
+        date_created_at_gte=_or_unset(days[1]),
+        date_created_at_lte=_or_unset(days[2]),
+        date_updated_at_eq=_or_unset(days[3]),
+        date_updated_at_gte=_or_unset(days[4]),
+        date_updated_at_lte=_or_unset(days[5]),
+        page_size=size,
+    )
+    listing = _Listing(Output(json=as_json))
+    if run(lambda: listing.read(client, rooms)):
+        end_echo()
+        complain("interrupted")
+        return INTERRUPTED
+    listing.end()
+    return OK
+
+
+def _or_unset(value: T | None) -> T | Unset:
+    return UNSET if value is None else value
+
+
+class _Listing:
+    """Writes rooms page by page, and keeps none."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self._count = 0
+        if out.on_terminal:
+            importlib.import_module("rich.table")  # here, as the event loop must not wait for a disk
+            self._columns = _columns(out.width)
+
+    async def read(self, client: RoomsClient, rooms: RoomList) -> None:
+        async with client, aclosing(rooms.pages()) as pages:
+            async for page in pages:
+                self._write(page)
+                flush()
+
+    def end(self) -> None:
+        """Tell how many rooms there were, where that does not get between lines that a program reads."""
+        if self._out.on_terminal:
+            self._out.note("1 room" if self._count == 1 else f"{self._count:,} rooms")
+
+    def _write(self, page: RoomPage) -> None:
+        if self._out.json:
+            for room in page:
+                self._out.data(model_data(room))
+        elif not self._out.on_terminal:
+            for room in page:
+                self._out.line("\t".join(shown(getattr(room, name)) for name in _FIELDS))
+        elif page:
+            self._draw(page)
+        self._count += len(page)
+
+    def _draw(self, page: RoomPage) -> None:
+        from rich.table import Table
+
+        # The widths are the same for each page, so that the pages look like one table.
+        table = Table(box=None, show_header=not self._count, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+        for name, width in self._columns:
+            style = "cyan" if name == "id" else ""
+            table.add_column(name, width=width, no_wrap=True, overflow="ellipsis", style=style)
+        for room in page:
+            table.add_row(*(shown(getattr(room, name)) for name, _ in self._columns))
+        self._out.draw(table)
+
+
+def _columns(width: int) -> list[tuple[str, int]]:
+    """Give the fields that a screen of this width has room for, and how wide each of them is."""
+    urls = ["webhook_event_url", "webhook_event_failover_url"][: 2 if width >= 110 else 1 if width >= 70 else 0]
+    numbers = ["max_participants", "enable_recording"] if width >= 150 else []
+    left = width - _ID_WIDTH - 2 - sum(len(name) + 2 for name in numbers)
+    name_width = left * 2 // (3 * len(urls) + 2)
+    return [
+        ("id", _ID_WIDTH),
+        ("unique_name", max(8, name_width)),
+        *((name, len(name)) for name in numbers),
+        *((name, (left - name_width) // len(urls) - 2) for name in urls),
+    ]

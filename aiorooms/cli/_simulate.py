@@ -1,0 +1,134 @@
+"""`aiorooms simulate`: the simulator as a program of its own, until Ctrl-C."""
+
+import asyncio
+import shlex
+from typing import TYPE_CHECKING
+
+import click
+
+from ._options import BadInputError, Reader, json_option
+from ._output import Output, end_echo, flush
+from ._run import run
+from ._status import OK
+
+if TYPE_CHECKING:
+    from ..simulator import RoomsSimulator
+
+__all__ = ["simulate"]
+
+
+@click.command()
+@click.option("--port", metavar="N", default="8080", show_default=True, help="Port to listen on; 0 takes any free one.")
+@click.option("--rooms", metavar="N", default="1000", show_default=True, help="Rooms in the account.")
+@click.option(
+    "--rate-limit",
+    metavar="N/WINDOW",
+    help="Requests to let through in a window, such as 100/1s; those above get a 429.  [default: none]",
+)
+@click.option("--api-key", metavar="KEY", default="KEY_simulated", show_default=True, help="The key to accept.")
+@click.option(
+    "--faults", metavar="SHARE", default="0", show_default=True, help="Share of requests to break, such as 0.05 or 5%."
+)
+@click.option("--latency", metavar="SECONDS", default="0", show_default=True, help="Time that each request takes.")
+@click.option(
+    "--seed", metavar="N", default="0", show_default=True, help="The same seed gives the same rooms and faults."
+)
+@json_option
+def simulate(
+    port: str,
+    rooms: str,
+    rate_limit: str | None,
+    api_key: str,
+    faults: str,
+    latency: str,
+    seed: str,
+    as_json: bool,
+) -> int:
+    """Run a Telnyx Video Rooms API on this machine, to try things on.
+
+    It is a real HTTP server on 127.0.0.1 with rooms in memory. It checks what it is sent as the API does, and answers
+    with the API's own status codes and bodies. It breaks requests if asked to: it resets or cuts off connections,
+    stalls, answers 5xx or garbage. Ctrl-C or SIGTERM ends it (exit code 0), and it tells what it served.
+
+    With --json it writes one object when it is ready: url, api_key, rooms, room_id (of the first room, or null).
+
+    \b
+    Examples:
+      aiorooms simulate
+      aiorooms simulate --port 8080 --rooms 1000 --rate-limit 100/1s --faults 5%
+    """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
+    reader = Reader()
+    number = reader.whole_number("--port", port, range(65536))
+    room_count = reader.rooms(rooms, least=0)
+    limit = reader.rate_limit(rate_limit)
+    if not (api_key and api_key.isascii() and api_key.isprintable() and " " not in api_key):
+        reader.wrong("a key is made of printable ASCII characters, without blanks", "--api-key")
+    share = reader.share("--faults", faults)
+    seconds = reader.seconds("--latency", latency, zero=True)
+    seed_number = reader.whole_number("--seed", seed, range(1_000_000_000))
+    reader.refuse()
+    assert number is not None
+    assert share is not None
+    assert seconds is not None
+    assert seed_number is not None
+    from ..simulator import Faults, RoomsSimulator  # late: most commands do without the simulator
+
+    simulator = RoomsSimulator(
+        rooms=room_count,
+        api_key=api_key,
+        rate_limit=limit,
+        faults=Faults(rate=share),
+        latency=seconds,
+        seed=seed_number,
+        port=number,
+    )
+    out = Output(json=as_json)
+    ended = asyncio.Event()
+    run(lambda: _serve(simulator, out, ended), on_stop=ended.set)
+    end_echo()
+    stats = simulator.stats
+    tell = out.note if as_json else out.line
+    tell(
+        f"Served: requests {stats.requests:,}, connections {stats.connections:,}, "
+        f"updates made {stats.updates_applied.total():,}, refused (429) {stats.refused:,}, "
+        f"broken {stats.faults.total():,}"
+    )
+    return OK
+
+
+async def _serve(simulator: "RoomsSimulator", out: Output, ended: asyncio.Event) -> None:
+    try:
+        await simulator.start()
+    except OSError as error:
+        raise BadInputError(
+            [f"{error.strerror}; choose another port with --port, or any free one with --port 0"]
+        ) from None
+    try:
+        _introduce(simulator, out)
+        flush()
+        await ended.wait()
+    finally:
+        await simulator.stop()
+
+
+def _introduce(simulator: "RoomsSimulator", out: Output) -> None:
+    """Tell everything that one needs to speak to it."""
+    url, key = simulator.url, simulator.api_key
+    room_id = next(iter(simulator.room_ids), None)
+    if out.json:
+        out.data({"url": url, "api_key": key, "rooms": len(simulator.rooms), "room_id": room_id})
+        return
+    header = shlex.quote(f"Authorization: Bearer {key}")
+    out.line(f"Simulating the Telnyx Video Rooms API at {url}")
+    out.line("")
+    out.line(f"  Rooms    {len(simulator.rooms):,}")
+    out.line(f"  API key  {key}")
+    out.line(f"  A room   {room_id or '-'}")
+    out.line("")
+    out.line("Ask it something:")
+    out.line(f"  curl -H {header} {url}/rooms{'' if room_id is None else '/' + room_id}")
+    out.line("")
+    out.line("Use it from another shell (Ctrl-C ends it here):")
+    out.line(f"  export TELNYX_API_KEY={shlex.quote(key)}")
+    out.line(f"  export TELNYX_BASE_URL={url}")
+    out.line("  aiorooms list" if room_id is None else f"  aiorooms update {room_id} --max-participants 20")

@@ -1,0 +1,11 @@
+"""The exit codes, as `aiorooms --help` tells them."""
+
+from typing import Final
+
+__all__ = ["BAD_INPUT", "FAILED", "INTERRUPTED", "OK", "UNAUTHORIZED"]
+
+OK: Final = 0
+FAILED: Final = 1
+BAD_INPUT: Final = 2
+UNAUTHORIZED: Final = 3
+INTERRUPTED: Final = 130

@@ -1,0 +1,215 @@
+"""The command line, run in this process (so that coverage sees it), in a terminal, or as a program of its own."""
+
+import contextlib
+import fcntl
+import functools
+import io
+import os
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from types import FrameType
+from typing import IO, Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from aiorooms import RetryPolicy, RoomsClient
+from aiorooms.cli import _options, _run
+from aiorooms.cli._main import cli
+from aiorooms.simulator import RoomsSimulator
+
+KEY = "KEY0123456789abcdef"
+
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries that don't wait, no colour that the machine at hand asks for, and 80 columns.
+
+    And asyncio's own loop: the alarm of pytest-timeout can't break into one of uvloop's. As a program of its own the
+    command runs on uvloop.
+    """
+    monkeypatch.setattr(_run, "find_spec", dict[str, object]().get)
+    quick = functools.partial(RoomsClient, retry=RetryPolicy(base_delay=0.001, max_delay=0.002))
+    monkeypatch.setattr(_options, "RoomsClient", quick)
+    for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
+@pytest.fixture
+def sim() -> Iterator[RoomsSimulator]:
+    with RoomsSimulator(rooms=20, api_key=KEY) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[RoomsSimulator], None]:
+    """Have the commands speak to that simulator."""
+
+    def use(simulator: RoomsSimulator) -> None:
+        monkeypatch.setenv("TELNYX_API_KEY", KEY)
+        monkeypatch.setenv("TELNYX_BASE_URL", simulator.url)
+
+    return use
+
+
+@pytest.fixture
+def invoke(sim: RoomsSimulator, use: Callable[[RoomsSimulator], None]) -> Invoke:
+    """Run a command against `sim`."""
+    use(sim)
+    return run
+
+
+def run(*args: str, stdin: str | bytes | None = None) -> Result:
+    """Run a command in this process. Whatever it was, the key is in nothing that it writes."""
+    result = CliRunner().invoke(cli, args, input=stdin, prog_name="aiorooms", catch_exceptions=False)
+    assert KEY not in result.output, "the API key was shown"
+    return result
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[RoomsSimulator]:
+    """The simulators that were started since."""
+    simulators: list[RoomsSimulator] = []
+    start = RoomsSimulator.start
+
+    async def start_and_tell(simulator: RoomsSimulator) -> None:
+        await start(simulator)
+        simulators.append(simulator)
+
+    monkeypatch.setattr(RoomsSimulator, "start", start_and_tell)
+    return simulators
+
+
+def lines(text: str) -> list[str]:
+    return text.splitlines()
+
+
+@contextlib.contextmanager
+def signals_when(ready: Callable[[], bool], *numbers: int, between: float = 0.1) -> Generator[None]:
+    """Send signals to this very process, the first one when `ready`."""
+    given_up = threading.Event()
+
+    def send() -> None:
+        while not ready():
+            if given_up.wait(0.005):
+                return
+        for number in numbers:
+            os.kill(os.getpid(), number)
+            if given_up.wait(between):
+                return
+
+    sender = threading.Thread(target=send)
+    # A signal that comes too late must not end the whole test run.
+    before = {number: signal.signal(number, _ignore) for number in set(numbers)}
+    sender.start()
+    try:
+        yield
+    finally:
+        given_up.set()
+        sender.join()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None: ...
+
+
+class Terminal:
+    """A pseudo-terminal that keeps what is written on it."""
+
+    def __init__(self, columns: int) -> None:
+        self._ours, self.theirs = os.openpty()
+        fcntl.ioctl(self.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        self._written = b""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        # On Linux the end is an error.
+        with contextlib.suppress(OSError):
+            while piece := os.read(self._ours, 65536):
+                self._written += piece
+
+    @property
+    def text(self) -> str:
+        return self._written.decode()
+
+    def close(self) -> None:
+        os.close(self.theirs)
+        self._reader.join()
+        os.close(self._ours)
+
+
+@pytest.fixture
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
+    """Run a command in this process with standard output and error on a terminal; give its exit code and the text."""
+
+    def invoke(*args: str, columns: int = 80) -> tuple[int, str]:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        terminal = Terminal(columns)
+        with open(terminal.theirs, "w", closefd=False) as out, monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", out)
+            code: Any = cli.main(args, prog_name="aiorooms", standalone_mode=False)
+        terminal.close()
+        assert KEY not in terminal.text, "the API key was shown"
+        return code, terminal.text.replace("\r\n", "\n")
+
+    return invoke
+
+
+@pytest.fixture
+def into(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
+    """Run a command in this process with that file as its standard output; give its exit code and standard error."""
+
+    def invoke(file: IO[str], *args: str) -> tuple[int, str]:
+        errors = io.StringIO()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", file)
+            patch.setattr(sys, "stderr", errors)
+            code: Any = cli.main(args, prog_name="aiorooms", standalone_mode=False)
+        return code, errors.getvalue()
+
+    return invoke
+
+
+@contextlib.contextmanager
+def running(command: list[str], **how: Any) -> "Generator[subprocess.Popen[str]]":
+    """Run a program. What is not over at the end of the block is killed, so that a failing test can't hang."""
+    with subprocess.Popen(command, text=True, **how) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+Program = Callable[..., "contextlib.AbstractContextManager[subprocess.Popen[str]]"]
+
+
+@pytest.fixture
+def program(sim: RoomsSimulator) -> Program:
+    """Run a command as a program of its own, against `sim`."""
+
+    def start(*args: str, **how: Any) -> "contextlib.AbstractContextManager[subprocess.Popen[str]]":
+        environment = {**os.environ, "TELNYX_API_KEY": KEY, "TELNYX_BASE_URL": sim.url, **how.pop("env", {})}
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
+        return running([sys.executable, "-m", "aiorooms", *args], env=environment, **pipes)
+
+    return start
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    give_up_at = time.monotonic() + 15
+    while not condition():
+        assert time.monotonic() < give_up_at, f"waited in vain until {what}"
+        time.sleep(0.01)

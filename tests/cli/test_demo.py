@@ -1,0 +1,147 @@
+import functools
+import json
+import math
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+
+from aiorooms import RetryPolicy, RoomsClient
+from aiorooms.cli import _demo
+from aiorooms.simulator import RoomsSimulator
+
+from .conftest import lines, run, signals_when
+from .test_read import without_colour
+
+QUICK = ["--rate-limit", "none", "--faults", "0"]
+
+
+@pytest.fixture(autouse=True)
+def _quick_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The demo makes its client itself, so that nothing of the user's environment gets into it.
+    quick = functools.partial(RoomsClient, retry=RetryPolicy(base_delay=0.01, max_delay=0.02))
+    monkeypatch.setattr(_demo, "RoomsClient", quick)
+    monkeypatch.setattr(_demo, "_STALL", 0.05)
+
+
+def figures(*options: str) -> dict[str, Any]:
+    result = run("demo", "--json", *options)
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    (line,) = lines(result.stdout)
+    data: dict[str, Any] = json.loads(line)
+    return data
+
+
+def test_the_figures_are_those_of_the_simulator() -> None:
+    data = figures("--rooms", "300", "--rate-limit", "200/1s", "--faults", "10%", "--seed", "5")
+    assert list(data) == [
+        *["rooms", "updated", "failed", "uncertain", "skipped", "verified", "retried", "refused", "broken"],
+        *["requests", "seconds", "updates_per_second", "latency", "seed"],
+    ]
+    assert (data["rooms"], data["updated"], data["verified"], data["seed"]) == (300, 300, 300, 5)
+    assert data["refused"] > 0
+    assert 10 < data["broken"] < 80
+    assert data["requests"] >= 300 + data["refused"]
+    assert 0 < data["retried"] <= data["refused"] + data["broken"]
+    assert math.isclose(data["updates_per_second"], 300 / data["seconds"], rel_tol=0.01)
+    assert 0 < data["latency"]["p50"] <= data["latency"]["p95"] <= data["latency"]["p99"] <= data["seconds"]
+
+
+def test_the_seed_decides_which_requests_break() -> None:
+    options = ["--rooms", "100", "--rate-limit", "none", "--faults", "0.2"]
+    assert figures(*options)["broken"] == figures(*options)["broken"]
+
+
+def test_half_of_all_requests_broken_is_got_over() -> None:
+    data = figures("--rooms", "200", "--rate-limit", "none", "--faults", "50%")
+    assert data["updated"] == data["verified"] == 200
+    assert data["retried"] > 50
+
+
+def test_without_a_terminal_it_is_plain_text() -> None:
+    result = run("demo", "--rooms", "30", *QUICK)
+    assert result.exit_code == 0
+    assert result.stderr == "", "there is a bar where there is no terminal"
+    assert "\x1b" not in result.stdout
+    told = [line.split() for line in lines(result.stdout)]
+    for figure in (["updated", "30"], ["failed", "0"], ["retried", "0"], ["refused", "0"], ["time"], ["updates/s"]):
+        assert any(words[: len(figure)] == figure for words in told), f"{figure} is not in the table"
+    for share in ("p50", "p95", "p99"):
+        assert any(words[:2] == ["latency", share] for words in told), f"{share} is not in the table"
+    assert "Verified: all 30 rooms on the server have both new URLs." in result.stdout
+    assert lines(result.stdout)[-1].startswith("Next: ")
+    assert all(line == line.rstrip() and len(line) <= 80 for line in lines(result.stdout))
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_on_a_terminal_it_has_a_bar_and_colour(on_terminal: Callable[..., tuple[int, str]], columns: int) -> None:
+    code, text = on_terminal("demo", "--rooms", "300", *QUICK, columns=columns)
+    assert code == 0
+    assert "\x1b[" in text
+    assert "300/300" in text, "there is no bar"
+    assert "/s in 0:0" in "".join(without_colour(text)), "the bar has no rate or no time"
+    for line in without_colour(text):
+        assert cell_len(line.rsplit("\r", 1)[-1]) <= columns, f"wider than the screen: {line}"
+
+
+def test_no_color(on_terminal: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    _, text = on_terminal("demo", "--rooms", "30", *QUICK)
+    assert "30/30" in text
+    assert "\x1b[3" not in text, "there is colour"
+
+
+def test_the_users_key_and_server_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TELNYX_API_KEY", "not a key")
+    monkeypatch.setenv("TELNYX_BASE_URL", "not a URL")
+    assert run("demo", "--rooms", "20", *QUICK).exit_code == 0
+
+
+def test_a_demo_that_goes_wrong_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_demo, "_FAULTY_TRIES", 1000)
+    result = run("demo", "--rooms", "30", "--rate-limit", "none", "--faults", "0.9")
+    assert result.exit_code == 1
+    told = {line.split()[0]: line.split()[1] for line in lines(result.stdout) if line.startswith("  ")}
+    assert int(told["failed"]) + int(told.get("uncertain", "0")) > 0
+    assert int(told["updated"]) < 30
+
+
+def test_rooms_that_were_not_moved_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    verify = _demo.Move.verify
+
+    def change_one_first(move: _demo.Move) -> None:
+        move.simulator.change_room(move.simulator.room_ids[0], webhook_event_url="https://old.example.com/")
+        verify(move)
+
+    monkeypatch.setattr(_demo.Move, "verify", change_one_first)
+    result = run("demo", "--rooms", "30", *QUICK)
+    assert result.exit_code == 1
+    assert "Not verified: 1 of 30 rooms lack the new URLs." in result.stdout
+
+
+def test_ctrl_c(started: list[RoomsSimulator]) -> None:
+    with signals_when(lambda: bool(started) and started[0].stats.requests > 10, signal.SIGINT):
+        result = run("demo", "--rooms", "200", "--rate-limit", "20/1s")
+    assert result.exit_code == 130
+    (line,) = lines(result.stderr)
+    assert line.startswith("aiorooms: interrupted after ")
+    assert line.endswith(" of 200 updates")
+
+
+def test_bad_options_are_told_all_at_once() -> None:
+    result = run("demo", "--rooms", "0", "--faults", "101%", "--rate-limit", "fast", "--seed", "-1")
+    assert result.exit_code == 2
+    assert [line.split(": ")[1] for line in lines(result.stderr)[:-1]] == [
+        *["--rooms", "--rate-limit", "--faults", "--seed"]
+    ]
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("count", "share", "value"), [(1, 50, 1), (1, 99, 1), (2, 50, 1), (100, 50, 50), (100, 99, 99), (2000, 95, 1900)]
+)
+def test_percentile(count: int, share: int, value: int) -> None:
+    assert _demo.percentile([float(n) for n in range(1, count + 1)], share) == value

@@ -1,0 +1,95 @@
+import subprocess
+import sys
+
+import click
+import pytest
+
+import aiorooms
+from aiorooms.cli._main import cli
+
+from .conftest import lines, run
+
+COMMANDS = ["demo", "update", "get", "list", "simulate"]
+
+
+def test_the_help_shows_every_command_and_ends_with_environment_and_exit_codes() -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in lines(result.stdout.split("Commands:\n")[1].split("\n\n")[0])] == COMMANDS
+    end = result.stdout.split("Environment:")[1]
+    for named in ("TELNYX_API_KEY", "TELNYX_BASE_URL", "NO_COLOR", "Exit codes:"):
+        assert named in end, f"{named} is not told of"
+    codes = [line.split()[0] for line in lines(end.split("Exit codes:\n")[1])]
+    assert codes == ["0", "1", "2", "3", "130"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_the_help_of_a_command_has_examples_and_fits_on_80_columns(command: str, option: str) -> None:
+    result = run(command, option)
+    assert result.exit_code == 0
+    assert "Examples:\n    aiorooms " in result.stdout.replace("  Examples", "Examples")
+    assert "--json" in result.stdout
+    for line in lines(result.stdout):
+        assert len(line) <= 80, f"too long: {line}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_has_a_help_text_that_is_a_sentence(command: str) -> None:
+    for parameter in cli.commands[command].params:
+        if isinstance(parameter, click.Option):
+            text = (parameter.help or "").split("  [")[0]
+            assert text.endswith("."), f"{command} {parameter.opts}: {text!r}"
+
+
+def test_every_example_of_the_help_is_understood() -> None:
+    """Every option that an example uses is one that the command has."""
+    for name, command in cli.commands.items():
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        for line in lines(command.help or ""):
+            if line.strip().startswith("aiorooms ") and f"aiorooms {name}" in line:
+                used = {word for word in line.split() if word.startswith("--")}
+                assert used <= known, f"{line.strip()}: there is no {used - known}"
+
+
+def test_no_command_shows_the_help_and_is_a_usage_error() -> None:
+    result = run()
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Commands:" in result.stderr
+
+
+def test_version() -> None:
+    assert run("--version").stdout == f"aiorooms {aiorooms.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["udpate"], "no such command 'udpate'; did you mean 'update'? See `aiorooms --help`"),
+        (["update", "--max-participant", "3"], "did you mean '--max-participants'? See `aiorooms update --help`"),
+        (["--frobnicate"], "no such option '--frobnicate'; see `aiorooms --help`"),
+        (["--json", "list"], "the option --json stands after the command, as in `aiorooms demo --json`"),
+        (["get"], "missing argument 'ROOM_ID'; see `aiorooms get --help`"),
+        (["get", "a", "b"], "got unexpected extra argument (b); see `aiorooms get --help`"),
+        (["update", "--max-participants"], "option '--max-participants' requires an argument; see `"),
+        (["list", "--api-key=KEY_secret"], "the API key is read from TELNYX_API_KEY"),
+        (["list", "--api-key", "KEY_secret"], "the API key is read from TELNYX_API_KEY"),
+    ],
+)
+def test_a_slip_is_one_line_that_helps(words: list[str], told: str) -> None:
+    result = run(*words)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    (line,) = lines(result.stderr)
+    assert line.startswith("aiorooms: ")
+    assert told in line
+    assert "KEY_secret" not in line
+
+
+def test_without_its_extra_the_command_says_how_to_get_it() -> None:
+    code = "import sys; sys.modules['click'] = None; from aiorooms.cli import main; main()"
+    ended = subprocess.run([sys.executable, "-c", code, "list"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr == "aiorooms: the command line needs its extra: pip install 'aiorooms[cli]'\n"

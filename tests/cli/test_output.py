@@ -1,0 +1,137 @@
+"""What becomes of standard output when it can't be written, and of text that can't be shown."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from aiorooms.cli import main
+from aiorooms.cli._output import Output, plain, prepare, shown
+from aiorooms.simulator import RoomsSimulator
+
+from .conftest import Invoke, lines
+
+Into = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def unread() -> Iterator[IO[str]]:
+    """A pipe that nobody reads."""
+    theirs, ours = os.pipe()
+    os.close(theirs)
+    with os.fdopen(ours, "w", buffering=1) as file:
+        yield file
+
+
+@pytest.fixture
+def full() -> Iterator[IO[str]]:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    with Path("/dev/full").open("w", buffering=1) as file:
+        yield file
+
+
+@pytest.mark.parametrize("command", [["list"], ["list", "--json"], ["demo", "--rooms", "5"]])
+def test_a_reader_that_went_away_is_silent(invoke: Invoke, into: Into, unread: IO[str], command: list[str]) -> None:
+    code, errors = into(unread, *command)
+    assert errors == ""
+    assert code == 0
+
+
+@pytest.mark.parametrize("command", [["list"], ["demo", "--rooms", "5"], ["--help"]])
+def test_a_full_disk_is_one_line(invoke: Invoke, into: Into, full: IO[str], command: list[str]) -> None:
+    code, errors = into(full, *command)
+    assert code == 1
+    assert lines(errors) == ["aiorooms: standard output can't be written any more: No space left on device"]
+
+
+def test_an_update_stops_when_its_output_is_lost(
+    sim: RoomsSimulator, invoke: Invoke, into: Into, unread: IO[str]
+) -> None:
+    code, errors = into(unread, "update", *sim.room_ids, "--max-participants", "20", "--concurrency", "1")
+    assert code == 1
+    summary, reason = lines(errors)
+    applied = sim.stats.updates_applied.total()
+    assert 1 <= applied < 20
+    assert summary.startswith(f"{applied} updated, {20 - applied} not sent in ")
+    assert reason == "aiorooms: stopped, as standard output can't be written any more: Broken pipe"
+
+
+def test_where_standard_error_is_lost_too_there_is_nobody_to_tell(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs, ours = os.pipe()
+    os.close(theirs)
+    with os.fdopen(ours, "w") as unread, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", unread)
+        patch.setattr(sys, "argv", ["aiorooms", "get", "lobby"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code == 2
+
+
+def test_streams_that_were_closed_are_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    monkeypatch.setattr(sys, "argv", ["aiorooms", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    opened: list[IO[str]] = [sys.stdin, sys.stdout, sys.stderr]
+    for stream in opened:
+        stream.close()
+    assert ended.value.code == 0
+
+
+@pytest.mark.parametrize("absent", ["click", "rich"])
+def test_the_extra_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], absent: str
+) -> None:
+    monkeypatch.setitem(sys.modules, absent, None)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "aiorooms: the command line needs its extra: pip install 'aiorooms[cli]'\n"
+
+
+def test_what_the_encoding_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    prepare()
+    Output(json=False).line("Konferenz \u00fcber \u4f1a")
+    sys.stdout.flush()
+    assert written.getvalue() == b"Konferenz \\xfcber \\u4f1a\n"
+
+
+def test_a_locale_without_unicode_is_no_obstacle(sim: RoomsSimulator, invoke: Invoke) -> None:
+    sim.add_room(unique_name="\u4f1a\u8b70")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "aiorooms", "list", "--unique-name", "\u4f1a\u8b70"]
+    ended = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert b"\\u4f1a\\u8b70" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, ""),
+        (True, "true"),
+        (False, "false"),
+        (0, "0"),
+        ("", ""),
+        ("caf\u00e9 \u4f1a\u8b70", "caf\u00e9 \u4f1a\u8b70"),
+        ("a\tb\r\nc", r"a\tb\r\nc"),
+        ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
+        ("\u202e\ud800\x85", r"\u202e\ud800\x85"),
+        (datetime(2021, 4, 12, 22, 29, 42, tzinfo=UTC), "2021-04-12T22:29:42Z"),
+    ],
+)
+def test_shown(value: object, text: str) -> None:
+    assert shown(value) == text
+    assert plain(text) == text

@@ -1,0 +1,139 @@
+"""The command as a program of its own: exit codes, pipes, signals, a real terminal."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aiorooms.simulator import RoomsSimulator
+
+from .conftest import KEY, Program, Terminal, lines, running, until
+
+
+def test_a_run_that_ends_well(sim: RoomsSimulator, program: Program) -> None:
+    with program("update", "-", "--max-participants", "20") as updating:
+        out, err = updating.communicate("\n".join(sim.room_ids), timeout=20)
+    assert updating.returncode == 0
+    assert len(lines(out)) == 20
+    assert err.startswith("20 updated in ")
+
+
+def test_no_key(program: Program) -> None:
+    with program("list", env={"TELNYX_API_KEY": ""}) as listing:
+        out, err = listing.communicate(timeout=20)
+    assert listing.returncode == 2
+    assert out == ""
+    assert err.startswith("aiorooms: TELNYX_API_KEY is not set")
+
+
+@pytest.mark.parametrize("how", ["list", "list --json"])
+def test_a_reader_that_has_enough_is_no_failure(sim: RoomsSimulator, program: Program, how: str) -> None:
+    for _ in range(2000):
+        sim.add_room()
+    with program(*how.split(), "--page-size", "50") as listing:
+        assert listing.stdout is not None
+        assert listing.stderr is not None
+        assert listing.stdout.readline()
+        listing.stdout.close()
+        assert listing.wait(timeout=20) == 0
+        assert listing.stderr.read() == ""
+
+
+def test_an_update_whose_reader_goes_away_stops_and_says_so(sim: RoomsSimulator, program: Program) -> None:
+    sim.latency = 0.2
+    with program("update", *sim.room_ids, "--max-participants", "20", "--concurrency", "2") as updating:
+        assert updating.stdout is not None
+        assert updating.stderr is not None
+        assert updating.stdout.readline()
+        updating.stdout.close()
+        assert updating.wait(timeout=20) == 1
+        err = updating.stderr.read()
+    summary, reason = lines(err)
+    updated, not_sent = map(int, re.findall(r"(\d+) (?:updated|not sent)", summary))
+    assert updated + not_sent == 20
+    assert not_sent > 0
+    assert updated == sim.stats.updates_applied.total(), "a room was updated that nobody heard of"
+    assert reason == "aiorooms: stopped, as standard output can't be written any more: Broken pipe"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_one_line(sim: RoomsSimulator, program: Program) -> None:
+    with (
+        Path("/dev/full").open("w") as full,
+        program("update", sim.room_ids[0], "--enable-recording", stdout=full) as updating,
+    ):
+        _, err = updating.communicate(timeout=20)
+    assert updating.returncode == 1
+    assert lines(err) == ["aiorooms: stopped, as standard output can't be written any more: No space left on device"]
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_closed_stream_is_no_traceback(sim: RoomsSimulator, closed: str) -> None:
+    script = f"exec '{sys.executable}' -m aiorooms update - --enable-recording {closed}"
+    environment = {**os.environ, "TELNYX_API_KEY": KEY, "TELNYX_BASE_URL": sim.url}
+    ended = subprocess.run(
+        ["bash", "-c", script], input=sim.room_ids[0], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == (2 if closed == "<&-" else 0), ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_ctrl_c_in_the_middle_of_a_slow_update(sim: RoomsSimulator, program: Program) -> None:
+    sim.latency = 0.5
+    options = ["--max-participants", "20", "--concurrency", "4", "--json"]
+    with program("update", "-", *options) as updating:
+        assert updating.stdin is not None
+        updating.stdin.write("\n".join(sim.room_ids))
+        updating.stdin.close()
+        updating.stdin = None
+        until(lambda: sim.stats.in_flight == 4, "four updates were in flight")
+        updating.send_signal(signal.SIGINT)
+        out, err = updating.communicate(timeout=20)
+    assert updating.returncode == 130
+    by_room = {one["room_id"]: one["status"] for one in map(json.loads, lines(out))}
+    assert set(by_room) == set(sim.room_ids)
+    assert {room for room, status in by_room.items() if status == "updated"} == set(sim.stats.updates_applied)
+    assert list(by_room.values()).count("skipped") == 16
+    assert "interrupted: 4 updated, 16 not sent in " in err
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_while_ids_are_read(program: Program) -> None:
+    with program("update", "-", "--enable-recording") as updating:
+        assert updating.stdin is not None
+        updating.stdin.write("7b61621f-62e0-4aad-ab11-9fd19e272e73\n")
+        updating.stdin.flush()
+        status = Path(f"/proc/{updating.pid}/wchan")
+        if not status.exists():
+            pytest.skip("needs /proc")
+        stack = Path(f"/proc/{updating.pid}/syscall")
+        until(lambda: stack.read_text().startswith("0 0x0 "), "it read standard input")
+        updating.send_signal(signal.SIGINT)
+        out, err = updating.communicate(timeout=20)
+    assert updating.returncode == 130
+    assert out == ""
+    assert err.strip() == "aiorooms: interrupted"
+
+
+def test_the_demo_in_a_real_terminal() -> None:
+    terminal = Terminal(80)
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
+    command = [sys.executable, "-m", "aiorooms", "demo", "--rooms", "200", "--rate-limit", "1000/1s"]
+    ends = terminal.theirs
+    with running(command, stdin=ends, stdout=ends, stderr=ends, env={**environment, "TERM": "xterm"}) as demo:
+        assert demo.wait(timeout=30) == 0
+    terminal.close()
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.text)
+    shown = [int(done) for done in re.findall(r"(\d+)/200 ", text)]
+    assert shown == sorted(shown), "the bar went back"
+    assert shown[-1] == 200
+    assert len(set(shown)) > 2, "the bar did not move"
+    assert "0 failed" in text
+    assert "Verified: all 200 rooms" in text
+    assert "\x1b[32m" in terminal.text or "\x1b[1;32m" in terminal.text, "there is no colour"
+    assert terminal.text.count("\x1b[?25l") == terminal.text.count("\x1b[?25h"), "the cursor was left hidden"

@@ -1,0 +1,129 @@
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable, Coroutine
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+
+from aiorooms.cli import _run
+
+
+async def nothing() -> None:
+    await asyncio.sleep(0)
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture(params=["uvloop", "asyncio"])
+def _loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "uvloop":
+        pytest.importorskip("uvloop")
+        monkeypatch.setattr(_run, "find_spec", find_spec)
+
+
+pytestmark = pytest.mark.usefixtures("_loop")
+
+
+def test_a_command_that_ends_by_itself() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    assert _run.run(nothing) is False
+    assert signal.getsignal(signal.SIGINT) is before, "the handler was not given back"
+
+
+def test_an_error_goes_through() -> None:
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        _run.run(fail)
+
+
+def test_a_command_that_cannot_be_asked_is_cancelled() -> None:
+    ended: list[str] = []
+
+    async def command() -> None:
+        try:
+            interrupt()
+            await asyncio.sleep(60)
+        finally:
+            ended.append("cleanly")
+
+    assert _run.run(command) is True
+    assert ended == ["cleanly"]
+
+
+def test_a_signal_before_the_first_step_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    supervise = _run.Stop.supervise
+
+    async def interrupted_first(stop: _run.Stop, command: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        interrupt()
+        await asyncio.sleep(0.05)
+        await supervise(stop, command)
+
+    monkeypatch.setattr(_run.Stop, "supervise", interrupted_first)
+    ran: list[str] = []
+
+    async def command() -> None:
+        ran.append("yes")
+
+    assert _run.run(command) is True
+    assert ran == []
+
+
+def test_a_command_that_is_asked_may_end_by_itself() -> None:
+    async def command() -> None:
+        interrupt()
+        await asyncio.wait_for(asked.wait(), 10)
+
+    asked = asyncio.Event()
+    assert _run.run(command, on_stop=asked.set) is True
+
+
+def test_a_command_that_is_asked_and_does_not_end_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_run, "GRACE", 0.05)
+    asked: list[str] = []
+
+    async def command() -> None:
+        interrupt()
+        await asyncio.sleep(60)
+
+    assert _run.run(command, on_stop=lambda: asked.append("once")) is True
+    assert asked == ["once"]
+
+
+def test_the_third_signal_is_the_systems_own() -> None:
+    handlers: list[object] = []
+
+    async def command() -> None:
+        interrupt()
+        await asyncio.sleep(0.05)
+        interrupt()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            handlers.append(signal.getsignal(signal.SIGINT))
+
+    assert _run.run(command, on_stop=lambda: None) is True
+    assert handlers == [signal.SIG_DFL]
+
+
+def test_a_cancellation_that_nobody_asked_for_is_not_hidden() -> None:
+    async def command() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        _run.run(command)
+
+
+def test_it_runs_in_any_thread() -> None:
+    ended: list[bool] = []
+    thread = threading.Thread(target=lambda: ended.append(_run.run(nothing)))
+    thread.start()
+    thread.join()
+    assert ended == [False]

@@ -1,0 +1,107 @@
+import json
+import shlex
+import signal
+import socket
+import subprocess
+import urllib.request
+from typing import Any
+
+import pytest
+
+from aiorooms.simulator import RoomsSimulator
+
+from .conftest import Program, lines, run, signals_when
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_a_signal_and_tells_what_it_served(started: list[RoomsSimulator], number: int) -> None:
+    asked: list[str] = []
+
+    def ask() -> bool:
+        if not started:
+            return False
+        request = urllib.request.Request(f"{started[0].url}/rooms?page[size]=1")
+        request.add_header("Authorization", "Bearer KEY_mine")
+        with urllib.request.urlopen(request, timeout=5) as response:
+            asked.append(json.load(response)["data"][0]["unique_name"])
+        return True
+
+    with signals_when(ask, number):
+        result = run("simulate", "--port", "0", "--rooms", "7", "--api-key", "KEY_mine")
+    assert result.exit_code == 0
+    assert asked == ["room-000001"]
+    told = lines(result.stdout)
+    assert told[0] == f"Simulating the Telnyx Video Rooms API at {started[0].url}"
+    assert "  Rooms    7" in told
+    assert "  export TELNYX_API_KEY=KEY_mine" in told
+    assert f"  export TELNYX_BASE_URL={started[0].url}" in told
+    assert told[-1] == "Served: requests 1, connections 1, updates made 0, refused (429) 0, broken 0"
+    assert result.stderr == ""
+
+
+def test_every_option_gets_to_the_simulator(started: list[RoomsSimulator], monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    make = RoomsSimulator.__init__
+
+    def init(self: RoomsSimulator, **options: Any) -> None:
+        given.update(options)
+        make(self, **options)
+
+    monkeypatch.setattr(RoomsSimulator, "__init__", init)
+    options = ["--rate-limit", "20/1m", "--faults", "5%", "--latency", "0.25", "--seed", "9", "--rooms", "0"]
+    with signals_when(lambda: bool(started), signal.SIGINT):
+        result = run("simulate", "--port", "0", *options, "--json")
+    assert result.exit_code == 0
+    assert (given["rooms"], given["latency"], given["seed"], given["port"]) == (0, 0.25, 9, 0)
+    assert (given["rate_limit"].limit, given["rate_limit"].window) == (20, 60)
+    assert given["faults"].rate == 0.05
+    assert json.loads(result.stdout) == {"url": started[0].url, "api_key": "KEY_simulated", "rooms": 0, "room_id": None}
+    assert lines(result.stderr)[0].startswith("Served: requests 0, "), "what is for people belongs on standard error"
+
+
+def test_the_lines_that_it_prints_work(program: Program) -> None:
+    with program("simulate", "--port", "0", "--rooms", "3", "--api-key", "it's$mine") as simulating:
+        assert simulating.stdout is not None
+        told: list[str] = []
+        while not told or "aiorooms update" not in told[-1]:
+            told.append(simulating.stdout.readline())
+            assert told[-1], f"it ended: {told}"
+        curl = next(line for line in told if line.strip().startswith("curl "))
+        exports = "".join(line for line in told if "export " in line)
+        script = f"set -e\n{exports}\npython -m aiorooms get {told[-1].split()[2]}\nprintenv TELNYX_API_KEY"
+        got = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=30)
+        assert got.returncode == 0, got.stderr
+        assert "unique_name\troom-000001\n" in got.stdout
+        assert lines(got.stdout)[-1] == "it's$mine"
+        _, option, header, url = shlex.split(curl)
+        assert option == "-H"
+        request = urllib.request.Request(url, headers=dict([header.split(": ", 1)]))
+        with urllib.request.urlopen(request, timeout=5) as response:
+            assert json.load(response)["data"]["unique_name"] == "room-000001"
+        simulating.send_signal(signal.SIGTERM)
+        out, err = simulating.communicate(timeout=10)
+        assert simulating.returncode == 0
+        assert out.startswith("Served: requests 2, connections 2, ")
+        assert err == ""
+
+
+def test_a_port_in_use_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        result = run("simulate", "--port", str(port))
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    (line,) = lines(result.stderr)
+    assert line.startswith(f"aiorooms: the simulator can't listen on 127.0.0.1 port {port}: ")
+    assert line.endswith("choose another port with --port, or any free one with --port 0")
+
+
+def test_bad_options_are_told_all_at_once() -> None:
+    result = run(
+        *["simulate", "--port", "65536", "--rooms", "many", "--rate-limit", "100", "--api-key", "a b"],
+        *["--faults", "2", "--latency", "-1", "--seed", "x"],
+    )
+    assert result.exit_code == 2
+    assert [line.split(": ")[1] for line in lines(result.stderr)[:-1]] == [
+        *["--port", "--rooms", "--rate-limit", "--api-key", "--faults", "--latency", "--seed"]
+    ]
