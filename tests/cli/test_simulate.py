@@ -3,6 +3,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import sys
 import urllib.request
 from typing import Any
 
@@ -68,7 +69,8 @@ def test_the_lines_that_it_prints_work(program: Program) -> None:
             assert told[-1], f"it ended: {told}"
         curl = next(line for line in told if line.strip().startswith("curl "))
         exports = "".join(line for line in told if "export " in line)
-        script = f"set -e\n{exports}\npython -m aiorooms get {told[-1].split()[2]}\nprintenv TELNYX_API_KEY"
+        get = f"{shlex.quote(sys.executable)} -m aiorooms get {told[-1].split()[2]}"
+        script = f"set -e\n{exports}\n{get}\nprintenv TELNYX_API_KEY"
         got = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=30)
         assert got.returncode == 0, got.stderr
         assert "unique_name\troom-000001\n" in got.stdout

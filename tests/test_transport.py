@@ -1,0 +1,78 @@
+"""What aiohttp's exceptions mean, and waits that the server asks for."""
+
+import asyncio
+import socket
+
+import aiohttp
+import pytest
+from aiohttp.client_reqrep import ConnectionKey
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from aiorooms import APIConnectionError, APIResponseError, APITimeoutError, RetryPolicy, RoomsClient
+from aiorooms._codec import decode_room
+from aiorooms._protocol import Request
+from aiorooms._transport import _lost
+from aiorooms.simulator import Faults, RoomsSimulator
+
+KEY = "KEY_secret"
+PLACE = ConnectionKey("api.example.com", 443, True, True, None, None, None)
+ADDRESS = URL("https://api.example.com")
+INFO = aiohttp.RequestInfo(ADDRESS, "PATCH", CIMultiDictProxy(CIMultiDict({"Authorization": f"Bearer {KEY}"})), ADDRESS)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "sent", "again", "words"),
+    [
+        (aiohttp.ClientConnectorError(PLACE, OSError(111, "Connection refused")), APIConnectionError, False, True,
+         "not sent: can't connect to api.example.com:443: Connection refused"),
+        (aiohttp.ClientConnectorDNSError(PLACE, socket.gaierror(-2, "Name or service not known")), APIConnectionError,
+         False, True, "can't connect to api.example.com:443: Name or service not known"),
+        (aiohttp.ClientSSLError(PLACE, OSError(1, "certificate verify failed")), APIConnectionError, False, False,
+         "certificate verify failed"),
+        (aiohttp.ServerFingerprintMismatch(b"a", b"b", "h", 1), APIConnectionError, False, False, "Fingerprint"),
+        (aiohttp.ConnectionTimeoutError("to host"), APITimeoutError, False, True, "not sent"),
+        (aiohttp.ClientHttpProxyError(INFO, (), status=407, message=KEY), APIConnectionError, False, True, "407"),
+        (aiohttp.SocketTimeoutError("read"), APITimeoutError, True, True, "no answer within the timeout"),
+        (TimeoutError(), APITimeoutError, True, True, "no answer within the timeout"),
+        (aiohttp.ClientPayloadError("half"), APIConnectionError, True, True, "the answer was cut off"),
+        (aiohttp.ClientResponseError(INFO, (), message=f"Bad {KEY}"), APIResponseError, True, True, "is not HTTP"),
+        (aiohttp.ServerDisconnectedError(), APIConnectionError, True, True, "no answer: ServerDisconnectedError"),
+        (aiohttp.ClientOSError(104, f"reset\n{KEY}"), APIConnectionError, True, True, "no answer: ClientOSError"),
+        (ConnectionResetError(104, "reset"), APIConnectionError, True, True, "no answer"),
+        (ValueError("Cannot combine"), APIConnectionError, False, False, "Cannot combine"),
+    ],
+)  # fmt: skip
+def test_what_went_wrong(error: Exception, kind: type[Exception], sent: bool, again: bool, words: str) -> None:
+    request = Request(method="PATCH", path="/rooms/1", subject="room 1", decode=decode_room)
+    failure = _lost(request, error, KEY)
+    assert type(failure.error) is kind
+    assert failure.maybe_applied == sent
+    assert failure.retry == again
+    text = str(failure.error)
+    assert text.startswith("room 1: ")
+    assert words in text
+    assert KEY not in text
+    assert text.isprintable()
+
+
+async def test_a_server_without_tls_is_not_asked_again() -> None:
+    async with RoomsSimulator() as sim:
+        async with RoomsClient("key", base_url=sim.url.replace("http:", "https:")) as client:
+            with pytest.raises(APIConnectionError, match="not sent: ") as caught:
+                await client.rooms.create(unique_name="x")
+            assert caught.value.attempts == 1
+            assert not caught.value.outcome_unknown
+
+
+async def test_a_server_error_is_retried_after_the_time_that_the_server_asks_for() -> None:
+    async with RoomsSimulator(rooms=1, faults=Faults(script=["503"], retry_after="0.2")) as sim:
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=RetryPolicy(base_delay=0)) as client:
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            await client.rooms.retrieve(sim.room_ids[0])
+            assert loop.time() - began >= 0.2
+    async with RoomsSimulator(rooms=1, faults=Faults(script=["503"], retry_after="900")) as sim:
+        async with RoomsClient(sim.api_key, base_url=sim.url) as client:
+            with pytest.raises(Exception, match=r"503 .*asked to wait 900 s, longer than Pacing\(max_wait=300\)"):
+                await client.rooms.retrieve(sim.room_ids[0])
