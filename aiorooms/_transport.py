@@ -10,6 +10,7 @@ that it was made for; a request that was hung up on without a new socket had a c
 """
 
 import asyncio
+import os
 import random
 import socket
 import time
@@ -282,7 +283,9 @@ def _lost(request: Request[T], error: Exception, secret: str) -> Failure:
         case aiohttp.ConnectionTimeoutError():
             return not_sent(request, reason, timed_out=True)
         case aiohttp.ClientConnectorError(host=host, port=port, os_error=cause):
-            return not_sent(request, f"can't connect to {host}:{port}: {cause.strerror or cause}")
+            # asyncio's own texts repeat the address; the numbers of getaddrinfo are below 0.
+            why = os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror or str(cause)
+            return not_sent(request, f"can't connect to {host}:{port}: {why}")
         case aiohttp.ClientHttpProxyError():
             return not_sent(request, reason)
         case TimeoutError():

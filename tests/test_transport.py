@@ -24,7 +24,7 @@ INFO = aiohttp.RequestInfo(ADDRESS, "PATCH", CIMultiDictProxy(CIMultiDict({"Auth
 @pytest.mark.parametrize(
     ("error", "kind", "sent", "again", "words"),
     [
-        (aiohttp.ClientConnectorError(PLACE, OSError(111, "Connection refused")), APIConnectionError, False, True,
+        (aiohttp.ClientConnectorError(PLACE, OSError(111, "Connect call failed ('1.2.3.4', 443)")), APIConnectionError, False, True,
          "not sent: can't connect to api.example.com:443: Connection refused"),
         (aiohttp.ClientConnectorDNSError(PLACE, socket.gaierror(-2, "Name or service not known")), APIConnectionError,
          False, True, "can't connect to api.example.com:443: Name or service not known"),
