@@ -9,7 +9,7 @@ What can't be seen is a room that slips because as many rooms were created as de
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from typing import TypeAlias
 
 import attrs
@@ -32,31 +32,28 @@ class RoomList(AsyncIterator[Room]):
     def __init__(self, read_page: ReadPage, page_size: int) -> None:
         self._read_page = read_page
         self._page_size = page_size
-        self._rooms: AsyncGenerator[Room] | None = None
+        # One generator, not one around another: when both are dropped at a time, Python closes both at a time, and the
+        # outer one finds the inner one "already running".
+        self._pages: AsyncGenerator[RoomPage] | None = None
+        self._rooms: Iterator[Room] = iter(())
 
     async def __anext__(self) -> Room:
         """Give the next room. Raises what `client.rooms.list` says."""
-        if self._rooms is None:
-            self._rooms = _rooms(self.pages())
-        return await anext(self._rooms)
+        if self._pages is None:
+            self._pages = self.pages()
+        while (room := next(self._rooms, None)) is None:
+            self._rooms = iter(await anext(self._pages))
+        return room
 
     async def aclose(self) -> None:
         """Stop, and drop the page that is being fetched."""
-        if self._rooms is not None:
-            await self._rooms.aclose()
+        self._rooms = iter(())
+        if self._pages is not None:
+            await self._pages.aclose()
 
     def pages(self) -> AsyncGenerator[RoomPage]:
         """Give the list from its beginning, page by page; a page holds the rooms that none before it held."""
         return _pages(self._read_page, self._page_size)
-
-
-async def _rooms(pages: AsyncGenerator[RoomPage]) -> AsyncGenerator[Room]:
-    try:
-        async for page in pages:
-            for room in page:
-                yield room
-    finally:
-        await pages.aclose()
 
 
 async def _pages(read_page: ReadPage, page_size: int) -> AsyncGenerator[RoomPage]:

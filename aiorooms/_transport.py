@@ -10,6 +10,7 @@ that it was made for; a request that was hung up on without a new socket had a c
 """
 
 import asyncio
+import functools
 import os
 import random
 import socket
@@ -23,6 +24,7 @@ import aiohttp
 import attrs
 from yarl import URL
 
+from ._cancellation import is_cancelled
 from ._pacing import Pacer, Pacing
 from ._protocol import Answer, Failure, Request, RetryPolicy, backoff, no_answer, not_sent, read_answer, unreadable
 from ._settings import check_positive
@@ -193,25 +195,29 @@ class Transport:
             await asyncio.sleep(wait)
 
     async def _exchange(
-        self, session: aiohttp.ClientSession, request: Request[T], timeout: aiohttp.ClientTimeout
+        self, session: aiohttp.ClientSession, request: Request[T], limits: aiohttp.ClientTimeout
     ) -> T | Failure:
         """Send once and read the whole answer."""
         new_sockets: list[object] = []
         _new_sockets.set(new_sockets)
         response: aiohttp.ClientResponse | None = None
         try:
-            async with session.request(
+            async with asyncio.timeout(limits.total), session.request(
                 request.method,
                 URL(self._base_url + request.path, encoded=True),
                 data=request.body,
                 headers=self._headers if request.body is None else self._headers_with_body,
-                timeout=timeout,
+                timeout=_without_total(limits),
                 # An update that follows a redirect could end anywhere; and users' sessions have defaults of their own.
                 allow_redirects=False,
                 raise_for_status=False,
                 middlewares=_NO_REPLAY if self._owns_session and request.method in _REPLAYED else None,
             ) as response:
                 body = await response.read()
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+            return no_answer(request, "no answer: the connection was closed on our side")
         except (aiohttp.ClientError, OSError, ValueError, _HungUpError) as error:
             failure = _lost(request, error, self._api_key)
             hung_up = response is None and isinstance(error, (_HungUpError, *_HANGING_UP))
@@ -220,6 +226,16 @@ class Transport:
             return attrs.evolve(failure, stale_connection=hung_up and reused and failure.maybe_applied)
         self._had_answer = True
         return read_answer(request, response.status, response.headers, body, secret=self._api_key)
+
+
+@functools.lru_cache(maxsize=16)
+def _without_total(limits: aiohttp.ClientTimeout) -> aiohttp.ClientTimeout:
+    """The limits that are left to aiohttp.
+
+    Its own total timeout loses a cancellation that comes at the same moment: it enters one timer twice, and each takes
+    one cancellation for its own. `asyncio.timeout` doesn't.
+    """
+    return attrs.evolve(limits, total=None)
 
 
 def _connections(wanted: int, session: aiohttp.ClientSession | None) -> int:

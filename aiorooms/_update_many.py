@@ -11,16 +11,26 @@ completion; when the caller is slow the workers wait, and so does the input.
 - **Stopping.** After an error that every later update would meet too (401, 403), or after the number of failures that
   the caller allows, nothing more is sent; the rest of the input comes out as `skipped`.
 - **Leaving.** The generator owns its workers. When it is closed, cancelled or dropped in the middle it cancels them
-  and waits until they are gone.
+  and waits until they are gone. An input that is a generator is closed too.
 """
 
 import asyncio
 import functools
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+)
 from typing import Final, TypeAlias, TypeGuard, cast
 
+from ._cancellation import is_cancelled
 from ._protocol import Answer
 from ._settings import check_at_least
 from ._text import quoted
@@ -71,6 +81,7 @@ async def _results(run: "_Run") -> AsyncGenerator[UpdateResult]:
     finally:
         workers.cancel()
         await asyncio.wait([workers])
+        await run.close_input()
     if run.input_error is not None:
         raise run.input_error
 
@@ -87,7 +98,7 @@ class _Run:
     ) -> None:
         self.results: asyncio.Queue[UpdateResult | None] = asyncio.Queue(maxsize=concurrency)
         """None comes last."""
-        self.input_error: Exception | None = None
+        self.input_error: BaseException | None = None
         self._items = items
         self._update_room = update_room
         self._concurrency = concurrency
@@ -112,7 +123,23 @@ class _Run:
         if bug is not None:
             raise bug
 
+    async def close_input(self) -> None:
+        """Close an input that is a generator: whoever begins to iterate over one ends it too."""
+        if isinstance(self._items, AsyncGenerator):
+            await self._items.aclose()
+        elif isinstance(self._items, Generator):
+            self._items.close()
+
     async def _worker(self) -> None:
+        try:
+            await self._work_on()
+        except asyncio.CancelledError:
+            if not is_cancelled():
+                # A TaskGroup would take this for a worker that has done its work.
+                raise RuntimeError("a worker was cancelled by nobody") from None
+            raise
+
+    async def _work_on(self) -> None:
         while True:
             async with self._pulling:
                 item = await self._pull()
@@ -132,7 +159,10 @@ class _Run:
                 item = next(self._items, _END)
                 if time.monotonic() - began > _SLOW_PULL:
                     await asyncio.sleep(0)
-        except Exception as error:  # noqa: BLE001 - it's the caller's own, and is raised to him when all results are out
+        except BaseException as error:
+            # It's the caller's own, and is raised to him when all results are out; but not if it is us who are stopped.
+            if isinstance(error, (KeyboardInterrupt, SystemExit)) or is_cancelled():
+                raise
             self.input_error = error
             item = _END
         self._exhausted = item is _END

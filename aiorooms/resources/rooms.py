@@ -175,7 +175,8 @@ class Rooms:
         `stop_after_failures` (1 or more). What is in flight then is finished, the rest comes out as `skipped`. If the
         input raises, the results under way come out first, then its error.
 
-        Leaving the loop early cancels what is in flight. `contextlib.aclosing` makes that happen at once.
+        Leaving the loop early cancels what is in flight, and closes `updates` if it is a generator.
+        `contextlib.aclosing` makes that happen at once.
         """
         return update_many(
             updates,
