@@ -2,7 +2,8 @@
 
 cattrs coerces by default: `{"id": null, "max_participants": "5"}` would become `id='None', max_participants=5`. Here
 every scalar has a strict hook, so that nothing is coerced in either direction. JSON is read and written by orjson if
-it is installed (extra `speed`), else by the standard library; both write the same bytes and refuse the same texts.
+it is installed (extra `speed`), else by the standard library. Both write the same bytes, and read alike what the API
+sends.
 """
 
 import json
@@ -163,8 +164,6 @@ for scalar, hook in ((str, _str), (bool, _bool), (int, _int), (datetime, _dateti
     _converter.register_structure_hook(scalar, hook)
     # Most fields are `... | None`. A hook of their own saves cattrs' two calls a field.
     _converter.register_structure_hook(scalar | None, _optional(hook))
-for request in (RoomUpdate, RoomCreate):
-    _converter.register_unstructure_hook(request, request.to_dict)
 
 
 # The functions that cattrs makes would take a list for an object without fields, and any iterable for a list.
@@ -198,7 +197,7 @@ def _list(wanted: type[Any]) -> Callable[[object, object], object]:
 
 def encode(request: RoomUpdate | RoomCreate) -> bytes:
     """The body of a request."""
-    return dumps(_converter.unstructure(request))
+    return dumps(request.to_dict())
 
 
 def decode_room(body: bytes) -> Room:

@@ -26,7 +26,8 @@ class RoomList(AsyncIterator[Room]):
     """The rooms of a list: `async for room in client.rooms.list()`, or page by page with `.pages()`.
 
     Each page is fetched while the one before it is used, and each room is given once, also when rooms are created or
-    deleted meanwhile. Leave the loop when you like; `await aclose()` also drops the page under way at once.
+    deleted meanwhile. It can be looped over once; `.pages()` begins anew each time. Leave the loop when you like;
+    `await aclose()` also drops the page under way at once.
     """
 
     def __init__(self, read_page: ReadPage, page_size: int) -> None:
@@ -64,11 +65,10 @@ async def _pages(read_page: ReadPage, page_size: int) -> AsyncGenerator[RoomPage
     try:
         while True:
             page = await next_page
-            shrunk_by = total - page.total_results if page.total_results is not None else 0
-            total -= shrunk_by
-            if shrunk_by > 0:
+            before, total = total, page.total_results or 0
+            if total < before:
                 # Every step back needs a list that became shorter, so there can't be many.
-                number = max(1, number - math.ceil(shrunk_by / page_size))
+                number = max(1, number - math.ceil((before - total) / page_size))
                 next_page = asyncio.create_task(read_page(number))
                 continue
             last = number >= page.total_pages if page.total_pages is not None else not page.rooms

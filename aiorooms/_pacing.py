@@ -92,6 +92,9 @@ class Pacer:
         self._waiters.append(turn)
         self._give_turns()
         try:
+            if turn.done():
+                # Others may have got their turn with this one: let those who came first go first.
+                await asyncio.sleep(0)
             await turn
         except BaseException:
             if turn.done() and not turn.cancelled() and turn.exception() is None:

@@ -49,6 +49,7 @@ __all__ = [
     "no_answer",
     "not_sent",
     "read_answer",
+    "redact",
     "retry_after",
     "unreadable",
 ]
@@ -167,10 +168,10 @@ def read_answer(
 
 
 def unreadable(
-    request: Request[T], message: str, *, status: int = 200, path: str | None = None, secret: str = ""
+    request: Request[T], message: str, *, status: int | None = None, path: str | None = None, secret: str = ""
 ) -> Failure:
     """An answer came that makes no sense."""
-    return _doubtful(request, APIResponseError(excerpt(_redact(message, secret), _LONGEST), path=path, status=status))
+    return _doubtful(request, APIResponseError(excerpt(redact(message, secret), _LONGEST), path=path, status=status))
 
 
 _ERRORS: Final[Mapping[int, type[APIStatusError]]] = {
@@ -196,7 +197,7 @@ _PHRASES: Final = {
 
 
 def _read_error(request: Request[T], status: int, headers: Mapping[str, str], body: bytes, secret: str) -> Failure:
-    text = _redact(body.decode("utf-8", "replace"), secret)
+    text = redact(body.decode("utf-8", "replace"), secret)
     details = _error_details(text)
     said = excerpt("; ".join(map(str, details)), _LONGEST) if details else _what_it_looks_like(text)
     kind = InternalServerError if status >= 500 else _ERRORS.get(status, APIStatusError)
@@ -275,7 +276,8 @@ def _what_it_looks_like(text: str) -> str:
     return f"unknown body: {excerpt(text, 100)!r}"
 
 
-def _redact(text: str, secret: str) -> str:
+def redact(text: str, secret: str) -> str:
+    """Take the API key out of a text."""
     return text.replace(secret, "[API key]") if secret else text
 
 

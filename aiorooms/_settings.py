@@ -5,7 +5,9 @@ from typing import TypeGuard, TypeVar
 
 import attrs
 
-__all__ = ["at_least", "check_at_least", "check_positive", "not_negative", "positive"]
+from .errors import ClientSettingsError
+
+__all__ = ["at_least", "check_at_least", "check_instance", "check_positive", "not_negative", "positive"]
 
 T = TypeVar("T")
 
@@ -13,13 +15,19 @@ T = TypeVar("T")
 def check_at_least(minimum: int, name: str, value: object) -> None:
     """Accept a whole number that is `minimum` or above."""
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise ValueError(f"{name} is {value!r}; give a whole number, {minimum} or above")
+        raise ClientSettingsError(f"{name} is {value!r}; give a whole number, {minimum} or above")
 
 
 def check_positive(name: str, value: object) -> None:
     """Accept a number above 0."""
     if not (_is_number(value) and value > 0):
-        raise ValueError(f"{name} is {value!r}; give a number above 0")
+        raise ClientSettingsError(f"{name} is {value!r}; give a number above 0")
+
+
+def check_instance(kind: type[object], name: str, value: object) -> None:
+    """Accept an instance of that class."""
+    if not isinstance(value, kind):
+        raise ClientSettingsError(f"{name} is {value!r}; give {_article(kind.__name__)}")
 
 
 def at_least(minimum: int) -> "Callable[[object, attrs.Attribute[int], int], None]":
@@ -39,7 +47,11 @@ def positive(instance: object, attribute: "attrs.Attribute[T]", value: T) -> Non
 def not_negative(instance: object, attribute: "attrs.Attribute[T]", value: T) -> None:
     """Accept a number that is 0 or above (an attrs validator)."""
     if not (_is_number(value) and value >= 0):
-        raise ValueError(f"{_name(instance, attribute)} is {value!r}; give a number, 0 or above")
+        raise ClientSettingsError(f"{_name(instance, attribute)} is {value!r}; give a number, 0 or above")
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'AEIOUaeiou' else 'a'} {noun}"
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

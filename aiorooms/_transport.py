@@ -18,7 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar, overload
 
 import aiohttp
 import attrs
@@ -26,9 +26,20 @@ from yarl import URL
 
 from ._cancellation import is_cancelled
 from ._pacing import Pacer, Pacing
-from ._protocol import Answer, Failure, Request, RetryPolicy, backoff, no_answer, not_sent, read_answer, unreadable
+from ._protocol import (
+    Answer,
+    Failure,
+    Request,
+    RetryPolicy,
+    backoff,
+    no_answer,
+    not_sent,
+    read_answer,
+    redact,
+    unreadable,
+)
 from ._settings import check_positive
-from .errors import AioroomsError, ClientStateError, RateLimitError
+from .errors import AioroomsError, APITimeoutError, ClientStateError, RateLimitError
 
 __all__ = ["Timeout", "Transport", "client_timeout"]
 
@@ -38,9 +49,13 @@ Timeout: TypeAlias = float | aiohttp.ClientTimeout
 """Seconds for one attempt, all of it, or aiohttp's own finer settings."""
 
 
-def client_timeout(timeout: Timeout) -> aiohttp.ClientTimeout:
-    """Give the timeout as aiohttp knows it. Raises `ValueError` unless it is above 0."""
-    if isinstance(timeout, aiohttp.ClientTimeout):
+@overload
+def client_timeout(timeout: Timeout) -> aiohttp.ClientTimeout: ...
+@overload
+def client_timeout(timeout: Timeout | None) -> aiohttp.ClientTimeout | None: ...
+def client_timeout(timeout: Timeout | None) -> aiohttp.ClientTimeout | None:
+    """Give the timeout as aiohttp knows it. Raises `ClientSettingsError` unless it is above 0."""
+    if timeout is None or isinstance(timeout, aiohttp.ClientTimeout):
         return timeout
     check_positive("timeout", timeout)
     return aiohttp.ClientTimeout(total=timeout)
@@ -146,19 +161,21 @@ class Transport:
         carried out.
         """
         policy = retry or self._retry
-        limits = self._timeout if timeout is None else client_timeout(timeout)
+        limits = client_timeout(timeout) or self._timeout
         give_up_at = None if policy.max_elapsed is None else time.monotonic() + policy.max_elapsed
         attempts = stale = 0
         maybe_applied = False
+        failure: Failure | None = None
         try:
             while True:
-                await self._pacer.acquire()
+                await self._turn(request, policy, give_up_at, failure)
                 try:
                     outcome = await self._exchange(self.open(), request, limits)
                 finally:
                     self._pacer.release()
                 if not isinstance(outcome, Failure):
                     return Answer(outcome, attempts + 1)
+                failure = outcome
                 maybe_applied |= outcome.maybe_applied
                 if outcome.stale_connection and outcome.retry and stale < _MAX_STALE:
                     stale += 1
@@ -169,6 +186,24 @@ class Transport:
             error.attempts = attempts
             error.outcome_unknown = maybe_applied
             raise
+
+    async def _turn(
+        self, request: Request[T], policy: RetryPolicy, give_up_at: float | None, failure: Failure | None
+    ) -> None:
+        """Wait for a turn, no longer than `max_elapsed` allows."""
+        try:
+            if give_up_at is None:
+                await self._pacer.acquire()
+            else:
+                async with asyncio.timeout(give_up_at - time.monotonic()):
+                    await self._pacer.acquire()
+        except RateLimitError as error:
+            error.args = (f"{request.subject}: {error.message}",)
+            raise
+        except TimeoutError:
+            late = APITimeoutError(f"{request.subject}: not sent") if failure is None else failure.error
+            late.hint = f"its turn did not come within RetryPolicy(max_elapsed={policy.max_elapsed:g})"
+            raise late from None
 
     async def _before_next(
         self, policy: RetryPolicy, failure: Failure, attempts: int, give_up_at: float | None
@@ -202,17 +237,20 @@ class Transport:
         _new_sockets.set(new_sockets)
         response: aiohttp.ClientResponse | None = None
         try:
-            async with asyncio.timeout(limits.total), session.request(
-                request.method,
-                URL(self._base_url + request.path, encoded=True),
-                data=request.body,
-                headers=self._headers if request.body is None else self._headers_with_body,
-                timeout=_without_total(limits),
-                # An update that follows a redirect could end anywhere; and users' sessions have defaults of their own.
-                allow_redirects=False,
-                raise_for_status=False,
-                middlewares=_NO_REPLAY if self._owns_session and request.method in _REPLAYED else None,
-            ) as response:
+            async with (
+                asyncio.timeout(limits.total),
+                session.request(
+                    request.method,
+                    URL(self._base_url + request.path, encoded=True),
+                    data=request.body,
+                    headers=self._headers if request.body is None else self._headers_with_body,
+                    timeout=_without_total(limits),
+                    # What follows a redirect could end anywhere; and users' sessions have defaults of their own.
+                    allow_redirects=False,
+                    raise_for_status=False,
+                    middlewares=_NO_REPLAY if self._owns_session and request.method in _REPLAYED else None,
+                ) as response,
+            ):
                 body = await response.read()
         except asyncio.CancelledError:
             if is_cancelled():
@@ -220,10 +258,11 @@ class Transport:
             return no_answer(request, "no answer: the connection was closed on our side")
         except (aiohttp.ClientError, OSError, ValueError, _HungUpError) as error:
             failure = _lost(request, error, self._api_key)
-            hung_up = response is None and isinstance(error, (_HungUpError, *_HANGING_UP))
+            hung_up = response is None and isinstance(error, (_HungUpError, *_DISCONNECTED))
+            could_connect = not isinstance(error, aiohttp.ClientConnectorError)
             # Nothing can be noted in a session that isn't ours: there, any connection may have been used before.
             reused = not new_sockets if self._owns_session else self._had_answer
-            return attrs.evolve(failure, stale_connection=hung_up and reused and failure.maybe_applied)
+            return attrs.evolve(failure, stale_connection=hung_up and could_connect and reused)
         self._had_answer = True
         return read_answer(request, response.status, response.headers, body, secret=self._api_key)
 
@@ -258,7 +297,7 @@ def _new_socket(address: "tuple[int, int, int, str, tuple[object, ...]]") -> soc
     return made
 
 
-_HANGING_UP: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError)
+_DISCONNECTED: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError)
 
 
 _REPLAYED: Final = ("GET", "DELETE")
@@ -277,7 +316,7 @@ async def _no_replay(request: aiohttp.ClientRequest, send: aiohttp.ClientHandler
         return await send(request)
     except aiohttp.ClientConnectorError:
         raise
-    except _HANGING_UP as error:
+    except _DISCONNECTED as error:
         raise _HungUpError(str(error)) from error
 
 
@@ -292,15 +331,19 @@ def _lost(request: Request[T], error: Exception, secret: str) -> Failure:
 
     They aren't chained to ours either: some hold the request's headers, and so the API key.
     """
-    reason = f"{type(error).__name__}: {error}".replace(secret, "[API key]")
-    match error:
+    cause = error.__cause__ if isinstance(error, _HungUpError) and error.__cause__ is not None else error
+    reason = redact(f"{type(cause).__name__}: {cause}", secret)
+    match cause:
         case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch():
             return not_sent(request, reason, retry=False)
         case aiohttp.ConnectionTimeoutError():
             return not_sent(request, reason, timed_out=True)
-        case aiohttp.ClientConnectorError(host=host, port=port, os_error=cause):
+        case aiohttp.ServerDisconnectedError():
+            return no_answer(request, "the server disconnected without an answer")
+        case aiohttp.ClientConnectorError(host=host, port=port, os_error=refusal):
             # asyncio's own texts repeat the address; the numbers of getaddrinfo are below 0.
-            why = os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror or str(cause)
+            number = refusal.errno or 0
+            why = os.strerror(number) if number > 0 else refusal.strerror or str(refusal)
             return not_sent(request, f"can't connect to {host}:{port}: {why}")
         case aiohttp.ClientHttpProxyError():
             return not_sent(request, reason)
@@ -309,7 +352,7 @@ def _lost(request: Request[T], error: Exception, secret: str) -> Failure:
         case aiohttp.ClientPayloadError():
             return no_answer(request, f"the answer was cut off: {reason}")
         case aiohttp.ClientResponseError():
-            return unreadable(request, f"{request.subject}: the answer is not HTTP: {error.message}", secret=secret)
+            return unreadable(request, f"{request.subject}: the answer is not HTTP: {cause.message}", secret=secret)
         case ValueError():
             return not_sent(request, reason, retry=False)
         case _:

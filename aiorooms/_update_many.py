@@ -17,7 +17,6 @@ completion; when the caller is slow the workers wait, and so does the input.
 import asyncio
 import functools
 import time
-from collections import deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -41,6 +40,7 @@ from .errors import (
     InvalidRequestError,
     PermissionDeniedError,
     Problem,
+    RateLimitError,
 )
 from .models import Room, RoomRef, RoomUpdate, UpdateResult, read_room_ref
 
@@ -106,8 +106,8 @@ class _Run:
         self._pulling = asyncio.Lock()
         self._exhausted = False
         self._stopped_by: AioroomsError | None = None
-        self._busy: dict[str, deque[asyncio.Future[None]] | None] = {}
-        """The rooms that have an update in flight, each with the updates that wait behind it (None: nobody)."""
+        self._last: dict[str, asyncio.Event] = {}
+        """For each room that has updates in hand, what is set when the last of them is done."""
 
     async def work(self) -> None:
         """Have all workers do their work, then end the results. Raises what a worker raised: a bug of ours."""
@@ -125,10 +125,11 @@ class _Run:
 
     async def close_input(self) -> None:
         """Close an input that is a generator: whoever begins to iterate over one ends it too."""
-        if isinstance(self._items, AsyncGenerator):
-            await self._items.aclose()
-        elif isinstance(self._items, Generator):
-            self._items.close()
+        items: object = self._items
+        if isinstance(items, AsyncGenerator):
+            await cast("AsyncGenerator[object, object]", items).aclose()
+        elif isinstance(items, Generator):
+            cast("Generator[object, object, object]", items).close()
 
     async def _worker(self) -> None:
         try:
@@ -176,9 +177,13 @@ class _Run:
             error = InvalidRequestError(problems)
             self._count_failure(error)
             return result(status="failed", error=error)
+        # The updates of a room form a line: each waits for the one before it.
         room = room_id.lower()
-        await self._enter(room)
+        earlier, done = self._last.get(room), asyncio.Event()
+        self._last[room] = done
         try:
+            if earlier is not None:
+                await earlier.wait()
             if self._stopped_by is not None:
                 return result(status="skipped", error=self._stopped_by, elapsed=time.monotonic() - began)
             assert update is not None  # or there would be problems
@@ -192,35 +197,18 @@ class _Run:
                 elapsed=time.monotonic() - began,
             )
         finally:
-            self._leave(room)
+            done.set()
+            if self._last[room] is done:
+                del self._last[room]
         return result(status="updated", room=answer.value, attempts=answer.attempts, elapsed=time.monotonic() - began)
 
     def _count_failure(self, error: AioroomsError) -> None:
         if self._failures_left is not None:
             self._failures_left -= 1
-        if self._stopped_by is None and (isinstance(error, _STOPPING) or self._failures_left == 0):
+        # A RateLimitError without an attempt: the pause is too long to wait for, for the others too.
+        hopeless = isinstance(error, _STOPPING) or (isinstance(error, RateLimitError) and not error.attempts)
+        if self._stopped_by is None and (hopeless or self._failures_left == 0):
             self._stopped_by = error
-
-    async def _enter(self, room: str) -> None:
-        """Wait until no update that came earlier is in flight for this room."""
-        if room not in self._busy:
-            self._busy[room] = None
-            return
-        line = self._busy[room]
-        if line is None:
-            line = self._busy[room] = deque()
-        turn = asyncio.get_running_loop().create_future()
-        line.append(turn)
-        await turn
-
-    def _leave(self, room: str) -> None:
-        line = self._busy[room]
-        while line:
-            turn = line.popleft()
-            if not turn.done():  # done is one whose worker was cancelled
-                turn.set_result(None)
-                return
-        del self._busy[room]
 
 
 _END: Final = object()
@@ -231,7 +219,7 @@ def _read_pair(item: object) -> tuple[str, RoomUpdate | None, tuple[Problem, ...
     """Take an item apart: the room's id as text, the update, and what is wrong if they aren't there."""
     if not _is_pair(item):
         shown = quoted(item)
-        return shown, None, (Problem("", f"{shown} is not a pair of a room id and a RoomUpdate"),)
+        return shown, None, (Problem("", f"{shown} is not a tuple of a room id and a RoomUpdate"),)
     room, update = item
     room_id, problems = read_room_ref(room)
     if isinstance(update, RoomUpdate):

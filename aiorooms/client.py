@@ -10,7 +10,7 @@ from yarl import URL
 
 from ._pacing import Pacing
 from ._protocol import RetryPolicy
-from ._settings import check_at_least
+from ._settings import check_at_least, check_instance
 from ._text import quoted
 from ._transport import Timeout, Transport, client_timeout
 from ._version import __version__
@@ -64,6 +64,11 @@ class RoomsClient:
         """
         key = _api_key(api_key)
         check_at_least(1, "max_connections", max_connections)
+        check_instance(RetryPolicy, "retry", retry)
+        check_instance(Pacing, "pacing", pacing)
+        check_instance(WebhookUrlPolicy, "webhook_url_policy", webhook_url_policy)
+        if session is not None:
+            check_instance(aiohttp.ClientSession, "session", session)
         if session is not None and session.auth is not None:
             raise ClientSettingsError("the session has an `auth` of its own, which would stand against the API key")
         self._base_url = _base_url(base_url, allow_insecure_http=allow_insecure_http)

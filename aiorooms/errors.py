@@ -88,9 +88,9 @@ class AioroomsError(Exception):
     """The base of all errors of aiorooms."""
 
     attempts: int
-    """How many times the request was sent; a resend over a stale keep-alive connection is not counted."""
+    """How many times sending was tried; a resend over a stale keep-alive connection is not counted."""
     outcome_unknown: bool
-    """True if the server may have carried out the request and asking it failed too."""
+    """True if the server may have carried out the request, and a look at the room could not tell."""
 
     hint: str
     """What else is to know, such as why there was no further attempt; may be empty."""
@@ -162,9 +162,10 @@ class APIResponseError(APIError):
 
     path: str | None
     """The path of what is wrong in the answer, such as `data.sessions[0].active`; None if the whole is unreadable."""
-    status: int
+    status: int | None
+    """The HTTP status; None if the answer was not even HTTP."""
 
-    def __init__(self, message: str = "", *, path: str | None = None, status: int = 200) -> None:
+    def __init__(self, message: str = "", *, path: str | None = None, status: int | None = None) -> None:
         super().__init__(message)
         self.path = path
         self.status = status

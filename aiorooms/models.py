@@ -232,6 +232,13 @@ FIELD_NAMES: Final = tuple(attribute.name for attribute in attrs.fields(_RoomReq
 class RoomUpdate(_RoomRequest):
     """What to change in a room. Every field is `UNSET` (leave it alone) unless it is given.
 
+    - `unique_name`: the room's name, unique within the account; not empty and not only blanks.
+    - `max_participants`: 2 to 50.
+    - `enable_recording`: True or False.
+    - `webhook_event_url`: where events about the room are sent. It has a scheme, and at most 2000 characters.
+    - `webhook_event_failover_url`: where events are sent if sending to the webhook URL fails; None clears it.
+    - `webhook_timeout_secs`: seconds before a webhook times out, 0 to 30; None clears it.
+
     Raises `InvalidRequestError`, which is also a `ValueError`, if a value is out of range or of a wrong type. An
     update that sets nothing can be made, but is refused when it is to be sent.
     """
@@ -239,7 +246,7 @@ class RoomUpdate(_RoomRequest):
 
 @attrs.frozen(init=False, repr=False)
 class RoomCreate(_RoomRequest):
-    """A room to be made. What is `UNSET` gets the API's default.
+    """A room to be made, with the fields of `RoomUpdate`. What is `UNSET` gets the API's default.
 
     Raises `InvalidRequestError`, which is also a `ValueError`, if a value is out of range or of a wrong type.
     """
@@ -260,7 +267,7 @@ class UpdateResult:
     """The one outcome of one input of `update_many`."""
 
     room_id: str
-    """The id as it was given."""
+    """The id as it was given; if it is no text, as Python would write it."""
     update: RoomUpdate | None
     """The update as it was given; None if what was given is no `RoomUpdate`."""
     status: UpdateStatus
@@ -269,7 +276,7 @@ class UpdateResult:
     error: AioroomsError | None = None
     """What went wrong, unless `status` is `updated`."""
     attempts: int = 0
-    """How many times it was sent."""
+    """How many times sending was tried."""
     elapsed: float = 0.0
     """Seconds from taking it in hand to its outcome, waits included."""
 

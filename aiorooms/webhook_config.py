@@ -31,7 +31,10 @@ class WebhookConfig:
 
     @classmethod
     def from_room(cls, room: Room) -> Self:
-        """Take the settings of a room. No failover URL, which the API writes as an empty text, is None."""
+        """Take the settings of a room. No failover URL, which the API writes as an empty text, is None.
+
+        A room without a webhook URL gives `UNSET` for it, as a webhook URL can't be cleared.
+        """
         return cls(
             url=room.webhook_event_url or UNSET,
             failover_url=room.webhook_event_failover_url or None,

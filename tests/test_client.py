@@ -385,11 +385,22 @@ def test_plain_http_goes_to_this_machine_only(url: str) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"timeout": 0}, {"timeout": -1}, {"timeout": "5"}, {"timeout": True}, {"max_connections": 0},
-     {"max_connections": 2.5}],
-)  # fmt: skip
+    [
+        {"retry": None},
+        {"retry": 3},
+        {"pacing": 300},
+        {"session": "x"},
+        {"webhook_url_policy": None},
+        {"timeout": 0},
+        {"timeout": -1},
+        {"timeout": "5"},
+        {"timeout": True},
+        {"max_connections": 0},
+        {"max_connections": 2.5},
+    ],
+)
 def test_other_settings_are_checked_too(settings: Any) -> None:
-    with pytest.raises(ValueError, match="timeout|max_connections"):
+    with pytest.raises(ClientSettingsError, match="|".join(settings)):
         RoomsClient("key", **settings)
 
 
@@ -566,6 +577,28 @@ async def test_nobody_there_is_a_connection_error_with_nothing_sent() -> None:
             assert isinstance(caught.value, ConnectionError)
 
 
+async def test_max_elapsed_holds_for_the_wait_for_a_turn_too() -> None:
+    async with RoomsSimulator(rooms=1, rate_limit=RateLimit(limit=1, window=60)) as sim:
+        retry = RetryPolicy(max_elapsed=0.05)
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=retry) as client:
+            await client.rooms.retrieve(sim.room_ids[0])
+            with pytest.raises(RateLimitError, match=r"429 .*RetryPolicy\(max_elapsed=0.05\) allows no further"):
+                await client.rooms.retrieve(sim.room_ids[0])
+            # Now everybody is paused, and this one isn't even sent.
+            with pytest.raises(APITimeoutError, match=r"not sent; its turn did not come within .*max_elapsed=0.05"):
+                await client.rooms.update(sim.room_ids[0], max_participants=3)
+            assert client._transport._pacer.waiting == 0
+        assert sim.stats.requests == 2
+
+
+async def test_an_attempt_that_would_begin_too_late_is_not_waited_for() -> None:
+    async with RoomsSimulator(rooms=1, faults=Faults(script=["503"], retry_after="5")) as sim:
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=RetryPolicy(max_elapsed=3)) as client:
+            with pytest.raises(APIStatusError, match="allows no further attempt") as caught:
+                await client.rooms.retrieve(sim.room_ids[0])
+            assert caught.value.attempts == 1
+
+
 async def test_attempts_end_with_max_elapsed() -> None:
     async with RoomsSimulator(rooms=1) as sim:
         sim.script(*times("500", 100))
@@ -663,12 +696,42 @@ def answers_once_then_hangs_up() -> Callable[..., Awaitable[None]]:
     return answer
 
 
-async def test_a_stale_connection_costs_no_attempt() -> None:
-    async with raw_server(answers_once_then_hangs_up()) as (url, received):
-        async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:
+@pytest.mark.parametrize("method", ["update", "retrieve", "delete"])
+@pytest.mark.parametrize("own_session", [True, False])
+async def test_a_stale_connection_costs_no_attempt(method: str, own_session: bool) -> None:
+    async with raw_server(answers_once_then_hangs_up()) as (url, received), aiohttp.ClientSession() as session:
+        async with RoomsClient(
+            "KEY", base_url=url, retry=RetryPolicy(max_attempts=1), session=None if own_session else session
+        ) as client:
             for number in range(1, 4):
-                await client.rooms.update(ROOM_ID, max_participants=3)
+                match method:
+                    case "update":
+                        await client.rooms.update(ROOM_ID, max_participants=3)
+                    case "retrieve":
+                        await client.rooms.retrieve(ROOM_ID)
+                    case _:
+                        await client.rooms.delete(ROOM_ID)
                 assert len(received) == 2 * number - 1
+
+
+async def test_a_stale_connection_makes_no_outcome_unknown() -> None:
+    async def answer(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, got: Received) -> None:
+        await read_request(reader, got)
+        writer.write(ok(SAMPLE_ANSWER) if got[-1].startswith(b"GET") else ok(b"garbage"))
+        await read_request(reader, got)
+        writer.transport.abort()
+
+    async with raw_server(answer) as (url, _):
+        async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:
+            # The update's own connection is stale when the room is to be read.
+            room = await client.rooms.update(ROOM_ID, max_participants=50)
+            assert room.max_participants == 50
+
+
+async def test_update_many_over_a_stale_connection() -> None:
+    async with raw_server(answers_once_then_hangs_up()) as (url, _):
+        async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:
+            await client.rooms.retrieve(ROOM_ID)
             results = [r async for r in client.rooms.update_many([(ROOM_ID, RoomUpdate(max_participants=3))])]
             assert [(result.status, result.attempts) for result in results] == [("updated", 1)]
 
@@ -711,7 +774,8 @@ async def test_a_server_that_resets_every_reused_connection_is_not_hammered() ->
             await asyncio.gather(*(client.rooms.retrieve(ROOM_ID) for _ in range(20)))
             with pytest.raises(APIConnectionError):
                 await client.rooms.update(ROOM_ID, max_participants=3)
-    assert resets <= 3 + 2 + 2
+    # Two attempts and one look at the room; the attempts together and the look have three free resends each.
+    assert resets <= (2 + 3) + (1 + 3)
 
 
 async def test_a_post_on_a_stale_connection_is_not_sent_again() -> None:

@@ -16,6 +16,7 @@ from aiorooms._transport import _lost
 from aiorooms.simulator import Faults, RoomsSimulator
 
 KEY = "KEY_secret"
+REFUSED = OSError(111, "Connect call failed ('1.2.3.4', 443)")
 PLACE = ConnectionKey("api.example.com", 443, True, True, None, None, None)
 ADDRESS = URL("https://api.example.com")
 INFO = aiohttp.RequestInfo(ADDRESS, "PATCH", CIMultiDictProxy(CIMultiDict({"Authorization": f"Bearer {KEY}"})), ADDRESS)
@@ -24,7 +25,7 @@ INFO = aiohttp.RequestInfo(ADDRESS, "PATCH", CIMultiDictProxy(CIMultiDict({"Auth
 @pytest.mark.parametrize(
     ("error", "kind", "sent", "again", "words"),
     [
-        (aiohttp.ClientConnectorError(PLACE, OSError(111, "Connect call failed ('1.2.3.4', 443)")), APIConnectionError, False, True,
+        (aiohttp.ClientConnectorError(PLACE, REFUSED), APIConnectionError, False, True,
          "not sent: can't connect to api.example.com:443: Connection refused"),
         (aiohttp.ClientConnectorDNSError(PLACE, socket.gaierror(-2, "Name or service not known")), APIConnectionError,
          False, True, "can't connect to api.example.com:443: Name or service not known"),
@@ -37,7 +38,7 @@ INFO = aiohttp.RequestInfo(ADDRESS, "PATCH", CIMultiDictProxy(CIMultiDict({"Auth
         (TimeoutError(), APITimeoutError, True, True, "no answer within the timeout"),
         (aiohttp.ClientPayloadError("half"), APIConnectionError, True, True, "the answer was cut off"),
         (aiohttp.ClientResponseError(INFO, (), message=f"Bad {KEY}"), APIResponseError, True, True, "is not HTTP"),
-        (aiohttp.ServerDisconnectedError(), APIConnectionError, True, True, "no answer: ServerDisconnectedError"),
+        (aiohttp.ServerDisconnectedError(), APIConnectionError, True, True, "the server disconnected"),
         (aiohttp.ClientOSError(104, f"reset\n{KEY}"), APIConnectionError, True, True, "no answer: ClientOSError"),
         (ConnectionResetError(104, "reset"), APIConnectionError, True, True, "no answer"),
         (ValueError("Cannot combine"), APIConnectionError, False, False, "Cannot combine"),

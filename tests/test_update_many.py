@@ -28,7 +28,7 @@ from aiorooms import (
 )
 from aiorooms._protocol import Answer
 from aiorooms._update_many import update_many
-from aiorooms.simulator import RoomsSimulator
+from aiorooms.simulator import RateLimit, RoomsSimulator
 
 from .conftest import settle, tasks_left
 
@@ -133,7 +133,7 @@ async def test_settings_are_checked_at_the_call(value: Any) -> None:
             with pytest.raises(ValueError, match=r"update_many\(stop_after_failures=\) is"):
                 client.rooms.update_many([], stop_after_failures=value)
         with pytest.raises(ValueError, match="timeout"):
-            client.rooms.update_many([], timeout=-1)
+            client.rooms.update_many([], timeout=0)
         with pytest.raises(TypeError):
             client.rooms.update_many(5)  # type: ignore[arg-type]
 
@@ -187,6 +187,19 @@ async def test_stop_after_failures_skips_the_rest() -> None:
         assert counts(results) == {"updated": 10, "failed": 3, "skipped": 37}
         assert sim.stats.requests == 13
         assert "not found" in str(results[-1].error)
+
+
+async def test_a_pause_that_is_too_long_stops_the_run() -> None:
+    limit = RateLimit(limit=5, window=3600)
+    async with RoomsSimulator(rooms=100, rate_limit=limit) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        results = await collect(
+            client.rooms.update_many(((room_id, UPDATE) for room_id in sim.room_ids), concurrency=2)
+        )
+        outcomes = counts(results)
+        assert outcomes["updated"] == 5
+        assert outcomes["skipped"] >= 90
+        assert sim.stats.requests <= 7
+        assert "longer than Pacing(max_wait=300)" in str(results[-1].error)
 
 
 async def test_bad_pairs_count_as_failures() -> None:
@@ -258,6 +271,52 @@ async def test_a_slow_plain_input_lets_results_out_between_two_items() -> None:
     async with aclosing(results):
         await anext(results)
         assert pulled < 10, "the first result waited for the whole input"
+
+
+async def test_a_cancellation_that_was_not_meant_for_us_is_not_swallowed() -> None:
+    async def updates() -> AsyncIterator[tuple[str, RoomUpdate]]:
+        yield str(UUID(int=1)), UPDATE
+        gone = asyncio.get_running_loop().create_future()
+        gone.cancel()
+        await gone
+
+    async def done(room_id: str, update: RoomUpdate) -> Answer[Room]:
+        return Answer(Room(id=room_id), 1)
+
+    results: list[UpdateResult] = []
+    with pytest.raises(asyncio.CancelledError):
+        async for result in update_many(updates(), done, concurrency=2, stop_after_failures=None):
+            results.append(result)  # noqa: PERF401 - what came before the error is the matter
+    assert len(results) == 1
+    assert tasks_left() == set()
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_an_input_that_is_a_generator_is_closed_with_the_run(is_async: bool) -> None:
+    closed: list[bool] = []
+
+    def updates() -> Iterator[tuple[str, RoomUpdate]]:
+        try:
+            for number in range(1000):
+                yield str(UUID(int=number)), UPDATE
+        finally:
+            closed.append(True)
+
+    async def async_updates() -> AsyncIterator[tuple[str, RoomUpdate]]:
+        try:
+            for number in range(1000):
+                yield str(UUID(int=number)), UPDATE
+        finally:
+            closed.append(True)
+
+    async def done(room_id: str, update: RoomUpdate) -> Answer[Room]:
+        return Answer(Room(id=room_id), 1)
+
+    results = update_many(async_updates() if is_async else updates(), done, concurrency=2, stop_after_failures=None)
+    async with aclosing(results):
+        await anext(results)
+        assert closed == []
+    assert closed == [True]
 
 
 async def test_a_slow_reader_holds_up_the_input() -> None:

@@ -51,16 +51,16 @@ class Rooms:
         self._policy = webhook_url_policy
 
     async def retrieve(
-        self, room: RoomRef, /, *, include_sessions: bool | Unset = UNSET, timeout: Timeout | None = None
+        self, room_id: RoomRef, *, include_sessions: bool | Unset = UNSET, timeout: Timeout | None = None
     ) -> Room:
         """Read one room; with its sessions and their participants if `include_sessions` is True.
 
         Raises `NotFoundError` if the account has no such room.
         """
-        room_id, problems = read_room_ref(room)
+        wanted, problems = read_room_ref(room_id)
         _refuse([*problems, *bool_problems("/include_sessions", include_sessions)])
         query = "" if include_sessions is UNSET else f"?include_sessions={_json_bool(include_sessions)}"
-        return (await self._transport.send(_get(room_id, query), timeout=timeout)).value
+        return (await self._transport.send(_get(wanted, query), timeout=timeout)).value
 
     def list(
         self,
@@ -101,7 +101,7 @@ class Rooms:
         query = [("filter" + name, str(value)) for name, value in filters.items() if value is not UNSET]
         if include_sessions is not UNSET:
             query.append(("include_sessions", _json_bool(include_sessions)))
-        return RoomList(partial(self._page, query, page_size, timeout and client_timeout(timeout)), page_size)
+        return RoomList(partial(self._page, query, page_size, client_timeout(timeout)), page_size)
 
     async def create(
         self, room: RoomCreate | None = None, /, *, timeout: Timeout | None = None, **fields: Unpack[RoomFields]
@@ -123,14 +123,14 @@ class Rooms:
         return (await self._transport.send(request, timeout=timeout)).value
 
     @overload
-    async def update(self, room: RoomRef, update: RoomUpdate, /, *, timeout: Timeout | None = None) -> Room: ...
+    async def update(self, room_id: RoomRef, update: RoomUpdate, /, *, timeout: Timeout | None = None) -> Room: ...
     @overload
     async def update(
-        self, room: RoomRef, /, *, timeout: Timeout | None = None, **fields: Unpack[RoomFields]
+        self, room_id: RoomRef, /, *, timeout: Timeout | None = None, **fields: Unpack[RoomFields]
     ) -> Room: ...
     async def update(
         self,
-        room: RoomRef,
+        room_id: RoomRef,
         update: RoomUpdate | None = None,
         /,
         *,
@@ -140,9 +140,9 @@ class Rooms:
         """Change the fields given, or those that a `RoomUpdate` sets, and give the room as it is then.
 
         A field that is left out stays as it is; None clears one that can be cleared. Sent again after every failure
-        that may pass. If all attempts fail and one of them may have been carried out, the room is read once: has it
-        the wanted values, that is success; has it not, the failure is raised; can't it be read, the error has
-        `outcome_unknown` set.
+        that may pass. If all attempts fail and one of them may have been carried out, the room is read once. If it has
+        the wanted values, the update succeeded. If not, the failure is raised. If the room can't be read either, the
+        error has `outcome_unknown` set.
         """
         problems: list[Problem] = []
         if update is None:
@@ -153,8 +153,8 @@ class Rooms:
         else:
             problems += _object_problems(update, RoomUpdate, fields)
         if problems or update is None:
-            raise InvalidRequestError([*read_room_ref(room)[1], *problems])
-        return (await self._update(room, update, timeout=timeout)).value
+            raise InvalidRequestError([*read_room_ref(room_id)[1], *problems])
+        return (await self._update(room_id, update, timeout=timeout)).value
 
     def update_many(
         self,
@@ -164,8 +164,9 @@ class Rooms:
         stop_after_failures: int | None = None,
         timeout: Timeout | None = None,
     ) -> AsyncGenerator[UpdateResult]:
-        """Make many updates, `concurrency` at a time, and give one `UpdateResult` for each, in order of completion.
+        """Make many updates at a time, and give one `UpdateResult` for each, in order of completion.
 
+        `concurrency` updates are in hand at a time, 1 or more; in flight are the client's `max_connections` at the most.
         `updates` is an iterable or an async iterable of `(room, RoomUpdate)`; it is pulled from as results are taken,
         so it may be of any length. A plain iterable runs in the event loop: one that reads from slow places should be
         an async one. Updates of the same room keep their order and are never in flight together. A pair that is wrong
@@ -180,26 +181,28 @@ class Rooms:
         """
         return update_many(
             updates,
-            partial(self._update, timeout=timeout and client_timeout(timeout)),
+            partial(self._update, timeout=client_timeout(timeout)),
             concurrency=concurrency,
             stop_after_failures=stop_after_failures,
         )
 
-    async def delete(self, room: RoomRef, /, *, timeout: Timeout | None = None) -> None:
+    async def delete(self, room_id: RoomRef, *, timeout: Timeout | None = None) -> None:
         """Delete a room. Its participants are kicked out.
 
         Raises `NotFoundError` if the account has no such room. If the answer to an attempt was lost and the next one
         finds no room, that is success.
         """
-        room_id, problems = read_room_ref(room)
+        unwanted, problems = read_room_ref(room_id)
         _refuse(problems)
         request = Request(
-            method="DELETE", path=f"/rooms/{room_id}", subject=f"room {room_id}", decode=lambda body: None
+            method="DELETE", path=f"/rooms/{unwanted}", subject=f"room {unwanted}", decode=lambda body: None
         )
         try:
             await self._transport.send(request, timeout=timeout)
         except APIError as error:
-            if not error.outcome_unknown or await self._settle(error, room_id, timeout) is not None:
+            if not error.outcome_unknown:
+                raise
+            if await self._settle(error, unwanted, timeout) is not None:
                 raise
 
     async def _update(self, room: RoomRef, update: RoomUpdate, *, timeout: Timeout | None) -> Answer[Room]:

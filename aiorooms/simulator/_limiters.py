@@ -15,6 +15,7 @@ from email.utils import formatdate
 from typing import Literal, Protocol
 
 import attrs
+from attrs.validators import in_
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _RULE = re.compile(r"(\d{1,9})\s*/\s*(\d{0,9}(?:\.\d{1,6})?)\s*(ms|s|m|h)", re.ASCII)
@@ -41,11 +42,15 @@ class RateLimit:
     """Requests per window, at least 1."""
     window: float = attrs.field(default=1.0, validator=_check_window)
     """Length of a window in seconds, more than 0."""
-    reset_rounding: Literal["fractional", "up", "down"] = "up"
+    reset_rounding: Literal["fractional", "up", "down"] = attrs.field(
+        default="up", validator=in_(("fractional", "up", "down"))
+    )
     """How the seconds in `x-ratelimit-reset` are rounded. With `down` a client that trusts it comes back too early."""
     headers: bool = True
     """Whether answers carry `x-ratelimit-limit`, `-remaining` and `-reset`."""
-    retry_after: Literal["none", "seconds", "date", "ms"] = "none"
+    retry_after: Literal["none", "seconds", "date", "ms"] = attrs.field(
+        default="none", validator=in_(("none", "seconds", "date", "ms"))
+    )
     """What a 429 says: nothing, Retry-After in whole seconds or as a date (both rounded up), or `retry-after-ms`."""
 
     @classmethod

@@ -7,17 +7,15 @@ and async tests under any plugin. The marker passes arguments on to `RoomsSimula
     def test_many_rooms(rooms_simulator):
         ...  # rooms_simulator.url, rooms_simulator.api_key
 
-Every run of pytest loads this module, so it imports the simulator only when a test wants one. To have pytest not
-load it at all: `-p no:aiorooms`.
+To have pytest not load this plugin: `-p no:aiorooms`.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from aiorooms.simulator import RoomsSimulator
+from . import RoomsSimulator
 
 _ROOMS = 10
 
@@ -32,10 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def rooms_simulator(request: pytest.FixtureRequest) -> "Iterator[RoomsSimulator]":
+def rooms_simulator(request: pytest.FixtureRequest) -> Iterator[RoomsSimulator]:
     """A running Telnyx Video Rooms simulator with 10 rooms; the marker of the same name sets it up otherwise."""
-    from aiorooms.simulator import RoomsSimulator  # late: see the module's docstring
-
     arguments: dict[str, Any] = {"rooms": _ROOMS}
     for marker in reversed([*request.node.iter_markers("rooms_simulator")]):
         if marker.args:

@@ -85,11 +85,6 @@ def test_a_users_tests(tmp_path: Path) -> None:
     assert "A running Telnyx Video Rooms simulator" in listed.stdout
 
 
-def test_the_plugin_is_cheap_to_import(tmp_path: Path) -> None:
-    done = run(tmp_path, "-c", CHEAP)
-    assert done.returncode == 0, done.stderr
-
-
 def test_the_fixture_without_a_marker(request: pytest.FixtureRequest) -> None:
     if not request.config.pluginmanager.hasplugin("aiorooms"):
         pytest.skip("aiorooms is not installed, so pytest has not loaded its plugin")
