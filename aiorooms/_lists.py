@@ -10,7 +10,7 @@ What can't be seen is a room that slips because as many rooms were created as de
 import asyncio
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -57,26 +57,39 @@ class RoomList(AsyncIterator[Room]):
         return _pages(self._read_page, self._page_size)
 
 
+_MOST_REWINDS: Final = 50
+"""How often the end of a list may send us back, so that a list whose length goes up and down has an end."""
+
+
 async def _pages(read_page: ReadPage, page_size: int) -> AsyncGenerator[RoomPage]:
     given: set[str] = set()
     number = 1
-    total = 0
+    total = rewound_from = 0
+    rewind_to: int | None = None
+    rewinds_at_end = _MOST_REWINDS
     next_page = asyncio.create_task(read_page(number))
     try:
         while True:
             page = await next_page
             before, total = total, page.total_results or 0
             if total < before:
-                # Every step back needs a list that became shorter, so there can't be many.
-                number = max(1, number - math.ceil((before - total) / page_size))
+                rewind_to = max(1, (rewind_to or number) - math.ceil((before - total) / page_size))
+            fresh = tuple(room for room in page.rooms if room.id not in given)
+            # A server that tells nothing of pages has told all when a page brings nothing new.
+            more = number < page.total_pages if page.total_pages is not None else bool(fresh)
+            last = not page.rooms or not more
+            first = number == 1
+            # In an account that changes all the time every page would send us back: so only from further on than the
+            # last time, and at the end so many times.
+            rewinds_at_end -= last and number <= rewound_from
+            if rewind_to is not None and (number > rewound_from or (last and rewinds_at_end > 0)):
+                rewound_from = max(rewound_from, number)
+                number, rewind_to = rewind_to, None
                 next_page = asyncio.create_task(read_page(number))
                 continue
-            last = number >= page.total_pages if page.total_pages is not None else not page.rooms
-            first = number == 1
             number += 1
             if not last:
                 next_page = asyncio.create_task(read_page(number))
-            fresh = tuple(room for room in page.rooms if room.id not in given)
             given.update(room.id for room in fresh if room.id is not None)
             if fresh or first:
                 yield attrs.evolve(page, rooms=fresh)

@@ -13,4 +13,8 @@ def excerpt(text: str, longest: int) -> str:
 
 def quoted(value: object) -> str:
     """Give what was given as Python would write it, so that blanks, control characters and types can be seen."""
-    return excerpt(repr(value[:200]) if isinstance(value, str) else repr(value), 80)
+    try:
+        text = repr(value[:200]) if isinstance(value, str) else repr(value)
+    except Exception:  # noqa: BLE001 - anybody's `__repr__` may raise anything, and a number may be too long to write
+        text = f"<{type(value).__name__}>"
+    return excerpt(text, 80)

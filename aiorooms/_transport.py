@@ -166,6 +166,7 @@ class Transport:
         attempts = stale = 0
         maybe_applied = False
         failure: Failure | None = None
+        self.open()
         try:
             while True:
                 await self._turn(request, policy, give_up_at, failure)

@@ -171,6 +171,50 @@ async def play(rooms: int, page_size: int, changes: list[tuple[str, float]], met
     assert tasks_left() == set()
 
 
+@pytest.mark.parametrize("server", ["flapping", "no meta and always the same page", "endless empty pages"])
+async def test_a_list_has_an_end_whatever_the_server_says(server: str) -> None:
+    calls = 0
+
+    async def read_page(number: int) -> RoomPage:
+        nonlocal calls
+        calls += 1
+        assert calls < 500, "this list has no end"
+        rooms = tuple(Room(id=f"{number}-{place}") for place in range(2))
+        match server:
+            case "flapping":
+                return RoomPage(rooms=rooms, number=number, total_pages=3, total_results=6 + calls % 2)
+            case "endless empty pages":
+                return RoomPage(rooms=rooms if number == 1 else (), number=number, total_pages=10**15)
+            case _:
+                return RoomPage(rooms=(Room(id="1"), Room(id="2")), number=number)
+
+    seen = [room.id async for room in RoomList(read_page, 2)]
+    assert len(seen) == (6 if server == "flapping" else 2)
+
+
+async def test_an_account_that_changes_all_the_time_is_read_to_its_end() -> None:
+    account = [f"room-{number}" for number in range(60)]
+    calls = 0
+
+    async def read_page(number: int) -> RoomPage:
+        nonlocal calls
+        calls += 1
+        assert calls < 500, "this list has no end"
+        if calls % 2:
+            account.append(f"new-{calls}")
+        else:
+            del account[calls % len(account)]
+        return RoomPage(
+            rooms=tuple(Room(id=name) for name in account[(number - 1) * 10 : number * 10]),
+            number=number,
+            total_pages=-(-len(account) // 10),
+            total_results=len(account),
+        )
+
+    seen = [room.id async for room in RoomList(read_page, 10)]
+    assert len(seen) == len(set(seen)) >= 55
+
+
 async def test_a_list_can_be_read_again_by_pages() -> None:
     calls: list[int] = []
     page: Callable[[int], RoomPage] = lambda number: RoomPage(rooms=(Room(id="1"),), number=number, total_pages=1)  # noqa: E731

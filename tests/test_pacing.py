@@ -155,6 +155,20 @@ async def test_a_cancelled_waiter_leaves_no_trace() -> None:
     assert (pacer.in_flight, pacer.waiting, clock.pending) == (0, 0, [])
 
 
+async def test_any_number_of_waiters_can_be_cancelled_in_any_order() -> None:
+    pacer, _ = make(max_in_flight=1)
+    await pacer.acquire()
+    tasks = [asyncio.create_task(pacer.acquire()) for _ in range(2000)]
+    await settle()
+    for task in reversed(tasks[1:]):
+        task.cancel()
+    await asyncio.wait(tasks[1:])
+    assert pacer.waiting == 1
+    pacer.release()
+    await settle()
+    assert tasks[0].done()
+
+
 async def test_a_turn_that_comes_with_the_cancellation_goes_to_the_next() -> None:
     pacer, _ = make(max_in_flight=1)
     await pacer.acquire()

@@ -124,6 +124,19 @@ async def test_a_bad_pair_is_a_failed_result_and_nothing_is_sent(item: Any) -> N
         assert sim.stats.requests == 2
 
 
+class Unwritable:
+    def __repr__(self) -> str:
+        raise RuntimeError("not bound to a session")
+
+
+@pytest.mark.parametrize("item", [Unwritable(), (Unwritable(), UPDATE), (10**5000, Unwritable())])
+async def test_what_can_not_be_written_down_is_a_failed_result_too(item: Any) -> None:
+    async with RoomsClient("key") as client:
+        (result,) = await collect(client.rooms.update_many([item]))
+        assert result.status == "failed"
+        assert isinstance(result.error, InvalidRequestError)
+
+
 @pytest.mark.parametrize("value", [0, -1, True, 2.0, "5", None])
 async def test_settings_are_checked_at_the_call(value: Any) -> None:
     async with RoomsClient("key") as client:

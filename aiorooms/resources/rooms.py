@@ -166,7 +166,7 @@ class Rooms:
     ) -> AsyncGenerator[UpdateResult]:
         """Make many updates at a time, and give one `UpdateResult` for each, in order of completion.
 
-        `concurrency` updates are in hand at a time, 1 or more; in flight are the client's `max_connections` at the most.
+        `concurrency` updates are in hand at a time, 1 or more; at most `max_connections` of the client are in flight.
         `updates` is an iterable or an async iterable of `(room, RoomUpdate)`; it is pulled from as results are taken,
         so it may be of any length. A plain iterable runs in the event loop: one that reads from slow places should be
         an async one. Updates of the same room keep their order and are never in flight together. A pair that is wrong
