@@ -178,13 +178,12 @@ async def test_a_delete_that_always_fails_is_settled_by_a_look() -> None:
 
 
 async def test_2000_updates_with_half_of_all_first_three_tries_broken_all_arrive() -> None:
-    kinds: list[FaultKind] = [kind for kind in ALL if not kind.startswith(("stall", "slow"))]
-    faults = Faults(rate=0.5, first_tries=3, kinds=kinds, methods={"PATCH"})
+    faults = Faults(rate=0.5, first_tries=3, methods={"PATCH"}, slow_seconds=0.02)
     async with RoomsSimulator(rooms=2000, faults=faults, seed=7) as sim:
         wanted = RoomUpdate(
             webhook_event_url="https://hooks.example.com/rooms", webhook_event_failover_url=None, max_participants=20
         )
-        async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK, timeout=5) as client:
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK, timeout=0.5) as client:
             results = [
                 result async for result in client.rooms.update_many((room_id, wanted) for room_id in sim.room_ids)
             ]
@@ -196,4 +195,4 @@ async def test_2000_updates_with_half_of_all_first_three_tries_broken_all_arrive
             for room in sim.rooms.values()
         )
         assert sum(sim.stats.faults.values()) > 1000
-        assert set(sim.stats.faults) == set(kinds), "not every kind of failure was met"
+        assert set(sim.stats.faults) == set(ALL), "not every kind of failure was met"
