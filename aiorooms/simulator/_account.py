@@ -19,7 +19,6 @@ import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import attrs
 
@@ -342,13 +341,13 @@ def _on_date(room: Room, field: str, relation: str, date: str) -> bool:
     return day == date if relation == "eq" else day >= date if relation == "gte" else day <= date
 
 
-class RoomsView(Mapping[str, dict[str, Any]]):
+class RoomsView(Mapping[str, dict[str, JsonValue]]):
     """The rooms by id, as JSON; each look-up shows the state of that moment, in a dict of its own."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
 
-    def __getitem__(self, room_id: str) -> dict[str, Any]:
+    def __getitem__(self, room_id: str) -> dict[str, JsonValue]:
         return self._account.rooms[room_id].to_json()
 
     def __iter__(self) -> Iterator[str]:

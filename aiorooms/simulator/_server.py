@@ -18,7 +18,7 @@ from http import HTTPStatus
 from queue import SimpleQueue
 from random import Random
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 from aiohttp import HttpVersion11, web
 from yarl import URL
@@ -205,7 +205,7 @@ class RoomsSimulator:
     # Rooms
 
     @property
-    def rooms(self) -> Mapping[str, dict[str, Any]]:
+    def rooms(self) -> Mapping[str, dict[str, JsonValue]]:
         """The rooms by id, in the order of creation, as JSON objects with all 12 fields.
 
         A look-up shows the state of that moment; the dict is yours to change.
