@@ -239,7 +239,7 @@ class Transport:
         response: aiohttp.ClientResponse | None = None
         try:
             async with (
-                asyncio.timeout(limits.total),
+                asyncio.timeout(limits.total or None),
                 session.request(
                     request.method,
                     URL(self._base_url + request.path, encoded=True),

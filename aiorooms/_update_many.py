@@ -117,6 +117,8 @@ class _Run:
                 for _ in range(self._concurrency):
                     workers.create_task(self._worker())
         except ExceptionGroup as group:
+            if is_cancelled():
+                raise asyncio.CancelledError from group
             bug = group
         # Not in a `finally`: after a cancellation nobody takes results any more, and this would wait for ever.
         await self.results.put(None)
@@ -198,7 +200,8 @@ class _Run:
             )
         finally:
             done.set()
-            if self._last[room] is done:
+            # After a cancellation a later one of the line may have cleaned up before this one.
+            if self._last.get(room) is done:
                 del self._last[room]
         return result(status="updated", room=answer.value, attempts=answer.attempts, elapsed=time.monotonic() - began)
 

@@ -391,6 +391,15 @@ async def test_cancelling_leaves_nothing_behind(where: str) -> None:
         await client.close()
 
 
+async def test_leaving_while_several_updates_of_a_room_wait_in_line_ends() -> None:
+    async with RoomsSimulator(rooms=1, latency=0.02) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        updates = [(sim.room_ids[0], RoomUpdate(max_participants=2 + number)) for number in range(10)]
+        async with aclosing(client.rooms.update_many(updates, concurrency=5)) as results:
+            await anext(results)
+        gc.collect()
+        assert tasks_left() == set()
+
+
 async def test_a_dropped_generator_is_cleaned_up() -> None:
     async with RoomsSimulator(rooms=20, latency=0.01) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         results = client.rooms.update_many(((room_id, UPDATE) for room_id in sim.room_ids), concurrency=3)
