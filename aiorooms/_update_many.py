@@ -117,8 +117,6 @@ class _Run:
                 for _ in range(self._concurrency):
                     workers.create_task(self._worker())
         except ExceptionGroup as group:
-            if is_cancelled():
-                raise asyncio.CancelledError from group
             bug = group
         # Not in a `finally`: after a cancellation nobody takes results any more, and this would wait for ever.
         await self.results.put(None)
