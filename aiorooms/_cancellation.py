@@ -1,8 +1,9 @@
-"""Telling whether a CancelledError is meant for the task that it comes up in."""
+"""Cancellation: telling whom it is meant for, and ending a task for good."""
 
 import asyncio
+from typing import Any
 
-__all__ = ["is_cancelled"]
+__all__ = ["end_task", "is_cancelled"]
 
 
 def is_cancelled() -> bool:
@@ -13,3 +14,19 @@ def is_cancelled() -> bool:
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+async def end_task(task: asyncio.Task[Any]) -> None:
+    """Cancel a task and wait until it is gone, also if the caller is cancelled meanwhile. Its outcome is dropped."""
+    task.cancel()
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+            task.cancel()
+    if not task.cancelled():
+        task.exception()  # looked at, so that nobody is warned of it
+    if cancelled is not None:
+        raise cancelled

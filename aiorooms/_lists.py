@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from ._cancellation import end_task
 from .models import Room, RoomPage
 
 __all__ = ["ReadPage", "RoomList"]
@@ -96,5 +97,4 @@ async def _pages(read_page: ReadPage, page_size: int) -> AsyncGenerator[RoomPage
             if last:
                 return
     finally:
-        next_page.cancel()
-        await asyncio.gather(next_page, return_exceptions=True)
+        await end_task(next_page)

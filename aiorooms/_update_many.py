@@ -1,15 +1,19 @@
 """The engine of `update_many`: many updates at a time, each with exactly one outcome.
 
 A fixed set of workers pulls from the input, one item at a time each, so that neither tasks nor memory grow with its
-length. What a worker brings out goes into a bounded queue, from which the caller's loop takes it in the order of
-completion; when the caller is slow the workers wait, and so does the input.
+length. What a worker brings out goes into a queue, from which the caller's loop takes it in the order of completion;
+when the caller is slow the workers pull no more.
 
-- **Pulling** is done under a lock, one worker at a time. A slow input so holds up those that pull, never a result
-  that is on its way. An input that raises ends the pulling; what was pulled before comes out first, then the error.
+- **Pulling.** A plain iterable is pulled from by the workers themselves. An async one may hold timeouts and task groups
+  open between two items, which belong to one task: so a feeder pulls from it, an item for each worker that asks for
+  one. A slow input holds up those who ask, never a result that is on its way. An input that raises ends the pulling;
+  what was pulled before comes out first, then the error.
 - **One room, one update at a time.** A worker that pulls an update for a room that has one in flight waits behind it,
   holding just this one item. So the updates of a room keep their order.
 - **Stopping.** After an error that every later update would meet too (401, 403), or after the number of failures that
   the caller allows, nothing more is sent; the rest of the input comes out as `skipped`.
+- **Errors that are none of ours**, such as one of a hook in a session that the caller brought, end the run as an input
+  that raises does.
 - **Leaving.** The generator owns its workers. When it is closed, cancelled or dropped in the middle it cancels them
   and waits until they are gone. An input that is a generator is closed too.
 """
@@ -29,7 +33,7 @@ from collections.abc import (
 )
 from typing import Final, TypeAlias, TypeGuard, cast
 
-from ._cancellation import is_cancelled
+from ._cancellation import end_task, is_cancelled
 from ._protocol import Answer
 from ._settings import check_at_least
 from ._text import quoted
@@ -75,15 +79,17 @@ def update_many(
 async def _results(run: "_Run") -> AsyncGenerator[UpdateResult]:
     workers = asyncio.create_task(run.work())
     try:
-        while (result := await run.results.get()) is not None:
+        while (result := await run.next_result()) is not None:
             yield result
         await workers
     finally:
-        workers.cancel()
-        await asyncio.wait([workers])
-        await run.close_input()
-    if run.input_error is not None:
-        raise run.input_error
+        run.leaving = True
+        try:
+            await end_task(workers)
+        finally:
+            run.close_plain_input()
+        if run.error is not None:
+            raise run.error
 
 
 class _Run:
@@ -96,78 +102,143 @@ class _Run:
         concurrency: int,
         stop_after_failures: int | None,
     ) -> None:
-        self.results: asyncio.Queue[UpdateResult | None] = asyncio.Queue(maxsize=concurrency)
-        """None comes last."""
-        self.input_error: BaseException | None = None
+        self.error: BaseException | None = None
+        """What ended the run early and is the caller's: an error of the input, or one that is none of ours."""
+        self.leaving = False
+        """Nobody takes results any more."""
         self._items = items
         self._update_room = update_room
         self._concurrency = concurrency
         self._failures_left = stop_after_failures
-        self._pulling = asyncio.Lock()
         self._exhausted = False
         self._stopped_by: AioroomsError | None = None
         self._last: dict[str, asyncio.Event] = {}
         """For each room that has updates in hand, what is set when the last of them is done."""
+        self._pulling_slowly = False
+        self._pulling = asyncio.Lock()
+        self._feeder: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Semaphore(0)
+        """The items that workers have asked the feeder for."""
+        self._fed: asyncio.Queue[object] = asyncio.Queue()
+        """From the feeder to the workers; `_END` stays in it."""
+        # Putting a result never waits, so that the end can always be told. What bounds it is the pulling: there are
+        # never more results than twice the workers.
+        self._results: asyncio.Queue[UpdateResult | None] = asyncio.Queue()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+
+    async def next_result(self) -> UpdateResult | None:
+        """Wait for a result; None comes last."""
+        result = await self._results.get()
+        if self._results.qsize() < self._concurrency:
+            self._has_room.set()
+        return result
 
     async def work(self) -> None:
-        """Have all workers do their work, then end the results. Raises what a worker raised: a bug of ours."""
-        bug: ExceptionGroup[Exception] | None = None
-        try:
-            async with asyncio.TaskGroup() as workers:
-                for _ in range(self._concurrency):
-                    workers.create_task(self._worker())
-        except ExceptionGroup as group:
-            bug = group
-        # Not in a `finally`: after a cancellation nobody takes results any more, and this would wait for ever.
-        await self.results.put(None)
-        if bug is not None:
-            raise bug
+        """Have all workers do their work, then end the results."""
+        async with asyncio.TaskGroup() as tasks:
+            if isinstance(self._items, AsyncIterator):
+                self._feeder = tasks.create_task(self._feed(self._items))
+            for _ in range(self._concurrency):
+                tasks.create_task(self._worker())
+        self._results.put_nowait(None)
 
-    async def close_input(self) -> None:
-        """Close an input that is a generator: whoever begins to iterate over one ends it too."""
+    def close_plain_input(self) -> None:
+        """Close an input that is a plain generator: whoever begins to iterate over one ends it too."""
         items: object = self._items
-        if isinstance(items, AsyncGenerator):
-            await cast("AsyncGenerator[object, object]", items).aclose()
-        elif isinstance(items, Generator):
+        if isinstance(items, Generator):
             cast("Generator[object, object, object]", items).close()
 
     async def _worker(self) -> None:
-        try:
-            await self._work_on()
-        except asyncio.CancelledError:
-            if not is_cancelled():
-                # A TaskGroup would take this for a worker that has done its work.
-                raise RuntimeError("a worker was cancelled by nobody") from None
-            raise
-
-    async def _work_on(self) -> None:
         while True:
-            async with self._pulling:
-                item = await self._pull()
+            await self._has_room.wait()
+            item = self._next() if self._feeder is None and not self._pulling_slowly else await self._slow_next()
+            # Nothing suspends between the pull and the place in its room's line, so the order of the input is kept.
             if item is _END:
                 return
-            # Nothing suspends between the pull and the place in its room's line, so the order of the input is kept.
-            await self.results.put(await self._outcome(item))
+            try:
+                result = await self._outcome(item)
+            except asyncio.CancelledError:
+                if is_cancelled():
+                    raise
+                # A TaskGroup would take this for a worker that has done its work.
+                self._fail(RuntimeError("an update was cancelled by nobody"))
+                return
+            except Exception as error:  # noqa: BLE001 - raised to the caller when all results are out
+                self._fail(error)
+                return
+            self._results.put_nowait(result)
+            if self._results.qsize() >= self._concurrency:
+                self._has_room.clear()
 
-    async def _pull(self) -> object:
+    def _fail(self, error: BaseException) -> None:
+        """Pull no more, and raise this to the caller when all results are out."""
+        self.error = self.error or error
+        self._exhausted = True
+        if self._feeder is not None:
+            self._feeder.cancel()
+
+    def _next(self) -> object:
+        """Pull from a plain input."""
+        assert isinstance(self._items, Iterator)
         if self._exhausted:
             return _END
         began = time.monotonic()
         try:
-            if isinstance(self._items, AsyncIterator):
-                item = await anext(self._items, _END)
-            else:
-                item = next(self._items, _END)
-                if time.monotonic() - began > _SLOW_PULL:
-                    await asyncio.sleep(0)
-        except BaseException as error:
-            # It's the caller's own, and is raised to him when all results are out; but not if it is us who are stopped.
-            if isinstance(error, (KeyboardInterrupt, SystemExit)) or is_cancelled():
-                raise
-            self.input_error = error
-            item = _END
+            item = next(self._items, _END)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised to the caller when all results are out
+            self._fail(error)
+            return _END
+        self._pulling_slowly = time.monotonic() - began > _SLOW_PULL
         self._exhausted = item is _END
         return item
+
+    async def _slow_next(self) -> object:
+        """Pull from an input that is async, or that blocks the loop."""
+        if self._feeder is None:
+            async with self._pulling:
+                await asyncio.sleep(0)
+                return self._next()
+        self._wanted.release()
+        item = await self._fed.get()
+        if item is _END:
+            self._fed.put_nowait(_END)  # for the next worker
+        return item
+
+    async def _feed(self, items: AsyncIterator[object]) -> None:
+        """Pull from an async input, and close it in the end if it is a generator."""
+        try:
+            try:
+                while (item := await self._async_next(items)) is not _END and not self._exhausted and not self.leaving:
+                    self._fed.put_nowait(item)
+            finally:
+                if isinstance(items, AsyncGenerator):
+                    await cast("AsyncGenerator[object, object]", items).aclose()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            if self.leaving and isinstance(error, asyncio.CancelledError):
+                raise
+            self.error = self.error or error
+        finally:
+            self._fed.put_nowait(_END)
+
+    async def _async_next(self, items: AsyncIterator[object]) -> object:
+        try:
+            await self._wanted.acquire()
+        except asyncio.CancelledError as error:
+            if self.leaving or self._exhausted or not isinstance(items, AsyncGenerator):
+                raise
+            # A timeout or a task group that the input holds open has struck between two items. It takes note of that
+            # if it sees the cancellation come by, and makes a TimeoutError or an ExceptionGroup of it.
+            generator = cast("AsyncGenerator[object, object]", items)
+            try:
+                return await generator.athrow(error)
+            except StopAsyncIteration:
+                return _END
+        return await anext(items, _END)
 
     async def _outcome(self, item: object) -> UpdateResult:
         began = time.monotonic()
