@@ -9,7 +9,7 @@ sends.
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, NoReturn, TypeGuard, TypeVar, get_origin
+from typing import Any, Final, NoReturn, TypeGuard, TypeVar, cast, get_origin
 
 import attrs
 from cattrs import BaseValidationError, Converter, transform_error
@@ -19,7 +19,17 @@ from cattrs.gen import make_dict_structure_fn
 from ._text import excerpt
 from .models import Room, RoomCreate, RoomUpdate
 
-__all__ = ["DecodeError", "PageMeta", "decode_room", "decode_rooms", "dumps", "encode", "is_object", "loads"]
+__all__ = [
+    "DecodeError",
+    "PageMeta",
+    "decode_room",
+    "decode_room_and_names",
+    "decode_rooms",
+    "dumps",
+    "encode",
+    "is_object",
+    "loads",
+]
 
 T = TypeVar("T")
 
@@ -203,6 +213,12 @@ def encode(request: RoomUpdate | RoomCreate) -> bytes:
 def decode_room(body: bytes) -> Room:
     """Read an answer that holds one room. Raises `DecodeError`."""
     return _structure(loads(body), _RoomAnswer).data
+
+
+def decode_room_and_names(body: bytes) -> tuple[Room, frozenset[str]]:
+    """Read an answer that holds one room, and the names of the fields that it has. Raises `DecodeError`."""
+    data = cast("Mapping[str, Mapping[str, object]]", loads(body))
+    return _structure(data, _RoomAnswer).data, frozenset(data["data"])
 
 
 def decode_rooms(body: bytes) -> tuple[tuple[Room, ...], PageMeta]:

@@ -12,15 +12,17 @@ When a call fails in the end after an attempt that may have been applied, its er
 the caller of this layer looks at the room before it lets that stand.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, Generic, TypeVar, cast
+from urllib.parse import quote
 
 import attrs
 
-from ._codec import DecodeError, is_object, loads
+from ._codec import DecodeError, dumps, is_object, loads
 from ._settings import at_least, not_negative, positive
 from ._text import excerpt
 from .errors import (
@@ -50,6 +52,7 @@ __all__ = [
     "not_sent",
     "read_answer",
     "redact",
+    "reset_after",
     "retry_after",
     "unreadable",
 ]
@@ -161,7 +164,11 @@ def read_answer(
         try:
             return request.decode(body)
         except DecodeError as error:
-            where = f"{error.path} {error}" if error.path else str(error)
+            what = str(error)
+            text = _plain_text(body)
+            if redact(text, secret) != text:
+                what = "is not what the API describes (it isn't shown, as the API key is in it)"
+            where = f"{error.path} {what}" if error.path else what
             message = f"{status} {request.subject}: the answer can't be read: {where}"
             return unreadable(request, message, status=status, path=error.path, secret=secret)
     return _read_error(request, status, headers, body, secret)
@@ -197,18 +204,19 @@ _PHRASES: Final = {
 
 
 def _read_error(request: Request[T], status: int, headers: Mapping[str, str], body: bytes, secret: str) -> Failure:
-    text = redact(body.decode("utf-8", "replace"), secret)
+    text = redact(_plain_text(body), secret)
     details = _error_details(text)
     said = excerpt("; ".join(map(str, details)), _LONGEST) if details else _what_it_looks_like(text)
     kind = InternalServerError if status >= 500 else _ERRORS.get(status, APIStatusError)
     wait = retry_after(headers)
     if wait is None and status == 429:
-        wait = _seconds(headers.get("x-ratelimit-reset"))
+        wait = reset_after(headers)
+    request_id = headers.get("x-request-id")
     error = kind(
-        f"{status} {request.subject} {_phrase(status, headers)} ({said})",
+        f"{status} {request.subject} {_phrase(status, headers, secret)} ({said})",
         status=status,
         errors=details,
-        request_id=headers.get("x-request-id"),
+        request_id=None if request_id is None else redact(request_id, secret),
         retry_after=wait,
     )
     if status == 429:
@@ -218,11 +226,12 @@ def _read_error(request: Request[T], status: int, headers: Mapping[str, str], bo
     return Failure(error, retry=False, maybe_applied=False)
 
 
-def _phrase(status: int, headers: Mapping[str, str]) -> str:
+def _phrase(status: int, headers: Mapping[str, str], secret: str) -> str:
     if status >= 500:
         return "failed on the server"
     if 300 <= status < 400:
-        return f"was redirected to {excerpt(headers.get('location', 'nowhere'), 200)}: check base_url"
+        target = redact(headers.get("location", "nowhere"), secret)
+        return f"was redirected to {excerpt(target, 200)}: check base_url"
     return _PHRASES.get(status, "refused")
 
 
@@ -277,8 +286,21 @@ def _what_it_looks_like(text: str) -> str:
 
 
 def redact(text: str, secret: str) -> str:
-    """Take the API key out of a text."""
-    return text.replace(secret, "[API key]") if secret else text
+    """Take the API key out of a text, also where it is written as in a URL or in JSON."""
+    if secret:
+        for written in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1]):
+            text = text.replace(written, "[API key]")
+    return text
+
+
+def _plain_text(body: bytes) -> str:
+    """A body as text. JSON comes without needless escapes, behind which the API key could not be seen."""
+    if b"\\" in body:
+        try:
+            return dumps(loads(body)).decode()
+        except (ValueError, TypeError, RecursionError):  # no JSON, or too deeply nested to be written again
+            pass
+    return body.decode("utf-8", "replace")
 
 
 # --- how long to wait ---
@@ -312,6 +334,23 @@ _NUMBER = re.compile(r"\s*[+-]?[0-9]{1,15}(\.[0-9]{0,15})?\s*", re.ASCII)
 def _seconds(value: str | None) -> float | None:
     """A plain decimal number, at least 0; None for anything else (also `inf`, `nan` and `1e400`)."""
     return max(0.0, float(value)) if value is not None and _NUMBER.fullmatch(value) else None
+
+
+def reset_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds until the window of the rate limit resets, from `x-ratelimit-reset`; None if that makes no sense.
+
+    The API gives seconds from now. Other gateways give the time itself, in seconds or milliseconds since 1970; whatever
+    is more than three years off is taken for that.
+    """
+    value = _seconds(headers.get("x-ratelimit-reset"))
+    if value is None or value < _EPOCH:
+        return value
+    seconds = value if value < 1000 * _EPOCH else value / 1000
+    now = _date(headers.get("date")) or datetime.now(UTC)
+    return max(0.0, seconds - now.timestamp())
+
+
+_EPOCH: Final = 1e8
 
 
 def _date(value: str | None) -> datetime | None:

@@ -10,6 +10,7 @@ that it was made for; a request that was hung up on without a new socket had a c
 """
 
 import asyncio
+import contextlib
 import functools
 import os
 import random
@@ -22,6 +23,7 @@ from typing import Final, TypeAlias, TypeVar, overload
 
 import aiohttp
 import attrs
+from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from ._cancellation import is_cancelled
@@ -98,6 +100,8 @@ class Transport:
         self._had_answer = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        self._closing = asyncio.Event()
+        """Set by `close`, for those who wait before their next attempt."""
         self._pacer = Pacer(pacing, max_in_flight=_connections(max_connections, session))
         self._headers: Mapping[str, str] = {
             "Authorization": f"Bearer {api_key}",
@@ -149,6 +153,7 @@ class Transport:
             return
         self._closed = True
         self._pacer.close(lambda: ClientStateError("the client was closed before this was sent"))
+        self._closing.set()
         if self._owns_session and self._session is not None:
             await self._session.close()
 
@@ -228,7 +233,10 @@ class Transport:
             failure.error.hint = f"RetryPolicy(max_elapsed={policy.max_elapsed:g}) allows no further attempt"
             raise failure.error
         if not refused:
-            await asyncio.sleep(wait)
+            # Closing the client ends this; then it is the next attempt that finds out.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._closing.wait()
 
     async def _exchange(
         self, session: aiohttp.ClientSession, request: Request[T], limits: aiohttp.ClientTimeout
@@ -236,6 +244,7 @@ class Transport:
         """Send once and read the whole answer."""
         new_sockets: list[object] = []
         _new_sockets.set(new_sockets)
+        body = None if request.body is None else _Body(request.body)
         response: aiohttp.ClientResponse | None = None
         try:
             async with (
@@ -243,8 +252,8 @@ class Transport:
                 session.request(
                     request.method,
                     URL(self._base_url + request.path, encoded=True),
-                    data=request.body,
-                    headers=self._headers if request.body is None else self._headers_with_body,
+                    data=body,
+                    headers=self._headers if body is None else self._headers_with_body,
                     timeout=_without_total(limits),
                     # What follows a redirect could end anywhere; and users' sessions have defaults of their own.
                     allow_redirects=False,
@@ -252,20 +261,31 @@ class Transport:
                     middlewares=_NO_REPLAY if self._owns_session and request.method in _REPLAYED else None,
                 ) as response,
             ):
-                body = await response.read()
+                answer = await response.read()
         except asyncio.CancelledError:
             if is_cancelled():
                 raise
             return no_answer(request, "no answer: the connection was closed on our side")
         except (aiohttp.ClientError, OSError, ValueError, _HungUpError) as error:
-            failure = _lost(request, error, self._api_key)
+            # Without a body there is no telling; but then nothing is changed, or it is a DELETE.
+            failure = _lost(request, error, begun=body is None or body.begun, secret=self._api_key)
             hung_up = response is None and isinstance(error, (_HungUpError, *_DISCONNECTED))
             could_connect = not isinstance(error, aiohttp.ClientConnectorError)
             # Nothing can be noted in a session that isn't ours: there, any connection may have been used before.
             reused = not new_sockets if self._owns_session else self._had_answer
             return attrs.evolve(failure, stale_connection=hung_up and could_connect and reused)
         self._had_answer = True
-        return read_answer(request, response.status, response.headers, body, secret=self._api_key)
+        return read_answer(request, response.status, response.headers, answer, secret=self._api_key)
+
+
+class _Body(aiohttp.BytesPayload):
+    """The body of one attempt. It tells whether the request has begun to go out: head and body go together."""
+
+    begun = False
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self.begun = True
+        await super().write_with_length(writer, content_length)
 
 
 @functools.lru_cache(maxsize=16)
@@ -327,10 +347,11 @@ _NO_REPLAY: Final = (_no_replay,)
 # --- what went wrong ---
 
 
-def _lost(request: Request[T], error: Exception, secret: str) -> Failure:
-    """Say what an exception of aiohttp means for the request. None of them goes further than this.
+def _lost(request: Request[T], error: Exception, *, begun: bool, secret: str) -> Failure:
+    """Say what an exception of aiohttp means for the request, of which something went out if it was `begun`.
 
-    They aren't chained to ours either: some hold the request's headers, and so the API key.
+    None of them goes further than this. They aren't chained to ours either: some hold the request's headers, and so the
+    API key.
     """
     cause = error.__cause__ if isinstance(error, _HungUpError) and error.__cause__ is not None else error
     reason = redact(f"{type(cause).__name__}: {cause}", secret)
@@ -339,8 +360,6 @@ def _lost(request: Request[T], error: Exception, secret: str) -> Failure:
             return not_sent(request, reason, retry=False)
         case aiohttp.ConnectionTimeoutError():
             return not_sent(request, reason, timed_out=True)
-        case aiohttp.ServerDisconnectedError():
-            return no_answer(request, "the server disconnected without an answer")
         case aiohttp.ClientConnectorError(host=host, port=port, os_error=refusal):
             # asyncio's own texts repeat the address; the numbers of getaddrinfo are below 0.
             number = refusal.errno or 0
@@ -348,13 +367,19 @@ def _lost(request: Request[T], error: Exception, secret: str) -> Failure:
             return not_sent(request, f"can't connect to {host}:{port}: {why}")
         case aiohttp.ClientHttpProxyError():
             return not_sent(request, reason)
+        case TimeoutError() if not begun:
+            return not_sent(request, "no connection within the timeout", timed_out=True)
+        case ValueError() if not begun or request.read_only:
+            return not_sent(request, reason, retry=False)
+        case _ if not begun:
+            return not_sent(request, reason)
+        case aiohttp.ServerDisconnectedError():
+            return no_answer(request, "the server disconnected without an answer")
         case TimeoutError():
             return no_answer(request, "no answer within the timeout", timed_out=True)
         case aiohttp.ClientPayloadError():
             return no_answer(request, f"the answer was cut off: {reason}")
         case aiohttp.ClientResponseError():
             return unreadable(request, f"{request.subject}: the answer is not HTTP: {cause.message}", secret=secret)
-        case ValueError():
-            return not_sent(request, reason, retry=False)
         case _:
             return no_answer(request, f"no answer: {reason}")

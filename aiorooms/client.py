@@ -58,7 +58,9 @@ class RoomsClient:
         - `max_connections`: so many requests are in flight at the most; further calls wait for their turn.
         - `webhook_url_policy`: which webhook and failover URLs may be sent.
         - `session`: an `aiohttp.ClientSession` of your own, for proxies, certificates or tracing. It stays open when
-          the client is closed, and its own default timeout, redirects and `raise_for_status` are not used.
+          the client is closed, and its own default timeout, redirects and `raise_for_status` are not used. There
+          aiohttp itself sends a GET or a DELETE once more if the server hangs up; a DELETE that was carried out at the
+          first time then ends as `NotFoundError`.
 
         Raises `ClientSettingsError`, which is also a `ValueError`.
         """

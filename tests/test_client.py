@@ -1,9 +1,11 @@
 """The client over real sockets: operations, settings, ownership, secrets, timeouts and stale connections."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
+import socket
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -39,7 +41,7 @@ from aiorooms import (
 )
 from aiorooms.simulator import FaultKind, Faults, RateLimit, RoomsSimulator
 
-from .conftest import QUICK, tasks_left, times
+from .conftest import QUICK, settle, tasks_left, times
 
 ROOM_ID = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
 
@@ -548,6 +550,38 @@ async def test_the_key_is_nowhere_to_be_read(caplog: pytest.LogCaptureFixture) -
 
 
 # --- timeouts, retries, pacing over sockets ---
+
+
+async def test_closing_the_client_wakes_who_waits_before_the_next_attempt() -> None:
+    async with RoomsSimulator(rooms=1, faults=Faults(script=["503"], retry_after="60")) as sim:
+        client = RoomsClient(sim.api_key, base_url=sim.url)
+        task = asyncio.create_task(client.rooms.update(sim.room_ids[0], max_participants=3))
+        while sim.stats.requests == 0 or client._transport._pacer.in_flight:
+            await asyncio.sleep(0.001)
+        await settle()
+        async with asyncio.timeout(5):
+            await client.close()
+            with pytest.raises(ClientStateError, match="the client is closed") as caught:
+                await task
+        assert caught.value.outcome_unknown
+        assert caught.value.attempts == 1
+
+
+async def test_a_timeout_while_connecting_leaves_nothing_in_doubt() -> None:
+    with socket.socket() as full:
+        # A backlog of nothing that is full: connecting takes for ever.
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        with socket.create_connection(full.getsockname()), contextlib.ExitStack() as waiting:
+            for _ in range(3):
+                other = waiting.enter_context(socket.socket())
+                other.setblocking(False)
+                other.connect_ex(full.getsockname())
+            url = f"http://127.0.0.1:{full.getsockname()[1]}/v2"
+            async with RoomsClient("key", base_url=url, timeout=0.05, retry=RetryPolicy(max_attempts=1)) as client:
+                with pytest.raises(APITimeoutError, match="not sent: no connection within the timeout") as caught:
+                    await client.rooms.update(ROOM_ID, max_participants=3)
+                assert not caught.value.outcome_unknown
 
 
 @pytest.mark.parametrize("timeout", [0.05, aiohttp.ClientTimeout(sock_read=0.05)])

@@ -138,6 +138,36 @@ async def test_an_update_that_can_not_be_looked_at_is_uncertain(kind: FaultKind)
             assert results[other].status == "updated"
 
 
+def leave_out(sim: RoomsSimulator, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Have the simulator's answers lack a field."""
+    whole = type(sim._account.rooms[sim.room_ids[0]]).to_json
+
+    def without(room: Any, **options: Any) -> Any:
+        return {key: value for key, value in whole(room, **options).items() if key != name}
+
+    monkeypatch.setattr("aiorooms.simulator._account.Room.to_json", without)
+
+
+@pytest.mark.parametrize("kind", ["reset_after", "reset_before"])
+@pytest.mark.parametrize("value", [None, "https://failover.example.net/"])
+async def test_a_field_that_the_look_does_not_tell_leaves_the_outcome_unknown(
+    monkeypatch: pytest.MonkeyPatch, kind: FaultKind, value: str | None
+) -> None:
+    async with RoomsSimulator(rooms=1) as sim:
+        (room_id,) = sim.room_ids
+        leave_out(sim, monkeypatch, "webhook_event_failover_url")
+        sim.script(*times(kind, 9), method="PATCH")
+        async with client_of(sim, RetryPolicy(max_attempts=1)) as client:
+            with pytest.raises(APIError, match="does not tell webhook_event_failover_url") as caught:
+                await client.rooms.update(room_id, webhook_event_failover_url=value)
+            assert caught.value.outcome_unknown
+            # If another field tells, it's known: an update is carried out as a whole.
+            if kind == "reset_before":
+                with pytest.raises(APIError, match=r"not in it \(max_participants\)") as caught:
+                    await client.rooms.update(room_id, webhook_event_failover_url=value, max_participants=7)
+                assert not caught.value.outcome_unknown
+
+
 async def test_a_room_that_is_gone_after_a_lost_answer_is_not_in_doubt() -> None:
     async with RoomsSimulator(rooms=1) as sim:
         (room_id,) = sim.room_ids

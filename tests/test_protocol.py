@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from aiorooms._protocol import (
     no_answer,
     not_sent,
     read_answer,
+    reset_after,
     retry_after,
     unreadable,
 )
@@ -252,6 +254,35 @@ def test_whatever_comes_is_a_value_or_one_of_our_errors(
         assert 200 <= status < 300
 
 
+ESCAPED = "".join(f"\\u{ord(char):04x}" for char in KEY)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (401, f'{{"errors": [{{"code": "10009", "detail": "no such key: {ESCAPED}"}}]}}'),
+        (422, f'{{"code": "1", "title": "{ESCAPED}", "meta": {{"deep": [{{"key": "{ESCAPED}"}}]}}}}'),
+        (500, f"<title>Bearer {KEY}</title>"),
+        (200, f'{{"data": {{"id": "{ROOM_ID}", "max_participants": "{"x" * 50}{KEY}"}}}}'),
+        (200, f'{{"data": {{"id": "{ROOM_ID}", "created_at": "{ESCAPED}"}}}}'),
+    ],
+)
+def test_the_key_is_in_no_error_however_the_server_writes_it(status: int, body: str) -> None:
+    headers = {"x-request-id": f"for {KEY}", "location": f"https://elsewhere.example/?key={KEY}"}
+    for code in (status, 307):
+        error = failure(code, body.encode(), headers).error
+        shown = repr(vars(error)) + str(error) + repr(error)
+        assert KEY[:8] not in shown.replace("KEY_simulated", "")
+
+
+@pytest.mark.parametrize("key", ["a+b/c==", 'quo"ted\\', "it's"])
+def test_keys_are_redacted_in_urls_and_in_json(key: str) -> None:
+    body = json.dumps({"code": "1", "detail": f"key {key}"}).encode()
+    outcome = read_answer(request(), 307, {"location": f"/?key={quote(key, safe='')}"}, body, secret=key)
+    assert isinstance(outcome, Failure)
+    assert str(outcome.error).count("[API key]") == 2
+
+
 NOW = "Wed, 21 Oct 2015 07:28:00 GMT"
 
 
@@ -345,3 +376,19 @@ def test_backoff_doubles_up_to_its_ceiling() -> None:
 def test_a_policy_is_checked_where_it_is_made(settings: dict[str, float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         RetryPolicy(**settings)  # type: ignore[arg-type]
+
+
+NOW_SECONDS = datetime(2015, 10, 21, 7, 28, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0), ("1", 1), ("0.25", 0.25), ("-1", 0), ("86400", 86400),
+        (f"{NOW_SECONDS + 7:.0f}", 7), (f"{1000 * NOW_SECONDS + 7500:.0f}", 7.5), (f"{NOW_SECONDS - 7:.0f}", 0),
+        ("soon", None), ("", None), ("nan", None), (None, None),
+    ],
+)  # fmt: skip
+def test_when_the_window_resets(value: str | None, seconds: float | None) -> None:
+    headers = {"date": NOW} if value is None else {"date": NOW, "x-ratelimit-reset": value}
+    assert reset_after(headers) == (None if seconds is None else pytest.approx(seconds))

@@ -4,6 +4,7 @@ import asyncio
 import socket
 
 import aiohttp
+import attrs
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -16,6 +17,7 @@ from aiorooms._transport import _lost
 from aiorooms.simulator import Faults, RoomsSimulator
 
 KEY = "KEY_secret"
+UPDATE = Request(method="PATCH", path="/rooms/1", subject="room 1", decode=decode_room, body=b"{}")
 REFUSED = OSError(111, "Connect call failed ('1.2.3.4', 443)")
 PLACE = ConnectionKey("api.example.com", 443, True, True, None, None, None)
 ADDRESS = URL("https://api.example.com")
@@ -45,8 +47,8 @@ INFO = aiohttp.RequestInfo(ADDRESS, "PATCH", CIMultiDictProxy(CIMultiDict({"Auth
     ],
 )  # fmt: skip
 def test_what_went_wrong(error: Exception, kind: type[Exception], sent: bool, again: bool, words: str) -> None:
-    request = Request(method="PATCH", path="/rooms/1", subject="room 1", decode=decode_room)
-    failure = _lost(request, error, KEY)
+    # A ValueError of a hook may come at any time; one of aiohttp's own comes before anything is sent.
+    failure = _lost(UPDATE, error, begun=not isinstance(error, ValueError), secret=KEY)
     assert type(failure.error) is kind
     assert failure.maybe_applied == sent
     assert failure.retry == again
@@ -55,6 +57,29 @@ def test_what_went_wrong(error: Exception, kind: type[Exception], sent: bool, ag
     assert words in text
     assert KEY not in text
     assert text.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (TimeoutError(), APITimeoutError, "not sent: no connection within the timeout"),
+        (aiohttp.ServerDisconnectedError(), APIConnectionError, "not sent: ServerDisconnectedError"),
+        (aiohttp.ClientOSError(104, "reset"), APIConnectionError, "not sent: ClientOSError"),
+    ],
+)
+def test_what_did_not_begin_to_go_out_was_not_sent(error: Exception, kind: type[Exception], words: str) -> None:
+    failure = _lost(UPDATE, error, begun=False, secret=KEY)
+    assert type(failure.error) is kind
+    assert not failure.maybe_applied
+    assert failure.retry
+    assert words in str(failure.error)
+
+
+def test_an_error_of_a_hook_after_sending_leaves_the_outcome_open() -> None:
+    failure = _lost(UPDATE, ValueError("a hook's own"), begun=True, secret=KEY)
+    assert failure.maybe_applied
+    create = attrs.evolve(UPDATE, method="POST")
+    assert not _lost(create, ValueError("a hook's own"), begun=True, secret=KEY).retry
 
 
 async def test_a_server_without_tls_is_not_asked_again() -> None:

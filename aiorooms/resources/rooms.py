@@ -7,7 +7,7 @@ from typing import Final, Unpack, overload
 from urllib.parse import urlencode
 
 from .._checks import bool_problems, date_problems, int_problems, name_problems
-from .._codec import DecodeError, decode_room, decode_rooms, encode
+from .._codec import DecodeError, decode_room, decode_room_and_names, decode_rooms, encode
 from .._lists import RoomList
 from .._protocol import Answer, Request, RetryPolicy
 from .._text import quoted
@@ -224,29 +224,40 @@ class Rooms:
         except APIError as error:
             if not error.outcome_unknown:
                 raise
-            present = await self._settle(error, room_id, timeout)
-            if present is None:
+            found = await self._settle(error, room_id, timeout)
+            if found is None:
                 raise
-            if different := [name for name, value in fields.items() if not _equal(getattr(present, name), value)]:
+            room, told = found
+            different = [
+                name for name, value in fields.items() if name in told and not _equal(getattr(room, name), value)
+            ]
+            if different:
                 error.hint = f"the room was read, and the update is not in it ({', '.join(different)})"
                 raise
-            return Answer(present, error.attempts)
+            if untold := [name for name in fields if name not in told]:
+                error.outcome_unknown = True
+                error.hint = f"the room was read, and the answer does not tell {', '.join(untold)}"
+                raise
+            return Answer(room, error.attempts)
 
-    async def _settle(self, error: APIError, room_id: str, timeout: Timeout | None) -> Room | None:
+    async def _settle(
+        self, error: APIError, room_id: str, timeout: Timeout | None
+    ) -> tuple[Room, frozenset[str]] | None:
         """Read the room once after attempts that may have been carried out; None means there is no such room.
 
-        If it can't be read either, the outcome stays unknown and the error that was met is raised.
+        With the room come the names of the fields that the answer has. If the room can't be read either, the outcome
+        stays unknown and the error that was met is raised.
         """
-        present = None
+        found = None
         if not isinstance(error, NotFoundError):
             try:
-                present = (await self._transport.send(_get(room_id), timeout=timeout, retry=_ONCE)).value
+                found = (await self._transport.send(_look(room_id), timeout=timeout, retry=_ONCE)).value
             except NotFoundError:
                 pass
             except AioroomsError:
                 raise error from None
         error.outcome_unknown = False
-        return present
+        return found
 
     async def _page(
         self, query: Sequence[tuple[str, str]], page_size: int, timeout: Timeout | None, number: int
@@ -263,9 +274,20 @@ def _get(room_id: str, query: str = "") -> Request[Room]:
     )
 
 
+def _look(room_id: str) -> Request[tuple[Room, frozenset[str]]]:
+    def decode(body: bytes) -> tuple[Room, frozenset[str]]:
+        room, told = decode_room_and_names(body)
+        return _same_room(room_id, room), told
+
+    return Request(method="GET", path=f"/rooms/{room_id}", subject=f"room {room_id}", decode=decode)
+
+
 def _decode_room(room_id: str, body: bytes) -> Room:
-    """Read a room, and see that it is the one asked for: a proxy in between can mix up answers."""
-    room = decode_room(body)
+    return _same_room(room_id, decode_room(body))
+
+
+def _same_room(room_id: str, room: Room) -> Room:
+    """See that a room is the one asked for: a proxy in between can mix up answers."""
     if room.id is not None and room.id.lower() != room_id.lower():
         raise DecodeError(f"is {quoted(room.id)}: the answer is about another room", "data.id")
     return room
