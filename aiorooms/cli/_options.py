@@ -10,8 +10,9 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
+import attrs
 import click
 
 from .._text import quoted
@@ -25,8 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["BadInputError", "Reader", "api_options", "json_option"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Word = TypeVar("Word", bound=str)
 
 _MOST_ROOMS: Final = 1_000_000
+
+# The simulator knows them too; but it is not imported for a look at the help.
+_LIMITERS: Final[tuple[Literal["fixed", "sliding", "bucket"], ...]] = ("fixed", "sliding", "bucket")
+_ROUNDINGS: Final[tuple[Literal["fractional", "up", "down"], ...]] = ("fractional", "up", "down")
+_RETRY_AFTERS: Final[tuple[Literal["none", "seconds", "date", "ms"], ...]] = ("none", "seconds", "date", "ms")
 
 
 def api_options(command: Command) -> Command:
@@ -103,6 +110,15 @@ class Reader:
             return None
         return value
 
+    def one_of(self, name: str, text: str | None, allowed: Sequence[Word]) -> Word | None:
+        """Read one of some words."""
+        for word in allowed:
+            if word == text:
+                return word
+        if text is not None:
+            self.wrong(f"{quoted(text)} is not {', '.join(allowed[:-1])} or {allowed[-1]}", name)
+        return None
+
     def day(self, name: str, text: str | None) -> date | None:
         """Read a day such as 2024-05-31."""
         if text is None:
@@ -118,17 +134,49 @@ class Reader:
         """Read how many rooms a simulator is to have."""
         return self.whole_number("--rooms", text, range(least, _MOST_ROOMS + 1)) or 0
 
-    def rate_limit(self, text: str | None) -> "RateLimit | None":
-        """Read a rate limit such as `100/1s`; `none` means that there is none."""
-        if text is None or text == "none":
-            return None
-        from ..simulator import RateLimit  # late: most commands do without the simulator
+    def rate_limit(
+        self,
+        text: str | None,
+        *,
+        limiter: str | None = None,
+        reset_rounding: str | None = None,
+        retry_after: str | None = None,
+        headers: bool = True,
+    ) -> "RateLimit | None":
+        """Read a rate limit such as `100/1s`, and how it is kept; `none` means that there is none.
 
-        try:
-            return RateLimit.parse(text)
-        except ValueError as error:
-            self.wrong(f"{error}", "--rate-limit")
+        What tells how it is kept is wrong where there is none to keep.
+        """
+        rule = None
+        if text is None or text == "none":
+            details = {
+                "--limiter": limiter is not None,
+                "--reset-rounding": reset_rounding is not None,
+                "--retry-after": retry_after is not None,
+                "--no-rate-limit-headers": not headers,
+            }
+            for name, given in details.items():
+                if given:
+                    self.wrong("there is no rate limit; give one with --rate-limit, such as 100/1s", name)
+        else:
+            from ..simulator import RateLimit  # late: most commands do without the simulator
+
+            try:
+                rule = RateLimit.parse(text)
+            except ValueError as error:
+                self.wrong(f"{error}", "--rate-limit")
+        kind = self.one_of("--limiter", limiter, _LIMITERS)
+        rounding = self.one_of("--reset-rounding", reset_rounding, _ROUNDINGS)
+        told = self.one_of("--retry-after", retry_after, _RETRY_AFTERS)
+        if rule is None:
             return None
+        return attrs.evolve(
+            rule,
+            kind=kind or rule.kind,
+            reset_rounding=rounding or rule.reset_rounding,
+            retry_after=told or rule.retry_after,
+            headers=headers,
+        )
 
     def room_id(self, text: str, where: str) -> str | None:
         """Read the id of a room; `where` it stands is told if it is none."""

@@ -25,6 +25,25 @@ __all__ = ["simulate"]
     metavar="N/WINDOW",
     help="Requests to let through in a window, such as 100/1s; those above get a 429.  [default: none]",
 )
+@click.option(
+    "--limiter",
+    metavar="fixed|sliding|bucket",
+    help="How --rate-limit counts: in windows one after the other, over the last window, or as a bucket that refills"
+    " evenly.  [default: fixed]",
+)
+@click.option(
+    "--reset-rounding",
+    metavar="fractional|up|down",
+    help="How the seconds in x-ratelimit-reset are rounded.  [default: up]",
+)
+@click.option(
+    "--retry-after",
+    metavar="none|seconds|date|ms",
+    help="What a 429 carries: nothing, Retry-After in seconds or as a date, or retry-after-ms.  [default: none]",
+)
+@click.option(
+    "--no-rate-limit-headers", is_flag=True, help="Keep quiet about the rate limit: no x-ratelimit-* in the answers."
+)
 @click.option("--api-key", metavar="KEY", default="KEY_simulated", show_default=True, help="The key to accept.")
 @click.option(
     "--faults", metavar="SHARE", default="0", show_default=True, help="Share of requests to break, such as 0.05 or 5%."
@@ -38,6 +57,10 @@ def simulate(
     port: str,
     rooms: str,
     rate_limit: str | None,
+    limiter: str | None,
+    reset_rounding: str | None,
+    retry_after: str | None,
+    no_rate_limit_headers: bool,
     api_key: str,
     faults: str,
     latency: str,
@@ -50,17 +73,26 @@ def simulate(
     with the API's own status codes and bodies. It breaks requests if asked to: it resets or cuts off connections,
     stalls, answers 5xx or garbage. Ctrl-C or SIGTERM ends it (exit code 0), and it tells what it served.
 
+    The four options after --rate-limit say how it is counted and what the answers tell of it; they need one.
+
     With --json it writes one object when it is ready: url, api_key, rooms, room_id (of the first room, or null).
 
     \b
     Examples:
       aiorooms simulate
       aiorooms simulate --port 8080 --rooms 1000 --rate-limit 100/1s --faults 5%
+      aiorooms simulate --rate-limit 100/1s --limiter bucket --retry-after ms
     """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
     reader = Reader()
     number = reader.whole_number("--port", port, range(65536))
     room_count = reader.rooms(rooms, least=0)
-    limit = reader.rate_limit(rate_limit)
+    limit = reader.rate_limit(
+        rate_limit,
+        limiter=limiter,
+        reset_rounding=reset_rounding,
+        retry_after=retry_after,
+        headers=not no_rate_limit_headers,
+    )
     if not (api_key and api_key.isascii() and api_key.isprintable() and " " not in api_key):
         reader.wrong("a key is made of printable ASCII characters, without blanks", "--api-key")
     share = reader.share("--faults", faults)

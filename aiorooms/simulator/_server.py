@@ -117,6 +117,8 @@ class RoomsSimulator:
         self._port: int | None = None
         self._latency = _latency_bounds(latency)
         self._latency_random = Random(seed)  # noqa: S311 - not a secret
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread_id = 0
         self._limit: tuple[RateLimit, Limiter] | None = None
         self.rate_limit = rate_limit
         self._faults = faults
@@ -131,8 +133,6 @@ class RoomsSimulator:
         self._answers = 0
         self._date_second = 0
         self._date_line = ""
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread_id = 0
         self._background: _LoopThread | None = None
 
     # Starting and stopping
@@ -292,9 +292,12 @@ class RoomsSimulator:
 
     @rate_limit.setter
     def rate_limit(self, rule: RateLimit | str | None) -> None:
-        if isinstance(rule, str):
-            rule = RateLimit.parse(rule)
-        self._limit = None if rule is None else (rule, make_limiter(rule, time.monotonic))
+        limit = RateLimit.parse(rule) if isinstance(rule, str) else rule
+
+        def change() -> None:
+            self._limit = None if limit is None else (limit, make_limiter(limit, time.monotonic_ns))
+
+        self._on_loop(change)
 
     @property
     def latency(self) -> float | tuple[float, float]:

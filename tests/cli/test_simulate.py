@@ -1,3 +1,4 @@
+import inspect
 import json
 import shlex
 import signal
@@ -5,11 +6,13 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from aiorooms.simulator import RoomsSimulator
+from aiorooms.cli._options import Reader
+from aiorooms.cli._simulate import simulate
+from aiorooms.simulator import RateLimit, RoomsSimulator
 
 from .conftest import Program, lines, run, signals_when
 
@@ -50,11 +53,12 @@ def test_every_option_gets_to_the_simulator(started: list[RoomsSimulator], monke
 
     monkeypatch.setattr(RoomsSimulator, "__init__", init)
     options = ["--rate-limit", "20/1m", "--faults", "5%", "--latency", "0.25", "--seed", "9", "--rooms", "0"]
+    options += ["--limiter", "bucket", "--reset-rounding", "down", "--retry-after", "ms", "--no-rate-limit-headers"]
     with signals_when(lambda: bool(started), signal.SIGINT):
         result = run("simulate", "--port", "0", *options, "--json")
     assert result.exit_code == 0
     assert (given["rooms"], given["latency"], given["seed"], given["port"]) == (0, 0.25, 9, 0)
-    assert (given["rate_limit"].limit, given["rate_limit"].window) == (20, 60)
+    assert given["rate_limit"] == RateLimit(20, 60.0, "down", headers=False, retry_after="ms", kind="bucket")
     assert given["faults"].rate == 0.05
     assert json.loads(result.stdout) == {"url": started[0].url, "api_key": "KEY_simulated", "rooms": 0, "room_id": None}
     assert lines(result.stderr)[0].startswith("Served: requests 0, "), "what is for people belongs on standard error"
@@ -107,3 +111,53 @@ def test_bad_options_are_told_all_at_once() -> None:
     assert [line.split(": ")[1] for line in lines(result.stderr)[:-1]] == [
         *["--port", "--rooms", "--rate-limit", "--api-key", "--faults", "--latency", "--seed"]
     ]
+
+
+def test_without_more_options_a_rate_limit_is_the_simulators_own(started: list[RoomsSimulator]) -> None:
+    with signals_when(lambda: bool(started), signal.SIGINT):
+        assert run("simulate", "--port", "0", "--rate-limit", "7/2s").exit_code == 0
+    assert started[0].rate_limit == RateLimit(7, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("option", "setting"),
+    [("--limiter", "kind"), ("--reset-rounding", "reset_rounding"), ("--retry-after", "retry_after")],
+)
+def test_every_way_to_limit_may_be_chosen(option: str, setting: str) -> None:
+    for word in get_args(inspect.get_annotations(RateLimit)[setting]):
+        rule = Reader().rate_limit("7/2s", **{option.removeprefix("--").replace("-", "_"): word})
+        assert getattr(rule, setting) == word
+    (parameter,) = (one for one in simulate.params if option in one.opts)
+    assert parameter.metavar == "|".join(get_args(inspect.get_annotations(RateLimit)[setting]))
+
+
+def test_bad_ways_to_limit_are_told_all_at_once() -> None:
+    words = ["--limiter", "leaky", "--reset-rounding", "Up", "--retry-after", ""]
+    result = run("simulate", "--rate-limit", "100", *words)
+    assert result.exit_code == 2
+    assert lines(result.stderr)[1:-1] == [
+        "aiorooms: --limiter: 'leaky' is not fixed, sliding or bucket",
+        "aiorooms: --reset-rounding: 'Up' is not fractional, up or down",
+        "aiorooms: --retry-after: '' is not none, seconds, date or ms",
+    ]
+    assert lines(result.stderr)[0].startswith("aiorooms: --rate-limit: '100' is not a rate limit")
+
+
+@pytest.mark.parametrize("none", [[], ["--rate-limit", "none"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--limiter", "fixed"],
+        ["--reset-rounding", "up"],
+        ["--retry-after", "none"],
+        ["--no-rate-limit-headers"],
+        ["--no-rate-limit-headers", "--retry-after", "ms", "--limiter", "sliding", "--seed", "x"],
+    ],
+)
+def test_how_to_limit_needs_a_limit(none: list[str], options: list[str]) -> None:
+    result = run("simulate", *none, *options)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    told = [line for line in lines(result.stderr) if "there is no rate limit; give one with --rate-limit" in line]
+    assert {line.split(": ")[1] for line in told} == {word for word in options if word.startswith("--")} - {"--seed"}
+    assert ("--seed" in options) == ("--seed: 'x' is not a whole number" in result.stderr)
