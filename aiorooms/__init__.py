@@ -7,7 +7,7 @@
 and failover URLs, and `aiorooms.simulator` a server to try all this against.
 """
 
-from ._pacing import Pacing
+from ._pacing import Pacing, PacingSnapshot
 from ._protocol import RetryPolicy
 from ._unset import UNSET, Unset
 from ._version import __version__
@@ -52,6 +52,7 @@ __all__ = [
     "InvalidRequestError",
     "NotFoundError",
     "Pacing",
+    "PacingSnapshot",
     "PermissionDeniedError",
     "Problem",
     "RateLimitError",

@@ -1,9 +1,10 @@
-"""Cancellation: telling whom it is meant for, and ending a task for good."""
+"""Cancellation: telling whom it is meant for, and ending tasks for good."""
 
 import asyncio
+from collections.abc import Collection
 from typing import Any
 
-__all__ = ["end_task", "is_cancelled"]
+__all__ = ["end_tasks", "is_cancelled"]
 
 
 def is_cancelled() -> bool:
@@ -16,17 +17,21 @@ def is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def end_task(task: asyncio.Task[Any]) -> None:
-    """Cancel a task and wait until it is gone, also if the caller is cancelled meanwhile. Its outcome is dropped."""
-    task.cancel()
+async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait until all are gone, also if the caller is cancelled meanwhile. Their outcome is dropped.
+
+    Each further cancellation of the caller is one for them too: what they do at their end may be slow.
+    """
     cancelled: asyncio.CancelledError | None = None
-    while not task.done():
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
         try:
-            await asyncio.wait([task])
+            await asyncio.wait(left)
         except asyncio.CancelledError as error:
             cancelled = error
-            task.cancel()
-    if not task.cancelled():
-        task.exception()  # looked at, so that nobody is warned of it
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # looked at, so that nobody is warned of it
     if cancelled is not None:
         raise cancelled

@@ -8,13 +8,12 @@ What can't be seen is a room that slips because as many rooms were created as de
 """
 
 import asyncio
-import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from typing import Final, TypeAlias
 
 import attrs
 
-from ._cancellation import end_task
+from ._cancellation import end_tasks
 from .models import Room, RoomPage
 
 __all__ = ["ReadPage", "RoomList"]
@@ -50,8 +49,9 @@ class RoomList(AsyncIterator[Room]):
     async def aclose(self) -> None:
         """Stop, and drop the page that is being fetched."""
         self._rooms = iter(())
-        if self._pages is not None:
-            await self._pages.aclose()
+        if self._pages is None:
+            self._pages = self.pages()
+        await self._pages.aclose()
 
     def pages(self) -> AsyncGenerator[RoomPage]:
         """Give the list from its beginning, page by page; a page holds the rooms that none before it held."""
@@ -74,7 +74,7 @@ async def _pages(read_page: ReadPage, page_size: int) -> AsyncGenerator[RoomPage
             page = await next_page
             before, total = total, page.total_results or 0
             if total < before:
-                rewind_to = max(1, (rewind_to or number) - math.ceil((before - total) / page_size))
+                rewind_to = max(1, (rewind_to or number) - -(-(before - total) // page_size))
             fresh = tuple(room for room in page.rooms if room.id not in given)
             # A server that tells nothing of pages has told all when a page brings nothing new.
             more = number < page.total_pages if page.total_pages is not None else bool(fresh)
@@ -97,4 +97,4 @@ async def _pages(read_page: ReadPage, page_size: int) -> AsyncGenerator[RoomPage
             if last:
                 return
     finally:
-        await end_task(next_page)
+        await end_tasks([next_page])

@@ -15,14 +15,13 @@ the caller of this layer looks at the room before it lets that stand.
 import json
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final, Generic, TypeVar, cast
 from urllib.parse import quote
 
 import attrs
 
 from ._codec import DecodeError, dumps, is_object, loads
+from ._pacing import reset_after, retry_after
 from ._settings import at_least, not_negative, positive
 from ._text import excerpt
 from .errors import (
@@ -52,8 +51,6 @@ __all__ = [
     "not_sent",
     "read_answer",
     "redact",
-    "reset_after",
-    "retry_after",
     "unreadable",
 ]
 
@@ -123,6 +120,16 @@ class Failure:
     """Seconds that the server asked to wait."""
     stale_connection: bool = False
     """The server hung up without an answer on a connection that had been used before."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server said "too many requests"."""
+        return isinstance(self.error, RateLimitError)
+
+    @property
+    def sign_of_life(self) -> bool:
+        """Whether it was an answer that says something about the request, and so not an outage of the server."""
+        return isinstance(self.error, APIStatusError) and self.error.status < 500 and self.error.status != 408
 
 
 def backoff(policy: RetryPolicy, attempt: int, random: float) -> float:
@@ -301,64 +308,3 @@ def _plain_text(body: bytes) -> str:
         except (ValueError, TypeError, RecursionError):  # no JSON, or too deeply nested to be written again
             pass
     return body.decode("utf-8", "replace")
-
-
-# --- how long to wait ---
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait, from `retry-after-ms` or `Retry-After` (RFC 9110, 10.2.3).
-
-    A date is compared with the answer's own `Date`, so that a wrong clock on either side changes nothing. What makes
-    no sense is None; a time that has passed is 0.
-    """
-    milliseconds = _seconds(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    value = headers.get("retry-after")
-    if value is None:
-        return None
-    seconds = _seconds(value)
-    if seconds is not None:
-        return seconds
-    until = _date(value)
-    if until is None:
-        return None
-    now = _date(headers.get("date")) or datetime.now(UTC)
-    return max(0.0, (until - now).total_seconds())
-
-
-_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,15}(\.[0-9]{0,15})?\s*", re.ASCII)
-
-
-def _seconds(value: str | None) -> float | None:
-    """A plain decimal number, at least 0; None for anything else (also `inf`, `nan` and `1e400`)."""
-    return max(0.0, float(value)) if value is not None and _NUMBER.fullmatch(value) else None
-
-
-def reset_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds until the window of the rate limit resets, from `x-ratelimit-reset`; None if that makes no sense.
-
-    The API gives seconds from now. Other gateways give the time itself, in seconds or milliseconds since 1970; whatever
-    is more than three years off is taken for that.
-    """
-    value = _seconds(headers.get("x-ratelimit-reset"))
-    if value is None or value < _EPOCH:
-        return value
-    seconds = value if value < 1000 * _EPOCH else value / 1000
-    now = _date(headers.get("date")) or datetime.now(UTC)
-    return max(0.0, seconds - now.timestamp())
-
-
-_EPOCH: Final = 1e8
-
-
-def _date(value: str | None) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        date = parsedate_to_datetime(value)
-    except (ValueError, OverflowError, TypeError, IndexError):
-        return None
-    # "-0000" gives a date without an offset; HTTP dates are in UTC.
-    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)

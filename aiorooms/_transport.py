@@ -4,9 +4,10 @@ An attempt takes its turn from the pacer, sends, reads the whole answer, and giv
 is the answer looked at, and only then is there any waiting: nothing is held open meanwhile.
 
 A keep-alive connection may have been closed by the server just before it is used again. Then no answer comes, and
-that says nothing about the server: the request is sent again at once, and it doesn't count as an attempt. To tell such
-a stale connection from a server that hangs up on everyone, every new socket is noted in the context of the request
-that it was made for; a request that was hung up on without a new socket had a connection that was used before.
+that says nothing about the server: the request is sent again at once, over a new connection, and it doesn't count as an
+attempt. To tell such a stale connection from a server that hangs up on everyone, every new socket is noted in the
+context of the request that it was made for; a request that was hung up on without a new socket had a connection that
+was used before.
 """
 
 import asyncio
@@ -27,7 +28,8 @@ from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from ._cancellation import is_cancelled
-from ._pacing import Pacer, Pacing
+from ._outage import Outage
+from ._pacing import Pacer, Pacing, PacingSnapshot, Turn
 from ._protocol import (
     Answer,
     Failure,
@@ -41,7 +43,7 @@ from ._protocol import (
     unreadable,
 )
 from ._settings import check_positive
-from .errors import AioroomsError, APITimeoutError, ClientStateError, RateLimitError
+from .errors import AioroomsError, APIConnectionError, APIError, APITimeoutError, ClientStateError, RateLimitError
 
 __all__ = ["Timeout", "Transport", "client_timeout"]
 
@@ -64,8 +66,11 @@ def client_timeout(timeout: Timeout | None) -> aiohttp.ClientTimeout | None:
 
 
 _MAX_STALE: Final = 3
-"""Uncounted resends over stale connections in one attempt, so that a server that resets every reused connection is not
-hammered for ever."""
+"""Uncounted resends in a row over stale connections. In a session of ours the first of them has a new connection, so
+there is no second; in one that isn't, a server that resets every reused connection must not be hammered for ever."""
+
+_MOST_OVERTAKEN: Final = 25
+"""Uncounted attempts that were refused while others got through, in one call, so that nothing is retried for ever."""
 
 _KEEPALIVE: Final = 15.0
 """Seconds that an idle connection is kept. Shorter than servers and proxies keep theirs (commonly 60 s and more), so
@@ -94,9 +99,12 @@ class Transport:
         self._timeout = timeout
         self._retry = retry
         self._max_wait = pacing.max_wait
+        self._paces = pacing.enabled
         self._max_connections = max_connections
         self._session = session
         self._owns_session = session is None
+        self._fresh_session: aiohttp.ClientSession | None = None
+        """For what is sent again after a stale connection, made when it is needed."""
         self._had_answer = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -109,6 +117,10 @@ class Transport:
             "User-Agent": user_agent,
         }
         self._headers_with_body: Mapping[str, str] = {**self._headers, "Content-Type": "application/json"}
+
+    def pacing_snapshot(self) -> PacingSnapshot:
+        """How things stand with the rate limit."""
+        return self._pacer.snapshot()
 
     @property
     def is_open(self) -> bool:
@@ -124,16 +136,23 @@ class Transport:
             self._bind(loop)
         session = self._session
         if session is None:
-            session = self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=self._max_connections, keepalive_timeout=_KEEPALIVE, socket_factory=_new_socket
-                ),
-                # Answers set no cookies that we'd want to send back.
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+            session = self._session = self._new_session(keepalive_timeout=_KEEPALIVE)
         elif session.closed:
             raise ClientStateError("the aiohttp session that the client was given is closed")
         return session
+
+    def _new_session(self, *, keepalive_timeout: float | None) -> aiohttp.ClientSession:
+        """Make a session; with no `keepalive_timeout` each of its requests has a connection of its own."""
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=self._max_connections,
+                keepalive_timeout=keepalive_timeout,
+                force_close=keepalive_timeout is None,
+                socket_factory=_new_socket,
+            ),
+            # Answers set no cookies that we'd want to send back.
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is not None:
@@ -154,94 +173,141 @@ class Transport:
         self._closed = True
         self._pacer.close(lambda: ClientStateError("the client was closed before this was sent"))
         self._closing.set()
-        if self._owns_session and self._session is not None:
-            await self._session.close()
+        for session in (self._session if self._owns_session else None, self._fresh_session):
+            if session is not None:
+                await session.close()
 
     async def send(
-        self, request: Request[T], *, timeout: Timeout | None = None, retry: RetryPolicy | None = None
+        self,
+        request: Request[T],
+        *,
+        timeout: Timeout | None = None,
+        retry: RetryPolicy | None = None,
+        outage: Outage | None = None,
     ) -> Answer[T]:
         """Send until there is an answer that counts, or no more attempt is allowed.
 
-        Raises an `AioroomsError` with the attempts made; its `outcome_unknown` is set if any of them may have been
-        carried out.
+        `outage` is what a bulk run knows of the server. Raises an `AioroomsError` with the attempts made; its
+        `outcome_unknown` is set if any of them may have been carried out.
         """
         policy = retry or self._retry
+        tries = _Tries(None if policy.max_elapsed is None else time.monotonic() + policy.max_elapsed)
         limits = client_timeout(timeout) or self._timeout
-        give_up_at = None if policy.max_elapsed is None else time.monotonic() + policy.max_elapsed
-        attempts = stale = 0
-        maybe_applied = False
-        failure: Failure | None = None
         self.open()
         try:
             while True:
-                await self._turn(request, policy, give_up_at, failure)
-                try:
-                    outcome = await self._exchange(self.open(), request, limits)
-                finally:
-                    self._pacer.release()
+                if outage is not None and outage.is_on:
+                    async with outage.line():
+                        outcome = await self._attempt(request, policy, limits, tries, outage)
+                else:
+                    outcome = await self._attempt(request, policy, limits, tries, outage)
                 if not isinstance(outcome, Failure):
-                    return Answer(outcome, attempts + 1)
-                failure = outcome
-                maybe_applied |= outcome.maybe_applied
-                if outcome.stale_connection and outcome.retry and stale < _MAX_STALE:
-                    stale += 1
-                    continue
-                attempts += 1
-                await self._before_next(policy, outcome, attempts, give_up_at)
+                    return Answer(outcome, tries.sent)
+                if not outcome.stale_connection:
+                    await self._before_next(policy, outcome, tries, outage)
         except AioroomsError as error:
-            error.attempts = attempts
-            error.outcome_unknown = maybe_applied
+            error.attempts = tries.sent
+            error.outcome_unknown = tries.maybe_applied
             raise
 
-    async def _turn(
-        self, request: Request[T], policy: RetryPolicy, give_up_at: float | None, failure: Failure | None
-    ) -> None:
+    async def _attempt(
+        self,
+        request: Request[T],
+        policy: RetryPolicy,
+        limits: aiohttp.ClientTimeout,
+        tries: "_Tries",
+        outage: Outage | None,
+    ) -> T | Failure:
+        """Take a turn, send once, and give the turn back."""
+        if outage is not None:
+            if outage.is_over_patience:
+                raise _out_of_patience(request, tries.failure, outage)
+            if tries.began is None:
+                tries.began = outage.now()
+        turn = await self._turn(request, policy, tries)
+        tries.granted_before = self._pacer.granted
+        tries.headers = None
+        refused = False
+        try:
+            outcome = await self._exchange(self._session_for(tries), request, limits, tries)
+            refused = isinstance(outcome, Failure) and outcome.refused
+        finally:
+            self._pacer.release(turn, tries.headers, refused=refused)
+        if isinstance(outcome, Failure):
+            tries.failure = outcome
+            tries.maybe_applied |= outcome.maybe_applied
+            tries.sent += not outcome.stale_connection
+            tries.stale = tries.stale + 1 if outcome.stale_connection else 0
+        else:
+            tries.sent += 1
+        if outage is not None:
+            if not isinstance(outcome, Failure) or outcome.sign_of_life:
+                outage.alive()
+            elif not outcome.stale_connection:
+                outage.failed()
+        return outcome
+
+    def _session_for(self, tries: "_Tries") -> aiohttp.ClientSession:
+        session = self.open()
+        if tries.stale and self._owns_session:
+            # If one connection of a pool is stale others may be as well.
+            if self._fresh_session is None:
+                self._fresh_session = self._new_session(keepalive_timeout=None)
+            return self._fresh_session
+        return session
+
+    async def _turn(self, request: Request[T], policy: RetryPolicy, tries: "_Tries") -> Turn:
         """Wait for a turn, no longer than `max_elapsed` allows."""
         try:
-            if give_up_at is None:
-                await self._pacer.acquire()
-            else:
-                async with asyncio.timeout(give_up_at - time.monotonic()):
-                    await self._pacer.acquire()
+            if tries.give_up_at is None:
+                return await self._pacer.acquire()
+            async with asyncio.timeout(tries.give_up_at - time.monotonic()):
+                return await self._pacer.acquire()
         except RateLimitError as error:
             error.args = (f"{request.subject}: {error.message}",)
             raise
         except TimeoutError:
-            late = APITimeoutError(f"{request.subject}: not sent") if failure is None else failure.error
+            late = APITimeoutError(f"{request.subject}: not sent") if tries.failure is None else tries.failure.error
             late.hint = f"its turn did not come within RetryPolicy(max_elapsed={policy.max_elapsed:g})"
             raise late from None
 
-    async def _before_next(
-        self, policy: RetryPolicy, failure: Failure, attempts: int, give_up_at: float | None
-    ) -> None:
+    async def _before_next(self, policy: RetryPolicy, failure: Failure, tries: "_Tries", outage: Outage | None) -> None:
         """Wait until the next attempt may begin, or raise the failure's error if there is to be none."""
-        wait = backoff(policy, attempts, self._random())
-        if refused := isinstance(failure.error, RateLimitError):
+        if not failure.retry:
+            raise failure.error
+        if failure.refused and self._pacer.granted > tries.granted_before and tries.overtaken < _MOST_OVERTAKEN:
+            # Others got through meanwhile: it's a matter of taking turns, and no reason to give up.
+            tries.overtaken += 1
+        else:
+            tries.failed += 1
+        if tries.failed >= policy.max_attempts and not _is_held(failure, tries, outage):
+            raise failure.error
+        wait = backoff(policy, max(1, tries.failed), self._random())
+        if failure.refused:
             # The server knows when it will take more; waiting longer than that wastes allowance.
             wait = failure.wait or wait
-            self._pacer.pause(wait)
         elif failure.wait is not None:
             wait = max(wait, failure.wait)
-        if not failure.retry or attempts >= policy.max_attempts:
-            raise failure.error
         if wait > self._max_wait:
             failure.error.hint = (
                 f"the server asked to wait {wait:.0f} s, longer than Pacing(max_wait={self._max_wait:g}) allows"
             )
             raise failure.error
-        if give_up_at is not None and time.monotonic() + wait > give_up_at:
+        if tries.give_up_at is not None and time.monotonic() + wait > tries.give_up_at:
             failure.error.hint = f"RetryPolicy(max_elapsed={policy.max_elapsed:g}) allows no further attempt"
             raise failure.error
-        if not refused:
-            # Closing the client ends this; then it is the next attempt that finds out.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._closing.wait()
+        # After a refusal it's the pacer that waits, and in an outage it's the line.
+        if (failure.refused and self._paces) or (outage is not None and outage.is_on):
+            return
+        # Closing the client ends this; then it is the next attempt that finds out.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await self._closing.wait()
 
     async def _exchange(
-        self, session: aiohttp.ClientSession, request: Request[T], limits: aiohttp.ClientTimeout
+        self, session: aiohttp.ClientSession, request: Request[T], limits: aiohttp.ClientTimeout, tries: "_Tries"
     ) -> T | Failure:
-        """Send once and read the whole answer."""
+        """Send once and read the whole answer; note its header, and give what it means."""
         new_sockets: list[object] = []
         _new_sockets.set(new_sockets)
         body = None if request.body is None else _Body(request.body)
@@ -265,17 +331,66 @@ class Transport:
         except asyncio.CancelledError:
             if is_cancelled():
                 raise
+            if body is not None and not body.begun:
+                return not_sent(request, "the connection was closed on our side")
             return no_answer(request, "no answer: the connection was closed on our side")
         except (aiohttp.ClientError, OSError, ValueError, _HungUpError) as error:
-            # Without a body there is no telling; but then nothing is changed, or it is a DELETE.
-            failure = _lost(request, error, begun=body is None or body.begun, secret=self._api_key)
+            if response is not None and not 200 <= response.status < 300:
+                # A refusal is one, also if the rest of it got lost.
+                tries.headers = response.headers
+                return read_answer(request, response.status, response.headers, b"", secret=self._api_key)
+            # A hook in a session that isn't ours may have put another body in the place of this one. Without a body
+            # there is no telling either; but then nothing is changed, or it is a DELETE.
+            begun = body is None or body.begun or not self._owns_session
+            failure = _lost(request, error, begun=begun, secret=self._api_key)
             hung_up = response is None and isinstance(error, (_HungUpError, *_DISCONNECTED))
             could_connect = not isinstance(error, aiohttp.ClientConnectorError)
             # Nothing can be noted in a session that isn't ours: there, any connection may have been used before.
             reused = not new_sockets if self._owns_session else self._had_answer
-            return attrs.evolve(failure, stale_connection=hung_up and could_connect and reused)
+            if hung_up and could_connect and reused and failure.retry and tries.stale < _MAX_STALE:
+                failure = attrs.evolve(failure, stale_connection=True)
+            return failure
         self._had_answer = True
+        tries.headers = response.headers
         return read_answer(request, response.status, response.headers, answer, secret=self._api_key)
+
+
+@attrs.define
+class _Tries:
+    """What became of the attempts of one call so far."""
+
+    give_up_at: float | None
+    """When `max_elapsed` is over."""
+    sent: int = 0
+    """Attempts that were sent, but for those over stale connections."""
+    failed: int = 0
+    """Those of them that count against `max_attempts`."""
+    overtaken: int = 0
+    """Those that were refused while others got through, and don't count."""
+    stale: int = 0
+    """Stale connections in a row, just now."""
+    maybe_applied: bool = False
+    failure: Failure | None = None
+    """The last one."""
+    headers: Mapping[str, str] | None = None
+    """The header of the last answer; None if there was none."""
+    granted_before: int = 0
+    """The pacer's `granted` when the last attempt was sent."""
+    began: float | None = None
+    """When the first attempt began, on the clock of the outage."""
+
+
+def _is_held(failure: Failure, tries: _Tries, outage: Outage | None) -> bool:
+    """Whether a call that is out of attempts goes on, as the server may be out."""
+    if outage is None or failure.sign_of_life or tries.began is None:
+        return False
+    return not outage.alive_since(tries.began) and not outage.is_over_patience
+
+
+def _out_of_patience(request: Request[T], failure: Failure | None, outage: Outage) -> APIError:
+    error = APIConnectionError(f"{request.subject}: not sent") if failure is None else failure.error
+    error.hint = f"the server has answered nobody for more than {outage.patience:g} s (outage_patience)"
+    return error
 
 
 class _Body(aiohttp.BytesPayload):
@@ -380,6 +495,8 @@ def _lost(request: Request[T], error: Exception, *, begun: bool, secret: str) ->
         case aiohttp.ClientPayloadError():
             return no_answer(request, f"the answer was cut off: {reason}")
         case aiohttp.ClientResponseError():
-            return unreadable(request, f"{request.subject}: the answer is not HTTP: {cause.message}", secret=secret)
+            # What follows the first line are the bytes that came.
+            why = cause.message.partition("\n")[0]
+            return unreadable(request, f"{request.subject}: the answer is not HTTP: {why}", secret=secret)
         case _:
             return no_answer(request, f"no answer: {reason}")

@@ -19,6 +19,7 @@ when the caller is slow the workers pull no more.
 """
 
 import asyncio
+import contextvars
 import functools
 import time
 from collections.abc import (
@@ -33,7 +34,8 @@ from collections.abc import (
 )
 from typing import Final, TypeAlias, TypeGuard, cast
 
-from ._cancellation import end_task, is_cancelled
+from ._cancellation import end_tasks, is_cancelled
+from ._outage import Outage
 from ._protocol import Answer
 from ._settings import check_at_least
 from ._text import quoted
@@ -63,33 +65,174 @@ _SLOW_PULL: Final = 0.001
 
 
 def update_many(
-    updates: Updates, update_room: UpdateRoom, *, concurrency: int, stop_after_failures: int | None
+    updates: Updates,
+    update_room: UpdateRoom,
+    *,
+    concurrency: int,
+    stop_after_failures: int | None = None,
+    outage: Outage | None = None,
 ) -> AsyncGenerator[UpdateResult]:
     """Update all rooms of the input, `concurrency` at a time; give results in the order of completion.
 
     Raises `ValueError` for a number below 1, and `TypeError` if `updates` can't be iterated over.
     """
-    check_at_least(1, "update_many(concurrency=)", concurrency)
     if stop_after_failures is not None:
         check_at_least(1, "update_many(stop_after_failures=)", stop_after_failures)
-    items = aiter(updates) if isinstance(updates, AsyncIterable) else iter(updates)
-    return _results(_Run(items, update_room, concurrency, stop_after_failures))
+    source = _AsyncInput(aiter(updates)) if isinstance(updates, AsyncIterable) else _PlainInput(iter(updates))
+    return _results(_Run(source, update_room, concurrency, stop_after_failures, outage))
 
 
 async def _results(run: "_Run") -> AsyncGenerator[UpdateResult]:
-    workers = asyncio.create_task(run.work())
+    tasks = run.start()
     try:
         while (result := await run.next_result()) is not None:
             yield result
-        await workers
     finally:
-        run.leaving = True
+        run.source.leaving = True
         try:
-            await end_task(workers)
+            await end_tasks(tasks)
         finally:
-            run.close_plain_input()
-        if run.error is not None:
-            raise run.error
+            run.source.close()
+        # Who was cancelled wants to get out, and nothing else.
+        if run.source.error is not None and not is_cancelled():
+            raise run.source.error
+
+
+# --- the input ---
+
+
+class _Input:
+    """Gives the items of the input to the workers, one at a time, until it is at its end or the run fails."""
+
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+        """What ended the run early and is the caller's: an error of the input, or one that is none of ours."""
+        self.leaving = False
+        """Nobody takes results any more."""
+
+    def fail(self, error: BaseException) -> None:
+        """Give no more items, and raise this to the caller when all results are out."""
+        if self.error is None:
+            self.error = error
+
+    async def next(self) -> object:
+        """Give the next item, or `_END`."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close an input that is a plain generator: whoever begins to iterate over one ends it too."""
+
+
+class _PlainInput(_Input):
+    """A plain iterable. Nothing suspends between the pull and the return, so workers get the items in their order."""
+
+    def __init__(self, items: Iterator[object]) -> None:
+        super().__init__()
+        self._items = items
+        self._at_end = False
+        self._slow = False
+        self._pulling = asyncio.Lock()
+        # All items are pulled in one context, though by many tasks: a generator may set variables and reset them.
+        self._context = contextvars.copy_context()
+
+    async def next(self) -> object:
+        if not self._slow:
+            return self._pull()
+        async with self._pulling:
+            await asyncio.sleep(0)
+            return self._pull()
+
+    def close(self) -> None:
+        items: object = self._items
+        if isinstance(items, Generator):
+            try:
+                self._context.run(cast("Generator[object, object, object]", items).close)
+            except Exception as error:  # noqa: BLE001 - raised to the caller, unless there is an earlier one
+                self.fail(error)
+
+    def _pull(self) -> object:
+        if self._at_end or self.error is not None:
+            return _END
+        began = time.monotonic()
+        try:
+            item = self._context.run(next, self._items, _END)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised to the caller when all results are out
+            self.fail(error)
+            return _END
+        self._slow = time.monotonic() - began > _SLOW_PULL
+        self._at_end = item is _END
+        return item
+
+
+class _AsyncInput(_Input):
+    """An async iterable, pulled from by one task, the feeder, an item for each worker that asks for one."""
+
+    def __init__(self, items: AsyncIterator[object]) -> None:
+        super().__init__()
+        self._items = items
+        self._wanted = asyncio.Semaphore(0)
+        """The items that workers have asked for."""
+        self._fed: asyncio.Queue[object] = asyncio.Queue()
+        """From the feeder to the workers; `_END` stays in it."""
+        self._feeder: asyncio.Task[None] | None = None
+
+    def feed(self) -> asyncio.Task[None]:
+        """Start the feeder."""
+        self._feeder = asyncio.create_task(self._feed())
+        return self._feeder
+
+    def fail(self, error: BaseException) -> None:
+        super().fail(error)
+        if self._feeder is not None:
+            self._feeder.cancel()
+
+    async def next(self) -> object:
+        self._wanted.release()
+        item = await self._fed.get()
+        if item is _END:
+            self._fed.put_nowait(_END)  # for the next worker
+        return item
+
+    async def _feed(self) -> None:
+        try:
+            try:
+                while (item := await self._pull()) is not _END and self.error is None and not self.leaving:
+                    self._fed.put_nowait(item)
+            finally:
+                if (generator := self._generator()) is not None:
+                    await generator.aclose()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            if self.leaving and isinstance(error, asyncio.CancelledError):
+                raise
+            super().fail(error)
+        finally:
+            self._fed.put_nowait(_END)
+
+    async def _pull(self) -> object:
+        try:
+            await self._wanted.acquire()
+        except asyncio.CancelledError as error:
+            generator = self._generator()
+            if self.leaving or self.error is not None or generator is None:
+                raise
+            # A timeout or a task group that the input holds open has struck between two items. It takes note of that
+            # if it sees the cancellation come by, and makes a TimeoutError or an ExceptionGroup of it.
+            try:
+                return await generator.athrow(error)
+            except StopAsyncIteration:
+                return _END
+        return await anext(self._items, _END)
+
+    def _generator(self) -> AsyncGenerator[object, object] | None:
+        items: object = self._items
+        return cast("AsyncGenerator[object, object]", items) if isinstance(items, AsyncGenerator) else None
+
+
+# --- the workers ---
 
 
 class _Run:
@@ -97,35 +240,35 @@ class _Run:
 
     def __init__(
         self,
-        items: Iterator[object] | AsyncIterator[object],
+        source: _PlainInput | _AsyncInput,
         update_room: UpdateRoom,
         concurrency: int,
         stop_after_failures: int | None,
+        outage: Outage | None,
     ) -> None:
-        self.error: BaseException | None = None
-        """What ended the run early and is the caller's: an error of the input, or one that is none of ours."""
-        self.leaving = False
-        """Nobody takes results any more."""
-        self._items = items
+        self.source = source
         self._update_room = update_room
         self._concurrency = concurrency
         self._failures_left = stop_after_failures
-        self._exhausted = False
+        self._outage = outage
         self._stopped_by: AioroomsError | None = None
         self._last: dict[str, asyncio.Event] = {}
         """For each room that has updates in hand, what is set when the last of them is done."""
-        self._pulling_slowly = False
-        self._pulling = asyncio.Lock()
-        self._feeder: asyncio.Task[None] | None = None
-        self._wanted = asyncio.Semaphore(0)
-        """The items that workers have asked the feeder for."""
-        self._fed: asyncio.Queue[object] = asyncio.Queue()
-        """From the feeder to the workers; `_END` stays in it."""
+        self._working = concurrency
         # Putting a result never waits, so that the end can always be told. What bounds it is the pulling: there are
         # never more results than twice the workers.
         self._results: asyncio.Queue[UpdateResult | None] = asyncio.Queue()
         self._has_room = asyncio.Event()
         self._has_room.set()
+
+    def start(self) -> list[asyncio.Task[None]]:
+        """Set everything to work. The tasks are the caller's to end."""
+        tasks = [self.source.feed()] if isinstance(self.source, _AsyncInput) else []
+        for _ in range(self._concurrency):
+            worker = asyncio.create_task(self._worker())
+            worker.add_done_callback(self._worker_is_done)
+            tasks.append(worker)
+        return tasks
 
     async def next_result(self) -> UpdateResult | None:
         """Wait for a result; None comes last."""
@@ -134,111 +277,27 @@ class _Run:
             self._has_room.set()
         return result
 
-    async def work(self) -> None:
-        """Have all workers do their work, then end the results."""
-        async with asyncio.TaskGroup() as tasks:
-            if isinstance(self._items, AsyncIterator):
-                self._feeder = tasks.create_task(self._feed(self._items))
-            for _ in range(self._concurrency):
-                tasks.create_task(self._worker())
-        self._results.put_nowait(None)
-
-    def close_plain_input(self) -> None:
-        """Close an input that is a plain generator: whoever begins to iterate over one ends it too."""
-        items: object = self._items
-        if isinstance(items, Generator):
-            cast("Generator[object, object, object]", items).close()
+    def _worker_is_done(self, worker: "asyncio.Task[None]") -> None:
+        if worker.cancelled():
+            if not self.source.leaving:
+                self.source.fail(RuntimeError("a worker was cancelled by somebody else"))
+        elif (error := worker.exception()) is not None:
+            # It's none of ours, or a bug.
+            self.source.fail(error)
+        self._working -= 1
+        if not self._working:
+            self._results.put_nowait(None)
 
     async def _worker(self) -> None:
-        while True:
+        while not self.source.leaving:
             await self._has_room.wait()
-            item = self._next() if self._feeder is None and not self._pulling_slowly else await self._slow_next()
+            item = await self.source.next()
             # Nothing suspends between the pull and the place in its room's line, so the order of the input is kept.
             if item is _END:
                 return
-            try:
-                result = await self._outcome(item)
-            except asyncio.CancelledError:
-                if is_cancelled():
-                    raise
-                # A TaskGroup would take this for a worker that has done its work.
-                self._fail(RuntimeError("an update was cancelled by nobody"))
-                return
-            except Exception as error:  # noqa: BLE001 - raised to the caller when all results are out
-                self._fail(error)
-                return
-            self._results.put_nowait(result)
+            self._results.put_nowait(await self._outcome(item))
             if self._results.qsize() >= self._concurrency:
                 self._has_room.clear()
-
-    def _fail(self, error: BaseException) -> None:
-        """Pull no more, and raise this to the caller when all results are out."""
-        self.error = self.error or error
-        self._exhausted = True
-        if self._feeder is not None:
-            self._feeder.cancel()
-
-    def _next(self) -> object:
-        """Pull from a plain input."""
-        assert isinstance(self._items, Iterator)
-        if self._exhausted:
-            return _END
-        began = time.monotonic()
-        try:
-            item = next(self._items, _END)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # noqa: BLE001 - raised to the caller when all results are out
-            self._fail(error)
-            return _END
-        self._pulling_slowly = time.monotonic() - began > _SLOW_PULL
-        self._exhausted = item is _END
-        return item
-
-    async def _slow_next(self) -> object:
-        """Pull from an input that is async, or that blocks the loop."""
-        if self._feeder is None:
-            async with self._pulling:
-                await asyncio.sleep(0)
-                return self._next()
-        self._wanted.release()
-        item = await self._fed.get()
-        if item is _END:
-            self._fed.put_nowait(_END)  # for the next worker
-        return item
-
-    async def _feed(self, items: AsyncIterator[object]) -> None:
-        """Pull from an async input, and close it in the end if it is a generator."""
-        try:
-            try:
-                while (item := await self._async_next(items)) is not _END and not self._exhausted and not self.leaving:
-                    self._fed.put_nowait(item)
-            finally:
-                if isinstance(items, AsyncGenerator):
-                    await cast("AsyncGenerator[object, object]", items).aclose()
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:
-            if self.leaving and isinstance(error, asyncio.CancelledError):
-                raise
-            self.error = self.error or error
-        finally:
-            self._fed.put_nowait(_END)
-
-    async def _async_next(self, items: AsyncIterator[object]) -> object:
-        try:
-            await self._wanted.acquire()
-        except asyncio.CancelledError as error:
-            if self.leaving or self._exhausted or not isinstance(items, AsyncGenerator):
-                raise
-            # A timeout or a task group that the input holds open has struck between two items. It takes note of that
-            # if it sees the cancellation come by, and makes a TimeoutError or an ExceptionGroup of it.
-            generator = cast("AsyncGenerator[object, object]", items)
-            try:
-                return await generator.athrow(error)
-            except StopAsyncIteration:
-                return _END
-        return await anext(items, _END)
 
     async def _outcome(self, item: object) -> UpdateResult:
         began = time.monotonic()
@@ -279,6 +338,7 @@ class _Run:
             self._failures_left -= 1
         # A RateLimitError without an attempt: the pause is too long to wait for, for the others too.
         hopeless = isinstance(error, _STOPPING) or (isinstance(error, RateLimitError) and not error.attempts)
+        hopeless |= self._outage is not None and self._outage.is_over_patience
         if self._stopped_by is None and (hopeless or self._failures_left == 0):
             self._stopped_by = error
 

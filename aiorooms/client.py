@@ -8,7 +8,7 @@ from typing import Final, Self, cast
 import aiohttp
 from yarl import URL
 
-from ._pacing import Pacing
+from ._pacing import Pacing, PacingSnapshot
 from ._protocol import RetryPolicy
 from ._settings import check_at_least, check_instance
 from ._text import quoted
@@ -18,11 +18,22 @@ from ._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, is_loopback
 from .errors import ClientSettingsError
 from .resources.rooms import Rooms
 
-__all__ = ["RoomsClient"]
+__all__ = ["ClientPacing", "RoomsClient"]
 
 _BASE_URL: Final = "https://api.telnyx.com/v2"
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=10)
+
+
+class ClientPacing:
+    """What a client knows of the rate limit: `client.pacing`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def snapshot(self) -> PacingSnapshot:
+        """Tell how things stand at this moment; for progress bars, logs and metrics. It may be called at any time."""
+        return self._transport.pacing_snapshot()
 
 
 class RoomsClient:
@@ -34,6 +45,8 @@ class RoomsClient:
 
     rooms: Rooms
     """The operations on rooms."""
+    pacing: ClientPacing
+    """What is known of the rate limit: `client.pacing.snapshot()`."""
 
     def __init__(
         self,
@@ -85,6 +98,7 @@ class RoomsClient:
             user_agent=f"aiorooms/{__version__} aiohttp/{aiohttp.__version__}",
         )
         self.rooms = Rooms(self._transport, webhook_url_policy)
+        self.pacing = ClientPacing(self._transport)
 
     def __repr__(self) -> str:
         return f"RoomsClient(base_url={self._base_url!r})"

@@ -16,7 +16,7 @@ LAYERS = [
     {"errors", "_unset", "_text", "_version", "_cancellation"},
     {"_checks", "_settings", "_webhook_url"},
     {"models"},
-    {"webhook_config", "_codec", "_pacing"},
+    {"webhook_config", "_codec", "_pacing", "_outage"},
     {"_protocol"},
     {"_transport", "_update_many", "_lists"},
     {"resources"},

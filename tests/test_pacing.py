@@ -1,6 +1,7 @@
-"""Who may send now, with a turned clock: nothing here sleeps."""
+"""Who may send now: the queue of those who wait, with a turned clock. Nothing here sleeps."""
 
 import asyncio
+import math
 from collections.abc import Callable
 
 import attrs
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiorooms import Pacing, RateLimitError
-from aiorooms._pacing import Pacer
+from aiorooms._pacing import Pacer, Turn
 
 from .conftest import settle
 
@@ -60,7 +61,19 @@ class Clock:
 def make(*, max_in_flight: int = 2, max_wait: float = 300.0, tick: float = 0.0) -> tuple[Pacer, Clock]:
     clock = Clock(tick)
     pacer = Pacer(Pacing(max_wait=max_wait), max_in_flight=max_in_flight, clock=clock, call_later=clock.call_later)
+    pacer._width = math.inf  # the beginning is over
     return pacer, clock
+
+
+def pause(pacer: Pacer, seconds: float) -> None:
+    now = pacer._clock()
+    pacer._unlimited = False
+    pacer._pause(now, seconds)
+    pacer._refuse_long_wait_of_waiters(now)
+
+
+TURN = Turn(0.0)
+"""A turn to give back where it doesn't matter which one."""
 
 
 async def test_as_many_are_in_flight_as_there_are_connections() -> None:
@@ -68,7 +81,7 @@ async def test_as_many_are_in_flight_as_there_are_connections() -> None:
     tasks = [asyncio.create_task(pacer.acquire()) for _ in range(5)]
     await settle()
     assert (pacer.in_flight, pacer.waiting) == (2, 3)
-    pacer.release()
+    pacer.release(TURN)
     await settle()
     assert (pacer.in_flight, pacer.waiting) == (2, 2)
     assert [task.done() for task in tasks] == [True, True, True, False, False]
@@ -80,7 +93,7 @@ async def test_as_many_are_in_flight_as_there_are_connections() -> None:
 
 async def test_a_pause_holds_everyone_until_its_end() -> None:
     pacer, clock = make()
-    pacer.pause(10)
+    pause(pacer, 10)
     task = asyncio.create_task(pacer.acquire())
     await clock.turn(9.99)
     assert not task.done()
@@ -91,12 +104,12 @@ async def test_a_pause_holds_everyone_until_its_end() -> None:
 
 async def test_a_pause_is_only_ever_raised() -> None:
     pacer, clock = make()
-    pacer.pause(10)
-    pacer.pause(1)
+    pause(pacer, 10)
+    pause(pacer, 1)
     task = asyncio.create_task(pacer.acquire())
     await clock.turn(5)
     assert not task.done()
-    pacer.pause(20)
+    pause(pacer, 20)
     await clock.turn(19)
     assert not task.done()
     await clock.turn(1)
@@ -106,10 +119,10 @@ async def test_a_pause_is_only_ever_raised() -> None:
 async def test_a_success_that_comes_during_a_pause_does_not_lift_it() -> None:
     pacer, clock = make()
     await pacer.acquire()
-    pacer.pause(10)
+    pause(pacer, 10)
     task = asyncio.create_task(pacer.acquire())
     await settle()
-    pacer.release()
+    pacer.release(TURN)
     await settle()
     assert not task.done()
     await clock.turn(10)
@@ -120,7 +133,7 @@ async def test_a_success_that_comes_during_a_pause_does_not_lift_it() -> None:
 @pytest.mark.parametrize("tick", [0.0005, 0.001, 0.0015])
 async def test_a_pause_that_ends_between_two_looks_at_the_clock_wakes_everyone(early: float, tick: float) -> None:
     pacer, clock = make(tick=tick)
-    pacer.pause(1)
+    pause(pacer, 1)
     first = asyncio.create_task(pacer.acquire())
     await settle()
     (timer,) = clock.pending
@@ -137,7 +150,7 @@ async def test_a_pause_that_ends_between_two_looks_at_the_clock_wakes_everyone(e
 
 async def test_one_timer_serves_all_who_wait() -> None:
     pacer, clock = make(max_in_flight=100)
-    pacer.pause(10)
+    pause(pacer, 10)
     tasks = [asyncio.create_task(pacer.acquire()) for _ in range(100)]
     await settle()
     assert len(clock.pending) == 1
@@ -147,7 +160,7 @@ async def test_one_timer_serves_all_who_wait() -> None:
 
 async def test_a_cancelled_waiter_leaves_no_trace() -> None:
     pacer, clock = make()
-    pacer.pause(10)
+    pause(pacer, 10)
     task = asyncio.create_task(pacer.acquire())
     await settle()
     task.cancel()
@@ -164,7 +177,7 @@ async def test_any_number_of_waiters_can_be_cancelled_in_any_order() -> None:
         task.cancel()
     await asyncio.wait(tasks[1:])
     assert pacer.waiting == 1
-    pacer.release()
+    pacer.release(TURN)
     await settle()
     assert tasks[0].done()
 
@@ -174,7 +187,7 @@ async def test_a_turn_that_comes_with_the_cancellation_goes_to_the_next() -> Non
     await pacer.acquire()
     first, second = asyncio.create_task(pacer.acquire()), asyncio.create_task(pacer.acquire())
     await settle()
-    pacer.release()  # gives the turn to the first ...
+    pacer.release(TURN)  # gives the turn to the first ...
     first.cancel()  # ... which is cancelled before it can take it
     await settle()
     assert first.cancelled()
@@ -187,13 +200,13 @@ async def test_a_turn_that_comes_with_the_cancellation_goes_to_the_next() -> Non
 async def test_a_wait_that_is_too_long_is_refused_with_the_figures(paused_before: bool) -> None:
     pacer, _ = make(max_wait=60)
     if paused_before:
-        pacer.pause(61)
+        pause(pacer, 61)
         task = asyncio.create_task(pacer.acquire())
     else:
-        pacer.pause(10)
+        pause(pacer, 10)
         task = asyncio.create_task(pacer.acquire())
         await settle()
-        pacer.pause(61)
+        pause(pacer, 61)
     with pytest.raises(RateLimitError, match=r"not sent: .* 61 s more, .* Pacing\(max_wait=60\)") as caught:
         await task
     assert caught.value.retry_after == 61
@@ -202,7 +215,7 @@ async def test_a_wait_that_is_too_long_is_refused_with_the_figures(paused_before
 
 async def test_a_refusal_ends_when_the_rest_of_the_pause_is_short_enough() -> None:
     pacer, clock = make(max_wait=60)
-    pacer.pause(100)
+    pause(pacer, 100)
     await clock.turn(41)
     task = asyncio.create_task(pacer.acquire())
     await clock.turn(58)
@@ -214,7 +227,7 @@ async def test_a_refusal_ends_when_the_rest_of_the_pause_is_short_enough() -> No
 
 async def test_closing_ends_every_wait() -> None:
     pacer, clock = make()
-    pacer.pause(10)
+    pause(pacer, 10)
     task = asyncio.create_task(pacer.acquire())
     await settle()
     pacer.close(lambda: RuntimeError("closed"))
@@ -267,11 +280,11 @@ async def play(events: list[tuple[str, float]], max_in_flight: int, tick: float)
             tasks.append(asyncio.create_task(come(len(tasks))))
         elif event == "release" and pacer.in_flight > 0 and len(served) > holding:
             holding += 1
-            pacer.release()
+            pacer.release(TURN)
         elif event == "cancel" and tasks:
             tasks[int(value * len(tasks))].cancel()
         elif event == "pause":
-            pacer.pause(value)
+            pause(pacer, value)
             resume_at = max(resume_at, clock.now + value)
         elif event == "turn":
             await clock.turn(value)
@@ -281,7 +294,7 @@ async def play(events: list[tuple[str, float]], max_in_flight: int, tick: float)
     await clock.turn(100)
     while len(served) > holding:
         holding += 1
-        pacer.release()
+        pacer.release(TURN)
         await settle()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert served == sorted(served), "somebody was overtaken"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from aiorooms import errors
 from aiorooms._codec import decode_room
+from aiorooms._pacing import reset_after, retry_after
 from aiorooms._protocol import (
     Failure,
     Request,
@@ -18,8 +19,6 @@ from aiorooms._protocol import (
     no_answer,
     not_sent,
     read_answer,
-    reset_after,
-    retry_after,
     unreadable,
 )
 from aiorooms.models import Room
@@ -385,7 +384,7 @@ NOW_SECONDS = datetime(2015, 10, 21, 7, 28, tzinfo=UTC).timestamp()
     ("value", "seconds"),
     [
         ("0", 0), ("1", 1), ("0.25", 0.25), ("-1", 0), ("86400", 86400),
-        (f"{NOW_SECONDS + 7:.0f}", 7), (f"{1000 * NOW_SECONDS + 7500:.0f}", 7.5), (f"{NOW_SECONDS - 7:.0f}", 0),
+        (f"{NOW_SECONDS + 7:.0f}", 7), (f"{1000 * NOW_SECONDS + 7400:.0f}", 7), (f"{NOW_SECONDS - 7:.0f}", 0),
         ("soon", None), ("", None), ("nan", None), (None, None),
     ],
 )  # fmt: skip

@@ -9,7 +9,9 @@ from urllib.parse import urlencode
 from .._checks import bool_problems, date_problems, int_problems, name_problems
 from .._codec import DecodeError, decode_room, decode_room_and_names, decode_rooms, encode
 from .._lists import RoomList
+from .._outage import Outage
 from .._protocol import Answer, Request, RetryPolicy
+from .._settings import check_at_least, check_positive
 from .._text import quoted
 from .._transport import Timeout, Transport, client_timeout
 from .._unset import UNSET, Unset
@@ -162,6 +164,7 @@ class Rooms:
         *,
         concurrency: int = 50,
         stop_after_failures: int | None = None,
+        outage_patience: float = 60.0,
         timeout: Timeout | None = None,
     ) -> AsyncGenerator[UpdateResult]:
         """Make many updates at a time, and give one `UpdateResult` for each, in order of completion.
@@ -176,14 +179,22 @@ class Rooms:
         `stop_after_failures` (1 or more). What is in flight then is finished, the rest comes out as `skipped`. If the
         input raises, the results under way come out first, then its error.
 
+        While the server is out, unreachable or answering 5xx to everyone, the run waits and asks with single requests
+        whether it is back, and no update fails for it. After `outage_patience` seconds without a sign of life the run
+        is stopped.
+
         Leaving the loop early cancels what is in flight, and closes `updates` if it is a generator.
         `contextlib.aclosing` makes that happen at once.
         """
+        check_at_least(1, "update_many(concurrency=)", concurrency)
+        check_positive("update_many(outage_patience=)", outage_patience)
+        outage = Outage(outage_patience, concurrency)
         return update_many(
             updates,
-            partial(self._update, timeout=client_timeout(timeout)),
+            partial(self._update, timeout=client_timeout(timeout), outage=outage),
             concurrency=concurrency,
             stop_after_failures=stop_after_failures,
+            outage=outage,
         )
 
     async def delete(self, room_id: RoomRef, *, timeout: Timeout | None = None) -> None:
@@ -205,7 +216,9 @@ class Rooms:
             if await self._settle(error, unwanted, timeout) is not None:
                 raise
 
-    async def _update(self, room: RoomRef, update: RoomUpdate, *, timeout: Timeout | None) -> Answer[Room]:
+    async def _update(
+        self, room: RoomRef, update: RoomUpdate, *, timeout: Timeout | None, outage: Outage | None = None
+    ) -> Answer[Room]:
         room_id, id_problems = read_room_ref(room)
         fields = update.to_dict()
         problems = [*id_problems, *update.url_problems(self._policy)]
@@ -220,7 +233,7 @@ class Rooms:
             body=encode(update),
         )
         try:
-            return await self._transport.send(request, timeout=timeout)
+            return await self._transport.send(request, timeout=timeout, outage=outage)
         except APIError as error:
             if not error.outcome_unknown:
                 raise

@@ -98,8 +98,10 @@ def test_ctrl_c_in_the_middle_of_a_slow_update(sim: RoomsSimulator, program: Pro
     by_room = {one["room_id"]: one["status"] for one in map(json.loads, lines(out))}
     assert set(by_room) == set(sim.room_ids)
     assert {room for room, status in by_room.items() if status == "updated"} == set(sim.stats.updates_applied)
-    assert list(by_room.values()).count("skipped") == 16
-    assert "interrupted: 4 updated, 16 not sent in " in err
+    updated = list(by_room.values()).count("updated")
+    # At the beginning one request is sent, then two, then four.
+    assert 4 <= updated < 20
+    assert f"interrupted: {updated} updated, {20 - updated} not sent in " in err
     assert "Traceback" not in err
 
 

@@ -252,7 +252,7 @@ def test_concurrency_is_obeyed(sim: RoomsSimulator, invoke: Invoke) -> None:
 
 
 def test_more_than_the_clients_own_hundred_can_be_in_flight(use: Callable[[RoomsSimulator], None]) -> None:
-    with RoomsSimulator(rooms=150, api_key=KEY, latency=0.5) as sim:
+    with RoomsSimulator(rooms=400, api_key=KEY, latency=0.3) as sim:
         use(sim)
         result = run("update", "-", "--enable-recording", "--concurrency", "150", stdin="\n".join(sim.room_ids))
         assert result.exit_code == 0
@@ -282,12 +282,14 @@ def test_a_signal_lets_what_is_under_way_end_and_begins_nothing_new(
     with signals_when(in_flight(sim, 5), number):
         result = invoke("update", *sim.room_ids, "--max-participants", "20", "--concurrency", "5")
     assert result.exit_code == 130
-    assert len(lines(result.stdout)) == 5
+    done = len(lines(result.stdout))
+    # At the beginning one request is sent, then two, then four; five are in flight after seven or eight.
+    assert 5 <= done < 20
     stopping, summary, hint = lines(result.stderr)
     assert stopping == "aiorooms: stopping: 5 under way have 5 s to end; Ctrl-C again stops now"
-    assert summary.startswith("interrupted: 5 updated, 15 not sent in ")
+    assert summary.startswith(f"interrupted: {done} updated, {20 - done} not sent in ")
     assert hint == "The same command again is safe, and updates the rest."
-    assert sim.stats.requests == 5
+    assert sim.stats.requests == done
 
 
 def outcomes(stdout: str) -> dict[str, dict[str, Any]]:

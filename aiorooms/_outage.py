@@ -1,0 +1,90 @@
+"""Outages in a bulk run: everyone stops, one asks now and then whether the server is back, and no room pays for it.
+
+An update that fails because the server is gone, or answers 5xx to everyone, says nothing about its room. So a bulk run
+notes for all its updates together whether the server is alive: it is if it answers anybody with anything that makes
+sense, be it a refusal. Two things follow from that:
+
+- **After some failures in a row**, with no sign of life in between, the run takes it for an outage. Who wants to send
+  then waits in a line; the first of the line sends, after a pause, and if that fails too the next pause is longer. With
+  the first sign of life the line dissolves.
+- **An update that is out of attempts** fails only if there was a sign of life since its first attempt. If there was
+  none, it tries on for as long as the run has patience, counted from the last sign of life. When the patience is at
+  its end, so is the run.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+__all__ = ["Outage"]
+
+_FIRST_PAUSE: Final = 0.25
+_LONGEST_PAUSE: Final = 2.0
+"""Seconds before a probe; doubled after each that fails."""
+
+_FEWEST_FAILURES: Final = 4
+_MOST_FAILURES: Final = 20
+"""In a row; how many it takes for an outage. Two for each worker, but in these bounds."""
+
+
+class Outage:
+    """What one bulk run knows of whether the server is alive. `clock` (seconds, monotonic) is there for tests."""
+
+    def __init__(self, patience: float, concurrency: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.patience = patience
+        self._clock = clock
+        self._enough = min(max(2 * concurrency, _FEWEST_FAILURES), _MOST_FAILURES)
+        self._failures = 0
+        """In a row."""
+        self._alive_at: float | None = None
+        """The last sign of life; before the first one the beginning of the run."""
+        self._line = asyncio.Lock()
+        self._pause = _FIRST_PAUSE
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the server is taken to be out."""
+        return self._failures >= self._enough
+
+    @property
+    def is_over_patience(self) -> bool:
+        """Whether the last sign of life is too long ago to go on."""
+        return self._failures > 0 and self._clock() - self._begin() > self.patience
+
+    def alive_since(self, moment: float) -> bool:
+        """Whether there was a sign of life at or after that moment, which is one of `clock`."""
+        return self._failures == 0 or self._begin() >= moment
+
+    def now(self) -> float:
+        """The present moment."""
+        return self._clock()
+
+    @asynccontextmanager
+    async def line(self) -> AsyncGenerator[None]:
+        """Stand in line during an outage: one at a time comes in, after a pause. Without one, come in at once."""
+        if self.is_on:
+            async with self._line:
+                if self.is_on and not self.is_over_patience:
+                    await asyncio.sleep(self._pause)
+                    self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+                    yield
+                    return
+        yield
+
+    def alive(self) -> None:
+        """Take in a sign of life."""
+        self._alive_at = self._clock()
+        self._failures = 0
+        self._pause = _FIRST_PAUSE
+
+    def failed(self) -> None:
+        """Take in that an attempt met no sign of life."""
+        self._begin()
+        self._failures += 1
+
+    def _begin(self) -> float:
+        if self._alive_at is None:
+            self._alive_at = self._clock()
+        return self._alive_at
