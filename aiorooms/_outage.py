@@ -10,9 +10,12 @@ sense, be it a refusal. Two things follow from that:
 - **An update that is out of attempts** fails only if there was a sign of life since its first attempt. If there was
   none, it tries on for as long as the run has patience, counted from the last sign of life. When the patience is at
   its end, so is the run.
+- **A room that alone is answered 5xx** may itself be the matter, if nobody else is there to tell. Then the look at the
+  room that follows decides: if that is answered, it was the room, else it is an outage.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -38,8 +41,12 @@ class Outage:
         self._enough = min(max(2 * concurrency, _FEWEST_FAILURES), _MOST_FAILURES)
         self._failures = 0
         """In a row."""
-        self._alive_at: float | None = None
-        """The last sign of life; before the first one the beginning of the run."""
+        self._failed: set[str] = set()
+        """What these were about; two of them at the most."""
+        self._alive_at = -math.inf
+        """The last sign of life."""
+        self._began_at = math.inf
+        """When the first attempt was made."""
         self._line = asyncio.Lock()
         self._pause = _FIRST_PAUSE
 
@@ -50,16 +57,23 @@ class Outage:
 
     @property
     def is_over_patience(self) -> bool:
-        """Whether the last sign of life is too long ago to go on."""
-        return self._failures > 0 and self._clock() - self._begin() > self.patience
+        """Whether the last sign of life, or else the beginning, is too long ago to go on."""
+        return self._failures > 0 and self._clock() - max(self._alive_at, self._began_at) > self.patience
 
-    def alive_since(self, moment: float) -> bool:
-        """Whether there was a sign of life at or after that moment, which is one of `clock`."""
-        return self._failures == 0 or self._begin() >= moment
+    def holds(self, began_at: float, *, reached: bool) -> bool:
+        """Whether an update goes on that is out of attempts, the first of which began at that moment.
 
-    def now(self) -> float:
-        """The present moment."""
-        return self._clock()
+        `reached`: the server was there, and answered the last of them with an error.
+        """
+        if self._alive_at >= began_at or self.is_over_patience:
+            return False
+        return not reached or len(self._failed) > 1
+
+    def attempt(self) -> float:
+        """Take in that an attempt begins, and give the moment."""
+        now = self._clock()
+        self._began_at = min(self._began_at, now)
+        return now
 
     @asynccontextmanager
     async def line(self) -> AsyncGenerator[None]:
@@ -77,14 +91,11 @@ class Outage:
         """Take in a sign of life."""
         self._alive_at = self._clock()
         self._failures = 0
+        self._failed.clear()
         self._pause = _FIRST_PAUSE
 
-    def failed(self) -> None:
-        """Take in that an attempt met no sign of life."""
-        self._begin()
+    def failed(self, subject: str) -> None:
+        """Take in that an attempt met no sign of life; `subject` is what it was about."""
         self._failures += 1
-
-    def _begin(self) -> float:
-        if self._alive_at is None:
-            self._alive_at = self._clock()
-        return self._alive_at
+        if len(self._failed) < 2:
+            self._failed.add(subject)

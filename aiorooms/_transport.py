@@ -43,7 +43,16 @@ from ._protocol import (
     unreadable,
 )
 from ._settings import check_positive
-from .errors import AioroomsError, APIConnectionError, APIError, APITimeoutError, ClientStateError, RateLimitError
+from .errors import (
+    AioroomsError,
+    APIConnectionError,
+    APIError,
+    APIResponseError,
+    APIStatusError,
+    APITimeoutError,
+    ClientStateError,
+    RateLimitError,
+)
 
 __all__ = ["Timeout", "Transport", "client_timeout"]
 
@@ -223,7 +232,7 @@ class Transport:
             if outage.is_over_patience:
                 raise _out_of_patience(request, tries.failure, outage)
             if tries.began is None:
-                tries.began = outage.now()
+                tries.began = outage.attempt()
         turn = await self._turn(request, policy, tries)
         tries.granted_before = self._pacer.granted
         tries.headers = None
@@ -244,7 +253,7 @@ class Transport:
             if not isinstance(outcome, Failure) or outcome.sign_of_life:
                 outage.alive()
             elif not outcome.stale_connection:
-                outage.failed()
+                outage.failed(request.subject)
         return outcome
 
     def _session_for(self, tries: "_Tries") -> aiohttp.ClientSession:
@@ -384,7 +393,7 @@ def _is_held(failure: Failure, tries: _Tries, outage: Outage | None) -> bool:
     """Whether a call that is out of attempts goes on, as the server may be out."""
     if outage is None or failure.sign_of_life or tries.began is None:
         return False
-    return not outage.alive_since(tries.began) and not outage.is_over_patience
+    return outage.holds(tries.began, reached=isinstance(failure.error, (APIStatusError, APIResponseError)))
 
 
 def _out_of_patience(request: Request[T], failure: Failure | None, outage: Outage) -> APIError:

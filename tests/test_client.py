@@ -567,6 +567,39 @@ async def test_closing_the_client_wakes_who_waits_before_the_next_attempt() -> N
         assert caught.value.attempts == 1
 
 
+@pytest.mark.parametrize("status", [401, 429, 404])
+async def test_a_refusal_is_one_also_if_the_rest_of_it_gets_lost(status: int) -> None:
+    async def answer(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, got: Received) -> None:
+        await read_request(reader, got)
+        writer.write(b"HTTP/1.1 %d No\r\nContent-Length: 900\r\nRetry-After: 900\r\n\r\n{" % status)
+        await writer.drain()
+        writer.close()
+
+    async with raw_server(answer) as (url, received), RoomsClient("KEY", base_url=url) as client:
+        with pytest.raises(APIStatusError) as caught:
+            await client.rooms.update(ROOM_ID, max_participants=3)
+        assert caught.value.status == status
+        assert not caught.value.outcome_unknown
+        assert len(received) == 1
+
+
+async def test_a_post_whose_body_a_hook_replaced_is_not_sent_twice() -> None:
+    async def signs(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        await request.update_body(b'{"unique_name":"signed"}')
+        return await send(request)
+
+    async def answer(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, got: Received) -> None:
+        await read_request(reader, got)
+        writer.transport.abort()
+
+    async with raw_server(answer) as (url, received), aiohttp.ClientSession(middlewares=(signs,)) as session:
+        async with RoomsClient("KEY", base_url=url, session=session) as client:
+            with pytest.raises(APIConnectionError) as caught:
+                await client.rooms.create(unique_name="x")
+            assert caught.value.outcome_unknown
+            assert len(received) == 1
+
+
 async def test_a_timeout_while_connecting_leaves_nothing_in_doubt() -> None:
     with socket.socket() as full:
         # A backlog of nothing that is full: connecting takes for ever.

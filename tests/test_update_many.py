@@ -5,7 +5,8 @@ import gc
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from contextvars import ContextVar
 from typing import Any
 from uuid import UUID
 
@@ -280,7 +281,7 @@ async def test_a_slow_plain_input_lets_results_out_between_two_items() -> None:
         await asyncio.sleep(0)
         return Answer(Room(id=room_id), 1)
 
-    results = update_many(updates(), done, concurrency=20, stop_after_failures=None)
+    results = update_many(updates(), done, concurrency=20)
     async with aclosing(results):
         await anext(results)
         assert pulled < 10, "the first result waited for the whole input"
@@ -298,7 +299,7 @@ async def test_a_cancellation_that_was_not_meant_for_us_is_not_swallowed() -> No
 
     results: list[UpdateResult] = []
     with pytest.raises(asyncio.CancelledError):
-        async for result in update_many(updates(), done, concurrency=2, stop_after_failures=None):
+        async for result in update_many(updates(), done, concurrency=2):
             results.append(result)  # noqa: PERF401 - what came before the error is the matter
     assert len(results) == 1
     assert tasks_left() == set()
@@ -321,7 +322,7 @@ async def test_an_input_may_hold_timeouts_and_task_groups_open_between_two_items
                     number += 1
                     await asyncio.sleep(0)
 
-    results = await collect(update_many(updates(), done, concurrency=7, stop_after_failures=None))
+    results = await collect(update_many(updates(), done, concurrency=7))
     assert sorted(UUID(result.room_id).int for result in results) == list(range(100))
 
 
@@ -343,7 +344,7 @@ async def test_a_timeout_of_the_input_that_strikes_between_two_items_loses_nothi
 
     results: list[int] = []
     try:
-        async for result in update_many(updates(), slow, concurrency=1, stop_after_failures=None):
+        async for result in update_many(updates(), slow, concurrency=1):
             results.append(UUID(result.room_id).int)  # noqa: PERF401 - what came before the error is the matter
     except TimeoutError:
         assert not goes_on
@@ -362,7 +363,7 @@ async def test_an_input_that_swallows_its_cancellation_does_not_hold_up_leaving(
                 yield str(UUID(int=2)), UPDATE
 
     async with asyncio.timeout(5):
-        async with aclosing(update_many(updates(), done, concurrency=2, stop_after_failures=None)) as results:
+        async with aclosing(update_many(updates(), done, concurrency=2)) as results:
             await anext(results)
     assert tasks_left() == set()
 
@@ -376,7 +377,7 @@ async def test_an_async_input_is_pulled_from_only_as_workers_ask_for_items() -> 
             pulled += 1
             yield str(UUID(int=pulled)), UPDATE
 
-    async with aclosing(update_many(updates(), done, concurrency=5, stop_after_failures=None)) as results:
+    async with aclosing(update_many(updates(), done, concurrency=5)) as results:
         await anext(results)
         for _ in range(100):
             await asyncio.sleep(0)
@@ -404,7 +405,7 @@ async def test_an_input_that_is_a_generator_is_closed_with_the_run(is_async: boo
     async def done(room_id: str, update: RoomUpdate) -> Answer[Room]:
         return Answer(Room(id=room_id), 1)
 
-    results = update_many(async_updates() if is_async else updates(), done, concurrency=2, stop_after_failures=None)
+    results = update_many(async_updates() if is_async else updates(), done, concurrency=2)
     async with aclosing(results):
         await anext(results)
         assert closed == []
@@ -423,7 +424,7 @@ async def test_a_slow_reader_holds_up_the_input() -> None:
     async def done(room_id: str, update: RoomUpdate) -> Answer[Room]:
         return Answer(Room(id=room_id), 1)
 
-    results = update_many(updates(), done, concurrency=5, stop_after_failures=None)
+    results = update_many(updates(), done, concurrency=5)
     async with aclosing(results):
         await anext(results)
         for _ in range(100):
@@ -531,13 +532,144 @@ async def test_leaving_while_an_update_breaks_ends_though_nobody_takes_results()
             raise ZeroDivisionError
 
     updates = [(str(UUID(int=number)), UPDATE) for number in range(10)]
-    results = update_many(updates, broken, concurrency=2, stop_after_failures=None)
+    results = update_many(updates, broken, concurrency=2)
     await anext(results)
     await settle()
     with pytest.raises(ZeroDivisionError):
         async with asyncio.timeout(5), aclosing(results):
             pass
     assert tasks_left() == set()
+
+
+class OnlyNext:
+    """An iterator as `for` and `async for` take it: it has no `__iter__` of its own."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __next__(self) -> tuple[str, RoomUpdate]:
+        self.number += 1
+        if self.number > 3:
+            raise StopIteration
+        return str(UUID(int=self.number)), UPDATE
+
+    async def __anext__(self) -> tuple[str, RoomUpdate]:
+        try:
+            return next(self)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+
+class Plain:
+    def __iter__(self) -> Any:
+        return OnlyNext()
+
+
+class Async:
+    def __aiter__(self) -> Any:
+        return OnlyNext()
+
+
+@pytest.mark.parametrize("source", [Plain(), Async()])
+async def test_an_iterator_that_is_nothing_but_that(source: Any) -> None:
+    results = await collect(update_many(source, done, concurrency=2))
+    assert len(results) == 3
+
+
+class Weird(BaseException):
+    pass
+
+
+async def test_an_error_that_is_no_exception_is_raised_too() -> None:
+    async def broken(room_id: str, update: RoomUpdate) -> Answer[Room]:
+        raise Weird
+
+    async with asyncio.timeout(5):
+        with pytest.raises(Weird):
+            await collect(update_many([(str(UUID(int=1)), UPDATE)], broken, concurrency=2))
+
+
+async def test_workers_that_are_cancelled_by_somebody_else_end_the_run() -> None:
+    async def slow(room_id: str, update: RoomUpdate) -> Answer[Room]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    before = asyncio.all_tasks()
+    run = asyncio.create_task(collect(update_many([(str(UUID(int=1)), UPDATE)], slow, concurrency=2)))
+    await settle()
+    for task in asyncio.all_tasks() - before - {run}:
+        task.cancel()
+    async with asyncio.timeout(5):
+        with pytest.raises(RuntimeError, match="cancelled by somebody else"):
+            await run
+
+
+async def test_leaving_ends_though_an_update_loses_its_cancellation() -> None:
+    begun = 0
+
+    async def loses_it(room_id: str, update: RoomUpdate) -> Answer[Room]:
+        nonlocal begun
+        begun += 1
+        if begun > 1:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        return Answer(Room(id=room_id), 1)
+
+    updates = ((str(UUID(int=number)), UPDATE) for number in range(1000))
+    async with asyncio.timeout(5):
+        async with aclosing(update_many(updates, loses_it, concurrency=1)) as results:
+            await anext(results)
+            await settle()
+    assert begun == 2
+    assert tasks_left() == set()
+
+
+async def test_a_second_cancellation_reaches_an_input_that_is_slow_to_end() -> None:
+    async def updates() -> AsyncIterator[tuple[str, RoomUpdate]]:
+        try:
+            yield str(UUID(int=1)), UPDATE
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(60)
+
+    results = update_many(updates(), done, concurrency=2)
+    await anext(results)
+    closing = asyncio.ensure_future(results.aclose())
+    await settle()
+    closing.cancel()
+    async with asyncio.timeout(5):
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+    assert tasks_left() == set()
+
+
+async def test_a_cancellation_is_not_replaced_by_an_error_of_the_input() -> None:
+    def updates() -> Iterator[tuple[str, RoomUpdate]]:
+        yield str(UUID(int=1)), UPDATE
+        raise InputError
+
+    async def slow(room_id: str, update: RoomUpdate) -> Answer[Room]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    run = asyncio.create_task(collect(update_many(updates(), slow, concurrency=2)))
+    await settle()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+
+
+async def test_a_plain_generator_may_set_variables_of_its_context_between_two_items() -> None:
+    variable = ContextVar("variable", default=0)
+
+    def updates() -> Iterator[tuple[str, RoomUpdate]]:
+        token = variable.set(1)
+        for number in range(20):
+            assert variable.get() == 1
+            yield str(UUID(int=number)), UPDATE
+        variable.reset(token)
+
+    assert len(await collect(update_many(updates(), done, concurrency=5))) == 20
 
 
 async def test_a_second_cancellation_waits_for_the_workers_too() -> None:
@@ -553,7 +685,7 @@ async def test_a_second_cancellation_waits_for_the_workers_too() -> None:
         raise AssertionError
 
     updates = [(str(UUID(int=number)), UPDATE) for number in range(3)]
-    task = asyncio.create_task(collect(update_many(updates, slow_to_end, concurrency=3, stop_after_failures=None)))
+    task = asyncio.create_task(collect(update_many(updates, slow_to_end, concurrency=3)))
     await settle()
     task.cancel()
     await asyncio.sleep(0)

@@ -1,6 +1,6 @@
 """The operations on rooms, one typed method each."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import date
 from functools import partial
 from typing import Final, Unpack, overload
@@ -232,29 +232,31 @@ class Rooms:
             decode=partial(_decode_room, room_id),
             body=encode(update),
         )
-        try:
-            return await self._transport.send(request, timeout=timeout, outage=outage)
-        except APIError as error:
-            if not error.outcome_unknown:
-                raise
-            found = await self._settle(error, room_id, timeout)
-            if found is None:
-                raise
-            room, told = found
-            different = [
-                name for name, value in fields.items() if name in told and not _equal(getattr(room, name), value)
-            ]
-            if different:
-                error.hint = f"the room was read, and the update is not in it ({', '.join(different)})"
-                raise
-            if untold := [name for name in fields if name not in told]:
-                error.outcome_unknown = True
-                error.hint = f"the room was read, and the answer does not tell {', '.join(untold)}"
-                raise
-            return Answer(room, error.attempts)
+        began_at = 0.0 if outage is None else outage.attempt()
+        sent = 0
+        maybe_applied = False
+        while True:
+            try:
+                answer = await self._transport.send(request, timeout=timeout, outage=outage)
+            except APIError as error:
+                error.attempts = sent = sent + error.attempts
+                error.outcome_unknown = maybe_applied = maybe_applied or error.outcome_unknown
+                if not maybe_applied:
+                    raise
+                try:
+                    found = await self._settle(error, room_id, timeout, outage)
+                except APIError:
+                    if outage is not None and outage.holds(began_at, reached=False):
+                        continue  # It isn't the room, as nobody was answered since.
+                    raise
+                if found is None:
+                    raise
+                _see_applied(fields, *found, error)
+                return Answer(found[0], sent)
+            return Answer(answer.value, sent + answer.attempts)
 
     async def _settle(
-        self, error: APIError, room_id: str, timeout: Timeout | None
+        self, error: APIError, room_id: str, timeout: Timeout | None, outage: Outage | None = None
     ) -> tuple[Room, frozenset[str]] | None:
         """Read the room once after attempts that may have been carried out; None means there is no such room.
 
@@ -268,7 +270,11 @@ class Rooms:
             except NotFoundError:
                 pass
             except AioroomsError:
+                if outage is not None:
+                    outage.failed("a look")
                 raise error from None
+        if outage is not None:
+            outage.alive()
         error.outcome_unknown = False
         return found
 
@@ -279,6 +285,18 @@ class Rooms:
         request = Request(method="GET", path=f"/rooms?{paged}", subject="list of rooms", decode=decode_rooms)
         rooms, meta = (await self._transport.send(request, timeout=timeout)).value
         return RoomPage(rooms=rooms, number=number, total_pages=meta.total_pages, total_results=meta.total_results)
+
+
+def _see_applied(wanted: Mapping[str, object], room: Room, told: frozenset[str], error: APIError) -> None:
+    """Raise the error unless the room has the wanted values; `told` are the fields of which the answer told."""
+    known = [name for name in wanted if name in told]
+    if different := [name for name in known if not _equal(getattr(room, name), wanted[name])]:
+        error.hint = f"the room was read, and the update is not in it ({', '.join(different)})"
+        raise error
+    if untold := [name for name in wanted if name not in told]:
+        error.outcome_unknown = True
+        error.hint = f"the room was read, and the answer does not tell {', '.join(untold)}"
+        raise error
 
 
 def _get(room_id: str, query: str = "") -> Request[Room]:

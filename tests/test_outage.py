@@ -1,0 +1,203 @@
+"""Outages in a bulk run: all wait together, one asks, and no room pays for it."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from typing import Any, Literal
+
+import pytest
+
+from aiorooms import APIConnectionError, RetryPolicy, RoomsClient, RoomUpdate, UpdateResult
+from aiorooms._outage import Outage
+from aiorooms.simulator import RoomsSimulator
+
+from .conftest import tasks_left, times
+from .turned_clock import run_turned
+
+UPDATE = RoomUpdate(max_participants=20)
+QUICK = RetryPolicy(base_delay=0.001, max_delay=0.002)
+
+
+def counts(results: list[UpdateResult]) -> dict[str, int]:
+    return dict(Counter(result.status for result in results))
+
+
+async def collect(results: AsyncIterator[UpdateResult]) -> list[UpdateResult]:
+    return [result async for result in results]
+
+
+@pytest.mark.parametrize("how", ["closed", "503", "reset", "hang"])
+@pytest.mark.parametrize("concurrency", [1, 20])
+async def test_an_outage_in_the_middle_fails_no_room(
+    how: Literal["closed", "503", "reset", "hang"], concurrency: int
+) -> None:
+    before = 0
+    async with RoomsSimulator(rooms=60) as sim:
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK, timeout=0.2) as client:
+            updates = ((room_id, UPDATE) for room_id in sim.room_ids)
+            results: list[UpdateResult] = []
+            async for result in client.rooms.update_many(updates, concurrency=concurrency):
+                results.append(result)
+                if len(results) == 20:
+                    before = sim.stats.requests
+                    sim.refuse_connections(how)
+                    asyncio.get_running_loop().call_later(1.2, sim.accept_connections)
+            assert counts(results) == {"updated": 60}
+            assert all(room["max_participants"] == 20 for room in sim.rooms.values())
+            if how in ("503", "reset"):
+                # All that were in flight, two failures for each worker or four, and then a probe now and then.
+                asked = sim.stats.requests - before - 40
+                assert asked <= 3 * concurrency + 4 + 5, f"the server was asked {asked} times while it was out"
+            assert tasks_left() == set()
+
+
+async def test_a_server_that_is_never_there_ends_the_run_when_the_patience_does() -> None:
+    async with RoomsClient("key", base_url="http://127.0.0.1:9/v2", retry=QUICK) as client:
+        updates = [(f"7b61621f-62e0-4aad-ab11-{number:012}", UPDATE) for number in range(200)]
+        began = asyncio.get_running_loop().time()
+        results = await collect(client.rooms.update_many(updates, concurrency=10, outage_patience=0.5))
+        assert 0.5 <= asyncio.get_running_loop().time() - began < 5
+        assert len(results) == 200
+        assert counts(results)["failed"] <= 10
+        assert counts(results)["skipped"] >= 190
+        for result in results:
+            assert isinstance(result.error, APIConnectionError)
+            assert "answered nobody for more than 0.5 s (outage_patience)" in str(result.error)
+
+
+async def test_a_room_that_fails_while_others_do_not_is_not_taken_for_an_outage() -> None:
+    async with RoomsSimulator(rooms=30) as sim:
+        sick = sim.room_ids[3]
+        sim.script(*times("500", 1000), room_id=sick, method="PATCH")
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=RetryPolicy(base_delay=0.01)) as client:
+            results = await collect(client.rooms.update_many(((room, UPDATE) for room in sim.room_ids), concurrency=5))
+            assert counts(results) == {"updated": 29, "failed": 1}
+            (failed,) = [result for result in results if result.status == "failed"]
+            assert (failed.room_id, failed.attempts) == (sick, 4)
+            assert sim.stats.by_method["PATCH"] == 29 + 4
+
+
+@pytest.mark.parametrize("methods", [None, "PATCH"])
+async def test_a_sick_room_is_told_from_an_outage_though_there_is_nobody_else(methods: str | None) -> None:
+    async with RoomsSimulator(rooms=3) as sim:
+        sick = sim.room_ids[1]
+        sim.script(*times("500", 1000 if methods else 4), room_id=sick, method=methods)
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
+            updates = [(room_id, UPDATE) for room_id in sim.room_ids]
+            results = await collect(client.rooms.update_many(updates, concurrency=1))
+            assert [result.status for result in results] == ["updated", "failed", "updated"]
+            assert results[1].attempts == 4
+
+
+async def test_single_calls_do_not_wait_out_an_outage() -> None:
+    async with RoomsClient("key", base_url="http://127.0.0.1:9/v2", retry=QUICK) as client:
+        with pytest.raises(APIConnectionError, match="after 4 attempts"):
+            await client.rooms.update("7b61621f-62e0-4aad-ab11-9fd19e272e73", max_participants=3)
+
+
+async def test_leaving_during_an_outage_leaves_nothing_behind() -> None:
+    async with RoomsSimulator(rooms=40) as sim:
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK, timeout=0.2) as client:
+            sim.refuse_connections("503")
+            run = asyncio.create_task(
+                collect(client.rooms.update_many(((room, UPDATE) for room in sim.room_ids), concurrency=20))
+            )
+            while sim.stats.requests < 25:
+                await asyncio.sleep(0.001)
+            run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+            assert tasks_left() == set()
+            assert client._transport._pacer.in_flight == client._transport._pacer.waiting == 0
+
+
+@pytest.mark.parametrize("value", [0, -1, True, "60", None])
+async def test_patience_is_checked_at_the_call(value: Any) -> None:
+    async with RoomsClient("key") as client:
+        with pytest.raises(ValueError, match=r"update_many\(outage_patience=\) is .*; give a number above 0"):
+            client.rooms.update_many([], outage_patience=value)
+
+
+# --- the line, with a turned clock ---
+
+
+def test_one_asks_at_a_time_with_longer_pauses_and_the_line_dissolves_at_a_sign_of_life() -> None:
+    async def main() -> tuple[list[float], float]:
+        loop = asyncio.get_running_loop()
+        outage = Outage(60, 2, clock=loop.time)
+        asked: list[float] = []
+        at_once = 0
+
+        async def one() -> None:
+            nonlocal at_once
+            while True:
+                was_on = outage.is_on
+                async with outage.line():
+                    at_once += 1
+                    if was_on and outage.is_on:
+                        assert at_once == 1, "two asked at the same time"
+                        asked.append(loop.time())
+                    await asyncio.sleep(0.01)
+                    at_once -= 1
+                    if loop.time() > 10:
+                        outage.alive()
+                        return
+                    outage.failed("a room")
+
+        for _ in range(4):
+            outage.failed("a room")
+        assert outage.is_on
+        await asyncio.gather(*(one() for _ in range(30)))
+        return asked, loop.time()
+
+    asked, ended = run_turned(main())
+    pauses = [later - earlier for earlier, later in pairwise(asked)]
+    assert pauses == pytest.approx([0.51, 1.01, *[2.01] * (len(pauses) - 2)])
+    assert ended < asked[-1] + 0.1, "the others came in one after the other"
+    assert ended < 13
+
+
+def test_patience_is_counted_from_the_last_sign_of_life() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        outage = Outage(60, 2, clock=loop.time)
+        await asyncio.sleep(1000)
+        outage.attempt()
+        assert not outage.is_over_patience, "nothing has failed yet"
+        outage.failed("a room")
+        await asyncio.sleep(59)
+        outage.failed("a room")
+        assert not outage.is_over_patience
+        outage.alive()
+        await asyncio.sleep(59)
+        outage.failed("a room")
+        assert not outage.is_over_patience
+        await asyncio.sleep(2)
+        assert outage.is_over_patience
+
+    run_turned(main())
+
+
+def test_who_is_out_of_attempts_goes_on_only_if_it_is_not_about_the_room() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        outage = Outage(60, 2, clock=loop.time)
+        began = outage.attempt()
+        outage.failed("room 1")
+        outage.failed("room 1")
+        assert outage.holds(began, reached=False), "nobody was there"
+        assert not outage.holds(began, reached=True), "it may be the room"
+        outage.failed("room 2")
+        assert outage.holds(began, reached=True), "it isn't the room"
+        await asyncio.sleep(1)
+        outage.alive()
+        assert not outage.holds(began, reached=False), "somebody else got through"
+        await asyncio.sleep(1)
+        later = outage.attempt()
+        outage.failed("room 3")
+        assert outage.holds(later, reached=False)
+        await asyncio.sleep(60)
+        assert not outage.holds(later, reached=False), "the patience is at its end"
+
+    run_turned(main())
