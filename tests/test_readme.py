@@ -97,6 +97,14 @@ def test_bulk_script(simulator: RoomsSimulator, capsys: pytest.CaptureFixture[st
     assert all(room["webhook_event_url"] == "https://hooks.example.com/rooms" for room in simulator.rooms.values())
 
 
+def test_the_rate_limit(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = blocks("python", "The rate limit")
+    run(code)
+    promised = re.search(r"print\(told.*\)  # (.*)", code)
+    assert promised is not None
+    assert capsys.readouterr().out.strip() == promised[1]
+
+
 def test_webhook_urls(capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = blocks("python", "The webhook and failover URLs")
     names = run(code)
@@ -126,10 +134,11 @@ def test_every_python_block_is_run_by_a_test_here() -> None:
         "Update a room",
         "In a web backend",
         "In a bulk script",
+        "The rate limit",
         "The webhook and failover URLs",
         "The simulator",
     ]
-    assert sum(len(blocks("python", heading)) for heading in headings) == len(blocks("python")) == 8
+    assert sum(len(blocks("python", heading)) for heading in headings) == len(blocks("python")) == 9
 
 
 @pytest.mark.parametrize("heading", ["Try it", "Run the tests"])

@@ -124,6 +124,8 @@ class Move:
         change = RoomUpdate(webhook_event_url=_URL, webhook_event_failover_url=_FAILOVER_URL)
         simulator = self.simulator
         async with simulator, RoomsClient(simulator.api_key, base_url=simulator.url) as client:
+            if bar is not None:
+                bar.pacing = client.pacing.snapshot
             updates = ((room_id, change) for room_id in simulator.room_ids)
             began = time.perf_counter()
             async with aclosing(client.rooms.update_many(updates, concurrency=_CONCURRENCY)) as results:

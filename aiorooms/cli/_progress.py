@@ -1,28 +1,52 @@
-"""The progress bar: done of total, rate, time left, failures so far."""
+"""The progress bar: done of total, rate and learned limit, time left, failures so far."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-__all__ = ["Bar"]
+if TYPE_CHECKING:
+    from .._pacing import PacingSnapshot
+
+__all__ = ["Bar", "time_left"]
 
 
 class _Rate(ProgressColumn):
+    """The speed of the last seconds, and the limit that it may reach as far as that is known."""
+
     def render(self, task: Task) -> Text:
-        # The speed of the last seconds; over all where it's done, or there was too little to tell.
+        # Over all where it's done, or there was too little to tell.
         speed = None if task.finished else task.speed
         if speed is None and (seconds := task.elapsed):
             speed = task.completed / seconds
-        return Text("" if speed is None else f"{speed:,.0f}/s", style="cyan", justify="right")
+        told: PacingSnapshot | None = task.fields["pacing"]
+        text = "" if speed is None else f"{speed:,.0f}/s"
+        if text and told is not None and told.sustainable_rate is not None and not task.finished:
+            text += f", limit {told.sustainable_rate:,.0f}/s"
+        return Text(text, style="cyan", justify="right")
 
 
 class _TimeLeft(ProgressColumn):
     def render(self, task: Task) -> Text:
         if task.finished:
             return Text(f"in {_clock(task.finished_time or 0.0)}")
-        return Text("" if task.time_remaining is None else f"eta {_clock(task.time_remaining)}")
+        left = time_left(task.total or 0.0, task.completed, task.time_remaining, task.fields["pacing"])
+        return Text("" if left is None else f"eta {_clock(left)}")
+
+
+def time_left(
+    total: float, completed: float, at_this_speed: float | None, pacing: "PacingSnapshot | None"
+) -> float | None:
+    """Seconds to the end: at the speed of the last seconds, but no sooner than the rate limit allows.
+
+    What is sent in a window goes out at its beginning, so that the speed of a moment says little of the next.
+    """
+    if pacing is None or pacing.sustainable_rate is None:
+        return at_this_speed
+    at_the_limit = (total - completed) / pacing.sustainable_rate
+    return max(at_the_limit, at_this_speed or 0.0)
 
 
 def _clock(seconds: float) -> str:
@@ -44,6 +68,8 @@ class Bar(Progress):
         self.done = 0
         """To be set at each outcome; it is looked at whenever the bar is drawn."""
         self.failed = 0
+        self.pacing: Callable[[], PacingSnapshot] | None = None
+        """Tells what is known of the rate limit; to be set when there is a client."""
         super().__init__(
             # The default colour is one that looks like trouble.
             BarColumn(bar_width=None, complete_style="cyan", finished_style="green"),
@@ -57,12 +83,13 @@ class Bar(Progress):
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self.add_task("", total=total, failed=0)
+        self.add_task("", total=total, failed=0, pacing=None)
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """Give what is drawn."""
         for task in self.task_ids:
-            self.update(task, completed=self.done, failed=self.failed)
+            pacing = None if self.pacing is None else self.pacing()
+            self.update(task, completed=self.done, failed=self.failed, pacing=pacing)
         return super().get_renderables()
 
     def above(self, line: str) -> None:

@@ -272,6 +272,8 @@ class _Updates:
 
     async def send(self, client: RoomsClient, concurrency: int, most_failures: int | None, bar: "Bar | None") -> None:
         """Send all of them; to be cancelled at any time."""
+        if bar is not None:
+            bar.pacing = client.pacing.snapshot
         results = client.rooms.update_many(self._begin(), concurrency=concurrency, stop_after_failures=most_failures)
         async with client, aclosing(results):
             async for result in results:

@@ -1,0 +1,51 @@
+"""The progress bar's figures."""
+
+import re
+
+import pytest
+
+from aiorooms import PacingSnapshot
+from aiorooms.cli._progress import Bar, time_left
+
+
+def told(rate: float | None) -> PacingSnapshot:
+    return PacingSnapshot(
+        limit=None,
+        remaining=None,
+        resets_in=None,
+        sustainable_rate=rate,
+        rate=0.0,
+        paused_until=None,
+        in_flight=0,
+        waiting=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("at_this_speed", "rate", "seconds"),
+    [
+        (None, None, None),
+        (7.0, None, 7.0),
+        (1.0, 100.0, 9.0),  # a burst at the beginning of a window
+        (20.0, 100.0, 20.0),  # something else is slower than the limit
+        (None, 100.0, 9.0),
+    ],
+)
+def test_the_time_left_is_no_less_than_the_limit_allows(
+    at_this_speed: float | None, rate: float | None, seconds: float | None
+) -> None:
+    assert time_left(1000, 100, at_this_speed, told(rate)) == seconds
+    assert time_left(1000, 100, at_this_speed, None) == at_this_speed
+
+
+def test_the_bar_shows_the_learned_limit() -> None:
+    bar = Bar(1000)
+    bar.pacing = lambda: told(100.0)
+    bar.done, bar.failed = 100, 3
+    with bar.console.capture() as shown:
+        bar.console.print(*bar.get_renderables())
+    text = shown.get()
+    assert "100/1,000" in text
+    assert "limit 100/s" in text
+    assert re.search(r"eta 0:0[89]", text)
+    assert "3 failed" in text
