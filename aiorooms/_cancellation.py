@@ -1,10 +1,11 @@
-"""Cancellation: telling whom it is meant for, and ending tasks for good."""
+"""Ending what waits: whom a cancellation is meant for, tasks that end for good, and a sleep that can be ended."""
 
 import asyncio
+import contextlib
 from collections.abc import Collection
 from typing import Any
 
-__all__ = ["end_tasks", "is_cancelled"]
+__all__ = ["end_tasks", "is_cancelled", "sleep_unless"]
 
 
 def is_cancelled() -> bool:
@@ -35,3 +36,10 @@ async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
             task.exception()  # looked at, so that nobody is warned of it
     if cancelled is not None:
         raise cancelled
+
+
+async def sleep_unless(event: asyncio.Event, seconds: float) -> None:
+    """Sleep for so long, or until the event is set."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

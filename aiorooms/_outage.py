@@ -21,6 +21,8 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+from ._cancellation import sleep_unless
+
 __all__ = ["Outage"]
 
 _FIRST_PAUSE: Final = 0.25
@@ -76,12 +78,15 @@ class Outage:
         return now
 
     @asynccontextmanager
-    async def line(self) -> AsyncGenerator[None]:
-        """Stand in line during an outage: one at a time comes in, after a pause. Without one, come in at once."""
+    async def line(self, closing: asyncio.Event) -> AsyncGenerator[None]:
+        """Stand in line during an outage: one at a time comes in, after a pause. Without one, come in at once.
+
+        When `closing` is set nobody pauses any more.
+        """
         if self.is_on:
             async with self._line:
                 if self.is_on and not self.is_over_patience:
-                    await asyncio.sleep(self._pause)
+                    await sleep_unless(closing, self._pause)
                     self._pause = min(2 * self._pause, _LONGEST_PAUSE)
                     yield
                     return

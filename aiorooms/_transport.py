@@ -11,7 +11,6 @@ was used before.
 """
 
 import asyncio
-import contextlib
 import functools
 import os
 import random
@@ -27,7 +26,7 @@ import attrs
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
-from ._cancellation import is_cancelled
+from ._cancellation import is_cancelled, sleep_unless
 from ._outage import Outage
 from ._pacing import Pacer, Pacing, PacingSnapshot, Turn
 from ._protocol import (
@@ -206,7 +205,7 @@ class Transport:
         try:
             while True:
                 if outage is not None and outage.is_on:
-                    async with outage.line():
+                    async with outage.line(self._closing):
                         outcome = await self._attempt(request, policy, limits, tries, outage)
                 else:
                     outcome = await self._attempt(request, policy, limits, tries, outage)
@@ -309,9 +308,7 @@ class Transport:
         if (failure.refused and self._paces) or (outage is not None and outage.is_on):
             return
         # Closing the client ends this; then it is the next attempt that finds out.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(wait):
-                await self._closing.wait()
+        await sleep_unless(self._closing, wait)
 
     async def _exchange(
         self, session: aiohttp.ClientSession, request: Request[T], limits: aiohttp.ClientTimeout, tries: "_Tries"

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from aiorooms import APIConnectionError, RetryPolicy, RoomsClient, RoomUpdate, UpdateResult
+from aiorooms import AioroomsError, APIConnectionError, RetryPolicy, RoomsClient, RoomUpdate, UpdateResult
 from aiorooms._outage import Outage
 from aiorooms.simulator import RoomsSimulator
 
@@ -112,6 +112,23 @@ async def test_leaving_during_an_outage_leaves_nothing_behind() -> None:
             assert client._transport._pacer.in_flight == client._transport._pacer.waiting == 0
 
 
+async def test_closing_the_client_ends_the_line() -> None:
+    async with RoomsSimulator(rooms=40) as sim:
+        client = RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK, timeout=0.2)
+        sim.refuse_connections("503")
+        run = asyncio.create_task(
+            collect(client.rooms.update_many(((room, UPDATE) for room in sim.room_ids), concurrency=20))
+        )
+        while sim.stats.requests < 25:
+            await asyncio.sleep(0.001)
+        async with asyncio.timeout(5):
+            await client.close()
+            results = await run
+        assert len(results) == 40
+        assert all(isinstance(result.error, AioroomsError) for result in results)
+        assert tasks_left() == set()
+
+
 @pytest.mark.parametrize("value", [0, -1, True, "60", None])
 async def test_patience_is_checked_at_the_call(value: Any) -> None:
     async with RoomsClient("key") as client:
@@ -133,7 +150,7 @@ def test_one_asks_at_a_time_with_longer_pauses_and_the_line_dissolves_at_a_sign_
             nonlocal at_once
             while True:
                 was_on = outage.is_on
-                async with outage.line():
+                async with outage.line(asyncio.Event()):
                     at_once += 1
                     if was_on and outage.is_on:
                         assert at_once == 1, "two asked at the same time"
