@@ -9,9 +9,11 @@ and failover URLs, and `aiorooms.simulator` a server to try all this against.
 
 from ._pacing import Pacing, PacingSnapshot
 from ._protocol import RetryPolicy
+from ._transport import Timeout
 from ._unset import UNSET, Unset
+from ._update_many import Updates
 from ._version import __version__
-from .client import RoomsClient
+from .client import ClientPacing, RoomsClient
 from .errors import (
     AioroomsError,
     APIConnectionError,
@@ -32,7 +34,16 @@ from .errors import (
     RateLimitError,
     UnprocessableEntityError,
 )
-from .models import Room, RoomCreate, RoomParticipant, RoomSession, RoomUpdate, UpdateResult
+from .models import (
+    Room,
+    RoomCreate,
+    RoomParticipant,
+    RoomRef,
+    RoomSession,
+    RoomUpdate,
+    UpdateResult,
+    UpdateStatus,
+)
 from .webhook_config import WebhookConfig, WebhookUrlPolicy
 
 __all__ = [
@@ -45,6 +56,7 @@ __all__ = [
     "AioroomsError",
     "AuthenticationError",
     "BadRequestError",
+    "ClientPacing",
     "ClientSettingsError",
     "ClientStateError",
     "ConflictError",
@@ -60,12 +72,16 @@ __all__ = [
     "Room",
     "RoomCreate",
     "RoomParticipant",
+    "RoomRef",
     "RoomSession",
     "RoomUpdate",
     "RoomsClient",
+    "Timeout",
     "UnprocessableEntityError",
     "Unset",
     "UpdateResult",
+    "UpdateStatus",
+    "Updates",
     "WebhookConfig",
     "WebhookUrlPolicy",
     "__version__",

@@ -58,21 +58,21 @@ class Outage:
         return self._failures >= self._enough
 
     @property
-    def is_over_patience(self) -> bool:
+    def patience_is_over(self) -> bool:
         """Whether the last sign of life, or else the beginning, is too long ago to go on."""
         return self._failures > 0 and self._clock() - max(self._alive_at, self._began_at) > self.patience
 
-    def holds(self, began_at: float, *, reached: bool) -> bool:
-        """Whether an update goes on that is out of attempts, the first of which began at that moment.
+    def keeps_trying(self, began_at: float, *, reached: bool) -> bool:
+        """Whether an update that is out of attempts goes on; it began at that moment, which `begin` gave.
 
         `reached`: the server was there, and answered the last of them with an error.
         """
-        if self._alive_at >= began_at or self.is_over_patience:
+        if self._alive_at >= began_at or self.patience_is_over:
             return False
         return not reached or len(self._failed) > 1
 
-    def attempt(self) -> float:
-        """Take in that an attempt begins, and give the moment."""
+    def begin(self) -> float:
+        """Take in that a call or an attempt begins, and give the moment."""
         now = self._clock()
         self._began_at = min(self._began_at, now)
         return now
@@ -85,7 +85,7 @@ class Outage:
         """
         if self.is_on:
             async with self._line:
-                if self.is_on and not self.is_over_patience:
+                if self.is_on and not self.patience_is_over:
                     await sleep_unless(closing, self._pause)
                     self._pause = min(2 * self._pause, _LONGEST_PAUSE)
                     yield

@@ -25,6 +25,7 @@ from ._pacing import reset_after, retry_after
 from ._settings import at_least, not_negative, positive
 from ._text import excerpt
 from .errors import (
+    AioroomsError,
     APIConnectionError,
     APIError,
     APIResponseError,
@@ -47,6 +48,7 @@ __all__ = [
     "Request",
     "RetryPolicy",
     "backoff",
+    "is_sign_of_life",
     "no_answer",
     "not_sent",
     "read_answer",
@@ -59,7 +61,7 @@ T = TypeVar("T")
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """When a failed attempt is followed by another. Raises `ValueError` for a setting out of range.
+    """When a failed attempt is followed by another. Raises `ClientSettingsError`, a `ValueError`, for a wrong setting.
 
     Sent again are: 408, 429 and 5xx answers, connection failures, timeouts, and 2xx answers that are cut off or can't
     be read; a POST only if it can't have been carried out. The wait before attempt n + 1 is random between 0 and
@@ -126,10 +128,10 @@ class Failure:
         """Whether the server said "too many requests"."""
         return isinstance(self.error, RateLimitError)
 
-    @property
-    def sign_of_life(self) -> bool:
-        """Whether it was an answer that says something about the request, and so not an outage of the server."""
-        return isinstance(self.error, APIStatusError) and self.error.status < 500 and self.error.status != 408
+
+def is_sign_of_life(error: AioroomsError) -> bool:
+    """Whether the server answered something that says something about the request, and so is not out."""
+    return isinstance(error, APIStatusError) and error.status < 500 and error.status != 408
 
 
 def backoff(policy: RetryPolicy, attempt: int, random: float) -> float:

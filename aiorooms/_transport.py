@@ -18,6 +18,7 @@ import socket
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from contextvars import ContextVar
 from typing import Final, TypeAlias, TypeVar, overload
 
@@ -35,6 +36,7 @@ from ._protocol import (
     Request,
     RetryPolicy,
     backoff,
+    is_sign_of_life,
     no_answer,
     not_sent,
     read_answer,
@@ -204,10 +206,7 @@ class Transport:
         self.open()
         try:
             while True:
-                if outage is not None and outage.is_on:
-                    async with outage.line(self._closing):
-                        outcome = await self._attempt(request, policy, limits, tries, outage)
-                else:
+                async with outage.line(self._closing) if outage is not None and outage.is_on else nullcontext():
                     outcome = await self._attempt(request, policy, limits, tries, outage)
                 if not isinstance(outcome, Failure):
                     return Answer(outcome, tries.sent)
@@ -228,10 +227,10 @@ class Transport:
     ) -> T | Failure:
         """Take a turn, send once, and give the turn back."""
         if outage is not None:
-            if outage.is_over_patience:
+            if outage.patience_is_over:
                 raise _out_of_patience(request, tries.failure, outage)
-            if tries.began is None:
-                tries.began = outage.attempt()
+            if tries.began_at is None:
+                tries.began_at = outage.begin()
         turn = await self._turn(request, policy, tries)
         tries.granted_before = self._pacer.granted
         tries.headers = None
@@ -249,7 +248,7 @@ class Transport:
         else:
             tries.sent += 1
         if outage is not None:
-            if not isinstance(outcome, Failure) or outcome.sign_of_life:
+            if not isinstance(outcome, Failure) or is_sign_of_life(outcome.error):
                 outage.alive()
             elif not outcome.stale_connection:
                 outage.failed(request.subject)
@@ -288,7 +287,7 @@ class Transport:
             tries.overtaken += 1
         else:
             tries.failed += 1
-        if tries.failed >= policy.max_attempts and not _is_held(failure, tries, outage):
+        if tries.failed >= policy.max_attempts and not _keeps_trying(failure, tries, outage):
             raise failure.error
         wait = backoff(policy, max(1, tries.failed), self._random())
         if failure.refused:
@@ -298,7 +297,8 @@ class Transport:
             wait = max(wait, failure.wait)
         if wait > self._max_wait:
             failure.error.hint = (
-                f"the server asked to wait {wait:.0f} s, longer than Pacing(max_wait={self._max_wait:g}) allows"
+                f"the server asked to wait {wait:.0f} s, longer than Pacing(max_wait={self._max_wait:g}) allows; "
+                "try again later, or raise max_wait"
             )
             raise failure.error
         if tries.give_up_at is not None and time.monotonic() + wait > tries.give_up_at:
@@ -382,20 +382,20 @@ class _Tries:
     """The header of the last answer; None if there was none."""
     granted_before: int = 0
     """The pacer's `granted` when the last attempt was sent."""
-    began: float | None = None
+    began_at: float | None = None
     """When the first attempt began, on the clock of the outage."""
 
 
-def _is_held(failure: Failure, tries: _Tries, outage: Outage | None) -> bool:
+def _keeps_trying(failure: Failure, tries: _Tries, outage: Outage | None) -> bool:
     """Whether a call that is out of attempts goes on, as the server may be out."""
-    if outage is None or failure.sign_of_life or tries.began is None:
+    if outage is None or is_sign_of_life(failure.error) or tries.began_at is None:
         return False
-    return outage.holds(tries.began, reached=isinstance(failure.error, (APIStatusError, APIResponseError)))
+    return outage.keeps_trying(tries.began_at, reached=isinstance(failure.error, (APIStatusError, APIResponseError)))
 
 
 def _out_of_patience(request: Request[T], failure: Failure | None, outage: Outage) -> APIError:
     error = APIConnectionError(f"{request.subject}: not sent") if failure is None else failure.error
-    error.hint = f"the server has answered nobody for more than {outage.patience:g} s (outage_patience)"
+    error.hint = f"the server has been out for more than {outage.patience:g} s (outage_patience)"
     return error
 
 

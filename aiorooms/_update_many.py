@@ -31,13 +31,13 @@ from collections.abc import (
     Generator,
     Iterable,
     Iterator,
+    Mapping,
 )
 from typing import Final, TypeAlias, TypeGuard, cast
 
 from ._cancellation import end_tasks, is_cancelled
 from ._outage import Outage
 from ._protocol import Answer
-from ._settings import check_at_least
 from ._text import quoted
 from .errors import (
     AioroomsError,
@@ -53,6 +53,7 @@ from .models import Room, RoomRef, RoomUpdate, UpdateResult, read_room_ref
 __all__ = ["UpdateRoom", "Updates", "update_many"]
 
 Updates: TypeAlias = Iterable[tuple[RoomRef, RoomUpdate]] | AsyncIterable[tuple[RoomRef, RoomUpdate]]
+"""What `update_many` takes: pairs of a room and its update, of any number, from a plain or an async iterable."""
 
 UpdateRoom: TypeAlias = Callable[[str, RoomUpdate], Awaitable[Answer[Room]]]
 """Updates the room of that id. Raises `AioroomsError`, `InvalidRequestError` if nothing was sent."""
@@ -74,10 +75,12 @@ def update_many(
 ) -> AsyncGenerator[UpdateResult]:
     """Update all rooms of the input, `concurrency` at a time; give results in the order of completion.
 
-    Raises `ValueError` for a number below 1, and `TypeError` if `updates` can't be iterated over.
+    Raises `TypeError` if `updates` can't be iterated over, or is sure to be a mistake.
     """
-    if stop_after_failures is not None:
-        check_at_least(1, "update_many(stop_after_failures=)", stop_after_failures)
+    if isinstance(updates, Mapping):
+        raise TypeError("update_many(updates) is a mapping; give its .items()")
+    if isinstance(updates, str) or not isinstance(cast("object", updates), (Iterable, AsyncIterable)):
+        raise TypeError(f"update_many(updates) is {quoted(updates)}; give an iterable of (room id, RoomUpdate)")
     source = _AsyncInput(aiter(updates)) if isinstance(updates, AsyncIterable) else _PlainInput(iter(updates))
     return _results(_Run(source, update_room, concurrency, stop_after_failures, outage))
 
@@ -258,8 +261,8 @@ class _Run:
         # Putting a result never waits, so that the end can always be told. What bounds it is the pulling: there are
         # never more results than twice the workers.
         self._results: asyncio.Queue[UpdateResult | None] = asyncio.Queue()
-        self._has_room = asyncio.Event()
-        self._has_room.set()
+        self._has_space = asyncio.Event()
+        self._has_space.set()
 
     def start(self) -> list[asyncio.Task[None]]:
         """Set everything to work. The tasks are the caller's to end."""
@@ -274,7 +277,7 @@ class _Run:
         """Wait for a result; None comes last."""
         result = await self._results.get()
         if self._results.qsize() < self._concurrency:
-            self._has_room.set()
+            self._has_space.set()
         return result
 
     def _worker_is_done(self, worker: "asyncio.Task[None]") -> None:
@@ -290,14 +293,14 @@ class _Run:
 
     async def _worker(self) -> None:
         while not self.source.leaving:
-            await self._has_room.wait()
+            await self._has_space.wait()
             item = await self.source.next()
             # Nothing suspends between the pull and the place in its room's line, so the order of the input is kept.
             if item is _END:
                 return
             self._results.put_nowait(await self._outcome(item))
             if self._results.qsize() >= self._concurrency:
-                self._has_room.clear()
+                self._has_space.clear()
 
     async def _outcome(self, item: object) -> UpdateResult:
         began = time.monotonic()
@@ -305,7 +308,7 @@ class _Run:
         result = functools.partial(UpdateResult, room_id=room_id, update=update)
         if self._stopped_by is None and problems:
             error = InvalidRequestError(problems)
-            self._count_failure(error)
+            self._note_failure(error)
             return result(status="failed", error=error)
         # The updates of a room form a line: each waits for the one before it.
         room = room_id.lower()
@@ -319,7 +322,7 @@ class _Run:
             assert update is not None  # or there would be problems
             answer = await self._update_room(room_id, update)
         except AioroomsError as error:
-            self._count_failure(error)
+            self._note_failure(error)
             return result(
                 status="uncertain" if error.outcome_unknown else "failed",
                 error=error,
@@ -333,12 +336,12 @@ class _Run:
                 del self._last[room]
         return result(status="updated", room=answer.value, attempts=answer.attempts, elapsed=time.monotonic() - began)
 
-    def _count_failure(self, error: AioroomsError) -> None:
+    def _note_failure(self, error: AioroomsError) -> None:
         if self._failures_left is not None:
             self._failures_left -= 1
         # A RateLimitError without an attempt: the pause is too long to wait for, for the others too.
         hopeless = isinstance(error, _STOPPING) or (isinstance(error, RateLimitError) and not error.attempts)
-        hopeless |= self._outage is not None and self._outage.is_over_patience
+        hopeless |= self._outage is not None and self._outage.patience_is_over
         if self._stopped_by is None and (hopeless or self._failures_left == 0):
             self._stopped_by = error
 

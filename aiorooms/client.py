@@ -67,7 +67,7 @@ class RoomsClient:
         - `base_url`: without it `TELNYX_BASE_URL`, else `https://api.telnyx.com/v2`. Plain http is refused but to a
           loopback address, unless `allow_insecure_http` is set: the key would go over the line for all to read.
         - `timeout`: for one attempt, in seconds or as an `aiohttp.ClientTimeout`; 30 s, 10 of them for connecting.
-        - `retry`, `pacing`: when to send again, and how long to wait for the server's rate limit.
+        - `retry`, `pacing`: when to send again; how to keep to the server's rate limit, or to a cap of your own.
         - `max_connections`: so many requests are in flight at the most; further calls wait for their turn.
         - `webhook_url_policy`: which webhook and failover URLs may be sent.
         - `session`: an `aiohttp.ClientSession` of your own, for proxies, certificates or tracing. It stays open when
@@ -86,11 +86,14 @@ class RoomsClient:
             check_instance(aiohttp.ClientSession, "session", session)
         if session is not None and session.auth is not None:
             raise ClientSettingsError("the session has an `auth` of its own, which would stand against the API key")
+        attempt_timeout = client_timeout(cast("Timeout | None", timeout))
+        if attempt_timeout is None:
+            raise ClientSettingsError("timeout is None; give a number of seconds above 0, or an aiohttp.ClientTimeout")
         self._base_url = _base_url(base_url, allow_insecure_http=allow_insecure_http)
         self._transport = Transport(
             api_key=key,
             base_url=self._base_url,
-            timeout=client_timeout(timeout),
+            timeout=attempt_timeout,
             retry=retry,
             pacing=pacing,
             max_connections=max_connections,

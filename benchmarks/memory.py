@@ -4,6 +4,7 @@ Each run is a process of its own, and so is the simulator; what is compared is t
 client's process (`ru_maxrss`).
 """
 
+import argparse
 import asyncio
 import json
 import resource
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from aiorooms import RoomsClient, RoomUpdate
 from aiorooms.simulator import RoomsSimulator
@@ -20,7 +21,8 @@ ROOMS = 2_000
 SIZES = (20_000, 200_000)
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
+    argparse.ArgumentParser(prog="python -m benchmarks memory", description=__doc__).parse_args(arguments)
     peaks: dict[int, float] = {}
     with RoomsSimulator(rooms=ROOMS) as sim:
         for size in SIZES:

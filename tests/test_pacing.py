@@ -207,7 +207,7 @@ async def test_a_wait_that_is_too_long_is_refused_with_the_figures(paused_before
         task = asyncio.create_task(pacer.acquire())
         await settle()
         pause(pacer, 61)
-    with pytest.raises(RateLimitError, match=r"not sent: .* 61 s more, .* Pacing\(max_wait=60\)") as caught:
+    with pytest.raises(RateLimitError, match=r"not sent: .* for another 61 s, .* Pacing\(max_wait=60\)") as caught:
         await task
     assert caught.value.retry_after == 61
     assert (pacer.in_flight, pacer.waiting) == (0, 0)

@@ -141,6 +141,10 @@ def test_every_python_block_is_run_by_a_test_here() -> None:
     assert sum(len(blocks("python", heading)) for heading in headings) == len(blocks("python")) == 9
 
 
+def test_every_figure_was_filled_in() -> None:
+    assert re.findall(r"[A-Z]+_(?:REFUSED|TIME)", (ROOT / "README.md").read_text()) == []
+
+
 @pytest.mark.parametrize("heading", ["Try it", "Run the tests"])
 def test_the_two_commands_are_one_line_each(heading: str) -> None:
     command = blocks("sh", heading)[0]

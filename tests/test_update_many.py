@@ -148,8 +148,10 @@ async def test_settings_are_checked_at_the_call(value: Any) -> None:
                 client.rooms.update_many([], stop_after_failures=value)
         with pytest.raises(ValueError, match="timeout"):
             client.rooms.update_many([], timeout=0)
-        with pytest.raises(TypeError):
-            client.rooms.update_many(5)  # type: ignore[arg-type]
+        wrong: list[Any] = [5, "7b61621f-62e0-4aad-ab11-9fd19e272e73", {"7b61": UPDATE}]
+        for updates in wrong:
+            with pytest.raises(TypeError, match=r"update_many\(updates\) is .*; give "):
+                client.rooms.update_many(updates)
 
 
 async def test_no_updates_no_results() -> None:

@@ -10,10 +10,11 @@ all calls of the client keep to it together. What can make a call wait for its t
 
 - **The connections** (`pacer`). No more attempts are in flight than there are connections, so that none waits for one
   while its timeout runs.
-- **The beginning** (`pacer`). Before anything is known one request is sent. Then, with each answer, one more may be in
+- **Slow start** (`pacer`). Before anything is known one request is sent. Then, with each answer, one more may be in
   flight: so their number doubles in the time of one answer, and an unknown limit isn't met by all at once.
 - **The server's figures** (`allowance`). From the `x-ratelimit` fields of all answers, late and mixed-up ones too, it
-  is known what may be in flight so that nothing is refused, and when more may.
+  is known what may be in flight so that nothing is refused, and when more may. Others with the same key get their part
+  (`share`).
 - **Refusals without figures** (`refusals`). From them alone a rate is found that the server bears.
 - **A pause** (`pacer`). When the server refuses and says how long to wait, that holds for all alike: the first refusal
   pauses everyone once, instead of every call finding it out for itself. The pause is a point of time on a monotonic

@@ -10,19 +10,16 @@ Each answer says how many requests remain (R) and when more will (the reset). Fr
   taken: for a reset that is rounded up this is right to within the time between two answers. If the server refuses
   what is sent then, the reset was rounded down, and from then on a second is added.
 
-At that moment one request is sent to see (a *probe*), unless the last window was seen to begin with a whole allowance
-at once: then a whole allowance is assumed. A sliding window and a token bucket, which give back bit by bit, are told by
-what the probe finds: R grows by little. If such a one tells whole seconds only, the next request is sent a window after
-the oldest of the last ones: then at least that one has been given back.
+At that moment one request is sent to see (a *probe*), unless the last two probes found at least half of the limit: then
+a whole allowance is assumed. A sliding window and a token bucket, which give back bit by bit, are told by what the
+probe finds: R grows by little. If such a one tells whole seconds only, the next request is sent a window after the
+oldest of the last ones: then at least that one has been given back.
 
 **A renewal** is there for certain if an answer tells more than was known when its request was sent. (More than is known
 when the answer comes proves nothing: answers overtake each other.) Each turn therefore holds what was known when it was
 given. What was sent before a renewal was seen may belong to either window: it counts if it can only be the new one.
 
-**Others** may spend from the same allowance: other processes with the same key. R shows what they spent. If all of them
-sent as much as R allows, most of it would be refused when R comes to its end. So each takes only a part of R, as large
-as its part of what was spent lately. That needs no word between them, and it leaves nothing unused: whoever wants more
-gets it when the others want less.
+**Others** may spend from the same allowance; `share` says which part of R is ours.
 """
 
 import math
@@ -30,6 +27,7 @@ from collections import deque
 from typing import Final, NamedTuple
 
 from .headers import Report
+from .share import Share
 
 __all__ = ["Allowance", "Turn"]
 
@@ -38,13 +36,14 @@ _STUCK: Final = 1.0
 
 _FIRST_BACKOFF: Final = 0.01
 _LONGEST_BACKOFF: Final = 5.0
-"""Seconds to wait at the least after the first of several refusals in a row, doubled with each, and at the most."""
+"""Seconds to wait at the least after the first of several refusals in a row, doubled with each, and at the most; but
+never more than half of a window, or who was unlucky once would miss its next beginning too."""
 
 
 _ENOUGH_WHOLES: Final = 2
 
-_ALONE: Final = 0.9
-"""Who spent at least such a part of all that was spent is taken to be alone."""
+_MOST_REMEMBERED: Final = 10_000
+"""Times of requests that are kept, however high the limit is."""
 
 
 class Turn(NamedTuple):
@@ -68,32 +67,35 @@ class Allowance:
         """Seconds; the longest time to a reset that was told for this limit."""
         self.renews_at = math.inf
         """When to count on more; infinite while an answer has to come first."""
+        self._share = Share()
         self._told = 0
         """The smallest R since the last renewal."""
         self._renewals = 0
+        """How many there were so far, seen or assumed."""
+        self._window_began = 0.0
+        self._assumed = False
+        """A renewal was assumed, and no answer has told yet whether it has come."""
+
         self._reset_at = math.inf
         """When this window ends, as it was told, not corrected: the earliest that was told, unless it's exact."""
         self._last_reset_at = math.inf
         """What the latest answer told."""
         self._exact = False
+        """Whether a reset ever came with a fraction."""
         self._rounded_down = False
-        self._granted: deque[float] = deque(maxlen=1)
-        """When the last requests got through, at most as many as the limit."""
+        """Whether a reset was ever found to be too early."""
+
         self._wholes = 0
         """Probes in a row that found a whole allowance; less than 0 if that was assumed and was wrong."""
         self._trickles = False
-        self._assumed = False
-        """A renewal was assumed, and no answer has told yet whether it has come."""
+        """Whether the last probe found that R grows by little."""
+        self._granted: deque[float] = deque(maxlen=1)
+        """When the last requests got through, at most as many as the limit; kept where resets are not exact."""
+
         self._refusals = 0
         """In a row."""
         self._refused_at = -math.inf
-        self._window_began = 0.0
-        self._began_with = 0
-        """What R was when the present window was first heard of, and what we have sent in it since."""
-        self._ours = 0
-        self._earlier_ours = 0.0
-        self._earlier_all = 0.0
-        """What was spent in earlier windows, by us and by all; the longer ago, the less it counts."""
+        """When the last of them came."""
 
     @property
     def is_known(self) -> bool:
@@ -113,13 +115,16 @@ class Allowance:
         """Make a turn that is given now."""
         return Turn(now, self._told, self._renewals)
 
-    def room(self, now: float, in_flight: int) -> int:
-        """How many more may be sent now. If it is 0, look again when an answer comes, or at `look_at`."""
-        room = self._room(now, in_flight)
-        if room <= 0 and now >= self.look_at(in_flight):
+    def look(self, now: float, in_flight: int) -> int:
+        """How many more may be sent now; if it's time for that, more is assumed to be there again.
+
+        If it is 0, look again when an answer comes, or at `look_at`.
+        """
+        free = self._free(now, in_flight)
+        if free <= 0 and now >= self.look_at(in_flight):
             self._assume_renewal(now, in_flight)
-            room = self._room(now, in_flight)
-        return max(0, room)
+            free = self._free(now, in_flight)
+        return max(0, free)
 
     def look_at(self, in_flight: int) -> float:
         """When to look again, if nothing may be sent now and no answer comes before."""
@@ -127,7 +132,7 @@ class Allowance:
 
     def exhausted_until(self, now: float) -> float:
         """Until when nothing may be sent even if nothing were in flight; `now` if that is not so, or not known."""
-        exhausted = self._room(now, 0) <= 0 and now < self.renews_at < math.inf
+        exhausted = self._free(now, 0) <= 0 and now < self.renews_at < math.inf
         return self.renews_at if exhausted else now
 
     def answered(self, turn: Turn, now: float, report: Report, *, refused: bool) -> None:
@@ -135,43 +140,31 @@ class Allowance:
         if report.limit != self.limit:
             if turn.renewals != self._renewals:
                 return  # it was sent before the present limit was heard of
-            # What was learned of rounding and of the kind of limiter holds on.
-            self.limit = report.limit
-            self.window = 0.0
-            self._granted = deque(maxlen=report.limit)
-            self._earlier_ours = self._earlier_all = 0.0
-            self._begin_window(report, refused=refused)
-            self._window_began = turn.sent_at
-            self._renewals += 1
-            turn = Turn(now, report.remaining + 1, self._renewals)
-            self._ours = 0  # it is counted below
+            turn = self._take_limit(turn, now, report)
         self._exact |= report.exact
         self.window = max(self.window, report.reset or 0.0)
         if not refused:
             self._refusals = 0
+            if not self._exact:
+                self._granted.append(now)
         elif turn.sent_at >= self._refused_at:
             # Those that were sent before are of the same mishap.
             self._refusals += 1
             self._refused_at = now
-        if not refused:
-            self._granted.append(now)
         more = report.remaining > turn.told or (turn.told == 0 and not refused)
         reset_at = now + (report.reset or 0.0)
         if turn.renewals == self._renewals:
             if more:
-                if not self._assumed:
-                    self._window_began = turn.sent_at
-                self._renewed(report)
+                self._renew(turn, report)
                 self._reset_at = reset_at
             else:
-                self._spent(turn, report, refused=refused)
+                self._spend(turn, report, refused=refused)
                 self._reset_at = reset_at if self._exact else min(self._reset_at, reset_at)
         elif more or refused or self._trickles:
-            self._spent(turn, report, refused=refused)
+            self._spend(turn, report, refused=refused)
             self._reset_at = min(self._reset_at, reset_at)
         elif self.renews_at < math.inf:
-            # Nobody knows which window it belongs to.
-            return
+            return  # nobody knows which window it belongs to
         else:
             self._reset_at = reset_at
         self._last_reset_at = reset_at
@@ -183,23 +176,32 @@ class Allowance:
             # Nothing is left that could tell more.
             self.renews_at = now + self.window
 
-    def _room(self, now: float, in_flight: int) -> int:
+    def _free(self, now: float, in_flight: int) -> int:
         if self._assumed and not self._renews_whole:
-            return self.remaining - in_flight
-        spent = self._began_with - self._told
-        part = min(1.0, (self._earlier_ours + self._ours + 1) / max(1.0, self._earlier_all + spent + 1))
-        ours = self.remaining * part
-        if self._earlier_all <= 0 or part < _ALONE:
-            # Others may be there. What they have in flight, nobody has told yet.
-            ours /= 2
-        if self._earlier_all > 0 and not self._trickles:
-            # What others are likely to want in the rest of the window is left to them.
-            left = 1 - min(1.0, (now - self._window_began) / max(self.window, 1e-3))
-            others = (1 - self._earlier_ours / self._earlier_all) * (self.limit or 0) * left - (spent - self._ours)
-            ours = min(ours, self.remaining - others)
-        room = math.floor(ours + 0.5) - in_flight
+            return self.remaining - in_flight  # a probe
+        passed = (now - self._window_began) / max(self.window, 1e-3)
+        ours = self._share.of(
+            self.remaining,
+            told=self._told,
+            limit=self.limit or 0,
+            window_left=None if self._trickles else max(0.0, 1 - passed),
+        )
+        free = math.floor(ours + 0.5) - in_flight
         # Whoever wanted little so far can't tell by that what is there for him.
-        return 1 if room <= 0 and in_flight == 0 and self.remaining > 1 else room
+        return 1 if free <= 0 and in_flight == 0 and self.remaining > 1 else free
+
+    def _take_limit(self, turn: Turn, now: float, report: Report) -> Turn:
+        """Begin anew with another limit; give the turn that the answer would have had if it had been known before.
+
+        What was learned of rounding and of the kind of limiter holds on.
+        """
+        self.limit = report.limit
+        self.window = 0.0
+        self._share = Share()
+        self._granted = deque(maxlen=min(report.limit, _MOST_REMEMBERED))
+        self._renewals += 1
+        self._begin_window(turn, report.remaining + 1)
+        return Turn(now, report.remaining + 1, self._renewals)
 
     def _assume_renewal(self, now: float, in_flight: int) -> None:
         self.remaining = max((self.limit or 1) if self._renews_whole else 1, in_flight + 1)
@@ -208,35 +210,37 @@ class Allowance:
         self._assumed = True
         self._window_began = now
 
-    def _renewed(self, report: Report) -> None:
+    def _renew(self, turn: Turn, report: Report) -> None:
+        """Take in that there is more than there was."""
         little = report.limit / 4
         if self._assumed and not self._renews_whole and self._told < little:
             self._wholes = self._wholes + 1 if report.remaining >= report.limit // 2 else min(self._wholes, 0)
             self._trickles = report.remaining < little
-        self._earlier_ours = (self._earlier_ours + self._ours) / 2
-        self._earlier_all = (self._earlier_all + self._began_with - self._told) / 2
         self._renewals += 1
-        self._begin_window(report, refused=False)
-        if self._renews_whole:
-            # Others may have spent some of it before us.
-            self._began_with = report.limit
-
-    def _begin_window(self, report: Report, *, refused: bool) -> None:
-        self._assumed = False
+        # Others may have spent some of it before us.
+        self._begin_window(turn, report.limit if self._renews_whole else report.remaining + 1)
         self._told = self.remaining = report.remaining
-        self._ours = 0 if refused else 1
-        self._began_with = report.remaining + self._ours
+        self._share.spent_by_us()
+
+    def _begin_window(self, turn: Turn, remaining: int) -> None:
+        self._share.begin_window(self._told, remaining)
+        if not self._assumed:
+            self._window_began = turn.sent_at
+        self._assumed = False
+        self._told = self.remaining = remaining
         self._reset_at = math.inf
 
-    def _spent(self, turn: Turn, report: Report, *, refused: bool) -> None:
-        if self._assumed and refused:
+    def _spend(self, turn: Turn, report: Report, *, refused: bool) -> None:
+        """Take in that there is no more than there was."""
+        if not refused:
+            self._share.spent_by_us()
+        elif self._assumed:
             # If we came when we had been told to, that was too early.
             told = self._last_reset_at if self._trickles else self._reset_at
             self._rounded_down |= not self._exact and turn.sent_at >= told
             self._trickles = False
             self._wholes = -1 if self._renews_whole else min(self._wholes, 0)
         self._assumed = False
-        self._ours += not refused
         self._told = self.remaining = min(self._told, report.remaining)
 
     def _set_renewal(self, now: float, reset_at: float, *, refused: bool) -> None:
@@ -249,4 +253,6 @@ class Allowance:
             self.renews_at = min(self.renews_at, max(now, self._granted[0] + self.window + late))
         if self._refusals:
             backoff = min(_FIRST_BACKOFF * 2.0 ** min(self._refusals - 1, 32), _LONGEST_BACKOFF)
+            if self.window > 0:
+                backoff = min(backoff, self.window / 2)
             self.renews_at = max(self.renews_at, now + backoff)

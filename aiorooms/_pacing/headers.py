@@ -1,4 +1,7 @@
-"""What the header of an answer says of the rate limit, and how long it asks to wait. Pure functions over a mapping."""
+"""What the header of an answer says of the rate limit, and how long it asks to wait.
+
+Functions over a mapping. They look at the clock only where a point of time is named and the answer has no `Date`.
+"""
 
 import re
 from collections.abc import Mapping

@@ -35,8 +35,8 @@ class Meter:
     def rate(self, now: float) -> float:
         """Requests per second in the last seconds."""
         since, count = self.lately(now)
-        # One request is no rate yet.
-        return count / (now - since) if count > 1 and now > since else 0.0
+        # The first of them is the beginning of the time that the others took.
+        return (count - 1) / (now - since) if count > 1 and now > since else 0.0
 
     def _roll(self, now: float) -> None:
         continued = now - self._since < 2 * _PERIOD

@@ -11,8 +11,8 @@ from typing import Final, Protocol
 
 import attrs
 
-from .._settings import check_instance, check_positive, positive
-from ..errors import RateLimitError
+from .._settings import check_instance, positive
+from ..errors import ClientSettingsError, RateLimitError
 from .allowance import Allowance, Turn
 from .cap import Cap
 from .headers import read_report, retry_after
@@ -20,6 +20,9 @@ from .meter import Meter
 from .refusals import Refusals
 
 __all__ = ["Pacer", "Pacing", "PacingSnapshot"]
+
+
+_LEAST_RATE: Final = 1e-6
 
 
 def _switch(instance: object, attribute: "attrs.Attribute[bool]", value: bool) -> None:
@@ -38,9 +41,10 @@ class Pacing:
     """Seconds. A server that asks to wait longer is not waited for: the call raises `RateLimitError`."""
 
     def __attrs_post_init__(self) -> None:
-        if self.max_rate is not None:
-            # Below this, 1 / rate is no time any more.
-            check_positive("Pacing(max_rate=)", self.max_rate if 1e-6 <= self.max_rate < math.inf else -1)
+        if self.max_rate is not None and not _LEAST_RATE <= self.max_rate < math.inf:
+            raise ClientSettingsError(
+                f"Pacing(max_rate=) is {self.max_rate!r}; give a finite number, {_LEAST_RATE:g} or above, or None"
+            )
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +54,7 @@ class PacingSnapshot:
     limit: int | None
     """Requests per window, as the server told last; None if it told nothing yet."""
     remaining: int | None
-    """Requests that may be in flight or sent until the window resets; None if the server told nothing yet."""
+    """Further requests that may be sent until `resets_in` is over, by all who share the key; None if not told yet."""
     resets_in: float | None
     """Seconds until more may be sent; None if the server told nothing, or an answer has to come first."""
     sustainable_rate: float | None
@@ -76,7 +80,7 @@ def _call_later(delay: float, callback: Callable[[], None]) -> _Handle:
 _WIDEN_AFTER: Final = 0.5
 """Seconds. If the first answers don't come, more are sent all the same: one that hangs must not hold up all others."""
 
-_MOST_DELAY: Final = 60.0
+_LONGEST_TIMER: Final = 60.0
 """Seconds; a timer is set anew after so long."""
 
 
@@ -116,7 +120,7 @@ class Pacer:
         self._cap = None if pacing.max_rate is None else Cap(pacing.max_rate)
         self._max_rate = pacing.max_rate
         self._width = 1.0 if pacing.enabled else math.inf
-        """How many may be in flight in the beginning; infinite when that is over."""
+        """How many may be in flight in the slow start; infinite when that is over."""
         self._widen_at = math.inf
         self._meter = Meter()
         self._unlimited = not pacing.enabled and self._cap is None
@@ -141,7 +145,7 @@ class Pacer:
         if (
             not self._waiters
             and self._in_flight < self._max_in_flight
-            and (self._unlimited or self._opens_at(now) <= now)
+            and (self._unlimited or self._open_or_wait_until(now) <= now)
         ):
             return self._take(now)
         if self._closed is not None:
@@ -243,7 +247,7 @@ class Pacer:
         """Let nobody send for so long from now on. A shorter pause than the present one changes nothing."""
         self._resume_at = max(self._resume_at, now + seconds)
 
-    def _opens_at(self, now: float) -> float:
+    def _open_or_wait_until(self, now: float) -> float:
         """When the next turn may be given: `now` or before, later, or infinite if an answer has to come first."""
         at = self._resume_at
         if self._cap is not None:
@@ -257,7 +261,7 @@ class Pacer:
                 return self._widen_at
             self._width *= 2
             self._widen_at = now + _WIDEN_AFTER
-        if self._allowance.is_known and self._allowance.room(now, self._in_flight) <= 0:
+        if self._allowance.is_known and self._allowance.look(now, self._in_flight) <= 0:
             return max(self._allowance.look_at(self._in_flight), math.nextafter(now, math.inf))
         return at
 
@@ -287,7 +291,7 @@ class Pacer:
         """
         now = self._clock()
         while self._waiters and self._in_flight < self._max_in_flight:
-            opens_at = self._opens_at(now)
+            opens_at = self._open_or_wait_until(now)
             if opens_at > now:
                 self._come_back_at(opens_at, now)
                 return
@@ -303,7 +307,7 @@ class Pacer:
         self._cancel_timer()
         if at < math.inf:
             self._timer_at = at
-            self._timer = self._call_later(min(at - now, _MOST_DELAY), self._on_timer)
+            self._timer = self._call_later(min(at - now, _LONGEST_TIMER), self._on_timer)
 
     def _on_timer(self) -> None:
         # What held them up may have moved meanwhile, or the timer may be early: then another one is set.
@@ -349,7 +353,7 @@ class Pacer:
 
     def _too_long(self, seconds: float) -> RateLimitError:
         return RateLimitError(
-            f"not sent: the server asked for a pause of {seconds:.0f} s more, which is longer than "
+            f"not sent: the rate limit lets nothing through for another {seconds:.0f} s, longer than "
             f"Pacing(max_wait={self._max_wait:g}) allows; try again later, or raise max_wait",
             status=429,
             retry_after=seconds,

@@ -4,8 +4,8 @@
   further refusal. Then a single request is sent to see (a *probe*). When one gets through, the number of requests that
   got through since the beginning, divided by the time, is a rate that the server has borne; on with that.
 - **From then on** requests are spread evenly. While there is more to send than the rate lets through, the rate grows,
-  gently, until the next refusal; then it goes back below what got through on average since the last one. So it stays
-  close to what the server bears, and finds out when it bears more.
+  gently, until the next refusal; then it goes back to what got through on average since the last one, and by a tenth
+  at least. So it stays close to what the server bears, and finds out when it bears more.
 - **Refusals of requests that were sent before everyone stopped** are of the same episode and tell nothing new.
 """
 

@@ -33,6 +33,9 @@ __all__ = ["update"]
 
 _MOST_CONCURRENT: Final = 1000
 
+_OUTAGE_PATIENCE: Final = 60.0
+"""Seconds."""
+
 _NOT_UPDATED: Final[dict[UpdateStatus, str]] = {
     "failed": "failed",
     "uncertain": "uncertain",
@@ -64,7 +67,8 @@ _NOT_UPDATED: Final[dict[UpdateStatus, str]] = {
 @click.option(
     "--stop-after-failures",
     metavar="N",
-    help="Begin no new update after so many failures. Without it only 401 and 403 stop the run.",
+    help="Begin no new update after so many failures. In any case 401, 403, a rate limit's pause of over 300 s and an "
+    "outage of over 60 s stop the run.",
 )
 @api_options
 def update(
@@ -274,7 +278,13 @@ class _Updates:
         """Send all of them; to be cancelled at any time."""
         if bar is not None:
             bar.pacing = client.pacing.snapshot
-        results = client.rooms.update_many(self._begin(), concurrency=concurrency, stop_after_failures=most_failures)
+        results = client.rooms.update_many(
+            self._begin(),
+            concurrency=concurrency,
+            stop_after_failures=most_failures,
+            # Who updates one room wants to hear soon that the server is out.
+            outage_patience=_OUTAGE_PATIENCE if self._total > 1 else None,
+        )
         async with client, aclosing(results):
             async for result in results:
                 del self._under_way[result.room_id]

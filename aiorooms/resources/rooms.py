@@ -10,7 +10,7 @@ from .._checks import bool_problems, date_problems, int_problems, name_problems
 from .._codec import DecodeError, decode_room, decode_room_and_names, decode_rooms, encode
 from .._lists import RoomList
 from .._outage import Outage
-from .._protocol import Answer, Request, RetryPolicy
+from .._protocol import Answer, Request, RetryPolicy, is_sign_of_life
 from .._settings import check_at_least, check_positive
 from .._text import quoted
 from .._transport import Timeout, Transport, client_timeout
@@ -164,7 +164,7 @@ class Rooms:
         *,
         concurrency: int = 50,
         stop_after_failures: int | None = None,
-        outage_patience: float = 60.0,
+        outage_patience: float | None = 60.0,
         timeout: Timeout | None = None,
     ) -> AsyncGenerator[UpdateResult]:
         """Make many updates at a time, and give one `UpdateResult` for each, in order of completion.
@@ -175,20 +175,26 @@ class Rooms:
         an async one. Updates of the same room keep their order and are never in flight together. A pair that is wrong
         is a `failed` result, and nothing is sent for it.
 
-        401 and 403 stop the run, as every later update would meet them too; so does the failure number
-        `stop_after_failures` (1 or more). What is in flight then is finished, the rest comes out as `skipped`. If the
-        input raises, the results under way come out first, then its error.
+        401 and 403 stop the run, as every later update would meet them too; so does a pause longer than
+        `Pacing(max_wait)`, and the failure number `stop_after_failures` (1 or more). What is in flight then is
+        finished, the rest comes out as `skipped`. If the input raises, the results under way come out first, then its
+        error.
 
         While the server is out, unreachable or answering 5xx to everyone, the run waits and asks with single requests
-        whether it is back, and no update fails for it. After `outage_patience` seconds without a sign of life the run
-        is stopped.
+        whether it is back, and no update fails for it, unless `RetryPolicy(max_elapsed)` ends it first. After
+        `outage_patience` seconds without a sign of life the run is stopped. With None each update has its attempts and
+        no more, also during an outage.
 
         Leaving the loop early cancels what is in flight, and closes `updates` if it is a generator.
         `contextlib.aclosing` makes that happen at once.
         """
         check_at_least(1, "update_many(concurrency=)", concurrency)
-        check_positive("update_many(outage_patience=)", outage_patience)
-        outage = Outage(outage_patience, concurrency)
+        if stop_after_failures is not None:
+            check_at_least(1, "update_many(stop_after_failures=)", stop_after_failures)
+        outage: Outage | None = None
+        if outage_patience is not None:
+            check_positive("update_many(outage_patience=)", outage_patience)
+            outage = Outage(outage_patience, concurrency)
         return update_many(
             updates,
             partial(self._update, timeout=client_timeout(timeout), outage=outage),
@@ -232,7 +238,7 @@ class Rooms:
             decode=partial(_decode_room, room_id),
             body=encode(update),
         )
-        began_at = 0.0 if outage is None else outage.attempt()
+        began_at = 0.0 if outage is None else outage.begin()
         sent = 0
         maybe_applied = False
         while True:
@@ -246,7 +252,7 @@ class Rooms:
                 try:
                     found = await self._settle(error, room_id, timeout, outage)
                 except APIError:
-                    if outage is not None and outage.holds(began_at, reached=False):
+                    if outage is not None and outage.keeps_trying(began_at, reached=False):
                         continue  # It isn't the room, as nobody was answered since.
                     raise
                 if found is None:
@@ -269,9 +275,12 @@ class Rooms:
                 found = (await self._transport.send(_look(room_id), timeout=timeout, retry=_ONCE)).value
             except NotFoundError:
                 pass
-            except AioroomsError:
-                if outage is not None:
-                    outage.failed("a look")
+            except AioroomsError as unread:
+                if outage is not None and is_sign_of_life(unread):
+                    outage.alive()
+                elif outage is not None and isinstance(unread, APIError) and unread.attempts:
+                    # It isn't about an update: so this and the update are two.
+                    outage.failed(f"a look at room {room_id}")
                 raise error from None
         if outage is not None:
             outage.alive()

@@ -1,0 +1,527 @@
+"""How well the rate limit is used, over real sockets, and what pacing costs.
+
+For each row the simulator runs in a process of its own and each client in another, so that they share no event loop.
+All rooms get a webhook URL of their own; at the end the server is asked whether they have it. The limiter is made at
+the instant in which the clients begin, with its whole allowance: that is what the ideal time counts from. Where the
+official SDK (`telnyx`) is installed it does some of the rows too, with 50 tasks and its own retries.
+
+The bars are those of the project's issue 3. They are printed beside the figures; nothing fails if one is missed.
+"""
+
+import argparse
+import asyncio
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import multiprocessing
+import platform
+import statistics
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from multiprocessing import connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any, Final, Literal, Self, TypeAlias, TypeVar, cast
+
+import attrs
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from aiorooms import Pacing, RoomsClient, RoomUpdate
+from aiorooms._pacing import Pacer
+from aiorooms.simulator import RateLimit, RoomsSimulator, Stats
+
+T = TypeVar("T")
+
+Wanted: TypeAlias = list[tuple[str, str]]
+"""Room ids, each with the webhook URL that the room is to get."""
+
+Pipe: TypeAlias = "connection.Connection[Any, Any]"
+
+Action: TypeAlias = Callable[[RoomsSimulator], T]
+"""What the server's process does with its simulator; it is sent there, so it is made of functions of this module."""
+
+WORKERS: Final = 50
+
+GRACE: Final = 60.0
+"""Seconds over four times the ideal after which a client is ended."""
+
+INSTALL: Final = "python -m pip install telnyx"
+
+_SPAWN: Final = multiprocessing.get_context("spawn")
+
+
+# --- the server's process ---
+
+
+def serve(pipe: Pipe, rooms: int) -> None:
+    with RoomsSimulator(rooms=rooms) as sim:
+        pipe.send((sim.url, sim.api_key, sim.room_ids))
+        for action in iter(pipe.recv, None):
+            pipe.send(action(sim))
+
+
+def set_limit(rule: RateLimit, sim: RoomsSimulator) -> None:
+    sim.rate_limit = rule
+
+
+def close_port(sim: RoomsSimulator) -> None:
+    sim.refuse_connections("closed")
+
+
+def open_port(sim: RoomsSimulator) -> None:
+    sim.accept_connections()
+
+
+def stats_of(sim: RoomsSimulator) -> Stats:
+    return sim.stats
+
+
+def count_wrong(wanted: Wanted, sim: RoomsSimulator) -> int:
+    return sum(sim.rooms[room_id]["webhook_event_url"] != url for room_id, url in wanted)
+
+
+class Server:
+    """The server's process, as this one sees it."""
+
+    def __init__(self, rooms: int) -> None:
+        self._pipe, self._process = start(serve, rooms)
+        self.url, self.key, self.room_ids = cast("tuple[str, str, list[str]]", self._pipe.recv())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pipe.send(None)
+        end(self._process)
+
+    def ask(self, action: Action[T]) -> T:
+        self._pipe.send(action)
+        return cast("T", self._pipe.recv())
+
+
+# --- a client's process ---
+
+
+@attrs.define
+class Report:
+    """What a client tells of its run."""
+
+    outcomes: Counter[str] = attrs.Factory(Counter[str])
+    """By status; a failure of the official SDK is `failed`, whatever is known of it."""
+    errors: Counter[str] = attrs.Factory(Counter[str])
+    """By class."""
+    seconds: float = 0.0
+
+
+def run_client(pipe: Pipe, client: Literal["aiorooms", "telnyx"], url: str, key: str, wanted: Wanted) -> None:
+    def wait_for_start() -> None:
+        # It blocks the loop, in which nothing goes on yet.
+        pipe.send(None)
+        pipe.recv()
+
+    update_all = with_aiorooms if client == "aiorooms" else with_telnyx
+    pipe.send(asyncio.run(update_all(url, key, wanted, wait_for_start)))
+
+
+async def with_aiorooms(url: str, key: str, wanted: Wanted, wait_for_start: Callable[[], None]) -> Report:
+    report = Report()
+    async with RoomsClient(key, base_url=url) as client:
+        wait_for_start()
+        began = time.monotonic()
+        updates = ((room_id, RoomUpdate(webhook_event_url=value)) for room_id, value in wanted)
+        async for result in client.rooms.update_many(updates, concurrency=WORKERS):
+            report.outcomes[result.status] += 1
+            if result.error is not None:
+                report.errors[type(result.error).__name__] += 1
+        report.seconds = time.monotonic() - began
+    return report
+
+
+async def with_telnyx(url: str, key: str, wanted: Wanted, wait_for_start: Callable[[], None]) -> Report:
+    # It is not among the project's dependencies, so nothing is known of its types.
+    sdk = importlib.import_module("telnyx")
+    report = Report()
+    todo = iter(wanted)
+
+    async def work() -> None:
+        for room_id, value in todo:
+            try:
+                await client.rooms.update(room_id, webhook_event_url=value)
+            except Exception as error:  # noqa: BLE001 - whatever it raises, the room was not updated
+                report.outcomes["failed"] += 1
+                report.errors[type(error).__name__] += 1
+            else:
+                report.outcomes["updated"] += 1
+
+    async with sdk.AsyncTelnyx(api_key=key, base_url=url) as client:
+        wait_for_start()
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(WORKERS):
+                tasks.create_task(work())
+        report.seconds = time.monotonic() - began
+    return report
+
+
+# --- the rows ---
+
+
+@attrs.frozen
+class Row:
+    """What is measured, and the bars of the issue."""
+
+    name: str
+    limit: RateLimit
+    ideal: float
+    """Seconds."""
+    most_seconds: float | None
+    most_refused: float | None
+    """In percent of the requests that the server got."""
+    updates: int = 1000
+    clients: int = 1
+    events: tuple[tuple[float, Action[None]], ...] = ()
+    """What is done to the server, so many seconds after the start."""
+    beside: bool = False
+    """Whether the official SDK does it too."""
+
+    @property
+    def bar(self) -> str:
+        bars = ["0 failed"]
+        if self.most_refused is not None:
+            bars.append(f"≤{self.most_refused:g}% refused")
+        if self.most_seconds is not None:
+            bars.append(f"≤{self.most_seconds:.2f} s (x{self.most_seconds / self.ideal:.2f})")
+        return ", ".join(bars)
+
+
+def ideal(updates: int, *limits: tuple[int, int]) -> float:
+    """Seconds in which so many updates can be made, with limits per second that hold from the given seconds on.
+
+    At the beginning of each second everything goes out that the limit lets through, the last of it at the beginning of
+    the last second: 1000 updates at 100 a second take 9 s, not 10. A sliding window that is empty at first and a bucket
+    that is full at first come to the same. A new limit starts with its whole allowance; so 1000 updates with a limit of
+    100, cut to 40 after 3 s and set back after 6 s, are 3 * 100 + 3 * 40 + 5 * 100, and the last 80 after 11 s.
+    """
+    second = 0
+    while True:
+        updates -= next(limit for since, limit in reversed(limits) if second >= since)
+        if updates <= 0:
+            return float(second)
+        second += 1
+
+
+def make_rows() -> list[Row]:
+    nine = ideal(1000, (0, 100))
+    cut = ideal(1000, (0, 100), (3, 40), (6, 100))
+    slow = ideal(500, (0, 20))
+    fraction = RateLimit(100, reset_rounding="fractional")
+    silent = RateLimit(100, headers=False)
+    return [
+        Row("fixed window, reset fractional", fraction, nine, nine * 1.10, 1),
+        Row("fixed window, reset rounded up", RateLimit(100), nine, nine * 1.25, 1, beside=True),
+        Row("fixed window, reset rounded down", attrs.evolve(fraction, reset_rounding="down"), nine, nine * 1.10, 1),
+        Row("sliding window", attrs.evolve(fraction, kind="sliding"), nine, nine * 1.15, 2),
+        Row("token bucket", attrs.evolve(fraction, kind="bucket"), nine, nine * 1.15, 2),
+        Row(
+            "limit cut to 40 at 3 s, back at 6 s",
+            fraction,
+            cut,
+            cut * 1.20,
+            3,
+            events=(
+                (3.0, partial(set_limit, attrs.evolve(fraction, limit=40))),
+                (6.0, partial(set_limit, fraction)),
+            ),
+        ),
+        Row("silent, no Retry-After", silent, nine, nine * 1.6, 10, beside=True),
+        # The issue has one bar for both silent ones.
+        Row("silent, Retry-After in seconds", attrs.evolve(silent, retry_after="seconds"), nine, nine * 1.6, 10),
+        Row(
+            "20 per second, 500 updates",
+            attrs.evolve(fraction, limit=20),
+            slow,
+            slow * 1.10,
+            1,
+            updates=500,
+            beside=True,
+        ),
+        Row(
+            "server gone from 4 s to 14 s",
+            fraction,
+            nine,
+            nine + 13,
+            None,
+            events=((4.0, close_port), (14.0, open_port)),
+        ),
+        Row("four processes, 250 updates each", fraction, nine, None, 5, clients=4),
+    ]
+
+
+# --- measuring a row ---
+
+
+@attrs.frozen(kw_only=True)
+class Result:
+    """What was measured of a row."""
+
+    row: str
+    client: str
+    updates: int
+    outcomes: dict[str, int]
+    lost: int
+    """Updates without an outcome: their client did not end in time, or crashed."""
+    errors: dict[str, int]
+    wrong_rooms: int
+    """Rooms that don't have the wanted value on the server."""
+    requests: int
+    refused: int
+    refused_percent: float
+    connections: int
+    seconds: float
+    ideal: float
+    ratio: float
+    bar: str | None
+    missed: list[str] | None
+    """Which bars; None if they are not meant for this client."""
+
+
+def start(target: Callable[..., None], *args: object) -> tuple[Pipe, SpawnProcess]:
+    """Start a process that has one end of a pipe as its first argument; return the other end and the process."""
+    ours, theirs = _SPAWN.Pipe()
+    process = _SPAWN.Process(target=target, args=(theirs, *args), daemon=True)
+    process.start()
+    theirs.close()  # so that its end is noticed here when the process has gone
+    return ours, process
+
+
+def end(process: SpawnProcess) -> None:
+    process.join(10)
+    if process.is_alive():
+        process.kill()
+        process.join()
+
+
+def measure(row: Row, client: Literal["aiorooms", "telnyx"]) -> Result:
+    with Server(row.updates) as server:
+        wanted = [
+            (room_id, f"https://hooks.example.com/rooms/{number}") for number, room_id in enumerate(server.room_ids)
+        ]
+        started = [
+            start(run_client, client, server.url, server.key, wanted[number :: row.clients])
+            for number in range(row.clients)
+        ]
+        pipes = [pipe for pipe, _ in started]
+        for pipe in pipes:
+            pipe.recv()
+        server.ask(partial(set_limit, row.limit))
+        for pipe in pipes:
+            pipe.send(None)
+        reports, seconds = collect(pipes, row, server)
+        for pipe, process in started:
+            if len(reports) < row.clients:
+                process.terminate()
+            end(process)
+            pipe.close()
+        stats, wrong_rooms = server.ask(stats_of), server.ask(partial(count_wrong, wanted))
+        return summary(row, client, reports, seconds, stats, wrong_rooms)
+
+
+def collect(pipes: Sequence[Pipe], row: Row, server: Server) -> tuple[list[Report], float]:
+    """Wait for the clients, and do to the server meanwhile what the row says. Return the seconds that it took too."""
+    began = time.monotonic()
+    deadline = began + 4 * row.ideal + GRACE
+    events = deque(row.events)
+    reports: list[Report] = []
+    pending = list(pipes)
+    while pending and time.monotonic() < deadline:
+        until = began + events[0][0] if events else deadline
+        for pipe in connection.wait(pending, max(0.0, until - time.monotonic())):
+            assert isinstance(pipe, connection.Connection)
+            pending.remove(pipe)
+            try:
+                reports.append(pipe.recv())
+            except EOFError:
+                print(f"a client of {row.name!r} crashed", file=sys.stderr)
+        if events and time.monotonic() >= began + events[0][0]:
+            server.ask(events.popleft()[1])
+    if len(reports) < row.clients:
+        return reports, time.monotonic() - began
+    # As the clients saw it: getting the report here, and closing the client before that, is no part of it.
+    return reports, max(report.seconds for report in reports)
+
+
+def summary(
+    row: Row,
+    client: Literal["aiorooms", "telnyx"],
+    reports: Sequence[Report],
+    seconds: float,
+    stats: Stats,
+    wrong_rooms: int,
+) -> Result:
+    outcomes = sum((report.outcomes for report in reports), Counter[str]())
+    refused_percent = 100 * stats.refused / max(1, stats.requests)
+    missed: list[str] = []
+    if outcomes["updated"] < row.updates or wrong_rooms:
+        missed.append("failed")
+    if row.most_refused is not None and refused_percent > row.most_refused:
+        missed.append("refused")
+    if row.most_seconds is not None and seconds > row.most_seconds:
+        missed.append("time")
+    return Result(
+        row=row.name,
+        client=client,
+        updates=row.updates,
+        outcomes=outcomes,
+        lost=row.updates - outcomes.total(),
+        errors=sum((report.errors for report in reports), Counter[str]()),
+        wrong_rooms=wrong_rooms,
+        requests=stats.requests,
+        refused=stats.refused,
+        refused_percent=refused_percent,
+        connections=stats.connections,
+        seconds=seconds,
+        ideal=row.ideal,
+        ratio=seconds / row.ideal,
+        bar=row.bar if client == "aiorooms" else None,
+        missed=missed if client == "aiorooms" else None,
+    )
+
+
+# --- what pacing costs ---
+
+
+@attrs.frozen(kw_only=True)
+class Cost:
+    """CPU time of the pacing of one update."""
+
+    row: str
+    microseconds: float
+    """The median of all runs."""
+    runs: list[float]
+    bar: float | None
+
+
+COST_UNLIMITED: Final = "cost of pacing, no limit seen"
+COST_LIMITED: Final = "cost of pacing, a limit known"
+COST_BAR: Final = 3.0
+"""Microseconds."""
+
+_COST_RUNS: Final = 15
+_COST_UPDATES: Final = 20_000
+_PLENTY: Final = 1_000_000_000
+
+
+def measure_cost(row: str) -> Cost:
+    limited = row == COST_LIMITED
+    runs = [asyncio.run(one_cost(limited)) for _ in range(_COST_RUNS)]
+    return Cost(row=row, microseconds=statistics.median(runs), runs=runs, bar=None if limited else COST_BAR)
+
+
+async def one_cost(limited: bool) -> float:
+    """Measure the microseconds that a turn takes and giving it back, when nobody has to wait."""
+    pacer = Pacer(Pacing(), max_in_flight=100)
+    answers = [answer_head(number, limited) for number in range(_COST_UPDATES + 1000)]
+    # The beginning, in which the client sends one request and then more and more, is over after these.
+    for head in answers[:1000]:
+        pacer.release(await pacer.acquire(), head)
+    answers = answers[1000:]
+    began = time.process_time()
+    for head in answers:
+        pacer.release(await pacer.acquire(), head)
+    used = time.process_time() - began
+    began = time.process_time()
+    for _head in answers:
+        pass
+    used -= time.process_time() - began
+    return used / _COST_UPDATES * 1e6
+
+
+def answer_head(number: int, limited: bool) -> CIMultiDictProxy[str]:
+    head = CIMultiDict({"Content-Type": "application/json; charset=utf-8", "x-request-id": f"{number:032x}"})
+    if limited:
+        # Much more than is used, so that nobody waits.
+        head["x-ratelimit-limit"] = str(_PLENTY)
+        head["x-ratelimit-remaining"] = str(_PLENTY - 1 - number)
+        head["x-ratelimit-reset"] = "59.500000"
+    head.update({"Date": "Thu, 01 Oct 2026 12:00:00 GMT", "Content-Length": "612", "Connection": "keep-alive"})
+    return CIMultiDictProxy(head)
+
+
+# --- the table ---
+
+_HEAD: Final = (
+    f"{'limiter':<37}{'client':<9}{'failed':>7}{'unc.':>6}{'skip.':>6}{'wrong':>6}{'refused':>9}{'time':>8}{'ideal':>7}"
+    f"{'ratio':>7}  {'bar':<42}met"
+)
+
+
+def line(result: Result) -> str:
+    failed, uncertain, skipped = (result.outcomes.get(status, 0) for status in ("failed", "uncertain", "skipped"))
+    text = (
+        f"{result.row:<37}{result.client:<9}{failed:>7}{uncertain:>6}{skipped:>6}{result.wrong_rooms:>6}"
+        f"{result.refused_percent:>8.2f}%{result.seconds:>7.2f}s{result.ideal:>6.0f}s{result.ratio:>7.2f}"
+    )
+    if result.missed is not None:
+        text += f"  {result.bar:<42}{'NO: ' + ', '.join(result.missed) if result.missed else 'yes'}"
+    if result.lost:
+        text += f"\n{'':<37}no outcome for {result.lost} updates"
+    if result.errors:
+        text += f"\n{'':<37}errors: " + ", ".join(f"{count} {name}" for name, count in result.errors.items())
+    return text
+
+
+def cost_line(cost: Cost) -> str:
+    text = f"{cost.row:<37}{cost.microseconds:.2f} µs CPU per update ({min(cost.runs):.2f} to {max(cost.runs):.2f})"
+    if cost.bar is not None:
+        text += f", bar {cost.bar:g} µs: {'yes' if cost.microseconds <= cost.bar else 'NO'}"
+    return text
+
+
+def main(arguments: Sequence[str]) -> None:
+    rows = make_rows()
+    costs = [COST_UNLIMITED, COST_LIMITED]
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks pacing",
+        description=__doc__,
+        epilog="rows:\n  " + "\n  ".join([*(row.name for row in rows), *costs]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--only", metavar="NAME", default="", help="the rows that have this in their name")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to this file too")
+    options = parser.parse_args(arguments)
+    only, file = cast("str", options.only), cast("Path | None", options.json)
+    rows = [row for row in rows if only in row.name]
+    costs = [name for name in costs if only in name]
+    if not rows and not costs:
+        parser.error(f"no row has {only!r} in its name")
+
+    has_telnyx = importlib.util.find_spec("telnyx") is not None
+    versions = {"python": platform.python_version(), "aiorooms": importlib.metadata.version("aiorooms")}
+    if has_telnyx:
+        versions["telnyx"] = importlib.metadata.version("telnyx")
+    print(", ".join(f"{name} {version}" for name, version in versions.items()))
+    results: list[Result] = []
+    if rows:
+        print(_HEAD)
+    for row in rows:
+        results.append(measure(row, "aiorooms"))
+        print(line(results[-1]), flush=True)
+        if row.beside and has_telnyx:
+            results.append(measure(row, "telnyx"))
+            print(line(results[-1]), flush=True)
+    if not has_telnyx and any(row.beside for row in rows):
+        print(f"The official SDK is not installed and was left out; to have it beside: {INSTALL}")
+    measured_costs = [measure_cost(name) for name in costs]
+    for cost in measured_costs:
+        print(cost_line(cost))
+    if file is not None:
+        figures = {
+            "versions": versions,
+            "rows": [attrs.asdict(result) for result in results],
+            "costs": [attrs.asdict(cost) for cost in measured_costs],
+        }
+        file.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
