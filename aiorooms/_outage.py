@@ -10,8 +10,8 @@ sense, be it a refusal. Two things follow from that:
 - **An update that is out of attempts** fails only if there was a sign of life since its first attempt. If there was
   none, it tries on for as long as the run has patience, counted from the last sign of life. When the patience is at
   its end, so is the run.
-- **A room that alone is answered 5xx** may itself be the matter, if nobody else is there to tell. Then the look at the
-  room that follows decides: if that is answered, it was the room, else it is an outage.
+- **A few rooms that are answered 5xx** may themselves be the matter, if nobody else is there to tell. Then the look at
+  the room that follows decides: if that is answered, it was the room, else it is an outage.
 """
 
 import asyncio
@@ -29,6 +29,9 @@ _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 2.0
 """Seconds before a probe; doubled after each that fails."""
 
+_SEVERAL: Final = 5
+"""Rooms; if so many are answered 5xx, and nobody else anything, it isn't the rooms."""
+
 _FEWEST_FAILURES: Final = 4
 _MOST_FAILURES: Final = 20
 """In a row; how many it takes for an outage. Two for each worker, but in these bounds."""
@@ -44,11 +47,13 @@ class Outage:
         self._failures = 0
         """In a row."""
         self._failed: set[str] = set()
-        """What these were about; two of them at the most."""
+        """What these were about; a few of them."""
         self._alive_at = -math.inf
         """The last sign of life."""
         self._began_at = math.inf
-        """When the first attempt was made."""
+        """When the first attempt since then began."""
+        self._out_until = -math.inf
+        """When the last attempt began that met no sign of life."""
         self._line = asyncio.Lock()
         self._pause = _FIRST_PAUSE
 
@@ -59,20 +64,33 @@ class Outage:
 
     @property
     def patience_is_over(self) -> bool:
-        """Whether the last sign of life, or else the beginning, is too long ago to go on."""
-        return self._failures > 0 and self._clock() - max(self._alive_at, self._began_at) > self.patience
+        """Whether the server has been out for too long to go on.
+
+        It was out from the first attempt since the last sign of life to the last one. How long that one took says
+        nothing: when a timeout is over, the server may long be back.
+        """
+        return self._failures > 0 and self._out_until - self._began_at > self.patience
+
+    @property
+    def longest_wait(self) -> float:
+        """Seconds; what a server in trouble asks for is followed up to that."""
+        return self.patience / 10
 
     def keeps_trying(self, began_at: float, *, reached: bool) -> bool:
-        """Whether an update that is out of attempts goes on; it began at that moment, which `begin` gave.
+        """Whether an update that is out of attempts goes on; it began at that moment.
 
         `reached`: the server was there, and answered the last of them with an error.
         """
         if self._alive_at >= began_at or self.patience_is_over:
             return False
-        return not reached or len(self._failed) > 1
+        return not reached or len(self._failed) >= _SEVERAL
+
+    def now(self) -> float:
+        """The present moment, for `keeps_trying` and `failed`."""
+        return self._clock()
 
     def begin(self) -> float:
-        """Take in that a call or an attempt begins, and give the moment."""
+        """Take in that an attempt begins, and give the moment."""
         now = self._clock()
         self._began_at = min(self._began_at, now)
         return now
@@ -95,12 +113,14 @@ class Outage:
     def alive(self) -> None:
         """Take in a sign of life."""
         self._alive_at = self._clock()
+        self._began_at = math.inf
         self._failures = 0
         self._failed.clear()
         self._pause = _FIRST_PAUSE
 
-    def failed(self, subject: str) -> None:
-        """Take in that an attempt met no sign of life; `subject` is what it was about."""
+    def failed(self, subject: str, began_at: float) -> None:
+        """Take in that an attempt that began at that moment met no sign of life; `subject` is what it was about."""
         self._failures += 1
-        if len(self._failed) < 2:
+        self._out_until = max(self._out_until, began_at)
+        if len(self._failed) < _SEVERAL:
             self._failed.add(subject)

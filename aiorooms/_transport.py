@@ -226,12 +226,13 @@ class Transport:
         outage: Outage | None,
     ) -> T | Failure:
         """Take a turn, send once, and give the turn back."""
-        if outage is not None:
-            if outage.patience_is_over:
-                raise _out_of_patience(request, tries.failure, outage)
-            if tries.began_at is None:
-                tries.began_at = outage.begin()
+        if outage is not None and outage.patience_is_over:
+            error = APIConnectionError(f"{request.subject}: not sent") if tries.failure is None else tries.failure.error
+            raise _out_of_patience(error, outage)
         turn = await self._turn(request, policy, tries)
+        began_at = 0.0 if outage is None else outage.begin()
+        if tries.began_at is None:
+            tries.began_at = began_at
         tries.granted_before = self._pacer.granted
         tries.headers = None
         refused = False
@@ -251,7 +252,7 @@ class Transport:
             if not isinstance(outcome, Failure) or is_sign_of_life(outcome.error):
                 outage.alive()
             elif not outcome.stale_connection:
-                outage.failed(request.subject)
+                outage.failed(request.subject, began_at)
         return outcome
 
     def _session_for(self, tries: "_Tries") -> aiohttp.ClientSession:
@@ -288,13 +289,15 @@ class Transport:
         else:
             tries.failed += 1
         if tries.failed >= policy.max_attempts and not _keeps_trying(failure, tries, outage):
-            raise failure.error
+            raise failure.error if outage is None else _out_of_patience(failure.error, outage)
         wait = backoff(policy, max(1, tries.failed), self._random())
         if failure.refused:
             # The server knows when it will take more; waiting longer than that wastes allowance.
             wait = failure.wait or wait
         elif failure.wait is not None:
             wait = max(wait, failure.wait)
+        if outage is not None and not is_sign_of_life(failure.error):
+            wait = min(wait, outage.longest_wait)
         if wait > self._max_wait:
             failure.error.hint = (
                 f"the server asked to wait {wait:.0f} s, longer than Pacing(max_wait={self._max_wait:g}) allows; "
@@ -393,9 +396,10 @@ def _keeps_trying(failure: Failure, tries: _Tries, outage: Outage | None) -> boo
     return outage.keeps_trying(tries.began_at, reached=isinstance(failure.error, (APIStatusError, APIResponseError)))
 
 
-def _out_of_patience(request: Request[T], failure: Failure | None, outage: Outage) -> APIError:
-    error = APIConnectionError(f"{request.subject}: not sent") if failure is None else failure.error
-    error.hint = f"the server has been out for more than {outage.patience:g} s (outage_patience)"
+def _out_of_patience(error: APIError, outage: Outage) -> APIError:
+    """Say in the error that the run's patience is at its end, if it is."""
+    if outage.patience_is_over:
+        error.hint = f"the server has been out for more than {outage.patience:g} s (outage_patience)"
     return error
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from aiorooms import AioroomsError, APIConnectionError, RetryPolicy, RoomsClient, RoomUpdate, UpdateResult
 from aiorooms._outage import Outage
-from aiorooms.simulator import RoomsSimulator
+from aiorooms.simulator import Faults, RoomsSimulator
 
 from .conftest import tasks_left, times
 from .turned_clock import run_turned
@@ -76,6 +76,43 @@ async def test_a_room_that_fails_while_others_do_not_is_not_taken_for_an_outage(
             (failed,) = [result for result in results if result.status == "failed"]
             assert (failed.room_id, failed.attempts) == (sick, 4)
             assert sim.stats.by_method["PATCH"] == 29 + 4
+
+
+async def test_an_outage_that_asks_for_a_long_wait_is_asked_after_all_the_same() -> None:
+    async with RoomsSimulator(rooms=20, faults=Faults(retry_after=3600)) as sim:
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
+            for room_id in sim.room_ids:
+                sim.script("503", room_id=room_id)
+            updates = [(room_id, UPDATE) for room_id in sim.room_ids]
+            results = await collect(client.rooms.update_many(updates, concurrency=20, outage_patience=5))
+            assert counts(results) == {"updated": 20}
+
+
+async def test_an_input_that_was_idle_for_longer_than_the_patience_is_no_outage() -> None:
+    async with RoomsSimulator(rooms=10) as sim:
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
+
+            async def updates() -> AsyncIterator[tuple[str, RoomUpdate]]:
+                for number, room_id in enumerate(sim.room_ids):
+                    if number == 5:
+                        await asyncio.sleep(0.3)
+                        sim.refuse_connections("503")
+                        asyncio.get_running_loop().call_later(0.1, sim.accept_connections)
+                    yield room_id, UPDATE
+
+            results = await collect(client.rooms.update_many(updates(), concurrency=1, outage_patience=0.25))
+            assert counts(results) == {"updated": 10}
+
+
+async def test_a_sick_room_whose_look_is_refused_does_not_end_the_run() -> None:
+    async with RoomsSimulator(rooms=3) as sim:
+        sick = sim.room_ids[1]
+        sim.script(*times("500", 4), room_id=sick, method="PATCH")
+        sim.script("429", room_id=sick, method="GET")
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
+            updates = [(room_id, UPDATE) for room_id in sim.room_ids]
+            results = await collect(client.rooms.update_many(updates, concurrency=1))
+            assert [result.status for result in results] == ["updated", "uncertain", "updated"]
 
 
 @pytest.mark.parametrize("methods", [None, "PATCH"])
@@ -167,10 +204,10 @@ def test_one_asks_at_a_time_with_longer_pauses_and_the_line_dissolves_at_a_sign_
                     if loop.time() > 10:
                         outage.alive()
                         return
-                    outage.failed("a room")
+                    outage.failed("a room", outage.begin())
 
         for _ in range(4):
-            outage.failed("a room")
+            outage.failed("a room", outage.begin())
         assert outage.is_on
         await asyncio.gather(*(one() for _ in range(30)))
         return asked, loop.time()
@@ -182,22 +219,25 @@ def test_one_asks_at_a_time_with_longer_pauses_and_the_line_dissolves_at_a_sign_
     assert ended < 13
 
 
-def test_patience_is_counted_from_the_last_sign_of_life() -> None:
+def test_patience_is_counted_from_the_first_attempt_after_the_last_sign_of_life() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         outage = Outage(60, 2, clock=loop.time)
         await asyncio.sleep(1000)
-        outage.begin()
-        assert not outage.patience_is_over, "nothing has failed yet"
-        outage.failed("a room")
+        outage.failed("a room", outage.begin())
+        assert not outage.patience_is_over, "nothing was asked before"
         await asyncio.sleep(59)
-        outage.failed("a room")
+        outage.failed("a room", outage.begin())
         assert not outage.patience_is_over
         outage.alive()
-        await asyncio.sleep(59)
-        outage.failed("a room")
+        await asyncio.sleep(1000)  # the input is slow
+        outage.failed("a room", outage.begin())
         assert not outage.patience_is_over
-        await asyncio.sleep(2)
+        last = outage.begin()
+        await asyncio.sleep(90)  # a timeout that is longer than the patience
+        outage.failed("a room", last)
+        assert not outage.patience_is_over, "the server may be back since"
+        outage.failed("a room", outage.begin())
         assert outage.patience_is_over
 
     run_turned(main())
@@ -208,20 +248,22 @@ def test_who_is_out_of_attempts_goes_on_only_if_it_is_not_about_the_room() -> No
         loop = asyncio.get_running_loop()
         outage = Outage(60, 2, clock=loop.time)
         began = outage.begin()
-        outage.failed("room 1")
-        outage.failed("room 1")
+        outage.failed("room 1", began)
+        outage.failed("room 1", outage.begin())
         assert outage.keeps_trying(began, reached=False), "nobody was there"
         assert not outage.keeps_trying(began, reached=True), "it may be the room"
-        outage.failed("room 2")
-        assert outage.keeps_trying(began, reached=True), "it isn't the room"
+        for number in range(2, 6):
+            outage.failed(f"room {number}", outage.begin())
+        assert outage.keeps_trying(began, reached=True), "it isn't the rooms"
         await asyncio.sleep(1)
         outage.alive()
         assert not outage.keeps_trying(began, reached=False), "somebody else got through"
         await asyncio.sleep(1)
         later = outage.begin()
-        outage.failed("room 3")
+        outage.failed("room 3", later)
         assert outage.keeps_trying(later, reached=False)
-        await asyncio.sleep(60)
+        await asyncio.sleep(61)
+        outage.failed("room 3", outage.begin())
         assert not outage.keeps_trying(later, reached=False), "the patience is at its end"
 
     run_turned(main())

@@ -36,6 +36,7 @@ class Server:
     refused: int = 0
     passed: list[float] = attrs.Factory(list[float])
     """When requests got through."""
+    leave_out: frozenset[str] = frozenset()
     limiter: Limiter | None = attrs.field(init=False)
     _random: random.Random = attrs.field(init=False)
 
@@ -59,6 +60,7 @@ class Server:
             now = 1e9 + loop.time()
             headers = {name.lower(): value for name, value in limit_headers(self.rule, verdict, now)}
             headers["date"] = formatdate(now, usegmt=True)
+            headers = {name: value for name, value in headers.items() if name not in self.leave_out}
         if let_through:
             self.passed.append(loop.time())
         self.refused += not let_through
@@ -232,6 +234,120 @@ def test_a_rate_that_was_found_grows_when_the_server_bears_more() -> None:
     before, after = run_turned(main())
     assert 15 < before < 25
     assert after > 2 * before
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("limit", [1, 2, 3, 20])
+def test_a_server_that_does_not_tell_its_limit(limit: int, seed: int) -> None:
+    """It has shown as a waiter that nobody served."""
+
+    async def main() -> Figures:
+        loop = asyncio.get_running_loop()
+        server = Server(RateLimit(limit, 1.0, reset_rounding="fractional"), (0.001, 0.05), seed)
+        server.leave_out = frozenset({"x-ratelimit-limit"})
+        began = loop.time()
+        async with asyncio.timeout(100_000):
+            attempts = await work(new_pacer(seed=seed), server, 10 * limit, 10)
+        return Figures(server.refused / (10 * limit), (loop.time() - began) / 9, attempts)
+
+    figures = run_turned(main())
+    assert figures.time <= 1.4
+    assert figures.refused <= 0.1
+
+
+@pytest.mark.parametrize(
+    "extra", [{}, {"retry-after": "0"}, {"x-ratelimit-remaining": "90", "x-ratelimit-limit": "100"}]
+)
+def test_refusals_that_the_figures_do_not_tell_of_are_not_run_into(extra: dict[str, str]) -> None:
+    """Behind the limiter that tells figures stands another one, of 20 a second, that tells none."""
+
+    async def main() -> tuple[float, float]:
+        loop = asyncio.get_running_loop()
+        told = {"x-ratelimit-limit": "1000", "x-ratelimit-remaining": "990", "x-ratelimit-reset": "30"}
+        hidden = Server(RateLimit(20, headers=False), (0.001, 0.004))
+        pacer = new_pacer()
+        left = iter(range(200))
+
+        async def worker() -> None:
+            for _ in left:
+                for _ in range(MOST_ATTEMPTS):
+                    turn = await pacer.acquire()
+                    let_through, _ = await hidden.ask()
+                    pacer.release(turn, told if let_through else extra, refused=not let_through)
+                    if let_through:
+                        break
+                else:
+                    raise AssertionError("an update was refused for ever")
+
+        await asyncio.gather(*(worker() for _ in range(50)))
+        return hidden.refused / 200, loop.time()
+
+    refused, time = run_turned(main())
+    assert refused <= 0.4, "most of it is the first rush"
+    assert time <= 1.7 * 9
+
+
+@pytest.mark.parametrize("kind", ["fixed", "bucket"])
+@pytest.mark.parametrize("rounding", ["fractional", "up", "down"])
+@pytest.mark.parametrize("latency", [(0.1, 0.1), (0.08, 0.12), (0.1, 0.2)])
+def test_a_long_way_to_the_server_costs_little(
+    kind: Literal["fixed", "bucket"], rounding: Literal["fractional", "up", "down"], latency: tuple[float, float]
+) -> None:
+    for seed in range(5):
+        figures = run(
+            RateLimit(reset_rounding=rounding, kind=kind), updates=1500, ideal=14.0, latency=latency, seed=seed
+        )
+        assert figures.refused <= 0.03
+        assert figures.time <= 1.4
+
+
+@pytest.mark.parametrize("retry_after", [None, "1", "60"])
+@pytest.mark.parametrize("workers", [1, 50])
+def test_a_single_refusal_for_nothing_is_got_over(retry_after: str | None, workers: int) -> None:
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        server = Server(None, (0.01, 0.01))
+        pacer = new_pacer()
+        turn = await pacer.acquire()
+        pacer.release(turn, {} if retry_after is None else {"retry-after": retry_after}, refused=True)
+        await work(pacer, server, 2000, workers)
+        return loop.time()
+
+    ideal = 2000 * 0.01 / workers
+    assert run_turned(main()) <= 2 * ideal + float(retry_after or 0) + 10
+
+
+def test_refusals_for_nothing_now_and_then_do_not_add_up() -> None:
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        server = Server(None, (0.01, 0.02))
+        pacer = new_pacer()
+        longest = 0.0
+        for _ in range(20):
+            turn = await pacer.acquire()
+            pacer.release(turn, {}, refused=True)
+            began = loop.time()
+            await work(pacer, server, 40, 5)
+            longest = max(longest, loop.time() - began)
+            await asyncio.sleep(60)
+        return longest
+
+    assert run_turned(main()) <= 5
+
+
+def test_a_wrong_guess_at_the_rounding_is_corrected_in_time() -> None:
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        server = Server(RateLimit(reset_rounding="up"), (0.001, 0.004))
+        pacer = new_pacer()
+        await work(pacer, server, 300, 50)
+        pacer._allowance._rounded_down = True  # as after a rival took a whole window
+        await work(pacer, server, 1800, 50)
+        began = loop.time()
+        await work(pacer, server, 1000, 50)
+        return loop.time() - began
+
+    assert run_turned(main()) <= 1.1 * 10
 
 
 @pytest.mark.parametrize("max_rate", [0.5, 2.5, 20, 333])

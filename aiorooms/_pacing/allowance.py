@@ -42,6 +42,10 @@ never more than half of a window, or who was unlucky once would miss its next be
 
 _ENOUGH_WHOLES: Final = 2
 
+_FIRST_TRUST: Final = 8
+_LONGEST_TRUST: Final = 256
+"""Windows after which it is tried again whether resets are rounded down; doubled each time."""
+
 _MOST_REMEMBERED: Final = 10_000
 """Times of requests that are kept, however high the limit is."""
 
@@ -83,7 +87,11 @@ class Allowance:
         self._exact = False
         """Whether a reset ever came with a fraction."""
         self._rounded_down = False
-        """Whether a reset was ever found to be too early."""
+        """Whether a reset was found to be too early."""
+        self._windows_late = 0
+        """Windows for which that has been taken for true by now, ..."""
+        self._windows_until_doubt = _FIRST_TRUST
+        """... and after how many it will be tried again."""
 
         self._wholes = 0
         """Probes in a row that found a whole allowance; less than 0 if that was assumed and was wrong."""
@@ -137,10 +145,12 @@ class Allowance:
 
     def answered(self, turn: Turn, now: float, report: Report, *, refused: bool) -> None:
         """Take in what an answer told."""
-        if report.limit != self.limit:
+        # Without a word about the limit it is at least as high as what remains and the request itself.
+        limit = report.limit or max(self.limit or 1, report.remaining + 1)
+        if limit != self.limit:
             if turn.renewals != self._renewals:
                 return  # it was sent before the present limit was heard of
-            turn = self._take_limit(turn, now, report)
+            turn = self._take_limit(turn, now, report, limit)
         self._exact |= report.exact
         self.window = max(self.window, report.reset or 0.0)
         if not refused:
@@ -153,7 +163,9 @@ class Allowance:
             self._refused_at = now
         more = report.remaining > turn.told or (turn.told == 0 and not refused)
         reset_at = now + (report.reset or 0.0)
-        if turn.renewals == self._renewals:
+        # What was sent just before a renewal was assumed can show as well that it has come.
+        shows_it = self._assumed and more and not refused and turn.renewals == self._renewals - 1
+        if turn.renewals == self._renewals or shows_it:
             if more:
                 self._renew(turn, report)
                 self._reset_at = reset_at
@@ -188,17 +200,19 @@ class Allowance:
         )
         free = math.floor(ours + 0.5) - in_flight
         # Whoever wanted little so far can't tell by that what is there for him.
-        return 1 if free <= 0 and in_flight == 0 and self.remaining > 1 else free
+        # And if there is no moment to wait for, somebody has to ask.
+        can_ask = in_flight == 0 and (self.remaining > 1 or self.renews_at == math.inf)
+        return 1 if free <= 0 and can_ask else free
 
-    def _take_limit(self, turn: Turn, now: float, report: Report) -> Turn:
+    def _take_limit(self, turn: Turn, now: float, report: Report, limit: int) -> Turn:
         """Begin anew with another limit; give the turn that the answer would have had if it had been known before.
 
         What was learned of rounding and of the kind of limiter holds on.
         """
-        self.limit = report.limit
+        self.limit = limit
         self.window = 0.0
         self._share = Share()
-        self._granted = deque(maxlen=min(report.limit, _MOST_REMEMBERED))
+        self._granted = deque(maxlen=min(limit, _MOST_REMEMBERED))
         self._renewals += 1
         self._begin_window(turn, report.remaining + 1)
         return Turn(now, report.remaining + 1, self._renewals)
@@ -212,15 +226,27 @@ class Allowance:
 
     def _renew(self, turn: Turn, report: Report) -> None:
         """Take in that there is more than there was."""
-        little = report.limit / 4
+        limit = self.limit or 1
+        little = limit / 4
         if self._assumed and not self._renews_whole and self._told < little:
-            self._wholes = self._wholes + 1 if report.remaining >= report.limit // 2 else min(self._wholes, 0)
+            self._wholes = self._wholes + 1 if report.remaining >= limit // 2 else min(self._wholes, 0)
             self._trickles = report.remaining < little
         self._renewals += 1
         # Others may have spent some of it before us.
-        self._begin_window(turn, report.limit if self._renews_whole else report.remaining + 1)
+        self._begin_window(turn, limit if self._renews_whole else report.remaining + 1)
         self._told = self.remaining = report.remaining
         self._share.spent_by_us()
+        self._doubt_rounding()
+
+    def _doubt_rounding(self) -> None:
+        """Try after some windows whether a reset is still too early: a refusal may have had another reason."""
+        if self._rounded_down and not self._exact:
+            self._windows_late += 1
+            if self._windows_late >= self._windows_until_doubt:
+                self._rounded_down = False
+                self._windows_late = 0
+                self._windows_until_doubt = min(2 * self._windows_until_doubt, _LONGEST_TRUST)
+                self._wholes = 0  # so that one request is sent to see, and not all
 
     def _begin_window(self, turn: Turn, remaining: int) -> None:
         self._share.begin_window(self._told, remaining)

@@ -19,7 +19,7 @@ class Report:
     """What one answer said of the rate limit, as things stood when the server took the request."""
 
     limit: int
-    """Requests that the server lets through in a window; at least `remaining`."""
+    """Requests that the server lets through in a window; 0 if it didn't say."""
     remaining: int
     """Requests that it will still let through, by whomever they are sent."""
     reset: float | None = None
@@ -36,10 +36,10 @@ def read_report(headers: Mapping[str, str]) -> Report | None:
     remaining = _seconds(text)
     if remaining is None:
         return None
-    limit = _seconds(headers.get("x-ratelimit-limit"))
+    limit = int(_seconds(headers.get("x-ratelimit-limit")) or 0)
     reset = reset_after(headers)
     return Report(
-        limit=max(1, int(remaining), int(limit or 0)),
+        limit=max(limit, int(remaining)) if limit else 0,
         remaining=int(remaining),
         reset=reset,
         exact=reset is not None and reset != int(reset),

@@ -225,13 +225,14 @@ class Pacer:
             self._allowance.answered(turn, now, report, refused=refused)
         elif self._allowance.is_known:
             self._allowance.lost(now, self._in_flight)
-        elif refused:
+        # A refusal although something remains, or without a word about it, is none that the figures could have told of.
+        if refused and not (self._allowance.is_known and report is not None and report.remaining == 0):
             if wait is None and report is not None:
                 wait = report.reset or None  # 0 may have been rounded down
             since, sent = self._meter.lately(now)
             self._refusals.refused(turn.sent_at, now, wait, (since, max(0, sent - self._in_flight - 1)))
-        elif headers is not None:
-            self._refusals.granted(turn.sent_at, now, more_waits=bool(self._waiters))
+        elif headers is not None and not refused:
+            self._refusals.granted(turn.sent_at, now)
         else:
             self._refusals.lost(turn.sent_at)
         self._unlimited = (
@@ -252,8 +253,7 @@ class Pacer:
         at = self._resume_at
         if self._cap is not None:
             at = max(at, self._cap.may_send_at())
-        if not self._allowance.is_known:
-            at = max(at, self._refusals.may_send_at())
+        at = max(at, self._refusals.may_send_at())
         if at > now:
             return at
         if self._in_flight >= self._width:
@@ -266,7 +266,7 @@ class Pacer:
         return at
 
     def _sustainable_rate(self) -> float | None:
-        rates = [self._max_rate, self._allowance.rate if self._allowance.is_known else self._refusals.rate]
+        rates = [self._max_rate, self._allowance.rate, self._refusals.rate]
         return min((rate for rate in rates if rate is not None), default=None)
 
     # --- turns ---

@@ -26,8 +26,15 @@ _NEAR: Final = (0.85, 1.15)
 """Which parts of the rate that was refused last are near to it."""
 
 _STEP_BACK: Final = 0.9
-_LEAST: Final = 0.01
+_LEAST_RATE: Final = 0.01
 """Requests per second; no rate is less."""
+
+
+_FEW: Final = 10
+"""Requests that got through; from fewer no rate can be told, and the first guess is grown quickly."""
+
+_IDLE: Final = 2.0
+"""Seconds between two requests; if nobody had to wait for them, they don't count for an average."""
 
 
 class Refusals:
@@ -39,6 +46,8 @@ class Refusals:
         self._random = random
         self._refused_rate = math.inf
         """The rate at which a request was refused last; infinite if none was since there is a rate."""
+        self._is_guess = False
+        """Whether the rate comes from few requests."""
         self._next_at = 0.0
         self._stopped_at = -math.inf
         """When the last episode of refusals began or was gone on with."""
@@ -48,6 +57,10 @@ class Refusals:
         self._since = 0.0
         self._granted = 0
         """Requests that got through since `_since`."""
+        self._sent_at = 0.0
+        """When the last request was sent."""
+        self._is_bound = False
+        """Whether it had to wait for the rate."""
 
     @property
     def is_known(self) -> bool:
@@ -63,21 +76,27 @@ class Refusals:
         if self._streak:
             self._probe_sent_at = now
         elif self.rate is not None:
+            interval = 1 / self.rate
+            self._is_bound = now < self._next_at + interval
+            if not self._is_bound and now - self._sent_at > _IDLE:
+                self._since += now - self._sent_at
             # A timer that was late is made up for, but not more than that.
-            self._next_at = max(self._next_at, now - 1 / self.rate) + 1 / self.rate
+            self._next_at = max(self._next_at, now - interval) + interval
+        self._sent_at = now
 
-    def granted(self, sent_at: float, now: float, *, more_waits: bool) -> None:
-        """Take in that a request got through; `more_waits`: there is more to send than the rate lets through."""
+    def granted(self, sent_at: float, now: float) -> None:
+        """Take in that a request got through."""
         self._granted += 1
         if self._streak:
             if sent_at < self._stopped_at:
                 return
             self._resume(now)
-        elif self.rate is not None and more_waits:
+        elif self.rate is not None and self._is_bound:
             low, high = _NEAR
             is_near = low < self.rate / self._refused_rate < high
             # So much at each request makes so much a second.
-            self.rate *= 1 + min(1.0, (_GENTLE_GROWTH if is_near else _QUICK_GROWTH) / self.rate)
+            growth = (_GENTLE_GROWTH if is_near else _QUICK_GROWTH) / self.rate
+            self.rate *= 2.0 if self._is_guess else 1 + min(1.0, growth)
 
     def lost(self, sent_at: float) -> None:
         """Take in that an answer did not come."""
@@ -106,12 +125,16 @@ class Refusals:
         self._next_at = max(self._next_at, now + wait)
 
     def _resume(self, now: float) -> None:
-        borne = max(self._granted / max(now - self._since, 1e-3), _LEAST)
+        borne = self._granted / max(now - self._since, 1e-3)
         if self.rate is None:
-            self.rate = borne
+            self._is_guess = self._granted < _FEW
+            self.rate = max(borne, 1.0 if self._is_guess else _LEAST_RATE)
         else:
+            self._is_guess = False
             self._refused_rate = self.rate
-            self.rate = max(_LEAST, min(self.rate * _STEP_BACK, max(borne, self.rate / 2)))
+            # Who sent less than the rate allows can't tell by what got through.
+            floor = max(borne, self.rate / 2) if self._is_bound else self.rate
+            self.rate = max(_LEAST_RATE, min(self.rate * _STEP_BACK, floor))
         self._streak = 0
         self._probe_sent_at = None
         self._since, self._granted = now, 0

@@ -238,7 +238,7 @@ class Rooms:
             decode=partial(_decode_room, room_id),
             body=encode(update),
         )
-        began_at = 0.0 if outage is None else outage.begin()
+        began_at = 0.0 if outage is None else outage.now()
         sent = 0
         maybe_applied = False
         while True:
@@ -270,6 +270,7 @@ class Rooms:
         stays unknown and the error that was met is raised.
         """
         found = None
+        began_at = 0.0 if outage is None else outage.now()
         if not isinstance(error, NotFoundError):
             try:
                 found = (await self._transport.send(_look(room_id), timeout=timeout, retry=_ONCE)).value
@@ -279,8 +280,7 @@ class Rooms:
                 if outage is not None and is_sign_of_life(unread):
                     outage.alive()
                 elif outage is not None and isinstance(unread, APIError) and unread.attempts:
-                    # It isn't about an update: so this and the update are two.
-                    outage.failed(f"a look at room {room_id}")
+                    outage.failed(f"a look at room {room_id}", began_at)
                 raise error from None
         if outage is not None:
             outage.alive()
