@@ -149,8 +149,8 @@ def run(
     return run_turned(main())
 
 
-BEGINS = (0.0, 0.13, 0.5, 0.77, 0.999)
-LATENCIES = ((0.0005, 0.002), (0.001, 0.004), (0.005, 0.02))
+BEGINS = (0.0, 0.5, 0.77)
+LATENCIES = ((0.0005, 0.002), (0.005, 0.02))
 
 
 @pytest.mark.parametrize("latency", LATENCIES)
@@ -196,7 +196,7 @@ def test_a_limit_that_changes_in_the_middle(rounding: Literal["fractional", "up"
     assert figures.time <= 1.2
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("retry_after", ["none", "seconds"])
 @pytest.mark.parametrize("kind", ["fixed", "sliding", "bucket"])
 def test_a_limit_of_which_nothing_is_told(
@@ -208,7 +208,7 @@ def test_a_limit_of_which_nothing_is_told(
     assert figures.attempts <= 4
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("rounding", ["fractional", "up", "down"])
 def test_four_processes_with_one_key_share_without_a_word(
     rounding: Literal["fractional", "up", "down"], seed: int
@@ -236,7 +236,7 @@ def test_a_rate_that_was_found_grows_when_the_server_bears_more() -> None:
     assert after > 2 * before
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("limit", [1, 2, 3, 20])
 def test_a_server_that_does_not_tell_its_limit(limit: int, seed: int) -> None:
     """It has shown as a waiter that nobody served."""
@@ -293,7 +293,7 @@ def test_refusals_that_the_figures_do_not_tell_of_are_not_run_into(extra: dict[s
 def test_a_long_way_to_the_server_costs_little(
     kind: Literal["fixed", "bucket"], rounding: Literal["fractional", "up", "down"], latency: tuple[float, float]
 ) -> None:
-    for seed in range(5):
+    for seed in range(2):
         figures = run(
             RateLimit(reset_rounding=rounding, kind=kind), updates=1500, ideal=14.0, latency=latency, seed=seed
         )
@@ -434,7 +434,7 @@ rules = st.builds(
     changes=st.lists(st.tuples(st.floats(0, 100), st.integers(1, 300)), max_size=2),
     cap=st.none() | st.floats(0.5, 200),
 )
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_nobody_starves_and_nothing_is_left_behind_whatever_the_limiter(
     rule: RateLimit,
     latency: tuple[float, float],
@@ -469,7 +469,7 @@ def test_nobody_starves_and_nothing_is_left_behind_whatever_the_limiter(
     cancels=st.lists(st.tuples(st.floats(0, 5), st.integers(0, 29)), max_size=30),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_a_cancelled_waiter_changes_nothing_for_the_others(
     rule: RateLimit, cancels: list[tuple[float, int]], seed: int
 ) -> None:
