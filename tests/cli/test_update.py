@@ -254,7 +254,8 @@ def test_concurrency_is_obeyed(sim: RoomsSimulator, invoke: Invoke) -> None:
 def test_more_than_the_clients_own_hundred_can_be_in_flight(use: Callable[[RoomsSimulator], None]) -> None:
     with RoomsSimulator(rooms=400, api_key=KEY, latency=0.3) as sim:
         use(sim)
-        result = run("update", "-", "--enable-recording", "--concurrency", "150", stdin="\n".join(sim.room_ids))
+        options = ["--enable-recording", "--concurrency", "150", "--timeout", "5"]
+        result = run("update", "-", *options, stdin="\n".join(sim.room_ids))
         assert result.exit_code == 0
         assert sim.stats.peak_in_flight > 100
 
