@@ -394,6 +394,7 @@ def test_plain_http_goes_to_this_machine_only(url: str) -> None:
         {"session": "x"},
         {"webhook_url_policy": None},
         {"timeout": 0},
+        {"timeout": None},
         {"timeout": -1},
         {"timeout": "5"},
         {"timeout": True},

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiorooms import Pacing, RateLimitError
+from aiorooms import ClientSettingsError, Pacing, RateLimitError
 from aiorooms._pacing import Pacer, Turn
 
 from .conftest import settle
@@ -242,6 +242,18 @@ async def test_closing_ends_every_wait() -> None:
 def test_settings_are_checked(max_wait: float) -> None:
     with pytest.raises(ValueError, match=r"Pacing\(max_wait=\) is .*; give a number above 0"):
         Pacing(max_wait=max_wait)
+
+
+@pytest.mark.parametrize("max_rate", [0, -1, 1e-9, math.inf, math.nan, True, "5"])
+def test_the_cap_is_checked(max_rate: float) -> None:
+    with pytest.raises(ClientSettingsError, match=r"Pacing\(max_rate=\) is .*; give a"):
+        Pacing(max_rate=max_rate)
+
+
+@pytest.mark.parametrize("enabled", [1, None, "yes"])
+def test_the_switch_is_checked(enabled: bool) -> None:
+    with pytest.raises(ClientSettingsError, match=r"Pacing\(enabled=\) is .*; give a bool"):
+        Pacing(enabled=enabled)
 
 
 events = st.lists(
