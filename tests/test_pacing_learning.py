@@ -361,7 +361,7 @@ def test_a_cap_is_obeyed_exactly(max_rate: float, rule: RateLimit | None) -> Non
     for first, later in zip(passed, islice(passed, count, None), strict=False):
         assert later - first >= seconds - 1e-6, f"more than {max_rate:g} in a second"
     if rule is None or rule.headers:
-        assert time <= 100 / max_rate + 0.1, "the cap was not used"
+        assert time <= 1.01 * 100 / max_rate + 0.1, "the cap was not used"
 
 
 def test_nothing_is_learned_if_it_is_switched_off() -> None:

@@ -8,6 +8,9 @@ __all__ = ["Cap"]
 
 _MOST_REMEMBERED: Final = 1000
 
+_MARGIN: Final = 1.005
+"""The way to the server isn't always equally long: without a margin it would see one too many now and then."""
+
 _CATCH_UP: Final = 0.02
 """Seconds; timers may be late by this, and the rate is still reached."""
 
@@ -23,7 +26,7 @@ class Cap:
     def __init__(self, rate: float) -> None:
         self._interval = 1 / rate
         count = min(max(1, math.floor(rate)), _MOST_REMEMBERED)
-        self._period = count / rate
+        self._period = count / rate * _MARGIN
         self._sent: deque[float] = deque(maxlen=count)
         self._due_at = -math.inf
 
