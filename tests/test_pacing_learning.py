@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiorooms import Pacing
+from aiorooms import Pacing, RateLimitError
 from aiorooms._pacing import Pacer, Turn
 from aiorooms.simulator import RateLimit
 from aiorooms.simulator._limiters import Limiter, limit_headers, make_limiter
@@ -345,6 +345,20 @@ def test_a_wrong_guess_at_the_rounding_is_corrected_in_time() -> None:
         return loop.time() - began
 
     assert run_turned(main()) <= 1.1 * 10
+
+
+@pytest.mark.parametrize("told_before", [True, False])
+async def test_a_reset_that_comes_with_a_refusal_only_is_not_waited_for_if_it_is_too_long(told_before: bool) -> None:
+    pacer = Pacer(Pacing(), max_in_flight=10)
+    turn = await pacer.acquire()
+    if told_before:
+        pacer.release(turn, {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "9", "x-ratelimit-reset": "1"})
+        turn = await pacer.acquire()
+    refusal = {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "5", "x-ratelimit-reset": "3600"}
+    pacer.release(turn, refusal, refused=True)
+    with pytest.raises(RateLimitError, match="lets nothing through for another 3600 s, longer than Pacing"):
+        await pacer.acquire()
+    assert (pacer.in_flight, pacer.waiting) == (0, 0)
 
 
 @pytest.mark.parametrize("max_rate", [0.5, 2.5, 20, 333])

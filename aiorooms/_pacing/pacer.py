@@ -339,6 +339,8 @@ class Pacer:
     def _ordered_wait(self, now: float) -> float:
         """Seconds for which the server lets nobody send, as far as it has said."""
         at = self._resume_at
+        if (refused_until := self._refusals.may_send_at()) < math.inf:
+            at = max(at, refused_until)
         if self._allowance.is_known:
             at = max(at, self._allowance.exhausted_until(now))
         return at - now
