@@ -42,57 +42,49 @@ class Outage:
 
     def __init__(self, patience: float, concurrency: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.patience = patience
+        self.is_on = False
+        """Whether the server is taken to be out."""
+        self.patience_is_over = False
+        """Whether the server has been out for too long to go on.
+
+        It was out from the first attempt since the last sign of life to the last one. How long that one took says
+        nothing: when a timeout is over, the server may long be back.
+        """
+        self.signs_of_life = 0
+        """How many there have been."""
         self._clock = clock
         self._enough = min(max(2 * concurrency, _FEWEST_FAILURES), _MOST_FAILURES)
         self._failures = 0
         """In a row."""
         self._failed: set[str] = set()
         """What these were about; a few of them."""
-        self._alive_at = -math.inf
-        """The last sign of life."""
         self._began_at = math.inf
-        """When the first attempt since then began."""
+        """When the first attempt since the last sign of life began."""
         self._out_until = -math.inf
         """When the last attempt began that met no sign of life."""
         self._line = asyncio.Lock()
         self._pause = _FIRST_PAUSE
 
     @property
-    def is_on(self) -> bool:
-        """Whether the server is taken to be out."""
-        return self._failures >= self._enough
-
-    @property
-    def patience_is_over(self) -> bool:
-        """Whether the server has been out for too long to go on.
-
-        It was out from the first attempt since the last sign of life to the last one. How long that one took says
-        nothing: when a timeout is over, the server may long be back.
-        """
-        return self._failures > 0 and self._out_until - self._began_at > self.patience
-
-    @property
     def longest_wait(self) -> float:
         """Seconds; what a server in trouble asks for is followed up to that."""
         return self.patience / 10
 
-    def keeps_trying(self, began_at: float, *, reached: bool) -> bool:
-        """Whether an update that is out of attempts goes on; it began at that moment.
+    def keeps_trying(self, signs_before: int, *, reached: bool) -> bool:
+        """Whether an update that is out of attempts goes on.
 
-        `reached`: the server was there, and answered the last of them with an error.
+        `signs_before`: how many signs of life there had been when it began. `reached`: the server was there, and
+        answered the last of its attempts with an error.
         """
-        if self._alive_at >= began_at or self.patience_is_over:
+        if self.signs_of_life > signs_before or self.patience_is_over:
             return False
         return not reached or len(self._failed) >= _SEVERAL
 
-    def now(self) -> float:
-        """The present moment, for `keeps_trying` and `failed`."""
-        return self._clock()
-
     def begin(self) -> float:
-        """Take in that an attempt begins, and give the moment."""
+        """Take in that an attempt begins, and give the moment, for `failed`."""
         now = self._clock()
-        self._began_at = min(self._began_at, now)
+        if now < self._began_at:
+            self._began_at = now
         return now
 
     @asynccontextmanager
@@ -112,11 +104,13 @@ class Outage:
 
     def alive(self) -> None:
         """Take in a sign of life."""
-        self._alive_at = self._clock()
+        self.signs_of_life += 1
         self._began_at = math.inf
-        self._failures = 0
-        self._failed.clear()
-        self._pause = _FIRST_PAUSE
+        if self._failures:
+            self._failures = 0
+            self._failed.clear()
+            self._pause = _FIRST_PAUSE
+            self.is_on = self.patience_is_over = False
 
     def failed(self, subject: str, began_at: float) -> None:
         """Take in that an attempt that began at that moment met no sign of life; `subject` is what it was about."""
@@ -124,3 +118,5 @@ class Outage:
         self._out_until = max(self._out_until, began_at)
         if len(self._failed) < _SEVERAL:
             self._failed.add(subject)
+        self.is_on = self._failures >= self._enough
+        self.patience_is_over = self._out_until - self._began_at > self.patience

@@ -79,18 +79,20 @@ class RetryPolicy:
     """Seconds since the call began after which no further attempt is begun. None: no limit."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Request(Generic[T]):
     """One call, ready to be sent any number of times: its body is encoded already."""
 
     method: str
     path: str
-    """The path and query after the base URL, percent-encoded."""
+    """The path after the base URL, percent-encoded."""
     subject: str
     """What it is about, as it stands in error messages: `room 7b61...`."""
     decode: Callable[[bytes], T]
     """Reads the body of a 2xx answer; raises `DecodeError`."""
     body: bytes | None = None
+    query: str = ""
+    """Percent-encoded, without the question mark."""
 
     @property
     def idempotent(self) -> bool:
@@ -103,7 +105,7 @@ class Request(Generic[T]):
         return self.method == "GET"
 
 
-@attrs.frozen
+@attrs.define
 class Answer(Generic[T]):
     """What a call brought, and how often it was sent."""
 

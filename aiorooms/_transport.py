@@ -11,16 +11,14 @@ was used before.
 """
 
 import asyncio
-import functools
 import os
 import random
 import socket
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from contextvars import ContextVar
-from typing import Final, TypeAlias, TypeVar, overload
+from typing import Final, NamedTuple, Required, TypeAlias, TypedDict, TypeVar, overload
 
 import aiohttp
 import attrs
@@ -28,6 +26,7 @@ from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from ._cancellation import is_cancelled, sleep_unless
+from ._deadlines import Deadline, Deadlines
 from ._outage import Outage
 from ._pacing import Pacer, Pacing, PacingSnapshot, Turn
 from ._protocol import (
@@ -75,6 +74,23 @@ def client_timeout(timeout: Timeout | None) -> aiohttp.ClientTimeout | None:
     return aiohttp.ClientTimeout(total=timeout)
 
 
+class _Limits(NamedTuple):
+    """A timeout, cut in two."""
+
+    total: float | None
+    """Seconds for an attempt, all of it; for that our own deadline is set.
+
+    aiohttp's loses a cancellation that comes at the same moment: it enters one timer twice, and each takes one
+    cancellation for its own.
+    """
+    others: aiohttp.ClientTimeout
+    """The limits that are left to aiohttp."""
+
+    @classmethod
+    def of(cls, timeout: aiohttp.ClientTimeout) -> "_Limits":
+        return cls(timeout.total or None, attrs.evolve(timeout, total=None))
+
+
 _MAX_STALE: Final = 3
 """Uncounted resends in a row over stale connections. In a session of ours the first of them has a new connection, so
 there is no second; in one that isn't, a server that resets every reused connection must not be hammered for ever."""
@@ -85,6 +101,20 @@ _MOST_OVERTAKEN: Final = 25
 _KEEPALIVE: Final = 15.0
 """Seconds that an idle connection is kept. Shorter than servers and proxies keep theirs (commonly 60 s and more), so
 that it is we who close it."""
+
+
+class _Options(TypedDict, total=False):
+    """What aiohttp is told with a request besides method, URL and body."""
+
+    allow_redirects: Required[bool]
+    timeout: aiohttp.ClientTimeout
+    headers: Mapping[str, str]
+    raise_for_status: bool
+    middlewares: tuple[aiohttp.ClientMiddlewareType, ...]
+
+
+_NO_REDIRECTS: Final[_Options] = {"allow_redirects": False}
+"""What follows a redirect could end anywhere."""
 
 
 class Transport:
@@ -106,7 +136,9 @@ class Transport:
         self._random = random
         self._api_key = api_key
         self._base_url = base_url
-        self._timeout = timeout
+        self._base = URL(base_url)
+        self._base_path = self._base.raw_path.rstrip("/")
+        self._limits = _Limits.of(timeout)
         self._retry = retry
         self._max_wait = pacing.max_wait
         self._paces = pacing.enabled
@@ -126,7 +158,7 @@ class Transport:
             "Accept": "application/json",
             "User-Agent": user_agent,
         }
-        self._headers_with_body: Mapping[str, str] = {**self._headers, "Content-Type": "application/json"}
+        self._deadlines = Deadlines()
 
     def pacing_snapshot(self) -> PacingSnapshot:
         """How things stand with the rate limit."""
@@ -147,7 +179,7 @@ class Transport:
         session = self._session
         if session is None:
             session = self._session = self._new_session(keepalive_timeout=_KEEPALIVE)
-        elif session.closed:
+        elif not self._owns_session and session.closed:
             raise ClientStateError("the aiohttp session that the client was given is closed")
         return session
 
@@ -160,6 +192,8 @@ class Transport:
                 force_close=keepalive_timeout is None,
                 socket_factory=_new_socket,
             ),
+            headers=self._headers,
+            timeout=self._limits.others,
             # Answers set no cookies that we'd want to send back.
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -183,6 +217,7 @@ class Transport:
         self._closed = True
         self._pacer.close(lambda: ClientStateError("the client was closed before this was sent"))
         self._closing.set()
+        self._deadlines.close()
         for session in (self._session if self._owns_session else None, self._fresh_session):
             if session is not None:
                 await session.close()
@@ -201,12 +236,17 @@ class Transport:
         `outcome_unknown` is set if any of them may have been carried out.
         """
         policy = retry or self._retry
-        tries = _Tries(None if policy.max_elapsed is None else time.monotonic() + policy.max_elapsed)
-        limits = client_timeout(timeout) or self._timeout
-        self.open()
+        tries = _Tries(
+            give_up_at=None if policy.max_elapsed is None else time.monotonic() + policy.max_elapsed,
+            signs_before=0 if outage is None else outage.signs_of_life,
+        )
+        limits = self._limits if timeout is None else _Limits.of(client_timeout(timeout))
         try:
             while True:
-                async with outage.line(self._closing) if outage is not None and outage.is_on else nullcontext():
+                if outage is not None and outage.is_on:
+                    async with outage.line(self._closing):
+                        outcome = await self._attempt(request, policy, limits, tries, outage)
+                else:
                     outcome = await self._attempt(request, policy, limits, tries, outage)
                 if not isinstance(outcome, Failure):
                     return Answer(outcome, tries.sent)
@@ -221,7 +261,7 @@ class Transport:
         self,
         request: Request[T],
         policy: RetryPolicy,
-        limits: aiohttp.ClientTimeout,
+        limits: _Limits,
         tries: "_Tries",
         outage: Outage | None,
     ) -> T | Failure:
@@ -229,10 +269,8 @@ class Transport:
         if outage is not None and outage.patience_is_over:
             error = APIConnectionError(f"{request.subject}: not sent") if tries.failure is None else tries.failure.error
             raise _out_of_patience(error, outage)
-        turn = await self._turn(request, policy, tries)
+        turn = self._pacer.acquire_now() or await self._turn(request, policy, tries)
         began_at = 0.0 if outage is None else outage.begin()
-        if tries.began_at is None:
-            tries.began_at = began_at
         tries.granted_before = self._pacer.granted
         tries.headers = None
         refused = False
@@ -266,6 +304,7 @@ class Transport:
 
     async def _turn(self, request: Request[T], policy: RetryPolicy, tries: "_Tries") -> Turn:
         """Wait for a turn, no longer than `max_elapsed` allows."""
+        self.open()  # raises if no turn would ever come
         try:
             if tries.give_up_at is None:
                 return await self._pacer.acquire()
@@ -313,29 +352,37 @@ class Transport:
         # Closing the client ends this; then it is the next attempt that finds out.
         await sleep_unless(self._closing, wait)
 
+    def _url(self, request: Request[T]) -> URL:
+        """Where a request goes."""
+        if request.query:
+            return URL(f"{self._base_url}{request.path}?{request.query}", encoded=True)
+        # No parsing: 3 us less, 4 % of an update.
+        return self._base.with_path(self._base_path + request.path, encoded=True)
+
+    def _options(self, request: Request[T], limits: _Limits) -> _Options:
+        if self._owns_session:
+            # A session of ours has the rest by itself. To hand it over each time takes 1.7 us, 2 % of an update.
+            if limits is self._limits and request.method not in _REPLAYED:
+                return _NO_REDIRECTS
+            middlewares = _NO_REPLAY if request.method in _REPLAYED else ()
+            return {**_NO_REDIRECTS, "timeout": limits.others, "middlewares": middlewares}
+        # Users' sessions have defaults of their own.
+        return {**_NO_REDIRECTS, "timeout": limits.others, "headers": self._headers, "raise_for_status": False}
+
     async def _exchange(
-        self, session: aiohttp.ClientSession, request: Request[T], limits: aiohttp.ClientTimeout, tries: "_Tries"
+        self, session: aiohttp.ClientSession, request: Request[T], limits: _Limits, tries: "_Tries"
     ) -> T | Failure:
         """Send once and read the whole answer; note its header, and give what it means."""
         new_sockets: list[object] = []
         _new_sockets.set(new_sockets)
-        body = None if request.body is None else _Body(request.body)
+        body = None if request.body is None else _Body(request.body, content_type="application/json")
         response: aiohttp.ClientResponse | None = None
         try:
-            async with (
-                asyncio.timeout(limits.total or None),
-                session.request(
-                    request.method,
-                    URL(self._base_url + request.path, encoded=True),
-                    data=body,
-                    headers=self._headers if body is None else self._headers_with_body,
-                    timeout=_without_total(limits),
-                    # What follows a redirect could end anywhere; and users' sessions have defaults of their own.
-                    allow_redirects=False,
-                    raise_for_status=False,
-                    middlewares=_NO_REPLAY if self._owns_session and request.method in _REPLAYED else None,
-                ) as response,
-            ):
+            with Deadline(self._deadlines, limits.total):
+                # No `async with`: nothing suspends between the two lines, and `read` closes what it could not read.
+                response = await session.request(
+                    request.method, self._url(request), data=body, **self._options(request, limits)
+                )
                 answer = await response.read()
         except asyncio.CancelledError:
             if is_cancelled():
@@ -370,6 +417,8 @@ class _Tries:
 
     give_up_at: float | None
     """When `max_elapsed` is over."""
+    signs_before: int
+    """How many signs of life the outage had seen when the call began."""
     sent: int = 0
     """Attempts that were sent, but for those over stale connections."""
     failed: int = 0
@@ -385,15 +434,15 @@ class _Tries:
     """The header of the last answer; None if there was none."""
     granted_before: int = 0
     """The pacer's `granted` when the last attempt was sent."""
-    began_at: float | None = None
-    """When the first attempt began, on the clock of the outage."""
 
 
 def _keeps_trying(failure: Failure, tries: _Tries, outage: Outage | None) -> bool:
     """Whether a call that is out of attempts goes on, as the server may be out."""
-    if outage is None or is_sign_of_life(failure.error) or tries.began_at is None:
+    if outage is None or is_sign_of_life(failure.error):
         return False
-    return outage.keeps_trying(tries.began_at, reached=isinstance(failure.error, (APIStatusError, APIResponseError)))
+    return outage.keeps_trying(
+        tries.signs_before, reached=isinstance(failure.error, (APIStatusError, APIResponseError))
+    )
 
 
 def _out_of_patience(error: APIError, outage: Outage) -> APIError:
@@ -411,16 +460,6 @@ class _Body(aiohttp.BytesPayload):
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         self.begun = True
         await super().write_with_length(writer, content_length)
-
-
-@functools.lru_cache(maxsize=16)
-def _without_total(limits: aiohttp.ClientTimeout) -> aiohttp.ClientTimeout:
-    """The limits that are left to aiohttp.
-
-    Its own total timeout loses a cancellation that comes at the same moment: it enters one timer twice, and each takes
-    one cancellation for its own. `asyncio.timeout` doesn't.
-    """
-    return attrs.evolve(limits, total=None)
 
 
 def _connections(wanted: int, session: aiohttp.ClientSession | None) -> int:

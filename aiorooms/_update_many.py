@@ -20,8 +20,8 @@ when the caller is slow the workers pull no more.
 
 import asyncio
 import contextvars
-import functools
 import time
+from collections import deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -118,6 +118,10 @@ class _Input:
         if self.error is None:
             self.error = error
 
+    def next_now(self) -> object:
+        """Give the next item or `_END`, or `_LATER` if that takes waiting: then `next` gives it."""
+        return _LATER
+
     async def next(self) -> object:
         """Give the next item, or `_END`."""
         raise NotImplementedError
@@ -138,9 +142,10 @@ class _PlainInput(_Input):
         # All items are pulled in one context, though by many tasks: a generator may set variables and reset them.
         self._context = contextvars.copy_context()
 
+    def next_now(self) -> object:
+        return _LATER if self._slow else self._pull()
+
     async def next(self) -> object:
-        if not self._slow:
-            return self._pull()
         async with self._pulling:
             await asyncio.sleep(0)
             return self._pull()
@@ -260,9 +265,9 @@ class _Run:
         self._working = concurrency
         # Putting a result never waits, so that the end can always be told. What bounds it is the pulling: there are
         # never more results than twice the workers.
-        self._results: asyncio.Queue[UpdateResult | None] = asyncio.Queue()
+        self._results: deque[UpdateResult | None] = deque()
+        self._has_result = asyncio.Event()
         self._has_space = asyncio.Event()
-        self._has_space.set()
 
     def start(self) -> list[asyncio.Task[None]]:
         """Set everything to work. The tasks are the caller's to end."""
@@ -275,10 +280,19 @@ class _Run:
 
     async def next_result(self) -> UpdateResult | None:
         """Wait for a result; None comes last."""
-        result = await self._results.get()
-        if self._results.qsize() < self._concurrency:
+        if not self._results:
+            self._has_result.clear()
+            await self._has_result.wait()
+        result = self._results.popleft()
+        if len(self._results) == self._concurrency - 1:
             self._has_space.set()
         return result
+
+    def _put_result(self, result: UpdateResult | None) -> None:
+        self._results.append(result)
+        self._has_result.set()
+        if len(self._results) == self._concurrency:
+            self._has_space.clear()
 
     def _worker_is_done(self, worker: "asyncio.Task[None]") -> None:
         if worker.cancelled():
@@ -289,27 +303,28 @@ class _Run:
             self.source.fail(error)
         self._working -= 1
         if not self._working:
-            self._results.put_nowait(None)
+            self._put_result(None)
 
     async def _worker(self) -> None:
-        while not self.source.leaving:
-            await self._has_space.wait()
-            item = await self.source.next()
+        source = self.source
+        while not source.leaving:
+            if len(self._results) >= self._concurrency:
+                await self._has_space.wait()
+            item = source.next_now()
+            if item is _LATER:
+                item = await source.next()
             # Nothing suspends between the pull and the place in its room's line, so the order of the input is kept.
             if item is _END:
                 return
-            self._results.put_nowait(await self._outcome(item))
-            if self._results.qsize() >= self._concurrency:
-                self._has_space.clear()
+            self._put_result(await self._outcome(item))
 
     async def _outcome(self, item: object) -> UpdateResult:
         began = time.monotonic()
         room_id, update, problems = _read_pair(item)
-        result = functools.partial(UpdateResult, room_id=room_id, update=update)
         if self._stopped_by is None and problems:
             error = InvalidRequestError(problems)
             self._note_failure(error)
-            return result(status="failed", error=error)
+            return UpdateResult(room_id=room_id, update=update, status="failed", error=error)
         # The updates of a room form a line: each waits for the one before it.
         room = room_id.lower()
         earlier, done = self._last.get(room), asyncio.Event()
@@ -318,12 +333,20 @@ class _Run:
             if earlier is not None:
                 await earlier.wait()
             if self._stopped_by is not None:
-                return result(status="skipped", error=self._stopped_by, elapsed=time.monotonic() - began)
+                return UpdateResult(
+                    room_id=room_id,
+                    update=update,
+                    status="skipped",
+                    error=self._stopped_by,
+                    elapsed=time.monotonic() - began,
+                )
             assert update is not None  # or there would be problems
             answer = await self._update_room(room_id, update)
         except AioroomsError as error:
             self._note_failure(error)
-            return result(
+            return UpdateResult(
+                room_id=room_id,
+                update=update,
                 status="uncertain" if error.outcome_unknown else "failed",
                 error=error,
                 attempts=error.attempts,
@@ -334,7 +357,14 @@ class _Run:
             # After a cancellation a later one of the line may have cleaned up before this one.
             if self._last.get(room) is done:
                 del self._last[room]
-        return result(status="updated", room=answer.value, attempts=answer.attempts, elapsed=time.monotonic() - began)
+        return UpdateResult(
+            room_id=room_id,
+            update=update,
+            status="updated",
+            room=answer.value,
+            attempts=answer.attempts,
+            elapsed=time.monotonic() - began,
+        )
 
     def _note_failure(self, error: AioroomsError) -> None:
         if self._failures_left is not None:
@@ -349,10 +379,13 @@ class _Run:
 _END: Final = object()
 """Stands for an item after the last."""
 
+_LATER: Final = object()
+"""Stands for an item that has to be waited for."""
+
 
 def _read_pair(item: object) -> tuple[str, RoomUpdate | None, tuple[Problem, ...]]:
     """Take an item apart: the room's id as text, the update, and what is wrong if they aren't there."""
-    if not _is_pair(item):
+    if not _is_tuple(item) or len(item) != 2:
         shown = quoted(item)
         return shown, None, (Problem("", f"{shown} is not a tuple of a room id and a RoomUpdate"),)
     room, update = item
@@ -363,5 +396,5 @@ def _read_pair(item: object) -> tuple[str, RoomUpdate | None, tuple[Problem, ...
     return room_id, None, (*problems, wrong)
 
 
-def _is_pair(item: object) -> TypeGuard[tuple[object, object]]:
-    return isinstance(item, tuple) and len(cast("tuple[object, ...]", item)) == 2
+def _is_tuple(item: object) -> TypeGuard[tuple[object, ...]]:
+    return isinstance(item, tuple)

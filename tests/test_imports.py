@@ -13,7 +13,7 @@ PACKAGE = Path(aiorooms.__file__).parent
 
 # From the bottom up. A module imports from lower lines, or from its own line.
 LAYERS = [
-    {"errors", "_unset", "_text", "_version", "_cancellation"},
+    {"errors", "_unset", "_text", "_version", "_cancellation", "_deadlines"},
     {"_checks", "_settings", "_webhook_url"},
     {"models"},
     {"webhook_config", "_codec", "_pacing", "_outage"},

@@ -247,8 +247,8 @@ def test_who_is_out_of_attempts_goes_on_only_if_it_is_not_about_the_room() -> No
     async def main() -> None:
         loop = asyncio.get_running_loop()
         outage = Outage(60, 2, clock=loop.time)
-        began = outage.begin()
-        outage.failed("room 1", began)
+        began = outage.signs_of_life
+        outage.failed("room 1", outage.begin())
         outage.failed("room 1", outage.begin())
         assert outage.keeps_trying(began, reached=False), "nobody was there"
         assert not outage.keeps_trying(began, reached=True), "it may be the room"
@@ -259,8 +259,8 @@ def test_who_is_out_of_attempts_goes_on_only_if_it_is_not_about_the_room() -> No
         outage.alive()
         assert not outage.keeps_trying(began, reached=False), "somebody else got through"
         await asyncio.sleep(1)
-        later = outage.begin()
-        outage.failed("room 3", later)
+        later = outage.signs_of_life
+        outage.failed("room 3", outage.begin())
         assert outage.keeps_trying(later, reached=False)
         await asyncio.sleep(61)
         outage.failed("room 3", outage.begin())

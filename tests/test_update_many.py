@@ -414,6 +414,20 @@ async def test_an_input_that_is_a_generator_is_closed_with_the_run(is_async: boo
     assert closed == [True]
 
 
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_a_reader_that_comes_when_all_is_done_gets_every_result_and_the_end(concurrency: int) -> None:
+    async def at_once(room_id: str, update: RoomUpdate) -> Answer[Room]:
+        return Answer(Room(), 1)
+
+    updates = [(str(UUID(int=number)), UPDATE) for number in range(10)]
+    results: list[UpdateResult] = []
+    async with asyncio.timeout(5):
+        async for result in update_many(updates, at_once, concurrency=concurrency):
+            results.append(result)
+            await settle()
+    assert len(results) == 10
+
+
 async def test_a_slow_reader_holds_up_the_input() -> None:
     pulled = 0
 

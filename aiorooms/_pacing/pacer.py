@@ -15,7 +15,7 @@ from .._settings import check_instance, positive
 from ..errors import ClientSettingsError, RateLimitError
 from .allowance import Allowance, Turn
 from .cap import Cap
-from .headers import read_report, retry_after
+from .headers import Report, read_report, retry_after
 from .meter import Meter
 from .refusals import Refusals
 
@@ -136,21 +136,27 @@ class Pacer:
         """How many attempts wait for a turn now."""
         return len(self._waiters)
 
+    def acquire_now(self) -> Turn | None:
+        """Give a turn if there is no need to wait for one; it is to be given back with `release`."""
+        if self._waiters or self._in_flight >= self._max_in_flight:
+            return None
+        now = self._clock()
+        if self._unlimited:
+            self._in_flight += 1
+            self._meter.sent(now)
+            return Turn(now)
+        return self._take(now) if self._open_or_wait_until(now) <= now else None
+
     async def acquire(self) -> Turn:
         """Wait for a turn; it is to be given back with `release`.
 
         Raises `RateLimitError` if the wait would be longer than `Pacing.max_wait`.
         """
-        now = self._clock()
-        if (
-            not self._waiters
-            and self._in_flight < self._max_in_flight
-            and (self._unlimited or self._open_or_wait_until(now) <= now)
-        ):
-            return self._take(now)
+        if (free := self.acquire_now()) is not None:
+            return free
         if self._closed is not None:
             raise self._closed()
-        self._refuse_long_wait(now)
+        self._refuse_long_wait(self._clock())
         turn: asyncio.Future[Turn] = asyncio.get_running_loop().create_future()
         self._waiters[turn] = None
         self._give_turns()
@@ -180,7 +186,9 @@ class Pacer:
         """
         self._in_flight -= 1
         if self._enabled:
-            self._learn(turn, headers, refused=refused)
+            report = None if headers is None else read_report(headers)
+            if report is not None or refused or not self._unlimited:
+                self._learn(turn, headers, report, refused=refused)
         self.granted += headers is not None and not refused
         if self._waiters:
             self._give_turns()
@@ -208,10 +216,7 @@ class Pacer:
 
     # --- what is known ---
 
-    def _learn(self, turn: Turn, headers: Mapping[str, str] | None, *, refused: bool) -> None:
-        report = None if headers is None else read_report(headers)
-        if report is None and not refused and self._unlimited:
-            return
+    def _learn(self, turn: Turn, headers: Mapping[str, str] | None, report: Report | None, *, refused: bool) -> None:
         now = self._clock()
         if self._width < math.inf:
             self._width += 1
@@ -274,12 +279,11 @@ class Pacer:
     def _take(self, now: float) -> Turn:
         """Give a turn."""
         self._in_flight += 1
-        if not self._unlimited:
-            if self._width < math.inf and self._in_flight >= self._width:
-                self._widen_at = now + _WIDEN_AFTER
-            if self._cap is not None:
-                self._cap.sent(now)
-            self._refusals.sent(now)
+        if self._width < math.inf and self._in_flight >= self._width:
+            self._widen_at = now + _WIDEN_AFTER
+        if self._cap is not None:
+            self._cap.sent(now)
+        self._refusals.sent(now)
         self._meter.sent(now)
         return self._allowance.turn(now)
 

@@ -7,7 +7,7 @@ from typing import Final, Unpack, overload
 from urllib.parse import urlencode
 
 from .._checks import bool_problems, date_problems, int_problems, name_problems
-from .._codec import DecodeError, decode_room, decode_room_and_names, decode_rooms, encode
+from .._codec import DecodeError, decode_room, decode_room_and_names, decode_rooms, dumps, encode
 from .._lists import RoomList
 from .._outage import Outage
 from .._protocol import Answer, Request, RetryPolicy, is_sign_of_life
@@ -61,7 +61,7 @@ class Rooms:
         """
         wanted, problems = read_room_ref(room_id)
         _refuse([*problems, *bool_problems("/include_sessions", include_sessions)])
-        query = "" if include_sessions is UNSET else f"?include_sessions={_json_bool(include_sessions)}"
+        query = "" if include_sessions is UNSET else f"include_sessions={_json_bool(include_sessions)}"
         return (await self._transport.send(_get(wanted, query), timeout=timeout)).value
 
     def list(
@@ -132,7 +132,7 @@ class Rooms:
     ) -> Room: ...
     async def update(
         self,
-        room_id: RoomRef,
+        room: RoomRef,
         update: RoomUpdate | None = None,
         /,
         *,
@@ -146,7 +146,8 @@ class Rooms:
         the wanted values, the update succeeded. If not, the failure is raised. If the room can't be read either, the
         error has `outcome_unknown` set.
         """
-        problems: list[Problem] = []
+        room_id, id_problems = read_room_ref(room)
+        problems = list(id_problems)
         if update is None:
             try:
                 update = RoomUpdate(**fields, webhook_url_policy=self._policy)
@@ -154,9 +155,9 @@ class Rooms:
                 problems += error.problems
         else:
             problems += _object_problems(update, RoomUpdate, fields)
-        if problems or update is None:
-            raise InvalidRequestError([*read_room_ref(room_id)[1], *problems])
-        return (await self._update(room_id, update, timeout=timeout)).value
+        if len(problems) > len(id_problems) or update is None:
+            raise InvalidRequestError(problems)
+        return (await self._update(room_id, update, timeout=timeout, id_problems=id_problems)).value
 
     def update_many(
         self,
@@ -223,9 +224,14 @@ class Rooms:
                 raise
 
     async def _update(
-        self, room: RoomRef, update: RoomUpdate, *, timeout: Timeout | None, outage: Outage | None = None
+        self,
+        room_id: str,
+        update: RoomUpdate,
+        *,
+        timeout: Timeout | None,
+        outage: Outage | None = None,
+        id_problems: Sequence[Problem] = (),
     ) -> Answer[Room]:
-        room_id, id_problems = read_room_ref(room)
         fields = update.to_dict()
         problems = [*id_problems, *update.url_problems(self._policy)]
         if not fields:
@@ -236,9 +242,9 @@ class Rooms:
             path=f"/rooms/{room_id}",
             subject=f"room {room_id}",
             decode=partial(_decode_room, room_id),
-            body=encode(update),
+            body=dumps(fields),
         )
-        began_at = 0.0 if outage is None else outage.now()
+        signs_before = 0 if outage is None else outage.signs_of_life
         sent = 0
         maybe_applied = False
         while True:
@@ -252,14 +258,15 @@ class Rooms:
                 try:
                     found = await self._settle(error, room_id, timeout, outage)
                 except APIError:
-                    if outage is not None and outage.keeps_trying(began_at, reached=False):
+                    if outage is not None and outage.keeps_trying(signs_before, reached=False):
                         continue  # It isn't the room, as nobody was answered since.
                     raise
                 if found is None:
                     raise
                 _see_applied(fields, *found, error)
                 return Answer(found[0], sent)
-            return Answer(answer.value, sent + answer.attempts)
+            answer.attempts += sent
+            return answer
 
     async def _settle(
         self, error: APIError, room_id: str, timeout: Timeout | None, outage: Outage | None = None
@@ -270,7 +277,7 @@ class Rooms:
         stays unknown and the error that was met is raised.
         """
         found = None
-        began_at = 0.0 if outage is None else outage.now()
+        began_at = 0.0 if outage is None else outage.begin()
         if not isinstance(error, NotFoundError):
             try:
                 found = (await self._transport.send(_look(room_id), timeout=timeout, retry=_ONCE)).value
@@ -291,7 +298,7 @@ class Rooms:
         self, query: Sequence[tuple[str, str]], page_size: int, timeout: Timeout | None, number: int
     ) -> RoomPage:
         paged = urlencode([*query, ("page[number]", number), ("page[size]", page_size)])
-        request = Request(method="GET", path=f"/rooms?{paged}", subject="list of rooms", decode=decode_rooms)
+        request = Request(method="GET", path="/rooms", query=paged, subject="list of rooms", decode=decode_rooms)
         rooms, meta = (await self._transport.send(request, timeout=timeout)).value
         return RoomPage(rooms=rooms, number=number, total_pages=meta.total_pages, total_results=meta.total_results)
 
@@ -310,7 +317,11 @@ def _see_applied(wanted: Mapping[str, object], room: Room, told: frozenset[str],
 
 def _get(room_id: str, query: str = "") -> Request[Room]:
     return Request(
-        method="GET", path=f"/rooms/{room_id}{query}", subject=f"room {room_id}", decode=partial(_decode_room, room_id)
+        method="GET",
+        path=f"/rooms/{room_id}",
+        query=query,
+        subject=f"room {room_id}",
+        decode=partial(_decode_room, room_id),
     )
 
 
@@ -328,7 +339,7 @@ def _decode_room(room_id: str, body: bytes) -> Room:
 
 def _same_room(room_id: str, room: Room) -> Room:
     """See that a room is the one asked for: a proxy in between can mix up answers."""
-    if room.id is not None and room.id.lower() != room_id.lower():
+    if room.id is not None and room.id != room_id and room.id.lower() != room_id.lower():
         raise DecodeError(f"is {quoted(room.id)}: the answer is about another room", "data.id")
     return room
 
