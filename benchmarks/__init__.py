@@ -1,1 +1,1 @@
-"""What aiorooms costs. `python -m benchmarks NAME`; without a name it says which there are."""
+"""What aiorooms costs. `python -m benchmarks` runs everything; with `--help` it says what there is."""

@@ -1,13 +1,65 @@
-"""Runs the benchmark that is named on the command line; what follows the name is for the benchmark."""
+"""Runs the benchmarks: all of them, the one that is named, or a short version of those that need no minutes.
 
+python -m benchmarks                 everything, about half an hour
+python -m benchmarks NAME ...        one of them; what follows the name is for it, --help too
+python -m benchmarks --short         compare, growth and costs in a few seconds: the figures mean nothing, but it
+                                     shows that everything runs
+"""
+
+import argparse
 import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, cast
 
-from . import memory, pacing
+from . import compare, costs, growth, memory, pacing
 
-BENCHMARKS = {"memory": memory.main, "pacing": pacing.main}
+BENCHMARKS: Final = {"compare": compare, "growth": growth, "costs": costs, "pacing": pacing, "memory": memory}
+"""The modules by name. Each has a `main` that takes the command line."""
+
+SHORT: Final = {
+    "compare": ["--rounds=1", "--count=300", "--only=floor,script,update_many"],
+    "growth": ["--rounds=1", "--count=300", "--max-count=600", "--max-concurrency=10"],
+    "costs": ["--rounds=1", "--count=300"],
+}
+
+WITHOUT_JSON: Final = ("memory",)
+
+
+def run_several(chosen: Mapping[str, Sequence[str]], folder: Path | None) -> None:
+    for name, arguments in chosen.items():
+        print(f"=== {name} ===", flush=True)
+        began = time.monotonic()
+        file = [f"--json={folder / name}.json"] if folder is not None and name not in WITHOUT_JSON else []
+        BENCHMARKS[name].main([*arguments, *file])
+        print(f"{name} took {time.monotonic() - began:.0f} s\n", flush=True)
+
+
+def main(arguments: Sequence[str]) -> None:
+    abouts = [f"  {name:<9}{(module.__doc__ or '').split(chr(10), 1)[0]}" for name, module in BENCHMARKS.items()]
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        usage="python -m benchmarks [-h] [--short] [--json FOLDER] | NAME ...",
+        description=__doc__,
+        epilog="benchmarks:\n" + "\n".join(abouts),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--short", action="store_true", help="a short version, without the slow ones")
+    text = f"write NAME.json for each into this folder (not for {', '.join(WITHOUT_JSON)})"
+    parser.add_argument("--json", metavar="FOLDER", type=Path, help=text)
+    if arguments and not arguments[0].startswith("-"):
+        name, *rest = arguments
+        if name not in BENCHMARKS:
+            parser.error(f"no benchmark is called {name!r}; there are {', '.join(BENCHMARKS)}")
+        BENCHMARKS[name].main(rest)
+        return
+    asked = parser.parse_args(arguments)
+    folder = cast("Path | None", asked.json)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    run_several(SHORT if asked.short else dict.fromkeys(BENCHMARKS, ()), folder)
+
 
 if __name__ == "__main__":
-    chosen = BENCHMARKS.get(sys.argv[1] if len(sys.argv) > 1 else "")
-    if chosen is None:
-        sys.exit(f"usage: python -m benchmarks {{{','.join(BENCHMARKS)}}} [--help]")
-    chosen(sys.argv[2:])
+    main(sys.argv[1:])

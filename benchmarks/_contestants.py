@@ -1,0 +1,440 @@
+"""The contestants: each updates rooms of the canned server, `concurrency` at a time, in its own way.
+
+A contestant is an async context manager that gives what is measured: a function that makes `count` updates. Everyone
+changes the same three fields, gives the room's number of participants a value of its own, and ends each update with the
+room as Python data at hand (the bare session: with the bytes).
+`python -m benchmarks._contestants NAME --url ...` runs one of them and prints a line of JSON with what it used.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import importlib
+import itertools
+import json
+import os
+import re
+import resource
+import sys
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, TypeAlias, cast
+
+KEY: Final = "KEY0123456789abcdef"
+WEBHOOK_URL: Final = "https://hooks.example.com/telnyx/rooms"
+FAILOVER_URL: Final = "https://failover.example.com/telnyx/rooms"
+ROOM_IDS: Final = [f"{number:08x}-62e0-4aad-ab11-9fd19e272e73" for number in range(2_000)]
+
+Run: TypeAlias = Callable[[int], Awaitable[None]]
+"""Makes so many updates."""
+
+Contestant: TypeAlias = Callable[[str, int], AbstractAsyncContextManager[Run]]
+"""Gets the base URL of the server, and how many updates are in flight."""
+
+
+def _todo(count: int) -> Iterator[tuple[str, int]]:
+    """Room ids, each with a number of participants."""
+    return zip(itertools.islice(itertools.cycle(ROOM_IDS), count), itertools.cycle(range(2, 51)), strict=False)
+
+
+def _body(participants: int) -> dict[str, object]:
+    return {
+        "max_participants": participants,
+        "webhook_event_url": WEBHOOK_URL,
+        "webhook_event_failover_url": FAILOVER_URL,
+    }
+
+
+def _host_and_port(url: str) -> tuple[str, int]:
+    host, _, port = url.split("/")[2].partition(":")
+    return host, int(port)
+
+
+def _preformatted(url: str) -> bytes:
+    """One request as it goes over the wire."""
+    _, _, host_and_port, path = url.split("/", 3)
+    body = json.dumps(_body(20)).encode()
+    head = (
+        f"PATCH /{path}/rooms/{ROOM_IDS[0]} HTTP/1.1\r\nHost: {host_and_port}\r\nAuthorization: Bearer {KEY}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+async def _with_workers(concurrency: int, work: Callable[[], Awaitable[None]]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for _ in range(concurrency):
+            group.create_task(cast("Any", work()))
+
+
+# --- without an SDK ---
+
+
+@asynccontextmanager
+async def floor(url: str, concurrency: int) -> AsyncGenerator[Run]:
+    """Raw asyncio streams: one preformatted request after another on each connection, and the JSON decoded."""
+    host, port = _host_and_port(url)
+    request = _preformatted(url)
+
+    class Connection(asyncio.Protocol):
+        def __init__(self, todo: Iterator[object]) -> None:
+            self._todo = todo
+            self._received = b""
+            self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            self._transport = cast("asyncio.Transport", transport)
+            self._next()
+
+        def _next(self) -> None:
+            if next(self._todo, None) is None:
+                self._transport.close()
+                self.done.set_result(None)
+            else:
+                self._transport.write(request)
+
+        def data_received(self, data: bytes) -> None:
+            self._received += data
+            head, blank, answer = self._received.partition(b"\r\n\r\n")
+            if not blank or len(answer) < int(head.rpartition(b"Content-Length: ")[2].split(b"\r\n", 1)[0]):
+                return
+            assert json.loads(answer)["data"]["id"]
+            self._received = b""
+            self._next()
+
+    async def run(count: int) -> None:
+        todo = iter(range(1, count + 1))
+        loop = asyncio.get_running_loop()
+        made = [await loop.create_connection(lambda: Connection(todo), host, port) for _ in range(concurrency)]
+        for _, connection in made:
+            await connection.done
+
+    yield run
+
+
+@asynccontextmanager
+async def bare(url: str, concurrency: int) -> AsyncGenerator[Run]:
+    """A session of aiohttp used as tightly as its public API can be: bytes out, bytes in, nothing else."""
+    import aiohttp
+    from yarl import URL
+
+    base = URL(url)
+    body = json.dumps(_body(20)).encode()
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(
+        connector=connector,
+        headers={"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(),
+        auto_decompress=False,
+    ) as session:
+
+        async def run(count: int) -> None:
+            todo = _todo(count)
+
+            async def work() -> None:
+                for room_id, _ in todo:
+                    room_url = base.with_path(f"{base.path}/rooms/{room_id}", encoded=True)
+                    response = await session.patch(room_url, data=body, allow_redirects=False)
+                    await response.read()
+
+            await _with_workers(concurrency, work)
+
+        yield run
+
+
+@asynccontextmanager
+async def script(url: str, concurrency: int) -> AsyncGenerator[Run]:
+    """What a user writes with aiohttp: `json=`, `raise_for_status`, `await response.json()`, a set of workers."""
+    import aiohttp
+
+    connector = aiohttp.TCPConnector(limit=max(100, concurrency))  # 100 is what a session has without being asked
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}, connector=connector) as session:
+
+        async def run(count: int) -> None:
+            todo = _todo(count)
+
+            async def work() -> None:
+                for room_id, participants in todo:
+                    async with session.patch(f"{url}/rooms/{room_id}", json=_body(participants)) as response:
+                        response.raise_for_status()
+                        data = (await response.json())["data"]
+                        assert data["id"]
+
+            await _with_workers(concurrency, work)
+
+        yield run
+
+
+@asynccontextmanager
+async def gather(url: str, concurrency: int) -> AsyncGenerator[Run]:
+    """The same with `asyncio.gather` over all updates; the connector lets so many through at a time."""
+    import aiohttp
+
+    assert concurrency <= 100  # the limit of aiohttp's connector
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as session:
+
+        async def update(room_id: str, participants: int) -> object:
+            async with session.patch(f"{url}/rooms/{room_id}", json=_body(participants)) as response:
+                response.raise_for_status()
+                return (await response.json())["data"]
+
+        async def run(count: int) -> None:
+            rooms = await asyncio.gather(*(update(*item) for item in _todo(count)))
+            assert len(rooms) == count
+
+        yield run
+
+
+@asynccontextmanager
+async def httpx(url: str, concurrency: int) -> AsyncGenerator[Run]:
+    """The same script with httpx."""
+    import httpx
+
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {KEY}"}) as client:
+
+        async def run(count: int) -> None:
+            todo = _todo(count)
+
+            async def work() -> None:
+                for room_id, participants in todo:
+                    response = await client.patch(f"{url}/rooms/{room_id}", json=_body(participants))
+                    response.raise_for_status()
+                    assert response.json()["data"]["id"]
+
+            await _with_workers(concurrency, work)
+
+        yield run
+
+
+# --- the official SDK ---
+
+
+@asynccontextmanager
+async def _telnyx(url: str, concurrency: int, transport: str) -> AsyncGenerator[Run]:
+    sdk = importlib.import_module("telnyx")  # it need not be installed, so nothing is known of its types
+    http_client = sdk.DefaultAioHttpClient() if transport == "aiohttp" else None
+    async with sdk.AsyncTelnyx(api_key=KEY, base_url=url, http_client=http_client) as client:
+
+        async def run(count: int) -> None:
+            todo = _todo(count)
+
+            async def work() -> None:
+                for room_id, participants in todo:
+                    answer = await client.rooms.update(room_id, **_body(participants))
+                    assert answer.data.id
+
+            await _with_workers(concurrency, work)
+
+        yield run
+
+
+def telnyx_aiohttp(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
+    """The official SDK on its aiohttp transport, with workers."""
+    return _telnyx(url, concurrency, "aiohttp")
+
+
+def telnyx_httpx(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
+    """The official SDK as it comes, on httpx, with workers."""
+    return _telnyx(url, concurrency, "httpx")
+
+
+# --- aiorooms ---
+
+
+@asynccontextmanager
+async def update(url: str, concurrency: int) -> AsyncGenerator[Run]:
+    """`rooms.update`, called by workers as in the script."""
+    from aiorooms import RoomsClient
+
+    async with RoomsClient(KEY, base_url=url, max_connections=max(100, concurrency)) as client:
+
+        async def run(count: int) -> None:
+            todo = _todo(count)
+
+            async def work() -> None:
+                for room_id, participants in todo:
+                    room = await client.rooms.update(
+                        room_id,
+                        max_participants=participants,
+                        webhook_event_url=WEBHOOK_URL,
+                        webhook_event_failover_url=FAILOVER_URL,
+                    )
+                    assert room.id
+
+            await _with_workers(concurrency, work)
+
+        yield run
+
+
+@asynccontextmanager
+async def _update_many(
+    url: str, concurrency: int, *, enabled: bool = True, different_urls: bool = False
+) -> AsyncGenerator[Run]:
+    from aiorooms import Pacing, RoomsClient, RoomUpdate
+
+    pacing = Pacing(enabled=enabled)
+    numbers = itertools.count()  # not from 0 again for each run: then its URLs would have been seen while warming up
+    async with RoomsClient(KEY, base_url=url, pacing=pacing, max_connections=max(100, concurrency)) as client:
+
+        async def run(count: int) -> None:
+            def updates() -> Iterator[tuple[str, RoomUpdate]]:
+                for number, (room_id, participants) in zip(numbers, _todo(count), strict=False):
+                    yield (
+                        room_id,
+                        RoomUpdate(
+                            max_participants=participants,
+                            webhook_event_url=f"{WEBHOOK_URL}/{number}" if different_urls else WEBHOOK_URL,
+                            webhook_event_failover_url=FAILOVER_URL,
+                        ),
+                    )
+
+            updated = 0
+            async for result in client.rooms.update_many(updates(), concurrency=concurrency):
+                assert result.status == "updated", result.error
+                updated += 1
+            assert updated == count
+
+        yield run
+
+
+def update_many(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
+    """`rooms.update_many` over a generator."""
+    return _update_many(url, concurrency)
+
+
+def update_many_unpaced(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
+    """`rooms.update_many` with `Pacing(enabled=False)`."""
+    return _update_many(url, concurrency, enabled=False)
+
+
+def update_many_different_urls(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
+    """`rooms.update_many` with a webhook URL that is another one for each update."""
+    return _update_many(url, concurrency, different_urls=True)
+
+
+# --- not a contestant, but what shows how much the server can do ---
+
+
+@asynccontextmanager
+async def pipelined(url: str, concurrency: int) -> AsyncGenerator[Run]:
+    """Batches of preformatted requests on a few connections, `concurrency` in flight; the answers are only counted."""
+    host, port = _host_and_port(url)
+    request = _preformatted(url)
+
+    async def work(batches: Iterator[int]) -> None:
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        body_length = int(head.rpartition(b"Content-Length: ")[2])
+        await reader.readexactly(body_length)
+        for batch in batches:
+            writer.write(request * batch)
+            await reader.readexactly(batch * (len(head) + body_length))
+        writer.close()
+
+    async def run(count: int) -> None:
+        batch = concurrency // _PIPELINES
+        batches = iter([batch] * (count // batch))
+        await _with_workers(_PIPELINES, lambda: work(batches))
+
+    yield run
+
+
+CONTESTANTS: Final[dict[str, Contestant]] = {
+    contestant.__name__: contestant
+    for contestant in (
+        floor,
+        bare,
+        script,
+        gather,
+        httpx,
+        telnyx_aiohttp,
+        telnyx_httpx,
+        update,
+        update_many,
+        update_many_unpaced,
+        update_many_different_urls,
+        pipelined,
+    )
+}
+
+NEEDS: Final = {
+    # Where sniffio is not installed, httpcore fails to import it again for each request: a quarter of the whole time.
+    "httpx": ("httpx", "sniffio"),
+    "telnyx_aiohttp": ("telnyx", "httpx_aiohttp"),
+    "telnyx_httpx": ("telnyx",),
+}
+"""Packages without which a contestant is left out."""
+
+IMPORTS: Final = {
+    "floor": ("asyncio",),
+    "bare": ("aiohttp",),
+    "script": ("aiohttp",),
+    "gather": ("aiohttp",),
+    "pipelined": ("asyncio",),
+    **NEEDS,
+}
+"""What is imported before anything is measured; where nothing stands here, `aiorooms`."""
+
+_PIPELINES: Final = 4
+"""Connections of `pipelined`."""
+
+_WARM_UP: Final = 500
+"""Updates before the measuring begins. They open the connections."""
+
+
+# --- the process of one contestant ---
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _peak_mb() -> float:
+    # Linux counts into `ru_maxrss` what the parent had when it started this process, and not into this.
+    with contextlib.suppress(FileNotFoundError):
+        peak = re.search(r"VmHWM:\s*([0-9]+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+        assert peak is not None
+        return int(peak[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
+
+
+async def _measure(contestant: Contestant, url: str, count: int, concurrency: int) -> dict[str, float]:
+    async with contestant(url, concurrency) as run:
+        await run(min(max(_WARM_UP, 2 * concurrency), count))
+        gc.collect()
+        cpu, clock = _cpu(), time.perf_counter()
+        await run(count)
+        return {"cpu": _cpu() - cpu, "seconds": time.perf_counter() - clock}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks._contestants", description=__doc__)
+    parser.add_argument("name", choices=CONTESTANTS)
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--concurrency", type=int, default=50)
+    parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio")
+    parser.add_argument("--without-orjson", action="store_true")
+    parser.add_argument("--core", type=int)
+    asked = parser.parse_args()
+    if asked.core is not None:
+        os.sched_setaffinity(0, {asked.core})
+    if asked.without_orjson:
+        cast("dict[str, object]", sys.modules)["orjson"] = None  # as if it weren't installed
+    new_loop = importlib.import_module(asked.loop).new_event_loop
+    for package in IMPORTS.get(asked.name, ("aiorooms",)):
+        importlib.import_module(package)
+    imported_mb = _peak_mb()
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        figures = runner.run(_measure(CONTESTANTS[asked.name], asked.url, asked.count, asked.concurrency))
+    print(json.dumps({**figures, "imported_mb": imported_mb, "peak_mb": _peak_mb()}))
+
+
+if __name__ == "__main__":
+    main()

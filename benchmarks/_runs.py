@@ -1,0 +1,294 @@
+"""Runs of contestants against the canned server, each in a process on one core, with the server on another.
+
+A run gives `Figures`. They are compared round by round, as a machine that is slower for a minute is so for both sides;
+what is reported is the median over the rounds with the least and the most.
+"""
+
+import argparse
+import http.client
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final, Literal, Self, TypeAlias, cast
+
+import attrs
+
+from ._contestants import NEEDS
+
+CONCURRENCY: Final = 50
+"""Updates in flight, where nothing else is said."""
+
+_EXTRAS: Final = {"orjson": "speed", "uvloop": "speed", "matplotlib": "dev"}
+_PACKAGES: Final = ("aiorooms", "aiohttp", "yarl", "attrs", "cattrs", "orjson", "uvloop", "httpx", "telnyx")
+
+
+Loop: TypeAlias = Literal["asyncio", "uvloop"]
+LOOPS: Final[tuple[Loop, ...]] = ("asyncio", "uvloop")
+
+
+# --- what is run ---
+
+
+@attrs.frozen
+class Variant:
+    """A contestant, and what it runs on."""
+
+    contestant: str
+    loop: Loop = "asyncio"
+    orjson: bool = False
+
+    @property
+    def lacks(self) -> list[str]:
+        """The packages that are missing for it."""
+        needed = [*NEEDS.get(self.contestant, ()), *(["uvloop"] if self.loop == "uvloop" else [])]
+        return missing([*needed, *(["orjson"] if self.orjson else [])])
+
+    def __str__(self) -> str:
+        return f"{self.contestant} ({self.loop}{', orjson' if self.orjson else ''})"
+
+
+def missing(packages: Iterable[str]) -> list[str]:
+    return [package for package in packages if importlib.util.find_spec(package) is None]
+
+
+def how_to_install(package: str) -> str:
+    return f"pip install -e '.[{_EXTRAS.get(package, 'bench')}]'"
+
+
+def installed(variants: Iterable[Variant]) -> list[Variant]:
+    """Leave out, with a word, what can't be run here. Ends the benchmark if nothing remains."""
+    there: list[Variant] = []
+    left_out: dict[tuple[str, ...], list[Variant]] = {}
+    for variant in variants:
+        if lacking := variant.lacks:
+            left_out.setdefault(tuple(lacking), []).append(variant)
+        else:
+            there.append(variant)
+    for packages, lacking_them in left_out.items():
+        names = ", ".join(map(str, lacking_them))
+        print(f"left out for lack of {' and '.join(packages)} ({how_to_install(packages[0])}): {names}")
+    if not there:
+        sys.exit("nothing is left to be run")
+    return there
+
+
+# --- figures ---
+
+
+@attrs.frozen(kw_only=True)
+class Figures:
+    """What one run used."""
+
+    count: int
+    """Updates."""
+    cpu: float
+    """CPU time of the client, user and system, in seconds."""
+    seconds: float
+    """By the clock."""
+    imported_mb: float
+    """Peak memory of the client when it had imported what it needs."""
+    peak_mb: float
+    """Peak memory of the client at the end."""
+    server_cpu: float
+    """CPU time of the server for one update, in seconds; mean over this run and its warming up."""
+
+    @property
+    def cpu_us(self) -> float:
+        """CPU time of the client for one update, in microseconds."""
+        return self.cpu / self.count * 1e6
+
+    @property
+    def per_second(self) -> float:
+        """Updates per second."""
+        return self.count / self.seconds
+
+    @property
+    def above_mb(self) -> float:
+        """Peak memory above the import."""
+        return self.peak_mb - self.imported_mb
+
+    @property
+    def client_busy(self) -> float:
+        """The share of the time in which the client had its core, 0 to 1. It waited for the server, or had company."""
+        return self.cpu / self.seconds
+
+    @property
+    def server_busy(self) -> float:
+        """The share of the time in which the server had something to do, 0 to 1."""
+        return self.server_cpu * self.per_second
+
+
+Measure: TypeAlias = Literal["cpu_us", "per_second", "above_mb", "peak_mb", "client_busy", "server_busy"]
+
+
+@attrs.frozen
+class Spread:
+    """A figure that was measured several times."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        return cls(statistics.median(values), min(values), max(values))
+
+    def text(self, digits: int = 1) -> str:
+        return f"{self.median:,.{digits}f} ({self.least:,.{digits}f}..{self.most:,.{digits}f})"
+
+
+def spread(runs: Sequence[Figures], measure: Measure) -> Spread:
+    return Spread.of([cast("float", getattr(figures, measure)) for figures in runs])
+
+
+def ratio(runs: Sequence[Figures], reference: Sequence[Figures], measure: Measure) -> Spread:
+    """Compare the runs of two variants, each with that of the same round."""
+    pairs = zip(runs, reference, strict=True)
+    # Memory may not have grown by a single page: then it is compared with one page.
+    return Spread.of([getattr(ours, measure) / max(getattr(theirs, measure), 1 / 256) for ours, theirs in pairs])
+
+
+@attrs.frozen
+class Bar:
+    """A figure that was to be reached. It is only told whether it was: nothing fails."""
+
+    what: str
+    measured: Spread
+    bar: float
+    unit: str = ""
+    met: bool = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "met", self.measured.median <= self.bar)
+
+
+def print_bars(bars: Sequence[Bar]) -> None:
+    rows = [
+        (bar.what, bar.measured.text(3), f"at most {bar.bar:.4g}{bar.unit}", "met" if bar.met else "missed")
+        for bar in bars
+    ]
+    print_table(("bar", "measured", "wanted", ""), rows)
+
+
+# --- the processes ---
+
+
+def choose_cores() -> tuple[int, int] | None:
+    """Choose a core for the client and one for the server; None if there is no choice."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    cores = sorted(os.sched_getaffinity(0))
+    return (cores[0], cores[1]) if len(cores) > 1 else None
+
+
+class Server:
+    """The canned server's process, and the runs against it."""
+
+    def __init__(self, *, rate_limit: bool = False) -> None:
+        self._cores = choose_cores()
+        command = [sys.executable, "-m", "benchmarks._server", *(["--rate-limit"] if rate_limit else [])]
+        if self._cores is not None:
+            command += ["--core", str(self._cores[1])]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        port = self._process.stdout.readline().strip()
+        if not port:
+            sys.exit(f"the server did not start: it ended with exit status {self._process.wait()}")
+        self._address = f"127.0.0.1:{port}"
+        self._connection = http.client.HTTPConnection(self._address)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        self._process.communicate()  # it serves until its standard input is closed
+
+    def _usage(self) -> tuple[float, int]:
+        self._connection.request("GET", "/cpu")
+        usage = json.load(self._connection.getresponse())
+        return usage["cpu"], usage["requests"]
+
+    def run(self, variant: Variant, count: int, concurrency: int = CONCURRENCY) -> Figures:
+        """Run a contestant in a process of its own. A failure ends the benchmark, after what the process says of it."""
+        command = [sys.executable, "-m", "benchmarks._contestants", variant.contestant]
+        command += ["--url", f"http://{self._address}/v2", "--count", str(count), "--concurrency", str(concurrency)]
+        command += ["--loop", variant.loop, *([] if variant.orjson else ["--without-orjson"])]
+        if self._cores is not None:
+            command += ["--core", str(self._cores[0])]
+        cpu, requests = self._usage()
+        ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if ended.returncode != 0:
+            sys.exit(f"{variant} failed: its process ended with exit status {ended.returncode}")
+        cpu_after, requests_after = self._usage()
+        server_cpu = (cpu_after - cpu) / (requests_after - requests)
+        return Figures(count=count, server_cpu=server_cpu, **cast("dict[str, float]", json.loads(ended.stdout)))
+
+
+# --- what all benchmarks have on the command line, and what they print ---
+
+
+def at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("it must be 1 or more")
+    return number
+
+
+def make_parser(name: str, description: str | None, *, rounds: int) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks {name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    text = f"so many times everything in turn, {rounds} if not given"
+    parser.add_argument("--rounds", metavar="NUMBER", type=at_least_one, default=rounds, help=text)
+    text = "updates in a run, 20000 if not given"
+    parser.add_argument("--count", metavar="NUMBER", type=at_least_one, default=20_000, help=text)
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to this file too")
+    return parser
+
+
+def environment() -> dict[str, str | int]:
+    """Say what the figures were measured on."""
+    cores = choose_cores()
+    versions = {
+        package: importlib.metadata.version(package)
+        for package in _PACKAGES
+        if importlib.util.find_spec(package) is not None
+    }
+    return {
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "platform": platform.platform(),
+        "cores": os.cpu_count() or 1,
+        "pinned": "no" if cores is None else f"client to core {cores[0]}, server to core {cores[1]}",
+        **versions,
+    }
+
+
+def print_environment() -> None:
+    print(", ".join(f"{name} {value}" for name, value in environment().items()))
+
+
+def write_json(file: Path, figures: attrs.AttrsInstance) -> None:
+    text = json.dumps({"environment": environment(), **attrs.asdict(figures)}, indent=2, ensure_ascii=False)
+    file.write_text(text + "\n", encoding="utf-8")
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print columns: the first to the left, the others to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        cells = [
+            f"{cell:>{width}}" if number else f"{cell:<{width}}"
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())
+    print()

@@ -1,0 +1,143 @@
+"""Whether an update costs the same in a large job as in a small one, and with many in flight as with few.
+
+The script with aiohttp is beside where the number in flight grows: with few, everybody waits for the server more often.
+Told are the client's CPU time for one update and its peak memory above that of the import, on asyncio's loop without
+orjson: the median over the rounds with the least and the most. The bars are those of the project's issue 4; nothing
+fails if one is missed.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, TypeAlias
+
+import attrs
+
+from ._runs import (
+    CONCURRENCY,
+    Bar,
+    Figures,
+    Server,
+    Spread,
+    Variant,
+    at_least_one,
+    make_parser,
+    print_bars,
+    print_environment,
+    print_table,
+    ratio,
+    spread,
+    write_json,
+)
+
+_SCRIPT: Final = Variant("script")
+_OURS: Final = (Variant("update"), Variant("update_many"))
+
+_COUNTS: Final = (1_000, 10_000, 100_000, 1_000_000)
+_SMALL: Final = 10_000
+_LARGE: Final = 1_000_000
+
+_CONCURRENCIES: Final = (1, 10, 50, 100, 200, 500)
+
+_Sizes: TypeAlias = Mapping[tuple[Variant, int, int], Sequence[Figures]]
+"""The runs by variant, count and concurrency."""
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """What was measured of one size."""
+
+    contestant: str
+    count: int
+    concurrency: int
+    cpu_us: Spread
+    """CPU time of the client for one update, in microseconds."""
+    above_mb: Spread
+    """Peak memory above the import, in MB."""
+    runs: Sequence[Figures]
+
+
+@attrs.frozen(kw_only=True)
+class Growth:
+    rounds: int
+    by_count: Sequence[Row]
+    by_concurrency: Sequence[Row]
+    bars: Sequence[Bar]
+
+
+def run_all(server: Server, variants: Sequence[Variant], sizes: Sequence[tuple[int, int]], rounds: int) -> _Sizes:
+    """Run each variant with each count and concurrency, round after round."""
+    runs: dict[tuple[Variant, int, int], list[Figures]] = {}
+    for number in range(1, rounds + 1):
+        for count, concurrency in sizes:
+            for variant in variants:
+                figures = server.run(variant, count, concurrency)
+                runs.setdefault((variant, count, concurrency), []).append(figures)
+        print(f"round {number} of {rounds} is done", flush=True)
+    return runs
+
+
+def make_rows(sizes: _Sizes) -> list[Row]:
+    rows = [
+        Row(
+            contestant=variant.contestant,
+            count=count,
+            concurrency=concurrency,
+            cpu_us=spread(runs, "cpu_us"),
+            above_mb=spread(runs, "above_mb"),
+            runs=runs,
+        )
+        for (variant, count, concurrency), runs in sizes.items()
+    ]
+    return sorted(rows, key=lambda row: row.contestant)  # which leaves the sizes in their order
+
+
+def make_bars(sizes: _Sizes) -> Iterator[Bar]:
+    for variant in _OURS:
+        small, large = (sizes.get((variant, count, CONCURRENCY)) for count in (_SMALL, _LARGE))
+        if small is not None and large is not None:
+            what = f"{_LARGE:,} against {_SMALL:,}: {variant}"
+            yield Bar(f"{what}, CPU per update", ratio(large, small, "cpu_us"), 1.05)
+            more = [one.peak_mb - other.peak_mb for one, other in zip(large, small, strict=True)]
+            yield Bar(f"{what}, peak memory, more by", Spread.of(more), 10, " MB")
+
+
+def print_rows(rows: Sequence[Row]) -> None:
+    head = ("contestant", "updates", "in flight", "CPU µs per update", "peak MB above the import")
+    cells = [
+        (row.contestant, f"{row.count:,}", f"{row.concurrency:,}", row.cpu_us.text(), row.above_mb.text())
+        for row in rows
+    ]
+    print_table(head, cells)
+
+
+def _up_to(most: int, numbers: Sequence[int]) -> list[int]:
+    return [*(number for number in numbers if number < most), most]
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = make_parser("growth", __doc__, rounds=3)
+    text = f"the greatest number of updates, {_COUNTS[-1]} if not given"
+    parser.add_argument("--max-count", metavar="NUMBER", type=at_least_one, default=_COUNTS[-1], help=text)
+    text = f"the greatest number in flight, {_CONCURRENCIES[-1]} if not given"
+    parser.add_argument("--max-concurrency", metavar="NUMBER", type=at_least_one, default=_CONCURRENCIES[-1], help=text)
+    asked = parser.parse_args(arguments)
+
+    print_environment()
+    counts = _up_to(asked.max_count, _COUNTS)
+    with Server() as server:
+        in_flight = [(asked.count, concurrency) for concurrency in _up_to(asked.max_concurrency, _CONCURRENCIES)]
+        by_concurrency = run_all(server, (_SCRIPT, *_OURS), in_flight, asked.rounds)
+        by_count = run_all(server, _OURS, [(count, CONCURRENCY) for count in counts], asked.rounds)
+    found = Growth(
+        rounds=asked.rounds,
+        by_count=make_rows(by_count),
+        by_concurrency=make_rows(by_concurrency),
+        bars=list(make_bars(by_count)),
+    )
+    print_rows(found.by_count)
+    print_rows(found.by_concurrency)
+    if found.bars:
+        print_bars(found.bars)
+    else:
+        print(f"The bars are for {_LARGE:,} updates against {_SMALL:,}, and were not measured.")
+    if asked.json is not None:
+        write_json(asked.json, found)

@@ -1,0 +1,95 @@
+"""That the benchmarks run and say what they should; no time is asserted."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import __main__ as benchmarks
+from benchmarks import compare
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any], str]:
+    """What a very short comparison printed, its JSON, and its chart."""
+    folder = tmp_path_factory.mktemp("comparison")
+    command = [sys.executable, "-m", "benchmarks", "compare", "--rounds", "1", "--count", "100"]
+    command += ["--only", "floor,script,update_many", "--json", f"{folder}/a.json", "--chart", f"{folder}/a.svg"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=50)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, json.loads((folder / "a.json").read_text()), (folder / "a.svg").read_text()
+
+
+def test_a_comparison_has_all_figures(comparison: tuple[str, dict[str, Any], str]) -> None:
+    _, found, _ = comparison
+    assert {"python", "platform", "cores", "pinned", "aiorooms", "aiohttp"} <= found["environment"].keys()
+    loops = ["asyncio", "uvloop"] if importlib.util.find_spec("uvloop") else ["asyncio"]
+    json_libraries = [False, True] if importlib.util.find_spec("orjson") else [False]
+    assert [(row["contestant"], row["loop"], row["orjson"]) for row in found["rows"]] == [
+        (name, loop, orjson)
+        for name in ("floor", "script", "update_many")
+        for orjson in (json_libraries if name == "update_many" else [False])
+        for loop in loops
+    ]
+    for row in found["rows"]:
+        for figure in ("cpu_us", "cpu_ratio", "per_second", "per_second_ratio", "client_busy", "server_busy"):
+            assert 0 < row[figure]["least"] <= row[figure]["median"] <= row[figure]["most"], (row["label"], figure)
+        for figure in ("above_mb", "above_ratio"):
+            assert row[figure]["median"] >= 0, (row["label"], figure)  # memory may be there that was used for importing
+        assert len(row["runs"]) == 1
+    for bar in found["bars"]:
+        assert bar["met"] == (bar["measured"]["median"] <= bar["bar"])
+    assert any("against script" in bar["what"] for bar in found["bars"])
+    assert found["headroom"]["pipelined_per_second"] > 0
+
+
+def test_a_comparison_is_printed_and_drawn(comparison: tuple[str, dict[str, Any], str]) -> None:
+    printed, found, chart = comparison
+    for row in found["rows"]:
+        assert row["label"] in printed
+        assert row["label"] in chart
+    assert "on asyncio" in printed
+    assert "The server answers" in printed
+    assert len(chart) < 50_000
+
+
+def test_what_is_not_installed_is_left_out_with_a_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = importlib.util.find_spec
+
+    def find_spec(name: str) -> ModuleSpec | None:
+        return None if name == "telnyx" else there(name)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
+    with pytest.raises(SystemExit, match="nothing is left to be run"):
+        compare.main(["--only", "telnyx_httpx"])
+    assert "left out for lack of telnyx (pip install -e '.[bench]'): telnyx_httpx (asyncio)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nope"], "no benchmark is called 'nope'; there are compare, growth,"),
+        (["compare", "--only", "floor,nope"], "no contestant is called 'nope'; there are floor, bare,"),
+        (["compare", "--rounds", "0"], "argument --rounds: it must be 1 or more"),
+        (["compare", "--chart", "chart.pdf"], "ends in .svg or .png, and not as 'chart.pdf'"),
+    ],
+)
+def test_what_there_is_not_is_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        benchmarks.main(arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_a_contestant_that_fails_ends_the_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit, match=r"gather \(asyncio\) failed: its process ended with exit status 1"):
+        compare.main(["--only", "gather", "--rounds", "1", "--count", "1", "--concurrency", "101"])
