@@ -185,6 +185,7 @@ class Transport:
 
     def _new_session(self, *, keepalive_timeout: float | None) -> aiohttp.ClientSession:
         """Make a session; with no `keepalive_timeout` each of its requests has a connection of its own."""
+        _keep_read_buffers()
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=self._max_connections,
@@ -460,6 +461,16 @@ class _Body(aiohttp.BytesPayload):
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         self.begun = True
         await super().write_with_length(writer, content_length)
+
+
+def _keep_read_buffers() -> None:
+    """Have glibc take asyncio's read buffers from memory that is there.
+
+    asyncio's loop makes a buffer of 256 KiB for each read. glibc asks the kernel for anything so large, and gives it
+    back at once, until something larger was freed: then it keeps memory of that size (mallopt(3), M_MMAP_THRESHOLD).
+    Without this an update takes 110 us instead of 95, unless something else happened to free so much before.
+    """
+    bytes(512 * 1024)
 
 
 def _connections(wanted: int, session: aiohttp.ClientSession | None) -> int:

@@ -143,22 +143,8 @@ class _PlainInput(_Input):
         self._context = contextvars.copy_context()
 
     def next_now(self) -> object:
-        return _LATER if self._slow else self._pull()
-
-    async def next(self) -> object:
-        async with self._pulling:
-            await asyncio.sleep(0)
-            return self._pull()
-
-    def close(self) -> None:
-        items: object = self._items
-        if isinstance(items, Generator):
-            try:
-                self._context.run(cast("Generator[object, object, object]", items).close)
-            except Exception as error:  # noqa: BLE001 - raised to the caller, unless there is an earlier one
-                self.fail(error)
-
-    def _pull(self) -> object:
+        if self._slow:
+            return _LATER
         if self._at_end or self.error is not None:
             return _END
         began = time.monotonic()
@@ -172,6 +158,20 @@ class _PlainInput(_Input):
         self._slow = time.monotonic() - began > _SLOW_PULL
         self._at_end = item is _END
         return item
+
+    async def next(self) -> object:
+        async with self._pulling:
+            await asyncio.sleep(0)
+            self._slow = False
+            return self.next_now()
+
+    def close(self) -> None:
+        items: object = self._items
+        if isinstance(items, Generator):
+            try:
+                self._context.run(cast("Generator[object, object, object]", items).close)
+            except Exception as error:  # noqa: BLE001 - raised to the caller, unless there is an earlier one
+                self.fail(error)
 
 
 class _AsyncInput(_Input):

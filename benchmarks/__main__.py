@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from . import compare, costs, growth, memory, pacing
+from . import compare, costs, growth, pacing
 
-BENCHMARKS: Final = {"compare": compare, "growth": growth, "costs": costs, "pacing": pacing, "memory": memory}
+BENCHMARKS: Final = {"compare": compare, "growth": growth, "costs": costs, "pacing": pacing}
 """The modules by name. Each has a `main` that takes the command line."""
 
 SHORT: Final = {
@@ -24,14 +24,12 @@ SHORT: Final = {
     "costs": ["--rounds=1", "--count=300"],
 }
 
-WITHOUT_JSON: Final = ("memory",)
-
 
 def run_several(chosen: Mapping[str, Sequence[str]], folder: Path | None) -> None:
     for name, arguments in chosen.items():
         print(f"=== {name} ===", flush=True)
         began = time.monotonic()
-        file = [f"--json={folder / name}.json"] if folder is not None and name not in WITHOUT_JSON else []
+        file = [f"--json={folder / name}.json"] if folder is not None else []
         BENCHMARKS[name].main([*arguments, *file])
         print(f"{name} took {time.monotonic() - began:.0f} s\n", flush=True)
 
@@ -46,8 +44,7 @@ def main(arguments: Sequence[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--short", action="store_true", help="a short version, without the slow ones")
-    text = f"write NAME.json for each into this folder (not for {', '.join(WITHOUT_JSON)})"
-    parser.add_argument("--json", metavar="FOLDER", type=Path, help=text)
+    parser.add_argument("--json", metavar="FOLDER", type=Path, help="write NAME.json for each into this folder")
     if arguments and not arguments[0].startswith("-"):
         name, *rest = arguments
         if name not in BENCHMARKS:
