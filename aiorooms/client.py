@@ -100,8 +100,19 @@ class RoomsClient:
             session=session,
             user_agent=f"aiorooms/{__version__} aiohttp/{aiohttp.__version__}",
         )
+        self._webhook_url_policy = webhook_url_policy
         self.rooms = Rooms(self._transport, webhook_url_policy)
         self.pacing = ClientPacing(self._transport)
+
+    @property
+    def base_url(self) -> str:
+        """Where the API is, without a slash at the end."""
+        return self._base_url
+
+    @property
+    def webhook_url_policy(self) -> WebhookUrlPolicy:
+        """Which webhook and failover URLs may be sent."""
+        return self._webhook_url_policy
 
     def __repr__(self) -> str:
         return f"RoomsClient(base_url={self._base_url!r})"

@@ -7,6 +7,9 @@ room, what the server said and what to do next. None holds the API key, and all 
     |- InvalidRequestError (ValueError)           refused before anything was sent; `.problems` has all reasons
     |- ClientSettingsError (ValueError)           a client was made with a missing or wrong setting
     |- ClientStateError (RuntimeError)            a closed client, or one used from another event loop
+    |- BulkInputError (ValueError)                an input of a bulk run is wrong; `.problems` has all reasons
+    |- PlanFileError                              a plan file can't be used
+    |- JournalError                               a journal can't be used, or written any more
     `- APIError
        |- APIConnectionError (ConnectionError)    no answer came
        |  `- APITimeoutError (TimeoutError)       no answer came in time
@@ -36,14 +39,18 @@ __all__ = [
     "AioroomsError",
     "AuthenticationError",
     "BadRequestError",
+    "BulkInputError",
     "ClientSettingsError",
     "ClientStateError",
     "ConflictError",
     "ErrorDetail",
+    "InputProblem",
     "InternalServerError",
     "InvalidRequestError",
+    "JournalError",
     "NotFoundError",
     "PermissionDeniedError",
+    "PlanFileError",
     "Problem",
     "RateLimitError",
     "UnprocessableEntityError",
@@ -61,6 +68,25 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.pointer[1:]}: {self.message}" if self.pointer else self.message
+
+
+@attrs.frozen
+class InputProblem:
+    """One thing that is wrong with an input of a bulk run."""
+
+    file: str
+    """The name of the file as it was given."""
+    line: int | None
+    """The line on which the row begins, from 1; None for the whole file."""
+    field: str | None
+    """The column or key; None for the whole row."""
+    message: str
+    """What is wrong, what was given, and what would be right."""
+
+    def __str__(self) -> str:
+        line = "" if self.line is None else f", line {self.line:,}"
+        field = "" if self.field is None else f", {self.field}"
+        return f"{self.file}{line}{field}: {self.message}"
 
 
 @attrs.frozen
@@ -143,6 +169,24 @@ class ClientSettingsError(AioroomsError, ValueError):
 
 class ClientStateError(AioroomsError, RuntimeError):
     """The client is closed, or is used from another event loop than the one it belongs to."""
+
+
+class BulkInputError(AioroomsError, ValueError):
+    """An input of a bulk run is wrong, and nothing was sent. `.problems` lists everything that is wrong with it."""
+
+    problems: tuple[InputProblem, ...]
+
+    def __init__(self, problems: Sequence[InputProblem]) -> None:
+        super().__init__("; ".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+class PlanFileError(AioroomsError):
+    """A plan file can't be used: it isn't one, is incomplete, was edited, or is of a newer version."""
+
+
+class JournalError(AioroomsError):
+    """A journal can't be used: it isn't one, is of another plan, in use, or can't be written any more."""
 
 
 class APIError(AioroomsError):

@@ -22,6 +22,7 @@ LAYERS = [
     {"resources"},
     {"client"},
     {"__init__"},
+    {"bulk"},
     {"cli", "__main__"},
 ]
 APART = {"simulator"}

@@ -67,6 +67,8 @@ class PacingSnapshot:
     """Attempts that have been sent, and whose answer has not been read yet."""
     waiting: int
     """Attempts that wait for their turn."""
+    refused: int
+    """Attempts that the server refused (429), all together."""
 
 
 class _Handle(Protocol):
@@ -101,6 +103,8 @@ class Pacer:
     ) -> None:
         self.granted = 0
         """Attempts that the server did not refuse, whatever else became of them."""
+        self.refused = 0
+        """Attempts that it did refuse."""
         self._enabled = pacing.enabled
         self._max_wait = pacing.max_wait
         self._max_in_flight = max_in_flight
@@ -189,7 +193,10 @@ class Pacer:
             report = None if headers is None else read_report(headers)
             if report is not None or refused or not self._unlimited:
                 self._learn(turn, headers, report, refused=refused)
-        self.granted += headers is not None and not refused
+        if refused:
+            self.refused += 1
+        elif headers is not None:
+            self.granted += 1
         if self._waiters:
             self._give_turns()
 
@@ -207,6 +214,7 @@ class Pacer:
             paused_until=datetime.now(UTC) + timedelta(seconds=left) if (left := self._resume_at - now) > 0 else None,
             in_flight=self._in_flight,
             waiting=len(self._waiters),
+            refused=self.refused,
         )
 
     def close(self, reason: Callable[[], Exception]) -> None:

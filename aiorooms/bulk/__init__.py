@@ -1,0 +1,47 @@
+"""Bulk reconfiguration that can be trusted: plan, apply, resume, roll back.
+
+    wanted = select(where=["webhook_host=old.example.com"], rewrite_webhook_host=["old.example.com=new.example.com"])
+    async with RoomsClient() as client:
+        await make_plan(client, wanted, "tonight.plan")
+        run = apply(client, Plan.open("tonight.plan"), "tonight.journal")
+        async with contextlib.aclosing(run.outcomes()) as outcomes:
+            async for outcome in outcomes:
+                ...
+
+A plan file says what is to be changed, and what stood there. A journal says at any moment what was sent and how it
+ended: after a crash `resume` goes on with it, `plan_rollback` makes a plan of the way back.
+"""
+
+from ..errors import BulkInputError, InputProblem, JournalError, PlanFileError
+from ._apply import BulkRun, Outcome, apply, resume
+from ._journal import Ending, Journal
+from ._plan import Change, Plan, PlannedUpdate, PlanSummary, Values, Wanted, make_plan
+from ._rollback import Rollback, plan_rollback
+from ._selection import Selection, select
+from ._verify import Difference, verify
+
+__all__ = [
+    "BulkInputError",
+    "BulkRun",
+    "Change",
+    "Difference",
+    "Ending",
+    "InputProblem",
+    "Journal",
+    "JournalError",
+    "Outcome",
+    "Plan",
+    "PlanFileError",
+    "PlanSummary",
+    "PlannedUpdate",
+    "Rollback",
+    "Selection",
+    "Values",
+    "Wanted",
+    "apply",
+    "make_plan",
+    "plan_rollback",
+    "resume",
+    "select",
+    "verify",
+]

@@ -1,0 +1,57 @@
+"""Files of JSON lines: reading them line by line, and writing one that is there whole or not at all."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, TypeAlias, cast
+
+from .._codec import DecodeError, dumps, loads
+
+__all__ = ["JsonObject", "json_line", "read_objects", "why", "written_whole"]
+
+JsonObject: TypeAlias = Mapping[str, object]
+
+
+def json_line(value: JsonObject) -> bytes:
+    """A line of JSON, with its end."""
+    return dumps(value) + b"\n"
+
+
+def read_objects(lines: Iterator[bytes], wrong: Callable[[int, str], Exception]) -> Iterator[JsonObject]:
+    """Read a line each; `wrong` makes the error for a line, from 1, that is no JSON object."""
+    for number, line in enumerate(lines, 1):
+        try:
+            value = loads(line)
+        except DecodeError as error:
+            raise wrong(number, str(error)) from None
+        if not isinstance(value, dict):
+            raise wrong(number, "it is no JSON object")
+        yield cast("JsonObject", value)
+
+
+def why(error: OSError) -> str:
+    """The reason alone, without the number and the name of the file."""
+    return error.strerror or str(error)
+
+
+@contextmanager
+def written_whole(path: Path) -> Generator[BinaryIO]:
+    """Write a file beside its place, and put it there when the block ends well. Raises `OSError`."""
+    number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(number, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp lets nobody else read; a file of the user's is as their umask says.
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(name).chmod(0o666 & ~mask)
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise

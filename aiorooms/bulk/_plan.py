@@ -1,0 +1,407 @@
+"""The plan file: what is to be changed in which room, and what stood there when the plan was made.
+
+A plan is JSON lines: a header, then a line for each room with the fields that change, before and after, and the room's
+`updated_at`; in the end a line with totals and the checksum of all before it. So a plan that is torn, or was edited by
+hand, is told from one that was made; and one of a million rooms is read line by line.
+"""
+
+import hashlib
+import uuid
+from bisect import bisect_left
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol, Self, TypeAlias, cast
+
+import attrs
+
+from .._codec import DecodeError, is_object, loads
+from .._text import quoted
+from .._webhook_url import WebhookUrlPolicy, same_url
+from ..client import RoomsClient
+from ..errors import AioroomsError, BulkInputError, InputProblem, PlanFileError
+from ..models import Room, RoomUpdate
+from ._files import JsonObject, json_line, why, written_whole
+
+__all__ = [
+    "Change",
+    "Plan",
+    "PlanIndex",
+    "PlanSummary",
+    "PlannedUpdate",
+    "Values",
+    "Wanted",
+    "differing",
+    "make_plan",
+    "new_plan",
+    "timestamp",
+]
+
+_VERSION: Final = 1
+
+Values: TypeAlias = Mapping[str, str | int | bool | None]
+"""Fields of a room and what is in them."""
+
+
+@attrs.frozen(kw_only=True)
+class PlannedUpdate:
+    """What a plan says of one room."""
+
+    room_id: str
+    unique_name: str | None
+    """The room's name when the plan was made."""
+    updated_at: datetime | None
+    """When the room was last changed before the plan was made."""
+    before: Values
+    after: Values
+    """The same fields as `before`."""
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """Read the line of a room; it is trusted, as its file's checksum was right."""
+        fields = cast("Mapping[str, str]", data)
+        at = fields["updated_at"]
+        return cls(
+            room_id=fields["room_id"],
+            unique_name=fields["unique_name"],
+            updated_at=None if at is None else datetime.fromisoformat(at),  # pyright: ignore[reportUnnecessaryComparison]
+            before=cast("Values", data["before"]),
+            after=cast("Values", data["after"]),
+        )
+
+    def to_json(self) -> JsonObject:
+        """Give what stands in the line of a room."""
+        return {
+            "room_id": self.room_id,
+            "unique_name": self.unique_name,
+            "updated_at": timestamp(self.updated_at),
+            "before": self.before,
+            "after": self.after,
+        }
+
+    def update(self, policy: WebhookUrlPolicy) -> RoomUpdate:
+        """Give what is to be sent."""
+        return RoomUpdate.from_dict(self.after, webhook_url_policy=policy)
+
+    def has_changed(self, room: Room) -> bool:
+        """Whether somebody changed the room since the plan was made."""
+        if self.updated_at is None:
+            return bool(differing(room, self.before))
+        return room.updated_at != self.updated_at
+
+
+@attrs.frozen(kw_only=True)
+class PlanSummary:
+    """What a plan comes to."""
+
+    plan_id: str
+    rooms: int
+    """Rooms that change."""
+    unchanged: int
+    """Rooms that were asked for and are already as they should be."""
+
+
+# --- making one ---
+
+
+@attrs.frozen
+class Change:
+    """What is wanted of a room, and in which line of the source that stands."""
+
+    update: RoomUpdate
+    line: int | None = None
+
+
+class Wanted(Protocol):
+    """What a plan is made from: the rows of a file, or a selection from the account."""
+
+    @property
+    def source(self) -> str:
+        """What it is called in the plan and in problems."""
+        ...
+
+    def change_of(self, room: Room) -> Change | None:
+        """Say what is wanted of a room of the account; None if nothing is."""
+        ...
+
+    def not_met(self) -> Iterator[InputProblem]:
+        """Say what was wanted of rooms that the account doesn't have."""
+        ...
+
+
+_MOST_PROBLEMS: Final = 1000
+
+
+async def make_plan(
+    client: RoomsClient, wanted: Wanted, path: str | Path, *, on_room: Callable[[], None] | None = None
+) -> PlanSummary:
+    """Read all rooms of the account, 250 at a time, and write what has to change into a plan file.
+
+    The file is there whole or not at all. `on_room` is called for each room that was read. Raises `BulkInputError`
+    with all problems if something can't be planned, and `PlanFileError` if the file can't be written.
+    """
+    unchanged = 0
+    problems: list[InputProblem] = []
+    with new_plan(path, client.base_url, wanted.source) as plan:
+        async for room in client.rooms.list():
+            if on_room is not None:
+                on_room()
+            change = wanted.change_of(room)
+            if change is None:
+                continue
+            planned = plan_room(room, change.update)
+            if planned is None:
+                unchanged += 1
+            elif problem := _pair_problem(room, planned.after, wanted.source, change.line):
+                problems.append(problem)
+            else:
+                plan.add(planned)
+        problems += wanted.not_met()
+        if problems:
+            raise BulkInputError(problems[:_MOST_PROBLEMS])
+        return plan.finish(unchanged)
+
+
+def plan_room(room: Room, update: RoomUpdate) -> PlannedUpdate | None:
+    """Give what an update really changes in a room; None if nothing."""
+    after = differing(room, update.to_dict())
+    if not after or room.id is None:
+        return None
+    return PlannedUpdate(
+        room_id=room.id,
+        unique_name=room.unique_name,
+        updated_at=room.updated_at,
+        before={name: getattr(room, name) for name in after},
+        after=after,
+    )
+
+
+def differing(room: Room, wanted: Values) -> Values:
+    """Give those of the wanted values that the room doesn't have."""
+    return {name: value for name, value in wanted.items() if not _is(getattr(room, name), value)}
+
+
+def _is(present: object, wanted: object) -> bool:
+    # The API writes "no URL" as an empty text or as null.
+    return present == wanted or (wanted is None and present == "")
+
+
+def _pair_problem(room: Room, after: Values, source: str, line: int | None) -> InputProblem | None:
+    """See that a room doesn't end up with one URL for both purposes, of which the change names but one."""
+    url = after.get("webhook_event_url", room.webhook_event_url)
+    failover = after.get("webhook_event_failover_url", room.webhook_event_failover_url)
+    if not isinstance(url, str) or not isinstance(failover, str) or not url or not same_url(url, failover):
+        return None
+    changed = "webhook_event_url" if "webhook_event_url" in after else "webhook_event_failover_url"
+    if changed not in after:
+        return None
+    return InputProblem(
+        source,
+        line,
+        changed,
+        f"room {room.id} would have {quoted(url)} as webhook URL and as failover URL; change the other one too",
+    )
+
+
+class PlanWriter:
+    """Writes a plan file line by line."""
+
+    def __init__(self, file: BinaryIO, base_url: str, source: str) -> None:
+        self.plan_id = str(uuid.uuid4())
+        self._file = file
+        self._checksum = hashlib.sha256()
+        self._rooms = 0
+        header = {
+            "aiorooms_plan": _VERSION,
+            "id": self.plan_id,
+            "created_at": timestamp(datetime.now(UTC)),
+            "base_url": base_url,
+            "source": source,
+        }
+        self._write(header)
+
+    def add(self, planned: PlannedUpdate) -> None:
+        """Write the line of a room."""
+        self._write(planned.to_json())
+        self._rooms += 1
+
+    def finish(self, unchanged: int) -> PlanSummary:
+        """Write the totals and the checksum."""
+        self._file.write(
+            json_line({"rooms": self._rooms, "unchanged": unchanged, "sha256": self._checksum.hexdigest()})
+        )
+        return PlanSummary(plan_id=self.plan_id, rooms=self._rooms, unchanged=unchanged)
+
+    def _write(self, value: JsonObject) -> None:
+        line = json_line(value)
+        self._checksum.update(line)
+        self._file.write(line)
+
+
+@contextmanager
+def new_plan(path: str | Path, base_url: str, source: str) -> Generator[PlanWriter]:
+    """Give a writer; the file is there when the block ends well. Raises `PlanFileError` if it can't be written."""
+    path = Path(path)
+    try:
+        with written_whole(path) as file:
+            yield PlanWriter(file, base_url, source)
+    except OSError as error:
+        # Those of the client are of other classes, although they are OSErrors too.
+        if isinstance(error, AioroomsError):
+            raise
+        raise PlanFileError(f"the plan {quoted(str(path))} can't be written: {why(error)}") from None
+
+
+def timestamp(moment: datetime | None) -> str | None:
+    """Write as `2021-04-12T22:29:42.000001Z`."""
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+# --- reading one ---
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """A plan file that is whole and as it was made."""
+
+    path: Path
+    plan_id: str
+    created_at: str
+    base_url: str
+    """Of the account that it was made for."""
+    source: str
+    """What it was made from."""
+    rooms: int
+    """Rooms that change."""
+    unchanged: int
+    """Rooms that were asked for and were already as they should be."""
+    sha256: str
+    """The checksum of all lines but the last."""
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Read header, totals and checksum. Raises `PlanFileError` unless it is a plan that nobody has edited."""
+        path = Path(path)
+        try:
+            with path.open("rb") as file:
+                header, totals, checksum = _ends(file, path)
+        except OSError as error:
+            raise PlanFileError(f"the plan {quoted(str(path))} can't be read: {why(error)}") from None
+        if totals is None:
+            raise PlanFileError(f"the plan {quoted(str(path))} is incomplete, its last line is missing; plan again")
+        if totals.get("sha256") != checksum:
+            raise PlanFileError(
+                f"the plan {quoted(str(path))} was changed after it was made; edit the source and plan again"
+            )
+        return cls(
+            path=path,
+            plan_id=str(header["id"]),
+            created_at=str(header["created_at"]),
+            base_url=str(header["base_url"]),
+            source=str(header["source"]),
+            rooms=cast("int", totals["rooms"]),
+            unchanged=cast("int", totals["unchanged"]),
+            sha256=checksum,
+        )
+
+    def updates(self) -> Iterator[PlannedUpdate]:
+        """Give what is planned, room by room, in the order of the file."""
+        with self.path.open("rb") as file:
+            file.readline()
+            for _ in range(self.rooms):
+                yield read_planned(file.readline())
+
+
+def read_planned(line: bytes) -> PlannedUpdate:
+    """Read the line of a room."""
+    return PlannedUpdate.from_json(cast("JsonObject", loads(line)))
+
+
+def _ends(file: BinaryIO, path: Path) -> tuple[JsonObject, JsonObject | None, str]:
+    """Give the first line, the last one if it is what ends a plan, and the checksum of all before that."""
+    first = file.readline()
+    header = _object(first)
+    if header is None or "aiorooms_plan" not in header:
+        raise PlanFileError(f"{quoted(str(path))} is not a plan; `aiorooms plan` makes one")
+    version = header["aiorooms_plan"]
+    if version != _VERSION:
+        raise PlanFileError(
+            f"the plan {quoted(str(path))} is of version {quoted(version)}; this aiorooms is too old for it, update it"
+        )
+    checksum = hashlib.sha256()
+    last = first
+    for line in file:
+        checksum.update(last)
+        last = line
+    totals = _object(last) if last.endswith(b"\n") else None
+    return header, totals if totals is not None and "sha256" in totals else None, checksum.hexdigest()
+
+
+def _object(line: bytes) -> JsonObject | None:
+    try:
+        value = loads(line)
+    except DecodeError:
+        return None
+    return value if is_object(value) else None
+
+
+class PlanIndex:
+    """Finds the line of a room in a plan, in some 70 bytes for each room."""
+
+    def __init__(self, plan: Plan) -> None:
+        places: list[bytes] = []
+        with plan.path.open("rb") as file:
+            offset = len(file.readline())
+            for _ in range(plan.rooms):
+                line = file.readline()
+                places.append(_key(read_planned(line).room_id) + offset.to_bytes(8))
+                offset += len(line)
+        places.sort()
+        self.left_over = len(places)
+        """How many lines were not taken yet."""
+        self._path = plan.path
+        self._file: BinaryIO | None = None
+        self._places = places
+        self._taken = bytearray(len(places))
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def __contains__(self, room_id: str) -> bool:
+        return self._number(room_id) is not None
+
+    def take(self, room_id: str) -> bytes | None:
+        """Give the line of a room, once; None if it isn't in the plan, or was taken before."""
+        number = self._number(room_id)
+        if number is None or self._taken[number]:
+            return None
+        return self._take(number)
+
+    def left(self) -> Iterator[bytes]:
+        """Give the lines that were not taken, and take them."""
+        for number in range(len(self._places)):
+            if not self._taken[number]:
+                yield self._take(number)
+
+    def _number(self, room_id: str) -> int | None:
+        try:
+            key = _key(room_id)
+        except ValueError:
+            return None  # a plan has no room whose id is no UUID
+        number = bisect_left(self._places, key)
+        return number if number < len(self._places) and self._places[number].startswith(key) else None
+
+    def _take(self, number: int) -> bytes:
+        self._taken[number] = 1
+        self.left_over -= 1
+        if self._file is None:
+            self._file = self._path.open("rb")
+        self._file.seek(int.from_bytes(self._places[number][16:]))
+        return self._file.readline()
+
+
+def _key(room_id: str) -> bytes:
+    return uuid.UUID(room_id).bytes

@@ -1,0 +1,106 @@
+"""The way back: a plan, made from a journal, that gives rooms the values which they had before.
+
+The account is listed once. A room that has the wanted values and that nobody changed since goes into the plan. One that
+somebody changed since is a conflict, and stays as it is. One that has the values from before needs nothing; so it may
+also stand with a room whose outcome was not known.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final, cast
+
+import attrs
+
+from ..client import RoomsClient
+from ..models import Room
+from ._journal import Journal
+from ._plan import PlannedUpdate, PlanSummary, Values, differing, new_plan
+
+__all__ = ["Rollback", "plan_rollback"]
+
+
+@attrs.frozen(kw_only=True)
+class Rollback:
+    """What a rollback plan comes to."""
+
+    plan: PlanSummary
+    conflicts: Sequence[str]
+    """A line for each room that was changed by somebody else since, or is gone; they are not in the plan."""
+
+
+@attrs.define
+class _Touched:
+    """What the journal says of a room that was changed, or may have been."""
+
+    before: Values
+    after: Values
+    updated_at: datetime | None = None
+    """When the change was made; None if its outcome is not known."""
+    failed: bool = False
+    """It was not carried out, as far as was seen; an attempt that timed out may have been later."""
+
+
+_CAN_BE_CLEARED: Final = ("webhook_event_failover_url", "webhook_timeout_secs")
+
+
+async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path) -> Rollback:
+    """Write a plan that takes back what the journal's runs changed. It can be read first, and is applied as any other.
+
+    Raises `JournalError`, `PlanFileError`, or what listing the account raises.
+    """
+    touched = _touched(journal)
+    conflicts: list[str] = []
+    unchanged = 0
+    with new_plan(path, client.base_url, f"rollback of {journal.path.name}") as plan:
+        async for room in client.rooms.list():
+            if room.id is None or (entry := touched.pop(room.id, None)) is None:
+                continue
+            if not differing(room, entry.before):
+                unchanged += 1
+            elif differing(room, entry.after) or entry.updated_at not in (None, room.updated_at):
+                if not entry.failed:
+                    conflicts.append(f"room {room.id} was changed by somebody else since it was updated")
+            elif stuck := [name for name, value in entry.before.items() if not _can_be_set(name, value)]:
+                conflicts.append(
+                    f"room {room.id} had no {' and no '.join(stuck)} before, which the API can't take away"
+                )
+            else:
+                plan.add(_back(room, entry))
+        conflicts += [f"room {room_id} is not in the account any more" for room_id in touched]
+        return Rollback(plan=plan.finish(unchanged), conflicts=conflicts)
+
+
+def _touched(journal: Journal) -> dict[str, _Touched]:
+    touched: dict[str, _Touched] = {}
+    for record in journal.records():
+        if isinstance(room_id := record.get("begin"), str):
+            before, after = cast("Values", record["before"]), cast("Values", record["after"])
+            touched.setdefault(room_id, _Touched(before, after))
+        elif isinstance(room_id := record.get("end"), str) and room_id in touched:
+            touched[room_id].failed = record["status"] == "failed"
+            if record["status"] == "skipped":
+                del touched[room_id]
+            elif isinstance(at := record.get("updated_at"), str):
+                touched[room_id].updated_at = datetime.fromisoformat(at)
+    return touched
+
+
+def _can_be_set(name: str, value: object) -> bool:
+    """Whether a field can be given back what was in it."""
+    return name in _CAN_BE_CLEARED or value not in (None, "")
+
+
+def _back(room: Room, entry: _Touched) -> PlannedUpdate:
+    return PlannedUpdate(
+        room_id=room.id or "",
+        unique_name=room.unique_name,
+        updated_at=room.updated_at,
+        before=entry.after,
+        after={name: _sendable(value) for name, value in entry.before.items()},
+    )
+
+
+def _sendable(value: str | int | bool | None) -> str | int | bool | None:
+    # The API writes "no URL" as an empty text, which can't be sent.
+    return None if value == "" else value
