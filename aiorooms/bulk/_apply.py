@@ -1,8 +1,10 @@
 """Apply and resume: a plan is sent with `update_many`, and a journal says at any moment what was sent and what not.
 
-The account is listed while the plan is applied, some pages ahead of what is sent. So each room is compared with the
-plan shortly before its update goes out, and that takes no request for each room. A room that somebody changed since the
-plan was made is a conflict, and is left alone, unless the run is forced.
+A room that somebody changed since the plan was made is a conflict, and is left alone, unless the run is forced.
+Whatever changed since has a later `updated_at` than any room of the plan, and the API lists rooms by the day of that:
+so before anything is sent, the rooms that were updated on the plan's last day or later are listed, mostly a few. Those
+of them that are in the plan with another `updated_at` are set aside. In the end they are listed once more: one that
+has the wanted values by now is done, the others are conflicts. What is changed while the run goes on is not seen.
 
 A resume begins with the rooms whose outcome nobody knows: those that were under way when the last run ended. Each is
 read; if it has the wanted values, it is done, and else it is sent as if it had never been. All that have an outcome
@@ -10,15 +12,17 @@ keep it.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict, cast
 
 import attrs
 
 from .._cancellation import end_tasks
+from .._codec import loads
+from .._lists import RoomList
 from .._settings import check_at_least
 from .._text import quoted
 from ..client import RoomsClient
@@ -32,14 +36,11 @@ from ..errors import (
     PermissionDeniedError,
     PlanFileError,
 )
-from ..models import Room, RoomPage, RoomUpdate, UpdateResult
-from ._journal import Ending, Journal, JournalWriter, now
-from ._plan import Plan, PlanIndex, PlannedUpdate, differing, read_planned, timestamp
+from ..models import Room, RoomFields, RoomUpdate, UpdateResult
+from ._journal import Ending, Journal, JournalWriter, RoomState, now
+from ._plan import Plan, PlannedUpdate, differing, read_planned, timestamp
 
 __all__ = ["BulkRun", "Outcome", "apply", "resume"]
-
-_PAGES_AHEAD: Final = 4
-"""Pages of rooms that are read ahead of what is sent."""
 
 _TICK: Final = 1.0
 """Seconds."""
@@ -75,7 +76,8 @@ def apply(
     `force` sends also what somebody changed since the plan was made. After `max_failures` failures nothing more is
     begun. Raises `PlanFileError` if the plan is of another server than the client's.
     """
-    _same_server(client, plan)
+    check_at_least(1, "apply(concurrency=)", concurrency)
+    plan.check_server(client)
     return BulkRun(
         client, plan, JournalWriter.create(journal, plan), concurrency, force=force, max_failures=max_failures
     )
@@ -106,7 +108,7 @@ def resume(
         raise
     if (opened.plan_id, opened.sha256) != (read.plan_id, read.header["plan_sha256"]):
         raise JournalError(f"the journal {quoted(str(journal))} is of another plan than {quoted(str(opened.path))}")
-    _same_server(client, opened)
+    opened.check_server(client)
     return BulkRun(
         client,
         opened,
@@ -119,11 +121,13 @@ def resume(
     )
 
 
-def _same_server(client: RoomsClient, plan: Plan) -> None:
-    if client.base_url != plan.base_url:
-        raise PlanFileError(
-            f"the plan {quoted(str(plan.path))} was made for {plan.base_url}, not for {client.base_url}"
-        )
+class _PlanLine(TypedDict):
+    """A line of a plan, as it stands there."""
+
+    room_id: str
+    unique_name: str | None
+    updated_at: str | None
+    after: RoomFields
 
 
 class BulkRun:
@@ -153,23 +157,22 @@ class BulkRun:
         self._failures_left = max_failures
         self._earlier = earlier
         self._retry_failed = retry_failed
-        self._ready: deque[tuple[bytes, PlannedUpdate]] = deque()
-        """What may be sent: the lines of the plan, and what they say."""
-        self._pages: asyncio.Queue[RoomPage | Exception | None] = asyncio.Queue(_PAGES_AHEAD)
-        """Pages of the account; in the end None, or what ended the list."""
-        self._is_listed = False
-        """Whether all rooms of the account were seen."""
-        self._under_way: dict[str, PlannedUpdate] = {}
-        self._aside: deque[Outcome] = deque()
-        """Outcomes of rooms that need not be sent."""
+        self._passed_over: set[str] = set()
+        """Rooms of the plan that have their outcome, or are taken care of apart from the others."""
+        self._again: list[bytes] = []
+        """Lines of the plan whose rooms were under way before, and are to be sent."""
+        self._seen: dict[str, datetime | None] = {}
+        """When the rooms were updated that were listed in the beginning."""
+        self._suspects: dict[str, bytes] = {}
+        """Rooms that changed since the plan was made, with their lines of it."""
+        self._under_way: dict[str, str | None] = {}
+        """The rooms that were begun and have no outcome yet, with their names."""
         self._broken: JournalError | None = None
 
     def stop(self, why: str) -> None:
         """Begin no new update; what is under way is finished."""
         if self.stopped_by is None:
             self.stopped_by = why
-        if self._pages.empty():
-            self._pages.put_nowait(None)  # for whoever waits for a page
 
     async def outcomes(self) -> AsyncGenerator[Outcome]:
         """Send the plan, and give an `Outcome` for each room that got one in this run.
@@ -180,15 +183,23 @@ class BulkRun:
         """
         async with self._held_journal as journal:
             self._journal = journal
-            self._index = index = await asyncio.to_thread(PlanIndex, self.plan)
             ticking = asyncio.create_task(self._tick())
             ended = "interrupted"
             try:
                 for outcome in await self._settle_earlier():
                     yield outcome
-                async with aclosing(self._send_all()) as outcomes:
-                    async for outcome in outcomes:
-                        yield outcome
+                if not self._force:
+                    await self._list_changed()
+                results = self._client.rooms.update_many(
+                    self._items(), concurrency=self._concurrency, stop_after_failures=self._failures_left
+                )
+                async with aclosing(results):
+                    async for result in results:
+                        yield self._note(result)
+                if self._broken is not None:
+                    raise self._broken
+                for outcome in await self._settle_suspects():
+                    yield outcome
                 ended = "done" if self.stopped_by is None else f"stopped: {self.stopped_by}"
             except AioroomsError as error:
                 if isinstance(error, JournalError):
@@ -196,7 +207,6 @@ class BulkRun:
                 ended = f"stopped: {error}"
                 raise
             finally:
-                index.close()
                 await end_tasks([ticking])
                 with suppress(JournalError):
                     journal.write({"stop": ended, "at": now()})
@@ -204,21 +214,10 @@ class BulkRun:
     # --- what an earlier run left ---
 
     async def _settle_earlier(self) -> Sequence[Outcome]:
+        """Look at what was under way when the last run ended; give what that settles."""
         if self._earlier is None:
             return ()
-        unknown: list[bytes] = []
-        # Read again, as only now nobody else writes it.
-        for room_id, state in Journal.open(self._earlier.path).states().items():
-            if state in ("begun", "uncertain"):
-                if (line := self._index.take(room_id)) is not None:
-                    unknown.append(line)
-            elif not (
-                state == "skipped"
-                or (state == "failed" and self._retry_failed)
-                or (state == "conflict" and self._force)
-            ):
-                self._index.take(room_id)
-                self.settled += 1
+        unknown = await asyncio.to_thread(self._read_earlier)
         outcomes: list[Outcome] = []
         for begin in range(0, len(unknown), self._concurrency):
             if self.stopped_by is not None:
@@ -229,109 +228,125 @@ class BulkRun:
             outcomes += [outcome for look in looks if (outcome := look.result()) is not None]
         return outcomes
 
+    def _read_earlier(self) -> list[bytes]:
+        """Give the lines of the rooms of which the journal doesn't know the outcome."""
+        assert self._earlier is not None
+        # Opened again, as only now nobody else writes it.
+        unknown: set[str] = set()
+        for room_id, state in Journal.open(self._earlier.path).states().items():
+            if state in ("begun", "uncertain"):
+                unknown.add(room_id)
+            elif not self._is_sent_again(state):
+                self._passed_over.add(room_id)
+                self.settled += 1
+        self._passed_over |= unknown
+        if not unknown:
+            return []
+        return [line for line in self.plan.planned_lines() if read_planned(line).room_id in unknown]
+
+    def _is_sent_again(self, state: RoomState) -> bool:
+        if state == "failed":
+            return self._retry_failed
+        if state == "conflict":
+            return self._force
+        return state == "skipped"
+
     async def _look(self, line: bytes) -> Outcome | None:
         """Find out what became of a room that was under way; None if it is to be sent."""
         planned = read_planned(line)
+        room_id, name = planned.room_id, planned.unique_name
         try:
-            room = await self._client.rooms.retrieve(planned.room_id)
-        except NotFoundError:
-            return self._end(planned, "conflict", error=_gone(planned.room_id))
+            room = await self._client.rooms.retrieve(room_id)
+        except NotFoundError as error:
+            return self._end(room_id, name, "failed", error=str(error), error_type=type(error).__name__)
         except (APIError, ClientStateError) as error:
             if isinstance(error, (AuthenticationError, PermissionDeniedError, ClientStateError)):
                 self.stop(str(error))
             # Its line says `begun` or `uncertain` as it did before: the next resume looks again.
-            return Outcome(
-                room_id=planned.room_id, unique_name=planned.unique_name, status="uncertain", error=str(error)
-            )
-        return self._compare(line, planned, room)
+            return Outcome(room_id=room_id, unique_name=name, status="uncertain", error=str(error))
+        if (outcome := self._compare(planned, room)) is None:
+            self._again.append(line)
+        return outcome
 
-    def _compare(self, line: bytes, planned: PlannedUpdate, room: Room) -> Outcome | None:
-        """Make a room ready to be sent, unless that isn't needed or somebody else has changed it."""
+    def _compare(self, planned: PlannedUpdate, room: Room) -> Outcome | None:
+        """Give the outcome of a room that has the wanted values already, or is a conflict; None if it is neither."""
         if not differing(room, planned.after):
-            return self._end(planned, "updated", found=True, updated_at=timestamp(room.updated_at))
+            at = timestamp(room.updated_at)
+            return self._end(planned.room_id, planned.unique_name, "updated", found=True, updated_at=at)
         if planned.has_changed(room) and not self._force:
-            return self._end(planned, "conflict", error=_changed(planned, room))
-        self._ready.append((line, planned))
+            return self._end(planned.room_id, planned.unique_name, "conflict", error=_changed(room))
         return None
+
+    # --- what somebody else changed ---
+
+    async def _list_changed(self) -> None:
+        """Note when the rooms were updated that may have changed since the plan was made."""
+        async for room in self._changed_rooms():
+            if room.id is not None:
+                self._seen[room.id] = room.updated_at
+
+    def _changed_rooms(self) -> RoomList:
+        latest = self.plan.latest_update
+        if latest is None:
+            return self._client.rooms.list()
+        # A day more, should the server's days be of another time zone.
+        return self._client.rooms.list(date_updated_at_gte=latest.astimezone(UTC).date() - timedelta(days=1))
+
+    async def _settle_suspects(self) -> Sequence[Outcome]:
+        """Compare the rooms that were set aside with the plan."""
+        if not self._suspects or self.stopped_by is not None:
+            return ()
+        outcomes: list[Outcome] = []
+        async for room in self._changed_rooms():
+            if room.id is not None and (line := self._suspects.pop(room.id, None)) is not None:
+                planned = read_planned(line)
+                outcome = self._compare(planned, room)
+                # Who changed it may have changed it back: then it is for the next resume.
+                if outcome is not None:
+                    outcomes.append(outcome)
+        for line in self._suspects.values():
+            planned = read_planned(line)
+            text = f"room {planned.room_id} was changed by somebody else since the plan was made, and is gone"
+            outcomes.append(self._end(planned.room_id, planned.unique_name, "conflict", error=text))
+        return outcomes
 
     # --- sending ---
 
-    async def _send_all(self) -> AsyncGenerator[Outcome]:
-        listing = asyncio.create_task(self._list())
-        try:
-            while self.stopped_by is None and (self._ready or (self._index.left_over and not self._is_listed)):
-                if not self._ready:
-                    self._take_page(await self._pages.get())
-                    while self._aside:
-                        yield self._aside.popleft()
-                    continue
-                # As long as pages come faster than they are used up, one `update_many` goes through them all.
-                async with aclosing(self._send_ready()) as outcomes:
-                    async for outcome in outcomes:
-                        yield outcome
-        finally:
-            await end_tasks([listing])
-        if self._broken is not None:
-            raise self._broken
-        if self.stopped_by is None:
-            for line in self._index.left():
-                planned = read_planned(line)
-                yield self._end(planned, "conflict", error=_gone(planned.room_id))
-
-    async def _list(self) -> None:
-        try:
-            async with aclosing(self._client.rooms.list().pages()) as listed:
-                async for page in listed:
-                    await self._pages.put(page)
-        except Exception as error:  # noqa: BLE001 - raised where the page is taken
-            await self._pages.put(error)
-        else:
-            await self._pages.put(None)
-
-    def _take_page(self, page: "RoomPage | Exception | None") -> None:
-        """Compare the rooms of a page with the plan."""
-        if isinstance(page, Exception):
-            raise page
-        if page is None:
-            self._is_listed = True
-            return
-        for room in page.rooms:
-            if room.id is not None and (line := self._index.take(room.id)) is not None:
-                planned = read_planned(line)
-                if (outcome := self._compare(line, planned, room)) is not None:
-                    self._aside.append(outcome)
-
-    async def _send_ready(self) -> AsyncGenerator[Outcome]:
-        results = self._client.rooms.update_many(
-            self._items(), concurrency=self._concurrency, stop_after_failures=self._failures_left
-        )
-        async with aclosing(results):
-            async for result in results:
-                yield self._note(result)
-                while self._aside:
-                    yield self._aside.popleft()
-        while self._aside:
-            yield self._aside.popleft()
-
     def _items(self) -> Iterator[tuple[str, RoomUpdate]]:
-        while self.stopped_by is None:
-            if self._ready:
-                line, planned = self._ready.popleft()
-                update = planned.update(self._client.webhook_url_policy)
-                self._journal.begin(line, planned.room_id)
-                self._under_way[planned.room_id] = planned
-                yield planned.room_id, update
-            elif self._pages.empty():
+        for line in self._again:
+            yield self._begun(line, cast("_PlanLine", loads(line)))
+        for line in self.plan.planned_lines():
+            if self.stopped_by is not None:
                 return
-            else:
-                self._take_page(self._pages.get_nowait())
+            planned = cast("_PlanLine", loads(line))
+            if planned["room_id"] not in self._passed_over and not self._is_suspect(line, planned):
+                yield self._begun(line, planned)
+
+    def _begun(self, line: bytes, planned: "_PlanLine") -> tuple[str, RoomUpdate]:
+        """Note that a room is begun; give its id and update."""
+        room_id = planned["room_id"]
+        update = RoomUpdate(**planned["after"], webhook_url_policy=self._client.webhook_url_policy)
+        self._journal.begin(line, room_id)
+        self._under_way[room_id] = planned["unique_name"]
+        return room_id, update
+
+    def _is_suspect(self, line: bytes, planned: "_PlanLine") -> bool:
+        """Set a room aside if it was updated since the plan was made."""
+        room_id, planned_at = planned["room_id"], planned["updated_at"]
+        if room_id not in self._seen:
+            return False
+        seen_at = self._seen[room_id]
+        if planned_at is not None and seen_at == datetime.fromisoformat(planned_at):
+            return False
+        self._suspects[room_id] = line
+        return True
 
     def _note(self, result: UpdateResult) -> Outcome:
-        planned = self._under_way.pop(result.room_id)
+        name = self._under_way.pop(result.room_id)
         elapsed = round(result.elapsed, 4)
         if result.error is None:
-            updated_at = None if result.room is None else timestamp(result.room.updated_at)
-            return self._end(planned, "updated", attempts=result.attempts, elapsed=elapsed, updated_at=updated_at)
+            at = None if result.room is None else timestamp(result.room.updated_at)
+            return self._end(result.room_id, name, "updated", attempts=result.attempts, elapsed=elapsed, updated_at=at)
         text, kind = str(result.error), type(result.error).__name__
         if result.status == "skipped":
             self.stop(text)
@@ -339,33 +354,49 @@ class BulkRun:
             self._failures_left -= 1
             if not self._failures_left:
                 self.stop(f"as many failures as are allowed, the last one: {text}")
-        return self._end(planned, result.status, error=text, error_type=kind, attempts=result.attempts, elapsed=elapsed)
+        return self._end(
+            result.room_id,
+            name,
+            result.status,
+            error=text,
+            error_type=kind,
+            attempts=result.attempts,
+            elapsed=elapsed,
+        )
 
     def _end(
         self,
-        planned: PlannedUpdate,
+        room_id: str,
+        unique_name: str | None,
         status: Ending,
         *,
         error: str | None = None,
+        error_type: str | None = None,
         attempts: int = 0,
+        elapsed: float | None = None,
+        updated_at: str | None = None,
         found: bool = False,
-        **more: object,
     ) -> Outcome:
         """Write the outcome of a room into the journal, and give it."""
-        record = {"attempts": attempts, "error": error, "found": found or None, **more}
+        more: dict[str, object] = {"attempts": attempts}
+        if elapsed is not None:
+            more["elapsed"] = elapsed
+        if updated_at is not None:
+            more["updated_at"] = updated_at
+        if error is not None:
+            more["error"] = error
+        if error_type is not None:
+            more["error_type"] = error_type
+        if found:
+            more["found"] = True
         try:
-            self._journal.end(planned.room_id, status, {k: value for k, value in record.items() if value is not None})
+            self._journal.end(room_id, status, more)
         except JournalError as broken:
             # The journal says that it was begun: `resume` looks at it. What is under way may still end.
             self._broken = broken
             self.stop(str(broken))
         return Outcome(
-            room_id=planned.room_id,
-            unique_name=planned.unique_name,
-            status=status,
-            error=error,
-            attempts=attempts,
-            found=found,
+            room_id=room_id, unique_name=unique_name, status=status, error=error, attempts=attempts, found=found
         )
 
     async def _tick(self) -> None:
@@ -379,10 +410,6 @@ class BulkRun:
                 self._journal.write({"pacing": figures, "at": now()})
 
 
-def _gone(room_id: str) -> str:
-    return f"room {room_id} is not in the account any more"
-
-
-def _changed(planned: PlannedUpdate, room: Room) -> str:
+def _changed(room: Room) -> str:
     when = "" if room.updated_at is None else f" ({timestamp(room.updated_at)})"
-    return f"room {planned.room_id} was changed by somebody else since the plan was made{when}"
+    return f"room {room.id} was changed by somebody else since the plan was made{when}"

@@ -1,16 +1,18 @@
 """Files of JSON lines: reading them line by line, and writing one that is there whole or not at all."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeAlias, cast
+from typing import BinaryIO, Final, TypeAlias, cast
 
 from .._codec import DecodeError, dumps, loads
+from .._text import quoted
 
-__all__ = ["JsonObject", "json_line", "read_objects", "why", "written_whole"]
+__all__ = ["JsonObject", "json_line", "named", "read_objects", "why", "written_whole"]
 
 JsonObject: TypeAlias = Mapping[str, object]
 
@@ -32,6 +34,15 @@ def read_objects(lines: Iterator[bytes], wrong: Callable[[int, str], Exception])
         yield cast("JsonObject", value)
 
 
+_LONGEST_SHOWN: Final = 70
+
+
+def named(path: Path) -> str:
+    """The path as it stands in a message. Of a long one the end is shown, where the name of the file is."""
+    text = str(path)
+    return quoted(text if len(text) <= _LONGEST_SHOWN else f"...{text[-_LONGEST_SHOWN:]}")
+
+
 def why(error: OSError) -> str:
     """The reason alone, without the number and the name of the file."""
     return error.strerror or str(error)
@@ -40,6 +51,8 @@ def why(error: OSError) -> str:
 @contextmanager
 def written_whole(path: Path) -> Generator[BinaryIO]:
     """Write a file beside its place, and put it there when the block ends well. Raises `OSError`."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))  # else it would be met at the very end
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(number, "wb") as file:

@@ -5,11 +5,12 @@ A plan is JSON lines: a header, then a line for each room with the fields that c
 hand, is told from one that was made; and one of a million rooms is read line by line.
 """
 
+import asyncio
 import hashlib
 import uuid
 from bisect import bisect_left
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, Self, TypeAlias, cast
@@ -21,8 +22,8 @@ from .._text import quoted
 from .._webhook_url import WebhookUrlPolicy, same_url
 from ..client import RoomsClient
 from ..errors import AioroomsError, BulkInputError, InputProblem, PlanFileError
-from ..models import Room, RoomUpdate
-from ._files import JsonObject, json_line, why, written_whole
+from ..models import Room, RoomUpdate, read_room_ref
+from ._files import JsonObject, json_line, named, why, written_whole
 
 __all__ = [
     "Change",
@@ -142,25 +143,52 @@ async def make_plan(
     with all problems if something can't be planned, and `PlanFileError` if the file can't be written.
     """
     unchanged = 0
-    problems: list[InputProblem] = []
+    problems = _Problems(wanted.source)
     with new_plan(path, client.base_url, wanted.source) as plan:
         async for room in client.rooms.list():
             if on_room is not None:
                 on_room()
-            change = wanted.change_of(room)
+            try:
+                change = wanted.change_of(room)
+            except BulkInputError as error:
+                problems.add(*error.problems)
+                continue
             if change is None:
                 continue
             planned = plan_room(room, change.update)
             if planned is None:
                 unchanged += 1
-            elif problem := _pair_problem(room, planned.after, wanted.source, change.line):
-                problems.append(problem)
+            elif problem := _problem(room, planned.after, wanted.source, change.line):
+                problems.add(problem)
             else:
                 plan.add(planned)
-        problems += wanted.not_met()
-        if problems:
-            raise BulkInputError(problems[:_MOST_PROBLEMS])
+        for problem in wanted.not_met():
+            problems.add(problem)
+        problems.raise_if_any()
         return plan.finish(unchanged)
+
+
+class _Problems:
+    """The first of the problems, and how many there are."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._shown: list[InputProblem] = []
+        self._more = 0
+
+    def add(self, *problems: InputProblem) -> None:
+        for problem in problems:
+            if len(self._shown) < _MOST_PROBLEMS:
+                self._shown.append(problem)
+            else:
+                self._more += 1
+
+    def raise_if_any(self) -> None:
+        if self._more:
+            text = f"{self._more:,} more problems are not shown"
+            self._shown.append(InputProblem(self._source, None, None, text))
+        if self._shown:
+            raise BulkInputError(self._shown)
 
 
 def plan_room(room: Room, update: RoomUpdate) -> PlannedUpdate | None:
@@ -184,11 +212,19 @@ def differing(room: Room, wanted: Values) -> Values:
 
 def _is(present: object, wanted: object) -> bool:
     # The API writes "no URL" as an empty text or as null.
-    return present == wanted or (wanted is None and present == "")
+    return present == wanted or (present in _NOTHING and wanted in _NOTHING)
 
 
-def _pair_problem(room: Room, after: Values, source: str, line: int | None) -> InputProblem | None:
-    """See that a room doesn't end up with one URL for both purposes, of which the change names but one."""
+_NOTHING: Final = (None, "")
+
+
+def _problem(room: Room, after: Values, source: str, line: int | None) -> InputProblem | None:
+    """See that a room can be named, and that it doesn't end up with one URL for both purposes.
+
+    Of the two URLs the change may name but one.
+    """
+    if wrong_id := read_room_ref(room)[1]:
+        return InputProblem(source, line, None, f"the account has a room whose id {wrong_id[0].message}")
     url = after.get("webhook_event_url", room.webhook_event_url)
     failover = after.get("webhook_event_failover_url", room.webhook_event_failover_url)
     if not isinstance(url, str) or not isinstance(failover, str) or not url or not same_url(url, failover):
@@ -212,6 +248,8 @@ class PlanWriter:
         self._file = file
         self._checksum = hashlib.sha256()
         self._rooms = 0
+        self._latest: datetime | None = None
+        self._all_dated = True
         header = {
             "aiorooms_plan": _VERSION,
             "id": self.plan_id,
@@ -225,18 +263,27 @@ class PlanWriter:
         """Write the line of a room."""
         self._write(planned.to_json())
         self._rooms += 1
+        at = planned.updated_at
+        self._all_dated &= at is not None
+        if at is not None and (self._latest is None or at > self._latest):
+            self._latest = at
 
     def finish(self, unchanged: int) -> PlanSummary:
         """Write the totals and the checksum."""
-        self._file.write(
-            json_line({"rooms": self._rooms, "unchanged": unchanged, "sha256": self._checksum.hexdigest()})
-        )
+        latest = timestamp(self._latest) if self._all_dated else None
+        self._checksum.update(_totals(self._rooms, unchanged, latest, ""))
+        self._file.write(_totals(self._rooms, unchanged, latest, self._checksum.hexdigest()))
         return PlanSummary(plan_id=self.plan_id, rooms=self._rooms, unchanged=unchanged)
 
     def _write(self, value: JsonObject) -> None:
         line = json_line(value)
         self._checksum.update(line)
         self._file.write(line)
+
+
+def _totals(rooms: int, unchanged: object, latest: object, checksum: str) -> bytes:
+    """Give the last line. The checksum is that of all lines before it, and of this one without the checksum."""
+    return json_line({"rooms": rooms, "unchanged": unchanged, "latest_update": latest, "sha256": checksum})
 
 
 @contextmanager
@@ -250,7 +297,7 @@ def new_plan(path: str | Path, base_url: str, source: str) -> Generator[PlanWrit
         # Those of the client are of other classes, although they are OSErrors too.
         if isinstance(error, AioroomsError):
             raise
-        raise PlanFileError(f"the plan {quoted(str(path))} can't be written: {why(error)}") from None
+        raise PlanFileError(f"the plan {named(path)} can't be written: {why(error)}") from None
 
 
 def timestamp(moment: datetime | None) -> str | None:
@@ -276,66 +323,109 @@ class Plan:
     """Rooms that change."""
     unchanged: int
     """Rooms that were asked for and were already as they should be."""
+    latest_update: datetime | None
+    """The latest `updated_at` of its rooms; None if not all have one. Whatever changed since has a later one."""
     sha256: str
-    """The checksum of all lines but the last."""
+    """The checksum."""
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
         """Read header, totals and checksum. Raises `PlanFileError` unless it is a plan that nobody has edited."""
         path = Path(path)
-        try:
-            with path.open("rb") as file:
-                header, totals, checksum = _ends(file, path)
-        except OSError as error:
-            raise PlanFileError(f"the plan {quoted(str(path))} can't be read: {why(error)}") from None
-        if totals is None:
-            raise PlanFileError(f"the plan {quoted(str(path))} is incomplete, its last line is missing; plan again")
-        if totals.get("sha256") != checksum:
-            raise PlanFileError(
-                f"the plan {quoted(str(path))} was changed after it was made; edit the source and plan again"
-            )
+        with _opened(path) as file:
+            first = file.readline(_LONGEST_HEADER)
+            header = _object(first)
+            if header is None or "aiorooms_plan" not in header:
+                raise PlanFileError(f"{named(path)} is not a plan; `aiorooms plan` makes one")
+            if (version := header["aiorooms_plan"]) != _VERSION:
+                raise PlanFileError(
+                    f"the plan {named(path)} is of version {quoted(version)}, which takes a newer aiorooms"
+                )
+            checksum = hashlib.sha256()
+            last, rooms = first, -1
+            for line in file:
+                checksum.update(last)
+                last = line
+                rooms += 1
+        totals = _object(last) if last.endswith(b"\n") else None
+        if totals is None or "sha256" not in totals:
+            raise PlanFileError(f"the plan {named(path)} is incomplete, its last line is missing; plan again")
+        unchanged, latest = totals.get("unchanged"), totals.get("latest_update")
+        checksum.update(_totals(rooms, unchanged, latest, ""))
+        if last != _totals(rooms, unchanged, latest, checksum.hexdigest()):
+            raise PlanFileError(f"the plan {named(path)} was changed after it was made; edit the source and plan again")
         return cls(
             path=path,
             plan_id=str(header["id"]),
             created_at=str(header["created_at"]),
             base_url=str(header["base_url"]),
             source=str(header["source"]),
-            rooms=cast("int", totals["rooms"]),
-            unchanged=cast("int", totals["unchanged"]),
-            sha256=checksum,
+            rooms=rooms,
+            unchanged=cast("int", unchanged),
+            latest_update=None if latest is None else datetime.fromisoformat(str(latest)),
+            sha256=checksum.hexdigest(),
         )
 
     def updates(self) -> Iterator[PlannedUpdate]:
-        """Give what is planned, room by room, in the order of the file."""
-        with self.path.open("rb") as file:
-            file.readline()
-            for _ in range(self.rooms):
-                yield read_planned(file.readline())
+        """Give what is planned, room by room, in the order of the file.
+
+        Raises `PlanFileError` if it is another file now than the one that was opened.
+        """
+        for line in self.planned_lines():
+            try:
+                planned = read_planned(line)
+            except (ValueError, KeyError, TypeError):
+                raise self._replaced() from None
+            yield planned
+
+    def planned_lines(self) -> Iterator[bytes]:
+        """Give the line of each room. Raises `PlanFileError` as `updates` does."""
+        with _opened(self.path) as file:
+            lines = self.lines(file)
+            next(lines)
+            yield from lines
+
+    def lines(self, file: BinaryIO) -> Iterator[bytes]:
+        """Give the header and the line of each room. Raises `PlanFileError` at the end if they are not this plan's."""
+        checksum = hashlib.sha256()
+        for _ in range(self.rooms + 1):
+            line = file.readline()
+            checksum.update(line)
+            yield line
+        checksum.update(_totals(self.rooms, self.unchanged, timestamp(self.latest_update), ""))
+        if checksum.hexdigest() != self.sha256:
+            raise self._replaced()
+
+    def check_server(self, client: RoomsClient) -> None:
+        """Raise `PlanFileError` if the client talks to another server than the plan was made for."""
+        if client.base_url != self.base_url:
+            raise PlanFileError(f"the plan {named(self.path)} was made for {self.base_url}, not for {client.base_url}")
+
+    def _replaced(self) -> PlanFileError:
+        return PlanFileError(f"the plan {named(self.path)} was changed after it was opened; open it again")
+
+
+_LONGEST_HEADER: Final = 1024 * 1024
+"""Bytes; so that a file without line ends is not read as a whole."""
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[BinaryIO]:
+    """Open a plan to be read. Raises `PlanFileError` if that, or the reading, can't be done."""
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: OSError) -> PlanFileError:
+    return PlanFileError(f"the plan {named(path)} can't be read: {why(error)}")
 
 
 def read_planned(line: bytes) -> PlannedUpdate:
     """Read the line of a room."""
     return PlannedUpdate.from_json(cast("JsonObject", loads(line)))
-
-
-def _ends(file: BinaryIO, path: Path) -> tuple[JsonObject, JsonObject | None, str]:
-    """Give the first line, the last one if it is what ends a plan, and the checksum of all before that."""
-    first = file.readline()
-    header = _object(first)
-    if header is None or "aiorooms_plan" not in header:
-        raise PlanFileError(f"{quoted(str(path))} is not a plan; `aiorooms plan` makes one")
-    version = header["aiorooms_plan"]
-    if version != _VERSION:
-        raise PlanFileError(
-            f"the plan {quoted(str(path))} is of version {quoted(version)}; this aiorooms is too old for it, update it"
-        )
-    checksum = hashlib.sha256()
-    last = first
-    for line in file:
-        checksum.update(last)
-        last = line
-    totals = _object(last) if last.endswith(b"\n") else None
-    return header, totals if totals is not None and "sha256" in totals else None, checksum.hexdigest()
 
 
 def _object(line: bytes) -> JsonObject | None:
@@ -347,28 +437,44 @@ def _object(line: bytes) -> JsonObject | None:
 
 
 class PlanIndex:
-    """Finds the line of a room in a plan, in some 70 bytes for each room."""
+    """Finds the line of a room in a plan, in some 70 bytes for each room.
+
+    The file is held open, so another one in its place does no harm. Raises `PlanFileError` if it can't be opened.
+    """
 
     def __init__(self, plan: Plan) -> None:
-        places: list[bytes] = []
-        with plan.path.open("rb") as file:
-            offset = len(file.readline())
-            for _ in range(plan.rooms):
-                line = file.readline()
-                places.append(_key(read_planned(line).room_id) + offset.to_bytes(8))
-                offset += len(line)
-        places.sort()
-        self.left_over = len(places)
+        self.left_over = 0
         """How many lines were not taken yet."""
-        self._path = plan.path
-        self._file: BinaryIO | None = None
-        self._places = places
-        self._taken = bytearray(len(places))
+        self._plan = plan
+        self._places: list[bytes] = []
+        self._taken = bytearray()
+        try:
+            self._file = plan.path.open("rb")
+        except OSError as error:
+            raise _unreadable(plan.path, error) from None
+
+    def read(self) -> Self:
+        """Read the plan; it takes a second for a million rooms. Raises `PlanFileError` if it is another one now."""
+        offset = 0
+        lines = self._plan.lines(self._file)
+        try:
+            for line in lines:
+                if offset:
+                    # Where the id stands is known, as `PlannedUpdate.to_json` wrote it.
+                    self._places.append(_key(line[_ID].decode()) + offset.to_bytes(8))
+                offset += len(line)
+        except ValueError:
+            for _ in lines:
+                pass  # another plan, so this raises what is to be said
+            raise
+        self._places.sort()
+        self._taken = bytearray(len(self._places))
+        self.left_over = len(self._places)
+        return self
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
+        self._file.close()
 
     def __contains__(self, room_id: str) -> bool:
         return self._number(room_id) is not None
@@ -397,11 +503,28 @@ class PlanIndex:
     def _take(self, number: int) -> bytes:
         self._taken[number] = 1
         self.left_over -= 1
-        if self._file is None:
-            self._file = self._path.open("rb")
         self._file.seek(int.from_bytes(self._places[number][16:]))
         return self._file.readline()
 
 
+_ID: Final = slice(len('{"room_id":"'), len('{"room_id":"') + 36)
+"""Where the id of a room stands in its line."""
+
+
 def _key(room_id: str) -> bytes:
-    return uuid.UUID(room_id).bytes
+    """Give the 16 bytes of a UUID. Raises `ValueError`."""
+    key = bytes.fromhex(room_id.replace("-", ""))
+    if len(key) != 16:
+        raise ValueError("it is no UUID")
+    return key
+
+
+@asynccontextmanager
+async def opened_index(plan: Plan) -> AsyncGenerator[PlanIndex]:
+    """Read the index of a plan in a thread. Raises `PlanFileError`."""
+    index = PlanIndex(plan)
+    try:
+        # If this is cancelled the thread goes on until it meets the closed file.
+        yield await asyncio.to_thread(index.read)
+    finally:
+        index.close()

@@ -1,11 +1,12 @@
 """After an apply: the account is read again, and compared with the plan."""
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import attrs
 
 from ..client import RoomsClient
-from ._plan import Plan, PlanIndex, Values, differing, read_planned
+from ._plan import Plan, Values, differing, opened_index, read_planned
 
 __all__ = ["Difference", "verify"]
 
@@ -24,10 +25,13 @@ class Difference:
 
 
 async def verify(client: RoomsClient, plan: Plan) -> AsyncGenerator[Difference]:
-    """Read all rooms of the account, 250 at a time, and give those that differ from the plan."""
-    index = PlanIndex(plan)
-    try:
-        async for room in client.rooms.list():
+    """Read all rooms of the account, 250 at a time, and give those that differ from the plan.
+
+    Raises `PlanFileError` if the plan is of another server than the client's, or what listing the account raises.
+    """
+    plan.check_server(client)
+    async with opened_index(plan) as index, aclosing(client.rooms.list()) as rooms:
+        async for room in rooms:
             if room.id is None or (line := index.take(room.id)) is None:
                 continue
             planned = read_planned(line)
@@ -37,5 +41,3 @@ async def verify(client: RoomsClient, plan: Plan) -> AsyncGenerator[Difference]:
         for line in index.left():
             planned = read_planned(line)
             yield Difference(room_id=planned.room_id, unique_name=planned.unique_name, wanted=planned.after, found=None)
-    finally:
-        index.close()
