@@ -264,9 +264,8 @@ class JournalWriter:
 _BINARY: Final[int] = getattr(os, "O_BINARY", 0)
 
 
-def now() -> float:
-    """Unix time, to the millisecond."""
-    return round(time.time(), 3)
+now: Final = time.time
+"""Unix time, in seconds."""
 
 
 def _lock(path: Path, number: int) -> None:

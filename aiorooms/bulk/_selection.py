@@ -74,15 +74,16 @@ class Selection:
     def _rewritten(self, url: str) -> str | None:
         host = _host(url)
         other = None if host is None else self.hosts.get(host)
-        if other is None:
+        place = _PLACE.match(url)
+        if other is None or place is None:
             return None
         # Only the host is replaced in the very text, so that nothing else is written in another way.
-        scheme, _, rest = url.partition("://")
-        authority = re.match(r"[^/?#]*", rest)
-        assert authority is not None
-        userinfo, at, place = authority.group().rpartition("@")
-        port = re.search(r":[0-9]*$", place)
-        return f"{scheme}://{userinfo}{at}{other}{port.group() if port else ''}{rest[authority.end() :]}"
+        port = re.search(r":[0-9]*$", place[2])
+        return f"{place[1]}{other}{port.group() if port else ''}{url[place.end() :]}"
+
+
+_PLACE: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#]*@)?)([^/?#@]*)")
+"""A URL up to its host, and host and port."""
 
 
 def select(
@@ -119,15 +120,16 @@ def select(
     hosts: dict[str, str] = {}
     for text in rewrite_webhook_host:
         old, equals, new = (part.strip() for part in text.partition("="))
-        if not equals or _host(f"https://{old}/") != old.lower() or _host(f"https://{new}/") != new.lower():
+        host = _read_host(old)
+        if not equals or host is None or _read_host(new) is None:
             wrong(
                 "--rewrite-webhook-host",
                 f"{quoted(text)} is not OLD=NEW with two hosts, such as old.example.com=new.example.com",
             )
-        elif old.lower() in hosts:
+        elif host in hosts:
             wrong("--rewrite-webhook-host", f"{quoted(old)} is rewritten twice")
         else:
-            hosts[old.lower()] = new
+            hosts[host] = new
     if not set_fields and not rewrite_webhook_host:
         wrong("--set", "there is nothing to change; give at least one --set or --rewrite-webhook-host")
     if fields.get("unique_name", UNSET) is not UNSET:
@@ -178,15 +180,16 @@ def _named(pattern: str) -> Condition:
 
 
 def _on_host(pattern: str) -> Condition:
-    pattern = pattern.lower()
-    if not pattern or "/" in pattern:
+    wanted = _read_host(pattern.removeprefix("*."))
+    if wanted is None:
         raise ValueError(f"webhook_host={pattern}: give a host, such as old.example.com or *.example.com")
+    below = f".{wanted}" if pattern.startswith("*.") else None
 
     def meets(room: Room) -> bool:
         hosts = (_host(url) for url in (room.webhook_event_url, room.webhook_event_failover_url) if url)
-        if pattern.startswith("*."):
-            return any(host is not None and host.endswith(pattern[1:]) for host in hosts)
-        return pattern in hosts
+        if below is not None:
+            return any(host is not None and host.endswith(below) for host in hosts)
+        return wanted in hosts
 
     return meets
 
@@ -222,10 +225,18 @@ def _on_day(field: str, sign: str, value: str) -> Condition:
     return meets
 
 
+_HOST: Final = re.compile(r"[^\s/?#@:\\*=\[\]]+|\[[0-9A-Fa-f:.]+\]")
+
+
+def _read_host(text: str) -> str | None:
+    """Read a host as somebody writes it, an IPv6 address in brackets; None if it is none."""
+    return _host(f"https://{text}/") if _HOST.fullmatch(text) else None
+
+
 def _host(url: str) -> str | None:
-    """The host of a URL in lower case; None if it has none, or is none."""
+    """The host of a URL after IDNA, in lower case and without a dot at its end; None if it has none, or is none."""
     try:
-        host = URL(url, encoded=True).raw_host
+        host = URL(url).raw_host
     except (ValueError, IndexError):  # yarl raises both
         return None
-    return None if host is None else host.lower()
+    return host.lower().rstrip(".") if host else None
