@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from . import compare, costs, growth, pacing
+from . import compare, costs, crash, growth, pacing
 
-BENCHMARKS: Final = {"compare": compare, "growth": growth, "costs": costs, "pacing": pacing}
+BENCHMARKS: Final = {"compare": compare, "growth": growth, "costs": costs, "pacing": pacing, "crash": crash}
 """The modules by name. Each has a `main` that takes the command line."""
 
 SHORT: Final = {

@@ -14,9 +14,11 @@ ended: after a crash `resume` goes on with it, `plan_rollback` makes a plan of t
 
 from ..errors import BulkInputError, InputProblem, JournalError, PlanFileError
 from ._apply import BulkRun, Outcome, apply, resume
+from ._export import export_rooms
 from ._journal import Ending, Journal
 from ._plan import Change, Plan, PlannedUpdate, PlanSummary, Values, Wanted, make_plan
 from ._rollback import Rollback, plan_rollback
+from ._rows import Rows, read_rows
 from ._selection import Selection, select
 from ._verify import Difference, verify
 
@@ -35,12 +37,15 @@ __all__ = [
     "PlanSummary",
     "PlannedUpdate",
     "Rollback",
+    "Rows",
     "Selection",
     "Values",
     "Wanted",
     "apply",
+    "export_rooms",
     "make_plan",
     "plan_rollback",
+    "read_rows",
     "resume",
     "select",
     "verify",

@@ -12,11 +12,13 @@ keep it.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
-from typing import Final, TypedDict, cast
+from typing import BinaryIO, Final, TypedDict, cast
 
 import attrs
 
@@ -24,19 +26,20 @@ from .._cancellation import end_tasks
 from .._codec import loads
 from .._lists import RoomList
 from .._settings import check_at_least
-from .._text import quoted
 from ..client import RoomsClient
 from ..errors import (
     AioroomsError,
     APIError,
     AuthenticationError,
     ClientStateError,
+    InvalidRequestError,
     JournalError,
     NotFoundError,
     PermissionDeniedError,
     PlanFileError,
 )
 from ..models import Room, RoomFields, RoomUpdate, UpdateResult
+from ._files import named
 from ._journal import Ending, Journal, JournalWriter, RoomState, now
 from ._plan import Plan, PlannedUpdate, differing, read_planned, timestamp
 
@@ -76,7 +79,7 @@ def apply(
     `force` sends also what somebody changed since the plan was made. After `max_failures` failures nothing more is
     begun. Raises `PlanFileError` if the plan is of another server than the client's.
     """
-    check_at_least(1, "apply(concurrency=)", concurrency)
+    _check_settings("apply", concurrency, max_failures)
     plan.check_server(client)
     return BulkRun(
         client, plan, JournalWriter.create(journal, plan), concurrency, force=force, max_failures=max_failures
@@ -98,7 +101,7 @@ def resume(
     `plan` says where the plan is now, if it was moved. `retry_failed` also sends what failed, `force` what was a
     conflict. Raises `JournalError` or `PlanFileError` if there is nothing to go on with.
     """
-    check_at_least(1, "resume(concurrency=)", concurrency)
+    _check_settings("resume", concurrency, max_failures)
     read = Journal.open(journal)
     try:
         opened = Plan.open(plan or read.plan_file)
@@ -107,7 +110,7 @@ def resume(
             error.hint = "the journal names it; if it was moved, say where it is with --plan"
         raise
     if (opened.plan_id, opened.sha256) != (read.plan_id, read.header["plan_sha256"]):
-        raise JournalError(f"the journal {quoted(str(journal))} is of another plan than {quoted(str(opened.path))}")
+        raise JournalError(f"the journal {named(read.path)} is of another plan than {named(opened.path)}")
     opened.check_server(client)
     return BulkRun(
         client,
@@ -119,6 +122,12 @@ def resume(
         earlier=read,
         retry_failed=retry_failed,
     )
+
+
+def _check_settings(caller: str, concurrency: int, max_failures: int | None) -> None:
+    check_at_least(1, f"{caller}(concurrency=)", concurrency)
+    if max_failures is not None:
+        check_at_least(1, f"{caller}(max_failures=)", max_failures)
 
 
 class _PlanLine(TypedDict):
@@ -167,6 +176,8 @@ class BulkRun:
         """Rooms that changed since the plan was made, with their lines of it."""
         self._under_way: dict[str, str | None] = {}
         """The rooms that were begun and have no outcome yet, with their names."""
+        self._refused: deque[Outcome] = deque()
+        """Outcomes of rooms whose update was refused before anything was sent."""
         self._broken: JournalError | None = None
 
     def stop(self, why: str) -> None:
@@ -185,17 +196,25 @@ class BulkRun:
             self._journal = journal
             ticking = asyncio.create_task(self._tick())
             ended = "interrupted"
+            file: BinaryIO | None = None
             try:
-                for outcome in await self._settle_earlier():
+                # Held open, so that another plan in its place does no harm; and read, as one may be there already.
+                file = self.plan.open_file()
+                await asyncio.to_thread(self.plan.check, file)
+                for outcome in await self._settle_earlier(file):
                     yield outcome
                 if not self._force:
                     await self._list_changed()
                 results = self._client.rooms.update_many(
-                    self._items(), concurrency=self._concurrency, stop_after_failures=self._failures_left
+                    self._items(file), concurrency=self._concurrency, stop_after_failures=self._failures_left
                 )
                 async with aclosing(results):
                     async for result in results:
                         yield self._note(result)
+                        while self._refused:
+                            yield self._refused.popleft()
+                while self._refused:
+                    yield self._refused.popleft()
                 if self._broken is not None:
                     raise self._broken
                 for outcome in await self._settle_suspects():
@@ -207,17 +226,19 @@ class BulkRun:
                 ended = f"stopped: {error}"
                 raise
             finally:
+                if file is not None:
+                    file.close()
                 await end_tasks([ticking])
                 with suppress(JournalError):
                     journal.write({"stop": ended, "at": now()})
 
     # --- what an earlier run left ---
 
-    async def _settle_earlier(self) -> Sequence[Outcome]:
+    async def _settle_earlier(self, file: BinaryIO) -> Sequence[Outcome]:
         """Look at what was under way when the last run ended; give what that settles."""
         if self._earlier is None:
             return ()
-        unknown = await asyncio.to_thread(self._read_earlier)
+        unknown = await asyncio.to_thread(self._read_earlier, file)
         outcomes: list[Outcome] = []
         for begin in range(0, len(unknown), self._concurrency):
             if self.stopped_by is not None:
@@ -228,7 +249,7 @@ class BulkRun:
             outcomes += [outcome for look in looks if (outcome := look.result()) is not None]
         return outcomes
 
-    def _read_earlier(self) -> list[bytes]:
+    def _read_earlier(self, file: BinaryIO) -> list[bytes]:
         """Give the lines of the rooms of which the journal doesn't know the outcome."""
         assert self._earlier is not None
         # Opened again, as only now nobody else writes it.
@@ -242,7 +263,9 @@ class BulkRun:
         self._passed_over |= unknown
         if not unknown:
             return []
-        return [line for line in self.plan.planned_lines() if read_planned(line).room_id in unknown]
+        lines = self.plan.lines(file)
+        next(lines)
+        return [line for line in lines if read_planned(line).room_id in unknown]
 
     def _is_sent_again(self, state: RoomState) -> bool:
         if state == "failed":
@@ -282,7 +305,7 @@ class BulkRun:
     async def _list_changed(self) -> None:
         """Note when the rooms were updated that may have changed since the plan was made."""
         async for room in self._changed_rooms():
-            if room.id is not None:
+            if room.id is not None and room.id not in self._passed_over:
                 self._seen[room.id] = room.updated_at
 
     def _changed_rooms(self) -> RoomList:
@@ -312,29 +335,38 @@ class BulkRun:
 
     # --- sending ---
 
-    def _items(self) -> Iterator[tuple[str, RoomUpdate]]:
-        for line in self._again:
-            yield self._begun(line, cast("_PlanLine", loads(line)))
-        for line in self.plan.planned_lines():
+    def _items(self, file: BinaryIO) -> Iterator[tuple[str, RoomUpdate]]:
+        policy = self._client.webhook_url_policy
+        for line, planned in self._to_send(file):
             if self.stopped_by is not None:
                 return
-            planned = cast("_PlanLine", loads(line))
-            if planned["room_id"] not in self._passed_over and not self._is_suspect(line, planned):
-                yield self._begun(line, planned)
+            room_id, name = planned["room_id"], planned["unique_name"]
+            try:
+                update = RoomUpdate(**planned["after"], webhook_url_policy=policy)
+            except InvalidRequestError as error:
+                # The plan was made under another policy for webhook URLs.
+                self._count_failure(str(error))
+                outcome = self._end(room_id, name, "failed", error=str(error), error_type=type(error).__name__)
+                self._refused.append(outcome)
+                continue
+            self._journal.begin(line, room_id)
+            self._under_way[room_id] = name
+            yield room_id, update
 
-    def _begun(self, line: bytes, planned: "_PlanLine") -> tuple[str, RoomUpdate]:
-        """Note that a room is begun; give its id and update."""
-        room_id = planned["room_id"]
-        update = RoomUpdate(**planned["after"], webhook_url_policy=self._client.webhook_url_policy)
-        self._journal.begin(line, room_id)
-        self._under_way[room_id] = planned["unique_name"]
-        return room_id, update
+    def _to_send(self, file: BinaryIO) -> "Iterator[tuple[bytes, _PlanLine]]":
+        for line in self._again:
+            yield line, cast("_PlanLine", loads(line))
+        file.seek(0)
+        file.readline()
+        for line in islice(file, self.plan.rooms):  # which were checked already
+            planned = cast("_PlanLine", loads(line))
+            room_id = planned["room_id"]
+            if room_id not in self._passed_over and not (room_id in self._seen and self._is_suspect(line, planned)):
+                yield line, planned
 
     def _is_suspect(self, line: bytes, planned: "_PlanLine") -> bool:
         """Set a room aside if it was updated since the plan was made."""
         room_id, planned_at = planned["room_id"], planned["updated_at"]
-        if room_id not in self._seen:
-            return False
         seen_at = self._seen[room_id]
         if planned_at is not None and seen_at == datetime.fromisoformat(planned_at):
             return False
@@ -343,17 +375,18 @@ class BulkRun:
 
     def _note(self, result: UpdateResult) -> Outcome:
         name = self._under_way.pop(result.room_id)
-        elapsed = round(result.elapsed, 4)
         if result.error is None:
             at = None if result.room is None else timestamp(result.room.updated_at)
-            return self._end(result.room_id, name, "updated", attempts=result.attempts, elapsed=elapsed, updated_at=at)
+            try:
+                self._journal.updated(result.room_id, result.attempts, result.elapsed, at)
+            except JournalError as broken:
+                self._break(broken)
+            return Outcome(room_id=result.room_id, unique_name=name, status="updated", attempts=result.attempts)
         text, kind = str(result.error), type(result.error).__name__
         if result.status == "skipped":
             self.stop(text)
-        elif self._failures_left is not None:
-            self._failures_left -= 1
-            if not self._failures_left:
-                self.stop(f"as many failures as are allowed, the last one: {text}")
+        else:
+            self._count_failure(text)
         return self._end(
             result.room_id,
             name,
@@ -361,8 +394,14 @@ class BulkRun:
             error=text,
             error_type=kind,
             attempts=result.attempts,
-            elapsed=elapsed,
+            elapsed=round(result.elapsed, 4),
         )
+
+    def _count_failure(self, text: str) -> None:
+        if self._failures_left is not None:
+            self._failures_left -= 1
+            if self._failures_left == 0:
+                self.stop(f"as many failures as are allowed, the last one: {text}")
 
     def _end(
         self,
@@ -392,12 +431,18 @@ class BulkRun:
         try:
             self._journal.end(room_id, status, more)
         except JournalError as broken:
-            # The journal says that it was begun: `resume` looks at it. What is under way may still end.
-            self._broken = broken
-            self.stop(str(broken))
+            self._break(broken)
         return Outcome(
             room_id=room_id, unique_name=unique_name, status=status, error=error, attempts=attempts, found=found
         )
+
+    def _break(self, broken: JournalError) -> None:
+        """Begin nothing more, as the outcome of a room can't be written into the journal.
+
+        The journal says that it was begun: `resume` looks at it. What is under way may still end.
+        """
+        self._broken = broken
+        self.stop(str(broken))
 
     async def _tick(self) -> None:
         """Note once a second how things stand with the rate limit, for the report."""

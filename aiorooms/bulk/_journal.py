@@ -19,10 +19,11 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Final, Literal, Self, TypeAlias, cast
+from typing import BinaryIO, Final, Literal, Self, TypeAlias, cast, get_args
 
 import attrs
 
@@ -30,7 +31,7 @@ from .._cancellation import end_tasks
 from .._codec import DecodeError, is_object, loads
 from .._text import quoted
 from ..errors import JournalError
-from ._files import JsonObject, json_line, why
+from ._files import JsonObject, json_line, named, why
 from ._plan import Plan
 
 __all__ = ["Ending", "Journal", "JournalWriter", "RoomState"]
@@ -59,20 +60,22 @@ class Journal:
     def open(cls, path: str | Path) -> Self:
         """Read the header. Raises `JournalError` unless it is a journal that this version knows."""
         path = Path(path)
-        try:
-            with path.open("rb") as file:
-                first = file.readline()
-                size = _whole_lines(file)
-        except OSError as error:
-            raise JournalError(f"the journal {quoted(str(path))} can't be read: {why(error)}") from None
+        with _opened(path) as file:
+            first = file.readline(_LONGEST_HEADER)
+            size = _whole_lines(file)
+        if _is_unbegun(first):
+            raise JournalError(
+                f"the journal {named(path)} was cut off before anything was sent; `aiorooms apply` begins it anew"
+            )
         header = _object(first)
         if header is None or "aiorooms_journal" not in header:
-            raise JournalError(f"{quoted(str(path))} is not a journal; `aiorooms apply` writes one")
+            raise JournalError(f"{named(path)} is not a journal; `aiorooms apply` writes one")
         if (version := header["aiorooms_journal"]) != _VERSION:
             raise JournalError(
-                f"the journal {quoted(str(path))} is of version {quoted(version)}; "
-                "this aiorooms is too old for it, update it"
+                f"the journal {named(path)} is of version {quoted(version)}, which takes a newer aiorooms"
             )
+        if not all(isinstance(header.get(name), str) for name in ("plan", "plan_file", "plan_sha256", "base_url")):
+            raise _damaged(path, 1)
         return cls(path=path, header=header, size=size)
 
     @property
@@ -92,14 +95,16 @@ class Journal:
 
     def records(self) -> Iterator[JsonObject]:
         """Give all lines after the header but a torn one at the end. Raises `JournalError` at one that is damaged."""
-        with self.path.open("rb") as file:
-            file.readline()
+        with _opened(self.path) as file:
+            read = len(file.readline())
             number = 1
-            while file.tell() < self.size:
+            while read < self.size:
                 number += 1
-                record = _object(file.readline())
-                if record is None:
-                    raise JournalError(f"the journal {quoted(str(self.path))} is damaged at line {number:,}")
+                line = file.readline()
+                read += len(line)
+                record = _object(line)
+                if record is None or not _is_sound(record):
+                    raise _damaged(self.path, number)
                 yield record
 
     def states(self) -> Mapping[str, RoomState]:
@@ -115,6 +120,55 @@ class Journal:
     def runs(self) -> int:
         """How often it was gone on with, the first run included."""
         return sum("run" in record for record in self.records())
+
+
+_LONGEST_HEADER: Final = 64 * 1024
+"""Bytes; so that a file without line ends is not read as a whole."""
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[BinaryIO]:
+    """Open a journal to be read. Raises `JournalError` if that, or the reading, can't be done."""
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise JournalError(f"the journal {named(path)} can't be read: {why(error)}") from None
+
+
+def _is_unbegun(first: bytes) -> bool:
+    """Whether this is all that there is of a journal of which not even the first line was written whole."""
+    begin = first.rstrip(b"\0")  # a file system may leave zeros where the machine died
+    return not first.endswith(b"\n") and len(first) < _LONGEST_HEADER and begin[: len(_BEGIN)] == _BEGIN[: len(begin)]
+
+
+_BEGIN: Final = b'{"aiorooms_journal":'
+
+
+def _damaged(path: Path, line: int) -> JournalError:
+    return JournalError(f"the journal {named(path)} is damaged at line {line:,}")
+
+
+def _is_sound(record: JsonObject) -> bool:
+    """Whether a record has what is needed of it. There may be records that this version doesn't know."""
+    if "begin" in record:
+        return isinstance(record["begin"], str) and is_object(record.get("before")) and is_object(record.get("after"))
+    if "end" in record:
+        is_known = isinstance(record["end"], str) and record.get("status") in _ENDINGS
+        return is_known and _is_moment(record.get("updated_at"))
+    return True
+
+
+def _is_moment(value: object) -> bool:
+    if isinstance(value, str):
+        try:
+            return datetime.fromisoformat(value).tzinfo is not None
+        except ValueError:
+            return False
+    return value is None
+
+
+_ENDINGS: Final = get_args(Ending)
 
 
 def _whole_lines(file: BinaryIO) -> int:
@@ -148,7 +202,8 @@ class JournalWriter:
         self.path = path
         self._number = number
         self._size = os.fstat(number).st_size
-        self._is_synced = True
+        self._synced = self._size
+        """So many bytes are on the disk."""
         self._broken: str | None = None
 
     @classmethod
@@ -156,16 +211,18 @@ class JournalWriter:
     async def create(cls, path: str | Path, plan: Plan) -> AsyncGenerator[Self]:
         """Begin the journal of a plan. Raises `JournalError` if there is something at that place already."""
         path = Path(path)
-        try:
-            number = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | _BINARY, 0o644)
-        except FileExistsError:
-            raise JournalError(
-                f"there is a journal {quoted(str(path))} already; `aiorooms resume` goes on with it, "
-                "or give another place with --journal"
-            ) from None
-        except OSError as error:
-            raise JournalError(f"the journal {quoted(str(path))} can't be written: {why(error)}") from None
-        async with cls._held(path, number) as writer:
+        async with cls._held(path, _open(path, os.O_CREAT)) as writer:
+            # Only now nobody else can begin it.
+            with _opened(path) as file:
+                first = file.readline(_LONGEST_HEADER)
+            if not _is_unbegun(first):
+                raise JournalError(
+                    f"there is a journal {named(path)} already; `aiorooms resume` goes on with it, "
+                    "or give another place with --journal"
+                    if first.startswith(_BEGIN)
+                    else f"there is a file {named(path)} already; give another place with --journal"
+                )
+            writer.cut(0)
             header = {
                 "aiorooms_journal": _VERSION,
                 "plan": plan.plan_id,
@@ -175,23 +232,29 @@ class JournalWriter:
                 "rooms": plan.rooms,
                 "at": now(),
             }
-            writer.write(header)
-            writer.write({"run": 1, "at": now()})
+            try:
+                writer.write(header)
+                writer.write({"run": 1, "at": now()})
+            except JournalError as error:
+                error.hint = "nothing was sent"
+                path.unlink(missing_ok=True)
+                raise
             yield writer
 
     @classmethod
     @asynccontextmanager
     async def go_on(cls, journal: Journal) -> AsyncGenerator[Self]:
         """Go on with a journal, after its last whole line."""
-        try:
-            number = os.open(journal.path, os.O_RDWR | os.O_APPEND | _BINARY)
-        except OSError as error:
-            raise JournalError(f"the journal {quoted(str(journal.path))} can't be written: {why(error)}") from None
-        async with cls._held(journal.path, number) as writer:
+        async with cls._held(journal.path, _open(journal.path)) as writer:
             # Only now nobody else writes: what was read before may have been of a run that still went on.
             journal = Journal.open(journal.path)
+            runs = await asyncio.to_thread(journal.runs)
             writer.cut(journal.size)
-            writer.write({"run": journal.runs() + 1, "at": now()})
+            try:
+                writer.write({"run": runs + 1, "at": now()})
+            except JournalError as error:
+                error.hint = "nothing was sent"
+                raise
             yield writer
 
     @classmethod
@@ -206,6 +269,8 @@ class JournalWriter:
             finally:
                 await end_tasks([syncing])
                 await writer._sync()
+            if writer._broken is not None:
+                raise JournalError(writer._broken)
         finally:
             os.close(number)
 
@@ -218,6 +283,14 @@ class JournalWriter:
         """Note how the update of a room ended."""
         self.write({"end": room_id, "at": now(), "status": status, **more})
 
+    def updated(self, room_id: str, attempts: int, elapsed: float, updated_at: str | None) -> None:
+        """Note that a room was updated. It is the commonest line, and put together without a detour."""
+        at = b"" if updated_at is None else b',"updated_at":"%s"' % updated_at.encode()
+        self._write(
+            b'{"end":"%s","at":%.3f,"status":"updated","attempts":%d,"elapsed":%.4f%s}\n'
+            % (room_id.encode(), now(), attempts, elapsed, at)
+        )
+
     def write(self, record: JsonObject) -> None:
         """Add a line."""
         self._write(json_line(record))
@@ -225,7 +298,10 @@ class JournalWriter:
     def cut(self, size: int) -> None:
         """Drop what is behind the last whole line."""
         if size < self._size:
-            os.ftruncate(self._number, size)
+            try:
+                os.ftruncate(self._number, size)
+            except OSError as error:
+                raise JournalError(f"the journal {named(self.path)} can't be written: {why(error)}") from None
             self._size = size
 
     def _write(self, line: bytes) -> None:
@@ -239,13 +315,12 @@ class JournalWriter:
             if written < len(line):
                 raise OSError(0, "the line was written in part only")  # noqa: TRY301 - the same end as the others
         except OSError as error:
-            self._broken = f"the journal {quoted(str(self.path))} can't be written any more: {why(error)}"
+            self._broken = f"the journal {named(self.path)} can't be written any more: {why(error)}"
             # What there is of the line would stand in the way of what may yet be written.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._number, self._size)
             raise JournalError(self._broken) from None
         self._size += len(line)
-        self._is_synced = False
 
     async def _sync_now_and_then(self) -> None:
         while True:
@@ -253,12 +328,12 @@ class JournalWriter:
             await self._sync()
 
     async def _sync(self) -> None:
-        if not self._is_synced:
-            self._is_synced = True
+        if (size := self._size) != self._synced:
             try:
                 await asyncio.to_thread(os.fsync, self._number)
+                self._synced = size
             except OSError as error:
-                self._broken = f"the journal {quoted(str(self.path))} can't be written any more: {why(error)}"
+                self._broken = f"the journal {named(self.path)} can't be written any more: {why(error)}"
 
 
 _BINARY: Final[int] = getattr(os, "O_BINARY", 0)
@@ -266,6 +341,13 @@ _BINARY: Final[int] = getattr(os, "O_BINARY", 0)
 
 now: Final = time.time
 """Unix time, in seconds."""
+
+
+def _open(path: Path, flags: int = 0) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_APPEND | _BINARY | flags, 0o644)
+    except OSError as error:
+        raise JournalError(f"the journal {named(path)} can't be written: {why(error)}") from None
 
 
 def _lock(path: Path, number: int) -> None:
@@ -276,6 +358,4 @@ def _lock(path: Path, number: int) -> None:
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        raise JournalError(
-            f"the journal {quoted(str(path))} is in use: another apply or resume is writing it"
-        ) from None
+        raise JournalError(f"the journal {named(path)} is in use: another apply or resume is writing it") from None

@@ -10,7 +10,7 @@ import hashlib
 import uuid
 from bisect import bisect_left
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, Self, TypeAlias, cast
@@ -302,7 +302,10 @@ def new_plan(path: str | Path, base_url: str, source: str) -> Generator[PlanWrit
 
 def timestamp(moment: datetime | None) -> str | None:
     """Write as `2021-04-12T22:29:42.000001Z`."""
-    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if moment is None:
+        return None
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat().removesuffix("+00:00") + "Z"
 
 
 # --- reading one ---
@@ -380,13 +383,26 @@ class Plan:
 
     def planned_lines(self) -> Iterator[bytes]:
         """Give the line of each room. Raises `PlanFileError` as `updates` does."""
-        with _opened(self.path) as file:
+        with closing(self.open_file()) as file:
             lines = self.lines(file)
             next(lines)
             yield from lines
 
+    def open_file(self) -> BinaryIO:
+        """Open the file. Raises `PlanFileError`."""
+        try:
+            return self.path.open("rb")
+        except OSError as error:
+            raise _unreadable(self.path, error) from None
+
+    def check(self, file: BinaryIO) -> None:
+        """Read all of the file. Raises `PlanFileError` if it is not this plan."""
+        for _ in self.lines(file):
+            pass
+
     def lines(self, file: BinaryIO) -> Iterator[bytes]:
         """Give the header and the line of each room. Raises `PlanFileError` at the end if they are not this plan's."""
+        file.seek(0)
         checksum = hashlib.sha256()
         for _ in range(self.rooms + 1):
             line = file.readline()
@@ -448,10 +464,7 @@ class PlanIndex:
         self._plan = plan
         self._places: list[bytes] = []
         self._taken = bytearray()
-        try:
-            self._file = plan.path.open("rb")
-        except OSError as error:
-            raise _unreadable(plan.path, error) from None
+        self._file = plan.open_file()
 
     def read(self) -> Self:
         """Read the plan; it takes a second for a million rooms. Raises `PlanFileError` if it is another one now."""

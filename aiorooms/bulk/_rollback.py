@@ -5,6 +5,7 @@ somebody changed since is a conflict, and stays as it is. One that has the value
 also stand with a room whose outcome was not known.
 """
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,8 +13,11 @@ from typing import Final, cast
 
 import attrs
 
+from .._webhook_url import WebhookUrlPolicy
 from ..client import RoomsClient
-from ..models import Room
+from ..errors import InvalidRequestError, JournalError
+from ..models import Room, RoomUpdate
+from ._files import named
 from ._journal import Journal
 from ._plan import PlannedUpdate, PlanSummary, Values, differing, new_plan
 
@@ -49,7 +53,10 @@ async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path)
 
     Raises `JournalError`, `PlanFileError`, or what listing the account raises.
     """
-    touched = _touched(journal)
+    if client.base_url != journal.base_url:
+        where = f"was written for {journal.base_url}, not for {client.base_url}"
+        raise JournalError(f"the journal {named(journal.path)} {where}")
+    touched = await asyncio.to_thread(_touched, journal)
     conflicts: list[str] = []
     unchanged = 0
     with new_plan(path, client.base_url, f"rollback of {journal.path.name}") as plan:
@@ -65,6 +72,8 @@ async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path)
                 conflicts.append(
                     f"room {room.id} had no {' and no '.join(stuck)} before, which the API can't take away"
                 )
+            elif problems := _problems(entry.before, client.webhook_url_policy):
+                conflicts.append(f"room {room.id} had values before that can't be sent: {problems}")
             else:
                 plan.add(_back(room, entry))
         conflicts += [f"room {room_id} is not in the account any more" for room_id in touched]
@@ -89,6 +98,15 @@ def _touched(journal: Journal) -> dict[str, _Touched]:
 def _can_be_set(name: str, value: object) -> bool:
     """Whether a field can be given back what was in it."""
     return name in _CAN_BE_CLEARED or value not in (None, "")
+
+
+def _problems(before: Values, policy: WebhookUrlPolicy) -> str:
+    """Say why the client would not send these values: others may have set what it doesn't."""
+    try:
+        RoomUpdate.from_dict({name: _sendable(value) for name, value in before.items()}, webhook_url_policy=policy)
+    except InvalidRequestError as error:
+        return str(error)
+    return ""
 
 
 def _back(room: Room, entry: _Touched) -> PlannedUpdate:

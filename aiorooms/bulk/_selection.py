@@ -35,7 +35,7 @@ _NAMES: Final = ("name", "webhook_host", "recording", "created", "updated")
 
 _CONDITION: Final = re.compile(r"\s*([A-Za-z_]+)\s*(!=|>=|<=|=)\s*(.*?)\s*", re.DOTALL)
 
-_EDIT: Final = re.compile(r"\s*([A-Za-z_]+)\s*=(.*)", re.DOTALL)
+_EDIT: Final = re.compile(r"\s*([A-Za-z_]+)\s*=\s*(.*?)\s*", re.DOTALL)
 
 
 @attrs.frozen(kw_only=True)
@@ -138,7 +138,9 @@ def select(
         RoomUpdate.from_dict(fields, webhook_url_policy=policy)
     except InvalidRequestError as error:
         for problem in error.problems:
-            wrong("--set", f"{problem.pointer[1:]}: {problem.message}".replace("or None", "or null"))
+            # Who says `null` here is not to be told of Python's word for it.
+            message = re.sub(r"(?<!')\bNone\b", "null", problem.message)
+            wrong("--set", f"{problem.pointer[1:]}: {message}")
     if problems:
         raise BulkInputError(problems)
     told = [*(f"where {text}" for text in where), *(f"set {text}" for text in set_fields)]

@@ -1,0 +1,311 @@
+"""What a plan and an apply of many rooms cost: seconds, CPU time beside plain `update_many`, and memory.
+
+The simulator runs in a process of its own on one core, with new rooms for each measurement; each client runs in a new
+process on another core, with uvloop and orjson if they are installed. Every room gets another webhook URL and another
+number of participants. The CPU time of an apply is that of everything from opening the plan file to closing the
+journal; that of `update_many` is for the same updates from a generator. They are compared round by round; what is told
+is the median with the least and the most. "Updated lately" is an account whose rooms were all updated on the day of the
+plan, so that all of them are listed to see which have changed since.
+
+The bars are those of the project's issue 5; nothing fails if one is missed.
+"""
+
+import argparse
+import asyncio
+import gc
+import importlib
+import importlib.util
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any, Final, Literal, Self, TypeAlias, cast
+
+import attrs
+
+from aiorooms import RoomsClient, RoomUpdate
+from aiorooms.bulk import Plan, apply, make_plan, resume, select
+from aiorooms.simulator import RoomsSimulator
+
+from ._contestants import _cpu, _peak_mb  # pyright: ignore[reportPrivateUsage]
+from ._runs import (
+    Bar,
+    Spread,
+    at_least_one,
+    choose_cores,
+    print_bars,
+    print_environment,
+    print_table,
+    write_json,
+)
+
+CONCURRENCY: Final = 50
+
+PLAN_BAR: Final = 60.0
+"""Seconds for `--rooms` rooms."""
+CPU_BAR: Final = 1.15
+MEMORY_BAR: Final = 30.0
+"""MB."""
+
+_FEW: Final = 1_000
+"""Rooms that memory is compared with."""
+
+_WARM_UP: Final = 200
+"""Requests before anything is measured; they open the connections."""
+
+_SPAWN: Final = multiprocessing.get_context("spawn")
+
+Task: TypeAlias = Literal["plan", "apply", "update_many", "nothing_left"]
+
+
+# --- the server's process ---
+
+
+def serve(pipe: "connection.Connection[Any, Any]", rooms: int, core: int | None) -> None:
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    with RoomsSimulator(rooms=rooms) as sim:
+        pipe.send((sim.url, sim.api_key))
+        pipe.recv()
+
+
+class Server:
+    """A simulator with new rooms, in a process of its own."""
+
+    def __init__(self, rooms: int) -> None:
+        cores = choose_cores()
+        self._pipe, theirs = _SPAWN.Pipe()
+        self._process = _SPAWN.Process(
+            target=serve, args=(theirs, rooms, None if cores is None else cores[1]), daemon=True
+        )
+        self._process.start()
+        self._core = None if cores is None else cores[0]
+        self._url, self._key = cast("tuple[str, str]", self._pipe.recv())
+        self._folder = tempfile.TemporaryDirectory()
+        self._number = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pipe.send(None)
+        self._process.join()
+        self._folder.cleanup()
+
+    def run(self, task: Task, number: int) -> "Figures":
+        """Do something in a new process; `number` says which values the rooms get."""
+        command = [sys.executable, "-m", "benchmarks.bulk", "--task", task]
+        command += ["--url", self._url, "--key", self._key, "--folder", self._folder.name, "--number", str(number)]
+        if self._core is not None:
+            command += ["--core", str(self._core)]
+        ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if ended.returncode != 0:
+            sys.exit(f"{task} failed: its process ended with exit status {ended.returncode}")
+        return Figures(**json.loads(ended.stdout))
+
+
+# --- a client's process ---
+
+
+@attrs.frozen(kw_only=True)
+class Figures:
+    """What one process used."""
+
+    rooms: int
+    cpu: float
+    """CPU time in seconds, user and system."""
+    seconds: float
+    """By the clock."""
+    peak_mb: float
+    """Peak memory of the process."""
+
+    @property
+    def cpu_us(self) -> float:
+        """CPU time for one room, in microseconds."""
+        return self.cpu / self.rooms * 1e6
+
+
+def _fields(number: int) -> tuple[int, str]:
+    """The values that all rooms get; others for each number."""
+    return 11 + number % 30, f"https://new.example.com/rooms/{number}"
+
+
+async def _plan(client: RoomsClient, folder: Path, number: int) -> int:
+    participants, url = _fields(number)
+    wanted = select(set_fields=[f"max_participants={participants}", f"webhook_event_url={url}"])
+    return (await make_plan(client, wanted, folder / f"{number}.plan")).rooms
+
+
+async def _apply(client: RoomsClient, folder: Path, number: int) -> int:
+    plan = Plan.open(folder / f"{number}.plan")
+    updated = 0
+    async for outcome in apply(client, plan, folder / f"{number}.journal", concurrency=CONCURRENCY).outcomes():
+        assert outcome.status == "updated", outcome.error
+        updated += 1
+    assert updated == plan.rooms
+    return updated
+
+
+async def _resume(client: RoomsClient, folder: Path, number: int) -> int:
+    """Go on with a journal of which nothing is left to do."""
+    run = resume(client, folder / f"{number}.journal", concurrency=CONCURRENCY)
+    assert [outcome async for outcome in run.outcomes()] == []
+    return run.settled
+
+
+async def _update_many(client: RoomsClient, room_ids: Sequence[str], number: int) -> int:
+    participants, url = _fields(number)
+
+    def updates() -> Iterator[tuple[str, RoomUpdate]]:
+        for room_id in room_ids:
+            yield room_id, RoomUpdate(max_participants=participants, webhook_event_url=url)
+
+    updated = 0
+    async for result in client.rooms.update_many(updates(), concurrency=CONCURRENCY):
+        assert result.status == "updated", result.error
+        updated += 1
+    return updated
+
+
+async def _measure(task: Task, url: str, key: str, folder: Path, number: int) -> Figures:
+    async with RoomsClient(key, base_url=url) as client:
+        first = (await anext(client.rooms.list(page_size=1).pages())).rooms[0]
+        await asyncio.gather(*(client.rooms.retrieve(first) for _ in range(_WARM_UP)))
+        room_ids = [room.id or "" async for room in client.rooms.list()] if task == "update_many" else []
+        gc.collect()
+        cpu, clock = _cpu(), time.perf_counter()
+        match task:
+            case "plan":
+                rooms = await _plan(client, folder, number)
+            case "apply":
+                rooms = await _apply(client, folder, number)
+            case "nothing_left":
+                rooms = await _resume(client, folder, number)
+            case "update_many":
+                rooms = await _update_many(client, room_ids, number)
+        return Figures(rooms=rooms, cpu=_cpu() - cpu, seconds=time.perf_counter() - clock, peak_mb=_peak_mb())
+
+
+def _work(asked: argparse.Namespace) -> None:
+    if asked.core is not None:
+        os.sched_setaffinity(0, {asked.core})
+    loop = "uvloop" if importlib.util.find_spec("uvloop") is not None else "asyncio"
+    with asyncio.Runner(loop_factory=importlib.import_module(loop).new_event_loop) as runner:
+        figures = runner.run(_measure(asked.task, asked.url, asked.key, Path(asked.folder), asked.number))
+    print(json.dumps(attrs.asdict(figures)))
+
+
+# --- the benchmark ---
+
+
+ROWS: Final = ("update_many", "plan", "apply", "plan, updated lately", "apply, updated lately", "resume, nothing left")
+
+
+def measure_round(rooms: int) -> Mapping[str, Figures]:
+    """Measure everything once."""
+    with Server(rooms) as server:
+        plan = server.run("plan", 1)
+        applied = server.run("apply", 1)
+        lately = server.run("plan", 2)
+        applied_lately = server.run("apply", 2)
+        nothing_left = server.run("nothing_left", 2)
+        plain = server.run("update_many", 3)
+    return dict(zip(ROWS, (plain, plan, applied, lately, applied_lately, nothing_left), strict=True))
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    what: str
+    rooms: int
+    cpu_us: Spread
+    """CPU time of the client for one room, in microseconds."""
+    ratio: Spread
+    """That against `update_many` in the same round."""
+    seconds: Spread
+    peak_mb: Spread
+    runs: Sequence[Figures]
+
+
+@attrs.frozen(kw_only=True)
+class Bulk:
+    rounds: int
+    rows: Sequence[Row]
+    bars: Sequence[Bar]
+
+
+def make_rows(rooms: int, rounds: Sequence[Mapping[str, Figures]]) -> list[Row]:
+    return [
+        Row(
+            what=what,
+            rooms=rooms,
+            cpu_us=Spread.of([one[what].cpu_us for one in rounds]),
+            ratio=Spread.of([one[what].cpu / one["update_many"].cpu for one in rounds]),
+            seconds=Spread.of([one[what].seconds for one in rounds]),
+            peak_mb=Spread.of([one[what].peak_mb for one in rounds]),
+            runs=[one[what] for one in rounds],
+        )
+        for what in ROWS
+    ]
+
+
+def make_bars(rooms: int, rows: Sequence[Row], few: Sequence[Row]) -> list[Bar]:
+    by_name = {row.what: row for row in rows}
+    small = {row.what: row.peak_mb.median for row in few}
+    what = f"{rooms:,} rooms"
+    peaks = [figures.peak_mb - small["apply"] for figures in by_name["apply"].runs]
+    return [
+        Bar(f"{what}: plan", by_name["plan"].seconds, PLAN_BAR, " s"),
+        Bar(f"{what}: apply against update_many, CPU", by_name["apply"].ratio, CPU_BAR),
+        Bar(f"{what}: apply, peak memory, more than for {_FEW:,} by", Spread.of(peaks), MEMORY_BAR, " MB"),
+    ]
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks bulk", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rooms", metavar="NUMBER", type=at_least_one, default=100_000, help="100000 if not given")
+    text = "so many times everything in turn, 3 if not given"
+    parser.add_argument("--rounds", metavar="NUMBER", type=at_least_one, default=3, help=text)
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to this file too")
+    # What a client's process is told.
+    parser.add_argument("--task", help=argparse.SUPPRESS)
+    for name in ("--url", "--key", "--folder"):
+        parser.add_argument(name, help=argparse.SUPPRESS)
+    for name in ("--number", "--core"):
+        parser.add_argument(name, type=int, help=argparse.SUPPRESS)
+    asked = parser.parse_args(arguments)
+    if asked.task is not None:
+        _work(asked)
+        return
+    print_environment()
+    measured: dict[int, list[Mapping[str, Figures]]] = {asked.rooms: [], _FEW: []}
+    for number in range(1, asked.rounds + 1):
+        for rooms in measured:
+            measured[rooms].append(measure_round(rooms))
+        print(f"round {number} of {asked.rounds} is done", flush=True)
+    by_rooms = {rooms: make_rows(rooms, rounds) for rooms, rounds in measured.items()}
+    found = Bulk(
+        rounds=asked.rounds,
+        rows=[row for rows in by_rooms.values() for row in rows],
+        bars=make_bars(asked.rooms, by_rooms[asked.rooms], by_rooms[_FEW]),
+    )
+    head = ("what", "rooms", "CPU µs per room", "against update_many", "seconds", "peak MB")
+    cells = [
+        (row.what, f"{row.rooms:,}", row.cpu_us.text(), row.ratio.text(3), row.seconds.text(), row.peak_mb.text())
+        for row in found.rows
+    ]
+    print_table(head, cells)
+    print_bars(found.bars)
+    if asked.json is not None:
+        write_json(asked.json, found)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,83 @@
+"""An export can be planned as it is, and changes nothing."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aiorooms import Room, RoomsClient
+from aiorooms.bulk import BulkInputError, Plan, export_rooms, make_plan, read_rows
+from aiorooms.bulk._export import _COLUMNS, _csv_line, _csv_row, _jsonl_line
+from aiorooms.bulk._plan import differing
+from aiorooms.simulator import RoomsSimulator
+
+urls = st.sampled_from(["", "https://a.example/x", "https://b.example/y?z=1,2", None])
+
+rooms = st.builds(
+    Room,
+    id=st.uuids().map(str),
+    unique_name=st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+    | st.sampled_from(["null", "=1+1", '"', " a ", "a\nb", "a\r\nb", ";", "\ufeff", None]),
+    max_participants=st.integers(2, 50) | st.none(),
+    enable_recording=st.booleans() | st.none(),
+    webhook_event_url=urls,
+    webhook_event_failover_url=urls,
+    webhook_timeout_secs=st.integers(0, 30) | st.none(),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+@given(
+    st.lists(rooms, min_size=1, max_size=8, unique_by=(lambda room: room.id, lambda room: room.unique_name or room.id)),
+    st.sampled_from(["csv", "jsonl"]),
+)
+def test_an_export_changes_nothing(tmp_path: Path, account: list[Room], form: Literal["csv", "jsonl"]) -> None:
+    account = [
+        room
+        for room in account
+        if not room.webhook_event_url or room.webhook_event_url != room.webhook_event_failover_url
+    ]
+    if not account:
+        return
+    path = tmp_path / f"a.{form}"
+    lines = [_csv_row(_COLUMNS), *map(_csv_line, account)] if form == "csv" else map(_jsonl_line, account)
+    path.write_bytes(b"".join(lines))
+    with read_rows(path) as rows:
+        for room in account:
+            change = rows.change_of(room)
+            assert change is not None
+            assert differing(room, change.update.to_dict()) == {}
+        assert list(rows.not_met()) == []
+
+
+@pytest.mark.parametrize("name", ["rooms.csv", "rooms.jsonl"])
+async def test_all_rooms_of_an_account_are_exported_and_planned(tmp_path: Path, name: str) -> None:
+    async with RoomsSimulator(rooms=600) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        read: list[None] = []
+        assert await export_rooms(client, tmp_path / name, on_room=lambda: read.append(None)) == 600 == len(read)
+        text = (tmp_path / name).read_bytes().decode()
+        with await asyncio.to_thread(read_rows, tmp_path / name) as rows:
+            assert rows.count == 600
+            summary = await make_plan(client, rows, tmp_path / "plan")
+            assert (summary.rooms, summary.unchanged) == (0, 600)
+        (tmp_path / name).write_bytes(text.replace("room-000007", "seven").encode())
+        with await asyncio.to_thread(read_rows, tmp_path / name) as rows:
+            await make_plan(client, rows, tmp_path / "plan")
+        (planned,) = Plan.open(tmp_path / "plan").updates()
+        assert (planned.before, planned.after) == ({"unique_name": "room-000007"}, {"unique_name": "seven"})
+    if name.endswith("jsonl"):
+        assert None not in json.loads(text.splitlines()[0]).values()
+
+
+async def test_a_file_that_can_not_be_written_or_tells_no_format(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=1) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        with pytest.raises(BulkInputError, match=r"rooms\.txt: the ending '\.txt' tells no format"):
+            await export_rooms(client, tmp_path / "rooms.txt")
+        with pytest.raises(BulkInputError, match="it can't be written: No such file or directory"):
+            await export_rooms(client, tmp_path / "none" / "rooms.csv")
+        left = [*tmp_path.glob("*")]  # noqa: ASYNC240 - nothing else runs meanwhile
+    assert left == []

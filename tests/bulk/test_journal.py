@@ -1,0 +1,490 @@
+"""Journals: whatever happens to the process or the disk, what is read is true, and what can't be noted isn't sent."""
+
+import asyncio
+import errno
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiorooms.bulk import Journal, JournalError, Outcome, Plan, apply, resume
+from aiorooms.bulk import _journal as module
+from aiorooms.bulk._files import json_line
+from aiorooms.bulk._journal import JournalWriter
+from aiorooms.simulator import RoomsSimulator
+
+from ..conftest import tasks_left
+from .conftest import account, client_of, collect, counts, open_files, patches, plan_of, states
+from .test_plan import planned, write_plan
+
+
+def room_id(number: int) -> str:
+    return str(UUID(int=number))
+
+
+def line_of(number: int) -> bytes:
+    return json_line(planned(number).to_json())
+
+
+async def write_journal(path: Path, plan: Plan, records: list[tuple[str, int]]) -> None:
+    async with JournalWriter.create(path, plan) as journal:
+        note(journal, records)
+
+
+def note(journal: JournalWriter, records: list[tuple[str, int]]) -> None:
+    for what, number in records:
+        if what == "begin":
+            journal.begin(line_of(number), room_id(number))
+        else:
+            journal.end(room_id(number), what, {"attempts": 1})  # type: ignore[arg-type]
+
+
+def replay(records: list[tuple[str, int]]) -> Mapping[str, str]:
+    return {room_id(number): "begun" if what == "begin" else what for what, number in records}
+
+
+# --- what is written ---
+
+
+async def test_a_journal_says_whose_it_is_and_what_was_done(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path / "a.plan")
+    await write_journal(tmp_path / "a.journal", plan, [("begin", 1), ("updated", 1)])
+    journal = Journal.open(tmp_path / "a.journal")
+    assert (journal.plan_id, journal.plan_file, journal.base_url) == (plan.plan_id, plan.path, plan.base_url)
+    assert journal.header["plan_sha256"] == plan.sha256
+    assert journal.header["rooms"] == 3
+    run, begin, end = journal.records()
+    assert run["run"] == 1
+    assert {**planned(1).to_json(), "begin": room_id(1), "at": begin["at"]} == begin
+    assert end == {"end": room_id(1), "at": end["at"], "status": "updated", "attempts": 1}
+    assert isinstance(end["at"], float)
+    assert journal.runs() == 1
+
+
+async def test_every_line_is_there_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.journal"
+    async with JournalWriter.create(path, write_plan(tmp_path / "a.plan")) as journal:
+        journal.begin(line_of(1), room_id(1))
+        assert Journal.open(path).states() == {room_id(1): "begun"}
+        journal.end(room_id(1), "failed", {})
+        assert Journal.open(path).states() == {room_id(1): "failed"}
+
+
+# --- what is there after the process, or the machine, has died ---
+
+_records = st.lists(
+    st.tuples(
+        st.sampled_from(["begin", "updated", "failed", "uncertain", "skipped", "conflict"]), st.integers(0, 5)
+    ),
+    max_size=12,
+)  # fmt: skip
+
+
+@given(records=_records, more=_records, data=st.data())
+def test_a_journal_cut_at_any_byte_tells_the_truth_up_to_there(
+    records: list[tuple[str, int]], more: list[tuple[str, int]], data: st.DataObject
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.journal")
+        plan = write_plan(Path(folder, "a.plan"))
+        asyncio.run(write_journal(path, plan, records))
+        whole = path.read_bytes()
+        header = whole.index(b"\n") + 1
+        cut = header + int(data.draw(st.floats(0, 1)) * (len(whole) - header))  # not an integer: times vary in length
+        torn = data.draw(st.sampled_from([b"", b"", b"\0" * 100]))  # a file system may leave zeros at the end
+        path.write_bytes(whole[:cut] + torn)
+        # The header, the run, and then a line for each record.
+        there = max(0, whole[:cut].count(b"\n") - 2)
+        journal = Journal.open(path)
+        assert journal.states() == replay(records[:there])
+
+        async def go_on() -> None:
+            async with JournalWriter.go_on(journal) as writer:
+                note(writer, more)
+
+        asyncio.run(go_on())
+        assert Journal.open(path).states() == {**replay(records[:there]), **replay(more)}
+        assert Journal.open(path).runs() == (2 if cut > whole.index(b"\n", header) else 1)
+        assert path.read_bytes().startswith(whole[: whole.rfind(b"\n", 0, cut) + 1])
+        assert all(json.loads(line) for line in path.read_bytes().splitlines())
+
+
+@given(data=st.data())
+def test_a_journal_cut_within_its_header_is_begun_anew(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.journal")
+        plan = write_plan(Path(folder, "a.plan"))
+        asyncio.run(write_journal(path, plan, []))
+        whole = path.read_bytes()
+        path.write_bytes(whole[: int(data.draw(st.floats(0, 1)) * whole.index(b"\n"))])
+        with pytest.raises(JournalError, match="was cut off before anything was sent; `aiorooms apply` begins it anew"):
+            Journal.open(path)
+        asyncio.run(write_journal(path, plan, [("begin", 1)]))
+        assert Journal.open(path).states() == {room_id(1): "begun"}
+
+
+Damage: TypeAlias = Callable[[list[bytes]], list[bytes]]
+
+
+def at(number: int, line: bytes, *, replaced: bool = True) -> tuple[Damage, int]:
+    """Put a line in the place of another, or before it; counted from 1."""
+    return lambda lines: [*lines[: number - 1], line + b"\n", *lines[number - (not replaced) :]], number
+
+
+@pytest.mark.parametrize(
+    ("damage", "line"),
+    [
+        at(4, b'{"end":"00000000-0000-0000-0000-0000'),
+        at(4, b"\0" * 9),
+        at(3, b"", replaced=False),
+        at(3, b"[]", replaced=False),
+        at(6, b'{"end":"x","at":1.0}'),
+        at(6, b'{"end":"x","status":"done","at":1.0}'),
+        at(6, b'{"end":5,"status":"updated","at":1.0}'),
+        at(6, b'{"end":"x","status":"updated","updated_at":5}'),
+        at(6, b'{"end":"x","status":"updated","updated_at":"2x24-05-01T00:00:00Z"}'),
+        at(6, b'{"end":"x","status":"updated","updated_at":"2024-05-01T00:00:00"}'),
+        at(6, b'{"begin":"x","at":1.0}'),
+        at(6, b'{"begin":"x","at":1.0,"before":{},"after":null}'),
+        at(6, b'{"begin":null,"at":1.0,"before":{},"after":{}}'),
+    ],
+)
+async def test_damage_is_told_with_its_line_and_nothing_is_written(tmp_path: Path, damage: Damage, line: int) -> None:
+    path = tmp_path / "a.journal"
+    await write_journal(path, write_plan(tmp_path / "a.plan"), [("begin", 1), ("updated", 1), ("begin", 2)])
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(damage(lines)))
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match=rf"the journal '.*a.journal' is damaged at line {line}$"):
+        Journal.open(path).states()
+    with pytest.raises(JournalError, match=rf"is damaged at line {line}"):
+        async with JournalWriter.go_on(Journal.open(path)):
+            pytest.fail("it was gone on with")
+    assert path.read_bytes() == before
+
+
+# --- what is no journal ---
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"room_id\n", "is not a journal; `aiorooms apply` writes one"),
+        (b"no line end", "is not a journal"),
+        (b'{"aiorooms_plan":1}\n', "is not a journal"),
+        (b"[]\n", "is not a journal"),
+        (b"\xff\xfe\n", "is not a journal"),
+        (b'{"aiorooms_journal":2,"plan":"x"}\n', "is of version 2, which takes a newer aiorooms"),
+        (b'{"aiorooms_journal":1}\n', "is damaged at line 1"),
+        (b'{"aiorooms_journal":1,"plan":"x","plan_file":5,"plan_sha256":"x","base_url":"x"}\n', "is damaged at line 1"),
+        (b'{"aiorooms_journal":1,"pl\n', "is not a journal"),
+    ],
+)
+def test_what_is_no_journal_is_refused_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "a.journal"
+    path.write_bytes(content)
+    with pytest.raises(JournalError) as caught:
+        Journal.open(path)
+    assert message in str(caught.value)
+    assert "a.journal" in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert path.read_bytes() == content
+
+
+def test_a_directory_and_nothing_at_all_are_no_journals(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match=r"the journal '.*' can't be read: Is a directory"):
+        Journal.open(tmp_path)
+    with pytest.raises(JournalError, match=r"the journal '.*a.journal' can't be read: No such file or directory"):
+        Journal.open(tmp_path / "a.journal")
+
+
+def test_a_journal_that_vanishes_is_told_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.journal"
+    asyncio.run(write_journal(path, write_plan(tmp_path / "a.plan"), []))
+    journal = Journal.open(path)
+    path.unlink()
+    with pytest.raises(JournalError, match=r"the journal '.*a.journal' can't be read: No such file or directory"):
+        journal.states()
+
+    async def go_on() -> None:
+        async with JournalWriter.go_on(journal):
+            pytest.fail("it was gone on with")
+
+    with pytest.raises(JournalError, match=r"the journal '.*a.journal' can't be written: No such file or directory"):
+        asyncio.run(go_on())
+
+
+@pytest.mark.parametrize("content", [b"", b"notes", b"notes\n", b'{"aiorooms_journal":1,"plan":"x"}\n'])
+async def test_nothing_that_is_there_is_overwritten(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.journal"
+    path.write_bytes(content)
+    plan = write_plan(tmp_path / "a.plan")
+    if not content:  # nothing is in it that could be lost
+        await write_journal(path, plan, [])
+        assert Journal.open(path).runs() == 1
+        return
+    with pytest.raises(JournalError, match=r"there is .* '.*a.journal' already"):
+        await write_journal(path, plan, [])
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(("place", "reason"), [("no/a.journal", "No such file"), (".", "Is a directory")])
+async def test_a_journal_that_can_not_be_made_is_told_and_nothing_is_sent(
+    tmp_path: Path, place: str, reason: str
+) -> None:
+    async with RoomsSimulator(rooms=1) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path)
+        sim.reset_stats()
+        with pytest.raises(JournalError, match=rf"the journal '.*' can't be written: {reason}"):
+            await collect(apply(client, plan, tmp_path / place))
+        assert sim.stats.requests == 0
+
+
+# --- one at a time ---
+
+
+async def test_a_journal_is_written_by_one_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.journal"
+    async with JournalWriter.create(path, write_plan(tmp_path / "a.plan")) as writer:
+        before = path.read_bytes()
+        with pytest.raises(JournalError, match=r"the journal '.*' is in use: another apply or resume is writing it$"):
+            async with JournalWriter.go_on(Journal.open(path)):
+                pytest.fail("two at a time")
+        assert path.read_bytes() == before
+        writer.begin(line_of(1), room_id(1))
+    async with JournalWriter.go_on(Journal.open(path)):
+        assert Journal.open(path).states() == {room_id(1): "begun"}
+
+
+OTHER = """
+import asyncio, sys
+from aiorooms.bulk import Journal, JournalError
+from aiorooms.bulk._journal import JournalWriter
+
+async def main():
+    async with JournalWriter.go_on(Journal.open(sys.argv[1])) as writer:
+        writer.write({"note": "here"})
+        print("open", flush=True)
+        sys.stdin.read()
+
+try:
+    asyncio.run(main())
+except JournalError as error:
+    print(error)
+"""
+
+
+def test_another_process_has_to_wait_until_the_first_is_gone_whatever_way(tmp_path: Path) -> None:
+    path = tmp_path / "a.journal"
+    asyncio.run(write_journal(path, write_plan(tmp_path / "a.plan"), [("begin", 1)]))
+    command = [sys.executable, "-c", OTHER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        try:
+            assert first.stdout is not None
+            assert first.stdout.readline() == "open\n"
+
+            async def go_on() -> int:
+                async with JournalWriter.go_on(Journal.open(path)):
+                    return Journal.open(path).runs()
+
+            with pytest.raises(JournalError, match="is in use"):
+                asyncio.run(go_on())
+            second = subprocess.run(command, input="", capture_output=True, text=True, check=False)
+            assert second.stdout.count("\n") == 1
+            assert "is in use: another apply or resume is writing it" in second.stdout
+        finally:
+            first.kill()
+    assert asyncio.run(go_on()) == 3
+    assert Journal.open(path).states() == {room_id(1): "begun"}
+
+
+async def test_two_resumes_at_the_same_time_are_one(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=20, latency=0.01) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path)
+        path = tmp_path / "a.journal"
+        async with anext_of(apply(client, plan, path, concurrency=2).outcomes()):
+            with pytest.raises(JournalError, match="is in use"):
+                await collect(resume(client, path))
+            with pytest.raises(JournalError, match="is in use"):
+                await collect(apply(client, plan, path))
+        with pytest.raises(JournalError, match="there is a journal '.*' already; `aiorooms resume` goes on with it"):
+            await collect(apply(client, plan, path))
+        sim.record = True
+        both = [asyncio.create_task(collect(resume(client, path))) for _ in range(2)]
+        ended = await asyncio.gather(*both, return_exceptions=True)
+        assert [type(one) for one in ended if isinstance(one, BaseException)] == [JournalError]
+        assert states(path) == {"updated": 20}
+        assert max(patches(sim).values()) == 1
+
+
+@asynccontextmanager
+async def anext_of(outcomes: Any) -> AsyncGenerator[Any]:
+    """The first outcome; the others are dropped at the end."""
+    try:
+        yield await anext(outcomes)
+    finally:
+        await outcomes.aclose()
+
+
+# --- the disk ---
+
+
+async def test_it_is_synced_to_the_disk_as_long_as_something_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def counted(number: int) -> None:
+        synced.append(os.fstat(number).st_size)
+        fsync(number)
+
+    monkeypatch.setattr(module, "_SYNC_EVERY", 0.02)
+    monkeypatch.setattr(os, "fsync", counted)
+    plan = write_plan(tmp_path / "a.plan")
+    synced.clear()
+    async with JournalWriter.create(tmp_path / "a.journal", plan) as writer:
+        sizes: list[int] = []
+        for number in range(3):
+            writer.begin(line_of(number), room_id(number))
+            sizes.append((tmp_path / "a.journal").stat().st_size)
+            async with asyncio.timeout(5):
+                while not synced or synced[-1] < sizes[-1]:
+                    await asyncio.sleep(0.002)
+        there = len(synced)
+        await asyncio.sleep(0.06)
+        assert len(synced) == there  # nothing new, nothing to sync
+        writer.end(room_id(1), "updated", {})
+    assert synced[-1] == (tmp_path / "a.journal").stat().st_size
+    assert open_files() == open_files()
+
+
+async def test_what_is_written_while_it_is_synced_is_synced_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go_on = asyncio.Event(), asyncio.Event()
+    synced: list[int] = []
+    loop = asyncio.get_running_loop()
+
+    def slow(number: int) -> None:
+        synced.append(os.fstat(number).st_size)
+        if len(synced) == 1:
+            loop.call_soon_threadsafe(began.set)
+            asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(5)
+
+    monkeypatch.setattr(module, "_SYNC_EVERY", 0.01)
+    plan = write_plan(tmp_path / "a.plan")
+    monkeypatch.setattr(os, "fsync", slow)
+    async with JournalWriter.create(tmp_path / "a.journal", plan) as writer:
+        await began.wait()
+        writer.begin(line_of(1), room_id(1))
+        loop.call_later(0.01, go_on.set)
+    assert synced[-1] == (tmp_path / "a.journal").stat().st_size
+
+
+def test_it_is_synced_once_a_second() -> None:
+    assert module._SYNC_EVERY <= 1.0
+
+
+@pytest.fixture(params=["nothing", "half"])
+def full_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Call it with the number of further lines that there is space for; of the next one nothing or a half gets in."""
+    left: list[int] = []
+    write = os.write
+
+    def limited(number: int, data: bytes) -> int:
+        if left:
+            left[0] -= 1
+            if left[0] == -1 and request.param == "half":
+                return write(number, data[: len(data) // 2])
+            if left[0] < 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        return write(number, data)
+
+    monkeypatch.setattr(os, "write", limited)
+    return left.append
+
+
+@pytest.mark.parametrize("space", [0, 1, 2, 3, 10, 25])
+async def test_nothing_is_sent_that_can_not_be_noted_as_the_disk_is_full(
+    tmp_path: Path, full_disk: Callable[[int], None], space: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with RoomsSimulator(rooms=40, latency=0.001) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path)
+        path = tmp_path / "a.journal"
+        sim.record = True
+        full_disk(space)
+        outcomes: list[Outcome] = []
+        with pytest.raises(JournalError) as caught:
+            async for outcome in apply(client, plan, path, concurrency=4).outcomes():
+                outcomes.append(outcome)  # noqa: PERF401 - they are wanted also if it raises
+        assert "a.journal' can't be written any more: No space left on device" in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert ("nothing was sent" if space < 2 else "nothing more was sent; `aiorooms resume`") in str(caught.value)
+        assert tasks_left() == set()
+        monkeypatch.undo()
+        changed = {room_id for room_id, fields in account(sim).items() if fields["max_participants"] == 20}
+        if space < 2:  # not even the header and the run: there is no journal
+            assert not path.exists()
+            assert (outcomes, changed) == ([], set())
+            await collect(apply(client, plan, path))
+        else:
+            journal = Journal.open(path).states()
+            assert changed <= journal.keys()
+            assert {one.room_id for one in outcomes} == changed == set(patches(sim))
+            done = {room_id for room_id, state in journal.items() if state == "updated"}
+            sim.recorded.clear()
+            resumed = await collect(resume(client, path))
+            assert not done & set(patches(sim))
+            assert not changed & set(patches(sim))
+            assert {one.room_id for one in resumed if one.found} == changed - done
+        assert states(path) == {"updated": 40}
+        assert {fields["max_participants"] for fields in account(sim).values()} == {20}
+
+
+async def test_a_disk_that_fails_to_sync_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(number: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async with RoomsSimulator(rooms=60, latency=0.01) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path)
+        monkeypatch.setattr(module, "_SYNC_EVERY", 0.02)
+        monkeypatch.setattr(os, "fsync", broken)
+        with pytest.raises(JournalError, match="can't be written any more: Input/output error; nothing more was sent"):
+            await collect(apply(client, plan, tmp_path / "a.journal", concurrency=2))
+        assert sim.stats.by_method["PATCH"] < 60
+        assert tasks_left() == set()
+
+
+async def test_a_last_sync_that_fails_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = write_plan(tmp_path / "a.plan")
+
+    def broken(number: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(JournalError, match="can't be written any more: Input/output error"):
+        await write_journal(tmp_path / "a.journal", plan, [("begin", 1)])
+
+
+@pytest.fixture(autouse=True)
+def _all_files_are_closed() -> Iterator[None]:
+    before = open_files()
+    yield
+    assert open_files() <= before
+
+
+async def test_the_simulator_is_there_for_all_of_them(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path)
+        assert counts(await collect(apply(client, plan, tmp_path / "a.journal"))) == {"updated": 3}

@@ -1,0 +1,309 @@
+"""The way back: what a run changed is as it was, and what somebody else changed since is left alone."""
+
+import asyncio
+import random
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aiorooms import RoomsClient, RoomUpdate, WebhookUrlPolicy
+from aiorooms.bulk import (
+    Change,
+    Journal,
+    JournalError,
+    Plan,
+    PlanFileError,
+    apply,
+    make_plan,
+    plan_rollback,
+    resume,
+    select,
+    verify,
+)
+from aiorooms.models import FIELD_NAMES
+from aiorooms.simulator import Faults, RoomsSimulator
+
+from ..conftest import tasks_left
+from .conftest import account, client_of, collect, counts, fields_of, plan_of
+from .test_apply import HARMLESS, begun_by_hand, interrupted
+from .test_plan import ByHand
+
+OLD = "https://old.example.com/rooms"
+NEW = "https://new.example.com/rooms"
+
+
+async def rolled_back(client: RoomsClient, folder: Path, name: str = "a.journal") -> Sequence[str]:
+    """Roll back and apply that; give the conflicts."""
+    back = await plan_rollback(client, Journal.open(folder / name), folder / f"{name}.back")
+    outcomes = await collect(apply(client, Plan.open(folder / f"{name}.back"), folder / f"{name}.back.journal"))
+    assert counts(outcomes) == ({"updated": back.plan.rooms} if back.plan.rooms else {})
+    return back.conflicts
+
+
+async def test_what_was_applied_is_taken_back(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=300) as sim, client_of(sim) as client:
+        before = account(sim)
+        await collect(
+            apply(
+                client,
+                await plan_of(client, tmp_path, "max_participants=20", "webhook_timeout_secs=5"),
+                tmp_path / "a.journal",
+            )
+        )
+        sim.reset_stats()
+        back = await plan_rollback(client, Journal.open(tmp_path / "a.journal"), tmp_path / "back.plan")
+        assert (back.plan.rooms, back.plan.unchanged, back.conflicts) == (300, 0, [])
+        assert sim.stats.by_method == {"GET": 2}
+        plan = Plan.open(tmp_path / "back.plan")
+        assert plan.source == "rollback of a.journal"
+        one = next(plan.updates())
+        assert one.before == {"max_participants": 20, "webhook_timeout_secs": 5}
+        assert one.after == {"max_participants": 10, "webhook_timeout_secs": None}
+        assert counts(await collect(apply(client, plan, tmp_path / "back.journal"))) == {"updated": 300}
+        assert account(sim) == before
+        assert [one async for one in verify(client, plan)] == []
+        # And the way back has its way back.
+        assert await rolled_back(client, tmp_path, "back.journal") == []
+        assert {fields["max_participants"] for fields in account(sim).values()} == {20}
+
+
+async def test_what_somebody_changed_since_is_a_conflict(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=6) as sim, client_of(sim) as client:
+        same, other, back, gone, *_ = sim.room_ids
+        await collect(apply(client, await plan_of(client, tmp_path), tmp_path / "a.journal"))
+        sim.change_room(same, enable_recording=True)
+        sim.change_room(other, max_participants=30)
+        sim.change_room(back, max_participants=10)
+        sim.remove_room(gone)
+        conflicts = await rolled_back(client, tmp_path)
+        assert [*conflicts] == [
+            f"room {same} was changed by somebody else since it was updated",
+            f"room {other} was changed by somebody else since it was updated",
+            f"room {gone} is not in the account any more",
+        ]
+        assert [fields["max_participants"] for fields in account(sim).values()] == [20, 30, 10, 10, 10]
+
+
+async def test_a_room_whose_outcome_was_not_known_is_taken_back_if_it_was_changed(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=100, latency=0.005) as sim, client_of(sim) as client:
+        before = account(sim)
+        plan = await plan_of(client, tmp_path)
+        assert await interrupted(sim, client, plan, tmp_path / "a.journal")
+        async with asyncio.timeout(5):
+            while sim.stats.in_flight:
+                await asyncio.sleep(0.001)
+        changed = sum(fields["max_participants"] == 20 for fields in account(sim).values())
+        back = await plan_rollback(client, Journal.open(tmp_path / "a.journal"), tmp_path / "back.plan")
+        assert (back.plan.rooms, back.conflicts) == (changed, [])
+        await collect(apply(client, Plan.open(tmp_path / "back.plan"), tmp_path / "back.journal"))
+        assert account(sim) == before
+
+
+@pytest.mark.parametrize("end", ["failed", "skipped", "conflict"])
+async def test_what_was_not_carried_out_is_not_taken_back(tmp_path: Path, end: str) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
+        await begun_by_hand(client, plan, path, [sim.room_ids[0]], end)
+        sim.change_room(sim.room_ids[1], max_participants=30)
+        back = await plan_rollback(client, Journal.open(path), tmp_path / "back.plan")
+        assert back.plan.rooms == 0
+        assert [*back.conflicts] == []
+
+
+async def test_a_room_that_already_had_the_values_is_not_taken_back(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path)
+        sim.change_room(sim.room_ids[0], max_participants=20)
+        await collect(apply(client, plan, tmp_path / "a.journal"))
+        assert await rolled_back(client, tmp_path) == []
+        assert [fields["max_participants"] for fields in account(sim).values()] == [20, 10, 10]
+
+
+async def test_no_url_is_given_back_as_no_url(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
+        sim.change_room(sim.room_ids[1], webhook_event_failover_url=None)
+        await collect(
+            apply(client, await plan_of(client, tmp_path, f"webhook_event_failover_url={NEW}"), tmp_path / "a.journal")
+        )
+        assert await rolled_back(client, tmp_path) == []
+        assert [room["webhook_event_failover_url"] for room in sim.rooms.values()] == [None, None]
+        # The one that had "" has null now, which is the same.
+        again = await plan_rollback(client, Journal.open(tmp_path / "a.journal"), tmp_path / "again.plan")
+        assert (again.plan.rooms, again.plan.unchanged, [*again.conflicts]) == (0, 2, [])
+
+
+async def test_what_can_not_be_sent_is_told(tmp_path: Path) -> None:
+    async with RoomsSimulator() as sim, client_of(sim) as client:
+        none = sim.add_room(webhook_event_url="")
+        both = sim.add_room(webhook_event_url=OLD, webhook_event_failover_url=OLD)
+        odd = sim.add_room(webhook_event_url="ftp://old.example.com/")
+        fine = sim.add_room(webhook_event_url="http://old.example.com/")
+        update = RoomUpdate(webhook_event_url=NEW, webhook_event_failover_url=f"{NEW}/2")
+        wanted = ByHand(dict.fromkeys((none, both, odd, fine), Change(update)))
+        await make_plan(client, wanted, tmp_path / "a.plan")
+        await collect(apply(client, Plan.open(tmp_path / "a.plan"), tmp_path / "a.journal"))
+        conflicts = await rolled_back(client, tmp_path)
+        unsendable = "had values before that can't be sent:"
+        assert [conflict.partition(";")[0] for conflict in conflicts] == [
+            f"room {none} had no webhook_event_url before, which the API can't take away",
+            f"room {both} {unsendable} webhook_event_failover_url: {OLD!r} leads to the same place as the webhook URL",
+            f"room {odd} {unsendable} webhook_event_url: 'ftp://old.example.com/' has the scheme 'ftp'",
+        ]
+        assert all(conflict.isprintable() for conflict in conflicts)
+        assert sim.rooms[fine]["webhook_event_url"] == "http://old.example.com/"
+        sim.change_room(fine, webhook_event_url=NEW, webhook_event_failover_url=f"{NEW}/2")
+        policy = WebhookUrlPolicy(schemes=("https",))
+        path = tmp_path / "a.journal"
+        path.write_text(path.read_text().replace('"updated_at":"20', '"was":"20'))  # then the time is no matter
+        async with RoomsClient(sim.api_key, base_url=sim.url, webhook_url_policy=policy) as careful:
+            back = await plan_rollback(careful, Journal.open(path), tmp_path / "again.plan")
+        assert back.plan.rooms == 0
+        assert f"room {fine} had values before that can't be sent: webhook_event_url: 'http://" in back.conflicts[-1]
+
+
+async def test_a_room_that_failed_first_goes_back_to_what_it_was_when_it_was_changed(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
+        first, second = sim.room_ids
+        await make_plan(client, ByHand({first: Change(RoomUpdate(unique_name="room-000002"))}), tmp_path / "a.plan")
+        path = tmp_path / "a.journal"
+        assert counts(await collect(apply(client, Plan.open(tmp_path / "a.plan"), path))) == {"failed": 1}
+        assert (await plan_rollback(client, Journal.open(path), tmp_path / "0.plan")).conflicts == []
+        sim.change_room(second, unique_name="another")
+        assert counts(await collect(resume(client, path, retry_failed=True))) == {"updated": 1}
+        assert await rolled_back(client, tmp_path) == []
+        assert sim.rooms[first]["unique_name"] == "room-000001"
+
+
+async def test_a_rollback_is_for_the_server_of_its_journal(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client, RoomsSimulator(rooms=2) as other:
+        await collect(apply(client, await plan_of(client, tmp_path), tmp_path / "a.journal"))
+        async with client_of(other) as elsewhere:
+            with pytest.raises(JournalError, match=rf"a.journal' was written for {sim.url}, not for {other.url}"):
+                await plan_rollback(elsewhere, Journal.open(tmp_path / "a.journal"), tmp_path / "back.plan")
+        assert other.stats.requests == 0
+        assert not (tmp_path / "back.plan").exists()
+
+
+async def test_a_rollback_of_what_can_not_be_read_or_written_is_one_line(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
+        await collect(apply(client, await plan_of(client, tmp_path), tmp_path / "a.journal"))
+        journal = Journal.open(tmp_path / "a.journal")
+        with pytest.raises(PlanFileError, match=r"the plan '.*' can't be written: No such file or directory"):
+            await plan_rollback(client, journal, tmp_path / "no" / "back.plan")
+        content = bytearray(journal.path.read_bytes())
+        content[content.index(b"\n") + 1] = 0
+        journal.path.write_bytes(content)
+        with pytest.raises(JournalError, match="is damaged at line 2"):
+            await plan_rollback(client, journal, tmp_path / "back.plan")
+        (tmp_path / "a.journal").write_bytes(
+            bytes(content).replace(b"\0", b"{").replace(b'"updated_at":"20', b'"updated_at":"2x')
+        )
+        with pytest.raises(JournalError, match="is damaged at line "):
+            await plan_rollback(client, Journal.open(journal.path), tmp_path / "back.plan")
+        assert not (tmp_path / "back.plan").exists()
+
+
+# --- random accounts ---
+
+_urls = [f"https://{host}.example.com/{number}" for host in ("old", "a") for number in range(3)]
+_rooms = st.fixed_dictionaries(
+    {
+        "max_participants": st.integers(2, 50),
+        "enable_recording": st.booleans(),
+        "webhook_event_url": st.sampled_from(_urls[:3]),
+        "webhook_event_failover_url": st.sampled_from([None, "", *_urls[3:]]),
+        "webhook_timeout_secs": st.none() | st.integers(0, 30),
+    }
+)
+_options = st.fixed_dictionaries(
+    {
+        "where": st.lists(
+            st.sampled_from(["recording=on", "webhook_host=old.example.com", "webhook_host!=a.example.com"]), max_size=1
+        ),
+        "set_fields": st.lists(
+            st.sampled_from(
+                ["max_participants=20", "enable_recording=on", "webhook_timeout_secs=null", "webhook_timeout_secs=3",
+                 "webhook_event_failover_url=null", f"webhook_event_url={NEW}"]
+            ), min_size=1, max_size=3, unique_by=lambda text: text.partition("=")[0],
+        ),
+        "rewrite_webhook_host": st.lists(
+            st.sampled_from(["old.example.com=b.example.com", "a.example.com=c.example.com"]), max_size=1
+        ),
+    }
+)  # fmt: skip
+
+
+@given(
+    rooms=st.lists(_rooms, max_size=12),
+    options=_options,
+    seed=st.integers(0, 1000),
+    faults=st.booleans(),
+    leaves=st.lists(st.integers(1, 8), max_size=2),
+)
+@settings(max_examples=25)
+def test_plan_apply_rollback_and_the_account_is_as_it_was(
+    rooms: list[dict[str, Any]], options: dict[str, Any], seed: int, faults: bool, leaves: list[int]
+) -> None:
+    asyncio.run(there_and_back(rooms, options, seed, leaves, Faults(0.3, kinds=HARMLESS) if faults else None))
+
+
+async def there_and_back(
+    rooms: list[dict[str, Any]], options: dict[str, Any], seed: int, leaves: list[int], faults: Faults | None
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        async with RoomsSimulator(seed=seed) as sim, client_of(sim) as client:
+            for fields in rooms:
+                sim.add_room(**fields)
+            before = account(sim)
+            summary = await make_plan(client, select(**options), folder / "a.plan")
+            plan, path = Plan.open(folder / "a.plan"), folder / "a.journal"
+            sim.faults = faults
+            runs = [apply(client, plan, path, concurrency=3)]
+            for leave in leaves:
+                outcomes = runs[-1].outcomes()
+                for _ in range(leave):
+                    await anext(outcomes, None)
+                await outcomes.aclose()
+                runs.append(resume(client, path, concurrency=3))
+            await collect(runs[-1])
+            after = account(sim)
+            wanted = {one.room_id: one.after for one in plan.updates()}
+            assert summary.rooms == len(wanted)
+            assert after == {room_id: {**fields, **wanted.get(room_id, {})} for room_id, fields in before.items()}
+            back = await plan_rollback(client, Journal.open(path), folder / "back.plan")
+            assert (back.plan.rooms, [*back.conflicts]) == (len(wanted), [])
+            await collect(apply(client, Plan.open(folder / "back.plan"), folder / "back.journal", concurrency=3))
+            assert account(sim) == before
+            assert tasks_left() == set()
+
+
+async def test_all_six_fields_go_there_and_back(tmp_path: Path) -> None:
+    chance = random.Random(1)
+    async with RoomsSimulator(rooms=20) as sim, client_of(sim) as client:
+        before = account(sim)
+        changes = {
+            room_id: Change(
+                RoomUpdate(
+                    unique_name=f"new-{room_id}",
+                    max_participants=chance.randint(11, 50),
+                    enable_recording=True,
+                    webhook_event_url=f"{NEW}/{room_id}",
+                    webhook_event_failover_url=f"{NEW}/failover",
+                    webhook_timeout_secs=chance.randint(0, 30),
+                )
+            )
+            for room_id in sim.room_ids
+        }
+        await make_plan(client, ByHand(changes), tmp_path / "a.plan")
+        await collect(apply(client, Plan.open(tmp_path / "a.plan"), tmp_path / "a.journal"))
+        for room_id, room in sim.rooms.items():
+            assert fields_of(room) == changes[room_id].update.to_dict()
+            assert set(fields_of(room)) == set(FIELD_NAMES)
+        assert await rolled_back(client, tmp_path) == []
+        assert account(sim) == before

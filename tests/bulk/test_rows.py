@@ -1,0 +1,211 @@
+"""Rows of a file: what is wrong is told all at once, with its line and field, and nothing is read as what it isn't."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aiorooms import Room
+from aiorooms.bulk import BulkInputError, read_rows
+from aiorooms.bulk._rows import _MOST_PROBLEMS
+
+A = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
+KEEP = "give a text, or leave it out to keep what is there"
+B = "8b61621f-62e0-4aad-ab11-9fd19e272e73"
+
+
+def problems_of(path: Path) -> list[str]:
+    with pytest.raises(BulkInputError) as caught:
+        read_rows(path)
+    return [str(problem).replace(str(path), path.name) for problem in caught.value.problems]
+
+
+def wanted(path: Path, *rooms: Room) -> list[dict[str, Any] | None]:
+    with read_rows(path) as rows:
+        changes = [rows.change_of(room) for room in rooms]
+    return [None if change is None else change.update.to_dict() for change in changes]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        (
+            "a.csv",
+            f"room_id,max_participants\n{A},200\n",
+            ["a.csv, line 2, max_participants: 200 is not in the range 2 to 50"],
+        ),
+        (
+            "a.csv",
+            f"room_id,max_participants\n{A},20\n{A.upper()},21\n",
+            ["a.csv, line 3: the room stands in line 2 already"],
+        ),
+        (
+            "a.csv",
+            "room_id\nxyz\n",
+            ["a.csv, line 2, room_id: 'xyz' is not a UUID such as '7b61621f-62e0-4aad-ab11-9fd19e272e73'"],
+        ),
+        (
+            "a.csv",
+            f"room_id,max_particpants\n{A},20\n",
+            ["a.csv, line 1: 'max_particpants' is not a column of a room; did you mean max_participants?"],
+        ),
+        (
+            "a.csv",
+            f"room_id,unique_name,unique_name\n{A},a,b\n",
+            ["a.csv, line 1, unique_name: the column is there twice"],
+        ),
+        ("a.csv", "unique_name\na\n", ["a.csv, line 1: the column that names the room is missing: room_id, or room"]),
+        ("a.csv", f"room_id,unique_name\n{A}\n", ["a.csv, line 2: there are 1 cells, and 2 columns"]),
+        ("a.csv", f'room_id,unique_name\n{A},"half\n', ["a.csv, line 2: the quotes are not closed"]),
+        ("a.csv", f"room_id,unique_name\n{A},a\0b\n", ["a.csv, line 2: there is a NUL character in it"]),
+        ("a.csv", f"room_id,room\n{A},main\n", ["a.csv, line 2: room_id and room are both given; one is enough"]),
+        ("a.csv", "room_id,unique_name\n,a\n", ["a.csv, line 2: the room is missing: give room_id, or room"]),
+        (
+            "a.csv",
+            f"room_id,unique_name\n{A},null\n",
+            [f"a.csv, line 2, unique_name: null can't clear this field; {KEEP}"],
+        ),
+        (
+            "a.csv",
+            f"room_id,unique_name\n{A},new\n{B},new\n",
+            ["a.csv, line 3: the room of line 2 is to be called 'new' too; names are unique"],
+        ),
+        ("a.csv", "", ["a.csv: it is empty, or its first line is"]),
+        ("a.csv", "room_id\n", ["a.csv: there are no rows in it"]),
+        ("a.json", "", ["a.json, line 1: it is not a list of objects; if each line is an object, name it .jsonl"]),
+        ("a.json", '[{"room": "x"}', ["a.json, line 1: a comma or the end of the list is missing"]),
+        ("a.json", '[{"room": "x"}] 5', ["a.json, line 1: there is something behind the list"]),
+        ("a.json", "[\n5]", ["a.json, line 2: 5 is not an object with fields of a room"]),
+        (
+            "a.json",
+            '[{"room": x}]',
+            ["a.json, line 1: it is not JSON: Expecting value at character 10"],
+        ),
+        ("a.jsonl", "nope\n", ["a.jsonl, line 1: it is not JSON: Expecting value at character 1"]),
+        ("a.jsonl", "[" * 100_000 + "\n", ["a.jsonl, line 1: it is not JSON: too deeply nested"]),
+        ("a.jsonl", '{"room": "x", "max_participants": NaN}\n', ["a.jsonl, line 1: it is not JSON: NaN is not JSON"]),
+        ("a.jsonl", '{"room": "x", "room": "y"}\n', ["a.jsonl, line 1: 'room' stands there twice"]),
+        (
+            "a.jsonl",
+            '{"room": "x", "max_participants": "5", "enable_recording": 1}\n',
+            [
+                "a.jsonl, line 1, max_participants: '5' is a str, not a whole number",
+                "a.jsonl, line 1, enable_recording: 1 is an int, not True or False",
+            ],
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_with_line_and_field(tmp_path: Path, name: str, text: str, expected: list[str]) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    assert problems_of(path) == expected
+
+
+def test_all_problems_come_at_once_but_no_more_than_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("room_id\n" + "x\n" * (_MOST_PROBLEMS + 5))
+    told = problems_of(path)
+    assert len(told) == _MOST_PROBLEMS + 1
+    assert told[-1] == "a.csv: there are 5 problems more"
+
+
+def test_failover_equal_to_primary(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    url = "https://hooks.example.com/x"
+    path.write_text(f"room_id,webhook_event_url,webhook_event_failover_url\n{A},{url},{url}\n")
+    (problem,) = problems_of(path)
+    assert "leads to the same place" in problem
+    assert "null for no failover" in problem
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"\xff\xfe\x00", "a.csv: it is not UTF-16, although it begins so"),
+        ("room,unique_name\nx,B\xfcro\n".encode("latin-1"), "a.csv, line 2: it is not UTF-8"),
+    ],
+)
+def test_an_encoding_that_is_none(tmp_path: Path, data: bytes, expected: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(data)
+    (problem,) = problems_of(path)
+    assert problem.startswith(expected)
+
+
+def test_a_directory_and_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert problems_of(tmp_path)[0].endswith("it can't be read: Is a directory")
+    assert problems_of(tmp_path / "a.csv") == ["a.csv: it can't be read: No such file or directory"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_csv_as_programs_write_it(tmp_path: Path, encoding: str, delimiter: str, newline: str) -> None:
+    rows = [
+        ["id", "unique_name", "max_participants", "enable_recording", "webhook_timeout_secs", "created_at"],
+        [A.upper(), "Büro", "20", "TRUE", "null", "2021-01-01"],
+        [],
+        [B, "", "", "", "", ""],
+    ]
+    path = tmp_path / "a.csv"
+    path.write_bytes("".join(delimiter.join(row) + newline for row in rows).encode(encoding))
+    assert wanted(path, Room(id=A), Room(id=B), Room(id=A.replace("7", "9"))) == [
+        {"unique_name": "Büro", "max_participants": 20, "enable_recording": True, "webhook_timeout_secs": None},
+        {},
+        None,
+    ]
+
+
+def test_a_row_of_more_lines_is_told_by_its_first(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f'room_id,unique_name,max_participants\n{A},"two\nlines",20\n{B},b,1\n')
+    assert problems_of(path) == ["a.csv, line 4, max_participants: 1 is not in the range 2 to 50"]
+
+
+def test_a_room_by_its_name_and_rooms_that_are_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"room": "main", "max_participants": 5}\n{"room": "none"}\n' + json.dumps({"room": A}))
+    with read_rows(path) as rows:
+        change = rows.change_of(Room(id=B, unique_name="main"))
+        assert change is not None
+        assert (change.line, change.update.to_dict()) == (1, {"max_participants": 5})
+        assert [str(problem).replace(str(path), "") for problem in rows.not_met()] == [
+            ", line 2, room: no room is called 'none' in the account",
+            f", line 3, room_id: no room has the id {A} in the account",
+        ]
+
+
+def test_a_room_that_is_named_in_two_ways(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"room,max_participants\nmain,5\n{A},6\n")
+    with read_rows(path) as rows, pytest.raises(BulkInputError, match="stands in line 2 too"):
+        rows.change_of(Room(id=A, unique_name="main"))
+
+
+row = st.fixed_dictionaries(
+    {"room": st.uuids().map(str)},
+    optional={
+        "unique_name": st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda name: name.strip() != ""),
+        "max_participants": st.integers(2, 50),
+        "enable_recording": st.booleans(),
+        "webhook_timeout_secs": st.integers(0, 30) | st.none(),
+    },
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(
+    st.lists(row, min_size=1, unique_by=(lambda row: row["room"], lambda row: row.get("unique_name", row["room"]))),
+    st.sampled_from([None, 0, 2]),
+    st.booleans(),
+)
+def test_json_is_read_as_json_is_read(
+    tmp_path: Path, rows: list[dict[str, Any]], indent: int | None, ascii_only: bool
+) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(rows, indent=indent, ensure_ascii=ascii_only), encoding="utf-8")
+    expected = [{key: value for key, value in row.items() if key != "room"} for row in rows]
+    assert wanted(path, *(Room(id=row["room"]) for row in rows)) == expected

@@ -1,0 +1,387 @@
+"""Conditions, edits and rewritten hosts: which rooms they mean, what becomes of them, and what is refused."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiorooms import Room, WebhookUrlPolicy
+from aiorooms.bulk import BulkInputError, Plan, make_plan, select
+from aiorooms.simulator import RoomsSimulator
+
+from .conftest import client_of
+
+ID = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
+SET = ("max_participants=20",)
+
+
+def room(**fields: Any) -> Room:
+    return Room(id=ID, **fields)
+
+
+def selects(condition: str, **fields: Any) -> bool:
+    return select(where=[condition], set_fields=SET).change_of(room(**fields)) is not None
+
+
+def problems(**options: Any) -> list[str]:
+    with pytest.raises(BulkInputError) as caught:
+        select(**options)
+    return [str(problem) for problem in caught.value.problems]
+
+
+# --- conditions ---
+
+
+@pytest.mark.parametrize(
+    ("condition", "name", "meets"),
+    [
+        ("name=support", "support", True),
+        ("name=support", "support-1", False),
+        ("name=support-*", "support-1", True),
+        ("name=support-*", "SUPPORT-1", True),
+        ("name=SUPPORT-*", "support-1", True),
+        ("name=support-?", "support-12", False),
+        ("name=*straße", "HAUPTSTRASSE", True),
+        ("name=[a-c]*", "berlin", True),
+        ("name!=support-*", "support-1", False),
+        ("name!=support-*", "sales", True),
+        ("name=a=b", "a=b", True),
+        ("  name =  support ", "support", True),
+        ("name=*", "one\ntwo", True),
+        ("name=*", None, True),
+        ("name=", None, True),
+        ("name=", "support", False),
+        ("name!=x", None, True),
+    ],
+)
+def test_names(condition: str, name: str | None, meets: bool) -> None:
+    assert selects(condition, unique_name=name) is meets
+
+
+@pytest.mark.parametrize(
+    ("condition", "url", "failover", "meets"),
+    [
+        ("webhook_host=old.example.com", "https://old.example.com/rooms", None, True),
+        ("webhook_host=OLD.example.com", "https://Old.Example.COM:8443/rooms?a=b", None, True),
+        ("webhook_host=old.example.com", "https://user:pw@old.example.com/rooms", None, True),
+        ("webhook_host=old.example.com", "https://new.example.com/", "https://old.example.com/", True),
+        ("webhook_host=old.example.com", "https://not-old.example.com/", "", False),
+        ("webhook_host=old.example.com", "https://a.old.example.com/", None, False),
+        ("webhook_host=old.example.com", "https://x.example/?u=https://old.example.com/", None, False),
+        ("webhook_host=old.example.com", None, None, False),
+        ("webhook_host=old.example.com", "https://[broken/", None, False),
+        ("webhook_host=*.example.com", "https://a.b.example.com/", None, True),
+        ("webhook_host=*.example.com", "https://example.com/", None, False),
+        ("webhook_host=*.example.com", "https://badexample.com/", None, False),
+        ("webhook_host!=old.example.com", "https://old.example.com/", None, False),
+        ("webhook_host!=old.example.com", None, None, True),
+        ("webhook_host=192.0.2.1", "http://192.0.2.1:80/", None, True),
+        ("webhook_host=münchen.example", "https://xn--mnchen-3ya.example/", None, True),
+        ("webhook_host=xn--mnchen-3ya.example", "https://MÜNCHEN.example/", None, True),
+        ("webhook_host=old.example.com", "https://old.example.com./", None, True),
+        ("webhook_host=[2001:db8::1]", "https://[2001:DB8::1]:8443/", None, True),
+    ],
+)
+def test_webhook_hosts(condition: str, url: str | None, failover: str | None, meets: bool) -> None:
+    assert selects(condition, webhook_event_url=url, webhook_event_failover_url=failover) is meets
+
+
+@pytest.mark.parametrize(
+    ("condition", "recording", "meets"),
+    [
+        ("recording=on", True, True),
+        ("recording=On", False, False),
+        ("recording=off", False, True),
+        ("recording=no", None, True),
+        ("recording=true", None, False),
+        ("recording!=on", True, False),
+    ],
+)
+def test_recording(condition: str, recording: bool | None, meets: bool) -> None:
+    assert selects(condition, enable_recording=recording) is meets
+
+
+@pytest.mark.parametrize(
+    ("condition", "meets"),
+    [
+        ("created=2024-05-01", True),
+        ("created=2024-04-30", False),
+        ("created>=2024-05-01", True),
+        ("created >= 2024-05-02", False),
+        ("created<=2024-05-01", True),
+        ("created<=2024-04-30", False),
+        ("updated=2024-05-02", True),
+        ("updated>=2024-05-03", False),
+    ],
+)
+def test_days_are_those_of_utc(condition: str, meets: bool) -> None:
+    created = datetime.fromisoformat("2024-05-02T01:30:00+02:00")  # still the first in UTC
+    updated = datetime(2024, 5, 2, 23, 59, 59, tzinfo=UTC)
+    assert selects(condition, created_at=created, updated_at=updated) is meets
+    assert not selects(condition)
+
+
+def test_a_room_has_to_meet_all_conditions() -> None:
+    wanted = select(where=["name=a*", "recording=on"], set_fields=SET)
+    assert wanted.change_of(room(unique_name="a", enable_recording=True)) is not None
+    assert wanted.change_of(room(unique_name="a", enable_recording=False)) is None
+    assert wanted.change_of(room(unique_name="b", enable_recording=True)) is None
+    assert wanted.source == "where name=a*, where recording=on, set max_participants=20"
+    assert [*wanted.not_met()] == []
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("", "'' is not a condition on one of name, webhook_host, recording, created, updated, such as name=support-*"),
+        ("support-*", "'support-*' is not a condition"),
+        ("colour=red", "'colour=red' is not a condition"),
+        ("Name=x", "'Name=x' is not a condition"),
+        ("name>=x", "'name>=x': only created and updated have a >="),
+        ("recording=maybe", "recording=maybe: give on or off"),
+        ("recording=", "recording=: give on or off"),
+        ("created=yesterday", "'yesterday' is not a day; write it as YYYY-MM-DD"),
+        ("created=2024-02-30", "'2024-02-30' is not a day"),
+        ("created!=2024-05-01", "created: give =, >= or <="),
+        ("webhook_host=", "webhook_host=: give a host, such as old.example.com or *.example.com"),
+        ("webhook_host=https://old.example.com/", "webhook_host=https://old.example.com/: give a host"),
+        ("webhook_host=old.example.com:8443", "webhook_host=old.example.com:8443: give a host"),
+        ("webhook_host=*", "webhook_host=*: give a host"),
+        ("webhook_host=old.*", "webhook_host=old.*: give a host"),
+        ("webhook_host=*.*.example.com", "webhook_host=*.*.example.com: give a host"),
+        ("webhook_host=a b", "webhook_host=a b: give a host"),
+        ("webhook_host=me@old.example.com", "webhook_host=me@old.example.com: give a host"),
+        ("name\n=\x1b[31m=", "--where"),
+    ],
+)
+def test_wrong_conditions(condition: str, message: str) -> None:
+    if condition == "name\n=\x1b[31m=":
+        select(where=[condition], set_fields=SET)  # a name may hold anything
+        return
+    (problem,) = problems(where=[condition], set_fields=SET)
+    assert problem.startswith(f"--where: {message}")
+
+
+# --- edits ---
+
+
+@pytest.mark.parametrize(
+    ("edit", "fields"),
+    [
+        ("max_participants=20", {"max_participants": 20}),
+        (" max_participants = 20 ", {"max_participants": 20}),
+        ("enable_recording=on", {"enable_recording": True}),
+        ("enable_recording=False", {"enable_recording": False}),
+        ("webhook_timeout_secs=0", {"webhook_timeout_secs": 0}),
+        ("webhook_timeout_secs=null", {"webhook_timeout_secs": None}),
+        ("webhook_event_failover_url=null", {"webhook_event_failover_url": None}),
+        ("webhook_event_url=https://a.example.com/?x=1", {"webhook_event_url": "https://a.example.com/?x=1"}),
+    ],
+)
+def test_edits(edit: str, fields: dict[str, object]) -> None:
+    change = select(set_fields=[edit]).change_of(room())
+    assert change is not None
+    assert change.update.to_dict() == fields
+
+
+@pytest.mark.parametrize(
+    ("edits", "messages"),
+    [
+        (["20"], ["'20' is not FIELD=VALUE with a field of unique_name, max_participants,"]),
+        (["colour=red"], ["'colour=red' is not FIELD=VALUE"]),
+        (["max_participants=20", "max_participants=30"], ["max_participants is set twice"]),
+        (["max_participants=1"], ["max_participants: 1 is "]),
+        (["max_participants=51"], ["max_participants: 51 is "]),
+        (["max_participants=20.0"], ["max_participants: '20.0' is "]),
+        (["max_participants=٢٠"], ["max_participants: '٢٠' is "]),
+        (["max_participants=null"], ["max_participants: null can't clear this field; give a whole number, "]),
+        (["max_participants="], ["max_participants: '' is "]),
+        (["enable_recording=maybe"], ["enable_recording: 'maybe' is "]),
+        (["webhook_timeout_secs=31"], ["webhook_timeout_secs: 31 is "]),
+        (["webhook_event_url=null"], ["webhook_event_url: null can't clear this field"]),
+        (["webhook_event_url=old.example.com"], ["webhook_event_url: 'old.example.com' has no scheme"]),
+        (["webhook_event_url="], ["webhook_event_url: "]),
+        (["unique_name=x"], ["a name belongs to one room only; use `aiorooms update` or a file"]),
+        (
+            ["max_participants=99", "webhook_timeout_secs=-1", "nope"],
+            ["'nope' is not FIELD", "max_participants: 99", "webhook_timeout_secs: '-1'"],
+        ),
+        (
+            ["webhook_event_url=https://a.example.com", "webhook_event_failover_url=https://A.example.com/"],
+            ["webhook_event_failover_url: "],
+        ),
+        ([], ["there is nothing to change; give at least one --set or --rewrite-webhook-host"]),
+    ],
+)
+def test_wrong_edits(edits: list[str], messages: list[str]) -> None:
+    found = problems(set_fields=edits)
+    assert len(found) == len(messages)
+    for problem, message in zip(found, messages, strict=True):
+        assert problem.startswith(f"--set: {message}")
+        assert problem.isprintable()
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    found = problems(where=["x", "recording=?"], set_fields=["y"], rewrite_webhook_host=["z"])
+    assert [problem.partition(":")[0] for problem in found] == [
+        "--where",
+        "--where",
+        "--set",
+        "--rewrite-webhook-host",
+    ]
+
+
+# --- other hosts ---
+
+REWRITE = "old.example.com=new.example.com"
+
+
+@pytest.mark.parametrize(
+    ("url", "rewritten"),
+    [
+        ("https://old.example.com", "https://new.example.com"),
+        ("https://old.example.com/rooms", "https://new.example.com/rooms"),
+        ("https://old.example.com:8443/rooms", "https://new.example.com:8443/rooms"),
+        ("https://OLD.Example.Com/Rooms", "https://new.example.com/Rooms"),
+        ("HTTPS://old.example.com/", "HTTPS://new.example.com/"),
+        ("https://old.example.com?host=old.example.com", "https://new.example.com?host=old.example.com"),
+        ("https://old.example.com/a%2Fb/?q=%7E&&x", "https://new.example.com/a%2Fb/?q=%7E&&x"),
+        ("https://old.example.com/@b:c", "https://new.example.com/@b:c"),
+        ("https://old.example.com/a//b/../c", "https://new.example.com/a//b/../c"),
+        ("https://old.example.com.evil.example/", None),
+        ("https://a.old.example.com/", None),
+        ("https://x.example/old.example.com", None),
+        ("https://x.example/?u=https://old.example.com/", None),
+        ("//old.example.com/x?u=https://y", None),
+        ("old.example.com/rooms", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_another_host(url: str | None, rewritten: str | None) -> None:
+    for field in ("webhook_event_url", "webhook_event_failover_url"):
+        change = select(rewrite_webhook_host=[REWRITE]).change_of(room(**{field: url}))
+        assert change is not None
+        assert change.update.to_dict() == ({} if rewritten is None else {field: rewritten})
+
+
+def test_credentials_stay_in_a_url_that_gets_another_host() -> None:
+    wanted = select(rewrite_webhook_host=[REWRITE], policy=WebhookUrlPolicy(allow_credentials=True))
+    change = wanted.change_of(room(webhook_event_url="https://a:b%40c@old.example.com:1/p"))
+    assert change is not None
+    assert change.update.webhook_event_url == "https://a:b%40c@new.example.com:1/p"
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "url", "rewritten"),
+    [
+        ("[2001:db8::1]=new.example.com", "https://[2001:db8::1]:8443/p", "https://new.example.com:8443/p"),
+        ("[2001:DB8::1]=new.example.com", "https://[2001:db8::1]/p", "https://new.example.com/p"),
+        ("old.example.com=[2606:4700::1]", "https://old.example.com:8443/p", "https://[2606:4700::1]:8443/p"),
+        ("203.0.114.9=new.example.com", "https://203.0.114.9:1/p", "https://new.example.com:1/p"),
+        ("Old.Example.com=New.Example.com", "https://old.example.com/p", "https://New.Example.com/p"),
+        (" old.example.com = new.example.com ", "https://old.example.com/p", "https://new.example.com/p"),
+    ],
+)
+def test_hosts_of_all_kinds(rewrite: str, url: str, rewritten: str) -> None:
+    change = select(rewrite_webhook_host=[rewrite]).change_of(room(webhook_event_url=url))
+    assert change is not None
+    assert change.update.webhook_event_url == rewritten
+
+
+def test_what_is_set_is_not_rewritten_too() -> None:
+    wanted = select(set_fields=["webhook_event_url=https://old.example.com/x"], rewrite_webhook_host=[REWRITE])
+    change = wanted.change_of(
+        room(webhook_event_url="https://old.example.com/1", webhook_event_failover_url="https://old.example.com/2")
+    )
+    assert change is not None
+    assert change.update.to_dict() == {
+        "webhook_event_url": "https://old.example.com/x",
+        "webhook_event_failover_url": "https://new.example.com/2",
+    }
+
+
+@pytest.mark.parametrize(
+    "rewrite",
+    ["", "old.example.com", "=new.example.com", "old.example.com=", "https://old.example.com=new.example.com",
+     "old.example.com=new.example.com/x", "old.example.com:8443=new.example.com", "a b=c", "a@b.example=c.example",
+     "a.example=b.example=c.example", "old.example.com=new example.com", "2001:db8::1=new.example.com",
+     "*.example.com=new.example.com", "old.example.com=?"],
+)  # fmt: skip
+def test_wrong_hosts(rewrite: str) -> None:
+    (problem,) = problems(rewrite_webhook_host=[rewrite])
+    assert problem.startswith("--rewrite-webhook-host: ")
+    assert problem.endswith(" is not OLD=NEW with two hosts, such as old.example.com=new.example.com")
+
+
+def test_a_host_has_one_other_host() -> None:
+    found = problems(rewrite_webhook_host=["old.example.com=a.example.com", "OLD.example.com=b.example.com"])
+    assert found == ["--rewrite-webhook-host: 'OLD.example.com' is rewritten twice"]
+
+
+def test_a_url_that_may_not_be_sent_is_a_problem_that_names_the_room() -> None:
+    with pytest.raises(BulkInputError, match=rf"^room {ID}, webhook_event_url: 'http://new.example.com/' has the sch"):
+        select(rewrite_webhook_host=[REWRITE], policy=WebhookUrlPolicy(schemes=("https",))).change_of(
+            room(webhook_event_url="http://old.example.com/")
+        )
+
+
+async def test_a_whole_account_gets_another_host(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
+        both = sim.add_room(
+            webhook_event_url="https://old.example.com:444/a?b", webhook_event_failover_url="https://old.example.com/c"
+        )
+        sim.add_room(webhook_event_url="https://other.example.com/")
+        summary = await make_plan(client, select(rewrite_webhook_host=[REWRITE]), tmp_path / "a.plan")
+        assert (summary.rooms, summary.unchanged) == (3, 1)
+        *_, last = Plan.open(tmp_path / "a.plan").updates()
+        assert (last.room_id, last.after) == (
+            both,
+            {
+                "webhook_event_url": "https://new.example.com:444/a?b",
+                "webhook_event_failover_url": "https://new.example.com/c",
+            },
+        )
+
+
+async def test_a_room_that_would_have_one_url_twice_is_a_problem(tmp_path: Path) -> None:
+    async with RoomsSimulator() as sim, client_of(sim) as client:
+        sim.add_room(
+            webhook_event_url="https://old.example.com/", webhook_event_failover_url="https://new.example.com/"
+        )
+        with pytest.raises(BulkInputError, match="as webhook URL and as failover URL; change the other one too"):
+            await make_plan(client, select(rewrite_webhook_host=[REWRITE]), tmp_path / "a.plan")
+
+
+_text = st.text("abcXYZ019-._~!$&'()*+,;=:@%", max_size=12).map(lambda text: re.sub("%", "%25", text))
+_host = st.from_regex(r"[a-z][a-z0-9]{0,5}(-[a-z0-9]{1,3})?(\.[a-z]{2,5}){1,3}", fullmatch=True)
+
+
+@given(
+    scheme=st.sampled_from(["http", "https", "HTTPS"]),
+    userinfo=st.none() | st.from_regex(r"[a-zA-Z0-9._~!$&'()*+,;=:-]{0,9}", fullmatch=True),
+    old=_host,
+    new=_host,
+    port=st.none() | st.integers(1, 65535),
+    path=st.lists(_text, max_size=4),
+    query=st.none() | _text,
+)  # fmt: skip
+def test_nothing_but_the_host_is_rewritten(
+    scheme: str, userinfo: str | None, old: str, new: str, port: int | None, path: list[str], query: str | None
+) -> None:
+    place = ("" if userinfo is None else f"{userinfo}@") + "{}" + ("" if port is None else f":{port}")
+    url = f"{scheme}://{place}" + "".join(f"/{part}" for part in path) + ("" if query is None else f"?{query}")
+    present = url.format(old.upper())
+    other = select(rewrite_webhook_host=[f"{old}={new}"])._rewritten(present)
+    assert other == url.format(new)
+    before, after = urlsplit(present), urlsplit(other)
+    assert after.hostname == new
+    assert (before.scheme, before.username, before.password, before.port, before.path, before.query) == (
+        after.scheme, after.username, after.password, after.port, after.path, after.query,
+    )  # fmt: skip
+    assert select(rewrite_webhook_host=["x.invalid=y.invalid"])._rewritten(present) is None
