@@ -42,15 +42,15 @@ class Outage:
 
     def __init__(self, patience: float, concurrency: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.patience = patience
-        self.is_on = False
+        self.is_on: bool = False
         """Whether the server is taken to be out."""
-        self.patience_is_over = False
+        self.patience_is_over: bool = False
         """Whether the server has been out for too long to go on.
 
         It was out from the first attempt since the last sign of life to the last one. How long that one took says
         nothing: when a timeout is over, the server may long be back.
         """
-        self.signs_of_life = 0
+        self.signs_of_life: int = 0
         """How many there have been."""
         self._clock = clock
         self._enough = min(max(2 * concurrency, _FEWEST_FAILURES), _MOST_FAILURES)

@@ -157,7 +157,7 @@ class BulkRun:
         self.plan = plan
         self.stopped_by: str | None = None
         """Why nothing more was begun before the end of the plan; None if that isn't so."""
-        self.settled = 0
+        self.settled: int = 0
         """Rooms of the plan that had an outcome before this run."""
         self._client = client
         self._held_journal = journal

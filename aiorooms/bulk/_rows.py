@@ -54,7 +54,7 @@ class Rows:
 
     def __init__(self, source: str, policy: WebhookUrlPolicy) -> None:
         self.source = source
-        self.count = 0
+        self.count: int = 0
         """Rows, those included that change nothing."""
         # A name of "" makes a database in a temporary file, which sqlite3 deletes when it is closed.
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
@@ -149,7 +149,7 @@ class _Problems:
     """What is wrong with a file: the first of it, and how much there is."""
 
     def __init__(self, file: str) -> None:
-        self.count = 0
+        self.count: int = 0
         self._file = file
         self._kept: list[InputProblem] = []
 
