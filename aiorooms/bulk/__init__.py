@@ -17,6 +17,7 @@ from ._apply import BulkRun, Outcome, apply, resume
 from ._export import export_rooms
 from ._journal import Ending, Journal
 from ._plan import Change, Plan, PlannedUpdate, PlanSummary, Values, Wanted, make_plan
+from ._report import write_report
 from ._rollback import Rollback, plan_rollback
 from ._rows import Rows, read_rows
 from ._selection import Selection, select
@@ -49,4 +50,5 @@ __all__ = [
     "resume",
     "select",
     "verify",
+    "write_report",
 ]

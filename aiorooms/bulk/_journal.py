@@ -32,7 +32,7 @@ from .._codec import DecodeError, is_object, loads
 from .._text import quoted
 from ..errors import JournalError
 from ._files import JsonObject, json_line, named, why
-from ._plan import Plan
+from ._plan import AFTER_ID, Plan
 
 __all__ = ["Ending", "Journal", "JournalWriter", "RoomState"]
 
@@ -277,7 +277,7 @@ class JournalWriter:
     def begin(self, planned: bytes, room_id: str) -> None:
         """Note that a room is about to be updated; `planned` is its line of the plan."""
         # The line is spliced, not read and written again: it was checked with the plan.
-        self._write(b'{"begin":"%s","at":%.3f,' % (room_id.encode(), now()) + planned[1:])
+        self._write(b'{"begin":"%s","at":%.3f,' % (room_id.encode(), now()) + planned[AFTER_ID:])
 
     def end(self, room_id: str, status: Ending, more: JsonObject) -> None:
         """Note how the update of a room ended."""

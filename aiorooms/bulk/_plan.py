@@ -26,6 +26,7 @@ from ..models import Room, RoomUpdate, read_room_ref
 from ._files import JsonObject, json_line, named, why, written_whole
 
 __all__ = [
+    "AFTER_ID",
     "Change",
     "Plan",
     "PlanIndex",
@@ -522,6 +523,9 @@ class PlanIndex:
 
 _ID: Final = slice(len('{"room_id":"'), len('{"room_id":"') + 36)
 """Where the id of a room stands in its line."""
+
+AFTER_ID: Final = _ID.stop + len('",')
+"""Where the line of a room goes on."""
 
 
 def _key(room_id: str) -> bytes:

@@ -1,0 +1,124 @@
+"""A journal as a page: right figures, whatever stands in it, and nothing that is fetched."""
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aiorooms.bulk import Journal, JournalError, write_report
+from aiorooms.bulk._report import _MOST_STRETCHES, summarize
+
+PLANNED = {"unique_name": None, "updated_at": None, "before": {"max_participants": 1}, "after": {"max_participants": 2}}
+
+HOSTILE = "</script><script>alert(1)</script><img src=http://x/>&"
+
+
+def rooms(count: int) -> list[str]:
+    return [str(UUID(int=number)) for number in range(count)]
+
+
+def journal(folder: Path, records: Sequence[Mapping[str, object]], *, planned: int = 10) -> Journal:
+    header = {
+        "aiorooms_journal": 1,
+        "plan": "p",
+        "plan_file": f"/tmp/{HOSTILE.replace('/', '')}",
+        "plan_sha256": "s",
+        "base_url": "http://localhost/v2",
+        "rooms": planned,
+        "at": 1_000_000.0,
+    }
+    path = folder / "a.journal"
+    path.write_text("".join(json.dumps(line) + "\n" for line in (header, *records)))
+    return Journal.open(path)
+
+
+class Fetched(HTMLParser):
+    """What a browser would fetch for a page, and the text that it shows."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.tags: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+
+
+def test_a_page_has_the_figures_the_failures_by_reason_and_fetches_nothing(tmp_path: Path) -> None:
+    first, second, third, fourth, fifth = rooms(5)
+    records: list[Mapping[str, object]] = [
+        {"run": 1, "at": 1_000_000.0},
+        {"begin": first, "at": 1_000_000.1, **PLANNED},
+        {"end": first, "at": 1_000_000.2, "status": "updated", "attempts": 2, "elapsed": 0.1},
+        {"end": second, "at": 1_000_001.2, "status": "failed", "error": f"404 room {second} not found {HOSTILE}"},
+        {"end": third, "at": 1_000_001.3, "status": "failed", "error": f"404 room {third} not found {HOSTILE}"},
+        {"end": fifth, "at": 1_000_001.3, "status": "failed", "error": "500"},
+        {"pacing": {"refused": 7, "limit": None, "rate": 3.0}, "at": 1_000_001.4},
+        {"begin": fourth, "at": 1_000_001.5, **PLANNED},
+        {"run": 2, "at": 1_050_000.0},
+        {"end": fifth, "at": 1_050_000.1, "status": "updated", "attempts": 1, "elapsed": 0.1},
+        {"later": "kinds of records are passed over", "at": 1_050_000.2},
+        {"stop": "done", "at": 1_050_000.3},
+    ]
+    opened = journal(tmp_path, records)
+    summary = summarize(opened)
+    assert dict(summary.states) == {"updated": 2, "failed": 2, "begun": 1}
+    assert summary.runs == ["it broke off", "done"]
+    assert 1 < summary.seconds < 5, "the night between the two runs is shown"
+    assert sum(stretch.retries for stretch in summary.stretches) == 1
+    assert sum(stretch.refused for stretch in summary.stretches) == 7
+    assert len(set(summary.reasons.values())) == 1
+    write_report(opened, tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text()
+    fetched = Fetched(page)
+    assert fetched.sources == []
+    assert "img" not in fetched.tags, "what the server said became a part of the page"
+    assert "<td>2</td><td>failed</td><td>404 room ... not found &lt;/script&gt;" in page
+    for text in ("<b>2</b> updated", "<b>5</b> not sent", "1 rooms have no known outcome", "1970-01-12 13:46 UTC"):
+        assert text in page, text
+
+
+def test_a_journal_in_which_nothing_happened(tmp_path: Path) -> None:
+    write_report(journal(tmp_path, []), tmp_path / "a.html")
+    assert "<p>None.</p>" in (tmp_path / "a.html").read_text()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(st.lists(st.tuples(st.floats(-100, 1e5), st.sampled_from(rooms(30)), st.sampled_from(["updated", "failed"]))))
+def test_however_long_it_took_nothing_is_lost(tmp_path: Path, endings: list[tuple[float, str, str]]) -> None:
+    at = 1_000_000.0
+    records: list[dict[str, object]] = []
+    for pause, room_id, status in endings:
+        at += pause
+        records.append({"end": room_id, "at": at, "status": status, "attempts": 1, "elapsed": 0.5})
+    summary = summarize(journal(tmp_path, records))
+    assert len(summary.stretches) <= _MOST_STRETCHES
+    assert sum(stretch.ended.total() for stretch in summary.stretches) == len(endings)
+    assert summary.states.total() == len({room_id for _, room_id, _ in endings})
+
+
+def test_many_hours_are_few_stretches(tmp_path: Path) -> None:
+    records = [{"end": room, "at": 1_000_000.0 + 30 * n, "status": "updated"} for n, room in enumerate(rooms(2000))]
+    summary = summarize(journal(tmp_path, records))
+    assert _MOST_STRETCHES / 2 <= len(summary.stretches) <= _MOST_STRETCHES
+    assert sum(stretch.ended.total() for stretch in summary.stretches) == 2000
+
+
+def test_without_plotly_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
+    with pytest.raises(JournalError, match=re.escape("pip install 'aiorooms[report]'")):
+        write_report(journal(tmp_path, []), tmp_path / "a.html")
+
+
+def test_a_place_that_can_not_be_written(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="the report .* can't be written: No such file or directory"):
+        write_report(journal(tmp_path, []), tmp_path / "none" / "a.html")
