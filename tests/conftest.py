@@ -24,11 +24,30 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TELNYX_BASE_URL", raising=False)
 
 
+MAY_BLOCK = [
+    ("os.write", "bulk/_journal.py", {"_write"}),  # a line of the journal has to be there before anything is sent
+    ("io.BufferedReader.read", "bulk/_journal.py", {"_whole_lines"}),  # 64 KB
+    ("os.getcwd", "bulk/_journal.py", {"create"}),
+    ("os.unlink", "bulk/_journal.py", {"create"}),
+    ("io.BufferedWriter.write", "bulk/_plan.py", {"_write", "finish"}),  # it goes into a buffer, 8 KB at a time
+    ("io.BufferedWriter.write", "bulk/_export.py", {"export_rooms"}),  # the same
+    ("sqlite3.Connection.execute", "bulk/_rows.py", {"change_of", "not_met"}),  # a look into an index, some 10 us
+    ("sqlite3.Cursor.fetchall", "bulk/_rows.py", {"change_of"}),
+    ("os.path.abspath", "bulk/_files.py", {"written_whole"}),
+    ("os.replace", "bulk/_files.py", {"written_whole"}),
+    ("os.stat", "bulk/_files.py", {"written_whole"}),
+    ("os.unlink", "bulk/_files.py", {"written_whole"}),
+]
+"""What bulk runs do in the event loop on purpose, as it is quicker than a thread."""
+
+
 @pytest.fixture(autouse=True)
 def _no_blocking_calls() -> Iterator[None]:
     with blockbuster_ctx("aiorooms") as detector:
         # Measuring coverage takes a lock for each new file, which another thread may just have.
         detector.functions["threading.Lock.acquire"].can_block_in("coverage/collector.py", {"lock_data"})
+        for name, file, functions in MAY_BLOCK:
+            detector.functions[name].can_block_in(file, functions)
         yield
 
 

@@ -10,14 +10,21 @@ from .._version import __version__
 from ..errors import (
     AioroomsError,
     AuthenticationError,
+    BulkInputError,
     ClientSettingsError,
     InvalidRequestError,
+    JournalError,
     PermissionDeniedError,
+    PlanFileError,
 )
+from ._apply import apply, resume
 from ._demo import demo
+from ._files import export, report
 from ._options import BadInputError
 from ._output import OutputLostError, complain, flush, lost, prepare
+from ._plan import plan, show
 from ._read import get, list_
+from ._rollback import rollback, verify
 from ._simulate import simulate
 from ._status import BAD_INPUT, FAILED, INTERRUPTED, OK, UNAUTHORIZED
 from ._update import update
@@ -37,6 +44,11 @@ Your own rooms:
   aiorooms list | cut -f1 | aiorooms update - --enable-recording
 
 \b
+All of them, with a plan and a way back:
+  aiorooms plan --rewrite-webhook-host old.example.com=new.example.com
+  aiorooms apply rooms.plan
+
+\b
 Environment:
   TELNYX_API_KEY   the API key; there is no option for it, as other users of
                    the machine can read a command's options
@@ -52,6 +64,8 @@ Exit codes:
   130  interrupted by Ctrl-C or SIGTERM
 """
 
+
+_WRONG_INPUT: Final = (InvalidRequestError, ClientSettingsError, PlanFileError, JournalError)
 
 _MOST_SHOWN: Final = 50
 """Lines on bad input. A wrong file on standard input could have a million."""
@@ -84,9 +98,9 @@ def _guarded(run: Callable[[], object]) -> int:
     except (click.Abort, KeyboardInterrupt):
         complain("interrupted")
         return INTERRUPTED
-    except BadInputError as error:
+    except (BadInputError, BulkInputError) as error:
         for problem in error.problems[:_MOST_SHOWN]:
-            complain(problem)
+            complain(str(problem))
         if (count := len(error.problems)) > 1:
             more = f", of which {count - _MOST_SHOWN:,} are not shown" * (count > _MOST_SHOWN)
             complain(f"{count:,} problems{more}; nothing was sent")
@@ -95,7 +109,7 @@ def _guarded(run: Callable[[], object]) -> int:
         complain(str(error))
         if isinstance(error, (AuthenticationError, PermissionDeniedError)):
             return UNAUTHORIZED
-        return BAD_INPUT if isinstance(error, (InvalidRequestError, ClientSettingsError)) else FAILED
+        return BAD_INPUT if isinstance(error, _WRONG_INPUT) else FAILED
     except (OutputLostError, OSError) as error:
         # An OSError that gets here comes from click, which writes the help texts itself.
         if isinstance(error, OSError):
@@ -145,5 +159,5 @@ def cli(ctx: click.Context) -> int:
     return BAD_INPUT
 
 
-for command in (demo, update, get, list_, simulate):
+for command in (demo, update, get, list_, plan, show, apply, resume, verify, rollback, report, export, simulate):
     cli.add_command(command)

@@ -10,11 +10,13 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import attrs
 import click
 
+from .._pacing import Pacing
 from .._text import quoted
 from ..client import RoomsClient
 from ..errors import ClientSettingsError
@@ -96,6 +98,20 @@ class Reader:
             self.wrong(f"{quoted(text)} is {'below 0' if zero else 'not above 0'}; give a number of seconds", name)
             return None
         return value
+
+    def rate(self, name: str, text: str | None) -> float | None:
+        """Read a number of requests per second, above 0."""
+        value = self._number(name, text, "a number of requests per second")
+        if value is not None and not value >= _LEAST_RATE:
+            self.wrong(f"{quoted(text)} is not {_LEAST_RATE:g} or above; give requests per second", name)
+            return None
+        return value
+
+    def new_file(self, name: str, path: Path, *, overwrite: bool) -> Path:
+        """Take a place for a file that is to be written, where there is none yet."""
+        if path.exists() and not overwrite:
+            self.wrong(f"{quoted(str(path))} is there already; give another place, or --overwrite", name)
+        return path
 
     def share(self, name: str, text: str | None) -> float | None:
         """Read a share from 0 to 1, also in percent."""
@@ -185,13 +201,26 @@ class Reader:
             self.wrong(problem.message, where)
         return None if problems else room_id
 
-    def client(self, base_url: str | None, timeout: str | None, *, max_connections: int = 100) -> RoomsClient | None:
+    def client(
+        self,
+        base_url: str | None,
+        timeout: str | None,
+        *,
+        max_connections: int = 100,
+        max_rate: float | None = None,
+    ) -> RoomsClient | None:
         """Make the client from the options and the environment."""
         seconds = self.seconds("--timeout", timeout)
         key = os.environ.get("TELNYX_API_KEY")
         if not key:
             self.wrong("TELNYX_API_KEY is not set: put your API key there (`aiorooms demo` needs none)")
-        make = functools.partial(RoomsClient, key or "none", base_url=base_url, max_connections=max_connections)
+        make = functools.partial(
+            RoomsClient,
+            key or "none",
+            base_url=base_url,
+            max_connections=max_connections,
+            pacing=Pacing(max_rate=max_rate),
+        )
         try:
             return make() if seconds is None else make(timeout=seconds)
         except ClientSettingsError as error:
@@ -213,5 +242,6 @@ class Reader:
         return value
 
 
+_LEAST_RATE: Final = 0.001
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)

@@ -105,6 +105,18 @@ class Output:
         except OSError as error:
             raise lost(error) from None
 
+    def change(self, name: str, before: str, after: str) -> None:
+        """Write how a field changes, in colour on a terminal."""
+        if not self.on_terminal:
+            self.line(f"  {name}: {before} -> {after}")
+            return
+        from rich.text import Text  # late: what is not drawn needs no rich
+
+        parts = (f"  {name}: ", (before, "red"), " -> ", (after, "green"))
+        with self._console.capture() as drawn:
+            self._console.print(Text.assemble(*parts), soft_wrap=True)
+        self.line(drawn.get().removesuffix("\n"))
+
     def data(self, value: JsonValue) -> None:
         """Write a line of JSON on standard output."""
         self.line(dumps(value))

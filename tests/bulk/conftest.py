@@ -1,13 +1,10 @@
 """What the tests of bulk runs share: plans, runs and looks at an account, and files that are at their place at once."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
-
-import pytest
-from blockbuster import blockbuster_ctx
 
 from aiorooms import RetryPolicy, RoomsClient
 from aiorooms.bulk import BulkRun, Journal, Outcome, Plan, make_plan, select
@@ -18,31 +15,6 @@ Fields: TypeAlias = Mapping[str, object]
 
 QUICK = RetryPolicy(max_attempts=8, base_delay=0.001, max_delay=0.002)
 """Retries that don't wait, and enough of them for any faults that pass."""
-
-MAY_BLOCK = [
-    ("os.write", "bulk/_journal.py", {"_write"}),  # a line of the journal has to be there before anything is sent
-    ("io.BufferedReader.read", "bulk/_journal.py", {"_whole_lines"}),  # 64 KB
-    ("os.getcwd", "bulk/_journal.py", {"create"}),
-    ("os.unlink", "bulk/_journal.py", {"create"}),
-    ("io.BufferedWriter.write", "bulk/_plan.py", {"_write", "finish"}),  # it goes into a buffer, 8 KB at a time
-    ("io.BufferedWriter.write", "bulk/_export.py", {"export_rooms"}),  # the same
-    ("sqlite3.Connection.execute", "bulk/_rows.py", {"change_of", "not_met"}),  # a look into an index, some 10 us
-    ("sqlite3.Cursor.fetchall", "bulk/_rows.py", {"change_of"}),
-    ("os.path.abspath", "bulk/_files.py", {"written_whole"}),
-    ("os.replace", "bulk/_files.py", {"written_whole"}),
-    ("os.stat", "bulk/_files.py", {"written_whole"}),
-    ("os.unlink", "bulk/_files.py", {"written_whole"}),
-]
-"""What bulk runs do in the event loop on purpose, as it is quicker than a thread."""
-
-
-@pytest.fixture(autouse=True)
-def _no_blocking_calls() -> Iterator[None]:
-    with blockbuster_ctx("aiorooms") as detector:
-        detector.functions["threading.Lock.acquire"].can_block_in("coverage/collector.py", {"lock_data"})
-        for name, file, functions in MAY_BLOCK:
-            detector.functions[name].can_block_in(file, functions)
-        yield
 
 
 @asynccontextmanager

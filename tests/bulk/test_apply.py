@@ -117,6 +117,53 @@ async def test_a_change_that_was_made_while_the_plan_was_made_is_a_conflict_too(
         assert outcomes[first].status == "conflict"
 
 
+async def test_a_room_that_was_changed_and_then_removed_is_a_conflict(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path)
+        changed = sim.room_ids[0]
+        sim.change_room(changed, enable_recording=True)
+        outcomes: list[Outcome] = []
+        async for outcome in apply(client, plan, tmp_path / "a.journal").outcomes():
+            outcomes.append(outcome)
+            if len(outcomes) == 1:
+                sim.remove_room(changed)
+        assert counts(outcomes) == {"updated": 4, "conflict": 1}
+        assert str(by_room(outcomes)[changed].error).endswith("since the plan was made, and is gone")
+
+
+async def test_a_run_that_was_stopped_leaves_its_conflicts_to_the_next(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=20, latency=0.001) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path)
+        changed = sim.room_ids[0]
+        sim.change_room(changed, enable_recording=True)
+        run = apply(client, plan, tmp_path / "a.journal", concurrency=2)
+        async for _ in run.outcomes():
+            run.stop("Ctrl-C")
+        assert changed not in Journal.open(tmp_path / "a.journal").states()
+        outcomes = by_room(await collect(resume(client, tmp_path / "a.journal")))
+        assert outcomes[changed].status == "conflict"
+        assert states(tmp_path / "a.journal") == {"updated": 19, "conflict": 1}
+
+
+async def test_many_rooms_of_different_kinds_each_get_what_is_theirs(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=250) as sim, client_of(sim) as client:
+        changes = {
+            room_id: Change(
+                RoomUpdate(webhook_event_url=f"https://new.example.com/{number % 120}")
+                if number % 3
+                else RoomUpdate(unique_name=f'a ,"after":{{"max_participants":50}} {number}')
+            )
+            for number, room_id in enumerate(sim.room_ids)
+        }
+        await make_plan(client, ByHand(changes), tmp_path / "a.plan")
+        assert counts(await collect(apply(client, Plan.open(tmp_path / "a.plan"), tmp_path / "a.journal"))) == {
+            "updated": 250
+        }
+        for room_id, change in changes.items():
+            for name, value in change.update.to_dict().items():
+                assert sim.rooms[room_id][name] == value
+
+
 async def test_force_sends_what_somebody_changed_too(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)

@@ -9,7 +9,11 @@ from aiorooms.cli._main import cli
 
 from .conftest import lines, run
 
-COMMANDS = ["demo", "update", "get", "list", "simulate"]
+COMMANDS = [
+    *("demo", "update", "get", "list"),
+    *("plan", "show", "apply", "resume", "verify", "rollback", "report", "export"),
+    "simulate",
+]
 
 
 def test_the_help_shows_every_command_and_ends_with_environment_and_exit_codes() -> None:

@@ -1,0 +1,235 @@
+"""Plan, apply, resume, verify, rollback, report and export, as commands."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiorooms import RoomsClient
+from aiorooms.simulator import RoomsSimulator
+
+from .conftest import KEY, Invoke, lines, run, signals_when
+
+NEW = "new.example.com"
+SET = ("--set", "max_participants=3")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def host_of(sim: RoomsSimulator) -> str:
+    url = next(iter(sim.rooms.values()))["webhook_event_url"]
+    return str(url).split("/")[2]
+
+
+def fields(sim: RoomsSimulator) -> dict[str, dict[str, Any]]:
+    return {room_id: {**room, "updated_at": None} for room_id, room in sim.rooms.items()}
+
+
+async def delete(sim: RoomsSimulator, room_id: str) -> None:
+    async with RoomsClient(sim.api_key, base_url=sim.url) as client:
+        await client.rooms.delete(room_id)
+
+
+def planned(invoke: Invoke, *options: str) -> None:
+    result = invoke("plan", *(options or ("--set", "max_participants=30")))
+    assert result.exit_code == 0, result.stderr
+
+
+def test_the_whole_way_there_and_back(sim: RoomsSimulator, invoke: Invoke, folder: Path) -> None:
+    before, host = fields(sim), host_of(sim)
+    result = invoke("plan", "--rewrite-webhook-host", f"{host}={NEW}", "--set", "max_participants=30")
+    assert result.exit_code == 0
+    first, *changes = lines(result.stdout.split("\n\n")[0])
+    assert first.startswith("20 rooms, such as room-000001 (")
+    assert changes == ["  max_participants: 10 -> 30", f"  webhook_event_url, the host: {host} -> {NEW}"]
+    assert lines(result.stdout)[-1] == "20 rooms to change."
+    assert result.stderr == "Planned in rooms.plan; `aiorooms apply rooms.plan` carries it out.\n"
+    assert fields(sim) == before, "planning changes nothing"
+    assert invoke("show", "rooms.plan").stdout == result.stdout
+    assert len(lines(invoke("show", "rooms.plan", "--all").stdout)) == 20 * 4 + 1
+
+    assert invoke("verify", "rooms.plan").exit_code == 1
+    result = invoke("apply", "rooms.plan", "--yes")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "20 updated, of 20.\n")
+    assert all(room["max_participants"] == 30 and NEW in str(room["webhook_event_url"]) for room in sim.rooms.values())
+    assert invoke("verify", "rooms.plan").exit_code == 0
+
+    result = invoke("resume", "rooms.plan.journal", "--yes")
+    assert (result.exit_code, result.stderr) == (0, "0 updated (20 before), of 20.\n")
+
+    sim.change_room(sim.room_ids[0], max_participants=7)
+    result = invoke("rollback", "rooms.plan.journal")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"aiorooms: room {sim.room_ids[0]} was changed by somebody else")
+    assert invoke("apply", "back.plan", "--yes").exit_code == 0
+    after = fields(sim)
+    assert {room_id for room_id in before if before[room_id] != after[room_id]} == {sim.room_ids[0]}
+
+    result = invoke("report", "rooms.plan.journal", "--out", "a.html")
+    assert (result.exit_code, result.stdout) == (0, "The report is in a.html.\n")
+    assert "<b>20</b> updated" in (folder / "a.html").read_text()
+
+
+def test_a_file_is_checked_planned_and_exported(sim: RoomsSimulator, invoke: Invoke, folder: Path) -> None:
+    assert invoke("export", "rooms.csv").stdout == "20 rooms are in rooms.csv.\n"
+    assert run("plan", "rooms.csv", "--check").stdout == "rooms.csv: 20 rows, and nothing is wrong with them.\n"
+    result = invoke("plan", "rooms.csv", "--detailed-exitcode")
+    assert (result.exit_code, result.stdout) == (0, "0 rooms to change, 20 are as wanted already.\n")
+    (folder / "few.csv").write_text(f"room,max_participants\nroom-000002,12\n{sim.room_ids[3]},13\n")
+    result = invoke("plan", "few.csv", "--detailed-exitcode", "--overwrite", "--json")
+    assert result.exit_code == 2
+    totals = json.loads(result.stdout)
+    assert (totals["rooms"], totals["unchanged"], totals["source"]) == (2, 0, "few.csv")
+    result = invoke("apply", "rooms.plan", "--yes", "--json")
+    *events, last = map(json.loads, lines(result.stdout))
+    assert {event["room_id"] for event in events} == {sim.room_ids[1], sim.room_ids[3]}
+    assert (last["updated"], last["rooms"], last["stopped_by"]) == (2, 2, None)
+    assert sim.rooms[sim.room_ids[1]]["max_participants"] == 12
+
+
+def test_a_file_with_problems_tells_all_of_them_and_sends_nothing(
+    sim: RoomsSimulator, invoke: Invoke, folder: Path
+) -> None:
+    (folder / "a.csv").write_text(f"room,max_participants\nroom-000002,1\n{sim.room_ids[3]},99\n")
+    for options in ((), ("--check",)):
+        result = invoke("plan", "a.csv", *options)
+        assert result.exit_code == 2
+        assert lines(result.stderr) == [
+            "aiorooms: a.csv, line 2, max_participants: 1 is not in the range 2 to 50",
+            "aiorooms: a.csv, line 3, max_participants: 99 is not in the range 2 to 50",
+            "aiorooms: 2 problems; nothing was sent",
+        ]
+    assert invoke("plan", "a.csv", "--detailed-exitcode").exit_code == 1
+    (folder / "b.csv").write_text("room,max_participants\nnobody,5\n")
+    result = invoke("plan", "b.csv")
+    assert result.stderr == "aiorooms: b.csv, line 2, room: no room is called 'nobody' in the account\n"
+    assert not (folder / "rooms.plan").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("plan", "--overwrite"), "give either FILE, or --set or --rewrite-webhook-host; see `aiorooms plan --help`"),
+        (("plan", "--check"), "--check: there is no FILE to check"),
+        (
+            ("plan", "--set", "max_particpants=3", "--overwrite"),
+            "--set: 'max_particpants=3' is not FIELD=VALUE",
+        ),
+        (
+            ("plan", "--where", "colour=red", "--set", "max_participants=3", "--overwrite"),
+            "--where: 'colour=red' is not a condition",
+        ),
+        (("plan", *SET, "--out", "there"), "--out: 'there' is there already"),
+        (("plan", "none.csv", "--overwrite"), "none.csv: it can't be read: No such file or directory"),
+        (("show", "none.plan"), "the plan 'none.plan' can't be read: No such file or directory"),
+        (("show", "there"), "'there' is not a plan; `aiorooms plan` makes one"),
+        (("apply", "there"), "'there' is not a plan"),
+        (("apply", "rooms.plan"), "20 rooms would be changed, and there is no terminal to ask on; give --yes"),
+        (("apply", "rooms.plan", "--yes", "--rate", "0"), "--rate: '0' is not 0.001 or above"),
+        (
+            ("apply", "rooms.plan", "--yes", "--journal", "there"),
+            "there is a file 'there' already; give another place",
+        ),
+        (("apply", "rooms.plan", "--yes", "--base-url", "http://127.0.0.1:1/v2"), "the plan 'rooms.plan' was made for"),
+        (("resume", "there"), "'there' is not a journal; `aiorooms apply` writes one"),
+        (("rollback", "there"), "'there' is not a journal"),
+        (("report", "there"), "'there' is not a journal"),
+        (("export", "there"), "FILE: 'there' is there already"),
+        (("export", "rooms.txt"), "rooms.txt: the ending '.txt' tells no format"),
+        (("export", "rooms.csv", "--format", "xml"), "--format: 'xml' is not csv or jsonl"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_nothing_is_sent(
+    sim: RoomsSimulator, invoke: Invoke, folder: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    (folder / "there").write_text("x")
+    planned(invoke)
+    before = fields(sim)
+    result = invoke(*arguments)
+    assert result.exit_code == 2, result.output
+    assert lines(result.stderr)[0].startswith(f"aiorooms: {told}")
+    assert len(lines(result.stderr)) == 1
+    assert fields(sim) == before
+
+
+def test_failures_and_conflicts_are_told_and_can_be_tried_again(sim: RoomsSimulator, invoke: Invoke) -> None:
+    planned(invoke)
+    gone, changed, *_ = sim.room_ids
+    asyncio.run(delete(sim, gone))
+    sim.change_room(changed, max_participants=7)
+    result = invoke("apply", "rooms.plan", "--yes")
+    assert result.exit_code == 1
+    told = lines(result.stderr)
+    assert any(line.startswith(f"aiorooms: 404 room {gone} not found") for line in told)
+    assert any(line.startswith(f"aiorooms: room {changed} was changed by somebody else since") for line in told)
+    assert told[-2] == "18 updated, 1 failed, 1 left alone, as somebody else changed them, of 20."
+    assert told[-1] == "To try the failed ones again: aiorooms resume rooms.plan.journal --retry-failed"
+    assert sim.rooms[changed]["max_participants"] == 7
+    assert invoke("resume", "rooms.plan.journal", "--yes", "--force").exit_code == 0
+    assert sim.rooms[changed]["max_participants"] == 30
+
+
+def test_a_wrong_key_stops_the_run(sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned(invoke)
+    monkeypatch.setenv("TELNYX_API_KEY", "KEY_wrong")
+    result = invoke("apply", "rooms.plan", "--yes")
+    assert result.exit_code == 3
+    assert "401" in result.stderr
+    assert "To go on: aiorooms resume rooms.plan.journal" in result.stderr
+
+
+def test_ctrl_c_ends_what_is_under_way_and_says_how_to_go_on(sim: RoomsSimulator, invoke: Invoke) -> None:
+    planned(invoke)
+    sim.latency = 0.3
+    with signals_when(lambda: sim.stats.in_flight >= 5, signal.SIGINT):
+        result = invoke("apply", "rooms.plan", "--yes", "--concurrency", "5")
+    assert result.exit_code == 130
+    told = lines(result.stderr)
+    assert told[0] == "aiorooms: stopping: what is under way has 5 s to end; Ctrl-C again stops now"
+    assert told[-1] == "To go on: aiorooms resume rooms.plan.journal"
+    sim.latency = 0
+    assert invoke("resume", "rooms.plan.journal", "--yes").exit_code == 0
+    assert all(room["max_participants"] == 30 for room in sim.rooms.values())
+
+
+@pytest.mark.parametrize(("answer", "code", "expected"), [("y", 0, 30), ("n", 0, 10), ("", 0, 10)])
+def test_the_question_and_the_bar_on_a_terminal(
+    sim: RoomsSimulator, invoke: Invoke, folder: Path, answer: str, code: int, expected: int
+) -> None:
+    planned(invoke)
+    ours, theirs = os.openpty()
+    environment = {**os.environ, "TELNYX_API_KEY": KEY, "TELNYX_BASE_URL": sim.url, "TERM": "xterm-256color"}
+    command = [sys.executable, "-m", "aiorooms", "apply", "rooms.plan"]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, cwd=folder) as process:
+        os.close(theirs)
+        os.write(ours, f"{answer}\n".encode())
+        shown = b""
+        try:
+            while piece := os.read(ours, 65536):
+                shown += piece
+        except OSError:
+            pass  # on Linux the end is an error
+        assert process.wait(10) == code, shown
+    os.close(ours)
+    assert b"Update 20 rooms at http://127.0.0.1:" in shown
+    assert (b"20/20" in shown) is (answer == "y")
+    assert (b"Nothing was changed." in shown) is (answer != "y")
+    assert all(room["max_participants"] == expected for room in sim.rooms.values())
+
+
+def test_a_plan_is_in_colour_on_a_terminal(invoke: Invoke, on_terminal: Callable[..., tuple[int, str]]) -> None:
+    planned(invoke)
+    code, text = on_terminal("show", "rooms.plan")
+    assert code == 0
+    assert "\x1b[31m10\x1b[0m -> \x1b[32m30\x1b[0m" in text
