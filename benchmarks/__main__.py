@@ -1,6 +1,6 @@
 """Runs the benchmarks: all of them, the one that is named, or a short version of those that need no minutes.
 
-python -m benchmarks                 everything, about half an hour
+python -m benchmarks                 everything, about three quarters of an hour
 python -m benchmarks NAME ...        one of them; what follows the name is for it, --help too
 python -m benchmarks --short         compare, growth and costs in a few seconds: the figures mean nothing, but it
                                      shows that everything runs
@@ -13,9 +13,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from . import compare, costs, crash, growth, pacing
+from . import bulk, compare, costs, crash, growth, pacing
 
-BENCHMARKS: Final = {"compare": compare, "growth": growth, "costs": costs, "pacing": pacing, "crash": crash}
+BENCHMARKS: Final = {
+    "compare": compare,
+    "growth": growth,
+    "costs": costs,
+    "pacing": pacing,
+    "bulk": bulk,
+    "crash": crash,
+}
 """The modules by name. Each has a `main` that takes the command line."""
 
 SHORT: Final = {

@@ -29,8 +29,8 @@ from typing import Any, Final, Literal, Self, TypeAlias, cast
 
 import attrs
 
-from aiorooms import RoomsClient, RoomUpdate
-from aiorooms.bulk import Plan, apply, make_plan, resume, select
+from aiorooms import Room, RoomsClient, RoomUpdate
+from aiorooms.bulk import Change, InputProblem, Plan, apply, make_plan, resume
 from aiorooms.simulator import RoomsSimulator
 
 from ._contestants import _cpu, _peak_mb  # pyright: ignore[reportPrivateUsage]
@@ -131,15 +131,28 @@ class Figures:
         return self.cpu / self.rooms * 1e6
 
 
-def _fields(number: int) -> tuple[int, str]:
-    """The values that all rooms get; others for each number."""
-    return 11 + number % 30, f"https://new.example.com/rooms/{number}"
+@attrs.frozen
+class Wanted:
+    """What all rooms get; other values for each number, and for each room if it is negative."""
+
+    number: int
+    source: str = "the benchmark"
+
+    def update_of(self, room_id: str | None) -> RoomUpdate:
+        path = f"{self.number}/{room_id}" if self.number < 0 else str(self.number)
+        return RoomUpdate(
+            max_participants=11 + abs(self.number), webhook_event_url=f"https://new.example.com/rooms/{path}"
+        )
+
+    def change_of(self, room: Room) -> Change:
+        return Change(self.update_of(room.id))
+
+    def not_met(self) -> Iterator[InputProblem]:
+        return iter(())
 
 
 async def _plan(client: RoomsClient, folder: Path, number: int) -> int:
-    participants, url = _fields(number)
-    wanted = select(set_fields=[f"max_participants={participants}", f"webhook_event_url={url}"])
-    return (await make_plan(client, wanted, folder / f"{number}.plan")).rooms
+    return (await make_plan(client, Wanted(number), folder / f"{number}.plan")).rooms
 
 
 async def _apply(client: RoomsClient, folder: Path, number: int) -> int:
@@ -160,11 +173,11 @@ async def _resume(client: RoomsClient, folder: Path, number: int) -> int:
 
 
 async def _update_many(client: RoomsClient, room_ids: Sequence[str], number: int) -> int:
-    participants, url = _fields(number)
+    wanted = Wanted(number)
 
     def updates() -> Iterator[tuple[str, RoomUpdate]]:
         for room_id in room_ids:
-            yield room_id, RoomUpdate(max_participants=participants, webhook_event_url=url)
+            yield room_id, wanted.update_of(room_id)
 
     updated = 0
     async for result in client.rooms.update_many(updates(), concurrency=CONCURRENCY):
@@ -204,7 +217,16 @@ def _work(asked: argparse.Namespace) -> None:
 # --- the benchmark ---
 
 
-ROWS: Final = ("update_many", "plan", "apply", "plan, updated lately", "apply, updated lately", "resume, nothing left")
+ROWS: Final = {
+    "plan": None,
+    "update_many": None,
+    "apply": "update_many",
+    "apply, updated lately": "update_many",
+    "update_many, another URL for each": None,
+    "apply, another URL for each": "update_many, another URL for each",
+    "resume, nothing left": None,
+}
+"""What is measured, and what it is compared with."""
 
 
 def measure_round(rooms: int) -> Mapping[str, Figures]:
@@ -212,11 +234,16 @@ def measure_round(rooms: int) -> Mapping[str, Figures]:
     with Server(rooms) as server:
         plan = server.run("plan", 1)
         applied = server.run("apply", 1)
-        lately = server.run("plan", 2)
+        server.run("plan", 2)
         applied_lately = server.run("apply", 2)
         nothing_left = server.run("nothing_left", 2)
         plain = server.run("update_many", 3)
-    return dict(zip(ROWS, (plain, plan, applied, lately, applied_lately, nothing_left), strict=True))
+    with Server(rooms) as server:
+        server.run("plan", -1)
+        applied_each = server.run("apply", -1)
+        plain_each = server.run("update_many", -2)
+    figures = (plan, plain, applied, applied_lately, plain_each, applied_each, nothing_left)
+    return dict(zip(ROWS, figures, strict=True))
 
 
 @attrs.frozen(kw_only=True)
@@ -225,7 +252,7 @@ class Row:
     rooms: int
     cpu_us: Spread
     """CPU time of the client for one room, in microseconds."""
-    ratio: Spread
+    ratio: Spread | None
     """That against `update_many` in the same round."""
     seconds: Spread
     peak_mb: Spread
@@ -245,12 +272,12 @@ def make_rows(rooms: int, rounds: Sequence[Mapping[str, Figures]]) -> list[Row]:
             what=what,
             rooms=rooms,
             cpu_us=Spread.of([one[what].cpu_us for one in rounds]),
-            ratio=Spread.of([one[what].cpu / one["update_many"].cpu for one in rounds]),
+            ratio=None if other is None else Spread.of([one[what].cpu / one[other].cpu for one in rounds]),
             seconds=Spread.of([one[what].seconds for one in rounds]),
             peak_mb=Spread.of([one[what].peak_mb for one in rounds]),
             runs=[one[what] for one in rounds],
         )
-        for what in ROWS
+        for what, other in ROWS.items()
     ]
 
 
@@ -261,7 +288,11 @@ def make_bars(rooms: int, rows: Sequence[Row], few: Sequence[Row]) -> list[Bar]:
     peaks = [figures.peak_mb - small["apply"] for figures in by_name["apply"].runs]
     return [
         Bar(f"{what}: plan", by_name["plan"].seconds, PLAN_BAR, " s"),
-        Bar(f"{what}: apply against update_many, CPU", by_name["apply"].ratio, CPU_BAR),
+        *(
+            Bar(f"{what}: {row.what}, CPU against update_many", row.ratio, CPU_BAR)
+            for row in rows
+            if row.ratio is not None
+        ),
         Bar(f"{what}: apply, peak memory, more than for {_FEW:,} by", Spread.of(peaks), MEMORY_BAR, " MB"),
     ]
 
@@ -298,7 +329,14 @@ def main(arguments: Sequence[str]) -> None:
     )
     head = ("what", "rooms", "CPU µs per room", "against update_many", "seconds", "peak MB")
     cells = [
-        (row.what, f"{row.rooms:,}", row.cpu_us.text(), row.ratio.text(3), row.seconds.text(), row.peak_mb.text())
+        (
+            row.what,
+            f"{row.rooms:,}",
+            row.cpu_us.text(),
+            "" if row.ratio is None else row.ratio.text(3),
+            row.seconds.text(),
+            row.peak_mb.text(),
+        )
         for row in found.rows
     ]
     print_table(head, cells)

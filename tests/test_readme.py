@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import re
 import subprocess
 import sys
@@ -179,3 +180,30 @@ def test_the_command_line_section_names_real_commands(
         assert "Error" not in captured.err, captured.err
         assert captured.out
     assert simulator.rooms[SAMPLE_ID]["max_participants"] == 20
+
+
+def test_moving_every_room_to_a_new_webhook_host(tmp_path: Path) -> None:
+    simulate, commands = blocks("sh", "Move every room to a new webhook host")
+    words = simulate.split()
+    assert words[:4] == ["aiorooms", "simulate", "--port", "8080"]
+    with RoomsSimulator(rooms=2000, rate_limit="1000/1s", api_key="KEY_simulated") as sim:
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        before = {room_id: room["webhook_event_url"] for room_id, room in sim.rooms.items()}
+        script = commands.replace("http://127.0.0.1:8080/v2", sim.url)
+        urls: list[set[str]] = []
+        for line in script.splitlines()[1:]:
+            done = subprocess.run(
+                ["bash", "-c", f"{script.splitlines()[0]}; {line}"],
+                env=environment,
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, f"{line}: {done.stderr}"
+            urls.append({str(room["webhook_event_url"]).split("/")[2] for room in sim.rooms.values()})
+        planned, applied, *_, rolled_back = urls
+        assert (planned, applied) == ({"old.example.com"}, {"new.example.com"})
+        assert rolled_back == {"old.example.com"}
+        assert before == {room_id: room["webhook_event_url"] for room_id, room in sim.rooms.items()}
+    assert (tmp_path / "tonight.html").exists()
