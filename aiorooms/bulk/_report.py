@@ -25,7 +25,7 @@ __all__ = ["write_report"]
 _MOST_STRETCHES: Final = 200
 
 _LONGEST_PAUSE: Final = 60.0
-"""Seconds between two records of a run, and more between runs, that are shown as they are."""
+"""Seconds between two records that are shown as they are; longer ones are left out."""
 
 _MOST_GROUPS: Final = 50
 
@@ -89,8 +89,9 @@ def summarize(journal: Journal) -> Summary:
     last_at, refused = summary.began_at, 0
     for record in journal.records():
         at = _number(record.get("at"), last_at)
-        # A clock may be set back, and between two runs a night may pass.
-        summary.seconds += at - last_at if 0 <= at - last_at <= _LONGEST_PAUSE else 0.0
+        # A clock may be set back, a machine may sleep, and between two runs a night may pass.
+        if "run" not in record and 0 <= at - last_at <= _LONGEST_PAUSE:
+            summary.seconds += at - last_at
         last_at = at
         if "run" in record:
             summary.runs.append("it broke off")
@@ -224,7 +225,7 @@ def _charts(summary: Summary) -> Sequence[str]:
     stretches, width = summary.stretches, summary.width
     seconds = [number * width for number in range(len(stretches))]
 
-    def figure(title: str, unit: str, lines: Mapping[str, tuple[str, Sequence[float]]], *, bars: bool) -> Any:  # noqa: ANN401 - plotly's own
+    def figure(title: str, unit: str, lines: Mapping[str, tuple[str, Sequence[float | None]]], *, bars: bool) -> Any:  # noqa: ANN401 - plotly's own
         made = go.Figure()
         for name, (colour, values) in lines.items():
             if any(values):
@@ -254,8 +255,11 @@ def _charts(summary: Summary) -> Sequence[str]:
             "How long an update took, waits included",
             "seconds",
             {
-                "on average": ("#2f6f9f", [s.elapsed / max(1, s.ended.total()) for s in stretches]),
-                "the slowest": ("#c9793a", [s.slowest for s in stretches]),
+                "on average": (
+                    "#2f6f9f",
+                    [s.elapsed / total if (total := s.ended.total()) else None for s in stretches],
+                ),
+                "the slowest": ("#c9793a", [s.slowest if s.ended else None for s in stretches]),
             },
             bars=False,
         ),
