@@ -368,7 +368,8 @@ class Transport:
             middlewares = _NO_REPLAY if request.method in _REPLAYED else ()
             return {**_NO_REDIRECTS, "timeout": limits.others, "middlewares": middlewares}
         # Users' sessions have defaults of their own.
-        return {**_NO_REDIRECTS, "timeout": limits.others, "headers": self._headers, "raise_for_status": False}
+        headers = self._headers if request.body is None else {**self._headers, "Content-Type": "application/json"}
+        return {**_NO_REDIRECTS, "timeout": limits.others, "headers": headers, "raise_for_status": False}
 
     async def _exchange(
         self, session: aiohttp.ClientSession, request: Request[T], limits: _Limits, tries: "_Tries"

@@ -896,3 +896,11 @@ async def test_an_answer_about_another_room_is_not_taken_for_this_one() -> None:
 def test_dates_are_days() -> None:
     client = RoomsClient("key")
     client.rooms.list(date_created_at_eq=date(2021, 4, 25), date_updated_at_lte=date(2021, 4, 26))
+
+
+async def test_what_a_session_of_the_users_own_sends_by_itself_does_not_replace_what_belongs_to_a_request() -> None:
+    headers = {"Content-Type": "text/plain", "Authorization": "Basic x", "Accept": "text/html"}
+    async with RoomsSimulator(rooms=1) as sim, aiohttp.ClientSession(headers=headers) as session:
+        async with RoomsClient(sim.api_key, base_url=sim.url, session=session) as client:
+            room = await client.rooms.update(sim.room_ids[0], max_participants=20)
+            assert room.max_participants == 20
