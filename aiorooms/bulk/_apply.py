@@ -206,7 +206,7 @@ class BulkRun:
                 await asyncio.to_thread(self.plan.check, file)
                 for outcome in await self._settle_earlier(file):
                     yield outcome
-                if not self._force:
+                if not self._force and len(self._passed_over) < self.plan.rooms:
                     await self._list_changed()
                 results = self._client.rooms.update_many(
                     self._items(file), concurrency=self._concurrency, stop_after_failures=self._failures_left

@@ -4,15 +4,15 @@ import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias, cast
+from typing import BinaryIO, Final, TypeAlias
 
-from .._codec import DecodeError, dumps, loads
+from .._codec import DecodeError, dumps, is_object, loads
 from .._text import quoted
 
-__all__ = ["JsonObject", "json_line", "named", "read_objects", "why", "written_whole"]
+__all__ = ["JsonObject", "json_line", "json_object", "named", "why", "written_whole"]
 
 JsonObject: TypeAlias = Mapping[str, object]
 
@@ -22,16 +22,13 @@ def json_line(value: JsonObject) -> bytes:
     return dumps(value) + b"\n"
 
 
-def read_objects(lines: Iterator[bytes], wrong: Callable[[int, str], Exception]) -> Iterator[JsonObject]:
-    """Read a line each; `wrong` makes the error for a line, from 1, that is no JSON object."""
-    for number, line in enumerate(lines, 1):
-        try:
-            value = loads(line)
-        except DecodeError as error:
-            raise wrong(number, str(error)) from None
-        if not isinstance(value, dict):
-            raise wrong(number, "it is no JSON object")
-        yield cast("JsonObject", value)
+def json_object(line: bytes) -> JsonObject | None:
+    """Read a line; None if it is no JSON object."""
+    try:
+        value = loads(line)
+    except DecodeError:
+        return None
+    return value if is_object(value) else None
 
 
 _LONGEST_SHOWN: Final = 70

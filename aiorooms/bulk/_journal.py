@@ -28,10 +28,10 @@ from typing import BinaryIO, Final, Literal, Self, TypeAlias, cast, get_args
 import attrs
 
 from .._cancellation import end_tasks
-from .._codec import DecodeError, is_object, loads
+from .._codec import is_object
 from .._text import quoted
 from ..errors import JournalError
-from ._files import JsonObject, json_line, named, why
+from ._files import JsonObject, json_line, json_object, named, why
 from ._plan import AFTER_ID, Plan
 
 __all__ = ["Ending", "Journal", "JournalWriter", "RoomState"]
@@ -67,7 +67,7 @@ class Journal:
             raise JournalError(
                 f"the journal {named(path)} was cut off before anything was sent; `aiorooms apply` begins it anew"
             )
-        header = _object(first)
+        header = json_object(first)
         if header is None or "aiorooms_journal" not in header:
             raise JournalError(f"{named(path)} is not a journal; `aiorooms apply` writes one")
         if (version := header["aiorooms_journal"]) != _VERSION:
@@ -102,7 +102,7 @@ class Journal:
                 number += 1
                 line = file.readline()
                 read += len(line)
-                record = _object(line)
+                record = json_object(line)
                 if record is None or not _is_sound(record):
                     raise _damaged(self.path, number)
                 yield record
@@ -185,14 +185,6 @@ def _whole_lines(file: BinaryIO) -> int:
 
 
 _BLOCK: Final = 64 * 1024
-
-
-def _object(line: bytes) -> JsonObject | None:
-    try:
-        value = loads(line)
-    except DecodeError:
-        return None
-    return value if is_object(value) else None
 
 
 class JournalWriter:

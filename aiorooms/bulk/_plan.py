@@ -17,13 +17,13 @@ from typing import BinaryIO, Final, Protocol, Self, TypeAlias, cast
 
 import attrs
 
-from .._codec import DecodeError, is_object, loads
+from .._codec import loads
 from .._text import quoted
 from .._webhook_url import WebhookUrlPolicy, same_url
 from ..client import RoomsClient
 from ..errors import AioroomsError, BulkInputError, InputProblem, PlanFileError
 from ..models import Room, RoomUpdate, read_room_ref
-from ._files import JsonObject, json_line, named, why, written_whole
+from ._files import JsonObject, json_line, json_object, named, why, written_whole
 
 __all__ = [
     "AFTER_ID",
@@ -338,7 +338,7 @@ class Plan:
         path = Path(path)
         with _opened(path) as file:
             first = file.readline(_LONGEST_HEADER)
-            header = _object(first)
+            header = json_object(first)
             if header is None or "aiorooms_plan" not in header:
                 raise PlanFileError(f"{named(path)} is not a plan; `aiorooms plan` makes one")
             if (version := header["aiorooms_plan"]) != _VERSION:
@@ -351,7 +351,7 @@ class Plan:
                 checksum.update(last)
                 last = line
                 rooms += 1
-        totals = _object(last) if last.endswith(b"\n") else None
+        totals = json_object(last) if last.endswith(b"\n") else None
         if totals is None or "sha256" not in totals:
             raise PlanFileError(f"the plan {named(path)} is incomplete, its last line is missing; plan again")
         unchanged, latest = totals.get("unchanged"), totals.get("latest_update")
@@ -443,14 +443,6 @@ def _unreadable(path: Path, error: OSError) -> PlanFileError:
 def read_planned(line: bytes) -> PlannedUpdate:
     """Read the line of a room."""
     return PlannedUpdate.from_json(cast("JsonObject", loads(line)))
-
-
-def _object(line: bytes) -> JsonObject | None:
-    try:
-        value = loads(line)
-    except DecodeError:
-        return None
-    return value if is_object(value) else None
 
 
 class PlanIndex:

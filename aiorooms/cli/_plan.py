@@ -1,15 +1,17 @@
 """`aiorooms plan` and `show`: what is to be changed, read from a file or chosen in the account."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import click
 
 from ..bulk import Plan, PlanSummary, Rows, Wanted, make_plan, read_rows, select
-from ..errors import AioroomsError
+from ..errors import AioroomsError, BulkInputError
 from ._diff import show_plan
 from ._json import JsonValue
-from ._options import Reader, api_options, json_option
+from ._options import BadInputError, Reader, api_options, json_option
 from ._output import Output, complain, end_echo
 from ._run import run
 from ._status import FAILED, INTERRUPTED, OK
@@ -73,77 +75,65 @@ def plan(
 
     The plan is a file: look at it again with `aiorooms show`, and carry it out with `aiorooms apply`.
     """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
+    path = out or Path("rooms.plan")
+    output = Output(json=as_json)
+    with _told_apart(detailed_exitcode=detailed_exitcode):
+        reader = Reader()
+        chosen = bool(where or set_fields or rewrite_webhook_host)
+        if check and file is None:
+            reader.wrong("there is no FILE to check", "--check")
+        elif (file is None) != chosen:
+            reader.wrong("give either FILE, or --set or --rewrite-webhook-host; see `aiorooms plan --help`")
+        if check:
+            reader.refuse()
+            assert file is not None
+            return _check(file, output)
+        reader.new_file("--out", path, overwrite=overwrite)
+        client = reader.client(base_url, timeout)
+        reader.refuse()
+        assert client is not None
+        wanted: Wanted
+        rows: Rows | None = None
+        if file is None:
+            wanted = select(where=where, set_fields=set_fields, rewrite_webhook_host=rewrite_webhook_host)
+        else:
+            wanted = rows = read_rows(file)
+        made: list[PlanSummary] = []
+
+        async def read() -> None:
+            async with client:
+                made.append(await make_plan(client, wanted, path))
+
+        try:
+            interrupted = run(read)
+        finally:
+            if rows is not None:
+                rows.close()
+        if interrupted:
+            end_echo()
+            complain("interrupted; no plan was written")
+            return INTERRUPTED
+        opened = Plan.open(path)
+        if output.json:
+            output.data(_totals(opened))
+        else:
+            show_plan(opened, output, every_room=every_room)
+            if opened.rooms:
+                output.note(f"Planned in {path}; `aiorooms apply {path}` carries it out.")
+        return _CHANGES if detailed_exitcode and opened.rooms else OK
+
+
+@contextmanager
+def _told_apart(*, detailed_exitcode: bool) -> Generator[None]:
+    """Have what is wrong end with 1, so that 2 means that there are changes."""
     try:
-        return _plan(
-            file, where, set_fields, rewrite_webhook_host, out or Path("rooms.plan"), Output(json=as_json),
-            overwrite=overwrite, check=check, every_room=every_room, detailed_exitcode=detailed_exitcode,
-            base_url=base_url, timeout=timeout,
-        )  # fmt: skip
-    except AioroomsError as error:
+        yield
+    except (AioroomsError, BadInputError) as error:
         if not detailed_exitcode:
             raise
-        complain(str(error))
-        return FAILED
-
-
-def _plan(
-    file: Path | None,
-    where: tuple[str, ...],
-    set_fields: tuple[str, ...],
-    rewrite_webhook_host: tuple[str, ...],
-    path: Path,
-    out: Output,
-    *,
-    overwrite: bool,
-    check: bool,
-    every_room: bool,
-    detailed_exitcode: bool,
-    base_url: str | None,
-    timeout: str | None,
-) -> int:
-    reader = Reader()
-    chosen = bool(where or set_fields or rewrite_webhook_host)
-    if check and file is None:
-        reader.wrong("there is no FILE to check", "--check")
-    elif (file is None) != chosen:
-        reader.wrong("give either FILE, or --set or --rewrite-webhook-host; see `aiorooms plan --help`")
-    if check:
-        reader.refuse()
-        assert file is not None
-        return _check(file, out)
-    reader.new_file("--out", path, overwrite=overwrite)
-    client = reader.client(base_url, timeout)
-    reader.refuse()
-    assert client is not None
-    wanted: Wanted
-    rows: Rows | None = None
-    if file is None:
-        wanted = select(where=where, set_fields=set_fields, rewrite_webhook_host=rewrite_webhook_host)
-    else:
-        wanted = rows = read_rows(file)
-    made: list[PlanSummary] = []
-
-    async def read() -> None:
-        async with client:
-            made.append(await make_plan(client, wanted, path))
-
-    try:
-        interrupted = run(read)
-    finally:
-        if rows is not None:
-            rows.close()
-    if interrupted:
-        end_echo()
-        complain("interrupted; no plan was written")
-        return INTERRUPTED
-    opened = Plan.open(path)
-    if out.json:
-        out.data(_totals(opened))
-    else:
-        show_plan(opened, out, every_room=every_room)
-        if opened.rooms:
-            out.note(f"Planned in {path}; `aiorooms apply {path}` carries it out.")
-    return _CHANGES if detailed_exitcode and opened.rooms else OK
+        for problem in error.problems if isinstance(error, (BulkInputError, BadInputError)) else (error,):
+            complain(str(problem))
+        raise click.exceptions.Exit(FAILED) from None
 
 
 def _check(file: Path, out: Output) -> int:
