@@ -41,7 +41,7 @@ def carried_out(sim: RoomsSimulator, method: Method, room_id: str) -> bool:
 
 
 def client_of(sim: RoomsSimulator, retry: RetryPolicy = QUICK) -> RoomsClient:
-    return RoomsClient(sim.api_key, base_url=sim.url, retry=retry, timeout=0.15)
+    return RoomsClient(sim.api_key, base_url=sim.url, retry=retry, timeout=0.3)
 
 
 @pytest.mark.parametrize("kind", [*ALL, *ODD])
