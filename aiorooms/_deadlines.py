@@ -17,17 +17,24 @@ class Deadlines:
 
     def __init__(self) -> None:
         self.running: set[Deadline] = set()
+        self.is_closed: bool = False
         self._timer: asyncio.TimerHandle | None = None
         self.timer_at = math.inf
         """On the clock of the loop."""
 
     def close(self) -> None:
-        """Leave no timer behind. What still runs has no limit any more."""
+        """Leave no timer behind once nothing runs any more."""
+        self.is_closed = True
+        if not self.running:
+            self.cancel_timer()
+
+    def cancel_timer(self) -> None:
+        self.timer_at = math.inf
         if self._timer is not None:
             self._timer.cancel()
 
     def set_timer(self, at: float, loop: asyncio.AbstractEventLoop) -> None:
-        self.close()
+        self.cancel_timer()
         self.timer_at = at
         self._timer = loop.call_at(at, self._on_timer, loop) if at < math.inf else None
 
@@ -74,6 +81,8 @@ class Deadline:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._all.running.remove(self)
+        if self._all.is_closed and not self._all.running:
+            self._all.cancel_timer()
         # If somebody else has cancelled the task as well, it is for them to know.
         if self._struck and self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
             raise TimeoutError from error

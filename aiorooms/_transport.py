@@ -237,10 +237,7 @@ class Transport:
         `outcome_unknown` is set if any of them may have been carried out.
         """
         policy = retry or self._retry
-        tries = _Tries(
-            give_up_at=None if policy.max_elapsed is None else time.monotonic() + policy.max_elapsed,
-            signs_before=0 if outage is None else outage.signs_of_life,
-        )
+        tries = _Tries(None if policy.max_elapsed is None else time.monotonic() + policy.max_elapsed)
         limits = self._limits if timeout is None else _Limits.of(client_timeout(timeout))
         try:
             while True:
@@ -272,6 +269,8 @@ class Transport:
             raise _out_of_patience(error, outage)
         turn = self._pacer.acquire_now() or await self._turn(request, policy, tries)
         began_at = 0.0 if outage is None else outage.begin()
+        if tries.signs_before is None and outage is not None:
+            tries.signs_before = outage.signs_of_life
         tries.granted_before = self._pacer.granted
         tries.headers = None
         refused = False
@@ -419,8 +418,6 @@ class _Tries:
 
     give_up_at: float | None
     """When `max_elapsed` is over."""
-    signs_before: int
-    """How many signs of life the outage had seen when the call began."""
     sent: int = 0
     """Attempts that were sent, but for those over stale connections."""
     failed: int = 0
@@ -434,13 +431,15 @@ class _Tries:
     """The last one."""
     headers: Mapping[str, str] | None = None
     """The header of the last answer; None if there was none."""
+    signs_before: int | None = None
+    """How many signs of life there had been when the first attempt began."""
     granted_before: int = 0
     """The pacer's `granted` when the last attempt was sent."""
 
 
 def _keeps_trying(failure: Failure, tries: _Tries, outage: Outage | None) -> bool:
     """Whether a call that is out of attempts goes on, as the server may be out."""
-    if outage is None or is_sign_of_life(failure.error):
+    if outage is None or is_sign_of_life(failure.error) or tries.signs_before is None:
         return False
     return outage.keeps_trying(
         tries.signs_before, reached=isinstance(failure.error, (APIStatusError, APIResponseError))

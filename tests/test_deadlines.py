@@ -78,6 +78,22 @@ def test_one_timer_serves_all_and_closing_leaves_none() -> None:
     run_turned(main())
 
 
+def test_closing_takes_the_limit_from_nothing_that_is_running() -> None:
+    async def main() -> None:
+        deadlines = Deadlines()
+        with pytest.raises(TimeoutError), Deadline(deadlines, 10):
+            await asyncio.sleep(5)
+            deadlines.close()
+            assert timers() == 1
+            await asyncio.sleep(1000)
+        assert timers() == 0, "the last one left a timer behind"
+        with Deadline(deadlines, 20):
+            await asyncio.sleep(5)
+        assert timers() == 0
+
+    run_turned(main())
+
+
 def test_somebody_elses_cancellation_stays_one_also_at_the_same_moment() -> None:
     async def main() -> None:
         async def slow() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from aiorooms import AioroomsError, APIConnectionError, RetryPolicy, RoomsClient, RoomUpdate, UpdateResult
+from aiorooms import AioroomsError, APIConnectionError, Pacing, RetryPolicy, RoomsClient, RoomUpdate, UpdateResult
 from aiorooms._outage import Outage
 from aiorooms.simulator import Faults, RoomsSimulator
 
@@ -267,3 +267,19 @@ def test_who_is_out_of_attempts_goes_on_only_if_it_is_not_about_the_room() -> No
         assert not outage.keeps_trying(later, reached=False), "the patience is at its end"
 
     run_turned(main())
+
+
+async def test_who_waited_for_a_turn_while_others_were_answered_is_not_failed_by_the_outage_that_follows() -> None:
+    retry = RetryPolicy(max_attempts=2, base_delay=0.01)
+    async with (
+        RoomsSimulator(rooms=60) as sim,
+        RoomsClient(sim.api_key, base_url=sim.url, retry=retry, pacing=Pacing(max_rate=100)) as client,
+    ):
+        updates = [(room_id, RoomUpdate(max_participants=20)) for room_id in sim.room_ids]
+        statuses: list[str] = []
+        async for result in client.rooms.update_many(updates, concurrency=10):
+            statuses.append(result.status)
+            if len(statuses) == 20:
+                sim.refuse_connections("503")
+                asyncio.get_running_loop().call_later(0.8, sim.accept_connections)
+        assert statuses == ["updated"] * 60
