@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from .. import bulk
-from ..bulk import BulkRun, Ending, Outcome, Plan
+from ..bulk import BulkRun, Ending, Journal, Outcome, Plan
 from ..client import RoomsClient
-from ..errors import AuthenticationError, JournalError, PermissionDeniedError
+from ..errors import APIError, AuthenticationError, JournalError, PermissionDeniedError
 from ._json import JsonValue
 from ._options import Reader, api_options
-from ._output import Output, flush
+from ._output import Output, OutputLostError, command_line, flush
 from ._run import GRACE, run
 from ._status import FAILED, INTERRUPTED, OK, UNAUTHORIZED
 
@@ -104,7 +104,7 @@ def apply(
     if not _agreed(f"Update {plan.rooms:,} rooms at {client.base_url}?", plan.rooms, out, yes=yes):
         return OK
     made = bulk.apply(client, plan, place, concurrency=at_a_time, force=force, max_failures=failures)
-    return _Apply(client, made, place, out).run()
+    return _Apply(client, made, place, out, base_url=base_url).run()
 
 
 @click.command()
@@ -147,9 +147,16 @@ def resume(
         max_failures=failures,
     )
     out = Output(json=as_json)
-    if not _agreed(f"Go on with {made.plan.rooms:,} rooms at {client.base_url}?", made.plan.rooms, out, yes=yes):
+    left = 0 if yes else made.plan.rooms - _settled(journal, retry_failed=retry_failed, force=force)
+    if not _agreed(f"Go on with {left:,} of {made.plan.rooms:,} rooms at {client.base_url}?", left, out, yes=yes):
         return OK
-    return _Apply(client, made, journal, out).run()
+    return _Apply(client, made, journal, out, base_url=base_url, plan=path).run()
+
+
+def _settled(journal: Path, *, retry_failed: bool, force: bool) -> int:
+    """Give how many rooms have an outcome that they keep."""
+    sent_again = {"updated": False, "failed": retry_failed, "conflict": force}
+    return sum(not sent_again.get(state, True) for state in Journal.open(journal).states().values())
 
 
 def _read(
@@ -187,7 +194,16 @@ def _agreed(question: str, rooms: int, out: Output, *, yes: bool) -> bool:
 class _Apply:
     """Carries out a plan, and tells of it."""
 
-    def __init__(self, client: RoomsClient, bulk_run: BulkRun, journal: Path, out: Output) -> None:
+    def __init__(
+        self,
+        client: RoomsClient,
+        bulk_run: BulkRun,
+        journal: Path,
+        out: Output,
+        *,
+        base_url: str | None,
+        plan: Path | None = None,
+    ) -> None:
         self._client = client
         self._run = bulk_run
         self._journal = journal
@@ -195,7 +211,14 @@ class _Apply:
         self._counts: Counter[Ending] = Counter()
         self._told = 0
         self._unauthorized = False
+        self._failed = False
+        """Something that is no room's outcome went wrong."""
+        self._ended = False
+        """The run came to its end, and was not cut off."""
         self._lost_journal: JournalError | None = None
+        self._lost: OutputLostError | None = None
+        self._base_url = base_url
+        self._plan_option = () if plan is None else ("--plan", plan)
 
     def run(self) -> int:
         """Do it, and give the exit code."""
@@ -215,24 +238,49 @@ class _Apply:
                 async for outcome in outcomes:
                     self._counts[outcome.status] += 1
                     self._tell(outcome)
-                    if bar is not None:
-                        bar.done = self._run.settled + self._counts.total()
-                        bar.failed += outcome.status not in ("updated", "skipped")
-        except (AuthenticationError, PermissionDeniedError) as error:
-            self._unauthorized = True
+                    self._show(bar, outcome)
+                self._show(bar, None)
+                self._ended = True
+        except APIError as error:
+            # The account could not be listed, before anything was sent or after all of it.
+            self._ended = self._failed = True
+            self._unauthorized |= isinstance(error, (AuthenticationError, PermissionDeniedError))
             self._out.complain(str(error))
         except JournalError as error:
             if not self._counts:
                 raise  # it could not even be begun
+            self._ended = True
             self._lost_journal = error
+
+    def _show(self, bar: "Bar | None", outcome: Outcome | None) -> None:
+        if bar is None:
+            return
+        bar.before = self._run.settled
+        bar.done = self._run.settled + self._counts.total()
+        if outcome is not None:
+            bar.failed += outcome.status in ("failed", "uncertain")
+            bar.conflicts += outcome.status == "conflict"
+
+    def _write(self, value: JsonValue) -> None:
+        if self._lost is None:
+            try:
+                self._out.data(value)
+                flush()
+            except OutputLostError as error:
+                # Going on would change rooms that nobody hears of. What is under way may end, and the journal tells.
+                self._lost = error
+                self._run.stop(str(error))
 
     def _tell(self, outcome: Outcome) -> None:
         if self._out.json:
-            self._out.data(_data(outcome))
-            flush()
+            self._write(_data(outcome))
         if outcome.error is None or outcome.status == "skipped":
             return
-        self._unauthorized |= outcome.error.startswith(("401 ", "403 "))
+        if outcome.error.startswith(("401 ", "403 ")):
+            # All that were in flight meet it, and one line is enough.
+            if self._unauthorized:
+                return
+            self._unauthorized = True
         self._told += 1
         if self._told <= _MOST_TOLD:
             self._out.complain(outcome.error)
@@ -246,7 +294,7 @@ class _Apply:
         if out.json:
             totals: dict[str, JsonValue] = {status: counts[status] for status in ("updated", *_NOT_UPDATED)}
             stopped = "interrupted" if interrupted else self._run.stopped_by
-            out.data({"journal": str(self._journal), "rooms": total, **totals, "stopped_by": stopped})
+            self._write({"journal": str(self._journal), "rooms": total, **totals, "stopped_by": stopped})
         told = [f"{counts['updated']:,} updated"]
         told += [f"{counts[status]:,} {name}" for status, name in _NOT_UPDATED.items() if counts[status]]
         earlier = f" ({self._run.settled:,} before)" if self._run.settled else ""
@@ -255,15 +303,27 @@ class _Apply:
             out.complain(str(self._lost_journal))
         elif self._run.stopped_by is not None and not interrupted:
             out.complain(f"stopped: {self._run.stopped_by}")
+        if interrupted and not self._ended:
+            out.complain("what was under way has no outcome yet; a resume looks at it first")
         if done < total:
-            out.note(f"To go on: aiorooms resume {self._journal}")
+            out.note(f"To go on: {self._resume()}")
         elif counts["failed"]:
-            out.note(f"To try the failed ones again: aiorooms resume {self._journal} --retry-failed")
+            out.note(f"To try the failed ones again: {self._resume('--retry-failed')}")
+        # A program knows what it wants next.
+        if out.on_terminal and counts:
+            out.note(f"To see it as a page: {command_line('report', self._journal)}")
+            if counts["updated"] or counts["uncertain"] or self._run.settled:
+                back = command_line("rollback", self._journal, base_url=self._base_url)
+                out.note(f"To take it back: {back}")
         if interrupted:
             return INTERRUPTED
         if self._unauthorized:
             return UNAUTHORIZED
-        return OK if counts["updated"] == counts.total() and done == total and self._lost_journal is None else FAILED
+        lost = self._failed or self._lost_journal is not None or self._lost is not None
+        return FAILED if lost or done < total or counts["updated"] < counts.total() else OK
+
+    def _resume(self, *options: str) -> str:
+        return command_line("resume", self._journal, *options, *self._plan_option, base_url=self._base_url)
 
 
 def _data(outcome: Outcome) -> dict[str, JsonValue]:

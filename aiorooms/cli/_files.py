@@ -38,16 +38,18 @@ def export(
     reader.refuse()
     assert client is not None
     counts: list[int] = []
+    out = Output(json=as_json)
+    with out.reading() as on_room:
 
-    async def write() -> None:
-        async with client:
-            counts.append(await export_rooms(client, file, form=chosen))
+        async def write() -> None:
+            async with client:
+                counts.append(await export_rooms(client, file, form=chosen, on_room=on_room))
 
-    if run(write):
+        interrupted = run(write)
+    if interrupted:
         end_echo()
         complain("interrupted; no file was written")
         return INTERRUPTED
-    out = Output(json=as_json)
     if as_json:
         out.data({"file": str(file), "rooms": counts[0]})
     else:

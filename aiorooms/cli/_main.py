@@ -21,12 +21,12 @@ from ._apply import apply, resume
 from ._demo import demo
 from ._files import export, report
 from ._options import BadInputError
-from ._output import OutputLostError, complain, flush, lost, prepare
+from ._output import OutputLostError, complain, complain_of_all, end_echo, flush, lost, prepare
 from ._plan import plan, show
 from ._read import get, list_
 from ._rollback import rollback, verify
 from ._simulate import simulate
-from ._status import BAD_INPUT, FAILED, INTERRUPTED, OK, UNAUTHORIZED
+from ._status import BAD_INPUT, FAILED, INTERRUPTED, OK, SLIP, UNAUTHORIZED
 from ._update import update
 
 __all__ = ["cli"]
@@ -67,9 +67,6 @@ Exit codes:
 
 _WRONG_INPUT: Final = (InvalidRequestError, ClientSettingsError, PlanFileError, JournalError)
 
-_MOST_SHOWN: Final = 50
-"""Lines on bad input. A wrong file on standard input could have a million."""
-
 
 class _Program(click.Group):
     """Ends every error in one line on standard error and an exit code."""
@@ -93,17 +90,16 @@ def _guarded(run: Callable[[], object]) -> int:
         code = run()
         flush()
     except click.ClickException as error:
-        _complain_of_usage(error)
-        return BAD_INPUT
-    except (click.Abort, KeyboardInterrupt):
+        return _complain_of_usage(error)
+    except click.Abort:
+        end_echo()  # the question stands on that line
+        complain("interrupted")
+        return INTERRUPTED
+    except KeyboardInterrupt:
         complain("interrupted")
         return INTERRUPTED
     except (BadInputError, BulkInputError) as error:
-        for problem in error.problems[:_MOST_SHOWN]:
-            complain(str(problem))
-        if (count := len(error.problems)) > 1:
-            more = f", of which {count - _MOST_SHOWN:,} are not shown" * (count > _MOST_SHOWN)
-            complain(f"{count:,} problems{more}; nothing was sent")
+        complain_of_all(error.problems)
         return BAD_INPUT
     except AioroomsError as error:
         complain(str(error))
@@ -122,7 +118,7 @@ def _guarded(run: Callable[[], object]) -> int:
     return code if isinstance(code, int) else OK
 
 
-def _complain_of_usage(error: click.ClickException) -> None:
+def _complain_of_usage(error: click.ClickException) -> int:
     context = error.ctx if isinstance(error, click.UsageError) else None
     text = " ".join(error.format_message().split()).removesuffix(".").replace(". Did you", "; did you")
     text = text[:1].lower() + text[1:]
@@ -130,6 +126,8 @@ def _complain_of_usage(error: click.ClickException) -> None:
         text = _about_option(error.option_name, context) or text
     command = context.command_path if context is not None else "aiorooms"
     complain(f"{text} See `{command} --help`" if text.endswith("?") else f"{text}; see `{command} --help`")
+    code: int = BAD_INPUT if context is None else context.meta.get(SLIP, BAD_INPUT)
+    return code
 
 
 def _about_option(name: str, context: click.Context | None) -> str | None:

@@ -5,9 +5,10 @@ apart nor play tricks on a terminal. Lines are written as they are; rich draws o
 """
 
 import os
+import shlex
 import stat
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from errno import EPIPE
@@ -22,8 +23,20 @@ if TYPE_CHECKING:
 
     from ._progress import Bar
 
-__all__ = ["FEW", "Output", "OutputLostError", "complain", "end_echo", "flush", "lost", "plain", "prepare", "shown"]
-
+__all__ = [
+    "FEW",
+    "Output",
+    "OutputLostError",
+    "command_line",
+    "complain",
+    "complain_of_all",
+    "end_echo",
+    "flush",
+    "lost",
+    "plain",
+    "prepare",
+    "shown",
+]
 
 FEW: Final = 10
 """Up to so many rooms are worth a line each on a terminal, and no progress bar."""
@@ -56,9 +69,28 @@ def shown(value: object) -> str:
             return plain(str(value))
 
 
+def command_line(*words: object, base_url: str | None = None) -> str:
+    """Give a command that can be copied into a shell; it goes to the server that this one was told of."""
+    more = () if base_url is None else ("--base-url", base_url)
+    return shlex.join(["aiorooms", *map(str, words), *more])
+
+
 def complain(text: str) -> None:
     """Write one line about something that went wrong."""
     _err(f"aiorooms: {text}")
+
+
+_MOST_PROBLEMS: Final = 50
+"""Lines on bad input. A wrong file could have a million."""
+
+
+def complain_of_all(problems: Sequence[object]) -> None:
+    """Write one line about each of the first things that are wrong, and how many there are."""
+    for problem in problems[:_MOST_PROBLEMS]:
+        complain(str(problem))
+    if (count := len(problems)) > 1:
+        more = f", of which {count - _MOST_PROBLEMS:,} are not shown" * (count > _MOST_PROBLEMS)
+        complain(f"{count:,} problems{more}; nothing was sent")
 
 
 def end_echo() -> None:
@@ -166,6 +198,17 @@ class Output:
                 yield self._bar
             finally:
                 self._bar = None
+
+    @contextmanager
+    def reading(self) -> Generator[Callable[[], None]]:
+        """Count on standard error the rooms that are read while the block runs, where that is a terminal."""
+        if not sys.stderr.isatty() or _is_pipe(sys.stdout):
+            yield lambda: None
+            return
+        from ._progress import Count
+
+        with Count() as count:
+            yield count.add
 
 
 def _err(text: str) -> None:

@@ -12,9 +12,9 @@ from ..errors import AioroomsError, BulkInputError
 from ._diff import show_plan
 from ._json import JsonValue
 from ._options import BadInputError, Reader, api_options, json_option
-from ._output import Output, complain, end_echo
+from ._output import Output, command_line, complain, complain_of_all, end_echo
 from ._run import run
-from ._status import FAILED, INTERRUPTED, OK
+from ._status import FAILED, INTERRUPTED, OK, SLIP
 
 __all__ = ["plan", "show"]
 
@@ -24,7 +24,15 @@ _CHANGES: Final = 2
 """With --detailed-exitcode."""
 
 
-@click.command()
+class _PlanCommand(click.Command):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Have a slip end with 1 too, where 2 means that there are changes."""
+        if "--detailed-exitcode" in args:
+            ctx.meta[SLIP] = FAILED
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_PlanCommand)
 @click.argument("file", metavar="[FILE]", required=False, type=_PATH)
 @click.option("--where", metavar="COND", multiple=True, help="Only rooms that meet this; may be given more than once.")
 @click.option("--set", "set_fields", metavar="FIELD=VALUE", multiple=True, help="What to change in each room.")
@@ -74,6 +82,8 @@ def plan(
       aiorooms plan --where 'name=support-*' --set max_participants=20
 
     The plan is a file: look at it again with `aiorooms show`, and carry it out with `aiorooms apply`.
+
+    With --json it writes one object with the totals; with --all as well, the line of each room before it.
     """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
     path = out or Path("rooms.plan")
     output = Output(json=as_json)
@@ -100,12 +110,14 @@ def plan(
             wanted = rows = read_rows(file)
         made: list[PlanSummary] = []
 
-        async def read() -> None:
-            async with client:
-                made.append(await make_plan(client, wanted, path))
-
         try:
-            interrupted = run(read)
+            with output.reading() as on_room:
+
+                async def read() -> None:
+                    async with client:
+                        made.append(await make_plan(client, wanted, path, on_room=on_room))
+
+                interrupted = run(read)
         finally:
             if rows is not None:
                 rows.close()
@@ -114,12 +126,9 @@ def plan(
             complain("interrupted; no plan was written")
             return INTERRUPTED
         opened = Plan.open(path)
-        if output.json:
-            output.data(_totals(opened))
-        else:
-            show_plan(opened, output, every_room=every_room)
-            if opened.rooms:
-                output.note(f"Planned in {path}; `aiorooms apply {path}` carries it out.")
+        _show(opened, output, every_room=every_room)
+        if opened.rooms and not as_json:
+            output.note(f"Planned in {path}; `{command_line('apply', path, base_url=base_url)}` carries it out.")
         return _CHANGES if detailed_exitcode and opened.rooms else OK
 
 
@@ -131,8 +140,10 @@ def _told_apart(*, detailed_exitcode: bool) -> Generator[None]:
     except (AioroomsError, BadInputError) as error:
         if not detailed_exitcode:
             raise
-        for problem in error.problems if isinstance(error, (BulkInputError, BadInputError)) else (error,):
-            complain(str(problem))
+        if isinstance(error, (BulkInputError, BadInputError)):
+            complain_of_all(error.problems)
+        else:
+            complain(str(error))
         raise click.exceptions.Exit(FAILED) from None
 
 
@@ -141,7 +152,12 @@ def _check(file: Path, out: Output) -> int:
         if out.json:
             out.data({"file": str(file), "rows": rows.count})
         else:
-            out.line(f"{file}: {rows.count:,} rows, and nothing is wrong with them.")
+            told = (
+                "1 row, and nothing is wrong with it"
+                if rows.count == 1
+                else f"{rows.count:,} rows, and nothing is wrong with them"
+            )
+            out.line(f"{file}: {told}.")
     return OK
 
 
@@ -170,13 +186,15 @@ def show(path: Path, every_room: bool, as_json: bool) -> int:
 
     With --json it writes one object with the totals; with --all as well, the line of each room before it.
     """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
-    out = Output(json=as_json)
-    opened = Plan.open(path)
-    if not as_json:
+    _show(Plan.open(path), Output(json=as_json), every_room=every_room)
+    return OK
+
+
+def _show(opened: Plan, out: Output, *, every_room: bool) -> None:
+    if not out.json:
         show_plan(opened, out, every_room=every_room)
-        return OK
+        return
     if every_room:
         for planned in opened.updates():
             out.data({"room_id": planned.room_id, "before": dict(planned.before), "after": dict(planned.after)})
     out.data(_totals(opened))
-    return OK

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 
 if TYPE_CHECKING:
     from .._pacing import PacingSnapshot
 
-__all__ = ["Bar", "time_left"]
+__all__ = ["Bar", "Count", "time_left"]
 
 
 class _Rate(ProgressColumn):
@@ -20,7 +20,8 @@ class _Rate(ProgressColumn):
         # Over all where it's done, or there was too little to tell.
         speed = None if task.finished else task.speed
         if speed is None and (seconds := task.elapsed):
-            speed = task.completed / seconds
+            before: int = task.fields["before"]
+            speed = (task.completed - before) / seconds
         told: PacingSnapshot | None = task.fields["pacing"]
         text = "" if speed is None else f"{speed:,.0f}/s"
         if text and told is not None and told.sustainable_rate is not None and not task.finished:
@@ -58,7 +59,11 @@ def _clock(seconds: float) -> str:
 class _Failures(ProgressColumn):
     def render(self, task: Task) -> Text:
         failed: int = task.fields["failed"]
-        return Text(f"{failed:,} failed", style="bold red" if failed else "dim")
+        conflicts: int = task.fields["conflicts"]
+        text = Text(f"{failed:,} failed", style="bold red" if failed else "dim")
+        if conflicts:
+            text.append(f", {conflicts:,} left alone", style="bold yellow")
+        return text
 
 
 class Bar(Progress):
@@ -67,7 +72,10 @@ class Bar(Progress):
     def __init__(self, total: int) -> None:
         self.done = 0
         """To be set at each outcome; it is looked at whenever the bar is drawn."""
+        self.before = 0
+        """Of those done, how many were so before; they are no part of the speed."""
         self.failed = 0
+        self.conflicts = 0
         self.pacing: Callable[[], PacingSnapshot] | None = None
         """Tells what is known of the rate limit; to be set when there is a client."""
         super().__init__(
@@ -83,15 +91,48 @@ class Bar(Progress):
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self.add_task("", total=total, failed=0, pacing=None)
+        self.add_task("", total=total, before=0, failed=0, conflicts=0, pacing=None)
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """Give what is drawn."""
         for task in self.task_ids:
             pacing = None if self.pacing is None else self.pacing()
-            self.update(task, completed=self.done, failed=self.failed, pacing=pacing)
+            self.update(
+                task,
+                completed=self.done,
+                before=self.before,
+                failed=self.failed,
+                conflicts=self.conflicts,
+                pacing=pacing,
+            )
         return super().get_renderables()
 
     def above(self, line: str) -> None:
         """Write a line above the bar."""
         self.console.print(line, soft_wrap=True)
+
+
+class Count(Progress):
+    """A count of rooms on standard error, there while its `with` block runs and gone afterwards."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        super().__init__(
+            SpinnerColumn(),
+            TextColumn("{task.completed:,.0f} rooms read"),
+            console=Console(stderr=True, highlight=False, markup=False),
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self.add_task("", total=None)
+
+    def add(self) -> None:
+        """Count one more; it is looked at whenever the line is drawn."""
+        self._count += 1
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Give what is drawn."""
+        for task in self.task_ids:
+            self.update(task, completed=self._count)
+        return super().get_renderables()

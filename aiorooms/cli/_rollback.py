@@ -11,7 +11,7 @@ from ..bulk import verify as verify_plan
 from ._diff import show_plan
 from ._json import JsonValue
 from ._options import Reader, api_options
-from ._output import Output, complain, end_echo, shown
+from ._output import Output, command_line, complain, end_echo, shown
 from ._run import run
 from ._status import FAILED, INTERRUPTED, OK
 
@@ -69,7 +69,7 @@ def rollback(
     else:
         show_plan(plan, output, every_room=every_room)
         if plan.rooms:
-            output.note(f"Planned in {path}; `aiorooms apply {path}` carries it out.")
+            output.note(f"Planned in {path}; `{command_line('apply', path, base_url=base_url)}` carries it out.")
     return FAILED if conflicts else OK
 
 

@@ -1,0 +1,346 @@
+"""Bulk commands as people use them: in a real terminal, with a Ctrl-C that is typed, and with commands to be copied."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiorooms.bulk import BulkRun, Journal
+from aiorooms.cli._progress import Bar
+from aiorooms.errors import APIConnectionError
+from aiorooms.simulator import RoomsSimulator
+
+from .conftest import KEY, Invoke, Program, lines, run, running, signals_when, until
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def planned(invoke: Invoke, *options: str) -> None:
+    result = invoke("plan", *(options or ("--set", "max_participants=30")))
+    assert result.exit_code == 0, result.stderr
+
+
+class Session:
+    """A command that has a terminal of its own, on which keys can be pressed."""
+
+    def __init__(self, process: "subprocess.Popen[str]", number: int) -> None:
+        self.process = process
+        self._number = number
+        self._written = b""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):  # on Linux the end is one
+            while piece := os.read(self._number, 65536):
+                self._written += piece
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._written.decode()).replace("\r\n", "\n")
+
+    def press(self, keys: str) -> None:
+        os.write(self._number, keys.encode())
+
+    def wait_for(self, text: str) -> None:
+        until(lambda: text in self.text, f"there is {text!r} on the terminal: {self.text!r}")
+
+    def end(self) -> int:
+        code = self.process.wait(15)
+        self._reader.join()
+        return code
+
+
+Start = Callable[..., contextlib.AbstractContextManager[Session]]
+
+
+@pytest.fixture
+def in_terminal(sim: RoomsSimulator) -> Start:
+    @contextlib.contextmanager
+    def start(*args: str) -> Generator[Session]:
+        ours, theirs = os.openpty()
+        environment = {**os.environ, "TELNYX_API_KEY": KEY, "TELNYX_BASE_URL": sim.url, "COLUMNS": "100"}
+        # It has to lead a session of which this is the terminal, or Ctrl-C would reach nobody.
+        code = "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from aiorooms.cli import main; main()"
+        command = [sys.executable, "-c", code, *args]
+        how: dict[str, Any] = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
+        with running(command, env=environment, **how) as process:
+            os.close(theirs)
+            session = Session(process, ours)
+            yield session
+        session.end()
+        os.close(ours)
+        assert KEY not in session.text, "the API key was shown"
+
+    return start
+
+
+def test_ctrl_c_once_finishes_what_is_under_way_and_the_run_can_be_gone_on_with(
+    sim: RoomsSimulator, invoke: Invoke, in_terminal: Start
+) -> None:
+    planned(invoke, "--set", "max_participants=30", "--out", "to night.plan")
+    sim.latency = 0.2
+    with in_terminal("apply", "to night.plan", "--concurrency", "3") as session:
+        session.wait_for("Update 20 rooms at")
+        session.press("y\n")
+        until(lambda: sim.stats.in_flight == 3, "three are under way")
+        session.press("\x03")
+        assert session.end() == 130
+        assert "stopping: what is under way has 5 s to end; Ctrl-C again stops now" in session.text
+        assert "no outcome yet" not in session.text
+        assert "To go on: aiorooms resume 'to night.plan.journal'\n" in session.text
+        assert "To take it back: aiorooms rollback 'to night.plan.journal'\n" in session.text
+    assert set(Journal.open("to night.plan.journal").states().values()) == {"updated"}, "all that was begun has ended"
+    sim.latency = 0
+    assert invoke("resume", "to night.plan.journal", "--yes").exit_code == 0
+    assert invoke("verify", "to night.plan").exit_code == 0
+
+
+def test_ctrl_c_twice_stops_now_and_nothing_is_lost(sim: RoomsSimulator, invoke: Invoke, in_terminal: Start) -> None:
+    planned(invoke)
+    sim.latency = 3
+    with in_terminal("apply", "rooms.plan", "--yes", "--concurrency", "3", "--force") as session:
+        until(lambda: sim.stats.in_flight == 3, "three are under way")
+        began = time.monotonic()
+        session.press("\x03")
+        session.wait_for("stopping")
+        session.press("\x03")
+        assert session.end() == 130
+        assert time.monotonic() - began < 2.5
+        assert "what was under way has no outcome yet; a resume looks at it first" in session.text
+        assert "To go on: aiorooms resume rooms.plan.journal\n" in session.text
+    assert set(Journal.open("rooms.plan.journal").states().values()) == {"begun"}
+    sim.latency = 0
+    assert invoke("resume", "rooms.plan.journal", "--yes", "--force").exit_code == 0
+    assert invoke("verify", "rooms.plan").exit_code == 0
+
+
+def test_sigterm_is_as_ctrl_c(sim: RoomsSimulator, invoke: Invoke, program: Program) -> None:
+    planned(invoke)
+    sim.latency = 0.2
+    with program("apply", "rooms.plan", "--yes", "--concurrency", "3") as process:
+        until(lambda: sim.stats.in_flight == 3, "three are under way")
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=10)
+        assert process.returncode == 130
+    assert lines(errors)[-1] == "To go on: aiorooms resume rooms.plan.journal"
+    assert set(Journal.open("rooms.plan.journal").states().values()) == {"updated"}
+
+
+def test_ctrl_c_at_the_question_changes_nothing(
+    sim: RoomsSimulator, invoke: Invoke, in_terminal: Start, folder: Path
+) -> None:
+    planned(invoke)
+    with in_terminal("apply", "rooms.plan") as session:
+        session.wait_for("[y/N]: ")
+        session.press("\x03")
+        assert session.end() == 130
+        assert lines(session.text)[-1] == "aiorooms: interrupted", "on a line of its own"
+    assert not (folder / "rooms.plan.journal").exists()
+
+
+def test_a_resume_asks_about_what_is_left_only(sim: RoomsSimulator, invoke: Invoke, in_terminal: Start) -> None:
+    planned(invoke)
+    sim.latency = 0.3
+    with signals_when(lambda: sim.stats.in_flight >= 5, signal.SIGINT):
+        assert invoke("apply", "rooms.plan", "--yes", "--concurrency", "5").exit_code == 130
+    sim.latency = 0
+    left = 20 - len(Journal.open("rooms.plan.journal").states())
+    assert 0 < left < 20
+    result = invoke("resume", "rooms.plan.journal")
+    assert result.exit_code == 2
+    assert f"{left} rooms would be changed" in result.stderr
+    with in_terminal("resume", "rooms.plan.journal") as session:
+        session.wait_for(f"Go on with {left} of 20 rooms at ")
+        session.press("y\n")
+        assert session.end() == 0
+    result = invoke("resume", "rooms.plan.journal")
+    assert (result.exit_code, result.stderr) == (0, "0 updated (20 before), of 20.\n"), "there is nothing to ask about"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("plan", "--set", "max_participants=30", "--overwrite"), ("export", "all.csv", "--overwrite")]
+)
+def test_rooms_are_counted_on_a_terminal_while_the_account_is_read(
+    sim: RoomsSimulator, invoke: Invoke, on_terminal: Callable[..., tuple[int, str]], arguments: tuple[str, ...]
+) -> None:
+    assert "rooms read" not in invoke(*arguments).output
+    code, text = on_terminal(*arguments)
+    assert code == 0
+    assert "20 rooms read" in text
+
+
+# --- commands that are told ---
+
+
+def test_a_command_that_is_told_can_be_copied(sim: RoomsSimulator, invoke: Invoke, folder: Path) -> None:
+    """With blanks in the names, a server that stands only on the command line, and a plan that was moved."""
+    os.environ.pop("TELNYX_BASE_URL")  # `invoke` takes it back
+    server = ("--base-url", sim.url)
+    result = invoke("plan", "--set", "max_participants=30", "--out", "a b.plan", *server)
+    told = f"aiorooms apply 'a b.plan' --base-url {sim.url}"
+    assert result.stderr == f"Planned in a b.plan; `{told}` carries it out.\n"
+    sim.latency = 0.3
+    with signals_when(lambda: sim.stats.in_flight >= 5, signal.SIGINT):
+        result = invoke("apply", "a b.plan", "--yes", "--concurrency", "5", *server)
+    assert lines(result.stderr)[-1] == f"To go on: aiorooms resume 'a b.plan.journal' --base-url {sim.url}"
+    (folder / "a b.plan").rename("moved.plan")
+    with signals_when(lambda: sim.stats.in_flight >= 2, signal.SIGINT):
+        result = invoke("resume", "a b.plan.journal", "--plan", "moved.plan", "--yes", "--concurrency", "2", *server)
+    ending = f"'a b.plan.journal' --plan moved.plan --base-url {sim.url}"
+    assert lines(result.stderr)[-1] == f"To go on: aiorooms resume {ending}"
+
+
+# --- when something fails that is no room's outcome ---
+
+
+@pytest.mark.parametrize("when", ["_list_changed", "_settle_suspects"])
+def test_a_list_that_fails_is_told_with_totals_and_the_way_on(
+    sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    planned(invoke)
+
+    async def fail(run: BulkRun) -> None:
+        raise APIConnectionError("list of rooms: the connection was reset")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BulkRun, when, fail)
+        sim.change_room(sim.room_ids[0], max_participants=7)
+        result = invoke("apply", "rooms.plan", "--yes")
+    assert result.exit_code == 1
+    updated = 0 if when == "_list_changed" else 19
+    assert lines(result.stderr) == [
+        "aiorooms: list of rooms: the connection was reset",
+        f"{updated} updated, of 20.",
+        "To go on: aiorooms resume rooms.plan.journal",
+    ]
+    assert invoke("resume", "rooms.plan.journal", "--yes", "--force").exit_code == 0
+
+
+def test_a_reader_that_goes_away_stops_the_run_and_what_is_under_way_ends(
+    sim: RoomsSimulator, invoke: Invoke, program: Program
+) -> None:
+    planned(invoke)
+    sim.latency = 0.1
+    with program("apply", "rooms.plan", "--yes", "--json", "--concurrency", "3") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["status"] == "updated"
+        process.stdout.close()
+        errors = process.stderr.read()
+        assert process.wait(10) == 1, "not all is done, so it is no success"
+    told = lines(errors)
+    assert "aiorooms: stopped: standard output can't be written any more: Broken pipe" in told
+    assert told[-1] == "To go on: aiorooms resume rooms.plan.journal"
+    states = Journal.open("rooms.plan.journal").states()
+    assert set(states.values()) == {"updated"}
+    assert len(states) < 20
+
+
+def test_a_key_that_is_refused_meanwhile_is_told_once(sim: RoomsSimulator, invoke: Invoke) -> None:
+    planned(invoke)
+    sim.latency = 0.2
+
+    def revoke() -> None:
+        until(lambda: sim.stats.in_flight >= 5, "five are under way")
+        sim.api_key = "KEY_other"
+
+    revoking = threading.Thread(target=revoke)
+    revoking.start()
+    result = invoke("apply", "rooms.plan", "--yes", "--concurrency", "5", "--force")
+    revoking.join()
+    assert result.exit_code == 3
+    assert sum("aiorooms: 401 " in line for line in lines(result.stderr)) == 1
+    assert lines(result.stderr)[-1] == "To go on: aiorooms resume rooms.plan.journal"
+
+
+# --- for programs ---
+
+
+def test_a_plan_for_a_program_has_every_room_if_asked_for(sim: RoomsSimulator, invoke: Invoke) -> None:
+    options = ("--set", "max_participants=30", "--json")
+    totals = json.loads(invoke("plan", *options).stdout)
+    *rooms, last = map(json.loads, lines(invoke("plan", *options, "--all", "--overwrite").stdout))
+    assert [room["room_id"] for room in rooms] == sim.room_ids
+    assert rooms[0]["before"] == {"max_participants": 10}
+    assert rooms[0]["after"] == {"max_participants": 30}
+    assert {**last, "plan_id": None} == {**totals, "plan_id": None}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--frob",),
+        ("a.csv", "b.csv"),
+        ("--set", "max_participants=99"),
+        ("none.csv",),
+        ("none.csv", "--check"),
+        ("--set", "max_participants=30", "--out", "nowhere/a.plan"),
+        ("--set", "max_participants=30", "--timeout", "soon"),
+    ],
+)
+def test_with_a_detailed_exit_code_no_error_looks_like_changes(invoke: Invoke, arguments: tuple[str, ...]) -> None:
+    assert invoke("plan", "--detailed-exitcode", *arguments).exit_code == 1
+    assert invoke("plan", *arguments).exit_code == 2
+
+
+def test_with_a_detailed_exit_code_a_key_that_is_missing_does_not_look_like_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("TELNYX_API_KEY", raising=False)
+    assert run("plan", "--set", "max_participants=30", "--detailed-exitcode").exit_code == 1
+
+
+def test_a_file_full_of_problems_is_told_of_in_short_with_a_detailed_exit_code_too(folder: Path) -> None:
+    rows = "".join(f"room-{number},99\n" for number in range(200))
+    (folder / "a.csv").write_text("room,max_participants\n" + rows)
+    plain, detailed = run("plan", "a.csv", "--check"), run("plan", "a.csv", "--check", "--detailed-exitcode")
+    assert (plain.exit_code, detailed.exit_code) == (2, 1)
+    assert plain.stderr == detailed.stderr
+    assert lines(plain.stderr)[50:] == ["aiorooms: 200 problems, of which 150 are not shown; nothing was sent"]
+
+
+def test_a_file_with_one_row_is_spoken_of_in_the_singular(folder: Path) -> None:
+    (folder / "a.csv").write_text("room,max_participants\nroom-1,9\n")
+    assert run("plan", "a.csv", "--check").stdout == "a.csv: 1 row, and nothing is wrong with it.\n"
+
+
+# --- the bar ---
+
+
+def test_the_speed_of_a_resume_is_that_of_what_it_did_itself() -> None:
+    bar = Bar(100)
+    bar.before, bar.done = 90, 100
+    list(bar.get_renderables())
+    (task,) = bar.tasks
+    task.start_time, task.stop_time = 0.0, 1.0
+    with bar.console.capture() as shown:
+        bar.console.print(bar.make_tasks_table(bar.tasks))
+    assert " 10/s " in shown.get()
+
+
+def test_the_bar_tells_conflicts_from_failures() -> None:
+    bar = Bar(100)
+    bar.done, bar.failed = 10, 2
+    with bar.console.capture() as shown:
+        bar.console.print(*bar.get_renderables())
+        bar.conflicts = 3
+        bar.console.print(*bar.get_renderables())
+    first, second = lines(shown.get())
+    assert first.rstrip().endswith("2 failed")
+    assert second.rstrip().endswith("2 failed, 3 left alone")
