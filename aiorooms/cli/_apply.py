@@ -210,6 +210,8 @@ class _Apply:
         self._out = out
         self._counts: Counter[Ending] = Counter()
         self._told = 0
+        self._uncertain: set[str] = set()
+        """Rooms of which it was told that their outcome is not known."""
         self._unauthorized = False
         self._failed = False
         """Something that is no room's outcome went wrong."""
@@ -272,6 +274,8 @@ class _Apply:
                 self._run.stop(str(error))
 
     def _tell(self, outcome: Outcome) -> None:
+        if outcome.status == "uncertain":
+            self._uncertain.add(outcome.room_id)
         if self._out.json:
             self._write(_data(outcome))
         if outcome.error is None or outcome.status == "skipped":
@@ -287,18 +291,39 @@ class _Apply:
         elif self._told == _MOST_TOLD + 1:
             self._out.complain("there are more; all are in the journal, and `aiorooms report` shows them by reason")
 
+    def _standing(self) -> Counter[Ending]:
+        """Count how things stand with the rooms after this run and all before it."""
+        standing = self._counts.copy()
+        if standing["updated"] == self._run.plan.rooms or self._lost_journal is not None:
+            return standing
+        try:
+            states = Journal.open(self._journal).states()
+        except JournalError:
+            return standing  # somebody took it away; what is known of this run is told
+        standing.clear()
+        for room_id, state in states.items():
+            standing["uncertain" if state == "begun" else state] += 1
+            if state == "begun" and self._out.json and room_id not in self._uncertain:
+                self._write(_data(Outcome(room_id=room_id, unique_name=None, status="uncertain", error=_CUT_OFF)))
+        return standing
+
     def _sum_up(self, *, interrupted: bool) -> int:
-        counts, out = self._counts, self._out
+        out = self._out
         total = self._run.plan.rooms
-        done = self._run.settled + counts["updated"] + counts["failed"] + counts["conflict"]
+        counts = self._standing()
+        before = max(0, counts["updated"] - self._counts["updated"])
+        done = counts["updated"] + counts["failed"] + counts["conflict"]
         if out.json:
-            totals: dict[str, JsonValue] = {status: counts[status] for status in ("updated", *_NOT_UPDATED)}
+            totals: dict[str, JsonValue] = {
+                "updated": self._counts["updated"],
+                "updated_before": before,
+                **{status: counts[status] for status in _NOT_UPDATED},
+            }
             stopped = "interrupted" if interrupted else self._run.stopped_by
             self._write({"journal": str(self._journal), "rooms": total, **totals, "stopped_by": stopped})
-        told = [f"{counts['updated']:,} updated"]
+        told = [f"{self._counts['updated']:,} updated{f' ({before:,} before)' * bool(before)}"]
         told += [f"{counts[status]:,} {name}" for status, name in _NOT_UPDATED.items() if counts[status]]
-        earlier = f" ({self._run.settled:,} before)" if self._run.settled else ""
-        out.note(f"{'interrupted: ' * interrupted}{', '.join(told)}{earlier}, of {total:,}.")
+        out.note(f"{'interrupted: ' * interrupted}{', '.join(told)}, of {total:,}.")
         if self._lost_journal is not None:
             out.complain(str(self._lost_journal))
         elif self._run.stopped_by is not None and not interrupted:
@@ -309,6 +334,8 @@ class _Apply:
             out.note(f"To go on: {self._resume()}")
         elif counts["failed"]:
             out.note(f"To try the failed ones again: {self._resume('--retry-failed')}")
+        if counts["conflict"] and done == total:
+            out.note(f"To change also what somebody else changed: {self._resume('--force')}")
         # A program knows what it wants next.
         if out.on_terminal and counts:
             out.note(f"To see it as a page: {command_line('report', self._journal)}")
@@ -320,10 +347,13 @@ class _Apply:
         if self._unauthorized:
             return UNAUTHORIZED
         lost = self._failed or self._lost_journal is not None or self._lost is not None
-        return FAILED if lost or done < total or counts["updated"] < counts.total() else OK
+        return FAILED if lost or counts["updated"] < total else OK
 
     def _resume(self, *options: str) -> str:
         return command_line("resume", self._journal, *options, *self._plan_option, base_url=self._base_url)
+
+
+_CUT_OFF: Final = "cut off while it was being updated; a resume looks at the room"
 
 
 def _data(outcome: Outcome) -> dict[str, JsonValue]:

@@ -11,7 +11,8 @@ from ._output import Output, shown
 
 __all__ = ["show_plan"]
 
-_MOST_GROUPS: Final = 15
+_MOST_LINES: Final = 45
+"""Of the kinds of changes; that is a screenful."""
 
 _MOST_KEPT: Final = 1000
 """Kinds of changes that are kept apart; in a plan with more, each room is likely to be a kind of its own."""
@@ -42,10 +43,15 @@ def _show_kinds(plan: Plan, out: Output) -> None:
             examples.setdefault(kind, _named(planned))
         else:
             more += 1
-    for kind, count in counts.most_common(_MOST_GROUPS):
+    lines = 0
+    for kind, count in counts.most_common():
+        lines += len(kind) + 2
+        if lines > _MOST_LINES:
+            more += count
+            continue
         who = examples[kind] if count == 1 else f"{count:,} rooms, such as {examples[kind]}"
         _write(out, who, kind)
-    if more := more + sum(count for _, count in counts.most_common()[_MOST_GROUPS:]):
+    if more:
         out.line(f"and {more:,} {_rooms(more)} in other ways; --all shows each room\n")
 
 

@@ -109,7 +109,11 @@ class Reader:
 
     def new_file(self, name: str, path: Path, *, overwrite: bool) -> Path:
         """Take a place for a file that is to be written, where there is none yet."""
-        if path.exists() and not overwrite:
+        try:
+            is_there = path.exists()
+        except OSError:
+            is_there = False  # whoever writes it says why that can't be done
+        if is_there and not overwrite:
             self.wrong(f"{quoted(str(path))} is there already; give another place, or --overwrite", name)
         return path
 

@@ -11,7 +11,7 @@ from ..bulk import verify as verify_plan
 from ._diff import show_plan
 from ._json import JsonValue
 from ._options import Reader, api_options
-from ._output import Output, command_line, complain, end_echo, shown
+from ._output import Output, OutputLostError, command_line, complain, end_echo, flush, shown
 from ._run import run
 from ._status import FAILED, INTERRUPTED, OK
 
@@ -101,10 +101,16 @@ def verify(path: Path, base_url: str | None, timeout: str | None, as_json: bool)
                 count += 1
                 _tell(difference, out)
 
-    if run(read):
-        end_echo()
-        complain("interrupted")
-        return INTERRUPTED
+    try:
+        if run(read):
+            end_echo()
+            complain("interrupted")
+            return INTERRUPTED
+        flush()
+    except OutputLostError as error:
+        if not error.unread:
+            raise
+        return FAILED  # a reader that has enough has read of one that differs
     if not as_json:
         out.note(f"{plan.rooms - count:,} of {plan.rooms:,} rooms are as planned.")
     return FAILED if count else OK

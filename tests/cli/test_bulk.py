@@ -131,6 +131,7 @@ def test_a_file_with_problems_tells_all_of_them_and_sends_nothing(
             "--where: 'colour=red' is not a condition",
         ),
         (("plan", *SET, "--out", "there"), "--out: 'there' is there already"),
+        (("plan", *SET, "--out", "x" * 300), f"the plan '...{'x' * 30}"),
         (("plan", "none.csv", "--overwrite"), "none.csv: it can't be read: No such file or directory"),
         (("show", "none.plan"), "the plan 'none.plan' can't be read: No such file or directory"),
         (("show", "there"), "'there' is not a plan; `aiorooms plan` makes one"),
@@ -173,10 +174,13 @@ def test_failures_and_conflicts_are_told_and_can_be_tried_again(sim: RoomsSimula
     told = lines(result.stderr)
     assert any(line.startswith(f"aiorooms: 404 room {gone} not found") for line in told)
     assert any(line.startswith(f"aiorooms: room {changed} was changed by somebody else since") for line in told)
-    assert told[-2] == "18 updated, 1 failed, 1 left alone, as somebody else changed them, of 20."
-    assert told[-1] == "To try the failed ones again: aiorooms resume rooms.plan.journal --retry-failed"
+    assert told[-3] == "18 updated, 1 failed, 1 left alone, as somebody else changed them, of 20."
+    assert told[-2] == "To try the failed ones again: aiorooms resume rooms.plan.journal --retry-failed"
+    assert told[-1] == "To change also what somebody else changed: aiorooms resume rooms.plan.journal --force"
     assert sim.rooms[changed]["max_participants"] == 7
-    assert invoke("resume", "rooms.plan.journal", "--yes", "--force").exit_code == 0
+    result = invoke("resume", "rooms.plan.journal", "--yes", "--force")
+    assert result.exit_code == 1, "a room that failed in an earlier run is still not as planned"
+    assert lines(result.stderr)[0] == "1 updated (18 before), 1 failed, of 20."
     assert sim.rooms[changed]["max_participants"] == 30
 
 
@@ -233,3 +237,24 @@ def test_a_plan_is_in_colour_on_a_terminal(invoke: Invoke, on_terminal: Callable
     code, text = on_terminal("show", "rooms.plan")
     assert code == 0
     assert "\x1b[31m10\x1b[0m -> \x1b[32m30\x1b[0m" in text
+
+
+def test_what_is_cut_off_is_counted_as_unknown(sim: RoomsSimulator, invoke: Invoke) -> None:
+    planned(invoke)
+    sim.latency = 60
+    with signals_when(lambda: sim.stats.in_flight >= 5, signal.SIGINT, signal.SIGINT):
+        result = invoke("apply", "rooms.plan", "--yes", "--json", "--force", "--concurrency", "5")
+    assert result.exit_code == 130
+    *events, totals = map(json.loads, lines(result.stdout))
+    assert [event["status"] for event in events] == ["uncertain"] * 5
+    assert (totals["uncertain"], totals["updated"], totals["stopped_by"]) == (5, 0, "interrupted")
+    assert "interrupted: 0 updated, 5 of unknown outcome, of 20." in lines(result.stderr)
+
+
+def test_many_kinds_of_changes_are_a_screenful(sim: RoomsSimulator, invoke: Invoke, folder: Path) -> None:
+    rows = [f"{room_id},name-{n},{2 + n},false,{n}\n" for n, room_id in enumerate(sim.room_ids)]
+    head = "room,unique_name,max_participants,enable_recording,webhook_timeout_secs\n"
+    (folder / "a.csv").write_text(head + "".join(rows))
+    shown = lines(invoke("plan", "a.csv").stdout)
+    assert len(shown) < 50
+    assert "rooms in other ways; --all shows each room" in shown[-3]
