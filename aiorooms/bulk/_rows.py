@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, NoReturn, Self, TextIO, TypeAlias, cast
 
+from .._checks import name_problems
 from .._text import excerpt, quoted
 from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy
 from ..errors import BulkInputError, InputProblem, InvalidRequestError
@@ -205,7 +206,9 @@ def _read_room(problems: _Problems, line: int, cells: _Cells) -> tuple[str | Non
     room_id, wrong_id = read_room_ref(value)
     if not wrong_id:
         return room_id.lower(), None
-    if column == "room" and isinstance(value, str) and value.strip():
+    if column == "room" and isinstance(value, str):
+        for problem in name_problems("/room", value):
+            problems.add(line, column, problem.message)
         return None, value
     problems.add(line, column, wrong_id[0].message)
     return None, None
@@ -227,6 +230,10 @@ def _unknown_column(name: str) -> str:
 @contextmanager
 def _opened(path: Path, problems: _Problems) -> Generator[tuple[TextIO, str]]:
     """Open a file as text, and say of which kind it is."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        problems.fail(
+            None, "it is not a file, but a pipe or a device; save it as a file"
+        )  # reading could wait for ever
     try:
         with path.open("rb") as file:
             encoding = _encoding(file)

@@ -1,6 +1,7 @@
 """Rows of a file: what is wrong is told all at once, with its line and field, and nothing is read as what it isn't."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,17 @@ def test_json_is_read_as_json_is_read(
     path.write_text(json.dumps(rows, indent=indent, ensure_ascii=ascii_only), encoding="utf-8")
     expected = [{key: value for key, value in row.items() if key != "room"} for row in rows]
     assert wanted(path, *(Room(id=row["room"]) for row in rows)) == expected
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.csv")
+    assert problems_of(tmp_path / "a.csv") == ["a.csv: it is not a file, but a pipe or a device; save it as a file"]
+
+
+def test_a_name_of_a_room_that_can_not_be_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"room": "\\ud800"}\n{"room": " "}\n')
+    half, blank = problems_of(path)
+    assert "line 1, room: " in half
+    assert "half of a surrogate pair" in half
+    assert "line 2, room: ' ' is empty or only blanks" in blank
