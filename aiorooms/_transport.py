@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from http import HTTPStatus
 from typing import Final, NamedTuple, Required, TypeAlias, TypedDict, TypeVar, overload
 
 import aiohttp
@@ -385,6 +386,8 @@ class Transport:
                     request.method, self._url(request), data=body, **self._options(request, limits)
                 )
                 answer = await response.read()
+                if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
+                    response.close()  # all others have given their connection back
         except asyncio.CancelledError:
             if is_cancelled():
                 raise

@@ -904,3 +904,24 @@ async def test_what_a_session_of_the_users_own_sends_by_itself_does_not_replace_
         async with RoomsClient(sim.api_key, base_url=sim.url, session=session) as client:
             room = await client.rooms.update(sim.room_ids[0], max_participants=20)
             assert room.max_participants == 20
+
+
+async def test_an_answer_that_switches_protocols_leaves_no_connection_behind() -> None:
+    loop = asyncio.get_running_loop()
+    told: list[str] = []
+    loop.set_debug(True)
+    loop.set_exception_handler(lambda loop, context: told.append(context["message"]))
+
+    async def switch(
+        number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, received: Received
+    ) -> None:
+        await read_request(reader, received)
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+        await reader.read()
+
+    async with raw_server(switch) as (url, _):
+        async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:
+            with pytest.raises(APIStatusError, match="101"):
+                await client.rooms.update(ROOM_ID, max_participants=20)
+    loop.set_debug(False)
+    assert "Unclosed response" not in told
