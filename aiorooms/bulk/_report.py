@@ -151,8 +151,10 @@ def _add_ending(summary: Summary, record: JsonObject, room_id: str) -> None:
 
 def write_report(journal: Journal, path: str | Path) -> None:
     """Write the page, whole or not at all. Raises `JournalError` if it can't be made, or written."""
-    page = _page(summarize(journal))
     path = Path(path)
+    if path.exists() and path.samefile(journal.path):
+        raise JournalError(f"the report would take the place of the journal {named(path)}; give another place")
+    page = _page(summarize(journal))
     try:
         with written_whole(path) as file:
             file.write(page.encode())

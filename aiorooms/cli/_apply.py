@@ -147,16 +147,10 @@ def resume(
         max_failures=failures,
     )
     out = Output(json=as_json)
-    left = 0 if yes else made.plan.rooms - _settled(journal, retry_failed=retry_failed, force=force)
+    left = 0 if yes else made.rooms_left()
     if not _agreed(f"Go on with {left:,} of {made.plan.rooms:,} rooms at {client.base_url}?", left, out, yes=yes):
         return OK
     return _Apply(client, made, journal, out, base_url=base_url, plan=path).run()
-
-
-def _settled(journal: Path, *, retry_failed: bool, force: bool) -> int:
-    """Give how many rooms have an outcome that they keep."""
-    sent_again = {"updated": False, "failed": retry_failed, "conflict": force}
-    return sum(not sent_again.get(state, True) for state in Journal.open(journal).states().values())
 
 
 def _read(

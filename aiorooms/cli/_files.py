@@ -75,7 +75,7 @@ def report(journal: Path, out: Path | None, overwrite: bool, as_json: bool) -> i
       aiorooms report rooms.plan.journal --out tonight.html
     """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
     reader = Reader()
-    path = reader.new_file("--out", out or Path(f"{journal}.html"), overwrite=overwrite)
+    path = reader.new_file("--out", out or Path(f"{journal}.html"), overwrite=overwrite, source=journal)
     reader.refuse()
     write_report(Journal.open(journal), path)
     output = Output(json=as_json)

@@ -107,13 +107,15 @@ class Reader:
             return None
         return value
 
-    def new_file(self, name: str, path: Path, *, overwrite: bool) -> Path:
-        """Take a place for a file that is to be written, where there is none yet."""
+    def new_file(self, name: str, path: Path, *, overwrite: bool, source: Path | None = None) -> Path:
+        """Take a place for a file that is to be written, where there is none yet, and never that of its source."""
         try:
             is_there = path.exists()
         except OSError:
             is_there = False  # whoever writes it says why that can't be done
-        if is_there and not overwrite:
+        if is_there and source is not None and source.exists() and path.samefile(source):
+            self.wrong(f"{quoted(str(path))} is what is read; give another place", name)
+        elif is_there and not overwrite:
             self.wrong(f"{quoted(str(path))} is there already; give another place, or --overwrite", name)
         return path
 

@@ -98,7 +98,7 @@ def plan(
             reader.refuse()
             assert file is not None
             return _check(file, output)
-        reader.new_file("--out", path, overwrite=overwrite)
+        reader.new_file("--out", path, overwrite=overwrite, source=file)
         client = reader.client(base_url, timeout)
         reader.refuse()
         assert client is not None

@@ -45,7 +45,7 @@ def rollback(
       aiorooms rollback rooms.plan.journal --out yesterday.plan
     """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
     reader = Reader()
-    path = reader.new_file("--out", out or Path("back.plan"), overwrite=overwrite)
+    path = reader.new_file("--out", out or Path("back.plan"), overwrite=overwrite, source=journal)
     client = reader.client(base_url, timeout)
     reader.refuse()
     assert client is not None

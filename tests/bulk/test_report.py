@@ -122,3 +122,11 @@ def test_without_plotly_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytes
 def test_a_place_that_can_not_be_written(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="the report .* can't be written: No such file or directory"):
         write_report(journal(tmp_path, []), tmp_path / "none" / "a.html")
+
+
+def test_a_journal_is_not_replaced_by_its_report(tmp_path: Path) -> None:
+    opened = journal(tmp_path, [])
+    before = opened.path.read_bytes()
+    with pytest.raises(JournalError, match="would take the place of the journal"):
+        write_report(opened, opened.path)
+    assert opened.path.read_bytes() == before

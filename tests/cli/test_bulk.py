@@ -164,6 +164,25 @@ def test_what_is_wrong_is_one_line_and_nothing_is_sent(
     assert fields(sim) == before
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("report", "rooms.plan.journal", "--out", "rooms.plan.journal", "--overwrite"),
+        ("rollback", "rooms.plan.journal", "--out", "rooms.plan.journal", "--overwrite"),
+        ("plan", "rooms.csv", "--out", "./rooms.csv", "--overwrite"),
+    ],
+)
+def test_what_is_read_is_never_written_over(invoke: Invoke, folder: Path, arguments: tuple[str, ...]) -> None:
+    planned(invoke)
+    assert invoke("apply", "rooms.plan", "--yes").exit_code == 0
+    assert invoke("export", "rooms.csv").exit_code == 0
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr.endswith("is what is read; give another place\n")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_failures_and_conflicts_are_told_and_can_be_tried_again(sim: RoomsSimulator, invoke: Invoke) -> None:
     planned(invoke)
     gone, changed, *_ = sim.room_ids
