@@ -188,6 +188,11 @@ class BulkRun:
         if self.stopped_by is None:
             self.stopped_by = why
 
+    def rooms_left(self) -> int:
+        """Give how many rooms have no outcome yet that they keep. Raises `JournalError` if the journal is damaged."""
+        states = () if self._earlier is None else self._earlier.states().values()
+        return self.plan.rooms - sum(map(self._keeps, states))
+
     async def outcomes(self) -> AsyncGenerator[Outcome]:
         """Send the plan, and give an `Outcome` for each room that got one in this run.
 
@@ -241,15 +246,19 @@ class BulkRun:
         """Look at what was under way when the last run ended; give what that settles."""
         if self._earlier is None:
             return ()
-        unknown = await asyncio.to_thread(self._read_earlier, file)
+        unknown = iter(await asyncio.to_thread(self._read_earlier, file))
         outcomes: list[Outcome] = []
-        for begin in range(0, len(unknown), self._concurrency):
-            if self.stopped_by is not None:
-                break
-            some = unknown[begin : begin + self._concurrency]
-            async with asyncio.TaskGroup() as group:
-                looks = [group.create_task(self._look(line)) for line in some]
-            outcomes += [outcome for look in looks if (outcome := look.result()) is not None]
+
+        async def work() -> None:
+            for line in unknown:
+                if self.stopped_by is not None:
+                    return
+                if (outcome := await self._look(line)) is not None:
+                    outcomes.append(outcome)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._concurrency):
+                group.create_task(work())
         return outcomes
 
     def _read_earlier(self, file: BinaryIO) -> list[bytes]:
@@ -260,7 +269,7 @@ class BulkRun:
         for room_id, state in Journal.open(self._earlier.path).states().items():
             if state in ("begun", "uncertain"):
                 unknown.add(room_id)
-            elif not self._is_sent_again(state):
+            elif self._keeps(state):
                 self._passed_over.add(room_id)
                 self.settled += 1
         self._passed_over |= unknown
@@ -270,12 +279,13 @@ class BulkRun:
         next(lines)
         return [line for line in lines if read_planned(line).room_id in unknown]
 
-    def _is_sent_again(self, state: RoomState) -> bool:
+    def _keeps(self, state: RoomState) -> bool:
+        """Whether a room keeps the outcome that an earlier run gave it."""
         if state == "failed":
-            return self._retry_failed
+            return not self._retry_failed
         if state == "conflict":
-            return self._force
-        return state == "skipped"
+            return not self._force
+        return state == "updated"
 
     async def _look(self, line: bytes) -> Outcome | None:
         """Find out what became of a room that was under way; None if it is to be sent."""
@@ -457,12 +467,13 @@ class BulkRun:
 
     async def _tick(self) -> None:
         """Note once a second how things stand with the rate limit, for the report."""
+        refused_before = self._client.pacing.snapshot().refused
         with suppress(JournalError):  # whoever writes next meets it too
             while True:
                 await asyncio.sleep(_TICK)
                 told = self._client.pacing.snapshot()
                 limit = None if told.sustainable_rate is None else round(told.sustainable_rate, 2)
-                figures = {"refused": told.refused, "limit": limit, "rate": round(told.rate, 2)}
+                figures = {"refused": told.refused - refused_before, "limit": limit, "rate": round(told.rate, 2)}
                 self._journal.write({"pacing": figures, "at": now()})
 
 

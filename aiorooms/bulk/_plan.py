@@ -452,8 +452,6 @@ class PlanIndex:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self.left_over = 0
-        """How many lines were not taken yet."""
         self._plan = plan
         self._places: list[bytes] = []
         self._taken = bytearray()
@@ -475,15 +473,11 @@ class PlanIndex:
             raise
         self._places.sort()
         self._taken = bytearray(len(self._places))
-        self.left_over = len(self._places)
         return self
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __contains__(self, room_id: str) -> bool:
-        return self._number(room_id) is not None
 
     def take(self, room_id: str) -> bytes | None:
         """Give the line of a room, once; None if it isn't in the plan, or was taken before."""
@@ -508,7 +502,6 @@ class PlanIndex:
 
     def _take(self, number: int) -> bytes:
         self._taken[number] = 1
-        self.left_over -= 1
         self._file.seek(int.from_bytes(self._places[number][16:]))
         return self._file.readline()
 

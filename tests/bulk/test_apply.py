@@ -11,7 +11,19 @@ from typing import Any
 import pytest
 
 from aiorooms import AuthenticationError, ClientSettingsError, RoomsClient, RoomUpdate, WebhookUrlPolicy
-from aiorooms.bulk import Change, Journal, JournalError, Outcome, Plan, PlanFileError, apply, make_plan, resume, verify
+from aiorooms.bulk import (
+    Change,
+    Journal,
+    JournalError,
+    Outcome,
+    Plan,
+    PlanFileError,
+    _apply,
+    apply,
+    make_plan,
+    resume,
+    verify,
+)
 from aiorooms.bulk._apply import BulkRun
 from aiorooms.simulator import FaultKind, Faults, RoomsSimulator
 from aiorooms.simulator._faults import ALL
@@ -415,6 +427,33 @@ async def test_resuming_what_is_done_does_nothing(tmp_path: Path) -> None:
         assert run.settled == 20
         assert sim.recorded == []
         assert Journal.open(path).runs() == 2
+
+
+async def test_what_a_client_met_before_a_run_is_no_refusal_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_apply, "_TICK", 0.001)
+    async with RoomsSimulator(rooms=20, latency=0.02) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path)
+        client._transport._pacer.refused = 7
+        await collect(apply(client, plan, tmp_path / "a.journal", concurrency=2))
+    told = [record["pacing"] for record in Journal.open(tmp_path / "a.journal").records() if "pacing" in record]
+    assert told
+    assert all("'refused': 0," in str(figures) for figures in told)
+
+
+async def test_one_look_that_hangs_holds_up_no_other(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=20) as sim, client_of(sim, timeout=0.5) as client:
+        plan = await plan_of(client, tmp_path)
+        path = tmp_path / "a.journal"
+        await begun_by_hand(client, plan, path, sim.room_ids)
+        sim.script("stall_before", room_id=sim.room_ids[0])
+        sim.record = True
+        outcomes = await collect(resume(client, path, concurrency=2))
+        assert len(outcomes) == 20
+        asked = [one.path.rpartition("/")[2] for one in sim.recorded if one.method == "GET" and "?" not in one.path]
+        again = len(asked) - 1 - asked[::-1].index(sim.room_ids[0])
+        assert len(set(asked[:again])) == 20, "the others waited for the one that hangs"
 
 
 def edited(path: Path, *lines: str) -> None:

@@ -373,15 +373,13 @@ def test_the_index_finds_each_room_of_the_plan_once(numbers: set[int], asked: li
         left = set(numbers)
         for number in [*asked, *numbers][: len(asked) + len(numbers) // 2]:
             room_id = str(UUID(int=number))
-            assert (room_id in index) == (number in numbers)
             line = index.take(room_id.upper() if number % 2 else room_id)
             assert (line is not None) == (number in left)
             if line is not None:
                 assert read_planned(line) == planned(number)
             left.discard(number)
-            assert index.left_over == len(left)
         assert {read_planned(line).room_id for line in index.left()} == {str(UUID(int=number)) for number in left}
-        assert (index.left_over, [*index.left()]) == (0, [])
+        assert [*index.left()] == []
         assert index.take("not-a-uuid") is None
         index.close()
 
