@@ -7,11 +7,10 @@
 and failover URLs, and `aiorooms.simulator` a server to try all this against.
 """
 
+from ._http.exchange import Timeout
+from ._http.response import RetryPolicy
 from ._pacing import Pacing, PacingSnapshot
-from ._protocol import RetryPolicy
-from ._transport import Timeout
 from ._unset import UNSET, Unset
-from ._update_many import Updates
 from ._version import __version__
 from .client import ClientPacing, RoomsClient
 from .errors import (
@@ -44,6 +43,7 @@ from .models import (
     UpdateResult,
     UpdateStatus,
 )
+from .resources._update_many import Updates
 from .webhook_config import WebhookConfig, WebhookUrlPolicy
 
 __all__ = [

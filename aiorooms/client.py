@@ -8,11 +8,11 @@ from typing import Final, Self, cast
 import aiohttp
 from yarl import URL
 
+from ._http.exchange import Timeout, Transport, client_timeout
+from ._http.response import RetryPolicy
 from ._pacing import Pacing, PacingSnapshot
-from ._protocol import RetryPolicy
 from ._settings import check_at_least, check_instance
 from ._text import quoted
-from ._transport import Timeout, Transport, client_timeout
 from ._version import __version__
 from ._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, is_loopback
 from .errors import ClientSettingsError

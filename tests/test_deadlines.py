@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiorooms._deadlines import Deadline, Deadlines
+from aiorooms._http.deadlines import Deadline, Deadlines
 
 from .turned_clock import run_turned
 

@@ -13,14 +13,15 @@ PACKAGE = Path(aiorooms.__file__).parent
 
 # From the bottom up. A module imports from lower lines, or from its own line.
 LAYERS = [
-    {"errors", "_unset", "_text", "_version", "_cancellation", "_deadlines"},
-    {"_checks", "_settings", "_webhook_url"},
+    {"errors", "_unset", "_text", "_version", "_aio"},
+    {"_checks", "_settings"},
+    {"_webhook_url"},
     {"models"},
-    {"webhook_config", "_codec", "_pacing", "_outage"},
-    {"_protocol"},
-    {"_transport", "_update_many", "_lists"},
+    {"_pacing"},
+    {"_http"},
     {"resources"},
     {"client"},
+    {"webhook_config"},
     {"__init__"},
     {"bulk"},
     {"cli", "__main__"},

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiorooms import APIStatusError, AuthenticationError, RoomsClient
-from aiorooms._lists import RoomList
 from aiorooms.models import Room, RoomPage
+from aiorooms.resources._pages import RoomList
 from aiorooms.simulator import RoomsSimulator
 
 from .conftest import QUICK, settle, tasks_left, times

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from aiorooms import UNSET, InvalidRequestError, Room, RoomCreate, RoomUpdate, Unset, UpdateResult, WebhookUrlPolicy
-from aiorooms._codec import encode, loads, stdlib_dumps, stdlib_loads
 from aiorooms.models import FIELD_NAMES, read_room_ref
+from aiorooms.models._converter import encode, loads, stdlib_dumps, stdlib_loads
 
 ROOM_ID = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
 

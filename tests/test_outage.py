@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from aiorooms import AioroomsError, APIConnectionError, Pacing, RetryPolicy, RoomsClient, RoomUpdate, UpdateResult
-from aiorooms._outage import Outage
+from aiorooms._http.outage import Outage
 from aiorooms.simulator import Faults, RoomsSimulator
 
 from .conftest import tasks_left, times

@@ -9,9 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiorooms import errors
-from aiorooms._codec import decode_room
-from aiorooms._pacing import reset_after, retry_after
-from aiorooms._protocol import (
+from aiorooms._http.response import (
     Failure,
     Request,
     RetryPolicy,
@@ -21,7 +19,9 @@ from aiorooms._protocol import (
     read_answer,
     unreadable,
 )
+from aiorooms._pacing import reset_after, retry_after
 from aiorooms.models import Room
+from aiorooms.models._converter import decode_room
 
 ROOM_ID = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
 KEY = "KEY_secret"

@@ -11,9 +11,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from aiorooms import APIConnectionError, APIResponseError, APITimeoutError, RetryPolicy, RoomsClient
-from aiorooms._codec import decode_room
-from aiorooms._protocol import Request
-from aiorooms._transport import _lost
+from aiorooms._http.exchange import _lost
+from aiorooms._http.response import Request
+from aiorooms.models._converter import decode_room
 from aiorooms.simulator import Faults, RoomsSimulator
 
 KEY = "KEY_secret"

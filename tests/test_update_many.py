@@ -27,8 +27,8 @@ from aiorooms import (
     RoomUpdate,
     UpdateResult,
 )
-from aiorooms._protocol import Answer
-from aiorooms._update_many import update_many
+from aiorooms._http.response import Answer
+from aiorooms.resources._update_many import update_many
 from aiorooms.simulator import RateLimit, RoomsSimulator
 
 from .conftest import settle, tasks_left

@@ -16,7 +16,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from aiorooms import _webhook_url
 from aiorooms._unset import UNSET
 from aiorooms._webhook_url import (
     DEFAULT_POLICY,
@@ -26,6 +25,7 @@ from aiorooms._webhook_url import (
     is_loopback,
     same_url,
 )
+from aiorooms._webhook_url import check as _webhook_url
 from aiorooms.errors import Problem
 
 PUBLIC = WebhookUrlPolicy(allow_private_hosts=False)

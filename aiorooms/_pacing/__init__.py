@@ -27,8 +27,8 @@ it: a program that silently sleeps for an hour looks like one that hangs.
 All but the pacer itself is arithmetic on times that are handed in; the pacer has one queue and one timer.
 """
 
-from .allowance import Turn
 from .headers import reset_after, retry_after
 from .pacer import Pacer, Pacing, PacingSnapshot
+from .quota import Turn
 
 __all__ = ["Pacer", "Pacing", "PacingSnapshot", "Turn", "reset_after", "retry_after"]

@@ -13,11 +13,11 @@ import attrs
 
 from .._settings import check_instance, positive
 from ..errors import ClientSettingsError, RateLimitError
-from .allowance import Allowance, Turn
 from .cap import Cap
 from .headers import Report, read_report, retry_after
 from .meter import Meter
-from .refusals import Refusals
+from .probing import Refusals
+from .quota import Allowance, Turn
 
 __all__ = ["Pacer", "Pacing", "PacingSnapshot"]
 

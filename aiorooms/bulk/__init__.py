@@ -16,11 +16,11 @@ from ..errors import BulkInputError, InputProblem, JournalError, PlanFileError
 from ._apply import BulkRun, Outcome, apply, resume
 from ._export import export_rooms
 from ._journal import Ending, Journal
-from ._plan import Change, Plan, PlannedUpdate, PlanSummary, Values, Wanted, make_plan
+from ._plan_file import Change, Plan, PlannedUpdate, PlanSummary, Values, Wanted, make_plan
 from ._report import write_report
 from ._rollback import Rollback, plan_rollback
-from ._rows import Rows, read_rows
-from ._selection import Selection, select
+from ._sources.rows import Rows, read_rows
+from ._sources.selection import Selection, select
 from ._verify import Difference, verify
 
 __all__ = [

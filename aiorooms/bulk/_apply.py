@@ -22,9 +22,7 @@ from typing import BinaryIO, Final, TypedDict, cast
 
 import attrs
 
-from .._cancellation import end_tasks
-from .._codec import loads
-from .._lists import RoomList
+from .._aio import end_tasks
 from .._settings import check_at_least
 from ..client import RoomsClient
 from ..errors import (
@@ -39,9 +37,11 @@ from ..errors import (
     PlanFileError,
 )
 from ..models import Room, RoomFields, RoomUpdate, UpdateResult
+from ..models._converter import loads
+from ..resources._pages import RoomList
 from ._files import named
 from ._journal import Ending, Journal, JournalWriter, RoomState, now
-from ._plan import Plan, PlannedUpdate, differing, read_planned, timestamp
+from ._plan_file import Plan, PlannedUpdate, differing, read_planned, timestamp
 
 __all__ = ["BulkRun", "Outcome", "apply", "resume"]
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
-from .._codec import DecodeError, dumps, is_object, loads
 from .._text import quoted
+from ..models._converter import DecodeError, dumps, is_object, loads
 
 __all__ = ["JsonObject", "json_line", "json_object", "named", "why", "written_whole"]
 

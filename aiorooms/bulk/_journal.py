@@ -27,12 +27,12 @@ from typing import BinaryIO, Final, Literal, Self, TypeAlias, cast, get_args
 
 import attrs
 
-from .._cancellation import end_tasks
-from .._codec import is_object
+from .._aio import end_tasks
 from .._text import quoted
 from ..errors import JournalError
+from ..models._converter import is_object
 from ._files import JsonObject, json_line, json_object, named, why
-from ._plan import AFTER_ID, Plan
+from ._plan_file import AFTER_ID, Plan
 
 __all__ = ["Ending", "Journal", "JournalWriter", "RoomState"]
 

@@ -19,7 +19,7 @@ from ..errors import InvalidRequestError, JournalError
 from ..models import Room, RoomUpdate
 from ._files import named
 from ._journal import Journal
-from ._plan import PlannedUpdate, PlanSummary, Values, differing, new_plan
+from ._plan_file import PlannedUpdate, PlanSummary, Values, differing, new_plan
 
 __all__ = ["Rollback", "plan_rollback"]
 

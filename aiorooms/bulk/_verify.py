@@ -6,7 +6,7 @@ from contextlib import aclosing
 import attrs
 
 from ..client import RoomsClient
-from ._plan import Plan, Values, differing, opened_index, read_planned
+from ._plan_file import Plan, Values, differing, opened_index, read_planned
 
 __all__ = ["Difference", "verify"]
 

@@ -7,10 +7,10 @@ from typing import Final, TypeVar
 
 import click
 
-from .._lists import RoomList
 from .._unset import UNSET, Unset
 from ..client import RoomsClient
 from ..models import Room, RoomPage
+from ..resources._pages import RoomList
 from ._json import JsonValue, model_data
 from ._options import Reader, api_options
 from ._output import Output, complain, end_echo, flush, shown

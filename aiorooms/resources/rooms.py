@@ -7,15 +7,12 @@ from typing import Final, Unpack, overload
 from urllib.parse import urlencode
 
 from .._checks import bool_problems, date_problems, int_problems, name_problems
-from .._codec import DecodeError, decode_room, decode_room_and_names, decode_rooms, dumps, encode
-from .._lists import RoomList
-from .._outage import Outage
-from .._protocol import Answer, Request, RetryPolicy, is_sign_of_life
+from .._http.exchange import Timeout, Transport, client_timeout
+from .._http.outage import Outage
+from .._http.response import Answer, Request, RetryPolicy, is_sign_of_life
 from .._settings import check_at_least, check_positive
 from .._text import quoted
-from .._transport import Timeout, Transport, client_timeout
 from .._unset import UNSET, Unset
-from .._update_many import Updates, update_many
 from .._webhook_url import WebhookUrlPolicy, same_url
 from ..errors import AioroomsError, APIError, InvalidRequestError, NotFoundError, Problem
 from ..models import (
@@ -29,6 +26,9 @@ from ..models import (
     UpdateResult,
     read_room_ref,
 )
+from ..models._converter import DecodeError, decode_room, decode_room_and_names, decode_rooms, dumps, encode
+from ._pages import RoomList
+from ._update_many import Updates, update_many
 
 __all__ = ["Rooms"]
 

@@ -32,7 +32,7 @@ from aiorooms.bulk import (
     select,
     verify,
 )
-from aiorooms.bulk._plan import PlanIndex, PlanWriter, new_plan, plan_room, read_planned
+from aiorooms.bulk._plan_file import PlanIndex, PlanWriter, new_plan, plan_room, read_planned
 from aiorooms.simulator import RoomsSimulator
 
 from .conftest import client_of, files_in, plan_of

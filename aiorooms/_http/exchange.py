@@ -26,11 +26,22 @@ import attrs
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
-from ._cancellation import is_cancelled, sleep_unless
-from ._deadlines import Deadline, Deadlines
-from ._outage import Outage
-from ._pacing import Pacer, Pacing, PacingSnapshot, Turn
-from ._protocol import (
+from .._aio import is_cancelled, sleep_unless
+from .._pacing import Pacer, Pacing, PacingSnapshot, Turn
+from .._settings import check_positive
+from ..errors import (
+    AioroomsError,
+    APIConnectionError,
+    APIError,
+    APIResponseError,
+    APIStatusError,
+    APITimeoutError,
+    ClientStateError,
+    RateLimitError,
+)
+from .deadlines import Deadline, Deadlines
+from .outage import Outage
+from .response import (
     Answer,
     Failure,
     Request,
@@ -42,17 +53,6 @@ from ._protocol import (
     read_answer,
     redact,
     unreadable,
-)
-from ._settings import check_positive
-from .errors import (
-    AioroomsError,
-    APIConnectionError,
-    APIError,
-    APIResponseError,
-    APIStatusError,
-    APITimeoutError,
-    ClientStateError,
-    RateLimitError,
 )
 
 __all__ = ["Timeout", "Transport", "client_timeout"]

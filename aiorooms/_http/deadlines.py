@@ -29,11 +29,13 @@ class Deadlines:
             self.cancel_timer()
 
     def cancel_timer(self) -> None:
+        """Set no timer."""
         self.timer_at = math.inf
         if self._timer is not None:
             self._timer.cancel()
 
     def set_timer(self, at: float, loop: asyncio.AbstractEventLoop) -> None:
+        """Set the timer, in place of the one that is set."""
         self.cancel_timer()
         self.timer_at = at
         self._timer = loop.call_at(at, self._on_timer, loop) if at < math.inf else None

@@ -13,8 +13,8 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from ._cancellation import end_tasks
-from .models import Room, RoomPage
+from .._aio import end_tasks
+from ..models import Room, RoomPage
 
 __all__ = ["ReadPage", "RoomList"]
 

@@ -21,7 +21,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from ._cancellation import sleep_unless
+from .._aio import sleep_unless
 
 __all__ = ["Outage"]
 

@@ -20,11 +20,10 @@ from urllib.parse import quote
 
 import attrs
 
-from ._codec import DecodeError, dumps, is_object, loads
-from ._pacing import reset_after, retry_after
-from ._settings import at_least, not_negative, positive
-from ._text import excerpt
-from .errors import (
+from .._pacing import reset_after, retry_after
+from .._settings import at_least, not_negative, positive
+from .._text import excerpt
+from ..errors import (
     AioroomsError,
     APIConnectionError,
     APIError,
@@ -41,6 +40,7 @@ from .errors import (
     RateLimitError,
     UnprocessableEntityError,
 )
+from ..models._converter import DecodeError, dumps, is_object, loads
 
 __all__ = [
     "Answer",
@@ -102,6 +102,7 @@ class Request(Generic[T]):
 
     @property
     def read_only(self) -> bool:
+        """Whether it changes nothing on the server."""
         return self.method == "GET"
 
 

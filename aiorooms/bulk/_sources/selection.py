@@ -20,12 +20,12 @@ from typing import Final, TypeAlias
 import attrs
 from yarl import URL
 
-from .._text import quoted
-from .._unset import UNSET
-from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy
-from ..errors import BulkInputError, InputProblem, InvalidRequestError
-from ..models import FIELD_NAMES, Room, RoomUpdate
-from ._plan import Change
+from ..._text import quoted
+from ..._unset import UNSET
+from ..._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy
+from ...errors import BulkInputError, InputProblem, InvalidRequestError
+from ...models import FIELD_NAMES, Room, RoomUpdate
+from .._plan_file import Change
 
 __all__ = ["Selection", "select"]
 

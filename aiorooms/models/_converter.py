@@ -17,8 +17,8 @@ from cattrs import BaseValidationError, Converter, transform_error
 from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn
 
-from ._text import excerpt
-from .models import Room, RoomCreate, RoomUpdate
+from .._text import excerpt
+from .rooms import Room, RoomCreate, RoomUpdate
 
 __all__ = [
     "DecodeError",

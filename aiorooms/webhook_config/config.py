@@ -8,9 +8,9 @@ from typing import Self
 
 import attrs
 
-from ._unset import UNSET, Unset
-from ._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, check_webhook_url, check_webhook_urls
-from .models import Room, RoomUpdate
+from .._unset import UNSET, Unset
+from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, check_webhook_url, check_webhook_urls
+from ..models import Room, RoomUpdate
 
 __all__ = ["DEFAULT_POLICY", "WebhookConfig", "WebhookUrlPolicy", "check_webhook_url", "check_webhook_urls"]
 

@@ -35,11 +35,11 @@ from collections.abc import (
 )
 from typing import Final, TypeAlias, TypeGuard, cast
 
-from ._cancellation import end_tasks, is_cancelled
-from ._outage import Outage
-from ._protocol import Answer
-from ._text import quoted
-from .errors import (
+from .._aio import end_tasks, is_cancelled
+from .._http.outage import Outage
+from .._http.response import Answer
+from .._text import quoted
+from ..errors import (
     AioroomsError,
     AuthenticationError,
     ClientStateError,
@@ -48,7 +48,7 @@ from .errors import (
     Problem,
     RateLimitError,
 )
-from .models import Room, RoomRef, RoomUpdate, UpdateResult, read_room_ref
+from ..models import Room, RoomRef, RoomUpdate, UpdateResult, read_room_ref
 
 __all__ = ["UpdateRoom", "Updates", "update_many"]
 

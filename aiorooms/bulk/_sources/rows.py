@@ -21,13 +21,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, NoReturn, Self, TextIO, TypeAlias, cast
 
-from .._checks import name_problems
-from .._text import excerpt, quoted
-from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy
-from ..errors import BulkInputError, InputProblem, InvalidRequestError
-from ..models import FIELD_NAMES, Room, RoomUpdate, read_room_ref
-from ._files import why
-from ._plan import Change
+from ..._checks import name_problems
+from ..._text import excerpt, quoted
+from ..._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy
+from ...errors import BulkInputError, InputProblem, InvalidRequestError
+from ...models import FIELD_NAMES, Room, RoomUpdate, read_room_ref
+from .._files import why
+from .._plan_file import Change
 
 __all__ = ["Rows", "read_rows"]
 

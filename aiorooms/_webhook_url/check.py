@@ -22,8 +22,8 @@ import attrs
 from attrs.validators import instance_of
 from yarl import URL
 
-from ._unset import UNSET
-from .errors import Problem
+from .._unset import UNSET
+from ..errors import Problem
 
 __all__ = ["DEFAULT_POLICY", "WebhookUrlPolicy", "check_webhook_url", "check_webhook_urls", "is_loopback", "same_url"]
 

@@ -15,11 +15,11 @@ from uuid import UUID
 
 import attrs
 
-from ._checks import bool_problems, int_problems, name_problems, wrong_type
-from ._text import quoted
-from ._unset import UNSET, Unset
-from ._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, check_webhook_urls
-from .errors import AioroomsError, InvalidRequestError, Problem
+from .._checks import bool_problems, int_problems, name_problems, wrong_type
+from .._text import quoted
+from .._unset import UNSET, Unset
+from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, check_webhook_urls
+from ..errors import AioroomsError, InvalidRequestError, Problem
 
 __all__ = [
     "MAX_PARTICIPANTS",

@@ -1,0 +1,1 @@
+"""HTTP: from a request to its outcome."""

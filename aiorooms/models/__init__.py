@@ -1,0 +1,35 @@
+"""What the API answers, and what it is asked, as frozen attrs classes."""
+
+from .rooms import (
+    FIELD_NAMES,
+    MAX_PARTICIPANTS,
+    WEBHOOK_TIMEOUT_SECS,
+    Room,
+    RoomCreate,
+    RoomFields,
+    RoomPage,
+    RoomParticipant,
+    RoomRef,
+    RoomSession,
+    RoomUpdate,
+    UpdateResult,
+    UpdateStatus,
+    read_room_ref,
+)
+
+__all__ = [
+    "FIELD_NAMES",
+    "MAX_PARTICIPANTS",
+    "WEBHOOK_TIMEOUT_SECS",
+    "Room",
+    "RoomCreate",
+    "RoomFields",
+    "RoomPage",
+    "RoomParticipant",
+    "RoomRef",
+    "RoomSession",
+    "RoomUpdate",
+    "UpdateResult",
+    "UpdateStatus",
+    "read_room_ref",
+]
