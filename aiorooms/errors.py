@@ -25,8 +25,9 @@ room, what the server said and what to do next. None holds the API key, and all 
           `- InternalServerError       500 and above
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
@@ -52,9 +53,38 @@ __all__ = [
     "PermissionDeniedError",
     "PlanFileError",
     "Problem",
+    "ProblemCode",
     "RateLimitError",
+    "Reason",
     "UnprocessableEntityError",
 ]
+
+
+ProblemCode: TypeAlias = Literal[
+    "wrong_type",
+    "not_nullable",
+    "out_of_range",
+    "blank",
+    "not_unicode",
+    "not_a_uuid",
+    "unknown_field",
+    "nothing_to_change",
+    "conflicting_arguments",
+    "not_absolute",
+    "too_long",
+    "bad_characters",
+    "bad_scheme",
+    "bad_credentials",
+    "bad_host",
+    "bad_port",
+    "bad_path",
+    "fragment",
+    "ambiguous_url",
+    "private_host",
+    "denied_host",
+    "same_url",
+]
+"""What kind of mistake a `Problem` is, for programs that word problems themselves."""
 
 
 @attrs.frozen
@@ -64,7 +94,21 @@ class Problem:
     pointer: str
     """A JSON pointer (RFC 6901) to the field, such as `/webhook_event_url`; empty for the whole request."""
     message: str
-    """What is wrong, what was given, and what would be right."""
+    """What is wrong, what was given, and what would be right, in Python's words."""
+    code: ProblemCode = attrs.field(default="wrong_type", kw_only=True)
+    value: object = attrs.field(default=None, kw_only=True, eq=False, repr=False)
+    """What was given; None for a URL, which may hold a password."""
+    limits: tuple[int, int] | None = attrs.field(default=None, kw_only=True)
+    """The lowest and the highest value, both inclusive, for `out_of_range`."""
+    expected: str | None = attrs.field(default=None, kw_only=True)
+    """What is wanted, such as `a whole number`, for `wrong_type` and `not_nullable`."""
+    nullable: bool = attrs.field(default=False, kw_only=True)
+    """Whether None is accepted too."""
+
+    @property
+    def field(self) -> str | None:
+        """The name of the field; None for the whole request."""
+        return self.pointer[1:].replace("~1", "/").replace("~0", "~") or None
 
     def __str__(self) -> str:
         return f"{self.pointer[1:]}: {self.message}" if self.pointer else self.message
@@ -75,7 +119,7 @@ class InputProblem:
     """One thing that is wrong with an input of a bulk run."""
 
     file: str
-    """The name of the file as it was given."""
+    """The name of the file as it was given; for a selection, the argument (`where`, `set_fields`) or the room."""
     line: int | None
     """The line on which the row begins, from 1; None for the whole file."""
     field: str | None
@@ -110,27 +154,68 @@ class ErrorDetail:
         return f"{code}{text} at {where}" if where else f"{code}{text}"
 
 
+Reason: TypeAlias = Literal[
+    "max_wait",
+    "max_elapsed",
+    "outage_patience",
+    "closed",
+    "plan_missing",
+    "not_a_plan",
+    "newer_plan",
+    "incomplete_plan",
+    "edited_plan",
+    "other_server",
+    "other_plan",
+    "not_a_journal",
+    "newer_journal",
+    "damaged_journal",
+    "empty_journal",
+    "journal_exists",
+    "file_exists",
+    "journal_in_use",
+    "unreadable",
+    "unwritable",
+]
+"""Which setting or file ended a call: for programs that word the next step themselves."""
+
+
 class AioroomsError(Exception):
     """The base of all errors of aiorooms."""
 
     attempts: int
-    """How many times sending was tried; a resend over a stale keep-alive connection is not counted."""
-    outcome_unknown: bool
-    """True if the server may have carried out the request, and a look at the room could not tell."""
-
+    """Number of attempts; a resend over a stale keep-alive connection is not counted."""
+    uncertain: bool
+    """True if the server may have carried out the request, and a read-back could not tell."""
     hint: str
-    """What else is to know, such as why there was no further attempt; may be empty."""
+    """What to do next, or why there was no further attempt, in Python's words; may be empty."""
+    reason: Reason | None
+    """The cause behind the hint; None if there is nothing to say beyond the message."""
 
-    def __init__(self, message: str = "") -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        attempts: int = 0,
+        uncertain: bool = False,
+        hint: str = "",
+        reason: Reason | None = None,
+    ) -> None:
         super().__init__(message)
-        self.attempts = 0
-        self.outcome_unknown = False
-        self.hint = ""
+        self.attempts = attempts
+        self.uncertain = uncertain
+        self.hint = hint
+        self.reason = reason
 
     @property
     def message(self) -> str:
         """What happened, without the attempts and the hint."""
         return str(self.args[0])
+
+    @property
+    def outcome_unknown(self) -> bool:
+        """The old name of `uncertain`."""
+        warnings.warn("outcome_unknown is called `uncertain` now", DeprecationWarning, stacklevel=2)
+        return self.uncertain
 
     def __str__(self) -> str:
         text = self.message
@@ -138,7 +223,7 @@ class AioroomsError(Exception):
             text = f"{text}, after {self.attempts} attempts"
         if self.hint:
             text = f"{text}; {self.hint}"
-        if self.outcome_unknown:
+        if self.uncertain:
             text = f"{text}; the server may have carried it out: look before sending it again"
         return text
 
@@ -209,8 +294,18 @@ class APIResponseError(APIError):
     status: int | None
     """The HTTP status; None if the answer was not even HTTP."""
 
-    def __init__(self, message: str = "", *, path: str | None = None, status: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        path: str | None = None,
+        status: int | None = None,
+        attempts: int = 0,
+        uncertain: bool = False,
+        hint: str = "",
+        reason: Reason | None = None,
+    ) -> None:
+        super().__init__(message, attempts=attempts, uncertain=uncertain, hint=hint, reason=reason)
         self.path = path
         self.status = status
 
@@ -235,8 +330,12 @@ class APIStatusError(APIError):
         errors: Sequence[ErrorDetail] = (),
         request_id: str | None = None,
         retry_after: float | None = None,
+        attempts: int = 0,
+        uncertain: bool = False,
+        hint: str = "",
+        reason: Reason | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, attempts=attempts, uncertain=uncertain, hint=hint, reason=reason)
         self.status = status
         self.errors = tuple(errors)
         self.request_id = request_id

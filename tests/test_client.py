@@ -516,10 +516,10 @@ async def test_closing_ends_what_is_under_way(method: str) -> None:
         await client.close()
         with pytest.raises(ClientStateError) as caught:
             await task
-        assert caught.value.outcome_unknown == (method == "update")
+        assert caught.value.uncertain == (method == "update")
         with pytest.raises(ClientStateError, match="closed before this was sent") as caught:
             await waiting
-        assert not caught.value.outcome_unknown
+        assert not caught.value.uncertain
         assert tasks_left() == set()
 
 
@@ -564,7 +564,7 @@ async def test_closing_the_client_wakes_who_waits_before_the_next_attempt() -> N
             await client.close()
             with pytest.raises(ClientStateError, match="the client is closed") as caught:
                 await task
-        assert caught.value.outcome_unknown
+        assert caught.value.uncertain
         assert caught.value.attempts == 1
 
 
@@ -580,7 +580,7 @@ async def test_a_refusal_is_one_also_if_the_rest_of_it_gets_lost(status: int) ->
         with pytest.raises(APIStatusError) as caught:
             await client.rooms.update(ROOM_ID, max_participants=3)
         assert caught.value.status == status
-        assert not caught.value.outcome_unknown
+        assert not caught.value.uncertain
         assert len(received) == 1
 
 
@@ -597,7 +597,7 @@ async def test_a_post_whose_body_a_hook_replaced_is_not_sent_twice() -> None:
         async with RoomsClient("KEY", base_url=url, session=session) as client:
             with pytest.raises(APIConnectionError) as caught:
                 await client.rooms.create(unique_name="x")
-            assert caught.value.outcome_unknown
+            assert caught.value.uncertain
             assert len(received) == 1
 
 
@@ -615,7 +615,7 @@ async def test_a_timeout_while_connecting_leaves_nothing_in_doubt() -> None:
             async with RoomsClient("key", base_url=url, timeout=0.05, retry=RetryPolicy(max_attempts=1)) as client:
                 with pytest.raises(APITimeoutError, match="not sent: no connection within the timeout") as caught:
                     await client.rooms.update(ROOM_ID, max_participants=3)
-                assert not caught.value.outcome_unknown
+                assert not caught.value.uncertain
 
 
 @pytest.mark.parametrize("timeout", [0.05, aiohttp.ClientTimeout(sock_read=0.05)])
@@ -631,7 +631,7 @@ async def test_a_timeout_is_for_one_attempt(timeout: Any, where: str) -> None:
             with pytest.raises(APITimeoutError, match="no answer within the timeout, after 2 attempts") as caught:
                 await client.rooms.retrieve(sim.room_ids[0], **arguments)
             assert isinstance(caught.value, TimeoutError)
-            assert not caught.value.outcome_unknown
+            assert not caught.value.uncertain
         assert tasks_left() == set()
 
 
@@ -641,7 +641,7 @@ async def test_nobody_there_is_a_connection_error_with_nothing_sent() -> None:
             with pytest.raises(APIConnectionError, match=r"not sent: .*after 4 attempts$") as caught:
                 await method
             assert caught.value.attempts == 4
-            assert not caught.value.outcome_unknown
+            assert not caught.value.uncertain
             assert isinstance(caught.value, ConnectionError)
 
 
@@ -788,7 +788,7 @@ async def test_a_stale_connection_costs_no_attempt(method: str, own_session: boo
                 assert len(received) == sent
 
 
-async def test_a_stale_connection_makes_no_outcome_unknown() -> None:
+async def test_a_stale_connection_makes_no_uncertain() -> None:
     async def answer(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, got: Received) -> None:
         await read_request(reader, got)
         writer.write(ok(SAMPLE_ANSWER) if got[-1].startswith(b"GET") else ok(b"garbage"))
@@ -827,7 +827,7 @@ async def test_hanging_up_on_a_fresh_connection_costs_an_attempt() -> None:
         async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=2, base_delay=0)) as client:
             with pytest.raises(APIConnectionError, match="after 2 attempts") as caught:
                 await client.rooms.update(ROOM_ID, max_participants=3)
-            assert caught.value.outcome_unknown
+            assert caught.value.uncertain
     assert sum(request.startswith(b"PATCH") for request in received) == 2
 
 
@@ -874,7 +874,7 @@ async def test_a_post_on_a_stale_connection_is_not_sent_again() -> None:
             await client.rooms.retrieve(ROOM_ID)
             with pytest.raises(APIConnectionError) as caught:
                 await client.rooms.create(unique_name="x")
-            assert caught.value.outcome_unknown
+            assert caught.value.uncertain
     assert sum(request.startswith(b"POST") for request in received) == 1
 
 

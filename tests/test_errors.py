@@ -26,7 +26,7 @@ def examples() -> list[AioroomsError]:
     found: list[AioroomsError] = []
     for name in errors.__all__:
         kind = getattr(errors, name)
-        if not issubclass(kind, AioroomsError):
+        if not isinstance(kind, type) or not issubclass(kind, AioroomsError):
             continue
         if issubclass(kind, APIStatusError):
             found.append(kind("404 room 1 gone", status=404, errors=[DETAIL], request_id="r1", retry_after=2.5))
@@ -38,7 +38,7 @@ def examples() -> list[AioroomsError]:
             found.append(kind("room 1: no answer"))
     for error in found:
         error.attempts = 4
-        error.outcome_unknown = True
+        error.uncertain = True
         error.hint = "look there"
     return found
 
@@ -104,3 +104,9 @@ def test_an_error_detail_reads_well(detail: ErrorDetail, text: str) -> None:
 def test_the_status_error_keeps_what_the_server_said() -> None:
     error = RateLimitError("429", status=429, errors=[DETAIL], request_id="r1", retry_after=2.5)
     assert (error.status, error.errors, error.request_id, error.retry_after) == (429, (DETAIL,), "r1", 2.5)
+
+
+def test_the_old_name_of_uncertain_still_works_and_warns() -> None:
+    error = APIConnectionError("room 1: no answer", uncertain=True)
+    with pytest.warns(DeprecationWarning, match="uncertain"):
+        assert error.outcome_unknown

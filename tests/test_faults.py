@@ -83,7 +83,7 @@ async def outcome(sim: RoomsSimulator, client: RoomsClient, method: Method, room
     if error is not None:
         assert method == "create", f"{method} could have been sent again after {kind}: {error!r}"
         assert error.attempts == 1
-        assert error.outcome_unknown or not carried_out(sim, method, room_id)
+        assert error.uncertain or not carried_out(sim, method, room_id)
         return
     if method in ("create", "update", "delete"):
         assert carried_out(sim, method, room_id), f"{method} after {kind} was reported done and is not"
@@ -108,7 +108,7 @@ async def test_an_update_that_always_fails_is_settled_by_one_look_at_the_room(ki
             try:
                 room = await client.rooms.update(room_id, max_participants=33)
             except APIError as error:
-                assert not error.outcome_unknown
+                assert not error.uncertain
                 assert sim.rooms[room_id]["max_participants"] != 33, f"{kind} was reported failed and is done: {error}"
                 assert error.attempts == 2
                 if kind != "bad_http":
@@ -128,7 +128,7 @@ async def test_an_update_that_can_not_be_looked_at_is_uncertain(kind: FaultKind)
         async with client_of(sim, RetryPolicy(max_attempts=2, base_delay=0.001)) as client:
             with pytest.raises(APIError, match="look before sending it again") as caught:
                 await client.rooms.update(room_id, max_participants=33)
-            assert caught.value.outcome_unknown
+            assert caught.value.uncertain
             assert caught.value.attempts == 2
             sim.script(*times(kind, 20), room_id=room_id)
             updates = [(room_id, RoomUpdate(max_participants=34)), (other, RoomUpdate(max_participants=34))]
@@ -150,7 +150,7 @@ def leave_out(sim: RoomsSimulator, monkeypatch: pytest.MonkeyPatch, name: str) -
 
 @pytest.mark.parametrize("kind", ["reset_after", "reset_before"])
 @pytest.mark.parametrize("value", [None, "https://failover.example.net/"])
-async def test_a_field_that_the_look_does_not_tell_leaves_the_outcome_unknown(
+async def test_a_field_that_the_look_does_not_tell_leaves_the_uncertain(
     monkeypatch: pytest.MonkeyPatch, kind: FaultKind, value: str | None
 ) -> None:
     async with RoomsSimulator(rooms=1) as sim:
@@ -160,12 +160,12 @@ async def test_a_field_that_the_look_does_not_tell_leaves_the_outcome_unknown(
         async with client_of(sim, RetryPolicy(max_attempts=1)) as client:
             with pytest.raises(APIError, match="does not tell webhook_event_failover_url") as caught:
                 await client.rooms.update(room_id, webhook_event_failover_url=value)
-            assert caught.value.outcome_unknown
+            assert caught.value.uncertain
             # If another field tells, it's known: an update is carried out as a whole.
             if kind == "reset_before":
                 with pytest.raises(APIError, match=r"not in it \(max_participants\)") as caught:
                     await client.rooms.update(room_id, webhook_event_failover_url=value, max_participants=7)
-                assert not caught.value.outcome_unknown
+                assert not caught.value.uncertain
 
 
 async def test_a_room_that_is_gone_after_a_lost_answer_is_not_in_doubt() -> None:
@@ -179,7 +179,7 @@ async def test_a_room_that_is_gone_after_a_lost_answer_is_not_in_doubt() -> None
             sim.remove_room(room_id)
             with pytest.raises(APIError, match="not found") as caught:
                 await task
-            assert not caught.value.outcome_unknown
+            assert not caught.value.uncertain
 
 
 @pytest.mark.parametrize("kind", ["close_after", "500_after", "garbage", "stall_after", "truncated"])
@@ -203,7 +203,7 @@ async def test_a_delete_that_always_fails_is_settled_by_a_look() -> None:
             await client.rooms.delete(first)
             with pytest.raises(APIError, match="500 room") as caught:
                 await client.rooms.delete(second)
-            assert not caught.value.outcome_unknown
+            assert not caught.value.uncertain
         assert sim.room_ids == [second]
 
 

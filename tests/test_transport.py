@@ -88,7 +88,7 @@ async def test_a_server_without_tls_is_not_asked_again() -> None:
             with pytest.raises(APIConnectionError, match="not sent: ") as caught:
                 await client.rooms.create(unique_name="x")
             assert caught.value.attempts == 1
-            assert not caught.value.outcome_unknown
+            assert not caught.value.uncertain
 
 
 async def test_a_server_error_is_retried_after_the_time_that_the_server_asks_for() -> None:

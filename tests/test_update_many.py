@@ -770,7 +770,7 @@ async def play(
                 error = AuthenticationError("401", status=401)
             case _:
                 error = APIConnectionError("lost")
-                error.outcome_unknown = plan[update.unique_name] == "unknown"
+                error.uncertain = plan[update.unique_name] == "unknown"
         error.attempts = 1
         raise error
 

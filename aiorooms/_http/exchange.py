@@ -235,7 +235,7 @@ class Transport:
         """Send until there is an answer that counts, or no more attempt is allowed.
 
         `outage` is what a bulk run knows of the server. Raises an `AioroomsError` with the attempts made; its
-        `outcome_unknown` is set if any of them may have been carried out.
+        `uncertain` is set if any of them may have been carried out.
         """
         policy = retry or self._retry
         tries = _Tries(None if policy.max_elapsed is None else time.monotonic() + policy.max_elapsed)
@@ -253,7 +253,7 @@ class Transport:
                     await self._before_next(policy, outcome, tries, outage)
         except AioroomsError as error:
             error.attempts = tries.sent
-            error.outcome_unknown = tries.maybe_applied
+            error.uncertain = tries.maybe_applied
             raise
 
     async def _attempt(

@@ -8,7 +8,7 @@ An attempt ends in the value that was asked for or in a `Failure`. A failure kno
   the request went out and no answer came back that says otherwise; a refusal (4xx, but for 408) does say otherwise.
 - `wait`: how long the server asked to wait.
 
-When a call fails in the end after an attempt that may have been applied, its error has `outcome_unknown` set, and
+When a call fails in the end after an attempt that may have been applied, its error has `uncertain` set, and
 the caller of this layer looks at the room before it lets that stand.
 """
 

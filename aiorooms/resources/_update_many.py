@@ -347,7 +347,7 @@ class _Run:
             return UpdateResult(
                 room_id=room_id,
                 update=update,
-                status="uncertain" if error.outcome_unknown else "failed",
+                status="uncertain" if error.uncertain else "failed",
                 error=error,
                 attempts=error.attempts,
                 elapsed=time.monotonic() - began,

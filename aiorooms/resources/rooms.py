@@ -111,7 +111,7 @@ class Rooms:
         """Make a room from the fields given, or from a `RoomCreate`. What is left out gets the API's default.
 
         A POST that may have been processed is not sent again: where the answer was lost, the error has
-        `outcome_unknown` set, and `list(unique_name=...)` tells whether the room is there.
+        `uncertain` set, and `list(unique_name=...)` tells whether the room is there.
         """
         if room is None:
             room = RoomCreate(**fields, webhook_url_policy=self._policy)
@@ -144,7 +144,7 @@ class Rooms:
         A field that is left out stays as it is; None clears one that can be cleared. Sent again after every failure
         that may pass. If all attempts fail and one of them may have been carried out, the room is read once. If it has
         the wanted values, the update succeeded. If not, the failure is raised. If the room can't be read either, the
-        error has `outcome_unknown` set.
+        error has `uncertain` set.
         """
         room_id, id_problems = read_room_ref(room)
         problems = list(id_problems)
@@ -218,7 +218,7 @@ class Rooms:
         try:
             await self._transport.send(request, timeout=timeout)
         except APIError as error:
-            if not error.outcome_unknown:
+            if not error.uncertain:
                 raise
             if await self._settle(error, unwanted, timeout) is not None:
                 raise
@@ -252,7 +252,7 @@ class Rooms:
                 answer = await self._transport.send(request, timeout=timeout, outage=outage)
             except APIError as error:
                 error.attempts = sent = sent + error.attempts
-                error.outcome_unknown = maybe_applied = maybe_applied or error.outcome_unknown
+                error.uncertain = maybe_applied = maybe_applied or error.uncertain
                 if not maybe_applied:
                     raise
                 try:
@@ -291,7 +291,7 @@ class Rooms:
                 raise error from None
         if outage is not None:
             outage.alive()
-        error.outcome_unknown = False
+        error.uncertain = False
         return found
 
     async def _page(
@@ -310,7 +310,7 @@ def _see_applied(wanted: Mapping[str, object], room: Room, told: frozenset[str],
         error.hint = f"the room was read, and the update is not in it ({', '.join(different)})"
         raise error
     if untold := [name for name in wanted if name not in told]:
-        error.outcome_unknown = True
+        error.uncertain = True
         error.hint = f"the room was read, and the answer does not tell {', '.join(untold)}"
         raise error
 

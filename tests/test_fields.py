@@ -1,0 +1,71 @@
+"""The six writable fields: read from text, and compared with what a room has."""
+
+from typing import get_type_hints
+
+import attrs
+import pytest
+
+from aiorooms.models import Room, RoomFields
+from aiorooms.models._fields import FIELDS, differing, has_value, read_value
+
+
+def test_the_table_names_the_fields_of_an_update_and_no_others() -> None:
+    assert list(FIELDS) == list(get_type_hints(RoomFields))
+    assert set(FIELDS) < {field.name for field in attrs.fields(Room)}
+
+
+@pytest.mark.parametrize("word", ["true", "TRUE", "yes", "on", "On", "1"])
+def test_all_words_for_true_are_read_alike_in_files_and_options(word: str) -> None:
+    assert read_value("enable_recording", word) is True
+
+
+@pytest.mark.parametrize("word", ["false", "no", "off", "OFF", "0"])
+def test_all_words_for_false_are_read_alike_in_files_and_options(word: str) -> None:
+    assert read_value("enable_recording", word) is False
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("max_participants", "20", 20),
+        ("max_participants", "-1", -1),
+        ("max_participants", "2.5", "2.5"),
+        ("max_participants", "on", "on"),
+        ("max_participants", "9999999999", "9999999999"),
+        ("enable_recording", "maybe", "maybe"),
+        ("unique_name", "1", "1"),
+        ("unique_name", "on", "on"),
+        ("webhook_timeout_secs", "null", None),
+        ("webhook_event_failover_url", "null", None),
+        ("webhook_event_url", "https://x.io/", "https://x.io/"),
+    ],
+)
+def test_a_value_is_read_by_the_kind_of_its_field(name: str, text: str, value: object) -> None:
+    read = read_value(name, text)
+    assert (type(read), read) == (type(value), value)
+
+
+@pytest.mark.parametrize(
+    ("name", "present", "wanted", "same"),
+    [
+        ("webhook_event_url", "https://X.io/h", "https://x.io/h", True),
+        ("webhook_event_url", "https://x.io:443/h", "https://x.io/h", True),
+        ("webhook_event_url", "https://x.io/h", "https://x.io/H", False),
+        ("webhook_event_url", None, "https://x.io/h", False),
+        ("webhook_event_failover_url", "", None, True),
+        ("webhook_event_failover_url", None, "", True),
+        ("webhook_event_failover_url", "https://x.io/h", None, False),
+        ("unique_name", "https://X.io", "https://x.io", False),
+        ("unique_name", "", None, False),
+        ("webhook_timeout_secs", None, 0, False),
+        ("max_participants", 10, 10, True),
+    ],
+)
+def test_a_url_is_compared_as_a_url_and_nothing_else_is(name: str, present: object, wanted: object, same: bool) -> None:
+    assert has_value(name, present, wanted) is same
+
+
+def test_what_differs_is_what_the_room_does_not_have() -> None:
+    room = Room(max_participants=10, webhook_event_url="https://X.io", webhook_event_failover_url="")
+    wanted = {"max_participants": 11, "webhook_event_url": "https://x.io/", "webhook_event_failover_url": None}
+    assert differing(room, wanted) == {"max_participants": 11}
