@@ -7,8 +7,8 @@
 and failover URLs, and `aiorooms.simulator` a server to try all this against.
 """
 
-from ._http.exchange import Timeout
-from ._http.response import RetryPolicy
+from ._http.deadlines import Timeout
+from ._http.retry import RetryPolicy
 from ._pacing import Pacing, PacingSnapshot
 from ._unset import UNSET, Unset
 from ._version import __version__

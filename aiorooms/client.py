@@ -8,8 +8,9 @@ from typing import Final, Self, cast
 import aiohttp
 from yarl import URL
 
-from ._http.exchange import Timeout, Transport, client_timeout
-from ._http.response import RetryPolicy
+from ._http.attempts import Sender
+from ._http.deadlines import Timeout, client_timeout
+from ._http.retry import RetryPolicy
 from ._pacing import Pacing, PacingSnapshot
 from ._settings import check_at_least, check_instance
 from ._text import quoted
@@ -28,12 +29,12 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=10)
 class ClientPacing:
     """What a client knows of the rate limit: `client.pacing`."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
 
     def snapshot(self) -> PacingSnapshot:
         """Tell how things stand at this moment; for progress bars, logs and metrics. It may be called at any time."""
-        return self._transport.pacing_snapshot()
+        return self._sender.snapshot()
 
 
 class RoomsClient:
@@ -90,7 +91,7 @@ class RoomsClient:
         if attempt_timeout is None:
             raise ClientSettingsError("timeout is None; give a number of seconds above 0, or an aiohttp.ClientTimeout")
         self._base_url = _base_url(base_url, allow_insecure_http=allow_insecure_http)
-        self._transport = Transport(
+        self._sender = Sender(
             api_key=key,
             base_url=self._base_url,
             timeout=attempt_timeout,
@@ -101,8 +102,8 @@ class RoomsClient:
             user_agent=f"aiorooms/{__version__} aiohttp/{aiohttp.__version__}",
         )
         self._webhook_url_policy = webhook_url_policy
-        self.rooms = Rooms(self._transport, webhook_url_policy)
-        self.pacing = ClientPacing(self._transport)
+        self.rooms = Rooms(self._sender, webhook_url_policy)
+        self.pacing = ClientPacing(self._sender)
 
     @property
     def base_url(self) -> str:
@@ -118,7 +119,7 @@ class RoomsClient:
         return f"RoomsClient(base_url={self._base_url!r})"
 
     async def __aenter__(self) -> Self:
-        self._transport.open()
+        self._sender.open()
         return self
 
     async def __aexit__(
@@ -128,12 +129,12 @@ class RoomsClient:
 
     async def close(self) -> None:
         """Close the connections. What is still under way ends with an error. Calling it again does nothing."""
-        await self._transport.close()
+        await self._sender.close()
 
     def __del__(self) -> None:
-        # There is no transport if the settings were wrong.
-        transport = getattr(self, "_transport", None)
-        if transport is not None and transport.is_open:
+        # There is no sender if the settings were wrong.
+        sender = getattr(self, "_sender", None)
+        if sender is not None and sender.is_open:
             warnings.warn(
                 f"unclosed {self!r}: use `async with` or call `await client.close()`",
                 ResourceWarning,

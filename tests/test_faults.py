@@ -150,7 +150,7 @@ def leave_out(sim: RoomsSimulator, monkeypatch: pytest.MonkeyPatch, name: str) -
 
 @pytest.mark.parametrize("kind", ["reset_after", "reset_before"])
 @pytest.mark.parametrize("value", [None, "https://failover.example.net/"])
-async def test_a_field_that_the_look_does_not_tell_leaves_the_uncertain(
+async def test_a_field_that_the_read_back_does_not_have_leaves_the_uncertain(
     monkeypatch: pytest.MonkeyPatch, kind: FaultKind, value: str | None
 ) -> None:
     async with RoomsSimulator(rooms=1) as sim:
@@ -158,7 +158,7 @@ async def test_a_field_that_the_look_does_not_tell_leaves_the_uncertain(
         leave_out(sim, monkeypatch, "webhook_event_failover_url")
         sim.script(*times(kind, 9), method="PATCH")
         async with client_of(sim, RetryPolicy(max_attempts=1)) as client:
-            with pytest.raises(APIError, match="does not tell webhook_event_failover_url") as caught:
+            with pytest.raises(APIError, match="does not have webhook_event_failover_url") as caught:
                 await client.rooms.update(room_id, webhook_event_failover_url=value)
             assert caught.value.uncertain
             # If another field tells, it's known: an update is carried out as a whole.

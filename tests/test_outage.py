@@ -146,10 +146,11 @@ async def test_leaving_during_an_outage_leaves_nothing_behind() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await run
             assert tasks_left() == set()
-            assert client._transport._pacer.in_flight == client._transport._pacer.waiting == 0
+            standing = client.pacing.snapshot()
+            assert (standing.in_flight, standing.waiting) == (0, 0)
 
 
-async def test_closing_the_client_ends_the_line() -> None:
+async def test_closing_the_client_ends_the_queue() -> None:
     async with RoomsSimulator(rooms=40) as sim:
         client = RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK, timeout=0.2)
         sim.refuse_connections("503")
@@ -180,10 +181,10 @@ async def test_patience_is_checked_at_the_call(value: Any) -> None:
             client.rooms.update_many([], outage_patience=value)
 
 
-# --- the line, with a turned clock ---
+# --- the queue, with a turned clock ---
 
 
-def test_one_asks_at_a_time_with_longer_pauses_and_the_line_dissolves_at_a_sign_of_life() -> None:
+def test_one_asks_at_a_time_with_longer_pauses_and_the_queue_dissolves_at_a_contact() -> None:
     async def main() -> tuple[list[float], float]:
         loop = asyncio.get_running_loop()
         outage = Outage(60, 2, clock=loop.time)
@@ -194,7 +195,7 @@ def test_one_asks_at_a_time_with_longer_pauses_and_the_line_dissolves_at_a_sign_
             nonlocal at_once
             while True:
                 was_on = outage.is_on
-                async with outage.line(asyncio.Event()):
+                async with outage.queue(asyncio.Event()):
                     at_once += 1
                     if was_on and outage.is_on:
                         assert at_once == 1, "two asked at the same time"
@@ -202,7 +203,7 @@ def test_one_asks_at_a_time_with_longer_pauses_and_the_line_dissolves_at_a_sign_
                     await asyncio.sleep(0.01)
                     at_once -= 1
                     if loop.time() > 10:
-                        outage.alive()
+                        outage.contact()
                         return
                     outage.failed("a room", outage.begin())
 
@@ -219,7 +220,7 @@ def test_one_asks_at_a_time_with_longer_pauses_and_the_line_dissolves_at_a_sign_
     assert ended < 13
 
 
-def test_patience_is_counted_from_the_first_attempt_after_the_last_sign_of_life() -> None:
+def test_patience_is_counted_from_the_first_attempt_after_the_last_contact() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         outage = Outage(60, 2, clock=loop.time)
@@ -229,7 +230,7 @@ def test_patience_is_counted_from_the_first_attempt_after_the_last_sign_of_life(
         await asyncio.sleep(59)
         outage.failed("a room", outage.begin())
         assert not outage.patience_is_over
-        outage.alive()
+        outage.contact()
         await asyncio.sleep(1000)  # the input is slow
         outage.failed("a room", outage.begin())
         assert not outage.patience_is_over
@@ -247,24 +248,24 @@ def test_who_is_out_of_attempts_goes_on_only_if_it_is_not_about_the_room() -> No
     async def main() -> None:
         loop = asyncio.get_running_loop()
         outage = Outage(60, 2, clock=loop.time)
-        began = outage.signs_of_life
+        began = outage.contacts
         outage.failed("room 1", outage.begin())
         outage.failed("room 1", outage.begin())
-        assert outage.keeps_trying(began, reached=False), "nobody was there"
-        assert not outage.keeps_trying(began, reached=True), "it may be the room"
+        assert outage.keeps_trying(began, answered=False), "nobody was there"
+        assert not outage.keeps_trying(began, answered=True), "it may be the room"
         for number in range(2, 6):
             outage.failed(f"room {number}", outage.begin())
-        assert outage.keeps_trying(began, reached=True), "it isn't the rooms"
+        assert outage.keeps_trying(began, answered=True), "it isn't the rooms"
         await asyncio.sleep(1)
-        outage.alive()
-        assert not outage.keeps_trying(began, reached=False), "somebody else got through"
+        outage.contact()
+        assert not outage.keeps_trying(began, answered=False), "somebody else got through"
         await asyncio.sleep(1)
-        later = outage.signs_of_life
+        later = outage.contacts
         outage.failed("room 3", outage.begin())
-        assert outage.keeps_trying(later, reached=False)
+        assert outage.keeps_trying(later, answered=False)
         await asyncio.sleep(61)
         outage.failed("room 3", outage.begin())
-        assert not outage.keeps_trying(later, reached=False), "the patience is at its end"
+        assert not outage.keeps_trying(later, answered=False), "the patience is at its end"
 
     run_turned(main())
 

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiorooms import Pacing, RateLimitError
-from aiorooms._pacing import Pacer, Turn
+from aiorooms import Pacing
+from aiorooms._pacing import PLAIN, Pacer, Permit, WaitTooLongError, read_reply
 from aiorooms.simulator import RateLimit
 from aiorooms.simulator._limiters import Limiter, limit_headers, make_limiter
 
@@ -78,12 +78,12 @@ async def work(pacer: Pacer, server: Server, updates: int, workers: int, drop: f
         nonlocal most
         for _ in left:
             for attempt in range(1, MOST_ATTEMPTS + 1):
-                turn = await pacer.acquire()
+                permit = await pacer.acquire()
                 let_through, headers = await server.ask()
                 if lost.random() < drop:
-                    pacer.release(turn)
+                    pacer.release(permit, None)
                     continue
-                pacer.release(turn, headers, refused=not let_through)
+                pacer.release(permit, read_reply(headers, rate_limited=not let_through))
                 most = max(most, attempt)
                 if let_through:
                     break
@@ -99,10 +99,11 @@ async def work(pacer: Pacer, server: Server, updates: int, workers: int, drop: f
 class WatchedPacer(Pacer):
     """Sees that no more is in flight than may remain, but for one that is sent to see."""
 
-    def _take(self, now: float) -> Turn:
-        turn, known = super()._take(now), self._allowance
-        assert not known.is_known or self.in_flight <= max(1, known.remaining), "more was in flight than may remain"
-        return turn
+    def _give(self, now: float) -> Permit:
+        permit, quota = super()._give(now), self._quota
+        in_flight = self.snapshot().in_flight
+        assert not quota.is_known or in_flight <= max(1, quota.remaining), "more was in flight than may remain"
+        return permit
 
 
 def new_pacer(pacing: Pacing = Pacing(), *, seed: int = 0, max_in_flight: int = 100) -> Pacer:  # noqa: B008 - frozen
@@ -271,9 +272,9 @@ def test_refusals_that_the_figures_do_not_tell_of_are_not_run_into(extra: dict[s
         async def worker() -> None:
             for _ in left:
                 for _ in range(MOST_ATTEMPTS):
-                    turn = await pacer.acquire()
+                    permit = await pacer.acquire()
                     let_through, _ = await hidden.ask()
-                    pacer.release(turn, told if let_through else extra, refused=not let_through)
+                    pacer.release(permit, read_reply(told if let_through else extra, rate_limited=not let_through))
                     if let_through:
                         break
                 else:
@@ -305,8 +306,9 @@ def test_a_single_refusal_for_nothing_is_got_over(retry_after: str | None, worke
         loop = asyncio.get_running_loop()
         server = Server(None, (0.01, 0.01))
         pacer = new_pacer()
-        turn = await pacer.acquire()
-        pacer.release(turn, {} if retry_after is None else {"retry-after": retry_after}, refused=True)
+        permit = await pacer.acquire()
+        headers = {} if retry_after is None else {"retry-after": retry_after}
+        pacer.release(permit, read_reply(headers, rate_limited=True))
         await work(pacer, server, 2000, workers)
         return loop.time()
 
@@ -321,8 +323,8 @@ def test_refusals_for_nothing_now_and_then_do_not_add_up() -> None:
         pacer = new_pacer()
         longest = 0.0
         for _ in range(20):
-            turn = await pacer.acquire()
-            pacer.release(turn, {}, refused=True)
+            permit = await pacer.acquire()
+            pacer.release(permit, read_reply({}, rate_limited=True))
             began = loop.time()
             await work(pacer, server, 40, 5)
             longest = max(longest, loop.time() - began)
@@ -338,7 +340,7 @@ def test_a_wrong_guess_at_the_rounding_is_corrected_in_time() -> None:
         server = Server(RateLimit(reset_rounding="up"), (0.001, 0.004))
         pacer = new_pacer()
         await work(pacer, server, 300, 50)
-        pacer._allowance._rounded_down = True  # as after a rival took a whole window
+        pacer._quota._rounded_down = True  # as after a rival took a whole window
         await work(pacer, server, 1800, 50)
         began = loop.time()
         await work(pacer, server, 1000, 50)
@@ -350,15 +352,17 @@ def test_a_wrong_guess_at_the_rounding_is_corrected_in_time() -> None:
 @pytest.mark.parametrize("told_before", [True, False])
 async def test_a_reset_that_comes_with_a_refusal_only_is_not_waited_for_if_it_is_too_long(told_before: bool) -> None:
     pacer = Pacer(Pacing(), max_in_flight=10)
-    turn = await pacer.acquire()
+    permit = await pacer.acquire()
     if told_before:
-        pacer.release(turn, {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "9", "x-ratelimit-reset": "1"})
-        turn = await pacer.acquire()
+        figures = {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "9", "x-ratelimit-reset": "1"}
+        pacer.release(permit, read_reply(figures, rate_limited=False))
+        permit = await pacer.acquire()
     refusal = {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "5", "x-ratelimit-reset": "3600"}
-    pacer.release(turn, refusal, refused=True)
-    with pytest.raises(RateLimitError, match="lets nothing through for another 3600 s, longer than Pacing"):
+    pacer.release(permit, read_reply(refusal, rate_limited=True))
+    with pytest.raises(WaitTooLongError) as caught:
         await pacer.acquire()
-    assert (pacer.in_flight, pacer.waiting) == (0, 0)
+    assert caught.value.seconds == pytest.approx(3600, abs=60)
+    assert (pacer.snapshot().in_flight, pacer.snapshot().waiting) == (0, 0)
 
 
 @pytest.mark.parametrize("max_rate", [0.5, 2.5, 20, 333])
@@ -382,10 +386,10 @@ def test_nothing_is_learned_if_it_is_switched_off() -> None:
     async def main() -> Pacer:
         pacer = new_pacer(Pacing(enabled=False))
         server = Server(RateLimit(5, retry_after="seconds"), (0.001, 0.002))
-        turns = [await pacer.acquire() for _ in range(50)]
-        for turn in turns:
+        permits = [await pacer.acquire() for _ in range(50)]
+        for permit in permits:
             let_through, headers = await server.ask()
-            pacer.release(turn, headers, refused=not let_through)
+            pacer.release(permit, read_reply(headers, rate_limited=not let_through))
         assert server.refused == 45
         assert asyncio.get_running_loop().time() < 1
         return pacer
@@ -400,10 +404,10 @@ def test_the_beginning_is_one_request_and_then_twice_as_many_with_each_answer() 
         at_once: list[int] = []
 
         async def one() -> None:
-            turn = await pacer.acquire()
-            at_once.append(pacer.in_flight)
+            permit = await pacer.acquire()
+            at_once.append(pacer.snapshot().in_flight)
             await asyncio.sleep(0.1)
-            pacer.release(turn, {})
+            pacer.release(permit, PLAIN)
 
         await asyncio.gather(*(one() for _ in range(40)))
         return at_once
@@ -470,7 +474,7 @@ def test_nobody_starves_and_nothing_is_left_behind_whatever_the_limiter(
             await asyncio.gather(*(work(pacer, server, 150, workers, drop) for pacer in pacers))
         assert len(server.passed) >= 150 * count
         for pacer in pacers:
-            assert (pacer.in_flight, pacer.waiting, pacer._timer) == (0, 0, None)
+            assert (pacer.snapshot().in_flight, pacer.snapshot().waiting, pacer._timer) == (0, 0, None)
 
     run_turned(main())
 
@@ -492,13 +496,13 @@ def test_a_cancelled_waiter_changes_nothing_for_the_others(
         order: list[int] = []
 
         async def one(number: int) -> None:
-            turn = await pacer.acquire()
+            permit = await pacer.acquire()
             order.append(number)
             let_through, headers = False, None
             try:
                 let_through, headers = await server.ask()
             finally:
-                pacer.release(turn, headers, refused=headers is not None and not let_through)
+                pacer.release(permit, None if headers is None else read_reply(headers, rate_limited=not let_through))
 
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(one(number)) for number in range(30)]
         for at, number in cancels:
@@ -508,7 +512,7 @@ def test_a_cancelled_waiter_changes_nothing_for_the_others(
         assert all(result is None or isinstance(result, asyncio.CancelledError) for result in results)
         assert {number for number in range(30) if number not in cancelled} <= set(order), "somebody starved"
         assert order == sorted(order), "somebody was overtaken"
-        assert (pacer.in_flight, pacer.waiting, pacer._timer) == (0, 0, None)
+        assert (pacer.snapshot().in_flight, pacer.snapshot().waiting, pacer._timer) == (0, 0, None)
 
     run_turned(main())
 
@@ -523,15 +527,15 @@ def test_a_single_call_waits_behind_those_of_a_bulk_run_and_behind_no_more() -> 
         for _ in range(20):
             await asyncio.sleep(1.01)
             before = loop.time()
-            waiting = pacer.waiting
-            turn = await pacer.acquire()
+            waiting = pacer.snapshot().waiting
+            permit = await pacer.acquire()
             waits.append((loop.time() - before) / (waiting / 100 + 1))
             _, headers = await server.ask()
-            pacer.release(turn, headers)
+            pacer.release(permit, None if headers is None else read_reply(headers, rate_limited=False))
         await bulk
         return max(waits)
 
-    assert run_turned(main()) <= 1.0, "a single call waited for more than its own turn"
+    assert run_turned(main()) <= 1.0, "a single call waited for more than its own permit"
 
 
 def test_a_snapshot_tells_how_things_stand() -> None:
@@ -551,8 +555,8 @@ def test_a_snapshot_tells_how_things_stand() -> None:
         assert pacer.snapshot().rate == pytest.approx(5.0, rel=0.5)
         await asyncio.sleep(10)
         assert pacer.snapshot().rate == 0.0
-        turn = await pacer.acquire()
-        pacer.release(turn, {"retry-after": "3"}, refused=True)
+        permit = await pacer.acquire()
+        pacer.release(permit, read_reply({"retry-after": "3"}, rate_limited=True))
         assert pacer.snapshot().paused_until is not None
 
     run_turned(main())

@@ -27,7 +27,7 @@ from aiorooms import (
     RoomUpdate,
     UpdateResult,
 )
-from aiorooms._http.response import Answer
+from aiorooms._http.attempts import Answer
 from aiorooms.resources._update_many import update_many
 from aiorooms.simulator import RateLimit, RoomsSimulator
 
@@ -144,8 +144,8 @@ async def test_settings_are_checked_at_the_call(value: Any) -> None:
         with pytest.raises(ValueError, match=r"update_many\(concurrency=\) is .*; give a whole number, 1 or above"):
             client.rooms.update_many([], concurrency=value)
         if value is not None:
-            with pytest.raises(ValueError, match=r"update_many\(stop_after_failures=\) is"):
-                client.rooms.update_many([], stop_after_failures=value)
+            with pytest.raises(ValueError, match=r"update_many\(max_failures=\) is"):
+                client.rooms.update_many([], max_failures=value)
         with pytest.raises(ValueError, match="timeout"):
             client.rooms.update_many([], timeout=0)
         wrong: list[Any] = [5, "7b61621f-62e0-4aad-ab11-9fd19e272e73", {"7b61": UPDATE}]
@@ -192,13 +192,13 @@ async def test_a_key_that_may_not_update_stops_the_run_too() -> None:
         assert all(isinstance(result.error, PermissionDeniedError) for result in results)
 
 
-async def test_stop_after_failures_skips_the_rest() -> None:
+async def test_max_failures_skips_the_rest() -> None:
     async with RoomsSimulator(rooms=50) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         ids = sim.room_ids
         for room_id in ids[10:13]:
             sim.remove_room(room_id)
         results = await collect(
-            client.rooms.update_many(((room_id, UPDATE) for room_id in ids), concurrency=1, stop_after_failures=3)
+            client.rooms.update_many(((room_id, UPDATE) for room_id in ids), concurrency=1, max_failures=3)
         )
         assert counts(results) == {"updated": 10, "failed": 3, "skipped": 37}
         assert sim.stats.requests == 13
@@ -220,7 +220,7 @@ async def test_a_pause_that_is_too_long_stops_the_run() -> None:
 
 async def test_bad_pairs_count_as_failures() -> None:
     async with RoomsClient("key") as client:
-        results = await collect(client.rooms.update_many([("x", UPDATE)] * 5, concurrency=1, stop_after_failures=2))
+        results = await collect(client.rooms.update_many([("x", UPDATE)] * 5, concurrency=1, max_failures=2))
         assert counts(results) == {"failed": 2, "skipped": 3}
 
 
@@ -483,7 +483,7 @@ async def test_cancelling_leaves_nothing_behind(where: str) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert tasks_left() == set()
-        assert client._transport._pacer.in_flight == 0
+        assert client.pacing.snapshot().in_flight == 0
         await client.close()
 
 
@@ -530,9 +530,7 @@ async def test_an_error_that_is_none_of_ours_ends_the_run_after_the_results_unde
     plain = [(str(UUID(int=number)), UPDATE) for number in range(10)]
     results: list[UpdateResult] = []
     with pytest.raises(ZeroDivisionError):
-        async for result in update_many(
-            updates() if is_async else plain, broken, concurrency=3, stop_after_failures=None
-        ):
+        async for result in update_many(updates() if is_async else plain, broken, concurrency=3, max_failures=None):
             results.append(result)  # noqa: PERF401 - what came before the error is the matter
     assert {UUID(result.room_id).int for result in results} >= set(range(5))
     assert tasks_left() == set()
@@ -779,7 +777,7 @@ async def play(
             [(room_id, update) for room_id, update, _ in updates],
             update_room,
             concurrency=concurrency,
-            stop_after_failures=stop_after,
+            max_failures=stop_after,
         )
     )
     numbers = [int(str(result.update.unique_name)) for result in results if result.update is not None]

@@ -1,15 +1,56 @@
-"""Time limits as `asyncio.timeout` sets them, for many at a time, with one timer for all.
+"""The time limits of attempts: as `asyncio.timeout` sets them, for many at a time, with one timer for all.
 
 A timer of its own costs each attempt some 6 us, a tenth of the whole update, and hardly any of them is ever needed. So
-one timer is set for the deadline that comes first when it is set. By the time it is due nearly everything that ran then
-is done; it looks at what runs now, cancels whatever is late, and is set for the next.
+one timer is set for the deadline that comes first. By the time it is due nearly every attempt that ran then is done; it
+cancels those that are late, and is set for the next deadline. Example: 50 attempts begin at t = 0 with 30 s each. One
+timer is set for t = 30. At t = 30 all 50 are done, others run, the first of which began at 29.9: the timer is set for
+59.9.
 """
 
 import asyncio
 import math
 from types import TracebackType
+from typing import NamedTuple, TypeAlias, overload
 
-__all__ = ["Deadline", "Deadlines"]
+import aiohttp
+import attrs
+
+from .._settings import check_positive
+
+__all__ = ["Deadline", "Deadlines", "Limits", "Timeout", "client_timeout"]
+
+Timeout: TypeAlias = float | aiohttp.ClientTimeout
+"""Seconds for one attempt, all of it, or aiohttp's own finer settings."""
+
+
+@overload
+def client_timeout(timeout: Timeout) -> aiohttp.ClientTimeout: ...
+@overload
+def client_timeout(timeout: Timeout | None) -> aiohttp.ClientTimeout | None: ...
+def client_timeout(timeout: Timeout | None) -> aiohttp.ClientTimeout | None:
+    """Return the timeout as aiohttp knows it. Raises `ClientSettingsError` unless it is above 0."""
+    if timeout is None or isinstance(timeout, aiohttp.ClientTimeout):
+        return timeout
+    check_positive("timeout", timeout)
+    return aiohttp.ClientTimeout(total=timeout)
+
+
+class Limits(NamedTuple):
+    """A timeout, cut in two."""
+
+    total: float | None
+    """Seconds for a whole attempt; our own deadline keeps it.
+
+    aiohttp's loses a cancellation that comes at the same moment: it enters one timer twice, and each takes one
+    cancellation for its own.
+    """
+    others: aiohttp.ClientTimeout
+    """The limits that are left to aiohttp."""
+
+    @classmethod
+    def of(cls, timeout: aiohttp.ClientTimeout) -> "Limits":
+        """Cut a timeout."""
+        return cls(timeout.total or None, attrs.evolve(timeout, total=None))
 
 
 class Deadlines:

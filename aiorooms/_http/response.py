@@ -1,30 +1,33 @@
-"""What a request is, what an answer means, and whether to send again. No I/O: values in, values out.
+"""What an answer means: bytes to a value or a failure. Pure: values in, values out.
 
-An attempt ends in the value that was asked for or in a `Failure`. A failure knows three things besides its error:
+An attempt ends in a `Success` or a `Failure`. A failure says three things besides what went wrong:
 
 - `retry`: another attempt may do better, and is safe. What may have been carried out is sent again only if the
   request is idempotent: a PATCH of absolute values, a GET and a DELETE are; a POST is not.
-- `maybe_applied`: the server may have carried the request out, although it looks failed. It may have done so whenever
-  the request went out and no answer came back that says otherwise; a refusal (4xx, but for 408) does say otherwise.
+- `maybe_applied`: the server may have carried the request out, although it looks failed. That is so whenever the
+  request went out and no answer came back that says otherwise; a rejection (4xx, but for 408) does say otherwise.
 - `wait`: how long the server asked to wait.
 
-When a call fails in the end after an attempt that may have been applied, its error has `uncertain` set, and
-the caller of this layer looks at the room before it lets that stand.
+Example: a PATCH is answered 502 by a proxy. The failure is an `InternalServerError` that may be retried and may have
+been applied. The next attempt is answered 422: nothing was changed by that one, but the first is still uncertain, so
+the call ends with a read-back of the room.
+
+No exception is made here. What the caller gets is made once, when the call ends, from the last failure.
 """
 
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Final, Generic, TypeVar, cast
+from functools import partial
+from typing import Final, Generic, NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
 import attrs
 
-from .._pacing import reset_after, retry_after
-from .._settings import at_least, not_negative, positive
+from .._pacing import PLAIN, Reply, read_reply
+from .._pacing.headers import reset_after, retry_after
 from .._text import excerpt
 from ..errors import (
-    AioroomsError,
     APIConnectionError,
     APIError,
     APIResponseError,
@@ -41,106 +44,48 @@ from ..errors import (
     UnprocessableEntityError,
 )
 from ..models._converter import DecodeError, dumps, is_object, loads
+from .request import Request
 
-__all__ = [
-    "Answer",
-    "Failure",
-    "Request",
-    "RetryPolicy",
-    "backoff",
-    "is_sign_of_life",
-    "no_answer",
-    "not_sent",
-    "read_answer",
-    "redact",
-    "unreadable",
-]
+__all__ = ["Failure", "Success", "no_answer", "not_sent", "read_answer", "redact", "unreadable"]
 
 T = TypeVar("T")
 
 
-@attrs.frozen(kw_only=True)
-class RetryPolicy:
-    """When a failed attempt is followed by another. Raises `ClientSettingsError`, a `ValueError`, for a wrong setting.
-
-    Sent again are: 408, 429 and 5xx answers, connection failures, timeouts, and 2xx answers that are cut off or can't
-    be read; a POST only if it can't have been carried out. The wait before attempt n + 1 is random between 0 and
-    `base_delay * 2 ** (n - 1)`, at most `max_delay` ("full jitter"), but as long as the server asks for at the least;
-    after a 429 it's just that.
-    """
-
-    max_attempts: int = attrs.field(default=4, validator=at_least(1))
-    """How many times a request is sent at the most; 1 switches retries off."""
-    base_delay: float = attrs.field(default=0.5, validator=not_negative)
-    """Seconds; the longest wait before the second attempt."""
-    max_delay: float = attrs.field(default=8.0, validator=not_negative)
-    """Seconds; the longest wait that the client chooses by itself."""
-    max_elapsed: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
-    """Seconds since the call began after which no further attempt is begun. None: no limit."""
-
-
-@attrs.define(kw_only=True)
-class Request(Generic[T]):
-    """One call, ready to be sent any number of times: its body is encoded already."""
-
-    method: str
-    path: str
-    """The path after the base URL, percent-encoded."""
-    subject: str
-    """What it is about, as it stands in error messages: `room 7b61...`."""
-    decode: Callable[[bytes], T]
-    """Reads the body of a 2xx answer; raises `DecodeError`."""
-    body: bytes | None = None
-    query: str = ""
-    """Percent-encoded, without the question mark."""
-
-    @property
-    def idempotent(self) -> bool:
-        """Whether sending it again after it was carried out does no harm (RFC 9110, 9.2.2)."""
-        # RFC 9110 leaves PATCH out because a patch may be relative. Ours hold absolute values only.
-        return self.method != "POST"
-
-    @property
-    def read_only(self) -> bool:
-        """Whether it changes nothing on the server."""
-        return self.method == "GET"
-
-
-@attrs.define
-class Answer(Generic[T]):
-    """What a call brought, and how often it was sent."""
+class Success(NamedTuple, Generic[T]):
+    """The value that was asked for."""
 
     value: T
-    attempts: int
+    reply: Reply = PLAIN
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Failure:
     """How an attempt failed, and what may be done about it."""
 
-    error: APIError
+    make_error: Callable[..., APIError]
+    """Makes the exception; takes what the call adds at its end (`attempts`, `uncertain`, `hint`, `reason`)."""
     retry: bool
     maybe_applied: bool
+    status: int | None = None
+    """The HTTP status of a readable answer; None if none came."""
     wait: float | None = None
     """Seconds that the server asked to wait."""
     stale_connection: bool = False
     """The server hung up without an answer on a connection that had been used before."""
+    answered: bool = False
+    """Whether the server was there and answered, with an error or with something unreadable."""
+    reply: Reply | None = None
+    """What the answer says of the rate limit; None if none came."""
 
     @property
-    def refused(self) -> bool:
+    def rate_limited(self) -> bool:
         """Whether the server said "too many requests"."""
-        return isinstance(self.error, RateLimitError)
+        return self.status == 429
 
-
-def is_sign_of_life(error: AioroomsError) -> bool:
-    """Whether the server answered something that says something about the request, and so is not out."""
-    return isinstance(error, APIStatusError) and error.status < 500 and error.status != 408
-
-
-def backoff(policy: RetryPolicy, attempt: int, random: float) -> float:
-    """Seconds to wait after failed attempt number `attempt` (from 1); `random` is between 0 and 1."""
-    # The exponent is bounded: 2 ** 5000 is an OverflowError.
-    return random * min(policy.max_delay, policy.base_delay * 2.0 ** min(attempt - 1, 32))
+    @property
+    def is_contact(self) -> bool:
+        """Whether the answer says something about the request, and so shows that the server is not out."""
+        return self.status is not None and self.status < 500 and self.status != 408
 
 
 # --- no answer ---
@@ -149,17 +94,18 @@ def backoff(policy: RetryPolicy, attempt: int, random: float) -> float:
 def not_sent(request: Request[T], reason: str, *, timed_out: bool = False, retry: bool = True) -> Failure:
     """The connection could not be made, so the server knows nothing of the request."""
     kind = APITimeoutError if timed_out else APIConnectionError
-    return Failure(kind(f"{request.subject}: not sent: {excerpt(reason, 300)}"), retry=retry, maybe_applied=False)
+    message = f"{request.subject}: not sent: {excerpt(reason, 300)}"
+    return Failure(make_error=partial(kind, message), retry=retry, maybe_applied=False)
 
 
 def no_answer(request: Request[T], reason: str, *, timed_out: bool = False) -> Failure:
     """The request went out, at least in part, and its answer did not come back whole."""
     kind = APITimeoutError if timed_out else APIConnectionError
-    return _doubtful(request, kind(f"{request.subject}: {excerpt(reason, 300)}"))
-
-
-def _doubtful(request: Request[T], error: APIError) -> Failure:
-    return Failure(error, retry=request.idempotent, maybe_applied=not request.read_only)
+    return Failure(
+        make_error=partial(kind, f"{request.subject}: {excerpt(reason, 300)}"),
+        retry=request.idempotent,
+        maybe_applied=not request.read_only,
+    )
 
 
 # --- an answer ---
@@ -167,30 +113,44 @@ def _doubtful(request: Request[T], error: APIError) -> Failure:
 
 def read_answer(
     request: Request[T], status: int, headers: Mapping[str, str], body: bytes, *, secret: str = ""
-) -> T | Failure:
+) -> Success[T] | Failure:
     """Read an answer into its value or a failure. Whatever the bytes are, nothing else comes out.
 
     `secret` is the API key: a server may echo it, and no error may hold it.
     """
-    if 200 <= status < 300:
-        try:
-            return request.decode(body)
-        except DecodeError as error:
-            what = str(error)
-            text = _plain_text(body)
-            if redact(text, secret) != text:
-                what = "is not what the API describes (it isn't shown, as the API key is in it)"
-            where = f"{error.path} {what}" if error.path else what
-            message = f"{status} {request.subject}: the answer can't be read: {where}"
-            return unreadable(request, message, status=status, path=error.path, secret=secret)
-    return _read_error(request, status, headers, body, secret)
+    reply = read_reply(headers, rate_limited=status == 429)
+    if not 200 <= status < 300:
+        return _read_error(request, status, headers, body, secret, reply)
+    try:
+        return Success(request.decode(body), reply)
+    except DecodeError as error:
+        what = str(error)
+        text = _plain_text(body)
+        if redact(text, secret) != text:
+            what = "is not what the API describes (it isn't shown, as the API key is in it)"
+        where = f"{error.path} {what}" if error.path else what
+        message = f"{status} {request.subject}: the answer can't be read: {where}"
+        return unreadable(request, message, status=status, path=error.path, secret=secret, reply=reply)
 
 
 def unreadable(
-    request: Request[T], message: str, *, status: int | None = None, path: str | None = None, secret: str = ""
+    request: Request[T],
+    message: str,
+    *,
+    status: int | None = None,
+    path: str | None = None,
+    secret: str = "",
+    reply: Reply | None = None,
 ) -> Failure:
     """An answer came that makes no sense."""
-    return _doubtful(request, APIResponseError(excerpt(redact(message, secret), _LONGEST), path=path, status=status))
+    message = excerpt(redact(message, secret), _LONGEST)
+    return Failure(
+        make_error=partial(APIResponseError, message, path=path, status=status),
+        retry=request.idempotent,
+        maybe_applied=not request.read_only,
+        answered=True,
+        reply=reply,
+    )
 
 
 _ERRORS: Final[Mapping[int, type[APIStatusError]]] = {
@@ -215,27 +175,34 @@ _PHRASES: Final = {
 }
 
 
-def _read_error(request: Request[T], status: int, headers: Mapping[str, str], body: bytes, secret: str) -> Failure:
+def _read_error(
+    request: Request[T], status: int, headers: Mapping[str, str], body: bytes, secret: str, reply: Reply
+) -> Failure:
     text = redact(_plain_text(body), secret)
     details = _error_details(text)
     said = excerpt("; ".join(map(str, details)), _LONGEST) if details else _what_it_looks_like(text)
-    kind = InternalServerError if status >= 500 else _ERRORS.get(status, APIStatusError)
-    wait = retry_after(headers)
+    wait = reply.retry_after if status == 429 else retry_after(headers)
     if wait is None and status == 429:
         wait = reset_after(headers)
     request_id = headers.get("x-request-id")
-    error = kind(
+    make_error = partial(
+        InternalServerError if status >= 500 else _ERRORS.get(status, APIStatusError),
         f"{status} {request.subject} {_phrase(status, headers, secret)} ({said})",
         status=status,
         errors=details,
         request_id=None if request_id is None else redact(request_id, secret),
         retry_after=wait,
     )
-    if status == 429:
-        return Failure(error, retry=True, maybe_applied=False, wait=wait)
-    if status == 408 or status >= 500:
-        return attrs.evolve(_doubtful(request, error), wait=wait)
-    return Failure(error, retry=False, maybe_applied=False)
+    may_pass = status == 408 or status >= 500
+    return Failure(
+        make_error=make_error,
+        retry=status == 429 or (may_pass and request.idempotent),
+        maybe_applied=may_pass and not request.read_only,
+        status=status,
+        wait=wait if status == 429 or may_pass else None,
+        answered=True,
+        reply=reply,
+    )
 
 
 def _phrase(status: int, headers: Mapping[str, str], secret: str) -> str:

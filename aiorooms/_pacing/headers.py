@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-__all__ = ["Report", "read_report", "reset_after", "retry_after"]
+__all__ = ["PLAIN", "Reply", "Report", "read_reply", "reset_after", "retry_after"]
 
 
 class Report(NamedTuple):
@@ -26,7 +26,29 @@ class Report(NamedTuple):
     """Whether `reset` has a fraction. If not, it may have been rounded up or down."""
 
 
-def read_report(headers: Mapping[str, str]) -> Report | None:
+class Reply(NamedTuple):
+    """What an answer means for the rate limit; its headers are read once, for all who ask."""
+
+    rate_limited: bool = False
+    """Whether the answer is a 429."""
+    retry_after: float | None = None
+    """Seconds that a 429 asks to wait, without the reset of a window; None if it doesn't."""
+    report: Report | None = None
+
+
+PLAIN: Final = Reply()
+"""An answer that says nothing of a rate limit."""
+
+
+def read_reply(headers: Mapping[str, str], *, rate_limited: bool) -> Reply:
+    """Read what the headers of an answer say of the rate limit."""
+    report = _read_report(headers)
+    if rate_limited:
+        return Reply(rate_limited=True, retry_after=retry_after(headers), report=report)
+    return PLAIN if report is None else Reply(report=report)
+
+
+def _read_report(headers: Mapping[str, str]) -> Report | None:
     """Read `x-ratelimit-remaining`, and with it `x-ratelimit-limit` and `x-ratelimit-reset`; None if it isn't there."""
     text = headers.get("x-ratelimit-remaining")
     if text is None:

@@ -24,12 +24,13 @@ given. What was sent before a renewal was seen may belong to either window: it c
 
 import math
 from collections import deque
-from typing import Final, NamedTuple
+from typing import Final
 
-from .headers import Report
+from .gate import Gate, Known, Permit
+from .headers import Reply, Report
 from .share import Share
 
-__all__ = ["Allowance", "Turn"]
+__all__ = ["Quota"]
 
 _STUCK: Final = 1.0
 """Seconds after which a probe no longer waits for what is in flight."""
@@ -50,16 +51,7 @@ _MOST_REMEMBERED: Final = 10_000
 """Times of requests that are kept, however high the limit is."""
 
 
-class Turn(NamedTuple):
-    """The turn of one attempt, with what was known when it was given."""
-
-    sent_at: float
-    told: int = 0
-    """The smallest R since the last renewal."""
-    renewals: int = 0
-
-
-class Allowance:
+class Quota(Gate):
     """What may be sent, learned from the figures in answers. Until the first of them nothing is known."""
 
     def __init__(self) -> None:
@@ -72,7 +64,7 @@ class Allowance:
         self.renews_at = math.inf
         """When to count on more; infinite while an answer has to come first."""
         self._share = Share()
-        self._told = 0
+        self._lowest = 0
         """The smallest R since the last renewal."""
         self._renewals = 0
         """How many there were so far, seen or assumed."""
@@ -100,15 +92,20 @@ class Allowance:
         self._granted: deque[float] = deque(maxlen=1)
         """When the last requests got through, at most as many as the limit; kept where resets are not exact."""
 
-        self._refusals = 0
+        self._limited_streak = 0
         """In a row."""
-        self._refused_at = -math.inf
+        self._limited_at = -math.inf
         """When the last of them came."""
 
     @property
     def is_known(self) -> bool:
-        """Whether any answer has told anything."""
+        """Whether any answer has reported anything."""
         return self.limit is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no answer has reported anything."""
+        return self.limit is None
 
     @property
     def rate(self) -> float | None:
@@ -119,74 +116,79 @@ class Allowance:
     def _renews_whole(self) -> bool:
         return self._wholes >= _ENOUGH_WHOLES
 
-    def turn(self, now: float) -> Turn:
-        """Make a turn that is given now."""
-        return Turn(now, self._told, self._renewals)
-
-    def look(self, now: float, in_flight: int) -> int:
-        """How many more may be sent now; if it's time for that, more is assumed to be there again.
-
-        If it is 0, look again when an answer comes, or at `look_at`.
-        """
-        free = self._free(now, in_flight)
-        if free <= 0 and now >= self.look_at(in_flight):
+    def may_send_at(self, now: float, in_flight: int) -> float:
+        """When the next request may be sent. Once it is time for that, a renewal is assumed."""
+        if self.limit is None or self._free(now, in_flight) > 0:
+            return now
+        if now >= self._ask_again_at(in_flight):
             self._assume_renewal(now, in_flight)
-            free = self._free(now, in_flight)
-        return max(0, free)
+            if self._free(now, in_flight) > 0:
+                return now
+        return max(self._ask_again_at(in_flight), math.nextafter(now, math.inf))
 
-    def look_at(self, in_flight: int) -> float:
-        """When to look again, if nothing may be sent now and no answer comes before."""
+    def blocked_until(self, now: float) -> float:
+        """The renewal, if nothing may be sent even if nothing were in flight."""
+        exhausted = self.limit is not None and self._free(now, 0) <= 0 and now < self.renews_at < math.inf
+        return self.renews_at if exhausted else -math.inf
+
+    def sent(self, permit: Permit, in_flight: int) -> None:
+        """Write on the permit what is known."""
+        permit.known = Known(self._lowest, self._renewals)
+
+    def answered(self, permit: Permit, reply: Reply, now: float, in_flight: int) -> None:
+        """Record what an answer reports."""
+        # Figures that come with 429s only don't say how things stand otherwise.
+        if reply.report is not None and (self.is_known or not reply.rate_limited):
+            self._learn(permit, now, reply.report, rate_limited=reply.rate_limited)
+        else:
+            self.lost(permit, now, in_flight)
+
+    def lost(self, permit: Permit, now: float, in_flight: int) -> None:
+        """Record that an answer did not come, or reported nothing."""
+        if self.limit is not None and self.renews_at == math.inf and in_flight == 0:
+            # Nothing is left that could report more.
+            self.renews_at = now + self.window
+
+    def _ask_again_at(self, in_flight: int) -> float:
         return self.renews_at if self._renews_whole or in_flight == 0 else self.renews_at + _STUCK
 
-    def exhausted_until(self, now: float) -> float:
-        """Until when nothing may be sent even if nothing were in flight; `now` if that is not so, or not known."""
-        exhausted = self._free(now, 0) <= 0 and now < self.renews_at < math.inf
-        return self.renews_at if exhausted else now
-
-    def answered(self, turn: Turn, now: float, report: Report, *, refused: bool) -> None:
-        """Take in what an answer told."""
+    def _learn(self, permit: Permit, now: float, report: Report, *, rate_limited: bool) -> None:
         # Without a word about the limit it is at least as high as what remains and the request itself.
         limit = report.limit or max(self.limit or 1, report.remaining + 1)
         if limit != self.limit:
-            if turn.renewals != self._renewals:
+            if permit.known.renewals != self._renewals:
                 return  # it was sent before the present limit was heard of
-            turn = self._take_limit(turn, now, report, limit)
+            permit = self._take_limit(permit, now, report, limit)
         self._exact |= report.exact
         self.window = max(self.window, report.reset or 0.0)
-        if not refused:
-            self._refusals = 0
+        if not rate_limited:
+            self._limited_streak = 0
             if not self._exact:
                 self._granted.append(now)
-        elif turn.sent_at >= self._refused_at:
+        elif permit.sent_at >= self._limited_at:
             # Those that were sent before are of the same mishap.
-            self._refusals += 1
-            self._refused_at = now
-        more = report.remaining > turn.told or (turn.told == 0 and not refused)
+            self._limited_streak += 1
+            self._limited_at = now
+        more = report.remaining > permit.known.lowest or (permit.known.lowest == 0 and not rate_limited)
         reset_at = now + (report.reset or 0.0)
         # What was sent just before a renewal was assumed can show as well that it has come.
-        shows_it = self._assumed and more and not refused and turn.renewals == self._renewals - 1
-        if turn.renewals == self._renewals or shows_it:
+        shows_it = self._assumed and more and not rate_limited and permit.known.renewals == self._renewals - 1
+        if permit.known.renewals == self._renewals or shows_it:
             if more:
-                self._renew(turn, report)
+                self._renew(permit, report)
                 self._reset_at = reset_at
             else:
-                self._spend(turn, report, refused=refused)
+                self._spend(permit, report, rate_limited=rate_limited)
                 self._reset_at = reset_at if self._exact else min(self._reset_at, reset_at)
-        elif more or refused or self._trickles:
-            self._spend(turn, report, refused=refused)
+        elif more or rate_limited or self._trickles:
+            self._spend(permit, report, rate_limited=rate_limited)
             self._reset_at = min(self._reset_at, reset_at)
         elif self.renews_at < math.inf:
             return  # nobody knows which window it belongs to
         else:
             self._reset_at = reset_at
         self._last_reset_at = reset_at
-        self._set_renewal(now, reset_at, refused=refused)
-
-    def lost(self, now: float, in_flight: int) -> None:
-        """Take in that an answer did not come, or told nothing."""
-        if self.renews_at == math.inf and in_flight == 0:
-            # Nothing is left that could tell more.
-            self.renews_at = now + self.window
+        self._set_renewal(now, reset_at, rate_limited=rate_limited)
 
     def _free(self, now: float, in_flight: int) -> int:
         if self._assumed and not self._renews_whole:
@@ -194,7 +196,7 @@ class Allowance:
         passed = (now - self._window_began) / max(self.window, 1e-3)
         ours = self._share.of(
             self.remaining,
-            told=self._told,
+            told=self._lowest,
             limit=self.limit or 0,
             window_left=None if self._trickles else max(0.0, 1 - passed),
         )
@@ -204,7 +206,7 @@ class Allowance:
         can_ask = in_flight == 0 and (self.remaining > 1 or self.renews_at == math.inf)
         return 1 if free <= 0 and can_ask else free
 
-    def _take_limit(self, turn: Turn, now: float, report: Report, limit: int) -> Turn:
+    def _take_limit(self, permit: Permit, now: float, report: Report, limit: int) -> Permit:
         """Begin anew with another limit; give the turn that the answer would have had if it had been known before.
 
         What was learned of rounding and of the kind of limiter holds on.
@@ -214,8 +216,8 @@ class Allowance:
         self._share = Share()
         self._granted = deque(maxlen=min(limit, _MOST_REMEMBERED))
         self._renewals += 1
-        self._begin_window(turn, report.remaining + 1)
-        return Turn(now, report.remaining + 1, self._renewals)
+        self._begin_window(permit, report.remaining + 1)
+        return Permit(now, Known(report.remaining + 1, self._renewals))
 
     def _assume_renewal(self, now: float, in_flight: int) -> None:
         self.remaining = max((self.limit or 1) if self._renews_whole else 1, in_flight + 1)
@@ -224,17 +226,17 @@ class Allowance:
         self._assumed = True
         self._window_began = now
 
-    def _renew(self, turn: Turn, report: Report) -> None:
+    def _renew(self, permit: Permit, report: Report) -> None:
         """Take in that there is more than there was."""
         limit = self.limit or 1
         little = limit / 4
-        if self._assumed and not self._renews_whole and self._told < little:
+        if self._assumed and not self._renews_whole and self._lowest < little:
             self._wholes = self._wholes + 1 if report.remaining >= limit // 2 else min(self._wholes, 0)
             self._trickles = report.remaining < little
         self._renewals += 1
         # Others may have spent some of it before us.
-        self._begin_window(turn, limit if self._renews_whole else report.remaining + 1)
-        self._told = self.remaining = report.remaining
+        self._begin_window(permit, limit if self._renews_whole else report.remaining + 1)
+        self._lowest = self.remaining = report.remaining
         self._share.spent_by_us()
         self._doubt_rounding()
 
@@ -248,37 +250,37 @@ class Allowance:
                 self._windows_until_doubt = min(2 * self._windows_until_doubt, _LONGEST_TRUST)
                 self._wholes = 0  # so that one request is sent to see, and not all
 
-    def _begin_window(self, turn: Turn, remaining: int) -> None:
-        self._share.begin_window(self._told, remaining)
+    def _begin_window(self, permit: Permit, remaining: int) -> None:
+        self._share.begin_window(self._lowest, remaining)
         if not self._assumed:
-            self._window_began = turn.sent_at
+            self._window_began = permit.sent_at
         self._assumed = False
-        self._told = self.remaining = remaining
+        self._lowest = self.remaining = remaining
         self._reset_at = math.inf
 
-    def _spend(self, turn: Turn, report: Report, *, refused: bool) -> None:
+    def _spend(self, permit: Permit, report: Report, *, rate_limited: bool) -> None:
         """Take in that there is no more than there was."""
-        if not refused:
+        if not rate_limited:
             self._share.spent_by_us()
         elif self._assumed:
             # If we came when we had been told to, that was too early.
             told = self._last_reset_at if self._trickles else self._reset_at
-            self._rounded_down |= not self._exact and turn.sent_at >= told
+            self._rounded_down |= not self._exact and permit.sent_at >= told
             self._trickles = False
             self._wholes = -1 if self._renews_whole else min(self._wholes, 0)
         self._assumed = False
-        self._told = self.remaining = min(self._told, report.remaining)
+        self._lowest = self.remaining = min(self._lowest, report.remaining)
 
-    def _set_renewal(self, now: float, reset_at: float, *, refused: bool) -> None:
+    def _set_renewal(self, now: float, reset_at: float, *, rate_limited: bool) -> None:
         late = 1.0 if self._rounded_down and not self._exact else 0.0
-        if refused and self._reset_at + late <= now:
+        if rate_limited and self._reset_at + late <= now:
             # That moment has passed, and it was the wrong one.
             self._reset_at = reset_at
         self.renews_at = self._reset_at + late
         if self._trickles and not self._exact and len(self._granted) == self._granted.maxlen:
             self.renews_at = min(self.renews_at, max(now, self._granted[0] + self.window + late))
-        if self._refusals:
-            backoff = min(_FIRST_BACKOFF * 2.0 ** min(self._refusals - 1, 32), _LONGEST_BACKOFF)
+        if self._limited_streak:
+            backoff = min(_FIRST_BACKOFF * 2.0 ** min(self._limited_streak - 1, 32), _LONGEST_BACKOFF)
             if self.window > 0:
                 backoff = min(backoff, self.window / 2)
             self.renews_at = max(self.renews_at, now + backoff)

@@ -214,7 +214,7 @@ class BulkRun:
                 if not self._force and len(self._passed_over) < self.plan.rooms:
                     await self._list_changed()
                 results = self._client.rooms.update_many(
-                    self._items(file), concurrency=self._concurrency, stop_after_failures=self._failures_left
+                    self._items(file), concurrency=self._concurrency, max_failures=self._failures_left
                 )
                 async with aclosing(results):
                     async for result in results:
@@ -467,13 +467,13 @@ class BulkRun:
 
     async def _tick(self) -> None:
         """Note once a second how things stand with the rate limit, for the report."""
-        refused_before = self._client.pacing.snapshot().refused
+        refused_before = self._client.pacing.snapshot().rate_limited
         with suppress(JournalError):  # whoever writes next meets it too
             while True:
                 await asyncio.sleep(_TICK)
                 told = self._client.pacing.snapshot()
                 limit = None if told.sustainable_rate is None else round(told.sustainable_rate, 2)
-                figures = {"refused": told.refused - refused_before, "limit": limit, "rate": round(told.rate, 2)}
+                figures = {"refused": told.rate_limited - refused_before, "limit": limit, "rate": round(told.rate, 2)}
                 self._journal.write({"pacing": figures, "at": now()})
 
 

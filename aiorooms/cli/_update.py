@@ -281,7 +281,7 @@ class _Updates:
         results = client.rooms.update_many(
             self._begin(),
             concurrency=concurrency,
-            stop_after_failures=most_failures,
+            max_failures=most_failures,
             # Who updates one room wants to hear soon that the server is out.
             outage_patience=_OUTAGE_PATIENCE if self._total > 1 else None,
         )

@@ -36,8 +36,8 @@ from collections.abc import (
 from typing import Final, TypeAlias, TypeGuard, cast
 
 from .._aio import end_tasks, is_cancelled
-from .._http.outage import Outage
-from .._http.response import Answer
+from .._http.attempts import Answer
+from .._http.outage import NO_OUTAGE, Outage
 from .._text import quoted
 from ..errors import (
     AioroomsError,
@@ -46,7 +46,6 @@ from ..errors import (
     InvalidRequestError,
     PermissionDeniedError,
     Problem,
-    RateLimitError,
 )
 from ..models import Room, RoomRef, RoomUpdate, UpdateResult, read_room_ref
 
@@ -70,8 +69,8 @@ def update_many(
     update_room: UpdateRoom,
     *,
     concurrency: int,
-    stop_after_failures: int | None = None,
-    outage: Outage | None = None,
+    max_failures: int | None = None,
+    outage: Outage = NO_OUTAGE,
 ) -> AsyncGenerator[UpdateResult]:
     """Update all rooms of the input, `concurrency` at a time; give results in the order of completion.
 
@@ -82,7 +81,7 @@ def update_many(
     if isinstance(updates, str) or not isinstance(cast("object", updates), (Iterable, AsyncIterable)):
         raise TypeError(f"update_many(updates) is {quoted(updates)}; give an iterable of (room id, RoomUpdate)")
     source = _AsyncInput(aiter(updates)) if isinstance(updates, AsyncIterable) else _PlainInput(iter(updates))
-    return _results(_Run(source, update_room, concurrency, stop_after_failures, outage))
+    return _results(_Run(source, update_room, concurrency, max_failures, outage))
 
 
 async def _results(run: "_Run") -> AsyncGenerator[UpdateResult]:
@@ -251,13 +250,13 @@ class _Run:
         source: _PlainInput | _AsyncInput,
         update_room: UpdateRoom,
         concurrency: int,
-        stop_after_failures: int | None,
-        outage: Outage | None,
+        max_failures: int | None,
+        outage: Outage,
     ) -> None:
         self.source = source
         self._update_room = update_room
         self._concurrency = concurrency
-        self._failures_left = stop_after_failures
+        self._failures_left = max_failures
         self._outage = outage
         self._stopped_by: AioroomsError | None = None
         self._last: dict[str, asyncio.Event] = {}
@@ -369,9 +368,9 @@ class _Run:
     def _note_failure(self, error: AioroomsError) -> None:
         if self._failures_left is not None:
             self._failures_left -= 1
-        # A RateLimitError without an attempt: the pause is too long to wait for, for the others too.
-        hopeless = isinstance(error, _STOPPING) or (isinstance(error, RateLimitError) and not error.attempts)
-        hopeless |= self._outage is not None and self._outage.patience_is_over
+        # Without an attempt, a pause that is too long to wait for is too long for the others too.
+        hopeless = isinstance(error, _STOPPING) or (error.reason == "max_wait" and not error.attempts)
+        hopeless |= self._outage.patience_is_over
         if self._stopped_by is None and (hopeless or self._failures_left == 0):
             self._stopped_by = error
 

@@ -1,20 +1,21 @@
 """The operations on rooms, one typed method each."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import warnings
+from collections.abc import AsyncGenerator, Sequence
 from datetime import date
 from functools import partial
 from typing import Final, Unpack, overload
 from urllib.parse import urlencode
 
 from .._checks import bool_problems, date_problems, int_problems, name_problems
-from .._http.exchange import Timeout, Transport, client_timeout
-from .._http.outage import Outage
-from .._http.response import Answer, Request, RetryPolicy, is_sign_of_life
+from .._http.attempts import Answer
+from .._http.deadlines import Timeout, client_timeout
+from .._http.outage import NO_OUTAGE, Outage
+from .._http.request import Request
 from .._settings import check_at_least, check_positive
 from .._text import quoted
 from .._unset import UNSET, Unset
-from .._webhook_url import WebhookUrlPolicy, same_url
-from ..errors import AioroomsError, APIError, InvalidRequestError, NotFoundError, Problem
+from ..errors import InvalidRequestError, Problem
 from ..models import (
     FIELD_NAMES,
     Room,
@@ -26,31 +27,27 @@ from ..models import (
     UpdateResult,
     read_room_ref,
 )
-from ..models._converter import DecodeError, decode_room, decode_room_and_names, decode_rooms, dumps, encode
+from ..models._converter import decode_room, decode_rooms, dumps, encode
 from ._pages import RoomList
+from ._read_back import decode_room_of, get_room, read_back_delete, read_back_update
+from ._resource import Resource, raise_if_invalid
 from ._update_many import Updates, update_many
 
 __all__ = ["Rooms"]
 
-_ONCE: Final = RetryPolicy(max_attempts=1)
-
 _PAGE_SIZES: Final = range(1, 251)
 
 
-class Rooms:
+class Rooms(Resource):
     """The operations on rooms: `client.rooms`.
 
     A room is named by its id, as text or as a `uuid.UUID`, or by a `Room` that has one. `timeout` is for one attempt,
     in seconds or as an `aiohttp.ClientTimeout`; without it the client's own holds.
 
-    All methods raise `InvalidRequestError` before anything is sent if what they were given is wrong, an `APIError`
-    if the server refused or could not be reached in all the attempts that `RetryPolicy` allows, and
-    `ClientStateError` on a client that is closed or belongs to another event loop.
+    All methods raise `InvalidRequestError` before anything is sent if an argument is wrong, an `APIError` if the server
+    rejected the request or could not be reached in all the attempts that `RetryPolicy` allows, and `ClientStateError`
+    on a client that is closed or belongs to another event loop.
     """
-
-    def __init__(self, transport: Transport, webhook_url_policy: WebhookUrlPolicy) -> None:
-        self._transport = transport
-        self._policy = webhook_url_policy
 
     async def retrieve(
         self, room_id: RoomRef, *, include_sessions: bool | Unset = UNSET, timeout: Timeout | None = None
@@ -60,9 +57,9 @@ class Rooms:
         Raises `NotFoundError` if the account has no such room.
         """
         wanted, problems = read_room_ref(room_id)
-        _refuse([*problems, *bool_problems("/include_sessions", include_sessions)])
+        raise_if_invalid([*problems, *bool_problems("/include_sessions", include_sessions)])
         query = "" if include_sessions is UNSET else f"include_sessions={_json_bool(include_sessions)}"
-        return (await self._transport.send(_get(wanted, query), timeout=timeout)).value
+        return (await self._sender.send(get_room(wanted, query), timeout=timeout)).value
 
     def list(
         self,
@@ -98,7 +95,7 @@ class Rooms:
         ]
         for name, day in days.items():
             problems += date_problems("/" + name.strip("[]").replace("][", "_"), day)
-        _refuse(problems)
+        raise_if_invalid(problems)
         filters = {"[unique_name]": unique_name, **days}
         query = [("filter" + name, str(value)) for name, value in filters.items() if value is not UNSET]
         if include_sessions is not UNSET:
@@ -116,13 +113,13 @@ class Rooms:
         if room is None:
             room = RoomCreate(**fields, webhook_url_policy=self._policy)
         else:
-            _refuse(_object_problems(room, RoomCreate, fields))
-            _refuse(room.url_problems(self._policy))
+            raise_if_invalid(_object_problems(room, RoomCreate, fields))
+            raise_if_invalid(room.url_problems(self._policy))
         name = "" if room.unique_name is UNSET else f" {quoted(room.unique_name)}"
         request = Request(
             method="POST", path="/rooms", subject=f"new room{name}", decode=decode_room, body=encode(room)
         )
-        return (await self._transport.send(request, timeout=timeout)).value
+        return (await self._sender.send(request, timeout=timeout)).value
 
     @overload
     async def update(self, room_id: RoomRef, update: RoomUpdate, /, *, timeout: Timeout | None = None) -> Room: ...
@@ -164,9 +161,10 @@ class Rooms:
         updates: Updates,
         *,
         concurrency: int = 50,
-        stop_after_failures: int | None = None,
+        max_failures: int | None = None,
         outage_patience: float | None = 60.0,
         timeout: Timeout | None = None,
+        stop_after_failures: int | None = None,
     ) -> AsyncGenerator[UpdateResult]:
         """Make many updates at a time, and give one `UpdateResult` for each, in order of completion.
 
@@ -177,7 +175,8 @@ class Rooms:
         is a `failed` result, and nothing is sent for it.
 
         401 and 403 stop the run, as every later update would meet them too; so does a pause longer than
-        `Pacing(max_wait)`, and the failure number `stop_after_failures` (1 or more). What is in flight then is
+        `Pacing(max_wait)`, and the failure number `max_failures` (1 or more; `stop_after_failures` is its old
+        name). What is in flight then is
         finished, the rest comes out as `skipped`. If the input raises, the results under way come out first, then its
         error.
 
@@ -191,8 +190,11 @@ class Rooms:
         """
         check_at_least(1, "update_many(concurrency=)", concurrency)
         if stop_after_failures is not None:
-            check_at_least(1, "update_many(stop_after_failures=)", stop_after_failures)
-        outage: Outage | None = None
+            warnings.warn("stop_after_failures is called `max_failures` now", DeprecationWarning, stacklevel=2)
+            max_failures = stop_after_failures
+        if max_failures is not None:
+            check_at_least(1, "update_many(max_failures=)", max_failures)
+        outage = NO_OUTAGE
         if outage_patience is not None:
             check_positive("update_many(outage_patience=)", outage_patience)
             outage = Outage(outage_patience, concurrency)
@@ -200,7 +202,7 @@ class Rooms:
             updates,
             partial(self._update, timeout=client_timeout(timeout), outage=outage),
             concurrency=concurrency,
-            stop_after_failures=stop_after_failures,
+            max_failures=max_failures,
             outage=outage,
         )
 
@@ -211,17 +213,15 @@ class Rooms:
         finds no room, that is success.
         """
         unwanted, problems = read_room_ref(room_id)
-        _refuse(problems)
+        raise_if_invalid(problems)
         request = Request(
-            method="DELETE", path=f"/rooms/{unwanted}", subject=f"room {unwanted}", decode=lambda body: None
+            method="DELETE",
+            path=f"/rooms/{unwanted}",
+            subject=f"room {unwanted}",
+            decode=lambda body: None,
+            read_back=partial(read_back_delete, unwanted),
         )
-        try:
-            await self._transport.send(request, timeout=timeout)
-        except APIError as error:
-            if not error.uncertain:
-                raise
-            if await self._settle(error, unwanted, timeout) is not None:
-                raise
+        await self._sender.send(request, timeout=timeout)
 
     async def _update(
         self,
@@ -229,141 +229,45 @@ class Rooms:
         update: RoomUpdate,
         *,
         timeout: Timeout | None,
-        outage: Outage | None = None,
+        outage: Outage = NO_OUTAGE,
         id_problems: Sequence[Problem] = (),
     ) -> Answer[Room]:
         fields = update.to_dict()
         problems = [*id_problems, *update.url_problems(self._policy)]
         if not fields:
-            problems.append(Problem("", f"nothing is to be changed; give at least one of {', '.join(FIELD_NAMES)}"))
-        _refuse(problems)
+            message = f"nothing is to be changed; give at least one of {', '.join(FIELD_NAMES)}"
+            problems.append(Problem("", message, code="nothing_to_change"))
+        raise_if_invalid(problems)
         request = Request(
             method="PATCH",
             path=f"/rooms/{room_id}",
             subject=f"room {room_id}",
-            decode=partial(_decode_room, room_id),
+            decode=partial(decode_room_of, room_id),
             body=dumps(fields),
+            read_back=partial(read_back_update, room_id, fields),
         )
-        signs_before = 0 if outage is None else outage.signs_of_life
-        sent = 0
-        maybe_applied = False
-        while True:
-            try:
-                answer = await self._transport.send(request, timeout=timeout, outage=outage)
-            except APIError as error:
-                error.attempts = sent = sent + error.attempts
-                error.uncertain = maybe_applied = maybe_applied or error.uncertain
-                if not maybe_applied:
-                    raise
-                try:
-                    found = await self._settle(error, room_id, timeout, outage)
-                except APIError:
-                    if outage is not None and outage.keeps_trying(signs_before, reached=False):
-                        continue  # It isn't the room, as nobody was answered since.
-                    raise
-                if found is None:
-                    raise
-                _see_applied(fields, *found, error)
-                return Answer(found[0], sent)
-            answer.attempts += sent
-            return answer
-
-    async def _settle(
-        self, error: APIError, room_id: str, timeout: Timeout | None, outage: Outage | None = None
-    ) -> tuple[Room, frozenset[str]] | None:
-        """Read the room once after attempts that may have been carried out; None means there is no such room.
-
-        With the room come the names of the fields that the answer has. If the room can't be read either, the outcome
-        stays unknown and the error that was met is raised.
-        """
-        found = None
-        began_at = 0.0 if outage is None else outage.begin()
-        if not isinstance(error, NotFoundError):
-            try:
-                found = (await self._transport.send(_look(room_id), timeout=timeout, retry=_ONCE)).value
-            except NotFoundError:
-                pass
-            except AioroomsError as unread:
-                if outage is not None and is_sign_of_life(unread):
-                    outage.alive()
-                elif outage is not None and isinstance(unread, APIError) and unread.attempts:
-                    outage.failed(f"a look at room {room_id}", began_at)
-                raise error from None
-        if outage is not None:
-            outage.alive()
-        error.uncertain = False
-        return found
+        return await self._sender.send(request, timeout=timeout, outage=outage)
 
     async def _page(
         self, query: Sequence[tuple[str, str]], page_size: int, timeout: Timeout | None, number: int
     ) -> RoomPage:
         paged = urlencode([*query, ("page[number]", number), ("page[size]", page_size)])
         request = Request(method="GET", path="/rooms", query=paged, subject="list of rooms", decode=decode_rooms)
-        rooms, meta = (await self._transport.send(request, timeout=timeout)).value
+        rooms, meta = (await self._sender.send(request, timeout=timeout)).value
         return RoomPage(rooms=rooms, number=number, total_pages=meta.total_pages, total_results=meta.total_results)
-
-
-def _see_applied(wanted: Mapping[str, object], room: Room, told: frozenset[str], error: APIError) -> None:
-    """Raise the error unless the room has the wanted values; `told` are the fields of which the answer told."""
-    known = [name for name in wanted if name in told]
-    if different := [name for name in known if not _equal(getattr(room, name), wanted[name])]:
-        error.hint = f"the room was read, and the update is not in it ({', '.join(different)})"
-        raise error
-    if untold := [name for name in wanted if name not in told]:
-        error.uncertain = True
-        error.hint = f"the room was read, and the answer does not tell {', '.join(untold)}"
-        raise error
-
-
-def _get(room_id: str, query: str = "") -> Request[Room]:
-    return Request(
-        method="GET",
-        path=f"/rooms/{room_id}",
-        query=query,
-        subject=f"room {room_id}",
-        decode=partial(_decode_room, room_id),
-    )
-
-
-def _look(room_id: str) -> Request[tuple[Room, frozenset[str]]]:
-    def decode(body: bytes) -> tuple[Room, frozenset[str]]:
-        room, told = decode_room_and_names(body)
-        return _same_room(room_id, room), told
-
-    return Request(method="GET", path=f"/rooms/{room_id}", subject=f"room {room_id}", decode=decode)
-
-
-def _decode_room(room_id: str, body: bytes) -> Room:
-    return _same_room(room_id, decode_room(body))
-
-
-def _same_room(room_id: str, room: Room) -> Room:
-    """See that a room is the one asked for: a proxy in between can mix up answers."""
-    if room.id is not None and room.id != room_id and room.id.lower() != room_id.lower():
-        raise DecodeError(f"is {quoted(room.id)}: the answer is about another room", "data.id")
-    return room
 
 
 def _json_bool(value: bool) -> str:
     return "true" if value else "false"
 
 
-def _equal(present: object, wanted: object) -> bool:
-    """Whether the room has the value that was asked for. The API writes "no URL" as an empty text or as null."""
-    if present == wanted or (wanted is None and present == ""):
-        return True
-    return isinstance(present, str) and isinstance(wanted, str) and same_url(present, wanted)
-
-
-def _refuse(problems: Sequence[Problem]) -> None:
-    if problems:
-        raise InvalidRequestError(problems)
-
-
 def _object_problems(given: object, wanted: type[RoomUpdate] | type[RoomCreate], fields: RoomFields) -> list[Problem]:
     problems: list[Problem] = []
     if not isinstance(given, wanted):
-        problems.append(Problem("", f"{quoted(given)} is not a {wanted.__name__}"))
+        problems.append(
+            Problem("", f"{quoted(given)} is not a {wanted.__name__}", value=given, expected=f"a {wanted.__name__}")
+        )
     if fields:
-        problems.append(Problem("", f"give either a {wanted.__name__} or single fields, not both"))
+        message = f"give either a {wanted.__name__} or single fields, not both"
+        problems.append(Problem("", message, code="conflicting_arguments"))
     return problems

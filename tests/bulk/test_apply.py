@@ -435,7 +435,7 @@ async def test_what_a_client_met_before_a_run_is_no_refusal_of_it(
     monkeypatch.setattr(_apply, "_TICK", 0.001)
     async with RoomsSimulator(rooms=20, latency=0.02) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
-        client._transport._pacer.refused = 7
+        client._sender.pacer.rate_limited = 7
         await collect(apply(client, plan, tmp_path / "a.journal", concurrency=2))
     told = [record["pacing"] for record in Journal.open(tmp_path / "a.journal").records() if "pacing" in record]
     assert told

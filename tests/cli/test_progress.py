@@ -18,7 +18,7 @@ def told(rate: float | None) -> PacingSnapshot:
         paused_until=None,
         in_flight=0,
         waiting=0,
-        refused=0,
+        rate_limited=0,
     )
 
 

@@ -11,8 +11,8 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from aiorooms import APIConnectionError, APIResponseError, APITimeoutError, RetryPolicy, RoomsClient
-from aiorooms._http.exchange import _lost
-from aiorooms._http.response import Request
+from aiorooms._http.aiohttp_errors import lost
+from aiorooms._http.request import Request
 from aiorooms.models._converter import decode_room
 from aiorooms.simulator import Faults, RoomsSimulator
 
@@ -48,11 +48,11 @@ INFO = aiohttp.RequestInfo(ADDRESS, "PATCH", CIMultiDictProxy(CIMultiDict({"Auth
 )  # fmt: skip
 def test_what_went_wrong(error: Exception, kind: type[Exception], sent: bool, again: bool, words: str) -> None:
     # A ValueError of a hook may come at any time; one of aiohttp's own comes before anything is sent.
-    failure = _lost(UPDATE, error, begun=not isinstance(error, ValueError), secret=KEY)
-    assert type(failure.error) is kind
+    failure = lost(UPDATE, error, begun=not isinstance(error, ValueError), secret=KEY)
+    assert type(failure.make_error()) is kind
     assert failure.maybe_applied == sent
     assert failure.retry == again
-    text = str(failure.error)
+    text = str(failure.make_error())
     assert text.startswith("room 1: ")
     assert words in text
     assert KEY not in text
@@ -68,18 +68,18 @@ def test_what_went_wrong(error: Exception, kind: type[Exception], sent: bool, ag
     ],
 )
 def test_what_did_not_begin_to_go_out_was_not_sent(error: Exception, kind: type[Exception], words: str) -> None:
-    failure = _lost(UPDATE, error, begun=False, secret=KEY)
-    assert type(failure.error) is kind
+    failure = lost(UPDATE, error, begun=False, secret=KEY)
+    assert type(failure.make_error()) is kind
     assert not failure.maybe_applied
     assert failure.retry
-    assert words in str(failure.error)
+    assert words in str(failure.make_error())
 
 
 def test_an_error_of_a_hook_after_sending_leaves_the_outcome_open() -> None:
-    failure = _lost(UPDATE, ValueError("a hook's own"), begun=True, secret=KEY)
+    failure = lost(UPDATE, ValueError("a hook's own"), begun=True, secret=KEY)
     assert failure.maybe_applied
     create = attrs.evolve(UPDATE, method="POST")
-    assert not _lost(create, ValueError("a hook's own"), begun=True, secret=KEY).retry
+    assert not lost(create, ValueError("a hook's own"), begun=True, secret=KEY).retry
 
 
 async def test_a_server_without_tls_is_not_asked_again() -> None:

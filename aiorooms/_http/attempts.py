@@ -1,0 +1,330 @@
+"""The one retry loop: attempts, the waits between them, an outage, and the read-back of what stays uncertain.
+
+Each step takes a value and gives one. An attempt gives a `Success` or a `Failure` (`exchange`), `decide` says what
+follows (`retry`), and the exception that the caller gets is made once, when the call ends.
+
+    permit -> attempt -> success ................................... its value
+                      -> failure, may be retried ................... wait, again
+                      -> failure, nothing was changed .............. its error
+                      -> failure, uncertain -> read-back confirms .. its value
+                                            -> it denies ........... its error
+                                            -> it fails ............ its error, `uncertain`; in an outage: again
+
+Nothing is held while a call waits: permit and connection are given back with each attempt.
+
+Example: an update is sent, and the connection is reset. It is sent again three times and reset each time: out of
+attempts, and each of them may have been carried out. The room is read. If it has the wanted values, the update
+succeeded after 4 attempts. If it doesn't, the last reset is raised as an `APIConnectionError`. If the read-back is
+reset as well, the same error has `uncertain` set.
+"""
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Generic, NamedTuple, NoReturn, TypeVar
+
+import aiohttp
+import attrs
+
+from .._aio import sleep_unless
+from .._pacing import Pacer, PacerClosedError, Pacing, PacingSnapshot, Permit, WaitTooLongError
+from ..errors import (
+    AioroomsError,
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    APITimeoutError,
+    ClientStateError,
+    NotFoundError,
+    RateLimitError,
+    Reason,
+)
+from .deadlines import Limits, Timeout, client_timeout
+from .exchange import Exchange
+from .outage import NO_OUTAGE, Outage
+from .request import Confirmed, NotApplied, ReadBack, Request, Unconfirmed, Verdict
+from .response import Failure, Success
+from .retry import Again, RetryPolicy, Tally, decide
+
+__all__ = ["Answer", "Sender"]
+
+T = TypeVar("T")
+
+_ONCE = RetryPolicy(max_attempts=1)
+
+
+@attrs.define
+class Answer(Generic[T]):
+    """What a call brought."""
+
+    value: T
+    attempts: int
+
+
+class Sender:
+    """Sends the requests of one client, within one event loop."""
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        base_url: str,
+        timeout: aiohttp.ClientTimeout,
+        retry: RetryPolicy,
+        pacing: Pacing,
+        max_connections: int,
+        session: aiohttp.ClientSession | None,
+        user_agent: str,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self.limits = Limits.of(timeout)
+        self.retry = retry
+        self.pacing = pacing
+        self.random = random
+        self.exchange = Exchange(
+            api_key=api_key,
+            base_url=base_url,
+            limits=self.limits,
+            max_connections=max_connections,
+            session=session,
+            user_agent=user_agent,
+        )
+        self.pacer = Pacer(pacing, max_in_flight=self.exchange.max_in_flight)
+        self.closing = asyncio.Event()
+        """Set by `close`, for calls that wait before their next attempt."""
+
+    def snapshot(self) -> PacingSnapshot:
+        """How things stand with the rate limit."""
+        return self.pacer.snapshot()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a session that has to be closed."""
+        return self.exchange.is_open
+
+    def open(self) -> None:
+        """Open the session. Raises `ClientStateError` if it can't be used here."""
+        self.exchange.open()
+
+    async def close(self) -> None:
+        """End the calls that wait and close the session if it is ours. May be called twice."""
+        self.pacer.close()
+        self.closing.set()
+        await self.exchange.close()
+
+    def send(
+        self,
+        request: Request[T],
+        *,
+        timeout: Timeout | None = None,
+        retry: RetryPolicy | None = None,
+        outage: Outage = NO_OUTAGE,
+    ) -> Coroutine[None, None, Answer[T]]:
+        """Send until there is an answer that counts, or no more attempt is allowed.
+
+        `outage` is what a bulk run knows of the server. Raises an `AioroomsError` with the attempts made; its
+        `uncertain` is set if one of them may have been carried out and no read-back could tell.
+        """
+        limits = self.limits if timeout is None else Limits.of(client_timeout(timeout))
+        return _Call(self, request, limits, retry or self.retry, outage).run()
+
+
+class _End(NamedTuple):
+    """The end of a call without a value; the error is made of it."""
+
+    make_error: Callable[..., AioroomsError]
+    hint: str = ""
+    reason: Reason | None = None
+    not_found: bool = False
+    """The server answered 404."""
+    can_read_back: bool = True
+
+
+class _Call(Generic[T]):
+    """One call, from its first attempt to its end."""
+
+    __slots__ = (
+        "_contacts_before", "_give_up_at", "_limits", "_outage", "_passed_before", "_policy", "_request", "_sender",
+        "_tally",
+    )  # fmt: skip
+
+    def __init__(
+        self, sender: Sender, request: Request[T], limits: Limits, policy: RetryPolicy, outage: Outage
+    ) -> None:
+        self._sender = sender
+        self._request = request
+        self._limits = limits
+        self._policy = policy
+        self._outage = outage
+        self._tally = Tally()
+        self._give_up_at = None if policy.max_elapsed is None else time.monotonic() + policy.max_elapsed
+        self._contacts_before: int | None = None
+        """The contacts of the outage before the first attempt; None until that begins."""
+        self._passed_before = 0
+        """What the pacer had let pass before the last attempt."""
+
+    async def run(self) -> Answer[T]:
+        """Go on until there is a value; raise the error if there is to be none."""
+        last: Failure | None = None
+        while True:
+            try:
+                if self._outage.is_on:
+                    async with self._outage.queue(self._sender.closing):
+                        outcome = await self._attempt(last)
+                else:
+                    outcome = await self._attempt(last)
+            except ClientStateError as error:
+                outcome = _End(partial(ClientStateError, error.message), reason=error.reason, can_read_back=False)
+            if isinstance(outcome, Success):
+                return Answer(outcome.value, self._tally.attempts)
+            if isinstance(outcome, Failure):
+                last = outcome
+                if self._tally.failed(last):
+                    continue
+                after = self._after(last)
+                if isinstance(after, Again):
+                    await self._wait(last, after.wait)
+                    continue
+                outcome = after
+            if (verdict := await self._settle(outcome)) is None:
+                self._begin_again()
+                continue
+            if isinstance(verdict, Confirmed):
+                return Answer(verdict.value, self._tally.attempts)
+            self._raise(outcome, verdict)
+
+    # --- an attempt ---
+
+    async def _attempt(self, last: Failure | None) -> Success[T] | Failure | _End:
+        """Acquire a permit, send once, and release it. `last` is the failure before this attempt, if there was one."""
+        sender, outage = self._sender, self._outage
+        if outage.patience_is_over:
+            return self._out_of_patience(last)
+        permit = sender.pacer.acquire_now() or await self._permit(last)
+        if isinstance(permit, _End):
+            return permit
+        began_at = outage.begin()
+        if self._contacts_before is None:
+            self._contacts_before = outage.contacts
+        self._passed_before = sender.pacer.passed
+        reply = None
+        try:
+            outcome = await sender.exchange.send(self._request, self._limits, fresh=self._tally.stale > 0)
+            reply = outcome.reply
+        finally:
+            sender.pacer.release(permit, reply)
+        if isinstance(outcome, Success):
+            self._tally.attempts += 1
+            outage.contact()
+        elif outcome.is_contact:
+            outage.contact()
+        elif not self._tally.is_stale(outcome):
+            outage.failed(self._request.subject, began_at)
+        return outcome
+
+    async def _permit(self, last: Failure | None) -> Permit | _End:
+        """Wait for a permit, no longer than `max_elapsed` allows."""
+        sender, subject = self._sender, self._request.subject
+        sender.exchange.open()  # raises if no permit would ever come
+        try:
+            if self._give_up_at is None:
+                return await sender.pacer.acquire()
+            async with asyncio.timeout(self._give_up_at - time.monotonic()):
+                return await sender.pacer.acquire()
+        except PacerClosedError:
+            error = partial(ClientStateError, f"{subject}: not sent: the client was closed")
+            return _End(error, reason="closed", can_read_back=False)
+        except WaitTooLongError as error:
+            wait = error.seconds
+            message = f"{subject}: not sent: the rate limit lets nothing through for another {wait:.0f} s"
+            hint = (
+                f"that is longer than Pacing(max_wait={sender.pacing.max_wait:g}) allows; try again later, or raise it"
+            )
+            return _End(partial(RateLimitError, message, status=429, retry_after=wait), hint, "max_wait")
+        except TimeoutError:
+            late = partial(APITimeoutError, f"{subject}: not sent") if last is None else last.make_error
+            hint = f"no permit came within RetryPolicy(max_elapsed={self._policy.max_elapsed:g})"
+            return _End(late, hint, "max_elapsed")
+
+    # --- what follows a failed one ---
+
+    def _after(self, failure: Failure) -> Again | _End:
+        outage = self._outage
+        time_left = math.inf if self._give_up_at is None else self._give_up_at - time.monotonic()
+        after = decide(
+            self._policy,
+            failure,
+            self._tally,
+            overtaken=self._sender.pacer.passed > self._passed_before,
+            keeps_trying=not failure.is_contact and self._keeps_trying(answered=failure.answered),
+            longest_wait=outage.longest_wait,
+            max_wait=self._sender.pacing.max_wait,
+            time_left=time_left,
+            random=self._sender.random(),
+        )
+        if isinstance(after, Again):
+            return after
+        if failure.retry and not after.hint and outage.patience_is_over:
+            return self._out_of_patience(failure)
+        return _End(failure.make_error, after.hint, after.reason, not_found=failure.status == 404)
+
+    def _keeps_trying(self, *, answered: bool) -> bool:
+        """Whether the call goes on although it is out of attempts, as the server may be out."""
+        before = self._contacts_before
+        return before is not None and self._outage.keeps_trying(before, answered=answered)
+
+    def _out_of_patience(self, last: Failure | None) -> _End:
+        error = partial(APIConnectionError, f"{self._request.subject}: not sent") if last is None else last.make_error
+        hint = f"the server has been out for more than {self._outage.patience:g} s (outage_patience)"
+        return _End(error, hint, "outage_patience")
+
+    async def _wait(self, failure: Failure, seconds: float) -> None:
+        # After a 429 the pacer waits, and in an outage the queue does.
+        if not (failure.rate_limited and self._sender.pacing.enabled) and not self._outage.is_on:
+            # Closing the client ends this; then the next attempt finds out.
+            await sleep_unless(self._sender.closing, seconds)
+
+    def _begin_again(self) -> None:
+        """Count anew: the attempts so far say nothing about the request."""
+        self._tally.counted = self._tally.overtaken = 0
+        self._contacts_before = None
+
+    # --- its end ---
+
+    async def _settle(self, end: _End) -> Verdict[T] | None:
+        """Say what became of the request, with a read-back if that is uncertain; None if it is to be sent again."""
+        if not self._tally.uncertain:
+            return NotApplied()
+        if self._request.read_back is None or not end.can_read_back:
+            return Unconfirmed()
+        read_back = self._request.read_back()
+        verdict = read_back.not_found
+        began_at = self._outage.begin()
+        if not end.not_found:
+            try:
+                verdict = (await _Call(self._sender, read_back.request, self._limits, _ONCE, NO_OUTAGE).run()).value
+            except NotFoundError:
+                pass
+            except AioroomsError as unread:
+                return self._could_not_read_back(read_back, unread, began_at, end)
+        self._outage.contact()
+        return verdict
+
+    def _could_not_read_back(
+        self, read_back: ReadBack[T], unread: AioroomsError, began_at: float, end: _End
+    ) -> Unconfirmed | None:
+        outage = self._outage
+        if isinstance(unread, APIStatusError) and unread.status < 500 and unread.status != 408 and unread.attempts:
+            outage.contact()
+        elif isinstance(unread, APIError) and unread.attempts:
+            outage.failed(f"read-back of {read_back.request.subject}", began_at)
+        # A call that a setting has ended stays ended.
+        return None if end.reason is None and self._keeps_trying(answered=False) else Unconfirmed()
+
+    def _raise(self, end: _End, verdict: NotApplied | Unconfirmed) -> NoReturn:
+        hint, reason = (verdict.hint, None) if verdict.hint else (end.hint, end.reason)
+        uncertain = isinstance(verdict, Unconfirmed)
+        raise end.make_error(attempts=self._tally.attempts, uncertain=uncertain, hint=hint, reason=reason)

@@ -1,0 +1,23 @@
+"""What all resources share: the sender of their client, its policy for webhook URLs, and how wrong arguments end."""
+
+from collections.abc import Sequence
+
+from .._http.attempts import Sender
+from .._webhook_url import WebhookUrlPolicy
+from ..errors import InvalidRequestError, Problem
+
+__all__ = ["Resource", "raise_if_invalid"]
+
+
+class Resource:
+    """The operations on one kind of thing: `client.rooms`, for example."""
+
+    def __init__(self, sender: Sender, webhook_url_policy: WebhookUrlPolicy) -> None:
+        self._sender = sender
+        self._policy = webhook_url_policy
+
+
+def raise_if_invalid(problems: Sequence[Problem]) -> None:
+    """Raise `InvalidRequestError` with all problems, if there are any."""
+    if problems:
+        raise InvalidRequestError(problems)

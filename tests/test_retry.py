@@ -1,0 +1,126 @@
+"""Whether a failed attempt is followed by another, and when, without I/O."""
+
+import math
+from functools import partial
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiorooms import APIConnectionError, RetryPolicy
+from aiorooms._http.response import Failure
+from aiorooms._http.retry import Again, GiveUp, Tally, backoff, decide
+from aiorooms.errors import InternalServerError, RateLimitError
+
+RESET = Failure(make_error=partial(APIConnectionError, "reset"), retry=True, maybe_applied=True)
+LIMITED = Failure(make_error=partial(RateLimitError, status=429), retry=True, maybe_applied=False, status=429)
+SICK = Failure(make_error=partial(InternalServerError, status=503), retry=True, maybe_applied=True, status=503)
+
+
+def after(
+    failure: Failure,
+    tally: Tally,
+    policy: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+    *,
+    overtaken: bool = False,
+    keeps_trying: bool = False,
+    longest_wait: float = math.inf,
+    max_wait: float = 300.0,
+    time_left: float = math.inf,
+) -> Again | GiveUp:
+    return decide(
+        policy,
+        failure,
+        tally,
+        overtaken=overtaken,
+        keeps_trying=keeps_trying,
+        longest_wait=longest_wait,
+        max_wait=max_wait,
+        time_left=time_left,
+        random=1.0,
+    )
+
+
+def test_waits_double_until_the_attempts_are_used_up() -> None:
+    tally = Tally()
+    assert [after(RESET, tally) for _ in range(4)] == [Again(0.5), Again(1.0), Again(2.0), GiveUp()]
+
+
+def test_what_must_not_be_sent_again_is_not() -> None:
+    assert after(attrs.evolve(RESET, retry=False), Tally()) == GiveUp()
+
+
+def test_a_429_that_was_overtaken_does_not_count_but_not_for_ever() -> None:
+    tally = Tally()
+    followed = [after(LIMITED, tally, overtaken=True) for _ in range(25)]
+    assert all(isinstance(one, Again) for one in followed)
+    assert tally.counted == 0
+    followed = [after(LIMITED, tally, overtaken=True) for _ in range(4)]
+    assert followed[-1] == GiveUp()
+
+
+@pytest.mark.parametrize(
+    ("failure", "asked", "wait"),
+    [
+        (LIMITED, 0.1, 0.1),  # the server knows best when it accepts more
+        (LIMITED, None, 0.5),
+        (SICK, 0.1, 0.5),  # at least the back-off
+        (SICK, 7.0, 7.0),
+    ],
+)
+def test_what_the_server_asks_for_is_followed(failure: Failure, asked: float | None, wait: float) -> None:
+    assert after(attrs.evolve(failure, wait=asked), Tally()) == Again(wait)
+
+
+def test_in_an_outage_attempts_do_not_count_and_long_waits_are_cut() -> None:
+    tally = Tally(counted=99)
+    assert after(attrs.evolve(SICK, wait=3600.0), tally, keeps_trying=True, longest_wait=6.0) == Again(6.0)
+
+
+def test_a_wait_that_is_too_long_ends_the_call_with_the_setting_that_says_so() -> None:
+    end = after(attrs.evolve(LIMITED, wait=301.0), Tally())
+    assert isinstance(end, GiveUp)
+    assert end.reason == "max_wait"
+    assert "asked to wait 301 s" in end.hint
+    end = after(RESET, Tally(), RetryPolicy(max_elapsed=9), time_left=0.4)
+    assert isinstance(end, GiveUp)
+    assert end.reason == "max_elapsed"
+    assert "max_elapsed=9" in end.hint
+
+
+def test_a_stale_connection_counts_only_if_it_comes_again_and_again() -> None:
+    stale = attrs.evolve(RESET, stale_connection=True)
+    tally = Tally()
+    assert [tally.failed(stale) for _ in range(5)] == [True, True, True, False, True]
+    assert tally.attempts == 1
+    assert tally.uncertain
+
+
+@given(attempt=st.integers(1, 10**6), random=st.floats(0, 1))
+def test_backoff_is_full_jitter_below_its_ceiling(attempt: int, random: float) -> None:
+    policy = RetryPolicy()
+    wait = backoff(policy, attempt, random)
+    assert 0 <= wait <= 8
+    assert wait == random * backoff(policy, attempt, 1.0)
+
+
+def test_backoff_doubles_up_to_its_ceiling() -> None:
+    assert [backoff(RetryPolicy(), attempt, 1.0) for attempt in range(1, 8)] == [0.5, 1, 2, 4, 8, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"max_attempts": 0}, r"RetryPolicy\(max_attempts=\) is 0; give a whole number, 1 or above"),
+        ({"max_attempts": True}, "whole number"),
+        ({"max_attempts": 2.0}, "whole number"),
+        ({"base_delay": -1}, r"RetryPolicy\(base_delay=\) is -1; give a number, 0 or above"),
+        ({"max_delay": float("nan")}, "0 or above"),
+        ({"max_elapsed": 0}, "above 0"),
+        ({"max_elapsed": "5"}, "above 0"),
+    ],
+)
+def test_a_policy_is_checked_where_it_is_made(settings: dict[str, float], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        RetryPolicy(**settings)  # type: ignore[arg-type]
