@@ -5,26 +5,54 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-Received = list[bytes]
+
+class Peer:
+    """The server's end of one connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, received: list[bytes]) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._received = received
+
+    async def read(self) -> bytes:
+        """Read one request, head and body."""
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        length = 0
+        for line in head.split(b"\r\n"):
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        request = head + await self._reader.readexactly(length)
+        self._received.append(request)
+        return request
+
+    async def read_to_the_end(self) -> None:
+        """Read until the client closes the connection."""
+        await self._reader.read()
+
+    def write(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    def answer(self, body: bytes) -> None:
+        """Answer 200 with a JSON body."""
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        self.write(head % len(body) + body)
+
+    def reset(self) -> None:
+        self._writer.transport.abort()
 
 
 @asynccontextmanager
-async def raw_server(
-    answer: Callable[[int, asyncio.StreamReader, asyncio.StreamWriter, Received], Awaitable[None]],
-) -> AsyncGenerator[tuple[str, Received]]:
-    """A bare TCP server: `answer(connection number, reader, writer, received)` does what it likes."""
-    received: Received = []
-    connections = 0
+async def raw_server(serve: Callable[[Peer], Awaitable[None]]) -> AsyncGenerator[tuple[str, list[bytes]]]:
+    """Serve each connection with `serve`, and close it after that. Gives the base URL and the requests as they came."""
+    received: list[bytes] = []
     handlers: set[asyncio.Task[Any]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal connections
-        connections += 1
         task = asyncio.current_task()
         assert task is not None
         handlers.add(task)
         try:
-            await answer(connections, reader, writer, received)
+            await serve(Peer(reader, writer, received))
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -40,16 +68,3 @@ async def raw_server(
             task.cancel()
         await asyncio.gather(*handlers, return_exceptions=True)
         await server.wait_closed()
-
-
-async def read_request(reader: asyncio.StreamReader, received: Received) -> None:
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = 0
-    for line in head.split(b"\r\n"):
-        if line.lower().startswith(b"content-length:"):
-            length = int(line.split(b":")[1])
-    received.append(head + await reader.readexactly(length))
-
-
-def ok(body: bytes) -> bytes:
-    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)

@@ -82,7 +82,7 @@ async def test_leaving_early_drops_the_page_under_way() -> None:
             break
         await settle()
         assert tasks_left() == set()
-        assert client._transport._pacer.in_flight == 0
+        assert client.pacing.snapshot().in_flight == 0
 
 
 async def test_cancelling_leaves_nothing_behind() -> None:

@@ -146,7 +146,7 @@ async def test_leaving_during_an_outage_leaves_nothing_behind() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await run
             assert tasks_left() == set()
-            assert client._transport._pacer.in_flight == client._transport._pacer.waiting == 0
+            assert (client.pacing.snapshot().in_flight, client.pacing.snapshot().waiting) == (0, 0)
 
 
 async def test_closing_the_client_ends_the_line() -> None:

@@ -483,7 +483,7 @@ async def test_cancelling_leaves_nothing_behind(where: str) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert tasks_left() == set()
-        assert client._transport._pacer.in_flight == 0
+        assert client.pacing.snapshot().in_flight == 0
         await client.close()
 
 

@@ -9,7 +9,7 @@ from aiorooms import APIConnectionError, APIResponseError, APIStatusError, Retry
 from aiorooms.simulator import RoomsSimulator
 
 from ..conftest import QUICK, times
-from ..raw_server import Received, raw_server, read_request
+from ..raw_server import Peer, raw_server
 from ..samples import ROOM_ID
 
 
@@ -25,11 +25,9 @@ async def test_nobody_there_is_a_connection_error_with_nothing_sent() -> None:
 
 @pytest.mark.parametrize("status", [401, 429, 404])
 async def test_a_refusal_is_one_also_if_the_rest_of_it_gets_lost(status: int) -> None:
-    async def answer(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, got: Received) -> None:
-        await read_request(reader, got)
-        writer.write(b"HTTP/1.1 %d No\r\nContent-Length: 900\r\nRetry-After: 900\r\n\r\n{" % status)
-        await writer.drain()
-        writer.close()
+    async def answer(peer: Peer) -> None:
+        await peer.read()
+        peer.write(b"HTTP/1.1 %d No\r\nContent-Length: 900\r\nRetry-After: 900\r\n\r\n{" % status)
 
     async with raw_server(answer) as (url, received), RoomsClient("KEY", base_url=url) as client:
         with pytest.raises(APIStatusError) as caught:
@@ -44,9 +42,9 @@ async def test_a_post_whose_body_a_hook_replaced_is_not_sent_twice() -> None:
         await request.update_body(b'{"unique_name":"signed"}')
         return await send(request)
 
-    async def answer(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, got: Received) -> None:
-        await read_request(reader, got)
-        writer.transport.abort()
+    async def answer(peer: Peer) -> None:
+        await peer.read()
+        peer.reset()
 
     async with raw_server(answer) as (url, received), aiohttp.ClientSession(middlewares=(signs,)) as session:
         async with RoomsClient("KEY", base_url=url, session=session) as client:
@@ -57,9 +55,9 @@ async def test_a_post_whose_body_a_hook_replaced_is_not_sent_twice() -> None:
 
 
 async def test_hanging_up_on_a_fresh_connection_costs_an_attempt() -> None:
-    async def answer(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, got: Received) -> None:
-        await read_request(reader, got)
-        writer.transport.abort()
+    async def answer(peer: Peer) -> None:
+        await peer.read()
+        peer.reset()
 
     async with raw_server(answer) as (url, received):
         async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=2, base_delay=0)) as client:
@@ -83,12 +81,10 @@ async def test_an_answer_that_switches_protocols_leaves_no_connection_behind() -
     loop.set_debug(True)
     loop.set_exception_handler(lambda loop, context: told.append(context["message"]))
 
-    async def switch(
-        number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, received: Received
-    ) -> None:
-        await read_request(reader, received)
-        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
-        await reader.read()
+    async def switch(peer: Peer) -> None:
+        await peer.read()
+        peer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+        await peer.read_to_the_end()
 
     async with raw_server(switch) as (url, _):
         async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:

@@ -11,6 +11,7 @@ from aiorooms import ClientStateError, NotFoundError, RoomsClient
 from aiorooms.simulator import Faults, RoomsSimulator
 
 from ..conftest import QUICK, settle, tasks_left
+from ..raw_server import Peer, raw_server
 from ..samples import ROOM_ID
 
 
@@ -35,8 +36,7 @@ async def test_a_forgotten_client_is_a_resource_warning() -> None:
     async with RoomsSimulator(rooms=1) as sim:
         client = RoomsClient(sim.api_key, base_url=sim.url)
         await client.rooms.retrieve(sim.room_ids[0])
-        session = client._transport._session
-        assert session is not None
+        (session,) = [found for found in gc.get_objects() if type(found) is aiohttp.ClientSession and not found.closed]
         with pytest.warns(ResourceWarning, match=r"unclosed RoomsClient\(.*`await client.close\(\)`"):  # noqa: PT031
             del client
             gc.collect()
@@ -139,7 +139,7 @@ async def test_closing_the_client_wakes_who_waits_before_the_next_attempt() -> N
     async with RoomsSimulator(rooms=1, faults=Faults(script=["503"], retry_after="60")) as sim:
         client = RoomsClient(sim.api_key, base_url=sim.url)
         task = asyncio.create_task(client.rooms.update(sim.room_ids[0], max_participants=3))
-        while sim.stats.requests == 0 or client._transport._pacer.in_flight:
+        while sim.stats.requests == 0 or client.pacing.snapshot().in_flight:
             await asyncio.sleep(0.001)
         await settle()
         async with asyncio.timeout(5):
@@ -151,18 +151,22 @@ async def test_closing_the_client_wakes_who_waits_before_the_next_attempt() -> N
 
 
 async def test_cancelling_a_call_leaves_nothing_behind() -> None:
-    async with RoomsSimulator(rooms=1, latency=5) as sim:
-        async with RoomsClient(sim.api_key, base_url=sim.url) as client:
-            task = asyncio.create_task(client.rooms.update(sim.room_ids[0], max_participants=3))
-            while not sim.stats.in_flight:
-                await asyncio.sleep(0.001)
+    asked, gone = asyncio.Event(), asyncio.Event()
+
+    async def silent(peer: Peer) -> None:
+        await peer.read()
+        asked.set()
+        await peer.read_to_the_end()
+        gone.set()
+
+    async with raw_server(silent) as (url, _):
+        async with RoomsClient("KEY", base_url=url) as client:
+            task = asyncio.create_task(client.rooms.update(ROOM_ID, max_participants=3))
+            await asked.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert client._transport._pacer.in_flight == 0
-            session = client._transport._session
-            assert session is not None
-            assert session.connector is not None
-            assert not session.connector._acquired
-            assert not session.connector._conns
-        assert tasks_left() == set()
+            assert client.pacing.snapshot().in_flight == 0
+            async with asyncio.timeout(30):
+                await gone.wait()  # the connection is closed, and not kept for others
+    assert tasks_left() == set()

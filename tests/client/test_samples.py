@@ -1,6 +1,5 @@
 """The samples of the API's reference page are sent and read, byte for byte."""
 
-import asyncio
 import json
 from datetime import UTC, datetime
 
@@ -8,15 +7,15 @@ import pytest
 
 from aiorooms import Room, RoomsClient, RoomSession, RoomUpdate
 
-from ..raw_server import Received, ok, raw_server, read_request
+from ..raw_server import Peer, raw_server
 from ..samples import ROOM_ID, SAMPLE_ANSWER, SAMPLE_REQUEST
 
 
 async def test_the_samples_of_the_reference_page_are_sent_and_read() -> None:
-    async def answer(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, got: Received) -> None:
+    async def answer(peer: Peer) -> None:
         while True:
-            await read_request(reader, got)
-            writer.write(ok(SAMPLE_ANSWER))
+            await peer.read()
+            peer.answer(SAMPLE_ANSWER)
 
     async with raw_server(answer) as (url, received), RoomsClient("KEY", base_url=url) as client:
         room = await client.rooms.update(ROOM_ID, RoomUpdate.from_dict(SAMPLE_REQUEST))
@@ -81,9 +80,9 @@ async def test_missing_fields_are_none_unknown_ones_ignored_and_timestamps_aware
     data["data"]["brand_new"] = {"x": [1]}
     data["brand_new"] = 1
 
-    async def answer(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, got: Received) -> None:
-        await read_request(reader, got)
-        writer.write(ok(json.dumps(data).encode()))
+    async def answer(peer: Peer) -> None:
+        await peer.read()
+        peer.answer(json.dumps(data).encode())
 
     async with raw_server(answer) as (url, _), RoomsClient("KEY", base_url=url) as client:
         room = await client.rooms.retrieve(ROOM_ID)
