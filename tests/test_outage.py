@@ -8,15 +8,14 @@ from typing import Any, Literal
 
 import pytest
 
-from aiorooms import AioroomsError, APIConnectionError, Pacing, RetryPolicy, RoomsClient, RoomUpdate, UpdateResult
+from aiorooms import AioroomsError, APIConnectionError, RetryPolicy, RoomsClient, RoomUpdate, UpdateResult
 from aiorooms._http.outage import Outage
 from aiorooms.simulator import Faults, RoomsSimulator
 
-from .conftest import tasks_left, times
+from .conftest import QUICK, tasks_left, times
 from .turned_clock import run_turned
 
 UPDATE = RoomUpdate(max_participants=20)
-QUICK = RetryPolicy(base_delay=0.001, max_delay=0.002)
 
 
 def counts(results: list[UpdateResult]) -> dict[str, int]:
@@ -33,8 +32,9 @@ async def test_an_outage_in_the_middle_fails_no_room(
     how: Literal["closed", "503", "reset", "hang"], concurrency: int
 ) -> None:
     before = 0
+    timeout = 0.2 if how == "hang" else 30
     async with RoomsSimulator(rooms=60) as sim:
-        async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK, timeout=0.2) as client:
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK, timeout=timeout) as client:
             updates = ((room_id, UPDATE) for room_id in sim.room_ids)
             results: list[UpdateResult] = []
             async for result in client.rooms.update_many(updates, concurrency=concurrency):
@@ -95,12 +95,12 @@ async def test_an_input_that_was_idle_for_longer_than_the_patience_is_no_outage(
             async def updates() -> AsyncIterator[tuple[str, RoomUpdate]]:
                 for number, room_id in enumerate(sim.room_ids):
                     if number == 5:
-                        await asyncio.sleep(0.3)
+                        await asyncio.sleep(1.2)
                         sim.refuse_connections("503")
                         asyncio.get_running_loop().call_later(0.1, sim.accept_connections)
                     yield room_id, UPDATE
 
-            results = await collect(client.rooms.update_many(updates(), concurrency=1, outage_patience=0.25))
+            results = await collect(client.rooms.update_many(updates(), concurrency=1, outage_patience=1))
             assert counts(results) == {"updated": 10}
 
 
@@ -135,7 +135,7 @@ async def test_single_calls_do_not_wait_out_an_outage() -> None:
 
 async def test_leaving_during_an_outage_leaves_nothing_behind() -> None:
     async with RoomsSimulator(rooms=40) as sim:
-        async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK, timeout=0.2) as client:
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
             sim.refuse_connections("503")
             run = asyncio.create_task(
                 collect(client.rooms.update_many(((room, UPDATE) for room in sim.room_ids), concurrency=20))
@@ -152,7 +152,7 @@ async def test_leaving_during_an_outage_leaves_nothing_behind() -> None:
 
 async def test_closing_the_client_ends_the_queue() -> None:
     async with RoomsSimulator(rooms=40) as sim:
-        client = RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK, timeout=0.2)
+        client = RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK)
         sim.refuse_connections("503")
         run = asyncio.create_task(
             collect(client.rooms.update_many(((room, UPDATE) for room in sim.room_ids), concurrency=20))
@@ -274,7 +274,8 @@ async def test_who_waited_for_a_turn_while_others_were_answered_is_not_failed_by
     retry = RetryPolicy(max_attempts=2, base_delay=0.01)
     async with (
         RoomsSimulator(rooms=60) as sim,
-        RoomsClient(sim.api_key, base_url=sim.url, retry=retry, pacing=Pacing(max_rate=100)) as client,
+        # One connection: all others wait, and nobody is answered while an attempt is in flight.
+        RoomsClient(sim.api_key, base_url=sim.url, retry=retry, max_connections=1) as client,
     ):
         updates = [(room_id, RoomUpdate(max_participants=20)) for room_id in sim.room_ids]
         statuses: list[str] = []

@@ -1,0 +1,172 @@
+"""Opening and closing, event loops, and sessions that the caller brings."""
+
+import asyncio
+import gc
+import warnings
+
+import aiohttp
+import pytest
+
+from aiorooms import ClientStateError, NotFoundError, RoomsClient
+from aiorooms.simulator import Faults, RoomsSimulator
+
+from ..conftest import QUICK, settle, tasks_left
+from ..raw_server import Peer, raw_server
+from ..samples import ROOM_ID
+
+
+async def test_a_client_opens_at_the_first_call_and_closes_once() -> None:
+    async with RoomsSimulator(rooms=1) as sim:
+        client = RoomsClient(sim.api_key, base_url=sim.url)
+        await client.rooms.retrieve(sim.room_ids[0])
+        await client.close()
+        await client.close()
+        for call in (
+            lambda: client.rooms.retrieve(sim.room_ids[0]),
+            lambda: client.rooms.update(sim.room_ids[0], max_participants=3),
+            lambda: anext(client.rooms.list()),
+            client.__aenter__,
+        ):
+            with pytest.raises(ClientStateError, match="the client is closed; make a new RoomsClient"):
+                await call()
+        assert tasks_left() == set()
+
+
+async def test_a_forgotten_client_is_a_resource_warning() -> None:
+    async with RoomsSimulator(rooms=1) as sim:
+        client = RoomsClient(sim.api_key, base_url=sim.url)
+        await client.rooms.retrieve(sim.room_ids[0])
+        (session,) = [found for found in gc.get_objects() if type(found) is aiohttp.ClientSession and not found.closed]
+        with pytest.warns(ResourceWarning, match=r"unclosed RoomsClient\(.*`await client.close\(\)`"):  # noqa: PT031
+            del client
+            gc.collect()
+        await session.close()
+
+
+def test_a_client_that_was_never_used_needs_no_closing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RoomsClient("key")
+        gc.collect()
+
+
+def test_a_client_belongs_to_the_loop_it_was_first_used_in() -> None:
+    with RoomsSimulator(rooms=1) as sim:
+        client = RoomsClient(sim.api_key, base_url=sim.url)
+
+        async def use() -> None:
+            await client.rooms.retrieve(sim.room_ids[0])
+
+        with asyncio.Runner() as first:
+            first.run(use())
+            with asyncio.Runner() as second, pytest.raises(ClientStateError, match="another event loop"):
+                second.run(use())
+            first.run(use())
+            first.run(client.close())
+
+
+async def test_a_session_that_was_brought_stays_open_and_its_defaults_do_not_leak_in() -> None:
+    async with (
+        RoomsSimulator(rooms=1) as sim,
+        aiohttp.ClientSession(
+            headers={"Authorization": "Bearer other", "X-Mine": "yes"},
+            raise_for_status=True,
+            timeout=aiohttp.ClientTimeout(0.001),
+        ) as session,
+    ):
+        sim.record = True
+        async with RoomsClient(sim.api_key, base_url=sim.url, session=session) as client:
+            await client.rooms.update(sim.room_ids[0], max_participants=3)
+            with pytest.raises(NotFoundError):
+                await client.rooms.retrieve(ROOM_ID)
+        assert not session.closed
+        assert all(request.headers["X-Mine"] == "yes" for request in sim.recorded)
+
+
+async def test_a_session_that_can_not_serve_is_refused_clearly() -> None:
+    session = aiohttp.ClientSession()
+    client = RoomsClient("key", base_url="http://127.0.0.1:1", session=session)
+    await session.close()
+    with pytest.raises(ClientStateError, match="session that the client was given is closed"):
+        await client.rooms.retrieve(ROOM_ID)
+
+
+def test_a_session_of_another_loop_is_refused_clearly() -> None:
+    async def make() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession()
+
+    async def use(session: aiohttp.ClientSession) -> None:
+        await RoomsClient("key", session=session).rooms.retrieve(ROOM_ID)
+
+    with asyncio.Runner() as first:
+        session = first.run(make())
+        with asyncio.Runner() as second, pytest.raises(ClientStateError, match="of another event loop"):
+            second.run(use(session))
+        first.run(session.close())
+
+
+async def test_what_a_session_of_the_users_own_sends_by_itself_does_not_replace_what_belongs_to_a_request() -> None:
+    headers = {"Content-Type": "text/plain", "Authorization": "Basic x", "Accept": "text/html"}
+    async with RoomsSimulator(rooms=1) as sim, aiohttp.ClientSession(headers=headers) as session:
+        async with RoomsClient(sim.api_key, base_url=sim.url, session=session) as client:
+            room = await client.rooms.update(sim.room_ids[0], max_participants=20)
+            assert room.max_participants == 20
+
+
+@pytest.mark.parametrize("method", ["update", "retrieve"])
+async def test_closing_ends_what_is_under_way(method: str) -> None:
+    async with RoomsSimulator(rooms=1, latency=5) as sim:
+        client = RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK, max_connections=1)
+        call = client.rooms.update(sim.room_ids[0], max_participants=3)
+        if method == "retrieve":
+            call.close()
+            call = client.rooms.retrieve(sim.room_ids[0])
+        task = asyncio.create_task(call)
+        waiting = asyncio.create_task(client.rooms.update(sim.room_ids[0], max_participants=3))
+        while not sim.stats.in_flight:
+            await asyncio.sleep(0.001)
+        await client.close()
+        with pytest.raises(ClientStateError) as caught:
+            await task
+        assert caught.value.uncertain == (method == "update")
+        with pytest.raises(ClientStateError, match="not sent: the client was closed") as caught:
+            await waiting
+        assert not caught.value.uncertain
+        assert tasks_left() == set()
+
+
+async def test_closing_the_client_wakes_who_waits_before_the_next_attempt() -> None:
+    async with RoomsSimulator(rooms=1, faults=Faults(script=["503"], retry_after="60")) as sim:
+        client = RoomsClient(sim.api_key, base_url=sim.url)
+        task = asyncio.create_task(client.rooms.update(sim.room_ids[0], max_participants=3))
+        while sim.stats.requests == 0 or client.pacing.snapshot().in_flight:
+            await asyncio.sleep(0.001)
+        await settle()
+        async with asyncio.timeout(5):
+            await client.close()
+            with pytest.raises(ClientStateError, match="the client is closed") as caught:
+                await task
+        assert caught.value.uncertain
+        assert caught.value.attempts == 1
+
+
+async def test_cancelling_a_call_leaves_nothing_behind() -> None:
+    asked, gone = asyncio.Event(), asyncio.Event()
+
+    async def silent(peer: Peer) -> None:
+        await peer.read()
+        asked.set()
+        await peer.read_to_the_end()
+        gone.set()
+
+    async with raw_server(silent) as (url, _):
+        async with RoomsClient("KEY", base_url=url) as client:
+            task = asyncio.create_task(client.rooms.update(ROOM_ID, max_participants=3))
+            await asked.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert client.pacing.snapshot().in_flight == 0
+            async with asyncio.timeout(30):
+                await gone.wait()  # the connection is closed, and not kept for others
+    assert tasks_left() == set()

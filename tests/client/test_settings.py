@@ -1,0 +1,82 @@
+"""Settings of a client: arguments, environment, and what is invalid."""
+
+from typing import Any
+
+import pytest
+
+from aiorooms import ClientSettingsError, RoomsClient
+
+
+def test_settings_come_from_the_environment_and_arguments_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ClientSettingsError, match="TELNYX_API_KEY"):
+        RoomsClient()
+    monkeypatch.setenv("TELNYX_API_KEY", "from-env")
+    assert repr(RoomsClient()) == "RoomsClient(base_url='https://api.telnyx.com/v2')"
+    monkeypatch.setenv("TELNYX_BASE_URL", "https://other.example.com/v2/")
+    assert repr(RoomsClient()) == "RoomsClient(base_url='https://other.example.com/v2')"
+    assert repr(RoomsClient("k", base_url="https://x.example.com")) == "RoomsClient(base_url='https://x.example.com')"
+    monkeypatch.setenv("TELNYX_API_KEY", "from-a-file\n")
+    with pytest.raises(ClientSettingsError, match="TELNYX_API_KEY holds blanks, line ends") as caught:
+        RoomsClient()
+    assert "from-a-file" not in str(caught.value)
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "a\n", "a\r\nX-Evil: 1", "ключ", 5, b"key"])
+def test_a_key_that_can_be_none_is_refused(key: Any) -> None:
+    with pytest.raises(ClientSettingsError) as caught:
+        RoomsClient(key)
+    assert "Evil" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("api.telnyx.com/v2", "not an absolute http or https URL"),
+        ("ftp://api.telnyx.com", "not an absolute http or https URL"),
+        ("https://", "base_url"),
+        ("https://x.example.com/v2?a=1", "query"),
+        ("https://x.example.com/v2#a", "fragment"),
+        ("https://user:pass@x.example.com/v2", "credentials"),
+        ("https://x.example.com:99999/v2", "base_url"),
+        ("http://api.telnyx.com/v2", "unencrypted"),
+        ("http://127.0.0.1.example.com/v2", "unencrypted"),
+        ("http://10.0.0.1/v2", "unencrypted"),
+        ("", "base_url"),
+        (5, "base_url"),
+    ],
+)
+def test_a_base_url_that_can_not_be_right_is_refused(url: Any, words: str) -> None:
+    with pytest.raises(ClientSettingsError, match=words) as caught:
+        RoomsClient("key", base_url=url)
+    assert "pass@" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:80/v2", "http://127.0.0.1", "http://127.9.9.9/", "http://[::1]:8/v2", "https://x.io/v2"]
+)
+def test_plain_http_goes_to_this_machine_only(url: str) -> None:
+    RoomsClient("key", base_url=url)
+    RoomsClient("key", base_url="http://api.example.com", allow_insecure_http=True)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"retry": None},
+        {"retry": 3},
+        {"pacing": 300},
+        {"session": "x"},
+        {"webhook_url_policy": None},
+        {"timeout": 0},
+        {"timeout": None},
+        {"timeout": -1},
+        {"timeout": "5"},
+        {"timeout": True},
+        {"max_connections": 0},
+        {"max_connections": 2.5},
+    ],
+)
+def test_other_settings_are_checked_too(settings: Any) -> None:
+    with pytest.raises(ClientSettingsError, match="|".join(settings)):
+        RoomsClient("key", **settings)

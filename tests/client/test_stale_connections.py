@@ -1,0 +1,121 @@
+"""Keep-alive connections that the server closed meanwhile: sending again over a new one costs no attempt."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+import pytest
+
+from aiorooms import APIConnectionError, RetryPolicy, RoomsClient, RoomUpdate
+from aiorooms.simulator import RoomsSimulator
+
+from ..conftest import QUICK
+from ..raw_server import Peer, raw_server
+from ..samples import ROOM_ID, SAMPLE_ANSWER
+
+
+def answers_once_then_hangs_up() -> Callable[..., Awaitable[None]]:
+    """The first request of each connection is answered; the second is read, and then the connection is closed."""
+
+    async def answer(peer: Peer) -> None:
+        await peer.read()
+        peer.answer(SAMPLE_ANSWER)
+        await peer.read()
+        peer.reset()
+
+    return answer
+
+
+@pytest.mark.parametrize("method", ["update", "retrieve", "delete"])
+@pytest.mark.parametrize("own_session", [True, False])
+async def test_a_stale_connection_costs_no_attempt(method: str, own_session: bool) -> None:
+    async with raw_server(answers_once_then_hangs_up()) as (url, received), aiohttp.ClientSession() as session:
+        async with RoomsClient(
+            "KEY", base_url=url, retry=RetryPolicy(max_attempts=1), session=None if own_session else session
+        ) as client:
+            # Over a session of ours what is sent again has a connection for itself, which can't be stale later.
+            for sent in (1, 3, 4) if own_session else (1, 3, 5):
+                match method:
+                    case "update":
+                        await client.rooms.update(ROOM_ID, max_participants=3)
+                    case "retrieve":
+                        await client.rooms.retrieve(ROOM_ID)
+                    case _:
+                        await client.rooms.delete(ROOM_ID)
+                assert len(received) == sent
+
+
+async def test_a_stale_connection_makes_no_uncertain() -> None:
+    async def answer(peer: Peer) -> None:
+        request = await peer.read()
+        peer.answer(SAMPLE_ANSWER if request.startswith(b"GET") else b"garbage")
+        await peer.read()
+        peer.reset()
+
+    async with raw_server(answer) as (url, _):
+        async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:
+            # The update's own connection is stale when the room is to be read.
+            room = await client.rooms.update(ROOM_ID, max_participants=50)
+            assert room.max_participants == 50
+
+
+async def test_update_many_over_a_stale_connection() -> None:
+    async with raw_server(answers_once_then_hangs_up()) as (url, _):
+        async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:
+            await client.rooms.retrieve(ROOM_ID)
+            results = [r async for r in client.rooms.update_many([(ROOM_ID, RoomUpdate(max_participants=3))])]
+            assert [(result.status, result.attempts) for result in results] == [("updated", 1)]
+
+
+async def test_several_stale_connections_cost_no_attempt_either() -> None:
+    async with raw_server(answers_once_then_hangs_up()) as (url, received):
+        async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:
+            for count in (1, 3, 10, 3):
+                await asyncio.gather(*(client.rooms.update(ROOM_ID, max_participants=3) for _ in range(count)))
+            assert len(received) > 17, "no connection was stale"
+
+
+async def test_a_server_that_resets_every_reused_connection_is_not_hammered() -> None:
+    resets = 0
+
+    async def answer(peer: Peer) -> None:
+        nonlocal resets
+        request = await peer.read()
+        if request.startswith(b"GET"):
+            peer.answer(SAMPLE_ANSWER)
+            await peer.read()
+        resets += 1
+        peer.reset()
+
+    async with raw_server(answer) as (url, _):
+        async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=2, base_delay=0)) as client:
+            await asyncio.gather(*(client.rooms.retrieve(ROOM_ID) for _ in range(20)))
+            resets = 0
+            with pytest.raises(APIConnectionError):
+                await client.rooms.update(ROOM_ID, max_participants=3)
+    # Two attempts and one look at the room, and each of them once more over a new connection.
+    assert resets <= 2 * (2 + 1)
+
+
+async def test_a_whole_pool_of_stale_connections_costs_no_attempt() -> None:
+    async with RoomsSimulator(rooms=1, latency=0.02) as sim:
+        (room_id,) = sim.room_ids
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=RetryPolicy(max_attempts=1)) as client:
+            for _ in range(8):  # a few times, until many are in flight
+                await asyncio.gather(*(client.rooms.retrieve(room_id) for _ in range(50)))
+            assert sim.stats.connections >= 20
+            sim.record = True
+            sim.script("reset_before", method="PATCH")
+            assert (await client.rooms.update(room_id, max_participants=3)).max_participants == 3
+            kept = [request.headers.get("Connection") != "close" for request in sim.recorded]
+            assert kept == [True, False], "a connection for one request was kept"
+
+
+async def test_a_post_on_a_stale_connection_is_not_sent_again() -> None:
+    async with raw_server(answers_once_then_hangs_up()) as (url, received):
+        async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
+            await client.rooms.retrieve(ROOM_ID)
+            with pytest.raises(APIConnectionError) as caught:
+                await client.rooms.create(unique_name="x")
+            assert caught.value.uncertain
+    assert sum(request.startswith(b"POST") for request in received) == 1

@@ -1,0 +1,81 @@
+"""Limits in time: `timeout` for one attempt, `max_elapsed` for all of them."""
+
+import contextlib
+import socket
+from typing import Any
+
+import aiohttp
+import pytest
+
+from aiorooms import APIStatusError, APITimeoutError, RateLimitError, RetryPolicy, RoomsClient
+from aiorooms.simulator import Faults, RateLimit, RoomsSimulator
+
+from ..conftest import tasks_left, times
+from ..samples import ROOM_ID
+
+
+async def test_a_timeout_while_connecting_leaves_nothing_in_doubt() -> None:
+    with socket.socket() as full:
+        # A backlog of nothing that is full: connecting takes for ever.
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        with socket.create_connection(full.getsockname()), contextlib.ExitStack() as waiting:
+            for _ in range(3):
+                other = waiting.enter_context(socket.socket())
+                other.setblocking(False)
+                other.connect_ex(full.getsockname())
+            url = f"http://127.0.0.1:{full.getsockname()[1]}/v2"
+            async with RoomsClient("key", base_url=url, timeout=0.05, retry=RetryPolicy(max_attempts=1)) as client:
+                with pytest.raises(APITimeoutError, match="not sent: no connection within the timeout") as caught:
+                    await client.rooms.update(ROOM_ID, max_participants=3)
+                assert not caught.value.uncertain
+
+
+@pytest.mark.parametrize("timeout", [0.25, aiohttp.ClientTimeout(sock_read=0.25)])
+@pytest.mark.parametrize("where", ["client", "call"])
+async def test_a_timeout_is_for_one_attempt(timeout: Any, where: str) -> None:
+    async with RoomsSimulator(rooms=1) as sim:
+        sim.script("stall_before", "stall_before")
+        settings = {"timeout": timeout} if where == "client" else {}
+        async with RoomsClient(
+            sim.api_key, base_url=sim.url, retry=RetryPolicy(max_attempts=2, base_delay=0.001), **settings
+        ) as client:
+            arguments = {} if where == "client" else {"timeout": timeout}
+            with pytest.raises(APITimeoutError, match="no answer within the timeout, after 2 attempts") as caught:
+                await client.rooms.retrieve(sim.room_ids[0], **arguments)
+            assert isinstance(caught.value, TimeoutError)
+            assert not caught.value.uncertain
+        assert tasks_left() == set()
+
+
+async def test_max_elapsed_holds_for_the_wait_for_a_turn_too() -> None:
+    limit = RateLimit(limit=1, window=60, headers=False, retry_after="seconds")
+    async with RoomsSimulator(rooms=1, rate_limit=limit) as sim:
+        retry = RetryPolicy(max_elapsed=0.05)
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=retry) as client:
+            await client.rooms.retrieve(sim.room_ids[0])
+            with pytest.raises(RateLimitError, match=r"429 .*RetryPolicy\(max_elapsed=0.05\) allows no further"):
+                await client.rooms.retrieve(sim.room_ids[0])
+            # Now everybody is paused, and this one isn't even sent.
+            with pytest.raises(APITimeoutError, match=r"not sent; no permit came within .*max_elapsed=0.05"):
+                await client.rooms.update(sim.room_ids[0], max_participants=3)
+            assert client.pacing.snapshot().waiting == 0
+        assert sim.stats.requests == 2
+
+
+async def test_an_attempt_that_would_begin_too_late_is_not_waited_for() -> None:
+    async with RoomsSimulator(rooms=1, faults=Faults(script=["503"], retry_after="5")) as sim:
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=RetryPolicy(max_elapsed=3)) as client:
+            with pytest.raises(APIStatusError, match="allows no further attempt") as caught:
+                await client.rooms.retrieve(sim.room_ids[0])
+            assert caught.value.attempts == 1
+
+
+async def test_attempts_end_with_max_elapsed() -> None:
+    async with RoomsSimulator(rooms=1) as sim:
+        sim.script(*times("500", 100))
+        retry = RetryPolicy(max_attempts=100, base_delay=0.1, max_delay=0.1, max_elapsed=1)
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=retry) as client:
+            with pytest.raises(APIStatusError, match=r"RetryPolicy\(max_elapsed=1\) allows no further attempt"):
+                await client.rooms.retrieve(sim.room_ids[0])
+        assert 2 <= sim.stats.requests < 90

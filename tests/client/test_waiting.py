@@ -1,0 +1,84 @@
+"""Calls that wait: for the rate limit, and for one of the connections."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import pytest
+
+from aiorooms import Pacing, RateLimitError, RetryPolicy, RoomsClient
+from aiorooms.simulator import RateLimit, RoomsSimulator
+
+
+@pytest.mark.parametrize("retry_after", ["seconds", "date", "ms", "none"])
+async def test_a_refusal_is_waited_for(retry_after: Any) -> None:
+    # Without figures in its answers, or the client would not come to be refused.
+    limit = RateLimit(limit=1, window=0.3, retry_after=retry_after, headers=False)
+    async with RoomsSimulator(rooms=1, rate_limit=limit) as sim:
+        async with RoomsClient(sim.api_key, base_url=sim.url) as client:
+            await client.rooms.retrieve(sim.room_ids[0])
+            task = asyncio.create_task(client.rooms.retrieve(sim.room_ids[0]))
+            while sim.stats.refused == 0 or client.pacing.snapshot().in_flight:
+                await asyncio.sleep(0.001)
+            await task
+        assert sim.stats.refused >= 1
+
+
+async def test_a_call_that_waits_for_the_rate_limit_holds_no_connection() -> None:
+    limit = RateLimit(limit=1, window=200, retry_after="seconds", headers=False)
+    async with (
+        RoomsSimulator(rooms=1, rate_limit=limit) as sim,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session,
+        RoomsClient(sim.api_key, base_url=sim.url, session=session) as client,
+    ):
+        await client.rooms.retrieve(sim.room_ids[0])
+        task = asyncio.create_task(client.rooms.retrieve(sim.room_ids[0]))
+        while client.pacing.snapshot().waiting == 0:
+            await asyncio.sleep(0.001)
+        async with asyncio.timeout(30), session.get(sim.url) as answer:  # over the only connection there is
+            assert answer.status == 401
+        assert not task.done()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+@pytest.mark.parametrize("figures", [True, False])
+async def test_a_wait_that_is_too_long_is_refused_with_the_figures(figures: bool) -> None:
+    limit = RateLimit(limit=1, window=900, headers=figures, retry_after="seconds")
+    async with RoomsSimulator(rooms=2, rate_limit=limit) as sim:
+        async with RoomsClient(sim.api_key, base_url=sim.url, pacing=Pacing(max_wait=60)) as client:
+            await client.rooms.retrieve(sim.room_ids[0])
+            if not figures:
+                with pytest.raises(
+                    RateLimitError, match=r"429 .* asked to wait 900 s, longer than Pacing\(max_wait=60\) allows"
+                ) as caught:
+                    await client.rooms.retrieve(sim.room_ids[0])
+                assert caught.value.attempts == 1
+            with pytest.raises(RateLimitError, match=r"not sent: .*Pacing\(max_wait=60\)") as caught:
+                await client.rooms.update(sim.room_ids[0], max_participants=3)
+            assert caught.value.attempts == 0
+            assert sim.stats.requests == (1 if figures else 2)
+
+
+async def test_a_brought_sessions_connections_bound_what_is_in_flight() -> None:
+    async with (
+        RoomsSimulator(rooms=33, latency=0.1) as sim,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, limit_per_host=3)) as session,
+        RoomsClient(sim.api_key, base_url=sim.url, session=session, timeout=1) as client,
+    ):
+        # 33 calls, 3 at a time, 0.1 s each: the last one waits longer than its timeout.
+        await asyncio.gather(*(client.rooms.retrieve(room_id) for room_id in sim.room_ids))
+        assert sim.stats.peak_in_flight <= 3
+        assert sim.stats.requests == 33
+
+
+async def test_more_calls_than_connections_wait_for_their_turn_outside_of_their_timeouts() -> None:
+    async with RoomsSimulator(rooms=44, latency=0.1) as sim:
+        async with RoomsClient(
+            sim.api_key, base_url=sim.url, max_connections=4, timeout=1, retry=RetryPolicy(max_attempts=1)
+        ) as client:
+            # 44 calls, 4 at a time, 0.1 s each: the last one waits longer than its timeout.
+            await asyncio.gather(*(client.rooms.retrieve(room_id) for room_id in sim.room_ids))
+        assert sim.stats.peak_in_flight <= 4
+        assert sim.stats.connections <= 4

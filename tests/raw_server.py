@@ -1,0 +1,70 @@
+"""A bare TCP server whose every byte a test decides, for what a well-behaved server never does."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+
+class Peer:
+    """The server's end of one connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, received: list[bytes]) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._received = received
+
+    async def read(self) -> bytes:
+        """Read one request, head and body."""
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        length = 0
+        for line in head.split(b"\r\n"):
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        request = head + await self._reader.readexactly(length)
+        self._received.append(request)
+        return request
+
+    async def read_to_the_end(self) -> None:
+        """Read until the client closes the connection."""
+        await self._reader.read()
+
+    def write(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    def answer(self, body: bytes) -> None:
+        """Answer 200 with a JSON body."""
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        self.write(head % len(body) + body)
+
+    def reset(self) -> None:
+        self._writer.transport.abort()
+
+
+@asynccontextmanager
+async def raw_server(serve: Callable[[Peer], Awaitable[None]]) -> AsyncGenerator[tuple[str, list[bytes]]]:
+    """Serve each connection with `serve`, and close it after that. Gives the base URL and the requests as they came."""
+    received: list[bytes] = []
+    handlers: set[asyncio.Task[Any]] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        handlers.add(task)
+        try:
+            await serve(Peer(reader, writer, received))
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+            handlers.discard(task)
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v2", received
+    finally:
+        server.close()
+        for task in handlers:
+            task.cancel()
+        await asyncio.gather(*handlers, return_exceptions=True)
+        await server.wait_closed()
