@@ -12,7 +12,7 @@ Nothing here is shared with the client: shared code hides shared bugs.
 
 from ._faults import ALL, APPLIED, NOT_APPLIED, ODD, FaultKind, Faults
 from ._limiters import RateLimit
-from ._server import RoomsSimulator
+from ._simulator import RoomsSimulator
 from ._stats import RecordedRequest, Stats
 
 __all__ = [

@@ -49,7 +49,7 @@ CHEAP = """
 import sys
 import aiorooms
 before = set(sys.modules)
-import aiorooms.simulator.pytest_plugin
+import aiorooms.pytest_plugin
 heavy = {name.partition(".")[0] for name in set(sys.modules) - before} & {"aiohttp", "attr", "yarl", "asyncio", "ssl"}
 assert not heavy, heavy
 assert not any(name.startswith("aiorooms.simulator._") for name in set(sys.modules) - before)
@@ -74,7 +74,7 @@ def run(tmp_path: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 def test_a_users_tests(tmp_path: Path) -> None:
     (tmp_path / "test_users.py").write_text(USER_TESTS)
-    plugins = ["-p", "aiorooms.simulator.pytest_plugin", "-p", "pytest_asyncio.plugin", "-p", "no:cacheprovider"]
+    plugins = ["-p", "aiorooms.pytest_plugin", "-p", "pytest_asyncio.plugin", "-p", "no:cacheprovider"]
     plugins += ["-o", "asyncio_default_fixture_loop_scope=function"]
     done = run(tmp_path, "-m", "pytest", *plugins, "--strict-markers", "-W", "error", "-rE")
     assert "3 passed, 1 error" in done.stdout, done.stdout + done.stderr

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from . import RoomsSimulator
+from .simulator import RoomsSimulator
 
 _ROOMS = 10
 

@@ -18,8 +18,8 @@ from datetime import date
 from typing import NoReturn, TypeVar
 from urllib.parse import parse_qsl, unquote
 
-from ._account import Account
-from ._answers import (
+from .._account import Account
+from .._answers import (
     BAD_REQUEST,
     INVALID_ID,
     MALFORMED,
@@ -60,6 +60,7 @@ def room_in(path: str) -> str | None:
 
 
 def is_uuid(text: str) -> bool:
+    """Return whether a text is a UUID in lower case."""
     return _UUID.fullmatch(text) is not None
 
 

@@ -35,12 +35,12 @@ from ._answers import (
     error_item,
     error_list,
 )
-from ._api import call, is_uuid, room_in
+from ._fault_effects import instead, mangle, page, spoil, whole
 from ._faults import NOT_APPLIED, Draw, FaultKind, FaultPlan, Faults
 from ._limiters import Limiter, RateLimit, Verdict, limit_headers, make_limiter
 from ._listener import Listener, reset
+from ._operations.rooms import call, is_uuid, room_in
 from ._stats import METHODS, RecordedRequest, Stats
-from ._wire import instead, mangle, page, spoil, whole
 
 T = TypeVar("T")
 
