@@ -1,74 +1,34 @@
-"""The simulator itself: takes requests from the listener, and puts account, limiter, faults and wire together.
+"""The public class: starting and stopping a simulator, and everything that a test can set, change and look up.
 
-The way of one request: it is counted and its body read, the latency passes, the key is checked (401, 403), the rate
-limit is asked (429), a fault is drawn, the API does what was asked, and the answer is sent. Requests that are
-unauthorized do not use up the rate limit. A 401, 403 or 429 has the same shape for all operations, lists included.
+It puts the parts together: the account holds the rooms, the pipeline takes each request from the listener to its
+answer, the gate checks key and rate limit.
 """
 
 import asyncio
 import contextlib
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from email.utils import formatdate
-from hashlib import blake2b
-from http import HTTPStatus
-from queue import SimpleQueue
-from random import Random
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
-from aiohttp import HttpVersion11, web
 from yarl import URL
 
 from ._account import OLD_WEBHOOK_URL, WRITABLE, Account, Room, RoomsView
-from ._answers import (
-    AUTHENTICATION,
-    AUTHORIZATION,
-    BAD_REQUEST,
-    TOO_MANY_REQUESTS,
-    Answer,
-    JsonValue,
-    bare_error,
-    error_item,
-    error_list,
-)
-from ._fault_effects import instead, mangle, page, spoil, whole
-from ._faults import NOT_APPLIED, Draw, FaultKind, FaultPlan, Faults
-from ._limiters import Limiter, RateLimit, Verdict, limit_headers, make_limiter
-from ._listener import Listener, reset
-from ._operations.rooms import call, is_uuid, room_in
-from ._stats import METHODS, RecordedRequest, Stats
+from ._answers import JsonValue
+from ._fault_kinds import FaultKind
+from ._faults import FaultPlan, Faults
+from ._gate import Gate
+from ._limiters import RateLimit
+from ._listener import Listener
+from ._loop_thread import LoopThread, call_in_loop
+from ._pipeline import Pipeline
+from ._stats import RecordedRequest, Stats
+from ._waits import Waits
 
 T = TypeVar("T")
 
-_SLOW_PIECES = 10
 _MAX_PORT = 65535
-_FOREVER = 1e9
-
-
-class _Sent(web.StreamResponse):
-    """Tells aiohttp that the answer is on its way already, and whether the connection stays open."""
-
-    def __init__(self, *, keep_alive: bool) -> None:
-        super().__init__()
-        self._open = keep_alive
-
-    @property
-    def keep_alive(self) -> bool:
-        return self._open
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Write nothing: the head is written already."""
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Write nothing: the body is written already."""
-
-
-_OPEN = _Sent(keep_alive=True)
-_CLOSED = _Sent(keep_alive=False)
 
 
 class RoomsSimulator:
@@ -102,38 +62,24 @@ class RoomsSimulator:
             raise ValueError(f"rooms is a number of rooms, 0 or more, not {rooms}")
         if not 0 <= port <= _MAX_PORT:
             raise ValueError(f"port is between 0 and {_MAX_PORT}, not {port}")
-        self.api_key = api_key
-        """The key that is accepted. Change it while the simulator runs to revoke it."""
-        self.forbidden_keys: set[str] = set()
-        """Keys that are known, but may do nothing: they get a 403."""
-        self.record = False
-        """Whether to keep every request in `recorded`, which grows without bound."""
-        self.recorded: list[RecordedRequest] = []
-        """The requests that were received while `record` was true, in the order in which their bodies were complete."""
-        self._stats = Stats()
         self._seed = seed
         self._host = host
         self._wanted_port = port
         self._port: int | None = None
-        self._latency = _latency_bounds(latency)
-        self._latency_random = Random(seed)  # noqa: S311 - not a secret
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread_id = 0
-        self._limit: tuple[RateLimit, Limiter] | None = None
-        self.rate_limit = rate_limit
-        self._faults = faults
-        self._plan = FaultPlan(faults or Faults(), seed)
+        self._background: LoopThread | None = None
         self._account = Account(seed=seed, clock=lambda: time.time_ns() // 1000)
         self._account.fill(rooms)
         self._rooms_view = RoomsView(self._account)
-        self._outage: Literal["503", "reset", "hang"] | None = None
-        self._listener = Listener(self._handle, self._forget)
-        self._seen: set[web.RequestHandler] = set()
-        self._stale: set[web.RequestHandler] = set()
-        self._answers = 0
-        self._date_second = 0
-        self._date_line = ""
-        self._background: _LoopThread | None = None
+        self._stats = Stats()
+        self._waits = Waits()
+        self._gate = Gate(api_key, self._stats)
+        self._faults = faults
+        self._pipeline = Pipeline(self._account, self._gate, self._stats, self._waits, faults or Faults(), seed)
+        self._listener = Listener(self._pipeline.handle, self._pipeline.forget, self._waits)
+        self.rate_limit = rate_limit
+        self.latency = latency
 
     # Starting and stopping
 
@@ -145,7 +91,7 @@ class RoomsSimulator:
         if self._loop is not None:
             raise RuntimeError(f"{self!r} is running already")
         port = await self._listener.start(self._host, self._wanted_port)
-        self._outage = None
+        self._pipeline.outage = None
         self._port = port
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
@@ -174,7 +120,7 @@ class RoomsSimulator:
     def __enter__(self) -> Self:
         if self._background is not None or self._loop is not None:
             raise RuntimeError(f"{self!r} is running already")
-        background = _LoopThread()
+        background = LoopThread()
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(background.close)
             asyncio.run_coroutine_threadsafe(self.start(), background.loop).result()
@@ -283,31 +229,52 @@ class RoomsSimulator:
         """End the active session of a room, if there is one; its participants leave."""
         self._on_loop(lambda: self._account.end_session(self._account.rooms[room_id]))
 
-    # Limits, faults, outages
+    # Keys, limits, faults, outages
+
+    @property
+    def api_key(self) -> str:
+        """The key that is accepted. Change it while the simulator runs to revoke it."""
+        return self._gate.api_key
+
+    @api_key.setter
+    def api_key(self, key: str) -> None:
+        self._gate.api_key = key
+
+    @property
+    def forbidden_keys(self) -> set[str]:
+        """Keys that are known, but may do nothing: they get a 403."""
+        return self._gate.forbidden_keys
+
+    @forbidden_keys.setter
+    def forbidden_keys(self, keys: set[str]) -> None:
+        self._gate.forbidden_keys = keys
 
     @property
     def rate_limit(self) -> RateLimit | None:
         """The rate limit in force. It may be set at any time, also as text such as `"100/1s"`; counting starts anew."""
-        return None if self._limit is None else self._limit[0]
+        return self._gate.rate_limit
 
     @rate_limit.setter
     def rate_limit(self, rule: RateLimit | str | None) -> None:
         limit = RateLimit.parse(rule) if isinstance(rule, str) else rule
 
         def change() -> None:
-            self._limit = None if limit is None else (limit, make_limiter(limit, time.monotonic_ns))
+            self._gate.rate_limit = limit
 
         self._on_loop(change)
 
     @property
     def latency(self) -> float | tuple[float, float]:
-        """Seconds before each request is looked at, fixed or as bounds to draw from. It may be set at any time."""
-        low, high = self._latency
+        """Seconds before each request is handled, fixed or as bounds to draw from. It may be set at any time."""
+        low, high = self._pipeline.latency
         return low if low == high else (low, high)
 
     @latency.setter
     def latency(self, seconds: float | tuple[float, float]) -> None:
-        self._latency = _latency_bounds(seconds)
+        low, high = seconds if isinstance(seconds, tuple) else (seconds, seconds)
+        if not 0 <= low <= high:
+            raise ValueError(f"latency is seconds, 0 or more, or two bounds in order, not {seconds!r}")
+        self._pipeline.latency = (low, high)
 
     @property
     def faults(self) -> Faults | None:
@@ -317,10 +284,8 @@ class RoomsSimulator:
     @faults.setter
     def faults(self, faults: Faults | None) -> None:
         def change() -> None:
-            plan = FaultPlan(faults or Faults(), self._seed)
-            plan.take_scripts(self._plan)
             self._faults = faults
-            self._plan = plan
+            self._pipeline.plan = FaultPlan(faults or Faults(), self._seed, self._pipeline.plan.scripts)
 
         self._on_loop(change)
 
@@ -330,7 +295,7 @@ class RoomsSimulator:
         With `room_id` or `method` only such requests count. The narrowest script goes first: room and method, room,
         method, all; then `Faults(script=...)`, then chance. Scripts for the same requests are appended.
         """
-        self._on_loop(lambda: self._plan.add_script(kinds, room_id, method))
+        self._on_loop(lambda: self._pipeline.plan.add_script(kinds, room_id, method))
 
     def refuse_connections(self, how: Literal["closed", "503", "reset", "hang"] = "closed") -> None:
         """Begin an outage, until `accept_connections()`.
@@ -342,22 +307,22 @@ class RoomsSimulator:
 
         def begin() -> None:
             if how == "closed":
-                self._outage = None
+                self._pipeline.outage = None
                 self._listener.refuse()
             else:
                 self._end_outage()
-                self._outage = how
+                self._pipeline.outage = how
 
         self._on_loop(begin)
 
     def accept_connections(self) -> None:
-        """End an outage: connections are taken from the moment this returns. Hanging requests are closed unanswered."""
+        """End an outage; connections are accepted when this returns. Hanging requests are closed unanswered."""
         self._on_loop(self._end_outage)
 
     def _end_outage(self) -> None:
-        if self._outage == "hang":
-            self._listener.release()
-        self._outage = None
+        if self._pipeline.outage == "hang":
+            self._waits.release()
+        self._pipeline.outage = None
         if self._loop is not None:
             self._listener.accept()
 
@@ -368,228 +333,26 @@ class RoomsSimulator:
         """The counters. It is always the same object; `reset_stats()` sets it to zero."""
         return self._stats
 
+    @property
+    def record(self) -> bool:
+        """Whether to keep every request in `recorded`, which grows without bound. It may be set at any time."""
+        return self._pipeline.record
+
+    @record.setter
+    def record(self, record: bool) -> None:
+        self._pipeline.record = record
+
+    @property
+    def recorded(self) -> list[RecordedRequest]:
+        """The requests that were received while `record` was true, in the order in which their bodies were complete."""
+        return self._pipeline.recorded
+
     def reset_stats(self) -> None:
         """Start counting anew, and forget what was recorded. Requests in flight and open connections are counted on."""
-
-        def clear() -> None:
-            self._stats.clear()
-            self._seen.clear()
-            self.recorded.clear()
-
-        self._on_loop(clear)
-
-    # One request
-
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        stats = self._stats
-        connection = request.protocol
-        if connection in self._stale:
-            stats.stale += 1
-            return _CLOSED
-        method = request.method
-        stats.requests += 1
-        stats.by_method[method if method in METHODS else "OTHER"] += 1
-        if connection not in self._seen:
-            self._seen.add(connection)
-            stats.connections += 1
-        stats.in_flight += 1
-        if stats.in_flight > stats.peak_in_flight:
-            stats.peak_in_flight = stats.in_flight
-        try:
-            path, _, query = request.raw_path.partition("?")
-            room_id = room_in(path)
-            if room_id is not None and (room_id in self._account.rooms or is_uuid(room_id)):
-                stats.requests_by_room[room_id] += 1
-            try:
-                body = await self._read(request) if request.body_exists else b""
-            except (web.RequestPayloadError, ConnectionError):  # the client went away or sent half a body
-                return _CLOSED
-            if body is None:
-                large = error_list(413, error_item(BAD_REQUEST, "The request body is too large."))
-                return self._send(request, large, "")
-            if self.record:
-                self.recorded.append(RecordedRequest(method, request.raw_path, request.headers, body))
-            if self._latency[1]:
-                low, high = self._latency
-                if not await self._listener.wait(low if low == high else self._latency_random.uniform(low, high)):
-                    return _CLOSED
-            if self._outage is not None:
-                return await self._in_outage(request, self._outage)
-            limit, refused = self._gate(request)
-            if refused is not None:
-                return self._send(request, refused, limit)
-            plan = self._plan
-            if plan.active:
-                target = room_id or f"{request.raw_path}\0{blake2b(body, digest_size=8).hexdigest()}"
-                draw = plan.draw(method, room_id, target)
-                if draw is not None:
-                    stats.faults[draw.kind] += 1
-                    answer = None
-                    if draw.kind not in NOT_APPLIED:
-                        answer = self._apply(request, path, room_id, query, body)
-                    return await self._break(request, draw, answer, limit)
-            return self._send(request, self._apply(request, path, room_id, query, body), limit)
-        finally:
-            stats.in_flight -= 1
-
-    async def _read(self, request: web.BaseRequest) -> bytes | None:
-        """Read the body to its end; None if there was too much of it."""
-        try:
-            return await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            await request.release()
-            return None
-
-    def _gate(self, request: web.BaseRequest) -> tuple[str, Answer | None]:
-        """Check key and rate limit; return the header lines on the limit, and the answer if the request is refused."""
-        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        bearer = scheme.lower() == "bearer"
-        known = bearer and (key == self.api_key or key in self.forbidden_keys)
-        lines = ""
-        if self._limit is not None:
-            rule, limiter = self._limit
-            verdict: Verdict = limiter.take() if known else limiter.peek()
-            lines = "".join(f"{name}: {value}\r\n" for name, value in limit_headers(rule, verdict, time.time()))
-            if not verdict.allowed:
-                self._stats.refused += 1
-                detail = "You have exceeded the maximum number of allowed requests."
-                return lines, error_list(429, error_item(TOO_MANY_REQUESTS, detail))
-        if not known:
-            self._stats.unauthorized += 1
-            detail = "Could not understand the provided authentication credentials."
-            return lines, error_list(401, error_item(AUTHENTICATION, detail))
-        if key in self.forbidden_keys:
-            return lines, bare_error(403, AUTHORIZATION, "You do not have permission to perform the requested action.")
-        return lines, None
-
-    def _apply(self, request: web.BaseRequest, path: str, room_id: str | None, query: str, body: bytes) -> Answer:
-        answer = call(self._account, request.method, path, room_id, query, request.headers.get("Content-Type"), body)
-        if room_id is not None and answer.status == HTTPStatus.OK and request.method == "PATCH":
-            self._stats.updates_applied[room_id] += 1
-        return answer
-
-    async def _in_outage(self, request: web.BaseRequest, how: Literal["503", "reset", "hang"]) -> _Sent:
-        if how == "503":
-            return self._send(request, page(503), "")
-        if how == "reset":
-            reset(request.protocol)
-        else:
-            await self._listener.wait(_FOREVER, request.protocol)
-        return _CLOSED
-
-    async def _break(self, request: web.BaseRequest, draw: Draw, answer: Answer | None, limit: str) -> _Sent:
-        """Give a request the answer that its fault says; `answer` is the right one, None if nothing was applied."""
-        kind = draw.kind
-        faults = self._plan.faults
-        connection = request.protocol
-        if kind in ("stall_before", "stall_after"):
-            await self._listener.wait(faults.stall_seconds, connection)
-            return _CLOSED
-        if kind in ("reset_before", "reset_after"):
-            reset(connection)
-            return _CLOSED
-        if kind in ("close_before", "close_after"):
-            return _CLOSED
-        replaced = instead(kind, faults)
-        if replaced is not None:
-            return self._send(request, replaced, limit)
-        answer = answer or Answer(HTTPStatus.OK)
-        if kind == "slow":
-            return await self._dribble(request, answer, limit, faults.slow_seconds)
-        if kind == "stale":
-            sent = self._send(request, answer, limit)
-            if connection.transport is not None:
-                self._stale.add(connection)
-            return sent
-        mangled = mangle(kind, answer, self._common_lines(limit))
-        if mangled is not None:
-            data, stays_open = mangled
-            if kind != "bad_http":
-                self._stats.by_status[answer.status] += 1
-            return self._write(request, data, stays_open and not self._is_last(request))
-        shown: JsonValue = json.loads(answer.body) if answer.body else None
-        return self._send(request, spoil(draw, answer, shown, self._account) or answer, limit)
-
-    async def _dribble(self, request: web.BaseRequest, answer: Answer, limit: str, seconds: float) -> _Sent:
-        answer.close = answer.close or self._is_last(request)
-        self._stats.by_status[answer.status] += 1
-        data = whole(answer, self._common_lines(limit))
-        size = -(-len(data) // _SLOW_PIECES)
-        for start in range(0, len(data), size):
-            self._write(request, data[start : start + size], True)
-            if not await self._listener.wait(seconds / _SLOW_PIECES, request.protocol):
-                return _CLOSED
-        return _CLOSED if answer.close else _OPEN
-
-    def _send(self, request: web.BaseRequest, answer: Answer, limit: str) -> _Sent:
-        if self._is_last(request):
-            answer.close = True
-        self._stats.by_status[answer.status] += 1
-        data = whole(answer, self._common_lines(limit), with_body=request.method != "HEAD")
-        return self._write(request, data, not answer.close)
-
-    def _write(self, request: web.BaseRequest, data: bytes, keep_alive: bool) -> _Sent:
-        transport = request.transport
-        if transport is None or transport.is_closing():
-            return _CLOSED
-        transport.write(data)
-        return _OPEN if keep_alive else _CLOSED
-
-    def _is_last(self, request: web.BaseRequest) -> bool:
-        return not request.keep_alive or request.version < HttpVersion11
-
-    def _common_lines(self, limit: str) -> str:
-        """Write the header lines of every answer."""
-        second = int(time.time())
-        if second != self._date_second:
-            self._date_second = second
-            self._date_line = f"Date: {formatdate(second, usegmt=True)}\r\n"
-        self._answers += 1
-        request_id = f"{self._answers:08x}-5eed-4000-8000-{self._seed & 0xFFFFFFFFFFFF:012x}"
-        return f"x-request-id: {request_id}\r\n{limit}{self._date_line}"
-
-    def _forget(self, connection: web.RequestHandler) -> None:
-        self._seen.discard(connection)
-        self._stale.discard(connection)
+        self._on_loop(self._pipeline.clear)
 
     def _on_loop(self, change: Callable[[], T]) -> T:
         """Make a change in the loop's own thread, so that no request sees half of it."""
-        loop = self._loop
-        if loop is None or self._thread_id == threading.get_ident():
+        if self._loop is None or self._thread_id == threading.get_ident():
             return change()
-
-        async def changed() -> T:
-            return change()
-
-        # A matter of microseconds. Waiting in a queue, not for the future's lock, keeps detectors of blocking calls
-        # quiet in async tests that use a simulator in a thread.
-        done: SimpleQueue[Future[T]] = SimpleQueue()
-        asyncio.run_coroutine_threadsafe(changed(), loop).add_done_callback(done.put)
-        return done.get().result()
-
-
-class _LoopThread:
-    """A thread that runs an event loop until it is closed."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.SelectorEventLoop()
-        self._thread = threading.Thread(target=self._run, name="rooms-simulator", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """End the loop and the thread."""
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-
-    def _run(self) -> None:
-        with contextlib.closing(self.loop):
-            self.loop.run_forever()
-            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-            self.loop.run_until_complete(self.loop.shutdown_default_executor())
-
-
-def _latency_bounds(seconds: float | tuple[float, float]) -> tuple[float, float]:
-    low, high = seconds if isinstance(seconds, tuple) else (seconds, seconds)
-    if not 0 <= low <= high:
-        raise ValueError(f"latency is seconds, 0 or more, or two bounds in order, not {seconds!r}")
-    return low, high
+        return call_in_loop(self._loop, change)

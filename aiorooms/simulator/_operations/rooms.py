@@ -1,202 +1,93 @@
-"""What each request means: method, path, query and body in, an answer out. Pure: no sockets, no clock of its own.
+"""The operations on rooms.
 
 Where the documentation is silent, this was chosen:
 
-- A room id that is not a UUID is a 422 with code 10006 in the list shape. Ids are compared without regard to case.
-- An order of checks as in most frameworks: media type (415, 10014), JSON (400, 10015), id, room (404), fields (422).
 - `GET` leaves the key `sessions` out unless `include_sessions=true`; `PATCH` and `POST` always show it, as the sample
   on the reference page does.
-- Bad page or filter parameters of a list are a 400 in the shape `{"success": false, "message": ...}`; unknown
-  parameters are ignored. A page after the last is empty. Without any room there are 0 pages.
-- 405 comes with an `Allow` header, in the list shape. A body sent with GET or DELETE is ignored.
+- A taken name is a 422 with code 10012 at `/unique_name`. A room that is created without a name gets its id as its
+  name.
+- An update that sets nothing (`{}`) is an update: it is applied, and `updated_at` moves.
+- Rooms are listed oldest first.
 """
 
-import json
-import re
-from collections.abc import Sequence
-from datetime import date
-from typing import NoReturn, TypeVar
-from urllib.parse import parse_qsl, unquote
-
-from .._account import Account
+from .._account import WRITABLE, Account, Room
 from .._answers import (
     BAD_REQUEST,
-    INVALID_ID,
-    MALFORMED,
-    MEDIA_TYPE,
-    NOT_FOUND,
+    DUPLICATE,
     Answer,
     JsonObject,
     JsonValue,
-    Refusal,
-    bare_error,
+    Rejected,
+    data_answer,
     error_item,
     error_list,
-    plain_failure,
-    to_json,
+    not_found,
 )
-
-ROOMS_PATH = "/v2/rooms"
-_ROOM_PREFIX = ROOMS_PATH + "/"
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_NUMBER = re.compile(r"[0-9]{1,9}")
-_DATE_FILTER = re.compile(r"filter\[date_(created_at|updated_at)\]\[(eq|gte|lte)\]")
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_DEFAULT_PAGE_SIZE = 20
-_MAX_PAGE_SIZE = 250
-_NOWHERE = "The requested resource or URL could not be found."
-
-T = TypeVar("T")
+from .call import Call
+from .lists import read_boolean, read_dates, read_page
+from .room_fields import check_field
 
 
-def room_in(path: str) -> str | None:
-    """Return the room id that a path names, in lower case and not checked, or None."""
-    if not path.startswith(_ROOM_PREFIX):
-        return None
-    room_id = path[len(_ROOM_PREFIX) :]
-    if not room_id or "/" in room_id:
-        return None
-    return unquote(room_id).lower()
+def list_rooms(call: Call) -> Answer:
+    """Answer `GET /v2/rooms`."""
+    parameters = call.parameters()
+    page = read_page(parameters)
+    with_sessions = read_boolean(parameters, "include_sessions")
+    found = call.account.select(parameters.get("filter[unique_name]"), read_dates(parameters))
+    return page.of(found, lambda room: room.to_json(with_sessions=with_sessions))
 
 
-def is_uuid(text: str) -> bool:
-    """Return whether a text is a UUID in lower case."""
-    return _UUID.fullmatch(text) is not None
+def create_room(call: Call) -> Answer:
+    """Answer `POST /v2/rooms`."""
+    fields = _checked_fields(call.account, call.json_object(), None)
+    return data_answer(201, call.account.create(fields).to_json())
 
 
-def call(
-    account: Account, method: str, path: str, room_id: str | None, query: str, content_type: str | None, body: bytes
-) -> Answer:
-    """Do what a request asks for and say what the API says. `room_id` is what `room_in` read from the path."""
-    try:
-        if room_id is not None:
-            return _one_room(account, method, room_id, query, content_type, body)
-        if path == ROOMS_PATH:
-            return _all_rooms(account, method, query, content_type, body)
-    except Refusal as refusal:
-        return refusal.answer
-    return bare_error(404, NOT_FOUND, _NOWHERE)
+def show_room(call: Call) -> Answer:
+    """Answer `GET /v2/rooms/{room_id}`."""
+    room = _room(call)
+    with_sessions = call.parameters().get("include_sessions", "false")
+    if with_sessions not in ("true", "false"):
+        detail = "include_sessions must be true or false"
+        raise Rejected(error_list(422, error_item(BAD_REQUEST, detail, parameter="include_sessions")))
+    return data_answer(200, room.to_json(with_sessions=with_sessions == "true"))
 
 
-def _one_room(account: Account, method: str, room_id: str, query: str, content_type: str | None, body: bytes) -> Answer:
-    if method == "PATCH":
-        wanted = _json_object(content_type, body)
-        _check_id(account, room_id)
-        return _show(200, account.update(room_id, wanted).to_json())
-    if method == "GET":
-        _check_id(account, room_id)
-        room = account.find(room_id)
-        with_sessions = False
-        if query:
-            shown = dict(parse_qsl(query, keep_blank_values=True)).get("include_sessions", "false")
-            if shown not in ("true", "false"):
-                detail = "include_sessions must be true or false"
-                raise Refusal(error_list(422, error_item(BAD_REQUEST, detail, parameter="include_sessions")))
-            with_sessions = shown == "true"
-        return _show(200, room.to_json(with_sessions=with_sessions))
-    if method == "DELETE":
-        _check_id(account, room_id)
-        account.delete(room_id)
-        return Answer(204, content_type=None)
-    return _not_allowed("GET, PATCH, DELETE")
+def update_room(call: Call) -> Answer:
+    """Answer `PATCH /v2/rooms/{room_id}`."""
+    body = call.json_object()
+    room = _room(call)
+    call.account.change(room, _checked_fields(call.account, body, room))
+    return data_answer(200, room.to_json())
 
 
-def _all_rooms(account: Account, method: str, query: str, content_type: str | None, body: bytes) -> Answer:
-    if method == "GET":
-        return _list(account, query)
-    if method == "POST":
-        return _show(201, account.create(_json_object(content_type, body)).to_json())
-    return _not_allowed("GET, POST")
+def delete_room(call: Call) -> Answer:
+    """Answer `DELETE /v2/rooms/{room_id}`."""
+    call.account.remove(_room(call).id)
+    return Answer(204, content_type=None)
 
 
-def _show(status: int, data: JsonObject) -> Answer:
-    return Answer(status, to_json({"data": data}))
+def _room(call: Call) -> Room:
+    """Return the room that the path names, or reject the request."""
+    room = call.account.rooms.get(call.id("room_id", call.account.rooms))
+    if room is None:
+        raise Rejected(not_found())
+    return room
 
 
-def _not_allowed(methods: str) -> Answer:
-    item = error_item(BAD_REQUEST, f"The method is not allowed here; use {methods}.")
-    return error_list(405, item, headers=(("Allow", methods),))
-
-
-def _check_id(account: Account, room_id: str) -> None:
-    if room_id not in account.rooms and not is_uuid(room_id):
-        raise Refusal(error_list(422, error_item(INVALID_ID, "room_id is not a valid UUID", parameter="room_id")))
-
-
-def _json_object(content_type: str | None, body: bytes) -> JsonObject:
-    if content_type != "application/json" and not _is_json(content_type or ""):
-        detail = "The content type must be application/json."
-        raise Refusal(error_list(415, error_item(MEDIA_TYPE, detail)))
-    try:
-        value: JsonValue = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        raise Refusal(error_list(400, error_item(MALFORMED, "The request body is not valid JSON."))) from None
-    if not isinstance(value, dict):
-        raise Refusal(error_list(400, error_item(MALFORMED, "The request body must be a JSON object.")))
-    return value
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _is_json(content_type: str) -> bool:
-    kind, _, parameters = content_type.partition(";")
-    if kind.strip().lower() != "application/json":
-        return False
-    for parameter in parameters.split(";"):
-        name, _, value = parameter.partition("=")
-        if name.strip().lower() == "charset" and value.strip(' "').lower() not in ("utf-8", "utf8"):
-            return False
-    return True
-
-
-def _list(account: Account, query: str) -> Answer:
-    number, size = 1, _DEFAULT_PAGE_SIZE
-    unique_name: str | None = None
-    dates: list[tuple[str, str, str]] = []
-    with_sessions = False
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        if name == "page[number]":
-            number = _integer(name, value, 1, None)
-        elif name == "page[size]":
-            size = _integer(name, value, 1, _MAX_PAGE_SIZE)
-        elif name == "filter[unique_name]":
-            unique_name = value
-        elif name == "include_sessions":
-            if value not in ("true", "false"):
-                raise Refusal(plain_failure(400, "include_sessions must be true or false"))
-            with_sessions = value == "true"
-        elif match := _DATE_FILTER.fullmatch(name):
-            dates.append((match[1], match[2], _day(name, value)))
-    found = account.select(unique_name, dates)
-    shown = _page(found, number, size)
-    data: list[JsonValue] = [room.to_json(with_sessions=with_sessions) for room in shown]
-    meta: JsonObject = {
-        "total_pages": -(-len(found) // size),
-        "total_results": len(found),
-        "page_number": number,
-        "page_size": size,
-    }
-    return Answer(200, to_json({"data": data, "meta": meta}))
-
-
-def _page(items: Sequence[T], number: int, size: int) -> Sequence[T]:
-    return items[(number - 1) * size : number * size]
-
-
-def _integer(name: str, value: str, low: int, high: int | None) -> int:
-    if _NUMBER.fullmatch(value) and low <= int(value) and (high is None or int(value) <= high):
-        return int(value)
-    bounds = f"between {low} and {high}" if high is not None else f"of at least {low}"
-    raise Refusal(plain_failure(400, f"{name} must be an integer {bounds}"))
-
-
-def _day(name: str, value: str) -> str:
-    try:
-        if _DATE.fullmatch(value):
-            date.fromisoformat(value)
-            return value
-    except ValueError:
-        pass
-    raise Refusal(plain_failure(400, f"{name} must be a date such as 2021-04-25"))
+def _checked_fields(account: Account, body: JsonObject, room: Room | None) -> dict[str, JsonValue]:
+    """Return the fields to set, or reject the request with all problems at once; `room` is None for a new one."""
+    fields = {name: body[name] for name in WRITABLE if name in body}
+    problems: list[JsonObject] = []
+    for name, value in fields.items():
+        problem = check_field(name, value)
+        if problem is None and name == "unique_name":
+            owner = account.named(str(value))
+            if owner is not None and owner is not room:
+                problem = DUPLICATE, "has already been taken"
+        if problem is not None:
+            code, text = problem
+            problems.append(error_item(code, f"{name} {text}", pointer=f"/{name}"))
+    if problems:
+        raise Rejected(error_list(422, *problems))
+    return fields
