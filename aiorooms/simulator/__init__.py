@@ -10,9 +10,10 @@ network, a proxy or a load balancer breaks.
 Nothing here is shared with the client: shared code hides shared bugs.
 """
 
-from ._faults import ALL, APPLIED, NOT_APPLIED, ODD, FaultKind, Faults
+from ._fault_kinds import ALL, APPLIED, NOT_APPLIED, ODD, FaultKind
+from ._faults import Faults
 from ._limiters import RateLimit
-from ._server import RoomsSimulator
+from ._simulator import RoomsSimulator
 from ._stats import RecordedRequest, Stats
 
 __all__ = [

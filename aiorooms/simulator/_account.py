@@ -1,20 +1,10 @@
-"""The rooms of one account, and the rules for changing them. Pure: no sockets, and the clock is handed in.
+"""The rooms of one account, as the API stores them. Pure: no sockets, and the clock is handed in.
 
-The rules were written from the API's documentation, on purpose not from the client's own checks. Where the
-documentation is silent, this was chosen:
-
-- Keys that the API does not know are ignored, as JSON APIs commonly do. So are `id`, `sessions` and the like.
-- Integers are JSON integers (`10.0` and `true` are not), booleans are JSON booleans.
-- A name is unique to the letter, and has to have something other than blanks in it. A taken one is a 422 with code
-  10012 at `/unique_name`. A room that is created without a name gets its id as its name.
-- A webhook URL starts with `http://` or `https://`, has a host, no blanks or control characters, and at most 2000
-  characters; otherwise 10003. An empty string is no URL.
-- `null` is taken for the failover URL and the timeout, and is then stored as null. A room that never had a failover
-  URL shows the documented default, the empty string.
-- An update that sets nothing (`{}`) is an update: it is applied, and `updated_at` moves.
-- Rooms are listed oldest first.
+What a request may set is checked by the operations, in `_operations/`; here everything is stored as it is given. A room
+that never had a failover URL shows the documented default, the empty string.
 """
 
+import operator
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,18 +12,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from ._answers import (
-    BAD_REQUEST,
-    DUPLICATE,
-    INVALID_URL,
-    NOT_FOUND,
-    JsonObject,
-    JsonValue,
-    Refusal,
-    bare_error,
-    error_item,
-    error_list,
-)
+from ._answers import JsonObject, JsonValue
 
 WRITABLE = (
     "unique_name",
@@ -45,19 +24,16 @@ WRITABLE = (
 )
 OLD_WEBHOOK_URL = "https://old.example.com/rooms"
 
-_MAX_URL_LENGTH = 2000
-_URL = re.compile(
-    r"https?://"
-    r"(?:[^\x00-\x20\x7f\s/?#@]*@)?"  # user and password
-    r"(?:\[[0-9a-f:.]+\]|\w[^\x00-\x20\x7f\s/?#@:\[\]\\]*)"  # host
-    r"(?::(\d{1,5}))?"  # port
-    r"(?:[/?#][^\x00-\x20\x7f\s]*)?",
-    re.IGNORECASE,
-)
-_MAX_PORT = 65535
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _EPOCH = datetime(1970, 1, 1)  # naive UTC: the Z of a stamp is written by hand
 _FIRST_ROOM = 1_704_067_200_000_000  # 2024-01-01T00:00:00Z in microseconds; the first rooms are a minute apart
 _MINUTE = 60_000_000
+_RELATIONS: Mapping[str, Callable[[str, str], bool]] = {"eq": operator.eq, "gte": operator.ge, "lte": operator.le}
+
+
+def is_uuid(text: str) -> bool:
+    """Return whether a text is a UUID in lower case."""
+    return _UUID.fullmatch(text) is not None
 
 
 def stamp(microseconds: int) -> str:
@@ -152,41 +128,6 @@ class Room:
         return shown
 
 
-def check_url(value: str) -> str | None:
-    """Return what is wrong with a webhook URL, or None."""
-    if len(value) > _MAX_URL_LENGTH:
-        return f"can't be longer than {_MAX_URL_LENGTH} characters"
-    match = _URL.fullmatch(value)
-    if match is None:
-        return "is not a valid URL; it must include a scheme, such as 'https', and a host"
-    if match[1] is not None and int(match[1]) > _MAX_PORT:
-        return "has a port that is out of range"
-    return None
-
-
-def _check_field(name: str, value: JsonValue) -> tuple[str, str] | None:
-    """Return the code and the text of what is wrong with one field, or None."""
-    if value is None:
-        if name in ("webhook_event_failover_url", "webhook_timeout_secs"):
-            return None
-        return BAD_REQUEST, "can't be null"
-    if name in ("max_participants", "webhook_timeout_secs"):
-        low, high = (2, 50) if name == "max_participants" else (0, 30)
-        if isinstance(value, bool) or not isinstance(value, int):
-            return BAD_REQUEST, "must be an integer"
-        if not low <= value <= high:
-            return BAD_REQUEST, f"must be between {low} and {high}"
-        return None
-    if name == "enable_recording":
-        return None if isinstance(value, bool) else (BAD_REQUEST, "must be a boolean")
-    if not isinstance(value, str):
-        return (BAD_REQUEST if name == "unique_name" else INVALID_URL), "must be a string"
-    if name == "unique_name":
-        return None if value.strip() else (BAD_REQUEST, "can't be blank")
-    wrong = check_url(value)
-    return None if wrong is None else (INVALID_URL, wrong)
-
-
 class Account:
     """All rooms of one account, in the order in which they were created."""
 
@@ -249,46 +190,31 @@ class Account:
         del self._ids_by_name[room.unique_name]
         self._in_order = None
 
-    def find(self, room_id: str) -> Room:
-        """Return the room, or refuse with a 404."""
-        room = self.rooms.get(room_id)
-        if room is None:
-            raise Refusal(bare_error(404, NOT_FOUND, "The requested resource or URL could not be found."))
-        return room
-
-    def create(self, body: JsonObject) -> Room:
-        """Create a room from a request body, or refuse with everything that is wrong with it."""
-        changes = self._checked(body, None)
+    def create(self, fields: Mapping[str, JsonValue]) -> Room:
+        """Create a room with fields that were checked before; without a name it gets its id as its name."""
         room_id = self.new_id()
         now = self.now()
         room = Room(id=room_id, unique_name=room_id, created_at=now, updated_at=now)
-        for name, value in changes.items():
+        for name, value in fields.items():
             setattr(room, name, value)
         self.insert(room)
         return room
 
-    def update(self, room_id: str, body: JsonObject) -> Room:
-        """Update a room from a request body, or refuse with everything that is wrong with it."""
-        room = self.find(room_id)
-        self.change(room, self._checked(body, room))
-        return room
-
-    def delete(self, room_id: str) -> None:
-        """Delete a room, or refuse with a 404."""
-        self.find(room_id)
-        self.remove(room_id)
+    def named(self, unique_name: str) -> Room | None:
+        """Return the room with this name, or None."""
+        room_id = self._ids_by_name.get(unique_name)
+        return None if room_id is None else self.rooms[room_id]
 
     def select(self, unique_name: str | None, dates: Sequence[tuple[str, str, str]]) -> Sequence[Room]:
         """List rooms, oldest first; `dates` are (`created_at` or `updated_at`, `eq`, `gte` or `lte`, YYYY-MM-DD)."""
         if self._in_order is None:
             self._in_order = [*self.rooms.values()]
+        found: Sequence[Room] = self._in_order
         if unique_name is not None:
-            named = self._ids_by_name.get(unique_name)
-            found = [] if named is None else [self.rooms[named]]
-        elif dates:
-            found = self._in_order
-        else:
-            return self._in_order
+            named = self.named(unique_name)
+            found = [] if named is None else [named]
+        if not dates:
+            return found
         return [room for room in found if all(_on_date(room, *date) for date in dates)]
 
     def add_session(self, room: Room, *, active: bool, participants: Sequence[str]) -> Session:
@@ -315,30 +241,10 @@ class Account:
                 for participant in session.participants:
                     participant.left_at = participant.updated_at = session.ended_at
 
-    def _checked(self, body: JsonObject, room: Room | None) -> dict[str, JsonValue]:
-        """Return the fields to set, or refuse with all problems at once."""
-        changes: dict[str, JsonValue] = {}
-        problems: list[JsonObject] = []
-        for name in WRITABLE:
-            if name not in body:
-                continue
-            value = changes[name] = body[name]
-            problem = _check_field(name, value)
-            if problem is None and name == "unique_name":
-                owner = self._ids_by_name.get(str(value))
-                if owner is not None and (room is None or owner != room.id):
-                    problem = DUPLICATE, "has already been taken"
-            if problem is not None:
-                code, text = problem
-                problems.append(error_item(code, f"{name} {text}", pointer=f"/{name}"))
-        if problems:
-            raise Refusal(error_list(422, *problems))
-        return changes
-
 
 def _on_date(room: Room, field: str, relation: str, date: str) -> bool:
-    day = (room.created_at if field == "created_at" else room.updated_at)[:10]
-    return day == date if relation == "eq" else day >= date if relation == "gte" else day <= date
+    stamped = room.created_at if field == "created_at" else room.updated_at
+    return _RELATIONS[relation](stamped[:10], date)
 
 
 class RoomsView(Mapping[str, dict[str, JsonValue]]):

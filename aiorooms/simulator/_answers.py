@@ -1,6 +1,6 @@
 """What the API says: one answer, and the three shapes in which it reports an error.
 
-The shapes differ by operation and by status (see FACTS of the API): a list of errors, one bare error object, and
+The shape depends on the operation and the status: a list of errors, one bare error object, or
 `{"success": false, "message": ...}`. A client has to read all three.
 """
 
@@ -58,11 +58,24 @@ class Answer:
     """Say `Connection: close` and close the connection after this answer."""
 
 
+class Rejected(Exception):  # noqa: N818 - not an error of the simulator: it carries the answer to a bad request
+    """Ends an operation with an answer that says no."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 def to_json(value: JsonValue) -> bytes:
     return _encode(value).encode("ascii")
+
+
+def data_answer(status: int, data: JsonObject) -> Answer:
+    """Return the answer of an operation that succeeded."""
+    return Answer(status, to_json({"data": data}))
 
 
 def error_item(code: str, detail: str, *, pointer: str | None = None, parameter: str | None = None) -> JsonObject:
@@ -83,13 +96,9 @@ def bare_error(status: int, code: str, detail: str) -> Answer:
     return Answer(status, to_json({"code": code, "title": TITLES[code], "detail": detail}))
 
 
+def not_found() -> Answer:
+    return bare_error(404, NOT_FOUND, "The requested resource or URL could not be found.")
+
+
 def plain_failure(status: int, message: str) -> Answer:
     return Answer(status, to_json({"success": False, "message": message}))
-
-
-class Refusal(Exception):  # noqa: N818 - not an error of ours: it carries the answer that a bad request gets
-    """A request that the API turns down; `answer` is what it says."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.status)
-        self.answer = answer

@@ -127,16 +127,16 @@ class FixedWindow:
 
     def take(self) -> Verdict:
         """Count one request and say whether it may pass."""
-        left = self._turn()
+        left = self._advance()
         allowed = self._used < self._limit
         self._used += allowed
         return self._verdict(allowed, left)
 
     def peek(self) -> Verdict:
         """Say how things stand; nothing was asked, so the verdict refuses nothing."""
-        return self._verdict(True, self._turn())
+        return self._verdict(True, self._advance())
 
-    def _turn(self) -> int:
+    def _advance(self) -> int:
         """Move to the window that the clock shows; return what is left of it."""
         current, passed = divmod(self._clock() - self._origin, self._window)
         if current != self._current:
@@ -162,7 +162,7 @@ class SlidingWindow:
 
     def take(self) -> Verdict:
         """Count one request and say whether it may pass."""
-        now = self._turn()
+        now = self._advance()
         allowed = len(self._passed) < self._limit
         if allowed:
             self._passed.append(now)
@@ -170,9 +170,9 @@ class SlidingWindow:
 
     def peek(self) -> Verdict:
         """Say how things stand; nothing was asked, so the verdict refuses nothing."""
-        return self._verdict(True, self._turn())
+        return self._verdict(True, self._advance())
 
-    def _turn(self) -> int:
+    def _advance(self) -> int:
         """Forget what has left the window; return the time."""
         now = self._clock()
         while self._passed and self._passed[0] + self._window <= now:

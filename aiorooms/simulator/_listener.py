@@ -1,26 +1,26 @@
-"""The port and the connections behind it: opening, closing, waiting, and leaving nothing behind.
+"""The port and the connections behind it: opening, closing, and leaving nothing behind.
 
-aiohttp reads the requests (`aiohttp.web.Server`); this module owns the listening socket and every wait inside a
-request, so that a stop is prompt: it ends all waits, drops all connections, and then waits until their tasks are done.
+aiohttp reads the requests (`aiohttp.web.Server`); this module owns the listening socket. A stop is prompt: it ends all
+waits of requests, drops all connections, and then waits until their tasks are done.
 
-While connections are refused the port stays bound to a socket that does not listen. So nobody else can take it, and
-a client that tries to connect is turned away by the kernel at once.
+While connections are refused the port stays bound to a socket that does not listen. So no other program can take it,
+and the kernel refuses a client that tries to connect at once.
 """
 
 import asyncio
 import contextlib
 import os
 import socket
-import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
+from ._waits import Waits
+
 _BACKLOG = 1024
 _LAST_TURNS = 3  # turns of the loop in which transports close their sockets
 _ACCEPT_PAUSE = 0.05
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: the close becomes an RST
 
 
 class _Connections(web.Server):
@@ -99,18 +99,18 @@ class Listener:
         self,
         handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
         gone: Callable[[web.RequestHandler], None],
+        waits: Waits,
     ) -> None:
-        """Make a closed one; `gone` is called with each connection that was lost."""
+        """Make a closed one; `gone` is called with each connection that was lost, `waits` are those of the handler."""
         self._handler = handler
         self._gone = gone
+        self._waits = waits
         self._family = socket.AF_INET
         self._address: tuple[Any, ...] = ()
         self._port: _Port | None = None
         self._reserved: socket.socket | None = None  # holds the port while connections are refused
         self._ending: list[asyncio.Task[None]] = []
         self._connections: _Connections | None = None
-        self._waits: set[asyncio.Future[bool]] = set()
-        self._stalled: dict[web.RequestHandler, asyncio.Future[bool]] = {}
 
     async def start(self, host: str, port: int) -> int:
         """Open the port and return its number; an OSError that names the address if that can't be done."""
@@ -122,6 +122,7 @@ class Listener:
             raise OSError(error.errno, text) from error
         self._address = (self._address[0], bound.getsockname()[1], *self._address[2:])
         self._connections = _Connections(self._handler, self._lost)
+        self._waits.open()
         self._port = _Port(bound, self._connections)
         return int(self._address[1])
 
@@ -134,8 +135,7 @@ class Listener:
         if self._reserved is not None:
             self._reserved.close()
             self._reserved = None
-        for wait in [*self._waits]:
-            _finish(wait, False)
+        self._waits.close()
         ending, self._ending = self._ending, []
         if ending:
             await asyncio.wait(ending)
@@ -159,37 +159,8 @@ class Listener:
             reserved.listen(_BACKLOG)
             self._port = _Port(reserved, self._connections)
 
-    async def wait(self, seconds: float, connection: web.RequestHandler | None = None) -> bool:
-        """Wait, and return True when the time has passed.
-
-        False means that the answer is no longer wanted: the simulator is being stopped, `release` was called, or the
-        client of `connection` has gone. Without a connection the client may go and the wait goes on.
-        """
-        if self._connections is None or (connection is not None and connection.transport is None):
-            return False
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[bool] = loop.create_future()
-        timer = loop.call_later(seconds, _finish, future, True)
-        self._waits.add(future)
-        if connection is not None:
-            self._stalled[connection] = future
-        try:
-            return await future
-        finally:
-            timer.cancel()
-            self._waits.discard(future)
-            if connection is not None:
-                self._stalled.pop(connection, None)
-
-    def release(self) -> None:
-        """End the waits of all stalled requests."""
-        for future in [*self._stalled.values()]:
-            _finish(future, False)
-
     def _lost(self, connection: web.RequestHandler) -> None:
-        future = self._stalled.pop(connection, None)
-        if future is not None:
-            _finish(future, False)
+        self._waits.lost(connection)
         self._gone(connection)
 
     def _close_port(self) -> None:
@@ -213,22 +184,9 @@ class Listener:
         return bound
 
 
-def reset(connection: web.RequestHandler) -> None:
-    """Close a connection with an RST."""
-    transport = connection.transport
-    if transport is not None:
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        transport.abort()
-
-
 async def _look_up(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
     try:  # an address needs no look-up, and so no thread
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return found[0][0], found[0][4]
-
-
-def _finish(future: "asyncio.Future[bool]", result: bool) -> None:
-    if not future.done():
-        future.set_result(result)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiorooms.simulator import RateLimit, RoomsSimulator, _server
+from aiorooms.simulator import RateLimit, RoomsSimulator, _gate
 from aiorooms.simulator._limiters import Limiter, Verdict, limit_headers, make_limiter
 
 from .calling import Reply, ask
@@ -374,7 +374,7 @@ def test_a_new_limit_is_put_in_force_by_the_thread_of_the_loop(monkeypatch: pyte
         threads.append(threading.current_thread().name)
         return make_limiter(rule, clock)
 
-    monkeypatch.setattr(_server, "make_limiter", make)
+    monkeypatch.setattr(_gate, "make_limiter", make)
     here = threading.current_thread().name
     sim = RoomsSimulator(rate_limit="1/1h")
     sim.rate_limit = "2/1h"

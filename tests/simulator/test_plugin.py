@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -45,14 +46,17 @@ def test_wrong_marker(rooms_simulator) -> None:
 def unused():
     pass
 """
-CHEAP = """
+UNUSED = """
 import sys
-import aiorooms
-before = set(sys.modules)
-import aiorooms.simulator.pytest_plugin
-heavy = {name.partition(".")[0] for name in set(sys.modules) - before} & {"aiohttp", "attr", "yarl", "asyncio", "ssl"}
-assert not heavy, heavy
-assert not any(name.startswith("aiorooms.simulator._") for name in set(sys.modules) - before)
+
+
+def test_without_the_fixture(request) -> None:
+    assert request.config.pluginmanager.hasplugin("aiorooms.pytest_plugin")
+    assert not [name for name in sys.modules if name.startswith("aiorooms.simulator")]
+
+
+def test_with_the_fixture(rooms_simulator) -> None:
+    assert "aiorooms.simulator" in sys.modules
 """
 
 
@@ -72,9 +76,22 @@ def run(tmp_path: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+def test_the_simulator_is_imported_when_the_fixture_is_used_and_not_before(tmp_path: Path) -> None:
+    (tmp_path / "test_unused.py").write_text(UNUSED)
+    done = run(tmp_path, "-m", "pytest", "-p", "aiorooms.pytest_plugin", "-p", "no:cacheprovider")
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_pytest_finds_the_plugin_by_its_entry_point() -> None:
+    found = [entry.value for entry in entry_points(group="pytest11") if entry.name == "aiorooms"]
+    if not found:
+        pytest.skip("aiorooms is not installed, so it has no entry points")
+    assert set(found) == {"aiorooms.pytest_plugin"}
+
+
 def test_a_users_tests(tmp_path: Path) -> None:
     (tmp_path / "test_users.py").write_text(USER_TESTS)
-    plugins = ["-p", "aiorooms.simulator.pytest_plugin", "-p", "pytest_asyncio.plugin", "-p", "no:cacheprovider"]
+    plugins = ["-p", "aiorooms.pytest_plugin", "-p", "pytest_asyncio.plugin", "-p", "no:cacheprovider"]
     plugins += ["-o", "asyncio_default_fixture_loop_scope=function"]
     done = run(tmp_path, "-m", "pytest", *plugins, "--strict-markers", "-W", "error", "-rE")
     assert "3 passed, 1 error" in done.stdout, done.stdout + done.stderr

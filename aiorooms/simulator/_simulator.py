@@ -1,0 +1,358 @@
+"""The public class: starting and stopping a simulator, and everything that a test can set, change and look up.
+
+It puts the parts together: the account holds the rooms, the pipeline takes each request from the listener to its
+answer, the gate checks key and rate limit.
+"""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Literal, Self, TypeVar
+
+from yarl import URL
+
+from ._account import OLD_WEBHOOK_URL, WRITABLE, Account, Room, RoomsView
+from ._answers import JsonValue
+from ._fault_kinds import FaultKind
+from ._faults import FaultPlan, Faults
+from ._gate import Gate
+from ._limiters import RateLimit
+from ._listener import Listener
+from ._loop_thread import LoopThread, call_in_loop
+from ._pipeline import Pipeline
+from ._stats import RecordedRequest, Stats
+from ._waits import Waits
+
+T = TypeVar("T")
+
+_MAX_PORT = 65535
+
+
+class RoomsSimulator:
+    """A Telnyx Video Rooms API on loopback, with rooms in memory.
+
+    `async with RoomsSimulator(...) as sim:` runs it in the current event loop. A plain `with` runs it in a thread with
+    an event loop of its own, for code that is not async and for tests under any async plugin. It may be started again
+    after it was stopped; rooms and counters stay. The methods and attributes may be used from any thread while it
+    runs in a thread, and from the loop's own thread otherwise.
+    """
+
+    def __init__(
+        self,
+        *,
+        rooms: int = 0,
+        api_key: str = "KEY_simulated",
+        rate_limit: RateLimit | str | None = None,
+        faults: Faults | None = None,
+        latency: float | tuple[float, float] = 0.0,
+        seed: int = 0,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        """Set up an account; nothing is opened yet.
+
+        `rooms` are created at once, the same ones under the same `seed`: `room-000001`, `room-000002`, ..., with the
+        webhook URL `https://old.example.com/rooms`. `rate_limit` may be written as `"100/1s"`. `latency` is seconds
+        before each request is looked at, fixed or drawn evenly between two bounds. Port 0 takes any free one.
+        """
+        if rooms < 0:
+            raise ValueError(f"rooms is a number of rooms, 0 or more, not {rooms}")
+        if not 0 <= port <= _MAX_PORT:
+            raise ValueError(f"port is between 0 and {_MAX_PORT}, not {port}")
+        self._seed = seed
+        self._host = host
+        self._wanted_port = port
+        self._port: int | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread_id = 0
+        self._background: LoopThread | None = None
+        self._account = Account(seed=seed, clock=lambda: time.time_ns() // 1000)
+        self._account.fill(rooms)
+        self._rooms_view = RoomsView(self._account)
+        self._stats = Stats()
+        self._waits = Waits()
+        self._gate = Gate(api_key, self._stats)
+        self._faults = faults
+        self._pipeline = Pipeline(self._account, self._gate, self._stats, self._waits, faults or Faults(), seed)
+        self._listener = Listener(self._pipeline.handle, self._pipeline.forget, self._waits)
+        self.rate_limit = rate_limit
+        self.latency = latency
+
+    # Starting and stopping
+
+    async def start(self) -> None:
+        """Open the port and answer requests in the current event loop.
+
+        An OSError that names the address if the port can't be opened; a RuntimeError if it runs already.
+        """
+        if self._loop is not None:
+            raise RuntimeError(f"{self!r} is running already")
+        port = await self._listener.start(self._host, self._wanted_port)
+        self._pipeline.outage = None
+        self._port = port
+        self._loop = asyncio.get_running_loop()
+        self._thread_id = threading.get_ident()
+
+    async def stop(self) -> None:
+        """Close the port and every connection, also those with a request in flight, and wait until all is gone.
+
+        What waits for its latency is not applied any more. Does nothing if it is not running.
+        """
+        if self._loop is None:
+            return
+        if self._loop is not asyncio.get_running_loop():
+            raise RuntimeError(f"{self!r} runs in another event loop; stop it there, or leave its `with` block")
+        self._loop = None
+        await self._listener.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def __enter__(self) -> Self:
+        if self._background is not None or self._loop is not None:
+            raise RuntimeError(f"{self!r} is running already")
+        background = LoopThread()
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(background.close)
+            asyncio.run_coroutine_threadsafe(self.start(), background.loop).result()
+            on_failure.pop_all()
+        self._background = background
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        background, self._background = self._background, None
+        if background is not None:
+            with contextlib.ExitStack() as at_last:
+                at_last.callback(background.close)
+                asyncio.run_coroutine_threadsafe(self.stop(), background.loop).result()
+
+    def __repr__(self) -> str:
+        where = "not started" if self._port is None else self.url
+        return f"<RoomsSimulator {where}, {len(self._account.rooms)} rooms>"
+
+    @property
+    def url(self) -> str:
+        """The base URL with `/v2`, such as `http://127.0.0.1:54321/v2`; a RuntimeError before the first start."""
+        if self._port is None:
+            raise RuntimeError("the simulator has no URL before it is started")
+        return str(URL.build(scheme="http", host=self._host, port=self._port, path="/v2"))
+
+    # Rooms
+
+    @property
+    def rooms(self) -> Mapping[str, dict[str, JsonValue]]:
+        """The rooms by id, in the order of creation, as JSON objects with all 12 fields.
+
+        A look-up shows the state of that moment; the dict is yours to change.
+        """
+        return self._rooms_view
+
+    @property
+    def room_ids(self) -> list[str]:
+        """The ids of all rooms in the order of creation."""
+        return [*self._account.rooms]
+
+    def add_room(
+        self,
+        *,
+        id: str | None = None,  # noqa: A002 - the name that the field has in the API
+        unique_name: str | None = None,
+        max_participants: int = 10,
+        enable_recording: bool = False,
+        webhook_event_url: str | None = OLD_WEBHOOK_URL,
+        webhook_event_failover_url: str | None = "",
+        webhook_timeout_secs: int | None = None,
+        created_at: str | None = None,
+        updated_at: str | None = None,
+    ) -> str:
+        """Add a room and return its id.
+
+        The values are not checked, so that a test can have a room that the API would refuse; only a taken id or name
+        is a ValueError. A room without a name gets its id as its name.
+        """
+
+        def add() -> str:
+            account = self._account
+            room_id = (account.new_id() if id is None else id).lower()
+            created = account.now() if created_at is None else created_at
+            account.insert(
+                Room(
+                    id=room_id,
+                    unique_name=room_id if unique_name is None else unique_name,
+                    created_at=created,
+                    updated_at=created if updated_at is None else updated_at,
+                    max_participants=max_participants,
+                    enable_recording=enable_recording,
+                    webhook_event_url=webhook_event_url,
+                    webhook_event_failover_url=webhook_event_failover_url,
+                    webhook_timeout_secs=webhook_timeout_secs,
+                )
+            )
+            return room_id
+
+        return self._on_loop(add)
+
+    def change_room(self, room_id: str, **fields: JsonValue) -> None:
+        """Change a room behind the client's back; `updated_at` moves. The six fields of an update, not checked."""
+        unknown = fields.keys() - set(WRITABLE)
+        if unknown:
+            raise TypeError(f"a room has no field {', '.join(sorted(unknown))} to change; it has {', '.join(WRITABLE)}")
+        self._on_loop(lambda: self._account.change(self._account.rooms[room_id], fields))
+
+    def remove_room(self, room_id: str) -> None:
+        """Take a room away behind the client's back; a KeyError if there is none."""
+        self._on_loop(lambda: self._account.remove(room_id))
+
+    def add_session(self, room_id: str, *, active: bool = True, participants: Sequence[str] = ()) -> str:
+        """Put a session in a room and return its id; `participants` are the contexts of who is in it.
+
+        An active session becomes the room's `active_session_id` and ends the one before. One that is not active has
+        ended already, and its participants have left.
+        """
+        account = self._account
+        return self._on_loop(
+            lambda: account.add_session(account.rooms[room_id], active=active, participants=participants).id
+        )
+
+    def end_session(self, room_id: str) -> None:
+        """End the active session of a room, if there is one; its participants leave."""
+        self._on_loop(lambda: self._account.end_session(self._account.rooms[room_id]))
+
+    # Keys, limits, faults, outages
+
+    @property
+    def api_key(self) -> str:
+        """The key that is accepted. Change it while the simulator runs to revoke it."""
+        return self._gate.api_key
+
+    @api_key.setter
+    def api_key(self, key: str) -> None:
+        self._gate.api_key = key
+
+    @property
+    def forbidden_keys(self) -> set[str]:
+        """Keys that are known, but may do nothing: they get a 403."""
+        return self._gate.forbidden_keys
+
+    @forbidden_keys.setter
+    def forbidden_keys(self, keys: set[str]) -> None:
+        self._gate.forbidden_keys = keys
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """The rate limit in force. It may be set at any time, also as text such as `"100/1s"`; counting starts anew."""
+        return self._gate.rate_limit
+
+    @rate_limit.setter
+    def rate_limit(self, rule: RateLimit | str | None) -> None:
+        limit = RateLimit.parse(rule) if isinstance(rule, str) else rule
+
+        def change() -> None:
+            self._gate.rate_limit = limit
+
+        self._on_loop(change)
+
+    @property
+    def latency(self) -> float | tuple[float, float]:
+        """Seconds before each request is handled, fixed or as bounds to draw from. It may be set at any time."""
+        low, high = self._pipeline.latency
+        return low if low == high else (low, high)
+
+    @latency.setter
+    def latency(self, seconds: float | tuple[float, float]) -> None:
+        low, high = seconds if isinstance(seconds, tuple) else (seconds, seconds)
+        if not 0 <= low <= high:
+            raise ValueError(f"latency is seconds, 0 or more, or two bounds in order, not {seconds!r}")
+        self._pipeline.latency = (low, high)
+
+    @property
+    def faults(self) -> Faults | None:
+        """The faults in force. They may be set at any time; the tries of the rooms are then counted anew."""
+        return self._faults
+
+    @faults.setter
+    def faults(self, faults: Faults | None) -> None:
+        def change() -> None:
+            self._faults = faults
+            self._pipeline.plan = FaultPlan(faults or Faults(), self._seed, self._pipeline.plan.scripts)
+
+        self._on_loop(change)
+
+    def script(self, *kinds: FaultKind | None, room_id: str | None = None, method: str | None = None) -> None:
+        """Say what the next requests meet, one entry each; None is a normal answer.
+
+        With `room_id` or `method` only such requests count. The narrowest script goes first: room and method, room,
+        method, all; then `Faults(script=...)`, then chance. Scripts for the same requests are appended.
+        """
+        self._on_loop(lambda: self._pipeline.plan.add_script(kinds, room_id, method))
+
+    def refuse_connections(self, how: Literal["closed", "503", "reset", "hang"] = "closed") -> None:
+        """Begin an outage, until `accept_connections()`.
+
+        `closed` closes the port and drops all connections; requests waiting for their latency are still applied.
+        `503` answers everything with a proxy's 503 page, `reset` resets the connection of each request, `hang` answers
+        nothing until the client gives up or the outage ends. Nothing that arrives during an outage is applied.
+        """
+
+        def begin() -> None:
+            if how == "closed":
+                self._pipeline.outage = None
+                self._listener.refuse()
+            else:
+                self._end_outage()
+                self._pipeline.outage = how
+
+        self._on_loop(begin)
+
+    def accept_connections(self) -> None:
+        """End an outage; connections are accepted when this returns. Hanging requests are closed unanswered."""
+        self._on_loop(self._end_outage)
+
+    def _end_outage(self) -> None:
+        if self._pipeline.outage == "hang":
+            self._waits.release()
+        self._pipeline.outage = None
+        if self._loop is not None:
+            self._listener.accept()
+
+    # What was seen
+
+    @property
+    def stats(self) -> Stats:
+        """The counters. It is always the same object; `reset_stats()` sets it to zero."""
+        return self._stats
+
+    @property
+    def record(self) -> bool:
+        """Whether to keep every request in `recorded`, which grows without bound. It may be set at any time."""
+        return self._pipeline.record
+
+    @record.setter
+    def record(self, record: bool) -> None:
+        self._pipeline.record = record
+
+    @property
+    def recorded(self) -> list[RecordedRequest]:
+        """The requests that were received while `record` was true, in the order in which their bodies were complete."""
+        return self._pipeline.recorded
+
+    def reset_stats(self) -> None:
+        """Start counting anew, and forget what was recorded. Requests in flight and open connections are counted on."""
+        self._on_loop(self._pipeline.clear)
+
+    def _on_loop(self, change: Callable[[], T]) -> T:
+        """Make a change in the loop's own thread, so that no request sees half of it."""
+        if self._loop is None or self._thread_id == threading.get_ident():
+            return change()
+        return call_in_loop(self._loop, change)

@@ -1,0 +1,63 @@
+"""Every wait inside a request, so that whatever makes its answer unwanted can end it at once."""
+
+import asyncio
+
+from aiohttp import web
+
+
+class Waits:
+    """The waits of all requests of one simulator."""
+
+    def __init__(self) -> None:
+        """Begin closed: no wait lasts until `open` is called."""
+        self._open = False
+        self._all: set[asyncio.Future[bool]] = set()
+        self._by_connection: dict[web.RequestHandler, asyncio.Future[bool]] = {}
+
+    def open(self) -> None:
+        """Let requests wait."""
+        self._open = True
+
+    def close(self) -> None:
+        """End all waits; those that begin later end at once."""
+        self._open = False
+        for future in self._all:
+            _finish(future, False)
+
+    def release(self) -> None:
+        """End the waits of all requests that wait for their client to give up."""
+        for future in self._by_connection.values():
+            _finish(future, False)
+
+    def lost(self, connection: web.RequestHandler) -> None:
+        """End the wait of a request whose client has gone."""
+        future = self._by_connection.get(connection)
+        if future is not None:
+            _finish(future, False)
+
+    async def wait(self, seconds: float, connection: web.RequestHandler | None = None) -> bool:
+        """Wait, and return True when the time has passed.
+
+        False means that the answer is no longer wanted: the simulator stops, `release` was called, or the client of
+        `connection` has gone. Without a connection the wait goes on when the client goes.
+        """
+        if not self._open or (connection is not None and connection.transport is None):
+            return False
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bool] = loop.create_future()
+        timer = loop.call_later(seconds, _finish, future, True)
+        self._all.add(future)
+        if connection is not None:
+            self._by_connection[connection] = future
+        try:
+            return await future
+        finally:
+            timer.cancel()
+            self._all.discard(future)
+            if connection is not None:
+                self._by_connection.pop(connection, None)
+
+
+def _finish(future: "asyncio.Future[bool]", result: bool) -> None:
+    if not future.done():
+        future.set_result(result)
