@@ -27,8 +27,8 @@ from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from .._aio import is_cancelled, sleep_unless
+from .._checks import check_positive
 from .._pacing import Pacer, Pacing, PacingSnapshot, Turn
-from .._settings import check_positive
 from ..errors import (
     AioroomsError,
     APIConnectionError,

@@ -20,8 +20,8 @@ from urllib.parse import quote
 
 import attrs
 
+from .._checks import at_least, not_negative, positive
 from .._pacing import reset_after, retry_after
-from .._settings import at_least, not_negative, positive
 from .._text import excerpt
 from ..errors import (
     AioroomsError,

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from .._settings import check_instance, positive
+from .._checks import check_instance, positive
 from ..errors import ClientSettingsError, RateLimitError
 from .cap import Cap
 from .headers import Report, read_report, retry_after

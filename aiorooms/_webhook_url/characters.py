@@ -11,6 +11,8 @@ from urllib.parse import quote
 
 import attrs
 
+from ..errors import ProblemCode
+
 __all__ = [
     "BAD_ESCAPE",
     "BAD_IN_PATH",
@@ -52,9 +54,12 @@ BAD_IN_PATH = re.compile(r"[^A-Za-z0-9\-._~!$&'()*+,;=:%@/?]")  # RFC 3986, 3.3 
 class Finding:
     """What is wrong, what would be right, and a repaired URL to suggest if that passes the check itself."""
 
+    code: ProblemCode
     wrong: str
     right: str
     fix: str | None = None
+    setting: str | None = None
+    """The setting of the policy that rejects the URL, if it is a URL at all."""
 
 
 def character_findings(url: str) -> list[Finding]:
@@ -64,7 +69,10 @@ def character_findings(url: str) -> list[Finding]:
         return []
     fix = _INVISIBLE.sub("", _CONTROL.sub("", url)).strip().replace("\\", "/")
     fix = percent_encoded(_BLANK, fix)
-    return [Finding(f"has {what} at index {m.start()} ({named(m.group())})", right, fix) for m, what, right in bad]
+    return [
+        Finding("bad_characters", f"has {what} at index {m.start()} ({named(m.group())})", right, fix)
+        for m, what, right in bad
+    ]
 
 
 def quote_text(text: str) -> str:

@@ -2,11 +2,12 @@
 
 Check the very string that will be sent, and let through only what all programs read alike. First the characters
 (`characters`). Then a small regex after RFC 3986 splits the string, and each part is checked by itself, so that all
-problems come out at once; `host` judges hosts, `policy` holds the choices of the user. Last, yarl reads the URL too, and
-must see the scheme, host and port that were checked.
+problems come out at once. `host` judges hosts, and `policy` holds what the user accepts. Last, yarl reads the URL too,
+and must see the scheme, host and port that were checked.
 """
 
 import re
+import warnings
 from functools import lru_cache
 from typing import cast
 from urllib.parse import quote
@@ -55,13 +56,17 @@ class _Parts:
 
 
 def check_webhook_url(
-    url: str, policy: WebhookUrlPolicy = DEFAULT_POLICY, *, pointer: str = "/webhook_event_url"
+    url: str,
+    webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY,
+    *,
+    pointer: str = "/webhook_event_url",
+    policy: WebhookUrlPolicy | None = None,
 ) -> tuple[Problem, ...]:
     """Say everything that is wrong with a webhook URL; an empty tuple means that it can be sent as it is.
 
     This raises for nothing that is given as `url`; what isn't a str is a problem like others. Each message is one line
     that shows what was given, what is wrong and what would be right. User names and passwords are shown as `***`.
-    `pointer` is the JSON pointer that the problems get.
+    `pointer` is the JSON pointer that the problems get. `policy` is the old name of `webhook_url_policy`.
 
     Whatever the policy, a URL is refused for
 
@@ -75,27 +80,41 @@ def check_webhook_url(
       letters, ideographic full stops), and one with `ß` or `ς` that is not in its `xn--` form;
     - a host that ends in a number and is no IPv4 address at all, such as `1.2.3.4.5` or `256.1.1.1` (WHATWG).
     """
+    if policy is not None:
+        webhook_url_policy = _renamed(policy)
     text = _as_str(url)
     if text is None:
-        return (Problem(pointer, _wrong_type(url)),)
+        return (_wrong_type(pointer, url),)
     # What is too long is not worth its room in the cache.
-    messages = _cached_messages(text, policy) if len(text) <= MAX_URL else _messages(text, policy)
-    return tuple(Problem(pointer, message) for message in messages)
+    problems = _cached_problems if len(text) <= MAX_URL else _problems
+    return problems(text, webhook_url_policy, pointer)
 
 
 def check_webhook_urls(
-    url: object, failover_url: object, policy: WebhookUrlPolicy = DEFAULT_POLICY
+    url: object,
+    failover_url: object,
+    webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY,
+    *,
+    policy: WebhookUrlPolicy | None = None,
 ) -> tuple[Problem, ...]:
     """Check a webhook URL and its failover URL, each as `check_webhook_url` does, and then as a pair.
 
     A failover URL is there for when the webhook URL fails, so one that leads to the same place is a problem, also if it
     is written in another way (RFC 3986, 6.2: case of the host, default port, percent escapes, no path for `/`).
-    None and `UNSET` are skipped. All else may be given and raises nothing, as there.
+    None and `UNSET` are skipped. All else may be given and raises nothing, as there. `policy` is the old name of
+    `webhook_url_policy`.
     """
+    if policy is not None:
+        webhook_url_policy = _renamed(policy)
     # What is too long is not worth its room in the cache, and a subclass of str may lie about what it equals.
     if type(url) is str and type(failover_url) is str and len(url) <= MAX_URL and len(failover_url) <= MAX_URL:
-        return _cached_pair_problems(url, failover_url, policy)
-    return _pair_problems(url, failover_url, policy)
+        return _cached_pair_problems(url, failover_url, webhook_url_policy)
+    return _pair_problems(url, failover_url, webhook_url_policy)
+
+
+def _renamed(policy: WebhookUrlPolicy) -> WebhookUrlPolicy:
+    warnings.warn("policy= is called `webhook_url_policy=` now", DeprecationWarning, stacklevel=3)
+    return policy
 
 
 def _pair_problems(url: object, failover_url: object, policy: WebhookUrlPolicy) -> tuple[Problem, ...]:
@@ -110,8 +129,8 @@ def _pair_problems(url: object, failover_url: object, policy: WebhookUrlPolicy) 
     # What a URL leads to is known only if it passed the check.
     if first is not None and second is not None and (first == second or (not problems and same_url(first, second))):
         shown = quote_text(_masked(second))
-        message = f"{shown} leads to the same place as the webhook URL; give another one, or None for no failover"
-        problems.append(Problem("/webhook_event_failover_url", message))
+        message = f"{shown} leads to the same place as the webhook URL; give another one, or clear it"
+        problems.append(Problem("/webhook_event_failover_url", message, code="same_url"))
     return tuple(problems)
 
 
@@ -154,26 +173,36 @@ def _as_str(value: object) -> str | None:
     return str.__str__(cast("str", value)) if issubclass(type(value), str) else None
 
 
-def _wrong_type(value: object) -> str:
+def _wrong_type(pointer: str, value: object) -> Problem:
+    # No value is kept: it may hold a password.
+    if value is None:
+        message = "None was given, where a str is wanted; leave the field out to keep the URL that is set"
+        return Problem(pointer, message, code="not_nullable", expected=_EXPECTED)
     given = type(value)
     if given is URL:
-        return "a yarl.URL was given, where a str is wanted; pass str(url)"
-    if issubclass(given, bytes | bytearray):
-        return "bytes were given, where a str is wanted; pass url.decode()"
-    if value is None:
-        return "None was given, where a str is wanted; leave the field out to keep the URL that is set"
-    # A metaclass may lie about its name, or raise.
-    name = type.__repr__(given).removeprefix("<class '").removesuffix("'>")
-    return f"a value of type {quote_text(name)} was given, where a str is wanted"
+        message = "a yarl.URL was given, where a str is wanted; pass str(url)"
+    elif issubclass(given, bytes | bytearray):
+        message = "bytes were given, where a str is wanted; pass url.decode()"
+    else:
+        # A metaclass may lie about its name, or raise.
+        name = type.__repr__(given).removeprefix("<class '").removesuffix("'>")
+        message = f"a value of type {quote_text(name)} was given, where a str is wanted"
+    return Problem(pointer, message, code="wrong_type", expected=_EXPECTED)
 
 
-def _messages(url: str, policy: WebhookUrlPolicy) -> tuple[str, ...]:
-    return tuple(_message(url, finding, policy) for finding in _findings(url, policy))
+_EXPECTED = "a URL"
 
 
-# A bulk run gives the same URL with every room. That takes 0.7 us with this cache and 20 us without it, 26 us if yarl
-# has not seen it either (python -m timeit, CPython 3.11).
-_cached_messages = lru_cache(maxsize=1024)(_messages)
+def _problems(url: str, policy: WebhookUrlPolicy, pointer: str) -> tuple[Problem, ...]:
+    return tuple(
+        Problem(pointer, _message(url, finding, policy), code=finding.code, setting=finding.setting)
+        for finding in _findings(url, policy)
+    )
+
+
+# A bulk run gives the same URL with every room. That takes 0.6 us with this cache and 50 us without it (python -m
+# timeit, CPython 3.11).
+_cached_problems = lru_cache(maxsize=1024)(_problems)
 
 
 def _message(url: str, finding: Finding, policy: WebhookUrlPolicy) -> str:
@@ -181,7 +210,8 @@ def _message(url: str, finding: Finding, policy: WebhookUrlPolicy) -> str:
     # Where credentials had to be hidden, a suggestion would show them or lose them.
     if fix is not None and shown == url and quote_text(fix) == repr(fix) and not _findings(fix, policy):
         right = f"did you mean {fix!r}?"
-    return f"{quote_text(shown)} {finding.wrong}; {right}"
+    setting = "" if finding.setting is None else f" ({finding.setting})"
+    return f"{quote_text(shown)} {finding.wrong}; {right}{setting}"
 
 
 def _masked(url: str) -> str:
@@ -198,7 +228,7 @@ def _masked(url: str) -> str:
 def _findings(url: str, policy: WebhookUrlPolicy) -> list[Finding]:
     found: list[Finding] = []
     if len(url) > MAX_URL:
-        found.append(Finding(f"has {len(url)} characters", f"Telnyx takes {MAX_URL} at most (error 10003)"))
+        found.append(Finding("too_long", f"has {len(url)} characters", f"Telnyx takes {MAX_URL} at most (error 10003)"))
     if bad := character_findings(url):
         return found + bad
     absolute = _ABSOLUTE.fullmatch(url)
@@ -214,9 +244,10 @@ def _findings(url: str, policy: WebhookUrlPolicy) -> list[Finding]:
     found += _path_findings(parts)
     if parts.fragment:
         right = "no server ever gets a fragment: leave it out, or write '#' as '%23'"
-        found.append(Finding("has a fragment", right, str(attrs.evolve(parts, fragment=""))))
+        found.append(Finding("fragment", "has a fragment", right, str(attrs.evolve(parts, fragment=""))))
     if not found and not _seen_alike(url, parts):
-        found.append(Finding("is not read alike by all programs", "write its scheme, host and port more plainly"))
+        right = "write its scheme, host and port more plainly"
+        found.append(Finding("ambiguous_url", "is not read alike by all programs", right))
     return found
 
 
@@ -232,10 +263,11 @@ def _split(absolute: re.Match[str]) -> _Parts:
 def _torn(parts: _Parts, policy: WebhookUrlPolicy) -> Finding | None:
     """Find mistakes after which no part is what it seems to be."""
     if parts.host.lower() in policy.schemes and parts.port in ("", ":") and parts.path.startswith("//"):
-        return Finding("has two schemes", "leave one out", f"{parts.host}:{parts.path}{parts.fragment}")
+        fix = f"{parts.host}:{parts.path}{parts.fragment}"
+        return Finding("bad_scheme", "has two schemes", "leave one out", fix)
     if not _PORT.fullmatch(parts.port) and "@" in parts.path + parts.fragment:
         wrong = "has a port that is not in plain digits, or a password that is not percent-encoded"
-        return Finding(wrong, "in a password, write '%2F' for '/', '%3F' for '?' and '%23' for '#'")
+        return Finding("bad_port", wrong, "in a password, write '%2F' for '/', '%3F' for '?' and '%23' for '#'")
     return None
 
 
@@ -244,19 +276,20 @@ def _not_absolute(url: str, policy: WebhookUrlPolicy) -> Finding:
     begin = f"begin it with {_beginnings(policy)}"
     scheme = _best_scheme(policy)
     if not url:
-        return Finding("is empty", f"{begin} and a host")
+        return Finding("not_absolute", "is empty", f"{begin} and a host")
     # `https:example.com`, `https:/example.com` and `https//example.com`
     if torn := re.match(f"({'|'.join(map(re.escape, policy.schemes))})[:/]+", url, re.IGNORECASE):
-        return Finding("has a scheme but no host", f"{begin} and a host", f"{torn[1]}://{url[torn.end() :]}")
+        fix = f"{torn[1]}://{url[torn.end() :]}"
+        return Finding("not_absolute", "has a scheme but no host", f"{begin} and a host", fix)
     if url.startswith(("//", "://")):
-        return Finding("has no scheme", begin, f"{scheme}://{url.lstrip(':/')}")
+        return Finding("not_absolute", "has no scheme", begin, f"{scheme}://{url.lstrip(':/')}")
     if url.startswith(("/", "?", "#", "./", "../")):
-        return Finding("is relative, it has no scheme and no host", f"{begin} and a host")
+        return Finding("not_absolute", "is relative, it has no scheme and no host", f"{begin} and a host")
     # After RFC 3986 `localhost:8080/hook` has the scheme `localhost`, which nobody means.
     host, colon, port = re.split("[/?#]", url, maxsplit=1)[0].partition(":")
     if port.isdigit() if colon else "." in host.rstrip(".") or host == "localhost":
-        return Finding("has no scheme", begin, f"{scheme}://{url}")
-    return Finding(f"does not begin with {_beginnings(policy)}", "give a full URL")
+        return Finding("not_absolute", "has no scheme", begin, f"{scheme}://{url}")
+    return Finding("not_absolute", f"does not begin with {_beginnings(policy)}", "give a full URL")
 
 
 def _beginnings(policy: WebhookUrlPolicy) -> str:
@@ -271,16 +304,18 @@ def _scheme_findings(parts: _Parts, policy: WebhookUrlPolicy) -> list[Finding]:
     if parts.scheme.lower() in policy.schemes:
         return []
     fix = str(attrs.evolve(parts, scheme=_best_scheme(policy)))
-    return [Finding(f"has the scheme {quote_text(parts.scheme)}", f"begin it with {_beginnings(policy)}", fix)]
+    wrong = f"has the scheme {quote_text(parts.scheme)}"
+    return [Finding("bad_scheme", wrong, f"begin it with {_beginnings(policy)}", fix)]
 
 
 def _userinfo_findings(parts: _Parts, policy: WebhookUrlPolicy) -> list[Finding]:
     userinfo = parts.userinfo[:-1]
     if parts.userinfo and not policy.allow_credentials:
-        return [Finding("has a user name or password", "leave them out (allow_credentials=False)")]
+        wrong = "has a user name or password"
+        return [Finding("bad_credentials", wrong, "leave them out", setting="allow_credentials=False")]
     if BAD_ESCAPE.search(userinfo) or BAD_IN_USERINFO.search(userinfo):
         wrong = "has characters in its user name or password that must be percent-encoded"
-        return [Finding(wrong, "write '%40' for '@', '%25' for '%'")]
+        return [Finding("bad_credentials", wrong, "write '%40' for '@', '%25' for '%'")]
     return []
 
 
@@ -288,11 +323,11 @@ def _host_findings(parts: _Parts, policy: WebhookUrlPolicy) -> list[Finding]:
     if not parts.host:
         # `https:///example.com` has a slash too many; `https:///hook` lacks a host.
         fix = f"{parts.scheme}://{parts.path.lstrip('/')}" if "." in parts.path.lstrip("/").partition("/")[0] else None
-        return [Finding("has no host", "a host comes after '://'", fix)]
+        return [Finding("bad_host", "has no host", "a host comes after '://'", fix)]
     try:
         return _host_policy_findings(normal_host(parts.host), policy)
     except HostError as error:
-        found = [Finding(error.wrong, error.right, str(attrs.evolve(parts, host=error.meant)))]
+        found = [Finding("bad_host", error.wrong, error.right, str(attrs.evolve(parts, host=error.meant)))]
         try:
             return found + _host_policy_findings(normal_host(error.meant), policy)
         except HostError:
@@ -302,13 +337,14 @@ def _host_findings(parts: _Parts, policy: WebhookUrlPolicy) -> list[Finding]:
 def _host_policy_findings(host: str, policy: WebhookUrlPolicy) -> list[Finding]:
     found: list[Finding] = []
     if not policy.allow_private_hosts and not is_public(host):
-        right = "give one that is (allow_private_hosts=False)"
-        found.append(Finding("has a host that is not on the public internet", right))
+        wrong, setting = "has a host that is not on the public internet", "allow_private_hosts=False"
+        found.append(Finding("private_host", wrong, "give one that is", setting=setting))
     if matches(host, policy.denied_hosts):
-        found.append(Finding("has a host that is denied", "give another (denied_hosts)"))
+        found.append(Finding("denied_host", "has a host that is denied", "give another", setting="denied_hosts"))
     elif policy.allowed_hosts and not matches(host, policy.allowed_hosts):
         allowed = quote_text(", ".join(policy.allowed_hosts))
-        found.append(Finding("has a host that is not allowed", f"allowed are {allowed} (allowed_hosts)"))
+        wrong = "has a host that is not allowed"
+        found.append(Finding("denied_host", wrong, f"allowed are {allowed}", setting="allowed_hosts"))
     return found
 
 
@@ -317,15 +353,15 @@ def _port_findings(parts: _Parts) -> list[Finding]:
     if not parts.port:
         return []
     if parts.port == ":":
-        return [Finding("has an empty port", right, str(attrs.evolve(parts, port="")))]
+        return [Finding("bad_port", "has an empty port", right, str(attrs.evolve(parts, port="")))]
     # int() would take `+80`, `8_0` and the digits of every script.
     if not _PORT.fullmatch(parts.port):
-        return [Finding("has a port that is not in plain digits", right)]
+        return [Finding("bad_port", "has a port that is not in plain digits", right)]
     number = parts.port[1:].lstrip("0")
     if not number:
-        return [Finding("has the port 0", right)]
+        return [Finding("bad_port", "has the port 0", right)]
     if len(number) > 5 or int(number) > 65535:
-        return [Finding("has a port over 65535", right)]
+        return [Finding("bad_port", "has a port over 65535", right)]
     return []
 
 
@@ -334,10 +370,11 @@ def _path_findings(parts: _Parts) -> list[Finding]:
     fix = percent_encoded(BAD_IN_PATH, BAD_ESCAPE.sub("%25", parts.path))
     fix = str(attrs.evolve(parts, path=fix))
     if BAD_ESCAPE.search(parts.path):
-        found.append(Finding("has a '%' without two hex digits after it", "write '%25' if a '%' is meant", fix))
+        wrong = "has a '%' without two hex digits after it"
+        found.append(Finding("bad_path", wrong, "write '%25' if a '%' is meant", fix))
     if bad := BAD_IN_PATH.search(parts.path):
         wrong = f"has a character in its path or query that must be percent-encoded ({named(bad.group())})"
-        found.append(Finding(wrong, f"write it as '{quote(bad.group(), safe='')}'", fix))
+        found.append(Finding("bad_path", wrong, f"write it as '{quote(bad.group(), safe='')}'", fix))
     return found
 
 

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from typing import cast
 
 import attrs
-from attrs.validators import instance_of
 
+from .._checks import instance_of, setting_error, wrong_type
+from ..errors import ClientSettingsError
 from .characters import character_findings, quote_text
 from .host import HostError, is_ipv6, normal_host, read_address
 
@@ -15,43 +16,48 @@ __all__ = ["DEFAULT_POLICY", "SCHEME", "WebhookUrlPolicy"]
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")  # RFC 3986, 3.1
 
 
+def _setting(field: str) -> str:
+    return f"WebhookUrlPolicy({field}=)"
+
+
 def _strings(field: str, value: object) -> tuple[str, ...]:
     # A str is an iterable of str, so no type checker sees what is wrong with `schemes="https"`.
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise TypeError(f"{field} must be a tuple or another iterable of str, not {value!r:.80}")
+        raise wrong_type(_setting(field), value, "a tuple or another iterable of str")
     items = tuple(cast("Iterable[object]", value))
     if not all(isinstance(item, str) for item in items):
-        raise TypeError(f"{field} must hold nothing but str, not {items!r:.80}")
+        raise wrong_type(_setting(field), items, "nothing but str")
     return cast("tuple[str, ...]", items)
 
 
 def _to_schemes(value: Iterable[str]) -> tuple[str, ...]:
     schemes = tuple(scheme.lower() for scheme in _strings("schemes", value))
     if not schemes:
-        raise ValueError("schemes must name at least one scheme, or no URL could pass")
+        raise setting_error(_setting("schemes"), "is empty", "give at least one scheme, or no URL could pass", value)
     for scheme in schemes:
         if not SCHEME.fullmatch(scheme):
-            raise ValueError(
-                f"schemes: {quote_text(scheme)} is not a scheme; one is written like 'https', without '://'"
-            )
+            wrong = f"has {quote_text(scheme)}, which is not a scheme"
+            raise setting_error(_setting("schemes"), wrong, "write one like 'https', without '://'", scheme)
     return schemes
 
 
 def _to_patterns(field: str, value: Iterable[str]) -> tuple[str, ...]:
     patterns: list[str] = []
+
+    def error(pattern: str, wrong: str, right: str) -> ClientSettingsError:
+        return setting_error(_setting(field), f"has {quote_text(pattern)}, which {wrong}", right, pattern)
+
     for pattern in _strings(field, value):
         star = "*." if pattern.startswith("*.") else ""
         host = pattern.removeprefix(star)
         if unseen := character_findings(host):
-            raise ValueError(f"{field}: {quote_text(pattern)} {unseen[0].wrong}; leave it out")
+            raise error(pattern, unseen[0].wrong, "leave it out")
         try:
             name = normal_host(f"[{host}]" if is_ipv6(host) else host)
-        except HostError as error:
-            raise ValueError(f"{field}: {quote_text(pattern)} {error.wrong}; {error.right}") from None
+        except HostError as wrong_host:
+            raise error(pattern, wrong_host.wrong, wrong_host.right) from None
         if star and read_address(name):
-            raise ValueError(
-                f"{field}: {quote_text(pattern)} has '*.' before an address; only names have names below them"
-            )
+            raise error(pattern, "has '*.' before an address", "only names have names below them")
         patterns.append(star + name)
     return tuple(patterns)
 
@@ -68,8 +74,9 @@ def _to_denied_hosts(value: Iterable[str]) -> tuple[str, ...]:
 class WebhookUrlPolicy:
     """Which webhook URLs you accept, among those that are URLs at all.
 
-    Each setting is checked when the policy is made: a wrong value is a ValueError and a wrong type a TypeError, and the
-    message names the setting. Any iterable of str may be given for a tuple, but not a bare str.
+    Each setting is checked when the policy is made. Raises `ClientSettingsError`, a `ValueError`, which names the
+    setting; it is also a `TypeError` if the setting is of a wrong type. Any iterable of str may be given for a tuple,
+    but not a bare str.
 
     A host pattern is a host (`example.com`, `203.0.113.7`, `[2001:db8::1]`), or `*.` and a name. `*.example.com`
     matches `a.example.com` and `a.b.example.com` but not `example.com` itself; give both to mean both. Hosts and

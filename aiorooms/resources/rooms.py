@@ -6,11 +6,17 @@ from functools import partial
 from typing import Final, Unpack, overload
 from urllib.parse import urlencode
 
-from .._checks import bool_problems, date_problems, int_problems, name_problems
+from .._checks import (
+    bool_problems,
+    check_at_least,
+    check_positive,
+    date_problems,
+    int_problems,
+    name_problems,
+)
 from .._http.exchange import Timeout, Transport, client_timeout
 from .._http.outage import Outage
 from .._http.response import Answer, Request, RetryPolicy, is_sign_of_life
-from .._settings import check_at_least, check_positive
 from .._text import quoted
 from .._unset import UNSET, Unset
 from .._webhook_url import WebhookUrlPolicy, same_url
