@@ -1,60 +1,223 @@
-"""Checks of single values: each gives the problems of one, `UNSET` having none."""
+"""Checks of what a caller gives: single values of a request, and settings.
 
-from collections.abc import Iterator
+A wrong value of a request is a `Problem`, so that all of them can be reported together. A wrong setting raises at once,
+on the line where it was written. Both carry data, so that a surface with other words than Python's (files, options) can
+say the same in its own.
+"""
+
+import json
+from collections.abc import Callable
 from datetime import date, datetime
+from typing import TypeGuard, TypeVar
 
-from ._text import quoted
+import attrs
+
+from ._text import excerpt, quoted
 from ._unset import UNSET
-from .errors import Problem
+from .errors import ClientSettingsError, Problem
 
-__all__ = ["bool_problems", "date_problems", "int_problems", "name_problems", "wrong_type"]
+__all__ = [
+    "WrongTypeError",
+    "at_least",
+    "bool_problems",
+    "check_at_least",
+    "check_instance",
+    "check_positive",
+    "date_problems",
+    "instance_of",
+    "int_problems",
+    "name_problems",
+    "not_negative",
+    "not_nullable",
+    "positive",
+    "setting_error",
+    "text_message",
+    "wrong_type",
+]
+
+T = TypeVar("T")
 
 
-def name_problems(pointer: str, value: object) -> Iterator[Problem]:
+# --- values of a request; UNSET has no problem ---
+
+
+def name_problems(pointer: str, value: object) -> tuple[Problem, ...]:
     """Want a text that is not empty or blank, and that UTF-8 can hold."""
     if value is UNSET:
-        return
+        return ()
     if not isinstance(value, str):
-        yield Problem(pointer, wrong_type(value, "a text"))
-    elif not value.strip():
-        yield Problem(pointer, f"{quoted(value)} is empty or only blanks; give a name that can be seen")
-    elif not _is_unicode(value):
-        yield Problem(pointer, f"{quoted(value)} holds half of a surrogate pair and can't be sent as UTF-8")
+        return _wrong_type(pointer, value, "a text")
+    if not value.strip():
+        message = f"{quoted(value)} is empty or only blanks; give a name that can be seen"
+        return (Problem(pointer, message, code="blank", value=value),)
+    if not _is_unicode(value):
+        message = f"{quoted(value)} holds half of a surrogate pair and can't be sent as UTF-8"
+        return (Problem(pointer, message, code="not_unicode", value=value),)
+    return ()
 
 
-def int_problems(pointer: str, value: object, allowed: range, *, nullable: bool = False) -> Iterator[Problem]:
+def int_problems(pointer: str, value: object, allowed: range, *, nullable: bool = False) -> tuple[Problem, ...]:
     """Want a whole number in the range, or None if the field is nullable."""
     if value is UNSET or (value is None and nullable):
-        return
-    # bool is a subclass of int, but True participants are a mistake.
-    if not isinstance(value, int) or isinstance(value, bool):
-        yield Problem(pointer, wrong_type(value, "a whole number", nullable=nullable))
-    elif value not in allowed:
-        yield Problem(pointer, f"{quoted(value)} is not in the range {allowed[0]} to {allowed[-1]}")
+        return ()
+    if not _is_int(value):
+        return _wrong_type(pointer, value, "a whole number", nullable=nullable)
+    if value in allowed:
+        return ()
+    limits = allowed[0], allowed[-1]
+    message = f"{quoted(value)} is not in the range {limits[0]} to {limits[1]}"
+    return (Problem(pointer, message, code="out_of_range", value=value, limits=limits, nullable=nullable),)
 
 
-def bool_problems(pointer: str, value: object) -> Iterator[Problem]:
+def bool_problems(pointer: str, value: object) -> tuple[Problem, ...]:
     """Want True or False, not 1 or 0."""
-    if value is not UNSET and not isinstance(value, bool):
-        yield Problem(pointer, wrong_type(value, "True or False"))
+    return () if value is UNSET or isinstance(value, bool) else _wrong_type(pointer, value, "True or False")
 
 
-def date_problems(pointer: str, value: object) -> Iterator[Problem]:
+def date_problems(pointer: str, value: object) -> tuple[Problem, ...]:
     """Want a day."""
     # A datetime is a date to Python, but its time would be dropped.
-    if value is not UNSET and (not isinstance(value, date) or isinstance(value, datetime)):
-        yield Problem(pointer, wrong_type(value, "a datetime.date"))
+    if value is UNSET or (isinstance(value, date) and not isinstance(value, datetime)):
+        return ()
+    return _wrong_type(pointer, value, "a datetime.date")
 
 
-def wrong_type(value: object, wanted: str, *, nullable: bool = False) -> str:
-    """Say that a value is of a wrong type, and what would be right."""
+def not_nullable(pointer: str, expected: str) -> Problem:
+    """Say that None can't clear a field."""
+    message = f"None {_CAN_NOT_CLEAR.format(expected)}"
+    return Problem(pointer, message, code="not_nullable", expected=expected)
+
+
+def _wrong_type(pointer: str, value: object, expected: str, *, nullable: bool = False) -> tuple[Problem, ...]:
     if value is None:
-        return f"None can't clear this field; give {wanted}, or leave it out to keep what is there"
-    return f"{quoted(value)} is {_article(type(value).__name__)}, not {wanted}{' or None' * nullable}"
+        return (not_nullable(pointer, expected),)
+    message = f"{quoted(value)} is {_article(type(value).__name__)}, not {expected}{' or None' * nullable}"
+    return (Problem(pointer, message, code="wrong_type", value=value, expected=expected, nullable=nullable),)
+
+
+_CAN_NOT_CLEAR = "can't clear this field; give {}, or leave it out to keep what is there"
+
+
+def text_message(problem: Problem) -> str:
+    """Word a problem for a value that was given as text or JSON: in a file, or as an option.
+
+    There None is `null`, True is `true`, and neither Python's types nor its arguments mean anything.
+    """
+    expected = _TEXT_WORDS.get(problem.expected or "", problem.expected)
+    if problem.code == "not_nullable":
+        return f"null {_CAN_NOT_CLEAR.format(expected)}"
+    if problem.code == "wrong_type" and expected is not None:
+        wanted = f"{expected}{' or null' * problem.nullable}"
+        # The value of a URL field is not kept.
+        return f"give {wanted}" if problem.value is None else f"{_as_json(problem.value)} is not {wanted}"
+    # The settings of a policy are arguments.
+    return problem.message.removesuffix(f" ({problem.setting})")
+
+
+_TEXT_WORDS = {"True or False": "true or false", "a datetime.date": "a date such as 2026-04-25"}
+
+
+def _as_json(value: object) -> str:
+    if isinstance(value, str):
+        return quoted(value)  # as in all other messages
+    try:
+        return excerpt(json.dumps(value, ensure_ascii=False), 80)
+    except (TypeError, ValueError, RecursionError):
+        return quoted(value)
+
+
+# --- settings ---
+#
+# A setting is named as its user wrote it: `max_connections`, or `Pacing(max_rate=)` where a call has to be named too.
+
+
+class WrongTypeError(ClientSettingsError, TypeError):
+    """A setting of a wrong type, also for those who catch `TypeError`."""
+
+
+def setting_error(name: str, wrong: str, hint: str, value: object = None) -> ClientSettingsError:
+    """Make the error for a setting: `max_rate`, `is 0`, `give a number above 0`."""
+    return _error_of(ClientSettingsError, name, wrong, hint, value)
+
+
+def check_at_least(minimum: int, name: str, value: object) -> None:
+    """Accept a whole number that is `minimum` or above."""
+    if not _is_int(value) or value < minimum:
+        raise _is(name, value, f"a whole number, {minimum} or above")
+
+
+def check_positive(name: str, value: object) -> None:
+    """Accept a number above 0."""
+    if not (_is_number(value) and value > 0):
+        raise _is(name, value, "a number above 0")
+
+
+def check_instance(kind: type[object], name: str, value: object) -> None:
+    """Accept an instance of that class."""
+    if not isinstance(value, kind):
+        raise wrong_type(name, value, _article(kind.__name__))
+
+
+def wrong_type(name: str, value: object, expected: str) -> WrongTypeError:
+    """Make the error for a setting of a wrong type."""
+    return _error_of(WrongTypeError, name, f"is {quoted(value)}", f"give {expected}", value)
+
+
+def at_least(minimum: int) -> "Callable[[object, attrs.Attribute[int], int], None]":
+    """Make an attrs validator that accepts a whole number, `minimum` or above."""
+
+    def validate(instance: object, attribute: "attrs.Attribute[int]", value: int) -> None:
+        check_at_least(minimum, _name(instance, attribute), value)
+
+    return validate
+
+
+def instance_of(kind: type[T]) -> "Callable[[object, attrs.Attribute[T], T], None]":
+    """Make an attrs validator that accepts an instance of that class."""
+
+    def validate(instance: object, attribute: "attrs.Attribute[T]", value: T) -> None:
+        check_instance(kind, _name(instance, attribute), value)
+
+    return validate
+
+
+def positive(instance: object, attribute: "attrs.Attribute[T]", value: T) -> None:
+    """Accept a number above 0 (an attrs validator)."""
+    check_positive(_name(instance, attribute), value)
+
+
+def not_negative(instance: object, attribute: "attrs.Attribute[T]", value: T) -> None:
+    """Accept a number that is 0 or above (an attrs validator)."""
+    if not (_is_number(value) and value >= 0):
+        raise _is(_name(instance, attribute), value, "a number, 0 or above")
+
+
+def _is(name: str, value: object, expected: str) -> ClientSettingsError:
+    return setting_error(name, f"is {quoted(value)}", f"give {expected}", value)
+
+
+E = TypeVar("E", bound=ClientSettingsError)
+
+
+def _error_of(kind: type[E], name: str, wrong: str, hint: str, value: object) -> E:
+    setting = name.rpartition("(")[2].removesuffix("=)")
+    return kind(f"{name} {wrong}", setting=setting, wrong=wrong, value=value, hint=hint)
+
+
+# --- what both need ---
 
 
 def _article(noun: str) -> str:
-    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
+    return f"{'an' if noun[:1] in 'AEIOUaeiou' else 'a'} {noun}"
+
+
+def _is_int(value: object) -> TypeGuard[int]:
+    # bool is a subclass of int, but True participants are a mistake.
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _is_unicode(text: str) -> bool:
@@ -63,3 +226,7 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _name(instance: object, attribute: "attrs.Attribute[T]") -> str:
+    return f"{type(instance).__name__}({attribute.name}=)"

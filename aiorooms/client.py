@@ -8,11 +8,11 @@ from typing import Final, Self, cast
 import aiohttp
 from yarl import URL
 
+from ._checks import check_at_least, check_instance, setting_error, wrong_type
 from ._http.attempts import Sender
 from ._http.deadlines import Timeout, client_timeout
 from ._http.retry import RetryPolicy
 from ._pacing import Pacing, PacingSnapshot
-from ._settings import check_at_least, check_instance
 from ._text import quoted
 from ._version import __version__
 from ._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, is_loopback
@@ -86,10 +86,11 @@ class RoomsClient:
         if session is not None:
             check_instance(aiohttp.ClientSession, "session", session)
         if session is not None and session.auth is not None:
-            raise ClientSettingsError("the session has an `auth` of its own, which would stand against the API key")
+            wrong = "has an `auth` of its own, which would stand against the API key"
+            raise setting_error("session", wrong, "give one without")
         attempt_timeout = client_timeout(cast("Timeout | None", timeout))
         if attempt_timeout is None:
-            raise ClientSettingsError("timeout is None; give a number of seconds above 0, or an aiohttp.ClientTimeout")
+            raise setting_error("timeout", "is None", "give a number of seconds above 0, or an aiohttp.ClientTimeout")
         self._base_url = _base_url(base_url, allow_insecure_http=allow_insecure_http)
         self._sender = Sender(
             api_key=key,
@@ -145,31 +146,48 @@ class RoomsClient:
 
 def _api_key(given: str | None) -> str:
     key = os.environ.get("TELNYX_API_KEY", "") if given is None else given
-    where = "TELNYX_API_KEY" if given is None else "api_key"
+    # The key itself is in no message, and in no error.
     if not isinstance(cast("object", key), str):
-        raise ClientSettingsError(f"api_key is of type {type(key).__name__}; give a str")
+        raise setting_error("api_key", f"is of type {type(key).__name__}", "give a str")
     if not key:
-        raise ClientSettingsError("there is no API key: give api_key=..., or set TELNYX_API_KEY")
-    # The key itself is in no message. A newline from a file is the commonest mistake.
+        raise ClientSettingsError(
+            "there is no API key",
+            setting="api_key",
+            wrong="is missing",
+            hint="give api_key=..., or set TELNYX_API_KEY",
+        )
+    # A newline from a file is the commonest mistake.
     if not (key.isascii() and key.isprintable() and " " not in key):
-        raise ClientSettingsError(f"{where} holds blanks, line ends or other characters that no API key has")
+        where = "TELNYX_API_KEY" if given is None else "api_key"
+        wrong = "holds blanks, line ends or other characters that no API key has"
+        raise ClientSettingsError(
+            f"{where} {wrong}", setting="api_key", wrong=wrong, hint="give the key and nothing else"
+        )
     return key
 
 
 def _base_url(given: str | None, *, allow_insecure_http: bool) -> str:
     text = given if given is not None else os.environ.get("TELNYX_BASE_URL") or _BASE_URL
-    name = f"base_url {quoted(text)}"
+
+    if not isinstance(cast("object", text), str):
+        raise wrong_type("base_url", text, "a str")
+
+    def error(wrong: str, hint: str) -> ClientSettingsError:
+        if "@" in text:  # it may hold a password
+            return setting_error("base_url", wrong, hint)
+        return setting_error("base_url", f"{quoted(text)} {wrong}", hint, text)
+
     try:
         url = URL(text)
         host = url.host
-    except (ValueError, TypeError, IndexError) as error:  # yarl raises all three
-        raise ClientSettingsError(f"{name} can't be read: {error}") from None
-    if url.scheme not in ("http", "https") or not host:
-        raise ClientSettingsError(f"{name} is not an absolute http or https URL, such as {_BASE_URL}")
+    except (ValueError, IndexError) as unreadable:  # yarl raises both
+        raise error(f"can't be read: {unreadable}", f"give a URL such as {_BASE_URL}") from None
     if url.user is not None or url.password is not None:
-        raise ClientSettingsError("base_url holds credentials; give the key as api_key")
+        raise setting_error("base_url", "holds credentials", "give the key as api_key")
+    if url.scheme not in ("http", "https") or not host:
+        raise error("is not an absolute http or https URL", f"give one such as {_BASE_URL}")
     if url.query_string or url.fragment:
-        raise ClientSettingsError(f"{name} has a query or a fragment; give scheme, host and path only")
+        raise error("has a query or a fragment", "give scheme, host and path only")
     if url.scheme == "http" and not allow_insecure_http and not is_loopback(host):
-        raise ClientSettingsError(f"{name} would send the API key unencrypted; use https, or allow_insecure_http=True")
+        raise error("would send the API key unencrypted", "use https, or allow_insecure_http=True")
     return str(url).rstrip("/")

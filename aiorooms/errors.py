@@ -104,6 +104,9 @@ class Problem:
     """What is wanted, such as `a whole number`, for `wrong_type` and `not_nullable`."""
     nullable: bool = attrs.field(default=False, kw_only=True)
     """Whether None is accepted too."""
+    setting: str | None = attrs.field(default=None, kw_only=True)
+    """The setting of a `WebhookUrlPolicy` that rejects a URL, such as `allow_credentials=False`; `message` ends with
+    it in parentheses."""
 
     @property
     def field(self) -> str | None:
@@ -249,7 +252,29 @@ class InvalidRequestError(AioroomsError, ValueError):
 
 
 class ClientSettingsError(AioroomsError, ValueError):
-    """A setting of the client is missing or wrong."""
+    """A setting of the client, or of one of its parts, is missing or wrong."""
+
+    setting: str | None
+    """The name of the argument, such as `base_url` or `max_rate`; None if it is not about a single one."""
+    value: object
+    """What was given; None if nothing was, and if it is or may hold a secret."""
+    wrong: str
+    """What is wrong with the setting, without its name: `is 0`. What would be right is the `hint`."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        setting: str | None = None,
+        value: object = None,
+        wrong: str = "",
+        hint: str = "",
+        reason: Reason | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, reason=reason)
+        self.setting = setting
+        self.value = value
+        self.wrong = wrong
 
 
 class ClientStateError(AioroomsError, RuntimeError):

@@ -531,7 +531,7 @@ def test_a_single_call_waits_behind_those_of_a_bulk_run_and_behind_no_more() -> 
             permit = await pacer.acquire()
             waits.append((loop.time() - before) / (waiting / 100 + 1))
             _, headers = await server.ask()
-            pacer.release(permit, None if headers is None else read_reply(headers, rate_limited=False))
+            pacer.release(permit, read_reply(headers, rate_limited=False))
         await bulk
         return max(waits)
 

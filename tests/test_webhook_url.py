@@ -26,7 +26,7 @@ from aiorooms._webhook_url import (
     same_url,
 )
 from aiorooms._webhook_url import check as _webhook_url
-from aiorooms.errors import Problem
+from aiorooms.errors import ClientSettingsError, Problem
 
 PUBLIC = WebhookUrlPolicy(allow_private_hosts=False)
 CREDENTIALS = WebhookUrlPolicy(allow_credentials=True)
@@ -319,7 +319,7 @@ def test_every_control_blank_invisible_and_lone_surrogate_of_unicode_is_refused(
         character = chr(code)
         if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"}:
             for url in (f"https://x.io/{character}", f"https://x{character}.io/", f"{character}https://x.io/"):
-                assert _webhook_url._messages(url, DEFAULT_POLICY), ascii(url)  # pyright: ignore[reportPrivateUsage]
+                assert _webhook_url._problems(url, DEFAULT_POLICY, "/x"), ascii(url)  # pyright: ignore[reportPrivateUsage]
 
 
 def test_every_ascii_character_outside_rfc_3986_is_refused_in_path_and_query() -> None:
@@ -561,21 +561,21 @@ def test_a_policy_decides(policy: WebhookUrlPolicy, url: str, words: str) -> Non
 
 
 WRONG_SETTINGS: list[tuple[dict[str, object], type[Exception], str]] = [
-    ({"schemes": "https"}, TypeError, "schemes must be a tuple or another iterable of str, not 'https'"),
-    ({"schemes": b"https"}, TypeError, "schemes must be a tuple"),
-    ({"schemes": None}, TypeError, "schemes must be a tuple"),
-    ({"schemes": ["https", 5]}, TypeError, "schemes must hold nothing but str"),
-    ({"schemes": []}, ValueError, "schemes must name at least one scheme"),
-    ({"schemes": ["https://"]}, ValueError, "schemes: 'https://' is not a scheme"),
-    ({"schemes": ["1"]}, ValueError, "schemes: '1' is not a scheme"),
-    ({"schemes": ["https\n"]}, ValueError, "schemes: 'https\\n' is not a scheme"),
-    ({"allow_credentials": 1}, TypeError, "'allow_credentials' must be <class 'bool'>"),
-    ({"allow_private_hosts": None}, TypeError, "'allow_private_hosts' must be <class 'bool'>"),
-    ({"allowed_hosts": "example.com"}, TypeError, "allowed_hosts must be a tuple"),
-    ({"denied_hosts": "example.com"}, TypeError, "denied_hosts must be a tuple"),
-    ({"allowed_hosts": [""]}, ValueError, "allowed_hosts: '' has an empty label"),
-    ({"allowed_hosts": ["*"]}, ValueError, "allowed_hosts: '*' has a character in its host"),
-    ({"allowed_hosts": ["*."]}, ValueError, "allowed_hosts: '*.' has an empty label"),
+    ({"schemes": "https"}, TypeError, "schemes=) is 'https'; give a tuple or another iterable of str"),
+    ({"schemes": b"https"}, TypeError, "schemes=) is b'https'; give a tuple"),
+    ({"schemes": None}, TypeError, "schemes=) is None; give a tuple"),
+    ({"schemes": ["https", 5]}, TypeError, "schemes=) is ('https', 5); give nothing but str"),
+    ({"schemes": []}, ValueError, "schemes=) is empty; give at least one scheme"),
+    ({"schemes": ["https://"]}, ValueError, "schemes=) has 'https://', which is not a scheme"),
+    ({"schemes": ["1"]}, ValueError, "schemes=) has '1', which is not a scheme"),
+    ({"schemes": ["https\n"]}, ValueError, "schemes=) has 'https\\n', which is not a scheme"),
+    ({"allow_credentials": 1}, TypeError, "WebhookUrlPolicy(allow_credentials=) is 1; give a bool"),
+    ({"allow_private_hosts": None}, TypeError, "WebhookUrlPolicy(allow_private_hosts=) is None; give a bool"),
+    ({"allowed_hosts": "example.com"}, TypeError, "allowed_hosts=) is 'example.com'; give a tuple"),
+    ({"denied_hosts": "example.com"}, TypeError, "denied_hosts=) is 'example.com'; give a tuple"),
+    ({"allowed_hosts": [""]}, ValueError, "allowed_hosts=) has '', which has an empty label"),
+    ({"allowed_hosts": ["*"]}, ValueError, "allowed_hosts=) has '*', which has a character in its host"),
+    ({"allowed_hosts": ["*."]}, ValueError, "allowed_hosts=) has '*.', which has an empty label"),
     ({"allowed_hosts": ["a.*.io"]}, ValueError, "U+002A ASTERISK"),
     ({"allowed_hosts": ["*.*.io"]}, ValueError, "U+002A ASTERISK"),
     ({"allowed_hosts": ["a.io:443"]}, ValueError, "has a ':' too many"),
@@ -584,9 +584,13 @@ WRONG_SETTINGS: list[tuple[dict[str, object], type[Exception], str]] = [
     ({"allowed_hosts": [" a.io"]}, ValueError, "has a blank at index 0"),
     ({"allowed_hosts": ["a\u200b.io"]}, ValueError, "has an invisible character"),
     ({"denied_hosts": ["10.0.0.0/8"]}, ValueError, "U+002F SOLIDUS"),
-    ({"denied_hosts": ["*.10.0.0.1"]}, ValueError, "'*.10.0.0.1' has '*.' before an address"),
+    ({"denied_hosts": ["*.10.0.0.1"]}, ValueError, "'*.10.0.0.1', which has '*.' before an address"),
     ({"denied_hosts": ["*.::1"]}, ValueError, "has '*.' before an address"),
-    ({"denied_hosts": ["xn--"]}, ValueError, "denied_hosts: 'xn--' has a host name that IDNA does not allow"),
+    (
+        {"denied_hosts": ["xn--"]},
+        ValueError,
+        "denied_hosts=) has 'xn--', which has a host name that IDNA does not allow",
+    ),
 ]
 
 
@@ -594,8 +598,11 @@ WRONG_SETTINGS: list[tuple[dict[str, object], type[Exception], str]] = [
 def test_a_wrong_setting_is_refused_by_name_when_the_policy_is_made(
     wrong: dict[str, object], error: type[Exception], words: str
 ) -> None:
-    with pytest.raises(error, match=re.escape(words)):
+    with pytest.raises(ClientSettingsError, match=re.escape(words)) as caught:
         WebhookUrlPolicy(**wrong)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    assert isinstance(caught.value, ValueError)
+    assert isinstance(caught.value, TypeError) is (error is TypeError)
+    assert [caught.value.setting] == list(wrong)
 
 
 def test_a_policy_is_a_value() -> None:
@@ -612,7 +619,7 @@ def test_a_policy_is_a_value() -> None:
 
 
 def test_the_cache_keeps_policies_apart_and_takes_nothing_too_long() -> None:
-    cache = _webhook_url._cached_messages  # pyright: ignore[reportPrivateUsage]
+    cache = _webhook_url._cached_problems  # pyright: ignore[reportPrivateUsage]
     cache.cache_clear()
 
     assert messages("http://cache.local/") == []
@@ -662,7 +669,7 @@ def test_a_failover_that_leads_to_the_same_place_is_a_problem(url: str, failover
 
     assert problem.pointer == "/webhook_event_failover_url"
     assert problem.message == (
-        f"{failover_url!r} leads to the same place as the webhook URL; give another one, or None for no failover"
+        f"{failover_url!r} leads to the same place as the webhook URL; give another one, or clear it"
     )
     assert check_webhook_urls(failover_url, url)
 
@@ -730,10 +737,11 @@ def test_a_url_that_yarl_reads_in_another_way_is_refused(seen: str, monkeypatch:
 
     monkeypatch.setattr(_webhook_url, "URL", read)
 
-    found = _webhook_url._messages("https://x.io:81/", DEFAULT_POLICY)  # pyright: ignore[reportPrivateUsage]
+    (found,) = _webhook_url._problems("https://x.io:81/", DEFAULT_POLICY, "/x")  # pyright: ignore[reportPrivateUsage]
 
-    assert found == (
-        "'https://x.io:81/' is not read alike by all programs; write its scheme, host and port more plainly",
+    assert found.code == "ambiguous_url"
+    assert found.message == (
+        "'https://x.io:81/' is not read alike by all programs; write its scheme, host and port more plainly"
     )
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias, overload
 import aiohttp
 import attrs
 
-from .._settings import check_positive
+from .._checks import check_positive
 
 __all__ = ["Deadline", "Deadlines", "Limits", "Timeout", "client_timeout"]
 

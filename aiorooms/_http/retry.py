@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 import attrs
 
-from .._settings import at_least, not_negative, positive
+from .._checks import at_least, not_negative, positive
 from ..errors import Reason
 from .response import Failure
 

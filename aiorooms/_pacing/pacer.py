@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from .._settings import check_instance, positive
+from .._checks import check_instance, positive
 from ..errors import ClientSettingsError
 from .cap import Cap
 from .gate import Gate, Permit

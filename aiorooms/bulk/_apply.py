@@ -23,7 +23,7 @@ from typing import BinaryIO, Final, TypedDict, cast
 import attrs
 
 from .._aio import end_tasks
-from .._settings import check_at_least
+from .._checks import check_at_least
 from ..client import RoomsClient
 from ..errors import (
     AioroomsError,

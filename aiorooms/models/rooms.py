@@ -15,7 +15,7 @@ from uuid import UUID
 
 import attrs
 
-from .._checks import bool_problems, int_problems, name_problems, wrong_type
+from .._checks import bool_problems, int_problems, name_problems, not_nullable
 from .._text import quoted
 from .._unset import UNSET, Unset
 from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, check_webhook_urls
@@ -103,7 +103,8 @@ def read_room_ref(room: object) -> tuple[str, tuple[Problem, ...]]:
         return room_id, ()
     if isinstance(room_id, UUID):
         return str(room_id), ()
-    problem = Problem("/room_id", f"{quoted(room_id)} is not a UUID such as '7b61621f-62e0-4aad-ab11-9fd19e272e73'")
+    message = f"{quoted(room_id)} is not a UUID such as '7b61621f-62e0-4aad-ab11-9fd19e272e73'"
+    problem = Problem("/room_id", message, code="not_a_uuid", value=room_id, expected="a UUID")
     return room_id if isinstance(room_id, str) else quoted(room_id), (problem,)
 
 
@@ -207,8 +208,9 @@ class _RoomRequest:
         Raises `InvalidRequestError` with all problems, unknown keys among them.
         """
         if not isinstance(cast("object", data), Mapping):
-            raise InvalidRequestError([Problem("", f"{quoted(data)} is not an object with fields of a room")])
-        unknown = [Problem(_pointer(key), _unknown_key(key)) for key in data if key not in FIELD_NAMES]
+            message = f"{quoted(data)} is not {_AN_OBJECT}"
+            raise InvalidRequestError([Problem("", message, code="wrong_type", value=data, expected=_AN_OBJECT)])
+        unknown = [_unknown_key(key) for key in data if key not in FIELD_NAMES]
         # The values are of any type; the constructor refuses what is wrong.
         known = cast("dict[str, Any]", {key: value for key, value in data.items() if key in FIELD_NAMES})
         if not unknown:
@@ -290,14 +292,18 @@ def _url_problems(url: object, failover_url: object, policy: WebhookUrlPolicy) -
         return ()
     if url is None:
         return (
-            Problem("/webhook_event_url", wrong_type(None, "a URL")),
+            not_nullable("/webhook_event_url", "a URL"),
             *check_webhook_urls(UNSET, failover_url, policy),
         )
     return check_webhook_urls(url, failover_url, policy)
 
 
-def _unknown_key(key: object) -> str:
-    return f"{quoted(key)} is not a field of a room; the fields are {', '.join(FIELD_NAMES)}"
+_AN_OBJECT = "an object with fields of a room"
+
+
+def _unknown_key(key: object) -> Problem:
+    message = f"{quoted(key)} is not a field of a room; the fields are {', '.join(FIELD_NAMES)}"
+    return Problem(_pointer(key), message, code="unknown_field", value=key)
 
 
 def _pointer(key: object) -> str:

@@ -7,12 +7,11 @@ from functools import partial
 from typing import Final, Unpack, overload
 from urllib.parse import urlencode
 
-from .._checks import bool_problems, date_problems, int_problems, name_problems
+from .._checks import bool_problems, check_at_least, check_positive, date_problems, int_problems, name_problems
 from .._http.attempts import Answer
 from .._http.deadlines import Timeout, client_timeout
 from .._http.outage import NO_OUTAGE, Outage
 from .._http.request import Request
-from .._settings import check_at_least, check_positive
 from .._text import quoted
 from .._unset import UNSET, Unset
 from ..errors import InvalidRequestError, Problem

@@ -119,7 +119,7 @@ def test_failover_equal_to_primary(tmp_path: Path) -> None:
     path.write_text(f"room_id,webhook_event_url,webhook_event_failover_url\n{A},{url},{url}\n")
     (problem,) = problems_of(path)
     assert "leads to the same place" in problem
-    assert "null for no failover" in problem
+    assert "give another one, or clear it" in problem
 
 
 @pytest.mark.parametrize(
