@@ -1,21 +1,26 @@
 """The engine of `update_many`: many updates at a time, each with exactly one outcome.
 
-A fixed set of workers pulls from the input, one item at a time each, so that neither tasks nor memory grow with its
-length. What a worker brings out goes into a queue, from which the caller's loop takes it in the order of completion;
-when the caller is slow the workers pull no more.
+At most `concurrency` workers pull from the input, one item at a time each, so that neither tasks nor memory grow with
+its length. Results go into a queue, from which the caller's loop takes them in the order of completion; when the caller
+is slow the workers pull no more.
 
-- **Pulling.** A plain iterable is pulled from by the workers themselves. An async one may hold timeouts and task groups
-  open between two items, which belong to one task: so a feeder pulls from it, an item for each worker that asks for
-  one. A slow input holds up those who ask, never a result that is on its way. An input that raises ends the pulling;
-  what was pulled before comes out first, then the error.
+- **Pulling.** The first worker starts the second once it has an item, that one the third, and so on. So the event loop
+  runs between two items, also if a plain iterable is slow. Workers pull from a plain iterable themselves. An async one
+  may hold timeouts and task groups open between two items, which belong to one task: so a feeder pulls from it, an item
+  for each worker that asks for one. An input that raises ends the pulling; the results of what was pulled before come
+  out first, then the error.
 - **One room, one update at a time.** A worker that pulls an update for a room that has one in flight waits behind it,
   holding just this one item. So the updates of a room keep their order.
-- **Stopping.** After an error that every later update would meet too (401, 403), or after the number of failures that
+- **Draining.** After an error that every later update would meet too (401, 403), or after the number of failures that
   the caller allows, nothing more is sent; the rest of the input comes out as `skipped`.
 - **Errors that are none of ours**, such as one of a hook in a session that the caller brought, end the run as an input
   that raises does.
 - **Leaving.** The generator owns its workers. When it is closed, cancelled or dropped in the middle it cancels them
   and waits until they are gone. An input that is a generator is closed too.
+
+Example, with `concurrency=3` and five pairs for rooms A, B, A, C, D: workers 1, 2 and 3 pull A, B and the second A.
+Worker 3 waits behind worker 1, as A has an update in flight. B is done first: its result comes out, and worker 2 pulls
+C. Then A is done, worker 3 sends the second A, and worker 1 pulls D.
 """
 
 import asyncio
@@ -60,9 +65,6 @@ UpdateRoom: TypeAlias = Callable[[str, RoomUpdate], Awaitable[Answer[Room]]]
 _STOPPING: Final = (AuthenticationError, PermissionDeniedError, ClientStateError)
 """What every later update would meet too."""
 
-_SLOW_PULL: Final = 0.001
-"""Seconds. An input that blocks the loop for longer at each item lets the loop run between two items."""
-
 
 def update_many(
     updates: Updates,
@@ -85,17 +87,17 @@ def update_many(
 
 
 async def _results(run: "_Run") -> AsyncGenerator[UpdateResult]:
-    tasks = run.start()
+    run.start()
     try:
         while (result := await run.next_result()) is not None:
             yield result
     finally:
         run.source.leaving = True
         try:
-            await end_tasks(tasks)
+            await end_tasks(run.tasks)
         finally:
             run.source.close()
-        # Who was cancelled wants to get out, and nothing else.
+        # Cancellation takes precedence over input errors.
         if run.source.error is not None and not is_cancelled():
             raise run.source.error
 
@@ -136,17 +138,12 @@ class _PlainInput(_Input):
         super().__init__()
         self._items = items
         self._at_end = False
-        self._slow = False
-        self._pulling = asyncio.Lock()
         # All items are pulled in one context, though by many tasks: a generator may set variables and reset them.
         self._context = contextvars.copy_context()
 
     def next_now(self) -> object:
-        if self._slow:
-            return _LATER
         if self._at_end or self.error is not None:
             return _END
-        began = time.monotonic()
         try:
             item = self._context.run(next, self._items, _END)
         except (KeyboardInterrupt, SystemExit):
@@ -154,15 +151,8 @@ class _PlainInput(_Input):
         except BaseException as error:  # noqa: BLE001 - raised to the caller when all results are out
             self.fail(error)
             return _END
-        self._slow = time.monotonic() - began > _SLOW_PULL
         self._at_end = item is _END
         return item
-
-    async def next(self) -> object:
-        async with self._pulling:
-            await asyncio.sleep(0)
-            self._slow = False
-            return self.next_now()
 
     def close(self) -> None:
         items: object = self._items
@@ -226,8 +216,8 @@ class _AsyncInput(_Input):
             generator = self._generator()
             if self.leaving or self.error is not None or generator is None:
                 raise
-            # A timeout or a task group that the input holds open has struck between two items. It takes note of that
-            # if it sees the cancellation come by, and makes a TimeoutError or an ExceptionGroup of it.
+            # A timeout or a task group that the input holds open has struck between two items.
+            # Only if the cancellation is thrown into it does it become a TimeoutError or an ExceptionGroup.
             try:
                 return await generator.athrow(error)
             except StopAsyncIteration:
@@ -260,22 +250,31 @@ class _Run:
         self._outage = outage
         self._stopped_by: AioroomsError | None = None
         self._last: dict[str, asyncio.Event] = {}
-        """For each room that has updates in hand, what is set when the last of them is done."""
-        self._working = concurrency
+        """For each room with updates that are not done, what is set when the last of them is."""
+        self.tasks: list[asyncio.Task[None]] = []
+        """All that runs for this run; the caller's to end."""
+        self._workers = 0
+        """Workers that were started."""
+        self._working = 0
+        """Workers that are not done."""
         # Putting a result never waits, so that the end can always be told. What bounds it is the pulling: there are
         # never more results than twice the workers.
         self._results: deque[UpdateResult | None] = deque()
         self._has_result = asyncio.Event()
         self._has_space = asyncio.Event()
 
-    def start(self) -> list[asyncio.Task[None]]:
-        """Set everything to work. The tasks are the caller's to end."""
-        tasks = [self.source.feed()] if isinstance(self.source, _AsyncInput) else []
-        for _ in range(self._concurrency):
-            worker = asyncio.create_task(self._worker())
-            worker.add_done_callback(self._worker_is_done)
-            tasks.append(worker)
-        return tasks
+    def start(self) -> None:
+        """Start the first worker, which starts the others."""
+        if isinstance(self.source, _AsyncInput):
+            self.tasks.append(self.source.feed())
+        self._start_worker()
+
+    def _start_worker(self) -> None:
+        worker = asyncio.create_task(self._worker())
+        worker.add_done_callback(self._worker_is_done)
+        self.tasks.append(worker)
+        self._workers += 1
+        self._working += 1
 
     async def next_result(self) -> UpdateResult | None:
         """Wait for a result; None comes last."""
@@ -312,9 +311,11 @@ class _Run:
             item = source.next_now()
             if item is _LATER:
                 item = await source.next()
-            # Nothing suspends between the pull and the place in its room's line, so the order of the input is kept.
+            # Nothing suspends between the pull and the place in its room's queue, so the order of the input is kept.
             if item is _END:
                 return
+            if self._workers < self._concurrency and not source.leaving:
+                self._start_worker()
             self._put_result(await self._outcome(item))
 
     async def _outcome(self, item: object) -> UpdateResult:
@@ -322,9 +323,9 @@ class _Run:
         room_id, update, problems = _read_pair(item)
         if self._stopped_by is None and problems:
             error = InvalidRequestError(problems)
-            self._note_failure(error)
+            self._record_failure(error)
             return UpdateResult(room_id=room_id, update=update, status="failed", error=error)
-        # The updates of a room form a line: each waits for the one before it.
+        # The updates of a room form a queue: each waits for the one before it.
         room = room_id.lower()
         earlier, done = self._last.get(room), asyncio.Event()
         self._last[room] = done
@@ -342,7 +343,7 @@ class _Run:
             assert update is not None  # or there would be problems
             answer = await self._update_room(room_id, update)
         except AioroomsError as error:
-            self._note_failure(error)
+            self._record_failure(error)
             return UpdateResult(
                 room_id=room_id,
                 update=update,
@@ -353,7 +354,7 @@ class _Run:
             )
         finally:
             done.set()
-            # After a cancellation a later one of the line may have cleaned up before this one.
+            # After a cancellation a later one of the queue may have cleaned up before this one.
             if self._last.get(room) is done:
                 del self._last[room]
         return UpdateResult(
@@ -365,7 +366,7 @@ class _Run:
             elapsed=time.monotonic() - began,
         )
 
-    def _note_failure(self, error: AioroomsError) -> None:
+    def _record_failure(self, error: AioroomsError) -> None:
         if self._failures_left is not None:
             self._failures_left -= 1
         # Without an attempt, a pause that is too long to wait for is too long for the others too.
