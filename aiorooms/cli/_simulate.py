@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 __all__ = ["simulate"]
 
 
-@click.command()
+class _Simulate(click.Command):
+    """The command, whose help ends with the kinds of faults that the simulator has."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from ..simulator import fault_descriptions  # late: most commands do without the simulator
+
+        for applied, title in ((False, "Faults that strike before"), (True, "Faults that strike after")):
+            with formatter.section(f"{title} a request is carried out; the client sees"):
+                formatter.write_dl([*fault_descriptions(applied=applied).items()])
+        super().format_epilog(ctx, formatter)
+
+
+@click.command(cls=_Simulate)
 @click.option("--port", metavar="N", default="8080", show_default=True, help="Port to listen on; 0 takes any free one.")
 @click.option("--rooms", metavar="N", default="1000", show_default=True, help="Rooms in the account.")
 @click.option(
@@ -46,7 +58,11 @@ __all__ = ["simulate"]
 )
 @click.option("--api-key", metavar="KEY", default="KEY_simulated", show_default=True, help="The key to accept.")
 @click.option(
-    "--faults", metavar="SHARE", default="0", show_default=True, help="Share of requests to break, such as 0.05 or 5%."
+    "--faults",
+    metavar="SHARE",
+    default="0",
+    show_default=True,
+    help="Share of requests to break, such as 0.05 or 5%; see the kinds below.",
 )
 @click.option("--latency", metavar="SECONDS", default="0", show_default=True, help="Time that each request takes.")
 @click.option(

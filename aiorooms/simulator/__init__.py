@@ -10,7 +10,7 @@ network, a proxy or a load balancer breaks.
 Nothing here is shared with the client: shared code hides shared bugs.
 """
 
-from ._fault_kinds import ALL, APPLIED, NOT_APPLIED, ODD, FaultKind
+from ._fault_kinds import ALL, APPLIED, NOT_APPLIED, ODD, FaultKind, fault_descriptions
 from ._faults import Faults
 from ._limiters import RateLimit
 from ._simulator import RoomsSimulator
@@ -27,4 +27,5 @@ __all__ = [
     "RecordedRequest",
     "RoomsSimulator",
     "Stats",
+    "fault_descriptions",
 ]

@@ -58,26 +58,18 @@ class Exchange:
     """One request. Unless something is sent that keeps the connection open, it is closed."""
 
     request: web.BaseRequest
-    path: str
+    shared: Shared
+    method: str
     query: str
     target: Target | None
     """What the path names; None if the API has no such path."""
-    shared: Shared
+    room_id: str | None
+    """The id of the room that the path names, in lower case and not checked, or None."""
     body: bytes = b""
     limit_lines: str = ""
     """The header lines on the rate limit."""
     result: web.StreamResponse = CLOSED
     """What aiohttp is told at the end."""
-
-    @property
-    def method(self) -> str:
-        """The HTTP method."""
-        return self.request.method
-
-    @property
-    def room_id(self) -> str | None:
-        """The id of the room that the path names, in lower case and not checked, or None."""
-        return None if self.target is None else self.target.ids.get("room_id")
 
     @property
     def is_last(self) -> bool:

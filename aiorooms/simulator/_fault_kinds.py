@@ -86,17 +86,17 @@ def _after(name: FaultKind, effect: Effect, seen: str, *, odd: bool = False) -> 
 _KINDS = (
     _before("reset_before", effects.reset, "a reset of the connection (RST)"),
     _before("close_before", effects.close, "a close of the connection (FIN) without an answer"),
-    _before("stall_before", effects.stall, "nothing, until `stall_seconds` have passed; then a close"),
+    _before("stall_before", effects.stall, "nothing for a long time, then a close"),
     _before("408", answers(effects.request_timeout), "408 with an errors list (10008), then a close"),
     _before(
         "429",
         proxy_page_with_retry_after(429),
-        "the HTML 429 of a gateway, without `x-ratelimit-*` of its own; `Retry-After` as with `503`",
+        "the HTML 429 of a gateway, without `x-ratelimit-*` of its own; `Retry-After` if it is set",
         odd=True,
     ),
     _before("500", answers(effects.server_error), "500 with an errors list (10007)"),
     _before("502", proxy_page(502), "the HTML page of a proxy"),
-    _before("503", proxy_page_with_retry_after(503), "an HTML page, with `Faults(retry_after=...)` if it is set"),
+    _before("503", proxy_page_with_retry_after(503), "the HTML page of a proxy, with `Retry-After` if it is set"),
     _before("504", proxy_page(504), "the HTML page of a proxy"),
     _before("520", proxy_page(520), "the HTML page of a proxy"),
     _before("bad_http", effects.bad_http, "bytes that are not HTTP (a TLS alert), then a close"),
@@ -108,10 +108,10 @@ _KINDS = (
     ),
     _after("reset_after", effects.reset, "a reset of the connection (RST)"),
     _after("close_after", effects.close, "a close of the connection (FIN) without an answer"),
-    _after("stall_after", effects.stall, "nothing, until `stall_seconds` have passed; then a close"),
+    _after("stall_after", effects.stall, "nothing for a long time, then a close"),
     _after("500_after", answers(effects.server_error), "500 with an errors list (10007)"),
     _after("502_after", proxy_page(502), "the HTML page of a proxy"),
-    _after("503_after", proxy_page_with_retry_after(503), "an HTML page, `Retry-After` as with `503`"),
+    _after("503_after", proxy_page_with_retry_after(503), "the HTML page of a proxy, with `Retry-After` if it is set"),
     _after("504_after", proxy_page(504), "the HTML page of a proxy"),
     _after("524_after", proxy_page(524), "the HTML page of a proxy"),
     _after("truncated", writes(effects.truncated), "the whole head, half of the body, then a close"),
@@ -128,7 +128,7 @@ _KINDS = (
     _after("mislabeled", answers(effects.mislabeled), "the right answer, labelled `text/plain`"),
     _after("until_close", writes(effects.until_close), "the right answer without a length, ended by a close"),
     _after("early_hints", writes(effects.early_hints, stays_open=True), "the right answer after a 103"),
-    _after("slow", effects.slow, "the right answer in small pieces, `slow_seconds` in all"),
+    _after("slow", effects.slow, "the right answer, slowly, in small pieces"),
     _after("stale", effects.stale, "the right answer; the next request on the connection is dropped unread"),
     _after("wrong_room", answers(effects.wrong_room), "the answer for some other room", odd=True),
     _after("surplus", writes(effects.surplus, stays_open=True), "the right answer, and one more behind it", odd=True),
@@ -145,3 +145,8 @@ NOT_APPLIED: frozenset[FaultKind] = frozenset(kind.name for kind in _KINDS if no
 """Faults that come before the request is carried out: it changes nothing."""
 APPLIED: frozenset[FaultKind] = frozenset(kind.name for kind in _KINDS if kind.applied)
 """Faults that come after the request was carried out: only the answer suffers."""
+
+
+def fault_descriptions(*, applied: bool) -> dict[FaultKind, str]:
+    """Return what the client sees of each kind in `ALL`, for those that come after or before the request is applied."""
+    return {kind.name: kind.seen for kind in _KINDS if kind.applied == applied and not kind.odd}

@@ -49,7 +49,7 @@ def _check_seconds(_instance: object, attribute: "attrs.Attribute[float]", value
 
 @attrs.frozen
 class Faults:
-    """How often and how requests are broken.
+    """How often and how requests are broken; `aiorooms simulate --help` lists the kinds.
 
     The draw for a request depends on the seed, the method, the room and how many times that room was asked before,
     and on nothing else: not on the order in which concurrent requests arrive, nor on the clock. (For a list the
@@ -67,9 +67,9 @@ class Faults:
     methods: Collection[str] | None = attrs.field(default=None, kw_only=True, converter=_upper)
     """Only these HTTP methods are broken, by chance or by `script`; None for all."""
     stall_seconds: float = attrs.field(default=30.0, kw_only=True, validator=_check_seconds)
-    """How long a stalled request is kept waiting, if the client does not give up before."""
+    """Seconds until `stall_before` and `stall_after` close the connection, if the client does not give up before."""
     slow_seconds: float = attrs.field(default=0.2, kw_only=True, validator=_check_seconds)
-    """How long a slow answer takes."""
+    """Seconds that the answer of `slow` takes."""
     retry_after: str | int | None = attrs.field(default=None, kw_only=True)
     """The `Retry-After` of `503`, `503_after` and `429`, sent as it is given; None for none."""
 

@@ -67,10 +67,13 @@ class Pipeline:
             stats.stale += 1
             return CLOSED
         path, _, query = request.raw_path.partition("?")
-        exchange = Exchange(request, path, query, find_target(path), self._shared)
+        target = find_target(path)
+        room_id = None if target is None else target.ids.get("room_id")
+        exchange = Exchange(request, self._shared, request.method, query, target, room_id)
         self._count(exchange)
         stats.in_flight += 1
-        stats.peak_in_flight = max(stats.peak_in_flight, stats.in_flight)
+        if stats.in_flight > stats.peak_in_flight:
+            stats.peak_in_flight = stats.in_flight
         try:
             await self._answer(exchange)
         finally:

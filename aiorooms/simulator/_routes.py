@@ -37,7 +37,7 @@ ROUTES = (
 )
 
 
-@attrs.frozen
+@attrs.define
 class Target:
     """What the path of a request names."""
 

@@ -12,7 +12,7 @@ import pytest
 
 from aiorooms.cli._options import Reader
 from aiorooms.cli._simulate import simulate
-from aiorooms.simulator import RateLimit, RoomsSimulator
+from aiorooms.simulator import ALL, RateLimit, RoomsSimulator
 
 from .conftest import Program, lines, run, signals_when
 
@@ -161,3 +161,9 @@ def test_how_to_limit_needs_a_limit(none: list[str], options: list[str]) -> None
     told = [line for line in lines(result.stderr) if "there is no rate limit; give one with --rate-limit" in line]
     assert {line.split(": ")[1] for line in told} == {word for word in options if word.startswith("--")} - {"--seed"}
     assert ("--seed" in options) == ("--seed: 'x' is not a whole number" in result.stderr)
+
+
+def test_the_help_lists_the_kinds_of_faults_that_it_may_draw() -> None:
+    shown = run("simulate", "--help").stdout.split("Faults that strike before")[1]
+    listed = [line.split()[0] for line in lines(shown) if line.startswith("  ") and not line.startswith("   ")]
+    assert listed == list(ALL)

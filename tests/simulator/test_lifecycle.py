@@ -2,7 +2,6 @@ import asyncio
 import contextlib
 import gc
 import socket
-import sys
 import threading
 import time
 import tracemalloc
@@ -346,12 +345,3 @@ def test_rooms_are_cheap() -> None:
         tracemalloc.stop()
     assert len(sim.rooms) == 2000
     assert size < 2000 * 1500
-
-
-def test_the_public_names_are_loaded_on_first_use() -> None:
-    module = sys.modules["aiorooms.simulator"]
-    assert set(dir(module)) >= set(module.__all__)
-    for name in module.__all__:
-        assert getattr(module, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = module.nothing

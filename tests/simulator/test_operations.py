@@ -5,7 +5,7 @@ import pytest
 
 from aiorooms.simulator import RoomsSimulator
 
-from .calling import Line, ask, head
+from .calling import NOBODY, Line, ask, head
 
 FIELDS = {
     "id",
@@ -22,7 +22,6 @@ FIELDS = {
     "record_type",
 }
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-NOBODY = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
 SAMPLE = {
     "unique_name": "My room",
     "max_participants": 10,

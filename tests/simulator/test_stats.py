@@ -2,9 +2,7 @@ import asyncio
 
 from aiorooms.simulator import Faults, RateLimit, RoomsSimulator, Stats
 
-from .calling import UPDATE, Line, ask, head, patch, until
-
-NOBODY = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
+from .calling import NOBODY, UPDATE, Line, ask, head, patch, until
 
 
 async def test_everything_is_counted() -> None:

@@ -19,7 +19,7 @@ from .._account import Account, is_uuid
 from .._answers import INVALID_ID, MALFORMED, MEDIA_TYPE, JsonObject, JsonValue, Rejected, error_item, error_list
 
 
-@attrs.frozen
+@attrs.define
 class Call:
     """One request to one operation."""
 

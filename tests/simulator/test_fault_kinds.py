@@ -1,0 +1,386 @@
+import asyncio
+import gzip
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, get_args
+
+import aiohttp
+import pytest
+
+from aiorooms.simulator import (
+    ALL,
+    APPLIED,
+    NOT_APPLIED,
+    ODD,
+    FaultKind,
+    Faults,
+    RoomsSimulator,
+    fault_descriptions,
+)
+from aiorooms.simulator._fault_kinds import KINDS
+from aiorooms.simulator._faults import FaultPlan
+
+from .calling import NOBODY, Line, ask, head, patch, until
+
+PROXY_PAGES: dict[FaultKind, bytes] = {
+    "429": b"429 Too Many Requests",
+    "502": b"502 Bad Gateway",
+    "503": b"503 Service Unavailable",
+    "504": b"504 Gateway Timeout",
+    "520": b"520 Web Server Returns an Unknown Error",
+    "502_after": b"502 Bad Gateway",
+    "503_after": b"503 Service Unavailable",
+    "504_after": b"504 Gateway Timeout",
+    "524_after": b"524 A Timeout Occurred",
+}
+seen: dict[FaultKind, Callable[[RoomsSimulator, Line], Awaitable[None]]] = {}
+"""What is seen on the wire, by kind of fault; each reads what comes after one PATCH."""
+
+
+def on_wire(*kinds: FaultKind) -> Callable[[Any], Any]:
+    def register(check: Any) -> Any:
+        for kind in kinds:
+            seen[kind] = check
+        return check
+
+    return register
+
+
+async def goes_on(sim: RoomsSimulator, line: Line) -> None:
+    """Show that the connection is still good."""
+    await line.send(head(sim, "GET", "/v2/rooms"))
+    start, body = await line.answer()
+    assert start.startswith(b"HTTP/1.1 200 OK\r\n")
+    json.loads(body)
+
+
+def good_room(sim: RoomsSimulator, body: bytes) -> None:
+    assert json.loads(body)["data"] == sim.rooms[sim.room_ids[0]]
+
+
+@on_wire("reset_before", "reset_after")
+async def _(_sim: RoomsSimulator, line: Line) -> None:
+    with pytest.raises(ConnectionResetError):
+        await line.rest()
+
+
+@on_wire("close_before", "close_after", "stall_before", "stall_after")
+async def _(_sim: RoomsSimulator, line: Line) -> None:
+    assert await line.rest() == b""
+
+
+@on_wire("408")
+async def _(_sim: RoomsSimulator, line: Line) -> None:
+    start, _, body = (await line.rest()).partition(b"\r\n\r\n")
+    assert start.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert json.loads(body)["errors"][0]["code"] == "10008"
+
+
+@on_wire("500", "500_after")
+async def _(sim: RoomsSimulator, line: Line) -> None:
+    start, body = await line.answer()
+    assert start.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+    assert json.loads(body)["errors"][0]["code"] == "10007"
+    await goes_on(sim, line)
+
+
+def proxy_page(kind: FaultKind, title: bytes) -> None:
+    async def check(sim: RoomsSimulator, line: Line) -> None:
+        start, body = await line.answer()
+        assert start.startswith(b"HTTP/1.1 %b\r\n" % title)
+        assert b"\r\nContent-Type: text/html\r\n" in start
+        assert b"<title>%b</title>" % title in body
+        assert (b"\r\nRetry-After: 7\r\n" in start) == (kind in ("429", "503", "503_after"))
+        await goes_on(sim, line)
+
+    seen[kind] = check
+
+
+for page_kind, page_title in PROXY_PAGES.items():
+    proxy_page(page_kind, page_title)
+
+
+@on_wire("bad_http")
+async def _(_sim: RoomsSimulator, line: Line) -> None:
+    assert not (await line.rest()).startswith(b"HTTP/")
+
+
+@on_wire("redirect")
+async def _(sim: RoomsSimulator, line: Line) -> None:
+    start, body = await line.answer()
+    assert start.startswith(b"HTTP/1.1 307 Temporary Redirect\r\n")
+    assert b"\r\nLocation: /elsewhere\r\n" in start
+    assert body == b""
+    await goes_on(sim, line)
+
+
+@on_wire("truncated")
+async def _(_sim: RoomsSimulator, line: Line) -> None:
+    with pytest.raises(asyncio.IncompleteReadError) as caught:
+        await line.answer()
+    assert len(caught.value.partial) == (caught.value.expected or 0) // 2
+    assert caught.value.partial.startswith(b'{"data":{"id":"')
+
+
+@on_wire("truncated_chunked")
+async def _(_sim: RoomsSimulator, line: Line) -> None:
+    start, _, rest = (await line.rest()).partition(b"\r\n\r\n")
+    assert start.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"Transfer-Encoding: chunked" in start
+    assert b"Content-Length" not in start
+    size, _, chunk = rest.partition(b"\r\n")
+    assert len(chunk) == int(size, 16) + 2
+    assert chunk.startswith(b'{"data":{"id":"')
+    assert not chunk.endswith(b"0\r\n\r\n")
+
+
+@on_wire("cut_head")
+async def _(_sim: RoomsSimulator, line: Line) -> None:
+    rest = await line.rest()
+    assert rest.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\n\r\n" not in rest
+
+
+@on_wire("garbage")
+async def _(sim: RoomsSimulator, line: Line) -> None:
+    start, body = await line.answer()
+    assert start.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"Content-Type: application/json" in start
+    assert len(body) > 100
+    with pytest.raises(UnicodeDecodeError):
+        body.decode()
+    await goes_on(sim, line)
+
+
+@on_wire("html_200")
+async def _(sim: RoomsSimulator, line: Line) -> None:
+    start, body = await line.answer()
+    assert start.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"Content-Type: text/html" in start
+    assert body.startswith(b"<!DOCTYPE html>")
+    await goes_on(sim, line)
+
+
+@on_wire("empty_200")
+async def _(sim: RoomsSimulator, line: Line) -> None:
+    start, body = await line.answer()
+    assert start.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nContent-Length: 0\r\n" in start
+    assert body == b""
+    await goes_on(sim, line)
+
+
+@on_wire("wrong_type")
+async def _(sim: RoomsSimulator, line: Line) -> None:
+    _, body = await line.answer()
+    room, right = json.loads(body)["data"], sim.rooms[sim.room_ids[0]]
+    wrong = [name for name in right if room[name] != right[name]]
+    assert len(wrong) == 1
+    assert type(room[wrong[0]]) is not type(right[wrong[0]]) or room[wrong[0]] == "yesterday"
+    await goes_on(sim, line)
+
+
+@on_wire("cut_json")
+async def _(sim: RoomsSimulator, line: Line) -> None:
+    _, body = await line.answer()
+    assert body.startswith(b'{"data":{"id":"')
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(body)
+    await goes_on(sim, line)
+
+
+@on_wire("error_200")
+async def _(sim: RoomsSimulator, line: Line) -> None:
+    start, body = await line.answer()
+    assert start.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert json.loads(body)["errors"][0]["code"] == "10007"
+    await goes_on(sim, line)
+
+
+@on_wire("bad_gzip")
+async def _(sim: RoomsSimulator, line: Line) -> None:
+    start, body = await line.answer()
+    assert b"\r\nContent-Encoding: gzip\r\n" in start
+    with pytest.raises(gzip.BadGzipFile):
+        gzip.decompress(body)
+    await goes_on(sim, line)
+
+
+@on_wire("long_header")
+async def _(sim: RoomsSimulator, line: Line) -> None:
+    start, body = await line.answer()
+    assert len(start) > 20_000
+    good_room(sim, body)
+    await goes_on(sim, line)
+
+
+@on_wire("mislabeled")
+async def _(sim: RoomsSimulator, line: Line) -> None:
+    start, body = await line.answer()
+    assert b"\r\nContent-Type: text/plain\r\n" in start
+    good_room(sim, body)
+    await goes_on(sim, line)
+
+
+@on_wire("until_close")
+async def _(sim: RoomsSimulator, line: Line) -> None:
+    start, _, body = (await line.rest()).partition(b"\r\n\r\n")
+    assert b"Content-Length" not in start
+    assert b"\r\nConnection: close" in start
+    good_room(sim, body)
+
+
+@on_wire("early_hints")
+async def _(sim: RoomsSimulator, line: Line) -> None:
+    hints, _ = await line.answer()
+    assert hints.startswith(b"HTTP/1.1 103 Early Hints\r\n")
+    start, body = await line.answer()
+    assert start.startswith(b"HTTP/1.1 200 OK\r\n")
+    good_room(sim, body)
+    await goes_on(sim, line)
+
+
+@on_wire("slow")
+async def _(sim: RoomsSimulator, line: Line) -> None:
+    first = await line.reader.read(10_000)
+    assert first.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\n\r\n" not in first
+    _, body = await line.answer()
+    good_room(sim, body)
+    await goes_on(sim, line)
+
+
+@on_wire("stale")
+async def _(sim: RoomsSimulator, line: Line) -> None:
+    start, body = await line.answer()
+    assert b"Connection: close" not in start
+    good_room(sim, body)
+    asked = sim.stats.requests
+    await line.send(patch(sim))
+    assert await line.rest() == b""
+    assert (sim.stats.requests, sim.stats.stale) == (asked, 1)
+    assert sim.stats.updates_applied.total() == 1
+    async with Line(sim) as other:
+        await goes_on(sim, other)
+
+
+@on_wire("wrong_room")
+async def _(sim: RoomsSimulator, line: Line) -> None:
+    start, body = await line.answer()
+    assert start.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert json.loads(body)["data"] == sim.rooms[sim.room_ids[1]]
+    await goes_on(sim, line)
+
+
+@on_wire("surplus")
+async def _(sim: RoomsSimulator, line: Line) -> None:
+    _, body = await line.answer()
+    good_room(sim, body)
+    start, _ = await line.answer()
+    assert start.startswith(b"HTTP/1.1 500 ")
+    await goes_on(sim, line)
+
+
+def test_every_kind_is_in_the_registry_and_has_a_check_of_its_own() -> None:
+    assert get_args(FaultKind) == tuple(KINDS), "the literal and the registry name the same kinds in the same order"
+    assert set(seen) == set(KINDS)
+    assert set(ALL) | set(ODD) == NOT_APPLIED | APPLIED == set(KINDS)
+    assert not set(ALL) & set(ODD)
+    assert not NOT_APPLIED & APPLIED
+
+
+def test_every_kind_that_is_drawn_is_described() -> None:
+    before, after = fault_descriptions(applied=False), fault_descriptions(applied=True)
+    assert before.keys() == set(ALL) & NOT_APPLIED
+    assert after.keys() == set(ALL) & APPLIED
+    assert all((before | after).values())
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+async def test_the_fault_on_the_wire(kind: FaultKind) -> None:
+    faults = Faults(stall_seconds=0.01, slow_seconds=0.02, retry_after=7)
+    async with RoomsSimulator(rooms=2, faults=faults) as sim, Line(sim) as line:
+        room_id = sim.room_ids[0]
+        sim.script(kind)
+        await line.send(patch(sim))
+        await seen[kind](sim, line)
+        applied = kind in APPLIED
+        assert sim.stats.updates_applied == ({room_id: 1} if applied else {})
+        assert (sim.rooms[room_id]["webhook_event_url"] == "https://new.example.com/rooms") == applied
+        assert sim.stats.faults == {kind: 1}
+        assert sim.stats.in_flight == 0
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", ""), ("GET", "/{}"), ("GET", f"/{NOBODY}"), ("POST", ""), ("PATCH", "/{}"), ("DELETE", "/{}")],
+)
+async def test_every_fault_of_every_operation_is_what_aiohttp_takes_it_for(
+    kind: FaultKind, method: str, path: str
+) -> None:
+    faults = Faults(1.0, kinds=[kind], stall_seconds=0, slow_seconds=0)
+    async with RoomsSimulator(rooms=1, faults=faults) as sim:
+        body = {"unique_name": "x"} if method in ("POST", "PATCH") else None
+        target = "/rooms" + path.format(sim.room_ids[0])
+        status = 404 if NOBODY in path else {"POST": 201, "DELETE": 204}.get(method, 200)
+        try:
+            reply = await ask(sim, method, target, body)
+        except (aiohttp.ClientError, ConnectionError):
+            assert kind[:3] in ("res", "clo", "sta", "bad", "tru", "cut", "lon") or kind == "surplus"
+        else:
+            fixed = {"redirect": 307, "html_200": 200, "empty_200": 200, "error_200": 200}
+            expected = fixed.get(kind) or (int(kind[:3]) if kind[:3].isdigit() else status)
+            assert reply.status == expected or (reply.status, status) == (200, 204)
+        sim.faults = None
+        changed = method != "GET" and kind in APPLIED
+        assert (sim.rooms != RoomsSimulator(rooms=1).rooms) == changed
+        if method == "PATCH":
+            assert (await ask(sim, method, target, body)).data["unique_name"] == "x"
+
+
+async def test_the_error_page_goes_without_retry_after_unless_it_is_set() -> None:
+    async with RoomsSimulator(rooms=1, faults=Faults(script=["503"])) as sim:
+        reply = await ask(sim, "GET", "/rooms")
+        assert reply.status == 503
+        assert "Retry-After" not in reply.headers
+        assert "x-request-id" in reply.headers
+
+
+async def test_a_stalled_client_that_gives_up_is_not_waited_for() -> None:
+    async with RoomsSimulator(rooms=1, faults=Faults(script=["stall_after"])) as sim:
+        async with Line(sim) as line:
+            await line.send(patch(sim))
+            await until(lambda: sim.stats.in_flight == 1)
+        await until(lambda: sim.stats.in_flight == 0)
+        assert sim.stats.updates_applied.total() == 1
+        sim.faults = Faults(script=["slow"], slow_seconds=60)
+        async with Line(sim) as line:
+            await line.send(patch(sim))
+            await until(lambda: sim.stats.in_flight == 1)
+        await until(lambda: sim.stats.in_flight == 0)
+
+
+async def test_a_slow_answer_takes_its_time_and_closes_if_asked_to() -> None:
+    async with RoomsSimulator(rooms=1, faults=Faults(script=["slow"], slow_seconds=0.02)) as sim, Line(sim) as line:
+        begun = time.perf_counter()
+        await line.send(head(sim, "GET", "/v2/rooms", "Connection: close"))
+        assert b"\r\nConnection: close\r\n" in await line.rest()
+        assert time.perf_counter() - begun >= 0.02
+
+
+@pytest.mark.parametrize("noise", range(12))
+async def test_every_field_gets_its_wrong_type(noise: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fixed(_plan: FaultPlan, _text: str) -> int:
+        return noise
+
+    monkeypatch.setattr(FaultPlan, "_hash", fixed)
+    async with RoomsSimulator(rooms=1) as sim:
+        sim.add_session(sim.room_ids[0])
+        right = (await ask(sim, "GET", f"/rooms/{sim.room_ids[0]}?include_sessions=true")).data
+        for path in (f"/rooms/{sim.room_ids[0]}", "/rooms"):
+            sim.script("wrong_type")
+            data = (await ask(sim, "GET", f"{path}?include_sessions=true")).data
+            room: dict[str, Any] = data if path != "/rooms" else data[0]
+            assert sum(room[name] != right[name] for name in right) == 1

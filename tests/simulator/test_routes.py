@@ -1,0 +1,32 @@
+from collections import Counter
+
+import pytest
+
+from aiorooms.simulator._routes import ROUTES, Route, find_target
+
+from .calling import NOBODY
+
+
+def test_no_operation_is_in_the_table_twice() -> None:
+    assert max(Counter((route.method, route.path) for route in ROUTES).values()) == 1
+    assert max(Counter(route.operation for route in ROUTES).values()) == 1
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_a_path_of_the_table_leads_to_its_operation_and_gives_its_ids(route: Route) -> None:
+    names = [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
+    target = find_target(route.path.format_map(dict.fromkeys(names, NOBODY.upper())))
+    assert target is not None
+    assert target.operations[route.method] is route.operation
+    assert target.ids == dict.fromkeys(names, NOBODY)
+
+
+def test_an_id_is_decoded_and_in_lower_case() -> None:
+    target = find_target("/v2/rooms/A%2DB%2fC")
+    assert target is not None
+    assert target.ids == {"room_id": "a-b/c"}
+
+
+@pytest.mark.parametrize("path", ["/", "/v2", "/v2/rooms/", "/v2/rooms//", "/v2/rooms/1/2", "/v2/roomsx", "/v3/rooms"])
+def test_a_path_that_is_not_in_the_table(path: str) -> None:
+    assert find_target(path) is None
