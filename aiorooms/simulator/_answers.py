@@ -1,6 +1,6 @@
 """What the API says: one answer, and the three shapes in which it reports an error.
 
-The shapes differ by operation and by status (see FACTS of the API): a list of errors, one bare error object, and
+The shapes differ by operation and by status: a list of errors, one bare error object, and
 `{"success": false, "message": ...}`. A client has to read all three.
 """
 
