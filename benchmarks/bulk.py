@@ -7,7 +7,7 @@ journal; that of `update_many` is for the same updates from a generator. They ar
 is the median with the least and the most. "Updated lately" is an account whose rooms were all updated on the day of the
 plan, so that all of them are listed to see which have changed since.
 
-The bars are those of the project's issue 5; nothing fails if one is missed.
+Nothing fails if a bar is missed.
 """
 
 import argparse

@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from ._comparison import OURS, Comparison, Row
 from ._runs import LOOPS, environment
-from .compare import OURS, Comparison, Row
 
 _COLOURS: Final = {
     (True, "asyncio"): "#0b6e4f",

@@ -5,7 +5,7 @@ Told are the client's CPU time for one update (user and system, imports not coun
 peak memory above that of the import: the median over the rounds with the least and the most, and as a ratio to the
 script on the same loop in the same round. Then for how much of the time client and server were busy: a client that was
 not, though the server wasn't either, shared its core with something else, and should be measured again.
-The bars are those of the project's issue 4; nothing fails if one is missed.
+Nothing fails if a bar is missed.
 """
 
 import time
@@ -13,8 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias, cast
 
-import attrs
-
+from ._comparison import OURS, Comparison, Headroom, Row
 from ._runs import (
     CONCURRENCY,
     LOOPS,
@@ -50,8 +49,6 @@ LABELS: Final = {
     "update_many": "aiorooms update_many",
 }
 """The contestants as people know them, in the order of the table."""
-
-OURS: Final = ("update", "update_many")
 
 _SLOW: Final = ("httpx", "telnyx_aiohttp", "telnyx_httpx")
 """They get a tenth of the updates; the figures are for one update."""
@@ -98,30 +95,6 @@ def run_all(server: Server, chosen: Sequence[Variant], rounds: int, count: int, 
 
 
 # --- the table ---
-
-
-@attrs.frozen(kw_only=True)
-class Row:
-    """What was measured of a contestant. Ratios are None where the script on the same loop was not run."""
-
-    contestant: str
-    label: str
-    loop: str
-    orjson: bool
-    cpu_us: Spread
-    """CPU time of the client for one update, in microseconds."""
-    cpu_ratio: Spread | None
-    per_second: Spread
-    """Updates per second."""
-    per_second_ratio: Spread | None
-    above_mb: Spread
-    """Peak memory above the import, in MB."""
-    above_ratio: Spread | None
-    client_busy: Spread
-    """The share of the time in which the client had its core, 0 to 1."""
-    server_busy: Spread
-    """The share of the time in which the server had something to do, 0 to 1."""
-    runs: Sequence[Figures]
 
 
 def label(variant: Variant) -> str:
@@ -205,22 +178,6 @@ def _bars_of(name: str, runs: _Runs) -> Iterator[Bar]:
 # --- whether the server is in the way ---
 
 
-@attrs.frozen(kw_only=True)
-class Headroom:
-    """How much the server can do, beside what is asked of it."""
-
-    pipelined_per_second: float
-    """Requests that it answers when many come in one piece. It may be able to do more: it had so much to do."""
-    pipelined_busy: float
-    """The share of the time in which it had something to do then, 0 to 1."""
-    fastest: str
-    """Who asks the most of it, the raw sockets left aside."""
-    fastest_per_second: float
-    fastest_busy: float
-    too_busy: Mapping[str, float]
-    """In whose runs the server had more to do than a fourth of the time."""
-
-
 def measure_headroom(server: Server, rows: Sequence[Row]) -> Headroom:
     loop: Loop = "asyncio" if missing(["uvloop"]) else "uvloop"
     load = server.run(Variant("pipelined", loop), _PIPELINED, concurrency=256)
@@ -257,16 +214,6 @@ def print_headroom(found: Headroom) -> None:
 
 
 # --- the benchmark ---
-
-
-@attrs.frozen(kw_only=True)
-class Comparison:
-    rounds: int
-    count: int
-    concurrency: int
-    rows: Sequence[Row]
-    bars: Sequence[Bar]
-    headroom: Headroom
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -2,8 +2,7 @@
 
 The script with aiohttp is beside where the number in flight grows: with few, everybody waits for the server more often.
 Told are the client's CPU time for one update and its peak memory above that of the import, on asyncio's loop without
-orjson: the median over the rounds with the least and the most. The bars are those of the project's issue 4; nothing
-fails if one is missed.
+orjson: the median over the rounds with the least and the most. Nothing fails if a bar is missed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

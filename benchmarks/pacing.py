@@ -5,7 +5,7 @@ All rooms get a webhook URL of their own; at the end the server is asked whether
 the instant in which the clients begin, with its whole allowance: that is what the ideal time counts from. Where the
 official SDK (`telnyx`) is installed it does some of the rows too, with 50 tasks and its own retries.
 
-The bars are those of the project's issue 3. They are printed beside the figures; nothing fails if one is missed.
+The bars are printed beside the figures; nothing fails if one is missed.
 """
 
 import argparse

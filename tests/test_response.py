@@ -91,7 +91,7 @@ def test_transport_failures() -> None:
     assert (type(odd.make_error()), odd.retry, odd.maybe_applied) == (errors.APIResponseError, True, True)
 
 
-# The three shapes of FACTS.md, and what proxies send: (status, body, the line)
+# The three shapes of the API, and what proxies send: (status, body, the line)
 LINES: list[tuple[int, object, str]] = [
     (
         404,
