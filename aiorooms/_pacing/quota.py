@@ -1,25 +1,29 @@
-"""What the server's own figures say may still be sent. Pure: times are handed in.
+"""What the limits that the server reports let through. Pure: times are handed in.
 
-Each answer says how many requests remain (R) and when more will (the reset). From that two things are kept:
+Each answer reports how many requests remain (R) and when more will (the reset). From that two things are kept:
 
-- **What may be in flight.** An answer tells how things stood when the server took *that* request, and whatever is in
-  flight may come on top of it. So no more is in flight than the smallest R that was told since the last renewal: then
-  all of it fits, whether R counted it or not, and late or mixed-up answers can't do harm.
-- **When R grows again.** Until then a client that has used it up waits. What is known of that moment is `reset`, to
-  within a second if it comes without fraction. Then the earliest moment that any answer since the last renewal named is
-  taken: for a reset that is rounded up this is right to within the time between two answers. If the server refuses
-  what is sent then, the reset was rounded down, and from then on a second is added.
+- **What may be in flight.** An answer reports how things stood when the server took *that* request, and whatever is in
+  flight may come on top of it. So no more is in flight than the smallest R reported since the last renewal. Then all of
+  it fits, whether R counted it or not, and late or mixed-up answers do no harm.
+- **When R grows again.** Until then a client that has used it up waits. The reset says when that is, to within a second
+  if it comes without a fraction. Then the earliest moment that any answer since the last renewal named is taken: for
+  a reset that is rounded up this is right to within the time between two answers. If the server answers 429 to what is
+  sent then, the reset was rounded down, and from then on a second is added.
 
-At that moment one request is sent to see (a *probe*), unless the last two probes found at least half of the limit: then
-a whole allowance is assumed. A sliding window and a token bucket, which give back bit by bit, are told by what the
-probe finds: R grows by little. If such a one tells whole seconds only, the next request is sent a window after the
-oldest of the last ones: then at least that one has been given back.
+At that moment one request, the *probe*, is sent first, unless the last two probes found at least half of the limit:
+then the whole limit is assumed to be there. A sliding window and a token bucket give back bit by bit; they are
+recognised by what the probe finds, R having grown by little. If such a server reports whole seconds only, the next
+request is sent a window after the oldest of the last ones: then at least that one has been given back.
 
-**A renewal** is there for certain if an answer tells more than was known when its request was sent. (More than is known
-when the answer comes proves nothing: answers overtake each other.) Each turn therefore holds what was known when it was
-given. What was sent before a renewal was seen may belong to either window: it counts if it can only be the new one.
+**A renewal** is certain if an answer reports more than was known when its request was sent. (More than is known when
+the answer comes proves nothing: answers overtake each other.) So each permit holds what was known when it was given.
+What was sent before a renewal was seen may belong to either window: it counts if it can only be the new one.
 
-**Others** may spend from the same allowance; `share` says which part of R is ours.
+**Others** may spend from the same limit; `share` says which part of R is ours.
+
+Example: a limit of 100 per 10 s. An answer reports R = 40 and a reset in 4 s while 10 requests are in flight: 30 more
+may be sent. Then R = 0 is reported, and nothing is sent until the reset. At that moment one request goes out; its
+answer reports R = 99. After two such windows all 100 go out at the reset, without a probe.
 """
 
 import math
@@ -37,8 +41,8 @@ _STUCK: Final = 1.0
 
 _FIRST_BACKOFF: Final = 0.01
 _LONGEST_BACKOFF: Final = 5.0
-"""Seconds to wait at the least after the first of several refusals in a row, doubled with each, and at the most; but
-never more than half of a window, or who was unlucky once would miss its next beginning too."""
+"""Minimum wait in seconds after the first of several 429s in a row, doubled with each, and its maximum; but never more
+than half of a window, so that one 429 does not cost the beginning of the next window too."""
 
 
 _ENOUGH_WHOLES: Final = 2
@@ -56,11 +60,11 @@ class Quota(Gate):
 
     def __init__(self) -> None:
         self.limit: int | None = None
-        """Requests per window, as told last; None while nothing is known."""
+        """Requests per window, as reported last; None while nothing is known."""
         self.remaining = 0
-        """What may be in flight, by all processes together: what was told last, or is assumed."""
+        """What may be in flight, by all processes together: what was reported last, or is assumed."""
         self.window = 0.0
-        """Seconds; the longest time to a reset that was told for this limit."""
+        """Seconds; the longest time to a reset that was reported for this limit."""
         self.renews_at = math.inf
         """When to count on more; infinite while an answer has to come first."""
         self._share = Share()
@@ -70,12 +74,12 @@ class Quota(Gate):
         """How many there were so far, seen or assumed."""
         self._window_began = 0.0
         self._assumed = False
-        """A renewal was assumed, and no answer has told yet whether it has come."""
+        """A renewal was assumed, and no answer has shown yet whether it has come."""
 
         self._reset_at = math.inf
-        """When this window ends, as it was told, not corrected: the earliest that was told, unless it's exact."""
+        """When this window ends, as reported, not corrected: the earliest that was reported, unless it is exact."""
         self._last_reset_at = math.inf
-        """What the latest answer told."""
+        """What the latest answer reported."""
         self._exact = False
         """Whether a reset ever came with a fraction."""
         self._rounded_down = False
@@ -109,7 +113,7 @@ class Quota(Gate):
 
     @property
     def rate(self) -> float | None:
-        """Requests per second that are let through in the long run; None if no reset was told."""
+        """Requests per second that are let through for long; None if no reset was reported."""
         return self.limit / self.window if self.limit is not None and self.window > 0 else None
 
     @property
@@ -157,7 +161,7 @@ class Quota(Gate):
         limit = report.limit or max(self.limit or 1, report.remaining + 1)
         if limit != self.limit:
             if permit.known.renewals != self._renewals:
-                return  # it was sent before the present limit was heard of
+                return  # it was sent before the present limit was reported
             permit = self._take_limit(permit, now, report, limit)
         self._exact |= report.exact
         self.window = max(self.window, report.reset or 0.0)
@@ -196,18 +200,17 @@ class Quota(Gate):
         passed = (now - self._window_began) / max(self.window, 1e-3)
         ours = self._share.of(
             self.remaining,
-            told=self._lowest,
+            lowest=self._lowest,
             limit=self.limit or 0,
             window_left=None if self._trickles else max(0.0, 1 - passed),
         )
         free = math.floor(ours + 0.5) - in_flight
-        # Whoever wanted little so far can't tell by that what is there for him.
-        # And if there is no moment to wait for, somebody has to ask.
+        # Low usage so far says nothing about our share. And if there is no moment to wait for, a request has to ask.
         can_ask = in_flight == 0 and (self.remaining > 1 or self.renews_at == math.inf)
         return 1 if free <= 0 and can_ask else free
 
     def _take_limit(self, permit: Permit, now: float, report: Report, limit: int) -> Permit:
-        """Begin anew with another limit; give the turn that the answer would have had if it had been known before.
+        """Begin anew with another limit; return the permit that the answer would have had if it had been known before.
 
         What was learned of rounding and of the kind of limiter holds on.
         """
@@ -227,7 +230,7 @@ class Quota(Gate):
         self._window_began = now
 
     def _renew(self, permit: Permit, report: Report) -> None:
-        """Take in that there is more than there was."""
+        """Record that there is more than there was."""
         limit = self.limit or 1
         little = limit / 4
         if self._assumed and not self._renews_whole and self._lowest < little:
@@ -241,7 +244,7 @@ class Quota(Gate):
         self._doubt_rounding()
 
     def _doubt_rounding(self) -> None:
-        """Try after some windows whether a reset is still too early: a refusal may have had another reason."""
+        """Try after some windows whether a reset is still too early: a 429 may have had another reason."""
         if self._rounded_down and not self._exact:
             self._windows_late += 1
             if self._windows_late >= self._windows_until_doubt:
@@ -259,13 +262,13 @@ class Quota(Gate):
         self._reset_at = math.inf
 
     def _spend(self, permit: Permit, report: Report, *, rate_limited: bool) -> None:
-        """Take in that there is no more than there was."""
+        """Record that there is no more than there was."""
         if not rate_limited:
             self._share.spent_by_us()
         elif self._assumed:
-            # If we came when we had been told to, that was too early.
-            told = self._last_reset_at if self._trickles else self._reset_at
-            self._rounded_down |= not self._exact and permit.sent_at >= told
+            # If we came when the server had said, that was too early.
+            reported_at = self._last_reset_at if self._trickles else self._reset_at
+            self._rounded_down |= not self._exact and permit.sent_at >= reported_at
             self._trickles = False
             self._wholes = -1 if self._renews_whole else min(self._wholes, 0)
         self._assumed = False
