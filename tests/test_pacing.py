@@ -317,3 +317,10 @@ async def play(events: list[tuple[str, float]], max_in_flight: int, tick: float)
     assert served == sorted(served), "somebody was overtaken"
     assert all(task.cancelled() or number in served for number, task in enumerate(tasks)), "somebody starved"
     assert (standing(pacer), clock.pending) == ((0, 0), [])
+
+
+def test_the_old_name_of_rate_limited_still_works_and_warns() -> None:
+    pacer, _ = make()
+    pause(pacer, 1)
+    with pytest.warns(DeprecationWarning, match="rate_limited"):
+        assert pacer.snapshot().refused == 1

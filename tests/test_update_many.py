@@ -795,3 +795,22 @@ async def play(
     if stop_after is not None:
         assert failures <= stop_after + concurrency - 1
     assert tasks_left() == set()
+
+
+async def test_the_old_name_of_max_failures_still_works_and_warns() -> None:
+    async with RoomsSimulator(rooms=3) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        bad = [("no id", UPDATE), *((room_id, UPDATE) for room_id in sim.room_ids)]
+        with pytest.warns(DeprecationWarning, match="max_failures"):
+            run = client.rooms.update_many(bad, concurrency=1, stop_after_failures=1)
+        assert counts(await collect(run)) == {"failed": 1, "skipped": 3}
+
+
+async def test_workers_are_started_only_as_there_are_items() -> None:
+    async with RoomsSimulator(rooms=2, latency=0.2) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        run = asyncio.create_task(
+            collect(client.rooms.update_many([(room_id, UPDATE) for room_id in sim.room_ids], concurrency=500))
+        )
+        while sim.stats.in_flight < 1:
+            await asyncio.sleep(0.001)
+        assert len(tasks_left()) <= 4
+        assert counts(await run) == {"updated": 2}

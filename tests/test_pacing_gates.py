@@ -1,0 +1,87 @@
+"""The gates that are simple enough to be tested alone. All of them, with a server, in test_pacing_learning."""
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiorooms._pacing import PLAIN, Gate, Pacer, Pacing, Permit, Reply
+from aiorooms._pacing.cap import Cap
+from aiorooms._pacing.meter import Meter
+from aiorooms._pacing.pause import Pause
+from aiorooms._pacing.probing import Probing
+from aiorooms._pacing.quota import Quota
+from aiorooms._pacing.slow_start import SlowStart
+
+PERMIT = Permit(0.0)
+
+
+def limited(seconds: float | None) -> Reply:
+    return Reply(rate_limited=True, retry_after=seconds)
+
+
+def test_a_pause_ends_at_the_latest_moment_that_was_asked_for() -> None:
+    pause = Pause()
+    pause.answered(PERMIT, limited(10), 100, 0)
+    pause.answered(PERMIT, limited(5), 101, 0)
+    pause.answered(PERMIT, PLAIN, 102, 0)
+    assert pause.may_send_at(102, 0) == pause.blocked_until(102) == 110
+    assert not pause.is_idle
+    pause.lost(PERMIT, 110, 0)
+    assert pause.is_idle
+
+
+def test_a_429_without_a_wait_begins_no_pause() -> None:
+    pause = Pause()
+    pause.answered(PERMIT, limited(None), 100, 0)
+    pause.answered(PERMIT, limited(0), 100, 0)
+    assert pause.is_idle
+
+
+def test_slow_start_allows_one_more_with_each_answer_until_it_is_over() -> None:
+    gate = SlowStart(4)
+    allowed: list[int] = []
+    for _ in range(4):
+        allowed.append(next((n for n in range(10) if gate.may_send_at(0.0, n) > 0.0), 10))
+        gate.answered(PERMIT, PLAIN, 0.0, 0)
+    assert allowed == [1, 2, 3, 10]
+    assert gate.is_idle
+
+
+def test_slow_start_does_not_wait_for_ever_for_an_answer() -> None:
+    gate = SlowStart(100)
+    gate.sent(Permit(7.0), 0)
+    assert gate.may_send_at(7.1, 1) == 7.5
+    assert gate.may_send_at(7.5, 1) <= 7.5
+
+
+@given(
+    events=st.lists(
+        st.tuples(st.sampled_from(["sent", "lost", "plain", "limited"]), st.floats(0, 5), st.integers(0, 50)),
+        max_size=40,
+    )
+)
+def test_no_gate_ever_answers_with_no_number(events: list[tuple[str, float, int]]) -> None:
+    gates: list[Gate] = [Pause(), Cap(3.0), Probing(Meter(), lambda: 0.5), SlowStart(50), Quota()]
+    now = 1000.0
+    for event, seconds, in_flight in events:
+        now += seconds
+        for gate in gates:
+            permit = Permit(now - seconds)
+            if event == "sent":
+                gate.sent(Permit(now), in_flight)
+            elif event == "lost":
+                gate.lost(permit, now, in_flight)
+            else:
+                gate.answered(permit, PLAIN if event == "plain" else limited(seconds), now, in_flight)
+            assert not math.isnan(gate.may_send_at(now, in_flight))
+            assert gate.blocked_until(now) < math.inf
+            assert gate.rate is None or 0 < gate.rate < math.inf
+
+
+async def test_without_pacing_only_the_cap_is_asked() -> None:
+    pacer = Pacer(Pacing(enabled=False), max_in_flight=10)
+    pacer.release(await pacer.acquire(), limited(100))
+    assert pacer.acquire_now() is not None
+    assert pacer.snapshot().paused_until is None
+    assert pacer.snapshot().rate_limited == 1
