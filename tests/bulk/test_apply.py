@@ -25,8 +25,7 @@ from aiorooms.bulk import (
     verify,
 )
 from aiorooms.bulk._apply import BulkRun
-from aiorooms.simulator import FaultKind, Faults, RoomsSimulator
-from aiorooms.simulator._faults import ALL
+from aiorooms.simulator import ALL, FaultKind, Faults, RoomsSimulator
 
 from ..conftest import settle, tasks_left, times
 from .conftest import QUICK, account, client_of, collect, counts, looks, open_files, patches, plan_of, states
