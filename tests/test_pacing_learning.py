@@ -21,7 +21,7 @@ from aiorooms._pacing import Pacer, Turn
 from aiorooms.simulator import RateLimit
 from aiorooms.simulator._limiters import Limiter, limit_headers, make_limiter
 
-from .turned_clock import run_turned
+from .turned_clock import run_turned, timers
 
 MOST_ATTEMPTS = 40
 
@@ -461,16 +461,17 @@ def test_nobody_starves_and_nothing_is_left_behind_whatever_the_limiter(
         loop = asyncio.get_running_loop()
         server = Server(rule, latency, seed)
         await asyncio.sleep(begin)
-        for at, limit in changes:
-            loop.call_later(at, server.change, attrs.evolve(rule, limit=limit))
+        still_to_come = [loop.call_later(at, server.change, attrs.evolve(rule, limit=limit)) for at, limit in changes]
         # Of very few requests in a window one client may get all for long: who is refused comes too late the next time.
         count = clients if rule.limit >= 10 * clients and all(limit >= 10 * clients for _, limit in changes) else 1
         pacers = [new_pacer(Pacing(max_rate=cap, max_wait=1e6), seed=seed + number) for number in range(count)]
         async with asyncio.timeout(100_000):
             await asyncio.gather(*(work(pacer, server, 150, workers, drop) for pacer in pacers))
         assert len(server.passed) >= 150 * count
-        for pacer in pacers:
-            assert (pacer.in_flight, pacer.waiting, pacer._timer) == (0, 0, None)
+        for change in still_to_come:
+            change.cancel()
+        assert [(pacer.in_flight, pacer.waiting) for pacer in pacers] == [(0, 0)] * count
+        assert timers() == 0
 
     run_turned(main())
 
@@ -501,14 +502,15 @@ def test_a_cancelled_waiter_changes_nothing_for_the_others(
                 pacer.release(turn, headers, refused=headers is not None and not let_through)
 
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(one(number)) for number in range(30)]
-        for at, number in cancels:
-            loop.call_later(at, tasks[number].cancel)
+        still_to_come = [loop.call_later(at, tasks[number].cancel) for at, number in cancels]
         async with asyncio.timeout(100_000):
             results = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(result is None or isinstance(result, asyncio.CancelledError) for result in results)
         assert {number for number in range(30) if number not in cancelled} <= set(order), "somebody starved"
         assert order == sorted(order), "somebody was overtaken"
-        assert (pacer.in_flight, pacer.waiting, pacer._timer) == (0, 0, None)
+        for cancel in still_to_come:
+            cancel.cancel()
+        assert (pacer.in_flight, pacer.waiting, timers()) == (0, 0, 0)
 
     run_turned(main())
 
