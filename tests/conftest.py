@@ -9,6 +9,7 @@ from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
 from aiorooms import RetryPolicy
+from aiorooms._pacing import Pacer
 from aiorooms.simulator import FaultKind
 
 settings.register_profile("quick", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -80,3 +81,9 @@ def _origin(task: asyncio.Task[Any]) -> str:
     filename = "" if code is None else code.co_filename
     # aiohttp's server runs the simulator's handlers in tasks of its own.
     return "aiorooms/simulator" if filename.endswith("web_protocol.py") else filename
+
+
+def standing(pacer: Pacer) -> tuple[int, int]:
+    """How many attempts are in flight, and how many wait."""
+    told = pacer.snapshot()
+    return told.in_flight, told.waiting

@@ -11,13 +11,7 @@ from hypothesis import strategies as st
 
 from aiorooms._http.deadlines import Deadline, Deadlines
 
-from .turned_clock import run_turned
-
-
-def timers() -> int:
-    """How many timers the running loop has."""
-    scheduled: list[asyncio.TimerHandle] = vars(asyncio.get_running_loop())["_scheduled"]
-    return sum(not timer.cancelled() for timer in scheduled)
+from .turned_clock import run_turned, timers
 
 
 def cancelling() -> int:

@@ -2,9 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable
 
-import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,50 +10,8 @@ from hypothesis import strategies as st
 from aiorooms import ClientSettingsError, Pacing
 from aiorooms._pacing import PLAIN, Pacer, PacerClosedError, Permit, Reply, WaitTooLongError
 
-from .conftest import settle
-
-
-@attrs.define
-class Timer:
-    at: float
-    callback: Callable[[], None]
-    cancelled: bool = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
-class Clock:
-    """A clock that is turned by hand, and the timers set on it. With a `tick`, time passes with every look at it."""
-
-    def __init__(self, tick: float = 0.0) -> None:
-        self.now = 1000.0
-        self.tick = tick
-        self.timers: list[Timer] = []
-
-    def __call__(self) -> float:
-        self.now += self.tick
-        return self.now
-
-    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
-        timer = Timer(self.now + delay, callback)
-        self.timers.append(timer)
-        return timer
-
-    @property
-    def pending(self) -> list[Timer]:
-        return [timer for timer in self.timers if not timer.cancelled]
-
-    async def turn(self, seconds: float) -> None:
-        end = self.now + seconds
-        while due := [timer for timer in self.pending if timer.at <= end]:
-            timer = min(due, key=lambda timer: timer.at)
-            self.timers.remove(timer)
-            self.now = max(self.now, timer.at)
-            timer.callback()
-            await settle()
-        self.now = end
-        await settle()
+from .conftest import settle, standing
+from .turned_clock import Clock
 
 
 def make(*, max_in_flight: int = 2, max_wait: float = 300.0, tick: float = 0.0) -> tuple[Pacer, Clock]:
@@ -73,12 +29,6 @@ def pause(pacer: Pacer, seconds: float) -> None:
 
 PERMIT = Permit(0.0)
 """A permit to give back where it doesn't matter which one."""
-
-
-def standing(pacer: Pacer) -> tuple[int, int]:
-    """How many attempts are in flight, and how many wait."""
-    told = pacer.snapshot()
-    return told.in_flight, told.waiting
 
 
 async def test_as_many_are_in_flight_as_there_are_connections() -> None:

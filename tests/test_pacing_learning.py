@@ -21,7 +21,8 @@ from aiorooms._pacing import PLAIN, Pacer, Permit, WaitTooLongError, read_reply
 from aiorooms.simulator import RateLimit
 from aiorooms.simulator._limiters import Limiter, limit_headers, make_limiter
 
-from .turned_clock import run_turned
+from .conftest import standing
+from .turned_clock import run_turned, timers
 
 MOST_ATTEMPTS = 40
 
@@ -362,7 +363,7 @@ async def test_a_reset_that_comes_with_a_refusal_only_is_not_waited_for_if_it_is
     with pytest.raises(WaitTooLongError) as caught:
         await pacer.acquire()
     assert caught.value.seconds == pytest.approx(3600, abs=60)
-    assert (pacer.snapshot().in_flight, pacer.snapshot().waiting) == (0, 0)
+    assert standing(pacer) == (0, 0)
 
 
 @pytest.mark.parametrize("max_rate", [0.5, 2.5, 20, 333])
@@ -465,16 +466,17 @@ def test_nobody_starves_and_nothing_is_left_behind_whatever_the_limiter(
         loop = asyncio.get_running_loop()
         server = Server(rule, latency, seed)
         await asyncio.sleep(begin)
-        for at, limit in changes:
-            loop.call_later(at, server.change, attrs.evolve(rule, limit=limit))
+        still_to_come = [loop.call_later(at, server.change, attrs.evolve(rule, limit=limit)) for at, limit in changes]
         # Of very few requests in a window one client may get all for long: who is refused comes too late the next time.
         count = clients if rule.limit >= 10 * clients and all(limit >= 10 * clients for _, limit in changes) else 1
         pacers = [new_pacer(Pacing(max_rate=cap, max_wait=1e6), seed=seed + number) for number in range(count)]
         async with asyncio.timeout(100_000):
             await asyncio.gather(*(work(pacer, server, 150, workers, drop) for pacer in pacers))
         assert len(server.passed) >= 150 * count
-        for pacer in pacers:
-            assert (pacer.snapshot().in_flight, pacer.snapshot().waiting, pacer._timer) == (0, 0, None)
+        for change in still_to_come:
+            change.cancel()
+        assert [standing(pacer) for pacer in pacers] == [(0, 0)] * count
+        assert timers() == 0
 
     run_turned(main())
 
@@ -505,14 +507,15 @@ def test_a_cancelled_waiter_changes_nothing_for_the_others(
                 pacer.release(permit, None if headers is None else read_reply(headers, rate_limited=not let_through))
 
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(one(number)) for number in range(30)]
-        for at, number in cancels:
-            loop.call_later(at, tasks[number].cancel)
+        still_to_come = [loop.call_later(at, tasks[number].cancel) for at, number in cancels]
         async with asyncio.timeout(100_000):
             results = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(result is None or isinstance(result, asyncio.CancelledError) for result in results)
         assert {number for number in range(30) if number not in cancelled} <= set(order), "somebody starved"
         assert order == sorted(order), "somebody was overtaken"
-        assert (pacer.snapshot().in_flight, pacer.snapshot().waiting, pacer._timer) == (0, 0, None)
+        for cancel in still_to_come:
+            cancel.cancel()
+        assert (standing(pacer), timers()) == ((0, 0), 0)
 
     run_turned(main())
 

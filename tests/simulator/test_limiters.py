@@ -16,7 +16,7 @@ KINDS: tuple[Literal["fixed", "sliding", "bucket"], ...] = ("fixed", "sliding", 
 
 
 class Clock:
-    """Nanoseconds, turned by hand."""
+    """Whole nanoseconds, turned by hand: limits are checked to the nanosecond, which seconds can't hold."""
 
     def __init__(self) -> None:
         self.now = 1000 * SECOND
