@@ -179,6 +179,7 @@ def test_the_command_line_section_names_real_commands(
     assert simulator.rooms[SAMPLE_ID]["max_participants"] == 20
 
 
+@pytest.mark.timeout(300)  # six commands, each a process of its own
 def test_moving_every_room_to_a_new_webhook_host(tmp_path: Path) -> None:
     simulate, commands = blocks("sh", "Move every room to a new webhook host")
     words = simulate.split()
