@@ -10,7 +10,7 @@ from aiohttp.client_reqrep import ConnectionKey
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from aiorooms import APIConnectionError, APIResponseError, APITimeoutError, RetryPolicy, RoomsClient
+from aiorooms import APIConnectionError, APIResponseError, APIStatusError, APITimeoutError, RetryPolicy, RoomsClient
 from aiorooms._http.aiohttp_errors import lost
 from aiorooms._http.request import Request
 from aiorooms.models._converter import decode_room
@@ -100,5 +100,5 @@ async def test_a_server_error_is_retried_after_the_time_that_the_server_asks_for
             assert loop.time() - began >= 0.2
     async with RoomsSimulator(rooms=1, faults=Faults(script=["503"], retry_after="900")) as sim:
         async with RoomsClient(sim.api_key, base_url=sim.url) as client:
-            with pytest.raises(Exception, match=r"503 .*asked to wait 900 s, longer than Pacing\(max_wait=300\)"):
+            with pytest.raises(APIStatusError, match=r"503 .*asked to wait 900 s, longer than Pacing\(max_wait=300\)"):
                 await client.rooms.retrieve(sim.room_ids[0])

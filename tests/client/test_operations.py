@@ -134,6 +134,11 @@ async def test_the_clients_policy_holds_for_every_way_to_send() -> None:
         await client.rooms.update(room_id, RoomUpdate(webhook_event_url=url, webhook_url_policy=policy))
 
 
-def test_dates_are_days() -> None:
-    client = RoomsClient("key")
-    client.rooms.list(date_created_at_eq=date(2021, 4, 25), date_updated_at_lte=date(2021, 4, 26))
+async def test_dates_are_days() -> None:
+    async with RoomsSimulator(rooms=1) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        sim.record = True
+        day = date(2021, 4, 25)
+        assert [room async for room in client.rooms.list(date_created_at_eq=day, date_updated_at_lte=day)] == []
+        (request,) = sim.recorded
+        assert "filter%5Bdate_created_at%5D%5Beq%5D=2021-04-25&" in request.path
+        assert "filter%5Bdate_updated_at%5D%5Blte%5D=2021-04-25&" in request.path

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from aiorooms import ClientSettingsError, RoomsClient
 
@@ -56,8 +57,9 @@ def test_a_base_url_that_can_not_be_right_is_refused(url: Any, words: str) -> No
     "url", ["http://localhost:80/v2", "http://127.0.0.1", "http://127.9.9.9/", "http://[::1]:8/v2", "https://x.io/v2"]
 )
 def test_plain_http_goes_to_this_machine_only(url: str) -> None:
-    RoomsClient("key", base_url=url)
-    RoomsClient("key", base_url="http://api.example.com", allow_insecure_http=True)
+    assert RoomsClient("key", base_url=url).base_url == str(URL(url)).rstrip("/")
+    elsewhere = RoomsClient("key", base_url="http://api.example.com", allow_insecure_http=True)
+    assert elsewhere.base_url == "http://api.example.com"
 
 
 @pytest.mark.parametrize(
