@@ -21,7 +21,7 @@ from aiorooms._http.response import (
 )
 from aiorooms._pacing import reset_after, retry_after
 from aiorooms.models import Room
-from aiorooms.models._converter import decode_room
+from aiorooms.resources._bodies import decode_room
 
 ROOM_ID = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
 KEY = "KEY_secret"

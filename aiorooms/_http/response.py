@@ -40,7 +40,8 @@ from ..errors import (
     RateLimitError,
     UnprocessableEntityError,
 )
-from ..models._converter import DecodeError, dumps, is_object, loads
+from ..models._converter import DecodeError, is_object
+from .json import dumps, loads
 
 __all__ = [
     "Answer",

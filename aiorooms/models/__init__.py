@@ -1,5 +1,6 @@
 """What the API answers, and what it is asked, as frozen attrs classes."""
 
+from .results import UpdateResult, UpdateStatus
 from .rooms import (
     FIELD_NAMES,
     MAX_PARTICIPANTS,
@@ -12,8 +13,6 @@ from .rooms import (
     RoomRef,
     RoomSession,
     RoomUpdate,
-    UpdateResult,
-    UpdateStatus,
     read_room_ref,
 )
 

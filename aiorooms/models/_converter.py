@@ -1,16 +1,12 @@
-"""Bytes to models and back, through the one cattrs converter.
+"""The one cattrs converter: JSON data to attrs classes and back.
 
 cattrs coerces by default: `{"id": null, "max_participants": "5"}` would become `id='None', max_participants=5`. Here
-every scalar has a strict hook, so that nothing is coerced in either direction. JSON is read and written by orjson if
-it is installed (extra `speed`), else by the standard library. Both write the same bytes, and read alike what the API
-sends.
+every scalar has a strict hook, so that nothing is coerced in either direction.
 """
 
-import functools
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, NoReturn, TypeGuard, TypeVar, cast, get_origin
+from typing import Any, Final, TypeGuard, TypeVar, get_origin
 
 import attrs
 from cattrs import BaseValidationError, Converter, transform_error
@@ -18,21 +14,8 @@ from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn
 
 from .._text import excerpt
-from .rooms import Room, RoomCreate, RoomUpdate
 
-__all__ = [
-    "DecodeError",
-    "PageMeta",
-    "converter",
-    "decode_room",
-    "decode_room_and_names",
-    "decode_rooms",
-    "dumps",
-    "encode",
-    "is_object",
-    "loads",
-    "structure",
-]
+__all__ = ["DecodeError", "converter", "is_object", "structure"]
 
 T = TypeVar("T")
 
@@ -45,78 +28,9 @@ class DecodeError(ValueError):
         self.path = path
 
 
-# --- JSON ---
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
-_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-
-def stdlib_loads(body: bytes) -> object:
-    text = body.decode()
-    value: object
-    # The commonest case without `decode`, which looks for white space with two regular expressions.
-    value, end = _decoder.raw_decode(text) if text.startswith("{") else (None, -1)
-    if end != len(text):
-        value = _decoder.decode(text)
-    if b"\\ud" in body or b"\\uD" in body:
-        stdlib_dumps(value)  # raises if half of a surrogate pair came in; orjson refuses it too
-    return value
-
-
-def stdlib_dumps(value: object) -> bytes:
-    return _encoder.encode(value).encode()
-
-
-try:
-    import orjson
-except ImportError:
-    _loads: Callable[[bytes], object] = stdlib_loads
-    dumps: Callable[[object], bytes] = stdlib_dumps
-else:
-    _loads = orjson.loads
-    dumps = orjson.dumps
-
-
-def loads(body: bytes) -> object:
-    """Read JSON. Raises `DecodeError`, whatever the bytes are."""
-    try:
-        return _loads(body)
-    except (ValueError, RecursionError) as error:
-        raise DecodeError(f"it is not JSON: {error}") from None
-
-
 def is_object(value: object) -> TypeGuard[Mapping[str, object]]:
     """Whether this came from a JSON object."""
     return isinstance(value, dict)
-
-
-# --- models ---
-
-
-@attrs.frozen(kw_only=True)
-class PageMeta:
-    """Where a page stands in its list."""
-
-    total_pages: int | None = None
-    total_results: int | None = None
-    page_number: int | None = None
-    page_size: int | None = None
-
-
-@attrs.frozen(kw_only=True)
-class _RoomAnswer:
-    data: Room
-
-
-@attrs.frozen(kw_only=True)
-class _RoomsAnswer:
-    data: tuple[Room, ...]
-    meta: PageMeta | None = None
 
 
 def _str(value: object, _: object) -> str:
@@ -214,44 +128,6 @@ def _list(wanted: type[Any]) -> Callable[[object, object], object]:
         return structure(value, wanted)
 
     return structure_list
-
-
-def encode(request: RoomUpdate | RoomCreate) -> bytes:
-    """The body of a request."""
-    return dumps(request.to_dict())
-
-
-@functools.cache
-def _structure_room() -> Callable[[Mapping[str, object], type[Room]], Room]:
-    """The converter's function for rooms, but without the path to what is wrong: for that the converter is asked.
-
-    It takes 2.9 us where the converter takes 3.8, and every update reads a room. It is made when it is needed first:
-    importing needn't wait for that.
-    """
-    return make_dict_structure_fn(Room, converter, _cattrs_detailed_validation=False)
-
-
-def decode_room(body: bytes) -> Room:
-    """Read an answer that holds one room. Raises `DecodeError`."""
-    answer = loads(body)
-    if is_object(answer) and is_object(room := answer.get("data")):
-        try:
-            return _structure_room()(room, Room)
-        except (ValueError, BaseValidationError):
-            pass  # said below, and where it is
-    return structure(answer, _RoomAnswer).data
-
-
-def decode_room_and_names(body: bytes) -> tuple[Room, frozenset[str]]:
-    """Read an answer that holds one room, and the names of the fields that it has. Raises `DecodeError`."""
-    data = cast("Mapping[str, Mapping[str, object]]", loads(body))
-    return structure(data, _RoomAnswer).data, frozenset(data["data"])
-
-
-def decode_rooms(body: bytes) -> tuple[tuple[Room, ...], PageMeta]:
-    """Read a page of rooms. Raises `DecodeError`."""
-    answer = structure(loads(body), _RoomsAnswer)
-    return answer.data, answer.meta or PageMeta()
 
 
 def structure(value: object, wanted: type[T]) -> T:

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypedDict, cast
 from uuid import UUID
 
 import attrs
@@ -19,7 +19,7 @@ from .._checks import bool_problems, int_problems, name_problems, not_nullable
 from .._text import quoted
 from .._unset import UNSET, Unset
 from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, check_webhook_urls
-from ..errors import AioroomsError, InvalidRequestError, Problem
+from ..errors import InvalidRequestError, Problem
 
 __all__ = [
     "MAX_PARTICIPANTS",
@@ -32,8 +32,6 @@ __all__ = [
     "RoomRef",
     "RoomSession",
     "RoomUpdate",
-    "UpdateResult",
-    "UpdateStatus",
 ]
 
 MAX_PARTICIPANTS = range(2, 51)
@@ -256,35 +254,6 @@ class RoomCreate(_RoomRequest):
 
     Raises `InvalidRequestError`, which is also a `ValueError`, if a value is out of range or of a wrong type.
     """
-
-
-UpdateStatus: TypeAlias = Literal["updated", "failed", "uncertain", "skipped"]
-"""How an update ended.
-
-- `updated`: the server confirmed it; `room` is the room as it is now.
-- `failed`: it was not carried out; `error` says why.
-- `uncertain`: it may have been carried out, and that could not be confirmed; `error` says what was met.
-- `skipped`: it was never sent, because the run had been stopped; `error` is what stopped it.
-"""
-
-
-@attrs.frozen(kw_only=True)
-class UpdateResult:
-    """The one outcome of one input of `update_many`."""
-
-    room_id: str
-    """The id as it was given; if it is no text, as Python would write it."""
-    update: RoomUpdate | None
-    """The update as it was given; None if what was given is no `RoomUpdate`."""
-    status: UpdateStatus
-    room: Room | None = None
-    """The room as the server answered it, if `status` is `updated`."""
-    error: AioroomsError | None = None
-    """What went wrong, unless `status` is `updated`."""
-    attempts: int = 0
-    """How many times sending was tried."""
-    elapsed: float = 0.0
-    """Seconds from taking it in hand to its outcome, waits included."""
 
 
 def _url_problems(url: object, failover_url: object, policy: WebhookUrlPolicy) -> tuple[Problem, ...]:

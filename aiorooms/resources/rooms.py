@@ -15,6 +15,7 @@ from .._checks import (
     name_problems,
 )
 from .._http.exchange import Timeout, Transport, client_timeout
+from .._http.json import dumps
 from .._http.outage import Outage
 from .._http.response import Answer, Request, RetryPolicy, is_sign_of_life
 from .._text import quoted
@@ -32,7 +33,8 @@ from ..models import (
     UpdateResult,
     read_room_ref,
 )
-from ..models._converter import DecodeError, decode_room, decode_room_and_names, decode_rooms, dumps, encode
+from ..models._converter import DecodeError
+from ._bodies import decode_room, decode_room_and_names, decode_rooms
 from ._pages import RoomList
 from ._update_many import Updates, update_many
 
@@ -126,7 +128,7 @@ class Rooms:
             _refuse(room.url_problems(self._policy))
         name = "" if room.unique_name is UNSET else f" {quoted(room.unique_name)}"
         request = Request(
-            method="POST", path="/rooms", subject=f"new room{name}", decode=decode_room, body=encode(room)
+            method="POST", path="/rooms", subject=f"new room{name}", decode=decode_room, body=dumps(room.to_dict())
         )
         return (await self._transport.send(request, timeout=timeout)).value
 
