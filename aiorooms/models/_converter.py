@@ -4,6 +4,7 @@ cattrs coerces by default: `{"id": null, "max_participants": "5"}` would become 
 every scalar has a strict hook, so that nothing is coerced in either direction.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, TypeGuard, TypeVar, get_origin
@@ -15,7 +16,7 @@ from cattrs.gen import make_dict_structure_fn
 
 from .._text import excerpt
 
-__all__ = ["DecodeError", "converter", "is_object", "structure"]
+__all__ = ["DecodeError", "converter", "is_object", "read_or_none", "structure"]
 
 T = TypeVar("T")
 
@@ -94,7 +95,9 @@ def _optional(scalar: type[T], hook: Callable[[object, object], T]) -> Callable[
     return structure
 
 
-converter = Converter()
+converter = Converter(detailed_validation=False)
+"""Its errors lack the path to what is wrong, which would cost a third more; `structure` adds it."""
+
 for scalar, hook in ((str, _str), (bool, _bool), (int, _int), (datetime, _datetime)):
     converter.register_structure_hook(scalar, hook)
     # Most fields are `... | None`. A hook of their own saves cattrs' two calls a field.
@@ -103,7 +106,7 @@ for scalar, hook in ((str, _str), (bool, _bool), (int, _int), (datetime, _dateti
 
 # The functions that cattrs makes would take a list for an object without fields, and any iterable for a list.
 @converter.register_structure_hook_factory(attrs.has)
-def _object(wanted: type[attrs.AttrsInstance]) -> Callable[[object, object], object]:
+def _object(wanted: type[attrs.AttrsInstance], converter: Converter) -> Callable[[object, object], object]:
     structure = make_dict_structure_fn(wanted, converter)
 
     def structure_object(value: object, _: object) -> object:
@@ -119,7 +122,7 @@ def _is_list(wanted: object) -> bool:
 
 
 @converter.register_structure_hook_factory(_is_list)
-def _list(wanted: type[Any]) -> Callable[[object, object], object]:
+def _list(wanted: type[Any], converter: Converter) -> Callable[[object, object], object]:
     structure = homogenous_tuple_structure_factory(wanted, converter)
 
     def structure_list(value: object, _: object) -> object:
@@ -132,11 +135,27 @@ def _list(wanted: type[Any]) -> Callable[[object, object], object]:
 
 def structure(value: object, wanted: type[T]) -> T:
     """Make an instance of a class from JSON data. Raises `DecodeError`, which says where it is wrong."""
+    if (made := read_or_none(value, wanted)) is not None:
+        return made
     try:
-        return converter.structure(value, wanted)
+        return _explaining().structure(value, wanted)
     except (ValueError, BaseValidationError) as error:
         message, _, path = transform_error(error, "$", _format)[0].rpartition(" @ $")
         raise DecodeError(message, path.lstrip(".") or None) from None
+
+
+def read_or_none(value: object, wanted: type[T]) -> T | None:
+    """Make an instance of a class from JSON data, or return None if that can't be done; `structure` says why."""
+    try:
+        return converter.structure(value, wanted)
+    except (ValueError, KeyError, BaseValidationError):
+        return None
+
+
+@functools.cache
+def _explaining() -> Converter:
+    """The same converter, but with the path to what is wrong in its errors."""
+    return converter.copy(detailed_validation=True)
 
 
 def _format(error: BaseException, _: object) -> str:

@@ -1,16 +1,13 @@
 """The bodies of answers about rooms: bytes to models."""
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 import attrs
-from cattrs import BaseValidationError
-from cattrs.gen import make_dict_structure_fn
 
 from .._http.json import loads
 from ..models import Room
-from ..models._converter import converter, is_object, structure
+from ..models._converter import is_object, read_or_none, structure
 
 __all__ = ["PageMeta", "decode_room", "decode_room_and_names", "decode_rooms"]
 
@@ -36,24 +33,12 @@ class _RoomsAnswer:
     meta: PageMeta | None = None
 
 
-@functools.cache
-def _structure_room() -> Callable[[Mapping[str, object], type[Room]], Room]:
-    """The converter's function for rooms, but without the path to what is wrong: for that the converter is asked.
-
-    It takes 2.9 us where the converter takes 3.8, and every update reads a room. It is made when it is needed first:
-    importing needn't wait for that.
-    """
-    return make_dict_structure_fn(Room, converter, _cattrs_detailed_validation=False)
-
-
 def decode_room(body: bytes) -> Room:
     """Read an answer that holds one room. Raises `DecodeError`."""
     answer = loads(body)
-    if is_object(answer) and is_object(room := answer.get("data")):
-        try:
-            return _structure_room()(room, Room)
-        except (ValueError, BaseValidationError):
-            pass  # said below, and where it is
+    # Every update reads a room: without its envelope that takes 15 % less. What is wrong is said of the whole answer.
+    if is_object(answer) and (room := read_or_none(answer.get("data"), Room)) is not None:
+        return room
     return structure(answer, _RoomAnswer).data
 
 
