@@ -196,7 +196,7 @@ class _RoomRequest:
 
     def to_dict(self) -> dict[str, str | int | bool | None]:
         """Give the JSON object that is sent: a field that is `UNSET` is absent, None is null."""
-        return _unstructure(type(self))(self)
+        return _unstructure()(self)
 
     def url_problems(self, webhook_url_policy: WebhookUrlPolicy) -> tuple[Problem, ...]:
         """Check the webhook and failover URLs under a policy, unless they were made under an equal one."""
@@ -212,11 +212,11 @@ class _RoomRequest:
 
 
 @functools.cache
-def _unstructure(request: type[_RoomRequest]) -> Callable[[_RoomRequest], dict[str, str | int | bool | None]]:
+def _unstructure() -> Callable[[_RoomRequest], dict[str, str | int | bool | None]]:
     """Make the function that turns a request into JSON data, when it is needed first: importing needn't wait for it."""
     overrides = {name: override(unstruct_hook=identity) for name in FIELD_NAMES}
     overrides["webhook_url_policy"] = override(omit=True)
-    return make_dict_unstructure_fn(request, converter, _cattrs_omit_if_default=True, **cast("Any", overrides))
+    return make_dict_unstructure_fn(_RoomRequest, converter, _cattrs_omit_if_default=True, **cast("Any", overrides))
 
 
 def _place(problem: Problem) -> int:
