@@ -13,7 +13,7 @@ from yarl import URL
 from aiorooms import APIConnectionError, APIResponseError, APIStatusError, APITimeoutError, RetryPolicy, RoomsClient
 from aiorooms._http.aiohttp_errors import lost
 from aiorooms._http.request import Request
-from aiorooms.models._converter import decode_room
+from aiorooms.resources._bodies import decode_room
 from aiorooms.simulator import Faults, RoomsSimulator
 
 KEY = "KEY_secret"

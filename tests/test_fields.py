@@ -1,16 +1,22 @@
 """The six writable fields: read from text, and compared with what a room has."""
 
-from typing import get_type_hints
+from typing import get_args, get_type_hints
 
 import attrs
 import pytest
 
-from aiorooms.models import Room, RoomFields
-from aiorooms.models._fields import FIELDS, differing, has_value, read_value
+from aiorooms.models import Room, RoomCreate, RoomFields, RoomUpdate
+from aiorooms.models._fields import FIELDS, Values, differing, has_value, read_value
 
 
 def test_the_table_names_the_fields_of_an_update_and_no_others() -> None:
     assert list(FIELDS) == list(get_type_hints(RoomFields))
+    for request in (RoomUpdate, RoomCreate):
+        types = get_type_hints(request)
+        del types["webhook_url_policy"]
+        assert types == get_type_hints(RoomFields)
+    for name, field in FIELDS.items():
+        assert (type(None) in get_args(get_type_hints(RoomFields)[name])) is field.nullable
     assert set(FIELDS) < {field.name for field in attrs.fields(Room)}
 
 
@@ -67,5 +73,5 @@ def test_a_url_is_compared_as_a_url_and_nothing_else_is(name: str, present: obje
 
 def test_what_differs_is_what_the_room_does_not_have() -> None:
     room = Room(max_participants=10, webhook_event_url="https://X.io", webhook_event_failover_url="")
-    wanted = {"max_participants": 11, "webhook_event_url": "https://x.io/", "webhook_event_failover_url": None}
+    wanted: Values = {"max_participants": 11, "webhook_event_url": "https://x.io/", "webhook_event_failover_url": None}
     assert differing(room, wanted) == {"max_participants": 11}

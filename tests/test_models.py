@@ -13,9 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from aiorooms import UNSET, InvalidRequestError, Room, RoomCreate, RoomUpdate, Unset, UpdateResult, WebhookUrlPolicy
-from aiorooms.models import FIELD_NAMES, read_room_ref
-from aiorooms.models._converter import encode, loads, stdlib_dumps, stdlib_loads
+from aiorooms import (
+    UNSET,
+    ClientSettingsError,
+    InvalidRequestError,
+    Room,
+    RoomCreate,
+    RoomUpdate,
+    Unset,
+    UpdateResult,
+    WebhookUrlPolicy,
+)
+from aiorooms._http.json import dumps, loads, stdlib_dumps, stdlib_loads
+from aiorooms.errors import Problem
+from aiorooms.models import FIELD_NAMES, read_room_ref, rooms
 
 ROOM_ID = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
 
@@ -45,7 +56,7 @@ def test_a_request_round_trips_through_its_dict_and_its_bytes(
     assert request.to_dict() == data
     assert request == kind(**data)
     assert kind.from_dict(request.to_dict()) == request
-    assert json.loads(encode(request)) == data
+    assert json.loads(dumps(request.to_dict())) == data
     assert pickle.loads(pickle.dumps(request)) == request
     for name in FIELD_NAMES:
         assert getattr(request, name) is UNSET or name in data
@@ -53,7 +64,7 @@ def test_a_request_round_trips_through_its_dict_and_its_bytes(
 
 @given(data=fields)
 def test_both_json_libraries_write_the_same_bytes_and_read_the_same_values(data: dict[str, Any]) -> None:
-    body = encode(RoomUpdate(**data))
+    body = dumps(RoomUpdate(**data).to_dict())
     assert body == stdlib_dumps(RoomUpdate(**data).to_dict())
     assert loads(body) == stdlib_loads(body) == data
 
@@ -134,7 +145,7 @@ def test_a_bad_value_is_refused_with_its_pointer(kind: Any, field: str, value: o
 def test_the_ends_of_the_ranges_are_good(field: str, value: object) -> None:
     update = RoomUpdate.from_dict({field: value})
     assert getattr(update, field) == value
-    assert json.loads(encode(update)) == {field: value}
+    assert json.loads(dumps(update.to_dict())) == {field: value}
 
 
 def test_all_problems_come_at_once() -> None:
@@ -188,6 +199,68 @@ def test_the_policy_holds_where_it_is_given() -> None:
     assert attrs.evolve(update, max_participants=3, webhook_url_policy=lax).max_participants == 3
 
 
+LAX = WebhookUrlPolicy(allow_credentials=True)
+
+
+def lax_update() -> RoomUpdate:
+    return RoomUpdate(webhook_event_url="https://user:secret@example.com", webhook_url_policy=LAX)
+
+
+def test_an_update_remembers_its_policy_through_copies() -> None:
+    update = lax_update()
+    copies = [copy.copy(update), copy.deepcopy(update), pickle.loads(pickle.dumps(update)), attrs.evolve(update)]
+    for one in copies:
+        assert one == update
+        assert one.webhook_url_policy == LAX
+        assert one.url_problems(WebhookUrlPolicy(allow_credentials=True)) == ()
+        assert [problem.code for problem in one.url_problems(WebhookUrlPolicy())] == ["bad_credentials"]
+
+
+def test_a_policy_is_neither_sent_nor_shown_nor_compared() -> None:
+    default, other = RoomUpdate(max_participants=20), RoomUpdate(max_participants=20, webhook_url_policy=LAX)
+    assert default == other
+    assert hash(default) == hash(other)
+    assert repr(other) == "RoomUpdate(max_participants=20)"
+    assert other.to_dict() == {"max_participants": 20}
+    with pytest.raises(InvalidRequestError, match="'webhook_url_policy' is not a field"):
+        RoomUpdate.from_dict({"webhook_url_policy": LAX})
+
+
+def test_urls_are_checked_again_only_under_another_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    update = lax_update()
+    checked: list[object] = []
+
+    def check(url: object, failover_url: object, policy: WebhookUrlPolicy) -> tuple[Problem, ...]:
+        checked.append((url, failover_url, policy))
+        return ()
+
+    monkeypatch.setattr(rooms, "check_webhook_urls", check)
+    update.url_problems(LAX)
+    update.url_problems(WebhookUrlPolicy(allow_credentials=True))
+    assert checked == []
+    strict = WebhookUrlPolicy(schemes=["https"])
+    update.url_problems(strict)
+    assert checked == [("https://user:secret@example.com", UNSET, strict)]
+
+
+def test_evolve_checks_again_under_the_policy_it_has_then() -> None:
+    update = lax_update()
+    assert attrs.evolve(update, webhook_event_failover_url="https://u:p@x.io").webhook_url_policy is LAX
+    with pytest.raises(InvalidRequestError, match="user name or password"):
+        attrs.evolve(update, webhook_url_policy=WebhookUrlPolicy())
+
+
+def test_a_policy_of_a_wrong_type_is_a_wrong_setting() -> None:
+    with pytest.raises(ClientSettingsError, match="webhook_url_policy is 'strict'; give a WebhookUrlPolicy"):
+        RoomUpdate(webhook_event_url="https://x.io", webhook_url_policy="strict")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+def test_problems_come_in_the_order_of_the_fields() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        RoomUpdate.from_dict({name: [] for name in reversed(FIELD_NAMES)})
+    assert [problem.field for problem in caught.value.problems] == list(FIELD_NAMES)
+
+
 def test_requests_are_frozen_values() -> None:
     update = RoomUpdate(max_participants=20)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
@@ -238,7 +311,7 @@ def test_what_is_no_uuid_is_a_problem(ref: object) -> None:
 
 def test_models_hold_nothing_that_was_not_asked_for() -> None:
     assert len(attrs.fields(Room)) == 12
-    assert [attribute.name for attribute in attrs.fields(RoomUpdate)] == list(FIELD_NAMES)
+    assert [attribute.name for attribute in attrs.fields(RoomUpdate)] == [*FIELD_NAMES, "webhook_url_policy"]
     for name in FIELD_NAMES:
         assert hasattr(Room(), name)
     assert UpdateResult(room_id="1", update=None, status="skipped").attempts == 0

@@ -11,7 +11,7 @@ from aiorooms import errors
 from aiorooms._http.request import Request
 from aiorooms._http.response import Failure, Success, no_answer, not_sent, read_answer, unreadable
 from aiorooms.models import Room
-from aiorooms.models._converter import decode_room
+from aiorooms.resources._bodies import decode_room
 
 ROOM_ID = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
 KEY = "KEY_secret"

@@ -43,7 +43,8 @@ from ..errors import (
     RateLimitError,
     UnprocessableEntityError,
 )
-from ..models._converter import DecodeError, dumps, is_object, loads
+from ..models._converter import DecodeError, is_object
+from .json import dumps, loads
 from .request import Request
 
 __all__ = ["Failure", "Success", "no_answer", "not_sent", "read_answer", "redact", "unreadable"]

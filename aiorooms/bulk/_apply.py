@@ -24,6 +24,7 @@ import attrs
 
 from .._aio import end_tasks
 from .._checks import check_at_least
+from .._http.json import loads
 from ..client import RoomsClient
 from ..errors import (
     AioroomsError,
@@ -37,7 +38,6 @@ from ..errors import (
     PlanFileError,
 )
 from ..models import Room, RoomFields, RoomUpdate, UpdateResult
-from ..models._converter import loads
 from ..resources._pages import RoomList
 from ._files import named
 from ._journal import Ending, Journal, JournalWriter, RoomState, now

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
+from .._http.json import dumps, loads
 from .._text import quoted
-from ..models._converter import DecodeError, dumps, is_object, loads
+from ..models._converter import DecodeError, is_object
 
 __all__ = ["JsonObject", "json_line", "json_object", "named", "why", "written_whole"]
 

@@ -17,12 +17,12 @@ from typing import BinaryIO, Final, Protocol, Self, TypeAlias, cast
 
 import attrs
 
+from .._http.json import loads
 from .._text import quoted
 from .._webhook_url import WebhookUrlPolicy, same_url
 from ..client import RoomsClient
 from ..errors import AioroomsError, BulkInputError, InputProblem, PlanFileError
 from ..models import Room, RoomUpdate, read_room_ref
-from ..models._converter import loads
 from ._files import JsonObject, json_line, json_object, named, why, written_whole
 
 __all__ = [

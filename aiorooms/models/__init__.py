@@ -1,9 +1,8 @@
 """What the API answers, and what it is asked, as frozen attrs classes."""
 
+from ._fields import FIELD_NAMES, MAX_PARTICIPANTS, WEBHOOK_TIMEOUT_SECS
+from .results import UpdateResult, UpdateStatus
 from .rooms import (
-    FIELD_NAMES,
-    MAX_PARTICIPANTS,
-    WEBHOOK_TIMEOUT_SECS,
     Room,
     RoomCreate,
     RoomFields,
@@ -12,8 +11,6 @@ from .rooms import (
     RoomRef,
     RoomSession,
     RoomUpdate,
-    UpdateResult,
-    UpdateStatus,
     read_room_ref,
 )
 

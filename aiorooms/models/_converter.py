@@ -1,16 +1,13 @@
-"""Bytes to models and back, through the one cattrs converter.
+"""The one cattrs converter: JSON data to attrs classes and back.
 
 cattrs coerces by default: `{"id": null, "max_participants": "5"}` would become `id='None', max_participants=5`. Here
-every scalar has a strict hook, so that nothing is coerced in either direction. JSON is read and written by orjson if
-it is installed (extra `speed`), else by the standard library. Both write the same bytes, and read alike what the API
-sends.
+every scalar has a strict hook, so that nothing is coerced in either direction.
 """
 
 import functools
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final, NoReturn, TypeGuard, TypeVar, cast, get_origin
+from typing import Any, Final, TypeGuard, TypeVar, get_origin
 
 import attrs
 from cattrs import BaseValidationError, Converter, transform_error
@@ -18,21 +15,8 @@ from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn
 
 from .._text import excerpt
-from .rooms import Room, RoomCreate, RoomUpdate
 
-__all__ = [
-    "DecodeError",
-    "PageMeta",
-    "converter",
-    "decode_room",
-    "decode_room_and_names",
-    "decode_rooms",
-    "dumps",
-    "encode",
-    "is_object",
-    "loads",
-    "structure",
-]
+__all__ = ["DecodeError", "converter", "is_object", "read_or_none", "structure"]
 
 T = TypeVar("T")
 
@@ -45,78 +29,9 @@ class DecodeError(ValueError):
         self.path = path
 
 
-# --- JSON ---
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
-_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-
-def stdlib_loads(body: bytes) -> object:
-    text = body.decode()
-    value: object
-    # The commonest case without `decode`, which looks for white space with two regular expressions.
-    value, end = _decoder.raw_decode(text) if text.startswith("{") else (None, -1)
-    if end != len(text):
-        value = _decoder.decode(text)
-    if b"\\ud" in body or b"\\uD" in body:
-        stdlib_dumps(value)  # raises if half of a surrogate pair came in; orjson refuses it too
-    return value
-
-
-def stdlib_dumps(value: object) -> bytes:
-    return _encoder.encode(value).encode()
-
-
-try:
-    import orjson
-except ImportError:
-    _loads: Callable[[bytes], object] = stdlib_loads
-    dumps: Callable[[object], bytes] = stdlib_dumps
-else:
-    _loads = orjson.loads
-    dumps = orjson.dumps
-
-
-def loads(body: bytes) -> object:
-    """Read JSON. Raises `DecodeError`, whatever the bytes are."""
-    try:
-        return _loads(body)
-    except (ValueError, RecursionError) as error:
-        raise DecodeError(f"it is not JSON: {error}") from None
-
-
 def is_object(value: object) -> TypeGuard[Mapping[str, object]]:
     """Whether this came from a JSON object."""
     return isinstance(value, dict)
-
-
-# --- models ---
-
-
-@attrs.frozen(kw_only=True)
-class PageMeta:
-    """Where a page stands in its list."""
-
-    total_pages: int | None = None
-    total_results: int | None = None
-    page_number: int | None = None
-    page_size: int | None = None
-
-
-@attrs.frozen(kw_only=True)
-class _RoomAnswer:
-    data: Room
-
-
-@attrs.frozen(kw_only=True)
-class _RoomsAnswer:
-    data: tuple[Room, ...]
-    meta: PageMeta | None = None
 
 
 def _str(value: object, _: object) -> str:
@@ -180,7 +95,9 @@ def _optional(scalar: type[T], hook: Callable[[object, object], T]) -> Callable[
     return structure
 
 
-converter = Converter()
+converter = Converter(detailed_validation=False)
+"""Its errors lack the path to what is wrong, which would cost a third more; `structure` adds it."""
+
 for scalar, hook in ((str, _str), (bool, _bool), (int, _int), (datetime, _datetime)):
     converter.register_structure_hook(scalar, hook)
     # Most fields are `... | None`. A hook of their own saves cattrs' two calls a field.
@@ -189,7 +106,7 @@ for scalar, hook in ((str, _str), (bool, _bool), (int, _int), (datetime, _dateti
 
 # The functions that cattrs makes would take a list for an object without fields, and any iterable for a list.
 @converter.register_structure_hook_factory(attrs.has)
-def _object(wanted: type[attrs.AttrsInstance]) -> Callable[[object, object], object]:
+def _object(wanted: type[attrs.AttrsInstance], converter: Converter) -> Callable[[object, object], object]:
     structure = make_dict_structure_fn(wanted, converter)
 
     def structure_object(value: object, _: object) -> object:
@@ -205,7 +122,7 @@ def _is_list(wanted: object) -> bool:
 
 
 @converter.register_structure_hook_factory(_is_list)
-def _list(wanted: type[Any]) -> Callable[[object, object], object]:
+def _list(wanted: type[Any], converter: Converter) -> Callable[[object, object], object]:
     structure = homogenous_tuple_structure_factory(wanted, converter)
 
     def structure_list(value: object, _: object) -> object:
@@ -216,51 +133,29 @@ def _list(wanted: type[Any]) -> Callable[[object, object], object]:
     return structure_list
 
 
-def encode(request: RoomUpdate | RoomCreate) -> bytes:
-    """The body of a request."""
-    return dumps(request.to_dict())
-
-
-@functools.cache
-def _structure_room() -> Callable[[Mapping[str, object], type[Room]], Room]:
-    """The converter's function for rooms, but without the path to what is wrong: for that the converter is asked.
-
-    It takes 2.9 us where the converter takes 3.8, and every update reads a room. It is made when it is needed first:
-    importing needn't wait for that.
-    """
-    return make_dict_structure_fn(Room, converter, _cattrs_detailed_validation=False)
-
-
-def decode_room(body: bytes) -> Room:
-    """Read an answer that holds one room. Raises `DecodeError`."""
-    answer = loads(body)
-    if is_object(answer) and is_object(room := answer.get("data")):
-        try:
-            return _structure_room()(room, Room)
-        except (ValueError, BaseValidationError):
-            pass  # said below, and where it is
-    return structure(answer, _RoomAnswer).data
-
-
-def decode_room_and_names(body: bytes) -> tuple[Room, frozenset[str]]:
-    """Read an answer that holds one room, and the names of the fields that it has. Raises `DecodeError`."""
-    data = cast("Mapping[str, Mapping[str, object]]", loads(body))
-    return structure(data, _RoomAnswer).data, frozenset(data["data"])
-
-
-def decode_rooms(body: bytes) -> tuple[tuple[Room, ...], PageMeta]:
-    """Read a page of rooms. Raises `DecodeError`."""
-    answer = structure(loads(body), _RoomsAnswer)
-    return answer.data, answer.meta or PageMeta()
-
-
 def structure(value: object, wanted: type[T]) -> T:
     """Make an instance of a class from JSON data. Raises `DecodeError`, which says where it is wrong."""
+    if (made := read_or_none(value, wanted)) is not None:
+        return made
     try:
-        return converter.structure(value, wanted)
+        return _explaining().structure(value, wanted)
     except (ValueError, BaseValidationError) as error:
         message, _, path = transform_error(error, "$", _format)[0].rpartition(" @ $")
         raise DecodeError(message, path.lstrip(".") or None) from None
+
+
+def read_or_none(value: object, wanted: type[T]) -> T | None:
+    """Make an instance of a class from JSON data, or return None if that can't be done; `structure` says why."""
+    try:
+        return converter.structure(value, wanted)
+    except (ValueError, KeyError, BaseValidationError):
+        return None
+
+
+@functools.cache
+def _explaining() -> Converter:
+    """The same converter, but with the path to what is wrong in its errors."""
+    return converter.copy(detailed_validation=True)
 
 
 def _format(error: BaseException, _: object) -> str:

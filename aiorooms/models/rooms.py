@@ -6,24 +6,28 @@ wrong one never leaves the machine. In a request, `UNSET` leaves a field alone a
 which fields can be cleared.
 """
 
+import functools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypedDict, cast
+from typing import Any, Self, TypeAlias, TypedDict, cast
 from uuid import UUID
 
 import attrs
+from cattrs import override
+from cattrs.fns import identity
+from cattrs.gen import make_dict_unstructure_fn
 
-from .._checks import bool_problems, int_problems, name_problems, not_nullable
+from .._checks import check_instance, not_nullable
 from .._text import quoted
 from .._unset import UNSET, Unset
 from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, check_webhook_urls
-from ..errors import AioroomsError, InvalidRequestError, Problem
+from ..errors import InvalidRequestError, Problem
+from ._converter import converter
+from ._fields import CHECKS, FIELD_NAMES, FIELDS
 
 __all__ = [
-    "MAX_PARTICIPANTS",
-    "WEBHOOK_TIMEOUT_SECS",
     "Room",
     "RoomCreate",
     "RoomFields",
@@ -32,15 +36,8 @@ __all__ = [
     "RoomRef",
     "RoomSession",
     "RoomUpdate",
-    "UpdateResult",
-    "UpdateStatus",
+    "read_room_ref",
 ]
-
-MAX_PARTICIPANTS = range(2, 51)
-"""The values that `max_participants` may have (API reference, "Update a room")."""
-
-WEBHOOK_TIMEOUT_SECS = range(31)
-"""The values that `webhook_timeout_secs` may have, in seconds (API reference, "Update a room")."""
 
 
 @attrs.frozen(kw_only=True)
@@ -140,9 +137,12 @@ class RoomFields(TypedDict, total=False):
     webhook_timeout_secs: int | Unset | None
 
 
-@attrs.frozen(init=False, repr=False)
+@attrs.frozen(kw_only=True, repr=False)
 class _RoomRequest:
-    """The six fields that a room's owner sets, checked. The base of `RoomUpdate` and `RoomCreate`."""
+    """The six writable fields, checked. The base of `RoomUpdate` and `RoomCreate`.
+
+    `_fields` has the rules of the fields. Here stand their types, and their documentation.
+    """
 
     unique_name: str | Unset = UNSET
     """The room's name, unique within the account; not empty and not only blanks."""
@@ -155,48 +155,20 @@ class _RoomRequest:
     """Where events are sent if sending to the primary URL fails. None clears it."""
     webhook_timeout_secs: int | Unset | None = UNSET
     """Seconds to wait before a webhook times out, 0 to 30. None clears it."""
+    webhook_url_policy: WebhookUrlPolicy = attrs.field(default=DEFAULT_POLICY, eq=False)
+    """The policy under which the webhook and failover URLs were checked. It is not sent, shown or compared."""
 
-    def __init__(
-        self,
-        *,
-        unique_name: str | Unset = UNSET,
-        max_participants: int | Unset = UNSET,
-        enable_recording: bool | Unset = UNSET,
-        webhook_event_url: str | Unset = UNSET,
-        webhook_event_failover_url: str | Unset | None = UNSET,
-        webhook_timeout_secs: int | Unset | None = UNSET,
-        webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY,
-    ) -> None:
-        """Check all fields, and raise `InvalidRequestError` with all problems if there are any.
-
-        `webhook_url_policy` says which webhook and failover URLs are accepted here. It isn't kept: a client checks
-        the URLs once more with its own policy before it sends them.
-        """
-        problems: list[Problem] = []
-        # Most updates set a field or two; not to ask about the others saves a third of this.
-        if unique_name is not UNSET:
-            problems += name_problems("/unique_name", unique_name)
-        if max_participants is not UNSET:
-            problems += int_problems("/max_participants", max_participants, MAX_PARTICIPANTS)
-        if enable_recording is not UNSET:
-            problems += bool_problems("/enable_recording", enable_recording)
-        problems += _url_problems(webhook_event_url, webhook_event_failover_url, webhook_url_policy)
-        if webhook_timeout_secs is not UNSET:
-            problems += int_problems("/webhook_timeout_secs", webhook_timeout_secs, WEBHOOK_TIMEOUT_SECS, nullable=True)
+    def __attrs_post_init__(self) -> None:
+        problems: tuple[Problem, ...] = ()
+        # Most updates set a field or two; not to check the others saves a third of this.
+        for name, check in CHECKS:
+            if (value := getattr(self, name)) is not UNSET:
+                problems += check(value)
+        if self.webhook_event_url is not UNSET or self.webhook_event_failover_url is not UNSET:
+            check_instance(WebhookUrlPolicy, "webhook_url_policy", self.webhook_url_policy)
+            problems += self._url_problems(self.webhook_url_policy)
         if problems:
-            raise InvalidRequestError(problems)
-        self.__attrs_init__(
-            unique_name,
-            max_participants,
-            enable_recording,
-            webhook_event_url,
-            webhook_event_failover_url,
-            webhook_timeout_secs,
-        )
-
-    if TYPE_CHECKING:
-        # attrs makes it; the type checkers don't know that.
-        def __attrs_init__(self, *fields: object) -> None: ...
+            raise InvalidRequestError(sorted(problems, key=_place))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.to_dict().items())})"
@@ -207,12 +179,13 @@ class _RoomRequest:
 
         Raises `InvalidRequestError` with all problems, unknown keys among them.
         """
+        # Not by cattrs: it stops at unknown keys, and knows no policy.
         if not isinstance(cast("object", data), Mapping):
             message = f"{quoted(data)} is not {_AN_OBJECT}"
             raise InvalidRequestError([Problem("", message, code="wrong_type", value=data, expected=_AN_OBJECT)])
-        unknown = [_unknown_key(key) for key in data if key not in FIELD_NAMES]
+        unknown = [_unknown_key(key) for key in data if key not in FIELDS]
         # The values are of any type; the constructor refuses what is wrong.
-        known = cast("dict[str, Any]", {key: value for key, value in data.items() if key in FIELD_NAMES})
+        known = cast("dict[str, Any]", {key: value for key, value in data.items() if key in FIELDS})
         if not unknown:
             return cls(**known, webhook_url_policy=webhook_url_policy)
         try:
@@ -223,18 +196,34 @@ class _RoomRequest:
 
     def to_dict(self) -> dict[str, str | int | bool | None]:
         """Give the JSON object that is sent: a field that is `UNSET` is absent, None is null."""
-        return {name: value for name in FIELD_NAMES if (value := getattr(self, name)) is not UNSET}
+        return _unstructure()(self)
 
-    def url_problems(self, policy: WebhookUrlPolicy) -> tuple[Problem, ...]:
-        """Check the webhook and failover URLs against another policy than the one they were made under."""
-        return _url_problems(self.webhook_event_url, self.webhook_event_failover_url, policy)
+    def url_problems(self, webhook_url_policy: WebhookUrlPolicy) -> tuple[Problem, ...]:
+        """Check the webhook and failover URLs under a policy, unless they were made under an equal one."""
+        if webhook_url_policy is self.webhook_url_policy or webhook_url_policy == self.webhook_url_policy:
+            return ()
+        return self._url_problems(webhook_url_policy)
+
+    def _url_problems(self, policy: WebhookUrlPolicy) -> tuple[Problem, ...]:
+        url, failover_url = cast("object", self.webhook_event_url), self.webhook_event_failover_url
+        if url is None:
+            return (not_nullable("/webhook_event_url", "a URL"), *check_webhook_urls(UNSET, failover_url, policy))
+        return check_webhook_urls(url, failover_url, policy)
 
 
-FIELD_NAMES: Final = tuple(attribute.name for attribute in attrs.fields(_RoomRequest))
-"""The names of the six fields, in the order of the API's reference page."""
+@functools.cache
+def _unstructure() -> Callable[[_RoomRequest], dict[str, str | int | bool | None]]:
+    """Make the function that turns a request into JSON data, when it is needed first: importing needn't wait for it."""
+    overrides = {name: override(unstruct_hook=identity) for name in FIELD_NAMES}
+    overrides["webhook_url_policy"] = override(omit=True)
+    return make_dict_unstructure_fn(_RoomRequest, converter, _cattrs_omit_if_default=True, **cast("Any", overrides))
 
 
-@attrs.frozen(init=False, repr=False)
+def _place(problem: Problem) -> int:
+    return FIELD_NAMES.index(problem.pointer[1:])
+
+
+@attrs.frozen(kw_only=True, repr=False)
 class RoomUpdate(_RoomRequest):
     """What to change in a room. Every field is `UNSET` (leave it alone) unless it is given.
 
@@ -250,52 +239,12 @@ class RoomUpdate(_RoomRequest):
     """
 
 
-@attrs.frozen(init=False, repr=False)
+@attrs.frozen(kw_only=True, repr=False)
 class RoomCreate(_RoomRequest):
     """A room to be made, with the fields of `RoomUpdate`. What is `UNSET` gets the API's default.
 
     Raises `InvalidRequestError`, which is also a `ValueError`, if a value is out of range or of a wrong type.
     """
-
-
-UpdateStatus: TypeAlias = Literal["updated", "failed", "uncertain", "skipped"]
-"""How an update ended.
-
-- `updated`: the server confirmed it; `room` is the room as it is now.
-- `failed`: it was not carried out; `error` says why.
-- `uncertain`: it may have been carried out, and that could not be confirmed; `error` says what was met.
-- `skipped`: it was never sent, because the run had been stopped; `error` is what stopped it.
-"""
-
-
-@attrs.frozen(kw_only=True)
-class UpdateResult:
-    """The one outcome of one input of `update_many`."""
-
-    room_id: str
-    """The id as it was given; if it is no text, as Python would write it."""
-    update: RoomUpdate | None
-    """The update as it was given; None if what was given is no `RoomUpdate`."""
-    status: UpdateStatus
-    room: Room | None = None
-    """The room as the server answered it, if `status` is `updated`."""
-    error: AioroomsError | None = None
-    """What went wrong, unless `status` is `updated`."""
-    attempts: int = 0
-    """How many times sending was tried."""
-    elapsed: float = 0.0
-    """Seconds from taking it in hand to its outcome, waits included."""
-
-
-def _url_problems(url: object, failover_url: object, policy: WebhookUrlPolicy) -> tuple[Problem, ...]:
-    if url is UNSET and failover_url is UNSET:
-        return ()
-    if url is None:
-        return (
-            not_nullable("/webhook_event_url", "a URL"),
-            *check_webhook_urls(UNSET, failover_url, policy),
-        )
-    return check_webhook_urls(url, failover_url, policy)
 
 
 _AN_OBJECT = "an object with fields of a room"

@@ -11,8 +11,9 @@ from typing import TypeVar
 from .._http.request import Confirmed, NotApplied, ReadBack, Request, Unconfirmed, Verdict
 from .._text import quoted
 from ..models import Room
-from ..models._converter import DecodeError, decode_room, decode_room_and_names
+from ..models._converter import DecodeError
 from ..models._fields import Values, differing
+from ._bodies import decode_room, decode_room_and_names
 
 __all__ = ["decode_room_of", "get_room", "read_back_delete", "read_back_update"]
 

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from .._checks import bool_problems, check_at_least, check_positive, date_problems, int_problems, name_problems
 from .._http.attempts import Answer
 from .._http.deadlines import Timeout, client_timeout
+from .._http.json import dumps
 from .._http.outage import NO_OUTAGE, Outage
 from .._http.request import Request
 from .._text import quoted
@@ -26,7 +27,7 @@ from ..models import (
     UpdateResult,
     read_room_ref,
 )
-from ..models._converter import decode_room, decode_rooms, dumps, encode
+from ._bodies import decode_room, decode_rooms
 from ._pages import RoomList
 from ._read_back import decode_room_of, get_room, read_back_delete, read_back_update
 from ._resource import Resource, raise_if_invalid
@@ -116,7 +117,7 @@ class Rooms(Resource):
             raise_if_invalid(room.url_problems(self._policy))
         name = "" if room.unique_name is UNSET else f" {quoted(room.unique_name)}"
         request = Request(
-            method="POST", path="/rooms", subject=f"new room{name}", decode=decode_room, body=encode(room)
+            method="POST", path="/rooms", subject=f"new room{name}", decode=decode_room, body=dumps(room.to_dict())
         )
         return (await self._sender.send(request, timeout=timeout)).value
 
