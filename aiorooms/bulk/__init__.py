@@ -16,7 +16,9 @@ from ..errors import BulkInputError, InputProblem, JournalError, PlanFileError
 from ._apply import BulkRun, Outcome, apply, resume
 from ._export import export_rooms
 from ._journal import Ending, Journal
-from ._plan_file import Change, Plan, PlannedUpdate, PlanSummary, Values, Wanted, make_plan
+from ._plan import Plan
+from ._plan_records import PlannedUpdate, PlanSummary, Values
+from ._planning import Change, Wanted, make_plan
 from ._report import write_report
 from ._rollback import Rollback, plan_rollback
 from ._sources.rows import Rows, read_rows

@@ -40,8 +40,10 @@ from ..models import Room, RoomFields, RoomUpdate, UpdateResult
 from ..models._converter import loads
 from ..resources._pages import RoomList
 from ._files import named
-from ._journal import Ending, Journal, JournalWriter, RoomState, now
-from ._plan_file import Plan, PlannedUpdate, differing, read_planned, timestamp
+from ._journal import Ending, Journal, RoomState
+from ._journal_writer import JournalWriter, now
+from ._plan import Plan
+from ._plan_records import PlannedUpdate, differing, read_planned, timestamp
 
 __all__ = ["BulkRun", "Outcome", "apply", "resume"]
 

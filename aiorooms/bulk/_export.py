@@ -16,7 +16,7 @@ from ..client import RoomsClient
 from ..errors import AioroomsError, BulkInputError, InputProblem
 from ..models import FIELD_NAMES, Room
 from ._files import json_line, why, written_whole
-from ._plan_file import timestamp
+from ._plan_records import timestamp
 
 __all__ = ["export_rooms", "format_of"]
 

@@ -19,7 +19,8 @@ from ..errors import InvalidRequestError, JournalError
 from ..models import Room, RoomUpdate
 from ._files import named
 from ._journal import Journal
-from ._plan_file import PlannedUpdate, PlanSummary, Values, differing, new_plan
+from ._plan_records import PlannedUpdate, PlanSummary, Values, differing
+from ._plan_writer import new_plan
 
 __all__ = ["Rollback", "plan_rollback"]
 

@@ -6,7 +6,9 @@ from contextlib import aclosing
 import attrs
 
 from ..client import RoomsClient
-from ._plan_file import Plan, Values, differing, opened_index, read_planned
+from ._index import opened_index
+from ._plan import Plan
+from ._plan_records import Values, differing, read_planned
 
 __all__ = ["Difference", "verify"]
 

@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiorooms.bulk import Journal, JournalError, Outcome, Plan, apply, resume
-from aiorooms.bulk import _journal as module
+from aiorooms.bulk import _journal_writer as module
 from aiorooms.bulk._files import json_line
-from aiorooms.bulk._journal import JournalWriter
+from aiorooms.bulk._journal_writer import JournalWriter
 from aiorooms.simulator import RoomsSimulator
 
 from ..conftest import tasks_left
@@ -270,7 +270,7 @@ async def test_a_journal_is_written_by_one_at_a_time(tmp_path: Path) -> None:
 OTHER = """
 import asyncio, sys
 from aiorooms.bulk import Journal, JournalError
-from aiorooms.bulk._journal import JournalWriter
+from aiorooms.bulk._journal_writer import JournalWriter
 
 async def main():
     async with JournalWriter.go_on(Journal.open(sys.argv[1])) as writer:

@@ -32,7 +32,10 @@ from aiorooms.bulk import (
     select,
     verify,
 )
-from aiorooms.bulk._plan_file import PlanIndex, PlanWriter, new_plan, plan_room, read_planned
+from aiorooms.bulk._index import PlanIndex
+from aiorooms.bulk._plan_records import read_planned
+from aiorooms.bulk._plan_writer import PlanWriter, new_plan
+from aiorooms.bulk._planning import plan_room
 from aiorooms.simulator import RoomsSimulator
 
 from .conftest import client_of, files_in, plan_of

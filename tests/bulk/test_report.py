@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aiorooms.bulk import Journal, JournalError, write_report
-from aiorooms.bulk._report import _MOST_STRETCHES, summarize
+from aiorooms.bulk._summary import _MOST_STRETCHES, summarize
 
 PLANNED = {"unique_name": None, "updated_at": None, "before": {"max_participants": 1}, "after": {"max_participants": 2}}
 

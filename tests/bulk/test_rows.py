@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aiorooms import Room
 from aiorooms.bulk import BulkInputError, read_rows
-from aiorooms.bulk._sources.rows import _MOST_PROBLEMS
+from aiorooms.bulk._sources.problems import _MOST_PROBLEMS
 
 A = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
 KEEP = "give a text, or leave it out to keep what is there"

@@ -11,30 +11,21 @@ An edit is `FIELD=VALUE`, `null` clearing a field that can be cleared, or anothe
 scheme, port, path and query stay as they are.
 """
 
-import fnmatch
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
-from typing import Final, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 import attrs
-from yarl import URL
 
 from ..._text import quoted
 from ..._unset import UNSET
 from ..._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy
 from ...errors import BulkInputError, InputProblem, InvalidRequestError
 from ...models import FIELD_NAMES, Room, RoomUpdate
-from .._plan_file import Change
+from .._planning import Change
+from .conditions import TRUTHS, Condition, host_of, read_condition, read_host
 
 __all__ = ["Selection", "select"]
-
-Condition: TypeAlias = Callable[[Room], bool]
-
-_NAMES: Final = ("name", "webhook_host", "recording", "created", "updated")
-
-_CONDITION: Final = re.compile(r"\s*([A-Za-z_]+)\s*(!=|>=|<=|=)\s*(.*?)\s*", re.DOTALL)
-
 _EDIT: Final = re.compile(r"\s*([A-Za-z_]+)\s*=\s*(.*?)\s*", re.DOTALL)
 
 
@@ -72,7 +63,7 @@ class Selection:
         return iter(())
 
     def _rewritten(self, url: str) -> str | None:
-        host = _host(url)
+        host = host_of(url)
         other = None if host is None else self.hosts.get(host)
         place = _PLACE.match(url)
         if other is None or place is None:
@@ -105,7 +96,7 @@ def select(
     conditions: list[Condition] = []
     for text in where:
         try:
-            conditions.append(_condition(text))
+            conditions.append(read_condition(text))
         except ValueError as error:
             wrong("--where", str(error))
     fields: dict[str, object] = {}
@@ -120,8 +111,8 @@ def select(
     hosts: dict[str, str] = {}
     for text in rewrite_webhook_host:
         old, equals, new = (part.strip() for part in text.partition("="))
-        host = _read_host(old)
-        if not equals or host is None or _read_host(new) is None:
+        host = read_host(old)
+        if not equals or host is None or read_host(new) is None:
             wrong(
                 "--rewrite-webhook-host",
                 f"{quoted(text)} is not OLD=NEW with two hosts, such as old.example.com=new.example.com",
@@ -154,91 +145,6 @@ def _value(name: str, text: str) -> object:
         return None
     if name in ("max_participants", "webhook_timeout_secs") and re.fullmatch("[0-9]{1,9}", text, re.ASCII):
         return int(text)
-    if name == "enable_recording" and text.lower() in _TRUTHS:
-        return _TRUTHS[text.lower()]
+    if name == "enable_recording" and text.lower() in TRUTHS:
+        return TRUTHS[text.lower()]
     return text
-
-
-_TRUTHS: Final = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
-
-
-def _condition(text: str) -> Condition:
-    match = _CONDITION.fullmatch(text)
-    if match is None or match[1] not in _NAMES:
-        raise ValueError(f"{quoted(text)} is not a condition on one of {', '.join(_NAMES)}, such as name=support-*")
-    name, sign, value = match.groups()
-    if name in ("created", "updated"):
-        return _on_day(name + "_at", sign, value)
-    if sign not in ("=", "!="):
-        raise ValueError(f"{quoted(text)}: only created and updated have a {sign}")
-    meets = _CONDITIONS[name](value)
-    return meets if sign == "=" else lambda room: not meets(room)
-
-
-def _named(pattern: str) -> Condition:
-    # fnmatch itself would take the case from the system that it runs on.
-    matches = re.compile(fnmatch.translate(pattern.casefold())).match
-    return lambda room: matches((room.unique_name or "").casefold()) is not None
-
-
-def _on_host(pattern: str) -> Condition:
-    wanted = _read_host(pattern.removeprefix("*."))
-    if wanted is None:
-        raise ValueError(f"webhook_host={pattern}: give a host, such as old.example.com or *.example.com")
-    below = f".{wanted}" if pattern.startswith("*.") else None
-
-    def meets(room: Room) -> bool:
-        hosts = (_host(url) for url in (room.webhook_event_url, room.webhook_event_failover_url) if url)
-        if below is not None:
-            return any(host is not None and host.endswith(below) for host in hosts)
-        return wanted in hosts
-
-    return meets
-
-
-def _recorded(value: str) -> Condition:
-    if (wanted := _TRUTHS.get(value.lower())) is None:
-        raise ValueError(f"recording={value}: give on or off")
-    return lambda room: bool(room.enable_recording) is wanted
-
-
-_CONDITIONS: Final[Mapping[str, Callable[[str], Condition]]] = {
-    "name": _named,
-    "webhook_host": _on_host,
-    "recording": _recorded,
-}
-
-
-def _on_day(field: str, sign: str, value: str) -> Condition:
-    try:
-        day = date.fromisoformat(value)
-    except ValueError:
-        raise ValueError(f"{quoted(value)} is not a day; write it as YYYY-MM-DD") from None
-    if sign == "!=":
-        raise ValueError(f"{field.removesuffix('_at')}: give =, >= or <=")
-
-    def meets(room: Room) -> bool:
-        moment: datetime | None = getattr(room, field)
-        if moment is None:
-            return False
-        at = moment.astimezone(UTC).date()
-        return at == day if sign == "=" else at >= day if sign == ">=" else at <= day
-
-    return meets
-
-
-_HOST: Final = re.compile(r"[^\s/?#@:\\*=\[\]]+|\[[0-9A-Fa-f:.]+\]")
-
-
-def _read_host(text: str) -> str | None:
-    """Read a host as somebody writes it, an IPv6 address in brackets; None if it is none."""
-    return _host(f"https://{text}/") if _HOST.fullmatch(text) else None
-
-
-def _host(url: str) -> str | None:
-    """The host of a URL after IDNA, in lower case and without a dot at its end; None if it has none, or is none."""
-    try:
-        host = URL(url).raw_host
-    except (ValueError, IndexError):  # yarl raises both
-        return None
-    return host.lower().rstrip(".") if host else None
