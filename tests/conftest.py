@@ -35,12 +35,6 @@ MAY_BLOCK = [
     ("os.unlink", "bulk/_journal_writer.py", {"create"}),
     ("io.BufferedWriter.write", "bulk/_plan_writer.py", {"_write", "finish"}),  # it goes into a buffer, 8 KB at a time
     ("io.BufferedWriter.write", "bulk/_export.py", {"export_rooms"}),  # the same
-    (
-        "sqlite3.Connection.execute",
-        "bulk/_sources/rows.py",
-        {"change_of", "not_met"},
-    ),  # a look into an index, some 10 us
-    ("sqlite3.Cursor.fetchall", "bulk/_sources/rows.py", {"change_of"}),
     ("os.path.abspath", "bulk/_files.py", {"written_whole"}),
     ("os.replace", "bulk/_files.py", {"written_whole"}),
     ("os.stat", "bulk/_files.py", {"written_whole"}),

@@ -1,95 +1,83 @@
-"""Finding the line of a room in a plan."""
+"""Finding a line by a room's id or name in a file of a million lines, with some 75 bytes of memory for each.
 
-import asyncio
+For each line there is one entry of 24 bytes: 16 of a digest of the key, and 8 that say where the line begins. Sorted,
+they are searched by bisection. Two keys with one digest are as unlikely as two equal random UUIDs.
+"""
+
+import hashlib
 from bisect import bisect_left
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
-from typing import Final, Self
+from collections.abc import Iterator
+from typing import BinaryIO, Final
 
-from ._plan import Plan
+__all__ = ["LineIndex"]
 
-__all__ = ["PlanIndex", "opened_index"]
+_DIGEST: Final = 16
 
 
-class PlanIndex:
-    """Finds the line of a room in a plan, in some 70 bytes for each room.
+class LineIndex:
+    """Finds lines of a file: first all are added, then the index is sorted, then lines are found.
 
-    The file is held open, so another one in its place does no harm. Raises `PlanFileError` if it can't be opened.
+    The file has to stay open.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._places: list[bytes] = []
-        self._taken = bytearray()
-        self._file = plan.open_file()
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._entries: list[bytes] = []
+        self._found = bytearray()
 
-    def read(self) -> Self:
-        """Read the plan; it takes a second for a million rooms. Raises `PlanFileError` if it is another one now."""
-        offset = 0
-        lines = self._plan.lines(self._file)
-        try:
-            for line in lines:
-                if offset:
-                    # Where the id stands is known, as `PlannedUpdate.to_json` wrote it.
-                    self._places.append(_key(line[_ID].decode()) + offset.to_bytes(8))
-                offset += len(line)
-        except ValueError:
-            for _ in lines:
-                pass  # another plan, so this raises what is to be said
-            raise
-        self._places.sort()
-        self._taken = bytearray(len(self._places))
-        return self
+    def add(self, key: str, place: int) -> None:
+        """Add the line that begins at a place."""
+        self._entries.append(_digest(key) + place.to_bytes(8))
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+    def sort(self) -> None:
+        """Make ready for finding."""
+        self._entries.sort()
+        self._found = bytearray(len(self._entries))
 
-    def take(self, room_id: str) -> bytes | None:
-        """Give the line of a room, once; None if it isn't in the plan, or was taken before."""
-        number = self._number(room_id)
-        if number is None or self._taken[number]:
-            return None
-        return self._take(number)
+    def twice(self) -> Iterator[tuple[int, int]]:
+        """Give the places of two lines with one key: the first that has it, and each other."""
+        first = b""
+        for entry in self._entries:
+            if entry[:_DIGEST] == first[:_DIGEST]:
+                yield _place(first), _place(entry)
+            else:
+                first = entry
+
+    def find(self, key: str) -> bytes | None:
+        """Return the line with that key; None if there is none."""
+        number = self._number(key)
+        return None if number is None else self._read(number)
+
+    def take(self, key: str) -> bytes | None:
+        """Return the line with that key, but only once."""
+        number = self._number(key)
+        return None if number is None or self._found[number] else self._read(number)
 
     def left(self) -> Iterator[bytes]:
-        """Give the lines that were not taken, and take them."""
-        for number in range(len(self._places)):
-            if not self._taken[number]:
-                yield self._take(number)
+        """Give the lines that were never found, in the order of the file."""
+        places = sorted(_place(entry) for entry, found in zip(self._entries, self._found, strict=True) if not found)
+        for place in places:
+            yield self.line_at(place)
 
-    def _number(self, room_id: str) -> int | None:
-        try:
-            key = _key(room_id)
-        except ValueError:
-            return None  # a plan has no room whose id is no UUID
-        number = bisect_left(self._places, key)
-        return number if number < len(self._places) and self._places[number].startswith(key) else None
-
-    def _take(self, number: int) -> bytes:
-        self._taken[number] = 1
-        self._file.seek(int.from_bytes(self._places[number][16:]))
+    def line_at(self, place: int) -> bytes:
+        """Return the line that begins at a place."""
+        self._file.seek(place)
         return self._file.readline()
 
+    def _number(self, key: str) -> int | None:
+        digest = _digest(key)
+        number = bisect_left(self._entries, digest)
+        return number if number < len(self._entries) and self._entries[number].startswith(digest) else None
 
-_ID: Final = slice(len('{"room_id":"'), len('{"room_id":"') + 36)
-"""Where the id of a room stands in its line."""
-
-
-def _key(room_id: str) -> bytes:
-    """Give the 16 bytes of a UUID. Raises `ValueError`."""
-    key = bytes.fromhex(room_id.replace("-", ""))
-    if len(key) != 16:
-        raise ValueError("it is no UUID")
-    return key
+    def _read(self, number: int) -> bytes:
+        self._found[number] = 1
+        return self.line_at(_place(self._entries[number]))
 
 
-@asynccontextmanager
-async def opened_index(plan: Plan) -> AsyncGenerator[PlanIndex]:
-    """Read the index of a plan in a thread. Raises `PlanFileError`."""
-    index = PlanIndex(plan)
-    try:
-        # If this is cancelled the thread goes on until it meets the closed file.
-        yield await asyncio.to_thread(index.read)
-    finally:
-        index.close()
+def _digest(key: str) -> bytes:
+    # A name from the server may hold half of a surrogate pair.
+    return hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=_DIGEST).digest()
+
+
+def _place(entry: bytes) -> int:
+    return int.from_bytes(entry[_DIGEST:])

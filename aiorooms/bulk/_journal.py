@@ -1,50 +1,35 @@
-"""The journal of an apply: what was begun, before it is sent, and how it ended, when that is known.
+"""The journal of an apply, as it is read: what was begun, before it was sent, and how it ended, as far as is known.
 
 It is a file of JSON lines to which lines are only ever added, each written at once. So whatever ends the process, and
-wherever, the file tells the truth but for one line at its end that may be torn, and that is dropped:
+wherever, the file tells the truth except for one line at its end that may be torn, and that is dropped:
 
 - no `begin` for a room: nothing was sent;
-- a `begin` and no `end`: it may have been sent, so somebody has to look;
+- a `begin` and no `end`: it may have been sent, so a read-back has to say;
 - a `begin` and an `end`: that is how it ended.
-
-A write goes to the system at once, which keeps it if the process dies. Against the machine's dying the file is synced
-to the disk once a second, in a thread. A line that can't be written, as the disk is full, ends the run: nothing is
-sent that the journal doesn't know of.
-
-One process at a time writes a journal: it holds a lock on the file, which the system takes back when it dies.
 """
 
 import os
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Final, Literal, Self, TypeAlias, cast, get_args
+from typing import BinaryIO, Final, Self
 
 import attrs
 
 from .._text import quoted
 from ..errors import JournalError
-from ..models._converter import is_object
 from ._files import JsonObject, json_object, named, why
+from ._journal_records import HEADER, VERSION, Begin, End, JournalHeader, Record, RoomState, Run, record_of
 
-__all__ = ["BEGIN", "LONGEST_HEADER", "VERSION", "Ending", "Journal", "RoomState", "is_unbegun", "opened"]
-
-VERSION: Final = 1
-
-
-Ending: TypeAlias = Literal["updated", "failed", "uncertain", "skipped", "conflict"]
-"""How a room's update ended; `skipped` was not sent, `conflict` was not touched as somebody changed the room."""
-
-RoomState: TypeAlias = Ending | Literal["begun"]
+__all__ = ["Journal", "first_line", "is_journal", "is_unbegun"]
 
 
 @attrs.frozen(kw_only=True)
 class Journal:
-    """A journal file, to be read."""
+    """A journal file, for reading."""
 
     path: Path
-    header: JsonObject
+    head: JournalHeader
     size: int
     """Bytes up to the end of the last whole line."""
 
@@ -52,119 +37,139 @@ class Journal:
     def open(cls, path: str | Path) -> Self:
         """Read the header. Raises `JournalError` unless it is a journal that this version knows."""
         path = Path(path)
-        with opened(path) as file:
-            first = file.readline(LONGEST_HEADER)
+        with _opened(path) as file:
+            first = file.readline(_LONGEST_HEADER)
             size = _whole_lines(file)
         if is_unbegun(first):
-            raise JournalError(
-                f"the journal {named(path)} was cut off before anything was sent; `aiorooms apply` begins it anew"
-            )
+            text = f"the journal {named(path)} was cut off before anything was sent"
+            raise JournalError(text, hint="apply() begins it anew", reason="empty_journal")
         header = json_object(first)
         if header is None or "aiorooms_journal" not in header:
-            raise JournalError(f"{named(path)} is not a journal; `aiorooms apply` writes one")
+            raise JournalError(f"{named(path)} is not a journal", hint="apply() writes one", reason="not_a_journal")
         if (version := header["aiorooms_journal"]) != VERSION:
-            raise JournalError(
-                f"the journal {named(path)} is of version {quoted(version)}, which takes a newer aiorooms"
-            )
-        if not all(isinstance(header.get(name), str) for name in ("plan", "plan_file", "plan_sha256", "base_url")):
-            raise _damaged(path, 1)
-        return cls(path=path, header=header, size=size)
+            text = f"the journal {named(path)} is of version {quoted(version)}, which takes a newer aiorooms"
+            raise JournalError(text, reason="newer_journal")
+        try:
+            return cls(path=path, head=HEADER.from_json(header), size=size)
+        except ValueError:
+            raise _damaged(path, 1) from None
+
+    @property
+    def header(self) -> JsonObject:
+        """The first line, as JSON data."""
+        return HEADER.to_json(self.head)
 
     @property
     def plan_id(self) -> str:
         """The plan that it belongs to."""
-        return str(self.header["plan"])
+        return self.head.plan
 
     @property
     def plan_file(self) -> Path:
         """Where that plan was."""
-        return Path(str(self.header["plan_file"]))
+        return Path(self.head.plan_file)
 
     @property
     def base_url(self) -> str:
         """Of the account that was changed."""
-        return str(self.header["base_url"])
+        return self.head.base_url
 
     def records(self) -> Iterator[JsonObject]:
-        """Give all lines after the header but a torn one at the end. Raises `JournalError` at one that is damaged."""
-        with opened(self.path) as file:
+        """Give all lines after the header, as JSON data, except a torn one at the end.
+
+        Raises `JournalError` at one that is damaged.
+        """
+        for value, _ in self._read():
+            yield value
+
+    def entries(self) -> Iterator[Record]:
+        """Give the records that this version knows. Raises `JournalError` as `records` does."""
+        for _, record in self._read():
+            if record is not None:
+                yield record
+
+    def states(self) -> Mapping[str, RoomState]:
+        """Return how things stand with each room that the journal names."""
+        return self.standing()[0]
+
+    def runs(self) -> int:
+        """Return the number of runs, the first one included."""
+        return self.standing()[1]
+
+    def standing(self) -> tuple[Mapping[str, RoomState], int]:
+        """Return `states` and `runs`, which takes reading the file once."""
+        states: dict[str, RoomState] = {}
+        runs = 0
+        for record in self.entries():
+            match record:
+                case Begin():
+                    states[record.begin] = "begun"
+                case End():
+                    states[record.end] = record.status
+                case Run():
+                    runs += 1
+                case _:
+                    pass
+        return states, runs
+
+    def _read(self) -> Iterator[tuple[JsonObject, Record | None]]:
+        with _opened(self.path) as file:
             read = len(file.readline())
             number = 1
             while read < self.size:
                 number += 1
                 line = file.readline()
                 read += len(line)
-                record = json_object(line)
-                if record is None or not _is_sound(record):
+                value = json_object(line)
+                if value is None:
                     raise _damaged(self.path, number)
-                yield record
-
-    def states(self) -> Mapping[str, RoomState]:
-        """Give how things stand with each room of which the journal tells."""
-        states: dict[str, RoomState] = {}
-        for record in self.records():
-            if isinstance(room_id := record.get("begin"), str):
-                states[room_id] = "begun"
-            elif isinstance(room_id := record.get("end"), str):
-                states[room_id] = cast("Ending", record["status"])
-        return states
-
-    def runs(self) -> int:
-        """How often it was gone on with, the first run included."""
-        return sum("run" in record for record in self.records())
+                try:
+                    record = record_of(value)
+                except ValueError:
+                    raise _damaged(self.path, number) from None
+                yield value, record
 
 
-LONGEST_HEADER: Final = 64 * 1024
+_LONGEST_HEADER: Final = 64 * 1024
 """Bytes; so that a file without line ends is not read as a whole."""
 
 
+def first_line(path: Path) -> bytes:
+    """Read the first line of what may be a journal. Raises `JournalError` if it can't be read."""
+    with _opened(path) as file:
+        return file.readline(_LONGEST_HEADER)
+
+
 @contextmanager
-def opened(path: Path) -> Generator[BinaryIO]:
-    """Open a journal to be read. Raises `JournalError` if that, or the reading, can't be done."""
+def _opened(path: Path) -> Generator[BinaryIO]:
+    """Open a journal for reading. Raises `JournalError` if that, or the reading, can't be done."""
     try:
         with path.open("rb") as file:
             yield file
     except OSError as error:
-        raise JournalError(f"the journal {named(path)} can't be read: {why(error)}") from None
+        raise JournalError(f"the journal {named(path)} can't be read: {why(error)}", reason="unreadable") from None
 
 
 def is_unbegun(first: bytes) -> bool:
-    """Whether this is all that there is of a journal of which not even the first line was written whole."""
+    """Whether this is all that there is of a journal whose first line was not written whole."""
     begin = first.rstrip(b"\0")  # a file system may leave zeros where the machine died
-    return not first.endswith(b"\n") and len(first) < LONGEST_HEADER and begin[: len(BEGIN)] == BEGIN[: len(begin)]
+    return not first.endswith(b"\n") and len(first) < _LONGEST_HEADER and begin[: len(_BEGIN)] == _BEGIN[: len(begin)]
 
 
-BEGIN: Final = b'{"aiorooms_journal":'
+def is_journal(first: bytes) -> bool:
+    """Whether a file with this first line is a journal."""
+    return first.startswith(_BEGIN)
+
+
+_BEGIN: Final = b'{"aiorooms_journal":'
 
 
 def _damaged(path: Path, line: int) -> JournalError:
-    return JournalError(f"the journal {named(path)} is damaged at line {line:,}")
-
-
-def _is_sound(record: JsonObject) -> bool:
-    """Whether a record has what is needed of it. There may be records that this version doesn't know."""
-    if "begin" in record:
-        return isinstance(record["begin"], str) and is_object(record.get("before")) and is_object(record.get("after"))
-    if "end" in record:
-        is_known = isinstance(record["end"], str) and record.get("status") in _ENDINGS
-        return is_known and _is_moment(record.get("updated_at"))
-    return True
-
-
-def _is_moment(value: object) -> bool:
-    if isinstance(value, str):
-        try:
-            return datetime.fromisoformat(value).tzinfo is not None
-        except ValueError:
-            return False
-    return value is None
-
-
-_ENDINGS: Final = get_args(Ending)
+    return JournalError(f"the journal {named(path)} is damaged at line {line:,}", reason="damaged_journal")
 
 
 def _whole_lines(file: BinaryIO) -> int:
-    """Give the bytes up to the end of the last whole line."""
+    """Return the number of bytes up to the end of the last whole line."""
     end = file.seek(0, os.SEEK_END)
     while end:
         begin = max(0, end - _BLOCK)

@@ -1,21 +1,28 @@
-"""Writing a journal."""
+"""Writing a journal: a line before a room is sent, and a line when its outcome is known.
+
+A write goes to the system at once, which keeps it if the process dies. Against a crash of the machine the file is
+synced to the disk once a second, in a thread. A line that can't be written, as the disk is full, ends the run: nothing
+is sent that the journal doesn't know of.
+
+One process at a time writes a journal: it holds a lock on the file, which the system releases when it dies.
+"""
 
 import asyncio
 import contextlib
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Self
 
 from .._aio import end_tasks
 from ..errors import JournalError
-from ._files import JsonObject, json_line, named, why
-from ._journal import BEGIN, LONGEST_HEADER, VERSION, Ending, Journal, is_unbegun, opened
+from ._files import named, why
+from ._journal import Journal, first_line, is_journal, is_unbegun
+from ._journal_records import JournalHeader, Record, RoomState, Run, line_of
 from ._plan import Plan
-from ._plan_records import AFTER_ID
 
 __all__ = ["JournalWriter", "now"]
 
@@ -23,16 +30,25 @@ _SYNC_EVERY: Final = 1.0
 """Seconds."""
 
 
+def now() -> float:
+    """Return the Unix time in seconds, to the millisecond."""
+    return round(time.time(), 3)
+
+
 class JournalWriter:
-    """Writes the journal of one run. Each method raises `JournalError` if the line can't be written."""
+    """Writes the journal of one run. `write` raises `JournalError` if a line can't be written."""
 
     def __init__(self, path: Path, number: int) -> None:
         self.path = path
+        self.earlier: Mapping[str, RoomState] = {}
+        """How things stood with each room when this run began."""
         self._number = number
         self._size = os.fstat(number).st_size
         self._synced = self._size
         """So many bytes are on the disk."""
-        self._broken: str | None = None
+        self._broken: OSError | None = None
+        self._has_begun = False
+        """The run stands in the journal, so that it can be resumed."""
 
     @classmethod
     @asynccontextmanager
@@ -41,30 +57,22 @@ class JournalWriter:
         path = Path(path)
         async with cls._held(path, _open(path, os.O_CREAT)) as writer:
             # Only now nobody else can begin it.
-            with opened(path) as file:
-                first = file.readline(LONGEST_HEADER)
+            first = first_line(path)
             if not is_unbegun(first):
-                raise JournalError(
-                    f"there is a journal {named(path)} already; `aiorooms resume` goes on with it, "
-                    "or give another place with --journal"
-                    if first.startswith(BEGIN)
-                    else f"there is a file {named(path)} already; give another place with --journal"
-                )
+                raise _occupied(path, first)
             writer.cut(0)
-            header = {
-                "aiorooms_journal": VERSION,
-                "plan": plan.plan_id,
-                "plan_file": str(plan.path.absolute()),
-                "plan_sha256": plan.sha256,
-                "base_url": plan.base_url,
-                "rooms": plan.rooms,
-                "at": now(),
-            }
+            header = JournalHeader(
+                plan=plan.plan_id,
+                plan_file=str(plan.path.absolute()),
+                plan_sha256=plan.sha256,
+                base_url=plan.base_url,
+                rooms=plan.rooms,
+                at=now(),
+            )
             try:
                 writer.write(header)
-                writer.write({"run": 1, "at": now()})
-            except JournalError as error:
-                error.hint = "nothing was sent"
+                writer.begin_run(1)
+            except JournalError:
                 path.unlink(missing_ok=True)
                 raise
             yield writer
@@ -72,17 +80,13 @@ class JournalWriter:
     @classmethod
     @asynccontextmanager
     async def go_on(cls, journal: Journal) -> AsyncGenerator[Self]:
-        """Go on with a journal, after its last whole line."""
+        """Continue a journal after its last whole line."""
         async with cls._held(journal.path, _open(journal.path)) as writer:
             # Only now nobody else writes: what was read before may have been of a run that still went on.
             journal = Journal.open(journal.path)
-            runs = await asyncio.to_thread(journal.runs)
+            writer.earlier, runs = await asyncio.to_thread(journal.standing)
             writer.cut(journal.size)
-            try:
-                writer.write({"run": runs + 1, "at": now()})
-            except JournalError as error:
-                error.hint = "nothing was sent"
-                raise
+            writer.begin_run(runs + 1)
             yield writer
 
     @classmethod
@@ -97,31 +101,18 @@ class JournalWriter:
             finally:
                 await end_tasks([syncing])
                 await writer._sync()
-            if writer._broken is not None:
-                raise JournalError(writer._broken)
+            writer._check()
         finally:
             os.close(number)
 
-    def begin(self, planned: bytes, room_id: str) -> None:
-        """Note that a room is about to be updated; `planned` is its line of the plan."""
-        # The line is spliced, not read and written again: it was checked with the plan.
-        self._write(b'{"begin":"%s","at":%.3f,' % (room_id.encode(), now()) + planned[AFTER_ID:])
-
-    def end(self, room_id: str, status: Ending, more: JsonObject) -> None:
-        """Note how the update of a room ended."""
-        self.write({"end": room_id, "at": now(), "status": status, **more})
-
-    def updated(self, room_id: str, attempts: int, elapsed: float, updated_at: str | None) -> None:
-        """Note that a room was updated. It is the commonest line, and put together without a detour."""
-        at = b"" if updated_at is None else b',"updated_at":"%s"' % updated_at.encode()
-        self._write(
-            b'{"end":"%s","at":%.3f,"status":"updated","attempts":%d,"elapsed":%.4f%s}\n'
-            % (room_id.encode(), now(), attempts, elapsed, at)
-        )
-
-    def write(self, record: JsonObject) -> None:
+    def write(self, record: Record | JournalHeader) -> None:
         """Add a line."""
-        self._write(json_line(record))
+        self._write(line_of(record))
+
+    def begin_run(self, run: int) -> None:
+        """Add the line of this run; from now on it can be resumed."""
+        self.write(Run(run=run, at=now()))
+        self._has_begun = True
 
     def cut(self, size: int) -> None:
         """Drop what is behind the last whole line."""
@@ -129,12 +120,21 @@ class JournalWriter:
             try:
                 os.ftruncate(self._number, size)
             except OSError as error:
-                raise JournalError(f"the journal {named(self.path)} can't be written: {why(error)}") from None
+                raise _unwritable(self.path, error) from None
             self._size = size
 
+    def _check(self) -> None:
+        """Raise `JournalError` if a line could not be written, or synced."""
+        if self._broken is None:
+            return
+        text = f"the journal {named(self.path)} can't be written any more: {why(self._broken)}"
+        if not self._has_begun:
+            raise JournalError(text, hint="nothing was sent", reason="unwritable")
+        hint = "nothing more was sent; resume() reads back what was in flight"
+        raise JournalError(text, hint=hint, reason="journal_lost")
+
     def _write(self, line: bytes) -> None:
-        if self._broken is not None:
-            raise JournalError(self._broken)
+        self._check()
         try:
             written = os.write(self._number, line)
             if written < len(line):
@@ -143,11 +143,11 @@ class JournalWriter:
             if written < len(line):
                 raise OSError(0, "the line was written in part only")  # noqa: TRY301 - the same end as the others
         except OSError as error:
-            self._broken = f"the journal {named(self.path)} can't be written any more: {why(error)}"
+            self._broken = error
             # What there is of the line would stand in the way of what may yet be written.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._number, self._size)
-            raise JournalError(self._broken) from None
+        self._check()
         self._size += len(line)
 
     async def _sync_now_and_then(self) -> None:
@@ -161,21 +161,28 @@ class JournalWriter:
                 await asyncio.to_thread(os.fsync, self._number)
                 self._synced = size
             except OSError as error:
-                self._broken = f"the journal {named(self.path)} can't be written any more: {why(error)}"
+                self._broken = error
 
 
 _BINARY: Final[int] = getattr(os, "O_BINARY", 0)
-
-
-now: Final = time.time
-"""Unix time, in seconds."""
 
 
 def _open(path: Path, flags: int = 0) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_APPEND | _BINARY | flags, 0o644)
     except OSError as error:
-        raise JournalError(f"the journal {named(path)} can't be written: {why(error)}") from None
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> JournalError:
+    return JournalError(f"the journal {named(path)} can't be written: {why(error)}", reason="unwritable")
+
+
+def _occupied(path: Path, first: bytes) -> JournalError:
+    if is_journal(first):
+        hint = "resume() continues it, or choose another path"
+        return JournalError(f"there is a journal {named(path)} already", hint=hint, reason="journal_exists")
+    return JournalError(f"there is a file {named(path)} already", hint="choose another path", reason="file_exists")
 
 
 def _lock(path: Path, number: int) -> None:
@@ -186,4 +193,5 @@ def _lock(path: Path, number: int) -> None:
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        raise JournalError(f"the journal {named(path)} is in use: another apply or resume is writing it") from None
+        text = f"the journal {named(path)} is in use: another apply or resume is writing it"
+        raise JournalError(text, reason="journal_in_use") from None

@@ -1,6 +1,5 @@
-"""Writing a plan file line by line."""
+"""Writing a plan file line by line: it is there, whole, when the block ends well, or not at all."""
 
-import hashlib
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -8,11 +7,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import AioroomsError, PlanFileError
-from ._files import JsonObject, json_line, named, why, written_whole
-from ._plan_records import VERSION, PlannedUpdate, PlanSummary, timestamp, totals
+import attrs
 
-__all__ = ["PlanWriter", "new_plan"]
+from .._text import timestamp
+from ..errors import AioroomsError, PlanFileError
+from ._files import named, why, written_whole
+from ._plan_records import HEADER, PLANNED, TOTALS, Checksum, PlanHeader, PlannedUpdate, PlanTotals
+
+__all__ = ["PlanSummary", "PlanWriter", "new_plan"]
+
+
+@attrs.frozen(kw_only=True)
+class PlanSummary:
+    """What a plan comes to."""
+
+    plan_id: str
+    rooms: int
+    """Rooms that change."""
+    unchanged: int
+    """Rooms that were asked for and are already as they should be."""
 
 
 class PlanWriter:
@@ -21,22 +34,18 @@ class PlanWriter:
     def __init__(self, file: BinaryIO, base_url: str, source: str) -> None:
         self.plan_id = str(uuid.uuid4())
         self._file = file
-        self._checksum = hashlib.sha256()
+        self._checksum = Checksum()
         self._rooms = 0
         self._latest: datetime | None = None
         self._all_dated = True
-        header = {
-            "aiorooms_plan": VERSION,
-            "id": self.plan_id,
-            "created_at": timestamp(datetime.now(UTC)),
-            "base_url": base_url,
-            "source": source,
-        }
-        self._write(header)
+        created_at = timestamp(datetime.now(UTC))
+        self._write(
+            HEADER.line(PlanHeader(plan_id=self.plan_id, created_at=created_at, base_url=base_url, source=source))
+        )
 
     def add(self, planned: PlannedUpdate) -> None:
         """Write the line of a room."""
-        self._write(planned.to_json())
+        self._write(PLANNED.line(planned))
         self._rooms += 1
         at = planned.updated_at
         self._all_dated &= at is not None
@@ -45,20 +54,19 @@ class PlanWriter:
 
     def finish(self, unchanged: int) -> PlanSummary:
         """Write the totals and the checksum."""
-        latest = timestamp(self._latest) if self._all_dated else None
-        self._checksum.update(totals(self._rooms, unchanged, latest, ""))
-        self._file.write(totals(self._rooms, unchanged, latest, self._checksum.hexdigest()))
+        latest = self._latest if self._all_dated else None
+        totals = PlanTotals(rooms=self._rooms, unchanged=unchanged, latest_update=latest)
+        self._file.write(TOTALS.line(self._checksum.seal(totals)))
         return PlanSummary(plan_id=self.plan_id, rooms=self._rooms, unchanged=unchanged)
 
-    def _write(self, value: JsonObject) -> None:
-        line = json_line(value)
-        self._checksum.update(line)
+    def _write(self, line: bytes) -> None:
+        self._checksum.add(line)
         self._file.write(line)
 
 
 @contextmanager
 def new_plan(path: str | Path, base_url: str, source: str) -> Generator[PlanWriter]:
-    """Give a writer; the file is there when the block ends well. Raises `PlanFileError` if it can't be written."""
+    """Open a writer; the file is there when the block ends well. Raises `PlanFileError` if it can't be written."""
     path = Path(path)
     try:
         with written_whole(path) as file:
@@ -67,4 +75,4 @@ def new_plan(path: str | Path, base_url: str, source: str) -> Generator[PlanWrit
         # Those of the client are of other classes, although they are OSErrors too.
         if isinstance(error, AioroomsError):
             raise
-        raise PlanFileError(f"the plan {named(path)} can't be written: {why(error)}") from None
+        raise PlanFileError(f"the plan {named(path)} can't be written: {why(error)}", reason="unwritable") from None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 import attrs
 
@@ -11,8 +11,10 @@ from .._webhook_url import same_url
 from ..client import RoomsClient
 from ..errors import BulkInputError, InputProblem
 from ..models import Room, RoomUpdate, read_room_ref
-from ._plan_records import PlannedUpdate, PlanSummary, Values, differing
-from ._plan_writer import new_plan
+from ..models._fields import Values, differing
+from ._plan_records import PlannedUpdate
+from ._plan_writer import PlanSummary, new_plan
+from ._problems import Problems
 
 __all__ = ["Change", "Wanted", "make_plan", "plan_room"]
 
@@ -42,9 +44,6 @@ class Wanted(Protocol):
         ...
 
 
-_MOST_PROBLEMS: Final = 1000
-
-
 async def make_plan(
     client: RoomsClient, wanted: Wanted, path: str | Path, *, on_room: Callable[[], None] | None = None
 ) -> PlanSummary:
@@ -54,7 +53,7 @@ async def make_plan(
     with all problems if something can't be planned, and `PlanFileError` if the file can't be written.
     """
     unchanged = 0
-    problems = _Problems(wanted.source)
+    problems = Problems(wanted.source)
     with new_plan(path, client.base_url, wanted.source) as plan:
         async for room in client.rooms.list():
             if on_room is not None:
@@ -73,37 +72,14 @@ async def make_plan(
                 problems.add(problem)
             else:
                 plan.add(planned)
-        for problem in wanted.not_met():
+        for problem in wanted.not_met():  # there may be a million
             problems.add(problem)
         problems.raise_if_any()
         return plan.finish(unchanged)
 
 
-class _Problems:
-    """The first of the problems, and how many there are."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-        self._shown: list[InputProblem] = []
-        self._more = 0
-
-    def add(self, *problems: InputProblem) -> None:
-        for problem in problems:
-            if len(self._shown) < _MOST_PROBLEMS:
-                self._shown.append(problem)
-            else:
-                self._more += 1
-
-    def raise_if_any(self) -> None:
-        if self._more:
-            text = f"{self._more:,} more problems are not shown"
-            self._shown.append(InputProblem(self._source, None, None, text))
-        if self._shown:
-            raise BulkInputError(self._shown)
-
-
 def plan_room(room: Room, update: RoomUpdate) -> PlannedUpdate | None:
-    """Give what an update really changes in a room; None if nothing."""
+    """Return what an update really changes in a room; None if nothing."""
     after = differing(room, update.to_dict())
     if not after or room.id is None:
         return None
@@ -117,12 +93,13 @@ def plan_room(room: Room, update: RoomUpdate) -> PlannedUpdate | None:
 
 
 def _problem(room: Room, after: Values, source: str, line: int | None) -> InputProblem | None:
-    """See that a room can be named, and that it doesn't end up with one URL for both purposes.
+    """Check that a room can be named, and that it doesn't get one URL for both purposes.
 
-    Of the two URLs the change may name but one.
+    The change may name only one of the two URLs.
     """
     if wrong_id := read_room_ref(room)[1]:
-        return InputProblem(source, line, None, f"the account has a room whose id {wrong_id[0].message}")
+        text = f"the account has a room whose id {wrong_id[0].message}"
+        return InputProblem(source, line, None, text, code="not_a_uuid", value=room.id)
     url = after.get("webhook_event_url", room.webhook_event_url)
     failover = after.get("webhook_event_failover_url", room.webhook_event_failover_url)
     if not isinstance(url, str) or not isinstance(failover, str) or not url or not same_url(url, failover):
@@ -130,9 +107,5 @@ def _problem(room: Room, after: Values, source: str, line: int | None) -> InputP
     changed = "webhook_event_url" if "webhook_event_url" in after else "webhook_event_failover_url"
     if changed not in after:
         return None
-    return InputProblem(
-        source,
-        line,
-        changed,
-        f"room {room.id} would have {quoted(url)} as webhook URL and as failover URL; change the other one too",
-    )
+    text = f"room {room.id} would have {quoted(url)} as webhook URL and as failover URL; change the other one too"
+    return InputProblem(source, line, changed, text, code="same_url")

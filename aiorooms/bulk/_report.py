@@ -1,9 +1,4 @@
-"""A journal as one HTML page that needs no network: totals, charts over time, and the failures, grouped by reason.
-
-A journal may have millions of lines, so it is summed up while it is read: into at most 200 stretches of time, which are
-made twice as long whenever there would be more, and into groups of failures. Time stands still between two runs: what
-is shown is the time in which something was done.
-"""
+"""A journal as one HTML page that needs no network: totals, charts over time, and the failures, grouped by reason."""
 
 import html
 from collections import Counter
@@ -28,13 +23,14 @@ def write_report(journal: Journal, path: str | Path) -> None:
     """Write the page, whole or not at all. Raises `JournalError` if it can't be made, or written."""
     path = Path(path)
     if path.exists() and path.samefile(journal.path):
-        raise JournalError(f"the report would take the place of the journal {named(path)}; give another place")
+        text = f"the report would take the place of the journal {named(path)}"
+        raise JournalError(text, hint="choose another path", reason="overwrites_journal")
     page = _page(summarize(journal))
     try:
         with written_whole(path) as file:
             file.write(page.encode())
     except OSError as error:
-        raise JournalError(f"the report {named(path)} can't be written: {why(error)}") from None
+        raise JournalError(f"the report {named(path)} can't be written: {why(error)}", reason="unwritable") from None
 
 
 def _page(summary: Summary) -> str:
@@ -57,8 +53,8 @@ def _totals(summary: Summary) -> list[tuple[str, int]]:
     named_states = (
         ("updated", states["updated"]),
         ("failed", states["failed"]),
-        ("of unknown outcome", states["uncertain"] + states["begun"]),
-        ("changed by somebody else", states["conflict"]),
+        ("uncertain", states["uncertain"] + states["begun"]),
+        ("modified by someone else", states["conflict"]),
         ("not sent", states["skipped"] + max(0, open_rooms)),
     )
     return [("planned", summary.rooms), *((name, count) for name, count in named_states if count)]
@@ -71,7 +67,7 @@ def _runs(summary: Summary) -> str:
     )
     left = summary.states["begun"] + summary.states["uncertain"]
     if left:
-        lines += f"<li><b>{left:,} rooms have no known outcome; <code>aiorooms resume</code> looks at them.</b></li>"
+        lines += f"<li><b>{left:,} rooms have no known outcome; a resume reads them back.</b></li>"
     return lines
 
 

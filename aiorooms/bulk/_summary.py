@@ -1,14 +1,18 @@
-"""A journal summed up."""
+"""A journal summed up, for its report.
+
+A journal may have millions of lines, so it is summed up while it is read: into at most 200 stretches of time, which are
+made twice as long whenever there would be more, and into groups of failures. Time stands still between two runs: what
+is shown is the time in which something was done.
+"""
 
 import re
 from collections import Counter
-from collections.abc import Mapping
-from typing import Final, cast
+from typing import Final
 
 import attrs
 
-from ._files import JsonObject
 from ._journal import Journal
+from ._journal_records import Begin, End, Pacing, Run, Stop
 
 __all__ = ["Stretch", "Summary", "summarize"]
 
@@ -16,9 +20,6 @@ _MOST_STRETCHES: Final = 200
 
 _LONGEST_PAUSE: Final = 60.0
 """Seconds between two records that are shown as they are; longer ones are left out."""
-
-
-_STATUSES: Final = ("updated", "failed", "uncertain", "conflict", "skipped")
 
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -65,41 +66,33 @@ class Summary:
 
 def summarize(journal: Journal) -> Summary:
     """Read a journal and sum it up. Raises `JournalError` if it is damaged."""
-    header = journal.header
-    summary = Summary(
-        base_url=journal.base_url,
-        plan_file=journal.plan_file.name,
-        rooms=cast("int", header["rooms"]),
-        began_at=_number(header.get("at")),
-    )
+    head = journal.head
+    summary = Summary(base_url=journal.base_url, plan_file=journal.plan_file.name, rooms=head.rooms, began_at=head.at)
     states: dict[str, str] = {}
-    last_at, refused = summary.began_at, 0
-    for record in journal.records():
-        at = _number(record.get("at"), last_at)
+    last_at, refused = head.at, 0
+    for record in journal.entries():
         # A clock may be set back, a machine may sleep, and between two runs a night may pass.
-        if "run" not in record and 0 <= at - last_at <= _LONGEST_PAUSE:
-            summary.seconds += at - last_at
-        last_at = at
-        if "run" in record:
-            summary.runs.append("it broke off")
-            refused = 0
-        elif isinstance(stop := record.get("stop"), str) and summary.runs:
-            summary.runs[-1] = stop
-        elif isinstance(room_id := record.get("begin"), str):
-            states[room_id] = "begun"
-        elif isinstance(room_id := record.get("end"), str):
-            states[room_id] = str(record.get("status"))
-            _add_ending(summary, record, room_id)
-        elif isinstance(pacing := record.get("pacing"), Mapping):
-            now_refused = int(_number(cast("JsonObject", pacing).get("refused")))
-            _stretch(summary).refused += max(0, now_refused - refused)
-            refused = now_refused
+        if not isinstance(record, Run) and 0 <= record.at - last_at <= _LONGEST_PAUSE:
+            summary.seconds += record.at - last_at
+        last_at = record.at
+        match record:
+            case Run():
+                summary.runs.append("it broke off")
+                refused = 0
+            case Stop() if summary.runs:
+                summary.runs[-1] = record.stop
+            case Begin():
+                states[record.begin] = "begun"
+            case End():
+                states[record.end] = record.status
+                _add_ending(summary, record)
+            case Pacing():
+                _stretch(summary).refused += max(0, record.pacing.refused - refused)
+                refused = record.pacing.refused
+            case _:
+                pass
     summary.states.update(states.values())
     return summary
-
-
-def _number(value: object, otherwise: float = 0.0) -> float:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else otherwise
 
 
 def _stretch(summary: Summary) -> Stretch:
@@ -119,15 +112,14 @@ def _stretch(summary: Summary) -> Stretch:
     return stretches[number]
 
 
-def _add_ending(summary: Summary, record: JsonObject, room_id: str) -> None:
-    status = str(record.get("status"))
+def _add_ending(summary: Summary, record: End) -> None:
     stretch = _stretch(summary)
-    elapsed = _number(record.get("elapsed"))
-    stretch.ended[status] += 1
-    stretch.retries += max(0, int(_number(record.get("attempts"))) - 1)
+    elapsed = record.elapsed or 0.0
+    stretch.ended[record.status] += 1
+    stretch.retries += max(0, record.attempts - 1)
     stretch.elapsed += elapsed
     stretch.slowest = max(stretch.slowest, elapsed)
     # A later run may have done better.
-    summary.reasons.pop(room_id, None)
-    if isinstance(error := record.get("error"), str):
-        summary.reasons[room_id] = (status, _ID.sub("...", error))
+    summary.reasons.pop(record.end, None)
+    if record.error is not None:
+        summary.reasons[record.end] = (record.status, _ID.sub("...", record.error))

@@ -637,7 +637,7 @@ async def test_a_plan_that_was_moved_is_asked_for(tmp_path: Path) -> None:
         plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
         await begun_by_hand(client, plan, path, [])
         plan.path.rename(tmp_path / "moved.plan")
-        with pytest.raises(PlanFileError, match=r"a.plan' can't be read: No such file or directory; .* with --plan$"):
+        with pytest.raises(PlanFileError, match=r"a.plan' can't be read: No such file or directory; .* with plan=$"):
             resume(client, path)
         assert counts(await collect(resume(client, path, plan=tmp_path / "moved.plan"))) == {"updated": 2}
 

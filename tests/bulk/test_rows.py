@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aiorooms import Room
 from aiorooms.bulk import BulkInputError, read_rows
-from aiorooms.bulk._sources.problems import _MOST_PROBLEMS
+from aiorooms.bulk._problems import _MOST_PROBLEMS
 
 A = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
 KEEP = "give a text, or leave it out to keep what is there"
@@ -110,7 +110,7 @@ def test_all_problems_come_at_once_but_no_more_than_can_be_read(tmp_path: Path) 
     path.write_text("room_id\n" + "x\n" * (_MOST_PROBLEMS + 5))
     told = problems_of(path)
     assert len(told) == _MOST_PROBLEMS + 1
-    assert told[-1] == "a.csv: there are 5 problems more"
+    assert told[-1] == "a.csv: 5 more problems are not shown"
 
 
 def test_failover_equal_to_primary(tmp_path: Path) -> None:

@@ -1,4 +1,10 @@
-"""Conditions on rooms."""
+"""Conditions on rooms: `FIELD=VALUE` or `FIELD!=VALUE`.
+
+name=support-*                  the unique name, with * and ? as in file names, in any case
+webhook_host=old.example.com    the host of the webhook URL or of the failover URL; *.example.com is any below it
+recording=on                    on or off
+created>=2024-05-01             a day in UTC; also <= and =, and `updated` alike
+"""
 
 import fnmatch
 import re
@@ -10,8 +16,9 @@ from yarl import URL
 
 from ..._text import quoted
 from ...models import Room
+from ...models._fields import read_bool
 
-__all__ = ["TRUTHS", "Condition", "host_of", "read_condition", "read_host"]
+__all__ = ["Condition", "host_of", "read_condition", "read_host"]
 
 Condition: TypeAlias = Callable[[Room], bool]
 
@@ -56,7 +63,7 @@ def _on_host(pattern: str) -> Condition:
 
 
 def _recorded(value: str) -> Condition:
-    if (wanted := TRUTHS.get(value.lower())) is None:
+    if (wanted := read_bool(value)) is None:
         raise ValueError(f"recording={value}: give on or off")
     return lambda room: bool(room.enable_recording) is wanted
 
@@ -101,6 +108,3 @@ def host_of(url: str) -> str | None:
     except (ValueError, IndexError):  # yarl raises both
         return None
     return host.lower().rstrip(".") if host else None
-
-
-TRUTHS: Final = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}

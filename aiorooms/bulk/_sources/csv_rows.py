@@ -1,26 +1,21 @@
-"""Rows of a CSV file."""
+"""Rows of a CSV file: an empty cell leaves a field unchanged, and the word `null` clears it."""
 
 import csv
-import re
 from collections.abc import Iterator, Sequence
-from typing import Final, TextIO
+from typing import TextIO
 
-from ...models import FIELD_NAMES
+from ...models._fields import FIELDS, read_value
+from .._problems import Problems
 from .columns import COLUMNS, READ, ROOM_COLUMNS, Cells, unknown_column
-from .problems import Problems
 
 __all__ = ["read_csv"]
-
-_TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-
-_NUMBERS: Final = ("max_participants", "webhook_timeout_secs")
 
 
 def read_csv(text: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
     """Read the rows of a CSV file, with the line on which each begins."""
     first = text.readline()
     if not first.strip():
-        problems.fail(None, "it is empty, or its first line is")
+        problems.fail("empty", None, "it is empty, or its first line is")
     text.seek(0)
     reader = csv.reader(text, delimiter=_delimiter(first), strict=True)
     line = 1
@@ -31,15 +26,16 @@ def read_csv(text: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
         for cells in reader:
             if cells:
                 if len(cells) != len(header):
-                    problems.add(line, None, f"there are {len(cells)} cells, and {len(header)} columns")
+                    problems.note("bad_syntax", line, None, f"there are {len(cells)} cells, and {len(header)} columns")
                 elif "\0" in "".join(cells):
-                    problems.add(line, None, "there is a NUL character in it")
+                    problems.note("bad_syntax", line, None, "there is a NUL character in it")
                 elif is_readable:
                     yield line, _cells_of(header, cells)
             line = reader.line_num + 1
     except csv.Error as error:
         half = "unexpected end" in str(error)
-        problems.add(line if half else reader.line_num, None, "the quotes are not closed" if half else f"{error}")
+        wrong = "the quotes are not closed" if half else f"{error}"
+        problems.note("bad_syntax", line if half else reader.line_num, None, wrong)
 
 
 def _delimiter(header: str) -> str:
@@ -55,12 +51,12 @@ def _check_header(problems: Problems, header: Sequence[str]) -> bool:
     """See that all columns are known, and there once; give whether it makes sense to look at the rows."""
     for number, name in enumerate(header):
         if name not in COLUMNS:
-            problems.add(1, None, unknown_column(name))
+            problems.note("unknown_column", 1, None, unknown_column(name), name)
         elif name in header[:number]:
-            problems.add(1, name, "the column is there twice")
+            problems.note("duplicate_column", 1, name, "the column is there twice")
     if has_room := any(name in ROOM_COLUMNS for name in header):
         return has_room
-    problems.add(1, None, "the column that names the room is missing: room_id, or room")
+    problems.note("missing_column", 1, None, "the column that names the room is missing: room_id, or room")
     return False
 
 
@@ -69,14 +65,4 @@ def _cells_of(header: Sequence[str], cells: Sequence[str]) -> Cells:
 
 
 def _cell(name: str, text: str) -> object:
-    """Read a cell; what is no number or truth value where one belongs is left as it is, for the check."""
-    if text == "null" and name in FIELD_NAMES:
-        return None
-    if name in _NUMBERS and _WHOLE.fullmatch(text):
-        return int(text)
-    if name == "enable_recording":
-        return _TRUTHS.get(text.lower(), text)
-    return text
-
-
-_WHOLE: Final = re.compile("-?[0-9]{1,9}", re.ASCII)
+    return read_value(name, text) if name in FIELDS else text

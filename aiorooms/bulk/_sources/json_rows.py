@@ -1,12 +1,12 @@
-"""Rows of JSON lines or of a JSON list."""
+"""Rows of JSON lines, or of a JSON list, which is read element by element."""
 
 import json
 from collections.abc import Iterator
 from typing import Final, NoReturn, TextIO, cast
 
 from ..._text import excerpt, quoted
+from .._problems import Problems
 from .columns import COLUMNS, READ, Cells, unknown_column
-from .problems import Problems
 
 __all__ = ["read_json", "read_jsonl"]
 
@@ -38,7 +38,7 @@ def read_jsonl(text: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
         try:
             value: object = _DECODER.decode(line.strip())
         except (ValueError, RecursionError) as error:
-            problems.add(number, None, _not_json(error))
+            problems.note("bad_syntax", number, None, _not_json(error))
             continue
         if (cells := _cells_of_object(problems, number, value)) is not None:
             yield number, cells
@@ -48,7 +48,8 @@ def read_json(text: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
     """Read a list element by element: as a whole, a million rows would take a gigabyte."""
     scanner = _Scanner(text, problems)
     if not scanner.take("["):
-        problems.fail(scanner.line, "it is not a list of objects; if each line is an object, name it .jsonl")
+        wrong = "it is not a list of objects; if each line is an object, name it .jsonl"
+        problems.fail("bad_syntax", scanner.line, wrong)
     if not scanner.take("]"):
         while True:
             line = scanner.next_line()
@@ -57,9 +58,9 @@ def read_json(text: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
             if scanner.take("]"):
                 break
             if not scanner.take(","):
-                problems.fail(scanner.line, "a comma or the end of the list is missing")
+                problems.fail("bad_syntax", scanner.line, "a comma or the end of the list is missing")
     if not scanner.at_end():
-        problems.fail(scanner.line, "there is something behind the list")
+        problems.fail("bad_syntax", scanner.line, "there is something behind the list")
 
 
 class _Scanner:
@@ -104,7 +105,7 @@ class _Scanner:
                 final = isinstance(error, (_TwiceError, RecursionError))
                 more = "" if final else self._text.read(len(self._buffer) + _CHUNK)
                 if not more:
-                    self._problems.fail(self.line, _not_json(error))
+                    self._problems.fail("bad_syntax", self.line, _not_json(error))
                 self._buffer += more
             else:
                 self._pass(end)
@@ -128,10 +129,10 @@ def _not_json(error: Exception) -> str:
 
 def _cells_of_object(problems: Problems, line: int, value: object) -> Cells | None:
     if not isinstance(value, dict):
-        problems.add(line, None, f"{excerpt(repr(value), 60)} is not an object with fields of a room")
+        problems.note("bad_syntax", line, None, f"{excerpt(repr(value), 60)} is not an object with fields of a room")
         return None
     cells = cast("dict[str, object]", value)
     for key in cells:
         if key not in COLUMNS:
-            problems.add(line, None, unknown_column(key))
+            problems.note("unknown_column", line, None, unknown_column(key), key)
     return {key: cell for key, cell in cells.items() if key in READ and cell != ""}

@@ -1,4 +1,4 @@
-"""Opening a file of rows."""
+"""A file of rows as text: its encoding, and whether it is CSV, JSON lines or a JSON list."""
 
 import io
 from collections.abc import Generator
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, TextIO
 
 from .._files import why
-from .problems import Problems
+from .._problems import Problems
 
 __all__ = ["opened"]
 
@@ -16,21 +16,19 @@ __all__ = ["opened"]
 def opened(path: Path, problems: Problems) -> Generator[tuple[TextIO, str]]:
     """Open a file as text, and say of which kind it is."""
     if path.exists() and not path.is_file() and not path.is_dir():
-        problems.fail(
-            None, "it is not a file, but a pipe or a device; save it as a file"
-        )  # reading could wait for ever
+        # Reading could wait for ever.
+        problems.fail("unreadable", None, "it is not a file, but a pipe or a device; save it as a file")
     try:
         with path.open("rb") as file:
             encoding = _encoding(file)
-            text = io.TextIOWrapper(file, encoding, newline="")
+            opened_text = io.TextIOWrapper(file, encoding, newline="")
             try:
-                yield text, _kind(path, text)
+                yield opened_text, _kind(path, opened_text)
             except UnicodeDecodeError as error:
-                problems.fail(
-                    _line_that_is_not(path, encoding), f"{_NAMES[encoding]}: {error.reason}; save it as UTF-8"
-                )
+                line, text = _line_that_is_not(path, encoding), f"{_NAMES[encoding]}: {error.reason}; save it as UTF-8"
+                problems.fail("bad_encoding", line, text)
     except OSError as error:
-        problems.fail(None, f"it can't be read: {why(error)}")
+        problems.fail("unreadable", None, f"it can't be read: {why(error)}")
 
 
 _NAMES: Final = {"utf-8-sig": "it is not UTF-8", "utf-16": "it is not UTF-16, although it begins so"}
