@@ -6,10 +6,12 @@ The converter is a copy of that of the models, and as strict: what a line lacks,
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
+from operator import eq
 from typing import Any, Final, Generic, Literal, TypeVar, get_args, get_origin
 
 import attrs
+from cattrs.fns import identity
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from .._text import timestamp
@@ -108,7 +110,9 @@ def _one_of(kind: object) -> Callable[[object, object], object]:
 
 
 files.register_structure_hook_func(_is_values, _values)
-files.register_unstructure_hook_func(_is_values, lambda values: values)
+# cattrs leaves out the calls of its own `identity`.
+for kind in (Values, str | None, float | None):
+    files.register_unstructure_hook_func(partial(eq, kind), identity)
 files.register_structure_hook(float, _number)
 files.register_structure_hook(float | None, _optional_number)
 files.register_unstructure_hook(datetime | None, _text_of)
