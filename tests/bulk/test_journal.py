@@ -25,8 +25,18 @@ from aiorooms.bulk._plan_records import PLANNED
 from aiorooms.simulator import RoomsSimulator
 
 from ..conftest import tasks_left
-from .conftest import account, client_of, collect, counts, open_files, patches, plan_of, states
-from .test_plan import planned, write_plan
+from .conftest import (
+    account,
+    client_of,
+    collect,
+    counts,
+    open_files,
+    patches,
+    plan_of,
+    planned,
+    states,
+    write_plan,
+)
 
 
 def room_id(number: int) -> str:
