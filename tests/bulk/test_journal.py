@@ -217,6 +217,8 @@ def test_what_is_no_journal_is_refused_in_one_line(tmp_path: Path, content: byte
     with pytest.raises(JournalError) as caught:
         Journal.open(path)
     assert message in str(caught.value)
+    assert caught.value.reason in ("not_a_journal", "newer_journal", "damaged_journal")
+    assert (caught.value.reason == "damaged_journal") == ("damaged" in message)
     assert "a.journal" in str(caught.value)
     assert str(caught.value).isprintable()
     assert path.read_bytes() == content
@@ -451,6 +453,7 @@ async def test_nothing_is_sent_that_can_not_be_noted_as_the_disk_is_full(
             async for outcome in apply(client, plan, path, concurrency=4).outcomes():
                 outcomes.append(outcome)  # noqa: PERF401 - they are wanted also if it raises
         assert "a.journal' can't be written any more: No space left on device" in str(caught.value)
+        assert caught.value.reason == ("unwritable" if space < 2 else "journal_lost")
         assert "\n" not in str(caught.value)
         assert ("nothing was sent" if space < 2 else "nothing more was sent; resume() reads back") in str(caught.value)
         assert tasks_left() == set()

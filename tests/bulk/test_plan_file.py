@@ -106,6 +106,8 @@ def test_what_is_no_plan_is_refused_in_one_line(tmp_path: Path, content: bytes, 
     with pytest.raises(PlanFileError) as caught:
         Plan.open(path)
     assert message in str(caught.value)
+    assert caught.value.reason in ("not_a_plan", "newer_plan", "incomplete_plan", "edited_plan")
+    assert (caught.value.reason == "edited_plan") == ("was changed after" in message)
     assert "a.plan" in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -128,9 +128,16 @@ async def test_stopping_while_rooms_are_looked_at_sends_nothing(tmp_path: Path) 
         await begun_by_hand(client, plan, path, sim.room_ids[:10])
         sim.record = True
         run = resume(client, path, concurrency=2)
-        asyncio.get_running_loop().call_later(0.025, run.stop, "Ctrl-C")
+
+        async def stop_soon() -> None:
+            while not looks(sim):
+                await asyncio.sleep(0)
+            run.stop("Ctrl-C")
+
+        stopping = asyncio.create_task(stop_soon())
         assert await collect(run) == []
-        assert 2 <= len(looks(sim)) <= 8
+        await stopping
+        assert 1 <= len(looks(sim)) <= 4
         assert patches(sim) == {}
         assert states(path) == {"begun": 10}
         await collect(resume(client, path))
@@ -212,3 +219,29 @@ async def test_a_plan_that_was_moved_is_asked_for(tmp_path: Path) -> None:
         with pytest.raises(PlanFileError, match=r"a.plan' can't be read: No such file or directory; .* with plan=$"):
             resume(client, path)
         assert counts(await collect(resume(client, path, plan=tmp_path / "moved.plan"))) == {"updated": 2}
+
+
+async def test_what_was_in_flight_is_done_if_the_server_writes_the_url_in_another_way(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path, "webhook_event_url=https://X.example.com/h")
+        await begun_by_hand(client, plan, tmp_path / "a.journal", sim.room_ids[:1])
+        sim.change_room(sim.room_ids[0], webhook_event_url="https://x.example.com/h")
+        outcomes = by_room(await collect(resume(client, tmp_path / "a.journal")))
+        assert (outcomes[sim.room_ids[0]].status, outcomes[sim.room_ids[0]].found) == ("updated", True)
+
+
+async def test_a_plan_that_is_missing_is_asked_for_and_one_that_was_edited_is_not(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
+        plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
+        await begun_by_hand(client, plan, path, [])
+        plan.path.write_bytes(plan.path.read_bytes().replace(b":20}", b":30}"))
+        with pytest.raises(PlanFileError) as caught:
+            resume(client, path)
+        assert (caught.value.reason, caught.value.hint) == ("edited_plan", "edit the source and plan again")
+        plan.path.unlink()
+        with pytest.raises(PlanFileError) as caught:
+            resume(client, path)
+        assert caught.value.reason == "plan_missing"
+        with pytest.raises(PlanFileError) as caught:
+            resume(client, path, plan=tmp_path / "another.plan")
+        assert caught.value.reason == "unreadable"

@@ -99,6 +99,7 @@ def test_webhook_hosts(condition: str, url: str | None, failover: str | None, me
         ("recording=off", False, True),
         ("recording=no", None, True),
         ("recording=true", None, False),
+        ("recording=1", True, True),
         ("recording!=on", True, False),
     ],
 )
@@ -176,6 +177,8 @@ def test_wrong_conditions(condition: str, message: str) -> None:
         ("max_participants=20", {"max_participants": 20}),
         (" max_participants = 20 ", {"max_participants": 20}),
         ("enable_recording=on", {"enable_recording": True}),
+        ("enable_recording=1", {"enable_recording": True}),
+        ("enable_recording=0", {"enable_recording": False}),
         ("enable_recording=False", {"enable_recording": False}),
         ("webhook_timeout_secs=0", {"webhook_timeout_secs": 0}),
         ("webhook_timeout_secs=null", {"webhook_timeout_secs": None}),
@@ -227,6 +230,27 @@ def test_wrong_edits(edits: list[str], messages: list[str]) -> None:
     for problem, message in zip(found, messages, strict=True):
         assert problem.startswith(f"set_fields{message}")
         assert problem.isprintable()
+
+
+def test_problems_carry_the_argument_the_field_and_a_code() -> None:
+    with pytest.raises(BulkInputError) as caught:
+        select(where=["x"], set_fields=["unique_name=a", "y", "max_participants=1"], rewrite_webhook_host=["z"])
+    assert [(one.file, one.field, one.code) for one in caught.value.problems][:4] == [
+        ("where", None, "bad_condition"),
+        ("set_fields", None, "bad_edit"),
+        ("rewrite_webhook_host", None, "bad_rewrite"),
+        ("set_fields", "unique_name", "one_room_only"),
+    ]
+    assert [(one.file, one.field) for one in caught.value.problems][4:] == [("set_fields", "max_participants")]
+    with pytest.raises(BulkInputError) as caught:
+        select()
+    assert [one.code for one in caught.value.problems] == ["nothing_to_change"]
+
+
+def test_the_policy_by_its_old_name() -> None:
+    strict = WebhookUrlPolicy(schemes=("https",))
+    with pytest.warns(DeprecationWarning, match="webhook_url_policy"):
+        assert select(set_fields=SET, policy=strict).webhook_url_policy is strict
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
