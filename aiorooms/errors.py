@@ -45,6 +45,7 @@ __all__ = [
     "ClientStateError",
     "ConflictError",
     "ErrorDetail",
+    "InputCode",
     "InputProblem",
     "InternalServerError",
     "InvalidRequestError",
@@ -117,6 +118,29 @@ class Problem:
         return f"{self.pointer[1:]}: {self.message}" if self.pointer else self.message
 
 
+InputCode: TypeAlias = Literal[
+    "unreadable",
+    "unwritable",
+    "unknown_format",
+    "bad_encoding",
+    "bad_syntax",
+    "empty",
+    "unknown_column",
+    "duplicate_column",
+    "missing_column",
+    "missing_room",
+    "duplicate_room",
+    "duplicate_name",
+    "room_not_found",
+    "bad_condition",
+    "bad_edit",
+    "bad_rewrite",
+    "one_room_only",
+    "more_problems",
+]
+"""What kind of mistake an `InputProblem` is, where it is not a mistake of a value (`ProblemCode`)."""
+
+
 @attrs.frozen
 class InputProblem:
     """One thing that is wrong with an input of a bulk run."""
@@ -129,6 +153,16 @@ class InputProblem:
     """The column or key; None for the whole row."""
     message: str
     """What is wrong, what was given, and what would be right."""
+    code: "ProblemCode | InputCode | None" = attrs.field(default=None, kw_only=True)
+    """What kind of mistake it is; None if nobody said."""
+    value: object = attrs.field(default=None, kw_only=True, eq=False, repr=False)
+    """What was given, as in `Problem`."""
+    limits: tuple[int, int] | None = attrs.field(default=None, kw_only=True)
+    """The lowest and the highest value, both inclusive, for `out_of_range`."""
+    expected: str | None = attrs.field(default=None, kw_only=True)
+    """What is wanted, such as `a whole number`."""
+    nullable: bool = attrs.field(default=False, kw_only=True)
+    """Whether null is accepted too."""
 
     def __str__(self) -> str:
         line = "" if self.line is None else f", line {self.line:,}"
@@ -167,6 +201,7 @@ Reason: TypeAlias = Literal[
     "newer_plan",
     "incomplete_plan",
     "edited_plan",
+    "replaced_plan",
     "other_server",
     "other_plan",
     "not_a_journal",
@@ -176,6 +211,9 @@ Reason: TypeAlias = Literal[
     "journal_exists",
     "file_exists",
     "journal_in_use",
+    "journal_lost",
+    "overwrites_journal",
+    "missing_extra",
     "unreadable",
     "unwritable",
 ]

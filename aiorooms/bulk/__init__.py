@@ -13,10 +13,16 @@ ended: after a crash `resume` goes on with it, `plan_rollback` makes a plan of t
 """
 
 from ..errors import BulkInputError, InputProblem, JournalError, PlanFileError
-from ._apply import BulkRun, Outcome, apply, resume
+from ..models._fields import Values
+from ._apply import BulkRun, apply, resume
 from ._export import export_rooms
-from ._journal import Ending, Journal
-from ._plan_file import Change, Plan, PlannedUpdate, PlanSummary, Values, Wanted, make_plan
+from ._journal import Journal
+from ._journal_records import Ending
+from ._outcomes import Outcome
+from ._plan import Plan
+from ._plan_records import PlannedUpdate
+from ._plan_writer import PlanSummary
+from ._planning import Change, Wanted, make_plan
 from ._report import write_report
 from ._rollback import Rollback, plan_rollback
 from ._sources.rows import Rows, read_rows

@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Literal
 
-from .._text import quoted
+from .._text import quoted, timestamp
 from ..client import RoomsClient
 from ..errors import AioroomsError, BulkInputError, InputProblem
 from ..models import FIELD_NAMES, Room
 from ._files import json_line, why, written_whole
-from ._plan_file import timestamp
 
 __all__ = ["export_rooms", "format_of"]
 
@@ -48,7 +47,8 @@ async def export_rooms(
     except OSError as error:
         if isinstance(error, AioroomsError):
             raise
-        raise BulkInputError([InputProblem(str(path), None, None, f"it can't be written: {why(error)}")]) from None
+        text = f"it can't be written: {why(error)}"
+        raise BulkInputError([InputProblem(str(path), None, None, text, code="unwritable")]) from None
     return count
 
 
@@ -61,7 +61,7 @@ def format_of(path: Path) -> Format:
             return "jsonl"
         case suffix:
             text = f"the ending {quoted(suffix)} tells no format; name it .csv or .jsonl, or give the format"
-            raise BulkInputError([InputProblem(str(path), None, None, text)])
+            raise BulkInputError([InputProblem(str(path), None, None, text, code="unknown_format", value=suffix)])
 
 
 def _values(room: Room) -> dict[str, str | int | bool]:
@@ -70,7 +70,7 @@ def _values(room: Room) -> dict[str, str | int | bool]:
     for column in _COLUMNS:
         value = getattr(room, column)
         if column in ("created_at", "updated_at"):
-            value = timestamp(value)
+            value = None if value is None else timestamp(value)
         if value is not None and (value != "" and (column != "unique_name" or str(value).strip())):
             values[column] = value
     return values

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final, cast
 
 import attrs
 
@@ -17,9 +16,12 @@ from .._webhook_url import WebhookUrlPolicy
 from ..client import RoomsClient
 from ..errors import InvalidRequestError, JournalError
 from ..models import Room, RoomUpdate
+from ..models._fields import FIELDS, Values, differing
 from ._files import named
 from ._journal import Journal
-from ._plan_file import PlannedUpdate, PlanSummary, Values, differing, new_plan
+from ._journal_records import Begin, End
+from ._plan_records import PlannedUpdate
+from ._plan_writer import PlanSummary, new_plan
 
 __all__ = ["Rollback", "plan_rollback"]
 
@@ -45,9 +47,6 @@ class _Touched:
     """It was not carried out, as far as was seen; an attempt that timed out may have been later."""
 
 
-_CAN_BE_CLEARED: Final = ("webhook_event_failover_url", "webhook_timeout_secs")
-
-
 async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path) -> Rollback:
     """Write a plan that takes back what the journal's runs changed. It can be read first, and is applied as any other.
 
@@ -55,7 +54,7 @@ async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path)
     """
     if client.base_url != journal.base_url:
         where = f"was written for {journal.base_url}, not for {client.base_url}"
-        raise JournalError(f"the journal {named(journal.path)} {where}")
+        raise JournalError(f"the journal {named(journal.path)} {where}", reason="other_server")
     touched = await asyncio.to_thread(_touched, journal)
     conflicts: list[str] = []
     unchanged = 0
@@ -82,22 +81,21 @@ async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path)
 
 def _touched(journal: Journal) -> dict[str, _Touched]:
     touched: dict[str, _Touched] = {}
-    for record in journal.records():
-        if isinstance(room_id := record.get("begin"), str):
-            before, after = cast("Values", record["before"]), cast("Values", record["after"])
-            touched.setdefault(room_id, _Touched(before, after))
-        elif isinstance(room_id := record.get("end"), str) and room_id in touched:
-            touched[room_id].failed = record["status"] == "failed"
-            if record["status"] == "skipped":
-                del touched[room_id]
-            elif isinstance(at := record.get("updated_at"), str):
-                touched[room_id].updated_at = datetime.fromisoformat(at)
+    for record in journal.entries():
+        if isinstance(record, Begin):
+            touched.setdefault(record.begin, _Touched(record.before, record.after))
+        elif isinstance(record, End) and (entry := touched.get(record.end)) is not None:
+            entry.failed = record.status == "failed"
+            if record.status == "skipped":
+                del touched[record.end]
+            elif record.updated_at is not None:
+                entry.updated_at = record.updated_at
     return touched
 
 
 def _can_be_set(name: str, value: object) -> bool:
     """Whether a field can be given back what was in it."""
-    return name in _CAN_BE_CLEARED or value not in (None, "")
+    return FIELDS[name].nullable or value not in (None, "")
 
 
 def _problems(before: Values, policy: WebhookUrlPolicy) -> str:

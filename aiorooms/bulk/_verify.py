@@ -1,14 +1,19 @@
 """After an apply: the account is read again, and compared with the plan."""
 
+import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, closing
+from typing import BinaryIO
 
 import attrs
 
 from ..client import RoomsClient
-from ._plan_file import Plan, Values, differing, opened_index, read_planned
+from ..models._fields import Values, differing
+from ._index import LineIndex
+from ._plan import Plan
+from ._plan_records import PLANNED
 
-__all__ = ["Difference", "verify"]
+__all__ = ["Difference", "plan_index", "verify"]
 
 
 @attrs.frozen(kw_only=True)
@@ -30,14 +35,33 @@ async def verify(client: RoomsClient, plan: Plan) -> AsyncGenerator[Difference]:
     Raises `PlanFileError` if the plan is of another server than the client's, or what listing the account raises.
     """
     plan.check_server(client)
-    async with opened_index(plan) as index, aclosing(client.rooms.list()) as rooms:
-        async for room in rooms:
-            if room.id is None or (line := index.take(room.id)) is None:
-                continue
-            planned = read_planned(line)
-            if wanted := differing(room, planned.after):
-                found = {name: getattr(room, name) for name in wanted}
-                yield Difference(room_id=room.id, unique_name=planned.unique_name, wanted=wanted, found=found)
+    # The file is held open, so another one in its place does no harm. If this is cancelled while the index is made, the
+    # thread goes on until it meets the closed file.
+    with closing(plan.open_file()) as file:
+        index = await asyncio.to_thread(plan_index, plan, file)
+        async with aclosing(client.rooms.list()) as rooms:
+            async for room in rooms:
+                if room.id is None or (line := index.take(room.id.lower())) is None:
+                    continue
+                planned = PLANNED.read(line)
+                if wanted := differing(room, planned.after):
+                    found = {name: getattr(room, name) for name in wanted}
+                    yield Difference(room_id=room.id, unique_name=planned.unique_name, wanted=wanted, found=found)
         for line in index.left():
-            planned = read_planned(line)
+            planned = PLANNED.read(line)
             yield Difference(room_id=planned.room_id, unique_name=planned.unique_name, wanted=planned.after, found=None)
+
+
+def plan_index(plan: Plan, file: BinaryIO) -> LineIndex:
+    """Read a plan's index; it takes some seconds for a million rooms. Raises `PlanFileError` if it is another now."""
+    index = LineIndex(file)
+    lines = plan.room_lines(file)
+    try:
+        for line in lines:
+            index.add(PLANNED.read(line).room_id.lower(), file.tell() - len(line))
+    except ValueError:
+        for _ in lines:
+            pass  # it is another file now, which is said at its end
+        raise
+    index.sort()
+    return index

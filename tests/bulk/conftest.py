@@ -1,15 +1,32 @@
-"""What the tests of bulk runs share: plans, runs and looks at an account, and files that are at their place at once."""
+"""What the tests of bulk runs share: plans, journals, runs and accounts, and files that are at their place at once."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
+from uuid import UUID
 
-from aiorooms import RetryPolicy, RoomsClient
-from aiorooms.bulk import BulkRun, Journal, Outcome, Plan, make_plan, select
+import attrs
+
+from aiorooms import RetryPolicy, Room, RoomsClient
+from aiorooms.bulk import (
+    BulkRun,
+    Change,
+    InputProblem,
+    Journal,
+    Outcome,
+    Plan,
+    PlannedUpdate,
+    apply,
+    make_plan,
+    select,
+)
+from aiorooms.bulk._plan_writer import new_plan
 from aiorooms.models import FIELD_NAMES
-from aiorooms.simulator import RoomsSimulator
+from aiorooms.simulator import FaultKind, RoomsSimulator
+from aiorooms.simulator._faults import ALL
 
 Fields: TypeAlias = Mapping[str, object]
 
@@ -75,3 +92,87 @@ def open_files() -> int:
 
 def files_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def planned(number: int = 0) -> PlannedUpdate:
+    return PlannedUpdate(
+        room_id=str(UUID(int=number)),
+        unique_name=f"räum-{number}",
+        updated_at=datetime(2024, 5, 1, 6, 7, 8, 9, tzinfo=UTC),
+        before={"max_participants": 10},
+        after={"max_participants": 20},
+    )
+
+
+def write_plan(path: Path, count: int = 3) -> Plan:
+    with new_plan(path, "http://127.0.0.1:1/v2", "rooms.csv") as plan:
+        for number in range(count):
+            plan.add(planned(number))
+        plan.finish(7)
+    return Plan.open(path)
+
+
+@attrs.frozen
+class ByHand:
+    """What somebody else may give to `make_plan`."""
+
+    changes: dict[str, Change]
+    missing: tuple[InputProblem, ...] = ()
+    source: str = "rooms.csv"
+
+    def change_of(self, room: Room) -> Change | None:
+        return self.changes.get(room.id or "")
+
+    def not_met(self) -> Iterator[InputProblem]:
+        return iter(self.missing)
+
+
+HARMLESS: list[FaultKind] = [kind for kind in ALL if "stall" not in kind and kind != "slow"]
+"""Faults that take no time."""
+
+
+def wanted_by(plan: Plan, sim: RoomsSimulator) -> set[str]:
+    """The rooms that are not as the plan wants them."""
+    rooms = sim.rooms
+    return {
+        one.room_id
+        for one in plan.updates()
+        if one.room_id in rooms and any(rooms[one.room_id][name] != value for name, value in one.after.items())
+    }
+
+
+def by_room(outcomes: list[Outcome]) -> dict[str, Outcome]:
+    assert len({outcome.room_id for outcome in outcomes}) == len(outcomes)
+    return {outcome.room_id: outcome for outcome in outcomes}
+
+
+async def interrupted(sim: RoomsSimulator, client: RoomsClient, plan: Plan, path: Path, after: int = 10) -> set[str]:
+    """Apply a part of the plan and leave; give the rooms that were under way."""
+    async with aclosing(apply(client, plan, path, concurrency=5).outcomes()) as outcomes:
+        for _ in range(after):
+            await anext(outcomes)
+    return {room_id for room_id, state in Journal.open(path).states().items() if state == "begun"}
+
+
+def edited(path: Path, *lines: str) -> None:
+    with path.open("a") as file:
+        file.writelines(line + "\n" for line in lines)
+
+
+async def begun_by_hand(client: RoomsClient, plan: Plan, path: Path, rooms: list[str], *ends: str) -> None:
+    """A journal in which rooms were begun, though nothing was sent, or ended in some way."""
+    run = apply(client, plan, path)
+    run.stop("by hand")
+    await collect(run)
+    for room_id in rooms:
+        edited(path, f'{{"begin":"{room_id}","at":1.0,"before":{{}},"after":{{}}}}')
+        for end in ends:
+            edited(path, f'{{"end":"{room_id}","at":1.0,"status":"{end}","attempts":1}}')
+
+
+async def begun_by_hand_uncertain(path: Path, room_id: str) -> None:
+    edited(
+        path,
+        f'{{"begin":"{room_id}","at":1.0,"before":{{}},"after":{{}}}}',
+        f'{{"end":"{room_id}","at":1.0,"status":"uncertain","attempts":4}}',
+    )

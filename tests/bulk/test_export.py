@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aiorooms import Room, RoomsClient
 from aiorooms.bulk import BulkInputError, Plan, export_rooms, make_plan, read_rows
 from aiorooms.bulk._export import _COLUMNS, _csv_line, _csv_row, _jsonl_line
-from aiorooms.bulk._plan_file import differing
+from aiorooms.models._fields import differing
 from aiorooms.simulator import RoomsSimulator
 
 urls = st.sampled_from(["", "https://a.example/x", "https://b.example/y?z=1,2", None])

@@ -18,22 +18,45 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiorooms.bulk import Journal, JournalError, Outcome, Plan, apply, resume
-from aiorooms.bulk import _journal as module
-from aiorooms.bulk._files import json_line
-from aiorooms.bulk._journal import JournalWriter
+from aiorooms.bulk import _journal_writer as module
+from aiorooms.bulk._journal_records import Begin, End, Run
+from aiorooms.bulk._journal_writer import JournalWriter
+from aiorooms.bulk._plan_records import PLANNED
 from aiorooms.simulator import RoomsSimulator
 
 from ..conftest import tasks_left
-from .conftest import account, client_of, collect, counts, open_files, patches, plan_of, states
-from .test_plan import planned, write_plan
+from .conftest import (
+    account,
+    client_of,
+    collect,
+    counts,
+    open_files,
+    patches,
+    plan_of,
+    planned,
+    states,
+    write_plan,
+)
 
 
 def room_id(number: int) -> str:
     return str(UUID(int=number))
 
 
-def line_of(number: int) -> bytes:
-    return json_line(planned(number).to_json())
+def begin(number: int) -> Begin:
+    one = planned(number)
+    return Begin(
+        begin=one.room_id,
+        at=1.5,
+        unique_name=one.unique_name,
+        updated_at=one.updated_at,
+        before=one.before,
+        after=one.after,
+    )
+
+
+def end(number: int, status: Any) -> End:
+    return End(end=room_id(number), at=1.5, status=status, attempts=1)
 
 
 async def write_journal(path: Path, plan: Plan, records: list[tuple[str, int]]) -> None:
@@ -43,10 +66,7 @@ async def write_journal(path: Path, plan: Plan, records: list[tuple[str, int]]) 
 
 def note(journal: JournalWriter, records: list[tuple[str, int]]) -> None:
     for what, number in records:
-        if what == "begin":
-            journal.begin(line_of(number), room_id(number))
-        else:
-            journal.end(room_id(number), what, {"attempts": 1})  # type: ignore[arg-type]
+        journal.write(begin(number) if what == "begin" else end(number, what))
 
 
 def replay(records: list[tuple[str, int]]) -> Mapping[str, str]:
@@ -63,21 +83,21 @@ async def test_a_journal_says_whose_it_is_and_what_was_done(tmp_path: Path) -> N
     assert (journal.plan_id, journal.plan_file, journal.base_url) == (plan.plan_id, plan.path, plan.base_url)
     assert journal.header["plan_sha256"] == plan.sha256
     assert journal.header["rooms"] == 3
-    run, begin, end = journal.records()
+    run, begun, ended = journal.records()
     assert run["run"] == 1
-    rest = {name: value for name, value in planned(1).to_json().items() if name != "room_id"}
-    assert begin == {"begin": room_id(1), "at": begin["at"], **rest}
-    assert end == {"end": room_id(1), "at": end["at"], "status": "updated", "attempts": 1}
-    assert isinstance(end["at"], float)
+    rest = {name: value for name, value in PLANNED.to_json(planned(1)).items() if name != "room_id"}
+    assert begun == {"begin": room_id(1), "at": 1.5, **rest}
+    assert ended == {"end": room_id(1), "at": 1.5, "status": "updated", "attempts": 1}
+    assert [*journal.entries()] == [Run(run=1, at=float(str(run["at"]))), begin(1), end(1, "updated")]
     assert journal.runs() == 1
 
 
 async def test_every_line_is_there_at_once(tmp_path: Path) -> None:
     path = tmp_path / "a.journal"
     async with JournalWriter.create(path, write_plan(tmp_path / "a.plan")) as journal:
-        journal.begin(line_of(1), room_id(1))
+        journal.write(begin(1))
         assert Journal.open(path).states() == {room_id(1): "begun"}
-        journal.end(room_id(1), "failed", {})
+        journal.write(end(1, "failed"))
         assert Journal.open(path).states() == {room_id(1): "failed"}
 
 
@@ -128,7 +148,7 @@ def test_a_journal_cut_within_its_header_is_begun_anew(data: st.DataObject) -> N
         asyncio.run(write_journal(path, plan, []))
         whole = path.read_bytes()
         path.write_bytes(whole[: int(data.draw(st.floats(0, 1)) * whole.index(b"\n"))])
-        with pytest.raises(JournalError, match="was cut off before anything was sent; `aiorooms apply` begins it anew"):
+        with pytest.raises(JournalError, match="was cut off before anything was sent; apply.. begins it anew"):
             Journal.open(path)
         asyncio.run(write_journal(path, plan, [("begin", 1)]))
         assert Journal.open(path).states() == {room_id(1): "begun"}
@@ -180,7 +200,7 @@ async def test_damage_is_told_with_its_line_and_nothing_is_written(tmp_path: Pat
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"room_id\n", "is not a journal; `aiorooms apply` writes one"),
+        (b"room_id\n", "is not a journal; apply() writes one"),
         (b"no line end", "is not a journal"),
         (b'{"aiorooms_plan":1}\n', "is not a journal"),
         (b"[]\n", "is not a journal"),
@@ -197,6 +217,8 @@ def test_what_is_no_journal_is_refused_in_one_line(tmp_path: Path, content: byte
     with pytest.raises(JournalError) as caught:
         Journal.open(path)
     assert message in str(caught.value)
+    assert caught.value.reason in ("not_a_journal", "newer_journal", "damaged_journal")
+    assert (caught.value.reason == "damaged_journal") == ("damaged" in message)
     assert "a.journal" in str(caught.value)
     assert str(caught.value).isprintable()
     assert path.read_bytes() == content
@@ -262,7 +284,7 @@ async def test_a_journal_is_written_by_one_at_a_time(tmp_path: Path) -> None:
             async with JournalWriter.go_on(Journal.open(path)):
                 pytest.fail("two at a time")
         assert path.read_bytes() == before
-        writer.begin(line_of(1), room_id(1))
+        writer.write(begin(1))
     async with JournalWriter.go_on(Journal.open(path)):
         assert Journal.open(path).states() == {room_id(1): "begun"}
 
@@ -270,11 +292,12 @@ async def test_a_journal_is_written_by_one_at_a_time(tmp_path: Path) -> None:
 OTHER = """
 import asyncio, sys
 from aiorooms.bulk import Journal, JournalError
-from aiorooms.bulk._journal import JournalWriter
+from aiorooms.bulk._journal_records import Stop
+from aiorooms.bulk._journal_writer import JournalWriter
 
 async def main():
     async with JournalWriter.go_on(Journal.open(sys.argv[1])) as writer:
-        writer.write({"note": "here"})
+        writer.write(Stop(stop="here", at=1.0))
         print("open", flush=True)
         sys.stdin.read()
 
@@ -318,7 +341,7 @@ async def test_two_resumes_at_the_same_time_are_one(tmp_path: Path) -> None:
                 await collect(resume(client, path))
             with pytest.raises(JournalError, match="is in use"):
                 await collect(apply(client, plan, path))
-        with pytest.raises(JournalError, match="there is a journal '.*' already; `aiorooms resume` goes on with it"):
+        with pytest.raises(JournalError, match="there is a journal '.*' already; resume.. continues it"):
             await collect(apply(client, plan, path))
         sim.record = True
         both = [asyncio.create_task(collect(resume(client, path))) for _ in range(2)]
@@ -357,7 +380,7 @@ async def test_it_is_synced_to_the_disk_as_long_as_something_is_written(
     async with JournalWriter.create(tmp_path / "a.journal", plan) as writer:
         sizes: list[int] = []
         for number in range(3):
-            writer.begin(line_of(number), room_id(number))
+            writer.write(begin(number))
             sizes.append((tmp_path / "a.journal").stat().st_size)
             async with asyncio.timeout(5):
                 while not synced or synced[-1] < sizes[-1]:
@@ -365,7 +388,7 @@ async def test_it_is_synced_to_the_disk_as_long_as_something_is_written(
         there = len(synced)
         await asyncio.sleep(0.06)
         assert len(synced) == there  # nothing new, nothing to sync
-        writer.end(room_id(1), "updated", {})
+        writer.write(end(1, "updated"))
     assert synced[-1] == (tmp_path / "a.journal").stat().st_size
     assert open_files() == open_files()
 
@@ -388,7 +411,7 @@ async def test_what_is_written_while_it_is_synced_is_synced_too(
     monkeypatch.setattr(os, "fsync", slow)
     async with JournalWriter.create(tmp_path / "a.journal", plan) as writer:
         await began.wait()
-        writer.begin(line_of(1), room_id(1))
+        writer.write(begin(1))
         loop.call_later(0.01, go_on.set)
     assert synced[-1] == (tmp_path / "a.journal").stat().st_size
 
@@ -430,8 +453,9 @@ async def test_nothing_is_sent_that_can_not_be_noted_as_the_disk_is_full(
             async for outcome in apply(client, plan, path, concurrency=4).outcomes():
                 outcomes.append(outcome)  # noqa: PERF401 - they are wanted also if it raises
         assert "a.journal' can't be written any more: No space left on device" in str(caught.value)
+        assert caught.value.reason == ("unwritable" if space < 2 else "journal_lost")
         assert "\n" not in str(caught.value)
-        assert ("nothing was sent" if space < 2 else "nothing more was sent; `aiorooms resume`") in str(caught.value)
+        assert ("nothing was sent" if space < 2 else "nothing more was sent; resume() reads back") in str(caught.value)
         assert tasks_left() == set()
         monkeypatch.undo()
         changed = {room_id for room_id, fields in account(sim).items() if fields["max_participants"] == 20}

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aiorooms.bulk import Journal, JournalError, write_report
-from aiorooms.bulk._report import _MOST_STRETCHES, summarize
+from aiorooms.bulk._summary import _MOST_STRETCHES, summarize
 
 PLANNED = {"unique_name": None, "updated_at": None, "before": {"max_participants": 1}, "after": {"max_participants": 2}}
 
@@ -114,7 +114,7 @@ def test_many_hours_are_few_stretches(tmp_path: Path) -> None:
 
 
 def test_without_plotly_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
+    monkeypatch.setitem(sys.modules, "plotly.io", None)
     with pytest.raises(JournalError, match=re.escape("pip install 'aiorooms[report]'")):
         write_report(journal(tmp_path, []), tmp_path / "a.html")
 

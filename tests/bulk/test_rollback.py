@@ -29,9 +29,18 @@ from aiorooms.models import FIELD_NAMES
 from aiorooms.simulator import Faults, RoomsSimulator
 
 from ..conftest import tasks_left
-from .conftest import account, client_of, collect, counts, fields_of, plan_of
-from .test_apply import HARMLESS, begun_by_hand, interrupted
-from .test_plan import ByHand
+from .conftest import (
+    HARMLESS,
+    ByHand,
+    account,
+    begun_by_hand,
+    client_of,
+    collect,
+    counts,
+    fields_of,
+    interrupted,
+    plan_of,
+)
 
 OLD = "https://old.example.com/rooms"
 NEW = "https://new.example.com/rooms"

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aiorooms import Room
+from aiorooms import Room, WebhookUrlPolicy
 from aiorooms.bulk import BulkInputError, read_rows
-from aiorooms.bulk._sources.rows import _MOST_PROBLEMS
+from aiorooms.bulk._problems import _MOST_PROBLEMS
 
 A = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
 KEEP = "give a text, or leave it out to keep what is there"
@@ -110,7 +110,7 @@ def test_all_problems_come_at_once_but_no_more_than_can_be_read(tmp_path: Path) 
     path.write_text("room_id\n" + "x\n" * (_MOST_PROBLEMS + 5))
     told = problems_of(path)
     assert len(told) == _MOST_PROBLEMS + 1
-    assert told[-1] == "a.csv: there are 5 problems more"
+    assert told[-1] == "a.csv: 5 more problems are not shown"
 
 
 def test_failover_equal_to_primary(tmp_path: Path) -> None:
@@ -158,6 +158,39 @@ def test_csv_as_programs_write_it(tmp_path: Path, encoding: str, delimiter: str,
         {},
         None,
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("on", True), ("OFF", False), ("yes", True), ("1", True), ("0", False), ("True", True)]
+)
+def test_true_and_false_in_csv(tmp_path: Path, text: str, value: bool) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"room_id,enable_recording\n{A},{text}\n")
+    assert wanted(path, Room(id=A)) == [{"enable_recording": value}]
+
+
+def test_problems_carry_what_is_wrong_as_data(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"room_id,unique_name\n{A},a\n{A},b\n{B},a\nx,c\n{B},b\n")
+    with pytest.raises(BulkInputError) as caught:
+        read_rows(path)
+    assert [(one.line, one.field, one.code) for one in caught.value.problems if one.field is None] == [
+        (3, None, "duplicate_room"),
+        (4, None, "duplicate_name"),
+        (6, None, "duplicate_room"),
+    ]
+    assert [(one.line, one.field) for one in caught.value.problems if one.field is not None] == [(5, "room_id")]
+    assert [one.line for one in caught.value.problems] == [3, 4, 5, 6]
+
+
+def test_the_policy_by_its_old_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"room_id,webhook_event_url\n{A},http://a.example.com/\n")
+    strict = WebhookUrlPolicy(schemes=("https",))
+    with pytest.raises(BulkInputError, match="has the scheme 'http'"):
+        read_rows(path, webhook_url_policy=strict)
+    with pytest.warns(DeprecationWarning, match="webhook_url_policy"), pytest.raises(BulkInputError, match="scheme"):
+        read_rows(path, policy=strict)
 
 
 def test_a_row_of_more_lines_is_told_by_its_first(tmp_path: Path) -> None:

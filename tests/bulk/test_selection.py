@@ -99,6 +99,7 @@ def test_webhook_hosts(condition: str, url: str | None, failover: str | None, me
         ("recording=off", False, True),
         ("recording=no", None, True),
         ("recording=true", None, False),
+        ("recording=1", True, True),
         ("recording!=on", True, False),
     ],
 )
@@ -156,7 +157,7 @@ def test_a_room_has_to_meet_all_conditions() -> None:
         ("webhook_host=*.*.example.com", "webhook_host=*.*.example.com: give a host"),
         ("webhook_host=a b", "webhook_host=a b: give a host"),
         ("webhook_host=me@old.example.com", "webhook_host=me@old.example.com: give a host"),
-        ("name\n=\x1b[31m=", "--where"),
+        ("name\n=\x1b[31m=", "where"),
     ],
 )
 def test_wrong_conditions(condition: str, message: str) -> None:
@@ -164,7 +165,7 @@ def test_wrong_conditions(condition: str, message: str) -> None:
         select(where=[condition], set_fields=SET)  # a name may hold anything
         return
     (problem,) = problems(where=[condition], set_fields=SET)
-    assert problem.startswith(f"--where: {message}")
+    assert problem.startswith(f"where: {message}")
 
 
 # --- edits ---
@@ -176,6 +177,8 @@ def test_wrong_conditions(condition: str, message: str) -> None:
         ("max_participants=20", {"max_participants": 20}),
         (" max_participants = 20 ", {"max_participants": 20}),
         ("enable_recording=on", {"enable_recording": True}),
+        ("enable_recording=1", {"enable_recording": True}),
+        ("enable_recording=0", {"enable_recording": False}),
         ("enable_recording=False", {"enable_recording": False}),
         ("webhook_timeout_secs=0", {"webhook_timeout_secs": 0}),
         ("webhook_timeout_secs=null", {"webhook_timeout_secs": None}),
@@ -192,47 +195,71 @@ def test_edits(edit: str, fields: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("edits", "messages"),
     [
-        (["20"], ["'20' is not FIELD=VALUE with a field of unique_name, max_participants,"]),
-        (["colour=red"], ["'colour=red' is not FIELD=VALUE"]),
-        (["max_participants=20", "max_participants=30"], ["max_participants is set twice"]),
-        (["max_participants=1"], ["max_participants: 1 is "]),
-        (["max_participants=51"], ["max_participants: 51 is "]),
-        (["max_participants=20.0"], ["max_participants: '20.0' is "]),
-        (["max_participants=٢٠"], ["max_participants: '٢٠' is "]),
-        (["max_participants=null"], ["max_participants: null can't clear this field; give a whole number, "]),
-        (["max_participants="], ["max_participants: '' is "]),
-        (["enable_recording=maybe"], ["enable_recording: 'maybe' is "]),
-        (["webhook_timeout_secs=31"], ["webhook_timeout_secs: 31 is "]),
-        (["webhook_event_url=null"], ["webhook_event_url: null can't clear this field"]),
-        (["webhook_event_url=old.example.com"], ["webhook_event_url: 'old.example.com' has no scheme"]),
-        (["webhook_event_url="], ["webhook_event_url: "]),
-        (["unique_name=x"], ["a name belongs to one room only; use `aiorooms update` or a file"]),
+        (["20"], [": '20' is not FIELD=VALUE with a field of unique_name, max_participants,"]),
+        (["colour=red"], [": 'colour=red' is not FIELD=VALUE"]),
+        (["max_participants=20", "max_participants=30"], [": max_participants is set twice"]),
+        (["max_participants=1"], [", max_participants: 1 is "]),
+        (["max_participants=51"], [", max_participants: 51 is "]),
+        (["max_participants=20.0"], [", max_participants: '20.0' is "]),
+        (["max_participants=٢٠"], [", max_participants: '٢٠' is "]),
+        (["max_participants=null"], [", max_participants: null can't clear this field; give a whole number, "]),
+        (["max_participants="], [", max_participants: '' is "]),
+        (["enable_recording=maybe"], [", enable_recording: 'maybe' is "]),
+        (["webhook_timeout_secs=31"], [", webhook_timeout_secs: 31 is "]),
+        (["webhook_event_url=null"], [", webhook_event_url: null can't clear this field"]),
+        (["webhook_event_url=old.example.com"], [", webhook_event_url: 'old.example.com' has no scheme"]),
+        (["webhook_event_url="], [", webhook_event_url: "]),
+        (
+            ["unique_name=x"],
+            [", unique_name: a name belongs to one room only; name rooms in a file, or with rooms.update()"],
+        ),
         (
             ["max_participants=99", "webhook_timeout_secs=-1", "nope"],
-            ["'nope' is not FIELD", "max_participants: 99", "webhook_timeout_secs: '-1'"],
+            [": 'nope' is not FIELD", ", max_participants: 99", ", webhook_timeout_secs: -1 is"],
         ),
         (
             ["webhook_event_url=https://a.example.com", "webhook_event_failover_url=https://A.example.com/"],
-            ["webhook_event_failover_url: "],
+            [", webhook_event_failover_url: "],
         ),
-        ([], ["there is nothing to change; give at least one --set or --rewrite-webhook-host"]),
+        ([], [": there is nothing to change; give set_fields or rewrite_webhook_host"]),
     ],
 )
 def test_wrong_edits(edits: list[str], messages: list[str]) -> None:
     found = problems(set_fields=edits)
     assert len(found) == len(messages)
     for problem, message in zip(found, messages, strict=True):
-        assert problem.startswith(f"--set: {message}")
+        assert problem.startswith(f"set_fields{message}")
         assert problem.isprintable()
+
+
+def test_problems_carry_the_argument_the_field_and_a_code() -> None:
+    with pytest.raises(BulkInputError) as caught:
+        select(where=["x"], set_fields=["unique_name=a", "y", "max_participants=1"], rewrite_webhook_host=["z"])
+    assert [(one.file, one.field, one.code) for one in caught.value.problems][:4] == [
+        ("where", None, "bad_condition"),
+        ("set_fields", None, "bad_edit"),
+        ("rewrite_webhook_host", None, "bad_rewrite"),
+        ("set_fields", "unique_name", "one_room_only"),
+    ]
+    assert [(one.file, one.field) for one in caught.value.problems][4:] == [("set_fields", "max_participants")]
+    with pytest.raises(BulkInputError) as caught:
+        select()
+    assert [one.code for one in caught.value.problems] == ["nothing_to_change"]
+
+
+def test_the_policy_by_its_old_name() -> None:
+    strict = WebhookUrlPolicy(schemes=("https",))
+    with pytest.warns(DeprecationWarning, match="webhook_url_policy"):
+        assert select(set_fields=SET, policy=strict).webhook_url_policy is strict
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
     found = problems(where=["x", "recording=?"], set_fields=["y"], rewrite_webhook_host=["z"])
     assert [problem.partition(":")[0] for problem in found] == [
-        "--where",
-        "--where",
-        "--set",
-        "--rewrite-webhook-host",
+        "where",
+        "where",
+        "set_fields",
+        "rewrite_webhook_host",
     ]
 
 
@@ -271,7 +298,7 @@ def test_another_host(url: str | None, rewritten: str | None) -> None:
 
 
 def test_credentials_stay_in_a_url_that_gets_another_host() -> None:
-    wanted = select(rewrite_webhook_host=[REWRITE], policy=WebhookUrlPolicy(allow_credentials=True))
+    wanted = select(rewrite_webhook_host=[REWRITE], webhook_url_policy=WebhookUrlPolicy(allow_credentials=True))
     change = wanted.change_of(room(webhook_event_url="https://a:b%40c@old.example.com:1/p"))
     assert change is not None
     assert change.update.webhook_event_url == "https://a:b%40c@new.example.com:1/p"
@@ -315,18 +342,18 @@ def test_what_is_set_is_not_rewritten_too() -> None:
 )  # fmt: skip
 def test_wrong_hosts(rewrite: str) -> None:
     (problem,) = problems(rewrite_webhook_host=[rewrite])
-    assert problem.startswith("--rewrite-webhook-host: ")
+    assert problem.startswith("rewrite_webhook_host: ")
     assert problem.endswith(" is not OLD=NEW with two hosts, such as old.example.com=new.example.com")
 
 
 def test_a_host_has_one_other_host() -> None:
     found = problems(rewrite_webhook_host=["old.example.com=a.example.com", "OLD.example.com=b.example.com"])
-    assert found == ["--rewrite-webhook-host: 'OLD.example.com' is rewritten twice"]
+    assert found == ["rewrite_webhook_host: 'OLD.example.com' is rewritten twice"]
 
 
 def test_a_url_that_may_not_be_sent_is_a_problem_that_names_the_room() -> None:
     with pytest.raises(BulkInputError, match=rf"^room {ID}, webhook_event_url: 'http://new.example.com/' has the sch"):
-        select(rewrite_webhook_host=[REWRITE], policy=WebhookUrlPolicy(schemes=("https",))).change_of(
+        select(rewrite_webhook_host=[REWRITE], webhook_url_policy=WebhookUrlPolicy(schemes=("https",))).change_of(
             room(webhook_event_url="http://old.example.com/")
         )
 

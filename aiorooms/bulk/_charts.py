@@ -1,0 +1,93 @@
+"""The charts of a report, drawn by plotly (extra `report`)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
+
+from ..errors import JournalError
+from ._summary import Summary
+
+__all__ = ["charts"]
+
+_Line: TypeAlias = tuple[str, Sequence[float | None]]
+"""A colour, and a value for each stretch of time."""
+
+_STATUSES: Final = {
+    "updated": "#3c8d5a",
+    "failed": "#b3434f",
+    "uncertain": "#c9793a",
+    "conflict": "#7a6ca8",
+    "skipped": "#9aa3ad",
+}
+
+
+def charts(summary: Summary) -> Sequence[str]:
+    """Draw the charts as HTML; the first one holds plotly's program, so that the page needs no network."""
+    try:
+        from plotly.io import to_html  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+    except ImportError:
+        hint = "pip install 'aiorooms[report]'"
+        raise JournalError("a report needs plotly", hint=hint, reason="missing_extra") from None
+    options = {"displaylogo": False, "displayModeBar": False, "responsive": True}
+    return [
+        str(to_html(figure, full_html=False, include_plotlyjs=number == 0, config=options, div_id=f"chart{number}"))
+        for number, figure in enumerate(_figures(summary))
+    ]
+
+
+def _figures(summary: Summary) -> Sequence[Mapping[str, object]]:
+    stretches, width = summary.stretches, summary.width
+    seconds = [number * width for number in range(len(stretches))]
+    average = [s.elapsed / total if (total := s.ended.total()) else None for s in stretches]
+    slowest = [s.slowest if s.ended else None for s in stretches]
+    return [
+        _figure(
+            "Updates over time",
+            "rooms per second",
+            seconds,
+            {status: (colour, [s.ended[status] / width for s in stretches]) for status, colour in _STATUSES.items()},
+            bars=True,
+        ),
+        _figure(
+            "How long an update took, waits included",
+            "seconds",
+            seconds,
+            {"on average": ("#2f6f9f", average), "the slowest": ("#c9793a", slowest)},
+            bars=False,
+        ),
+        _figure(
+            "Rate limited, and sent again",
+            "requests per second",
+            seconds,
+            {
+                "rate limited (429)": ("#b3434f", [s.refused / width for s in stretches]),
+                "sent again": ("#7a6ca8", [s.retries / width for s in stretches]),
+            },
+            bars=True,
+        ),
+    ]
+
+
+def _figure(
+    title: str, unit: str, seconds: Sequence[float], lines: Mapping[str, _Line], *, bars: bool
+) -> Mapping[str, object]:
+    """Describe a chart as plotly's JSON does."""
+    traces: list[Mapping[str, object]] = []
+    for name, (colour, values) in lines.items():
+        if any(values):
+            look: Mapping[str, object] = (
+                {"type": "bar", "marker": {"color": colour}}
+                if bars
+                else {"type": "scatter", "line": {"color": colour, "shape": "hv"}}
+            )
+            traces.append({"x": seconds, "y": values, "name": name, **look})
+    layout = {
+        "title": {"text": title},
+        "barmode": "stack",
+        "template": "plotly_white",
+        "height": 320,
+        "margin": {"l": 60, "r": 20, "t": 50, "b": 45},
+        "xaxis": {"title": {"text": "seconds of work"}},
+        "yaxis": {"title": {"text": unit}, "rangemode": "tozero"},
+        "showlegend": True,
+    }
+    return {"data": traces, "layout": layout}

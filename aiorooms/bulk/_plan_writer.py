@@ -1,0 +1,78 @@
+"""Writing a plan file line by line: it is there, whole, when the block ends well, or not at all."""
+
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+import attrs
+
+from .._text import timestamp
+from ..errors import AioroomsError, PlanFileError
+from ._files import named, why, written_whole
+from ._plan_records import HEADER, PLANNED, TOTALS, Checksum, PlanHeader, PlannedUpdate, PlanTotals
+
+__all__ = ["PlanSummary", "PlanWriter", "new_plan"]
+
+
+@attrs.frozen(kw_only=True)
+class PlanSummary:
+    """What a plan comes to."""
+
+    plan_id: str
+    rooms: int
+    """Rooms that change."""
+    unchanged: int
+    """Rooms that were asked for and are already as they should be."""
+
+
+class PlanWriter:
+    """Writes a plan file line by line."""
+
+    def __init__(self, file: BinaryIO, base_url: str, source: str) -> None:
+        self.plan_id = str(uuid.uuid4())
+        self._file = file
+        self._checksum = Checksum()
+        self._rooms = 0
+        self._latest: datetime | None = None
+        self._all_dated = True
+        created_at = timestamp(datetime.now(UTC))
+        self._write(
+            HEADER.line(PlanHeader(plan_id=self.plan_id, created_at=created_at, base_url=base_url, source=source))
+        )
+
+    def add(self, planned: PlannedUpdate) -> None:
+        """Write the line of a room."""
+        self._write(PLANNED.line(planned))
+        self._rooms += 1
+        at = planned.updated_at
+        self._all_dated &= at is not None
+        if at is not None and (self._latest is None or at > self._latest):
+            self._latest = at
+
+    def finish(self, unchanged: int) -> PlanSummary:
+        """Write the totals and the checksum."""
+        latest = self._latest if self._all_dated else None
+        totals = PlanTotals(rooms=self._rooms, unchanged=unchanged, latest_update=latest)
+        self._file.write(TOTALS.line(self._checksum.seal(totals)))
+        return PlanSummary(plan_id=self.plan_id, rooms=self._rooms, unchanged=unchanged)
+
+    def _write(self, line: bytes) -> None:
+        self._checksum.add(line)
+        self._file.write(line)
+
+
+@contextmanager
+def new_plan(path: str | Path, base_url: str, source: str) -> Generator[PlanWriter]:
+    """Open a writer; the file is there when the block ends well. Raises `PlanFileError` if it can't be written."""
+    path = Path(path)
+    try:
+        with written_whole(path) as file:
+            yield PlanWriter(file, base_url, source)
+    except OSError as error:
+        # Those of the client are of other classes, although they are OSErrors too.
+        if isinstance(error, AioroomsError):
+            raise
+        raise PlanFileError(f"the plan {named(path)} can't be written: {why(error)}", reason="unwritable") from None

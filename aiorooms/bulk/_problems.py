@@ -1,0 +1,61 @@
+"""What is wrong with an input: the first thousand problems are kept, and the others counted."""
+
+from typing import Final, NoReturn
+
+from .._checks import text_message
+from ..errors import BulkInputError, InputCode, InputProblem, Problem
+
+__all__ = ["Problems", "input_problem"]
+
+_MOST_PROBLEMS: Final = 1000
+
+
+class Problems:
+    """The problems of one input."""
+
+    def __init__(self, source: str) -> None:
+        self.count: int = 0
+        self.source = source
+        self._kept: list[InputProblem] = []
+
+    def add(self, *problems: InputProblem) -> None:
+        """Record problems."""
+        for problem in problems:
+            self.count += 1
+            if self.count <= _MOST_PROBLEMS:
+                self._kept.append(problem)
+
+    def note(self, code: InputCode, line: int | None, field: str | None, message: str, value: object = None) -> None:
+        """Record what is wrong with a line of the input."""
+        self.add(InputProblem(self.source, line, field, message, code=code, value=value))
+
+    def fail(self, code: InputCode, line: int | None, message: str) -> NoReturn:
+        """Record a problem after which nothing more can be read, and raise `BulkInputError`."""
+        self.note(code, line, None, message)
+        self.raise_if_any()
+        raise AssertionError
+
+    def raise_if_any(self) -> None:
+        """Raise `BulkInputError` with all problems, in the order of their lines, if there are any."""
+        if not self.count:
+            return
+        problems = sorted(self._kept, key=lambda problem: problem.line or 0)
+        if more := self.count - len(problems):
+            text = f"{more:,} more problems are not shown"
+            problems.append(InputProblem(self.source, None, None, text, code="more_problems", value=more))
+        raise BulkInputError(problems)
+
+
+def input_problem(problem: Problem, file: str, line: int | None = None) -> InputProblem:
+    """Make the problem of an input from that of a value which was given as text."""
+    return InputProblem(
+        file,
+        line,
+        problem.field,
+        text_message(problem),
+        code=problem.code,
+        value=problem.value,
+        limits=problem.limits,
+        expected=problem.expected,
+        nullable=problem.nullable,
+    )

@@ -1,0 +1,120 @@
+"""Lines of plans and journals as attrs classes, both ways through cattrs.
+
+The converter is a copy of that of the models, and as strict: what a line lacks, or has of another type, raises
+`ValueError`. What it has beyond its class is passed over, so that a later version can add to a line.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import cached_property, partial
+from operator import eq
+from typing import Any, Final, Generic, Literal, TypeVar, get_args, get_origin
+
+import attrs
+from cattrs.fns import identity
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from .._http.json import dumps, loads
+from .._text import timestamp
+from ..models._converter import converter, is_object
+from ..models._fields import Values
+
+__all__ = ["Codec", "files"]
+
+T = TypeVar("T", bound=attrs.AttrsInstance)
+
+
+class Codec(Generic[T]):
+    """Reads and writes the lines of one class.
+
+    The functions that cattrs generates are made when the first line is read or written, and kept.
+    """
+
+    def __init__(self, wanted: type[T], *, omit_if_default: bool = False, **keys: str) -> None:
+        """`keys` are the names that fields have in the line, where it isn't the field's own name."""
+        self._class = wanted
+        self._omit_if_default = omit_if_default
+        self._keys: Any = {field: override(rename=key) for field, key in keys.items()}
+
+    def line(self, record: T) -> bytes:
+        """Write a record as a line."""
+        return dumps(self.to_json(record)) + b"\n"
+
+    def read(self, line: bytes) -> T:
+        """Read a line. Raises `ValueError` if it is no record of this class."""
+        return self.from_json(loads(line))
+
+    def from_json(self, value: object) -> T:
+        """Make a record from JSON data. Raises `ValueError` if it doesn't fit."""
+        if not is_object(value):
+            raise ValueError("it is not an object")
+        try:
+            return self._structure(value, self._class)
+        except KeyError as error:
+            raise ValueError(f"{error} is missing") from None
+
+    @cached_property
+    def to_json(self) -> Callable[[T], dict[str, Any]]:
+        """Make JSON data from a record."""
+        omit = self._omit_if_default
+        return make_dict_unstructure_fn(self._class, files, _cattrs_omit_if_default=omit, **self._keys)
+
+    @cached_property
+    def _structure(self) -> Callable[[Mapping[str, Any], type[T]], T]:
+        # Without the path to what is wrong, which nobody is told, it takes half the time.
+        return make_dict_structure_fn(self._class, files, _cattrs_detailed_validation=False, **self._keys)
+
+
+# --- the converter ---
+
+files: Final = converter.copy()
+
+
+def _values(value: object, _: object) -> Values:
+    if not is_object(value):
+        raise ValueError("it is not an object")
+    return value  # type: ignore[return-value]  # values were checked when they were planned
+
+
+def _number(value: object, _: object) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
+    raise ValueError("it is not a number")
+
+
+def _optional_number(value: object, wanted: object) -> float | None:
+    return None if value is None else _number(value, wanted)
+
+
+def _text_of(moment: datetime | None) -> str | None:
+    return None if moment is None else timestamp(moment)
+
+
+def _is_values(kind: object) -> bool:
+    return kind == Values
+
+
+def _is_literal(kind: object) -> bool:
+    return get_origin(kind) is Literal
+
+
+# cattrs' own hook for them raises a plain `Exception`.
+def _one_of(kind: object) -> Callable[[object, object], object]:
+    known = get_args(kind)
+
+    def structure(value: object, _: object) -> object:
+        if value not in known:
+            raise ValueError(f"it is not one of {known}")
+        return value
+
+    return structure
+
+
+files.register_structure_hook_func(_is_values, _values)
+# cattrs leaves out the calls of its own `identity`.
+for kind in (Values, str | None, float | None):
+    files.register_unstructure_hook_func(partial(eq, kind), identity)
+files.register_structure_hook(float, _number)
+files.register_structure_hook(float | None, _optional_number)
+files.register_unstructure_hook(datetime | None, _text_of)
+files.register_structure_hook_factory(_is_literal, _one_of)

@@ -1,0 +1,62 @@
+"""The index: a line is found by its key, and keys that stand twice are found too."""
+
+import tempfile
+from contextlib import closing
+from io import BytesIO
+from pathlib import Path
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiorooms.bulk import (
+    Plan,
+)
+from aiorooms.bulk._index import LineIndex
+from aiorooms.bulk._plan_records import PLANNED
+from aiorooms.bulk._plan_writer import new_plan
+from aiorooms.bulk._verify import plan_index
+
+from .conftest import planned
+
+
+@given(
+    numbers=st.sets(st.integers(0, 2**128 - 1) | st.integers(0, 20), max_size=30),
+    asked=st.lists(st.integers(0, 20) | st.integers(0, 2**128 - 1), max_size=30),
+)
+def test_the_index_finds_each_room_of_the_plan_once(numbers: set[int], asked: list[int]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.plan")
+        with new_plan(path, "http://127.0.0.1:1/v2", "x") as writer:
+            for number in sorted(numbers, key=hash):
+                writer.add(planned(number))
+            writer.finish(0)
+        plan = Plan.open(path)
+        with closing(plan.open_file()) as file:
+            index = plan_index(plan, file)
+            left = set(numbers)
+            for number in [*asked, *numbers][: len(asked) + len(numbers) // 2]:
+                room_id = str(UUID(int=number))
+                line = index.take(room_id)
+                assert (line is not None) == (number in left)
+                assert (index.find(room_id) is not None) == (number in numbers)
+                if line is not None:
+                    assert PLANNED.read(line) == planned(number)
+                left.discard(number)
+            in_order = [str(UUID(int=number)) for number in sorted(numbers, key=hash) if number in left]
+            assert [PLANNED.read(line).room_id for line in index.left()] == in_order
+            assert index.take("not-a-uuid") is None
+            assert [*index.twice()] == []
+
+
+@given(keys=st.lists(st.sampled_from(["a", "b", "name a", "\ud800", "", "é"]), max_size=12))
+def test_the_index_says_which_keys_stand_twice(keys: list[str]) -> None:
+    index = LineIndex(BytesIO(b"".join(b"%d\n" % number for number in range(10, 10 + len(keys)))))
+    for number, key in enumerate(keys):
+        index.add(key, 3 * number)
+    index.sort()
+    first = {key: 3 * keys.index(key) for key in keys}
+    expected = [(first[key], 3 * number) for number, key in enumerate(keys) if first[key] != 3 * number]
+    assert sorted(index.twice(), key=lambda pair: pair[1]) == expected
+    for key, place in first.items():
+        assert index.find(key) == index.line_at(place)

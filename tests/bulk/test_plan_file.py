@@ -1,0 +1,174 @@
+"""Plan files: nothing is taken for a plan that isn't one, or is not as it was made."""
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from contextlib import closing
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiorooms.bulk import (
+    Plan,
+    PlanFileError,
+)
+from aiorooms.bulk._plan_records import PLANNED
+from aiorooms.bulk._plan_writer import PlanWriter
+from aiorooms.bulk._verify import plan_index
+from aiorooms.simulator import RoomsSimulator
+
+from .conftest import client_of, files_in, plan_of, planned, write_plan
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [("no/such/folder/a.plan", "No such file or directory"), ("folder", "Is a directory"), ("file/a.plan", "Not a di")],
+)
+async def test_a_place_that_can_not_be_written_is_told_before_anything_is_read(
+    tmp_path: Path, place: str, reason: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        with pytest.raises(PlanFileError, match=rf"the plan '.*' can't be written: {reason}") as caught:
+            await plan_of(client, tmp_path, name=place)
+        assert "\n" not in str(caught.value)
+        assert sim.stats.requests == 0
+    assert files_in(tmp_path) == ["file", "folder"]
+
+
+def test_a_full_disk_leaves_no_plan_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(BytesIO):
+        def __init__(self, number: int, *_: object) -> None:
+            super().__init__()
+            os.close(number)
+
+        def write(self, data: Any, /) -> int:
+            if self.tell() > 1000:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data)
+
+    monkeypatch.setattr(os, "fdopen", Full)
+    with pytest.raises(PlanFileError, match=r"the plan '.*' can't be written: No space left on device"):
+        write_plan(tmp_path / "a.plan", 100)
+    assert files_in(tmp_path) == []
+
+
+def test_a_plan_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    mask = os.umask(0o027)
+    try:
+        write_plan(tmp_path / "a.plan")
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "a.plan").stat().st_mode & 0o777 == 0o640
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path / "a.plan")
+    assert [*plan.updates()] == [planned(number) for number in range(3)]
+    assert (plan.rooms, plan.unchanged, plan.source) == (3, 7, "rooms.csv")
+    assert UUID(plan.plan_id).version == 4
+    assert datetime.fromisoformat(plan.created_at).tzinfo is not None
+    first, *_, last = (json.loads(line) for line in (tmp_path / "a.plan").read_text(encoding="utf-8").splitlines())
+    assert first["aiorooms_plan"] == 1
+    latest = "2024-05-01T06:07:08.000009Z"
+    assert last == {"rooms": 3, "unchanged": 7, "latest_update": latest, "sha256": plan.sha256}
+    assert plan.latest_update == datetime.fromisoformat(latest)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is not a plan; make_plan() writes one"),
+        (b"room_id,max_participants\n", "is not a plan"),
+        (b'{"aiorooms_journal":1}\n', "is not a plan"),
+        (b"[1]\n", "is not a plan"),
+        (b"\xff\xfe\x00\n", "is not a plan"),
+        (b'{"aiorooms_plan":2}\n', "is of version 2, which takes a newer aiorooms"),
+        (b'{"aiorooms_plan":"1"}\n', "is of version '1'"),
+        (b'{"aiorooms_plan":1}\n', "is incomplete, its last line is missing; plan again"),
+        (b'{"aiorooms_plan":1}\n{"rooms":0,"unchanged":0,"sha256":"x"}\n', "was changed after it was made"),
+        (b'{"aiorooms_plan":1}\n{"sha256":"SUM"}\n', "was changed after it was made"),
+        (b'{"aiorooms_plan":1}\n{"rooms":0,"unchanged":0,"sha256":"SUM"}\n', "was changed after it was made"),
+    ],
+)
+def test_what_is_no_plan_is_refused_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "a.plan"
+    path.write_bytes(content.replace(b"SUM", hashlib.sha256(content.split(b"\n")[0] + b"\n").hexdigest().encode()))
+    with pytest.raises(PlanFileError) as caught:
+        Plan.open(path)
+    assert message in str(caught.value)
+    assert caught.value.reason in ("not_a_plan", "newer_plan", "incomplete_plan", "edited_plan")
+    assert (caught.value.reason == "edited_plan") == ("was changed after" in message)
+    assert "a.plan" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_directory_and_nothing_at_all_are_no_plans(tmp_path: Path) -> None:
+    with pytest.raises(PlanFileError, match=r"the plan '.*' can't be read: Is a directory"):
+        Plan.open(tmp_path)
+    with pytest.raises(PlanFileError, match=r"the plan '.*a.plan' can't be read: No such file or directory"):
+        Plan.open(tmp_path / "a.plan")
+
+
+@given(data=st.data())
+def test_a_plan_is_refused_if_one_byte_is_another(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.plan")
+        write_plan(path)
+        content = bytearray(path.read_bytes())
+        last_line = content.rindex(b"\n", 0, -1) + 1
+        # Half of the time in the last line, in which the checksum stands.
+        place = data.draw(st.integers(0, len(content) - 1) | st.integers(last_line, len(content) - 1))
+        byte = data.draw(st.integers(0, 255).filter(lambda byte: byte != content[place]))
+        content[place] = byte
+        path.write_bytes(content)
+        with pytest.raises(PlanFileError):
+            Plan.open(path)
+
+
+@given(data=st.data())
+def test_a_plan_is_refused_if_a_piece_is_missing_or_added(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.plan")
+        write_plan(path)
+        content = path.read_bytes()
+        begin = data.draw(st.integers(0, len(content)))
+        end = data.draw(st.integers(begin, len(content)))
+        added = data.draw(st.binary(max_size=20) | st.just(content[begin:end] * 2))
+        changed = content[:begin] + added + content[end:]
+        if changed != content:
+            path.write_bytes(changed)
+            with pytest.raises(PlanFileError):
+                Plan.open(path)
+
+
+def test_a_plan_that_is_put_in_the_place_of_one_that_was_opened_is_not_used(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path / "a.plan")
+    write_plan(tmp_path / "a.plan", 5)
+    with closing(plan.open_file()) as file:
+        for use in (lambda: plan_index(plan, file), lambda: list(plan.updates())):
+            with pytest.raises(PlanFileError, match="was changed after it was opened; open it again"):
+                use()
+
+
+def test_a_plan_that_vanishes_is_told_in_one_line(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path / "a.plan")
+    plan.path.unlink()
+    for use in (plan.open_file, lambda: list(plan.updates())):
+        with pytest.raises(PlanFileError, match=r"the plan '.*a.plan' can't be read: No such file or directory"):
+            use()
+
+
+def test_a_line_of_a_room_is_as_it_was_written() -> None:
+    file = BytesIO()
+    PlanWriter(file, "http://127.0.0.1:1/v2", "x").add(planned())
+    assert PLANNED.read(file.getvalue().splitlines()[1]) == planned()

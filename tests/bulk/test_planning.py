@@ -1,0 +1,166 @@
+"""Planning: what gets into a plan, and what can't be planned."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from aiorooms import Room, RoomUpdate
+from aiorooms.bulk import (
+    BulkInputError,
+    Change,
+    InputProblem,
+    Plan,
+    make_plan,
+    select,
+)
+from aiorooms.bulk._planning import plan_room
+from aiorooms.simulator import RoomsSimulator
+
+from .conftest import ByHand, client_of, files_in, plan_of, planned
+
+ID = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
+
+
+URL = "https://hooks.example.com/rooms"
+
+
+def room(**fields: Any) -> Room:
+    return Room(id=ID, unique_name="one", **fields)
+
+
+async def test_a_plan_holds_what_really_changes(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        first, second, third = sim.room_ids
+        sim.change_room(second, max_participants=20)
+        sim.change_room(third, webhook_event_failover_url=None)
+        wanted = select(set_fields=["max_participants=20", "webhook_event_failover_url=null"])
+        summary = await make_plan(client, wanted, tmp_path / "a.plan")
+        plan = Plan.open(tmp_path / "a.plan")
+        assert (summary.plan_id, summary.rooms, summary.unchanged) == (plan.plan_id, 2, 1)
+        assert (plan.rooms, plan.unchanged, plan.base_url) == (2, 1, sim.url)
+        assert plan.source == "set max_participants=20, set webhook_event_failover_url=null"
+        one, other = plan.updates()
+        assert (one.room_id, one.unique_name, other.room_id) == (first, "room-000001", third)
+        assert (one.before, one.after) == ({"max_participants": 10}, {"max_participants": 20})
+        assert one.updated_at == datetime.fromisoformat(str(sim.rooms[first]["updated_at"]))
+        assert sim.stats.by_method == {"GET": 1}
+
+
+async def test_an_account_is_read_by_the_page_and_rooms_are_counted_as_they_come(tmp_path: Path) -> None:
+    read: list[None] = []
+    async with RoomsSimulator(rooms=600) as sim, client_of(sim) as client:
+        wanted = select(where=["name=room-0005*"], set_fields=["enable_recording=on"])
+        summary = await make_plan(client, wanted, tmp_path / "a.plan", on_room=lambda: read.append(None))
+        assert (summary.rooms, len(read)) == (100, 600)
+        assert sim.stats.requests == 3
+
+
+@pytest.mark.parametrize(
+    ("present", "update", "after"),
+    [
+        (room(max_participants=10), RoomUpdate(max_participants=10), None),
+        (room(max_participants=10), RoomUpdate(max_participants=11), {"max_participants": 11}),
+        (room(webhook_event_failover_url=""), RoomUpdate(webhook_event_failover_url=None), None),
+        (room(webhook_event_failover_url=None), RoomUpdate(webhook_event_failover_url=None), None),
+        (
+            room(webhook_event_failover_url=URL),
+            RoomUpdate(webhook_event_failover_url=None),
+            {"webhook_event_failover_url": None},
+        ),
+        (room(webhook_timeout_secs=0), RoomUpdate(webhook_timeout_secs=None), {"webhook_timeout_secs": None}),
+        (room(enable_recording=None), RoomUpdate(enable_recording=False), {"enable_recording": False}),
+        (
+            room(webhook_event_url="https://A.example.com"),
+            RoomUpdate(webhook_event_url="https://a.example.com/"),
+            None,  # the server may normalise what it is sent
+        ),
+        (
+            room(webhook_event_url="https://a.example.com/A"),
+            RoomUpdate(webhook_event_url="https://a.example.com/a"),
+            {"webhook_event_url": "https://a.example.com/a"},
+        ),
+        (room(), RoomUpdate(), None),
+    ],
+)
+def test_only_what_differs_is_a_change(present: Room, update: RoomUpdate, after: object) -> None:
+    change = plan_room(present, update)
+    assert (None if change is None else change.after) == after
+    if change is not None:
+        assert change.before == {name: getattr(present, name) for name in change.after}
+
+
+def test_a_room_that_never_had_a_url_has_not_changed_if_it_has_none_now() -> None:
+    change = attrs.evolve(planned(), updated_at=None, before={"webhook_event_failover_url": ""})
+    assert not change.has_changed(room(webhook_event_failover_url=None))
+    assert not change.has_changed(room(webhook_event_failover_url=""))
+    assert change.has_changed(room(webhook_event_failover_url=URL))
+
+
+async def test_what_is_made_by_hand_can_be_planned_too(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        first, second, _ = sim.room_ids
+        changes = {first: Change(RoomUpdate(unique_name="other"), 2), second: Change(RoomUpdate(), 3)}
+        summary = await make_plan(client, ByHand(changes), tmp_path / "a.plan")
+        assert (summary.rooms, summary.unchanged) == (1, 1)
+        (one,) = Plan.open(tmp_path / "a.plan").updates()
+        assert (one.before, one.after) == ({"unique_name": "room-000001"}, {"unique_name": "other"})
+
+
+async def test_all_that_can_not_be_planned_is_said_at_once_and_no_file_is_left(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=1) as sim, client_of(sim) as client:
+        (first,) = sim.room_ids
+        second = sim.add_room(webhook_event_failover_url=URL)
+        changes = {
+            first: Change(RoomUpdate(webhook_event_failover_url="https://old.example.com/rooms"), 2),
+            second: Change(RoomUpdate(webhook_event_url=URL), 3),
+        }
+        missing = (InputProblem("rooms.csv", 9, "room_id", "no such room"),)
+        with pytest.raises(BulkInputError) as caught:
+            await make_plan(client, ByHand(changes, missing), tmp_path / "a.plan")
+        assert [(one.line, one.field) for one in caught.value.problems] == [
+            (2, "webhook_event_failover_url"),
+            (3, "webhook_event_url"),
+            (9, "room_id"),
+        ]
+        assert "would have 'https://old.example.com/rooms' as webhook URL and as failover URL" in str(caught.value)
+        assert files_in(tmp_path) == []
+
+
+async def test_rooms_that_already_have_one_url_twice_can_be_changed_otherwise(tmp_path: Path) -> None:
+    async with RoomsSimulator() as sim, client_of(sim) as client:
+        sim.add_room(webhook_event_url=URL, webhook_event_failover_url=URL)
+        assert (await plan_of(client, tmp_path)).rooms == 1
+
+
+async def test_the_problems_of_all_selected_rooms_are_said_at_once(tmp_path: Path) -> None:
+    async with RoomsSimulator() as sim, client_of(sim) as client:
+        for number in range(3):
+            sim.add_room(webhook_event_url=f"https://old.example.com/a b/{number}")
+        with pytest.raises(BulkInputError) as caught:
+            await make_plan(
+                client, select(rewrite_webhook_host=["old.example.com=new.example.com"]), tmp_path / "a.plan"
+            )
+        assert [one.file for one in caught.value.problems] == [f"room {room_id}" for room_id in sim.room_ids]
+        assert {one.field for one in caught.value.problems} == {"webhook_event_url"}
+
+
+async def test_problems_without_number_are_counted(tmp_path: Path) -> None:
+    async with RoomsSimulator() as sim, client_of(sim) as client:
+        missing = tuple(InputProblem("rooms.csv", line, None, "no such room") for line in range(1500))
+        with pytest.raises(BulkInputError) as caught:
+            await make_plan(client, ByHand({}, missing), tmp_path / "a.plan")
+        assert len(caught.value.problems) == 1001
+        assert str(caught.value.problems[-1]) == "rooms.csv: 500 more problems are not shown"
+
+
+async def test_a_list_that_fails_leaves_no_file(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        (tmp_path / "a.plan").write_text("the one before")
+        sim.api_key = "another"
+        with pytest.raises(Exception, match="401"):
+            await plan_of(client, tmp_path)
+        assert files_in(tmp_path) == ["a.plan"]
+        assert (tmp_path / "a.plan").read_text() == "the one before"
