@@ -63,6 +63,8 @@ class Outcome:
     """`updated`, `failed`, `uncertain`, `skipped` (not sent), or `conflict` (somebody changed it; not touched)."""
     error: str | None = None
     """One line, unless the room was updated."""
+    error_type: str | None = None
+    """The class of the error, such as `NotFoundError`; None if there is none, and for a conflict."""
     attempts: int = 0
     found: bool = False
     """The room was found to have the wanted values, and nothing was sent."""
@@ -299,7 +301,9 @@ class BulkRun:
             if isinstance(error, (AuthenticationError, PermissionDeniedError, ClientStateError)):
                 self.stop(str(error))
             # Its line says `begun` or `uncertain` as it did before: the next resume looks again.
-            return Outcome(room_id=room_id, unique_name=name, status="uncertain", error=str(error))
+            return Outcome(
+                room_id=room_id, unique_name=name, status="uncertain", error=str(error), error_type=type(error).__name__
+            )
         if (outcome := self._compare(planned, room)) is None:
             self._again.append(line)
         return outcome
@@ -454,7 +458,13 @@ class BulkRun:
         except JournalError as broken:
             self._break(broken)
         return Outcome(
-            room_id=room_id, unique_name=unique_name, status=status, error=error, attempts=attempts, found=found
+            room_id=room_id,
+            unique_name=unique_name,
+            status=status,
+            error=error,
+            error_type=error_type,
+            attempts=attempts,
+            found=found,
         )
 
     def _break(self, broken: JournalError) -> None:

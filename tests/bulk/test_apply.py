@@ -193,6 +193,7 @@ async def test_a_room_that_is_gone_is_told(tmp_path: Path, force: bool) -> None:
         outcomes = by_room(await collect(apply(client, plan, tmp_path / "a.journal", force=force)))
         assert counts([*outcomes.values()]) == {"failed": 1, "updated": 4}
         assert str(outcomes[gone].error).startswith(f"404 room {gone} not found")
+        assert outcomes[gone].error_type == "NotFoundError"
 
 
 async def test_what_the_server_refuses_has_failed_and_is_sent_again_if_asked_for(tmp_path: Path) -> None:
@@ -511,7 +512,7 @@ async def test_what_can_not_be_looked_at_stays_unknown_and_is_not_sent(tmp_path:
         sim.script(*times("500", 8), room_id=unknown, method="GET")
         sim.record = True
         outcomes = by_room(await collect(resume(client, path)))
-        assert outcomes[unknown].status == "uncertain"
+        assert (outcomes[unknown].status, outcomes[unknown].error_type) == ("uncertain", "InternalServerError")
         assert unknown not in patches(sim)
         assert states(path) == {"begun": 1, "updated": 2}
         assert counts(await collect(resume(client, path))) == {"updated": 1}
