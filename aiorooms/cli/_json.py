@@ -9,6 +9,7 @@ import attrs
 
 from ..errors import AioroomsError, APIStatusError
 from ..models import Room, RoomParticipant, RoomSession, UpdateResult
+from ._words import error_line
 
 __all__ = ["JsonValue", "dumps", "error_data", "model_data", "result_data", "timestamp"]
 
@@ -26,7 +27,7 @@ def timestamp(moment: datetime) -> str:
 
 
 def model_data(model: Room | RoomSession | RoomParticipant) -> dict[str, JsonValue]:
-    """Give all fields of a model, those that are None too."""
+    """Return all fields of a model, also those that are None."""
     return {field.name: _value(getattr(model, field.name)) for field in attrs.fields(type(model))}
 
 
@@ -41,7 +42,7 @@ def _value(value: object) -> JsonValue:
 
 
 def result_data(result: UpdateResult) -> dict[str, JsonValue]:
-    """Give the outcome of one update."""
+    """Return the outcome of one update."""
     return {
         "room_id": result.room_id,
         "status": result.status,
@@ -53,8 +54,8 @@ def result_data(result: UpdateResult) -> dict[str, JsonValue]:
 
 
 def error_data(error: AioroomsError) -> dict[str, JsonValue]:
-    """Give the name of the exception, its one line, and what the server said if it was the server."""
-    data: dict[str, JsonValue] = {"type": type(error).__name__, "message": str(error)}
+    """Return the name of the exception, its one line, and what the server said if it was the server."""
+    data: dict[str, JsonValue] = {"type": type(error).__name__, "message": error_line(error)}
     if isinstance(error, APIStatusError):
         data["status"] = error.status
         data["codes"] = [detail.code for detail in error.errors if detail.code is not None]

@@ -100,7 +100,7 @@ def test_ctrl_c_once_finishes_what_is_under_way_and_the_run_can_be_gone_on_with(
         until(lambda: sim.stats.in_flight == 3, "three are under way")
         session.press("\x03")
         assert session.end() == 130
-        assert "stopping: what is under way has 5 s to end; Ctrl-C again stops now" in session.text
+        assert "stopping: updates in flight have 5 s to end; Ctrl-C again stops now" in session.text
         assert "no outcome yet" not in session.text
         assert "To go on: aiorooms resume 'to night.plan.journal'\n" in session.text
         assert "To take it back: aiorooms rollback 'to night.plan.journal'\n" in session.text
@@ -121,7 +121,7 @@ def test_ctrl_c_twice_stops_now_and_nothing_is_lost(sim: RoomsSimulator, invoke:
         session.press("\x03")
         assert session.end() == 130
         assert time.monotonic() - began < 2.5
-        assert "what was under way has no outcome yet; a resume looks at it first" in session.text
+        assert "updates that were in flight have no outcome yet; a resume reads their rooms first" in session.text
         assert "To go on: aiorooms resume rooms.plan.journal\n" in session.text
     assert set(Journal.open("rooms.plan.journal").states().values()) == {"begun"}
     sim.latency = 0
@@ -343,4 +343,4 @@ def test_the_bar_tells_conflicts_from_failures() -> None:
         bar.console.print(*bar.get_renderables())
     first, second = lines(shown.get())
     assert first.rstrip().endswith("2 failed")
-    assert second.rstrip().endswith("2 failed, 3 left alone")
+    assert second.rstrip().endswith("2 failed, 3 modified by others")
