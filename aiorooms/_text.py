@@ -1,6 +1,8 @@
-"""Text from outside as it can stand in a message: one line, printable, and not longer than one wants to read."""
+"""Values as text: those from outside on one printable line, cut to a length that is read, and moments in UTC."""
 
-__all__ = ["excerpt", "quoted"]
+from datetime import UTC, datetime
+
+__all__ = ["excerpt", "quoted", "timestamp"]
 
 
 def excerpt(text: str, longest: int) -> str:
@@ -18,3 +20,9 @@ def quoted(value: object) -> str:
     except Exception:  # noqa: BLE001 - anybody's `__repr__` may raise anything, and a number may be too long to write
         text = f"<{type(value).__name__}>"
     return excerpt(text, 80)
+
+
+def timestamp(moment: datetime) -> str:
+    """Write a moment in UTC: `2021-04-12T22:29:42Z`, with microseconds if there are any."""
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return f"{utc.isoformat()[:-6]}Z"

@@ -50,7 +50,7 @@ class Context(click.Context):
         """Whether there is a problem with that option or argument."""
         return any(wrong == name for wrong, _ in self._problems)
 
-    def refuse(self) -> None:
+    def raise_problems(self) -> None:
         """Raise `BadInputError` if there are problems."""
         if not self._problems:
             return
@@ -82,11 +82,11 @@ class Command(click.Command):
             if not context.has_problems:
                 raise
             context.wrong(usage_text(error))
-            context.refuse()
+            context.raise_problems()
         if not ctx.resilient_parsing:
             for step in self._steps:
                 step(context)
-            context.refuse()
+            context.raise_problems()
         return rest
 
 

@@ -117,10 +117,7 @@ def _report(error: Exception) -> int | None:
         case click.ClickException():
             complain(slip(error))
             return BAD_INPUT
-        case BadInputError():
-            complain_of_all(error.problems)
-            return BAD_INPUT
-        case BulkInputError():
+        case BadInputError() | BulkInputError():
             complain_of_all(error.problems)
             return BAD_INPUT
         case AuthenticationError() | PermissionDeniedError():

@@ -141,8 +141,8 @@ def update(
     """Change one room or many, all in the same way.
 
     A field whose option is left out stays unchanged. The word null clears the failover URL or the webhook timeout. With
-    - for ROOM_ID the ids are read from standard input, one on each line. Everything is checked first: all problems are
-    reported together, and nothing is sent.
+    - for ROOM_ID the ids are read from standard input, one on each line. Everything is checked first: if there are
+    problems, all are reported together, and nothing is sent.
 
     \b
     Examples:
