@@ -12,30 +12,33 @@ import attrs
 import click
 
 from .._pacing import Pacing
-from ..errors import AioroomsError, BulkInputError, ClientSettingsError, InputProblem, Problem, Reason
+from ..errors import AioroomsError, BulkInputError, ClientSettingsError, InputProblem, Problem
 
 __all__ = ["error_line", "input_problems", "option", "setting_problem", "slip", "text_message", "usage_text"]
 
-_HINTS: Final[Mapping[Reason, str]] = {
+_HINTS: Final[Mapping[str, str]] = {
     "max_wait": f"the server asks for a pause of more than {Pacing().max_wait:g} s; try again later",
     "max_elapsed": "there was no time left for another attempt; try again later",
     "outage_patience": "the server has been out for too long; try again later",
     "closed": "the command was ending",
     "plan_missing": "the journal names it; if it was moved, say where it is with --plan",
     "not_a_plan": "`aiorooms plan` makes one",
-    "newer_plan": "update aiorooms",
+    "newer_plan": "update it with `pip install -U aiorooms`",
     "incomplete_plan": "plan again with `aiorooms plan`",
+    "replaced_plan": "run the command again",
     "edited_plan": "edit the source, and plan again with `aiorooms plan`",
     "other_server": "give the address of its server with --base-url",
     "other_plan": "give the plan of this journal with --plan",
     "not_a_journal": "`aiorooms apply` writes one",
-    "newer_journal": "update aiorooms",
+    "newer_journal": "update it with `pip install -U aiorooms`",
     "empty_journal": "`aiorooms apply` begins it anew",
     "journal_exists": "`aiorooms resume` goes on with it, or give another place with --journal",
-    "file_exists": "give another place",
-    "journal_in_use": "wait until the other apply or resume has ended",
+    "file_exists": "give another place with --journal",
+    "journal_in_use": "wait until it has ended",
+    "journal_lost": "nothing more was sent; `aiorooms resume` reads back what was in flight",
+    "overwrites_journal": "give another place with --out",
 }
-"""What to do next. A reason that is not here leaves nothing to do, or the error's own hint names no setting."""
+"""What to do next, by the reason of an error. Of other reasons the error's own hint is good here too."""
 
 
 def error_line(error: AioroomsError) -> str:
@@ -67,9 +70,22 @@ def text_message(problem: Problem) -> str:
     return problem.message.replace("None", "null").replace("True or False", "true or false")
 
 
+_SETTINGS: Final = {"max_rate": "--rate", "max_connections": "--concurrency"}
+
+
 def setting_problem(error: ClientSettingsError, *, base_url: str | None) -> str:
     """Word what is wrong with the client's settings; `base_url` is the option, if it was given."""
-    # MERGE: by `error.setting`, as soon as there is one.
+    setting: str | None = getattr(error, "setting", None)  # MERGE: `error.setting`, and `error.wrong` below
+    if setting == "api_key":
+        return f"TELNYX_API_KEY {getattr(error, 'wrong', '')}; {error.hint}"
+    if setting == "base_url":
+        name = "TELNYX_BASE_URL" if base_url is None else "--base-url"
+        return (
+            f"{name} {getattr(error, 'wrong', '')}; give https, host and path only, such as https://api.telnyx.com/v2"
+        )
+    if setting is not None:
+        return f"{_SETTINGS.get(setting) or option(setting)} {getattr(error, 'wrong', '')}; {error.hint}"
+    # MERGE: these two lines go.
     text = str(error).replace("api_key", "TELNYX_API_KEY").replace(", or allow_insecure_http=True", "")
     return text.replace("base_url", "TELNYX_BASE_URL" if base_url is None else "--base-url")
 
