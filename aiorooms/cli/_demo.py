@@ -11,9 +11,9 @@ import click
 
 from ..client import RoomsClient
 from ..models import RoomUpdate
-from ._command import Command, Value
+from ._command import Command
 from ._json import JsonValue
-from ._options import MOST_ROOMS, json_option, seed_option
+from ._options import MOST_ROOMS, json_option, seed_option, value_option
 from ._output import Output, flush
 from ._run import Interrupted, run
 from ._status import FAILED, OK
@@ -38,30 +38,17 @@ _STALL: Final = 1.0
 
 
 @click.command(cls=Command)
-@click.option(
-    "--rooms",
-    metavar="N",
-    type=Value(whole_number(1, MOST_ROOMS)),
-    default="2000",
-    show_default=True,
-    help="Rooms in the account.",
-)
-@click.option(
+@value_option("--rooms", "N", whole_number(1, MOST_ROOMS), "Rooms in the account.", default="2000")
+@value_option(
     "--rate-limit",
-    "limit",
-    metavar="N/WINDOW",
-    type=Value(read_rate_limit),
+    "N/WINDOW",
+    read_rate_limit,
+    "Requests that the server accepts in a window, or none for no limit.",
+    to="limit",
     default="400/1s",
-    show_default=True,
-    help="Requests that the server accepts in a window, or none for no limit.",
 )
-@click.option(
-    "--faults",
-    metavar="SHARE",
-    type=Value(read_share),
-    default="5%",
-    show_default=True,
-    help="Share of requests that the server breaks, 0 to 1 or in percent.",
+@value_option(
+    "--faults", "SHARE", read_share, "Share of requests that the server breaks, 0 to 1 or in percent.", default="5%"
 )
 @seed_option("Another seed breaks other requests.")
 @json_option

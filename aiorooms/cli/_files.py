@@ -7,8 +7,8 @@ import click
 
 from ..bulk import Journal, export_rooms, write_report
 from ..client import RoomsClient
-from ._command import Command, Context, Value
-from ._options import FILE, api_options, check_new_file, json_option, make_client, overwrite_option
+from ._command import Command, Context
+from ._options import FILE, api_options, check_new_file, json_option, make_client, overwrite_option, value_option
 from ._output import Output
 from ._run import run
 from ._status import OK
@@ -27,12 +27,8 @@ def _check_export(ctx: Context) -> None:
 
 @click.command(cls=Command, steps=[_check_export, make_client])
 @click.argument("file", metavar="FILE", type=FILE)
-@click.option(
-    "--format",
-    "form",
-    metavar="csv|jsonl",
-    type=Value(one_of(_FORMATS)),
-    help="Format of the file.  [default: by the ending of FILE]",
+@value_option(
+    "--format", "csv|jsonl", one_of(_FORMATS), "Format of the file.  [default: by the ending of FILE]", to="form"
 )
 @overwrite_option
 @api_options

@@ -78,7 +78,8 @@ class _Program(click.Group):
         prepare()
         words = sys.argv[1:] if args is None else list(args)
         extra["standalone_mode"] = False
-        code = _code_of(lambda: super(_Program, self).main(words, *more, **extra), is_detailed=DETAILED in words)
+        is_detailed = words[:1] == ["plan"] and DETAILED in words
+        code = _code_of(lambda: super(_Program, self).main(words, *more, **extra), is_detailed=is_detailed)
         if standalone_mode:
             sys.exit(code)
         return code

@@ -31,6 +31,7 @@ __all__ = [
     "max_failures_option",
     "overwrite_option",
     "seed_option",
+    "value_option",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,6 +45,29 @@ MOST_FAILURES: Final = 1_000_000
 MOST_ROOMS: Final = 1_000_000
 _LARGEST_SEED: Final = 999_999_999
 
+
+def value_option(
+    name: str,
+    metavar: str,
+    read: Callable[[str], object],
+    text: str,
+    *,
+    to: str | None = None,
+    default: str | None = None,
+    hidden: bool = False,
+) -> Callable[[F], F]:
+    """Make an option whose text is turned into a value by `read`; `to` is the parameter that gets it."""
+    return click.option(
+        *((name,) if to is None else (name, to)),
+        metavar=metavar,
+        type=Value(read),
+        default=default,
+        show_default=default is not None,
+        hidden=hidden,
+        help=text,
+    )
+
+
 json_option: Final = click.option(
     "--json", "as_json", is_flag=True, help="Write JSON on standard output, and nothing else there."
 )
@@ -51,31 +75,28 @@ overwrite_option: Final = click.option("--overwrite", is_flag=True, help="Replac
 every_room_option: Final = click.option(
     "--all", "every_room", is_flag=True, help="Show each room; without it rooms that change alike are shown together."
 )
-concurrency_option: Final = click.option(
+concurrency_option: Final = value_option(
     "--concurrency",
-    metavar="N",
-    type=Value(whole_number(1, _MOST_CONCURRENT)),
+    "N",
+    whole_number(1, _MOST_CONCURRENT),
+    f"Maximum number of updates in flight, 1 to {_MOST_CONCURRENT}.",
     default="50",
-    show_default=True,
-    help=f"Maximum number of updates in flight, 1 to {_MOST_CONCURRENT}.",
 )
 
 
 def max_failures_option(more: str = "") -> Callable[[F], F]:
     """Make `--max-failures`, with more to say in its help."""
-    return click.option(
+    return value_option(
         "--max-failures",
-        metavar="N",
-        type=Value(whole_number(1, MOST_FAILURES)),
-        help=f"Begin no new update after N failures.{more}  [default: no limit]",
+        "N",
+        whole_number(1, MOST_FAILURES),
+        f"Begin no new update after N failures.{more}  [default: no limit]",
     )
 
 
 def seed_option(text: str) -> Callable[[F], F]:
     """Make `--seed` of a simulator."""
-    return click.option(
-        "--seed", metavar="N", type=Value(whole_number(0, _LARGEST_SEED)), default="0", show_default=True, help=text
-    )
+    return value_option("--seed", "N", whole_number(0, _LARGEST_SEED), text, default="0")
 
 
 def api_options(command: F) -> F:
@@ -85,9 +106,7 @@ def api_options(command: F) -> F:
         metavar="URL",
         help="Address of the API.  [default: TELNYX_BASE_URL, or https://api.telnyx.com/v2]",
     )
-    timeout = click.option(
-        "--timeout", metavar="SECONDS", type=Value(read_seconds), help="Seconds for one attempt.  [default: 30]"
-    )
+    timeout = value_option("--timeout", "SECONDS", read_seconds, "Seconds for one attempt.  [default: 30]")
     return base_url(timeout(json_option(command)))
 
 
@@ -97,11 +116,11 @@ def bulk_options(command: F) -> F:
         click.option("--force", is_flag=True, help="Also change rooms that were modified by someone else."),
         max_failures_option(),
         concurrency_option,
-        click.option(
+        value_option(
             "--rate",
-            metavar="N",
-            type=Value(read_rate),
-            help="Maximum number of requests per second, whatever the server allows.  [default: no limit]",
+            "N",
+            read_rate,
+            "Maximum number of requests per second, whatever the server allows.  [default: no limit]",
         ),
         click.option("--yes", is_flag=True, help="Don't ask before more than one room is changed."),
         api_options,

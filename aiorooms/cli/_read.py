@@ -14,7 +14,7 @@ from ..models import Room, RoomPage
 from ..resources._pages import RoomList
 from ._command import Command, Value
 from ._json import JsonValue, model_data
-from ._options import api_options, make_client
+from ._options import api_options, make_client, value_option
 from ._output import Output, flush, shown
 from ._run import run
 from ._status import OK
@@ -96,25 +96,15 @@ def _flat(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
             yield from _flat(f"{path}.{name}" if path else name, item)
 
 
-_DAY: Final = Value(read_day)
-
-
 @click.command("list", cls=Command, steps=[make_client])
-@click.option("--unique-name", metavar="NAME", type=Value(read_name), help="Only the room of exactly this name.")
-@click.option("--created-on", metavar="DAY", type=_DAY, help="Only rooms created on this day (YYYY-MM-DD, in UTC).")
-@click.option("--created-from", metavar="DAY", type=_DAY, help="Only rooms created on this day or later.")
-@click.option("--created-to", metavar="DAY", type=_DAY, help="Only rooms created on this day or earlier.")
-@click.option("--updated-on", metavar="DAY", type=_DAY, help="Only rooms last updated on this day.")
-@click.option("--updated-from", metavar="DAY", type=_DAY, help="Only rooms last updated on this day or later.")
-@click.option("--updated-to", metavar="DAY", type=_DAY, help="Only rooms last updated on this day or earlier.")
-@click.option(
-    "--page-size",
-    metavar="N",
-    type=Value(whole_number(1, 250)),
-    default="250",
-    show_default=True,
-    help="Rooms in one request, 1 to 250.",
-)
+@value_option("--unique-name", "NAME", read_name, "Only the room of exactly this name.")
+@value_option("--created-on", "DAY", read_day, "Only rooms created on this day (YYYY-MM-DD, in UTC).")
+@value_option("--created-from", "DAY", read_day, "Only rooms created on this day or later.")
+@value_option("--created-to", "DAY", read_day, "Only rooms created on this day or earlier.")
+@value_option("--updated-on", "DAY", read_day, "Only rooms last updated on this day.")
+@value_option("--updated-from", "DAY", read_day, "Only rooms last updated on this day or later.")
+@value_option("--updated-to", "DAY", read_day, "Only rooms last updated on this day or earlier.")
+@value_option("--page-size", "N", whole_number(1, 250), "Rooms in one request, 1 to 250.", default="250")
 @api_options
 def list_(
     unique_name: str | None,

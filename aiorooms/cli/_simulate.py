@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, Literal
 import attrs
 import click
 
-from ._command import BadInputError, Command, Context, Value
-from ._options import MOST_ROOMS, json_option, seed_option
+from ._command import BadInputError, Command, Context
+from ._options import MOST_ROOMS, json_option, seed_option, value_option
 from ._output import Output, end_echo, flush
 from ._run import Interrupted, run
 from ._status import OK
@@ -49,74 +49,39 @@ def _read_limit(ctx: Context) -> None:
 
 
 @click.command(cls=Command, steps=[_read_limit])
-@click.option(
-    "--port",
-    metavar="N",
-    type=Value(whole_number(0, 65535)),
-    default="8080",
-    show_default=True,
-    help="Port to listen on; 0 chooses a free one.",
-)
-@click.option(
-    "--rooms",
-    metavar="N",
-    type=Value(whole_number(0, MOST_ROOMS)),
-    default="1000",
-    show_default=True,
-    help="Rooms in the account.",
-)
-@click.option(
+@value_option("--port", "N", whole_number(0, 65535), "Port to listen on; 0 chooses a free one.", default="8080")
+@value_option("--rooms", "N", whole_number(0, MOST_ROOMS), "Rooms in the account.", default="1000")
+@value_option(
     "--rate-limit",
-    metavar="N/WINDOW",
-    type=Value(read_rate_limit),
-    help="Requests to accept in a window, such as 100/1s; those above get a 429.  [default: none]",
+    "N/WINDOW",
+    read_rate_limit,
+    "Requests to accept in a window, such as 100/1s; those above get a 429.  [default: none]",
 )
-@click.option(
+@value_option(
     "--limiter",
-    metavar="|".join(_LIMITERS),
-    type=Value(one_of(_LIMITERS)),
-    help="How --rate-limit counts: in windows one after the other, over the last window, or as a bucket that refills"
+    "|".join(_LIMITERS),
+    one_of(_LIMITERS),
+    "How --rate-limit counts: in windows one after the other, over the last window, or as a bucket that refills"
     " evenly.  [default: fixed]",
 )
-@click.option(
+@value_option(
     "--reset-rounding",
-    metavar="|".join(_ROUNDINGS),
-    type=Value(one_of(_ROUNDINGS)),
-    help="How the seconds in x-ratelimit-reset are rounded.  [default: up]",
+    "|".join(_ROUNDINGS),
+    one_of(_ROUNDINGS),
+    "How the seconds in x-ratelimit-reset are rounded.  [default: up]",
 )
-@click.option(
+@value_option(
     "--retry-after",
-    metavar="|".join(_RETRY_AFTERS),
-    type=Value(one_of(_RETRY_AFTERS)),
-    help="What a 429 carries: nothing, Retry-After in seconds or as a date, or retry-after-ms.  [default: none]",
+    "|".join(_RETRY_AFTERS),
+    one_of(_RETRY_AFTERS),
+    "What a 429 carries: nothing, Retry-After in seconds or as a date, or retry-after-ms.  [default: none]",
 )
 @click.option(
     "--no-rate-limit-headers", is_flag=True, help="Don't report the rate limit: no x-ratelimit-* in the answers."
 )
-@click.option(
-    "--api-key",
-    metavar="KEY",
-    type=Value(read_api_key),
-    default="KEY_simulated",
-    show_default=True,
-    help="The key to accept.",
-)
-@click.option(
-    "--faults",
-    metavar="SHARE",
-    type=Value(read_share),
-    default="0",
-    show_default=True,
-    help="Share of requests to break, such as 0.05 or 5%.",
-)
-@click.option(
-    "--latency",
-    metavar="SECONDS",
-    type=Value(read_seconds_or_zero),
-    default="0",
-    show_default=True,
-    help="Seconds that each request takes.",
-)
+@value_option("--api-key", "KEY", read_api_key, "The key to accept.", default="KEY_simulated")
+@value_option("--faults", "SHARE", read_share, "Share of requests to break, such as 0.05 or 5%.", default="0")
+@value_option("--latency", "SECONDS", read_seconds_or_zero, "Seconds that each request takes.", default="0")
 @seed_option("The same seed gives the same rooms and faults.")
 @json_option
 def simulate(

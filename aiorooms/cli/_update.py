@@ -13,7 +13,7 @@ from ..models import FIELD_NAMES, RoomUpdate, UpdateResult, UpdateStatus
 from ..models._fields import read_value
 from ._command import Command, Context, Value
 from ._json import JsonValue, dumps, result_data
-from ._options import MOST_FAILURES, api_options, concurrency_option, make_client, max_failures_option
+from ._options import MOST_FAILURES, api_options, concurrency_option, make_client, max_failures_option, value_option
 from ._output import FEW, Output, complain, shown
 from ._sending import Sending
 from ._values import read_room_id, whole_number
@@ -121,12 +121,8 @@ def _accept_old_name(ctx: Context) -> None:
 @max_failures_option(
     " In any case 401, 403, a rate limit's pause of over 300 s and an outage of over 60 s stop the run."
 )
-@click.option(
-    "--stop-after-failures",
-    metavar="N",
-    hidden=True,
-    type=Value(whole_number(1, MOST_FAILURES)),
-    help="The old name of --max-failures.",
+@value_option(
+    "--stop-after-failures", "N", whole_number(1, MOST_FAILURES), "The old name of --max-failures.", hidden=True
 )
 @api_options
 def update(
