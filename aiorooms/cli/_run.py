@@ -44,7 +44,8 @@ def run(
         loop = runner.get_loop()
         stop = Stop(loop, on_stop)
         with stop.listening():
-            task = stop.task = loop.create_task(command)
+            task = loop.create_task(command)
+            stop.task = task
             try:
                 value = loop.run_until_complete(task)
             except asyncio.CancelledError:

@@ -54,9 +54,19 @@ def error_line(error: AioroomsError) -> str:
 _SELECTION: Final = {"where": "--where", "set_fields": "--set", "rewrite_webhook_host": "--rewrite-webhook-host"}
 
 
+_MESSAGES: Final = {"one_room_only": "a name belongs to one room only; use `aiorooms update`, or a file"}
+
+
 def input_problems(error: BulkInputError) -> tuple[InputProblem, ...]:
     """Return what is wrong with a selection, under the options that it was given with."""
-    return tuple(attrs.evolve(problem, file=_SELECTION.get(problem.file, problem.file)) for problem in error.problems)
+    return tuple(
+        attrs.evolve(
+            problem,
+            file=_SELECTION.get(problem.file, problem.file),
+            message=_MESSAGES.get(getattr(problem, "code", None) or "", problem.message),  # MERGE: problem.code
+        )
+        for problem in error.problems
+    )
 
 
 def option(field: str) -> str:
