@@ -1,6 +1,6 @@
 """The command `aiorooms`: arguments, output and exit codes, and no logic of its own.
 
-It needs the extra `cli` (click and rich), which the rest of the package does without.
+It needs the extra `cli` (click and rich); the rest of the package does not.
 """
 
 import os

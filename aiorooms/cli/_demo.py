@@ -1,4 +1,4 @@
-"""`aiorooms demo`: a bulk update against the simulator, for everybody to see, without account, key or network."""
+"""`aiorooms demo`: a bulk update against the simulator, without account, key or network."""
 
 import math
 import time
@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from ..client import RoomsClient
-from ..models import RoomUpdate, UpdateStatus
+from ..models import RoomUpdate
+from ._command import Command
 from ._json import JsonValue
-from ._options import Reader, json_option
-from ._output import Output, complain, flush
-from ._run import run
-from ._status import FAILED, INTERRUPTED, OK
+from ._options import MOST_ROOMS, json_option, seed_option, value_option
+from ._output import Output, flush
+from ._run import Interrupted, run
+from ._status import FAILED, OK
+from ._values import read_rate_limit, read_share, whole_number
 
 if TYPE_CHECKING:
-    from ..simulator import RoomsSimulator
+    from ..simulator import RateLimit, RoomsSimulator
     from ._progress import Bar
 
 __all__ = ["demo"]
@@ -29,32 +31,33 @@ _FAILOVER_URL: Final = "https://failover.example.net/rooms"
 _CONCURRENCY: Final = 50
 
 _FAULTY_TRIES: Final = 2
-"""Only the first tries of a room are broken, as the faults of a real network pass too."""
+"""Only the first attempts of a room are broken, as the faults of a real network pass too."""
 
 _STALL: Final = 1.0
-"""Seconds; a demo has no patience for the simulator's usual ones."""
+"""Seconds; less than the simulator's default, so that a demo is short."""
 
 
-@click.command()
-@click.option("--rooms", metavar="N", default="2000", show_default=True, help="Rooms in the account.")
-@click.option(
+@click.command(cls=Command)
+@value_option("--rooms", "N", whole_number(1, MOST_ROOMS), "Rooms in the account.", default="2000")
+@value_option(
     "--rate-limit",
-    metavar="N/WINDOW",
+    "N/WINDOW",
+    read_rate_limit,
+    "Requests that the server accepts in a window, or none for no limit.",
+    to="limit",
     default="400/1s",
-    show_default=True,
-    help="Requests that the server lets through in a window, or none.",
 )
-@click.option(
-    "--faults", metavar="SHARE", default="5%", show_default=True, help="Share of requests that the server breaks."
+@value_option(
+    "--faults", "SHARE", read_share, "Share of requests that the server breaks, 0 to 1 or in percent.", default="5%"
 )
-@click.option("--seed", metavar="N", default="0", show_default=True, help="Another seed breaks other requests.")
+@seed_option("Another seed breaks other requests.")
 @json_option
-def demo(rooms: str, rate_limit: str, faults: str, seed: str, as_json: bool) -> int:
-    """See a bulk update: no account, no key and no network needed.
+def demo(rooms: int, limit: "RateLimit | None", faults: float, seed: int, as_json: bool) -> int:
+    """See a bulk update, without account, key or network.
 
     A simulated Telnyx server starts inside this program. It has 2,000 rooms and a rate limit, and it breaks some
     requests: it resets connections, answers 5xx or garbage, or carries out an update and loses the answer. All rooms
-    are moved to a new webhook URL and failover URL, and then the server is asked whether they really have been.
+    are moved to a new webhook URL and failover URL, and then every room on the server is verified.
 
     \b
     Examples:
@@ -62,52 +65,44 @@ def demo(rooms: str, rate_limit: str, faults: str, seed: str, as_json: bool) -> 
       aiorooms demo --faults 50%
       aiorooms demo --rooms 10000 --rate-limit none --json
     """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
-    reader = Reader()
-    room_count = reader.rooms(rooms, least=1)
-    limit = reader.rate_limit(rate_limit)
-    share = reader.share("--faults", faults)
-    number = reader.whole_number("--seed", seed, range(1_000_000_000))
-    reader.refuse()
-    assert share is not None
-    assert number is not None
     from rich.text import Text  # late: most commands do without it
 
     from ..simulator import Faults, RoomsSimulator  # late: most commands do without the simulator
 
     simulator = RoomsSimulator(
-        rooms=room_count,
+        rooms=rooms,
         rate_limit=limit,
-        faults=Faults(rate=share, first_tries=_FAULTY_TRIES, stall_seconds=_STALL),
-        seed=number,
+        faults=Faults(rate=faults, first_tries=_FAULTY_TRIES, stall_seconds=_STALL),
+        seed=seed,
     )
     out = Output(json=as_json)
     if not as_json:
         limited = "no rate limit" if limit is None else f"at most {limit.limit:,} requests in {limit.window:g} s"
-        out.draw(Text(f"Moving {room_count:,} rooms to a new webhook URL and failover URL.", style="bold"))
-        out.line(f"The server is simulated: {limited}, {share * 100:g}% of them broken.\n")
+        out.draw(Text(f"Moving {rooms:,} rooms to a new webhook URL and failover URL.", style="bold"))
+        out.line(f"The server is simulated: {limited}, {faults * 100:g}% of them broken.\n")
         flush()
     move = Move(simulator)
-    with out.progress(room_count) as bar:
-        interrupted = run(lambda: move.run(bar))
-    if interrupted:
-        complain(f"interrupted after {move.done:,} of {room_count:,} updates")
-        return INTERRUPTED
+    with out.progress(rooms) as bar:
+        try:
+            run(move.run(bar))
+        except Interrupted:
+            raise Interrupted(f"interrupted after {move.done:,} of {rooms:,} updates") from None
     move.verify()
     if as_json:
-        out.data({**move.figures(), "seed": number})
+        out.data({**move.figures(), "seed": seed})
     else:
         if bar is not None:
             out.line("")
         _show(move, out)
-    return OK if move.counts["updated"] == move.verified == room_count else FAILED
+    return OK if move.counts["updated"] == move.verified == rooms else FAILED
 
 
 class Move:
-    """Moves all rooms of a simulator, and keeps the figures."""
+    """Moves all rooms of a simulator, and measures."""
 
     def __init__(self, simulator: "RoomsSimulator") -> None:
         self.simulator = simulator
-        self.counts: Counter[UpdateStatus] = Counter()
+        self.counts: Counter[str] = Counter()
         self.retried = 0
         self.seconds = 0.0
         self.latencies: list[float] = []
@@ -134,8 +129,7 @@ class Move:
                     self.retried += result.attempts > 1
                     self.latencies.append(result.elapsed)
                     if bar is not None:
-                        bar.done += 1
-                        bar.failed += result.status in ("failed", "uncertain")
+                        bar.show(self.counts)
             self.seconds = time.perf_counter() - began
         self.latencies.sort()
 
@@ -147,7 +141,7 @@ class Move:
         )
 
     def figures(self) -> dict[str, JsonValue]:
-        """Give everything as JSON data; times in seconds."""
+        """Return everything as JSON data; times in seconds."""
         stats = self.simulator.stats
         return {
             "rooms": self.done,
@@ -167,7 +161,7 @@ class Move:
 
 
 def percentile(latencies: Sequence[float], share: int) -> float:
-    """Give the value that `share` percent of the sorted ones do not exceed (nearest rank)."""
+    """Return the value that `share` percent of the sorted ones do not exceed (nearest rank)."""
     return latencies[max(0, math.ceil(len(latencies) * share / 100) - 1)]
 
 
@@ -188,11 +182,11 @@ def _show(move: Move, out: Output) -> None:
     if counts["skipped"]:
         table.add_row("skipped", Text(f"{counts['skipped']:,}", style="red"), "not sent")
     table.add_row("retried", f"{move.retried:,}", "updates that took more than one attempt")
-    table.add_row("refused", f"{stats.refused:,}", "requests over the rate limit (429)")
+    table.add_row("rate limited", f"{stats.refused:,}", "requests over the rate limit (429)")
     table.add_row("broken", f"{stats.faults.total():,}", "requests that met a fault")
     table.add_row("time", f"{move.seconds:.1f} s")
     table.add_row("updates/s", f"{counts['updated'] / move.seconds:,.0f}")
-    notes = ("from taking up an update to its outcome,", "waits for the rate limit and for retries included", "")
+    notes = ("from dequeue to outcome,", "waits for the rate limit and for retries included", "")
     for share, note in zip((50, 95, 99), notes, strict=True):
         table.add_row(f"latency p{share}", _duration(percentile(move.latencies, share)), note)
     out.draw(table)

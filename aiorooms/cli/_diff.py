@@ -1,4 +1,4 @@
-"""A plan as people read it: what changes, before and after, rooms that change alike together."""
+"""A plan as people read it: what changes, before and after; rooms that change alike are shown together."""
 
 from collections import Counter
 from typing import Final, TypeAlias
@@ -7,15 +7,15 @@ from yarl import URL
 
 from ..bulk import Plan, PlannedUpdate
 from ._json import dumps
-from ._output import Output, shown
+from ._output import Output, command_line, shown
 
-__all__ = ["show_plan"]
+__all__ = ["show_how_to_apply", "show_plan"]
 
 _MOST_LINES: Final = 45
-"""Of the kinds of changes; that is a screenful."""
+"""Lines about kinds of changes: a screenful."""
 
 _MOST_KEPT: Final = 1000
-"""Kinds of changes that are kept apart; in a plan with more, each room is likely to be a kind of its own."""
+"""Kinds of changes that are counted; in a plan with more, each room is likely to be a kind of its own."""
 
 _Kind: TypeAlias = tuple[tuple[str, str, str], ...]
 """For each field that changes: its name, before and after."""
@@ -30,6 +30,12 @@ def show_plan(plan: Plan, out: Output, *, every_room: bool) -> None:
         _show_kinds(plan, out)
     unchanged = f", {plan.unchanged:,} are as wanted already" if plan.unchanged else ""
     out.line(f"{plan.rooms:,} {_rooms(plan.rooms)} to change{unchanged}.")
+
+
+def show_how_to_apply(plan: Plan, out: Output, *, base_url: str | None) -> None:
+    """Write the command that carries out a new plan, if there is anything to do."""
+    if plan.rooms:
+        out.note(f"Planned in {plan.path}; `{command_line('apply', plan.path, base_url=base_url)}` carries it out.")
 
 
 def _show_kinds(plan: Plan, out: Output) -> None:
@@ -73,7 +79,7 @@ def _kind_of(planned: PlannedUpdate, *, whole: bool) -> _Kind:
 
 
 def _hosts(before: object, after: object) -> tuple[str, str] | None:
-    """Give the hosts of two URLs that differ in nothing else."""
+    """Return the hosts of two URLs that differ in nothing else."""
     if not isinstance(before, str) or not isinstance(after, str):
         return None
     try:

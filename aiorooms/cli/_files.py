@@ -1,4 +1,4 @@
-"""`aiorooms export` and `report`: the account as a file that a plan is read from, and a journal as a page."""
+"""`aiorooms export` and `report`: the account as a file that `plan` reads, and a journal as a page."""
 
 from pathlib import Path
 from typing import Final, Literal
@@ -6,81 +6,81 @@ from typing import Final, Literal
 import click
 
 from ..bulk import Journal, export_rooms, write_report
-from ._options import Reader, api_options, json_option
-from ._output import Output, complain, end_echo
+from ..client import RoomsClient
+from ._command import Command, Context
+from ._options import FILE, api_options, check_new_file, json_option, make_client, overwrite_option, value_option
+from ._output import Output
 from ._run import run
-from ._status import INTERRUPTED, OK
+from ._status import OK
+from ._values import one_of
 
 __all__ = ["export", "report"]
 
-_FORMATS: Final[tuple[Literal["csv", "jsonl"], ...]] = ("csv", "jsonl")
+_Format = Literal["csv", "jsonl"]
+
+_FORMATS: Final[tuple[_Format, ...]] = ("csv", "jsonl")
 
 
-@click.command()
-@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
-@click.option("--format", "form", metavar="csv|jsonl", help="Without it the ending of FILE tells.")
-@click.option("--overwrite", is_flag=True, help="Write over a file that is there.")
+def _check_export(ctx: Context) -> None:
+    check_new_file(ctx, "FILE", ctx.params["file"])
+
+
+@click.command(cls=Command, steps=[_check_export, make_client])
+@click.argument("file", metavar="FILE", type=FILE)
+@value_option(
+    "--format", "csv|jsonl", one_of(_FORMATS), "Format of the file.  [default: by the ending of FILE]", to="form"
+)
+@overwrite_option
 @api_options
-def export(
-    file: Path, form: str | None, overwrite: bool, base_url: str | None, timeout: str | None, as_json: bool
-) -> int:
-    """Write all rooms into a file, in the format that `aiorooms plan` reads.
+def export(file: Path, form: _Format | None, client: RoomsClient, as_json: bool) -> int:
+    """Write all rooms into a file that `aiorooms plan` reads.
 
     \b
     Examples:
       aiorooms export rooms.csv
       aiorooms export rooms.jsonl
     """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
-    reader = Reader()
-    reader.new_file("FILE", file, overwrite=overwrite)
-    chosen = reader.one_of("--format", form, _FORMATS)
-    client = reader.client(base_url, timeout)
-    reader.refuse()
-    assert client is not None
-    counts: list[int] = []
     out = Output(json=as_json)
     with out.reading() as on_room:
 
-        async def write() -> None:
+        async def write() -> int:
             async with client:
-                counts.append(await export_rooms(client, file, form=chosen, on_room=on_room))
+                return await export_rooms(client, file, form=form, on_room=on_room)
 
-        interrupted = run(write)
-    if interrupted:
-        end_echo()
-        complain("interrupted; no file was written")
-        return INTERRUPTED
+        count = run(write(), interrupted="interrupted; no file was written")
     if as_json:
-        out.data({"file": str(file), "rooms": counts[0]})
+        out.data({"file": str(file), "rooms": count})
     else:
-        out.line(f"{counts[0]:,} rooms are in {file}.")
+        out.line(f"{count:,} rooms are in {file}.")
     return OK
 
 
-@click.command()
-@click.argument("journal", metavar="JOURNAL", type=click.Path(path_type=Path))
-@click.option(
-    "--out", metavar="FILE", type=click.Path(path_type=Path), help="Where the page goes.  [default: JOURNAL.html]"
-)
-@click.option("--overwrite", is_flag=True, help="Write over a file that is there.")
+def _check_report(ctx: Context) -> None:
+    journal: Path = ctx.params["journal"]
+    page: Path = ctx.params["page"] or Path(f"{journal}.html")
+    ctx.params["page"] = page
+    check_new_file(ctx, "--out", page, source=journal)
+
+
+@click.command(cls=Command, steps=[_check_report])
+@click.argument("journal", metavar="JOURNAL", type=FILE)
+@click.option("--out", "page", metavar="FILE", type=FILE, help="Where to write the page.  [default: JOURNAL.html]")
+@overwrite_option
 @json_option
-def report(journal: Path, out: Path | None, overwrite: bool, as_json: bool) -> int:
+def report(journal: Path, page: Path, as_json: bool) -> int:
     """Write a journal as an HTML page that needs no network.
 
-    It shows the totals, charts of updates, latency, refusals and retries over time, and the failures by reason.
+    It shows the totals, charts of updates, latency, 429s and retries over time, and the failures by reason.
 
     \b
     Examples:
       aiorooms report rooms.plan.journal
       aiorooms report rooms.plan.journal --out tonight.html
     """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
-    reader = Reader()
-    path = reader.new_file("--out", out or Path(f"{journal}.html"), overwrite=overwrite, source=journal)
-    reader.refuse()
-    write_report(Journal.open(journal), path)
-    output = Output(json=as_json)
+    write_report(Journal.open(journal), page)
+    out = Output(json=as_json)
     if as_json:
-        output.data({"report": str(path)})
+        out.data({"report": str(page)})
     else:
-        output.line(f"The report is in {path}.")
+        out.line(f"The report is in {page}.")
     return OK

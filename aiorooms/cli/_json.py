@@ -1,16 +1,18 @@
-"""Models as JSON data: the API's own field names, null for None, and timestamps in UTC as ISO 8601 with a Z."""
+"""Models as JSON data: the API's own field names, null for None, and moments in UTC as ISO 8601 with a Z."""
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import TypeAlias, cast
+from datetime import datetime
+from typing import Final, TypeAlias, cast
 
-import attrs
+import cattrs
 
+from .._text import timestamp
 from ..errors import AioroomsError, APIStatusError
-from ..models import Room, RoomParticipant, RoomSession, UpdateResult
+from ..models import Room, UpdateResult
+from ._words import error_line
 
-__all__ = ["JsonValue", "dumps", "error_data", "model_data", "result_data", "timestamp"]
+__all__ = ["JsonValue", "dumps", "error_data", "model_data", "result_data"]
 
 JsonValue: TypeAlias = str | int | float | bool | Mapping[str, "JsonValue"] | list["JsonValue"] | None
 
@@ -20,28 +22,17 @@ def dumps(value: JsonValue) -> str:
     return json.dumps(value)
 
 
-def timestamp(moment: datetime) -> str:
-    """Write as `2021-04-12T22:29:42Z`, with microseconds if there are any."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+_converter: Final = cattrs.Converter()
+_converter.register_unstructure_hook(datetime, timestamp)
 
 
-def model_data(model: Room | RoomSession | RoomParticipant) -> dict[str, JsonValue]:
-    """Give all fields of a model, those that are None too."""
-    return {field.name: _value(getattr(model, field.name)) for field in attrs.fields(type(model))}
-
-
-def _value(value: object) -> JsonValue:
-    if isinstance(value, datetime):
-        return timestamp(value)
-    if isinstance(value, tuple):
-        return [_value(item) for item in cast("tuple[object, ...]", value)]
-    if isinstance(value, (Room, RoomSession, RoomParticipant)):
-        return model_data(value)
-    return cast("str | int | bool | None", value)
+def model_data(model: Room) -> dict[str, JsonValue]:
+    """Return all fields of a model, also those that are None."""
+    return cast("dict[str, JsonValue]", _converter.unstructure(model))
 
 
 def result_data(result: UpdateResult) -> dict[str, JsonValue]:
-    """Give the outcome of one update."""
+    """Return the outcome of one update."""
     return {
         "room_id": result.room_id,
         "status": result.status,
@@ -53,8 +44,8 @@ def result_data(result: UpdateResult) -> dict[str, JsonValue]:
 
 
 def error_data(error: AioroomsError) -> dict[str, JsonValue]:
-    """Give the name of the exception, its one line, and what the server said if it was the server."""
-    data: dict[str, JsonValue] = {"type": type(error).__name__, "message": str(error)}
+    """Return the name of the exception, its one line, and what the server said if it was the server."""
+    data: dict[str, JsonValue] = {"type": type(error).__name__, "message": error_line(error)}
     if isinstance(error, APIStatusError):
         data["status"] = error.status
         data["codes"] = [detail.code for detail in error.errors if detail.code is not None]

@@ -1,7 +1,7 @@
-"""The command `aiorooms` itself: its help, and what becomes of every error: one line, and an exit code."""
+"""The command `aiorooms` itself: its help, and how every error ends: with one line, and an exit code."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import click
@@ -18,16 +18,18 @@ from ..errors import (
     PlanFileError,
 )
 from ._apply import apply, resume
+from ._command import BadInputError
 from ._demo import demo
 from ._files import export, report
-from ._options import BadInputError
 from ._output import OutputLostError, complain, complain_of_all, end_echo, flush, lost, prepare
-from ._plan import plan, show
+from ._plan import DETAILED, plan, show
 from ._read import get, list_
 from ._rollback import rollback, verify
+from ._run import Interrupted
 from ._simulate import simulate
-from ._status import BAD_INPUT, FAILED, INTERRUPTED, OK, SLIP, UNAUTHORIZED
+from ._status import BAD_INPUT, FAILED, INTERRUPTED, OK, UNAUTHORIZED
 from ._update import update
+from ._words import error_line, slip
 
 __all__ = ["cli"]
 
@@ -58,87 +60,83 @@ Environment:
 \b
 Exit codes:
   0    all done
-  1    something failed, or its outcome is not known
+  1    something failed, or its outcome is uncertain
   2    bad input (a missing key too), and nothing was sent
-  3    the server refused the API key (401 or 403)
+  3    the server rejected the API key (401 or 403)
   130  interrupted by Ctrl-C or SIGTERM
 """
 
 
-_WRONG_INPUT: Final = (InvalidRequestError, ClientSettingsError, PlanFileError, JournalError)
+_BAD_INPUT: Final = (InvalidRequestError, ClientSettingsError, PlanFileError, JournalError)
 
 
 class _Program(click.Group):
     """Ends every error in one line on standard error and an exit code."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:  # noqa: ANN401 - click's own types
-        """Run a command, and exit with its code, or give it if not in standalone mode."""
+    def main(self, args: Sequence[str] | None = None, *more: Any, standalone_mode: bool = True, **extra: Any) -> Any:  # noqa: ANN401 - click's own types
+        """Run a command, and exit with its code, or return the code if not in standalone mode."""
         prepare()
+        words = sys.argv[1:] if args is None else list(args)
         extra["standalone_mode"] = False
-        code = _guarded(lambda: super(_Program, self).main(*args, **extra))
+        is_detailed = words[:1] == ["plan"] and DETAILED in words
+        code = _code_of(lambda: super(_Program, self).main(words, *more, **extra), is_detailed=is_detailed)
         if standalone_mode:
             sys.exit(code)
         return code
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Give the commands in the order in which one needs them, not by name."""
+        """Return the commands in the order in which people need them, not by name."""
         return list(self.commands)
 
 
-def _guarded(run: Callable[[], object]) -> int:
+def _code_of(command: Callable[[], object], *, is_detailed: bool) -> int:
     try:
-        code = run()
+        code = command()
         flush()
-    except click.ClickException as error:
-        return _complain_of_usage(error)
-    except click.Abort:
-        end_echo()  # the question stands on that line
-        complain("interrupted")
+    except (Interrupted, click.Abort, KeyboardInterrupt) as stopped:
+        _report_interrupt(stopped)
         return INTERRUPTED
-    except KeyboardInterrupt:
-        complain("interrupted")
-        return INTERRUPTED
-    except (BadInputError, BulkInputError) as error:
-        complain_of_all(error.problems)
-        return BAD_INPUT
-    except AioroomsError as error:
-        complain(str(error))
-        if isinstance(error, (AuthenticationError, PermissionDeniedError)):
-            return UNAUTHORIZED
-        return BAD_INPUT if isinstance(error, _WRONG_INPUT) else FAILED
-    except (OutputLostError, OSError) as error:
-        # An OSError that gets here comes from click, which writes the help texts itself.
-        if isinstance(error, OSError):
-            error = lost(error)
-        # A reader that has enough, as `head` has, is no failure.
-        if error.unread:
-            return OK
-        complain(str(error))
-        return FAILED
+    except Exception as error:
+        code = _report(error)
+        if code is None:
+            raise
+        # There `BAD_INPUT` would look like changes.
+        return FAILED if is_detailed and code in (BAD_INPUT, UNAUTHORIZED) else code
     return code if isinstance(code, int) else OK
 
 
-def _complain_of_usage(error: click.ClickException) -> int:
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    text = " ".join(error.format_message().split()).removesuffix(".").replace(". Did you", "; did you")
-    text = text[:1].lower() + text[1:]
-    if isinstance(error, click.NoSuchOption):
-        text = _about_option(error.option_name, context) or text
-    command = context.command_path if context is not None else "aiorooms"
-    complain(f"{text} See `{command} --help`" if text.endswith("?") else f"{text}; see `{command} --help`")
-    code: int = BAD_INPUT if context is None else context.meta.get(SLIP, BAD_INPUT)
-    return code
+def _report_interrupt(stopped: BaseException) -> None:
+    line = stopped.line if isinstance(stopped, Interrupted) else "interrupted"
+    if line:
+        end_echo()
+        complain(line)
 
 
-def _about_option(name: str, context: click.Context | None) -> str | None:
-    """Say what is behind an option that can't be there, if we know."""
-    if name == "--api-key":
-        return "the API key is read from TELNYX_API_KEY, as others on the machine can read a command's options"
-    if context is not None and isinstance(context.command, click.Group):
-        for command in context.command.commands.values():
-            if any(name in parameter.opts for parameter in command.params):
-                return f"the option {name} stands after the command, as in `aiorooms {command.name} {name}`"
-    return None
+def _report(error: Exception) -> int | None:
+    """Write what went wrong, and return the exit code; None for an error of our own."""
+    match error:
+        case click.ClickException():
+            complain(slip(error))
+            return BAD_INPUT
+        case BadInputError() | BulkInputError():
+            complain_of_all(error.problems)
+            return BAD_INPUT
+        case AuthenticationError() | PermissionDeniedError():
+            complain(error_line(error))
+            return UNAUTHORIZED
+        case AioroomsError():
+            complain(error_line(error))
+            return BAD_INPUT if isinstance(error, _BAD_INPUT) else FAILED
+        case OutputLostError() | OSError():
+            # An OSError that gets here comes from click, which writes the help texts itself.
+            lost_output = lost(error) if isinstance(error, OSError) else error
+            # A reader that has enough, as `head` has, is no failure.
+            if lost_output.unread:
+                return OK
+            complain(str(lost_output))
+            return FAILED
+        case _:
+            return None
 
 
 @click.group(
@@ -151,7 +149,7 @@ def _about_option(name: str, context: click.Context | None) -> str | None:
 @click.version_option(__version__, prog_name="aiorooms", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> int:
-    """Update Telnyx Video rooms, one or a million, and never lose track of one."""
+    """Update Telnyx Video rooms, and never lose track of one."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)
     return BAD_INPUT

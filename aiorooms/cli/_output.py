@@ -1,7 +1,7 @@
 """Where text goes: results on standard output, everything else on standard error; plain unless it is a terminal.
 
-What comes from the server is shown with its control characters escaped, so that a room's name can neither tear a line
-apart nor play tricks on a terminal. Lines are written as they are; rich draws only what is laid out for a screen.
+Text from the server is shown with its control characters escaped, so that a room's name can neither break a line nor
+control the terminal. Lines are written as they are; rich draws only what is laid out for a screen.
 """
 
 import os
@@ -16,7 +16,8 @@ from functools import cached_property
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, BinaryIO, Final, TextIO, cast
 
-from ._json import JsonValue, dumps, timestamp
+from .._text import timestamp
+from ._json import JsonValue, dumps
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -39,16 +40,16 @@ __all__ = [
 ]
 
 FEW: Final = 10
-"""Up to so many rooms are worth a line each on a terminal, and no progress bar."""
+"""Up to 10 rooms get a line each on a terminal, and no progress bar."""
 
 
 class OutputLostError(Exception):
-    """Standard output can't be written any more: its reader went away, or the disk is full."""
+    """Standard output can't be written any more: its reader has closed it, or the disk is full."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"standard output can't be written any more: {error.strerror or error}")
         self.unread = error.errno == EPIPE
-        """Whether it was the reader who went away, as `head` does when it has enough."""
+        """Whether the reader has closed it, as `head` does when it has enough."""
 
 
 def plain(text: str) -> str:
@@ -57,7 +58,7 @@ def plain(text: str) -> str:
 
 
 def shown(value: object) -> str:
-    """Give a field as text: empty for None, the rest as the API writes it."""
+    """Return a field as text: empty for None, the rest as the API writes it."""
     match value:
         case None:
             return ""
@@ -70,7 +71,7 @@ def shown(value: object) -> str:
 
 
 def command_line(*words: object, base_url: str | None = None) -> str:
-    """Give a command that can be copied into a shell; it goes to the server that this one was told of."""
+    """Return a command that can be copied into a shell, for the same server as this one."""
     more = () if base_url is None else ("--base-url", base_url)
     return shlex.join(["aiorooms", *map(str, words), *more])
 
@@ -81,11 +82,11 @@ def complain(text: str) -> None:
 
 
 _MOST_PROBLEMS: Final = 50
-"""Lines on bad input. A wrong file could have a million."""
+"""Lines about bad input; a wrong file can have a million problems."""
 
 
 def complain_of_all(problems: Sequence[object]) -> None:
-    """Write one line about each of the first things that are wrong, and how many there are."""
+    """Write one line about each of the first 50 problems, and how many there are."""
     for problem in problems[:_MOST_PROBLEMS]:
         complain(str(problem))
     if (count := len(problems)) > 1:
@@ -94,20 +95,20 @@ def complain_of_all(problems: Sequence[object]) -> None:
 
 
 def end_echo() -> None:
-    """After a Ctrl-C, leave the line on which the terminal shows it as ^C."""
+    """After a Ctrl-C, leave the line on which the terminal shows ^C."""
     if sys.stderr.isatty():
         _err("")
 
 
 def prepare() -> None:
-    """Have a character that the terminal's encoding lacks written as an escape, and not end the program."""
+    """Escape characters that the terminal's encoding lacks, instead of failing."""
     stdout: TextIO = sys.stdout
     if isinstance(stdout, TextIOWrapper):
         cast("TextIOWrapper[BinaryIO]", stdout).reconfigure(errors="backslashreplace")
 
 
 def flush() -> None:
-    """Write what is still held back. Raises `OutputLostError`."""
+    """Write what is still buffered. Raises `OutputLostError`."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -115,19 +116,19 @@ def flush() -> None:
 
 
 def lost(error: OSError) -> OutputLostError:
-    """Give up standard output, in which this error was met."""
+    """Give up standard output after this error, and return what to raise."""
     _discard(sys.stdout)
     return OutputLostError(error)
 
 
 class Output:
-    """How one command speaks."""
+    """What one command writes."""
 
     def __init__(self, *, json: bool) -> None:
         self.json = json
         """Whether standard output is for a machine."""
         self.on_terminal = sys.stdout.isatty() and not json
-        """Whether standard output is for eyes."""
+        """Whether standard output is for people."""
         self._bar: Bar | None = None
 
     def line(self, text: str) -> None:
@@ -154,7 +155,7 @@ class Output:
         self.line(dumps(value))
 
     def note(self, text: str) -> None:
-        """Write a line for people: on standard output, unless that holds a list or JSON that others read."""
+        """Write a line for people: on a terminal to standard output, else to standard error."""
         if self.on_terminal:
             self.line(text)
         else:
@@ -171,12 +172,12 @@ class Output:
         """Lay something out on standard output, in colour and to its width if that is a terminal."""
         with self._console.capture() as drawn:
             self._console.print(*parts)
-        # rich fills lines up with blanks, which would only hinder where it is not a screen.
+        # rich pads lines with blanks, which would be in the way if this is not a screen.
         self.line("\n".join(line.rstrip(" ") for line in drawn.get().removesuffix("\n").split("\n")))
 
     @property
     def width(self) -> int:
-        """Columns that there are to draw in."""
+        """Columns to draw in."""
         return self._console.width
 
     @cached_property
@@ -187,7 +188,7 @@ class Output:
 
     @contextmanager
     def progress(self, total: int) -> "Generator[Bar | None]":
-        """Show a progress bar on standard error while the block runs, where that is a terminal and it pays."""
+        """Show a progress bar while the block runs, if standard error is a terminal and rooms are many."""
         if total <= FEW or not (sys.stderr.isatty() and not _is_pipe(sys.stdout)):
             yield None
             return
@@ -201,7 +202,7 @@ class Output:
 
     @contextmanager
     def reading(self) -> Generator[Callable[[], None]]:
-        """Count on standard error the rooms that are read while the block runs, where that is a terminal."""
+        """Count the rooms that are read while the block runs, if standard error is a terminal."""
         if not sys.stderr.isatty() or _is_pipe(sys.stdout):
             yield lambda: None
             return
@@ -212,7 +213,7 @@ class Output:
 
 
 def _err(text: str) -> None:
-    # Where standard error is gone too there is nobody left to tell.
+    # If standard error is lost too, there is nowhere to write.
     try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
@@ -221,7 +222,7 @@ def _err(text: str) -> None:
 
 
 def _is_pipe(stream: TextIO) -> bool:
-    """Whether a program reads this, which may itself write on the terminal, right into the progress bar."""
+    """Whether another program reads this, which may itself write on the terminal, into the progress bar."""
     try:
         return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
     except OSError:
@@ -229,7 +230,7 @@ def _is_pipe(stream: TextIO) -> bool:
 
 
 def _discard(stream: TextIO) -> None:
-    """Send what is still held back nowhere, or the interpreter would complain about it at its end."""
+    """Drop what is still buffered, or the interpreter would complain about it at its end."""
     try:
         number = stream.fileno()
     except OSError:

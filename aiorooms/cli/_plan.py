@@ -1,40 +1,71 @@
-"""`aiorooms plan` and `show`: what is to be changed, read from a file or chosen in the account."""
+"""`aiorooms plan` and `show`: what to change, read from a file or selected in the account."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
 import click
 
-from ..bulk import Plan, PlanSummary, Rows, Wanted, make_plan, read_rows, select
-from ..errors import AioroomsError, BulkInputError
-from ._diff import show_plan
+from ..bulk import Plan, PlanSummary, Selection, Wanted, make_plan, read_rows, select
+from ..client import RoomsClient
+from ..errors import BulkInputError
+from ._command import Command, Context
+from ._diff import show_how_to_apply, show_plan
 from ._json import JsonValue
-from ._options import BadInputError, Reader, api_options, json_option
-from ._output import Output, command_line, complain, complain_of_all, end_echo
+from ._options import (
+    FILE,
+    api_options,
+    check_new_file,
+    every_room_option,
+    json_option,
+    make_client_and_keep_url,
+    overwrite_option,
+)
+from ._output import Output
 from ._run import run
-from ._status import FAILED, INTERRUPTED, OK, SLIP
+from ._status import CHANGES, OK
+from ._words import input_problems
 
-__all__ = ["plan", "show"]
+__all__ = ["DETAILED", "plan", "show"]
 
-_PATH: Final = click.Path(path_type=Path)
-
-_CHANGES: Final = 2
-"""With --detailed-exitcode."""
+DETAILED: Final = "--detailed-exitcode"
 
 
-class _PlanCommand(click.Command):
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Have a slip end with 1 too, where 2 means that there are changes."""
-        if "--detailed-exitcode" in args:
-            ctx.meta[SLIP] = FAILED
-        return super().parse_args(ctx, args)
+def _read_source(ctx: Context) -> None:
+    """Make `source`: FILE, or what the options select."""
+    file: Path | None = ctx.params.pop("file")
+    options = {name: ctx.params.pop(name) for name in ("where", "set_fields", "rewrite_webhook_host")}
+    ctx.params["source"] = file
+    if file is None and ctx.params["check"]:
+        ctx.wrong("there is no FILE to check", "--check")
+    elif (file is None) != any(options.values()):
+        ctx.wrong("give either FILE, or --set or --rewrite-webhook-host; see `aiorooms plan --help`")
+    elif file is None:
+        try:
+            ctx.params["source"] = select(**options)
+        except BulkInputError as error:
+            for problem in input_problems(error):
+                ctx.wrong(f"{problem.field}: {problem.message}" if problem.field else problem.message, problem.file)
 
 
-@click.command(cls=_PlanCommand)
-@click.argument("file", metavar="[FILE]", required=False, type=_PATH)
-@click.option("--where", metavar="COND", multiple=True, help="Only rooms that meet this; may be given more than once.")
+def _prepare(ctx: Context) -> None:
+    """Check `--out` and make `client`; with `--check` there is none, as the account isn't needed."""
+    if ctx.params.pop("check"):
+        for name in ("overwrite", "timeout"):
+            del ctx.params[name]
+        ctx.params["client"] = None
+        return
+    source: object = ctx.params["source"]
+    check_new_file(ctx, "--out", ctx.params["out"], source=source if isinstance(source, Path) else None)
+    make_client_and_keep_url(ctx)
+
+
+@click.command(cls=Command, steps=[_read_source, _prepare])
+@click.argument("file", metavar="[FILE]", required=False, type=FILE)
+@click.option(
+    "--where", metavar="COND", multiple=True, help="Only rooms that meet this condition; can be given more than once."
+)
 @click.option("--set", "set_fields", metavar="FIELD=VALUE", multiple=True, help="What to change in each room.")
 @click.option(
     "--rewrite-webhook-host",
@@ -42,33 +73,28 @@ class _PlanCommand(click.Command):
     multiple=True,
     help="Another host for webhook and failover URLs; path, port and query stay.",
 )
-@click.option("--out", metavar="PLAN", type=_PATH, help="Where the plan goes.  [default: rooms.plan]")
-@click.option("--overwrite", is_flag=True, help="Write the plan over a file that is there.")
-@click.option("--check", is_flag=True, help="Only check FILE; nothing is read from the account.")
-@click.option("--all", "every_room", is_flag=True, help="Show each room, and not those together that change alike.")
 @click.option(
-    "--detailed-exitcode", is_flag=True, help="Exit with 0 if nothing is to be done, 2 if something is, 1 otherwise."
+    "--out", metavar="PLAN", type=FILE, default="rooms.plan", show_default=True, help="Where to write the plan."
 )
+@overwrite_option
+@click.option("--check", is_flag=True, help="Only check FILE; nothing is read from the account.")
+@every_room_option
+@click.option(DETAILED, is_flag=True, help="Exit with 0 if nothing is to be changed, 2 if something is, 1 otherwise.")
 @api_options
 def plan(
-    file: Path | None,
-    where: tuple[str, ...],
-    set_fields: tuple[str, ...],
-    rewrite_webhook_host: tuple[str, ...],
-    out: Path | None,
-    overwrite: bool,
-    check: bool,
+    source: Path | Selection,
+    out: Path,
     every_room: bool,
     detailed_exitcode: bool,
     base_url: str | None,
-    timeout: str | None,
+    client: RoomsClient | None,
     as_json: bool,
 ) -> int:
-    """Plan a change of many rooms, and show it. Nothing is changed yet.
+    """Plan a change of many rooms. Nothing is changed yet.
 
     What to change comes from FILE (CSV, JSONL or JSON), or from the options. Each row of a file names a room, as
-    room_id or room (an id or a unique name), and has any of the fields of a room; an empty cell leaves a field alone,
-    the word null clears it. Everything is checked first, and all that is wrong is told at once.
+    room_id or room (an id or a unique name), and has any of the fields of a room; an empty cell leaves a field
+    unchanged, the word null clears it. Everything is checked first, and all problems are reported together.
 
     \b
     Conditions: name=support-*  webhook_host=*.example.com  recording=on
@@ -81,100 +107,48 @@ def plan(
       aiorooms plan --rewrite-webhook-host old.example.com=new.example.com
       aiorooms plan --where 'name=support-*' --set max_participants=20
 
-    The plan is a file: look at it again with `aiorooms show`, and carry it out with `aiorooms apply`.
+    The plan is a file: show it again with `aiorooms show`, and carry it out with `aiorooms apply`.
 
     With --json it writes one object with the totals; with --all as well, the line of each room before it.
     """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
-    path = out or Path("rooms.plan")
     output = Output(json=as_json)
-    with _told_apart(detailed_exitcode=detailed_exitcode):
-        reader = Reader()
-        chosen = bool(where or set_fields or rewrite_webhook_host)
-        if check and file is None:
-            reader.wrong("there is no FILE to check", "--check")
-        elif (file is None) != chosen:
-            reader.wrong("give either FILE, or --set or --rewrite-webhook-host; see `aiorooms plan --help`")
-        if check:
-            reader.refuse()
-            assert file is not None
-            return _check(file, output)
-        reader.new_file("--out", path, overwrite=overwrite, source=file)
-        client = reader.client(base_url, timeout)
-        reader.refuse()
-        assert client is not None
-        wanted: Wanted
-        rows: Rows | None = None
-        if file is None:
-            wanted = select(where=where, set_fields=set_fields, rewrite_webhook_host=rewrite_webhook_host)
-        else:
-            wanted = rows = read_rows(file)
-        made: list[PlanSummary] = []
-
-        try:
-            with output.reading() as on_room:
-
-                async def read() -> None:
-                    async with client:
-                        made.append(await make_plan(client, wanted, path, on_room=on_room))
-
-                interrupted = run(read)
-        finally:
-            if rows is not None:
-                rows.close()
-        if interrupted:
-            end_echo()
-            complain("interrupted; no plan was written")
-            return INTERRUPTED
-        opened = Plan.open(path)
-        _show(opened, output, every_room=every_room)
-        if opened.rooms and not as_json:
-            output.note(f"Planned in {path}; `{command_line('apply', path, base_url=base_url)}` carries it out.")
-        return _CHANGES if detailed_exitcode and opened.rooms else OK
+    if client is None:
+        return _check(source, output)
+    with (
+        read_rows(source) if isinstance(source, Path) else nullcontext(source) as wanted,
+        output.reading() as on_room,
+    ):
+        run(_make(client, wanted, out, on_room), interrupted="interrupted; no plan was written")
+    opened = Plan.open(out)
+    _show(opened, output, every_room=every_room)
+    if not as_json:
+        show_how_to_apply(opened, output, base_url=base_url)
+    return CHANGES if detailed_exitcode and opened.rooms else OK
 
 
-@contextmanager
-def _told_apart(*, detailed_exitcode: bool) -> Generator[None]:
-    """Have what is wrong end with 1, so that 2 means that there are changes."""
-    try:
-        yield
-    except (AioroomsError, BadInputError) as error:
-        if not detailed_exitcode:
-            raise
-        if isinstance(error, (BulkInputError, BadInputError)):
-            complain_of_all(error.problems)
-        else:
-            complain(str(error))
-        raise click.exceptions.Exit(FAILED) from None
+async def _make(client: RoomsClient, wanted: Wanted, path: Path, on_room: Callable[[], None]) -> PlanSummary:
+    async with client:
+        return await make_plan(client, wanted, path, on_room=on_room)
 
 
-def _check(file: Path, out: Output) -> int:
-    with read_rows(file) as rows:
+def _check(source: Path | Selection, out: Output) -> int:
+    assert isinstance(source, Path)  # --check without FILE is a problem
+    with read_rows(source) as rows:
         if out.json:
-            out.data({"file": str(file), "rows": rows.count})
+            out.data({"file": str(source), "rows": rows.count})
         else:
-            told = (
+            text = (
                 "1 row, and nothing is wrong with it"
                 if rows.count == 1
                 else f"{rows.count:,} rows, and nothing is wrong with them"
             )
-            out.line(f"{file}: {told}.")
+            out.line(f"{source}: {text}.")
     return OK
 
 
-def _totals(opened: Plan) -> dict[str, JsonValue]:
-    return {
-        "plan": str(opened.path),
-        "plan_id": opened.plan_id,
-        "rooms": opened.rooms,
-        "unchanged": opened.unchanged,
-        "source": opened.source,
-        "base_url": opened.base_url,
-    }
-
-
-@click.command()
-@click.argument("path", metavar="PLAN", type=_PATH)
-@click.option("--all", "every_room", is_flag=True, help="Show each room, and not those together that change alike.")
+@click.command(cls=Command)
+@click.argument("path", metavar="PLAN", type=FILE)
+@every_room_option
 @json_option
 def show(path: Path, every_room: bool, as_json: bool) -> int:
     """Show a plan again.
@@ -197,4 +171,12 @@ def _show(opened: Plan, out: Output, *, every_room: bool) -> None:
     if every_room:
         for planned in opened.updates():
             out.data({"room_id": planned.room_id, "before": dict(planned.before), "after": dict(planned.after)})
-    out.data(_totals(opened))
+    totals: dict[str, JsonValue] = {
+        "plan": str(opened.path),
+        "plan_id": opened.plan_id,
+        "rooms": opened.rooms,
+        "unchanged": opened.unchanged,
+        "source": opened.source,
+        "base_url": opened.base_url,
+    }
+    out.data(totals)

@@ -1,6 +1,6 @@
 """The progress bar: done of total, rate and learned limit, time left, failures so far."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
@@ -14,18 +14,18 @@ __all__ = ["Bar", "Count", "time_left"]
 
 
 class _Rate(ProgressColumn):
-    """The speed of the last seconds, and the limit that it may reach as far as that is known."""
+    """The speed of the last seconds, and the limit, if it is known."""
 
     def render(self, task: Task) -> Text:
-        # Over all where it's done, or there was too little to tell.
+        # The mean of all when it is done, or when the last seconds are too few.
         speed = None if task.finished else task.speed
         if speed is None and (seconds := task.elapsed):
             before: int = task.fields["before"]
             speed = (task.completed - before) / seconds
-        told: PacingSnapshot | None = task.fields["pacing"]
+        pacing: PacingSnapshot | None = task.fields["pacing"]
         text = "" if speed is None else f"{speed:,.0f}/s"
-        if text and told is not None and told.sustainable_rate is not None and not task.finished:
-            text += f", limit {told.sustainable_rate:,.0f}/s"
+        if text and pacing is not None and pacing.sustainable_rate is not None and not task.finished:
+            text += f", limit {pacing.sustainable_rate:,.0f}/s"
         return Text(text, style="cyan", justify="right")
 
 
@@ -62,7 +62,7 @@ class _Failures(ProgressColumn):
         conflicts: int = task.fields["conflicts"]
         text = Text(f"{failed:,} failed", style="bold red" if failed else "dim")
         if conflicts:
-            text.append(f", {conflicts:,} left alone", style="bold yellow")
+            text.append(f", {conflicts:,} modified by others", style="bold yellow")
         return text
 
 
@@ -71,13 +71,13 @@ class Bar(Progress):
 
     def __init__(self, total: int) -> None:
         self.done = 0
-        """To be set at each outcome; it is looked at whenever the bar is drawn."""
+        """Rooms with an outcome, those of earlier runs included."""
         self.before = 0
-        """Of those done, how many were so before; they are no part of the speed."""
+        """Rooms with an outcome of an earlier run; they are no part of the speed."""
         self.failed = 0
         self.conflicts = 0
         self.pacing: Callable[[], PacingSnapshot] | None = None
-        """Tells what is known of the rate limit; to be set when there is a client."""
+        """Returns what is known of the rate limit; to be set when there is a client."""
         super().__init__(
             # The default colour is one that looks like trouble.
             BarColumn(bar_width=None, complete_style="cyan", finished_style="green"),
@@ -87,14 +87,14 @@ class Bar(Progress):
             _Failures(),
             console=Console(stderr=True, highlight=False, markup=False),
             expand=True,
-            # Whoever writes meanwhile does it through `above`.
+            # Lines above the bar are written with `above`.
             redirect_stdout=False,
             redirect_stderr=False,
         )
         self.add_task("", total=total, before=0, failed=0, conflicts=0, pacing=None)
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """Give what is drawn."""
+        """Return what is drawn."""
         for task in self.task_ids:
             pacing = None if self.pacing is None else self.pacing()
             self.update(
@@ -106,6 +106,13 @@ class Bar(Progress):
                 pacing=pacing,
             )
         return super().get_renderables()
+
+    def show(self, counts: Mapping[str, int], before: int = 0) -> None:
+        """Take over the outcomes by status; `before` rooms were settled before this run."""
+        self.before = before
+        self.done = before + sum(counts.values())
+        self.failed = counts["failed"] + counts["uncertain"]
+        self.conflicts = counts["conflict"]
 
     def above(self, line: str) -> None:
         """Write a line above the bar."""
@@ -128,11 +135,11 @@ class Count(Progress):
         self.add_task("", total=None)
 
     def add(self) -> None:
-        """Count one more; it is looked at whenever the line is drawn."""
+        """Count one more; the next drawing shows it."""
         self._count += 1
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """Give what is drawn."""
+        """Return what is drawn."""
         for task in self.task_ids:
             self.update(task, completed=self._count)
         return super().get_renderables()

@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Iterator
 from contextlib import aclosing
+from datetime import date
 from typing import Final, TypeVar
 
 import click
@@ -11,11 +12,13 @@ from .._unset import UNSET, Unset
 from ..client import RoomsClient
 from ..models import Room, RoomPage
 from ..resources._pages import RoomList
+from ._command import Command, Value
 from ._json import JsonValue, model_data
-from ._options import Reader, api_options
-from ._output import Output, complain, end_echo, flush, shown
+from ._options import api_options, make_client, value_option
+from ._output import Output, flush, shown
 from ._run import run
-from ._status import INTERRUPTED, OK
+from ._status import OK
+from ._values import read_day, read_name, read_room_id, whole_number
 
 __all__ = ["get", "list_"]
 
@@ -33,16 +36,16 @@ _FIELDS: Final = (
     "updated_at",
     "active_session_id",
 )
-"""What stands between the tabs of a line of `list`."""
+"""The columns of a line of `list`."""
 
 _ID_WIDTH: Final = 36
 
 
-@click.command()
-@click.argument("room_id", metavar="ROOM_ID")
+@click.command(cls=Command, steps=[make_client])
+@click.argument("room_id", metavar="ROOM_ID", type=Value(read_room_id))
 @click.option("--include-sessions", is_flag=True, help="Read the room's sessions and their participants too.")
 @api_options
-def get(room_id: str, include_sessions: bool, base_url: str | None, timeout: str | None, as_json: bool) -> int:
+def get(room_id: str, include_sessions: bool, client: RoomsClient, as_json: bool) -> int:
     """Show one room.
 
     A field on each line; its name and its value are separated by a tab where the output is not a terminal.
@@ -52,23 +55,12 @@ def get(room_id: str, include_sessions: bool, base_url: str | None, timeout: str
       aiorooms get 7b61621f-62e0-4aad-ab11-9fd19e272e73
       aiorooms get 7b61621f-62e0-4aad-ab11-9fd19e272e73 --include-sessions --json
     """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
-    reader = Reader()
-    read_id = reader.room_id(room_id, "ROOM_ID")
-    client = reader.client(base_url, timeout)
-    reader.refuse()
-    assert client is not None
-    assert read_id is not None
-    rooms: list[Room] = []
 
-    async def retrieve() -> None:
+    async def retrieve() -> Room:
         async with client:
-            rooms.append(await client.rooms.retrieve(read_id, include_sessions=include_sessions or UNSET))
+            return await client.rooms.retrieve(room_id, include_sessions=include_sessions or UNSET)
 
-    if run(retrieve):
-        end_echo()
-        complain("interrupted")
-        return INTERRUPTED
-    _show_room(rooms[0], Output(json=as_json))
+    _show_room(run(retrieve()), Output(json=as_json))
     return OK
 
 
@@ -93,7 +85,7 @@ def _show_room(room: Room, out: Output) -> None:
 
 
 def _flat(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
-    """Give every single value and where it stands, such as `sessions[0].active`."""
+    """Yield every single value and its path, such as `sessions[0].active`."""
     if isinstance(value, list):
         for number, item in enumerate(value):
             yield from _flat(f"{path}[{number}]", item)
@@ -104,30 +96,29 @@ def _flat(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
             yield from _flat(f"{path}.{name}" if path else name, item)
 
 
-@click.command("list")
-@click.option("--unique-name", metavar="NAME", help="Only the room of exactly this name.")
-@click.option("--created-on", metavar="DAY", help="Only rooms created on this day (YYYY-MM-DD, in UTC).")
-@click.option("--created-from", metavar="DAY", help="Only rooms created on this day or later.")
-@click.option("--created-to", metavar="DAY", help="Only rooms created on this day or earlier.")
-@click.option("--updated-on", metavar="DAY", help="Only rooms last updated on this day.")
-@click.option("--updated-from", metavar="DAY", help="Only rooms last updated on this day or later.")
-@click.option("--updated-to", metavar="DAY", help="Only rooms last updated on this day or earlier.")
-@click.option("--page-size", metavar="N", default="250", show_default=True, help="Rooms to fetch at a time, 1 to 250.")
+@click.command("list", cls=Command, steps=[make_client])
+@value_option("--unique-name", "NAME", read_name, "Only the room of exactly this name.")
+@value_option("--created-on", "DAY", read_day, "Only rooms created on this day (YYYY-MM-DD, in UTC).")
+@value_option("--created-from", "DAY", read_day, "Only rooms created on this day or later.")
+@value_option("--created-to", "DAY", read_day, "Only rooms created on this day or earlier.")
+@value_option("--updated-on", "DAY", read_day, "Only rooms last updated on this day.")
+@value_option("--updated-from", "DAY", read_day, "Only rooms last updated on this day or later.")
+@value_option("--updated-to", "DAY", read_day, "Only rooms last updated on this day or earlier.")
+@value_option("--page-size", "N", whole_number(1, 250), "Rooms in one request, 1 to 250.", default="250")
 @api_options
 def list_(
     unique_name: str | None,
-    created_on: str | None,
-    created_from: str | None,
-    created_to: str | None,
-    updated_on: str | None,
-    updated_from: str | None,
-    updated_to: str | None,
-    page_size: str,
-    base_url: str | None,
-    timeout: str | None,
+    created_on: date | None,
+    created_from: date | None,
+    created_to: date | None,
+    updated_on: date | None,
+    updated_from: date | None,
+    updated_to: date | None,
+    page_size: int,
+    client: RoomsClient,
     as_json: bool,
 ) -> int:
-    """List the rooms of the account, or those that match all filters.
+    """List all rooms, or those that match all filters.
 
     On a terminal it is a table. Anywhere else each room is one line, its fields separated by tabs, without a head:
 
@@ -145,37 +136,18 @@ def list_(
       aiorooms list | cut -f1,5                  ids and webhook URLs
       aiorooms list --json > rooms.jsonl
     """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
-    reader = Reader()
-    if unique_name is not None and not unique_name.strip():
-        reader.wrong("the name is empty; leave the option out to list all rooms", "--unique-name")
-    days = [
-        reader.day("--created-on", created_on),
-        reader.day("--created-from", created_from),
-        reader.day("--created-to", created_to),
-        reader.day("--updated-on", updated_on),
-        reader.day("--updated-from", updated_from),
-        reader.day("--updated-to", updated_to),
-    ]
-    size = reader.whole_number("--page-size", page_size, range(1, 251))
-    client = reader.client(base_url, timeout)
-    reader.refuse()
-    assert client is not None
-    assert size is not None
     rooms = client.rooms.list(
         unique_name=_or_unset(unique_name),
-        date_created_at_eq=_or_unset(days[0]),
-        date_created_at_gte=_or_unset(days[1]),
-        date_created_at_lte=_or_unset(days[2]),
-        date_updated_at_eq=_or_unset(days[3]),
-        date_updated_at_gte=_or_unset(days[4]),
-        date_updated_at_lte=_or_unset(days[5]),
-        page_size=size,
+        date_created_at_eq=_or_unset(created_on),
+        date_created_at_gte=_or_unset(created_from),
+        date_created_at_lte=_or_unset(created_to),
+        date_updated_at_eq=_or_unset(updated_on),
+        date_updated_at_gte=_or_unset(updated_from),
+        date_updated_at_lte=_or_unset(updated_to),
+        page_size=page_size,
     )
     listing = _Listing(Output(json=as_json))
-    if run(lambda: listing.read(client, rooms)):
-        end_echo()
-        complain("interrupted")
-        return INTERRUPTED
+    run(listing.read(client, rooms))
     listing.end()
     return OK
 
@@ -201,7 +173,7 @@ class _Listing:
                 flush()
 
     def end(self) -> None:
-        """Tell how many rooms there were, where that does not get between lines that a program reads."""
+        """Say how many rooms there were, where that does not get between lines that a program reads."""
         if self._out.on_terminal:
             self._out.note("1 room" if self._count == 1 else f"{self._count:,} rooms")
 
@@ -230,7 +202,7 @@ class _Listing:
 
 
 def _columns(width: int) -> list[tuple[str, int]]:
-    """Give the fields that a screen of this width has room for, and how wide each of them is."""
+    """Return the fields that fit on a screen of this width, and how wide each of them is."""
     urls = ["webhook_event_url", "webhook_event_failover_url"][: 2 if width >= 110 else 1 if width >= 70 else 0]
     numbers = ["max_participants", "enable_recording"] if width >= 150 else []
     left = width - _ID_WIDTH - 2 - sum(len(name) + 2 for name in numbers)

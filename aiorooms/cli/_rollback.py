@@ -1,111 +1,102 @@
-"""`aiorooms rollback` and `verify`: the way back, and a look whether a plan is carried out."""
+"""`aiorooms rollback` and `verify`: the way back, and whether an account is as a plan wants it."""
 
 from contextlib import aclosing
 from pathlib import Path
-from typing import Final
 
 import click
 
 from ..bulk import Difference, Journal, Plan, Rollback, plan_rollback
 from ..bulk import verify as verify_plan
-from ._diff import show_plan
+from ..client import RoomsClient
+from ._command import Command, Context
+from ._diff import show_how_to_apply, show_plan
 from ._json import JsonValue
-from ._options import Reader, api_options
-from ._output import Output, OutputLostError, command_line, complain, end_echo, flush, shown
+from ._options import (
+    FILE,
+    api_options,
+    check_new_file,
+    every_room_option,
+    make_client,
+    make_client_and_keep_url,
+    overwrite_option,
+)
+from ._output import Output, OutputLostError, flush, shown
 from ._run import run
-from ._status import FAILED, INTERRUPTED, OK
+from ._status import FAILED, OK
 
 __all__ = ["rollback", "verify"]
 
-_PATH: Final = click.Path(path_type=Path)
+
+def _check_out(ctx: Context) -> None:
+    check_new_file(ctx, "--out", ctx.params["out"], source=ctx.params["journal"])
 
 
-@click.command()
-@click.argument("journal", metavar="JOURNAL", type=_PATH)
-@click.option("--out", metavar="PLAN", type=_PATH, help="Where the plan goes.  [default: back.plan]")
-@click.option("--overwrite", is_flag=True, help="Write the plan over a file that is there.")
-@click.option("--all", "every_room", is_flag=True, help="Show each room, and not those together that change alike.")
+@click.command(cls=Command, steps=[_check_out, make_client_and_keep_url])
+@click.argument("journal", metavar="JOURNAL", type=FILE)
+@click.option(
+    "--out", metavar="PLAN", type=FILE, default="back.plan", show_default=True, help="Where to write the plan."
+)
+@overwrite_option
+@every_room_option
 @api_options
 def rollback(
-    journal: Path,
-    out: Path | None,
-    overwrite: bool,
-    every_room: bool,
-    base_url: str | None,
-    timeout: str | None,
-    as_json: bool,
+    journal: Path, out: Path, every_room: bool, base_url: str | None, client: RoomsClient, as_json: bool
 ) -> int:
-    """Plan the way back from what a journal says was changed, and show it. Nothing is changed yet.
+    """Plan the way back from a journal. Nothing is changed yet.
 
-    Rooms that somebody else changed since are told, and are not in the plan.
+    Rooms that were modified by someone else since are reported, and are not in the plan.
 
     \b
     Examples:
       aiorooms rollback rooms.plan.journal
       aiorooms rollback rooms.plan.journal --out yesterday.plan
     """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
-    reader = Reader()
-    path = reader.new_file("--out", out or Path("back.plan"), overwrite=overwrite, source=journal)
-    client = reader.client(base_url, timeout)
-    reader.refuse()
-    assert client is not None
     opened = Journal.open(journal)
-    made: list[Rollback] = []
 
-    async def read() -> None:
+    async def read() -> Rollback:
         async with client:
-            made.append(await plan_rollback(client, opened, path))
+            return await plan_rollback(client, opened, out)
 
-    if run(read):
-        end_echo()
-        complain("interrupted; no plan was written")
-        return INTERRUPTED
-    plan, conflicts = Plan.open(path), made[0].conflicts
+    conflicts = run(read(), interrupted="interrupted; no plan was written").conflicts
+    plan = Plan.open(out)
     output = Output(json=as_json)
     for conflict in conflicts:
         output.complain(conflict)
     if as_json:
-        output.data({"plan": str(path), "rooms": plan.rooms, "unchanged": plan.unchanged, "conflicts": len(conflicts)})
+        output.data({"plan": str(out), "rooms": plan.rooms, "unchanged": plan.unchanged, "conflicts": len(conflicts)})
     else:
         show_plan(plan, output, every_room=every_room)
-        if plan.rooms:
-            output.note(f"Planned in {path}; `{command_line('apply', path, base_url=base_url)}` carries it out.")
+        show_how_to_apply(plan, output, base_url=base_url)
     return FAILED if conflicts else OK
 
 
-@click.command()
-@click.argument("path", metavar="PLAN", type=_PATH)
+@click.command(cls=Command, steps=[make_client])
+@click.argument("path", metavar="PLAN", type=FILE)
 @api_options
-def verify(path: Path, base_url: str | None, timeout: str | None, as_json: bool) -> int:
-    """Read the rooms of a plan again, and tell which are not as it wants them.
+def verify(path: Path, client: RoomsClient, as_json: bool) -> int:
+    """Compare the rooms of a plan with what it wants.
 
     \b
     Examples:
       aiorooms verify rooms.plan
+      aiorooms verify rooms.plan --json > different.jsonl
 
-    Each room that differs is a line: its id, and the fields with what was wanted and what is there. The exit code is 0
+    Each room that differs is a line: its id, and the fields with the wanted and the present value. The exit code is 0
     if none differs, else 1.
     """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
-    reader = Reader()
-    client = reader.client(base_url, timeout)
-    reader.refuse()
-    assert client is not None
     plan = Plan.open(path)
     out = Output(json=as_json)
-    count = 0
 
-    async def read() -> None:
-        nonlocal count
+    async def compare() -> int:
+        count = 0
         async with client, aclosing(verify_plan(client, plan)) as differences:
             async for difference in differences:
                 count += 1
-                _tell(difference, out)
+                _write(difference, out)
+        return count
 
     try:
-        if run(read):
-            end_echo()
-            complain("interrupted")
-            return INTERRUPTED
+        count = run(compare())
         flush()
     except OutputLostError as error:
         if not error.unread:
@@ -116,7 +107,7 @@ def verify(path: Path, base_url: str | None, timeout: str | None, as_json: bool)
     return FAILED if count else OK
 
 
-def _tell(difference: Difference, out: Output) -> None:
+def _write(difference: Difference, out: Output) -> None:
     if out.json:
         wanted: dict[str, JsonValue] = {**difference.wanted}
         found: dict[str, JsonValue] | None = None if difference.found is None else {**difference.found}

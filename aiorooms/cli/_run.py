@@ -1,8 +1,8 @@
-"""Running a command's coroutine: on uvloop where it is installed, and with a Ctrl-C that asks before it insists.
+"""Running a command's coroutine: on uvloop if it is installed, and with a Ctrl-C that asks before it insists.
 
-The first Ctrl-C, or SIGTERM, asks a command to begin nothing new. What is under way then has `GRACE` seconds to end,
-so that nothing is left in doubt. After that, or at the second signal, the coroutine is cancelled. A command that can't
-be asked is cancelled at once. From the second signal on the system's own handling is back, so that a third one kills.
+The first Ctrl-C, or SIGTERM, asks a command to begin nothing new. What is in flight then has `GRACE` seconds to end, so
+that nothing stays uncertain. After that, or at the second signal, the coroutine is cancelled. A command that can't be
+asked is cancelled at once. From the second signal on the system's own handling is back, so that a third one kills.
 """
 
 import asyncio
@@ -13,30 +13,48 @@ from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["GRACE", "run"]
+__all__ = ["GRACE", "Interrupted", "run"]
+
+T = TypeVar("T")
 
 GRACE = 5.0
-"""Seconds that what is under way has after the first signal."""
+"""Seconds that what is in flight has after the first signal."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def run(command: Callable[[], Coroutine[Any, Any, None]], *, on_stop: Callable[[], None] | None = None) -> bool:
-    """Run the coroutine to its end, and tell whether a signal came meanwhile.
+class Interrupted(Exception):  # noqa: N818 - it is no error
+    """A signal ended the command. `.line` says so; it is empty if the command has said it already."""
 
-    `on_stop` is called in the loop at the first signal.
+    def __init__(self, line: str = "interrupted") -> None:
+        super().__init__(line)
+        self.line = line
+
+
+def run(
+    command: Coroutine[Any, Any, T], *, on_stop: Callable[[], None] | None = None, interrupted: str = "interrupted"
+) -> T:
+    """Run the coroutine to its end, and return its value. Raises `Interrupted` with that line if a signal came.
+
+    `on_stop` is called in the loop at the first signal; without it the coroutine is cancelled then.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        stop = Stop(runner.get_loop(), on_stop)
+        loop = runner.get_loop()
+        stop = Stop(loop, on_stop)
         with stop.listening():
+            task = loop.create_task(command)
+            stop.task = task
             try:
-                runner.run(stop.supervise(command))
+                value = loop.run_until_complete(task)
             except asyncio.CancelledError:
                 if not stop.asked:
                     raise
-    return stop.asked
+                raise Interrupted(interrupted) from None
+    if stop.asked:
+        raise Interrupted(interrupted)
+    return value
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -51,19 +69,14 @@ class Stop:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_stop: Callable[[], None] | None) -> None:
         self.asked = False
+        self.task: asyncio.Task[Any] | None = None
+        """What a signal ends; to be set before the loop runs."""
         self._loop = loop
         self._on_stop = on_stop
-        self._task: asyncio.Task[None] | None = None
-
-    async def supervise(self, command: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._task = asyncio.current_task()
-        if self.asked and self._on_stop is None:
-            raise asyncio.CancelledError
-        await command()
 
     @contextmanager
     def listening(self) -> Generator[None]:
-        """Take the signals, and give them back in the end. Only the main thread gets any."""
+        """Handle the signals while the block runs. Only the main thread gets any."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -90,5 +103,5 @@ class Stop:
             self._loop.call_later(GRACE, self._cancel)
 
     def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()

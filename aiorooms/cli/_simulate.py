@@ -2,22 +2,53 @@
 
 import asyncio
 import shlex
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Literal
 
+import attrs
 import click
 
-from ._options import BadInputError, Reader, json_option
+from ._command import BadInputError, Command, Context
+from ._options import MOST_ROOMS, json_option, seed_option, value_option
 from ._output import Output, end_echo, flush
-from ._run import run
+from ._run import Interrupted, run
 from ._status import OK
+from ._values import one_of, read_api_key, read_rate_limit, read_seconds_or_zero, read_share, whole_number
+from ._words import option
 
 if TYPE_CHECKING:
-    from ..simulator import RoomsSimulator
+    from ..simulator import RateLimit, RoomsSimulator
 
 __all__ = ["simulate"]
 
 
-class _Simulate(click.Command):
+# The simulator knows these words too; but it is not imported for `--help`.
+_LIMITERS: Final[tuple[Literal["fixed", "sliding", "bucket"], ...]] = ("fixed", "sliding", "bucket")
+_ROUNDINGS: Final[tuple[Literal["fractional", "up", "down"], ...]] = ("fractional", "up", "down")
+_RETRY_AFTERS: Final[tuple[Literal["none", "seconds", "date", "ms"], ...]] = ("none", "seconds", "date", "ms")
+
+_LIMIT_OPTIONS: Final = {"limiter": "kind", "reset_rounding": "reset_rounding", "retry_after": "retry_after"}
+"""What tells how a rate limit works, and how `RateLimit` calls it."""
+
+_NO_LIMIT: Final = "there is no rate limit; give one with --rate-limit, such as 100/1s"
+
+
+def _read_limit(ctx: Context) -> None:
+    """Make `limit` from the options about the rate limit; those that say how it works need one."""
+    limit: RateLimit | None = ctx.params.pop("rate_limit")
+    given = {name: ctx.params.pop(name) for name in _LIMIT_OPTIONS}
+    is_silent: bool = ctx.params.pop("no_rate_limit_headers")
+    if limit is not None:
+        settings = {_LIMIT_OPTIONS[name]: value for name, value in given.items() if value is not None}
+        limit = attrs.evolve(limit, headers=not is_silent, **settings)
+    elif not ctx.is_wrong("--rate-limit"):
+        for name, value in {**given, "no_rate_limit_headers": is_silent or None}.items():
+            if value is not None:
+                ctx.wrong(_NO_LIMIT, option(name))
+    ctx.params["limit"] = limit
+
+
+class _Simulate(Command):
     """The command, whose help ends with the kinds of faults that the simulator has."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -29,67 +60,59 @@ class _Simulate(click.Command):
         super().format_epilog(ctx, formatter)
 
 
-@click.command(cls=_Simulate)
-@click.option("--port", metavar="N", default="8080", show_default=True, help="Port to listen on; 0 takes any free one.")
-@click.option("--rooms", metavar="N", default="1000", show_default=True, help="Rooms in the account.")
-@click.option(
+@click.command(cls=_Simulate, steps=[_read_limit])
+@value_option("--port", "N", whole_number(0, 65535), "Port to listen on; 0 chooses a free one.", default="8080")
+@value_option("--rooms", "N", whole_number(0, MOST_ROOMS), "Rooms in the account.", default="1000")
+@value_option(
     "--rate-limit",
-    metavar="N/WINDOW",
-    help="Requests to let through in a window, such as 100/1s; those above get a 429.  [default: none]",
+    "N/WINDOW",
+    read_rate_limit,
+    "Requests to accept in a window, such as 100/1s; those above get a 429.  [default: none]",
 )
-@click.option(
+@value_option(
     "--limiter",
-    metavar="fixed|sliding|bucket",
-    help="How --rate-limit counts: in windows one after the other, over the last window, or as a bucket that refills"
+    "|".join(_LIMITERS),
+    one_of(_LIMITERS),
+    "How --rate-limit counts: in windows one after the other, over the last window, or as a bucket that refills"
     " evenly.  [default: fixed]",
 )
-@click.option(
+@value_option(
     "--reset-rounding",
-    metavar="fractional|up|down",
-    help="How the seconds in x-ratelimit-reset are rounded.  [default: up]",
+    "|".join(_ROUNDINGS),
+    one_of(_ROUNDINGS),
+    "How the seconds in x-ratelimit-reset are rounded.  [default: up]",
 )
-@click.option(
+@value_option(
     "--retry-after",
-    metavar="none|seconds|date|ms",
-    help="What a 429 carries: nothing, Retry-After in seconds or as a date, or retry-after-ms.  [default: none]",
+    "|".join(_RETRY_AFTERS),
+    one_of(_RETRY_AFTERS),
+    "What a 429 carries: nothing, Retry-After in seconds or as a date, or retry-after-ms.  [default: none]",
 )
 @click.option(
-    "--no-rate-limit-headers", is_flag=True, help="Keep quiet about the rate limit: no x-ratelimit-* in the answers."
+    "--no-rate-limit-headers", is_flag=True, help="Don't report the rate limit: no x-ratelimit-* in the answers."
 )
-@click.option("--api-key", metavar="KEY", default="KEY_simulated", show_default=True, help="The key to accept.")
-@click.option(
-    "--faults",
-    metavar="SHARE",
-    default="0",
-    show_default=True,
-    help="Share of requests to break, such as 0.05 or 5%; see the kinds below.",
-)
-@click.option("--latency", metavar="SECONDS", default="0", show_default=True, help="Time that each request takes.")
-@click.option(
-    "--seed", metavar="N", default="0", show_default=True, help="The same seed gives the same rooms and faults."
-)
+@value_option("--api-key", "KEY", read_api_key, "The key to accept.", default="KEY_simulated")
+@value_option("--faults", "SHARE", read_share, "Share of requests to break, such as 0.05 or 5%.", default="0")
+@value_option("--latency", "SECONDS", read_seconds_or_zero, "Seconds that each request takes.", default="0")
+@seed_option("The same seed gives the same rooms and faults.")
 @json_option
 def simulate(
-    port: str,
-    rooms: str,
-    rate_limit: str | None,
-    limiter: str | None,
-    reset_rounding: str | None,
-    retry_after: str | None,
-    no_rate_limit_headers: bool,
+    port: int,
+    rooms: int,
+    limit: "RateLimit | None",
     api_key: str,
-    faults: str,
-    latency: str,
-    seed: str,
+    faults: float,
+    latency: float,
+    seed: int,
     as_json: bool,
 ) -> int:
-    """Run a Telnyx Video Rooms API on this machine, to try things on.
+    """Run a Telnyx Video Rooms API on this machine, for trials.
 
-    It is a real HTTP server on 127.0.0.1 with rooms in memory. It checks what it is sent as the API does, and answers
-    with the API's own status codes and bodies. It breaks requests if asked to: it resets or cuts off connections,
-    stalls, answers 5xx or garbage. Ctrl-C or SIGTERM ends it (exit code 0), and it tells what it served.
+    It is a real HTTP server on 127.0.0.1 with rooms in memory. It checks requests as the API does, and answers with the
+    API's own status codes and bodies. It breaks requests if asked to: it resets or cuts off connections, stalls,
+    answers 5xx or garbage. Ctrl-C or SIGTERM ends it (exit code 0), and it reports what it served.
 
-    The four options after --rate-limit say how it is counted and what the answers tell of it; they need one.
+    The four options after --rate-limit say how it counts and what the answers report of it; they need --rate-limit.
 
     With --json it writes one object when it is ready: url, api_key, rooms, room_id (of the first room, or null).
 
@@ -99,46 +122,27 @@ def simulate(
       aiorooms simulate --port 8080 --rooms 1000 --rate-limit 100/1s --faults 5%
       aiorooms simulate --rate-limit 100/1s --limiter bucket --retry-after ms
     """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
-    reader = Reader()
-    number = reader.whole_number("--port", port, range(65536))
-    room_count = reader.rooms(rooms, least=0)
-    limit = reader.rate_limit(
-        rate_limit,
-        limiter=limiter,
-        reset_rounding=reset_rounding,
-        retry_after=retry_after,
-        headers=not no_rate_limit_headers,
-    )
-    if not (api_key and api_key.isascii() and api_key.isprintable() and " " not in api_key):
-        reader.wrong("a key is made of printable ASCII characters, without blanks", "--api-key")
-    share = reader.share("--faults", faults)
-    seconds = reader.seconds("--latency", latency, zero=True)
-    seed_number = reader.whole_number("--seed", seed, range(1_000_000_000))
-    reader.refuse()
-    assert number is not None
-    assert share is not None
-    assert seconds is not None
-    assert seed_number is not None
     from ..simulator import Faults, RoomsSimulator  # late: most commands do without the simulator
 
     simulator = RoomsSimulator(
-        rooms=room_count,
+        rooms=rooms,
         api_key=api_key,
         rate_limit=limit,
-        faults=Faults(rate=share),
-        latency=seconds,
-        seed=seed_number,
-        port=number,
+        faults=Faults(rate=faults),
+        latency=latency,
+        seed=seed,
+        port=port,
     )
     out = Output(json=as_json)
     ended = asyncio.Event()
-    run(lambda: _serve(simulator, out, ended), on_stop=ended.set)
+    with suppress(Interrupted):  # that is how it ends
+        run(_serve(simulator, out, ended), on_stop=ended.set)
     end_echo()
     stats = simulator.stats
-    tell = out.note if as_json else out.line
-    tell(
+    write = out.note if as_json else out.line
+    write(
         f"Served: requests {stats.requests:,}, connections {stats.connections:,}, "
-        f"updates made {stats.updates_applied.total():,}, refused (429) {stats.refused:,}, "
+        f"updates made {stats.updates_applied.total():,}, rate limited (429) {stats.refused:,}, "
         f"broken {stats.faults.total():,}"
     )
     return OK
@@ -160,7 +164,7 @@ async def _serve(simulator: "RoomsSimulator", out: Output, ended: asyncio.Event)
 
 
 def _introduce(simulator: "RoomsSimulator", out: Output) -> None:
-    """Tell everything that one needs to speak to it."""
+    """Write everything that a client needs."""
     url, key = simulator.url, simulator.api_key
     room_id = next(iter(simulator.room_ids), None)
     if out.json:

@@ -1,8 +1,8 @@
-"""The exit codes, as `aiorooms --help` tells them."""
+"""The exit codes, as `aiorooms --help` lists them."""
 
 from typing import Final
 
-__all__ = ["BAD_INPUT", "FAILED", "INTERRUPTED", "OK", "SLIP", "UNAUTHORIZED"]
+__all__ = ["BAD_INPUT", "CHANGES", "FAILED", "INTERRUPTED", "OK", "UNAUTHORIZED"]
 
 OK: Final = 0
 FAILED: Final = 1
@@ -10,5 +10,5 @@ BAD_INPUT: Final = 2
 UNAUTHORIZED: Final = 3
 INTERRUPTED: Final = 130
 
-SLIP: Final = "aiorooms.slip"
-"""Where a command notes in click's context that a slip on its command line ends with another code than `BAD_INPUT`."""
+CHANGES: Final = 2
+"""Of `aiorooms plan --detailed-exitcode`: there is something to change. Every error ends with `FAILED` there."""

@@ -130,7 +130,7 @@ def test_a_file_with_problems_tells_all_of_them_and_sends_nothing(
             ("plan", "--where", "colour=red", "--set", "max_participants=3", "--overwrite"),
             "--where: 'colour=red' is not a condition",
         ),
-        (("plan", *SET, "--out", "there"), "--out: 'there' is there already"),
+        (("plan", *SET, "--out", "there"), "--out: 'there' exists already"),
         (("plan", *SET, "--out", "x" * 300), f"the plan '...{'x' * 30}"),
         (("plan", "none.csv", "--overwrite"), "none.csv: it can't be read: No such file or directory"),
         (("show", "none.plan"), "the plan 'none.plan' can't be read: No such file or directory"),
@@ -146,7 +146,7 @@ def test_a_file_with_problems_tells_all_of_them_and_sends_nothing(
         (("resume", "there"), "'there' is not a journal; `aiorooms apply` writes one"),
         (("rollback", "there"), "'there' is not a journal"),
         (("report", "there"), "'there' is not a journal"),
-        (("export", "there"), "FILE: 'there' is there already"),
+        (("export", "there"), "FILE: 'there' exists already"),
         (("export", "rooms.txt"), "rooms.txt: the ending '.txt' tells no format"),
         (("export", "rooms.csv", "--format", "xml"), "--format: 'xml' is not csv or jsonl"),
     ],
@@ -193,9 +193,9 @@ def test_failures_and_conflicts_are_told_and_can_be_tried_again(sim: RoomsSimula
     told = lines(result.stderr)
     assert any(line.startswith(f"aiorooms: 404 room {gone} not found") for line in told)
     assert any(line.startswith(f"aiorooms: room {changed} was changed by somebody else since") for line in told)
-    assert told[-3] == "18 updated, 1 failed, 1 left alone, as somebody else changed them, of 20."
+    assert told[-3] == "18 updated, 1 failed, 1 modified by someone else, of 20."
     assert told[-2] == "To try the failed ones again: aiorooms resume rooms.plan.journal --retry-failed"
-    assert told[-1] == "To change also what somebody else changed: aiorooms resume rooms.plan.journal --force"
+    assert told[-1] == "To also change what someone else modified: aiorooms resume rooms.plan.journal --force"
     assert sim.rooms[changed]["max_participants"] == 7
     result = invoke("resume", "rooms.plan.journal", "--yes", "--force")
     assert result.exit_code == 1, "a room that failed in an earlier run is still not as planned"
@@ -219,7 +219,7 @@ def test_ctrl_c_ends_what_is_under_way_and_says_how_to_go_on(sim: RoomsSimulator
         result = invoke("apply", "rooms.plan", "--yes", "--concurrency", "5")
     assert result.exit_code == 130
     told = lines(result.stderr)
-    assert told[0] == "aiorooms: stopping: what is under way has 5 s to end; Ctrl-C again stops now"
+    assert told[0] == "aiorooms: stopping: updates in flight have 5 s to end; Ctrl-C again stops now"
     assert told[-1] == "To go on: aiorooms resume rooms.plan.journal"
     sim.latency = 0
     assert invoke("resume", "rooms.plan.journal", "--yes").exit_code == 0
@@ -267,7 +267,7 @@ def test_what_is_cut_off_is_counted_as_unknown(sim: RoomsSimulator, invoke: Invo
     *events, totals = map(json.loads, lines(result.stdout))
     assert [event["status"] for event in events] == ["uncertain"] * 5
     assert (totals["uncertain"], totals["updated"], totals["stopped_by"]) == (5, 0, "interrupted")
-    assert "interrupted: 0 updated, 5 of unknown outcome, of 20." in lines(result.stderr)
+    assert "interrupted: 0 updated, 5 uncertain, of 20." in lines(result.stderr)
 
 
 def test_many_kinds_of_changes_are_a_screenful(sim: RoomsSimulator, invoke: Invoke, folder: Path) -> None:

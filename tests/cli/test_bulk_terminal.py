@@ -1,6 +1,7 @@
 """Bulk commands as people use them: in a real terminal, with a Ctrl-C that is typed, and with commands to be copied."""
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -9,15 +10,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aiorooms.bulk import BulkRun, Journal
+from aiorooms.bulk import Journal
 from aiorooms.cli._progress import Bar
 from aiorooms.errors import APIConnectionError
+from aiorooms.models import Room
+from aiorooms.resources.rooms import Rooms
 from aiorooms.simulator import RoomsSimulator
 
 from .conftest import KEY, Invoke, Program, lines, run, running, signals_when, until
@@ -100,7 +103,7 @@ def test_ctrl_c_once_finishes_what_is_under_way_and_the_run_can_be_gone_on_with(
         until(lambda: sim.stats.in_flight == 3, "three are under way")
         session.press("\x03")
         assert session.end() == 130
-        assert "stopping: what is under way has 5 s to end; Ctrl-C again stops now" in session.text
+        assert "stopping: updates in flight have 5 s to end; Ctrl-C again stops now" in session.text
         assert "no outcome yet" not in session.text
         assert "To go on: aiorooms resume 'to night.plan.journal'\n" in session.text
         assert "To take it back: aiorooms rollback 'to night.plan.journal'\n" in session.text
@@ -121,7 +124,7 @@ def test_ctrl_c_twice_stops_now_and_nothing_is_lost(sim: RoomsSimulator, invoke:
         session.press("\x03")
         assert session.end() == 130
         assert time.monotonic() - began < 2.5
-        assert "what was under way has no outcome yet; a resume looks at it first" in session.text
+        assert "updates that were in flight have no outcome yet; a resume reads their rooms first" in session.text
         assert "To go on: aiorooms resume rooms.plan.journal\n" in session.text
     assert set(Journal.open("rooms.plan.journal").states().values()) == {"begun"}
     sim.latency = 0
@@ -208,21 +211,28 @@ def test_a_command_that_is_told_can_be_copied(sim: RoomsSimulator, invoke: Invok
 # --- when something fails that is no room's outcome ---
 
 
-@pytest.mark.parametrize("when", ["_list_changed", "_settle_suspects"])
+@pytest.mark.parametrize(("number", "updated"), [(1, 0), (2, 19)], ids=["before", "after"])
 def test_a_list_that_fails_is_told_with_totals_and_the_way_on(
-    sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, when: str
+    sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, number: int, updated: int
 ) -> None:
+    """The account is listed before anything is sent, and again at the end, as a room was modified meanwhile."""
     planned(invoke)
+    sim.change_room(sim.room_ids[0], max_participants=7)
+    listed = itertools.count(1)
+    list_rooms = Rooms.list
 
-    async def fail(run: BulkRun) -> None:
-        raise APIConnectionError("list of rooms: the connection was reset")
+    async def failing() -> AsyncGenerator[Room]:
+        if number:
+            raise APIConnectionError("list of rooms: the connection was reset")
+        yield Room()
+
+    def fail_once(rooms: Rooms, **filters: Any) -> Any:
+        return failing() if next(listed) == number else list_rooms(rooms, **filters)
 
     with monkeypatch.context() as patch:
-        patch.setattr(BulkRun, when, fail)
-        sim.change_room(sim.room_ids[0], max_participants=7)
+        patch.setattr(Rooms, "list", fail_once)
         result = invoke("apply", "rooms.plan", "--yes")
     assert result.exit_code == 1
-    updated = 0 if when == "_list_changed" else 19
     assert lines(result.stderr) == [
         "aiorooms: list of rooms: the connection was reset",
         f"{updated} updated, of 20.",
@@ -343,4 +353,4 @@ def test_the_bar_tells_conflicts_from_failures() -> None:
         bar.console.print(*bar.get_renderables())
     first, second = lines(shown.get())
     assert first.rstrip().endswith("2 failed")
-    assert second.rstrip().endswith("2 failed, 3 left alone")
+    assert second.rstrip().endswith("2 failed, 3 modified by others")

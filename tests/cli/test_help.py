@@ -33,9 +33,18 @@ def test_the_help_of_a_command_has_examples_and_fits_on_80_columns(command: str,
     result = run(command, option)
     assert result.exit_code == 0
     assert "Examples:\n    aiorooms " in result.stdout.replace("  Examples", "Examples")
+    assert result.stdout.count(f"\n    aiorooms {command}") >= 2, "there is one example, or none"
     assert "--json" in result.stdout
     for line in lines(result.stdout):
         assert len(line) <= 80, f"too long: {line}"
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_the_first_line_of_a_help_text_is_short(command: str | None) -> None:
+    text = (cli if command is None else cli.commands[command]).help or ""
+    first = lines(text.strip())[0]
+    assert len(first) <= 60, f"{len(first)} characters: {first}"
+    assert first.endswith(".")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -75,7 +84,10 @@ def test_version() -> None:
         (["--frobnicate"], "no such option '--frobnicate'; see `aiorooms --help`"),
         (["--json", "list"], "the option --json stands after the command, as in `aiorooms demo --json`"),
         (["get"], "missing argument 'ROOM_ID'; see `aiorooms get --help`"),
-        (["get", "a", "b"], "got unexpected extra argument (b); see `aiorooms get --help`"),
+        (
+            ["get", "7b61621f-62e0-4aad-ab11-9fd19e272e73", "b"],
+            "got unexpected extra argument (b); see `aiorooms get --help`",
+        ),
         (["update", "--max-participants"], "option '--max-participants' requires an argument; see `"),
         (["list", "--api-key=KEY_secret"], "the API key is read from TELNYX_API_KEY"),
         (["list", "--api-key", "KEY_secret"], "the API key is read from TELNYX_API_KEY"),

@@ -60,7 +60,7 @@ def test_an_update_stops_when_its_output_is_lost(
     applied = sim.stats.updates_applied.total()
     assert 1 <= applied < 20
     assert summary.startswith(f"{applied} updated, {20 - applied} not sent in ")
-    assert reason == "aiorooms: stopped, as standard output can't be written any more: Broken pipe"
+    assert reason == "aiorooms: stopped: standard output can't be written any more: Broken pipe"
 
 
 def test_where_standard_error_is_lost_too_there_is_nobody_to_tell(

@@ -58,7 +58,7 @@ def test_an_update_whose_reader_goes_away_stops_and_says_so(sim: RoomsSimulator,
     assert updated + not_sent == 20
     assert not_sent > 0
     assert updated == sim.stats.updates_applied.total(), "a room was updated that nobody heard of"
-    assert reason == "aiorooms: stopped, as standard output can't be written any more: Broken pipe"
+    assert reason == "aiorooms: stopped: standard output can't be written any more: Broken pipe"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -69,7 +69,7 @@ def test_a_full_disk_is_one_line(sim: RoomsSimulator, program: Program) -> None:
     ):
         _, err = updating.communicate(timeout=20)
     assert updating.returncode == 1
-    assert lines(err) == ["aiorooms: stopped, as standard output can't be written any more: No space left on device"]
+    assert lines(err) == ["aiorooms: stopped: standard output can't be written any more: No space left on device"]
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])

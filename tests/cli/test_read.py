@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from rich.cells import cell_len
 
-from aiorooms.cli._json import model_data, timestamp
+from aiorooms._text import timestamp
+from aiorooms.cli._json import model_data
 from aiorooms.models import Room
 from aiorooms.simulator import RoomsSimulator
 

@@ -1,18 +1,19 @@
 import asyncio
+import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Generator
 from importlib.util import find_spec
-from typing import Any
 
 import pytest
 
 from aiorooms.cli import _run
 
 
-async def nothing() -> None:
+async def seven() -> int:
     await asyncio.sleep(0)
+    return 7
 
 
 def interrupt() -> None:
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("_loop")
 
 def test_a_command_that_ends_by_itself() -> None:
     before = signal.getsignal(signal.SIGINT)
-    assert _run.run(nothing) is False
+    assert _run.run(seven()) == 7
     assert signal.getsignal(signal.SIGINT) is before, "the handler was not given back"
 
 
@@ -41,7 +42,7 @@ def test_an_error_goes_through() -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        _run.run(fail)
+        _run.run(fail())
 
 
 def test_a_command_that_cannot_be_asked_is_cancelled() -> None:
@@ -54,25 +55,29 @@ def test_a_command_that_cannot_be_asked_is_cancelled() -> None:
         finally:
             ended.append("cleanly")
 
-    assert _run.run(command) is True
+    with pytest.raises(_run.Interrupted) as stopped:
+        _run.run(command(), interrupted="interrupted; no file was written")
+    assert stopped.value.line == "interrupted; no file was written"
     assert ended == ["cleanly"]
 
 
 def test_a_signal_before_the_first_step_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    supervise = _run.Stop.supervise
+    listening = _run.Stop.listening
 
-    async def interrupted_first(stop: _run.Stop, command: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        interrupt()
-        await asyncio.sleep(0.05)
-        await supervise(stop, command)
+    @contextlib.contextmanager
+    def interrupted_first(stop: _run.Stop) -> Generator[None]:
+        with listening(stop):
+            interrupt()
+            yield
 
-    monkeypatch.setattr(_run.Stop, "supervise", interrupted_first)
+    monkeypatch.setattr(_run.Stop, "listening", interrupted_first)
     ran: list[str] = []
 
     async def command() -> None:
         ran.append("yes")
 
-    assert _run.run(command) is True
+    with pytest.raises(_run.Interrupted):
+        _run.run(command())
     assert ran == []
 
 
@@ -82,7 +87,9 @@ def test_a_command_that_is_asked_may_end_by_itself() -> None:
         await asyncio.wait_for(asked.wait(), 10)
 
     asked = asyncio.Event()
-    assert _run.run(command, on_stop=asked.set) is True
+    with pytest.raises(_run.Interrupted):
+        _run.run(command(), on_stop=asked.set)
+    assert asked.is_set()
 
 
 def test_a_command_that_is_asked_and_does_not_end_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +100,8 @@ def test_a_command_that_is_asked_and_does_not_end_is_cancelled(monkeypatch: pyte
         interrupt()
         await asyncio.sleep(60)
 
-    assert _run.run(command, on_stop=lambda: asked.append("once")) is True
+    with pytest.raises(_run.Interrupted):
+        _run.run(command(), on_stop=lambda: asked.append("once"))
     assert asked == ["once"]
 
 
@@ -109,7 +117,8 @@ def test_the_third_signal_is_the_systems_own() -> None:
         finally:
             handlers.append(signal.getsignal(signal.SIGINT))
 
-    assert _run.run(command, on_stop=lambda: None) is True
+    with pytest.raises(_run.Interrupted):
+        _run.run(command(), on_stop=lambda: None)
     assert handlers == [signal.SIG_DFL]
 
 
@@ -118,12 +127,12 @@ def test_a_cancellation_that_nobody_asked_for_is_not_hidden() -> None:
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        _run.run(command)
+        _run.run(command())
 
 
 def test_it_runs_in_any_thread() -> None:
-    ended: list[bool] = []
-    thread = threading.Thread(target=lambda: ended.append(_run.run(nothing)))
+    ended: list[int] = []
+    thread = threading.Thread(target=lambda: ended.append(_run.run(seven())))
     thread.start()
     thread.join()
-    assert ended == [False]
+    assert ended == [7]

@@ -10,7 +10,6 @@ from typing import Any, get_args
 
 import pytest
 
-from aiorooms.cli._options import Reader
 from aiorooms.cli._simulate import simulate
 from aiorooms.simulator import ALL, RateLimit, RoomsSimulator
 
@@ -39,7 +38,7 @@ def test_it_serves_until_a_signal_and_tells_what_it_served(started: list[RoomsSi
     assert "  Rooms    7" in told
     assert "  export TELNYX_API_KEY=KEY_mine" in told
     assert f"  export TELNYX_BASE_URL={started[0].url}" in told
-    assert told[-1] == "Served: requests 1, connections 1, updates made 0, refused (429) 0, broken 0"
+    assert told[-1] == "Served: requests 1, connections 1, updates made 0, rate limited (429) 0, broken 0"
     assert result.stderr == ""
 
 
@@ -125,7 +124,7 @@ def test_without_more_options_a_rate_limit_is_the_simulators_own(started: list[R
 )
 def test_every_way_to_limit_may_be_chosen(option: str, setting: str) -> None:
     for word in get_args(inspect.get_annotations(RateLimit)[setting]):
-        rule = Reader().rate_limit("7/2s", **{option.removeprefix("--").replace("-", "_"): word})
+        rule = simulate.make_context("simulate", ["--rate-limit", "7/2s", option, word]).params["limit"]
         assert getattr(rule, setting) == word
     (parameter,) = (one for one in simulate.params if option in one.opts)
     assert parameter.metavar == "|".join(get_args(inspect.get_annotations(RateLimit)[setting]))

@@ -54,7 +54,7 @@ def test_everything_that_is_wrong_is_told_at_once_and_nothing_is_sent(sim: Rooms
     result = invoke(
         *["update", "abc", "-", "--unique-name", " ", "--max-participants", "99", "--webhook-event-url", "null"],
         *["--webhook-event-failover-url", "https:/x", "--webhook-timeout-secs", "soon", "--concurrency", "0"],
-        *["--stop-after-failures", "none", "--timeout", "-1", "--base-url", "http://example.com"],
+        *["--max-failures", "none", "--timeout", "-1", "--base-url", "http://example.com"],
         stdin=f"{sim.room_ids[0]}\nxyz\n",
     )
     assert result.exit_code == 2
@@ -67,7 +67,7 @@ def test_everything_that_is_wrong_is_told_at_once_and_nothing_is_sent(sim: Rooms
         "--webhook-event-url: null can't clear",
         "--webhook-timeout-secs: 'soon'",
         "--concurrency: 0",
-        "--stop-after-failures: 'none'",
+        "--max-failures: 'none'",
         "--timeout: '-1'",
         "--base-url 'http://example.com'",
         "problems; nothing was sent",
@@ -206,15 +206,26 @@ def test_a_key_that_may_not_do_it_is_exit_code_3(sim: RoomsSimulator, invoke: In
     assert "aiorooms: 403 room " in result.stderr
 
 
-def test_stop_after_failures(sim: RoomsSimulator, invoke: Invoke) -> None:
+@pytest.mark.parametrize("option", ["--max-failures", "--stop-after-failures"])
+def test_max_failures_and_its_old_name(sim: RoomsSimulator, invoke: Invoke, option: str) -> None:
     ids = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(50)]
-    options = ["--enable-recording", "--stop-after-failures", "3", "--concurrency", "1", "--json"]
+    options = ["--enable-recording", option, "3", "--concurrency", "1", "--json"]
     result = invoke("update", "-", *options, stdin="\n".join(ids))
     assert result.exit_code == 1
     assert sim.stats.requests == 3
     results = [json.loads(line) for line in lines(result.stdout)]
     assert [one["status"] for one in results] == ["failed"] * 3 + ["skipped"] * 47
     assert lines(result.stderr)[-1].startswith("0 updated, 3 failed, 47 not sent in ")
+    warnings = [line for line in lines(result.stderr) if "--max-failures" in line]
+    is_old = option == "--stop-after-failures"
+    assert warnings == ["aiorooms: --stop-after-failures is called --max-failures now"] * is_old
+
+
+def test_the_old_name_of_an_option_is_not_in_the_help_but_its_problems_have_it(invoke: Invoke) -> None:
+    assert "--stop-after-failures" not in invoke("update", "--help").output
+    result = invoke("update", NOBODY, "--enable-recording", "--stop-after-failures", "0")
+    assert result.exit_code == 2
+    assert lines(result.stderr) == ["aiorooms: --stop-after-failures: 0 is not in the range 1 to 1000000"]
 
 
 def test_faults_are_got_over(sim: RoomsSimulator, invoke: Invoke) -> None:
@@ -287,7 +298,7 @@ def test_a_signal_lets_what_is_under_way_end_and_begins_nothing_new(
     # At the beginning one request is sent, then two, then four; five are in flight after seven or eight.
     assert 5 <= done < 20
     stopping, summary, hint = lines(result.stderr)
-    assert stopping == "aiorooms: stopping: 5 under way have 5 s to end; Ctrl-C again stops now"
+    assert stopping == "aiorooms: stopping: 5 in flight have 5 s to end; Ctrl-C again stops now"
     assert summary.startswith(f"interrupted: {done} updated, {20 - done} not sent in ")
     assert hint == "The same command again is safe, and updates the rest."
     assert sim.stats.requests == done
@@ -314,7 +325,7 @@ def test_after_the_grace_and_at_the_second_signal_every_room_still_has_one_outco
     statuses = [by_room[room_id]["status"] for room_id in sim.room_ids]
     assert statuses == ["uncertain"] * 5 + ["skipped"] * 15
     assert by_room[sim.room_ids[0]]["error"]["type"] == "Interrupted"
-    assert f"aiorooms: room {sim.room_ids[0]}: outcome unknown" in result.stderr
+    assert f"aiorooms: room {sim.room_ids[0]}: uncertain, as it was interrupted" in result.stderr
     assert "interrupted: 0 updated, 5 uncertain, 15 not sent in " in result.stderr
 
 

@@ -1,0 +1,146 @@
+"""Reading single values of the command line: each function returns the value, or raises `ValueError`.
+
+Its message says what is wrong. The functions are pure: the command class (`_command`) collects what they raise, and
+puts the name of the option before it.
+"""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from .._text import quoted
+from ..models import read_room_ref
+from ._words import text_message
+
+if TYPE_CHECKING:
+    from ..simulator import RateLimit
+
+__all__ = [
+    "one_of",
+    "read_api_key",
+    "read_day",
+    "read_name",
+    "read_rate",
+    "read_rate_limit",
+    "read_room_id",
+    "read_seconds",
+    "read_seconds_or_zero",
+    "read_share",
+    "whole_number",
+]
+
+Word = TypeVar("Word", bound=str)
+
+_LEAST_RATE: Final = 0.001
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+
+
+def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
+    """Make a reader of a whole number from `lowest` to `highest`, both inclusive."""
+
+    def read(text: str) -> int:
+        if not _WHOLE.fullmatch(text):
+            raise ValueError(f"{quoted(text)} is not a whole number; give {lowest} to {highest}")
+        if not lowest <= (value := int(text)) <= highest:
+            raise ValueError(f"{value} is not in the range {lowest} to {highest}")
+        return value
+
+    return read
+
+
+def read_seconds(text: str) -> float:
+    """Read a number of seconds, above 0."""
+    value = _number(text, "a number of seconds")
+    if value <= 0:
+        raise ValueError(f"{quoted(text)} is not above 0; give a number of seconds")
+    return value
+
+
+def read_seconds_or_zero(text: str) -> float:
+    """Read a number of seconds, 0 or above."""
+    value = _number(text, "a number of seconds")
+    if value < 0:
+        raise ValueError(f"{quoted(text)} is below 0; give a number of seconds")
+    return value
+
+
+def read_rate(text: str) -> float:
+    """Read a number of requests per second, 0.001 or above."""
+    value = _number(text, "a number of requests per second")
+    if value < _LEAST_RATE:
+        raise ValueError(f"{quoted(text)} is not {_LEAST_RATE:g} or above; give requests per second")
+    return value
+
+
+def read_share(text: str) -> float:
+    """Read a share from 0 to 1, also in percent."""
+    wanted = "a share from 0 to 1, such as 0.05 or 5%"
+    value = _number(text[:-1], wanted) / 100 if text.endswith("%") else _number(text, wanted)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{quoted(text)} is not {wanted}")
+    return value
+
+
+def one_of(allowed: Sequence[Word]) -> Callable[[str], Word]:
+    """Make a reader of one of some words."""
+
+    def read(text: str) -> Word:
+        for word in allowed:
+            if word == text:
+                return word
+        raise ValueError(f"{quoted(text)} is not {', '.join(allowed[:-1])} or {allowed[-1]}")
+
+    return read
+
+
+def read_day(text: str) -> date:
+    """Read a day such as 2024-05-31."""
+    try:
+        # Alone, `fromisoformat` also accepts 20240531 and 2024-W22-5, which look like slips.
+        return date.fromisoformat(text if _DAY.fullmatch(text) else "")
+    except ValueError:
+        raise ValueError(f"{quoted(text)} is not a day; write it as YYYY-MM-DD") from None
+
+
+def read_name(text: str) -> str:
+    """Read the name of a room to look for."""
+    if not text.strip():
+        raise ValueError("the name is empty; leave the option out to list all rooms")
+    return text
+
+
+def read_room_id(text: str) -> str:
+    """Read the id of a room."""
+    read_id, problems = read_room_ref(text)
+    if problems:
+        raise ValueError("; ".join(map(text_message, problems)))
+    return read_id
+
+
+def read_api_key(text: str) -> str:
+    """Read a key that a simulator is to accept."""
+    if not (text and text.isascii() and text.isprintable() and " " not in text):
+        raise ValueError("a key is made of printable ASCII characters, without blanks")
+    return text
+
+
+def read_rate_limit(text: str) -> "RateLimit | None":
+    """Read a rate limit such as `100/1s`; `none` means that there is none."""
+    if text == "none":
+        return None
+    from ..simulator import RateLimit  # late: most commands do without the simulator
+
+    return RateLimit.parse(text)
+
+
+def _number(text: str, wanted: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{quoted(text)} is not {wanted}")
+    return value

@@ -1,0 +1,149 @@
+"""A command line is checked as a whole: all problems in one list, and nothing is sent."""
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import click
+import pytest
+
+from aiorooms.cli import _values
+from aiorooms.cli._command import BadInputError, Command, Context, Value
+from aiorooms.cli._main import cli
+from aiorooms.simulator import RoomsSimulator
+
+from .conftest import Invoke, lines, run
+
+ROOM = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
+
+
+def problems(stderr: str) -> list[str]:
+    """The names of what is wrong, in the order in which it is reported."""
+    *told, total = lines(stderr)
+    assert total == f"aiorooms: {len(told)} problems; nothing was sent"
+    return [line.removeprefix("aiorooms: ").split(": ")[0].split(" ")[0] for line in told]
+
+
+def test_bad_options_a_bad_argument_and_bad_settings_are_one_list(
+    sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TELNYX_API_KEY")
+    result = invoke(
+        *["update", "--timeout", "soon", "--concurrency", "5000", "lobby", "--max-participants", "1"],
+        *["--base-url", "ftp://x", ROOM, "hall"],
+    )
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert problems(result.stderr) == [
+        *["ROOM_ID", "ROOM_ID", "--max-participants", "--concurrency", "--timeout"],
+        *["TELNYX_API_KEY", "--base-url"],
+    ]
+    assert sim.stats.requests == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["get", "--timeout", "-1"], ["--timeout", "missing"]),
+        (["get", "lobby", "hall", "--timeout", "-1"], ["ROOM_ID", "--timeout", "got"]),
+        (["plan", "--check", "--timeout", "-1"], ["--check", "--timeout"]),
+        (["plan", "--where", "x", "--set", "y", "--timeout", "0"], ["--where", "--set", "--timeout"]),
+        (["export", "there", "--format", "xml", "--timeout", "0"], ["FILE", "--format", "--timeout"]),
+        (["apply", "x", "--rate", "0", "--max-failures", "no"], ["--max-failures", "--rate"]),
+        (["rollback", "x", "--out", "there", "--timeout", "x"], ["--out", "--timeout"]),
+    ],
+)
+def test_what_takes_several_parameters_joins_the_list(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], names: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").write_text("x")
+    result = invoke(*words)
+    assert result.exit_code == 2
+    assert problems(result.stderr) == names
+
+
+def test_a_slip_alone_points_to_the_help() -> None:
+    assert run("get").stderr == "aiorooms: missing argument 'ROOM_ID'; see `aiorooms get --help`\n"
+
+
+def test_a_bad_value_does_not_hide_the_help() -> None:
+    assert run("list", "--page-size", "x", "--help").exit_code == 0
+
+
+def test_the_steps_run_in_order_and_the_function_gets_what_they_make() -> None:
+    def double(ctx: Context) -> None:
+        ctx.params["number"] = 2 * (ctx.params["number"] or 0)
+
+    def name(ctx: Context) -> None:
+        ctx.params["name"] = f"n{ctx.params.pop('number')}"
+
+    @click.command(cls=Command, steps=[double, name])
+    @click.option("--number", type=Value(_values.whole_number(1, 9)), default="4")
+    def command(name: str) -> str:
+        return name
+
+    assert command.main([], standalone_mode=False) == "n8"
+    assert command.main(["--number", "3"], standalone_mode=False) == "n6"
+    with pytest.raises(BadInputError, match="--number: 10 is not in the range 1 to 9"):
+        command.main(["--number", "10"], standalone_mode=False)
+
+
+def test_completion_in_a_shell_runs_no_steps() -> None:
+    context = cli.commands["update"].make_context("update", ["-"], resilient_parsing=True)
+    assert context.params["given"] == ("-",)
+
+
+def test_a_default_is_read_as_if_it_had_been_given() -> None:
+    assert cli.commands["demo"].make_context("demo", []).params["faults"] == 0.05
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "value"),
+    [
+        (_values.whole_number(0, 9), "+7", 7),
+        (_values.read_seconds, "0.5", 0.5),
+        (_values.read_seconds_or_zero, "0", 0.0),
+        (_values.read_rate, "0.001", 0.001),
+        (_values.read_share, "5%", 0.05),
+        (_values.read_share, "0.05", 0.05),
+        (_values.read_share, "100%", 1.0),
+        (_values.one_of(["csv", "jsonl"]), "csv", "csv"),
+        (_values.read_day, "2024-02-29", date(2024, 2, 29)),
+        (_values.read_name, " a ", " a "),
+        (_values.read_room_id, ROOM, ROOM),
+        (_values.read_api_key, "KEY_1", "KEY_1"),
+        (_values.read_rate_limit, "none", None),
+    ],
+)
+def test_values(read: Callable[[str], object], text: str, value: object) -> None:
+    assert read(text) == value
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "told"),
+    [
+        (_values.whole_number(0, 9), "1.0", "'1.0' is not a whole number; give 0 to 9"),
+        (_values.whole_number(0, 9), "\u0664", "is not a whole number"),
+        (_values.whole_number(0, 9), "10", "10 is not in the range 0 to 9"),
+        (_values.whole_number(0, 9), "9" * 5000, "is not a whole number"),
+        (_values.read_seconds, "0", "'0' is not above 0"),
+        (_values.read_seconds, "nan", "'nan' is not a number of seconds"),
+        (_values.read_seconds_or_zero, "-0.1", "'-0.1' is below 0"),
+        (_values.read_rate, "0.0001", "'0.0001' is not 0.001 or above"),
+        (_values.read_share, "101%", "'101%' is not a share from 0 to 1"),
+        (_values.read_share, "%", "'' is not a share from 0 to 1"),
+        (_values.one_of(["a", "b", "c"]), "d", "'d' is not a, b or c"),
+        (_values.read_day, "20240229", "'20240229' is not a day; write it as YYYY-MM-DD"),
+        (_values.read_day, "2023-02-29", "'2023-02-29' is not a day"),
+        (_values.read_name, " ", "the name is empty"),
+        (_values.read_room_id, "lobby", "'lobby' is not a UUID"),
+        (_values.read_api_key, "a b", "a key is made of printable ASCII characters"),
+        (_values.read_rate_limit, "fast", "'fast' is not a rate limit"),
+    ],
+)
+def test_what_is_no_value(read: Callable[[str], object], text: str, told: str) -> None:
+    with pytest.raises(ValueError, match="^") as refused:
+        read(text)
+    assert told in str(refused.value)
+    assert len(str(refused.value)) < 200
