@@ -11,6 +11,7 @@ import re
 import unicodedata
 from urllib.parse import unquote
 
+import idna
 from yarl import URL
 
 from .characters import named
@@ -124,7 +125,7 @@ def _to_ascii(labels: list[str]) -> str:
         ascii_name, decoded = (seen.raw_host or "").removesuffix(".").lower(), (seen.host or "").removesuffix(".")
     except YARL_ERRORS:
         raise bad from None
-    if not {"ß", "ẞ", "ς"}.isdisjoint(_nfkc(name)):
+    if not {"ß", "ẞ", "ς"}.isdisjoint(unicodedata.normalize("NFKC", name)):
         wrong = "has 'ß' or 'ς' in its host, which IDNA 2003 replaces and IDNA 2008 keeps"
         meant = "" if {"ß", "ς"}.isdisjoint(decoded) else ascii_name
         raise HostError(wrong, "write the form that begins with 'xn--' (RFC 5894, 7.2)", meant)
@@ -134,7 +135,7 @@ def _to_ascii(labels: list[str]) -> str:
 
 
 def _is_sound_idna(name: str, decoded: str) -> bool:
-    """Whether yarl read a host name as the programs of today do.
+    """Whether yarl read a host name as UTS 46 does, and with it the programs of today.
 
     What IDNA 2008 refuses yarl tries with IDNA 2003. Emoji need that, but it knows no Unicode after 3.2, and makes dots
     and slashes of some characters. `idna.uts46_remap` would do, but refuses `xn--` labels that pass here (1 in 100 of
@@ -143,19 +144,19 @@ def _is_sound_idna(name: str, decoded: str) -> bool:
     given, seen = name.split("."), decoded.split(".")
     if len(given) != len(seen) or "" in seen or any(label.startswith("-") or label.endswith("-") for label in seen):
         return False
-    if any(unicodedata.category(label[0]).startswith("M") for label in seen):
+    try:
+        for label in seen:
+            idna.check_nfc(label)
+            idna.check_initial_combiner(label)
+        # A label that begins with `xn--` has to hold what UTS 46 leaves as it is; IDNA 2003 leaves the case of ASCII.
+        return all(
+            idna.uts46_remap(label, std3_rules=False) == label
+            if written.lower().startswith("xn--")
+            else idna.uts46_remap(written, std3_rules=False) in (label, label.lower())
+            for written, label in zip(given, seen, strict=True)
+        )
+    except idna.IDNAError:
         return False
-    if "Cf" in map(unicodedata.category, name) or not {"Cn", "Co"}.isdisjoint(map(unicodedata.category, decoded)):
-        return False
-    # UTS 46 maps a name by NFKC and by case folding; IDNA 2003 leaves labels of ASCII as they are.
-    return all(
-        written.lower().startswith("xn--") or _nfkc(_nfkc(written).casefold()) in (label, label.lower())
-        for written, label in zip(given, seen, strict=True)
-    )
-
-
-def _nfkc(text: str) -> str:
-    return unicodedata.normalize("NFKC", text)
 
 
 def _read_ipv4(name: str) -> str:
