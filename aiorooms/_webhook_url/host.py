@@ -137,9 +137,8 @@ def _to_ascii(labels: list[str]) -> str:
 def _is_sound_idna(name: str, decoded: str) -> bool:
     """Whether yarl read a host name as UTS 46 does, and with it the programs of today.
 
-    What IDNA 2008 refuses yarl tries with IDNA 2003. Emoji need that, but it knows no Unicode after 3.2, and makes dots
-    and slashes of some characters. `idna.uts46_remap` would do, but refuses `xn--` labels that pass here (1 in 100 of
-    random ones), and accepts characters that only a newer Unicode than this Python's has.
+    What IDNA 2008 rejects yarl tries with IDNA 2003. Emoji need that, but it knows no Unicode after 3.2, and makes dots
+    and slashes of some characters.
     """
     given, seen = name.split("."), decoded.split(".")
     if len(given) != len(seen) or "" in seen or any(label.startswith("-") or label.endswith("-") for label in seen):

@@ -93,8 +93,8 @@ def wanted(path: Path, *rooms: Room) -> list[dict[str, Any] | None]:
             "a.jsonl",
             '{"room": "x", "max_participants": "5", "enable_recording": 1}\n',
             [
-                "a.jsonl, line 1, max_participants: '5' is a str, not a whole number",
-                "a.jsonl, line 1, enable_recording: 1 is an int, not True or False",
+                "a.jsonl, line 1, max_participants: '5' is not a whole number",
+                "a.jsonl, line 1, enable_recording: 1 is not true or false",
             ],
         ),
     ],
