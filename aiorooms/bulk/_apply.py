@@ -7,10 +7,10 @@ ledger (`_outcomes`) into the journal.
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, aclosing, closing, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, closing, suppress
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from .._aio import end_tasks
 from .._checks import check_at_least
@@ -154,56 +154,56 @@ class BulkRun:
         `JournalError` if the journal can't be written any more: then nothing more is sent, and what is in flight is
         finished before. Raises an `APIError` if the account can't be listed.
         """
-        async with self._journal as journal:
-            ticking = asyncio.create_task(_record_pacing(self._client, journal))
-            ended = "interrupted"
-            try:
-                # Held open, so that another plan in its place does no harm; and checked, as one may be there already.
-                with closing(self.plan.open_file()) as file:
-                    async with aclosing(self._steps(journal, file)) as outcomes:
-                        async for outcome in outcomes:
-                            yield outcome
-                ended = "done" if self.stopped_by is None else f"stopped: {self.stopped_by}"
-            except AioroomsError as error:
-                ended = f"stopped: {error}"
-                raise
-            finally:
-                await end_tasks([ticking])
-                with suppress(JournalError):
-                    journal.write(Stop(stop=ended, at=now()))
-
-    async def _steps(self, journal: JournalWriter, file: BinaryIO) -> AsyncGenerator[Outcome]:
         signal, client = self._signal, self._client
-        ledger = Ledger(journal, signal)
-        conflicts = Conflicts(client, self.plan, ledger, force=self._kept.force)
-        await asyncio.to_thread(self.plan.check, file)
-        earlier = await asyncio.to_thread(Earlier.read, journal.earlier, self._kept, self.plan, file)
-        self.settled = len(earlier.settled)
-        found, again = await read_back(
-            client, earlier.unknown, conflicts, ledger, signal, concurrency=self._concurrency
-        )
-        for outcome in found:
-            yield outcome
-        if len(earlier.passed_over) < self.plan.rooms:
-            await conflicts.find(earlier.passed_over)
-        rooms = chain(again, rooms_to_send(file, self.plan, earlier.passed_over, conflicts))
-        sending = Sending(ledger, signal, client.webhook_url_policy)
-        results = client.rooms.update_many(
-            sending.updates(rooms), concurrency=self._concurrency, max_failures=signal.failures_left
-        )
-        async with aclosing(results):
-            async for result in results:
-                yield sending.outcome(result)
-                for outcome in sending.invalid():
+        async with self._journal as journal, self._recorded(journal):
+            ledger = Ledger(journal, signal)
+            conflicts = Conflicts(client, self.plan, ledger, force=self._kept.force)
+            sending = Sending(ledger, signal, client.webhook_url_policy)
+            # Held open, so that another plan in its place does no harm; and checked, as one may be there already.
+            with closing(self.plan.open_file()) as file:
+                await asyncio.to_thread(self.plan.check, file)
+                earlier = await asyncio.to_thread(Earlier.read, journal.earlier, self._kept, self.plan, file)
+                self.settled = len(earlier.settled)
+                found, again = await read_back(
+                    client, earlier.unknown, conflicts, ledger, signal, concurrency=self._concurrency
+                )
+                for outcome in found:
                     yield outcome
-        for outcome in sending.invalid():
-            yield outcome
-        if ledger.lost is not None:
-            raise ledger.lost
-        if signal.why is None:
-            async with aclosing(conflicts.settle()) as settled:
-                async for outcome in settled:
-                    yield outcome
+                if len(earlier.passed_over) < self.plan.rooms:
+                    await conflicts.find(earlier.passed_over)
+                rooms = chain(again, rooms_to_send(file, self.plan, earlier.passed_over, conflicts))
+                results = client.rooms.update_many(
+                    sending.updates(rooms), concurrency=self._concurrency, max_failures=signal.failures_left
+                )
+                async with aclosing(results):
+                    async for result in results:
+                        yield sending.outcome(result)
+                        for outcome in sending.invalid():
+                            yield outcome
+            for outcome in sending.invalid():
+                yield outcome
+            if ledger.lost is not None:
+                raise ledger.lost
+            if signal.why is None:
+                async with aclosing(conflicts.settle()) as settled:
+                    async for outcome in settled:
+                        yield outcome
+
+    @asynccontextmanager
+    async def _recorded(self, journal: JournalWriter) -> AsyncGenerator[None]:
+        """Record the rate limit while the run goes on, and how it ended."""
+        ticking = asyncio.create_task(_record_pacing(self._client, journal))
+        ended = "interrupted"
+        try:
+            yield
+            ended = "done" if self.stopped_by is None else f"stopped: {self.stopped_by}"
+        except AioroomsError as error:
+            ended = f"stopped: {error}"
+            raise
+        finally:
+            await end_tasks([ticking])
+            with suppress(JournalError):
+                journal.write(Stop(stop=ended, at=now()))
 
 
 async def _record_pacing(client: RoomsClient, journal: JournalWriter) -> None:

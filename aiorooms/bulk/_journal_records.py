@@ -30,7 +30,7 @@ __all__ = [
 VERSION: Final = 1
 
 Ending: TypeAlias = Literal["updated", "failed", "uncertain", "skipped", "conflict"]
-"""How a room's update ended; `skipped` was not sent, `conflict` was not touched as somebody changed the room."""
+"""How a room's update ended: `skipped` was not sent, `conflict` was modified by someone else and not touched."""
 
 RoomState: TypeAlias = Ending | Literal["begun"]
 

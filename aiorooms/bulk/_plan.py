@@ -81,7 +81,7 @@ class Plan:
         )
 
     def updates(self) -> Iterator[PlannedUpdate]:
-        """Give what is planned, room by room, in the order of the file.
+        """Yield what is planned, room by room, in the order of the file.
 
         Raises `PlanFileError` if it is another file now than the one that was opened.
         """

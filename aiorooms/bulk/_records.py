@@ -14,10 +14,10 @@ import attrs
 from cattrs.fns import identity
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from .._http.json import dumps, loads
 from .._text import timestamp
 from ..models._converter import converter, is_object
 from ..models._fields import Values
+from ._files import json_line, json_object
 
 __all__ = ["Codec", "files"]
 
@@ -38,11 +38,11 @@ class Codec(Generic[T]):
 
     def line(self, record: T) -> bytes:
         """Write a record as a line."""
-        return dumps(self.to_json(record)) + b"\n"
+        return json_line(self.to_json(record))
 
     def read(self, line: bytes) -> T:
         """Read a line. Raises `ValueError` if it is no record of this class."""
-        return self.from_json(loads(line))
+        return self.from_json(json_object(line))
 
     def from_json(self, value: object) -> T:
         """Make a record from JSON data. Raises `ValueError` if it doesn't fit."""

@@ -1,8 +1,8 @@
 """The way back: a plan, made from a journal, that gives rooms the values which they had before.
 
-The account is listed once. A room that has the wanted values and that nobody changed since goes into the plan. One that
-somebody changed since is a conflict, and stays as it is. One that has the values from before needs nothing; so it may
-also stand with a room whose outcome was not known.
+The account is listed once. A room that has the wanted values and was not modified since goes into the plan. One that
+someone else modified since is a conflict, and stays as it is. One that has the values from before needs nothing, which
+may also be so with a room of uncertain outcome.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class Rollback:
 
     plan: PlanSummary
     conflicts: Sequence[str]
-    """A line for each room that was changed by somebody else since, or is gone; they are not in the plan."""
+    """A line for each room that was modified by someone else since, or is gone; they are not in the plan."""
 
 
 @attrs.define

@@ -48,7 +48,7 @@ def _delimiter(header: str) -> str:
 
 
 def _check_header(problems: Problems, header: Sequence[str]) -> bool:
-    """See that all columns are known, and there once; give whether it makes sense to look at the rows."""
+    """Check that all columns are known and there once; return whether the rows can be read."""
     for number, name in enumerate(header):
         if name not in COLUMNS:
             problems.note("unknown_column", 1, None, unknown_column(name), name)
