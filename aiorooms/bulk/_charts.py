@@ -23,7 +23,7 @@ _STATUSES: Final = {
 def charts(summary: Summary) -> Sequence[str]:
     """Draw the charts as HTML; the first one holds plotly's program, so that the page needs no network."""
     try:
-        from plotly.io import to_html  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+        from plotly.io import to_html  # type: ignore[import-untyped]  # plotly has no types
     except ImportError:
         hint = "pip install 'aiorooms[report]'"
         raise JournalError("a report needs plotly", hint=hint, reason="missing_extra") from None
