@@ -1,6 +1,7 @@
 """Imports go downwards only, and the core needs its four dependencies and nothing else."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,25 @@ def test_a_module_imports_only_from_its_own_layer_or_lower(path: Path) -> None:
             assert (name, imported) in USERS, f"{name} imports {imported}"
         else:
             assert level(imported) <= level(name), f"{name} imports {imported}, which stands above it"
+
+
+def run_time_imports(path: Path) -> set[Path]:
+    """The modules of ours that a module imports with itself; what is late or for types does not count."""
+    package = ("aiorooms", *path.relative_to(PACKAGE).parent.parts)
+    found: set[Path] = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = PACKAGE.parent.joinpath(*package[: len(package) - node.level + 1], *(node.module or "").split("."))
+            names = [base, *(base / alias.name for alias in node.names)]
+            found |= {name.with_suffix(".py") for name in names if name.with_suffix(".py").is_file()}
+    return found
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    imports = {path: run_time_imports(path) for path in modules()}
+    assert sum(map(len, imports.values())) > 300, "the imports are not found any more"
+    order = graphlib.TopologicalSorter(imports)
+    order.prepare()  # raises CycleError, which names the circle
 
 
 def test_importing_the_package_loads_no_extra_and_no_simulator() -> None:

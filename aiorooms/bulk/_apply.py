@@ -138,6 +138,11 @@ class BulkRun:
         """Why nothing more was begun before the end of the plan; None if that isn't so."""
         return self._signal.why
 
+    @property
+    def stop_error(self) -> AioroomsError | None:
+        """The error that stopped the run, if one did."""
+        return self._signal.error
+
     def stop(self, why: str) -> None:
         """Begin no new update; what is in flight is finished."""
         self._signal.stop(why)

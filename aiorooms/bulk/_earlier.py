@@ -103,10 +103,9 @@ async def _read_one(
         return ledger.end(room_id, name, "failed", error=error)
     except (APIError, ClientStateError) as error:
         if isinstance(error, _STOPPING):
-            signal.stop(str(error))
+            signal.stop(error)
         # The journal says what it said before, `begun` or `uncertain`.
-        kind = type(error).__name__
-        return Outcome(room_id=room_id, unique_name=name, status="uncertain", error=str(error), error_type=kind)
+        return Outcome.uncertain(room_id, name, error)
     return conflicts.compare(planned, room)
 
 

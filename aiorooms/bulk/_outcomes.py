@@ -1,6 +1,7 @@
 """How rooms end: what the caller gets, what is written into the journal, and when nothing more is begun."""
 
 from datetime import datetime
+from typing import Self
 
 import attrs
 
@@ -25,9 +26,23 @@ class Outcome:
     """One line, unless the room was updated."""
     error_type: str | None = None
     """The class of the error, such as `NotFoundError`; None if there is none, and for a conflict."""
+    failure: AioroomsError | None = attrs.field(default=None, eq=False, repr=False)
+    """The error itself, for programs that word it themselves."""
     attempts: int = 0
     found: bool = False
     """The room was found to have the wanted values, and nothing was sent."""
+
+    @classmethod
+    def uncertain(cls, room_id: str, unique_name: str | None, error: AioroomsError) -> Self:
+        """Make the outcome of a room that could not be read back."""
+        return cls(
+            room_id=room_id,
+            unique_name=unique_name,
+            status="uncertain",
+            error=str(error),
+            error_type=type(error).__name__,
+            failure=error,
+        )
 
 
 class StopSignal:
@@ -35,19 +50,22 @@ class StopSignal:
 
     def __init__(self, max_failures: int | None) -> None:
         self.why: str | None = None
+        self.error: AioroomsError | None = None
+        """The error behind it, if that is one."""
         self.failures_left = max_failures
 
-    def stop(self, why: str) -> None:
+    def stop(self, why: str | AioroomsError) -> None:
         """Begin nothing more."""
         if self.why is None:
-            self.why = why
+            self.why = str(why)
+            self.error = why if isinstance(why, AioroomsError) else None
 
-    def count_failure(self, text: str) -> None:
+    def count_failure(self, error: AioroomsError) -> None:
         """Count a failure; after the last one that is allowed nothing more is begun."""
         if self.failures_left is not None:
             self.failures_left -= 1
             if self.failures_left == 0:
-                self.stop(f"as many failures as are allowed, the last one: {text}")
+                self.stop(f"as many failures as are allowed, the last one: {error.message}")
 
 
 class Ledger:
@@ -90,7 +108,8 @@ class Ledger:
     ) -> Outcome:
         """Write the outcome of a room, and return it."""
         text = None if error is None else str(error)
-        kind = type(error).__name__ if isinstance(error, AioroomsError) else None
+        failure = error if isinstance(error, AioroomsError) else None
+        kind = None if failure is None else type(failure).__name__
         record = End(
             end=room_id,
             at=now(),
@@ -106,13 +125,14 @@ class Ledger:
             self._journal.write(record)
         except JournalError as lost:
             self.lost = lost
-            self._signal.stop(str(lost))
+            self._signal.stop(lost)
         return Outcome(
             room_id=room_id,
             unique_name=unique_name,
             status=status,
             error=text,
             error_type=kind,
+            failure=failure,
             attempts=attempts,
             found=found,
         )

@@ -55,7 +55,7 @@ class Sending:
                     update = planned.update(self._policy)
                     after = planned.after
             except InvalidRequestError as error:
-                self._signal.count_failure(str(error))
+                self._signal.count_failure(error)
                 self._invalid.append(self._ledger.end(room_id, name, "failed", error=error))
                 continue
             self._ledger.begin(planned)
@@ -64,10 +64,11 @@ class Sending:
 
     def outcome(self, result: UpdateResult) -> Outcome:
         """Record a result of `update_many`."""
-        if result.status == "skipped":
-            self._signal.stop(str(result.error))
-        elif result.error is not None:
-            self._signal.count_failure(str(result.error))
+        if result.error is not None:
+            if result.status == "skipped":
+                self._signal.stop(result.error)
+            else:
+                self._signal.count_failure(result.error)
         return self._ledger.end(
             result.room_id,
             self._names.pop(result.room_id),

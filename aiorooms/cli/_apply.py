@@ -177,7 +177,7 @@ class _Applying(Sending):
             return
         self._lines += 1
         if self._lines <= _MOST_LINES:
-            self.out.complain(outcome.error)
+            self.out.complain(outcome.error if outcome.failure is None else error_line(outcome.failure))
         elif self._lines == _MOST_LINES + 1:
             self.out.complain("there are more; all are in the journal, and `aiorooms report` groups them by reason")
 
@@ -200,7 +200,8 @@ class _Applying(Sending):
         if self._lost_journal is not None:
             out.complain(error_line(self._lost_journal))
         elif run.stopped_by is not None and not self.interrupted:
-            out.complain(f"stopped: {run.stopped_by}")
+            error = run.stop_error
+            out.complain(f"stopped: {run.stopped_by if error is None else error_line(error)}")
         if self.interrupted and not self._ended:
             out.complain("updates that were in flight have no outcome yet; a resume reads their rooms first")
         self._show_next(counts)
