@@ -12,8 +12,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from .._checks import check_instance, positive
-from ..errors import ClientSettingsError
+from .._checks import instance_of, positive, setting_error
 from .cap import Cap
 from .gate import Gate, Permit
 from .headers import PLAIN, Reply
@@ -29,15 +28,11 @@ __all__ = ["Pacer", "PacerClosedError", "Pacing", "PacingSnapshot", "WaitTooLong
 _LEAST_RATE: Final = 1e-6
 
 
-def _switch(instance: object, attribute: "attrs.Attribute[bool]", value: bool) -> None:
-    check_instance(bool, f"Pacing({attribute.name}=)", value)
-
-
 @attrs.frozen(kw_only=True)
 class Pacing:
     """How a client keeps to the rate limit. Raises `ClientSettingsError`, a `ValueError`, for a wrong setting."""
 
-    enabled: bool = attrs.field(default=True, validator=_switch)
+    enabled: bool = attrs.field(default=True, validator=instance_of(bool))
     """Whether calls learn from each other's answers and wait together. If not, each waits by itself after a 429."""
     max_rate: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
     """Requests per second that are never exceeded, whatever the server allows, evenly spread. None: no such cap."""
@@ -46,9 +41,8 @@ class Pacing:
 
     def __attrs_post_init__(self) -> None:
         if self.max_rate is not None and not _LEAST_RATE <= self.max_rate < math.inf:
-            raise ClientSettingsError(
-                f"Pacing(max_rate=) is {self.max_rate!r}; give a finite number, {_LEAST_RATE:g} or above, or None"
-            )
+            hint = f"give a finite number, {_LEAST_RATE:g} or above, or None"
+            raise setting_error("Pacing(max_rate=)", f"is {self.max_rate!r}", hint, self.max_rate)
 
 
 @attrs.frozen(kw_only=True)
