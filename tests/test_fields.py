@@ -57,6 +57,7 @@ def test_a_value_is_read_by_the_kind_of_its_field(name: str, text: str, value: o
         ("webhook_event_url", "https://X.io/h", "https://x.io/h", True),
         ("webhook_event_url", "https://x.io:443/h", "https://x.io/h", True),
         ("webhook_event_url", "https://x.io/h", "https://x.io/H", False),
+        ("webhook_event_url", "http://127.1/h", "http://127.0.0.1/h", True),
         ("webhook_event_url", None, "https://x.io/h", False),
         ("webhook_event_failover_url", "", None, True),
         ("webhook_event_failover_url", None, "", True),

@@ -1,7 +1,18 @@
 """The checks of webhook URL and failover URL. Pure: nothing here does I/O."""
 
 from .check import check_webhook_url, check_webhook_urls, same_url
-from .host import is_loopback
-from .policy import DEFAULT_POLICY, WebhookUrlPolicy
+from .host import YARL_ERRORS, comparable_host, is_loopback, matches
+from .policy import DEFAULT_POLICY, WebhookUrlPolicy, policy_of
 
-__all__ = ["DEFAULT_POLICY", "WebhookUrlPolicy", "check_webhook_url", "check_webhook_urls", "is_loopback", "same_url"]
+__all__ = [
+    "DEFAULT_POLICY",
+    "YARL_ERRORS",
+    "WebhookUrlPolicy",
+    "check_webhook_url",
+    "check_webhook_urls",
+    "comparable_host",
+    "is_loopback",
+    "matches",
+    "policy_of",
+    "same_url",
+]

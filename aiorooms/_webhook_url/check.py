@@ -7,7 +7,6 @@ and must see the scheme, host and port that were checked.
 """
 
 import re
-import warnings
 from functools import lru_cache
 from typing import cast
 from urllib.parse import quote
@@ -28,8 +27,8 @@ from .characters import (
     percent_encoded,
     quote_text,
 )
-from .host import YARL_ERRORS, HostError, is_public, matches, normal_host
-from .policy import DEFAULT_POLICY, SCHEME, WebhookUrlPolicy
+from .host import YARL_ERRORS, HostError, comparable_host, is_public, matches, normal_host
+from .policy import DEFAULT_POLICY, SCHEME, WebhookUrlPolicy, policy_of
 
 __all__ = ["check_webhook_url", "check_webhook_urls", "same_url"]
 
@@ -80,8 +79,7 @@ def check_webhook_url(
       letters, ideographic full stops), and one with `ß` or `ς` that is not in its `xn--` form;
     - a host that ends in a number and is no IPv4 address at all, such as `1.2.3.4.5` or `256.1.1.1` (WHATWG).
     """
-    if policy is not None:
-        webhook_url_policy = _renamed(policy)
+    webhook_url_policy = policy_of(webhook_url_policy, policy)
     text = _as_str(url)
     if text is None:
         return (_wrong_type(pointer, url),)
@@ -104,17 +102,11 @@ def check_webhook_urls(
     None and `UNSET` are skipped. All else may be given and raises nothing, as there. `policy` is the old name of
     `webhook_url_policy`.
     """
-    if policy is not None:
-        webhook_url_policy = _renamed(policy)
+    webhook_url_policy = policy_of(webhook_url_policy, policy)
     # What is too long is not worth its room in the cache, and a subclass of str may lie about what it equals.
     if type(url) is str and type(failover_url) is str and len(url) <= MAX_URL and len(failover_url) <= MAX_URL:
         return _cached_pair_problems(url, failover_url, webhook_url_policy)
     return _pair_problems(url, failover_url, webhook_url_policy)
-
-
-def _renamed(policy: WebhookUrlPolicy) -> WebhookUrlPolicy:
-    warnings.warn("policy= is called `webhook_url_policy=` now", DeprecationWarning, stacklevel=3)
-    return policy
 
 
 def _pair_problems(url: object, failover_url: object, policy: WebhookUrlPolicy) -> tuple[Problem, ...]:
@@ -155,12 +147,11 @@ def _normal_form(url: str) -> tuple[str | int | None, ...]:
     seen = URL(url)
     if not seen.raw_host:
         raise ValueError("only URLs with a host have a normal form")
-    host = (seen.host_subcomponent or "").removesuffix(".").lower()
     return (
         seen.scheme,
         seen.user,
         seen.password,
-        host,
+        comparable_host(seen),
         seen.port,
         seen.raw_path,
         seen.raw_query_string,

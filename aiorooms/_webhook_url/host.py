@@ -16,7 +16,17 @@ from yarl import URL
 
 from .characters import named
 
-__all__ = ["YARL_ERRORS", "HostError", "is_ipv6", "is_loopback", "is_public", "matches", "normal_host", "read_address"]
+__all__ = [
+    "YARL_ERRORS",
+    "HostError",
+    "comparable_host",
+    "is_ipv6",
+    "is_loopback",
+    "is_public",
+    "matches",
+    "normal_host",
+    "read_address",
+]
 
 _MAX_HOST = 253  # RFC 1035, 2.3.4: 255 octets with the bytes of length
 _MAX_LABEL = 63  # RFC 1035, 2.3.4
@@ -201,6 +211,15 @@ def is_public(host: str) -> bool:
     if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_UNICAST:
         return False
     return address.is_global and not (address.is_multicast or address.is_reserved)
+
+
+def comparable_host(url: URL) -> str:
+    """Return the host of a URL in the form in which hosts are compared; of one that is no host, what yarl reads."""
+    host = url.host_subcomponent or ""
+    try:
+        return normal_host(host)
+    except HostError:
+        return host.removesuffix(".").lower()
 
 
 def matches(host: str, patterns: tuple[str, ...]) -> bool:

@@ -1,6 +1,7 @@
 """Which webhook URLs a user accepts, among those that are URLs at all."""
 
 import re
+import warnings
 from collections.abc import Iterable
 from typing import cast
 
@@ -11,7 +12,7 @@ from ..errors import ClientSettingsError
 from .characters import character_findings, quote_text
 from .host import HostError, is_ipv6, normal_host, read_address
 
-__all__ = ["DEFAULT_POLICY", "SCHEME", "WebhookUrlPolicy"]
+__all__ = ["DEFAULT_POLICY", "SCHEME", "WebhookUrlPolicy", "policy_of"]
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")  # RFC 3986, 3.1
 
@@ -104,3 +105,11 @@ class WebhookUrlPolicy:
 
 DEFAULT_POLICY = WebhookUrlPolicy()
 """https and http, every host, no credentials."""
+
+
+def policy_of(webhook_url_policy: WebhookUrlPolicy, policy: WebhookUrlPolicy | None) -> WebhookUrlPolicy:
+    """Return the policy that was given; with a warning if it was given by its old name."""
+    if policy is None:
+        return webhook_url_policy
+    warnings.warn("policy= is called `webhook_url_policy=` now", DeprecationWarning, stacklevel=3)
+    return policy

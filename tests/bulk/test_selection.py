@@ -14,6 +14,7 @@ from aiorooms import Room, WebhookUrlPolicy
 from aiorooms.bulk import BulkInputError, Plan, make_plan, select
 from aiorooms.simulator import RoomsSimulator
 
+from ..samples import ROOM_ID
 from .conftest import client_of
 
 ID = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
@@ -412,3 +413,12 @@ def test_nothing_but_the_host_is_rewritten(
         after.scheme, after.username, after.password, after.port, after.path, after.query,
     )  # fmt: skip
     assert select(rewrite_webhook_host=["x.invalid=y.invalid"])._rewritten(present) is None
+
+
+def test_hosts_are_compared_as_the_checks_compare_them() -> None:
+    room = Room(id=ROOM_ID, webhook_event_url="http://127.1/hook")
+    wanted = select(where=["webhook_host=127.0.0.1"], set_fields=["max_participants=20"])
+    assert wanted.change_of(room) is not None
+    other = Room(id=ROOM_ID, webhook_event_url="http://straße.de/hook")  # which the checks reject, and a room may have
+    wanted = select(where=["webhook_host=*.de"], set_fields=["max_participants=20"])
+    assert wanted.change_of(other) is not None

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 from yarl import URL
 
 from ..._text import quoted
+from ..._webhook_url import YARL_ERRORS, comparable_host, matches
 from ...models import Room
 from ...models._fields import read_bool
 
@@ -51,13 +52,11 @@ def _on_host(pattern: str) -> Condition:
     wanted = read_host(pattern.removeprefix("*."))
     if wanted is None:
         raise ValueError(f"webhook_host={pattern}: give a host, such as old.example.com or *.example.com")
-    below = f".{wanted}" if pattern.startswith("*.") else None
+    patterns = (f"*.{wanted}" if pattern.startswith("*.") else wanted,)
 
     def meets(room: Room) -> bool:
         hosts = (host_of(url) for url in (room.webhook_event_url, room.webhook_event_failover_url) if url)
-        if below is not None:
-            return any(host is not None and host.endswith(below) for host in hosts)
-        return wanted in hosts
+        return any(host is not None and matches(host, patterns) for host in hosts)
 
     return meets
 
@@ -102,9 +101,8 @@ def read_host(text: str) -> str | None:
 
 
 def host_of(url: str) -> str | None:
-    """The host of a URL after IDNA, in lower case and without a dot at its end; None if it has none, or is none."""
+    """Return the host of a URL in the form in which hosts are compared; None if there is none."""
     try:
-        host = URL(url).raw_host
-    except (ValueError, IndexError):  # yarl raises both
+        return comparable_host(URL(url)) or None
+    except YARL_ERRORS:
         return None
-    return host.lower().rstrip(".") if host else None

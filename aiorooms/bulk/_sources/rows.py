@@ -10,7 +10,6 @@ finds the row of a room, so that a million rows take little memory.
 """
 
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +19,7 @@ import attrs
 
 from ..._checks import name_problems
 from ..._text import quoted
-from ..._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy
+from ..._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, policy_of
 from ...errors import BulkInputError, InputProblem, InvalidRequestError
 from ...models import FIELD_NAMES, Room, RoomUpdate, read_room_ref
 from ...models._fields import Values
@@ -33,7 +32,7 @@ from .csv_rows import read_csv
 from .json_rows import read_json, read_jsonl
 from .text_file import opened
 
-__all__ = ["Rows", "policy_of", "read_rows"]
+__all__ = ["Rows", "read_rows"]
 
 
 @attrs.frozen(kw_only=True)
@@ -155,14 +154,6 @@ def read_rows(
         rows.close()
         raise
     return rows
-
-
-def policy_of(webhook_url_policy: WebhookUrlPolicy, policy: WebhookUrlPolicy | None) -> WebhookUrlPolicy:
-    """Return the policy that was given; with a warning if it was given by its old name."""
-    if policy is None:
-        return webhook_url_policy
-    warnings.warn("policy= is called webhook_url_policy= now", DeprecationWarning, stacklevel=3)
-    return policy
 
 
 _READERS: Final[Mapping[str, Callable[[TextIO, Problems], Iterator[tuple[int, Cells]]]]] = {

@@ -14,14 +14,13 @@ import attrs
 
 from ..._text import quoted
 from ..._unset import UNSET
-from ..._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy
+from ..._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, policy_of
 from ...errors import BulkInputError, InputProblem, InvalidRequestError
 from ...models import Room, RoomUpdate
 from ...models._fields import FIELDS, read_value
 from .._planning import Change
 from .._problems import input_problem
 from .conditions import Condition, host_of, read_condition, read_host
-from .rows import policy_of
 
 __all__ = ["Selection", "select"]
 _EDIT: Final = re.compile(r"\s*([A-Za-z_]+)\s*=\s*(.*?)\s*", re.DOTALL)
