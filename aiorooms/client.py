@@ -12,7 +12,7 @@ from ._checks import check_at_least, check_instance, setting_error, wrong_type
 from ._http.attempts import Sender
 from ._http.deadlines import Timeout, client_timeout
 from ._http.retry import RetryPolicy
-from ._pacing import Pacing, PacingSnapshot
+from ._pacing import Pacer, Pacing, PacingSnapshot
 from ._text import quoted
 from ._version import __version__
 from ._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, is_loopback
@@ -29,12 +29,12 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=10)
 class ClientPacing:
     """What a client knows of the rate limit: `client.pacing`."""
 
-    def __init__(self, sender: Sender) -> None:
-        self._sender = sender
+    def __init__(self, pacer: Pacer) -> None:
+        self._pacer = pacer
 
     def snapshot(self) -> PacingSnapshot:
         """Tell how things stand at this moment; for progress bars, logs and metrics. It may be called at any time."""
-        return self._sender.snapshot()
+        return self._pacer.snapshot()
 
 
 class RoomsClient:
@@ -104,7 +104,7 @@ class RoomsClient:
         )
         self._webhook_url_policy = webhook_url_policy
         self.rooms = Rooms(self._sender, webhook_url_policy)
-        self.pacing = ClientPacing(self._sender)
+        self.pacing = ClientPacing(self._sender.pacer)
 
     @property
     def base_url(self) -> str:

@@ -31,7 +31,7 @@ import attrs
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from aiorooms import Pacing, RoomsClient, RoomUpdate
-from aiorooms._pacing import Pacer, read_reply
+from aiorooms._pacing import Pacer, read_rate_limit
 from aiorooms.simulator import RateLimit, RoomsSimulator, Stats
 
 T = TypeVar("T")
@@ -427,11 +427,11 @@ async def one_cost(limited: bool) -> float:
     answers = [answer_head(number, limited) for number in range(_COST_UPDATES + 1000)]
     # The beginning, in which the client sends one request and then more and more, is over after these.
     for head in answers[:1000]:
-        pacer.release(await pacer.acquire(), read_reply(head, rate_limited=False))
+        pacer.release(await pacer.acquire(), read_rate_limit(head, rate_limited=False))
     answers = answers[1000:]
     began = time.process_time()
     for head in answers:
-        pacer.release(await pacer.acquire(), read_reply(head, rate_limited=False))
+        pacer.release(await pacer.acquire(), read_rate_limit(head, rate_limited=False))
     used = time.process_time() - began
     began = time.process_time()
     for _head in answers:

@@ -50,7 +50,7 @@ def test_what_went_wrong(error: Exception, kind: type[Exception], sent: bool, ag
     # A ValueError of a hook may come at any time; one of aiohttp's own comes before anything is sent.
     failure = lost(UPDATE, error, begun=not isinstance(error, ValueError), secret=KEY)
     assert type(failure.make_error()) is kind
-    assert failure.maybe_applied == sent
+    assert failure.uncertain == sent
     assert failure.retry == again
     text = str(failure.make_error())
     assert text.startswith("room 1: ")
@@ -70,14 +70,14 @@ def test_what_went_wrong(error: Exception, kind: type[Exception], sent: bool, ag
 def test_what_did_not_begin_to_go_out_was_not_sent(error: Exception, kind: type[Exception], words: str) -> None:
     failure = lost(UPDATE, error, begun=False, secret=KEY)
     assert type(failure.make_error()) is kind
-    assert not failure.maybe_applied
+    assert not failure.uncertain
     assert failure.retry
     assert words in str(failure.make_error())
 
 
 def test_an_error_of_a_hook_after_sending_leaves_the_outcome_open() -> None:
     failure = lost(UPDATE, ValueError("a hook's own"), begun=True, secret=KEY)
-    assert failure.maybe_applied
+    assert failure.uncertain
     create = attrs.evolve(UPDATE, method="POST")
     assert not lost(create, ValueError("a hook's own"), begun=True, secret=KEY).retry
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiorooms import ClientSettingsError, Pacing
-from aiorooms._pacing import PLAIN, Pacer, PacerClosedError, Permit, Reply, WaitTooLongError
+from aiorooms._pacing import PLAIN, Pacer, PacerClosedError, Permit, RateLimitInfo, WaitTooLongError
 
 from .conftest import settle, standing
 from .turned_clock import Clock
@@ -24,7 +24,7 @@ def make(*, max_in_flight: int = 2, max_wait: float = 300.0, tick: float = 0.0) 
 def pause(pacer: Pacer, seconds: float) -> None:
     """Have an attempt answered by a 429 that asks to wait."""
     pacer._in_flight += 1
-    pacer.release(PERMIT, Reply(rate_limited=True, retry_after=seconds))
+    pacer.release(PERMIT, RateLimitInfo(rate_limited=True, retry_after=seconds))
 
 
 PERMIT = Permit(0.0)

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiorooms._pacing import PLAIN, Gate, Pacer, Pacing, Permit, Reply
+from aiorooms._pacing import PLAIN, Gate, Pacer, Pacing, Permit, RateLimitInfo
 from aiorooms._pacing.cap import Cap
 from aiorooms._pacing.meter import Meter
 from aiorooms._pacing.pause import Pause
@@ -16,8 +16,8 @@ from aiorooms._pacing.slow_start import SlowStart
 PERMIT = Permit(0.0)
 
 
-def limited(seconds: float | None) -> Reply:
-    return Reply(rate_limited=True, retry_after=seconds)
+def limited(seconds: float | None) -> RateLimitInfo:
+    return RateLimitInfo(rate_limited=True, retry_after=seconds)
 
 
 def test_a_pause_ends_at_the_latest_moment_that_was_asked_for() -> None:

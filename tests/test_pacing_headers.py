@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from aiorooms._pacing.headers import PLAIN, Reply, Report, read_reply, reset_after, retry_after
+from aiorooms._pacing.headers import PLAIN, RateLimitInfo, Report, read_rate_limit, reset_after, retry_after
 
 NOW = "Wed, 21 Oct 2015 07:28:00 GMT"
 
@@ -69,7 +69,7 @@ def test_when_the_window_resets(value: str | None, seconds: float | None) -> Non
 def test_the_headers_of_an_answer_are_read_into_one_value() -> None:
     figures = {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "3", "x-ratelimit-reset": "0.5"}
     report = Report(limit=10, remaining=3, reset=0.5, exact=True)
-    assert read_reply(figures, rate_limited=False) == Reply(report=report)
-    limited = read_reply({**figures, "retry-after": "2"}, rate_limited=True)
-    assert limited == Reply(rate_limited=True, retry_after=2.0, report=report)
-    assert read_reply({"retry-after": "2"}, rate_limited=False) is PLAIN
+    assert read_rate_limit(figures, rate_limited=False) == RateLimitInfo(report=report)
+    limited = read_rate_limit({**figures, "retry-after": "2"}, rate_limited=True)
+    assert limited == RateLimitInfo(rate_limited=True, retry_after=2.0, report=report)
+    assert read_rate_limit({"retry-after": "2"}, rate_limited=False) is PLAIN

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiorooms import Pacing
-from aiorooms._pacing import PLAIN, Pacer, Permit, WaitTooLongError, read_reply
+from aiorooms._pacing import PLAIN, Pacer, Permit, WaitTooLongError, read_rate_limit
 from aiorooms.simulator import RateLimit
 from aiorooms.simulator._limiters import Limiter, limit_headers, make_limiter
 
@@ -84,7 +84,7 @@ async def work(pacer: Pacer, server: Server, updates: int, workers: int, drop: f
                 if lost.random() < drop:
                     pacer.release(permit, None)
                     continue
-                pacer.release(permit, read_reply(headers, rate_limited=not let_through))
+                pacer.release(permit, read_rate_limit(headers, rate_limited=not let_through))
                 most = max(most, attempt)
                 if let_through:
                     break
@@ -275,7 +275,7 @@ def test_refusals_that_the_figures_do_not_tell_of_are_not_run_into(extra: dict[s
                 for _ in range(MOST_ATTEMPTS):
                     permit = await pacer.acquire()
                     let_through, _ = await hidden.ask()
-                    pacer.release(permit, read_reply(told if let_through else extra, rate_limited=not let_through))
+                    pacer.release(permit, read_rate_limit(told if let_through else extra, rate_limited=not let_through))
                     if let_through:
                         break
                 else:
@@ -309,7 +309,7 @@ def test_a_single_refusal_for_nothing_is_got_over(retry_after: str | None, worke
         pacer = new_pacer()
         permit = await pacer.acquire()
         headers = {} if retry_after is None else {"retry-after": retry_after}
-        pacer.release(permit, read_reply(headers, rate_limited=True))
+        pacer.release(permit, read_rate_limit(headers, rate_limited=True))
         await work(pacer, server, 2000, workers)
         return loop.time()
 
@@ -325,7 +325,7 @@ def test_refusals_for_nothing_now_and_then_do_not_add_up() -> None:
         longest = 0.0
         for _ in range(20):
             permit = await pacer.acquire()
-            pacer.release(permit, read_reply({}, rate_limited=True))
+            pacer.release(permit, read_rate_limit({}, rate_limited=True))
             began = loop.time()
             await work(pacer, server, 40, 5)
             longest = max(longest, loop.time() - began)
@@ -356,10 +356,10 @@ async def test_a_reset_that_comes_with_a_refusal_only_is_not_waited_for_if_it_is
     permit = await pacer.acquire()
     if told_before:
         figures = {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "9", "x-ratelimit-reset": "1"}
-        pacer.release(permit, read_reply(figures, rate_limited=False))
+        pacer.release(permit, read_rate_limit(figures, rate_limited=False))
         permit = await pacer.acquire()
     refusal = {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "5", "x-ratelimit-reset": "3600"}
-    pacer.release(permit, read_reply(refusal, rate_limited=True))
+    pacer.release(permit, read_rate_limit(refusal, rate_limited=True))
     with pytest.raises(WaitTooLongError) as caught:
         await pacer.acquire()
     assert caught.value.seconds == pytest.approx(3600, abs=60)
@@ -390,7 +390,7 @@ def test_nothing_is_learned_if_it_is_switched_off() -> None:
         permits = [await pacer.acquire() for _ in range(50)]
         for permit in permits:
             let_through, headers = await server.ask()
-            pacer.release(permit, read_reply(headers, rate_limited=not let_through))
+            pacer.release(permit, read_rate_limit(headers, rate_limited=not let_through))
         assert server.refused == 45
         assert asyncio.get_running_loop().time() < 1
         return pacer
@@ -504,7 +504,9 @@ def test_a_cancelled_waiter_changes_nothing_for_the_others(
             try:
                 let_through, headers = await server.ask()
             finally:
-                pacer.release(permit, None if headers is None else read_reply(headers, rate_limited=not let_through))
+                pacer.release(
+                    permit, None if headers is None else read_rate_limit(headers, rate_limited=not let_through)
+                )
 
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(one(number)) for number in range(30)]
         still_to_come = [loop.call_later(at, tasks[number].cancel) for at, number in cancels]
@@ -534,7 +536,7 @@ def test_a_single_call_waits_behind_those_of_a_bulk_run_and_behind_no_more() -> 
             permit = await pacer.acquire()
             waits.append((loop.time() - before) / (waiting / 100 + 1))
             _, headers = await server.ask()
-            pacer.release(permit, read_reply(headers, rate_limited=False))
+            pacer.release(permit, read_rate_limit(headers, rate_limited=False))
         await bulk
         return max(waits)
 
@@ -559,7 +561,7 @@ def test_a_snapshot_tells_how_things_stand() -> None:
         await asyncio.sleep(10)
         assert pacer.snapshot().rate == 0.0
         permit = await pacer.acquire()
-        pacer.release(permit, read_reply({"retry-after": "3"}, rate_limited=True))
+        pacer.release(permit, read_rate_limit({"retry-after": "3"}, rate_limited=True))
         assert pacer.snapshot().paused_until is not None
 
     run_turned(main())

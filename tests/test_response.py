@@ -63,7 +63,7 @@ def test_a_status_is_an_error_and_a_decision(
     assert type(error) is kind
     assert isinstance(error, errors.APIStatusError)
     assert error.status == outcome.status == status
-    assert (outcome.retry, outcome.maybe_applied) == (again, maybe)
+    assert (outcome.retry, outcome.uncertain) == (again, maybe)
 
 
 @pytest.mark.parametrize(("status", "kind", "again", "maybe"), STATUSES)
@@ -72,23 +72,23 @@ def test_a_post_is_sent_again_only_when_it_was_surely_not_processed(
 ) -> None:
     outcome = failure(status, method="POST")
     assert outcome.retry == (status == 429)
-    assert outcome.maybe_applied == maybe
+    assert outcome.uncertain == maybe
 
 
 @pytest.mark.parametrize("status", [status for status, *_ in STATUSES])
 def test_a_get_is_never_in_doubt(status: int) -> None:
-    assert failure(status, method="GET").maybe_applied is False
+    assert failure(status, method="GET").uncertain is False
 
 
 def test_transport_failures() -> None:
     never = not_sent(request("POST"), "refused")
-    assert (type(never.make_error()), never.retry, never.maybe_applied) == (errors.APIConnectionError, True, False)
+    assert (type(never.make_error()), never.retry, never.uncertain) == (errors.APIConnectionError, True, False)
     lost = no_answer(request(), "reset")
-    assert (type(lost.make_error()), lost.retry, lost.maybe_applied) == (errors.APIConnectionError, True, True)
+    assert (type(lost.make_error()), lost.retry, lost.uncertain) == (errors.APIConnectionError, True, True)
     late = no_answer(request("POST"), "late", timed_out=True)
-    assert (type(late.make_error()), late.retry, late.maybe_applied) == (errors.APITimeoutError, False, True)
+    assert (type(late.make_error()), late.retry, late.uncertain) == (errors.APITimeoutError, False, True)
     odd = unreadable(request(), "odd")
-    assert (type(odd.make_error()), odd.retry, odd.maybe_applied) == (errors.APIResponseError, True, True)
+    assert (type(odd.make_error()), odd.retry, odd.uncertain) == (errors.APIResponseError, True, True)
 
 
 # The three shapes of the API, and what proxies send: (status, body, the line)

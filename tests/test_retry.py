@@ -13,9 +13,9 @@ from aiorooms._http.response import Failure
 from aiorooms._http.retry import Again, GiveUp, Tally, backoff, decide
 from aiorooms.errors import InternalServerError, RateLimitError
 
-RESET = Failure(make_error=partial(APIConnectionError, "reset"), retry=True, maybe_applied=True)
-LIMITED = Failure(make_error=partial(RateLimitError, status=429), retry=True, maybe_applied=False, status=429)
-SICK = Failure(make_error=partial(InternalServerError, status=503), retry=True, maybe_applied=True, status=503)
+RESET = Failure(make_error=partial(APIConnectionError, "reset"), retry=True, uncertain=True)
+LIMITED = Failure(make_error=partial(RateLimitError, status=429), retry=True, uncertain=False, status=429)
+SICK = Failure(make_error=partial(InternalServerError, status=503), retry=True, uncertain=True, status=503)
 
 
 def after(
@@ -29,11 +29,11 @@ def after(
     max_wait: float = 300.0,
     time_left: float = math.inf,
 ) -> Again | GiveUp:
+    assert not tally.failed(failure, overtaken=overtaken)
     return decide(
         policy,
         failure,
         tally,
-        overtaken=overtaken,
         keeps_trying=keeps_trying,
         longest_wait=longest_wait,
         max_wait=max_wait,
@@ -92,7 +92,7 @@ def test_a_wait_that_is_too_long_ends_the_call_with_the_setting_that_says_so() -
 def test_a_stale_connection_counts_only_if_it_comes_again_and_again() -> None:
     stale = attrs.evolve(RESET, stale_connection=True)
     tally = Tally()
-    assert [tally.failed(stale) for _ in range(5)] == [True, True, True, False, True]
+    assert [tally.failed(stale, overtaken=False) for _ in range(5)] == [True, True, True, False, True]
     assert tally.attempts == 1
     assert tally.uncertain
 

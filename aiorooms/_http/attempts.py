@@ -30,7 +30,7 @@ import aiohttp
 import attrs
 
 from .._aio import sleep_unless
-from .._pacing import Pacer, PacerClosedError, Pacing, PacingSnapshot, Permit, WaitTooLongError
+from .._pacing import Pacer, PacerClosedError, Pacing, Permit, WaitTooLongError
 from ..errors import (
     AioroomsError,
     APIConnectionError,
@@ -42,11 +42,11 @@ from ..errors import (
     RateLimitError,
     Reason,
 )
-from .deadlines import Limits, Timeout, client_timeout
+from .deadlines import TimeLimits, Timeout, client_timeout
 from .exchange import Exchange
 from .outage import NO_OUTAGE, Outage
 from .request import Confirmed, NotApplied, ReadBack, Request, Unconfirmed, Verdict
-from .response import Failure, Success
+from .response import Failure, Success, is_server_trouble
 from .retry import Again, RetryPolicy, Tally, decide
 
 __all__ = ["Answer", "Sender"]
@@ -78,12 +78,10 @@ class Sender:
         max_connections: int,
         session: aiohttp.ClientSession | None,
         user_agent: str,
-        random: Callable[[], float] = random.random,
     ) -> None:
-        self.limits = Limits.of(timeout)
+        self.limits = TimeLimits.of(timeout)
         self.retry = retry
         self.pacing = pacing
-        self.random = random
         self.exchange = Exchange(
             api_key=api_key,
             base_url=base_url,
@@ -95,10 +93,6 @@ class Sender:
         self.pacer = Pacer(pacing, max_in_flight=self.exchange.max_in_flight)
         self.closing = asyncio.Event()
         """Set by `close`, for calls that wait before their next attempt."""
-
-    def snapshot(self) -> PacingSnapshot:
-        """How things stand with the rate limit."""
-        return self.pacer.snapshot()
 
     @property
     def is_open(self) -> bool:
@@ -120,7 +114,6 @@ class Sender:
         request: Request[T],
         *,
         timeout: Timeout | None = None,
-        retry: RetryPolicy | None = None,
         outage: Outage = NO_OUTAGE,
     ) -> Coroutine[None, None, Answer[T]]:
         """Send until there is an answer that counts, or no more attempt is allowed.
@@ -128,8 +121,8 @@ class Sender:
         `outage` is what a bulk run knows of the server. Raises an `AioroomsError` with the attempts made; its
         `uncertain` is set if one of them may have been carried out and no read-back could tell.
         """
-        limits = self.limits if timeout is None else Limits.of(client_timeout(timeout))
-        return _Call(self, request, limits, retry or self.retry, outage).run()
+        limits = self.limits if timeout is None else TimeLimits.of(client_timeout(timeout))
+        return _Call(self, request, limits, self.retry, outage).run()
 
 
 class _End(NamedTuple):
@@ -152,7 +145,7 @@ class _Call(Generic[T]):
     )  # fmt: skip
 
     def __init__(
-        self, sender: Sender, request: Request[T], limits: Limits, policy: RetryPolicy, outage: Outage
+        self, sender: Sender, request: Request[T], limits: TimeLimits, policy: RetryPolicy, outage: Outage
     ) -> None:
         self._sender = sender
         self._request = request
@@ -182,7 +175,7 @@ class _Call(Generic[T]):
                 return Answer(outcome.value, self._tally.attempts)
             if isinstance(outcome, Failure):
                 last = outcome
-                if self._tally.failed(last):
+                if self._tally.failed(last, overtaken=self._sender.pacer.passed > self._passed_before):
                     continue
                 after = self._after(last)
                 if isinstance(after, Again):
@@ -210,14 +203,14 @@ class _Call(Generic[T]):
         if self._contacts_before is None:
             self._contacts_before = outage.contacts
         self._passed_before = sender.pacer.passed
-        reply = None
+        rate_limit = None
         try:
             outcome = await sender.exchange.send(self._request, self._limits, fresh=self._tally.stale > 0)
-            reply = outcome.reply
+            rate_limit = outcome.rate_limit
         finally:
-            sender.pacer.release(permit, reply)
+            sender.pacer.release(permit, rate_limit)
         if isinstance(outcome, Success):
-            self._tally.attempts += 1
+            self._tally.succeeded()
             outage.contact()
         elif outcome.is_contact:
             outage.contact()
@@ -258,12 +251,11 @@ class _Call(Generic[T]):
             self._policy,
             failure,
             self._tally,
-            overtaken=self._sender.pacer.passed > self._passed_before,
             keeps_trying=not failure.is_contact and self._keeps_trying(answered=failure.answered),
             longest_wait=outage.longest_wait,
             max_wait=self._sender.pacing.max_wait,
             time_left=time_left,
-            random=self._sender.random(),
+            random=random.random(),  # noqa: S311 - jitter, no secret
         )
         if isinstance(after, Again):
             return after
@@ -288,8 +280,7 @@ class _Call(Generic[T]):
             await sleep_unless(self._sender.closing, seconds)
 
     def _begin_again(self) -> None:
-        """Count anew: the attempts so far say nothing about the request."""
-        self._tally.counted = self._tally.overtaken = 0
+        self._tally.begin_again()
         self._contacts_before = None
 
     # --- its end ---
@@ -317,10 +308,11 @@ class _Call(Generic[T]):
         self, read_back: ReadBack[T], unread: AioroomsError, began_at: float, end: _End
     ) -> Unconfirmed | None:
         outage = self._outage
-        if isinstance(unread, APIStatusError) and unread.status < 500 and unread.status != 408 and unread.attempts:
-            outage.contact()
-        elif isinstance(unread, APIError) and unread.attempts:
-            outage.failed(f"read-back of {read_back.request.subject}", began_at)
+        if isinstance(unread, APIError) and unread.attempts:
+            if isinstance(unread, APIStatusError) and not is_server_trouble(unread.status):
+                outage.contact()
+            else:
+                outage.failed(f"read-back of {read_back.request.subject}", began_at)
         # A call that a setting has ended stays ended.
         return None if end.reason is None and self._keeps_trying(answered=False) else Unconfirmed()
 

@@ -17,7 +17,7 @@ import attrs
 
 from .._checks import check_positive
 
-__all__ = ["Deadline", "Deadlines", "Limits", "Timeout", "client_timeout"]
+__all__ = ["Deadline", "Deadlines", "TimeLimits", "Timeout", "client_timeout"]
 
 Timeout: TypeAlias = float | aiohttp.ClientTimeout
 """Seconds for one attempt, all of it, or aiohttp's own finer settings."""
@@ -35,7 +35,7 @@ def client_timeout(timeout: Timeout | None) -> aiohttp.ClientTimeout | None:
     return aiohttp.ClientTimeout(total=timeout)
 
 
-class Limits(NamedTuple):
+class TimeLimits(NamedTuple):
     """A timeout, cut in two."""
 
     total: float | None
@@ -48,7 +48,7 @@ class Limits(NamedTuple):
     """The limits that are left to aiohttp."""
 
     @classmethod
-    def of(cls, timeout: aiohttp.ClientTimeout) -> "Limits":
+    def of(cls, timeout: aiohttp.ClientTimeout) -> "TimeLimits":
         """Cut a timeout."""
         return cls(timeout.total or None, attrs.evolve(timeout, total=None))
 

@@ -26,7 +26,7 @@ from yarl import URL
 from .._aio import is_cancelled
 from ..errors import ClientStateError
 from .aiohttp_errors import NO_REPLAY, REPLAYED, HungUpError, is_hang_up, lost
-from .deadlines import Deadline, Deadlines, Limits
+from .deadlines import Deadline, Deadlines, TimeLimits
 from .request import Request
 from .response import Failure, Success, no_answer, not_sent, read_answer
 
@@ -61,7 +61,7 @@ class Exchange:
         *,
         api_key: str,
         base_url: str,
-        limits: Limits,
+        limits: TimeLimits,
         max_connections: int,
         session: aiohttp.ClientSession | None,
         user_agent: str,
@@ -149,7 +149,7 @@ class Exchange:
 
     # --- one attempt ---
 
-    async def send(self, request: Request[T], limits: Limits, *, fresh: bool) -> Success[T] | Failure:
+    async def send(self, request: Request[T], limits: TimeLimits, *, fresh: bool) -> Success[T] | Failure:
         """Send once and read the whole answer; `fresh`: over a new connection. Raises `ClientStateError`."""
         session = self._session_for(fresh=fresh)
         new_sockets: list[object] = []
@@ -202,7 +202,7 @@ class Exchange:
         # No parsing: 3 us less, 4 % of an update.
         return self._base.with_path(self._base_path + request.path, encoded=True)
 
-    def _options(self, request: Request[T], limits: Limits) -> _Options:
+    def _options(self, request: Request[T], limits: TimeLimits) -> _Options:
         if self._owns_session:
             # A session of ours has the rest by itself. To hand it over each time takes 1.7 us, 2 % of an update.
             if limits is self._limits and request.method not in REPLAYED:

@@ -4,7 +4,7 @@ An attempt ends in a `Success` or a `Failure`. A failure says three things besid
 
 - `retry`: another attempt may do better, and is safe. What may have been carried out is sent again only if the
   request is idempotent: a PATCH of absolute values, a GET and a DELETE are; a POST is not.
-- `maybe_applied`: the server may have carried the request out, although it looks failed. That is so whenever the
+- `uncertain`: the server may have carried the request out, although it looks failed. That is so whenever the
   request went out and no answer came back that says otherwise; a rejection (4xx, but for 408) does say otherwise.
 - `wait`: how long the server asked to wait.
 
@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 import attrs
 
-from .._pacing import PLAIN, Reply, read_reply
+from .._pacing import PLAIN, RateLimitInfo, read_rate_limit
 from .._pacing.headers import reset_after, retry_after
 from .._text import excerpt
 from ..errors import (
@@ -47,7 +47,7 @@ from ..models._converter import DecodeError, is_object
 from .json import dumps, loads
 from .request import Request
 
-__all__ = ["Failure", "Success", "no_answer", "not_sent", "read_answer", "redact", "unreadable"]
+__all__ = ["Failure", "Success", "is_server_trouble", "no_answer", "not_sent", "read_answer", "redact", "unreadable"]
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Success(NamedTuple, Generic[T]):
     """The value that was asked for."""
 
     value: T
-    reply: Reply = PLAIN
+    rate_limit: RateLimitInfo = PLAIN
 
 
 @attrs.frozen(kw_only=True)
@@ -66,7 +66,7 @@ class Failure:
     make_error: Callable[..., APIError]
     """Makes the exception; takes what the call adds at its end (`attempts`, `uncertain`, `hint`, `reason`)."""
     retry: bool
-    maybe_applied: bool
+    uncertain: bool
     status: int | None = None
     """The HTTP status of a readable answer; None if none came."""
     wait: float | None = None
@@ -75,7 +75,7 @@ class Failure:
     """The server hung up without an answer on a connection that had been used before."""
     answered: bool = False
     """Whether the server was there and answered, with an error or with something unreadable."""
-    reply: Reply | None = None
+    rate_limit: RateLimitInfo | None = None
     """What the answer says of the rate limit; None if none came."""
 
     @property
@@ -86,7 +86,12 @@ class Failure:
     @property
     def is_contact(self) -> bool:
         """Whether the answer says something about the request, and so shows that the server is not out."""
-        return self.status is not None and self.status < 500 and self.status != 408
+        return self.status is not None and not is_server_trouble(self.status)
+
+
+def is_server_trouble(status: int) -> bool:
+    """Whether a status says nothing about the request: 408, and 500 and above."""
+    return status == 408 or status >= 500
 
 
 # --- no answer ---
@@ -96,7 +101,7 @@ def not_sent(request: Request[T], reason: str, *, timed_out: bool = False, retry
     """The connection could not be made, so the server knows nothing of the request."""
     kind = APITimeoutError if timed_out else APIConnectionError
     message = f"{request.subject}: not sent: {excerpt(reason, 300)}"
-    return Failure(make_error=partial(kind, message), retry=retry, maybe_applied=False)
+    return Failure(make_error=partial(kind, message), retry=retry, uncertain=False)
 
 
 def no_answer(request: Request[T], reason: str, *, timed_out: bool = False) -> Failure:
@@ -105,7 +110,7 @@ def no_answer(request: Request[T], reason: str, *, timed_out: bool = False) -> F
     return Failure(
         make_error=partial(kind, f"{request.subject}: {excerpt(reason, 300)}"),
         retry=request.idempotent,
-        maybe_applied=not request.read_only,
+        uncertain=not request.read_only,
     )
 
 
@@ -119,11 +124,11 @@ def read_answer(
 
     `secret` is the API key: a server may echo it, and no error may hold it.
     """
-    reply = read_reply(headers, rate_limited=status == 429)
+    rate_limit = read_rate_limit(headers, rate_limited=status == 429)
     if not 200 <= status < 300:
-        return _read_error(request, status, headers, body, secret, reply)
+        return _read_error(request, status, headers, body, secret, rate_limit)
     try:
-        return Success(request.decode(body), reply)
+        return Success(request.decode(body), rate_limit)
     except DecodeError as error:
         what = str(error)
         text = _plain_text(body)
@@ -131,7 +136,7 @@ def read_answer(
             what = "is not what the API describes (it isn't shown, as the API key is in it)"
         where = f"{error.path} {what}" if error.path else what
         message = f"{status} {request.subject}: the answer can't be read: {where}"
-        return unreadable(request, message, status=status, path=error.path, secret=secret, reply=reply)
+        return unreadable(request, message, status=status, path=error.path, secret=secret, rate_limit=rate_limit)
 
 
 def unreadable(
@@ -141,16 +146,16 @@ def unreadable(
     status: int | None = None,
     path: str | None = None,
     secret: str = "",
-    reply: Reply | None = None,
+    rate_limit: RateLimitInfo | None = None,
 ) -> Failure:
     """An answer came that makes no sense."""
     message = excerpt(redact(message, secret), _LONGEST)
     return Failure(
         make_error=partial(APIResponseError, message, path=path, status=status),
         retry=request.idempotent,
-        maybe_applied=not request.read_only,
+        uncertain=not request.read_only,
         answered=True,
-        reply=reply,
+        rate_limit=rate_limit,
     )
 
 
@@ -177,12 +182,12 @@ _PHRASES: Final = {
 
 
 def _read_error(
-    request: Request[T], status: int, headers: Mapping[str, str], body: bytes, secret: str, reply: Reply
+    request: Request[T], status: int, headers: Mapping[str, str], body: bytes, secret: str, rate_limit: RateLimitInfo
 ) -> Failure:
     text = redact(_plain_text(body), secret)
     details = _error_details(text)
     said = excerpt("; ".join(map(str, details)), _LONGEST) if details else _what_it_looks_like(text)
-    wait = reply.retry_after if status == 429 else retry_after(headers)
+    wait = rate_limit.retry_after if status == 429 else retry_after(headers)
     if wait is None and status == 429:
         wait = reset_after(headers)
     request_id = headers.get("x-request-id")
@@ -194,15 +199,15 @@ def _read_error(
         request_id=None if request_id is None else redact(request_id, secret),
         retry_after=wait,
     )
-    may_pass = status == 408 or status >= 500
+    may_pass = is_server_trouble(status)
     return Failure(
         make_error=make_error,
         retry=status == 429 or (may_pass and request.idempotent),
-        maybe_applied=may_pass and not request.read_only,
+        uncertain=may_pass and not request.read_only,
         status=status,
         wait=wait if status == 429 or may_pass else None,
         answered=True,
-        reply=reply,
+        rate_limit=rate_limit,
     )
 
 

@@ -69,13 +69,30 @@ class Tally:
         """Whether a failed attempt went over a stale connection, and does not count."""
         return failure.stale_connection and self.stale < _MAX_STALE
 
-    def failed(self, failure: Failure) -> bool:
-        """Record a failed attempt; return whether it does not count, and is sent again at once."""
-        self.uncertain |= failure.maybe_applied
-        is_stale = self.is_stale(failure)
-        self.stale = self.stale + 1 if is_stale else 0
-        self.attempts += not is_stale
-        return is_stale
+    def succeeded(self) -> None:
+        """Record an attempt that brought the value."""
+        self.attempts += 1
+
+    def failed(self, failure: Failure, *, overtaken: bool) -> bool:
+        """Record a failed attempt; return whether it went over a stale connection, and is sent again at once.
+
+        `overtaken`: others got through since it was sent.
+        """
+        self.uncertain |= failure.uncertain
+        if self.is_stale(failure):
+            self.stale += 1
+            return True
+        self.stale = 0
+        self.attempts += 1
+        if failure.rate_limited and overtaken and self.overtaken < _MAX_OVERTAKEN:
+            self.overtaken += 1
+        else:
+            self.counted += 1
+        return False
+
+    def begin_again(self) -> None:
+        """Count anew: the attempts so far say nothing about the request."""
+        self.counted = self.overtaken = 0
 
 
 class Again(NamedTuple):
@@ -96,25 +113,20 @@ def decide(
     failure: Failure,
     tally: Tally,
     *,
-    overtaken: bool,
     keeps_trying: bool,
     longest_wait: float,
     max_wait: float,
     time_left: float,
     random: float,
 ) -> Again | GiveUp:
-    """Say what follows a failed attempt, and count it.
+    """Say what follows a failed attempt, which the tally has counted.
 
-    `overtaken`: others got through since it was sent. `keeps_trying`: in an outage, attempts don't count. All times are
-    in seconds: `longest_wait` bounds the wait if the server is out, `max_wait` the wait that a server may ask for, and
-    `time_left` is what remains of `max_elapsed`. `random` is between 0 and 1.
+    `keeps_trying`: in an outage, attempts don't count. All times are in seconds: `longest_wait` bounds the wait if the
+    server is out, `max_wait` the wait that a server may ask for, and `time_left` is what remains of `max_elapsed`.
+    `random` is between 0 and 1.
     """
     if not failure.retry:
         return GiveUp()
-    if failure.rate_limited and overtaken and tally.overtaken < _MAX_OVERTAKEN:
-        tally.overtaken += 1
-    else:
-        tally.counted += 1
     if tally.counted >= policy.max_attempts and not keeps_trying:
         return GiveUp()
     wait = backoff(policy, max(1, tally.counted), random)

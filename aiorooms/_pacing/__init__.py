@@ -30,7 +30,7 @@ All but the pacer is arithmetic on times that are handed in; the pacer has one q
 """
 
 from .gate import Gate, Permit
-from .headers import PLAIN, Reply, read_reply
+from .headers import PLAIN, RateLimitInfo, read_rate_limit
 from .pacer import Pacer, PacerClosedError, Pacing, PacingSnapshot, WaitTooLongError
 
 __all__ = [
@@ -41,7 +41,7 @@ __all__ = [
     "Pacing",
     "PacingSnapshot",
     "Permit",
-    "Reply",
+    "RateLimitInfo",
     "WaitTooLongError",
-    "read_reply",
+    "read_rate_limit",
 ]

@@ -12,7 +12,7 @@ to 8. At t = 8 both are open, and the first caller of the queue gets its permit.
 import math
 from typing import NamedTuple
 
-from .headers import Reply
+from .headers import RateLimitInfo
 
 __all__ = ["Gate", "Known", "Permit"]
 
@@ -72,7 +72,7 @@ class Gate:
     def sent(self, permit: Permit, in_flight: int) -> None:
         """Record that a request is sent."""
 
-    def answered(self, permit: Permit, reply: Reply, now: float, in_flight: int) -> None:
+    def answered(self, permit: Permit, info: RateLimitInfo, now: float, in_flight: int) -> None:
         """Record that an answer came."""
 
     def lost(self, permit: Permit, now: float, in_flight: int) -> None:

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-__all__ = ["PLAIN", "Reply", "Report", "read_reply", "reset_after", "retry_after"]
+__all__ = ["PLAIN", "RateLimitInfo", "Report", "read_rate_limit", "reset_after", "retry_after"]
 
 
 class Report(NamedTuple):
@@ -26,7 +26,7 @@ class Report(NamedTuple):
     """Whether `reset` has a fraction. If not, it may have been rounded up or down."""
 
 
-class Reply(NamedTuple):
+class RateLimitInfo(NamedTuple):
     """What an answer means for the rate limit; its headers are read once, for all who ask."""
 
     rate_limited: bool = False
@@ -36,16 +36,16 @@ class Reply(NamedTuple):
     report: Report | None = None
 
 
-PLAIN: Final = Reply()
+PLAIN: Final = RateLimitInfo()
 """An answer that says nothing of a rate limit."""
 
 
-def read_reply(headers: Mapping[str, str], *, rate_limited: bool) -> Reply:
+def read_rate_limit(headers: Mapping[str, str], *, rate_limited: bool) -> RateLimitInfo:
     """Read what the headers of an answer say of the rate limit."""
     report = _read_report(headers)
     if rate_limited:
-        return Reply(rate_limited=True, retry_after=retry_after(headers), report=report)
-    return PLAIN if report is None else Reply(report=report)
+        return RateLimitInfo(rate_limited=True, retry_after=retry_after(headers), report=report)
+    return PLAIN if report is None else RateLimitInfo(report=report)
 
 
 def _read_report(headers: Mapping[str, str]) -> Report | None:

@@ -15,7 +15,7 @@ import attrs
 from .._checks import instance_of, positive, setting_error
 from .cap import Cap
 from .gate import Gate, Permit
-from .headers import PLAIN, Reply
+from .headers import PLAIN, RateLimitInfo
 from .meter import Meter
 from .pause import Pause
 from .probing import Probing
@@ -173,16 +173,16 @@ class Pacer:
                 self._leave(permit)
             raise
 
-    def release(self, permit: Permit, reply: Reply | None) -> None:
+    def release(self, permit: Permit, info: RateLimitInfo | None) -> None:
         """Give a permit back, with what the answer says of the rate limit; None if no answer came."""
         self._in_flight -= 1
-        if reply is None:
+        if info is None:
             if not self._all_idle:
                 self._learn(permit, None)
         else:
-            if reply is not PLAIN or not self._all_idle:
-                self._learn(permit, reply)
-            if reply.rate_limited:
+            if info is not PLAIN or not self._all_idle:
+                self._learn(permit, info)
+            if info.rate_limited:
                 self.rate_limited += 1
             else:
                 self.passed += 1
@@ -230,13 +230,13 @@ class Pacer:
         self._meter.sent(now)
         return permit
 
-    def _learn(self, permit: Permit, reply: Reply | None) -> None:
+    def _learn(self, permit: Permit, info: RateLimitInfo | None) -> None:
         now = self._clock()
         for gate in self._gates:
-            if reply is None:
+            if info is None:
                 gate.lost(permit, now, self._in_flight)
             else:
-                gate.answered(permit, reply, now, self._in_flight)
+                gate.answered(permit, info, now, self._in_flight)
         self._all_idle = all(gate.is_idle for gate in self._gates)
         if self._waiters and (wait := self._blocked_for(now)) > self._max_wait:
             self._fail_waiters(lambda: WaitTooLongError(wait))

@@ -6,7 +6,7 @@ a success at t = 102, of a request that was sent before, changes nothing.
 """
 
 from .gate import Gate, Permit
-from .headers import Reply
+from .headers import RateLimitInfo
 
 __all__ = ["Pause"]
 
@@ -24,11 +24,6 @@ class Pause(Gate):
         """Whether there is no pause now, as of the last answer."""
         return self._is_idle
 
-    def begin(self, now: float, seconds: float) -> None:
-        """Let nothing through for that long from now on. A pause that would end earlier changes nothing."""
-        self.ends_at = max(self.ends_at, now + seconds)
-        self._is_idle = False
-
     def may_send_at(self, now: float, in_flight: int) -> float:
         """The end of the pause."""
         return self.ends_at
@@ -37,11 +32,11 @@ class Pause(Gate):
         """The end of the pause."""
         return self.ends_at
 
-    def answered(self, permit: Permit, reply: Reply, now: float, in_flight: int) -> None:
-        """Begin a pause if the server asks for one."""
+    def answered(self, permit: Permit, info: RateLimitInfo, now: float, in_flight: int) -> None:
+        """Begin a pause if the server asks for one that ends later than the present one."""
+        if info.rate_limited and info.retry_after:
+            self.ends_at = max(self.ends_at, now + info.retry_after)
         self._is_idle = self.ends_at <= now
-        if reply.rate_limited and reply.retry_after:
-            self.begin(now, reply.retry_after)
 
     def lost(self, permit: Permit, now: float, in_flight: int) -> None:
         """See whether the pause is over."""

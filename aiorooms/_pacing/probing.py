@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Final
 
 from .gate import Gate, Permit
-from .headers import Reply
+from .headers import RateLimitInfo
 from .meter import Meter
 
 __all__ = ["Probing"]
@@ -107,16 +107,16 @@ class Probing(Gate):
             self._next_at = max(self._next_at, now - interval) + interval
         self._sent_at = now
 
-    def answered(self, permit: Permit, reply: Reply, now: float, in_flight: int) -> None:
+    def answered(self, permit: Permit, info: RateLimitInfo, now: float, in_flight: int) -> None:
         """Record that an answer came."""
-        report = reply.report
-        if not reply.rate_limited:
+        report = info.report
+        if not info.rate_limited:
             self._has_figures |= report is not None
             self._got_through(permit.sent_at, now)
         elif self._has_figures and report is not None and report.remaining == 0:
             self.lost(permit, now, in_flight)  # the figures could have predicted this 429: it is the quota's
         else:
-            wait = reply.retry_after
+            wait = info.retry_after
             if wait is None and report is not None:
                 wait = report.reset or None  # 0 may have been rounded down
             self._limited(permit.sent_at, now, wait, in_flight)

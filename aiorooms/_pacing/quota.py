@@ -31,7 +31,7 @@ from collections import deque
 from typing import Final
 
 from .gate import Gate, Known, Permit
-from .headers import Reply, Report
+from .headers import RateLimitInfo, Report
 from .share import Share
 
 __all__ = ["Quota"]
@@ -139,11 +139,11 @@ class Quota(Gate):
         """Write on the permit what is known."""
         permit.known = Known(self._lowest, self._renewals)
 
-    def answered(self, permit: Permit, reply: Reply, now: float, in_flight: int) -> None:
+    def answered(self, permit: Permit, info: RateLimitInfo, now: float, in_flight: int) -> None:
         """Record what an answer reports."""
         # Figures that come with 429s only don't say how things stand otherwise.
-        if reply.report is not None and (self.is_known or not reply.rate_limited):
-            self._learn(permit, now, reply.report, rate_limited=reply.rate_limited)
+        if info.report is not None and (self.is_known or not info.rate_limited):
+            self._learn(permit, now, info.report, rate_limited=info.rate_limited)
         else:
             self.lost(permit, now, in_flight)
 

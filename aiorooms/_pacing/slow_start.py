@@ -9,7 +9,7 @@ import math
 from typing import Final
 
 from .gate import Gate, Permit
-from .headers import Reply
+from .headers import RateLimitInfo
 
 __all__ = ["SlowStart"]
 
@@ -46,7 +46,7 @@ class SlowStart(Gate):
         if in_flight + 1 >= self._width:
             self._widen_at = permit.sent_at + _WIDEN_AFTER
 
-    def answered(self, permit: Permit, reply: Reply, now: float, in_flight: int) -> None:
+    def answered(self, permit: Permit, info: RateLimitInfo, now: float, in_flight: int) -> None:
         """Let one more be in flight."""
         self._widen()
 

@@ -33,6 +33,6 @@ class UpdateResult:
     error: AioroomsError | None = None
     """What went wrong, unless `status` is `updated`."""
     attempts: int = 0
-    """How many times sending was tried."""
+    """Number of attempts."""
     elapsed: float = 0.0
-    """Seconds from taking it in hand to its outcome, waits included."""
+    """Seconds from dequeue to outcome, waits included."""

@@ -1,4 +1,4 @@
-"""What the API answers, and what it is asked, as frozen attrs classes.
+"""Rooms, their sessions and participants as the API answers them, and the requests that make or change a room.
 
 Answers (`Room`, `RoomSession`, `RoomParticipant`) hold what the server said and nothing else: a field that it left
 out is None. Requests (`RoomUpdate`, `RoomCreate`) are checked when they are made, all problems at once, so that a

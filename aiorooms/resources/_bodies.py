@@ -18,8 +18,6 @@ class PageMeta:
 
     total_pages: int | None = None
     total_results: int | None = None
-    page_number: int | None = None
-    page_size: int | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -168,22 +168,21 @@ class Rooms(Resource):
     ) -> AsyncGenerator[UpdateResult]:
         """Make many updates at a time, and give one `UpdateResult` for each, in order of completion.
 
-        `concurrency` updates are in hand at a time, 1 or more; at most `max_connections` of the client are in flight.
+        `concurrency` updates are made at a time, 1 or more; at most `max_connections` of the client are in flight.
         `updates` is an iterable or an async iterable of `(room, RoomUpdate)`; it is pulled from as results are taken,
         so it may be of any length. A plain iterable runs in the event loop: one that reads from slow places should be
         an async one. Updates of the same room keep their order and are never in flight together. A pair that is wrong
         is a `failed` result, and nothing is sent for it.
 
         401 and 403 stop the run, as every later update would meet them too; so does a pause longer than
-        `Pacing(max_wait)`, and the failure number `max_failures` (1 or more; `stop_after_failures` is its old
-        name). What is in flight then is
-        finished, the rest comes out as `skipped`. If the input raises, the results under way come out first, then its
-        error.
+        `Pacing(max_wait)`, and the failure number `max_failures` (1 or more). What is in flight is then finished, and
+        the rest comes out as `skipped`. If the input raises, the results in flight come out first, then its error.
+        `stop_after_failures` is the old name of `max_failures`.
 
         While the server is out, unreachable or answering 5xx to everyone, the run waits and asks with single requests
         whether it is back, and no update fails for it, unless `RetryPolicy(max_elapsed)` ends it first. After
-        `outage_patience` seconds without a sign of life the run is stopped. With None each update has its attempts and
-        no more, also during an outage.
+        `outage_patience` seconds without a successful contact the run is stopped. With None each update has its
+        attempts and no more, also during an outage.
 
         Leaving the loop early cancels what is in flight, and closes `updates` if it is a generator.
         `contextlib.aclosing` makes that happen at once.
