@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import Collection
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["end_tasks", "is_cancelled", "sleep_unless"]
+__all__ = ["end_tasks", "finish", "is_cancelled", "sleep_unless"]
+
+T = TypeVar("T")
 
 
 def is_cancelled() -> bool:
@@ -36,6 +38,21 @@ async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
             task.exception()  # looked at, so that nobody is warned of it
     if cancelled is not None:
         raise cancelled
+
+
+async def finish(task: asyncio.Task[T]) -> T:
+    """Wait for a task that must not be left alone, also if the caller is cancelled meanwhile; then that is raised."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()  # looked at, so that nobody is warned of it
+        raise cancelled
+    return task.result()
 
 
 async def sleep_unless(event: asyncio.Event, seconds: float) -> None:

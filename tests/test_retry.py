@@ -75,7 +75,9 @@ def test_what_the_server_asks_for_is_followed(failure: Failure, asked: float | N
 
 def test_in_an_outage_attempts_do_not_count_and_long_waits_are_cut() -> None:
     tally = Tally(counted=99)
-    assert after(attrs.evolve(SICK, wait=3600.0), tally, keeps_trying=True, longest_wait=6.0) == Again(6.0)
+    sick = attrs.evolve(SICK, wait=3600.0)
+    assert after(sick, tally, keeps_trying=True, longest_wait=6.0) == Again(6.0)
+    assert after(sick, tally, keeps_trying=True, longest_wait=6.0, max_wait=5.0) == Again(5.0)
 
 
 def test_a_wait_that_is_too_long_ends_the_call_with_the_setting_that_says_so() -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, suppress
@@ -272,6 +274,9 @@ async def test_a_slow_plain_input_lets_results_out_between_two_items() -> None:
     def updates() -> Iterator[tuple[str, RoomUpdate]]:
         nonlocal pulled
         for number in range(20):
+            busy_until = time.perf_counter() + 0.002
+            while time.perf_counter() < busy_until:
+                pass
             pulled += 1
             yield str(UUID(int=number)), UPDATE
 
@@ -805,12 +810,30 @@ async def test_the_old_name_of_max_failures_still_works_and_warns() -> None:
         assert counts(await collect(run)) == {"failed": 1, "skipped": 3}
 
 
-async def test_workers_are_started_only_as_there_are_items() -> None:
-    async with RoomsSimulator(rooms=2, latency=0.2) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
-        run = asyncio.create_task(
-            collect(client.rooms.update_many([(room_id, UPDATE) for room_id in sim.room_ids], concurrency=500))
-        )
-        while sim.stats.in_flight < 1:
-            await asyncio.sleep(0.001)
-        assert len(tasks_left()) <= 4
-        assert counts(await run) == {"updated": 2}
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+def test_an_eager_task_factory_changes_neither_the_order_nor_the_concurrency() -> None:
+    pulled: list[int] = []
+    sent: list[int] = []
+
+    def updates() -> Iterator[tuple[str, RoomUpdate]]:
+        for number in range(300):
+            pulled.append(number)
+            yield str(UUID(int=number % 7)), RoomUpdate(max_participants=2 + number % 40)
+
+    async def one(room_id: str, update: RoomUpdate) -> Answer[Room]:
+        assert len(pulled) - len(sent) <= 3
+        await asyncio.sleep(0)
+        sent.append(len(sent))
+        return Answer(Room(id=room_id, max_participants=update.to_dict()["max_participants"]), 1)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(vars(asyncio)["eager_task_factory"])
+        last: dict[str, int] = {}
+        results = await collect(update_many(updates(), one, concurrency=3))
+        assert len(results) == 300
+        for result in results:
+            assert result.room is not None
+            last[result.room_id] = result.room.max_participants or 0
+        assert last == {str(UUID(int=room)): 2 + max(n for n in range(300) if n % 7 == room) % 40 for room in range(7)}
+
+    asyncio.run(main())

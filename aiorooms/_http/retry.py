@@ -13,6 +13,7 @@ server (up to 1 s), the next is a 429 with `Retry-After: 2` while others got thr
 503 (up to 2 s), the next a 503: four counted, so the call ends with that 503.
 """
 
+import math
 from typing import Final, NamedTuple
 
 import attrs
@@ -135,8 +136,9 @@ def decide(
         wait = failure.wait or wait
     elif failure.wait is not None:
         wait = max(wait, failure.wait)
-    if not failure.is_contact:
-        wait = min(wait, longest_wait)
+    if not failure.is_contact and longest_wait < math.inf:
+        # In an outage the run's patience is the limit, not `max_wait`: no update may fail for it.
+        wait = min(wait, longest_wait, max_wait)
     if wait > max_wait:
         hint = f"the server asked to wait {wait:.0f} s, longer than Pacing(max_wait={max_wait:g}) allows"
         return GiveUp(f"{hint}; try again later, or raise max_wait", "max_wait")

@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Self
 
-from .._aio import end_tasks
+from .._aio import end_tasks, finish
 from ..errors import JournalError
 from ._files import named, why
 from ._journal import Journal, first_line, is_journal, is_unbegun
@@ -158,7 +158,9 @@ class JournalWriter:
     async def _sync(self) -> None:
         if (size := self._size) != self._synced:
             try:
-                await asyncio.to_thread(os.fsync, self._number)
+                # The file must not be closed under the thread: its lock would outlive the run, and its number may
+                # belong to another file by then.
+                await finish(asyncio.create_task(asyncio.to_thread(os.fsync, self._number)))
                 self._synced = size
             except OSError as error:
                 self._broken = error

@@ -1,0 +1,32 @@
+"""Ending what waits."""
+
+import asyncio
+import threading
+
+import pytest
+
+from aiorooms._aio import finish
+
+
+async def test_what_must_not_be_left_alone_is_waited_for_whatever_is_cancelled() -> None:
+    may_end = threading.Event()
+    running = asyncio.create_task(asyncio.to_thread(may_end.wait, 30))
+    waiting = asyncio.create_task(finish(running))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        waiting.cancel()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert running.result() is True
+
+
+async def test_the_outcome_of_what_was_waited_for_comes_out() -> None:
+    async def fail() -> None:
+        raise OSError(28, "full")
+
+    assert await finish(asyncio.create_task(asyncio.sleep(0, 5))) == 5
+    with pytest.raises(OSError, match="full"):
+        await finish(asyncio.create_task(fail()))
