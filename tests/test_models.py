@@ -28,7 +28,7 @@ from aiorooms._http.json import dumps, loads, stdlib_dumps, stdlib_loads
 from aiorooms.errors import Problem
 from aiorooms.models import FIELD_NAMES, read_room_ref, rooms
 
-ROOM_ID = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
+from .samples import ROOM_ID
 
 names = st.text(min_size=1, max_size=20).filter(lambda text: bool(text.strip()))
 urls = st.sampled_from(

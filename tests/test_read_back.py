@@ -9,7 +9,7 @@ from aiorooms.models import Room
 from aiorooms.models._converter import DecodeError
 from aiorooms.resources._read_back import read_back_delete, read_back_update
 
-ROOM_ID = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
+from .samples import ROOM_ID
 
 
 def body(**fields: object) -> bytes:

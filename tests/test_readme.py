@@ -17,9 +17,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from aiorooms import NotFoundError
 from aiorooms.simulator import RoomsSimulator
 
+from .samples import ROOM_ID
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-SAMPLE_ID = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
 
 
 def blocks(language: str, heading: str | None = None) -> list[str]:
@@ -36,7 +37,7 @@ def run(code: str) -> dict[str, Any]:
 @pytest.fixture
 def simulator(monkeypatch: pytest.MonkeyPatch) -> Any:
     with RoomsSimulator(rooms=5) as sim:
-        sim.add_room(id=SAMPLE_ID, unique_name="the README's")
+        sim.add_room(id=ROOM_ID, unique_name="the README's")
         monkeypatch.setenv("TELNYX_API_KEY", sim.api_key)
         monkeypatch.setenv("TELNYX_BASE_URL", sim.url)
         yield sim
@@ -45,7 +46,7 @@ def simulator(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_update_a_room(simulator: RoomsSimulator, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = blocks("python", "Update a room")
     run(first)
-    room = simulator.rooms[SAMPLE_ID]
+    room = simulator.rooms[ROOM_ID]
     assert (room["max_participants"], room["webhook_event_url"]) == (20, "https://hooks.example.com/rooms")
     assert "the README's" in capsys.readouterr().out
     run(second)
@@ -53,10 +54,10 @@ def test_update_a_room(simulator: RoomsSimulator, capsys: pytest.CaptureFixture[
 
 
 def test_the_line_of_the_errors_section_is_what_is_printed(simulator: RoomsSimulator) -> None:
-    code = blocks("python", "Update a room")[0].replace(SAMPLE_ID, other := str(uuid4()))
+    code = blocks("python", "Update a room")[0].replace(ROOM_ID, other := str(uuid4()))
     with pytest.raises(NotFoundError, match="404 room") as caught:
         run(code)
-    assert str(caught.value).split("(")[0] == blocks("text", "Errors")[0].replace(SAMPLE_ID, other).split("(")[0]
+    assert str(caught.value).split("(")[0] == blocks("text", "Errors")[0].replace(ROOM_ID, other).split("(")[0]
 
 
 def test_fastapi(simulator: RoomsSimulator) -> None:
@@ -71,14 +72,14 @@ def test_fastapi(simulator: RoomsSimulator) -> None:
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=transport, base_url="http://backend") as http,
         ):
-            answers = [await http.post(f"/rooms/{room}/recording/true") for room in (SAMPLE_ID, uuid4(), "x")]
+            answers = [await http.post(f"/rooms/{room}/recording/true") for room in (ROOM_ID, uuid4(), "x")]
             return [(answer.status_code, answer.json()) for answer in answers]
 
     (ok, missing, bad) = asyncio.run(use())
     assert ok == (200, {"recording": True})
     assert missing == (404, {"detail": "no such room"})
     assert bad[0] == 422
-    assert simulator.rooms[SAMPLE_ID]["enable_recording"] is True
+    assert simulator.rooms[ROOM_ID]["enable_recording"] is True
 
 
 def test_aiohttp(simulator: RoomsSimulator) -> None:
@@ -86,7 +87,7 @@ def test_aiohttp(simulator: RoomsSimulator) -> None:
 
     async def use() -> Any:
         async with TestClient(TestServer(names["app"])) as http:
-            answer = await http.post(f"/rooms/{SAMPLE_ID}/recording")
+            answer = await http.post(f"/rooms/{ROOM_ID}/recording")
             return await answer.json()
 
     assert asyncio.run(use()) == {"recording": True}
@@ -167,7 +168,7 @@ def test_the_command_line_section_names_real_commands(
     invoke: Callable[[], None] = main
     for words in lines:
         assert words[0] == "aiorooms"
-        arguments = [SAMPLE_ID if word.startswith("ROOM_ID") else word for word in words]
+        arguments = [ROOM_ID if word.startswith("ROOM_ID") else word for word in words]
         if words[1] in ("simulate", "demo"):  # these are run by tests of their own
             arguments.append("--help")
         monkeypatch.setattr(sys, "argv", arguments)
@@ -176,7 +177,7 @@ def test_the_command_line_section_names_real_commands(
         captured = capsys.readouterr()
         assert "Error" not in captured.err, captured.err
         assert captured.out
-    assert simulator.rooms[SAMPLE_ID]["max_participants"] == 20
+    assert simulator.rooms[ROOM_ID]["max_participants"] == 20
 
 
 @pytest.mark.timeout(300)  # six commands, each a process of its own

@@ -13,7 +13,8 @@ from aiorooms._http.response import Failure, Success, no_answer, not_sent, read_
 from aiorooms.models import Room
 from aiorooms.resources._bodies import decode_room
 
-ROOM_ID = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
+from .samples import ROOM_ID
+
 KEY = "KEY_secret"
 
 

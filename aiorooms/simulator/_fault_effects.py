@@ -26,7 +26,7 @@ from ._answers import (
     error_list,
     to_json,
 )
-from ._exchange import Exchange
+from ._incoming import Incoming
 from ._wire import head_of, page, whole
 
 _LONG = 20_000
@@ -38,7 +38,7 @@ _HEAD_OF_103 = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n
 class Broken:
     """A request that meets a fault."""
 
-    exchange: Exchange
+    incoming: Incoming
     answer: Answer
     """The right answer; an empty one if the request was not carried out."""
     account: Account
@@ -57,7 +57,7 @@ Effect: TypeAlias = Callable[[Broken], Awaitable[None]]
 
 async def reset(broken: Broken) -> None:
     """Reset the connection."""
-    broken.exchange.reset()
+    broken.incoming.reset()
 
 
 async def close(broken: Broken) -> None:
@@ -66,7 +66,7 @@ async def close(broken: Broken) -> None:
 
 async def stall(broken: Broken) -> None:
     """Wait until the client gives up or the time has passed."""
-    await broken.exchange.wait(broken.stall_seconds)
+    await broken.incoming.wait(broken.stall_seconds)
 
 
 # With an answer, right or wrong
@@ -76,7 +76,7 @@ def answers(make: Callable[[Broken], Answer]) -> Effect:
     """Return the effect that sends the answer that `make` returns."""
 
     async def send(broken: Broken) -> None:
-        broken.exchange.send(make(broken))
+        broken.incoming.send(make(broken))
 
     return send
 
@@ -193,13 +193,13 @@ def wrong_room(broken: Broken) -> Answer:
 
 async def slow(broken: Broken) -> None:
     """Send the right answer in small pieces."""
-    await broken.exchange.send_slowly(broken.answer, broken.slow_seconds)
+    await broken.incoming.send_slowly(broken.answer, broken.slow_seconds)
 
 
 async def stale(broken: Broken) -> None:
     """Send the right answer, and close the connection when the next request is sent on it."""
-    broken.exchange.send(broken.answer)
-    broken.exchange.close_at_next_request()
+    broken.incoming.send(broken.answer)
+    broken.incoming.close_at_next_request()
 
 
 # With bytes that are not an answer, or not one answer
@@ -209,16 +209,16 @@ def writes(make: Callable[[Answer, str], bytes], *, stays_open: bool = False) ->
     """Return the effect that writes the bytes that `make` makes of the right answer and the common header lines."""
 
     async def write(broken: Broken) -> None:
-        exchange, answer = broken.exchange, broken.answer
-        data = make(answer, exchange.next_lines())
-        exchange.write(data, status=answer.status, keep_open=stays_open and not exchange.is_last)
+        incoming, answer = broken.incoming, broken.answer
+        data = make(answer, incoming.next_lines())
+        incoming.write(data, status=answer.status, keep_open=stays_open and not incoming.is_last)
 
     return write
 
 
 async def bad_http(broken: Broken) -> None:
     """Send bytes that are not HTTP."""
-    broken.exchange.write(_TLS_ALERT, status=None, keep_open=False)
+    broken.incoming.write(_TLS_ALERT, status=None, keep_open=False)
 
 
 def truncated(answer: Answer, common: str) -> bytes:

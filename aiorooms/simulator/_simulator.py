@@ -1,7 +1,7 @@
 """The public class: starting and stopping a simulator, and everything that a test can set, change and look up.
 
 It puts the parts together: the account holds the rooms, the pipeline takes each request from the listener to its
-answer, the gate checks key and rate limit.
+answer, and `Access` checks the key and the rate limit.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from typing import Literal, Self, TypeVar
 
 from yarl import URL
 
+from ._access import Access
 from ._account import OLD_WEBHOOK_URL, WRITABLE, Account, Room, RoomsView
 from ._answers import JsonValue
 from ._fault_kinds import FaultKind
 from ._faults import FaultPlan, Faults
-from ._gate import Gate
 from ._limiters import RateLimit
 from ._listener import Listener
 from ._loop_thread import LoopThread, call_in_loop
@@ -74,9 +74,9 @@ class RoomsSimulator:
         self._rooms_view = RoomsView(self._account)
         self._stats = Stats()
         self._waits = Waits()
-        self._gate = Gate(api_key, self._stats)
+        self._access = Access(api_key, self._stats)
         self._faults = faults
-        self._pipeline = Pipeline(self._account, self._gate, self._stats, self._waits, faults or Faults(), seed)
+        self._pipeline = Pipeline(self._account, self._access, self._stats, self._waits, faults or Faults(), seed)
         self._listener = Listener(self._pipeline.handle, self._pipeline.forget, self._waits)
         self.rate_limit = rate_limit
         self.latency = latency
@@ -234,32 +234,32 @@ class RoomsSimulator:
     @property
     def api_key(self) -> str:
         """The key that is accepted. Change it while the simulator runs to revoke it."""
-        return self._gate.api_key
+        return self._access.api_key
 
     @api_key.setter
     def api_key(self, key: str) -> None:
-        self._gate.api_key = key
+        self._access.api_key = key
 
     @property
     def forbidden_keys(self) -> set[str]:
         """Keys that are known, but may do nothing: they get a 403."""
-        return self._gate.forbidden_keys
+        return self._access.forbidden_keys
 
     @forbidden_keys.setter
     def forbidden_keys(self, keys: set[str]) -> None:
-        self._gate.forbidden_keys = keys
+        self._access.forbidden_keys = keys
 
     @property
     def rate_limit(self) -> RateLimit | None:
         """The rate limit in force. It may be set at any time, also as text such as `"100/1s"`; counting starts anew."""
-        return self._gate.rate_limit
+        return self._access.rate_limit
 
     @rate_limit.setter
     def rate_limit(self, rule: RateLimit | str | None) -> None:
         limit = RateLimit.parse(rule) if isinstance(rule, str) else rule
 
         def change() -> None:
-            self._gate.rate_limit = limit
+            self._access.rate_limit = limit
 
         self._on_loop(change)
 

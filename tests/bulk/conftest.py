@@ -30,14 +30,15 @@ from aiorooms.simulator._faults import ALL
 
 Fields: TypeAlias = Mapping[str, object]
 
-QUICK = RetryPolicy(max_attempts=8, base_delay=0.001, max_delay=0.002)
+PERSISTENT = RetryPolicy(max_attempts=8, base_delay=0.001, max_delay=0.002)
 """Retries that don't wait, and enough of them for any faults that pass."""
+QUICK = PERSISTENT  # the name in test_apply.py
 
 
 @asynccontextmanager
 async def client_of(sim: RoomsSimulator, *, timeout: float = 5.0) -> AsyncGenerator[RoomsClient]:
     """A client that doesn't wait between attempts."""
-    async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK, timeout=timeout) as client:
+    async with RoomsClient(sim.api_key, base_url=sim.url, retry=PERSISTENT, timeout=timeout) as client:
         yield client
 
 

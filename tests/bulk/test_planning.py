@@ -19,16 +19,14 @@ from aiorooms.bulk import (
 from aiorooms.bulk._planning import plan_room
 from aiorooms.simulator import RoomsSimulator
 
+from ..samples import ROOM_ID
 from .conftest import ByHand, client_of, files_in, plan_of, planned
-
-ID = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
-
 
 URL = "https://hooks.example.com/rooms"
 
 
 def room(**fields: Any) -> Room:
-    return Room(id=ID, unique_name="one", **fields)
+    return Room(id=ROOM_ID, unique_name="one", **fields)
 
 
 async def test_a_plan_holds_what_really_changes(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from aiorooms import Room, WebhookUrlPolicy
 from aiorooms.bulk import BulkInputError, read_rows
 from aiorooms.bulk._problems import _MOST_PROBLEMS
 
-A = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
+from ..samples import ROOM_ID
+
+A = ROOM_ID
 KEEP = "give a text, or leave it out to keep what is there"
 B = "8b61621f-62e0-4aad-ab11-9fd19e272e73"
 

@@ -17,12 +17,11 @@ from aiorooms.simulator import RoomsSimulator
 from ..samples import ROOM_ID
 from .conftest import client_of
 
-ID = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
 SET = ("max_participants=20",)
 
 
 def room(**fields: Any) -> Room:
-    return Room(id=ID, **fields)
+    return Room(id=ROOM_ID, **fields)
 
 
 def selects(condition: str, **fields: Any) -> bool:
@@ -353,7 +352,9 @@ def test_a_host_has_one_other_host() -> None:
 
 
 def test_a_url_that_may_not_be_sent_is_a_problem_that_names_the_room() -> None:
-    with pytest.raises(BulkInputError, match=rf"^room {ID}, webhook_event_url: 'http://new.example.com/' has the sch"):
+    with pytest.raises(
+        BulkInputError, match=rf"^room {ROOM_ID}, webhook_event_url: 'http://new.example.com/' has the sch"
+    ):
         select(rewrite_webhook_host=[REWRITE], webhook_url_policy=WebhookUrlPolicy(schemes=("https",))).change_of(
             room(webhook_event_url="http://old.example.com/")
         )

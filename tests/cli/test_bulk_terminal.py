@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 
 from aiorooms.bulk import Journal
+from aiorooms.cli import _run
 from aiorooms.cli._progress import Bar
 from aiorooms.errors import APIConnectionError
 from aiorooms.models import Room
@@ -63,7 +63,7 @@ class Session:
         until(lambda: text in self.text, f"there is {text!r} on the terminal: {self.text!r}")
 
     def end(self) -> int:
-        code = self.process.wait(15)
+        code = self.process.wait(60)
         self._reader.join()
         return code
 
@@ -74,11 +74,14 @@ Start = Callable[..., contextlib.AbstractContextManager[Session]]
 @pytest.fixture
 def in_terminal(sim: RoomsSimulator) -> Start:
     @contextlib.contextmanager
-    def start(*args: str) -> Generator[Session]:
+    def start(*args: str, grace: float = _run.GRACE) -> Generator[Session]:
         ours, theirs = os.openpty()
         environment = {**os.environ, "TELNYX_API_KEY": KEY, "TELNYX_BASE_URL": sim.url, "COLUMNS": "100"}
         # It has to lead a session of which this is the terminal, or Ctrl-C would reach nobody.
-        code = "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from aiorooms.cli import main; main()"
+        code = (
+            "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+            f"from aiorooms.cli import _run, main; _run.GRACE = {grace}; main()"
+        )
         command = [sys.executable, "-c", code, *args]
         how: dict[str, Any] = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
         with running(command, env=environment, **how) as process:
@@ -115,15 +118,13 @@ def test_ctrl_c_once_finishes_what_is_under_way_and_the_run_can_be_gone_on_with(
 
 def test_ctrl_c_twice_stops_now_and_nothing_is_lost(sim: RoomsSimulator, invoke: Invoke, in_terminal: Start) -> None:
     planned(invoke)
-    sim.latency = 3
-    with in_terminal("apply", "rooms.plan", "--yes", "--concurrency", "3", "--force") as session:
+    sim.latency = 600
+    with in_terminal("apply", "rooms.plan", "--yes", "--concurrency", "3", "--force", grace=600.0) as session:
         until(lambda: sim.stats.in_flight == 3, "three are under way")
-        began = time.monotonic()
         session.press("\x03")
         session.wait_for("stopping")
         session.press("\x03")
         assert session.end() == 130
-        assert time.monotonic() - began < 2.5
         assert "updates that were in flight have no outcome yet; a resume reads their rooms first" in session.text
         assert "To go on: aiorooms resume rooms.plan.journal\n" in session.text
     assert set(Journal.open("rooms.plan.journal").states().values()) == {"begun"}
@@ -144,6 +145,7 @@ def test_sigterm_is_as_ctrl_c(sim: RoomsSimulator, invoke: Invoke, program: Prog
     assert set(Journal.open("rooms.plan.journal").states().values()) == {"updated"}
 
 
+@pytest.mark.timeout(120)  # a command of its own, on a machine that may be busy
 def test_ctrl_c_at_the_question_changes_nothing(
     sim: RoomsSimulator, invoke: Invoke, in_terminal: Start, folder: Path
 ) -> None:

@@ -15,7 +15,7 @@ from aiorooms.simulator import RoomsSimulator
 from .conftest import lines, run, signals_when
 from .test_read import without_colour
 
-QUICK = ["--rate-limit", "none", "--faults", "0"]
+CALM = ["--rate-limit", "none", "--faults", "0"]
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,7 @@ def test_half_of_all_requests_broken_is_got_over() -> None:
 
 
 def test_without_a_terminal_it_is_plain_text() -> None:
-    result = run("demo", "--rooms", "30", *QUICK)
+    result = run("demo", "--rooms", "30", *CALM)
     assert result.exit_code == 0
     assert result.stderr == "", "there is a bar where there is no terminal"
     assert "\x1b" not in result.stdout
@@ -85,7 +85,7 @@ def test_without_a_terminal_it_is_plain_text() -> None:
 
 @pytest.mark.parametrize("columns", [80, 120])
 def test_on_a_terminal_it_has_a_bar_and_colour(on_terminal: Callable[..., tuple[int, str]], columns: int) -> None:
-    code, text = on_terminal("demo", "--rooms", "300", *QUICK, columns=columns)
+    code, text = on_terminal("demo", "--rooms", "300", *CALM, columns=columns)
     assert code == 0
     assert "\x1b[" in text
     assert "300/300" in text, "there is no bar"
@@ -96,7 +96,7 @@ def test_on_a_terminal_it_has_a_bar_and_colour(on_terminal: Callable[..., tuple[
 
 def test_no_color(on_terminal: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    _, text = on_terminal("demo", "--rooms", "30", *QUICK)
+    _, text = on_terminal("demo", "--rooms", "30", *CALM)
     assert "30/30" in text
     assert "\x1b[3" not in text, "there is colour"
 
@@ -104,7 +104,7 @@ def test_no_color(on_terminal: Callable[..., tuple[int, str]], monkeypatch: pyte
 def test_the_users_key_and_server_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TELNYX_API_KEY", "not a key")
     monkeypatch.setenv("TELNYX_BASE_URL", "not a URL")
-    assert run("demo", "--rooms", "20", *QUICK).exit_code == 0
+    assert run("demo", "--rooms", "20", *CALM).exit_code == 0
 
 
 def test_a_demo_that_goes_wrong_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,7 @@ def test_rooms_that_were_not_moved_are_noticed(monkeypatch: pytest.MonkeyPatch) 
         verify(move)
 
     monkeypatch.setattr(_demo.Move, "verify", change_one_first)
-    result = run("demo", "--rooms", "30", *QUICK)
+    result = run("demo", "--rooms", "30", *CALM)
     assert result.exit_code == 1
     assert "Not verified: 1 of 30 rooms lack the new URLs." in result.stdout
 

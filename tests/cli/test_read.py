@@ -12,9 +12,10 @@ from aiorooms.cli._json import model_data
 from aiorooms.models import Room
 from aiorooms.simulator import RoomsSimulator
 
+from ..samples import ROOM_ID
 from .conftest import KEY, Invoke, lines, signals_when
 
-NOBODY = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
+NOBODY = ROOM_ID
 
 OnTerminal = Callable[..., tuple[int, str]]
 

@@ -12,6 +12,7 @@ import pytest
 from aiorooms.cli import _run, _update
 from aiorooms.simulator import Faults, RoomsSimulator
 
+from ..conftest import times
 from .conftest import KEY, Invoke, lines, run, signals_when
 
 NOBODY = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
@@ -263,12 +264,15 @@ def test_concurrency_is_obeyed(sim: RoomsSimulator, invoke: Invoke) -> None:
 
 
 def test_more_than_the_clients_own_hundred_can_be_in_flight(use: Callable[[RoomsSimulator], None]) -> None:
-    with RoomsSimulator(rooms=400, api_key=KEY, latency=0.3) as sim:
+    """The first 200 answers end the slow start; the others never come, so that all that may be sent is in flight."""
+    faults = Faults(script=[*[None] * 200, *times("stall_before", 200)], stall_seconds=600)
+    with RoomsSimulator(rooms=400, api_key=KEY, faults=faults) as sim:
         use(sim)
-        options = ["--enable-recording", "--concurrency", "150", "--timeout", "5"]
-        result = run("update", "-", *options, stdin="\n".join(sim.room_ids))
-        assert result.exit_code == 0
-        assert sim.stats.peak_in_flight > 100
+        options = ["--enable-recording", "--concurrency", "150"]
+        with signals_when(in_flight(sim, 150), signal.SIGINT, signal.SIGINT):
+            result = run("update", "-", *options, stdin="\n".join(sim.room_ids))
+        assert result.exit_code == 130
+        assert sim.stats.peak_in_flight == 150
 
 
 def test_timeout_is_for_one_attempt(sim: RoomsSimulator, invoke: Invoke) -> None:

@@ -10,7 +10,9 @@ from yarl import URL
 
 from aiorooms.simulator import RoomsSimulator
 
-NOBODY = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
+from ..samples import ROOM_ID
+
+NOBODY = ROOM_ID
 """The id of a room that does not exist."""
 UPDATE = b'{"max_participants":20,"webhook_event_url":"https://new.example.com/rooms"}'
 

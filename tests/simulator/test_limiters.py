@@ -15,7 +15,7 @@ SECOND = 1_000_000_000
 KINDS: tuple[Literal["fixed", "sliding", "bucket"], ...] = ("fixed", "sliding", "bucket")
 
 
-class Clock:
+class NanosecondClock:
     """Whole nanoseconds, turned by hand: limits are checked to the nanosecond, which seconds can't hold."""
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ BUCKET: Table = [
 
 @pytest.mark.parametrize(("kind", "table"), [("fixed", FIXED), ("sliding", SLIDING), ("bucket", BUCKET)])
 def test_what_a_limiter_lets_through(kind: Any, table: Table) -> None:
-    clock = Clock()
+    clock = NanosecondClock()
     began = clock.now
     limiter = make_limiter(RateLimit(2, 10.0, kind=kind), clock)
     for passed, allowed, remaining, reset, retry in table:
@@ -123,7 +123,7 @@ def test_what_a_limiter_lets_through(kind: Any, table: Table) -> None:
     [("fixed", 1.0, 1.0), ("sliding", 0.0, 1.0), ("bucket", 0.0, 1.0)],
 )
 def test_a_look_counts_nothing_and_refuses_nothing(kind: Any, unused: float, used: float) -> None:
-    clock = Clock()
+    clock = NanosecondClock()
     limiter = make_limiter(RateLimit(1, 1.0, kind=kind), clock)
     assert limiter.peek() == limiter.peek() == Verdict(True, 1, unused, 0.0)
     limiter.take()
@@ -135,7 +135,7 @@ def test_a_look_counts_nothing_and_refuses_nothing(kind: Any, unused: float, use
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("window", [5e-324, 1e-9, 0.1, 1 / 3, 1e300])
 def test_a_window_may_be_of_any_length(kind: Any, window: float) -> None:
-    limiter = make_limiter(RateLimit(3, window, kind=kind), Clock())
+    limiter = make_limiter(RateLimit(3, window, kind=kind), NanosecondClock())
     assert [limiter.take().allowed for _ in range(4)] == [True, True, True, False]
     assert limiter.peek().reset == pytest.approx(window, abs=1e-9)
 
@@ -150,12 +150,14 @@ steps = st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=40)
 """Pauses, and whether there was a request after each or only a look."""
 
 
-def limiter_of(kind: Any, limit: int, window: int) -> tuple[Clock, Limiter]:
-    clock = Clock()
+def limiter_of(kind: Any, limit: int, window: int) -> tuple[NanosecondClock, Limiter]:
+    clock = NanosecondClock()
     return clock, make_limiter(RateLimit(limit, window / SECOND, kind=kind), clock)
 
 
-def after(kind: Any, limit: int, window: int, steps: list[tuple[int, bool]]) -> tuple[Clock, Limiter, Verdict]:
+def after(
+    kind: Any, limit: int, window: int, steps: list[tuple[int, bool]]
+) -> tuple[NanosecondClock, Limiter, Verdict]:
     """Give a limiter to which that has happened, and its last verdict."""
     clock, limiter = limiter_of(kind, limit, window)
     verdict = limiter.peek()
@@ -165,7 +167,7 @@ def after(kind: Any, limit: int, window: int, steps: list[tuple[int, bool]]) -> 
     return clock, limiter, verdict
 
 
-def later(clock: Clock, limiter: Limiter, nanoseconds: int) -> Limiter:
+def later(clock: NanosecondClock, limiter: Limiter, nanoseconds: int) -> Limiter:
     """Give a copy of the limiter at a later time."""
     turned, copied = copy.deepcopy((clock, limiter))
     turned.now += nanoseconds

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aiorooms.simulator import RateLimit, RoomsSimulator, _gate
+from aiorooms.simulator import RateLimit, RoomsSimulator, _access
 from aiorooms.simulator._limiters import Limiter, make_limiter
 
 from .calling import Reply, ask
@@ -67,7 +67,7 @@ def test_a_new_limit_is_put_in_force_by_the_thread_of_the_loop(monkeypatch: pyte
         threads.append(threading.current_thread().name)
         return make_limiter(rule, clock)
 
-    monkeypatch.setattr(_gate, "make_limiter", make)
+    monkeypatch.setattr(_access, "make_limiter", make)
     here = threading.current_thread().name
     sim = RoomsSimulator(rate_limit="1/1h")
     sim.rate_limit = "2/1h"

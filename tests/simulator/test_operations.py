@@ -5,6 +5,7 @@ import pytest
 
 from aiorooms.simulator import RoomsSimulator
 
+from ..samples import SAMPLE_REQUEST
 from .calling import NOBODY, Line, ask, head
 
 FIELDS = {
@@ -22,25 +23,17 @@ FIELDS = {
     "record_type",
 }
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-SAMPLE = {
-    "unique_name": "My room",
-    "max_participants": 10,
-    "enable_recording": True,
-    "webhook_event_url": "https://example.com",
-    "webhook_event_failover_url": "https://failover.example.com",
-    "webhook_timeout_secs": 25,
-}
 
 
 async def test_the_sample_of_the_reference_page_is_applied() -> None:
     async with RoomsSimulator(rooms=3) as sim:
         room_id = sim.room_ids[1]
         before = sim.rooms[room_id]
-        reply = await ask(sim, "PATCH", f"/rooms/{room_id}", SAMPLE)
+        reply = await ask(sim, "PATCH", f"/rooms/{room_id}", SAMPLE_REQUEST)
     assert reply.status == 200
     assert reply.headers["Content-Type"].startswith("application/json")
     assert set(reply.data) == FIELDS
-    assert reply.data == before | SAMPLE | {"updated_at": reply.data["updated_at"]}
+    assert reply.data == before | SAMPLE_REQUEST | {"updated_at": reply.data["updated_at"]}
     assert reply.data == sim.rooms[room_id]
     assert reply.data["sessions"] == []
     assert reply.data["record_type"] == "room"
@@ -49,7 +42,7 @@ async def test_the_sample_of_the_reference_page_is_applied() -> None:
 async def test_absent_is_kept_and_null_clears() -> None:
     async with RoomsSimulator(rooms=1) as sim:
         room = f"/rooms/{sim.room_ids[0]}"
-        await ask(sim, "PATCH", room, SAMPLE)
+        await ask(sim, "PATCH", room, SAMPLE_REQUEST)
         reply = await ask(sim, "PATCH", room, {"webhook_event_failover_url": None})
         assert reply.data["webhook_event_failover_url"] is None
         assert reply.data["webhook_timeout_secs"] == 25
@@ -116,10 +109,10 @@ async def test_sessions_are_shown_when_asked_for() -> None:
 
 async def test_a_room_is_created() -> None:
     async with RoomsSimulator(rooms=1) as sim:
-        reply = await ask(sim, "POST", "/rooms", SAMPLE)
+        reply = await ask(sim, "POST", "/rooms", SAMPLE_REQUEST)
         assert reply.status == 201
         assert set(reply.data) == FIELDS
-        assert reply.data == reply.data | SAMPLE
+        assert reply.data == reply.data | SAMPLE_REQUEST
         assert reply.data["created_at"] == reply.data["updated_at"]
         assert sim.room_ids[1] == reply.data["id"]
         plain = (await ask(sim, "POST", "/rooms", {})).data

@@ -44,7 +44,7 @@ CLOSED = _Sent(keep_alive=False)
 
 @attrs.frozen
 class Shared:
-    """What all exchanges of one simulator share."""
+    """What all requests of one simulator share."""
 
     stats: Stats
     waits: Waits
@@ -54,7 +54,7 @@ class Shared:
 
 
 @attrs.define
-class Exchange:
+class Incoming:
     """One request. Unless something is sent that keeps the connection open, it is closed."""
 
     request: web.BaseRequest

@@ -19,7 +19,7 @@ from ._limiters import Limiter, RateLimit, limit_headers, make_limiter
 from ._stats import Stats
 
 
-class Gate:
+class Access:
     """Checks each request before anything else is done for it."""
 
     def __init__(self, api_key: str, stats: Stats) -> None:

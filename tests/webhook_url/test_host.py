@@ -1,0 +1,276 @@
+"""Hosts: names, addresses in all notations, and what is not on the public internet."""
+
+import ipaddress
+import socket
+from contextlib import suppress
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from yarl import URL
+
+from aiorooms._webhook_url import WebhookUrlPolicy, is_loopback
+
+from .helpers import PUBLIC, hostish, messages, suggestions, thorough
+
+BAD = {
+    # host names
+    "https://./": "has an empty label in its host; a host name has something before, after and between its dots",
+    "https://.../": "has an empty label",
+    "https://a..b/": "has an empty label in its host; did you mean 'https://a.b/'?",
+    "https://.a.b/": "did you mean 'https://a.b/'?",
+    "https://a.b../": "did you mean 'https://a.b/'?",
+    "https://a。。b/": "has an empty label",
+    f"https://{'a' * 64}.io/": "has a host name with a label of 64 characters; between two dots there are 63 at most",
+    f"https://{'.'.join(['a' * 49] * 5)}.abcd/": "has a host of 254 characters; a host name has 253 at most (RFC 1035)",
+    f"https://{'a.' * 200}io/": "has a host of 402 characters",
+    f"https://{'.'.join(['äëïöüáéíóúàèìòùâêîôû'] * 9)}/": "has a host of",
+    "https://-a.io/": "has a label in its host that begins or ends with '-'",
+    "https://a-.io/": "has a label in its host that begins or ends with '-'",
+    "https://a*b.io/": "(U+002A ASTERISK); a host name has letters, digits, '-' and '.' (RFC 1123)",
+    "https://$HOST/x": "(U+0024 DOLLAR SIGN)",
+    "https://a.io,b.io/": "(U+002C COMMA)",
+    "https://a[b]/": "(U+005B LEFT SQUARE BRACKET)",
+    "https://a[::1]/": "has a ':' too many after its host",
+    "https://xn--/": "has a host name that IDNA does not allow",
+    "https://xn--a.io/": "has a host name that IDNA does not allow",
+    "https://xn--99999/": "has a host name that IDNA does not allow",
+    "https://a\ue000.io/": "has a host name that IDNA does not allow",
+    "https://a…b.io/": "has a host name that IDNA does not allow",
+    "https://faß.de/": "which IDNA 2003 replaces and IDNA 2008 keeps; did you mean 'https://xn--fa-hia.de/'?",
+    "https://σας.example/": "has 'ß' or 'ς' in its host",
+    "https://💩faß.de/": "has 'ß' or 'ς' in its host, which IDNA 2003 replaces and IDNA 2008 keeps; write the form",
+    "https://💩Ꮵ.de/": "has a host name that IDNA does not allow",
+    "https://💩ₖ.de/": "has a host name that IDNA does not allow",
+    "https://-bücher.de/": "has a host name that IDNA does not allow",
+    "https://\u0301a.de/": "has a host name that IDNA does not allow",
+    "https://a\u0378.de/": "has a host name that IDNA does not allow",
+    "https://⒈io/": "has a host name that IDNA does not allow",
+    "https://℀.io/": "has a host name that IDNA does not allow",
+    "https://［.io/": "has a host name that IDNA does not allow",
+    "https://［a.io/": "has a host name that IDNA does not allow",
+    "https://a／b.io/": "has a host name that IDNA does not allow",
+    "https://a＠b.io/": "has a host name that IDNA does not allow",
+    f"https://{'ü' * 60}.io/": "has a host name that IDNA does not allow",
+    "https://ｅｘａｍｐｌｅ.com/": "of its host in another script; did you mean 'https://example.com/'?",
+    "https://example。com/": "did you mean 'https://example.com/'?",
+    "https://ⓛⓞⓒⓐⓛⓗⓞⓢⓣ/": "did you mean 'https://localhost/'?",
+    "https://ex%41mple.com/": "has a host with percent escapes, which not all programs decode; did you mean 'https://exA",
+    "https://a%2fb.io/": "has a host with percent escapes, which not all programs decode; write it plainly",
+    "https://a%00.io/": "has a host with percent escapes",
+    "https://%2531.io/": "has a host with percent escapes",
+    "https://a%.io/": "has a host with percent escapes",
+    # addresses
+    "https://[::1/": "has a broken IPv6 address",
+    "https://[::1]x/": "has a broken IPv6 address; write it as [2001:db8::1], and only ':' and a port after it",
+    "https://[::1]:80:90/": "has a broken IPv6 address",
+    "https://[[::1]]/": "has a broken IPv6 address",
+    "https://[]/": "has a broken IPv6 address",
+    "https://[1.2.3.4]/": "has a broken IPv6 address",
+    "https://[::1.2.3.04]/": "has a broken IPv6 address",
+    "https://[1::2::3]/": "has a broken IPv6 address",
+    "https://[１::]/": "has a broken IPv6 address",
+    "https://[v1.x]/": "has a broken IPv6 address",
+    "https://[fe80::1%25eth0]/": "has an IPv6 address with a zone; did you mean 'https://[fe80::1]/'?",
+    "https://[fe80::1%eth0]/": "has an IPv6 address with a zone",
+    "https://2001:db8::1/x": "has an IPv6 address without brackets; did you mean 'https://[2001:db8::1]/x'?",
+    "https://①②⑦.⓪.⓪.①/": "did you mean 'https://127.0.0.1/'?",
+    "https://１２７.0.0.1/": "did you mean 'https://127.0.0.1/'?",
+    "https://127。0。0。1/": "did you mean 'https://127.0.0.1/'?",
+    "https://%31%32%37.0.0.1/": "did you mean 'https://127.0.0.1/'?",
+    "https://1.2.3.4.5/": "has a host that ends in a number and is no IPv4 address",
+    "https://256.1.1.1/": "has a host that ends in a number and is no IPv4 address",
+    "https://1.2.65536/": "has a host that ends in a number and is no IPv4 address",
+    "https://4294967296/": "has a host that ends in a number and is no IPv4 address",
+    "https://1.2.3.08/": "has a host that ends in a number and is no IPv4 address",
+    "https://example.1/": "has a host that ends in a number and is no IPv4 address",
+    "https://example.0xff./": "has a host that ends in a number and is no IPv4 address",
+}
+
+
+@pytest.mark.parametrize(("url", "words"), BAD.items(), ids=map(ascii, BAD))
+def test_a_bad_host_is_one_problem_that_says_what_and_how(url: str, words: str) -> None:
+    (message,) = messages(url)
+
+    assert words in message
+
+
+# -- The public internet
+
+NOT_PUBLIC = [
+    "0.0.0.0",
+    "10.1.2.3",
+    "100.64.0.1",
+    "127.0.0.1",
+    "127.255.255.254",
+    "169.254.169.254",
+    "172.16.0.1",
+    "192.0.0.8",
+    "192.88.99.1",
+    "192.168.0.1",
+    "198.18.0.1",
+    "203.0.113.7",
+    "224.0.0.1",
+    "240.0.0.1",
+    "255.255.255.255",
+    "[::]",
+    "[::1]",
+    "[::7f00:1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:a9fe:a9fe]",
+    "[0:0:0:0:0:ffff:a9fe:a9fe]",
+    "[::ffff:8.8.8.8]",
+    "[64:ff9b::7f00:1]",
+    "[64:ff9b::808:808]",
+    "[64:ff9b:1::1]",
+    "[100::1]",
+    "[2001::1]",
+    "[2001:0:4136:e378:8000:63bf:3fff:fdd2]",
+    "[2001:db8::1]",
+    "[2002:7f00:1::]",
+    "[2002:a00:1::1]",
+    "[2002:808:808::1]",
+    "[3fff::1]",
+    "[5f00::1]",
+    "[fc00::1]",
+    "[fd12:3456::1]",
+    "[fe80::1]",
+    "[fec0::1]",
+    "[ff02::1]",
+    "localhost",
+    "LOCALHOST.",
+    "a.localhost",
+    "localhost.localdomain",
+    "printer.local",
+    "metadata.google.internal",
+    "host.docker.internal.",
+    "nas.home.arpa",
+    "intranet",
+    "例え",
+]
+IS_PUBLIC = [
+    "8.8.8.8",
+    "[2606:4700:4700::1111]",
+    "example.com",
+    "例え.jp",
+    "notlocalhost.com",
+    "localhost.example.com",
+    "mylocal.io",
+    "home.arpa.example",
+    "127.0.0.1.nip.io",  # only DNS could tell
+]
+
+
+@pytest.mark.parametrize("host", NOT_PUBLIC)
+def test_without_private_hosts_a_host_off_the_public_internet_is_refused(host: str) -> None:
+    assert messages(f"https://{host}/") == []
+    (message,) = messages(f"https://{host}/", PUBLIC)
+    assert "has a host that is not on the public internet; give one that is (allow_private_hosts=False)" in message
+
+
+@pytest.mark.parametrize("host", IS_PUBLIC)
+def test_without_private_hosts_a_public_host_is_accepted(host: str) -> None:
+    assert messages(f"https://{host}/", PUBLIC) == []
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1.", "127.1", "0x7f.1", "0177.0.0.1", "2130706433", "0xa9fea9fe", "0251.0376.0251.0376", "10.1", "0x"],
+)
+def test_a_private_address_in_an_odd_notation_is_a_matter_of_the_policy(host: str) -> None:
+    assert messages(f"https://{host}/") == []
+    (found,) = messages(f"https://{host}/", PUBLIC)
+    assert "is not on the public internet" in found
+    denied = WebhookUrlPolicy(denied_hosts=["127.1", "169.254.169.254", "10.0.0.1", "0.0.0.0"])
+    assert len(messages(f"https://{host}/", denied)) == 1
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "１２７.0.0.1",
+        "127。0。0。1",
+        "①②⑦.⓪.⓪.①",
+        "%31%32%37.0.0.1",
+        "%6cocalhost",
+        "ⓛⓞⓒⓐⓛⓗⓞⓢⓣ",
+        "localhost..",
+        "::1",
+        "[fe80::1%25eth0]",
+    ],
+)
+def test_a_private_host_in_disguise_is_called_private_too_and_not_suggested(host: str) -> None:
+    found = messages(f"https://{host}/", PUBLIC)
+
+    assert len(found) == 2
+    assert "is not on the public internet" in found[1]
+    assert suggestions(found) == []
+
+
+def test_is_loopback_knows_this_machine() -> None:
+    assert all(map(is_loopback, ["localhost", "LOCALHOST.", "a.localhost", "127.0.0.1", "127.8.9.1", "::1"]))
+    assert not any(map(is_loopback, ["", "10.0.0.1", "127.0.0.1.nip.io", "notlocalhost", "::", "intranet", "8.8.8.8"]))
+
+
+# -- What holds for any host
+
+ipv4 = st.ip_addresses(v=4)
+bases = st.sampled_from(["{}", "0x{:x}", "0X{:08X}", "0{:o}", "00{:o}"])
+
+
+@st.composite
+def written_ipv4(draw: st.DrawFn) -> str:
+    """Write an IPv4 address in any of the ways that inet_aton reads."""
+    value = int(draw(ipv4))
+    count = draw(st.integers(0, 3))
+    labels = [value >> 8 * (3 - index) & 255 for index in range(count)] + [value & (256 ** (4 - count) - 1)]
+    return ".".join(draw(bases).format(label) for label in labels) + draw(st.sampled_from(["", "."]))
+
+
+@st.composite
+def wrapped_ipv4(draw: st.DrawFn) -> str:
+    """Write an IPv6 address that holds an IPv4 address."""
+    prefix, shift = draw(
+        st.sampled_from(
+            [("::", 0), ("::ffff:0:0", 0), ("64:ff9b::", 0), ("64:ff9b:1::", 0), ("2002::", 80), ("2001::", 64)]
+        )
+    )
+    return f"[{ipaddress.IPv6Address(int(ipaddress.IPv6Address(prefix)) | int(draw(ipv4)) << shift)}]"
+
+
+addresses = (
+    ipv4.map(str) | st.ip_addresses(v=6).map(lambda address: f"[{address}]") | written_ipv4() | wrapped_ipv4() | hostish
+)
+
+
+@thorough
+@given(addresses)
+@example("0x7f.1")
+@example("[::ffff:8.8.8.8]")
+@example("[2002:7f00:1::]")
+def test_without_private_hosts_nothing_that_python_reads_as_private_is_accepted(host: str) -> None:
+    if messages(f"https://{host}/", PUBLIC):
+        return
+    seen = (URL(f"https://{host}/").raw_host or "").removesuffix(".")
+    read: list[ipaddress.IPv4Address | ipaddress.IPv6Address] = []
+    with suppress(ValueError):
+        read.append(ipaddress.ip_address(seen))
+    with suppress(OSError):
+        read.append(ipaddress.IPv4Address(socket.inet_aton(seen)))
+    read += [address.sixtofour for address in read if isinstance(address, ipaddress.IPv6Address) and address.sixtofour]
+    for address in read:
+        assert address.is_global
+        kinds = (address.is_private, address.is_loopback, address.is_link_local, address.is_unspecified)
+        assert not any((*kinds, address.is_multicast, address.is_reserved))
+
+
+@thorough
+@given(written_ipv4())
+def test_an_ipv4_address_in_any_notation_is_read_as_inet_aton_reads_it(host: str) -> None:
+    address = str(ipaddress.IPv4Address(socket.inet_aton(host.removesuffix("."))))
+
+    assert messages(f"https://{host}/") == []
+    assert messages(f"https://{host}/", WebhookUrlPolicy(allowed_hosts=[address])) == []
+    assert messages(f"https://{host}/", PUBLIC) == [
+        message.replace(f"//{address}/", f"//{host}/") for message in messages(f"https://{address}/", PUBLIC)
+    ]
