@@ -2,7 +2,7 @@
 
 A run has these steps: read back what earlier runs left in flight (`_earlier`), find what was modified by someone else
 (`_conflicts`), send the rest (`_sending`), and settle the conflicts. Every begin and every outcome goes through the
-ledger (`_outcomes`) into the journal.
+ledger (`_ledger`) into the journal.
 """
 
 import asyncio
@@ -22,7 +22,8 @@ from ._files import named
 from ._journal import Journal
 from ._journal_records import Pacing, PacingFigures, Stop
 from ._journal_writer import JournalWriter, now
-from ._outcomes import Ledger, Outcome, StopSignal
+from ._ledger import Ledger
+from ._outcomes import Outcome, StopSignal
 from ._plan import Plan
 from ._sending import Sending, rooms_to_send
 

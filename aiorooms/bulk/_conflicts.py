@@ -14,7 +14,8 @@ from ..client import RoomsClient
 from ..models import Room
 from ..models._fields import differing
 from ..resources._pages import RoomList
-from ._outcomes import Ledger, Outcome
+from ._ledger import Ledger
+from ._outcomes import Outcome
 from ._plan import Plan
 from ._plan_records import PLANNED, PlannedUpdate
 

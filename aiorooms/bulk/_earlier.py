@@ -14,7 +14,8 @@ from ..client import RoomsClient
 from ..errors import APIError, AuthenticationError, ClientStateError, NotFoundError, PermissionDeniedError
 from ._conflicts import Conflicts
 from ._journal_records import RoomState
-from ._outcomes import Ledger, Outcome, StopSignal
+from ._ledger import Ledger
+from ._outcomes import Outcome, StopSignal
 from ._plan import Plan
 from ._plan_records import PLANNED, PlannedUpdate
 
@@ -105,7 +106,7 @@ async def _read_one(
         if isinstance(error, _STOPPING):
             signal.stop(error)
         # The journal says what it said before, `begun` or `uncertain`.
-        return Outcome.uncertain(room_id, name, error)
+        return Outcome(room_id=room_id, unique_name=name, status="uncertain", error=str(error), failure=error)
     return conflicts.compare(planned, room)
 
 

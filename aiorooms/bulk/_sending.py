@@ -10,7 +10,8 @@ from ..errors import InvalidRequestError
 from ..models import RoomUpdate, UpdateResult
 from ..models._fields import Values
 from ._conflicts import Conflicts
-from ._outcomes import Ledger, Outcome, StopSignal
+from ._ledger import Ledger
+from ._outcomes import Outcome, StopSignal
 from ._plan import Plan
 from ._plan_records import PLANNED, PlannedUpdate
 

@@ -160,7 +160,7 @@ class _Applying(Sending):
                 self.show(self._run.settled)
         except APIError as error:
             self._failed = True
-            self.is_news(type(error).__name__)
+            self.is_news(error)
             self.out.complain(error_line(error))
         except JournalError as error:
             if not self.counts:
@@ -173,7 +173,7 @@ class _Applying(Sending):
             self._uncertain.add(outcome.room_id)
         if self.out.json:
             self.write(_json_line(outcome))
-        if outcome.error is None or outcome.status == "skipped" or not self.is_news(outcome.error_type):
+        if outcome.error is None or outcome.status == "skipped" or not self.is_news(outcome.failure):
             return
         self._lines += 1
         if self._lines <= _MOST_LINES:

@@ -216,7 +216,7 @@ class _Updating(Sending):
         elif result.room is not None and (self.total <= FEW or not self.out.on_terminal):
             self.write(f"{result.room_id}\tupdated\t{shown(result.room.unique_name)}")
         error = result.error
-        if error is not None and result.status != "skipped" and self.is_news(type(error).__name__):
+        if error is not None and result.status != "skipped" and self.is_news(error):
             self.out.complain(error_line(error))
 
     def sum_up(self) -> bool:
