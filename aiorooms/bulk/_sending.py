@@ -15,7 +15,7 @@ from ._outcomes import Outcome, StopSignal
 from ._plan import Plan
 from ._plan_records import PLANNED, PlannedUpdate
 
-__all__ = ["Sending", "rooms_to_send"]
+__all__ = ["InFlight", "rooms_to_send"]
 
 
 def rooms_to_send(
@@ -30,7 +30,7 @@ def rooms_to_send(
             yield planned
 
 
-class Sending:
+class InFlight:
     """The rooms that are in flight."""
 
     def __init__(self, ledger: Ledger, signal: StopSignal, policy: WebhookUrlPolicy) -> None:

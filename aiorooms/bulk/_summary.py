@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 from ._journal import Journal
-from ._journal_records import Begin, End, Pacing, Run, Stop
+from ._journal_records import Begin, End, PacingRecord, Run, Stop
 
 __all__ = ["Stretch", "Summary", "summarize"]
 
@@ -86,7 +86,7 @@ def summarize(journal: Journal) -> Summary:
             case End():
                 states[record.end] = record.status
                 _add_ending(summary, record)
-            case Pacing():
+            case PacingRecord():
                 _stretch(summary).refused += max(0, record.pacing.refused - refused)
                 refused = record.pacing.refused
             case _:

@@ -14,11 +14,11 @@ from ..bulk import BulkRun, Journal, Outcome, Plan
 from ..client import RoomsClient
 from ..errors import APIError, JournalError
 from ._command import BadInputError, Command
+from ._exit_codes import OK
 from ._json import JsonValue, dumps
+from ._many import NOT_UPDATED, ManyUpdates
 from ._options import FILE, bulk_options, make_client_and_keep_url
 from ._output import Output, command_line
-from ._sending import NOT_UPDATED, Sending
-from ._status import OK
 from ._words import error_line
 
 __all__ = ["apply", "resume"]
@@ -120,7 +120,7 @@ def _agreed(question: str, rooms: int, out: Output, *, yes: bool) -> bool:
     return False
 
 
-class _Applying(Sending):
+class _Applying(ManyUpdates):
     """Carries out a plan, and says how to go on."""
 
     def __init__(

@@ -13,11 +13,11 @@ from ..client import RoomsClient
 from ..models import Room, RoomPage
 from ..resources._pages import RoomList
 from ._command import Command, Value
+from ._exit_codes import OK
 from ._json import JsonValue, model_data
 from ._options import api_options, make_client, value_option
 from ._output import Output, flush, shown
 from ._run import run
-from ._status import OK
 from ._values import read_day, read_name, read_room_id, whole_number
 
 __all__ = ["get", "list_"]

@@ -9,10 +9,10 @@ import attrs
 import click
 
 from ._command import BadInputError, Command, Context
+from ._exit_codes import OK
 from ._options import MOST_ROOMS, json_option, seed_option, value_option
 from ._output import Output, end_echo, flush
 from ._run import Interrupted, run
-from ._status import OK
 from ._values import one_of, read_api_key, read_rate_limit, read_seconds_or_zero, read_share, whole_number
 from ._words import option
 

@@ -13,9 +13,9 @@ from ..models import FIELD_NAMES, RoomUpdate, UpdateResult, UpdateStatus
 from ..models._fields import read_value
 from ._command import Command, Context, Value
 from ._json import JsonValue, dumps, result_data
+from ._many import ManyUpdates
 from ._options import MOST_FAILURES, api_options, concurrency_option, make_client, max_failures_option, value_option
 from ._output import FEW, Output, complain, shown
-from ._sending import Sending
 from ._values import read_room_id, whole_number
 from ._words import error_line, option, text_message
 
@@ -163,7 +163,7 @@ def update(
     return _Updating(client, out, room_ids, change, concurrency, max_failures).run()
 
 
-class _Updating(Sending):
+class _Updating(ManyUpdates):
     """Sends the updates, and knows at any moment what became of every room."""
 
     def __init__(

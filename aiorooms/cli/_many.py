@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from ..client import RoomsClient
 from ..errors import AioroomsError, AuthenticationError, PermissionDeniedError
+from ._exit_codes import FAILED, OK, UNAUTHORIZED
 from ._output import Output, OutputLostError, flush
 from ._run import GRACE, Interrupted, run
-from ._status import FAILED, OK, UNAUTHORIZED
 
 if TYPE_CHECKING:
     from ._progress import Bar
 
-__all__ = ["NOT_UPDATED", "Sending"]
+__all__ = ["NOT_UPDATED", "ManyUpdates"]
 
 NOT_UPDATED: Final = {
     "failed": "failed",
@@ -32,7 +32,7 @@ NOT_UPDATED: Final = {
 _BAD_KEY: Final = (AuthenticationError, PermissionDeniedError)
 
 
-class Sending(ABC):
+class ManyUpdates(ABC):
     """A run that sends updates to `total` rooms."""
 
     def __init__(self, client: RoomsClient, out: Output, total: int) -> None:
