@@ -133,14 +133,7 @@ _KINDS: Final[Mapping[str, Codec[Any]]] = {
 }
 """By the name of the field that no other kind of record has."""
 
-_CODECS: Final[Mapping[type[Record | JournalHeader], Codec[Any]]] = {
-    JournalHeader: HEADER,
-    Begin: _KINDS["begin"],
-    End: _KINDS["end"],
-    Run: _KINDS["run"],
-    PacingRecord: _KINDS["pacing"],
-    Stop: _KINDS["stop"],
-}
+_CODECS: Final = {codec.record_class: codec for codec in (HEADER, *_KINDS.values())}
 
 _PACING_STATE: Final = Codec(PacingState)
 file_converter.register_structure_hook(PacingState, lambda value, _: _PACING_STATE.from_json(value))

@@ -10,7 +10,7 @@ import click
 
 from .._unset import UNSET, Unset
 from ..client import RoomsClient
-from ..models import Room, RoomPage
+from ..models import FIELD_NAMES, Room, RoomPage
 from ..resources._pages import RoomList
 from ._command import Command, Value
 from ._exit_codes import OK
@@ -24,18 +24,7 @@ __all__ = ["get", "list_"]
 
 T = TypeVar("T")
 
-_FIELDS: Final = (
-    "id",
-    "unique_name",
-    "max_participants",
-    "enable_recording",
-    "webhook_event_url",
-    "webhook_event_failover_url",
-    "webhook_timeout_secs",
-    "created_at",
-    "updated_at",
-    "active_session_id",
-)
+_FIELDS: Final = ("id", *FIELD_NAMES, "created_at", "updated_at", "active_session_id")
 """The columns of a line of `list`."""
 
 _ID_WIDTH: Final = 36
