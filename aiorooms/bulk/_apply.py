@@ -171,7 +171,7 @@ class BulkRun:
                 earlier = await asyncio.to_thread(Earlier.read, journal.states_before, self._kept, self.plan, file)
                 self.settled = len(earlier.settled)
                 found, again = await read_back(
-                    client, earlier.unknown, conflicts, ledger, signal, concurrency=self._concurrency
+                    client, earlier.uncertain, conflicts, ledger, signal, concurrency=self._concurrency
                 )
                 for outcome in found:
                     yield outcome

@@ -63,7 +63,7 @@ class Conflicts:
                     yield outcome
         for line in self._aside.values():
             planned = PLANNED.read(line)
-            text = f"room {planned.room_id} was changed by somebody else since the plan was made, and is gone"
+            text = f"room {planned.room_id} was modified by someone else since the plan was made, and is gone"
             yield self._ledger.end(planned.room_id, planned.unique_name, "conflict", error=text)
 
     def compare(self, planned: PlannedUpdate, room: Room) -> Outcome | None:
@@ -74,7 +74,7 @@ class Conflicts:
             )
         if planned.has_changed(room) and not self._force:
             when = "" if room.updated_at is None else f" ({timestamp(room.updated_at)})"
-            text = f"room {room.id} was changed by somebody else since the plan was made{when}"
+            text = f"room {room.id} was modified by someone else since the plan was made{when}"
             return self._ledger.end(planned.room_id, planned.unique_name, "conflict", error=text)
         return None
 

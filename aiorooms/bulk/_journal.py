@@ -1,4 +1,4 @@
-"""The journal of an apply, as it is read: what was begun, before it was sent, and how it ended, as far as is known.
+"""The journal of an apply, as it is read: what was begun, before it was sent, and how it ended.
 
 It is a file of JSON lines to which lines are only ever added, each written at once. So whatever ends the process, and
 wherever, the file tells the truth except for one line at its end that may be torn, and that is dropped:

@@ -28,7 +28,7 @@ _ROUNDINGS: Final[tuple[Literal["fractional", "up", "down"], ...]] = ("fractiona
 _RETRY_AFTERS: Final[tuple[Literal["none", "seconds", "date", "ms"], ...]] = ("none", "seconds", "date", "ms")
 
 _LIMIT_OPTIONS: Final = {"limiter": "kind", "reset_rounding": "reset_rounding", "retry_after": "retry_after"}
-"""What tells how a rate limit works, and how `RateLimit` calls it."""
+"""Options that define how a rate limit works, and the fields of `RateLimit`."""
 
 _NO_LIMIT: Final = "there is no rate limit; give one with --rate-limit, such as 100/1s"
 

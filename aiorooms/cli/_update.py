@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from .._checks import text_message
 from ..client import RoomsClient
 from ..errors import InvalidRequestError
 from ..models import FIELD_NAMES, RoomUpdate, UpdateResult, UpdateStatus
@@ -17,7 +18,7 @@ from ._many import ManyUpdates
 from ._options import MOST_FAILURES, api_options, concurrency_option, make_client, max_failures_option, value_option
 from ._output import FEW, Output, complain, shown
 from ._values import read_room_id, whole_number
-from ._words import error_line, option, text_message
+from ._words import error_line, option
 
 __all__ = ["update"]
 
