@@ -2,7 +2,7 @@
 
 A run has these steps: read back what earlier runs left in flight (`_earlier`), find what was modified by someone else
 (`_conflicts`), send the rest (`_sending`), and settle the conflicts. Every begin and every outcome goes through the
-ledger (`_outcomes`) into the journal.
+ledger (`_ledger`) into the journal.
 """
 
 import asyncio
@@ -20,11 +20,12 @@ from ._conflicts import Conflicts
 from ._earlier import Earlier, Kept, read_back
 from ._files import named
 from ._journal import Journal
-from ._journal_records import Pacing, PacingFigures, Stop
+from ._journal_records import PacingRecord, PacingState, Stop
 from ._journal_writer import JournalWriter, now
-from ._outcomes import Ledger, Outcome, StopSignal
+from ._ledger import Ledger
+from ._outcomes import Outcome, StopSignal
 from ._plan import Plan
-from ._sending import Sending, rooms_to_send
+from ._sending import InFlight, rooms_to_send
 
 __all__ = ["BulkRun", "apply", "resume"]
 
@@ -84,7 +85,7 @@ def resume(
         concurrency=concurrency,
         max_failures=max_failures,
         kept=Kept(retry_failed=retry_failed, force=force),
-        earlier=read,
+        journal_before=read,
     )
 
 
@@ -121,7 +122,7 @@ class BulkRun:
         concurrency: int,
         max_failures: int | None,
         kept: Kept,
-        earlier: Journal | None = None,
+        journal_before: Journal | None = None,
     ) -> None:
         self.plan = plan
         self.settled: int = 0
@@ -130,7 +131,7 @@ class BulkRun:
         self._journal = journal
         self._concurrency = concurrency
         self._kept = kept
-        self._earlier = earlier
+        self._journal_before = journal_before
         self._signal = StopSignal(max_failures)
 
     @property
@@ -149,7 +150,7 @@ class BulkRun:
 
     def rooms_left(self) -> int:
         """Return how many rooms have no outcome yet that they keep. Raises `JournalError` if the journal is damaged."""
-        states = () if self._earlier is None else self._earlier.states().values()
+        states = () if self._journal_before is None else self._journal_before.states().values()
         return self.plan.rooms - sum(map(self._kept.keeps, states))
 
     async def outcomes(self) -> AsyncGenerator[Outcome]:
@@ -163,14 +164,14 @@ class BulkRun:
         async with self._journal as journal, self._recorded(journal):
             ledger = Ledger(journal, signal)
             conflicts = Conflicts(client, self.plan, ledger, force=self._kept.force)
-            sending = Sending(ledger, signal, client.webhook_url_policy)
+            in_flight = InFlight(ledger, signal, client.webhook_url_policy)
             # Held open, so that another plan in its place does no harm; and checked, as one may be there already.
             with closing(self.plan.open_file()) as file:
                 await asyncio.to_thread(self.plan.check, file)
-                earlier = await asyncio.to_thread(Earlier.read, journal.earlier, self._kept, self.plan, file)
+                earlier = await asyncio.to_thread(Earlier.read, journal.states_before, self._kept, self.plan, file)
                 self.settled = len(earlier.settled)
                 found, again = await read_back(
-                    client, earlier.unknown, conflicts, ledger, signal, concurrency=self._concurrency
+                    client, earlier.uncertain, conflicts, ledger, signal, concurrency=self._concurrency
                 )
                 for outcome in found:
                     yield outcome
@@ -178,14 +179,14 @@ class BulkRun:
                     await conflicts.find(earlier.passed_over)
                 rooms = chain(again, rooms_to_send(file, self.plan, earlier.passed_over, conflicts))
                 results = client.rooms.update_many(
-                    sending.updates(rooms), concurrency=self._concurrency, max_failures=signal.failures_left
+                    in_flight.updates(rooms), concurrency=self._concurrency, max_failures=signal.failures_left
                 )
                 async with aclosing(results):
                     async for result in results:
-                        yield sending.outcome(result)
-                        for outcome in sending.invalid():
+                        yield in_flight.outcome(result)
+                        for outcome in in_flight.invalid():
                             yield outcome
-            for outcome in sending.invalid():
+            for outcome in in_flight.invalid():
                 yield outcome
             if ledger.lost is not None:
                 raise ledger.lost
@@ -219,5 +220,5 @@ async def _record_pacing(client: RoomsClient, journal: JournalWriter) -> None:
             await asyncio.sleep(_TICK)
             snapshot = client.pacing.snapshot()
             limit = None if snapshot.sustainable_rate is None else round(snapshot.sustainable_rate, 2)
-            figures = PacingFigures(refused=snapshot.rate_limited - before, limit=limit, rate=round(snapshot.rate, 2))
-            journal.write(Pacing(pacing=figures, at=now()))
+            state = PacingState(refused=snapshot.rate_limited - before, limit=limit, rate=round(snapshot.rate, 2))
+            journal.write(PacingRecord(pacing=state, at=now()))

@@ -59,7 +59,7 @@ def _figures(summary: Summary) -> Sequence[Mapping[str, object]]:
             "requests per second",
             seconds,
             {
-                "rate limited (429)": ("#b3434f", [s.refused / width for s in stretches]),
+                "rate limited (429)": ("#b3434f", [s.rate_limited / width for s in stretches]),
                 "sent again": ("#7a6ca8", [s.retries / width for s in stretches]),
             },
             bars=True,

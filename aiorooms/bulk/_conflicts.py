@@ -14,7 +14,8 @@ from ..client import RoomsClient
 from ..models import Room
 from ..models._fields import differing
 from ..resources._pages import RoomList
-from ._outcomes import Ledger, Outcome
+from ._ledger import Ledger
+from ._outcomes import Outcome
 from ._plan import Plan
 from ._plan_records import PLANNED, PlannedUpdate
 
@@ -62,7 +63,7 @@ class Conflicts:
                     yield outcome
         for line in self._aside.values():
             planned = PLANNED.read(line)
-            text = f"room {planned.room_id} was changed by somebody else since the plan was made, and is gone"
+            text = f"room {planned.room_id} was modified by someone else since the plan was made, and is gone"
             yield self._ledger.end(planned.room_id, planned.unique_name, "conflict", error=text)
 
     def compare(self, planned: PlannedUpdate, room: Room) -> Outcome | None:
@@ -73,7 +74,7 @@ class Conflicts:
             )
         if planned.has_changed(room) and not self._force:
             when = "" if room.updated_at is None else f" ({timestamp(room.updated_at)})"
-            text = f"room {room.id} was changed by somebody else since the plan was made{when}"
+            text = f"room {room.id} was modified by someone else since the plan was made{when}"
             return self._ledger.end(planned.room_id, planned.unique_name, "conflict", error=text)
         return None
 

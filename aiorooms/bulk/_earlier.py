@@ -14,7 +14,8 @@ from ..client import RoomsClient
 from ..errors import APIError, AuthenticationError, ClientStateError, NotFoundError, PermissionDeniedError
 from ._conflicts import Conflicts
 from ._journal_records import RoomState
-from ._outcomes import Ledger, Outcome, StopSignal
+from ._ledger import Ledger
+from ._outcomes import Outcome, StopSignal
 from ._plan import Plan
 from ._plan_records import PLANNED, PlannedUpdate
 
@@ -43,22 +44,22 @@ class Earlier:
 
     settled: frozenset[str]
     """They keep their outcome."""
-    unknown: tuple[PlannedUpdate, ...]
-    """Nobody knows their outcome."""
+    uncertain: tuple[PlannedUpdate, ...]
+    """They were in flight when a run ended, or their outcome is uncertain."""
     passed_over: frozenset[str]
     """All of these."""
 
     @classmethod
     def read(cls, states: Mapping[str, RoomState], kept: Kept, plan: Plan, file: BinaryIO) -> Self:
-        """Sort the rooms by their states, and read those from the plan whose outcome is unknown."""
+        """Sort the rooms by their states, and read those from the plan whose outcome is uncertain."""
         settled = frozenset(room_id for room_id, state in states.items() if kept.keeps(state))
-        unknown = frozenset(room_id for room_id, state in states.items() if state in ("begun", "uncertain"))
-        lines = plan.room_lines(file) if unknown else ()
+        uncertain = frozenset(room_id for room_id, state in states.items() if state in ("begun", "uncertain"))
+        lines = plan.room_lines(file) if uncertain else ()
         planned = (PLANNED.read(line) for line in lines)
         return cls(
             settled=settled,
-            unknown=tuple(one for one in planned if one.room_id in unknown),
-            passed_over=settled | unknown,
+            uncertain=tuple(one for one in planned if one.room_id in uncertain),
+            passed_over=settled | uncertain,
         )
 
 
@@ -71,7 +72,7 @@ async def read_back(
     *,
     concurrency: int,
 ) -> tuple[list[Outcome], list[PlannedUpdate]]:
-    """Read rooms of unknown outcome; return the outcomes that this settles, and the rooms that have to be sent."""
+    """Read rooms of uncertain outcome; return the outcomes that this settles, and the rooms that have to be sent."""
     outcomes: list[Outcome] = []
     again: list[PlannedUpdate] = []
     left = iter(rooms)
@@ -105,7 +106,7 @@ async def _read_one(
         if isinstance(error, _STOPPING):
             signal.stop(error)
         # The journal says what it said before, `begun` or `uncertain`.
-        return Outcome.uncertain(room_id, name, error)
+        return Outcome(room_id=room_id, unique_name=name, status="uncertain", error=str(error), failure=error)
     return conflicts.compare(planned, room)
 
 

@@ -13,9 +13,9 @@ from typing import Final, Literal
 
 from .._text import quoted, timestamp
 from ..client import RoomsClient
-from ..errors import AioroomsError, BulkInputError, InputProblem
+from ..errors import BulkInputError, InputProblem
 from ..models import FIELD_NAMES, Room
-from ._files import json_line, why, written_whole
+from ._files import json_line, os_errors_as, written_whole
 
 __all__ = ["export_rooms", "format_of"]
 
@@ -35,21 +35,19 @@ async def export_rooms(
     path = Path(path)
     line = _LINES[form or format_of(path)]
     count = 0
-    try:
-        with written_whole(path) as file:
-            if line is _csv_line:
-                file.write(_csv_row(_COLUMNS))
-            async for room in client.rooms.list():
-                file.write(line(room))
-                count += 1
-                if on_room is not None:
-                    on_room()
-    except OSError as error:
-        if isinstance(error, AioroomsError):
-            raise
-        text = f"it can't be written: {why(error)}"
-        raise BulkInputError([InputProblem(str(path), None, None, text, code="unwritable")]) from None
+    with os_errors_as(_unwritable, path), written_whole(path) as file:
+        if line is _csv_line:
+            file.write(_csv_row(_COLUMNS))
+        async for room in client.rooms.list():
+            file.write(line(room))
+            count += 1
+            if on_room is not None:
+                on_room()
     return count
+
+
+def _unwritable(path: Path, reason: str) -> BulkInputError:
+    return BulkInputError([InputProblem(str(path), None, None, f"it can't be written: {reason}", code="unwritable")])
 
 
 def format_of(path: Path) -> Format:

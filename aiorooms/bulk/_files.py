@@ -4,16 +4,17 @@ import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
 from .._http.json import dumps, loads
 from .._text import quoted
+from ..errors import AioroomsError
 from ..models._converter import DecodeError, is_object
 
-__all__ = ["JsonObject", "json_line", "json_object", "named", "why", "written_whole"]
+__all__ = ["JsonObject", "json_line", "json_object", "named", "os_errors_as", "why", "written_whole"]
 
 JsonObject: TypeAlias = Mapping[str, object]
 
@@ -44,6 +45,20 @@ def named(path: Path) -> str:
 def why(error: OSError) -> str:
     """The reason alone, without the number and the name of the file."""
     return error.strerror or str(error)
+
+
+@contextmanager
+def os_errors_as(error_of: Callable[[Path, str], AioroomsError], path: Path) -> Generator[None]:
+    """Turn an `OSError` of the block into what `error_of` makes of the path and the reason.
+
+    Some of the client's errors are OSErrors too; they pass.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, AioroomsError):
+            raise
+        raise error_of(path, why(error)) from None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The journal of an apply, as it is read: what was begun, before it was sent, and how it ended, as far as is known.
+"""The journal of an apply, as it is read: what was begun, before it was sent, and how it ended.
 
 It is a file of JSON lines to which lines are only ever added, each written at once. So whatever ends the process, and
 wherever, the file tells the truth except for one line at its end that may be torn, and that is dropped:
@@ -9,8 +9,7 @@ wherever, the file tells the truth except for one line at its end that may be to
 """
 
 import os
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
@@ -18,7 +17,7 @@ import attrs
 
 from .._text import quoted
 from ..errors import JournalError
-from ._files import JsonObject, json_object, named, why
+from ._files import JsonObject, json_object, named, os_errors_as
 from ._journal_records import HEADER, VERSION, Begin, End, JournalHeader, Record, RoomState, Run, record_of
 
 __all__ = ["Journal", "first_line", "is_journal", "is_unbegun"]
@@ -37,7 +36,7 @@ class Journal:
     def open(cls, path: str | Path) -> Self:
         """Read the header. Raises `JournalError` unless it is a journal that this version knows."""
         path = Path(path)
-        with _opened(path) as file:
+        with os_errors_as(_unreadable, path), path.open("rb") as file:
             first = file.readline(_LONGEST_HEADER)
             size = _whole_lines(file)
         if is_unbegun(first):
@@ -113,7 +112,7 @@ class Journal:
         return states, runs
 
     def _read(self) -> Iterator[tuple[JsonObject, Record | None]]:
-        with _opened(self.path) as file:
+        with os_errors_as(_unreadable, self.path), self.path.open("rb") as file:
             read = len(file.readline())
             number = 1
             while read < self.size:
@@ -136,18 +135,12 @@ _LONGEST_HEADER: Final = 64 * 1024
 
 def first_line(path: Path) -> bytes:
     """Read the first line of what may be a journal. Raises `JournalError` if it can't be read."""
-    with _opened(path) as file:
+    with os_errors_as(_unreadable, path), path.open("rb") as file:
         return file.readline(_LONGEST_HEADER)
 
 
-@contextmanager
-def _opened(path: Path) -> Generator[BinaryIO]:
-    """Open a journal for reading. Raises `JournalError` if that, or the reading, can't be done."""
-    try:
-        with path.open("rb") as file:
-            yield file
-    except OSError as error:
-        raise JournalError(f"the journal {named(path)} can't be read: {why(error)}", reason="unreadable") from None
+def _unreadable(path: Path, reason: str) -> JournalError:
+    return JournalError(f"the journal {named(path)} can't be read: {reason}", reason="unreadable")
 
 
 def is_unbegun(first: bytes) -> bool:

@@ -8,7 +8,7 @@ import attrs
 
 from ..models._fields import Values
 from ._files import JsonObject
-from ._records import Codec, files
+from ._records import Codec, file_converter
 
 __all__ = [
     "HEADER",
@@ -17,8 +17,8 @@ __all__ = [
     "End",
     "Ending",
     "JournalHeader",
-    "Pacing",
-    "PacingFigures",
+    "PacingRecord",
+    "PacingState",
     "Record",
     "RoomState",
     "Run",
@@ -92,7 +92,7 @@ class End:
 
 
 @attrs.frozen(kw_only=True)
-class PacingFigures:
+class PacingState:
     """How the run stands with the rate limit."""
 
     refused: int
@@ -104,10 +104,10 @@ class PacingFigures:
 
 
 @attrs.frozen(kw_only=True)
-class Pacing:
+class PacingRecord:
     """The rate limit, once a second."""
 
-    pacing: PacingFigures
+    pacing: PacingState
     at: float
 
 
@@ -120,7 +120,7 @@ class Stop:
     at: float
 
 
-Record: TypeAlias = Run | Begin | End | Pacing | Stop
+Record: TypeAlias = Run | Begin | End | PacingRecord | Stop
 
 HEADER: Final = Codec(JournalHeader, version="aiorooms_journal")
 
@@ -128,22 +128,15 @@ _KINDS: Final[Mapping[str, Codec[Any]]] = {
     "begin": Codec(Begin),
     "end": Codec(End, omit_if_default=True),
     "run": Codec(Run),
-    "pacing": Codec(Pacing),
+    "pacing": Codec(PacingRecord),
     "stop": Codec(Stop),
 }
 """By the name of the field that no other kind of record has."""
 
-_CODECS: Final[Mapping[type[Record | JournalHeader], Codec[Any]]] = {
-    JournalHeader: HEADER,
-    Begin: _KINDS["begin"],
-    End: _KINDS["end"],
-    Run: _KINDS["run"],
-    Pacing: _KINDS["pacing"],
-    Stop: _KINDS["stop"],
-}
+_CODECS: Final = {codec.record_class: codec for codec in (HEADER, *_KINDS.values())}
 
-_FIGURES: Final = Codec(PacingFigures)
-files.register_structure_hook(PacingFigures, lambda value, _: _FIGURES.from_json(value))
+_PACING_STATE: Final = Codec(PacingState)
+file_converter.register_structure_hook(PacingState, lambda value, _: _PACING_STATE.from_json(value))
 
 
 def line_of(record: Record | JournalHeader) -> bytes:

@@ -40,7 +40,7 @@ class JournalWriter:
 
     def __init__(self, path: Path, number: int) -> None:
         self.path = path
-        self.earlier: Mapping[str, RoomState] = {}
+        self.states_before: Mapping[str, RoomState] = {}
         """How things stood with each room when this run began."""
         self._number = number
         self._size = os.fstat(number).st_size
@@ -84,7 +84,7 @@ class JournalWriter:
         async with cls._held(journal.path, _open(journal.path)) as writer:
             # Only now nobody else writes: what was read before may have been of a run that still went on.
             journal = Journal.open(journal.path)
-            writer.earlier, runs = await asyncio.to_thread(journal.standing)
+            writer.states_before, runs = await asyncio.to_thread(journal.standing)
             writer.cut(journal.size)
             writer.begin_run(runs + 1)
             yield writer

@@ -5,8 +5,8 @@ A plan is JSON lines: a header, then a line for each room with the fields that c
 is detected, and one of a million rooms takes no memory.
 """
 
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Final, Self
@@ -16,7 +16,7 @@ import attrs
 from .._text import quoted
 from ..client import RoomsClient
 from ..errors import PlanFileError
-from ._files import json_object, named, why
+from ._files import json_object, named, os_errors_as
 from ._plan_records import HEADER, PLANNED, TOTALS, VERSION, Checksum, PlannedUpdate, PlanTotals
 
 __all__ = ["Plan"]
@@ -46,7 +46,7 @@ class Plan:
     def open(cls, path: str | Path) -> Self:
         """Read header, totals and checksum. Raises `PlanFileError` unless it is a plan that nobody has edited."""
         path = Path(path)
-        with _opened(path) as file:
+        with os_errors_as(_unreadable, path), path.open("rb") as file:
             first = file.readline(_LONGEST_HEADER)
             _check_version(path, first)
             checksum = Checksum()
@@ -95,10 +95,8 @@ class Plan:
 
     def open_file(self) -> BinaryIO:
         """Open the file. Raises `PlanFileError`."""
-        try:
+        with os_errors_as(_unreadable, self.path):
             return self.path.open("rb")
-        except OSError as error:
-            raise _unreadable(self.path, error) from None
 
     def check(self, file: BinaryIO) -> None:
         """Read all of the file. Raises `PlanFileError` if it is not this plan."""
@@ -142,18 +140,8 @@ def _check_version(path: Path, first: bytes) -> None:
         raise PlanFileError(text, reason="newer_plan")
 
 
-@contextmanager
-def _opened(path: Path) -> Generator[BinaryIO]:
-    """Open a plan for reading. Raises `PlanFileError` if that, or the reading, can't be done."""
-    try:
-        with path.open("rb") as file:
-            yield file
-    except OSError as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: OSError) -> PlanFileError:
-    return PlanFileError(f"the plan {named(path)} can't be read: {why(error)}", reason="unreadable")
+def _unreadable(path: Path, reason: str) -> PlanFileError:
+    return PlanFileError(f"the plan {named(path)} can't be read: {reason}", reason="unreadable")
 
 
 def _edited(path: Path) -> PlanFileError:

@@ -10,8 +10,8 @@ from typing import BinaryIO
 import attrs
 
 from .._text import timestamp
-from ..errors import AioroomsError, PlanFileError
-from ._files import named, why, written_whole
+from ..errors import PlanFileError
+from ._files import named, os_errors_as, written_whole
 from ._plan_records import HEADER, PLANNED, TOTALS, Checksum, PlanHeader, PlannedUpdate, PlanTotals
 
 __all__ = ["PlanSummary", "PlanWriter", "new_plan"]
@@ -68,11 +68,9 @@ class PlanWriter:
 def new_plan(path: str | Path, base_url: str, source: str) -> Generator[PlanWriter]:
     """Open a writer; the file is there when the block ends well. Raises `PlanFileError` if it can't be written."""
     path = Path(path)
-    try:
-        with written_whole(path) as file:
-            yield PlanWriter(file, base_url, source)
-    except OSError as error:
-        # Those of the client are of other classes, although they are OSErrors too.
-        if isinstance(error, AioroomsError):
-            raise
-        raise PlanFileError(f"the plan {named(path)} can't be written: {why(error)}", reason="unwritable") from None
+    with os_errors_as(_unwritable, path), written_whole(path) as file:
+        yield PlanWriter(file, base_url, source)
+
+
+def _unwritable(path: Path, reason: str) -> PlanFileError:
+    return PlanFileError(f"the plan {named(path)} can't be written: {reason}", reason="unwritable")

@@ -19,7 +19,7 @@ from ..models._converter import converter, is_object
 from ..models._fields import Values
 from ._files import json_line, json_object
 
-__all__ = ["Codec", "files"]
+__all__ = ["Codec", "file_converter"]
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
@@ -30,9 +30,9 @@ class Codec(Generic[T]):
     The functions that cattrs generates are made when the first line is read or written, and kept.
     """
 
-    def __init__(self, wanted: type[T], *, omit_if_default: bool = False, **keys: str) -> None:
+    def __init__(self, record_class: type[T], *, omit_if_default: bool = False, **keys: str) -> None:
         """`keys` are the names that fields have in the line, where it isn't the field's own name."""
-        self._class = wanted
+        self.record_class = record_class
         self._omit_if_default = omit_if_default
         self._keys: Any = {field: override(rename=key) for field, key in keys.items()}
 
@@ -49,7 +49,7 @@ class Codec(Generic[T]):
         if not is_object(value):
             raise ValueError("it is not an object")
         try:
-            return self._structure(value, self._class)
+            return self._structure(value, self.record_class)
         except KeyError as error:
             raise ValueError(f"{error} is missing") from None
 
@@ -57,17 +57,19 @@ class Codec(Generic[T]):
     def to_json(self) -> Callable[[T], dict[str, Any]]:
         """Make JSON data from a record."""
         omit = self._omit_if_default
-        return make_dict_unstructure_fn(self._class, files, _cattrs_omit_if_default=omit, **self._keys)
+        return make_dict_unstructure_fn(self.record_class, file_converter, _cattrs_omit_if_default=omit, **self._keys)
 
     @cached_property
     def _structure(self) -> Callable[[Mapping[str, Any], type[T]], T]:
         # Without the path to what is wrong, which nobody is told, it takes half the time.
-        return make_dict_structure_fn(self._class, files, _cattrs_detailed_validation=False, **self._keys)
+        return make_dict_structure_fn(
+            self.record_class, file_converter, _cattrs_detailed_validation=False, **self._keys
+        )
 
 
 # --- the converter ---
 
-files: Final = converter.copy()
+file_converter: Final = converter.copy()
 
 
 def _values(value: object, _: object) -> Values:
@@ -110,11 +112,11 @@ def _one_of(kind: object) -> Callable[[object, object], object]:
     return structure
 
 
-files.register_structure_hook_func(_is_values, _values)
+file_converter.register_structure_hook_func(_is_values, _values)
 # cattrs leaves out the calls of its own `identity`.
 for kind in (Values, str | None, float | None):
-    files.register_unstructure_hook_func(partial(eq, kind), identity)
-files.register_structure_hook(float, _number)
-files.register_structure_hook(float | None, _optional_number)
-files.register_unstructure_hook(datetime | None, _text_of)
-files.register_structure_hook_factory(_is_literal, _one_of)
+    file_converter.register_unstructure_hook_func(partial(eq, kind), identity)
+file_converter.register_structure_hook(float, _number)
+file_converter.register_structure_hook(float | None, _optional_number)
+file_converter.register_unstructure_hook(datetime | None, _text_of)
+file_converter.register_structure_hook_factory(_is_literal, _one_of)

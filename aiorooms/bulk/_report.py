@@ -8,7 +8,7 @@ from typing import Final
 
 from ..errors import JournalError
 from ._charts import charts
-from ._files import named, why, written_whole
+from ._files import named, os_errors_as, written_whole
 from ._journal import Journal
 from ._summary import Summary, summarize
 
@@ -26,11 +26,12 @@ def write_report(journal: Journal, path: str | Path) -> None:
         text = f"the report would take the place of the journal {named(path)}"
         raise JournalError(text, hint="choose another path", reason="overwrites_journal")
     page = _page(summarize(journal))
-    try:
-        with written_whole(path) as file:
-            file.write(page.encode())
-    except OSError as error:
-        raise JournalError(f"the report {named(path)} can't be written: {why(error)}", reason="unwritable") from None
+    with os_errors_as(_unwritable, path), written_whole(path) as file:
+        file.write(page.encode())
+
+
+def _unwritable(path: Path, reason: str) -> JournalError:
+    return JournalError(f"the report {named(path)} can't be written: {reason}", reason="unwritable")
 
 
 def _page(summary: Summary) -> str:

@@ -66,7 +66,7 @@ async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path)
                 unchanged += 1
             elif differing(room, entry.after) or entry.updated_at not in (None, room.updated_at):
                 if not entry.failed:
-                    conflicts.append(f"room {room.id} was changed by somebody else since it was updated")
+                    conflicts.append(f"room {room.id} was modified by someone else since it was updated")
             elif stuck := [name for name, value in entry.before.items() if not _can_be_set(name, value)]:
                 conflicts.append(
                     f"room {room.id} had no {' and no '.join(stuck)} before, which the API can't take away"

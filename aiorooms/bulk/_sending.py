@@ -10,11 +10,12 @@ from ..errors import InvalidRequestError
 from ..models import RoomUpdate, UpdateResult
 from ..models._fields import Values
 from ._conflicts import Conflicts
-from ._outcomes import Ledger, Outcome, StopSignal
+from ._ledger import Ledger
+from ._outcomes import Outcome, StopSignal
 from ._plan import Plan
 from ._plan_records import PLANNED, PlannedUpdate
 
-__all__ = ["Sending", "rooms_to_send"]
+__all__ = ["InFlight", "rooms_to_send"]
 
 
 def rooms_to_send(
@@ -29,7 +30,7 @@ def rooms_to_send(
             yield planned
 
 
-class Sending:
+class InFlight:
     """The rooms that are in flight."""
 
     def __init__(self, ledger: Ledger, signal: StopSignal, policy: WebhookUrlPolicy) -> None:

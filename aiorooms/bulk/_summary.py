@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 from ._journal import Journal
-from ._journal_records import Begin, End, Pacing, Run, Stop
+from ._journal_records import Begin, End, PacingRecord, Run, Stop
 
 __all__ = ["Stretch", "Summary", "summarize"]
 
@@ -30,7 +30,7 @@ class Stretch:
 
     ended: Counter[str] = attrs.Factory(Counter[str])
     retries: int = 0
-    refused: int = 0
+    rate_limited: int = 0
     elapsed: float = 0.0
     """Seconds of all updates together."""
     slowest: float = 0.0
@@ -38,7 +38,7 @@ class Stretch:
     def add(self, other: "Stretch") -> None:
         self.ended += other.ended
         self.retries += other.retries
-        self.refused += other.refused
+        self.rate_limited += other.rate_limited
         self.elapsed += other.elapsed
         self.slowest = max(self.slowest, other.slowest)
 
@@ -69,7 +69,7 @@ def summarize(journal: Journal) -> Summary:
     head = journal.head
     summary = Summary(base_url=journal.base_url, plan_file=journal.plan_file.name, rooms=head.rooms, began_at=head.at)
     states: dict[str, str] = {}
-    last_at, refused = head.at, 0
+    last_at, rate_limited = head.at, 0
     for record in journal.entries():
         # A clock may be set back, a machine may sleep, and between two runs a night may pass.
         if not isinstance(record, Run) and 0 <= record.at - last_at <= _LONGEST_PAUSE:
@@ -78,7 +78,7 @@ def summarize(journal: Journal) -> Summary:
         match record:
             case Run():
                 summary.runs.append("it broke off")
-                refused = 0
+                rate_limited = 0
             case Stop() if summary.runs:
                 summary.runs[-1] = record.stop
             case Begin():
@@ -86,9 +86,9 @@ def summarize(journal: Journal) -> Summary:
             case End():
                 states[record.end] = record.status
                 _add_ending(summary, record)
-            case Pacing():
-                _stretch(summary).refused += max(0, record.pacing.refused - refused)
-                refused = record.pacing.refused
+            case PacingRecord():
+                _stretch(summary).rate_limited += max(0, record.pacing.refused - rate_limited)
+                rate_limited = record.pacing.refused
             case _:
                 pass
     summary.states.update(states.values())

@@ -14,11 +14,11 @@ from ..bulk import BulkRun, Journal, Outcome, Plan
 from ..client import RoomsClient
 from ..errors import APIError, JournalError
 from ._command import BadInputError, Command
+from ._exit_codes import OK
 from ._json import JsonValue, dumps
+from ._many import NOT_UPDATED, ManyUpdates
 from ._options import FILE, bulk_options, make_client_and_keep_url
 from ._output import Output, command_line
-from ._sending import NOT_UPDATED, Sending
-from ._status import OK
 from ._words import error_line
 
 __all__ = ["apply", "resume"]
@@ -120,7 +120,7 @@ def _agreed(question: str, rooms: int, out: Output, *, yes: bool) -> bool:
     return False
 
 
-class _Applying(Sending):
+class _Applying(ManyUpdates):
     """Carries out a plan, and says how to go on."""
 
     def __init__(
@@ -160,7 +160,7 @@ class _Applying(Sending):
                 self.show(self._run.settled)
         except APIError as error:
             self._failed = True
-            self.is_news(type(error).__name__)
+            self.is_news(error)
             self.out.complain(error_line(error))
         except JournalError as error:
             if not self.counts:
@@ -173,7 +173,7 @@ class _Applying(Sending):
             self._uncertain.add(outcome.room_id)
         if self.out.json:
             self.write(_json_line(outcome))
-        if outcome.error is None or outcome.status == "skipped" or not self.is_news(outcome.error_type):
+        if outcome.error is None or outcome.status == "skipped" or not self.is_news(outcome.failure):
             return
         self._lines += 1
         if self._lines <= _MOST_LINES:

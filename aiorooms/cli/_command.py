@@ -3,7 +3,7 @@
 click stops at the first bad parameter. Here each option has the type `Value`, which records what is wrong with its text
 in the context and lets click go on. Then the *steps* of the command run: they check what takes several options, read
 standard input, and make what the command works with. A step reads and changes `ctx.params`, which click hands to the
-command's function in the end; so that function has good values only, and no checks.
+command's function; so that function has good values only, and no checks.
 
 Example: `aiorooms get lobby --timeout 0` gives two problems from two types. The step `make_client` finds None for the
 timeout, makes a client without it all the same, and so reports also that the API key is missing. Then `BadInputError`

@@ -12,11 +12,11 @@ import click
 from ..client import RoomsClient
 from ..models import RoomUpdate
 from ._command import Command
+from ._exit_codes import FAILED, OK
 from ._json import JsonValue
 from ._options import MOST_ROOMS, json_option, seed_option, value_option
 from ._output import Output, flush
 from ._run import Interrupted, run
-from ._status import FAILED, OK
 from ._values import read_rate_limit, read_share, whole_number
 
 if TYPE_CHECKING:

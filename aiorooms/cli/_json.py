@@ -2,14 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Final, TypeAlias, cast
+from typing import TypeAlias, cast
 
-import cattrs
-
-from .._text import timestamp
 from ..errors import AioroomsError, APIStatusError
 from ..models import Room, UpdateResult
+from ..models._converter import converter
 from ._words import error_line
 
 __all__ = ["JsonValue", "dumps", "error_data", "model_data", "result_data"]
@@ -22,13 +19,9 @@ def dumps(value: JsonValue) -> str:
     return json.dumps(value)
 
 
-_converter: Final = cattrs.Converter()
-_converter.register_unstructure_hook(datetime, timestamp)
-
-
 def model_data(model: Room) -> dict[str, JsonValue]:
     """Return all fields of a model, also those that are None."""
-    return cast("dict[str, JsonValue]", _converter.unstructure(model))
+    return cast("dict[str, JsonValue]", converter.unstructure(model))
 
 
 def result_data(result: UpdateResult) -> dict[str, JsonValue]:

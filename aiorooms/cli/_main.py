@@ -20,15 +20,17 @@ from ..errors import (
 from ._apply import apply, resume
 from ._command import BadInputError
 from ._demo import demo
-from ._files import export, report
+from ._exit_codes import BAD_INPUT, FAILED, INTERRUPTED, OK, UNAUTHORIZED
+from ._export import export
 from ._output import OutputLostError, complain, complain_of_all, end_echo, flush, lost, prepare
 from ._plan import DETAILED, plan, show
 from ._read import get, list_
-from ._rollback import rollback, verify
+from ._report import report
+from ._rollback import rollback
 from ._run import Interrupted
 from ._simulate import simulate
-from ._status import BAD_INPUT, FAILED, INTERRUPTED, OK, UNAUTHORIZED
 from ._update import update
+from ._verify import verify
 from ._words import error_line, slip
 
 __all__ = ["cli"]

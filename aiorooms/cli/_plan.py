@@ -12,6 +12,7 @@ from ..client import RoomsClient
 from ..errors import BulkInputError
 from ._command import Command, Context
 from ._diff import show_how_to_apply, show_plan
+from ._exit_codes import CHANGES, OK
 from ._json import JsonValue
 from ._options import (
     FILE,
@@ -24,7 +25,6 @@ from ._options import (
 )
 from ._output import Output
 from ._run import run
-from ._status import CHANGES, OK
 from ._words import input_problems
 
 __all__ = ["DETAILED", "plan", "show"]

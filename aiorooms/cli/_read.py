@@ -10,32 +10,21 @@ import click
 
 from .._unset import UNSET, Unset
 from ..client import RoomsClient
-from ..models import Room, RoomPage
+from ..models import FIELD_NAMES, Room, RoomPage
 from ..resources._pages import RoomList
 from ._command import Command, Value
+from ._exit_codes import OK
 from ._json import JsonValue, model_data
 from ._options import api_options, make_client, value_option
 from ._output import Output, flush, shown
 from ._run import run
-from ._status import OK
 from ._values import read_day, read_name, read_room_id, whole_number
 
 __all__ = ["get", "list_"]
 
 T = TypeVar("T")
 
-_FIELDS: Final = (
-    "id",
-    "unique_name",
-    "max_participants",
-    "enable_recording",
-    "webhook_event_url",
-    "webhook_event_failover_url",
-    "webhook_timeout_secs",
-    "created_at",
-    "updated_at",
-    "active_session_id",
-)
+_FIELDS: Final = ("id", *FIELD_NAMES, "created_at", "updated_at", "active_session_id")
 """The columns of a line of `list`."""
 
 _ID_WIDTH: Final = 36

@@ -9,10 +9,10 @@ import attrs
 import click
 
 from ._command import BadInputError, Command, Context
+from ._exit_codes import OK
 from ._options import MOST_ROOMS, json_option, seed_option, value_option
 from ._output import Output, end_echo, flush
 from ._run import Interrupted, run
-from ._status import OK
 from ._values import one_of, read_api_key, read_rate_limit, read_seconds_or_zero, read_share, whole_number
 from ._words import option
 
@@ -28,7 +28,7 @@ _ROUNDINGS: Final[tuple[Literal["fractional", "up", "down"], ...]] = ("fractiona
 _RETRY_AFTERS: Final[tuple[Literal["none", "seconds", "date", "ms"], ...]] = ("none", "seconds", "date", "ms")
 
 _LIMIT_OPTIONS: Final = {"limiter": "kind", "reset_rounding": "reset_rounding", "retry_after": "retry_after"}
-"""What tells how a rate limit works, and how `RateLimit` calls it."""
+"""Options that define how a rate limit works, and the fields of `RateLimit`."""
 
 _NO_LIMIT: Final = "there is no rate limit; give one with --rate-limit, such as 100/1s"
 

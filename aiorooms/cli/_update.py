@@ -7,17 +7,18 @@ from typing import Final
 
 import click
 
+from .._checks import text_message
 from ..client import RoomsClient
 from ..errors import InvalidRequestError
 from ..models import FIELD_NAMES, RoomUpdate, UpdateResult, UpdateStatus
 from ..models._fields import read_value
 from ._command import Command, Context, Value
 from ._json import JsonValue, dumps, result_data
+from ._many import ManyUpdates
 from ._options import MOST_FAILURES, api_options, concurrency_option, make_client, max_failures_option, value_option
 from ._output import FEW, Output, complain, shown
-from ._sending import Sending
 from ._values import read_room_id, whole_number
-from ._words import error_line, option, text_message
+from ._words import error_line, option
 
 __all__ = ["update"]
 
@@ -163,7 +164,7 @@ def update(
     return _Updating(client, out, room_ids, change, concurrency, max_failures).run()
 
 
-class _Updating(Sending):
+class _Updating(ManyUpdates):
     """Sends the updates, and knows at any moment what became of every room."""
 
     def __init__(
@@ -216,7 +217,7 @@ class _Updating(Sending):
         elif result.room is not None and (self.total <= FEW or not self.out.on_terminal):
             self.write(f"{result.room_id}\tupdated\t{shown(result.room.unique_name)}")
         error = result.error
-        if error is not None and result.status != "skipped" and self.is_news(type(error).__name__):
+        if error is not None and result.status != "skipped" and self.is_news(error):
             self.out.complain(error_line(error))
 
     def sum_up(self) -> bool:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from .._checks import text_message
 from .._text import quoted
 from ..models import read_room_ref
-from ._words import text_message
 
 if TYPE_CHECKING:
     from ..simulator import RateLimit

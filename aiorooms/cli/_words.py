@@ -1,6 +1,6 @@
 """Errors in the words of the command line: its options and commands, not Python's arguments and methods.
 
-An error carries data: what happened (`message`), how often it was tried (`attempts`), and why there was no way on
+An error carries data: what happened (`message`), the number of attempts (`attempts`), and why there was no way on
 (`reason`). The hint that it brings along speaks of Python; here the reason gives another one.
 """
 
@@ -11,11 +11,10 @@ from typing import Final
 import attrs
 import click
 
-from .._checks import text_message
 from .._pacing import Pacing
 from ..errors import AioroomsError, BulkInputError, ClientSettingsError, InputProblem, Reason
 
-__all__ = ["error_line", "input_problems", "option", "setting_problem", "slip", "text_message", "usage_text"]
+__all__ = ["error_line", "input_problems", "option", "setting_problem", "slip", "usage_text"]
 
 _HINTS: Final[Mapping[Reason, str]] = {
     "max_wait": f"the server asks for a pause of more than {Pacing().max_wait:g} s; try again later",

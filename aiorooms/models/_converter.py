@@ -14,7 +14,7 @@ from cattrs import BaseValidationError, Converter, transform_error
 from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn
 
-from .._text import excerpt
+from .._text import excerpt, timestamp
 
 __all__ = ["DecodeError", "converter", "is_object", "read_or_none", "structure"]
 
@@ -102,6 +102,8 @@ for scalar, hook in ((str, _str), (bool, _bool), (int, _int), (datetime, _dateti
     converter.register_structure_hook(scalar, hook)
     # Most fields are `... | None`. A hook of their own saves cattrs' two calls a field.
     converter.register_structure_hook(scalar | None, _optional(scalar, hook))
+
+converter.register_unstructure_hook(datetime, timestamp)
 
 
 # The functions that cattrs makes would take a list for an object without fields, and any iterable for a list.

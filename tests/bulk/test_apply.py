@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aiorooms import AuthenticationError, ClientSettingsError, RoomsClient, RoomUpdate, WebhookUrlPolicy
+from aiorooms import AuthenticationError, ClientSettingsError, NotFoundError, RoomsClient, RoomUpdate, WebhookUrlPolicy
 from aiorooms.bulk import (
     Change,
     Journal,
@@ -107,7 +107,7 @@ async def test_a_room_that_is_gone_is_told(tmp_path: Path, force: bool) -> None:
         outcomes = by_room(await collect(apply(client, plan, tmp_path / "a.journal", force=force)))
         assert counts([*outcomes.values()]) == {"failed": 1, "updated": 4}
         assert str(outcomes[gone].error).startswith(f"404 room {gone} not found")
-        assert outcomes[gone].error_type == "NotFoundError"
+        assert isinstance(outcomes[gone].failure, NotFoundError)
 
 
 async def test_what_the_server_refuses_has_failed_and_is_sent_again_if_asked_for(tmp_path: Path) -> None:

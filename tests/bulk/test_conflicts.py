@@ -28,7 +28,7 @@ async def test_a_room_that_somebody_changed_since_is_a_conflict_and_not_touched(
         assert counts([*outcomes.values()]) == {"conflict": 1, "updated": 4}
         error = outcomes[changed].error
         assert error is not None
-        assert error.startswith(f"room {changed} was changed by somebody else since the plan was made (20")
+        assert error.startswith(f"room {changed} was modified by someone else since the plan was made (20")
         assert (outcomes[same].found, outcomes[same].attempts) == (True, 0)
         assert not {changed, same} & patches(sim).keys()
         assert looks(sim) == {}

@@ -75,7 +75,7 @@ def test_a_page_has_the_figures_the_failures_by_reason_and_fetches_nothing(tmp_p
     assert summary.runs == ["it broke off", "done"]
     assert 1 < summary.seconds < 5, "the night between the two runs is shown"
     assert sum(stretch.retries for stretch in summary.stretches) == 1
-    assert sum(stretch.refused for stretch in summary.stretches) == 7
+    assert sum(stretch.rate_limited for stretch in summary.stretches) == 7
     assert len(set(summary.reasons.values())) == 1
     write_report(opened, tmp_path / "a.html")
     page = (tmp_path / "a.html").read_text()

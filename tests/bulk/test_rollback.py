@@ -1,4 +1,4 @@
-"""The way back: what a run changed is as it was, and what somebody else changed since is left alone."""
+"""The way back: what a run changed is as it was, and what was modified by someone else since is left alone."""
 
 import asyncio
 import random
@@ -91,8 +91,8 @@ async def test_what_somebody_changed_since_is_a_conflict(tmp_path: Path) -> None
         sim.remove_room(gone)
         conflicts = await rolled_back(client, tmp_path)
         assert [*conflicts] == [
-            f"room {same} was changed by somebody else since it was updated",
-            f"room {other} was changed by somebody else since it was updated",
+            f"room {same} was modified by someone else since it was updated",
+            f"room {other} was modified by someone else since it was updated",
             f"room {gone} is not in the account any more",
         ]
         assert [fields["max_participants"] for fields in account(sim).values()] == [20, 30, 10, 10, 10]

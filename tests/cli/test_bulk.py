@@ -71,7 +71,7 @@ def test_the_whole_way_there_and_back(sim: RoomsSimulator, invoke: Invoke, folde
     sim.change_room(sim.room_ids[0], max_participants=7)
     result = invoke("rollback", "rooms.plan.journal")
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"aiorooms: room {sim.room_ids[0]} was changed by somebody else")
+    assert result.stderr.startswith(f"aiorooms: room {sim.room_ids[0]} was modified by someone else")
     assert invoke("apply", "back.plan", "--yes").exit_code == 0
     after = fields(sim)
     assert {room_id for room_id in before if before[room_id] != after[room_id]} == {sim.room_ids[0]}
@@ -192,7 +192,7 @@ def test_failures_and_conflicts_are_told_and_can_be_tried_again(sim: RoomsSimula
     assert result.exit_code == 1
     told = lines(result.stderr)
     assert any(line.startswith(f"aiorooms: 404 room {gone} not found") for line in told)
-    assert any(line.startswith(f"aiorooms: room {changed} was changed by somebody else since") for line in told)
+    assert any(line.startswith(f"aiorooms: room {changed} was modified by someone else since") for line in told)
     assert told[-3] == "18 updated, 1 failed, 1 modified by someone else, of 20."
     assert told[-2] == "To try the failed ones again: aiorooms resume rooms.plan.journal --retry-failed"
     assert told[-1] == "To also change what someone else modified: aiorooms resume rooms.plan.journal --force"

@@ -11,15 +11,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from ..client import RoomsClient
-from ..errors import AuthenticationError, PermissionDeniedError
+from ..errors import AioroomsError, AuthenticationError, PermissionDeniedError
+from ._exit_codes import FAILED, OK, UNAUTHORIZED
 from ._output import Output, OutputLostError, flush
 from ._run import GRACE, Interrupted, run
-from ._status import FAILED, OK, UNAUTHORIZED
 
 if TYPE_CHECKING:
     from ._progress import Bar
 
-__all__ = ["NOT_UPDATED", "Sending"]
+__all__ = ["NOT_UPDATED", "ManyUpdates"]
 
 NOT_UPDATED: Final = {
     "failed": "failed",
@@ -29,10 +29,10 @@ NOT_UPDATED: Final = {
 }
 """Every status but `updated`, and how a sum names it."""
 
-_BAD_KEY: Final = (AuthenticationError.__name__, PermissionDeniedError.__name__)
+_BAD_KEY: Final = (AuthenticationError, PermissionDeniedError)
 
 
-class Sending(ABC):
+class ManyUpdates(ABC):
     """A run that sends updates to `total` rooms."""
 
     def __init__(self, client: RoomsClient, out: Output, total: int) -> None:
@@ -111,9 +111,9 @@ class Sending(ABC):
                 self.lost = error
                 self.stop(str(error))
 
-    def is_news(self, error_type: str | None) -> bool:
-        """Whether an error of that class is to be reported: not if it says once more that the key is rejected."""
-        if error_type not in _BAD_KEY:
+    def is_news(self, error: AioroomsError | None) -> bool:
+        """Whether an error is to be reported: not if it says once more that the key is rejected."""
+        if not isinstance(error, _BAD_KEY):
             return True
         before, self.unauthorized = self.unauthorized, True
         return not before

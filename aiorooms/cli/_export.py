@@ -1,0 +1,55 @@
+"""`aiorooms export`: the account as a file that `plan` reads."""
+
+from pathlib import Path
+from typing import Final, Literal
+
+import click
+
+from ..bulk import export_rooms
+from ..client import RoomsClient
+from ._command import Command, Context
+from ._exit_codes import OK
+from ._options import FILE, api_options, check_new_file, make_client, overwrite_option, value_option
+from ._output import Output
+from ._run import run
+from ._values import one_of
+
+__all__ = ["export"]
+
+_Format = Literal["csv", "jsonl"]
+
+_FORMATS: Final[tuple[_Format, ...]] = ("csv", "jsonl")
+
+
+def _check_export(ctx: Context) -> None:
+    check_new_file(ctx, "FILE", ctx.params["file"])
+
+
+@click.command(cls=Command, steps=[_check_export, make_client])
+@click.argument("file", metavar="FILE", type=FILE)
+@value_option(
+    "--format", "csv|jsonl", one_of(_FORMATS), "Format of the file.  [default: by the ending of FILE]", to="form"
+)
+@overwrite_option
+@api_options
+def export(file: Path, form: _Format | None, client: RoomsClient, as_json: bool) -> int:
+    """Write all rooms into a file that `aiorooms plan` reads.
+
+    \b
+    Examples:
+      aiorooms export rooms.csv
+      aiorooms export rooms.jsonl
+    """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
+    out = Output(json=as_json)
+    with out.reading() as on_room:
+
+        async def write() -> int:
+            async with client:
+                return await export_rooms(client, file, form=form, on_room=on_room)
+
+        count = run(write(), interrupted="interrupted; no file was written")
+    if as_json:
+        out.data({"file": str(file), "rooms": count})
+    else:
+        out.line(f"{count:,} rooms are in {file}.")
+    return OK

@@ -1,0 +1,44 @@
+"""`aiorooms report`: a journal as a page."""
+
+from pathlib import Path
+
+import click
+
+from ..bulk import Journal, write_report
+from ._command import Command, Context
+from ._exit_codes import OK
+from ._options import FILE, check_new_file, json_option, overwrite_option
+from ._output import Output
+
+__all__ = ["report"]
+
+
+def _check_report(ctx: Context) -> None:
+    journal: Path = ctx.params["journal"]
+    page: Path = ctx.params["page"] or Path(f"{journal}.html")
+    ctx.params["page"] = page
+    check_new_file(ctx, "--out", page, source=journal)
+
+
+@click.command(cls=Command, steps=[_check_report])
+@click.argument("journal", metavar="JOURNAL", type=FILE)
+@click.option("--out", "page", metavar="FILE", type=FILE, help="Where to write the page.  [default: JOURNAL.html]")
+@overwrite_option
+@json_option
+def report(journal: Path, page: Path, as_json: bool) -> int:
+    """Write a journal as an HTML page that needs no network.
+
+    It shows the totals, charts of updates, latency, 429s and retries over time, and the failures by reason.
+
+    \b
+    Examples:
+      aiorooms report rooms.plan.journal
+      aiorooms report rooms.plan.journal --out tonight.html
+    """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
+    write_report(Journal.open(journal), page)
+    out = Output(json=as_json)
+    if as_json:
+        out.data({"report": str(page)})
+    else:
+        out.line(f"The report is in {page}.")
+    return OK

@@ -1,0 +1,72 @@
+"""`aiorooms verify`: whether an account is as a plan wants it."""
+
+from contextlib import aclosing
+from pathlib import Path
+
+import click
+
+from ..bulk import Difference, Plan
+from ..bulk import verify as verify_plan
+from ..client import RoomsClient
+from ._command import Command
+from ._exit_codes import FAILED, OK
+from ._json import JsonValue
+from ._options import FILE, api_options, make_client
+from ._output import Output, OutputLostError, flush, shown
+from ._run import run
+
+__all__ = ["verify"]
+
+
+@click.command(cls=Command, steps=[make_client])
+@click.argument("path", metavar="PLAN", type=FILE)
+@api_options
+def verify(path: Path, client: RoomsClient, as_json: bool) -> int:
+    """Compare the rooms of a plan with what it wants.
+
+    \b
+    Examples:
+      aiorooms verify rooms.plan
+      aiorooms verify rooms.plan --json > different.jsonl
+
+    Each room that differs is a line: its id, and the fields with the wanted and the present value. The exit code is 0
+    if none differs, else 1.
+    """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
+    plan = Plan.open(path)
+    out = Output(json=as_json)
+
+    async def compare() -> int:
+        count = 0
+        async with client, aclosing(verify_plan(client, plan)) as differences:
+            async for difference in differences:
+                count += 1
+                _write(difference, out)
+        return count
+
+    try:
+        count = run(compare())
+        flush()
+    except OutputLostError as error:
+        if not error.unread:
+            raise
+        return FAILED  # a reader that has enough has read of one that differs
+    if not as_json:
+        out.note(f"{plan.rooms - count:,} of {plan.rooms:,} rooms are as planned.")
+    return FAILED if count else OK
+
+
+def _write(difference: Difference, out: Output) -> None:
+    if out.json:
+        wanted: dict[str, JsonValue] = {**difference.wanted}
+        found: dict[str, JsonValue] | None = None if difference.found is None else {**difference.found}
+        out.data({"room_id": difference.room_id, "wanted": wanted, "found": found})
+        return
+    if difference.found is None:
+        out.line(f"{difference.room_id}\tnot in the account any more")
+        return
+    found_values = difference.found
+    fields = (
+        f"{name}: {shown(value) or 'nothing'} was wanted, {shown(found_values[name]) or 'nothing'} is there"
+        for name, value in difference.wanted.items()
+    )
+    out.line(f"{difference.room_id}\t{'; '.join(fields)}")
