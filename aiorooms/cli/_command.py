@@ -11,13 +11,13 @@ is raised with the three of them, in the order in which the command declares its
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
 import click
 
 from ._words import usage_text
 
-__all__ = ["BadInputError", "Command", "Context", "Step", "Value"]
+__all__ = ["HELP_OPTIONS", "BadInputError", "Command", "Context", "Step", "Value"]
 
 T = TypeVar("T")
 
@@ -59,6 +59,8 @@ class Context(click.Context):
         raise BadInputError([f"{name}: {message}" if name else message for name, message in problems])
 
 
+HELP_OPTIONS: Final = ["-h", "--help"]
+
 Step: TypeAlias = Callable[[Context], None]
 """Checks what takes several parameters, or makes something of them, in `ctx.params`; there a bad value is None."""
 
@@ -69,7 +71,8 @@ class Command(click.Command):
     context_class = Context
 
     def __init__(self, *args: Any, steps: Sequence[Step] = (), **attributes: Any) -> None:  # noqa: ANN401 - click's own
-        super().__init__(*args, **attributes)
+        # click keeps the help option of the first context, so it is said here and not only by the group.
+        super().__init__(*args, context_settings={"help_option_names": HELP_OPTIONS}, **attributes)
         self._steps = steps
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

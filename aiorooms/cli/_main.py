@@ -18,7 +18,7 @@ from ..errors import (
     PlanFileError,
 )
 from ._apply import apply, resume
-from ._command import BadInputError
+from ._command import HELP_OPTIONS, BadInputError
 from ._demo import demo
 from ._exit_codes import BAD_INPUT, FAILED, INTERRUPTED, OK, UNAUTHORIZED
 from ._export import export
@@ -143,7 +143,7 @@ def _report(error: Exception) -> int | None:
 
 @click.group(
     cls=_Program,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 90},
+    context_settings={"help_option_names": HELP_OPTIONS, "max_content_width": 90},
     invoke_without_command=True,
     subcommand_metavar="COMMAND [ARGS]...",
     epilog=_EPILOG,

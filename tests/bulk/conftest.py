@@ -32,7 +32,6 @@ Fields: TypeAlias = Mapping[str, object]
 
 PERSISTENT = RetryPolicy(max_attempts=8, base_delay=0.001, max_delay=0.002)
 """Retries that don't wait, and enough of them for any faults that pass."""
-QUICK = PERSISTENT  # the name in test_apply.py
 
 
 @asynccontextmanager

@@ -26,7 +26,7 @@ from aiorooms.simulator import RoomsSimulator
 
 from ..conftest import settle, tasks_left, times
 from .conftest import (
-    QUICK,
+    PERSISTENT,
     ByHand,
     account,
     by_room,
@@ -363,7 +363,7 @@ async def test_a_plan_that_is_replaced_in_the_middle_does_no_harm(tmp_path: Path
 
 async def test_a_client_that_is_closed_says_so(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=30, latency=0.005) as sim:
-        client = RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK)
+        client = RoomsClient(sim.api_key, base_url=sim.url, retry=PERSISTENT)
         plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
         outcomes: list[Outcome] = []
         async for outcome in apply(client, plan, path, concurrency=3).outcomes():

@@ -147,3 +147,9 @@ def test_what_is_no_value(read: Callable[[str], object], text: str, told: str) -
         read(text)
     assert told in str(refused.value)
     assert len(str(refused.value)) < 200
+
+
+def test_the_short_help_option_does_not_depend_on_which_context_came_first() -> None:
+    probe = Command("probe", callback=lambda: None)
+    probe.make_context("probe", [])
+    assert "-h" in [name for parameter in probe.get_params(Context(probe)) for name in parameter.opts]
