@@ -79,10 +79,10 @@ class Sender:
         session: aiohttp.ClientSession | None,
         user_agent: str,
     ) -> None:
-        self.limits = TimeLimits.of(timeout)
+        self.limits: TimeLimits = TimeLimits.of(timeout)
         self.retry = retry
         self.pacing = pacing
-        self.exchange = Exchange(
+        self.exchange: Exchange = Exchange(
             api_key=api_key,
             base_url=base_url,
             limits=self.limits,
@@ -90,8 +90,8 @@ class Sender:
             session=session,
             user_agent=user_agent,
         )
-        self.pacer = Pacer(pacing, max_in_flight=self.exchange.max_in_flight)
-        self.closing = asyncio.Event()
+        self.pacer: Pacer = Pacer(pacing, max_in_flight=self.exchange.max_in_flight)
+        self.closing: asyncio.Event = asyncio.Event()
         """Set by `close`, for calls that wait before their next attempt."""
 
     @property

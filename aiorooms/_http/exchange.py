@@ -66,7 +66,7 @@ class Exchange:
         session: aiohttp.ClientSession | None,
         user_agent: str,
     ) -> None:
-        self.max_in_flight = _connections(max_connections, session)
+        self.max_in_flight: int = _connections(max_connections, session)
         """How many requests can have a connection at a time."""
         self._api_key = api_key
         self._base_url = base_url

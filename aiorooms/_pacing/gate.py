@@ -34,8 +34,8 @@ class Permit:
     __slots__ = ("known", "sent_at")
 
     def __init__(self, sent_at: float, known: Known = _NOTHING) -> None:
-        self.sent_at = sent_at
-        self.known = known
+        self.sent_at: float = sent_at
+        self.known: Known = known
         """Set by the gate of the reported limit."""
 
 

@@ -114,9 +114,9 @@ class Pacer:
         call_later: Callable[[float, Callable[[], None]], _Handle] = _call_later,
         random: Callable[[], float] = random.random,
     ) -> None:
-        self.passed = 0
+        self.passed: int = 0
         """Attempts that were answered, and not with a 429."""
-        self.rate_limited = 0
+        self.rate_limited: int = 0
         """Attempts that were answered with a 429."""
         self._max_wait = pacing.max_wait
         self._max_in_flight = max_in_flight

@@ -72,7 +72,8 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, steps: Sequence[Step] = (), **attributes: Any) -> None:  # noqa: ANN401 - click's own
         # click keeps the help option of the first context, so it is said here and not only by the group.
-        super().__init__(*args, context_settings={"help_option_names": HELP_OPTIONS}, **attributes)
+        attributes["context_settings"] = {"help_option_names": HELP_OPTIONS}
+        super().__init__(*args, **attributes)
         self._steps = steps
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -25,8 +25,7 @@ from aiorooms.bulk import (
 )
 from aiorooms.bulk._plan_writer import new_plan
 from aiorooms.models import FIELD_NAMES
-from aiorooms.simulator import FaultKind, RoomsSimulator
-from aiorooms.simulator._faults import ALL
+from aiorooms.simulator import ALL, FaultKind, RoomsSimulator
 
 Fields: TypeAlias = Mapping[str, object]
 

@@ -110,8 +110,7 @@ def test_ctrl_c_in_the_middle_of_a_slow_update(sim: RoomsSimulator, program: Pro
 
 def unread(pipe: int) -> int:
     """How many bytes were written into a pipe and not read yet."""
-    (count,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))
-    return count
+    return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0])
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
