@@ -14,6 +14,7 @@ from urllib.parse import quote
 import attrs
 from yarl import URL
 
+from .._checks import not_nullable
 from .._unset import UNSET
 from ..errors import Problem
 from .characters import (
@@ -167,8 +168,7 @@ def _as_str(value: object) -> str | None:
 def _wrong_type(pointer: str, value: object) -> Problem:
     # No value is kept: it may hold a password.
     if value is None:
-        message = "None was given, where a str is wanted; leave the field out to keep the URL that is set"
-        return Problem(pointer, message, code="not_nullable", expected=_EXPECTED)
+        return not_nullable(pointer, _EXPECTED)
     given = type(value)
     if given is URL:
         message = "a yarl.URL was given, where a str is wanted; pass str(url)"

@@ -186,7 +186,7 @@ def test_all_independent_problems_come_at_once_and_no_consequences(url: str, exp
 # -- What is given
 
 GIVEN: list[tuple[object, str]] = [
-    (None, "None was given, where a str is wanted; leave the field out to keep the URL that is set"),
+    (None, "None can't clear this field; give a URL, or leave it out to keep what is there"),
     (b"https://x.io", "bytes were given, where a str is wanted; pass url.decode()"),
     (bytearray(b"https://x.io"), "bytes were given"),
     (URL("https://x.io"), "a yarl.URL was given, where a str is wanted; pass str(url)"),
@@ -323,7 +323,7 @@ objects = st.none() | numbers | st.binary() | st.dates() | st.uuids() | st.build
 def test_any_object_is_a_problem_and_raises_nothing(value: object) -> None:
     (message,) = messages(value)
 
-    assert "a str is wanted" in message
+    assert ("can't clear" if value is None else "a str is wanted") in message
     assert message.isprintable()
 
 
