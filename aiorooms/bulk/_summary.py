@@ -55,9 +55,9 @@ class Summary:
     """Seconds of a stretch."""
     stretches: list[Stretch] = attrs.Factory(list[Stretch])
     states: Counter[str] = attrs.Factory(Counter[str])
-    """How things stand in the end, by status; `begun` has no outcome."""
+    """Rooms by their last status; `begun` has no outcome."""
     reasons: dict[str, tuple[str, str]] = attrs.Factory(dict[str, tuple[str, str]])
-    """Status and reason of each room that was not updated in the end."""
+    """Status and reason of each room whose last status is not `updated`."""
     runs: list[str] = attrs.Factory(list[str])
     """How each of them ended."""
     seconds: float = 0.0

@@ -69,7 +69,7 @@ class Incoming:
     limit_lines: str = ""
     """The header lines on the rate limit."""
     result: web.StreamResponse = CLOSED
-    """What aiohttp is told at the end."""
+    """What aiohttp gets as the answer."""
 
     @property
     def is_last(self) -> bool:
