@@ -1,8 +1,8 @@
 """The six writable fields of a room: their rules, how a value is read from text, and when a room has a wanted value.
 
 `FIELDS` is the one table. Everything that needs field names uses it, so that a request, a file, an option and a
-read-back can't disagree. The attributes of `RoomUpdate` and the keys of `RoomFields` name the fields once more, for type
-checkers; a test holds them equal.
+read-back can't disagree. The attributes of `RoomUpdate` and the keys of `RoomFields` name the fields once more, for
+type checkers; a test holds them equal.
 """
 
 import re

@@ -34,7 +34,7 @@ class _RoomsAnswer:
 def decode_room(body: bytes) -> Room:
     """Read an answer that holds one room. Raises `DecodeError`."""
     answer = loads(body)
-    # Every update reads a room: without its envelope that takes 9 us, with it 15. An error is about the whole answer.
+    # Every update reads a room: without its envelope that takes 9 us, with it 15. An error speaks of the whole.
     if is_object(answer) and (room := read_or_none(answer.get("data"), Room)) is not None:
         return room
     return structure(answer, _RoomAnswer).data
