@@ -14,7 +14,7 @@ PACKAGE = Path(aiorooms.__file__).parent
 
 # From the bottom up. A module imports from lower lines, or from its own line.
 LAYERS = [
-    {"errors", "_unset", "_text", "_version", "_aio"},
+    {"errors", "_problems", "_unset", "_text", "_version", "_aio"},
     {"_checks"},
     {"_webhook_url"},
     {"models"},

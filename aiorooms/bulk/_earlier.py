@@ -6,12 +6,13 @@ any other is sent as if it had never been. One that can't be read stays as it is
 
 import asyncio
 from collections.abc import Mapping
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Self
 
 import attrs
 
 from ..client import RoomsClient
-from ..errors import APIError, AuthenticationError, ClientStateError, NotFoundError, PermissionDeniedError
+from ..errors import APIError, ClientStateError, NotFoundError
+from ..resources._resource import ENDS_A_RUN
 from ._conflicts import Conflicts
 from ._journal_records import RoomState
 from ._ledger import Ledger
@@ -103,12 +104,8 @@ async def _read_one(
     except NotFoundError as error:
         return ledger.end(room_id, name, "failed", error=error)
     except (APIError, ClientStateError) as error:
-        if isinstance(error, _STOPPING):
+        if isinstance(error, ENDS_A_RUN):
             signal.stop(error)
         # The journal says what it said before, `begun` or `uncertain`.
         return Outcome(room_id=room_id, unique_name=name, status="uncertain", error=str(error), failure=error)
     return conflicts.compare(planned, room)
-
-
-_STOPPING: Final = (AuthenticationError, PermissionDeniedError, ClientStateError)
-"""What every other read-back would meet too."""

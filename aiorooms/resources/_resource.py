@@ -1,12 +1,16 @@
 """What all resources share: the sender of their client, its policy for webhook URLs, and how wrong arguments end."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from .._http.attempts import Sender
 from .._webhook_url import WebhookUrlPolicy
-from ..errors import InvalidRequestError, Problem
+from ..errors import AuthenticationError, ClientStateError, InvalidRequestError, PermissionDeniedError, Problem
 
-__all__ = ["Resource", "raise_if_invalid"]
+__all__ = ["ENDS_A_RUN", "Resource", "raise_if_invalid"]
+
+ENDS_A_RUN: Final = (AuthenticationError, PermissionDeniedError, ClientStateError)
+"""What every later request of a run would meet too."""
 
 
 class Resource:

@@ -4,10 +4,6 @@ A fixed set of workers pulls from the input, one item at a time each, so that ne
 length. Results go into a queue, from which the caller's loop takes them in the order of completion; when the caller is
 slow the workers pull no more.
 
-- **Pulling.** Workers pull from a plain iterable themselves; if it is slow, the event loop runs between two items. An
-  async one may hold timeouts and task groups open between two items, which belong to one task: so a feeder pulls from
-  it, an item for each worker that asks for one. An input that raises ends the pulling; the results of what was pulled
-  before come out first, then the error.
 - **One room, one update at a time.** A worker that pulls an update for a room that has one in flight waits behind it,
   holding just this one item. So the updates of a room keep their order.
 - **Draining.** After an error that every later update would meet too (401, 403), or after the number of failures that
@@ -15,7 +11,7 @@ slow the workers pull no more.
 - **Errors that are none of ours**, such as one of a hook in a session that the caller brought, end the run as an input
   that raises does.
 - **Leaving.** The generator owns its workers. When it is closed, cancelled or dropped in the middle it cancels them
-  and waits until they are gone. An input that is a generator is closed too.
+  and waits until they are gone.
 
 Example, with `concurrency=3` and five pairs for rooms A, B, A, C, D: workers 1, 2 and 3 pull A, B and the second A.
 Worker 3 waits behind worker 1, as A has an update in flight. B is done first: its result comes out, and worker 2 pulls
@@ -23,35 +19,19 @@ C. Then A is done, worker 3 sends the second A, and worker 1 pulls D.
 """
 
 import asyncio
-import contextvars
 import time
 from collections import deque
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Generator,
-    Iterable,
-    Iterator,
-    Mapping,
-)
-from typing import Final, TypeAlias, TypeGuard, cast
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from typing import TypeAlias, TypeGuard, cast
 
 from .._aio import end_tasks, is_cancelled
 from .._http.attempts import Answer
 from .._http.outage import NO_OUTAGE, Outage
 from .._text import quoted
-from ..errors import (
-    AioroomsError,
-    AuthenticationError,
-    ClientStateError,
-    InvalidRequestError,
-    PermissionDeniedError,
-    Problem,
-)
+from ..errors import AioroomsError, InvalidRequestError, Problem
 from ..models import Room, RoomRef, RoomUpdate, UpdateResult, read_room_ref
+from ._resource import ENDS_A_RUN
+from ._update_many_input import END, LATER, AsyncInput, PlainInput
 
 __all__ = ["UpdateRoom", "Updates", "update_many"]
 
@@ -60,14 +40,6 @@ Updates: TypeAlias = Iterable[tuple[RoomRef, RoomUpdate]] | AsyncIterable[tuple[
 
 UpdateRoom: TypeAlias = Callable[[str, RoomUpdate], Awaitable[Answer[Room]]]
 """Updates the room of that id. Raises `AioroomsError`, `InvalidRequestError` if nothing was sent."""
-
-_STOPPING: Final = (AuthenticationError, PermissionDeniedError, ClientStateError)
-"""What every later update would meet too."""
-
-_SLOW_PULL: Final = 0.001
-"""Seconds. After an item of a plain input that took longer, the loop runs before the next one. Without that, workers
-that end together pull one after another, and what is in flight runs into its timeout although it was answered: 219
-attempts for 150 updates were seen, with 20 ms an item and a timeout of 0.3 s."""
 
 
 def update_many(
@@ -86,7 +58,7 @@ def update_many(
         raise TypeError("update_many(updates) is a mapping; give its .items()")
     if isinstance(updates, str) or not isinstance(cast("object", updates), (Iterable, AsyncIterable)):
         raise TypeError(f"update_many(updates) is {quoted(updates)}; give an iterable of (room id, RoomUpdate)")
-    source = _AsyncInput(aiter(updates)) if isinstance(updates, AsyncIterable) else _PlainInput(iter(updates))
+    source = AsyncInput(aiter(updates)) if isinstance(updates, AsyncIterable) else PlainInput(iter(updates))
     return _results(_Run(source, update_room, concurrency, max_failures, outage))
 
 
@@ -106,154 +78,12 @@ async def _results(run: "_Run") -> AsyncGenerator[UpdateResult]:
             raise run.source.error
 
 
-# --- the input ---
-
-
-class _Input:
-    """Gives the items of the input to the workers, one at a time, until it is at its end or the run fails."""
-
-    def __init__(self) -> None:
-        self.error: BaseException | None = None
-        """What ended the run early and is the caller's: an error of the input, or one that is none of ours."""
-        self.leaving = False
-        """Nobody takes results any more."""
-
-    def fail(self, error: BaseException) -> None:
-        """Give no more items, and raise this to the caller when all results are out."""
-        if self.error is None:
-            self.error = error
-
-    def next_now(self) -> object:
-        """Give the next item or `_END`, or `_LATER` if that takes waiting: then `next` gives it."""
-        return _LATER
-
-    async def next(self) -> object:
-        """Give the next item, or `_END`."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Close an input that is a plain generator: whoever begins to iterate over one ends it too."""
-
-
-class _PlainInput(_Input):
-    """A plain iterable. Nothing suspends between the pull and the return, so workers get the items in their order."""
-
-    def __init__(self, items: Iterator[object]) -> None:
-        super().__init__()
-        self._items = items
-        self._at_end = False
-        self._slow = False
-        self._pulling = asyncio.Lock()
-        # All items are pulled in one context, though by many tasks: a generator may set variables and reset them.
-        self._context = contextvars.copy_context()
-
-    def next_now(self) -> object:
-        if self._slow:
-            return _LATER
-        if self._at_end or self.error is not None:
-            return _END
-        began = time.monotonic()
-        try:
-            item = self._context.run(next, self._items, _END)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # noqa: BLE001 - raised to the caller when all results are out
-            self.fail(error)
-            return _END
-        self._slow = time.monotonic() - began > _SLOW_PULL
-        self._at_end = item is _END
-        return item
-
-    async def next(self) -> object:
-        async with self._pulling:
-            await asyncio.sleep(0)
-            self._slow = False
-            return self.next_now()
-
-    def close(self) -> None:
-        items: object = self._items
-        if isinstance(items, Generator):
-            try:
-                self._context.run(cast("Generator[object, object, object]", items).close)
-            except Exception as error:  # noqa: BLE001 - raised to the caller, unless there is an earlier one
-                self.fail(error)
-
-
-class _AsyncInput(_Input):
-    """An async iterable, pulled from by one task, the feeder, an item for each worker that asks for one."""
-
-    def __init__(self, items: AsyncIterator[object]) -> None:
-        super().__init__()
-        self._items = items
-        self._wanted = asyncio.Semaphore(0)
-        """The items that workers have asked for."""
-        self._fed: asyncio.Queue[object] = asyncio.Queue()
-        """From the feeder to the workers; `_END` stays in it."""
-        self._feeder: asyncio.Task[None] | None = None
-
-    def feed(self) -> asyncio.Task[None]:
-        """Start the feeder."""
-        self._feeder = asyncio.create_task(self._feed())
-        return self._feeder
-
-    def fail(self, error: BaseException) -> None:
-        super().fail(error)
-        if self._feeder is not None:
-            self._feeder.cancel()
-
-    async def next(self) -> object:
-        self._wanted.release()
-        item = await self._fed.get()
-        if item is _END:
-            self._fed.put_nowait(_END)  # for the next worker
-        return item
-
-    async def _feed(self) -> None:
-        try:
-            try:
-                while (item := await self._pull()) is not _END and self.error is None and not self.leaving:
-                    self._fed.put_nowait(item)
-            finally:
-                if (generator := self._generator()) is not None:
-                    await generator.aclose()
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:
-            if self.leaving and isinstance(error, asyncio.CancelledError):
-                raise
-            super().fail(error)
-        finally:
-            self._fed.put_nowait(_END)
-
-    async def _pull(self) -> object:
-        try:
-            await self._wanted.acquire()
-        except asyncio.CancelledError as error:
-            generator = self._generator()
-            if self.leaving or self.error is not None or generator is None:
-                raise
-            # A timeout or a task group that the input holds open has struck between two items.
-            # Only if the cancellation is thrown into it does it become a TimeoutError or an ExceptionGroup.
-            try:
-                return await generator.athrow(error)
-            except StopAsyncIteration:
-                return _END
-        return await anext(self._items, _END)
-
-    def _generator(self) -> AsyncGenerator[object, object] | None:
-        items: object = self._items
-        return cast("AsyncGenerator[object, object]", items) if isinstance(items, AsyncGenerator) else None
-
-
-# --- the workers ---
-
-
 class _Run:
     """The state that the workers of one `update_many` share."""
 
     def __init__(
         self,
-        source: _PlainInput | _AsyncInput,
+        source: PlainInput | AsyncInput,
         update_room: UpdateRoom,
         concurrency: int,
         max_failures: int | None,
@@ -279,7 +109,7 @@ class _Run:
 
     def start(self) -> None:
         """Start the workers."""
-        if isinstance(self.source, _AsyncInput):
+        if isinstance(self.source, AsyncInput):
             self.tasks.append(self.source.feed())
         for _ in range(self._concurrency):
             worker = asyncio.create_task(self._worker())
@@ -319,10 +149,10 @@ class _Run:
             if len(self._results) >= self._concurrency:
                 await self._has_space.wait()
             item = source.next_now()
-            if item is _LATER:
+            if item is LATER:
                 item = await source.next()
             # Nothing suspends between the pull and the place in its room's queue, so the order of the input is kept.
-            if item is _END:
+            if item is END:
                 return
             self._put_result(await self._outcome(item))
 
@@ -378,17 +208,10 @@ class _Run:
         if self._failures_left is not None:
             self._failures_left -= 1
         # Without an attempt, a pause that is too long to wait for is too long for the others too.
-        hopeless = isinstance(error, _STOPPING) or (error.reason == "max_wait" and not error.attempts)
+        hopeless = isinstance(error, ENDS_A_RUN) or (error.reason == "max_wait" and not error.attempts)
         hopeless |= self._outage.patience_is_over
         if self._stopped_by is None and (hopeless or self._failures_left == 0):
             self._stopped_by = error
-
-
-_END: Final = object()
-"""Stands for an item after the last."""
-
-_LATER: Final = object()
-"""Stands for an item that has to be waited for."""
 
 
 def _read_pair(item: object) -> tuple[str, RoomUpdate | None, tuple[Problem, ...]]:
