@@ -13,6 +13,7 @@ from aiorooms._http.outage import Outage
 from aiorooms.simulator import Faults, RoomsSimulator
 
 from .conftest import QUICK, tasks_left, times
+from .samples import ROOM_ID
 from .turned_clock import run_turned
 
 UPDATE = RoomUpdate(max_participants=20)
@@ -131,7 +132,7 @@ async def test_a_sick_room_is_told_from_an_outage_though_there_is_nobody_else(me
 async def test_single_calls_do_not_wait_out_an_outage() -> None:
     async with RoomsClient("key", base_url="http://127.0.0.1:9/v2", retry=QUICK) as client:
         with pytest.raises(APIConnectionError, match="after 4 attempts"):
-            await client.rooms.update("7b61621f-62e0-4aad-ab11-9fd19e272e73", max_participants=3)
+            await client.rooms.update(ROOM_ID, max_participants=3)
 
 
 async def test_leaving_during_an_outage_leaves_nothing_behind() -> None:

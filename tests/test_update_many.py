@@ -33,6 +33,7 @@ from aiorooms.resources._update_many import update_many
 from aiorooms.simulator import RateLimit, RoomsSimulator
 
 from .conftest import settle, tasks_left
+from .samples import ROOM_ID
 
 UPDATE = RoomUpdate(max_participants=20)
 
@@ -111,9 +112,9 @@ async def test_updates_of_one_room_keep_their_order_and_are_never_in_flight_toge
 @pytest.mark.parametrize(
     "item",
     [None, 5, "ab", (), ("x",), ("x", UPDATE, 1), ["x", UPDATE], ("not-a-uuid", UPDATE), (None, UPDATE),
-     ("7b61621f-62e0-4aad-ab11-9fd19e272e73", {"max_participants": 20}),
-     ("7b61621f-62e0-4aad-ab11-9fd19e272e73", None),
-     ("7b61621f-62e0-4aad-ab11-9fd19e272e73", RoomUpdate())],
+     (ROOM_ID, {"max_participants": 20}),
+     (ROOM_ID, None),
+     (ROOM_ID, RoomUpdate())],
 )  # fmt: skip
 async def test_a_bad_pair_is_a_failed_result_and_nothing_is_sent(item: Any) -> None:
     async with RoomsSimulator(rooms=2) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
@@ -149,7 +150,7 @@ async def test_settings_are_checked_at_the_call(value: Any) -> None:
                 client.rooms.update_many([], max_failures=value)
         with pytest.raises(ValueError, match="timeout"):
             client.rooms.update_many([], timeout=0)
-        wrong: list[Any] = [5, "7b61621f-62e0-4aad-ab11-9fd19e272e73", {"7b61": UPDATE}]
+        wrong: list[Any] = [5, ROOM_ID, {"7b61": UPDATE}]
         for updates in wrong:
             with pytest.raises(TypeError, match=r"update_many\(updates\) is .*; give "):
                 client.rooms.update_many(updates)
@@ -163,7 +164,7 @@ async def test_no_updates_no_results() -> None:
 async def test_a_closed_client_says_so() -> None:
     client = RoomsClient("key")
     await client.close()
-    results = await collect(client.rooms.update_many([("7b61621f-62e0-4aad-ab11-9fd19e272e73", UPDATE)] * 3))
+    results = await collect(client.rooms.update_many([(ROOM_ID, UPDATE)] * 3))
     assert {result.status for result in results} <= {"failed", "skipped"}
     assert isinstance(results[0].error, ClientStateError)
 

@@ -12,9 +12,8 @@ from aiorooms.cli._command import BadInputError, Command, Context, Value
 from aiorooms.cli._main import cli
 from aiorooms.simulator import RoomsSimulator
 
+from ..samples import ROOM_ID
 from .conftest import Invoke, lines, run
-
-ROOM = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
 
 
 def problems(stderr: str) -> list[str]:
@@ -30,7 +29,7 @@ def test_bad_options_a_bad_argument_and_bad_settings_are_one_list(
     monkeypatch.delenv("TELNYX_API_KEY")
     result = invoke(
         *["update", "--timeout", "soon", "--concurrency", "5000", "lobby", "--max-participants", "1"],
-        *["--base-url", "ftp://x", ROOM, "hall"],
+        *["--base-url", "ftp://x", ROOM_ID, "hall"],
     )
     assert result.exit_code == 2
     assert result.stdout == ""
@@ -111,7 +110,7 @@ def test_a_default_is_read_as_if_it_had_been_given() -> None:
         (_values.one_of(["csv", "jsonl"]), "csv", "csv"),
         (_values.read_day, "2024-02-29", date(2024, 2, 29)),
         (_values.read_name, " a ", " a "),
-        (_values.read_room_id, ROOM, ROOM),
+        (_values.read_room_id, ROOM_ID, ROOM_ID),
         (_values.read_api_key, "KEY_1", "KEY_1"),
         (_values.read_rate_limit, "none", None),
     ],

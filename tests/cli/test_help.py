@@ -7,6 +7,7 @@ import pytest
 import aiorooms
 from aiorooms.cli._main import cli
 
+from ..samples import ROOM_ID
 from .conftest import lines, run
 
 COMMANDS = [
@@ -85,7 +86,7 @@ def test_version() -> None:
         (["--json", "list"], "the option --json stands after the command, as in `aiorooms demo --json`"),
         (["get"], "missing argument 'ROOM_ID'; see `aiorooms get --help`"),
         (
-            ["get", "7b61621f-62e0-4aad-ab11-9fd19e272e73", "b"],
+            ["get", ROOM_ID, "b"],
             "got unexpected extra argument (b); see `aiorooms get --help`",
         ),
         (["update", "--max-participants"], "option '--max-participants' requires an argument; see `"),

@@ -15,6 +15,7 @@ import pytest
 
 from aiorooms.simulator import RoomsSimulator
 
+from ..samples import ROOM_ID
 from .conftest import KEY, Program, Terminal, lines, running, until
 
 
@@ -117,7 +118,7 @@ def unread(pipe: int) -> int:
 def test_ctrl_c_while_ids_are_read(program: Program) -> None:
     with program("update", "-", "--enable-recording") as updating:
         assert updating.stdin is not None
-        updating.stdin.write("7b61621f-62e0-4aad-ab11-9fd19e272e73\n")
+        updating.stdin.write(f"{ROOM_ID}\n")
         updating.stdin.flush()
         pipe = updating.stdin.fileno()
         until(lambda: unread(pipe) == 0, "it read the first id")

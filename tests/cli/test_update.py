@@ -13,9 +13,10 @@ from aiorooms.cli import _run, _update
 from aiorooms.simulator import Faults, RoomsSimulator
 
 from ..conftest import times
+from ..samples import ROOM_ID
 from .conftest import KEY, Invoke, lines, run, signals_when
 
-NOBODY = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
+NOBODY = ROOM_ID
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_everything_that_is_wrong_is_told_at_once_and_nothing_is_sent(sim: Rooms
     assert result.exit_code == 2
     assert result.stdout == ""
     for named in (
-        "ROOM_ID: 'abc'",
+        "NOBODY: 'abc'",
         "standard input, line 2: 'xyz'",
         "--unique-name: ",
         "--max-participants: 99",
