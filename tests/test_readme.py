@@ -8,30 +8,20 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from aiorooms import NotFoundError
+import aiorooms
+from aiorooms import NotFoundError, RoomsClient, bulk, errors, webhook_config
+from aiorooms import simulator as simulator_module
 from aiorooms.simulator import RoomsSimulator
 
+from .documents import README, ROOT, blocks, run
 from .samples import ROOM_ID
-
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
-
-
-def blocks(language: str, heading: str | None = None) -> list[str]:
-    text = README if heading is None else README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-
-
-def run(code: str) -> dict[str, Any]:
-    names: dict[str, Any] = {"__name__": "readme"}
-    exec(compile(code, "README.md", "exec"), names)
-    return names
 
 
 @pytest.fixture
@@ -44,26 +34,26 @@ def simulator(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_update_a_room(simulator: RoomsSimulator, capsys: pytest.CaptureFixture[str]) -> None:
-    first, second = blocks("python", "Update a room")
+    first, second = blocks(README, "python", "Update one room")
     run(first)
     room = simulator.rooms[ROOM_ID]
     assert (room["max_participants"], room["webhook_event_url"]) == (20, "https://hooks.example.com/rooms")
     assert "the README's" in capsys.readouterr().out
     run(second)
-    assert capsys.readouterr().out == blocks("text", "Update a room")[0]
+    assert capsys.readouterr().out == blocks(README, "text", "Update one room")[0]
 
 
 def test_the_line_of_the_errors_section_is_what_is_printed(simulator: RoomsSimulator) -> None:
-    code = blocks("python", "Update a room")[0].replace(ROOM_ID, other := str(uuid4()))
+    code = blocks(README, "python", "Update one room")[0].replace(ROOM_ID, other := str(uuid4()))
     with pytest.raises(NotFoundError, match="404 room") as caught:
         run(code)
-    assert str(caught.value).split("(")[0] == blocks("text", "Errors")[0].replace(ROOM_ID, other).split("(")[0]
+    assert str(caught.value).split("(")[0] == blocks(README, "text", "Errors")[0].replace(ROOM_ID, other).split("(")[0]
 
 
 def test_fastapi(simulator: RoomsSimulator) -> None:
     import httpx
 
-    names = run(blocks("python", "In a web backend")[0])
+    names = run(blocks(README, "python", "In a web backend")[0])
 
     async def use() -> list[tuple[int, Any]]:
         app = names["app"]
@@ -83,7 +73,7 @@ def test_fastapi(simulator: RoomsSimulator) -> None:
 
 
 def test_aiohttp(simulator: RoomsSimulator) -> None:
-    names = run(blocks("python", "In a web backend")[1])
+    names = run(blocks(README, "python", "In a web backend")[1])
 
     async def use() -> Any:
         async with TestClient(TestServer(names["app"])) as http:
@@ -94,59 +84,63 @@ def test_aiohttp(simulator: RoomsSimulator) -> None:
 
 
 def test_bulk_script(simulator: RoomsSimulator, capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = blocks("python", "In a bulk script")
+    (code,) = blocks(README, "python", "Update many rooms")
     run(code)
     assert capsys.readouterr().out == "{'updated': 6}\n"
     assert all(room["webhook_event_url"] == "https://hooks.example.com/rooms" for room in simulator.rooms.values())
 
 
 def test_the_rate_limit(capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = blocks("python", "The rate limit")
+    (code,) = blocks(README, "python", "The rate limit")
     run(code)
-    promised = re.search(r"print\(told.*\)  # (.*)", code)
+    promised = re.search(r"print\(now.*\)  # (.*)", code)
     assert promised is not None
     assert capsys.readouterr().out.strip() == promised[1]
 
 
 def test_webhook_urls(capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = blocks("python", "The webhook and failover URLs")
+    (code,) = blocks(README, "python", "Webhook and failover URLs")
     names = run(code)
     assert len(capsys.readouterr().out.splitlines()) >= 3
     assert names["update"].webhook_event_url == "https://hooks.example.com/rooms"
 
 
 def test_the_simulator(capsys: pytest.CaptureFixture[str]) -> None:
-    run(blocks("python", "The simulator")[0])
+    (code,) = blocks(README, "python", "The simulator")
+    run(code)
     assert capsys.readouterr().out.startswith("20 ")
 
 
-def test_the_pytest_fixture(tmp_path: Path) -> None:
-    (tmp_path / "test_mine.py").write_text(blocks("python", "The simulator")[1])
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
-    assert "1 passed" in done.stdout, done.stdout + done.stderr
+HEADINGS = [
+    "Update one room",
+    "In a web backend",
+    "Update many rooms",
+    "The rate limit",
+    "Webhook and failover URLs",
+    "The simulator",
+]
 
 
 def test_every_python_block_is_run_by_a_test_here() -> None:
-    headings = [
-        "Update a room",
-        "In a web backend",
-        "In a bulk script",
-        "The rate limit",
-        "The webhook and failover URLs",
-        "The simulator",
-    ]
-    assert sum(len(blocks("python", heading)) for heading in headings) == len(blocks("python")) == 9
+    assert sum(len(blocks(README, "python", heading)) for heading in HEADINGS) == len(blocks(README, "python")) == 8
+
+
+@pytest.mark.parametrize("module", [aiorooms, bulk, errors, simulator_module, webhook_config])
+def test_the_readme_names_everything_public(module: ModuleType) -> None:
+    words = set(re.findall(r"\w+", README.read_text()))
+    # Types of fields and codes are named where the editor shows them.
+    assert set(module.__all__) - words - {"__version__", "InputCode", "ProblemCode", "Reason"} == set()
+
+
+def test_the_readme_names_every_method_of_a_client() -> None:
+    words = set(re.findall(r"\w+", README.read_text()))
+    for kind in (RoomsClient, type(RoomsClient("KEY").rooms)):
+        assert {name for name in vars(kind) if not name.startswith("_")} - words == set()
 
 
 @pytest.mark.parametrize("heading", ["Try it", "Run the tests"])
 def test_the_two_commands_are_one_line_each(heading: str) -> None:
-    command = blocks("sh", heading)[0]
+    command = blocks(README, "sh", heading)[0]
     assert command.count("\n") == 1
     assert "\\" not in command
 
@@ -156,7 +150,7 @@ def test_ci_runs_the_readmes_test_command() -> None:
     awk = re.search(r"command=\$\((awk .*)\)\n", script)
     assert awk is not None
     printed = subprocess.run(["bash", "-c", awk[1]], capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    assert printed == blocks("sh", "Run the tests")[0]
+    assert printed == blocks(README, "sh", "Run the tests")[0]
 
 
 def test_the_command_line_section_names_real_commands(
@@ -164,7 +158,7 @@ def test_the_command_line_section_names_real_commands(
 ) -> None:
     from aiorooms.cli import main
 
-    lines = [line.partition("#")[0].split() for line in blocks("sh", "The command line")[0].splitlines()]
+    lines = [line.partition("#")[0].split() for line in blocks(README, "sh", "The command line")[0].splitlines()]
     invoke: Callable[[], None] = main
     for words in lines:
         assert words[0] == "aiorooms"
@@ -182,7 +176,7 @@ def test_the_command_line_section_names_real_commands(
 
 @pytest.mark.timeout(300)  # six commands, each a process of its own
 def test_moving_every_room_to_a_new_webhook_host(tmp_path: Path) -> None:
-    simulate, commands = blocks("sh", "Move every room to a new webhook host")
+    simulate, commands = blocks(README, "sh", "Change every room: plan, apply, roll back")
     words = simulate.split()
     assert words[:4] == ["aiorooms", "simulate", "--port", "8080"]
     with RoomsSimulator(rooms=2000, rate_limit="1000/1s", api_key="KEY_simulated") as sim:

@@ -1,0 +1,25 @@
+"""Reading the examples of the README and of the guides."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+BULK_GUIDE = ROOT / "aiorooms/bulk/README.md"
+SIMULATOR_GUIDE = ROOT / "aiorooms/simulator/README.md"
+
+
+def blocks(document: Path, language: str, heading: str | None = None) -> list[str]:
+    """The code blocks in a language, of a whole document or under one heading."""
+    text = document.read_text()
+    if heading is not None:
+        text = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def run(code: str) -> dict[str, Any]:
+    """Run a block of Python, and return its names."""
+    names: dict[str, Any] = {"__name__": "document"}
+    exec(compile(code, "README.md", "exec"), names)
+    return names

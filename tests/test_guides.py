@@ -1,0 +1,57 @@
+"""Every example of the guides runs, and prints what its guide says."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aiorooms.simulator import RoomsSimulator
+
+from .documents import BULK_GUIDE, SIMULATOR_GUIDE, blocks, run
+
+
+def test_a_bulk_change_in_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _ = blocks(BULK_GUIDE, "python")
+    monkeypatch.chdir(tmp_path)
+    with RoomsSimulator(rooms=2) as sim:
+        monkeypatch.setenv("TELNYX_API_KEY", sim.api_key)
+        monkeypatch.setenv("TELNYX_BASE_URL", sim.url)
+        run(code)
+        assert {room["webhook_event_url"] for room in sim.rooms.values()} == {"https://new.example.com/rooms"}
+    counts, *planned, statuses, differences, back = capsys.readouterr().out.splitlines()
+    assert counts == "2 rooms to change, 0 unchanged"
+    assert len(planned) == 2
+    assert statuses == "{'updated': 2} not stopped"
+    assert differences == "[]"
+    assert back == "2 rooms to change back, 0 conflicts"
+
+
+def test_the_problems_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, code = blocks(BULK_GUIDE, "python")
+    monkeypatch.chdir(tmp_path)
+    Path("rooms.csv").write_text("room,max_participants,webhook_event_url\nlobby,99,\nhall,20,hooks.example.com\n")
+    run(code)
+    assert capsys.readouterr().out == blocks(BULK_GUIDE, "text")[0]
+
+
+def test_the_pytest_fixture(tmp_path: Path) -> None:
+    (tmp_path / "test_mine.py").write_text(blocks(SIMULATOR_GUIDE, "python")[0])
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_script_for_the_next_requests(capsys: pytest.CaptureFixture[str]) -> None:
+    _, code = blocks(SIMULATOR_GUIDE, "python")
+    run(code)
+    assert capsys.readouterr().out == blocks(SIMULATOR_GUIDE, "text")[0]
