@@ -7,6 +7,8 @@ every scalar has a strict hook, so that nothing is coerced in either direction.
 import functools
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
+from operator import eq
 from typing import Any, Final, TypeGuard, TypeVar, get_origin
 
 import attrs
@@ -100,8 +102,9 @@ converter = Converter(detailed_validation=False)
 
 for scalar, hook in ((str, _str), (bool, _bool), (int, _int), (datetime, _datetime)):
     converter.register_structure_hook(scalar, hook)
-    # Most fields are `... | None`. A hook of their own saves cattrs' two calls a field.
-    converter.register_structure_hook(scalar | None, _optional(scalar, hook))
+    # Most fields are `... | None`. A hook of their own saves cattrs' two calls a field. It is registered by a predicate,
+    # because a copy of a converter loses hooks that are registered for a union.
+    converter.register_structure_hook_func(partial(eq, scalar | None), _optional(scalar, hook))
 
 converter.register_unstructure_hook(datetime, timestamp)
 
