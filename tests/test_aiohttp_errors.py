@@ -11,7 +11,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from aiorooms import APIConnectionError, APIResponseError, APIStatusError, APITimeoutError, RetryPolicy, RoomsClient
-from aiorooms._http.aiohttp_errors import lost
+from aiorooms._http.aiohttp_errors import to_failure
 from aiorooms._http.request import Request
 from aiorooms.resources._bodies import decode_room
 from aiorooms.simulator import Faults, RoomsSimulator
@@ -48,7 +48,7 @@ INFO = aiohttp.RequestInfo(ADDRESS, "PATCH", CIMultiDictProxy(CIMultiDict({"Auth
 )  # fmt: skip
 def test_what_went_wrong(error: Exception, kind: type[Exception], sent: bool, again: bool, words: str) -> None:
     # A ValueError of a hook may come at any time; one of aiohttp's own comes before anything is sent.
-    failure = lost(UPDATE, error, begun=not isinstance(error, ValueError), secret=KEY)
+    failure = to_failure(UPDATE, error, begun=not isinstance(error, ValueError), secret=KEY)
     assert type(failure.make_error()) is kind
     assert failure.uncertain == sent
     assert failure.retry == again
@@ -68,7 +68,7 @@ def test_what_went_wrong(error: Exception, kind: type[Exception], sent: bool, ag
     ],
 )
 def test_what_did_not_begin_to_go_out_was_not_sent(error: Exception, kind: type[Exception], words: str) -> None:
-    failure = lost(UPDATE, error, begun=False, secret=KEY)
+    failure = to_failure(UPDATE, error, begun=False, secret=KEY)
     assert type(failure.make_error()) is kind
     assert not failure.uncertain
     assert failure.retry
@@ -76,10 +76,10 @@ def test_what_did_not_begin_to_go_out_was_not_sent(error: Exception, kind: type[
 
 
 def test_an_error_of_a_hook_after_sending_leaves_the_outcome_open() -> None:
-    failure = lost(UPDATE, ValueError("a hook's own"), begun=True, secret=KEY)
+    failure = to_failure(UPDATE, ValueError("a hook's own"), begun=True, secret=KEY)
     assert failure.uncertain
     create = attrs.evolve(UPDATE, method="POST")
-    assert not lost(create, ValueError("a hook's own"), begun=True, secret=KEY).retry
+    assert not to_failure(create, ValueError("a hook's own"), begun=True, secret=KEY).retry
 
 
 async def test_a_server_without_tls_is_not_asked_again() -> None:

@@ -65,7 +65,7 @@ async def test_a_server_that_is_never_there_ends_the_run_when_the_patience_does(
         assert counts(results)["skipped"] >= 190
         for result in results:
             assert isinstance(result.error, APIConnectionError)
-            assert "been out for more than 0.5 s (outage_patience)" in str(result.error)
+            assert "been unavailable for more than 0.5 s (outage_patience)" in str(result.error)
 
 
 async def test_a_room_that_fails_while_others_do_not_is_not_taken_for_an_outage() -> None:

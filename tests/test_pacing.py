@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiorooms import ClientSettingsError, Pacing
-from aiorooms._pacing import PLAIN, Pacer, PacerClosedError, Permit, RateLimitInfo, WaitTooLongError
+from aiorooms._pacing import NO_INFO, Pacer, PacerClosedError, Permit, RateLimitInfo, WaitTooLongError
 
 from .conftest import settle, standing
 from .turned_clock import Clock
@@ -36,7 +36,7 @@ async def test_as_many_are_in_flight_as_there_are_connections() -> None:
     tasks = [asyncio.create_task(pacer.acquire()) for _ in range(5)]
     await settle()
     assert standing(pacer) == (2, 3)
-    pacer.release(PERMIT, PLAIN)
+    pacer.release(PERMIT, NO_INFO)
     await settle()
     assert standing(pacer) == (2, 2)
     assert [task.done() for task in tasks] == [True, True, True, False, False]
@@ -77,7 +77,7 @@ async def test_a_success_that_comes_during_a_pause_does_not_lift_it() -> None:
     pause(pacer, 10)
     task = asyncio.create_task(pacer.acquire())
     await settle()
-    pacer.release(PERMIT, PLAIN)
+    pacer.release(PERMIT, NO_INFO)
     await settle()
     assert not task.done()
     await clock.turn(10)
@@ -132,7 +132,7 @@ async def test_any_number_of_waiters_can_be_cancelled_in_any_order() -> None:
         task.cancel()
     await asyncio.wait(tasks[1:])
     assert pacer.snapshot().waiting == 1
-    pacer.release(PERMIT, PLAIN)
+    pacer.release(PERMIT, NO_INFO)
     await settle()
     assert tasks[0].done()
 
@@ -142,7 +142,7 @@ async def test_a_turn_that_comes_with_the_cancellation_goes_to_the_next() -> Non
     await pacer.acquire()
     first, second = asyncio.create_task(pacer.acquire()), asyncio.create_task(pacer.acquire())
     await settle()
-    pacer.release(PERMIT, PLAIN)  # gives the turn to the first ...
+    pacer.release(PERMIT, NO_INFO)  # gives the turn to the first ...
     first.cancel()  # ... which is cancelled before it can take it
     await settle()
     assert first.cancelled()
@@ -247,7 +247,7 @@ async def play(events: list[tuple[str, float]], max_in_flight: int, tick: float)
             tasks.append(asyncio.create_task(come(len(tasks))))
         elif event == "release" and pacer.snapshot().in_flight > 0 and len(served) > holding:
             holding += 1
-            pacer.release(PERMIT, PLAIN)
+            pacer.release(PERMIT, NO_INFO)
         elif event == "cancel" and tasks:
             tasks[int(value * len(tasks))].cancel()
         elif event == "pause":
@@ -261,7 +261,7 @@ async def play(events: list[tuple[str, float]], max_in_flight: int, tick: float)
     await clock.turn(100)
     while len(served) > holding:
         holding += 1
-        pacer.release(PERMIT, PLAIN)
+        pacer.release(PERMIT, NO_INFO)
         await settle()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert served == sorted(served), "somebody was overtaken"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from aiorooms._pacing.headers import PLAIN, RateLimitInfo, Report, read_rate_limit, reset_after, retry_after
+from aiorooms._pacing.headers import NO_INFO, RateLimitInfo, Report, read_rate_limit, reset_after, retry_after
 
 NOW = "Wed, 21 Oct 2015 07:28:00 GMT"
 
@@ -72,4 +72,4 @@ def test_the_headers_of_an_answer_are_read_into_one_value() -> None:
     assert read_rate_limit(figures, rate_limited=False) == RateLimitInfo(report=report)
     limited = read_rate_limit({**figures, "retry-after": "2"}, rate_limited=True)
     assert limited == RateLimitInfo(rate_limited=True, retry_after=2.0, report=report)
-    assert read_rate_limit({"retry-after": "2"}, rate_limited=False) is PLAIN
+    assert read_rate_limit({"retry-after": "2"}, rate_limited=False) is NO_INFO

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiorooms import Pacing
-from aiorooms._pacing import PLAIN, Pacer, Permit, WaitTooLongError, read_rate_limit
+from aiorooms._pacing import NO_INFO, Pacer, Permit, WaitTooLongError, read_rate_limit
 from aiorooms.simulator import RateLimit
 from aiorooms.simulator._limiters import Limiter, limit_headers, make_limiter
 
@@ -100,8 +100,8 @@ async def work(pacer: Pacer, server: Server, updates: int, workers: int, drop: f
 class WatchedPacer(Pacer):
     """Sees that no more is in flight than may remain, but for one that is sent to see."""
 
-    def _give(self, now: float) -> Permit:
-        permit, quota = super()._give(now), self._quota
+    def _grant(self, now: float) -> Permit:
+        permit, quota = super()._grant(now), self._quota
         in_flight = self.snapshot().in_flight
         assert not quota.is_known or in_flight <= max(1, quota.remaining), "more was in flight than may remain"
         return permit
@@ -408,7 +408,7 @@ def test_the_beginning_is_one_request_and_then_twice_as_many_with_each_answer() 
             permit = await pacer.acquire()
             at_once.append(pacer.snapshot().in_flight)
             await asyncio.sleep(0.1)
-            pacer.release(permit, PLAIN)
+            pacer.release(permit, NO_INFO)
 
         await asyncio.gather(*(one() for _ in range(40)))
         return at_once

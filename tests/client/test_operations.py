@@ -54,12 +54,12 @@ async def test_create_retrieve_update_delete() -> None:
 async def test_a_name_that_is_taken_is_an_error_of_the_server_with_its_pointer() -> None:
     async with RoomsSimulator(rooms=2) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         taken = str(sim.rooms[sim.room_ids[1]]["unique_name"])
-        with pytest.raises(APIStatusError, match=f"422 room {sim.room_ids[0]} refused") as caught:
+        with pytest.raises(APIStatusError, match=f"422 room {sim.room_ids[0]} rejected") as caught:
             await client.rooms.update(sim.room_ids[0], unique_name=taken)
         assert isinstance(caught.value, UnprocessableEntityError)
         assert caught.value.errors[0].pointer == "/unique_name"
         assert caught.value.request_id
-        with pytest.raises(UnprocessableEntityError, match=f"422 new room '{taken}' refused"):
+        with pytest.raises(UnprocessableEntityError, match=f"422 new room '{taken}' rejected"):
             await client.rooms.create(unique_name=taken)
         assert sim.stats.requests == 2
 
