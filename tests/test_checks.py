@@ -24,7 +24,7 @@ from aiorooms.webhook_config import WebhookUrlPolicy, check_webhook_url, check_w
 
 STRICT = WebhookUrlPolicy(allow_private_hosts=False, denied_hosts=["denied.io"])
 ALLOWING = WebhookUrlPolicy(allowed_hosts=["allowed.io"])
-KEEP = "or leave it out to keep what is there"
+KEEP = "or leave it out to keep the current value"
 
 
 def url(text: object, policy: WebhookUrlPolicy = STRICT) -> tuple[Problem, ...]:
@@ -63,7 +63,7 @@ CODES: list[tuple[tuple[Problem, ...], str, dict[str, object], str]] = [
         {"value": UNSET.__class__, "expected": "True or False"},
         "<enum 'Unset'> is not true or false",
     ),
-    (of_update(unique_name=5), "wrong_type", {"value": 5, "expected": "a text"}, "5 is not a text"),
+    (of_update(unique_name=5), "wrong_type", {"value": 5, "expected": "a string"}, "5 is not a string"),
     (
         date_problems("/x", "soon"),
         "wrong_type",
@@ -91,12 +91,12 @@ CODES: list[tuple[tuple[Problem, ...], str, dict[str, object], str]] = [
         {"value": 31, "limits": (0, 30), "nullable": True},
         "31 is not in the range 0 to 30",
     ),
-    (of_update(unique_name=" "), "blank", {"value": " "}, "' ' is empty or only blanks; give a name that can be seen"),
+    (of_update(unique_name=" "), "blank", {"value": " "}, "' ' is blank; give a name with at least one visible character"),
     (
         of_update(unique_name="\ud800"),
         "not_unicode",
         {"value": "\ud800"},
-        "'\\ud800' holds half of a surrogate pair and can't be sent as UTF-8",
+        "'\\ud800' has half of a surrogate pair, which UTF-8 can't encode; leave it out",
     ),
     (
         read_room_ref("x")[1],
