@@ -51,7 +51,7 @@ def name_problems(pointer: str, value: object) -> tuple[Problem, ...]:
         message = f"{quoted(value)} is blank; give a name with at least one visible character"
         return (Problem(pointer, message, code="blank", value=value),)
     if not _is_unicode(value):
-        message = f"{quoted(value)} has half of a surrogate pair, which UTF-8 can't encode; leave it out"
+        message = f"{quoted(value)} contains a lone surrogate, which can't be sent as UTF-8; remove it"
         return (Problem(pointer, message, code="not_unicode", value=value),)
     return ()
 

@@ -1,4 +1,4 @@
-"""The gates that are simple enough to be tested alone. All of them, with a server, in test_pacing_learning."""
+"""Tests of single gates. test_pacing_learning tests all of them together, against simulated limiters."""
 
 import math
 
@@ -20,7 +20,7 @@ def limited(seconds: float | None) -> RateLimitInfo:
     return RateLimitInfo(rate_limited=True, retry_after=seconds)
 
 
-def test_a_pause_ends_at_the_latest_moment_that_was_asked_for() -> None:
+def test_a_pause_ends_at_the_latest_time_that_was_asked_for() -> None:
     pause = Pause()
     pause.answered(PERMIT, limited(10), 100, 0)
     pause.answered(PERMIT, limited(5), 101, 0)
@@ -48,7 +48,7 @@ def test_slow_start_allows_one_more_with_each_answer_until_it_is_over() -> None:
     assert gate.is_idle
 
 
-def test_slow_start_does_not_wait_for_ever_for_an_answer() -> None:
+def test_slow_start_continues_without_an_answer_after_half_a_second() -> None:
     gate = SlowStart(100)
     gate.sent(Permit(7.0), 0)
     assert gate.may_send_at(7.1, 1) == 7.5
@@ -61,7 +61,7 @@ def test_slow_start_does_not_wait_for_ever_for_an_answer() -> None:
         max_size=40,
     )
 )
-def test_no_gate_ever_answers_with_no_number(events: list[tuple[str, float, int]]) -> None:
+def test_no_gate_ever_returns_nan(events: list[tuple[str, float, int]]) -> None:
     gates: list[Gate] = [Pause(), Cap(3.0), Probing(Meter(), lambda: 0.5), SlowStart(50), Quota()]
     now = 1000.0
     for event, seconds, in_flight in events:

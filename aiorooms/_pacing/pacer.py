@@ -70,8 +70,8 @@ class PacingSnapshot:
 
     @property
     def refused(self) -> int:
-        """The old name of `rate_limited`."""
-        warnings.warn("PacingSnapshot.refused is called `rate_limited` now", DeprecationWarning, stacklevel=2)
+        """The deprecated name of `rate_limited`."""
+        warnings.warn("PacingSnapshot.refused is deprecated; use rate_limited", DeprecationWarning, stacklevel=2)
         return self.rate_limited
 
 
