@@ -88,7 +88,7 @@ async def work(pacer: Pacer, server: Server, updates: int, workers: int, drop: f
                 if accepted:
                     break
             else:
-                raise AssertionError("an update was rate limited for ever")
+                raise AssertionError("an update was rate limited forever")
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(workers):
@@ -279,7 +279,7 @@ def test_a_hidden_second_limiter_is_found_behind_a_reported_one(extra: dict[str,
                     if accepted:
                         break
                 else:
-                    raise AssertionError("an update was rate limited for ever")
+                    raise AssertionError("an update was rate limited forever")
 
         await asyncio.gather(*(worker() for _ in range(50)))
         return hidden.rate_limited / 200, loop.time()

@@ -1,4 +1,4 @@
-"""aiohttp's exceptions as failures: whether the request was sent, may have been applied, and may be sent again.
+"""Exceptions of aiohttp as failures: whether the request was sent, may have been applied, and may be sent again.
 
 Example: `ClientConnectorError` means that nothing was sent, so even a POST may be sent again. `ServerDisconnectedError`
 after the body was sent leaves the outcome uncertain, and only an idempotent request is sent again.
@@ -50,7 +50,7 @@ NO_REPLAY: Final = (_no_replay,)
 
 
 def to_failure(request: Request[T], error: Exception, *, begun: bool, secret: str) -> Failure:
-    """Return the failure that an exception of aiohttp stands for. `begun`: sending the request had begun."""
+    """Return the failure for an exception of aiohttp. `begun`: whether sending the request had begun."""
     cause = error.__cause__ if isinstance(error, DisconnectedError) and error.__cause__ is not None else error
     reason = redact(f"{type(cause).__name__}: {cause}", secret)
     match cause:

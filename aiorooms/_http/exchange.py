@@ -5,8 +5,8 @@ The whole answer is read, and the connection released, before the answer is inte
 **Stale connections.** The server may close a keep-alive connection just before it is used again. Then no answer comes,
 and that says nothing about the server. To distinguish this from a server that disconnects every client, each new socket
 is recorded in the context of the request that it was opened for. If a request gets no answer and no socket was opened
-for it, its connection had been used before. Example: 50 connections are idle while the server restarts. The next
-request gets no answer and opened no socket, so it is sent again at once over a new connection.
+for it, its connection was reused. Example: 50 connections are idle while the server restarts. The next request gets no
+answer and opened no socket, so it is sent again at once over a new connection.
 """
 
 import asyncio

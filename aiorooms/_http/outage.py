@@ -1,8 +1,8 @@
 """Outages in a bulk run: all updates wait while single requests probe the server, and no room fails because of it.
 
-An update that fails because the server can't be reached, or answers 5xx to everyone, says nothing about its room. So a
-bulk run records the *successful contacts* of all its updates together: answers that say something about a request,
-rejections included. Three rules follow:
+An update that fails because the server can't be reached, or answers all requests with 5xx, says nothing about its room.
+So a bulk run records the *successful contacts* of all its updates together: answers that say something about a request,
+as a rejection does and a 5xx does not. Three rules follow:
 
 - **After several failures in a row**, without a contact in between, the run assumes an outage. Callers then queue. The
   first in the queue sends after a pause, and each pause is twice as long as the one before, up to 2 s. At the first
@@ -13,8 +13,8 @@ rejections included. Three rules follow:
 - **If fewer than five rooms are answered 5xx**, and no room anything else, the cause may be the rooms themselves. Then
   the read-back decides: if it is answered, the room is the cause; if not, it is an outage.
 
-Example, with 50 workers and a patience of 60 s: the server crashes at t = 100. The 50 updates in flight fail, which is
-more than 20 in a row, so it is an outage. At t = 100.25 one of them is sent again and fails, then one at 100.75, at
+Example, with 50 workers and a patience of 60 s: the server crashes at t = 100. The 50 updates in flight fail, and
+the 20th failure in a row makes it an outage. At t = 100.25 one update is sent again and fails, then one at 100.75, at
 101.75, and from then on every 2 s. At t = 130 one is answered: all 50 continue, and none has failed. If the server had
 not come back, the run would have stopped at t = 160.
 
@@ -37,7 +37,7 @@ _MAX_PAUSE: Final = 2.0
 """Seconds before a probe; doubled after each probe that fails."""
 
 _SEVERAL: Final = 5
-"""Rooms; if as many are answered 5xx, and no room anything else, the cause is the server."""
+"""If this many rooms are answered 5xx, and no room anything else, the cause is the server."""
 
 _MIN_FAILURES: Final = 4
 _MAX_FAILURES: Final = 20
@@ -45,7 +45,7 @@ _MAX_FAILURES: Final = 20
 
 
 class Outage:
-    """Whether one bulk run can reach the server. `clock` (seconds, monotonic) is replaced in tests."""
+    """The state of the server, as one bulk run sees it. `clock` (seconds, monotonic) is replaced in tests."""
 
     def __init__(self, patience: float, concurrency: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.patience = patience
@@ -74,7 +74,7 @@ class Outage:
 
     @property
     def longest_wait(self) -> float:
-        """The maximum wait in seconds that is granted to a server that answers 408 or 5xx."""
+        """Seconds; if a 408 or 5xx answer asks for a longer wait, the wait is shortened to this."""
         return self.patience / 10
 
     def keeps_trying(self, contacts_before: int, *, answered: bool) -> bool:

@@ -6,7 +6,7 @@ Two kinds of failed attempts do not count against `max_attempts`:
   about the server, so the request is sent again at once over a new connection.
 - **An overtaken 429.** Other requests were accepted meanwhile, so the request only has to queue again.
 
-Both are bounded, so that no request is retried for ever.
+Both are bounded, so that no request is retried forever.
 
 Example, with `RetryPolicy()`, which allows four attempts:
 
@@ -30,7 +30,7 @@ __all__ = ["Again", "GiveUp", "RetryPolicy", "Tally", "backoff", "decide"]
 
 _MAX_STALE: Final = 3
 """Stale connections in a row. In our own session the first resend has a new connection, so there is no second. In the
-user's session, a server that resets every reused connection must not be hammered for ever."""
+user's session, a server that resets every reused connection must not be hammered forever."""
 
 _MAX_OVERTAKEN: Final = 25
 """Overtaken 429s in one call."""
@@ -53,7 +53,7 @@ class RetryPolicy:
     max_delay: float = attrs.field(default=8.0, validator=not_negative)
     """The longest wait that the client chooses by itself, in seconds."""
     max_elapsed: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
-    """Seconds after the beginning of the call, after which no further attempt begins. None: no limit."""
+    """Seconds since the beginning of the call; no further attempt begins later. None: no limit."""
 
 
 @attrs.define

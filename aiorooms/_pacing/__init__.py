@@ -5,11 +5,11 @@ what the answer reports about the rate limit. Callers queue, first come, first s
 calls that a bulk run has queued so far, and behind no later ones. A caller that is cancelled while it waits leaves no
 trace; one that is cancelled just as it gets its permit passes it on to the next caller.
 
-No limit is assumed. The pacer learns from the server's answers, and what one call learns holds for all calls of the
-client. Each reason to wait is a *gate*: a class in a module of its own, with one interface (`gate`). A request is sent
+No limit is assumed. The pacer learns from the server's answers, and all calls of the client keep to what one of them
+learned. Each reason to wait is a *gate*: a class in a module of its own, with one interface (`gate`). A request is sent
 when all gates are open:
 
-- **Pause** (`pause`). A 429 that says how long to wait pauses all calls, so that no other call has to be rate limited.
+- **Pause** (`pause`). A 429 that says how long to wait pauses all calls, not only the one that it answers.
 - **Cap** (`cap`). The caller's own `Pacing(max_rate=)`, whatever the server allows.
 - **Probing** (`probing`). If the server reports no limit, the rate that it sustains is found from its 429s alone.
 - **Slow start** (`slow_start`). While nothing is known, one request is in flight at first, then 2, 4, 8.
@@ -28,7 +28,7 @@ answer reports again that 99 remain.
 A wait longer than `Pacing.max_wait` fails at once, for all calls that would have to wait: a program that silently
 sleeps for an hour looks like one that hangs.
 
-The gates only calculate, and the current time is an argument. The pacer has the only queue and the only timer.
+Gates only calculate, and the current time is an argument. Only the pacer has a queue and a timer.
 """
 
 from .gate import Gate, Permit

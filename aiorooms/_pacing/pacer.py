@@ -123,7 +123,7 @@ class Pacer:
         self._clock = clock
         self._call_later = call_later
         self._in_flight = 0
-        # In order of arrival. An OrderedDict, as perhaps 20,000 cancelled callers are removed from its middle at once.
+        # In order of arrival. An OrderedDict, as 20,000 callers may be cancelled at once, anywhere in the queue.
         self._waiters: OrderedDict[asyncio.Future[Permit], None] = OrderedDict()
         self._timer: _Handle | None = None
         self._timer_at = math.inf
@@ -174,7 +174,7 @@ class Pacer:
             raise
 
     def release(self, permit: Permit, info: RateLimitInfo | None) -> None:
-        """Return a permit, with what the answer says about the rate limit; None if no answer came."""
+        """Release a permit, with what the answer says about the rate limit; None if no answer came."""
         self._in_flight -= 1
         if info is None:
             if not self._all_idle:
@@ -280,7 +280,7 @@ class Pacer:
         self._grant_permits()
 
     def _remove(self, permit: "asyncio.Future[Permit]") -> None:
-        # It may be gone already, if it was granted a permit or all waiters failed.
+        # It is gone already if the permit was granted, or if all waiters failed.
         self._waiters.pop(permit, None)
         if not self._waiters:
             self._cancel_timer()

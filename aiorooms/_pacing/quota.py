@@ -3,11 +3,11 @@
 Each answer reports how many requests remain (R) and when more will (the reset). From that two things are derived:
 
 - **How many may be in flight.** An answer reports R as it was when the server processed *that* request; R may or may
-  not count the requests that are in flight. So no more are in flight than the smallest R reported since the last
-  renewal. Then all of them fit in either case, and late or reordered answers do no harm.
+  not count the requests in flight. So no more are in flight than the smallest R reported since the last renewal. Then
+  none of them exceeds the limit in either case, and late or reordered answers do no harm.
 - **When R grows again.** This is a *renewal*; until then a client that has used up R waits. The reset says when, but
-  only to within a second if it has no fraction. Then the earliest moment counts that any answer has named since the
-  last renewal: for a reset that is rounded up, this is right to within the time between two answers. If the server
+  only to within a second if it has no fraction. In that case the earliest moment is used that any answer has reported
+  since the last renewal: if resets are rounded up, it is right to within the time between two answers. If the server
   answers 429 to a request sent at that moment, the reset was rounded down, and from then on a second is added.
 
 At that moment one request is sent alone, the *probe*. Once two probes in a row have found at least half of the limit,
@@ -17,9 +17,9 @@ seconds only, the next request is sent one window after the oldest of the last a
 one is available again.
 
 **A renewal** is certain if an answer reports more than was known when its request was sent. (More than is known when
-the answer comes proves nothing: answers overtake each other.) So each permit holds what was known when it was granted.
-A request that was sent before a renewal was noticed may belong to either window: its answer counts only if it must
-belong to the new one.
+the answer comes proves nothing, as answers overtake each other.) So each permit stores what was known when it was
+granted. A request that was sent before a renewal was noticed may belong to either window: its answer counts only if it
+must belong to the new one.
 
 **Other processes** may use the same limit; `share` says which part of R is ours.
 
@@ -43,8 +43,8 @@ _MAX_PROBE_DELAY: Final = 1.0
 
 _FIRST_BACKOFF: Final = 0.01
 _MAX_BACKOFF: Final = 5.0
-"""Seconds to wait after the first 429, doubled with each further 429 in a row, up to the maximum; never more than half
-a window, so that one 429 does not cost the beginning of the next window too."""
+"""Seconds to wait after the first 429, doubled with each further one in a row up to the maximum. Never more than half a
+window, so that one 429 does not cost the beginning of the next window too."""
 
 _FULL_RENEWALS_NEEDED: Final = 2
 """Probes in a row that must find a full renewal before one is assumed."""
@@ -87,9 +87,9 @@ class Quota(Gate):
         self._rounded_down = False
         """Whether a reset turned out to be too early, so that a second is added."""
         self._windows_corrected = 0
-        """The number of windows since a second is added."""
+        """The number of windows for which a second has been added."""
         self._windows_until_recheck = _FIRST_RECHECK
-        """The number after which it is checked whether that is still right."""
+        """The number after which it is checked again whether that is right."""
 
         self._full_probes = 0
         """Probes in a row that found a full renewal; -1 after a full renewal was assumed wrongly."""
@@ -207,13 +207,13 @@ class Quota(Gate):
             window_left=None if self._is_gradual else max(0.0, 1 - passed),
         )
         free = math.floor(ours + 0.5) - in_flight
-        # One request may always be sent if more than one remains, as low usage so far says nothing about our share; and
-        # without a reset to wait for, only a request can find out.
+        # If none is in flight, one may be sent: low usage so far says nothing about our share, and without a reset to
+        # wait for, only a request can find out.
         can_send_one = in_flight == 0 and (self.remaining > 1 or self.renews_at == math.inf)
         return 1 if free <= 0 and can_send_one else free
 
     def _change_limit(self, permit: Permit, now: float, report: Report, limit: int) -> Permit:
-        """Start over with another limit; return the permit of this answer as if the limit had been known before.
+        """Start over with another limit; return the permit that the request would have had if it had been known before.
 
         What was learned about rounding and the kind of limiter is kept.
         """
@@ -269,7 +269,7 @@ class Quota(Gate):
         if not rate_limited:
             self._share.used_by_us()
         elif self._assumed:
-            # A request that was sent when the server had said came too early: the reset was rounded down.
+            # If the request was sent at the reported reset, that was too early: the reset was rounded down.
             reported_at = self._last_reset_at if self._is_gradual else self._reset_at
             self._rounded_down |= not self._exact and permit.sent_at >= reported_at
             self._is_gradual = False
@@ -280,7 +280,7 @@ class Quota(Gate):
     def _set_renewal(self, now: float, reset_at: float, *, rate_limited: bool) -> None:
         late = 1.0 if self._rounded_down and not self._exact else 0.0
         if rate_limited and self._reset_at + late <= now:
-            # That moment has passed, and it was wrong.
+            # The reset that was expected has passed without a renewal.
             self._reset_at = reset_at
         self.renews_at = self._reset_at + late
         if self._is_gradual and not self._exact and len(self._accepted_at) == self._accepted_at.maxlen:

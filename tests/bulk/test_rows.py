@@ -257,5 +257,5 @@ def test_a_name_of_a_room_that_can_not_be_one(tmp_path: Path) -> None:
     path.write_text('{"room": "\\ud800"}\n{"room": " "}\n')
     half, blank = problems_of(path)
     assert "line 1, room: " in half
-    assert "half of a surrogate pair" in half
+    assert "a lone surrogate" in half
     assert "line 2, room: ' ' is blank; give" in blank
