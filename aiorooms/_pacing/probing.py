@@ -2,8 +2,8 @@
 
 - **The first 429** stops all calls for as long as the server asks. If it does not ask, they stop for 0.2 s, and for
   twice as long with each further 429, up to 8 s. Then a single request is sent, the *probe*. Once it is accepted, the
-  number of requests accepted in the last seconds, divided by the time, is a rate that the server has sustained.
-  Sending resumes at that rate.
+  number of requests accepted in the last seconds, divided by the time that they and the stop took, is a rate that the
+  server has sustained. Sending resumes at that rate.
 - **From then on** requests are spread evenly. While more is queued than the rate allows, the rate grows slowly, until
   the next 429. Then it falls to the average rate of accepted requests since the last 429, and by at least a tenth. So
   it stays close to what the server sustains, and follows when that grows.
