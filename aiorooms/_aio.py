@@ -1,4 +1,8 @@
-"""Ending what waits: whom a cancellation is meant for, tasks that end for good, and a sleep that can be ended."""
+"""Helpers for cancelling and waiting: tasks that are sure to end, and a sleep that an event can end.
+
+Example: `end_tasks` cancels 50 workers. If its caller is cancelled when 10 of them have ended, it cancels the other 40
+once more, waits for them, and only then raises the CancelledError.
+"""
 
 import asyncio
 import contextlib
@@ -11,19 +15,19 @@ T = TypeVar("T")
 
 
 def is_cancelled() -> bool:
-    """Whether somebody cancelled the running task.
+    """Return whether the running task was cancelled.
 
-    A CancelledError can also come up because something that was awaited had been cancelled by others: aiohttp lets one
-    out if its connector is closed while a name is being resolved. Then the task is still wanted.
+    A CancelledError can also come from an awaited future that was cancelled elsewhere: aiohttp raises one if its
+    connector is closed during a DNS lookup. Then the task itself was not cancelled.
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait until all are gone, also if the caller is cancelled meanwhile. Their outcome is dropped.
+    """Cancel tasks and wait until all have ended, even if the caller is cancelled meanwhile. Ignore their outcomes.
 
-    Each further cancellation of the caller is one for them too: what they do at their end may be slow.
+    Each further cancellation of the caller cancels the tasks again, as their cleanup may be slow.
     """
     cancelled: asyncio.CancelledError | None = None
     while left := [task for task in tasks if not task.done()]:
@@ -35,13 +39,13 @@ async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
             cancelled = error
     for task in tasks:
         if not task.cancelled():
-            task.exception()  # looked at, so that nobody is warned of it
+            task.exception()  # retrieved, so that asyncio does not warn about it
     if cancelled is not None:
         raise cancelled
 
 
 async def finish(task: asyncio.Task[T]) -> T:
-    """Wait for a task that must not be left alone, also if the caller is cancelled meanwhile; then that is raised."""
+    """Return the result of a task. If the caller is cancelled meanwhile, raise that only once the task has ended."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
@@ -50,13 +54,13 @@ async def finish(task: asyncio.Task[T]) -> T:
             cancelled = error
     if cancelled is not None:
         if not task.cancelled():
-            task.exception()  # looked at, so that nobody is warned of it
+            task.exception()  # retrieved, so that asyncio does not warn about it
         raise cancelled
     return task.result()
 
 
 async def sleep_unless(event: asyncio.Event, seconds: float) -> None:
-    """Sleep for so long, or until the event is set."""
+    """Sleep for `seconds`, or until the event is set."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()

@@ -1,8 +1,8 @@
-"""Checks of what a caller gives: single values of a request, and settings.
+"""Checks of what a caller passes in: values of a request, and settings.
 
-A wrong value of a request is a `Problem`, so that all of them can be reported together. A wrong setting raises at once,
-on the line where it was written. Both carry data, so that a surface with other words than Python's (files, options) can
-say the same in its own.
+An invalid value of a request is returned as a `Problem`, so that all problems are reported together. An invalid setting
+raises at once, on the line that sets it. Both carry data, so that files and the command line can word them differently:
+what is `None can't clear this field` in Python is `null can't clear this field` in a JSON file.
 """
 
 import json
@@ -38,26 +38,26 @@ __all__ = [
 T = TypeVar("T")
 
 
-# --- values of a request; UNSET has no problem ---
+# --- values of a request; UNSET is always valid ---
 
 
 def name_problems(pointer: str, value: object) -> tuple[Problem, ...]:
-    """Want a text that is not empty or blank, and that UTF-8 can hold."""
+    """Return the problems of a name: it must be a string that is not blank, and that UTF-8 can encode."""
     if value is UNSET:
         return ()
     if not isinstance(value, str):
-        return _wrong_type(pointer, value, "a text")
+        return _wrong_type(pointer, value, "a string")
     if not value.strip():
-        message = f"{quoted(value)} is empty or only blanks; give a name that can be seen"
+        message = f"{quoted(value)} is blank; give a name with at least one visible character"
         return (Problem(pointer, message, code="blank", value=value),)
     if not _is_unicode(value):
-        message = f"{quoted(value)} holds half of a surrogate pair and can't be sent as UTF-8"
+        message = f"{quoted(value)} contains a lone surrogate, which can't be sent as UTF-8; remove it"
         return (Problem(pointer, message, code="not_unicode", value=value),)
     return ()
 
 
 def int_problems(pointer: str, value: object, allowed: range, *, nullable: bool = False) -> tuple[Problem, ...]:
-    """Want a whole number in the range, or None if the field is nullable."""
+    """Return the problems of a number: it must be a whole number in the range, or None if the field is nullable."""
     if value is UNSET or (value is None and nullable):
         return ()
     if not _is_int(value):
@@ -70,12 +70,12 @@ def int_problems(pointer: str, value: object, allowed: range, *, nullable: bool 
 
 
 def bool_problems(pointer: str, value: object) -> tuple[Problem, ...]:
-    """Want True or False, not 1 or 0."""
+    """Return the problems of a boolean: it must be True or False, not 1 or 0."""
     return () if value is UNSET or isinstance(value, bool) else _wrong_type(pointer, value, "True or False")
 
 
 def date_problems(pointer: str, value: object) -> tuple[Problem, ...]:
-    """Want a day."""
+    """Return the problems of a date: it must be a `datetime.date` without a time."""
     # A datetime is a date to Python, but its time would be dropped.
     if value is UNSET or (isinstance(value, date) and not isinstance(value, datetime)):
         return ()
@@ -83,7 +83,7 @@ def date_problems(pointer: str, value: object) -> tuple[Problem, ...]:
 
 
 def not_nullable(pointer: str, expected: str) -> Problem:
-    """Say that None can't clear a field."""
+    """Return the problem that None can't clear a field."""
     message = f"None {_CAN_NOT_CLEAR.format(expected)}"
     return Problem(pointer, message, code="not_nullable", expected=expected)
 
@@ -95,22 +95,22 @@ def _wrong_type(pointer: str, value: object, expected: str, *, nullable: bool = 
     return (Problem(pointer, message, code="wrong_type", value=value, expected=expected, nullable=nullable),)
 
 
-_CAN_NOT_CLEAR = "can't clear this field; give {}, or leave it out to keep what is there"
+_CAN_NOT_CLEAR = "can't clear this field; give {}, or leave it out to keep the current value"
 
 
 def text_message(problem: Problem) -> str:
-    """Word a problem for a value that was given as text or JSON: in a file, or as an option.
+    """Return the message of a problem for a value in a file or an option, which is text or JSON.
 
-    There None is `null`, True is `true`, and neither Python's types nor its arguments mean anything.
+    There None is `null`, True is `true`, and Python's types and arguments mean nothing.
     """
     expected = _TEXT_WORDS.get(problem.expected or "", problem.expected)
     if problem.code == "not_nullable":
         return f"null {_CAN_NOT_CLEAR.format(expected)}"
     if problem.code == "wrong_type" and expected is not None:
         wanted = f"{expected}{' or null' * problem.nullable}"
-        # The value of a URL field is not kept.
+        # A URL is not kept, as it may hold a password.
         return f"give {wanted}" if problem.value is None else f"{_as_json(problem.value)} is not {wanted}"
-    # The settings of a policy are arguments.
+    # The setting of a policy is a Python argument.
     return problem.message.removesuffix(f" ({problem.setting})")
 
 
@@ -128,43 +128,43 @@ def _as_json(value: object) -> str:
 
 # --- settings ---
 #
-# A setting is named as its user wrote it: `max_connections`, or `Pacing(max_rate=)` where a call has to be named too.
+# A setting is named as in the user's code: `max_connections`, or `Pacing(max_rate=)` for the argument of another class.
 
 
 class WrongTypeError(ClientSettingsError, TypeError):
-    """A setting of a wrong type, also for those who catch `TypeError`."""
+    """A setting has a wrong type. Also a `TypeError`."""
 
 
 def setting_error(name: str, wrong: str, hint: str, value: object = None) -> ClientSettingsError:
-    """Make the error for a setting: `max_rate`, `is 0`, `give a number above 0`."""
+    """Return the error for a setting: `max_rate`, `is 0`, `give a number above 0`."""
     return _error_of(ClientSettingsError, name, wrong, hint, value)
 
 
 def check_at_least(minimum: int, name: str, value: object) -> None:
-    """Accept a whole number that is `minimum` or above."""
+    """Raise `ClientSettingsError` unless the value is a whole number, `minimum` or above."""
     if not _is_int(value) or value < minimum:
         raise _is(name, value, f"a whole number, {minimum} or above")
 
 
 def check_positive(name: str, value: object) -> None:
-    """Accept a number above 0."""
+    """Raise `ClientSettingsError` unless the value is a number above 0."""
     if not (_is_number(value) and value > 0):
         raise _is(name, value, "a number above 0")
 
 
 def check_instance(kind: type[object], name: str, value: object) -> None:
-    """Accept an instance of that class."""
+    """Raise `WrongTypeError` unless the value is an instance of `kind`."""
     if not isinstance(value, kind):
         raise wrong_type(name, value, _article(kind.__name__))
 
 
 def wrong_type(name: str, value: object, expected: str) -> WrongTypeError:
-    """Make the error for a setting of a wrong type."""
+    """Return the error for a setting of a wrong type."""
     return _error_of(WrongTypeError, name, f"is {quoted(value)}", f"give {expected}", value)
 
 
 def at_least(minimum: int) -> "Callable[[object, attrs.Attribute[int], int], None]":
-    """Make an attrs validator that accepts a whole number, `minimum` or above."""
+    """Return an attrs validator for a whole number, `minimum` or above."""
 
     def validate(instance: object, attribute: "attrs.Attribute[int]", value: int) -> None:
         check_at_least(minimum, _name(instance, attribute), value)
@@ -173,7 +173,7 @@ def at_least(minimum: int) -> "Callable[[object, attrs.Attribute[int], int], Non
 
 
 def instance_of(kind: type[T]) -> "Callable[[object, attrs.Attribute[T], T], None]":
-    """Make an attrs validator that accepts an instance of that class."""
+    """Return an attrs validator for an instance of `kind`."""
 
     def validate(instance: object, attribute: "attrs.Attribute[T]", value: T) -> None:
         check_instance(kind, _name(instance, attribute), value)
@@ -182,12 +182,12 @@ def instance_of(kind: type[T]) -> "Callable[[object, attrs.Attribute[T], T], Non
 
 
 def positive(instance: object, attribute: "attrs.Attribute[T]", value: T) -> None:
-    """Accept a number above 0 (an attrs validator)."""
+    """Validate a number above 0, as an attrs validator."""
     check_positive(_name(instance, attribute), value)
 
 
 def not_negative(instance: object, attribute: "attrs.Attribute[T]", value: T) -> None:
-    """Accept a number that is 0 or above (an attrs validator)."""
+    """Validate a number, 0 or above, as an attrs validator."""
     if not (_is_number(value) and value >= 0):
         raise _is(_name(instance, attribute), value, "a number, 0 or above")
 
@@ -204,7 +204,7 @@ def _error_of(kind: type[E], name: str, wrong: str, hint: str, value: object) ->
     return kind(f"{name} {wrong}", setting=setting, wrong=wrong, value=value, hint=hint)
 
 
-# --- what both need ---
+# --- helpers for both ---
 
 
 def _article(noun: str) -> str:
@@ -212,7 +212,7 @@ def _article(noun: str) -> str:
 
 
 def _is_int(value: object) -> TypeGuard[int]:
-    # bool is a subclass of int, but True participants are a mistake.
+    # bool is a subclass of int, but `max_participants=True` is a mistake.
     return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -1,28 +1,28 @@
-"""Values as text: those from outside on one printable line, cut to a length that is read, and moments in UTC."""
+"""Values as text: foreign values on one printable line of limited length, and times in UTC."""
 
 from datetime import UTC, datetime
 
 __all__ = ["excerpt", "quoted", "timestamp"]
 
 
-def excerpt(text: str, longest: int) -> str:
-    """Give the text on one line, with `?` for what can't be printed and `...` where it was cut."""
-    # What is far too long is cut first: a line of a megabyte need not be looked through.
-    line = " ".join(text[: 4 * longest].split())
+def excerpt(text: str, max_length: int) -> str:
+    """Return the text on one line, with `?` for unprintable characters and `...` where it was cut."""
+    # A much too long text is cut first, so that a megabyte is not processed.
+    line = " ".join(text[: 4 * max_length].split())
     line = "".join(char if char.isprintable() else "?" for char in line)
-    return line if len(line) <= longest and len(text) <= 4 * longest else f"{line[: longest - 3]}..."
+    return line if len(line) <= max_length and len(text) <= 4 * max_length else f"{line[: max_length - 3]}..."
 
 
 def quoted(value: object) -> str:
-    """Give what was given as Python would write it, so that blanks, control characters and types can be seen."""
+    """Return the `repr` of a value, which shows whitespace, control characters and types, cut to 80 characters."""
     try:
         text = repr(value[:200]) if isinstance(value, str) else repr(value)
-    except Exception:  # noqa: BLE001 - anybody's `__repr__` may raise anything, and a number may be too long to write
+    except Exception:  # noqa: BLE001 - a foreign `__repr__` may raise anything, and an int may have too many digits
         text = f"<{type(value).__name__}>"
     return excerpt(text, 80)
 
 
-def timestamp(moment: datetime) -> str:
-    """Write a moment in UTC: `2021-04-12T22:29:42Z`, with microseconds if there are any."""
-    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+def timestamp(time: datetime) -> str:
+    """Return a time in UTC: `2021-04-12T22:29:42Z`, with microseconds if there are any."""
+    utc = time if time.tzinfo is UTC else time.astimezone(UTC)
     return f"{utc.isoformat()[:-6]}Z"

@@ -1,6 +1,7 @@
-"""`UNSET`, the value that means "leave this field alone".
+"""`UNSET`, the value that leaves a field unchanged.
 
-`None` is taken: it clears a field. `Unset` is an Enum of one member, so that type checkers narrow on `is UNSET`.
+`None` can't mean that, as it clears a field. `Unset` is an Enum with one member, so that type checkers narrow the type
+on `is UNSET`.
 """
 
 from enum import Enum
@@ -22,4 +23,4 @@ class Unset(Enum):
 
 
 UNSET: Final = Unset.UNSET
-"""Leave the field as it is: it is not sent at all. Compare with `is UNSET`."""
+"""Leave the field unchanged: it is not sent. Compare with `is UNSET`."""

@@ -1,4 +1,4 @@
-"""The version of the package, as pyproject.toml has it."""
+"""The version of the package. pyproject.toml reads it from here."""
 
 __all__ = ["__version__"]
 

@@ -81,7 +81,7 @@ def _origin(task: asyncio.Task[Any]) -> str:
     return "aiorooms/simulator" if filename.endswith("web_protocol.py") else filename
 
 
-def standing(pacer: Pacer) -> tuple[int, int]:
-    """How many attempts are in flight, and how many wait."""
-    told = pacer.snapshot()
-    return told.in_flight, told.waiting
+def in_flight_and_waiting(pacer: Pacer) -> tuple[int, int]:
+    """Return the number of attempts in flight, and the number that wait."""
+    snapshot = pacer.snapshot()
+    return snapshot.in_flight, snapshot.waiting

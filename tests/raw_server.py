@@ -1,4 +1,4 @@
-"""A bare TCP server whose every byte a test decides, for what a well-behaved server never does."""
+"""A plain TCP server for tests that decide about every byte, for behaviour that no HTTP server library allows."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Peer:
-    """The server's end of one connection."""
+    """The server side of one connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, received: list[bytes]) -> None:
         self._reader = reader
@@ -43,7 +43,7 @@ class Peer:
 
 @asynccontextmanager
 async def raw_server(serve: Callable[[Peer], Awaitable[None]]) -> AsyncGenerator[tuple[str, list[bytes]]]:
-    """Serve each connection with `serve`, and close it after that. Gives the base URL and the requests as they came."""
+    """Serve each connection with `serve`, then close it. Yield the base URL and the list of received requests."""
     received: list[bytes] = []
     handlers: set[asyncio.Task[Any]] = set()
 

@@ -1,4 +1,4 @@
-"""Ending what waits."""
+"""Helpers for cancelling and waiting."""
 
 import asyncio
 import threading
@@ -8,7 +8,7 @@ import pytest
 from aiorooms._aio import finish
 
 
-async def test_what_must_not_be_left_alone_is_waited_for_whatever_is_cancelled() -> None:
+async def test_finish_waits_for_the_task_even_if_its_caller_is_cancelled() -> None:
     may_end = threading.Event()
     running = asyncio.create_task(asyncio.to_thread(may_end.wait, 30))
     waiting = asyncio.create_task(finish(running))
@@ -23,7 +23,7 @@ async def test_what_must_not_be_left_alone_is_waited_for_whatever_is_cancelled()
     assert running.result() is True
 
 
-async def test_the_outcome_of_what_was_waited_for_comes_out() -> None:
+async def test_finish_returns_the_result_or_raises_the_error_of_the_task() -> None:
     async def fail() -> None:
         raise OSError(28, "full")
 

@@ -1,4 +1,4 @@
-"""What aiohttp's exceptions mean, and waits that the server asks for."""
+"""aiohttp's exceptions as failures, and waits that the server asks for."""
 
 import asyncio
 import socket
@@ -11,7 +11,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from aiorooms import APIConnectionError, APIResponseError, APIStatusError, APITimeoutError, RetryPolicy, RoomsClient
-from aiorooms._http.aiohttp_errors import lost
+from aiorooms._http.aiohttp_errors import to_failure
 from aiorooms._http.request import Request
 from aiorooms.resources._bodies import decode_room
 from aiorooms.simulator import Faults, RoomsSimulator
@@ -25,7 +25,7 @@ INFO = aiohttp.RequestInfo(ADDRESS, "PATCH", CIMultiDictProxy(CIMultiDict({"Auth
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "sent", "again", "words"),
+    ("error", "kind", "uncertain", "retry", "words"),
     [
         (aiohttp.ClientConnectorError(PLACE, REFUSED), APIConnectionError, False, True,
          "not sent: can't connect to api.example.com:443: Connection refused"),
@@ -46,12 +46,14 @@ INFO = aiohttp.RequestInfo(ADDRESS, "PATCH", CIMultiDictProxy(CIMultiDict({"Auth
         (ValueError("Cannot combine"), APIConnectionError, False, False, "Cannot combine"),
     ],
 )  # fmt: skip
-def test_what_went_wrong(error: Exception, kind: type[Exception], sent: bool, again: bool, words: str) -> None:
-    # A ValueError of a hook may come at any time; one of aiohttp's own comes before anything is sent.
-    failure = lost(UPDATE, error, begun=not isinstance(error, ValueError), secret=KEY)
+def test_an_exception_becomes_a_failure(
+    error: Exception, kind: type[Exception], uncertain: bool, retry: bool, words: str
+) -> None:
+    # aiohttp itself raises a ValueError only before sending; a hook may raise one at any time.
+    failure = to_failure(UPDATE, error, begun=not isinstance(error, ValueError), secret=KEY)
     assert type(failure.make_error()) is kind
-    assert failure.uncertain == sent
-    assert failure.retry == again
+    assert failure.uncertain == uncertain
+    assert failure.retry == retry
     text = str(failure.make_error())
     assert text.startswith("room 1: ")
     assert words in text
@@ -67,22 +69,24 @@ def test_what_went_wrong(error: Exception, kind: type[Exception], sent: bool, ag
         (aiohttp.ClientOSError(104, "reset"), APIConnectionError, "not sent: ClientOSError"),
     ],
 )
-def test_what_did_not_begin_to_go_out_was_not_sent(error: Exception, kind: type[Exception], words: str) -> None:
-    failure = lost(UPDATE, error, begun=False, secret=KEY)
+def test_a_request_whose_sending_has_not_begun_was_not_sent(
+    error: Exception, kind: type[Exception], words: str
+) -> None:
+    failure = to_failure(UPDATE, error, begun=False, secret=KEY)
     assert type(failure.make_error()) is kind
     assert not failure.uncertain
     assert failure.retry
     assert words in str(failure.make_error())
 
 
-def test_an_error_of_a_hook_after_sending_leaves_the_outcome_open() -> None:
-    failure = lost(UPDATE, ValueError("a hook's own"), begun=True, secret=KEY)
+def test_an_error_of_a_hook_after_sending_is_uncertain() -> None:
+    failure = to_failure(UPDATE, ValueError("a hook's own"), begun=True, secret=KEY)
     assert failure.uncertain
     create = attrs.evolve(UPDATE, method="POST")
-    assert not lost(create, ValueError("a hook's own"), begun=True, secret=KEY).retry
+    assert not to_failure(create, ValueError("a hook's own"), begun=True, secret=KEY).retry
 
 
-async def test_a_server_without_tls_is_not_asked_again() -> None:
+async def test_a_server_without_tls_is_not_retried() -> None:
     async with RoomsSimulator() as sim:
         async with RoomsClient("key", base_url=sim.url.replace("http:", "https:")) as client:
             with pytest.raises(APIConnectionError, match="not sent: ") as caught:
@@ -91,7 +95,7 @@ async def test_a_server_without_tls_is_not_asked_again() -> None:
             assert not caught.value.uncertain
 
 
-async def test_a_server_error_is_retried_after_the_time_that_the_server_asks_for() -> None:
+async def test_a_server_error_is_retried_after_the_wait_that_the_server_asks_for() -> None:
     async with RoomsSimulator(rooms=1, faults=Faults(script=["503"], retry_after="0.2")) as sim:
         async with RoomsClient(sim.api_key, base_url=sim.url, retry=RetryPolicy(base_delay=0)) as client:
             loop = asyncio.get_running_loop()

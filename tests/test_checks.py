@@ -1,4 +1,4 @@
-"""Problems and errors carry data, and are worded from it for Python and for text."""
+"""Problems and errors carry data, from which Python and text messages are written."""
 
 import pickle
 import re
@@ -24,7 +24,7 @@ from aiorooms.webhook_config import WebhookUrlPolicy, check_webhook_url, check_w
 
 STRICT = WebhookUrlPolicy(allow_private_hosts=False, denied_hosts=["denied.io"])
 ALLOWING = WebhookUrlPolicy(allowed_hosts=["allowed.io"])
-KEEP = "or leave it out to keep what is there"
+KEEP = "or leave it out to keep the current value"
 
 
 def url(text: object, policy: WebhookUrlPolicy = STRICT) -> tuple[Problem, ...]:
@@ -37,7 +37,7 @@ def of_update(**fields: Any) -> tuple[Problem, ...]:
     return caught.value.problems
 
 
-# (problems, code, the data that is set, how it is worded for text)
+# (problems, code, the attributes that are set, the message for text)
 CODES: list[tuple[tuple[Problem, ...], str, dict[str, object], str]] = [
     (
         of_update(max_participants="5"),
@@ -63,7 +63,7 @@ CODES: list[tuple[tuple[Problem, ...], str, dict[str, object], str]] = [
         {"value": UNSET.__class__, "expected": "True or False"},
         "<enum 'Unset'> is not true or false",
     ),
-    (of_update(unique_name=5), "wrong_type", {"value": 5, "expected": "a text"}, "5 is not a text"),
+    (of_update(unique_name=5), "wrong_type", {"value": 5, "expected": "a string"}, "5 is not a string"),
     (
         date_problems("/x", "soon"),
         "wrong_type",
@@ -91,12 +91,17 @@ CODES: list[tuple[tuple[Problem, ...], str, dict[str, object], str]] = [
         {"value": 31, "limits": (0, 30), "nullable": True},
         "31 is not in the range 0 to 30",
     ),
-    (of_update(unique_name=" "), "blank", {"value": " "}, "' ' is empty or only blanks; give a name that can be seen"),
+    (
+        of_update(unique_name=" "),
+        "blank",
+        {"value": " "},
+        "' ' is blank; give a name with at least one visible character",
+    ),
     (
         of_update(unique_name="\ud800"),
         "not_unicode",
         {"value": "\ud800"},
-        "'\\ud800' holds half of a surrogate pair and can't be sent as UTF-8",
+        "'\\ud800' contains a lone surrogate, which can't be sent as UTF-8; remove it",
     ),
     (
         read_room_ref("x")[1],
@@ -154,7 +159,7 @@ CODES: list[tuple[tuple[Problem, ...], str, dict[str, object], str]] = [
 
 
 @pytest.mark.parametrize(("problems", "code", "data", "text"), CODES, ids=lambda value: str(value)[:24])
-def test_a_problem_carries_data_from_which_it_is_worded_for_text(
+def test_a_problem_carries_data_for_its_text_message(
     problems: tuple[Problem, ...], code: str, data: dict[str, object], text: str
 ) -> None:
     (problem,) = problems
@@ -181,11 +186,11 @@ def test_a_problem_carries_data_from_which_it_is_worded_for_text(
         date_problems("/x", datetime(2026, 4, 25, tzinfo=UTC).date()),
     ],
 )
-def test_a_good_value_has_no_problem(problems: tuple[Problem, ...]) -> None:
+def test_a_valid_value_has_no_problem(problems: tuple[Problem, ...]) -> None:
     assert problems == ()
 
 
-def test_a_wrong_setting_names_its_argument_and_keeps_the_value() -> None:
+def test_an_invalid_setting_names_its_argument_and_keeps_the_value() -> None:
     with pytest.raises(ClientSettingsError) as caught:
         check_positive("Pacing(max_rate=)", -1)
     error = caught.value
@@ -217,7 +222,7 @@ def test_a_setting_of_a_wrong_type_is_a_type_error_too() -> None:
         ("key", "https://a:pass@x.io:99999", "base_url", None, "can't be read: Port out of range 0-65535"),
     ],
 )
-def test_the_settings_of_a_client_carry_data_but_no_secret(
+def test_the_settings_errors_of_a_client_carry_data_but_no_secret(
     key: Any, base_url: Any, setting: str, value: object, wrong: str
 ) -> None:
     with pytest.raises(ClientSettingsError) as caught:
@@ -228,7 +233,7 @@ def test_the_settings_of_a_client_carry_data_but_no_secret(
     assert "pass" not in str(error)
 
 
-def test_the_old_name_of_the_policy_still_works_and_warns() -> None:
+def test_the_deprecated_name_of_the_policy_works_and_warns() -> None:
     policy = WebhookUrlPolicy(allow_credentials=True)
     with pytest.warns(DeprecationWarning, match="webhook_url_policy") as caught:
         assert check_webhook_url("https://u@x.io", policy=policy) == ()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aiorooms._http.deadlines import Deadline, Deadlines
 
-from .turned_clock import run_turned, timers
+from .fake_clock import run_with_fake_clock, timers
 
 
 def cancelling() -> int:
@@ -20,17 +20,17 @@ def cancelling() -> int:
     return task.cancelling()
 
 
-def test_what_takes_too_long_is_ended_on_time() -> None:
+def test_a_body_that_takes_too_long_is_cancelled_on_time() -> None:
     async def main() -> float:
         with pytest.raises(TimeoutError), Deadline(Deadlines(), 10):
             await asyncio.sleep(1000)
         assert cancelling() == 0
         return asyncio.get_running_loop().time()
 
-    assert run_turned(main()) == pytest.approx(10, abs=0.01)
+    assert run_with_fake_clock(main()) == pytest.approx(10, abs=0.01)
 
 
-def test_what_ends_in_time_is_left_alone() -> None:
+def test_a_body_that_ends_in_time_is_not_cancelled() -> None:
     async def main() -> None:
         deadlines = Deadlines()
         for _ in range(5):
@@ -39,19 +39,19 @@ def test_what_ends_in_time_is_left_alone() -> None:
         await asyncio.sleep(100)
         assert not deadlines.running
 
-    run_turned(main())
+    run_with_fake_clock(main())
 
 
-def test_without_a_limit_nothing_is_ended_and_no_timer_is_set() -> None:
+def test_without_a_limit_nothing_is_cancelled_and_no_timer_is_set() -> None:
     async def main() -> None:
         with Deadline(Deadlines(), None):
             assert timers() == 0
             await asyncio.sleep(1e6)
 
-    run_turned(main())
+    run_with_fake_clock(main())
 
 
-def test_one_timer_serves_all_and_closing_leaves_none() -> None:
+def test_one_timer_serves_all_deadlines_and_closing_cancels_it() -> None:
     async def main() -> None:
         deadlines = Deadlines()
 
@@ -69,10 +69,10 @@ def test_one_timer_serves_all_and_closing_leaves_none() -> None:
         deadlines.close()
         assert timers() == 0
 
-    run_turned(main())
+    run_with_fake_clock(main())
 
 
-def test_closing_takes_the_limit_from_nothing_that_is_running() -> None:
+def test_closing_does_not_lift_running_deadlines() -> None:
     async def main() -> None:
         deadlines = Deadlines()
         with pytest.raises(TimeoutError), Deadline(deadlines, 10):
@@ -80,15 +80,15 @@ def test_closing_takes_the_limit_from_nothing_that_is_running() -> None:
             deadlines.close()
             assert timers() == 1
             await asyncio.sleep(1000)
-        assert timers() == 0, "the last one left a timer behind"
+        assert timers() == 0, "the last deadline left a timer behind"
         with Deadline(deadlines, 20):
             await asyncio.sleep(5)
         assert timers() == 0
 
-    run_turned(main())
+    run_with_fake_clock(main())
 
 
-def test_somebody_elses_cancellation_stays_one_also_at_the_same_moment() -> None:
+def test_a_cancellation_from_outside_at_the_same_moment_stays_a_cancellation() -> None:
     async def main() -> None:
         async def slow() -> None:
             with Deadline(Deadlines(), 10):
@@ -99,10 +99,10 @@ def test_somebody_elses_cancellation_stays_one_also_at_the_same_moment() -> None
         await asyncio.wait([task])
         assert task.cancelled(), "the cancellation was taken for a timeout"
 
-    run_turned(main())
+    run_with_fake_clock(main())
 
 
-def test_another_error_at_the_end_is_not_hidden() -> None:
+def test_another_error_of_the_body_is_not_hidden() -> None:
     async def main() -> None:
         with pytest.raises(KeyError), Deadline(Deadlines(), 10):
             try:
@@ -111,7 +111,7 @@ def test_another_error_at_the_end_is_not_hidden() -> None:
                 raise KeyError("mine") from None
         assert cancelling() == 0
 
-    run_turned(main())
+    run_with_fake_clock(main())
 
 
 Limits = list[tuple[float, float | None, float]]
@@ -120,7 +120,7 @@ Limits = list[tuple[float, float | None, float]]
 async def how_each_ends(
     limits: Limits, limit: Callable[[float | None], AbstractAsyncContextManager[Any]]
 ) -> list[tuple[str, float]]:
-    """Begin each after a pause, let it take a while, and tell how it ended, and when."""
+    """Start each after a pause, let it run, and return how and when it ended."""
 
     async def one(pause: float, seconds: float | None, takes: float) -> tuple[str, float]:
         await asyncio.sleep(pause)
@@ -140,7 +140,7 @@ times = st.integers(0, 40).map(lambda quarters: quarters / 4)
 
 
 @given(st.lists(st.tuples(times, st.none() | times.map(lambda time: time + 0.1), times.map(lambda time: time + 0.05))))
-def test_many_at_once_end_as_with_asyncio_timeout(limits: Limits) -> None:
+def test_many_deadlines_end_as_with_asyncio_timeout(limits: Limits) -> None:
     deadlines = Deadlines()
 
     @asynccontextmanager
@@ -148,5 +148,7 @@ def test_many_at_once_end_as_with_asyncio_timeout(limits: Limits) -> None:
         with Deadline(deadlines, seconds):
             yield
 
-    assert run_turned(how_each_ends(limits, ours)) == run_turned(how_each_ends(limits, asyncio.timeout))
+    assert run_with_fake_clock(how_each_ends(limits, ours)) == run_with_fake_clock(
+        how_each_ends(limits, asyncio.timeout)
+    )
     assert not deadlines.running

@@ -1,4 +1,4 @@
-"""Every failure kind of the simulator times every method: exactly one known outcome, and the truth."""
+"""Every fault kind of the simulator with every method: exactly one outcome is reported, and it is true."""
 
 import asyncio
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from aiorooms.simulator import ALL, NOT_APPLIED, ODD, FaultKind, Faults, RoomsSi
 from .conftest import QUICK, times
 
 HARMLESS = {"mislabeled", "until_close", "early_hints", "slow", "stale", "long_header"}
-"""Kinds that a client may well read as what they are: a good answer in odd clothes."""
+"""Kinds that a client may accept: a good answer in an odd form."""
 
 Method = Literal["retrieve", "list", "create", "update", "delete"]
 METHODS: tuple[Method, ...] = ("retrieve", "list", "create", "update", "delete")
@@ -34,21 +34,21 @@ async def call(client: RoomsClient, method: Method, room_id: str) -> Any:
 
 
 def carried_out(sim: RoomsSimulator, method: Method, room_id: str) -> bool:
-    """Whether what was asked for is so in the simulator's account."""
+    """Return whether the simulator has carried out the request."""
     if method == "delete":
         return room_id not in sim.rooms
     return any(room["unique_name"] == NAME for room in sim.rooms.values())
 
 
 def client_of(sim: RoomsSimulator, kind: FaultKind | None = None, retry: RetryPolicy = QUICK) -> RoomsClient:
-    """A client that meets a timeout only where the fault is that no answer comes."""
+    """A client with a short timeout only for faults that send no answer."""
     timeout = 0.3 if kind in ("stall_before", "stall_after") else 30
     return RoomsClient(sim.api_key, base_url=sim.url, retry=retry, timeout=timeout)
 
 
 @pytest.mark.parametrize("kind", [*ALL, *ODD])
 @pytest.mark.parametrize("method", METHODS)
-async def test_one_failure_on_a_fresh_connection(kind: FaultKind, method: Method) -> None:
+async def test_one_fault_on_a_new_connection(kind: FaultKind, method: Method) -> None:
     async with RoomsSimulator(rooms=3, faults=Faults(script=[kind], slow_seconds=0.01)) as sim:
         room_id = sim.room_ids[0]
         async with client_of(sim, kind) as client:
@@ -57,7 +57,7 @@ async def test_one_failure_on_a_fresh_connection(kind: FaultKind, method: Method
 
 @pytest.mark.parametrize("kind", [*ALL, *ODD])
 @pytest.mark.parametrize("method", METHODS)
-async def test_one_failure_on_a_connection_that_was_used_before(kind: FaultKind, method: Method) -> None:
+async def test_one_fault_on_a_reused_connection(kind: FaultKind, method: Method) -> None:
     async with RoomsSimulator(rooms=3, faults=Faults(slow_seconds=0.01)) as sim:
         room_id = sim.room_ids[0]
         async with client_of(sim, kind) as client:
@@ -68,7 +68,7 @@ async def test_one_failure_on_a_connection_that_was_used_before(kind: FaultKind,
 
 
 async def outcome(sim: RoomsSimulator, client: RoomsClient, method: Method, room_id: str, kind: FaultKind) -> None:
-    """One failure, then good answers: everything but a POST gets through, and what is reported is the truth."""
+    """Check one fault followed by good answers: all methods but POST succeed, and the reported outcome is true."""
     error: AioroomsError | None = None
     value: Any = None
     try:
@@ -94,15 +94,15 @@ async def outcome(sim: RoomsSimulator, client: RoomsClient, method: Method, room
     if method == "list":
         assert [room.id for room in value] == sim.room_ids
     if method == "create":
-        # Nothing in the answer to a POST tells that it is about another room.
+        # The answer to a POST does not show that it is about another room.
         assert kind in HARMLESS | {"wrong_room", "surplus"} or kind in NOT_APPLIED, (
-            f"a POST was taken for done after {kind}"
+            f"a POST was reported done after {kind}"
         )
         assert sum(room["unique_name"] == NAME for room in sim.rooms.values()) == 1
 
 
 @pytest.mark.parametrize("kind", ALL)
-async def test_an_update_that_always_fails_is_settled_by_one_look_at_the_room(kind: FaultKind) -> None:
+async def test_an_update_that_always_fails_is_settled_by_one_read_back(kind: FaultKind) -> None:
     async with RoomsSimulator(rooms=1, faults=Faults(slow_seconds=0.01)) as sim:
         (room_id,) = sim.room_ids
         sim.script(*times(kind, 20), method="PATCH")
@@ -119,11 +119,11 @@ async def test_an_update_that_always_fails_is_settled_by_one_look_at_the_room(ki
                 assert room.max_participants == 33
                 assert sim.rooms[room_id]["max_participants"] == 33, f"{kind} was reported done and is not"
         if kind not in HARMLESS:
-            assert sim.stats.by_method["GET"] == 1, f"{kind}: one look settles it"
+            assert sim.stats.by_method["GET"] == 1, f"{kind}: one read-back settles it"
 
 
 @pytest.mark.parametrize("kind", ["reset_after", "500_after", "truncated", "garbage", "stall_after", "reset_before"])
-async def test_an_update_that_can_not_be_looked_at_is_uncertain(kind: FaultKind) -> None:
+async def test_an_update_whose_read_back_fails_is_uncertain(kind: FaultKind) -> None:
     async with RoomsSimulator(rooms=2) as sim:
         room_id, other = sim.room_ids
         sim.script(*times(kind, 20), room_id=room_id)
@@ -140,8 +140,8 @@ async def test_an_update_that_can_not_be_looked_at_is_uncertain(kind: FaultKind)
             assert results[other].status == "updated"
 
 
-def leave_out(sim: RoomsSimulator, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Have the simulator's answers lack a field."""
+def omit_field(sim: RoomsSimulator, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Make the simulator omit a field from its answers."""
     whole = type(sim._account.rooms[sim.room_ids[0]]).to_json
 
     def without(room: Any, **options: Any) -> Any:
@@ -152,25 +152,25 @@ def leave_out(sim: RoomsSimulator, monkeypatch: pytest.MonkeyPatch, name: str) -
 
 @pytest.mark.parametrize("kind", ["reset_after", "reset_before"])
 @pytest.mark.parametrize("value", [None, "https://failover.example.net/"])
-async def test_a_field_that_the_read_back_does_not_have_leaves_the_uncertain(
+async def test_an_update_of_a_field_that_the_read_back_lacks_is_uncertain(
     monkeypatch: pytest.MonkeyPatch, kind: FaultKind, value: str | None
 ) -> None:
     async with RoomsSimulator(rooms=1) as sim:
         (room_id,) = sim.room_ids
-        leave_out(sim, monkeypatch, "webhook_event_failover_url")
+        omit_field(sim, monkeypatch, "webhook_event_failover_url")
         sim.script(*times(kind, 9), method="PATCH")
         async with client_of(sim, retry=RetryPolicy(max_attempts=1)) as client:
             with pytest.raises(APIError, match="does not have webhook_event_failover_url") as caught:
                 await client.rooms.update(room_id, webhook_event_failover_url=value)
             assert caught.value.uncertain
-            # If another field tells, it's known: an update is carried out as a whole.
+            # If another field differs, the outcome is certain: an update is carried out as a whole.
             if kind == "reset_before":
                 with pytest.raises(APIError, match=r"not in it \(max_participants\)") as caught:
                     await client.rooms.update(room_id, webhook_event_failover_url=value, max_participants=7)
                 assert not caught.value.uncertain
 
 
-async def test_a_room_that_is_gone_after_a_lost_answer_is_not_in_doubt() -> None:
+async def test_an_update_of_a_room_that_is_gone_after_a_lost_answer_is_not_uncertain() -> None:
     async with RoomsSimulator(rooms=1) as sim:
         (room_id,) = sim.room_ids
         sim.script("reset_before", method="PATCH")
@@ -197,7 +197,7 @@ async def test_a_delete_whose_answer_was_lost_is_a_success(kind: FaultKind, warm
         assert room_id not in sim.rooms
 
 
-async def test_a_delete_that_always_fails_is_settled_by_a_look() -> None:
+async def test_a_delete_that_always_fails_is_settled_by_a_read_back() -> None:
     async with RoomsSimulator(rooms=2) as sim:
         first, second = sim.room_ids
         async with client_of(sim, retry=RetryPolicy(max_attempts=1)) as client:
@@ -209,8 +209,8 @@ async def test_a_delete_that_always_fails_is_settled_by_a_look() -> None:
         assert sim.room_ids == [second]
 
 
-async def test_2000_updates_with_half_of_all_first_three_tries_broken_all_arrive() -> None:
-    # The server ends a stall, not a timeout: a slow machine must not meet more failures than the attempts are for.
+async def test_2000_updates_with_faults_in_half_of_their_first_three_attempts_all_succeed() -> None:
+    # The server ends stalls, not the timeout of the client, so that a slow machine does not add failed attempts.
     faults = Faults(rate=0.5, first_tries=3, methods={"PATCH"}, slow_seconds=0.02, stall_seconds=0.2)
     async with RoomsSimulator(rooms=2000, faults=faults, seed=7) as sim:
         wanted = RoomUpdate(
@@ -228,4 +228,4 @@ async def test_2000_updates_with_half_of_all_first_three_tries_broken_all_arrive
             for room in sim.rooms.values()
         )
         assert sum(sim.stats.faults.values()) > 1000
-        assert set(sim.stats.faults) == set(ALL), "not every kind of failure was met"
+        assert set(sim.stats.faults) == set(ALL), "some kinds of faults did not occur"

@@ -110,7 +110,7 @@ async def test_a_failing_page_raises_after_the_rooms_before_it() -> None:
                 seen.append(room.id)  # noqa: PERF401 - what came before the error is the matter
         assert seen == sim.room_ids[:2]
         sim.api_key = "other"
-        with pytest.raises(AuthenticationError, match="401 list of rooms refused: check the API key"):
+        with pytest.raises(AuthenticationError, match="401 list of rooms rejected: check the API key"):
             await anext(client.rooms.list())
 
 

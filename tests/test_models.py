@@ -89,11 +89,11 @@ class Three(enum.IntEnum):
 
 # (field, value, words of the message)
 BAD = [
-    ("unique_name", "", "'' is empty or only blanks"),
-    ("unique_name", " \t ", "is empty or only blanks"),
-    ("unique_name", None, "None can't clear this field; give a text, or leave it out to keep what is there"),
-    ("unique_name", 5, "5 is an int, not a text"),
-    ("unique_name", b"room", "b'room' is a bytes, not a text"),
+    ("unique_name", "", "'' is blank"),
+    ("unique_name", " \t ", "is blank; give"),
+    ("unique_name", None, "None can't clear this field; give a string, or leave it out to keep the current value"),
+    ("unique_name", 5, "5 is an int, not a string"),
+    ("unique_name", b"room", "b'room' is a bytes, not a string"),
     ("unique_name", "\ud800", "surrogate"),
     ("max_participants", 1, "1 is not in the range 2 to 50"),
     ("max_participants", 51, "51 is not in the range 2 to 50"),

@@ -1,4 +1,4 @@
-"""Outages in a bulk run: all wait together, one asks, and no room pays for it."""
+"""Outages in a bulk run: all updates wait, one at a time probes the server, and no room fails because of it."""
 
 import asyncio
 from collections import Counter
@@ -13,8 +13,8 @@ from aiorooms._http.outage import Outage
 from aiorooms.simulator import Faults, RoomsSimulator
 
 from .conftest import QUICK, tasks_left, times
+from .fake_clock import run_with_fake_clock
 from .samples import ROOM_ID
-from .turned_clock import run_turned
 
 UPDATE = RoomUpdate(max_participants=20)
 
@@ -33,7 +33,7 @@ async def test_an_outage_in_the_middle_fails_no_room(
     how: Literal["closed", "503", "reset", "hang"], concurrency: int
 ) -> None:
     before = 0
-    # Only what hangs ends with a timeout, and the outage is longer than that.
+    # A hanging server ends attempts by their timeout, so the outage is longer than that.
     timeout, seconds = (1, 2) if how == "hang" else (30, 0.5)
     async with RoomsSimulator(rooms=60) as sim:
         async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK, timeout=timeout) as client:
@@ -48,13 +48,13 @@ async def test_an_outage_in_the_middle_fails_no_room(
             assert counts(results) == {"updated": 60}
             assert all(room["max_participants"] == 20 for room in sim.rooms.values())
             if how in ("503", "reset"):
-                # All that were in flight, two failures for each worker or four, and then a probe now and then.
-                asked = sim.stats.requests - before - 40
-                assert asked <= 3 * concurrency + 4 + 5, f"the server was asked {asked} times while it was out"
+                # The requests in flight, then two failures for each worker (at least four), then a few probes.
+                sent = sim.stats.requests - before - 40
+                assert sent <= 3 * concurrency + 4 + 5, f"{sent} requests were sent during the outage"
             assert tasks_left() == set()
 
 
-async def test_a_server_that_is_never_there_ends_the_run_when_the_patience_does() -> None:
+async def test_a_server_that_is_never_reached_ends_the_run_after_the_patience() -> None:
     async with RoomsClient("key", base_url="http://127.0.0.1:9/v2", retry=QUICK) as client:
         updates = [(f"7b61621f-62e0-4aad-ab11-{number:012}", UPDATE) for number in range(200)]
         began = asyncio.get_running_loop().time()
@@ -65,22 +65,22 @@ async def test_a_server_that_is_never_there_ends_the_run_when_the_patience_does(
         assert counts(results)["skipped"] >= 190
         for result in results:
             assert isinstance(result.error, APIConnectionError)
-            assert "been out for more than 0.5 s (outage_patience)" in str(result.error)
+            assert "been unavailable for more than 0.5 s (outage_patience)" in str(result.error)
 
 
-async def test_a_room_that_fails_while_others_do_not_is_not_taken_for_an_outage() -> None:
+async def test_a_failing_room_among_good_ones_is_no_outage() -> None:
     async with RoomsSimulator(rooms=30) as sim:
-        sick = sim.room_ids[3]
-        sim.script(*times("500", 1000), room_id=sick, method="PATCH")
+        broken = sim.room_ids[3]
+        sim.script(*times("500", 1000), room_id=broken, method="PATCH")
         async with RoomsClient(sim.api_key, base_url=sim.url, retry=RetryPolicy(base_delay=0.01)) as client:
             results = await collect(client.rooms.update_many(((room, UPDATE) for room in sim.room_ids), concurrency=5))
             assert counts(results) == {"updated": 29, "failed": 1}
             (failed,) = [result for result in results if result.status == "failed"]
-            assert (failed.room_id, failed.attempts) == (sick, 4)
+            assert (failed.room_id, failed.attempts) == (broken, 4)
             assert sim.stats.by_method["PATCH"] == 29 + 4
 
 
-async def test_an_outage_that_asks_for_a_long_wait_is_asked_after_all_the_same() -> None:
+async def test_a_long_retry_after_does_not_delay_the_probes_of_an_outage() -> None:
     async with RoomsSimulator(rooms=20, faults=Faults(retry_after=3600)) as sim:
         async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
             for room_id in sim.room_ids:
@@ -106,11 +106,11 @@ async def test_an_input_that_was_idle_for_longer_than_the_patience_is_no_outage(
             assert counts(results) == {"updated": 10}
 
 
-async def test_a_sick_room_whose_look_is_refused_does_not_end_the_run() -> None:
+async def test_a_failing_room_whose_read_back_is_rate_limited_does_not_end_the_run() -> None:
     async with RoomsSimulator(rooms=3) as sim:
-        sick = sim.room_ids[1]
-        sim.script(*times("500", 4), room_id=sick, method="PATCH")
-        sim.script("429", room_id=sick, method="GET")
+        broken = sim.room_ids[1]
+        sim.script(*times("500", 4), room_id=broken, method="PATCH")
+        sim.script("429", room_id=broken, method="GET")
         async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
             updates = [(room_id, UPDATE) for room_id in sim.room_ids]
             results = await collect(client.rooms.update_many(updates, concurrency=1))
@@ -118,10 +118,10 @@ async def test_a_sick_room_whose_look_is_refused_does_not_end_the_run() -> None:
 
 
 @pytest.mark.parametrize("methods", [None, "PATCH"])
-async def test_a_sick_room_is_told_from_an_outage_though_there_is_nobody_else(methods: str | None) -> None:
+async def test_a_failing_room_is_distinguished_from_an_outage_without_other_rooms(methods: str | None) -> None:
     async with RoomsSimulator(rooms=3) as sim:
-        sick = sim.room_ids[1]
-        sim.script(*times("500", 1000 if methods else 4), room_id=sick, method=methods)
+        broken = sim.room_ids[1]
+        sim.script(*times("500", 1000 if methods else 4), room_id=broken, method=methods)
         async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
             updates = [(room_id, UPDATE) for room_id in sim.room_ids]
             results = await collect(client.rooms.update_many(updates, concurrency=1))
@@ -135,7 +135,7 @@ async def test_single_calls_do_not_wait_out_an_outage() -> None:
             await client.rooms.update(ROOM_ID, max_participants=3)
 
 
-async def test_leaving_during_an_outage_leaves_nothing_behind() -> None:
+async def test_cancelling_during_an_outage_leaves_nothing_behind() -> None:
     async with RoomsSimulator(rooms=40) as sim:
         async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
             sim.refuse_connections("503")
@@ -148,8 +148,8 @@ async def test_leaving_during_an_outage_leaves_nothing_behind() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await run
             assert tasks_left() == set()
-            standing = client.pacing.snapshot()
-            assert (standing.in_flight, standing.waiting) == (0, 0)
+            snapshot = client.pacing.snapshot()
+            assert (snapshot.in_flight, snapshot.waiting) == (0, 0)
 
 
 async def test_closing_the_client_ends_the_queue() -> None:
@@ -169,7 +169,7 @@ async def test_closing_the_client_ends_the_queue() -> None:
         assert tasks_left() == set()
 
 
-async def test_without_patience_each_update_has_its_attempts_and_no_more() -> None:
+async def test_without_patience_each_update_has_only_its_own_attempts() -> None:
     async with RoomsClient("key", base_url="http://127.0.0.1:9/v2", retry=QUICK) as client:
         updates = [(f"7b61621f-62e0-4aad-ab11-{number:012}", UPDATE) for number in range(20)]
         results = await collect(client.rooms.update_many(updates, concurrency=10, outage_patience=None))
@@ -177,20 +177,20 @@ async def test_without_patience_each_update_has_its_attempts_and_no_more() -> No
 
 
 @pytest.mark.parametrize("value", [0, -1, True, "60"])
-async def test_patience_is_checked_at_the_call(value: Any) -> None:
+async def test_outage_patience_is_checked_when_update_many_is_called(value: Any) -> None:
     async with RoomsClient("key") as client:
         with pytest.raises(ValueError, match=r"update_many\(outage_patience=\) is .*; give a number above 0"):
             client.rooms.update_many([], outage_patience=value)
 
 
-# --- the queue, with a turned clock ---
+# --- the queue, with a fake clock ---
 
 
-def test_one_asks_at_a_time_with_longer_pauses_and_the_queue_dissolves_at_a_contact() -> None:
+def test_one_caller_at_a_time_probes_with_growing_pauses_until_a_contact() -> None:
     async def main() -> tuple[list[float], float]:
         loop = asyncio.get_running_loop()
         outage = Outage(60, 2, clock=loop.time)
-        asked: list[float] = []
+        probed_at: list[float] = []
         at_once = 0
 
         async def one() -> None:
@@ -200,8 +200,8 @@ def test_one_asks_at_a_time_with_longer_pauses_and_the_queue_dissolves_at_a_cont
                 async with outage.queue(asyncio.Event()):
                     at_once += 1
                     if was_on and outage.is_on:
-                        assert at_once == 1, "two asked at the same time"
-                        asked.append(loop.time())
+                        assert at_once == 1, "two probes at the same time"
+                        probed_at.append(loop.time())
                     await asyncio.sleep(0.01)
                     at_once -= 1
                     if loop.time() > 10:
@@ -213,12 +213,12 @@ def test_one_asks_at_a_time_with_longer_pauses_and_the_queue_dissolves_at_a_cont
             outage.failed("a room", outage.begin())
         assert outage.is_on
         await asyncio.gather(*(one() for _ in range(30)))
-        return asked, loop.time()
+        return probed_at, loop.time()
 
-    asked, ended = run_turned(main())
-    pauses = [later - earlier for earlier, later in pairwise(asked)]
+    probed_at, ended = run_with_fake_clock(main())
+    pauses = [later - earlier for earlier, later in pairwise(probed_at)]
     assert pauses == pytest.approx([0.51, 1.01, *[2.01] * (len(pauses) - 2)])
-    assert ended < asked[-1] + 0.1, "the others came in one after the other"
+    assert ended < probed_at[-1] + 0.1, "the other callers were not released together"
     assert ended < 13
 
 
@@ -228,7 +228,7 @@ def test_patience_is_counted_from_the_first_attempt_after_the_last_contact() -> 
         outage = Outage(60, 2, clock=loop.time)
         await asyncio.sleep(1000)
         outage.failed("a room", outage.begin())
-        assert not outage.patience_is_over, "nothing was asked before"
+        assert not outage.patience_is_over, "this was the first attempt"
         await asyncio.sleep(59)
         outage.failed("a room", outage.begin())
         assert not outage.patience_is_over
@@ -239,44 +239,44 @@ def test_patience_is_counted_from_the_first_attempt_after_the_last_contact() -> 
         last = outage.begin()
         await asyncio.sleep(90)  # a timeout that is longer than the patience
         outage.failed("a room", last)
-        assert not outage.patience_is_over, "the server may be back since"
+        assert not outage.patience_is_over, "the server may be back by then"
         outage.failed("a room", outage.begin())
         assert outage.patience_is_over
 
-    run_turned(main())
+    run_with_fake_clock(main())
 
 
-def test_who_is_out_of_attempts_goes_on_only_if_it_is_not_about_the_room() -> None:
+def test_an_update_without_attempts_left_keeps_trying_only_if_the_room_is_not_the_cause() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         outage = Outage(60, 2, clock=loop.time)
         began = outage.contacts
         outage.failed("room 1", outage.begin())
         outage.failed("room 1", outage.begin())
-        assert outage.keeps_trying(began, answered=False), "nobody was there"
-        assert not outage.keeps_trying(began, answered=True), "it may be the room"
+        assert outage.keeps_trying(began, answered=False), "there was no answer"
+        assert not outage.keeps_trying(began, answered=True), "the room may be the cause"
         for number in range(2, 6):
             outage.failed(f"room {number}", outage.begin())
-        assert outage.keeps_trying(began, answered=True), "it isn't the rooms"
+        assert outage.keeps_trying(began, answered=True), "the rooms are not the cause"
         await asyncio.sleep(1)
         outage.contact()
-        assert not outage.keeps_trying(began, answered=False), "somebody else got through"
+        assert not outage.keeps_trying(began, answered=False), "another update had a contact"
         await asyncio.sleep(1)
         later = outage.contacts
         outage.failed("room 3", outage.begin())
         assert outage.keeps_trying(later, answered=False)
         await asyncio.sleep(61)
         outage.failed("room 3", outage.begin())
-        assert not outage.keeps_trying(later, answered=False), "the patience is at its end"
+        assert not outage.keeps_trying(later, answered=False), "the patience is over"
 
-    run_turned(main())
+    run_with_fake_clock(main())
 
 
-async def test_who_waited_for_a_turn_while_others_were_answered_is_not_failed_by_the_outage_that_follows() -> None:
+async def test_an_update_that_queued_during_contacts_survives_the_outage_that_follows() -> None:
     retry = RetryPolicy(max_attempts=2, base_delay=0.01)
     async with (
         RoomsSimulator(rooms=60) as sim,
-        # One connection: all others wait, and nobody is answered while an attempt is in flight.
+        # One connection: all other updates queue, and none is answered while an attempt is in flight.
         RoomsClient(sim.api_key, base_url=sim.url, retry=retry, max_connections=1) as client,
     ):
         updates = [(room_id, RoomUpdate(max_participants=20)) for room_id in sim.room_ids]

@@ -1,11 +1,11 @@
-"""The gates that are simple enough to be tested alone. All of them, with a server, in test_pacing_learning."""
+"""Tests of single gates. test_pacing_learning tests all of them together, against simulated limiters."""
 
 import math
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiorooms._pacing import PLAIN, Gate, Pacer, Pacing, Permit, RateLimitInfo
+from aiorooms._pacing import NO_INFO, Gate, Pacer, Pacing, Permit, RateLimitInfo
 from aiorooms._pacing.cap import Cap
 from aiorooms._pacing.meter import Meter
 from aiorooms._pacing.pause import Pause
@@ -20,11 +20,11 @@ def limited(seconds: float | None) -> RateLimitInfo:
     return RateLimitInfo(rate_limited=True, retry_after=seconds)
 
 
-def test_a_pause_ends_at_the_latest_moment_that_was_asked_for() -> None:
+def test_a_pause_ends_at_the_latest_time_that_was_asked_for() -> None:
     pause = Pause()
     pause.answered(PERMIT, limited(10), 100, 0)
     pause.answered(PERMIT, limited(5), 101, 0)
-    pause.answered(PERMIT, PLAIN, 102, 0)
+    pause.answered(PERMIT, NO_INFO, 102, 0)
     assert pause.may_send_at(102, 0) == pause.blocked_until(102) == 110
     assert not pause.is_idle
     pause.lost(PERMIT, 110, 0)
@@ -43,12 +43,12 @@ def test_slow_start_allows_one_more_with_each_answer_until_it_is_over() -> None:
     allowed: list[int] = []
     for _ in range(4):
         allowed.append(next((n for n in range(10) if gate.may_send_at(0.0, n) > 0.0), 10))
-        gate.answered(PERMIT, PLAIN, 0.0, 0)
+        gate.answered(PERMIT, NO_INFO, 0.0, 0)
     assert allowed == [1, 2, 3, 10]
     assert gate.is_idle
 
 
-def test_slow_start_does_not_wait_for_ever_for_an_answer() -> None:
+def test_slow_start_continues_without_an_answer_after_half_a_second() -> None:
     gate = SlowStart(100)
     gate.sent(Permit(7.0), 0)
     assert gate.may_send_at(7.1, 1) == 7.5
@@ -61,7 +61,7 @@ def test_slow_start_does_not_wait_for_ever_for_an_answer() -> None:
         max_size=40,
     )
 )
-def test_no_gate_ever_answers_with_no_number(events: list[tuple[str, float, int]]) -> None:
+def test_no_gate_ever_returns_nan(events: list[tuple[str, float, int]]) -> None:
     gates: list[Gate] = [Pause(), Cap(3.0), Probing(Meter(), lambda: 0.5), SlowStart(50), Quota()]
     now = 1000.0
     for event, seconds, in_flight in events:
@@ -73,7 +73,7 @@ def test_no_gate_ever_answers_with_no_number(events: list[tuple[str, float, int]
             elif event == "lost":
                 gate.lost(permit, now, in_flight)
             else:
-                gate.answered(permit, PLAIN if event == "plain" else limited(seconds), now, in_flight)
+                gate.answered(permit, NO_INFO if event == "plain" else limited(seconds), now, in_flight)
             assert not math.isnan(gate.may_send_at(now, in_flight))
             assert gate.blocked_until(now) < math.inf
             assert gate.rate is None or 0 < gate.rate < math.inf

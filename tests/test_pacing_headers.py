@@ -1,10 +1,10 @@
-"""What headers say of the rate limit, and how long they ask to wait."""
+"""What headers report about the rate limit, and how long they ask to wait."""
 
 from datetime import UTC, datetime
 
 import pytest
 
-from aiorooms._pacing.headers import PLAIN, RateLimitInfo, Report, read_rate_limit, reset_after, retry_after
+from aiorooms._pacing.headers import NO_INFO, RateLimitInfo, Report, read_rate_limit, reset_after, retry_after
 
 NOW = "Wed, 21 Oct 2015 07:28:00 GMT"
 
@@ -43,7 +43,7 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers) == seconds
 
 
-def test_a_retry_after_date_without_the_servers_date_is_held_against_our_clock() -> None:
+def test_a_retry_after_date_without_a_date_header_is_compared_with_our_clock() -> None:
     soon = datetime.fromtimestamp(datetime.now(UTC).timestamp() + 100, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
     seconds = retry_after({"retry-after": soon})
     assert seconds is not None
@@ -61,15 +61,15 @@ NOW_SECONDS = datetime(2015, 10, 21, 7, 28, tzinfo=UTC).timestamp()
         ("soon", None), ("", None), ("nan", None), (None, None),
     ],
 )  # fmt: skip
-def test_when_the_window_resets(value: str | None, seconds: float | None) -> None:
+def test_reset_after(value: str | None, seconds: float | None) -> None:
     headers = {"date": NOW} if value is None else {"date": NOW, "x-ratelimit-reset": value}
     assert reset_after(headers) == (None if seconds is None else pytest.approx(seconds))
 
 
 def test_the_headers_of_an_answer_are_read_into_one_value() -> None:
-    figures = {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "3", "x-ratelimit-reset": "0.5"}
+    reported = {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "3", "x-ratelimit-reset": "0.5"}
     report = Report(limit=10, remaining=3, reset=0.5, exact=True)
-    assert read_rate_limit(figures, rate_limited=False) == RateLimitInfo(report=report)
-    limited = read_rate_limit({**figures, "retry-after": "2"}, rate_limited=True)
+    assert read_rate_limit(reported, rate_limited=False) == RateLimitInfo(report=report)
+    limited = read_rate_limit({**reported, "retry-after": "2"}, rate_limited=True)
     assert limited == RateLimitInfo(rate_limited=True, retry_after=2.0, report=report)
-    assert read_rate_limit({"retry-after": "2"}, rate_limited=False) is PLAIN
+    assert read_rate_limit({"retry-after": "2"}, rate_limited=False) is NO_INFO

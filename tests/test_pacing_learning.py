@@ -1,6 +1,6 @@
-"""What the pacer learns from a server, over thousands of random limiters, with a turned clock and no sockets.
+"""What the pacer learns from a server, over thousands of random limiters, with a fake clock and no sockets.
 
-The limiters are the simulator's own, which know nothing of the pacer.
+The limiters are the simulator's own, which know nothing about the pacer.
 """
 
 import asyncio
@@ -17,27 +17,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiorooms import Pacing
-from aiorooms._pacing import PLAIN, Pacer, Permit, WaitTooLongError, read_rate_limit
+from aiorooms._pacing import NO_INFO, Pacer, Permit, WaitTooLongError, read_rate_limit
 from aiorooms.simulator import RateLimit
 from aiorooms.simulator._limiters import Limiter, limit_headers, make_limiter
 
-from .conftest import standing
-from .turned_clock import run_turned, timers
+from .conftest import in_flight_and_waiting
+from .fake_clock import run_with_fake_clock, timers
 
-MOST_ATTEMPTS = 40
+MAX_ATTEMPTS = 40
 
 
 @attrs.define
 class Server:
-    """Answers after a random latency, half of it before and half after the limiter was asked."""
+    """Answers after a random latency, half of it before and half after the limiter decides."""
 
     rule: RateLimit | None
     latency: tuple[float, float]
     seed: int = 0
-    refused: int = 0
-    passed: list[float] = attrs.Factory(list[float])
-    """When requests got through."""
-    leave_out: frozenset[str] = frozenset()
+    rate_limited: int = 0
+    accepted_at: list[float] = attrs.Factory(list[float])
+    omitted_headers: frozenset[str] = frozenset()
     limiter: Limiter | None = attrs.field(init=False)
     _random: random.Random = attrs.field(init=False)
 
@@ -50,27 +49,27 @@ class Server:
         self.rule = rule
         self.limiter = None if rule is None else make_limiter(rule, lambda: round(loop.time() * 1e9))
 
-    async def ask(self) -> tuple[bool, Mapping[str, str]]:
+    async def send(self) -> tuple[bool, Mapping[str, str]]:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(self._random.uniform(*self.latency) / 2)
         headers: dict[str, str] = {}
-        let_through = True
+        accepted = True
         if self.rule is not None and self.limiter is not None:
             verdict = self.limiter.take()
-            let_through = verdict.allowed
+            accepted = verdict.allowed
             now = 1e9 + loop.time()
             headers = {name.lower(): value for name, value in limit_headers(self.rule, verdict, now)}
             headers["date"] = formatdate(now, usegmt=True)
-            headers = {name: value for name, value in headers.items() if name not in self.leave_out}
-        if let_through:
-            self.passed.append(loop.time())
-        self.refused += not let_through
+            headers = {name: value for name, value in headers.items() if name not in self.omitted_headers}
+        if accepted:
+            self.accepted_at.append(loop.time())
+        self.rate_limited += not accepted
         await asyncio.sleep(self._random.uniform(*self.latency) / 2)
-        return let_through, headers
+        return accepted, headers
 
 
 async def work(pacer: Pacer, server: Server, updates: int, workers: int, drop: float = 0.0) -> int:
-    """Send updates until all are through; some answers get lost. Gives the most attempts that one took."""
+    """Send updates until all are accepted; `drop` of the answers are lost. Return the most attempts of one update."""
     left = iter(range(updates))
     most = 0
     lost = random.Random(server.seed + 1)
@@ -78,18 +77,18 @@ async def work(pacer: Pacer, server: Server, updates: int, workers: int, drop: f
     async def worker() -> None:
         nonlocal most
         for _ in left:
-            for attempt in range(1, MOST_ATTEMPTS + 1):
+            for attempt in range(1, MAX_ATTEMPTS + 1):
                 permit = await pacer.acquire()
-                let_through, headers = await server.ask()
+                accepted, headers = await server.send()
                 if lost.random() < drop:
                     pacer.release(permit, None)
                     continue
-                pacer.release(permit, read_rate_limit(headers, rate_limited=not let_through))
+                pacer.release(permit, read_rate_limit(headers, rate_limited=not accepted))
                 most = max(most, attempt)
-                if let_through:
+                if accepted:
                     break
             else:
-                raise AssertionError("an update was refused for ever")
+                raise AssertionError("an update was rate limited forever")
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(workers):
@@ -98,12 +97,12 @@ async def work(pacer: Pacer, server: Server, updates: int, workers: int, drop: f
 
 
 class WatchedPacer(Pacer):
-    """Sees that no more is in flight than may remain, but for one that is sent to see."""
+    """Asserts that no more are in flight than may remain, except for a probe."""
 
-    def _give(self, now: float) -> Permit:
-        permit, quota = super()._give(now), self._quota
+    def _grant(self, now: float) -> Permit:
+        permit, quota = super()._grant(now), self._quota
         in_flight = self.snapshot().in_flight
-        assert not quota.is_known or in_flight <= max(1, quota.remaining), "more was in flight than may remain"
+        assert not quota.is_known or in_flight <= max(1, quota.remaining), "more were in flight than may remain"
         return permit
 
 
@@ -113,12 +112,13 @@ def new_pacer(pacing: Pacing = Pacing(), *, seed: int = 0, max_in_flight: int = 
 
 
 @attrs.frozen
-class Figures:
-    refused: float
-    """Of all updates."""
+class Result:
+    rate_limited: float
+    """429s per update."""
     time: float
-    """Of what it must take at the least."""
+    """As a multiple of the shortest possible time."""
     attempts: int
+    """The most that one update took."""
 
 
 def run(
@@ -132,10 +132,10 @@ def run(
     changes: Sequence[tuple[float, int]] = (),
     ideal: float = 9.0,
     clients: int = 1,
-) -> Figures:
-    """Run updates against a limiter; the client comes `begin` seconds after the limiter was made."""
+) -> Result:
+    """Run updates against a limiter; the client starts `begin` seconds after the limiter was created."""
 
-    async def main() -> Figures:
+    async def main() -> Result:
         loop = asyncio.get_running_loop()
         server = Server(rule, latency, seed)
         await asyncio.sleep(begin)
@@ -146,9 +146,9 @@ def run(
         attempts = await asyncio.gather(
             *(work(new_pacer(seed=seed + client), server, updates // clients, workers) for client in range(clients))
         )
-        return Figures(server.refused / updates, (loop.time() - began) / ideal, max(attempts))
+        return Result(server.rate_limited / updates, (loop.time() - began) / ideal, max(attempts))
 
-    return run_turned(main())
+    return run_with_fake_clock(main())
 
 
 BEGINS = (0.0, 0.5, 0.77)
@@ -158,7 +158,7 @@ LATENCIES = ((0.0005, 0.002), (0.005, 0.02))
 @pytest.mark.parametrize("latency", LATENCIES)
 @pytest.mark.parametrize("begin", BEGINS)
 @pytest.mark.parametrize(
-    ("rule", "refused", "time"),
+    ("rule", "rate_limited", "time"),
     [
         (RateLimit(reset_rounding="fractional"), 0.0, 1.03),
         (RateLimit(reset_rounding="up"), 0.0, 1.03),
@@ -170,57 +170,57 @@ LATENCIES = ((0.0005, 0.002), (0.005, 0.02))
         (RateLimit(reset_rounding="fractional", retry_after="seconds"), 0.0, 1.03),
     ],
 )
-def test_a_limit_that_is_told_is_used_whole_and_not_run_into(
-    rule: RateLimit, refused: float, time: float, begin: float, latency: tuple[float, float]
+def test_a_reported_limit_is_fully_used_and_not_exceeded(
+    rule: RateLimit, rate_limited: float, time: float, begin: float, latency: tuple[float, float]
 ) -> None:
-    figures = run(rule, begin=begin, latency=latency, seed=int(1000 * begin))
-    assert figures.refused <= refused, f"{figures.refused:.1%} were refused"
-    assert figures.time <= time, f"it took {figures.time:.2f} times as long as it has to"
-    assert figures.attempts <= 2
+    result = run(rule, begin=begin, latency=latency, seed=int(1000 * begin))
+    assert result.rate_limited <= rate_limited, f"{result.rate_limited:.1%} were rate limited"
+    assert result.time <= time, f"it took {result.time:.2f} times as long as necessary"
+    assert result.attempts <= 2
 
 
 @pytest.mark.parametrize("begin", BEGINS)
 @pytest.mark.parametrize("rounding", ["fractional", "up", "down"])
-def test_a_slow_limit(rounding: Literal["fractional", "up", "down"], begin: float) -> None:
-    figures = run(RateLimit(20, reset_rounding=rounding), updates=500, ideal=24.0, begin=begin)
-    assert figures.refused <= 0.005
-    assert figures.time <= 1.05
+def test_a_limit_of_20_per_second(rounding: Literal["fractional", "up", "down"], begin: float) -> None:
+    result = run(RateLimit(20, reset_rounding=rounding), updates=500, ideal=24.0, begin=begin)
+    assert result.rate_limited <= 0.005
+    assert result.time <= 1.05
 
 
 @pytest.mark.parametrize("begin", BEGINS)
 @pytest.mark.parametrize("rounding", ["fractional", "up", "down"])
-def test_a_limit_that_changes_in_the_middle(rounding: Literal["fractional", "up", "down"], begin: float) -> None:
+def test_a_limit_that_changes_during_the_run(rounding: Literal["fractional", "up", "down"], begin: float) -> None:
     # Four windows of 100, three of 40, and three and a part of 100.
-    figures = run(
+    result = run(
         RateLimit(reset_rounding=rounding), changes=[(3.0, 40), (6.0, 100)], begin=begin, ideal=3 + 3 + 580 / 100
     )
-    assert figures.refused <= 0.03
-    assert figures.time <= 1.2
+    assert result.rate_limited <= 0.03
+    assert result.time <= 1.2
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("retry_after", ["none", "seconds"])
 @pytest.mark.parametrize("kind", ["fixed", "sliding", "bucket"])
-def test_a_limit_of_which_nothing_is_told(
+def test_a_limit_that_is_not_reported(
     kind: Literal["fixed", "sliding", "bucket"], retry_after: Literal["none", "seconds"], seed: int
 ) -> None:
-    figures = run(RateLimit(headers=False, retry_after=retry_after, kind=kind), begin=BEGINS[seed], seed=seed)
-    assert figures.refused <= 0.10
-    assert figures.time <= 1.6
-    assert figures.attempts <= 4
+    result = run(RateLimit(headers=False, retry_after=retry_after, kind=kind), begin=BEGINS[seed], seed=seed)
+    assert result.rate_limited <= 0.10
+    assert result.time <= 1.6
+    assert result.attempts <= 4
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("rounding", ["fractional", "up", "down"])
-def test_four_processes_with_one_key_share_without_a_word(
+def test_four_processes_with_one_key_share_the_limit_without_communicating(
     rounding: Literal["fractional", "up", "down"], seed: int
 ) -> None:
-    figures = run(RateLimit(reset_rounding=rounding), clients=4, begin=BEGINS[seed], seed=seed)
-    assert figures.refused < 0.05
-    assert figures.time < 2.5
+    result = run(RateLimit(reset_rounding=rounding), clients=4, begin=BEGINS[seed], seed=seed)
+    assert result.rate_limited < 0.05
+    assert result.time < 2.5
 
 
-def test_a_rate_that_was_found_grows_when_the_server_bears_more() -> None:
+def test_the_probed_rate_grows_when_the_server_sustains_more() -> None:
     async def main() -> tuple[float, float]:
         loop = asyncio.get_running_loop()
         server = Server(RateLimit(20, headers=False), (0.001, 0.004))
@@ -233,76 +233,76 @@ def test_a_rate_that_was_found_grows_when_the_server_bears_more() -> None:
         assert before is not None
         return before, 3000 / (loop.time() - began)
 
-    before, after = run_turned(main())
+    before, after = run_with_fake_clock(main())
     assert 15 < before < 25
     assert after > 2 * before
 
 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("limit", [1, 2, 3, 20])
-def test_a_server_that_does_not_tell_its_limit(limit: int, seed: int) -> None:
-    """It has shown as a waiter that nobody served."""
+def test_a_server_that_reports_what_remains_but_not_its_limit(limit: int, seed: int) -> None:
+    """A regression test: a caller was never served."""
 
-    async def main() -> Figures:
+    async def main() -> Result:
         loop = asyncio.get_running_loop()
         server = Server(RateLimit(limit, 1.0, reset_rounding="fractional"), (0.001, 0.05), seed)
-        server.leave_out = frozenset({"x-ratelimit-limit"})
+        server.omitted_headers = frozenset({"x-ratelimit-limit"})
         began = loop.time()
         async with asyncio.timeout(100_000):
             attempts = await work(new_pacer(seed=seed), server, 10 * limit, 10)
-        return Figures(server.refused / (10 * limit), (loop.time() - began) / 9, attempts)
+        return Result(server.rate_limited / (10 * limit), (loop.time() - began) / 9, attempts)
 
-    figures = run_turned(main())
-    assert figures.time <= 1.4
-    assert figures.refused <= 0.1
+    result = run_with_fake_clock(main())
+    assert result.time <= 1.4
+    assert result.rate_limited <= 0.1
 
 
 @pytest.mark.parametrize(
     "extra", [{}, {"retry-after": "0"}, {"x-ratelimit-remaining": "90", "x-ratelimit-limit": "100"}]
 )
-def test_refusals_that_the_figures_do_not_tell_of_are_not_run_into(extra: dict[str, str]) -> None:
-    """Behind the limiter that tells figures stands another one, of 20 a second, that tells none."""
+def test_a_hidden_second_limiter_is_found_behind_a_reported_one(extra: dict[str, str]) -> None:
+    """Behind the limiter that reports its state, another one limits to 20 per second and reports nothing."""
 
     async def main() -> tuple[float, float]:
         loop = asyncio.get_running_loop()
-        told = {"x-ratelimit-limit": "1000", "x-ratelimit-remaining": "990", "x-ratelimit-reset": "30"}
+        reported = {"x-ratelimit-limit": "1000", "x-ratelimit-remaining": "990", "x-ratelimit-reset": "30"}
         hidden = Server(RateLimit(20, headers=False), (0.001, 0.004))
         pacer = new_pacer()
         left = iter(range(200))
 
         async def worker() -> None:
             for _ in left:
-                for _ in range(MOST_ATTEMPTS):
+                for _ in range(MAX_ATTEMPTS):
                     permit = await pacer.acquire()
-                    let_through, _ = await hidden.ask()
-                    pacer.release(permit, read_rate_limit(told if let_through else extra, rate_limited=not let_through))
-                    if let_through:
+                    accepted, _ = await hidden.send()
+                    pacer.release(permit, read_rate_limit(reported if accepted else extra, rate_limited=not accepted))
+                    if accepted:
                         break
                 else:
-                    raise AssertionError("an update was refused for ever")
+                    raise AssertionError("an update was rate limited forever")
 
         await asyncio.gather(*(worker() for _ in range(50)))
-        return hidden.refused / 200, loop.time()
+        return hidden.rate_limited / 200, loop.time()
 
-    refused, time = run_turned(main())
-    assert refused <= 0.4, "most of it is the first rush"
+    rate_limited, time = run_with_fake_clock(main())
+    assert rate_limited <= 0.4, "most of them are the requests in flight at the first 429"
     assert time <= 1.7 * 9
 
 
 @pytest.mark.parametrize("kind", ["fixed", "bucket"])
 @pytest.mark.parametrize("rounding", ["fractional", "up", "down"])
 @pytest.mark.parametrize("latency", [(0.1, 0.1), (0.08, 0.12), (0.1, 0.2)])
-def test_a_long_way_to_the_server_costs_little(
+def test_a_high_latency_costs_little(
     kind: Literal["fixed", "bucket"], rounding: Literal["fractional", "up", "down"], latency: tuple[float, float]
 ) -> None:
-    figures = run(RateLimit(reset_rounding=rounding, kind=kind), updates=1500, ideal=14.0, latency=latency, seed=1)
-    assert figures.refused <= 0.03
-    assert figures.time <= 1.4
+    result = run(RateLimit(reset_rounding=rounding, kind=kind), updates=1500, ideal=14.0, latency=latency, seed=1)
+    assert result.rate_limited <= 0.03
+    assert result.time <= 1.4
 
 
 @pytest.mark.parametrize("retry_after", [None, "1", "60"])
 @pytest.mark.parametrize("workers", [1, 50])
-def test_a_single_refusal_for_nothing_is_got_over(retry_after: str | None, workers: int) -> None:
+def test_a_single_429_without_a_limit_costs_little(retry_after: str | None, workers: int) -> None:
     async def main() -> float:
         loop = asyncio.get_running_loop()
         server = Server(None, (0.01, 0.01))
@@ -314,10 +314,10 @@ def test_a_single_refusal_for_nothing_is_got_over(retry_after: str | None, worke
         return loop.time()
 
     ideal = 2000 * 0.01 / workers
-    assert run_turned(main()) <= 2 * ideal + float(retry_after or 0) + 10
+    assert run_with_fake_clock(main()) <= 2 * ideal + float(retry_after or 0) + 10
 
 
-def test_refusals_for_nothing_now_and_then_do_not_add_up() -> None:
+def test_occasional_429s_without_a_limit_do_not_add_up() -> None:
     async def main() -> float:
         loop = asyncio.get_running_loop()
         server = Server(None, (0.01, 0.02))
@@ -332,74 +332,74 @@ def test_refusals_for_nothing_now_and_then_do_not_add_up() -> None:
             await asyncio.sleep(60)
         return longest
 
-    assert run_turned(main()) <= 5
+    assert run_with_fake_clock(main()) <= 5
 
 
-def test_a_wrong_guess_at_the_rounding_is_corrected_in_time() -> None:
+def test_a_wrong_conclusion_about_rounding_is_corrected_after_some_windows() -> None:
     async def main() -> float:
         loop = asyncio.get_running_loop()
         server = Server(RateLimit(reset_rounding="up"), (0.001, 0.004))
         pacer = new_pacer()
         await work(pacer, server, 300, 50)
-        pacer._quota._rounded_down = True  # as after a rival took a whole window
+        pacer._quota._rounded_down = True  # as after another process used a whole window
         await work(pacer, server, 1800, 50)
         began = loop.time()
         await work(pacer, server, 1000, 50)
         return loop.time() - began
 
-    assert run_turned(main()) <= 1.1 * 10
+    assert run_with_fake_clock(main()) <= 1.1 * 10
 
 
-@pytest.mark.parametrize("told_before", [True, False])
-async def test_a_reset_that_comes_with_a_refusal_only_is_not_waited_for_if_it_is_too_long(told_before: bool) -> None:
+@pytest.mark.parametrize("reported_before", [True, False])
+async def test_a_reset_reported_with_a_429_is_not_waited_for_if_it_is_too_long(reported_before: bool) -> None:
     pacer = Pacer(Pacing(), max_in_flight=10)
     permit = await pacer.acquire()
-    if told_before:
-        figures = {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "9", "x-ratelimit-reset": "1"}
-        pacer.release(permit, read_rate_limit(figures, rate_limited=False))
+    if reported_before:
+        reported = {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "9", "x-ratelimit-reset": "1"}
+        pacer.release(permit, read_rate_limit(reported, rate_limited=False))
         permit = await pacer.acquire()
-    refusal = {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "5", "x-ratelimit-reset": "3600"}
-    pacer.release(permit, read_rate_limit(refusal, rate_limited=True))
+    exhausted = {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "5", "x-ratelimit-reset": "3600"}
+    pacer.release(permit, read_rate_limit(exhausted, rate_limited=True))
     with pytest.raises(WaitTooLongError) as caught:
         await pacer.acquire()
     assert caught.value.seconds == pytest.approx(3600, abs=60)
-    assert standing(pacer) == (0, 0)
+    assert in_flight_and_waiting(pacer) == (0, 0)
 
 
 @pytest.mark.parametrize("max_rate", [0.5, 2.5, 20, 333])
 @pytest.mark.parametrize("rule", [None, RateLimit(1000), RateLimit(5, headers=False)])
-def test_a_cap_is_obeyed_exactly(max_rate: float, rule: RateLimit | None) -> None:
+def test_a_cap_is_never_exceeded(max_rate: float, rule: RateLimit | None) -> None:
     async def main() -> tuple[list[float], float]:
         loop = asyncio.get_running_loop()
         server = Server(rule, (0.0, 0.0))
         await work(new_pacer(Pacing(max_rate=max_rate)), server, 100, 10)
-        return server.passed, loop.time()
+        return server.accepted_at, loop.time()
 
-    passed, time = run_turned(main())
+    accepted_at, time = run_with_fake_clock(main())
     count, seconds = (math.floor(max_rate), math.floor(max_rate) / max_rate) if max_rate >= 1 else (1, 1 / max_rate)
-    for first, later in zip(passed, islice(passed, count, None), strict=False):
+    for first, later in zip(accepted_at, islice(accepted_at, count, None), strict=False):
         assert later - first >= seconds - 1e-6, f"more than {max_rate:g} in a second"
     if rule is None or rule.headers:
         assert time <= 1.01 * 100 / max_rate + 0.1, "the cap was not used"
 
 
-def test_nothing_is_learned_if_it_is_switched_off() -> None:
+def test_without_pacing_nothing_is_learned() -> None:
     async def main() -> Pacer:
         pacer = new_pacer(Pacing(enabled=False))
         server = Server(RateLimit(5, retry_after="seconds"), (0.001, 0.002))
         permits = [await pacer.acquire() for _ in range(50)]
         for permit in permits:
-            let_through, headers = await server.ask()
-            pacer.release(permit, read_rate_limit(headers, rate_limited=not let_through))
-        assert server.refused == 45
+            accepted, headers = await server.send()
+            pacer.release(permit, read_rate_limit(headers, rate_limited=not accepted))
+        assert server.rate_limited == 45
         assert asyncio.get_running_loop().time() < 1
         return pacer
 
-    snapshot = run_turned(main()).snapshot()
+    snapshot = run_with_fake_clock(main()).snapshot()
     assert (snapshot.limit, snapshot.remaining, snapshot.paused_until, snapshot.in_flight) == (None, None, None, 0)
 
 
-def test_the_beginning_is_one_request_and_then_twice_as_many_with_each_answer() -> None:
+def test_slow_start_begins_with_one_request_and_doubles() -> None:
     async def main() -> list[int]:
         pacer = new_pacer()
         at_once: list[int] = []
@@ -408,24 +408,24 @@ def test_the_beginning_is_one_request_and_then_twice_as_many_with_each_answer() 
             permit = await pacer.acquire()
             at_once.append(pacer.snapshot().in_flight)
             await asyncio.sleep(0.1)
-            pacer.release(permit, PLAIN)
+            pacer.release(permit, NO_INFO)
 
         await asyncio.gather(*(one() for _ in range(40)))
         return at_once
 
-    at_once = run_turned(main())
+    at_once = run_with_fake_clock(main())
     assert at_once[:7] == [1, 2, 2, 4, 4, 4, 4]
 
 
-def test_a_first_answer_that_does_not_come_does_not_hold_up_the_others_for_long() -> None:
+def test_a_missing_first_answer_does_not_delay_the_others_for_long() -> None:
     async def main() -> float:
         pacer = new_pacer()
-        await pacer.acquire()  # and it's never given back
+        await pacer.acquire()  # and never released
         for _ in range(3):
             await pacer.acquire()
         return asyncio.get_running_loop().time()
 
-    assert run_turned(main()) <= 1.0
+    assert run_with_fake_clock(main()) <= 1.0
 
 
 rules = st.builds(
@@ -451,7 +451,7 @@ rules = st.builds(
     cap=st.none() | st.floats(0.5, 200),
 )
 @settings(max_examples=100)
-def test_nobody_starves_and_nothing_is_left_behind_whatever_the_limiter(
+def test_no_caller_starves_and_nothing_leaks_with_any_limiter(
     rule: RateLimit,
     latency: tuple[float, float],
     begin: float,
@@ -466,19 +466,19 @@ def test_nobody_starves_and_nothing_is_left_behind_whatever_the_limiter(
         loop = asyncio.get_running_loop()
         server = Server(rule, latency, seed)
         await asyncio.sleep(begin)
-        still_to_come = [loop.call_later(at, server.change, attrs.evolve(rule, limit=limit)) for at, limit in changes]
-        # Of very few requests in a window one client may get all for long: who is refused comes too late the next time.
+        pending = [loop.call_later(at, server.change, attrs.evolve(rule, limit=limit)) for at, limit in changes]
+        # With very few requests per window, one client may get all of them for long: the others are always too late.
         count = clients if rule.limit >= 10 * clients and all(limit >= 10 * clients for _, limit in changes) else 1
         pacers = [new_pacer(Pacing(max_rate=cap, max_wait=1e6), seed=seed + number) for number in range(count)]
         async with asyncio.timeout(100_000):
             await asyncio.gather(*(work(pacer, server, 150, workers, drop) for pacer in pacers))
-        assert len(server.passed) >= 150 * count
-        for change in still_to_come:
+        assert len(server.accepted_at) >= 150 * count
+        for change in pending:
             change.cancel()
-        assert [standing(pacer) for pacer in pacers] == [(0, 0)] * count
+        assert [in_flight_and_waiting(pacer) for pacer in pacers] == [(0, 0)] * count
         assert timers() == 0
 
-    run_turned(main())
+    run_with_fake_clock(main())
 
 
 @given(
@@ -487,7 +487,7 @@ def test_nobody_starves_and_nothing_is_left_behind_whatever_the_limiter(
     seed=st.integers(0, 2**32),
 )
 @settings(max_examples=100)
-def test_a_cancelled_waiter_changes_nothing_for_the_others(
+def test_a_cancelled_caller_changes_nothing_for_the_others(
     rule: RateLimit, cancels: list[tuple[float, int]], seed: int
 ) -> None:
     async def main() -> None:
@@ -500,29 +500,27 @@ def test_a_cancelled_waiter_changes_nothing_for_the_others(
         async def one(number: int) -> None:
             permit = await pacer.acquire()
             order.append(number)
-            let_through, headers = False, None
+            accepted, headers = False, None
             try:
-                let_through, headers = await server.ask()
+                accepted, headers = await server.send()
             finally:
-                pacer.release(
-                    permit, None if headers is None else read_rate_limit(headers, rate_limited=not let_through)
-                )
+                pacer.release(permit, None if headers is None else read_rate_limit(headers, rate_limited=not accepted))
 
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(one(number)) for number in range(30)]
-        still_to_come = [loop.call_later(at, tasks[number].cancel) for at, number in cancels]
+        pending = [loop.call_later(at, tasks[number].cancel) for at, number in cancels]
         async with asyncio.timeout(100_000):
             results = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(result is None or isinstance(result, asyncio.CancelledError) for result in results)
-        assert {number for number in range(30) if number not in cancelled} <= set(order), "somebody starved"
-        assert order == sorted(order), "somebody was overtaken"
-        for cancel in still_to_come:
+        assert {number for number in range(30) if number not in cancelled} <= set(order), "a caller starved"
+        assert order == sorted(order), "a caller was overtaken"
+        for cancel in pending:
             cancel.cancel()
-        assert (standing(pacer), timers()) == ((0, 0), 0)
+        assert (in_flight_and_waiting(pacer), timers()) == ((0, 0), 0)
 
-    run_turned(main())
+    run_with_fake_clock(main())
 
 
-def test_a_single_call_waits_behind_those_of_a_bulk_run_and_behind_no_more() -> None:
+def test_a_single_call_waits_behind_the_queued_calls_of_a_bulk_run_and_no_others() -> None:
     async def main() -> float:
         loop = asyncio.get_running_loop()
         server = Server(RateLimit(100), (0.001, 0.004))
@@ -535,15 +533,15 @@ def test_a_single_call_waits_behind_those_of_a_bulk_run_and_behind_no_more() -> 
             waiting = pacer.snapshot().waiting
             permit = await pacer.acquire()
             waits.append((loop.time() - before) / (waiting / 100 + 1))
-            _, headers = await server.ask()
+            _, headers = await server.send()
             pacer.release(permit, read_rate_limit(headers, rate_limited=False))
         await bulk
         return max(waits)
 
-    assert run_turned(main()) <= 1.0, "a single call waited for more than its own permit"
+    assert run_with_fake_clock(main()) <= 1.0, "a single call waited for more than the queue before it"
 
 
-def test_a_snapshot_tells_how_things_stand() -> None:
+def test_a_snapshot_shows_the_current_state() -> None:
     async def main() -> None:
         server = Server(RateLimit(10, 2.0, reset_rounding="fractional"), (0.001, 0.004))
         pacer = new_pacer()
@@ -552,10 +550,10 @@ def test_a_snapshot_tells_how_things_stand() -> None:
         assert (nothing.sustainable_rate, nothing.paused_until, nothing.waiting) == (None, None, 0)
         running = asyncio.create_task(work(pacer, server, 50, 20))
         await asyncio.sleep(1.0)
-        told = pacer.snapshot()
-        assert (told.limit, told.remaining, told.waiting, told.in_flight) == (10, 0, 20, 0)
-        assert told.resets_in == pytest.approx(1.0, abs=0.01)
-        assert told.sustainable_rate == pytest.approx(5.0, rel=0.01)
+        snapshot = pacer.snapshot()
+        assert (snapshot.limit, snapshot.remaining, snapshot.waiting, snapshot.in_flight) == (10, 0, 20, 0)
+        assert snapshot.resets_in == pytest.approx(1.0, abs=0.01)
+        assert snapshot.sustainable_rate == pytest.approx(5.0, rel=0.01)
         await running
         assert pacer.snapshot().rate == pytest.approx(5.0, rel=0.5)
         await asyncio.sleep(10)
@@ -564,4 +562,4 @@ def test_a_snapshot_tells_how_things_stand() -> None:
         pacer.release(permit, read_rate_limit({"retry-after": "3"}, rate_limited=True))
         assert pacer.snapshot().paused_until is not None
 
-    run_turned(main())
+    run_with_fake_clock(main())

@@ -1,4 +1,4 @@
-"""What an answer means, without I/O."""
+"""Reading an answer into a value or a failure, without I/O."""
 
 import json
 from urllib.parse import quote
@@ -34,7 +34,7 @@ def test_a_2xx_answer_is_the_value() -> None:
     assert outcome == Success(Room(id=ROOM_ID))
 
 
-# (status, error class, sent again for PATCH, may have been applied)
+# (status, error class, whether a PATCH is sent again, whether it is uncertain)
 STATUSES = [
     (400, errors.BadRequestError, False, False),
     (401, errors.AuthenticationError, False, False),
@@ -55,33 +55,33 @@ STATUSES = [
 ]
 
 
-@pytest.mark.parametrize(("status", "kind", "again", "maybe"), STATUSES)
-def test_a_status_is_an_error_and_a_decision(
-    status: int, kind: type[errors.APIStatusError], again: bool, maybe: bool
+@pytest.mark.parametrize(("status", "kind", "retry", "uncertain"), STATUSES)
+def test_a_status_decides_error_class_retry_and_uncertain(
+    status: int, kind: type[errors.APIStatusError], retry: bool, uncertain: bool
 ) -> None:
     outcome = failure(status)
     error = outcome.make_error()
     assert type(error) is kind
     assert isinstance(error, errors.APIStatusError)
     assert error.status == outcome.status == status
-    assert (outcome.retry, outcome.uncertain) == (again, maybe)
+    assert (outcome.retry, outcome.uncertain) == (retry, uncertain)
 
 
-@pytest.mark.parametrize(("status", "kind", "again", "maybe"), STATUSES)
-def test_a_post_is_sent_again_only_when_it_was_surely_not_processed(
-    status: int, kind: object, again: bool, maybe: bool
+@pytest.mark.parametrize(("status", "kind", "retry", "uncertain"), STATUSES)
+def test_a_post_is_retried_only_if_it_was_certainly_not_processed(
+    status: int, kind: object, retry: bool, uncertain: bool
 ) -> None:
     outcome = failure(status, method="POST")
     assert outcome.retry == (status == 429)
-    assert outcome.uncertain == maybe
+    assert outcome.uncertain == uncertain
 
 
 @pytest.mark.parametrize("status", [status for status, *_ in STATUSES])
-def test_a_get_is_never_in_doubt(status: int) -> None:
+def test_a_get_is_never_uncertain(status: int) -> None:
     assert failure(status, method="GET").uncertain is False
 
 
-def test_transport_failures() -> None:
+def test_failures_without_an_answer() -> None:
     never = not_sent(request("POST"), "refused")
     assert (type(never.make_error()), never.retry, never.uncertain) == (errors.APIConnectionError, True, False)
     lost = no_answer(request(), "reset")
@@ -92,7 +92,7 @@ def test_transport_failures() -> None:
     assert (type(odd.make_error()), odd.retry, odd.uncertain) == (errors.APIResponseError, True, True)
 
 
-# The three shapes of the API, and what proxies send: (status, body, the line)
+# The three error formats of the API, and what proxies send: (status, body, message)
 LINES: list[tuple[int, object, str]] = [
     (
         404,
@@ -113,16 +113,16 @@ LINES: list[tuple[int, object, str]] = [
             ]
         },
         (
-            f"422 room {ROOM_ID} refused "
+            f"422 room {ROOM_ID} rejected "
             "(10003: Invalid URL at /webhook_event_url; 10001: must be 2 to 50 at /max_participants)"
         ),
     ),
     (
         401,
         {"errors": [{"code": "10009", "title": "Authentication failed", "meta": {"url": "https://x"}}]},
-        f"401 room {ROOM_ID} refused: check the API key (10009: Authentication failed)",
+        f"401 room {ROOM_ID} rejected: check the API key (10009: Authentication failed)",
     ),
-    (400, {"success": False, "message": "Bad page"}, f"400 room {ROOM_ID} was a bad request (Bad page)"),
+    (400, {"success": False, "message": "Bad page"}, f"400 room {ROOM_ID} rejected: bad request (Bad page)"),
     (
         502,
         b"<html><head><title>502 Bad\nGateway</title></head></html>",
@@ -130,13 +130,17 @@ LINES: list[tuple[int, object, str]] = [
     ),
     (503, b"", f"503 room {ROOM_ID} failed on the server (no body)"),
     (500, b"oh\r\nno", f"500 room {ROOM_ID} failed on the server (unknown body: 'oh no')"),
-    (418, {"errors": []}, f"418 room {ROOM_ID} refused (unknown body: '{{\"errors\": []}}')"),
-    (403, {"code": 10010, "title": "No"}, f"403 room {ROOM_ID} refused: the API key may not do this (10010: No)"),
+    (418, {"errors": []}, f"418 room {ROOM_ID} rejected (unknown body: '{{\"errors\": []}}')"),
+    (
+        403,
+        {"code": 10010, "title": "No"},
+        f"403 room {ROOM_ID} rejected: the API key has no permission for this (10010: No)",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("status", "body", "line"), LINES)
-def test_an_error_is_one_line_that_helps(status: int, body: object, line: str) -> None:
+def test_the_message_of_an_error(status: int, body: object, line: str) -> None:
     assert str(failure(status, body).make_error()) == line
 
 
@@ -145,7 +149,7 @@ def test_a_redirect_names_its_target() -> None:
     assert "redirected to https://other.example.com/v2: check base_url" in text
 
 
-def test_an_error_keeps_all_of_what_was_said() -> None:
+def test_an_error_keeps_everything_that_the_server_said() -> None:
     said = {
         "code": "10001",
         "title": "Bad",
@@ -162,7 +166,7 @@ def test_an_error_keeps_all_of_what_was_said() -> None:
     assert len(str(error)) < 700
 
 
-def test_the_key_is_in_no_error_even_if_the_server_echoes_it() -> None:
+def test_no_error_contains_the_key_even_if_the_server_echoes_it() -> None:
     for status in (200, 401, 422, 500):
         for body in ({"errors": [{"code": "1", "detail": f"bad {KEY}", "meta": {"k": KEY}}]}, {"data": {"id": [KEY]}}):
             error = failure(status, body).make_error()
@@ -196,7 +200,9 @@ def test_the_key_is_in_no_error_even_if_the_server_echoes_it() -> None:
         ("text", None, "is a string"),
     ],
 )
-def test_a_wrongly_typed_answer_names_the_path(body: object, path: str | None, words: str | None) -> None:
+def test_the_error_for_a_wrong_type_in_an_answer_names_the_path(
+    body: object, path: str | None, words: str | None
+) -> None:
     outcome = read_answer(request(), 200, {}, json.dumps(body).encode())
     if words is None:
         assert outcome == Success(Room())
@@ -213,7 +219,7 @@ def test_a_wrongly_typed_answer_names_the_path(body: object, path: str | None, w
     status=st.integers(100, 599),
     body=st.binary(max_size=200)
     | st.text(max_size=100).map(str.encode)
-    # surrogates can't be encoded, so they come as JSON escapes
+    # surrogates can't be encoded, so they are JSON escapes
     | st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
         lambda inner: (
@@ -231,7 +237,7 @@ def test_a_wrongly_typed_answer_names_the_path(body: object, path: str | None, w
     ),
     method=st.sampled_from(["GET", "PATCH", "POST", "DELETE"]),
 )
-def test_whatever_comes_is_a_value_or_one_of_our_errors(
+def test_any_answer_is_read_into_a_value_or_one_of_our_errors(
     status: int, body: bytes, headers: dict[str, str], method: str
 ) -> None:
     outcome = read_answer(request(method), status, headers, body, secret=KEY)
@@ -260,7 +266,7 @@ ESCAPED = "".join(f"\\u{ord(char):04x}" for char in KEY)
         (200, f'{{"data": {{"id": "{ROOM_ID}", "created_at": "{ESCAPED}"}}}}'),
     ],
 )
-def test_the_key_is_in_no_error_however_the_server_writes_it(status: int, body: str) -> None:
+def test_no_error_contains_the_key_however_the_server_escapes_it(status: int, body: str) -> None:
     headers = {"x-request-id": f"for {KEY}", "location": f"https://elsewhere.example/?key={KEY}"}
     for code in (status, 307):
         error = failure(code, body.encode(), headers).make_error()
@@ -286,7 +292,7 @@ def test_keys_are_redacted_in_urls_and_in_json(key: str) -> None:
         ({}, None),
     ],
 )
-def test_a_429_tells_how_long_to_wait(headers: dict[str, str], wait: float | None) -> None:
+def test_the_wait_of_a_429(headers: dict[str, str], wait: float | None) -> None:
     outcome = failure(429, headers=headers)
     assert outcome.wait == wait
     error = outcome.make_error()
@@ -294,6 +300,6 @@ def test_a_429_tells_how_long_to_wait(headers: dict[str, str], wait: float | Non
     assert error.retry_after == wait
 
 
-def test_the_end_of_the_window_is_no_reason_to_wait_for_a_server_error() -> None:
+def test_a_server_error_does_not_wait_for_the_reset() -> None:
     assert failure(503, headers={"x-ratelimit-reset": "9"}).wait is None
     assert failure(503, headers={"retry-after": "9"}).wait == 9

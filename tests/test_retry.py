@@ -15,7 +15,7 @@ from aiorooms.errors import InternalServerError, RateLimitError
 
 RESET = Failure(make_error=partial(APIConnectionError, "reset"), retry=True, uncertain=True)
 LIMITED = Failure(make_error=partial(RateLimitError, status=429), retry=True, uncertain=False, status=429)
-SICK = Failure(make_error=partial(InternalServerError, status=503), retry=True, uncertain=True, status=503)
+SERVER_ERROR = Failure(make_error=partial(InternalServerError, status=503), retry=True, uncertain=True, status=503)
 
 
 def after(
@@ -42,16 +42,16 @@ def after(
     )
 
 
-def test_waits_double_until_the_attempts_are_used_up() -> None:
+def test_waits_double_until_no_attempt_is_left() -> None:
     tally = Tally()
     assert [after(RESET, tally) for _ in range(4)] == [Again(0.5), Again(1.0), Again(2.0), GiveUp()]
 
 
-def test_what_must_not_be_sent_again_is_not() -> None:
+def test_a_failure_that_must_not_be_retried_ends_the_call() -> None:
     assert after(attrs.evolve(RESET, retry=False), Tally()) == GiveUp()
 
 
-def test_a_429_that_was_overtaken_does_not_count_but_not_for_ever() -> None:
+def test_overtaken_429s_do_not_count_up_to_a_limit() -> None:
     tally = Tally()
     followed = [after(LIMITED, tally, overtaken=True) for _ in range(25)]
     assert all(isinstance(one, Again) for one in followed)
@@ -63,24 +63,24 @@ def test_a_429_that_was_overtaken_does_not_count_but_not_for_ever() -> None:
 @pytest.mark.parametrize(
     ("failure", "asked", "wait"),
     [
-        (LIMITED, 0.1, 0.1),  # the server knows best when it accepts more
+        (LIMITED, 0.1, 0.1),  # exactly what the server asks for
         (LIMITED, None, 0.5),
-        (SICK, 0.1, 0.5),  # at least the back-off
-        (SICK, 7.0, 7.0),
+        (SERVER_ERROR, 0.1, 0.5),  # at least the backoff
+        (SERVER_ERROR, 7.0, 7.0),
     ],
 )
-def test_what_the_server_asks_for_is_followed(failure: Failure, asked: float | None, wait: float) -> None:
+def test_a_wait_that_the_server_asks_for_is_respected(failure: Failure, asked: float | None, wait: float) -> None:
     assert after(attrs.evolve(failure, wait=asked), Tally()) == Again(wait)
 
 
-def test_in_an_outage_attempts_do_not_count_and_long_waits_are_cut() -> None:
+def test_in_an_outage_attempts_do_not_count_and_long_waits_are_shortened() -> None:
     tally = Tally(counted=99)
-    sick = attrs.evolve(SICK, wait=3600.0)
-    assert after(sick, tally, keeps_trying=True, longest_wait=6.0) == Again(6.0)
-    assert after(sick, tally, keeps_trying=True, longest_wait=6.0, max_wait=5.0) == Again(5.0)
+    long_wait = attrs.evolve(SERVER_ERROR, wait=3600.0)
+    assert after(long_wait, tally, keeps_trying=True, longest_wait=6.0) == Again(6.0)
+    assert after(long_wait, tally, keeps_trying=True, longest_wait=6.0, max_wait=5.0) == Again(5.0)
 
 
-def test_a_wait_that_is_too_long_ends_the_call_with_the_setting_that_says_so() -> None:
+def test_a_wait_that_is_too_long_ends_the_call_and_names_the_setting() -> None:
     end = after(attrs.evolve(LIMITED, wait=301.0), Tally())
     assert isinstance(end, GiveUp)
     assert end.reason == "max_wait"
@@ -91,7 +91,7 @@ def test_a_wait_that_is_too_long_ends_the_call_with_the_setting_that_says_so() -
     assert "max_elapsed=9" in end.hint
 
 
-def test_a_stale_connection_counts_only_if_it_comes_again_and_again() -> None:
+def test_stale_connections_do_not_count_up_to_three_in_a_row() -> None:
     stale = attrs.evolve(RESET, stale_connection=True)
     tally = Tally()
     assert [tally.failed(stale, overtaken=False) for _ in range(5)] == [True, True, True, False, True]
@@ -100,14 +100,14 @@ def test_a_stale_connection_counts_only_if_it_comes_again_and_again() -> None:
 
 
 @given(attempt=st.integers(1, 10**6), random=st.floats(0, 1))
-def test_backoff_is_full_jitter_below_its_ceiling(attempt: int, random: float) -> None:
+def test_backoff_is_full_jitter_up_to_its_maximum(attempt: int, random: float) -> None:
     policy = RetryPolicy()
     wait = backoff(policy, attempt, random)
     assert 0 <= wait <= 8
     assert wait == random * backoff(policy, attempt, 1.0)
 
 
-def test_backoff_doubles_up_to_its_ceiling() -> None:
+def test_backoff_doubles_up_to_its_maximum() -> None:
     assert [backoff(RetryPolicy(), attempt, 1.0) for attempt in range(1, 8)] == [0.5, 1, 2, 4, 8, 8, 8]
 
 
@@ -123,6 +123,6 @@ def test_backoff_doubles_up_to_its_ceiling() -> None:
         ({"max_elapsed": "5"}, "above 0"),
     ],
 )
-def test_a_policy_is_checked_where_it_is_made(settings: dict[str, float], words: str) -> None:
+def test_a_policy_is_checked_when_it_is_created(settings: dict[str, float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         RetryPolicy(**settings)  # type: ignore[arg-type]

@@ -1,7 +1,9 @@
-"""What exceptions of aiohttp mean for a request: whether it was sent, may have been applied, may be sent again.
+"""Exceptions of aiohttp as failures: whether the request was sent, may have been applied, and may be sent again.
 
-None of these exceptions goes further than this. They aren't chained to ours either: some hold the request's headers,
-and so the API key.
+Example: `ClientConnectorError` means that nothing was sent, so even a POST may be sent again. `ServerDisconnectedError`
+after the body was sent leaves the outcome uncertain, and only an idempotent request is sent again.
+
+No exception of aiohttp is raised further, or chained to ours: some hold the request's headers, and so the API key.
 """
 
 import os
@@ -12,27 +14,27 @@ import aiohttp
 from .request import Request
 from .response import Failure, no_answer, not_sent, redact, unreadable
 
-__all__ = ["NO_REPLAY", "REPLAYED", "HungUpError", "is_hang_up", "lost"]
+__all__ = ["NO_REPLAY", "REPLAYED", "DisconnectedError", "is_disconnect", "to_failure"]
 
 T = TypeVar("T")
 
-_DISCONNECTED: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError)
+_DISCONNECTS: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError)
 
 
-def is_hang_up(error: Exception) -> bool:
-    """Whether the server hung up on a connection that had been made."""
-    return isinstance(error, (HungUpError, *_DISCONNECTED)) and not isinstance(error, aiohttp.ClientConnectorError)
+def is_disconnect(error: Exception) -> bool:
+    """Return whether the server closed an established connection."""
+    return isinstance(error, (DisconnectedError, *_DISCONNECTS)) and not isinstance(error, aiohttp.ClientConnectorError)
 
 
 REPLAYED: Final = ("GET", "DELETE")
-"""The methods that aiohttp sends again by itself, once and without telling, if the server hangs up.
+"""The methods that aiohttp silently sends once more if the server disconnects.
 
-If a DELETE was carried out before, the second one is answered by 404, which must not look like "there is no such room".
-And if the session was closed meanwhile, the second one is an AssertionError."""
+After a DELETE that was carried out, the second one is answered 404, which must not look like "there is no such room".
+And if the session was closed meanwhile, the second attempt raises an AssertionError."""
 
 
-class HungUpError(Exception):
-    """Carries the server's hanging up past aiohttp, so that it is for us to send again."""
+class DisconnectedError(Exception):
+    """The server disconnected. aiohttp does not know this class, so it does not send the request again by itself."""
 
 
 async def _no_replay(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -40,26 +42,26 @@ async def _no_replay(request: aiohttp.ClientRequest, send: aiohttp.ClientHandler
         return await send(request)
     except aiohttp.ClientConnectorError:
         raise
-    except _DISCONNECTED as error:
-        raise HungUpError(str(error)) from error
+    except _DISCONNECTS as error:
+        raise DisconnectedError(str(error)) from error
 
 
 NO_REPLAY: Final = (_no_replay,)
 
 
-def lost(request: Request[T], error: Exception, *, begun: bool, secret: str) -> Failure:
-    """Say what an exception of aiohttp means for a request. `begun`: something of the request went out."""
-    cause = error.__cause__ if isinstance(error, HungUpError) and error.__cause__ is not None else error
+def to_failure(request: Request[T], error: Exception, *, begun: bool, secret: str) -> Failure:
+    """Return the failure for an exception of aiohttp. `begun`: whether sending the request had begun."""
+    cause = error.__cause__ if isinstance(error, DisconnectedError) and error.__cause__ is not None else error
     reason = redact(f"{type(cause).__name__}: {cause}", secret)
     match cause:
         case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch():
             return not_sent(request, reason, retry=False)
         case aiohttp.ConnectionTimeoutError():
             return not_sent(request, reason, timed_out=True)
-        case aiohttp.ClientConnectorError(host=host, port=port, os_error=refusal):
-            # asyncio's own texts repeat the address; the numbers of getaddrinfo are below 0.
-            number = refusal.errno or 0
-            why = os.strerror(number) if number > 0 else refusal.strerror or str(refusal)
+        case aiohttp.ClientConnectorError(host=host, port=port, os_error=os_error):
+            # asyncio's own texts repeat the address; error numbers of getaddrinfo are negative.
+            number = os_error.errno or 0
+            why = os.strerror(number) if number > 0 else os_error.strerror or str(os_error)
             return not_sent(request, f"can't connect to {host}:{port}: {why}")
         case aiohttp.ClientHttpProxyError():
             return not_sent(request, reason)
@@ -76,7 +78,7 @@ def lost(request: Request[T], error: Exception, *, begun: bool, secret: str) -> 
         case aiohttp.ClientPayloadError():
             return no_answer(request, f"the answer was cut off: {reason}")
         case aiohttp.ClientResponseError():
-            # What follows the first line are the bytes that came.
+            # After the first line come the bytes that were received.
             why = cause.message.partition("\n")[0]
             return unreadable(request, f"{request.subject}: the answer is not HTTP: {why}", secret=secret)
         case _:

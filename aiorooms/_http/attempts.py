@@ -1,21 +1,21 @@
-"""The one retry loop: attempts, the waits between them, an outage, and the read-back of what stays uncertain.
+"""The retry loop: attempts, the waits between them, outages, and the read-back after an uncertain outcome.
 
-Each step takes a value and gives one. An attempt gives a `Success` or a `Failure` (`exchange`), `decide` says what
-follows (`retry`), and the exception that the caller gets is made once, when the call ends.
+Each step takes a value and returns one. An attempt returns a `Success` or a `Failure` (`exchange`), `decide` returns
+what follows (`retry`), and the exception for the caller is created once, when the call ends.
 
-    permit -> attempt -> success ................................... its value
-                      -> failure, may be retried ................... wait, again
-                      -> failure, nothing was changed .............. its error
-                      -> failure, uncertain -> read-back confirms .. its value
-                                            -> it denies ........... its error
-                                            -> it fails ............ its error, `uncertain`; in an outage: again
+    permit -> attempt -> success ................................... return the value
+                      -> failure, may be retried ................... wait, try again
+                      -> failure, nothing was changed .............. raise the error
+                      -> failure, uncertain -> read-back confirms .. return the value
+                                            -> read-back denies .... raise the error
+                                            -> read-back fails ..... raise it, `uncertain`; in an outage: try again
 
-Nothing is held while a call waits: permit and connection are given back with each attempt.
+A call that waits holds nothing: permit and connection are released after each attempt.
 
-Example: an update is sent, and the connection is reset. It is sent again three times and reset each time: out of
-attempts, and each of them may have been carried out. The room is read. If it has the wanted values, the update
-succeeded after 4 attempts. If it doesn't, the last reset is raised as an `APIConnectionError`. If the read-back is
-reset as well, the same error has `uncertain` set.
+Example: an update is sent, and the connection is reset. Three more attempts are reset as well, so no attempt is left,
+and each of the four may have been carried out. The room is read. If it has the wanted values, the update succeeded
+after 4 attempts. If not, the last reset is raised as an `APIConnectionError`. If the read-back is reset as well, the
+same error has `uncertain` set.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ from .deadlines import TimeLimits, Timeout, client_timeout
 from .exchange import Exchange
 from .outage import NO_OUTAGE, Outage
 from .request import Confirmed, NotApplied, ReadBack, Request, Unconfirmed, Verdict
-from .response import Failure, Success, is_server_trouble
+from .response import Failure, Success, is_server_failure
 from .retry import Again, RetryPolicy, Tally, decide
 
 __all__ = ["Answer", "Sender"]
@@ -58,7 +58,7 @@ _ONCE = RetryPolicy(max_attempts=1)
 
 @attrs.define
 class Answer(Generic[T]):
-    """What a call brought."""
+    """The value that a call returns, and the number of attempts it took."""
 
     value: T
     attempts: int
@@ -92,19 +92,19 @@ class Sender:
         )
         self.pacer: Pacer = Pacer(pacing, max_in_flight=self.exchange.max_in_flight)
         self.closing: asyncio.Event = asyncio.Event()
-        """Set by `close`, for calls that wait before their next attempt."""
+        """Set by `close`, to wake calls that wait before their next attempt."""
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a session that has to be closed."""
+        """Whether a session is open that has to be closed here."""
         return self.exchange.is_open
 
     def open(self) -> None:
-        """Open the session. Raises `ClientStateError` if it can't be used here."""
+        """Open the session. Raises `ClientStateError` if the client can't be used here."""
         self.exchange.open()
 
     async def close(self) -> None:
-        """End the calls that wait and close the session if it is ours. May be called twice."""
+        """Wake all waiting calls, which then raise, and close the session if it is ours. May be called twice."""
         self.pacer.close()
         self.closing.set()
         await self.exchange.close()
@@ -116,17 +116,17 @@ class Sender:
         timeout: Timeout | None = None,
         outage: Outage = NO_OUTAGE,
     ) -> Coroutine[None, None, Answer[T]]:
-        """Send until there is an answer that counts, or no more attempt is allowed.
+        """Send until an answer settles the call, or no further attempt is allowed.
 
-        `outage` is what a bulk run knows of the server. Raises an `AioroomsError` with the attempts made; its
-        `uncertain` is set if one of them may have been carried out and no read-back could tell.
+        `outage` is the state that the calls of a bulk run share. Raises an `AioroomsError` with the number of attempts;
+        its `uncertain` is set if one of them may have been carried out and no read-back could tell.
         """
         limits = self.limits if timeout is None else TimeLimits.of(client_timeout(timeout))
         return _Call(self, request, limits, self.retry, outage).run()
 
 
 class _End(NamedTuple):
-    """The end of a call without a value; the error is made of it."""
+    """The end of a call without a value, from which the error is created."""
 
     make_error: Callable[..., AioroomsError]
     hint: str = ""
@@ -140,7 +140,7 @@ class _Call(Generic[T]):
     """One call, from its first attempt to its end."""
 
     __slots__ = (
-        "_contacts_before", "_give_up_at", "_limits", "_outage", "_passed_before", "_policy", "_request", "_sender",
+        "_accepted_before", "_contacts_before", "_give_up_at", "_limits", "_outage", "_policy", "_request", "_sender",
         "_tally",
     )  # fmt: skip
 
@@ -155,12 +155,12 @@ class _Call(Generic[T]):
         self._tally = Tally()
         self._give_up_at = None if policy.max_elapsed is None else time.monotonic() + policy.max_elapsed
         self._contacts_before: int | None = None
-        """The contacts of the outage before the first attempt; None until that begins."""
-        self._passed_before = 0
-        """What the pacer had let pass before the last attempt."""
+        """The number of successful contacts of the run before the first attempt; None until that begins."""
+        self._accepted_before = 0
+        """The number of accepted requests of the client before the last attempt."""
 
     async def run(self) -> Answer[T]:
-        """Go on until there is a value; raise the error if there is to be none."""
+        """Try until there is a value to return, or raise the error."""
         last: Failure | None = None
         while True:
             try:
@@ -175,7 +175,7 @@ class _Call(Generic[T]):
                 return Answer(outcome.value, self._tally.attempts)
             if isinstance(outcome, Failure):
                 last = outcome
-                if self._tally.failed(last, overtaken=self._sender.pacer.passed > self._passed_before):
+                if self._tally.failed(last, overtaken=self._sender.pacer.accepted > self._accepted_before):
                     continue
                 after = self._after(last)
                 if isinstance(after, Again):
@@ -192,7 +192,7 @@ class _Call(Generic[T]):
     # --- an attempt ---
 
     async def _attempt(self, last: Failure | None) -> Success[T] | Failure | _End:
-        """Acquire a permit, send once, and release it. `last` is the failure before this attempt, if there was one."""
+        """Acquire a permit, send once, and release the permit. `last` is the failure of the attempt before, if any."""
         sender, outage = self._sender, self._outage
         if outage.patience_is_over:
             return self._out_of_patience(last)
@@ -202,7 +202,7 @@ class _Call(Generic[T]):
         began_at = outage.begin()
         if self._contacts_before is None:
             self._contacts_before = outage.contacts
-        self._passed_before = sender.pacer.passed
+        self._accepted_before = sender.pacer.accepted
         rate_limit = None
         try:
             outcome = await sender.exchange.send(self._request, self._limits, fresh=self._tally.stale > 0)
@@ -221,7 +221,7 @@ class _Call(Generic[T]):
     async def _permit(self, last: Failure | None) -> Permit | _End:
         """Wait for a permit, no longer than `max_elapsed` allows."""
         sender, subject = self._sender, self._request.subject
-        sender.exchange.open()  # raises if no permit would ever come
+        sender.exchange.open()  # raises if the client is closed: no permit would come
         try:
             if self._give_up_at is None:
                 return await sender.pacer.acquire()
@@ -232,17 +232,17 @@ class _Call(Generic[T]):
             return _End(error, reason="closed", can_read_back=False)
         except WaitTooLongError as error:
             wait = error.seconds
-            message = f"{subject}: not sent: the rate limit lets nothing through for another {wait:.0f} s"
+            message = f"{subject}: not sent: the server accepts no requests for another {wait:.0f} s (rate limit)"
             hint = (
                 f"that is longer than Pacing(max_wait={sender.pacing.max_wait:g}) allows; try again later, or raise it"
             )
             return _End(partial(RateLimitError, message, status=429, retry_after=wait), hint, "max_wait")
         except TimeoutError:
-            late = partial(APITimeoutError, f"{subject}: not sent") if last is None else last.make_error
-            hint = f"no permit came within RetryPolicy(max_elapsed={self._policy.max_elapsed:g})"
-            return _End(late, hint, "max_elapsed")
+            make_error = partial(APITimeoutError, f"{subject}: not sent") if last is None else last.make_error
+            hint = f"RetryPolicy(max_elapsed={self._policy.max_elapsed:g}) ended while the call waited in the queue"
+            return _End(make_error, hint, "max_elapsed")
 
-    # --- what follows a failed one ---
+    # --- after a failed attempt ---
 
     def _after(self, failure: Failure) -> Again | _End:
         outage = self._outage
@@ -264,29 +264,29 @@ class _Call(Generic[T]):
         return _End(failure.make_error, after.hint, after.reason, not_found=failure.status == 404)
 
     def _keeps_trying(self, *, answered: bool) -> bool:
-        """Whether the call goes on although it is out of attempts, as the server may be out."""
+        """Return whether the call continues although it has no attempts left, as there may be an outage."""
         before = self._contacts_before
         return before is not None and self._outage.keeps_trying(before, answered=answered)
 
     def _out_of_patience(self, last: Failure | None) -> _End:
         error = partial(APIConnectionError, f"{self._request.subject}: not sent") if last is None else last.make_error
-        hint = f"the server has been out for more than {self._outage.patience:g} s (outage_patience)"
+        hint = f"the server has been unavailable for more than {self._outage.patience:g} s (outage_patience)"
         return _End(error, hint, "outage_patience")
 
     async def _wait(self, failure: Failure, seconds: float) -> None:
         # After a 429 the pacer waits, and in an outage the queue does.
         if not (failure.rate_limited and self._sender.pacing.enabled) and not self._outage.is_on:
-            # Closing the client ends this; then the next attempt finds out.
+            # Closing the client ends the sleep, and the next attempt raises.
             await sleep_unless(self._sender.closing, seconds)
 
     def _begin_again(self) -> None:
         self._tally.begin_again()
         self._contacts_before = None
 
-    # --- its end ---
+    # --- the end of the call ---
 
     async def _settle(self, end: _End) -> Verdict[T] | None:
-        """Say what became of the request, with a read-back if that is uncertain; None if it is to be sent again."""
+        """Return whether the request was carried out, after a read-back if needed; None if it is to be sent again."""
         if not self._tally.uncertain:
             return NotApplied()
         if self._request.read_back is None or not end.can_read_back:
@@ -299,21 +299,21 @@ class _Call(Generic[T]):
                 verdict = (await _Call(self._sender, read_back.request, self._limits, _ONCE, NO_OUTAGE).run()).value
             except NotFoundError:
                 pass
-            except AioroomsError as unread:
-                return self._could_not_read_back(read_back, unread, began_at, end)
+            except AioroomsError as error:
+                return self._read_back_failed(read_back, error, began_at, end)
         self._outage.contact()
         return verdict
 
-    def _could_not_read_back(
-        self, read_back: ReadBack[T], unread: AioroomsError, began_at: float, end: _End
+    def _read_back_failed(
+        self, read_back: ReadBack[T], error: AioroomsError, began_at: float, end: _End
     ) -> Unconfirmed | None:
         outage = self._outage
-        if isinstance(unread, APIError) and unread.attempts:
-            if isinstance(unread, APIStatusError) and not is_server_trouble(unread.status):
+        if isinstance(error, APIError) and error.attempts:
+            if isinstance(error, APIStatusError) and not is_server_failure(error.status):
                 outage.contact()
             else:
                 outage.failed(f"read-back of {read_back.request.subject}", began_at)
-        # A call that a setting has ended stays ended.
+        # If a setting has ended the call, an outage does not revive it.
         return None if end.reason is None and self._keeps_trying(answered=False) else Unconfirmed()
 
     def _raise(self, end: _End, verdict: NotApplied | Unconfirmed) -> NoReturn:

@@ -1,10 +1,9 @@
-"""The time limits of attempts: as `asyncio.timeout` sets them, for many at a time, with one timer for all.
+"""The time limits of attempts: they behave like `asyncio.timeout`, with one timer for all of them.
 
-A timer of its own costs each attempt some 6 us, a tenth of the whole update, and hardly any of them is ever needed. So
-one timer is set for the deadline that comes first. By the time it is due nearly every attempt that ran then is done; it
-cancels those that are late, and is set for the next deadline. Example: 50 attempts begin at t = 0 with 30 s each. One
-timer is set for t = 30. At t = 30 all 50 are done, others run, the first of which began at 29.9: the timer is set for
-59.9.
+A timer for each attempt costs some 6 us, a tenth of a whole update, and hardly any of them is ever needed. So one timer
+is set for the earliest deadline. When it fires, nearly all attempts that ran when it was set are done. It cancels those
+that are late, and is set for the next deadline. Example: 50 attempts begin at t = 0 with 30 s each, and one timer is
+set for t = 30. At t = 30 all 50 are done and others run, the first of which began at 29.9: the timer is set for 59.9.
 """
 
 import asyncio
@@ -20,7 +19,7 @@ from .._checks import check_positive
 __all__ = ["Deadline", "Deadlines", "TimeLimits", "Timeout", "client_timeout"]
 
 Timeout: TypeAlias = float | aiohttp.ClientTimeout
-"""Seconds for one attempt, all of it, or aiohttp's own finer settings."""
+"""Seconds for one whole attempt, or aiohttp's own finer settings."""
 
 
 @overload
@@ -28,7 +27,7 @@ def client_timeout(timeout: Timeout) -> aiohttp.ClientTimeout: ...
 @overload
 def client_timeout(timeout: Timeout | None) -> aiohttp.ClientTimeout | None: ...
 def client_timeout(timeout: Timeout | None) -> aiohttp.ClientTimeout | None:
-    """Return the timeout as aiohttp knows it. Raises `ClientSettingsError` unless it is above 0."""
+    """Return the timeout in aiohttp's form. Raises `ClientSettingsError` unless it is above 0."""
     if timeout is None or isinstance(timeout, aiohttp.ClientTimeout):
         return timeout
     check_positive("timeout", timeout)
@@ -36,77 +35,77 @@ def client_timeout(timeout: Timeout | None) -> aiohttp.ClientTimeout | None:
 
 
 class TimeLimits(NamedTuple):
-    """A timeout, cut in two."""
+    """A timeout, split into our part and aiohttp's."""
 
     total: float | None
-    """Seconds for a whole attempt; our own deadline keeps it.
+    """Seconds for a whole attempt, enforced by our own `Deadline`.
 
-    aiohttp's loses a cancellation that comes at the same moment: it enters one timer twice, and each takes one
-    cancellation for its own.
+    aiohttp's own limit loses a cancellation that comes at the same moment: it enters one timer twice, and each of the
+    two takes one cancellation for its own.
     """
     others: aiohttp.ClientTimeout
-    """The limits that are left to aiohttp."""
+    """The limits that aiohttp enforces."""
 
     @classmethod
     def of(cls, timeout: aiohttp.ClientTimeout) -> "TimeLimits":
-        """Cut a timeout."""
+        """Split a timeout."""
         return cls(timeout.total or None, attrs.evolve(timeout, total=None))
 
 
 class Deadlines:
-    """The deadlines that are running in one event loop."""
+    """The deadlines that run in one event loop."""
 
     def __init__(self) -> None:
         self.running: set[Deadline] = set()
         self.is_closed: bool = False
         self._timer: asyncio.TimerHandle | None = None
         self.timer_at = math.inf
-        """On the clock of the loop."""
+        """In seconds on the clock of the loop."""
 
     def close(self) -> None:
-        """Leave no timer behind once nothing runs any more."""
+        """Set no timer any more once nothing runs."""
         self.is_closed = True
         if not self.running:
             self.cancel_timer()
 
     def cancel_timer(self) -> None:
-        """Set no timer."""
+        """Cancel the timer, if one is set."""
         self.timer_at = math.inf
         if self._timer is not None:
             self._timer.cancel()
 
     def set_timer(self, at: float, loop: asyncio.AbstractEventLoop) -> None:
-        """Set the timer, in place of the one that is set."""
+        """Set the timer, and cancel the one that is set."""
         self.cancel_timer()
         self.timer_at = at
         self._timer = loop.call_at(at, self._on_timer, loop) if at < math.inf else None
 
     def _on_timer(self, loop: asyncio.AbstractEventLoop) -> None:
-        # The loop calls a timer that is due within the resolution of its clock, so it may be early by that.
+        # The loop may call a timer early by the resolution of its clock.
         now = max(loop.time(), self.timer_at)
         next_at = math.inf
         for deadline in self.running:
             if deadline.at <= now:
-                deadline.strike()
+                deadline.expire()
             elif deadline.at < next_at:
                 next_at = deadline.at
         self.set_timer(next_at, loop)
 
 
 class Deadline:
-    """A context manager that raises TimeoutError if what is in it takes longer than `seconds`. None: no limit.
+    """A context manager that raises TimeoutError if its body takes longer than `seconds`. None: no limit.
 
-    Its rules for cancellations are those of `asyncio.timeout`.
+    It treats cancellations as `asyncio.timeout` does.
     """
 
-    __slots__ = ("_all", "_cancelling", "_seconds", "_struck", "_task", "at")
+    __slots__ = ("_cancelling", "_deadlines", "_expired", "_seconds", "_task", "at")
 
-    def __init__(self, all_of_them: Deadlines, seconds: float | None) -> None:
-        self._all = all_of_them
+    def __init__(self, deadlines: Deadlines, seconds: float | None) -> None:
+        self._deadlines = deadlines
         self._seconds = seconds
-        self._struck = False
+        self._expired = False
         self.at = math.inf
-        """On the clock of the loop; infinite once it has struck."""
+        """In seconds on the clock of the loop; infinite once it has expired."""
 
     def __enter__(self) -> None:
         loop = asyncio.get_running_loop()
@@ -116,22 +115,22 @@ class Deadline:
         self._cancelling = task.cancelling()
         if self._seconds is not None:
             self.at = loop.time() + self._seconds
-        self._all.running.add(self)
-        if self.at < self._all.timer_at:
-            self._all.set_timer(self.at, loop)
+        self._deadlines.running.add(self)
+        if self.at < self._deadlines.timer_at:
+            self._deadlines.set_timer(self.at, loop)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._all.running.remove(self)
-        if self._all.is_closed and not self._all.running:
-            self._all.cancel_timer()
-        # If somebody else has cancelled the task as well, it is for them to know.
-        if self._struck and self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
+        self._deadlines.running.remove(self)
+        if self._deadlines.is_closed and not self._deadlines.running:
+            self._deadlines.cancel_timer()
+        # If the task was also cancelled from outside, the CancelledError passes on.
+        if self._expired and self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
             raise TimeoutError from error
 
-    def strike(self) -> None:
+    def expire(self) -> None:
         """Cancel the task."""
-        self._struck = True
+        self._expired = True
         self.at = math.inf
         self._task.cancel()

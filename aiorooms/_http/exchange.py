@@ -1,13 +1,12 @@
-"""The aiohttp session, and one attempt over it: a request goes out, and a `Success` or a `Failure` comes back.
+"""The aiohttp session, and one attempt over it: send a request, and return a `Success` or a `Failure`.
 
-The whole answer is read, and the connection given back, before anybody looks at the answer: nothing is held open
-meanwhile.
+The whole answer is read, and the connection released, before the answer is interpreted.
 
-**Stale connections.** A keep-alive connection may have been closed by the server just before it is used again. Then no
-answer comes, and that says nothing about the server. To tell such a connection from a server that hangs up on everyone,
-every new socket is recorded in the context of the request that it was made for; a request that was hung up on without a
-new socket had a connection that was used before. Example: 50 connections are idle while the server restarts. The next
-request is hung up on, no socket was made for it, so it goes out again at once over a connection of its own.
+**Stale connections.** The server may close a keep-alive connection just before it is used again. Then no answer comes,
+and that says nothing about the server. To distinguish this from a server that disconnects every client, each new socket
+is recorded in the context of the request that it was opened for. If a request gets no answer and no socket was opened
+for it, its connection was reused. Example: 50 connections are idle while the server restarts. The next request gets no
+answer and opened no socket, so it is sent again at once over a new connection.
 """
 
 import asyncio
@@ -25,7 +24,7 @@ from yarl import URL
 
 from .._aio import is_cancelled
 from ..errors import ClientStateError
-from .aiohttp_errors import NO_REPLAY, REPLAYED, HungUpError, is_hang_up, lost
+from .aiohttp_errors import NO_REPLAY, REPLAYED, DisconnectedError, is_disconnect, to_failure
 from .deadlines import Deadline, Deadlines, TimeLimits
 from .request import Request
 from .response import Failure, Success, no_answer, not_sent, read_answer
@@ -35,12 +34,12 @@ __all__ = ["Exchange"]
 T = TypeVar("T")
 
 _KEEPALIVE: Final = 15.0
-"""Seconds that an idle connection is kept. Shorter than servers and proxies keep theirs (commonly 60 s and more), so
-that it is we who close it."""
+"""Seconds that an idle connection is kept: less than servers and proxies keep theirs (usually 60 s or more), so that
+the client closes it first."""
 
 
 class _Options(TypedDict, total=False):
-    """What aiohttp gets with a request besides method, URL and body."""
+    """The arguments of a request besides method, URL and body."""
 
     allow_redirects: Required[bool]
     timeout: aiohttp.ClientTimeout
@@ -50,7 +49,7 @@ class _Options(TypedDict, total=False):
 
 
 _NO_REDIRECTS: Final[_Options] = {"allow_redirects": False}
-"""What follows a redirect could end anywhere."""
+"""A redirect could lead anywhere."""
 
 
 class Exchange:
@@ -67,7 +66,7 @@ class Exchange:
         user_agent: str,
     ) -> None:
         self.max_in_flight: int = _connections(max_connections, session)
-        """How many requests can have a connection at a time."""
+        """The maximum number of requests that have a connection at a time."""
         self._api_key = api_key
         self._base_url = base_url
         self._base = URL(base_url)
@@ -77,7 +76,7 @@ class Exchange:
         self._session = session
         self._owns_session = session is None
         self._fresh_session: aiohttp.ClientSession | None = None
-        """For what is sent again after a stale connection, made when it is needed."""
+        """For requests that are sent again after a stale connection; created when it is needed."""
         self._had_answer = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -92,13 +91,13 @@ class Exchange:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a session that has to be closed here."""
+        """Whether a session is open that has to be closed here."""
         return self._owns_session and self._session is not None and not self._closed
 
     def open(self) -> aiohttp.ClientSession:
-        """Return the session, made at the first call. Raises `ClientStateError` if it can't be used here."""
+        """Return the session, created at the first call. Raises `ClientStateError` if the client can't be used here."""
         if self._closed:
-            raise ClientStateError("the client is closed; make a new RoomsClient", reason="closed")
+            raise ClientStateError("the client is closed; create a new RoomsClient", reason="closed")
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._bind(loop)
@@ -106,11 +105,11 @@ class Exchange:
         if session is None:
             session = self._session = self._new_session(keepalive_timeout=_KEEPALIVE)
         elif not self._owns_session and session.closed:
-            raise ClientStateError("the aiohttp session that the client was given is closed")
+            raise ClientStateError("the aiohttp session of the client (session=) is closed; pass an open one")
         return session
 
     def _new_session(self, *, keepalive_timeout: float | None) -> aiohttp.ClientSession:
-        """Make a session; with no `keepalive_timeout` each of its requests has a connection of its own."""
+        """Create a session; without `keepalive_timeout` each of its requests has a connection of its own."""
         _keep_read_buffers()
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -121,20 +120,18 @@ class Exchange:
             ),
             headers=self._headers,
             timeout=self._limits.others,
-            # Answers set no cookies that we'd want to send back.
+            # The API needs no cookies.
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is not None:
-            raise ClientStateError(
-                "the client is used from another event loop than the one it was first used in; make one client per loop"
-            )
+            raise ClientStateError("the client was first used in another event loop; create one client per event loop")
         if self._session is not None:
-            # `loop` is deprecated, but aiohttp before 4 has no other way to ask.
+            # `loop` is deprecated, but aiohttp before 4 has no other way to find out.
             with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
                 if self._session.loop is not loop:
-                    raise ClientStateError("the aiohttp session that the client was given is of another event loop")
+                    raise ClientStateError("the aiohttp session of the client (session=) belongs to another event loop")
         self._loop = loop
 
     async def close(self) -> None:
@@ -158,30 +155,30 @@ class Exchange:
         response: aiohttp.ClientResponse | None = None
         try:
             with Deadline(self._deadlines, limits.total):
-                # No `async with`: nothing suspends between the two lines, and `read` closes what it could not read.
+                # No `async with`: nothing suspends between the two calls, and `read` closes the connection if it fails.
                 response = await session.request(
                     request.method, self._url(request), data=body, **self._options(request, limits)
                 )
                 answer = await response.read()
                 if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
-                    response.close()  # all others have given their connection back
+                    response.close()  # all other answers have released their connection
         except asyncio.CancelledError:
             if is_cancelled():
                 raise
             if body is not None and not body.begun:
-                return not_sent(request, "the connection was closed on our side")
-            return no_answer(request, "no answer: the connection was closed on our side")
-        except (aiohttp.ClientError, OSError, ValueError, HungUpError) as error:
+                return not_sent(request, "the connection was closed by the client")
+            return no_answer(request, "no answer: the connection was closed by the client")
+        except (aiohttp.ClientError, OSError, ValueError, DisconnectedError) as error:
             if response is not None and not 200 <= response.status < 300:
-                # The status says enough, also if the rest of the answer got lost.
+                # The status says enough, even if the rest of the answer was lost.
                 return read_answer(request, response.status, response.headers, b"", secret=self._api_key)
-            # A hook in a session that isn't ours may have put another body in the place of this one. Without a body
-            # there is no telling either; but then nothing is changed, or it is a DELETE.
+            # Whether sending has begun is known for our own body only: a hook in the user's session may have replaced
+            # it. A request without a body changes nothing, or is a DELETE.
             begun = body is None or body.begun or not self._owns_session
-            failure = lost(request, error, begun=begun, secret=self._api_key)
-            # In a session that isn't ours no sockets are recorded: there, any connection may have been used before.
+            failure = to_failure(request, error, begun=begun, secret=self._api_key)
+            # In the user's session no sockets are recorded: there, any connection may have been used before.
             reused = not new_sockets if self._owns_session else self._had_answer
-            if response is None and reused and failure.retry and is_hang_up(error):
+            if response is None and reused and failure.retry and is_disconnect(error):
                 return attrs.evolve(failure, stale_connection=True)
             return failure
         self._had_answer = True
@@ -190,7 +187,7 @@ class Exchange:
     def _session_for(self, *, fresh: bool) -> aiohttp.ClientSession:
         session = self.open()
         if fresh and self._owns_session:
-            # If one connection of a pool is stale others may be as well.
+            # If one connection of a pool is stale, others may be as well.
             if self._fresh_session is None:
                 self._fresh_session = self._new_session(keepalive_timeout=None)
             return self._fresh_session
@@ -199,23 +196,23 @@ class Exchange:
     def _url(self, request: Request[T]) -> URL:
         if request.query:
             return URL(f"{self._base_url}{request.path}?{request.query}", encoded=True)
-        # No parsing: 3 us less, 4 % of an update.
+        # Not parsed, which saves 3 us, 4 % of an update.
         return self._base.with_path(self._base_path + request.path, encoded=True)
 
     def _options(self, request: Request[T], limits: TimeLimits) -> _Options:
         if self._owns_session:
-            # A session of ours has the rest by itself. To hand it over each time takes 1.7 us, 2 % of an update.
+            # Our session has the rest as defaults. Passing it each time costs 1.7 us, 2 % of an update.
             if limits is self._limits and request.method not in REPLAYED:
                 return _NO_REDIRECTS
             middlewares = NO_REPLAY if request.method in REPLAYED else ()
             return {**_NO_REDIRECTS, "timeout": limits.others, "middlewares": middlewares}
-        # Users' sessions have defaults of their own.
+        # The user's session has defaults of its own.
         headers = self._headers if request.body is None else {**self._headers, "Content-Type": "application/json"}
         return {**_NO_REDIRECTS, "timeout": limits.others, "headers": headers, "raise_for_status": False}
 
 
 class _Body(aiohttp.BytesPayload):
-    """The body of one attempt. It tells whether the request has begun to go out: head and body go together."""
+    """The body of one attempt, which records whether sending has begun: head and body are sent together."""
 
     begun = False
 
@@ -225,28 +222,28 @@ class _Body(aiohttp.BytesPayload):
 
 
 def _keep_read_buffers() -> None:
-    """Have glibc take asyncio's read buffers from memory that is there.
+    """Make glibc reuse the memory of asyncio's read buffers.
 
-    asyncio's loop makes a buffer of 256 KiB for each read. glibc asks the kernel for anything so large, and gives it
-    back at once, until something larger was freed: then it keeps memory of that size (mallopt(3), M_MMAP_THRESHOLD).
-    Without this an update takes 110 us instead of 95, unless something else happened to free so much before.
+    asyncio's loop allocates a buffer of 256 KiB for each read. glibc requests such large blocks from the kernel and
+    returns them at once, until a larger block has been freed: then it keeps blocks of that size (mallopt(3),
+    M_MMAP_THRESHOLD). Without this an update takes 110 us instead of 95, unless something else freed a block as large.
     """
     bytes(512 * 1024)
 
 
 def _connections(wanted: int, session: aiohttp.ClientSession | None) -> int:
-    """How many requests can have a connection at a time. In aiohttp, 0 means any number."""
+    """Return the maximum number of requests that have a connection at a time. In aiohttp, 0 means no limit."""
     connector = None if session is None else session.connector
     limits = (wanted,) if connector is None else (wanted, connector.limit, connector.limit_per_host)
     return min(limit for limit in limits if limit > 0)
 
 
 _new_sockets: ContextVar[list[object]] = ContextVar("aiorooms_new_sockets")
-"""The sockets that were made for the request that is being sent in this context."""
+"""The sockets opened for the request that is being sent in this context."""
 
 
 def _new_socket(address: "tuple[int, int, int, str, tuple[object, ...]]") -> socket.socket:
     family, kind, protocol, _, _ = address
-    made = socket.socket(family, kind, protocol)
-    _new_sockets.get([]).append(made)
-    return made
+    new = socket.socket(family, kind, protocol)
+    _new_sockets.get([]).append(new)
+    return new

@@ -1,7 +1,6 @@
-"""JSON text to values and back.
+"""Encoding and decoding JSON: with orjson if it is installed (extra `speed`), else with the standard library.
 
-orjson reads and writes it if it is installed (extra `speed`), else the standard library. Both write the same bytes, and
-read alike what the API sends.
+Both write the same bytes, and both read the API's answers in the same way.
 """
 
 import json
@@ -13,29 +12,29 @@ from ..models._converter import DecodeError
 __all__ = ["dumps", "loads", "stdlib_dumps", "stdlib_loads"]
 
 
-def _refuse_constant(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_decoder = json.JSONDecoder(parse_constant=_reject_constant)
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def stdlib_loads(body: bytes) -> object:
-    """Read JSON as orjson does. Raises `ValueError` or `RecursionError`."""
+    """Decode JSON as orjson does. Raises `ValueError` or `RecursionError`."""
     text = body.decode()
     value: object
-    # The commonest case without `decode`, which looks for white space with two regular expressions.
+    # The most common case without `decode`, which searches for whitespace with two regular expressions.
     value, end = _decoder.raw_decode(text) if text.startswith("{") else (None, -1)
     if end != len(text):
         value = _decoder.decode(text)
     if b"\\ud" in body or b"\\uD" in body:
-        stdlib_dumps(value)  # raises if half of a surrogate pair came in; orjson refuses it too
+        stdlib_dumps(value)  # raises for an unpaired surrogate, as orjson does
     return value
 
 
 def stdlib_dumps(value: object) -> bytes:
-    """Write JSON as orjson does."""
+    """Encode JSON as orjson does."""
     return _encoder.encode(value).encode()
 
 
@@ -50,7 +49,7 @@ else:
 
 
 def loads(body: bytes) -> object:
-    """Read JSON. Raises `DecodeError`, whatever the bytes are."""
+    """Decode JSON. Raises `DecodeError` for anything else."""
     try:
         return _loads(body)
     except (ValueError, RecursionError) as error:

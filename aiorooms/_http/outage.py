@@ -1,24 +1,24 @@
-"""Outages in a bulk run: all updates stop, one asks now and then whether the server is back, and no room pays for it.
+"""Outages in a bulk run: all updates wait while single requests probe the server, and no room fails because of it.
 
-An update that fails because the server is gone, or answers 5xx to everyone, says nothing about its room. So a bulk run
-records for all its updates together when it had a *successful contact*: an answer to anybody that says something about
-a request, a rejection included. Three things follow:
+An update that fails because the server can't be reached, or answers all requests with 5xx, says nothing about its room.
+So a bulk run records the *successful contacts* of all its updates together: answers that say something about a request,
+as a rejection does and a 5xx does not. Three rules follow:
 
-- **After some failures in a row**, with no contact in between, the run assumes an outage. Callers then queue; the first
-  of the queue sends, after a pause, and each pause is twice as long as the one before. With the first contact the queue
-  dissolves.
-- **An update that is out of attempts** fails only if there was a contact since its first attempt. If there was none, it
-  tries on for as long as the run has patience, counted from the first attempt after the last contact. Once the patience
-  is over, so is the run.
-- **A few rooms that are answered 5xx** may be the cause themselves, if there are no others to compare with. Then the
-  read-back that follows decides: if that is answered, it was the room, else it is an outage.
+- **After several failures in a row**, without a contact in between, the run assumes an outage. Callers then queue. The
+  first in the queue sends after a pause, and each pause is twice as long as the one before, up to 2 s. At the first
+  contact the queue dissolves.
+- **An update without attempts left** fails only if there was a contact since its first attempt. If there was none, it
+  keeps trying while the patience of the run lasts, which is counted from the first attempt after the last contact.
+  After that the run stops.
+- **If fewer than five rooms are answered 5xx**, and no room anything else, the cause may be the rooms themselves. Then
+  the read-back decides: if it is answered, the room is the cause; if not, it is an outage.
 
-Example, with 50 workers and a patience of 60 s: the server dies at t = 100. The 50 updates in flight fail, which is
-more than 20 in a row, so it is an outage. At 100.25 one of them is sent again and fails, then one at 100.75, at 101.75,
-and from then on every 2 s. At t = 130 one is answered: all 50 go on, and none has failed. Had the server stayed away,
-the run would have stopped at t = 160.
+Example, with 50 workers and a patience of 60 s: the server crashes at t = 100. The 50 updates in flight fail, and
+the 20th failure in a row makes it an outage. At t = 100.25 one update is sent again and fails, then one at 100.75, at
+101.75, and from then on every 2 s. At t = 130 one is answered: all 50 continue, and none has failed. If the server had
+not come back, the run would have stopped at t = 160.
 
-A single call has no such context: for it there is `NO_OUTAGE`, which never applies.
+A call outside of a bulk run has `NO_OUTAGE`, which never applies.
 """
 
 import asyncio
@@ -33,62 +33,62 @@ from .._aio import sleep_unless
 __all__ = ["NO_OUTAGE", "Outage"]
 
 _FIRST_PAUSE: Final = 0.25
-_LONGEST_PAUSE: Final = 2.0
-"""Seconds before a probe; doubled after each that fails."""
+_MAX_PAUSE: Final = 2.0
+"""Seconds before a probe; doubled after each probe that fails."""
 
 _SEVERAL: Final = 5
-"""Rooms; if that many are answered 5xx, and nobody else anything, it isn't the rooms."""
+"""If this many rooms are answered 5xx, and no room anything else, the cause is the server."""
 
-_FEWEST_FAILURES: Final = 4
-_MOST_FAILURES: Final = 20
-"""In a row; how many it takes for an outage. Two for each worker, but within these bounds."""
+_MIN_FAILURES: Final = 4
+_MAX_FAILURES: Final = 20
+"""Failures in a row that make an outage: two for each worker, within these bounds, both inclusive."""
 
 
 class Outage:
-    """What one bulk run knows of whether the server is there. `clock` (seconds, monotonic) is there for tests."""
+    """The state of the server, as one bulk run sees it. `clock` (seconds, monotonic) is replaced in tests."""
 
     def __init__(self, patience: float, concurrency: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.patience = patience
         self.is_on: bool = False
-        """Whether the server is assumed to be out."""
+        """Whether an outage is assumed."""
         self.patience_is_over: bool = False
-        """Whether the server has been out for too long to go on.
+        """Whether the outage has been too long for the run to continue.
 
-        It was out from the first attempt after the last contact to the last attempt. How long that one took says
-        nothing: when a timeout is over, the server may long be back.
+        It is measured from the beginning of the first attempt after the last contact to the beginning of the last
+        attempt. The duration of the last attempt is left out: when its timeout ends, the server may be back already.
         """
         self.contacts: int = 0
-        """Successful contacts so far."""
+        """The number of successful contacts so far."""
         self._clock = clock
-        self._enough = min(max(2 * concurrency, _FEWEST_FAILURES), _MOST_FAILURES)
+        self._threshold = min(max(2 * concurrency, _MIN_FAILURES), _MAX_FAILURES)
         self._failures = 0
-        """In a row."""
+        """The number of failures in a row."""
         self._failed: set[str] = set()
-        """What these were about; a few of them."""
+        """Their subjects, such as `room 7b61...`, up to `_SEVERAL`."""
         self._began_at = math.inf
         """When the first attempt after the last contact began."""
-        self._out_until = -math.inf
-        """When the last attempt began that had no contact."""
+        self._last_failed_at = -math.inf
+        """When the last attempt without a contact began."""
         self._queue = asyncio.Lock()
         self._pause = _FIRST_PAUSE
 
     @property
     def longest_wait(self) -> float:
-        """Seconds; what a server in trouble asks for is followed up to that."""
+        """Seconds; if a 408 or 5xx answer asks for a longer wait, the wait is shortened to this."""
         return self.patience / 10
 
     def keeps_trying(self, contacts_before: int, *, answered: bool) -> bool:
-        """Whether an update that is out of attempts goes on.
+        """Return whether an update without attempts left keeps trying.
 
-        `contacts_before`: contacts before its first attempt. `answered`: the server was there, and answered the last of
-        its attempts with an error.
+        `contacts_before` is the value of `contacts` before its first attempt. `answered` says whether the server
+        answered its last attempt, with an error.
         """
         if self.contacts > contacts_before or self.patience_is_over:
             return False
         return not answered or len(self._failed) >= _SEVERAL
 
     def begin(self) -> float:
-        """Record that an attempt begins, and return the moment, for `failed`."""
+        """Record that an attempt begins, and return the time, for `failed`."""
         now = self._clock()
         if now < self._began_at:
             self._began_at = now
@@ -98,13 +98,13 @@ class Outage:
     async def queue(self, closing: asyncio.Event) -> AsyncGenerator[None]:
         """Queue during an outage: one caller at a time enters, after a pause. Without an outage, enter at once.
 
-        Once `closing` is set nobody pauses any more.
+        Once `closing` is set, there are no more pauses.
         """
         if self.is_on:
             async with self._queue:
                 if self.is_on and not self.patience_is_over:
                     await sleep_unless(closing, self._pause)
-                    self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+                    self._pause = min(2 * self._pause, _MAX_PAUSE)
                     yield
                     return
         yield
@@ -120,17 +120,17 @@ class Outage:
             self.is_on = self.patience_is_over = False
 
     def failed(self, subject: str, began_at: float) -> None:
-        """Record that an attempt that began at that moment had no contact; `subject` is what it was about."""
+        """Record that an attempt about `subject`, which began at `began_at`, had no contact."""
         self._failures += 1
-        self._out_until = max(self._out_until, began_at)
+        self._last_failed_at = max(self._last_failed_at, began_at)
         if len(self._failed) < _SEVERAL:
             self._failed.add(subject)
-        self.is_on = self._failures >= self._enough
-        self.patience_is_over = self._out_until - self._began_at > self.patience
+        self.is_on = self._failures >= self._threshold
+        self.patience_is_over = self._last_failed_at - self._began_at > self.patience
 
 
 class _NoOutage(Outage):
-    """For a call that is no part of a bulk run: it records nothing, and nothing follows."""
+    """For calls outside of a bulk run: it records nothing, and never applies."""
 
     def __init__(self) -> None:
         super().__init__(math.inf, 1)

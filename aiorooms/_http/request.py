@@ -1,4 +1,8 @@
-"""One call, ready to be sent any number of times, and how a read-back settles it if its outcome is uncertain."""
+"""A call that can be sent any number of times, and the read-back that settles it if its outcome is uncertain.
+
+Example: an update to `max_participants=20` times out. Its `read_back` is a GET of the room. If the answer has 20, it is
+decoded to `Confirmed`, if it has 10, to `NotApplied`, and if the field is missing, to `Unconfirmed`.
+"""
 
 from collections.abc import Callable
 from typing import Generic, TypeAlias, TypeVar
@@ -10,27 +14,27 @@ __all__ = ["Confirmed", "NotApplied", "ReadBack", "Request", "Unconfirmed", "Ver
 T = TypeVar("T")
 
 
-@attrs.define(kw_only=True)  # not frozen: that would cost 0.7 us an update
+@attrs.define(kw_only=True)  # not frozen, which would cost 0.7 us per update
 class Request(Generic[T]):
-    """A call whose body is encoded already: every attempt sends the same bytes."""
+    """A call with its body encoded: every attempt sends the same bytes."""
 
     method: str
     path: str
     """The path after the base URL, percent-encoded."""
     subject: str
-    """What it is about, as it stands in error messages: `room 7b61...`."""
+    """What the call is about, for error messages: `room 7b61...`."""
     decode: Callable[[bytes], T]
-    """Reads the body of a 2xx answer; raises `DecodeError`."""
+    """Decodes the body of a 2xx answer; raises `DecodeError`."""
     body: bytes | None = None
     query: str = ""
-    """Percent-encoded, without the question mark."""
+    """The query, percent-encoded, without the question mark."""
     read_back: "Callable[[], ReadBack[T]] | None" = None
-    """Makes the read-back for an uncertain outcome; None if nothing can settle it."""
+    """Creates the read-back for an uncertain outcome; None if no read-back can settle it."""
 
     @property
     def idempotent(self) -> bool:
-        """Whether sending it again after it was carried out does no harm (RFC 9110, 9.2.2)."""
-        # RFC 9110 leaves PATCH out because a patch may be relative. Ours hold absolute values only.
+        """Whether it may be sent again after it was carried out (RFC 9110, 9.2.2)."""
+        # RFC 9110 excludes PATCH because a patch may be relative. Ours hold absolute values only.
         return self.method != "POST"
 
     @property
@@ -51,7 +55,7 @@ class NotApplied:
     """The request was not carried out."""
 
     hint: str = ""
-    """Why that is known."""
+    """How that is known."""
 
 
 @attrs.frozen
@@ -59,11 +63,11 @@ class Unconfirmed:
     """It is not known whether the request was carried out."""
 
     hint: str = ""
-    """Why the read-back does not say."""
+    """Why the read-back could not tell."""
 
 
 Verdict: TypeAlias = Confirmed[T] | NotApplied | Unconfirmed
-"""What a read-back says of a request."""
+"""The result of a read-back."""
 
 
 @attrs.frozen
@@ -71,6 +75,6 @@ class ReadBack(Generic[T]):
     """The GET that follows an uncertain request."""
 
     request: Request[Verdict[T]]
-    """Its answer says what became of the other request."""
+    """Its answer says whether the uncertain request was carried out."""
     not_found: Verdict[T]
-    """What it means if the server answers 404."""
+    """The result if the server answers 404."""

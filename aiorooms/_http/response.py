@@ -1,18 +1,18 @@
-"""What an answer means: bytes to a value or a failure. Pure: values in, values out.
+"""Interpreting an answer: from its bytes to a value or a failure. Pure: values in, values out.
 
-An attempt ends in a `Success` or a `Failure`. A failure says three things besides what went wrong:
+An attempt ends in a `Success` or a `Failure`. Besides what went wrong, a failure says:
 
-- `retry`: another attempt may do better, and is safe. What may have been carried out is sent again only if the
-  request is idempotent: a PATCH of absolute values, a GET and a DELETE are; a POST is not.
-- `uncertain`: the server may have carried the request out, although it looks failed. That is so whenever the
-  request went out and no answer came back that says otherwise; a rejection (4xx, but for 408) does say otherwise.
+- `retry`: another attempt may succeed, and is safe. A request that may have been carried out is sent again only if it
+  is idempotent: a PATCH of absolute values, a GET and a DELETE are; a POST is not.
+- `uncertain`: the server may have carried out the request although the attempt failed. This holds whenever the request
+  was sent and no answer rules it out; a rejection (4xx except 408) rules it out.
 - `wait`: how long the server asked to wait.
 
-Example: a PATCH is answered 502 by a proxy. The failure is an `InternalServerError` that may be retried and may have
-been applied. The next attempt is answered 422: nothing was changed by that one, but the first is still uncertain, so
-the call ends with a read-back of the room.
+Example: a PATCH is answered 502 by a proxy. The failure is an `InternalServerError` with `retry` and `uncertain` set.
+The next attempt is answered 422: it changed nothing, but the first one is still uncertain, so the call ends with a
+read-back of the room.
 
-No exception is made here. What the caller gets is made once, when the call ends, from the last failure.
+No exception is raised here. The exception for the caller is created once, from the last failure, when the call ends.
 """
 
 import json
@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 import attrs
 
-from .._pacing import PLAIN, RateLimitInfo, read_rate_limit
+from .._pacing import NO_INFO, RateLimitInfo, read_rate_limit
 from .._pacing.headers import reset_after, retry_after
 from .._text import excerpt
 from ..errors import (
@@ -47,50 +47,50 @@ from ..models._converter import DecodeError, is_object
 from .json import dumps, loads
 from .request import Request
 
-__all__ = ["Failure", "Success", "is_server_trouble", "no_answer", "not_sent", "read_answer", "redact", "unreadable"]
+__all__ = ["Failure", "Success", "is_server_failure", "no_answer", "not_sent", "read_answer", "redact", "unreadable"]
 
 T = TypeVar("T")
 
 
 class Success(NamedTuple, Generic[T]):
-    """The value that was asked for."""
+    """The value of a successful attempt."""
 
     value: T
-    rate_limit: RateLimitInfo = PLAIN
+    rate_limit: RateLimitInfo = NO_INFO
 
 
 @attrs.frozen(kw_only=True)
 class Failure:
-    """How an attempt failed, and what may be done about it."""
+    """How an attempt failed, and what may follow."""
 
     make_error: Callable[..., APIError]
-    """Makes the exception; takes what the call adds at its end (`attempts`, `uncertain`, `hint`, `reason`)."""
+    """Creates the exception; takes what is known when the call ends (`attempts`, `uncertain`, `hint`, `reason`)."""
     retry: bool
     uncertain: bool
     status: int | None = None
-    """The HTTP status of a readable answer; None if none came."""
+    """The HTTP status of a readable error answer; None if none came."""
     wait: float | None = None
     """Seconds that the server asked to wait."""
     stale_connection: bool = False
-    """The server hung up without an answer on a connection that had been used before."""
+    """Whether the server closed a reused connection without an answer."""
     answered: bool = False
-    """Whether the server was there and answered, with an error or with something unreadable."""
+    """Whether the server answered, with an error or with something unreadable."""
     rate_limit: RateLimitInfo | None = None
-    """What the answer says of the rate limit; None if none came."""
+    """What the answer says about the rate limit; None if no answer came."""
 
     @property
     def rate_limited(self) -> bool:
-        """Whether the server said "too many requests"."""
+        """Whether the server answered 429."""
         return self.status == 429
 
     @property
     def is_contact(self) -> bool:
-        """Whether the answer says something about the request, and so shows that the server is not out."""
-        return self.status is not None and not is_server_trouble(self.status)
+        """Whether this is a successful contact: the answer says something about the request."""
+        return self.status is not None and not is_server_failure(self.status)
 
 
-def is_server_trouble(status: int) -> bool:
-    """Whether a status says nothing about the request: 408, and 500 and above."""
+def is_server_failure(status: int) -> bool:
+    """Return whether a status says nothing about the request: 408, and 500 and above."""
     return status == 408 or status >= 500
 
 
@@ -98,14 +98,14 @@ def is_server_trouble(status: int) -> bool:
 
 
 def not_sent(request: Request[T], reason: str, *, timed_out: bool = False, retry: bool = True) -> Failure:
-    """The connection could not be made, so the server knows nothing of the request."""
+    """Return the failure of a request that was not sent, so that the server can't have carried it out."""
     kind = APITimeoutError if timed_out else APIConnectionError
     message = f"{request.subject}: not sent: {excerpt(reason, 300)}"
     return Failure(make_error=partial(kind, message), retry=retry, uncertain=False)
 
 
 def no_answer(request: Request[T], reason: str, *, timed_out: bool = False) -> Failure:
-    """The request went out, at least in part, and its answer did not come back whole."""
+    """Return the failure of a request that was sent, at least in part, without a complete answer."""
     kind = APITimeoutError if timed_out else APIConnectionError
     return Failure(
         make_error=partial(kind, f"{request.subject}: {excerpt(reason, 300)}"),
@@ -120,9 +120,9 @@ def no_answer(request: Request[T], reason: str, *, timed_out: bool = False) -> F
 def read_answer(
     request: Request[T], status: int, headers: Mapping[str, str], body: bytes, *, secret: str = ""
 ) -> Success[T] | Failure:
-    """Read an answer into its value or a failure. Whatever the bytes are, nothing else comes out.
+    """Return the value of an answer, or a failure. Raises nothing, whatever the bytes are.
 
-    `secret` is the API key: a server may echo it, and no error may hold it.
+    `secret` is the API key: a server may echo it, and no error may contain it.
     """
     rate_limit = read_rate_limit(headers, rate_limited=status == 429)
     if not 200 <= status < 300:
@@ -133,7 +133,7 @@ def read_answer(
         what = str(error)
         text = _plain_text(body)
         if redact(text, secret) != text:
-            what = "is not what the API describes (it isn't shown, as the API key is in it)"
+            what = "is not what the API describes (not shown, as it contains the API key)"
         where = f"{error.path} {what}" if error.path else what
         message = f"{status} {request.subject}: the answer can't be read: {where}"
         return unreadable(request, message, status=status, path=error.path, secret=secret, rate_limit=rate_limit)
@@ -148,8 +148,8 @@ def unreadable(
     secret: str = "",
     rate_limit: RateLimitInfo | None = None,
 ) -> Failure:
-    """An answer came that makes no sense."""
-    message = excerpt(redact(message, secret), _LONGEST)
+    """Return the failure of a request whose answer can't be read."""
+    message = excerpt(redact(message, secret), _MAX_TEXT)
     return Failure(
         make_error=partial(APIResponseError, message, path=path, status=status),
         retry=request.idempotent,
@@ -170,14 +170,14 @@ _ERRORS: Final[Mapping[int, type[APIStatusError]]] = {
 }
 
 _PHRASES: Final = {
-    400: "was a bad request",
-    401: "refused: check the API key",
-    403: "refused: the API key may not do this",
+    400: "rejected: bad request",
+    401: "rejected: check the API key",
+    403: "rejected: the API key has no permission for this",
     404: "not found",
     408: "timed out on the server",
-    409: "clashes with the present state",
-    422: "refused",
-    429: "refused: too many requests",
+    409: "rejected: conflicts with the current state",
+    422: "rejected",
+    429: "rate limited",
 }
 
 
@@ -186,7 +186,7 @@ def _read_error(
 ) -> Failure:
     text = redact(_plain_text(body), secret)
     details = _error_details(text)
-    said = excerpt("; ".join(map(str, details)), _LONGEST) if details else _what_it_looks_like(text)
+    said = excerpt("; ".join(map(str, details)), _MAX_TEXT) if details else _describe(text)
     wait = rate_limit.retry_after if status == 429 else retry_after(headers)
     if wait is None and status == 429:
         wait = reset_after(headers)
@@ -199,13 +199,13 @@ def _read_error(
         request_id=None if request_id is None else redact(request_id, secret),
         retry_after=wait,
     )
-    may_pass = is_server_trouble(status)
+    is_transient = is_server_failure(status)
     return Failure(
         make_error=make_error,
-        retry=status == 429 or (may_pass and request.idempotent),
-        uncertain=may_pass and not request.read_only,
+        retry=status == 429 or (is_transient and request.idempotent),
+        uncertain=is_transient and not request.read_only,
         status=status,
-        wait=wait if status == 429 or may_pass else None,
+        wait=wait if status == 429 or is_transient else None,
         answered=True,
         rate_limit=rate_limit,
     )
@@ -215,13 +215,13 @@ def _phrase(status: int, headers: Mapping[str, str], secret: str) -> str:
     if status >= 500:
         return "failed on the server"
     if 300 <= status < 400:
-        target = redact(headers.get("location", "nowhere"), secret)
+        target = redact(headers.get("location", "an unknown location"), secret)
         return f"was redirected to {excerpt(target, 200)}: check base_url"
-    return _PHRASES.get(status, "refused")
+    return _PHRASES.get(status, "rejected")
 
 
 def _error_details(text: str) -> tuple[ErrorDetail, ...]:
-    """Read the three shapes in which the API writes errors; empty for anything else."""
+    """Return the errors of an answer, in any of the API's three formats; empty for anything else."""
     try:
         body = loads(text.encode())
     except (DecodeError, UnicodeEncodeError):
@@ -237,8 +237,8 @@ def _error_details(text: str) -> tuple[ErrorDetail, ...]:
     return (ErrorDetail(detail=message),) if isinstance(message, str) and message.strip() else ()
 
 
-_LONGEST: Final = 500
-"""Characters of what the server said that stand in an error's one line. `.errors` has all of it."""
+_MAX_TEXT: Final = 500
+"""Maximum number of characters of the server's text in an error message. `.errors` has all of it."""
 
 
 def _error_detail(error: Mapping[str, object]) -> ErrorDetail:
@@ -255,23 +255,23 @@ def _error_detail(error: Mapping[str, object]) -> ErrorDetail:
 
 
 def _text(value: object) -> str | None:
-    """A text, or a number where a text should be: in an error, what can be told is told."""
+    """Return a text, or a number as text; None for anything else."""
     if isinstance(value, (str, int)) and not isinstance(value, bool):
         return str(value)
     return None
 
 
-def _what_it_looks_like(text: str) -> str:
+def _describe(text: str) -> str:
     if not text.strip():
         return "no body"
-    # Only the beginning is searched: over a long text that is all "<title" this would take seconds.
+    # Only the beginning is searched: a long text of nothing but "<title" would take seconds.
     if title := re.search(r"<title[^>]*>([^<]{1,200})", text[:2000], re.IGNORECASE):
-        return f"HTML: {excerpt(title[1], _LONGEST)}"
+        return f"HTML: {excerpt(title[1], _MAX_TEXT)}"
     return f"unknown body: {excerpt(text, 100)!r}"
 
 
 def redact(text: str, secret: str) -> str:
-    """Take the API key out of a text, also where it is written as in a URL or in JSON."""
+    """Replace the API key in a text, also where it is percent-encoded or escaped as in JSON."""
     if secret:
         for written in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1]):
             text = text.replace(written, "[API key]")
@@ -279,10 +279,10 @@ def redact(text: str, secret: str) -> str:
 
 
 def _plain_text(body: bytes) -> str:
-    """A body as text. JSON comes without needless escapes, behind which the API key could not be seen."""
+    """Return a body as text. JSON is rewritten without needless escapes, which could hide the API key."""
     if b"\\" in body:
         try:
             return dumps(loads(body)).decode()
-        except (ValueError, TypeError, RecursionError):  # no JSON, or too deeply nested to be written again
+        except (ValueError, TypeError, RecursionError):  # not JSON, or too deeply nested to be rewritten
             pass
     return body.decode("utf-8", "replace")

@@ -4,13 +4,17 @@ Two kinds of failed attempts do not count against `max_attempts`:
 
 - **A stale connection.** The server closed a keep-alive connection just before it was used again. That says nothing
   about the server, so the request is sent again at once over a new connection.
-- **An overtaken 429.** Others got through meanwhile, so it is a matter of queueing and no reason to give up.
+- **An overtaken 429.** Other requests were accepted meanwhile, so the request only has to queue again.
 
-Both are bounded, so that nothing is retried for ever.
+Both are bounded, so that no request is retried forever.
 
-Example, with `RetryPolicy()`: an attempt is answered 503, the next after a random wait of up to 0.5 s is reset by the
-server (up to 1 s), the next is a 429 with `Retry-After: 2` while others got through (2 s, not counted), the next is a
-503 (up to 2 s), the next a 503: four counted, so the call ends with that 503.
+Example, with `RetryPolicy()`, which allows four attempts:
+
+    attempt 1: 503 .................................................. wait 0 to 0.5 s
+    attempt 2: connection reset ..................................... wait 0 to 1 s
+    attempt 3: 429, `Retry-After: 2`, other requests accepted ....... wait 2 s, not counted
+    attempt 4: 503 .................................................. wait 0 to 2 s
+    attempt 5: 503, the fourth that counts .......................... the call ends with this 503
 """
 
 import math
@@ -25,8 +29,8 @@ from .response import Failure
 __all__ = ["Again", "GiveUp", "RetryPolicy", "Tally", "backoff", "decide"]
 
 _MAX_STALE: Final = 3
-"""Stale connections in a row. In a session of ours the first resend has a new connection, so there is no second; in one
-that isn't, a server that resets every reused connection must not be hammered for ever."""
+"""Stale connections in a row. In our own session the first resend has a new connection, so there is no second. In the
+user's session, a server that resets every reused connection must not be hammered forever."""
 
 _MAX_OVERTAKEN: Final = 25
 """Overtaken 429s in one call."""
@@ -36,48 +40,49 @@ _MAX_OVERTAKEN: Final = 25
 class RetryPolicy:
     """When a failed attempt is followed by another. Raises `ClientSettingsError`, a `ValueError`, for a wrong setting.
 
-    Sent again are: 408, 429 and 5xx answers, connection failures, timeouts, and 2xx answers that are cut off or can't
-    be read; a POST only if it can't have been carried out. The wait before attempt n + 1 is random between 0 and
-    `base_delay * 2 ** (n - 1)`, at most `max_delay` ("full jitter"), and at least as long as the server asks for;
-    after a 429 it is exactly that.
+    A request is sent again after 408, 429 and 5xx answers, connection failures, timeouts, and 2xx answers that are cut
+    off or can't be read; a POST only if it can't have been carried out. The wait before attempt n + 1 is random between
+    0 and `base_delay * 2 ** (n - 1)`, at most `max_delay` ("full jitter"), and at least as long as the server asks for.
+    After a 429 it is exactly what the server asks for, if it does.
     """
 
     max_attempts: int = attrs.field(default=4, validator=at_least(1))
-    """Maximum number of attempts, 1 or more; 1 switches retries off."""
+    """Maximum number of attempts, 1 or above; 1 switches retries off."""
     base_delay: float = attrs.field(default=0.5, validator=not_negative)
-    """Seconds; the longest wait before the second attempt."""
+    """The longest wait before the second attempt, in seconds."""
     max_delay: float = attrs.field(default=8.0, validator=not_negative)
-    """Seconds; the longest wait that the client chooses by itself."""
+    """The longest wait that the client chooses by itself, in seconds."""
     max_elapsed: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
-    """Seconds since the call began after which no further attempt is begun. None: no limit."""
+    """Seconds since the beginning of the call; no further attempt begins later. None: no limit."""
 
 
 @attrs.define
 class Tally:
-    """What became of the attempts of one call so far."""
+    """The attempts of one call so far."""
 
     attempts: int = 0
-    """Attempts that were sent, without those over stale connections."""
+    """The number of attempts, without those over stale connections."""
     counted: int = 0
-    """Those of them that failed and count against `max_attempts`."""
+    """The number of failed attempts that count against `max_attempts`."""
     overtaken: int = 0
+    """The number of overtaken 429s."""
     stale: int = 0
-    """Stale connections in a row, just now."""
+    """The number of stale connections in a row."""
     uncertain: bool = False
-    """Whether one of the attempts may have been carried out."""
+    """Whether the server may have carried out one of the attempts."""
 
     def is_stale(self, failure: Failure) -> bool:
-        """Whether a failed attempt went over a stale connection, and does not count."""
+        """Return whether a failed attempt used a stale connection, and does not count."""
         return failure.stale_connection and self.stale < _MAX_STALE
 
     def succeeded(self) -> None:
-        """Record an attempt that brought the value."""
+        """Record a successful attempt."""
         self.attempts += 1
 
     def failed(self, failure: Failure, *, overtaken: bool) -> bool:
-        """Record a failed attempt; return whether it went over a stale connection, and is sent again at once.
+        """Record a failed attempt. Return whether it used a stale connection, and has to be sent again at once.
 
-        `overtaken`: others got through since it was sent.
+        `overtaken` says whether other requests were accepted since it was sent.
         """
         self.uncertain |= failure.uncertain
         if self.is_stale(failure):
@@ -92,18 +97,18 @@ class Tally:
         return False
 
     def begin_again(self) -> None:
-        """Count anew: the attempts so far say nothing about the request."""
+        """Restart the count: during an outage, attempts say nothing about the request."""
         self.counted = self.overtaken = 0
 
 
 class Again(NamedTuple):
-    """Another attempt, after so many seconds."""
+    """Another attempt, after `wait` seconds."""
 
     wait: float
 
 
 class GiveUp(NamedTuple):
-    """No further attempt, and why."""
+    """No further attempt, with the setting that forbids one, if any."""
 
     hint: str = ""
     reason: Reason | None = None
@@ -120,11 +125,11 @@ def decide(
     time_left: float,
     random: float,
 ) -> Again | GiveUp:
-    """Say what follows a failed attempt, which the tally has counted.
+    """Return what follows a failed attempt, which the tally has already recorded.
 
-    `keeps_trying`: in an outage, attempts don't count. All times are in seconds: `longest_wait` bounds the wait if the
-    server is out, `max_wait` the wait that a server may ask for, and `time_left` is what remains of `max_elapsed`.
-    `random` is between 0 and 1.
+    `keeps_trying` says that attempts don't count, because of an outage. Times are in seconds: `longest_wait` bounds the
+    wait after a failure without contact, `max_wait` the wait that a server may ask for, and `time_left` is what remains
+    of `max_elapsed`. `random` is between 0 and 1.
     """
     if not failure.retry:
         return GiveUp()
@@ -132,12 +137,12 @@ def decide(
         return GiveUp()
     wait = backoff(policy, max(1, tally.counted), random)
     if failure.rate_limited:
-        # The server knows when it will accept more; waiting longer than that wastes capacity.
+        # The server knows when it will accept more. Waiting longer wastes capacity.
         wait = failure.wait or wait
     elif failure.wait is not None:
         wait = max(wait, failure.wait)
     if not failure.is_contact and longest_wait < math.inf:
-        # In an outage the run's patience is the limit, not `max_wait`: no update may fail for it.
+        # In a bulk run the patience is the limit, not `max_wait`: no update may fail for a long `Retry-After`.
         wait = min(wait, longest_wait, max_wait)
     if wait > max_wait:
         hint = f"the server asked to wait {wait:.0f} s, longer than Pacing(max_wait={max_wait:g}) allows"
@@ -148,6 +153,6 @@ def decide(
 
 
 def backoff(policy: RetryPolicy, attempt: int, random: float) -> float:
-    """Seconds to wait after failed attempt number `attempt` (from 1); `random` is between 0 and 1."""
+    """Return the seconds to wait after failed attempt number `attempt`, from 1; `random` is between 0 and 1."""
     # The exponent is bounded: 2 ** 5000 is an OverflowError.
     return random * min(policy.max_delay, policy.base_delay * 2.0 ** min(attempt - 1, 32))

@@ -1,40 +1,42 @@
-"""Who may send now.
+"""Pacing: when each request may be sent.
 
-Every attempt of every call of a client acquires a permit here before it is sent, and releases it with what its answer
-said of the rate limit, once that is read. Callers queue, first come, first served: a single call waits behind the calls
-that a bulk run has waiting, and behind no more. A caller that is cancelled while it waits leaves no trace; one that is
-cancelled at the instant its permit comes hands it on to the next.
+Every attempt acquires a permit here before it is sent. Once its answer is read, it releases the permit and passes on
+what the answer reports about the rate limit. Callers queue, first come, first served: a single call waits behind the
+calls that a bulk run has queued so far, and behind no later ones. A caller that is cancelled while it waits leaves no
+trace; one that is cancelled just as it gets its permit passes it on to the next caller.
 
-The idea: nothing is assumed of the server, everything is learned from its answers, and all calls of a client keep to
-what one of them learned. Each cause of waiting is a *gate*, with one interface (`gate`) and a module of its own. The
-pacer asks all gates alike:
+No limit is assumed. The pacer learns from the server's answers, and all calls of the client keep to what one of them
+learned. Each reason to wait is a *gate*: a class in a module of its own, with one interface (`gate`). A request is sent
+when all gates are open:
 
-- **Pause** (`pause`). When a 429 says how long to wait, all wait, instead of every call finding it out for itself.
-- **Cap** (`cap`). The caller's own `Pacing(max_rate=)`, whatever the server says.
-- **429s without figures** (`probing`). From them alone a rate is found that the server sustains.
-- **Slow start** (`slow_start`). Before anything is known one request is sent, then 2, 4, 8 at a time.
-- **Reported limits** (`quota`). The `x-ratelimit` headers of all answers, late and mixed-up ones too, say how many may
-  be in flight so that none is rate limited, and when more may. Others with the same key get their part (`share`).
+- **Pause** (`pause`). A 429 that says how long to wait pauses all calls, not only the one that it answers.
+- **Cap** (`cap`). The caller's own `Pacing(max_rate=)`, whatever the server allows.
+- **Probing** (`probing`). If the server reports no limit, the rate that it sustains is found from its 429s alone.
+- **Slow start** (`slow_start`). While nothing is known, one request is in flight at first, then 2, 4, 8.
+- **Quota** (`quota`). The `x-ratelimit` headers of all answers, also of late and reordered ones, determine how many
+  requests may be in flight without being rate limited, and when more may be sent. Other processes with the same key
+  get their share (`share`).
 
-Besides, no more attempts are in flight than there are connections, so that none waits for one while its timeout runs.
+In addition, no more requests are in flight than there are connections: a request that had to wait for a connection
+would use up its timeout.
 
-Example: a limit of 100 requests per 10 s, 50 callers at once. The first is sent alone; its answer says `remaining: 99`.
-Two are sent, then 4, 8, 16, and as answers come the number in flight stays below what remains. After 100 requests the
-quota is closed until the reset, 3 s away. One timer is set for that moment, and then one request goes out first: its
-answer says that 99 remain again.
+Example: the limit is 100 requests per 10 s, and 50 callers arrive at once. The first request is sent alone; its answer
+reports `remaining: 99`. Then 2 are in flight, then 4, 8, 16, but never more than remain. After 100 requests the quota
+is closed until the reset, which is 3 s away. One timer is set for that moment. Then one request is sent alone, and its
+answer reports again that 99 remain.
 
-A wait that would be longer than `Pacing.max_wait` is not waited for: all who would have to wait fail at once. A program
-that silently sleeps for an hour looks like one that hangs.
+A wait longer than `Pacing.max_wait` fails at once, for all calls that would have to wait: a program that silently
+sleeps for an hour looks like one that hangs.
 
-All but the pacer is arithmetic on times that are handed in; the pacer has one queue and one timer.
+Gates only calculate, and the current time is an argument. Only the pacer has a queue and a timer.
 """
 
 from .gate import Gate, Permit
-from .headers import PLAIN, RateLimitInfo, read_rate_limit
+from .headers import NO_INFO, RateLimitInfo, read_rate_limit
 from .pacer import Pacer, PacerClosedError, Pacing, PacingSnapshot, WaitTooLongError
 
 __all__ = [
-    "PLAIN",
+    "NO_INFO",
     "Gate",
     "Pacer",
     "PacerClosedError",

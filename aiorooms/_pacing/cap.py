@@ -1,4 +1,9 @@
-"""A rate that the caller has set, obeyed exactly. Pure: times are handed in."""
+"""A rate that the caller has set and that is never exceeded. Pure: the time is an argument.
+
+Example: with `max_rate=10` a request is due every 100 ms. If a timer fires 15 ms late, the next request is still due on
+schedule, 85 ms later. In addition, each request is at least 1.005 s later than the tenth before it, so late timers
+never add up to more than 10 requests in a second.
+"""
 
 import math
 from collections import deque
@@ -8,38 +13,36 @@ from .gate import Gate, Permit
 
 __all__ = ["Cap"]
 
-_MOST_REMEMBERED: Final = 1000
+_MAX_REMEMBERED: Final = 1000
 
 _MARGIN: Final = 1.005
-"""The way to the server isn't always equally long: without a margin it would see one too many now and then."""
+"""Latency varies: without a margin the server would see one request too many in some seconds."""
 
 _CATCH_UP: Final = 0.02
-"""Seconds; timers may be late by this, and the rate is still reached."""
+"""Seconds; a request that is late by less does not delay the ones after it, so late timers don't lower the rate."""
 
 
 class Cap(Gate):
-    """Spreads requests evenly, `rate` a second, and never more than that in any second.
+    """Spreads requests evenly, `rate` per second, and never allows more than that in any second.
 
-    A request that is late because a timer was late moves those after it closer together. So that this can't add up to
-    more than the rate, the times of the requests of the last second are kept: the next one has to be a second later
-    than the one that is `rate` before it. For a rate below 1 the same holds for single requests and 1 / `rate` seconds.
+    For a rate below 1, it never allows more than one request in 1 / `rate` seconds.
     """
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._interval = 1 / rate
-        count = min(max(1, math.floor(rate)), _MOST_REMEMBERED)
+        count = min(max(1, math.floor(rate)), _MAX_REMEMBERED)
         self._period = count / rate * _MARGIN
         self._sent: deque[float] = deque(maxlen=count)
         self._due_at = -math.inf
 
     @property
     def rate(self) -> float:
-        """The cap itself."""
+        """The cap, in requests per second."""
         return self._rate
 
     def may_send_at(self, now: float, in_flight: int) -> float:
-        """When the next request may be sent."""
+        """Return when the next request may be sent."""
         if len(self._sent) < (self._sent.maxlen or 1):
             return self._due_at
         return max(self._due_at, self._sent[0] + self._period)

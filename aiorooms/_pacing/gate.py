@@ -1,12 +1,12 @@
-"""The one interface of everything that can hold a request up.
+"""The interface of a gate: one reason why a request may have to wait.
 
-The pacer knows nothing of rate limits. It asks each gate the same question, "when may a request be sent?", and tells
-each gate the same events: a request was sent, an answer came, no answer came. A cause of waiting that comes later,
-such as a limit shared between machines, is one more gate.
+The pacer knows nothing about rate limits. It asks each gate the same question, "when may a request be sent?", and
+reports the same events to each gate: a request was sent, its answer came, no answer came. A new reason to wait, such as
+a limit that several machines share, is one more gate.
 
-Example: a cap of 2 requests per second and a reported limit with nothing remaining until t = 8. At t = 5.0 the cap
-says 5.2, so the pacer sets a timer for 5.2. Then the cap is open and the reported limit says 8, so the timer moves
-to 8. At t = 8 both are open, and the first caller of the queue gets its permit.
+Example: a cap of 2 requests per second, and a reported limit with nothing remaining until t = 8. At t = 5.0 the cap
+returns 5.2, so the pacer sets a timer for 5.2. At t = 5.2 the cap is open and the reported limit returns 8, so the
+timer moves to 8. At t = 8 both are open, and the first caller in the queue gets its permit.
 """
 
 import math
@@ -18,54 +18,55 @@ __all__ = ["Gate", "Known", "Permit"]
 
 
 class Known(NamedTuple):
-    """What was known of the reported limit when a permit was given."""
+    """What was known about the reported limit when a permit was granted."""
 
     lowest: int = 0
     """The smallest `remaining` reported since the last renewal."""
     renewals: int = 0
+    """The number of renewals until then."""
 
 
 _NOTHING = Known()
 
 
 class Permit:
-    """Permission to send one attempt, and what was known when it was given."""
+    """Permission to send one attempt, with what was known when it was granted."""
 
     __slots__ = ("known", "sent_at")
 
     def __init__(self, sent_at: float, known: Known = _NOTHING) -> None:
         self.sent_at: float = sent_at
         self.known: Known = known
-        """Set by the gate of the reported limit."""
+        """Set by `Quota`."""
 
 
 class Gate:
-    """Something that can hold requests up. Times are seconds on the pacer's monotonic clock, handed in.
+    """One reason why requests may have to wait. Times are seconds on the pacer's monotonic clock.
 
-    `in_flight` is the number of requests that were sent and not answered, the one in question not included.
+    `in_flight` is the number of requests sent and not answered, without the request in question.
     """
 
     @property
     def is_idle(self) -> bool:
-        """Whether the gate is open, and stays open until it hears of a rate-limited or reporting answer."""
+        """Whether the gate is open, and stays open until an answer is rate limited or reports a limit."""
         return False
 
     @property
     def rate(self) -> float | None:
-        """Requests per second that go through for long; None if the gate knows no rate."""
+        """The sustained rate in requests per second; None if the gate knows none."""
         return None
 
     def may_send_at(self, now: float, in_flight: int) -> float:
-        """When the next request may be sent: `now` or earlier, later, or infinity if an answer has to come first.
+        """Return when the next request may be sent; `now` or earlier means at once.
 
-        A time that is later is when to ask again, not a promise.
+        A later time is when to ask again, not a promise. Infinity means that an answer has to come first.
         """
         raise NotImplementedError
 
     def blocked_until(self, now: float) -> float:
-        """Until when the server lets nothing through, as far as it said; `now` or earlier if it lets something through.
+        """Return until when the server has said that it accepts no request; `now` or earlier if it accepts some.
 
-        What is further away than `Pacing.max_wait` is not waited for.
+        If that is more than `Pacing.max_wait` away, calls fail instead of waiting.
         """
         return -math.inf
 

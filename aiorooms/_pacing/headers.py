@@ -1,6 +1,9 @@
-"""What the header of an answer says of the rate limit, and how long it asks to wait.
+"""What the headers of an answer report about the rate limit, and how long they ask to wait.
 
-Functions over a mapping. They look at the clock only where a point of time is named and the answer has no `Date`.
+Pure functions of the headers. They read the clock only if a header is a date and the answer has no `Date`.
+
+Example: `x-ratelimit-limit: 100`, `x-ratelimit-remaining: 40` and `x-ratelimit-reset: 4` mean that the server still
+accepts 40 of 100 requests, and more in 4 s. The 4 may have been rounded, so it is not `exact`; 4.25 would be.
 """
 
 import re
@@ -10,53 +13,53 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-__all__ = ["PLAIN", "RateLimitInfo", "Report", "read_rate_limit", "reset_after", "retry_after"]
+__all__ = ["NO_INFO", "RateLimitInfo", "Report", "read_rate_limit", "reset_after", "retry_after"]
 
 
 class Report(NamedTuple):
-    """What one answer said of the rate limit, as things stood when the server took the request."""
+    """The `x-ratelimit` headers of one answer: the state when the server processed the request."""
 
     limit: int
-    """Requests that the server lets through in a window; 0 if it didn't say."""
+    """Requests per window; 0 if not reported."""
     remaining: int
-    """Requests that it will still let through, by whomever they are sent."""
+    """Requests that the server still accepts, from all processes with the same key together."""
     reset: float | None = None
-    """Seconds until it lets more through; None if it didn't say."""
+    """Seconds until the server accepts more; None if not reported."""
     exact: bool = False
     """Whether `reset` has a fraction. If not, it may have been rounded up or down."""
 
 
 class RateLimitInfo(NamedTuple):
-    """What an answer means for the rate limit; its headers are read once, for all who ask."""
+    """What an answer says about the rate limit. Its headers are read once, for the pacer and for the error."""
 
     rate_limited: bool = False
     """Whether the answer is a 429."""
     retry_after: float | None = None
-    """Seconds that a 429 asks to wait, without the reset of a window; None if it doesn't."""
+    """Seconds that a 429 asks to wait; None if it does not ask. The reset of the window is in `report`."""
     report: Report | None = None
 
 
-PLAIN: Final = RateLimitInfo()
-"""An answer that says nothing of a rate limit."""
+NO_INFO: Final = RateLimitInfo()
+"""An answer without any information about a rate limit."""
 
 
 def read_rate_limit(headers: Mapping[str, str], *, rate_limited: bool) -> RateLimitInfo:
-    """Read what the headers of an answer say of the rate limit."""
+    """Return what the headers of an answer say about the rate limit."""
     report = _read_report(headers)
     if rate_limited:
         return RateLimitInfo(rate_limited=True, retry_after=retry_after(headers), report=report)
-    return PLAIN if report is None else RateLimitInfo(report=report)
+    return NO_INFO if report is None else RateLimitInfo(report=report)
 
 
 def _read_report(headers: Mapping[str, str]) -> Report | None:
-    """Read `x-ratelimit-remaining`, and with it `x-ratelimit-limit` and `x-ratelimit-reset`; None if it isn't there."""
+    """Return the reported limit; None without a readable `x-ratelimit-remaining`."""
     text = headers.get("x-ratelimit-remaining")
     if text is None:
         return None
-    remaining = _seconds(text)
+    remaining = _number(text)
     if remaining is None:
         return None
-    limit = int(_seconds(headers.get("x-ratelimit-limit")) or 0)
+    limit = int(_number(headers.get("x-ratelimit-limit")) or 0)
     reset = reset_after(headers)
     return Report(
         limit=max(limit, int(remaining)) if limit else 0,
@@ -67,18 +70,18 @@ def _read_report(headers: Mapping[str, str]) -> Report | None:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait, from `retry-after-ms` or `Retry-After` (RFC 9110, 10.2.3).
+    """Return the seconds that the server asks to wait, from `retry-after-ms` or `Retry-After` (RFC 9110, 10.2.3).
 
-    A date is compared with the answer's own `Date`, so that a wrong clock on either side changes nothing. What makes
-    no sense is None; a time that has passed is 0.
+    A date is compared with the answer's own `Date`, so that a wrong clock on either side does no harm. Return None for
+    an unreadable value, and 0 for a time that has passed.
     """
-    milliseconds = _seconds(headers.get("retry-after-ms"))
+    milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
     value = headers.get("retry-after")
     if value is None:
         return None
-    seconds = _seconds(value)
+    seconds = _number(value)
     if seconds is not None:
         return seconds
     until = _date(value)
@@ -89,29 +92,30 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def reset_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds until the window of the rate limit resets, from `x-ratelimit-reset`; None if that makes no sense.
+    """Return the seconds until the rate limit resets, from `x-ratelimit-reset`; None if that is unreadable.
 
-    The API gives seconds from now. Other gateways give the time itself, in seconds or milliseconds since 1970; whatever
-    is more than three years off is taken for that.
+    The API sends seconds from now. Other gateways send a time in seconds or milliseconds since 1970. Values of more
+    than three years are read as such a time.
     """
-    value = _seconds(headers.get("x-ratelimit-reset"))
-    if value is None or value < _EPOCH:
+    value = _number(headers.get("x-ratelimit-reset"))
+    if value is None or value < _MIN_UNIX_TIME:
         return value
-    seconds = value if value < 1000 * _EPOCH else value / 1000
+    seconds = value if value < 1000 * _MIN_UNIX_TIME else value / 1000
     now = _date(headers.get("date")) or datetime.now(UTC)
-    # The `Date` of an answer is in whole seconds: nothing finer can be said.
+    # `Date` has whole seconds, so the difference is no more precise.
     return max(0.0, float(round(seconds - now.timestamp())))
 
 
-_EPOCH: Final = 1e8
+_MIN_UNIX_TIME: Final = 1e8
+"""Seconds since 1970; smaller values are seconds from now."""
 
 _NUMBER = re.compile(r"\s*[+-]?[0-9]{1,15}(\.[0-9]{0,15})?\s*", re.ASCII)
 
 
-# A limit, and what remains of it, come again and again: 1 us less for an answer, of 2.
+# Cached, as the same numbers come again and again: this saves 1 of 2 us per answer.
 @lru_cache(maxsize=1024)
-def _seconds(value: str | None) -> float | None:
-    """A plain decimal number, at least 0; None for anything else (also `inf`, `nan` and `1e400`)."""
+def _number(value: str | None) -> float | None:
+    """Return a plain decimal number, negative ones as 0; None for anything else (also `inf`, `nan` and `1e400`)."""
     return max(0.0, float(value)) if value is not None and _NUMBER.fullmatch(value) else None
 
 
@@ -122,5 +126,5 @@ def _date(value: str | None) -> datetime | None:
         date = parsedate_to_datetime(value)
     except (ValueError, OverflowError, TypeError, IndexError):
         return None
-    # "-0000" gives a date without an offset; HTTP dates are in UTC.
+    # "-0000" results in a date without an offset; HTTP dates are in UTC.
     return date if date.tzinfo is not None else date.replace(tzinfo=UTC)

@@ -1,4 +1,8 @@
-"""How many requests were sent lately. Pure: times are handed in."""
+"""Counting the requests of the last seconds. Pure: the time is an argument.
+
+Example: 10 requests per second are sent from t = 0 on. At t = 5 the meter holds those since t = 2, which are 31. The
+rate is (31 - 1) / 3 s = 10 per second.
+"""
 
 import math
 from typing import Final
@@ -6,39 +10,39 @@ from typing import Final
 __all__ = ["Meter"]
 
 _PERIOD: Final = 2.0
-"""Seconds; a rate is taken over one to two of these."""
+"""Seconds; a rate is measured over the last one to two periods."""
 
 
 class Meter:
-    """Counts requests in two periods, the present one and the one before it."""
+    """Counts requests in two periods, the current one and the previous one."""
 
     def __init__(self) -> None:
         self._since = -math.inf
         self._count = 0
-        self._before_since = -math.inf
-        self._before_count = 0
+        self._previous_since = -math.inf
+        self._previous_count = 0
 
     def sent(self, now: float) -> None:
-        """Count one."""
+        """Count one request."""
         if now - self._since >= _PERIOD:
             self._roll(now)
         self._count += 1
 
-    def lately(self, now: float) -> tuple[float, int]:
-        """Since when the requests of the last seconds were counted, and how many there were."""
+    def recent(self, now: float) -> tuple[float, int]:
+        """Return when counting began, and the number of requests sent since then."""
         if now - self._since >= 2 * _PERIOD:
             return now, 0
-        if self._before_count:
-            return self._before_since, self._before_count + self._count
+        if self._previous_count:
+            return self._previous_since, self._previous_count + self._count
         return self._since, self._count
 
     def rate(self, now: float) -> float:
-        """Requests per second in the last seconds."""
-        since, count = self.lately(now)
-        # The first of them is the beginning of the time that the others took.
+        """Return the requests per second in the last seconds."""
+        since, count = self.recent(now)
+        # The first request marks the beginning of the time.
         return (count - 1) / (now - since) if count > 1 and now > since else 0.0
 
     def _roll(self, now: float) -> None:
         continued = now - self._since < 2 * _PERIOD
-        self._before_since, self._before_count = (self._since, self._count) if continued else (now, 0)
+        self._previous_since, self._previous_count = (self._since, self._count) if continued else (now, 0)
         self._since, self._count = now, 0

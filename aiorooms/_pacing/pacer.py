@@ -1,4 +1,4 @@
-"""The queue of callers that wait for a permit, and its one timer. The package's docstring has the idea."""
+"""The queue of callers that wait for a permit, and its one timer. The docstring of the package explains pacing."""
 
 import asyncio
 import math
@@ -15,7 +15,7 @@ import attrs
 from .._checks import instance_of, positive, setting_error
 from .cap import Cap
 from .gate import Gate, Permit
-from .headers import PLAIN, RateLimitInfo
+from .headers import NO_INFO, RateLimitInfo
 from .meter import Meter
 from .pause import Pause
 from .probing import Probing
@@ -25,7 +25,7 @@ from .slow_start import SlowStart
 __all__ = ["Pacer", "PacerClosedError", "Pacing", "PacingSnapshot", "WaitTooLongError"]
 
 
-_LEAST_RATE: Final = 1e-6
+_MIN_RATE: Final = 1e-6
 
 
 @attrs.frozen(kw_only=True)
@@ -33,45 +33,45 @@ class Pacing:
     """How a client keeps to the rate limit. Raises `ClientSettingsError`, a `ValueError`, for a wrong setting."""
 
     enabled: bool = attrs.field(default=True, validator=instance_of(bool))
-    """Whether calls learn from each other's answers and wait together. If not, each waits by itself after a 429."""
+    """Whether calls learn from each other's answers and wait together. If not, each waits only after its own 429s."""
     max_rate: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
-    """Requests per second that are never exceeded, whatever the server allows, evenly spread. None: no such cap."""
+    """Requests per second, evenly spread, that are never exceeded, whatever the server allows. None: no cap."""
     max_wait: float = attrs.field(default=300.0, validator=positive)
-    """Seconds. A server that asks to wait longer is not waited for: the call raises `RateLimitError`."""
+    """Seconds, inclusive. If the server asks for a longer wait, the call raises `RateLimitError` at once."""
 
     def __attrs_post_init__(self) -> None:
-        if self.max_rate is not None and not _LEAST_RATE <= self.max_rate < math.inf:
-            hint = f"give a finite number, {_LEAST_RATE:g} or above, or None"
+        if self.max_rate is not None and not _MIN_RATE <= self.max_rate < math.inf:
+            hint = f"give a finite number, {_MIN_RATE:g} or above, or None"
             raise setting_error("Pacing(max_rate=)", f"is {self.max_rate!r}", hint, self.max_rate)
 
 
 @attrs.frozen(kw_only=True)
 class PacingSnapshot:
-    """How things stand with the rate limit at this moment: `client.pacing.snapshot()`."""
+    """The state of the rate limit at one moment: `client.pacing.snapshot()`."""
 
     limit: int | None
-    """Requests per window, as the server reported last; None if it reported nothing yet."""
+    """Requests per window, as reported last; None if no limit was reported yet."""
     remaining: int | None
-    """Further requests that may be sent until `resets_in` is over, by all that share the key; None if not reported."""
+    """Further requests that may be sent until the reset, from all processes with the same key; None if not reported."""
     resets_in: float | None
-    """Seconds until more may be sent; None if the server reported nothing, or an answer has to come first."""
+    """Seconds until more may be sent; None if no reset was reported, or an answer has to come first."""
     sustainable_rate: float | None
-    """Requests per second that server and cap are known to sustain; None if nothing is known."""
+    """The highest rate that server and cap are known to sustain, in requests per second; None if unknown."""
     rate: float
-    """Requests per second that were sent in the last seconds."""
+    """Requests sent per second, averaged over the last 2 to 4 seconds."""
     paused_until: datetime | None
-    """When the present pause ends, in UTC; None if there is none."""
+    """When the current pause ends, in UTC; None if there is none."""
     in_flight: int
-    """Attempts that have been sent, and whose answer has not been read yet."""
+    """Attempts that were sent and not answered yet."""
     waiting: int
-    """Attempts that wait for a permit."""
+    """Attempts that wait until they may be sent."""
     rate_limited: int
-    """Attempts that were answered with a 429, since the client was made."""
+    """Attempts that were answered with a 429 since the client was created."""
 
     @property
     def refused(self) -> int:
-        """The old name of `rate_limited`."""
-        warnings.warn("PacingSnapshot.refused is called `rate_limited` now", DeprecationWarning, stacklevel=2)
+        """The deprecated name of `rate_limited`."""
+        warnings.warn("PacingSnapshot.refused is deprecated; use rate_limited", DeprecationWarning, stacklevel=2)
         return self.rate_limited
 
 
@@ -83,16 +83,16 @@ def _call_later(delay: float, callback: Callable[[], None]) -> _Handle:
     return asyncio.get_running_loop().call_later(delay, callback)
 
 
-_LONGEST_TIMER: Final = 60.0
-"""Seconds; a timer is set anew after so long."""
+_MAX_TIMER: Final = 60.0
+"""Seconds; a longer wait takes several timers."""
 
 
 class PacerClosedError(Exception):
-    """No permit is given any more."""
+    """The pacer is closed and grants no more permits."""
 
 
 class WaitTooLongError(Exception):
-    """The server lets nothing through for longer than `Pacing.max_wait`."""
+    """The server accepts no request for longer than `Pacing.max_wait`."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
@@ -100,9 +100,9 @@ class WaitTooLongError(Exception):
 
 
 class Pacer:
-    """Gives permits to the attempts of one client.
+    """Grants permits to the attempts of one client.
 
-    `clock` (seconds, monotonic), `call_later` and `random` (between 0 and 1) are there for tests.
+    `clock` (seconds, monotonic), `call_later` and `random` (0 to 1) are replaced in tests.
     """
 
     def __init__(
@@ -114,8 +114,8 @@ class Pacer:
         call_later: Callable[[float, Callable[[], None]], _Handle] = _call_later,
         random: Callable[[], float] = random.random,
     ) -> None:
-        self.passed: int = 0
-        """Attempts that were answered, and not with a 429."""
+        self.accepted: int = 0
+        """Attempts that were answered, but not with a 429."""
         self.rate_limited: int = 0
         """Attempts that were answered with a 429."""
         self._max_wait = pacing.max_wait
@@ -123,7 +123,7 @@ class Pacer:
         self._clock = clock
         self._call_later = call_later
         self._in_flight = 0
-        # In the order of arrival. A cancelled caller leaves from the middle, 20,000 at a time perhaps.
+        # In order of arrival. An OrderedDict, as 20,000 callers may be cancelled at once, anywhere in the queue.
         self._waiters: OrderedDict[asyncio.Future[Permit], None] = OrderedDict()
         self._timer: _Handle | None = None
         self._timer_at = math.inf
@@ -135,19 +135,19 @@ class Pacer:
         cap = [] if pacing.max_rate is None else [Cap(pacing.max_rate)]
         learned = [self._pause, *cap, Probing(self._meter, random), SlowStart(max_in_flight), self._quota]
         self._gates: Sequence[Gate] = learned if pacing.enabled else cap
-        """Asked in this order. The first that is closed decides, so the quota assumes a renewal only if it is used."""
+        """Asked in this order, up to the first closed one: the quota assumes a renewal only if a request follows."""
         self._all_idle = not self._gates
-        """Nothing but the connections limits anything: then no gate is asked, which saves 3 us an update."""
+        """Whether nothing but the connections limits requests. Then no gate is asked, which saves 3 us per update."""
 
     def acquire_now(self) -> Permit | None:
-        """Give a permit if there is no need to wait for one; it is to be given back with `release`."""
+        """Return a permit if one is free now, else None. The caller must `release` it."""
         if self._waiters or self._in_flight >= self._max_in_flight:
             return None
         now = self._clock()
-        return self._give(now) if self._all_idle or self._may_send_at(now) <= now else None
+        return self._grant(now) if self._all_idle or self._may_send_at(now) <= now else None
 
     async def acquire(self) -> Permit:
-        """Wait for a permit; it is to be given back with `release`.
+        """Wait for a permit and return it. The caller must `release` it.
 
         Raises `WaitTooLongError` if the wait would be longer than `Pacing.max_wait`, and `PacerClosedError`.
         """
@@ -159,38 +159,38 @@ class Pacer:
             raise WaitTooLongError(wait)
         permit: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
         self._waiters[permit] = None
-        self._give_permits()
+        self._grant_permits()
         try:
             if permit.done():
-                # Others may have got their permit with this one: let those who came first go first.
+                # Earlier callers may have got their permits at the same moment: let them run first.
                 await asyncio.sleep(0)
             return await permit
         except BaseException:
             if permit.done() and not permit.cancelled() and permit.exception() is None:
-                # The permit came at the same instant as the cancellation: it goes to the next.
+                # The permit was granted just before the cancellation: pass it on to the next caller.
                 self.release(permit.result(), None)
             else:
-                self._leave(permit)
+                self._remove(permit)
             raise
 
     def release(self, permit: Permit, info: RateLimitInfo | None) -> None:
-        """Give a permit back, with what the answer says of the rate limit; None if no answer came."""
+        """Release a permit, with what the answer says about the rate limit; None if no answer came."""
         self._in_flight -= 1
         if info is None:
             if not self._all_idle:
                 self._learn(permit, None)
         else:
-            if info is not PLAIN or not self._all_idle:
+            if info is not NO_INFO or not self._all_idle:
                 self._learn(permit, info)
             if info.rate_limited:
                 self.rate_limited += 1
             else:
-                self.passed += 1
+                self.accepted += 1
         if self._waiters:
-            self._give_permits()
+            self._grant_permits()
 
     def snapshot(self) -> PacingSnapshot:
-        """Tell how things stand at this moment."""
+        """Return the current state."""
         now = self._clock()
         quota = self._quota
         resets_in = max(0.0, quota.renews_at - now) if quota.is_known else math.inf
@@ -208,20 +208,20 @@ class Pacer:
         )
 
     def close(self) -> None:
-        """Raise `PacerClosedError` in every caller that waits, or would have to."""
+        """Raise `PacerClosedError` in every caller that waits, and in all that would have to wait later."""
         self._is_closed = True
         self._fail_waiters(PacerClosedError)
 
     # --- the gates ---
 
     def _may_send_at(self, now: float) -> float:
-        """When the next permit may be given: `now` or before, later, or infinite if an answer has to come first."""
+        """Return when the next permit may be granted; infinity if an answer has to come first."""
         for gate in self._gates:
             if (at := gate.may_send_at(now, self._in_flight)) > now:
                 return at
         return now
 
-    def _give(self, now: float) -> Permit:
+    def _grant(self, now: float) -> Permit:
         permit = Permit(now)
         if not self._all_idle:
             for gate in self._gates:
@@ -242,16 +242,16 @@ class Pacer:
             self._fail_waiters(lambda: WaitTooLongError(wait))
 
     def _blocked_for(self, now: float) -> float:
-        """Seconds for which the server lets nothing through, as far as it has said."""
+        """Return the seconds for which the server has said that it accepts no request."""
         return max((gate.blocked_until(now) for gate in self._gates), default=now) - now
 
     # --- the queue ---
 
-    def _give_permits(self) -> None:
-        """Give a permit to all callers that may have one now. Where a gate is closed, set a timer to ask again.
+    def _grant_permits(self) -> None:
+        """Grant a permit to each caller that may have one now. If a gate is closed, set a timer to ask again.
 
-        The clock is read once for both decisions. If it were read twice, a pause that ends in between would be over for
-        the one and not for the other, and nobody would set a timer.
+        The clock is read once. If it were read again to set the timer, a pause might end in between, and no timer would
+        be set.
         """
         now = self._clock()
         while self._waiters and self._in_flight < self._max_in_flight:
@@ -261,7 +261,7 @@ class Pacer:
                 return
             permit, _ = self._waiters.popitem(last=False)
             if not permit.done():
-                permit.set_result(self._give(now))
+                permit.set_result(self._grant(now))
         if not self._waiters:
             self._cancel_timer()
 
@@ -271,16 +271,16 @@ class Pacer:
         self._cancel_timer()
         if at < math.inf:
             self._timer_at = at
-            self._timer = self._call_later(min(at - now, _LONGEST_TIMER), self._on_timer)
+            self._timer = self._call_later(min(at - now, _MAX_TIMER), self._on_timer)
 
     def _on_timer(self) -> None:
-        # A gate may have moved meanwhile, or the timer may be early: then another one is set.
+        # If a gate has moved meanwhile, or the timer is early, another timer is set.
         self._timer = None
         self._timer_at = math.inf
-        self._give_permits()
+        self._grant_permits()
 
-    def _leave(self, permit: "asyncio.Future[Permit]") -> None:
-        # It may have left already, when permits were given or all waiters failed.
+    def _remove(self, permit: "asyncio.Future[Permit]") -> None:
+        # It is gone already if the permit was granted, or if all waiters failed.
         self._waiters.pop(permit, None)
         if not self._waiters:
             self._cancel_timer()

@@ -1,16 +1,17 @@
-"""The rate that a server sustains which reports no figures, found from its 429s alone. Pure: times are handed in.
+"""The rate that a server sustains, found from 429s that no reported limit explains. Pure: the time is an argument.
 
-- **The first 429** stops everyone, for as long as the server asks, or else for a moment that doubles with each further
-  429. Then a single request, the *probe*, is sent. When it gets through, the number of requests that got through since
-  the beginning, divided by the time, is a rate that the server has sustained. Sending goes on at that rate.
-- **From then on** requests are spread evenly. While more is queued than the rate lets through, the rate grows gently,
-  until the next 429. Then it falls to the average of what got through since the last one, and by a tenth at least. So
-  it stays close to what the server sustains, and finds out when that grows.
-- **429s of requests that were sent before everyone stopped** belong to the same episode and say nothing new.
+- **The first 429** stops all calls for as long as the server asks. If it does not ask, they stop for 0.2 s, and for
+  twice as long with each further 429, up to 8 s. Then a single request is sent, the *probe*. Once it is accepted, the
+  number of requests accepted in the last seconds, divided by the time that they and the stop took, is a rate that the
+  server has sustained. Sending resumes at that rate.
+- **From then on** requests are spread evenly. While more is queued than the rate allows, the rate grows slowly, until
+  the next 429. Then it falls to the average rate of accepted requests since the last 429, and by at least a tenth. So
+  it stays close to what the server sustains, and follows when that grows.
+- **429s of requests that were sent before the stop** belong to the same episode and are ignored.
 
-Example: 80 requests got through in 2 s, then one is answered 429. Everyone stops for 0.2 s, a probe gets through, and
-sending goes on at 80 / 2.2 = 36 requests per second. Far from the rate of the last 429 it grows by 10 % a second, near
-to it by 1 %. A 429 at 50 per second, after an average of 44, sets it to 44.
+Example: 80 requests are accepted in 2 s, then one is answered 429. All calls stop for 0.2 s, a probe is accepted, and
+sending resumes at 80 / 2.2 = 36 requests per second. The rate grows by 10 % per second, but by 1 % per second close to
+the rate of the last 429. A 429 at 50 per second, after an average of 44, sets it to 44.
 """
 
 import math
@@ -24,31 +25,31 @@ from .meter import Meter
 __all__ = ["Probing"]
 
 _FIRST_PAUSE: Final = 0.2
-_LONGEST_PAUSE: Final = 8.0
+_MAX_PAUSE: Final = 8.0
 """Seconds."""
 
-_QUICK_GROWTH: Final = 0.10
-_GENTLE_GROWTH: Final = 0.01
-"""Growth per second, far from the rate of the last 429 and near to it."""
+_FAST_GROWTH: Final = 0.10
+_SLOW_GROWTH: Final = 0.01
+"""Growth per second, far from the rate of the last 429 and close to it."""
 
-_NEAR: Final = (0.85, 1.15)
-"""Which parts of the rate of the last 429 are near to it."""
+_CLOSE: Final = (0.85, 1.15)
+"""The fractions of the rate of the last 429 that are close to it."""
 
-_STEP_BACK: Final = 0.9
-_LEAST_RATE: Final = 0.01
-"""Requests per second; no rate is lower."""
+_DECREASE: Final = 0.9
+_MIN_RATE: Final = 0.01
+"""Requests per second."""
 
-_FEW: Final = 10
-"""Requests that got through; fewer say nothing of a rate, and the first guess then grows quickly."""
+_MIN_SAMPLE: Final = 10
+"""Accepted requests; a rate measured from fewer is a guess, and doubles with each further one."""
 
 _IDLE: Final = 2.0
-"""Seconds between two requests; if none of them was held up, the time does not count for an average."""
+"""Seconds between two requests; a longer gap that the rate did not cause does not count for the average."""
 
 
 class Probing(Gate):
-    """Lets through what a server sustains that answers 429 without figures.
+    """Keeps to the rate that a server sustains, once it answers 429 and its reported limit does not explain that.
 
-    `meter` counts what was sent before the first 429; `random` returns numbers between 0 and 1.
+    `meter` counts the requests that were sent before the first 429; `random` returns numbers between 0 and 1.
     """
 
     def __init__(self, meter: Meter, random: Callable[[], float]) -> None:
@@ -56,41 +57,41 @@ class Probing(Gate):
         self._random = random
         self._rate: float | None = None
         self._limited_rate = math.inf
-        """The rate at the last 429; infinite if there was none since a rate is known."""
+        """The rate at the last 429; infinite if there was none since the rate became known."""
         self._is_guess = False
-        """Whether the rate comes from few requests."""
+        """Whether the rate was measured from too few requests."""
         self._next_at = 0.0
         self._stopped_at = -math.inf
-        """When the last episode of 429s began or was continued."""
+        """When the last 429 that counted came."""
         self._streak = 0
-        """429s in the present episode, probes included; 0 outside of one."""
+        """The number of 429s in the current episode, probes included; 0 if there is none."""
         self._probe_sent_at: float | None = None
         self._since = 0.0
-        self._passed = 0
-        """Requests that got through since `_since`."""
+        self._accepted = 0
+        """Requests accepted since `_since`."""
         self._sent_at = 0.0
         """When the last request was sent."""
-        self._is_bound = False
-        """Whether it was held up by the rate."""
-        self._has_figures = False
-        """Whether the server reports figures with answers that are no 429."""
+        self._is_throttled = False
+        """Whether the rate delayed it."""
+        self._reports_limit = False
+        """Whether the server reports a limit with answers that are no 429."""
 
     @property
     def is_idle(self) -> bool:
-        """Whether the server has never answered 429 without figures."""
+        """Whether no unexplained 429 has come yet."""
         return self._rate is None and not self._streak
 
     @property
     def rate(self) -> float | None:
-        """Requests per second; None as long as there was no 429."""
+        """The sustained rate in requests per second; None before the first 429."""
         return self._rate
 
     def may_send_at(self, now: float, in_flight: int) -> float:
-        """When the next request may be sent; infinite while a probe has to be answered first."""
+        """Return when the next request may be sent; infinity while a probe is in flight."""
         return math.inf if self._probe_sent_at is not None else self._next_at
 
     def blocked_until(self, now: float) -> float:
-        """The end of the stop after a 429; unknown while a probe is in flight."""
+        """Return the end of the stop after a 429; it is unknown while a probe is in flight."""
         return -math.inf if self._probe_sent_at is not None else self._next_at
 
     def sent(self, permit: Permit, in_flight: int) -> None:
@@ -100,10 +101,10 @@ class Probing(Gate):
             self._probe_sent_at = now
         elif self._rate is not None:
             interval = 1 / self._rate
-            self._is_bound = now < self._next_at + interval
-            if not self._is_bound and now - self._sent_at > _IDLE:
+            self._is_throttled = now < self._next_at + interval
+            if not self._is_throttled and now - self._sent_at > _IDLE:
                 self._since += now - self._sent_at
-            # A timer that was late is made up for, but not more than that.
+            # A late timer is made up for, by one interval at most.
             self._next_at = max(self._next_at, now - interval) + interval
         self._sent_at = now
 
@@ -111,65 +112,64 @@ class Probing(Gate):
         """Record that an answer came."""
         report = info.report
         if not info.rate_limited:
-            self._has_figures |= report is not None
-            self._got_through(permit.sent_at, now)
-        elif self._has_figures and report is not None and report.remaining == 0:
-            self.lost(permit, now, in_flight)  # the figures could have predicted this 429: it is the quota's
+            self._reports_limit |= report is not None
+            self._record_accepted(permit.sent_at, now)
+        elif self._reports_limit and report is not None and report.remaining == 0:
+            self.lost(permit, now, in_flight)  # the reported limit explains this 429: `Quota` handles it
         else:
             wait = info.retry_after
             if wait is None and report is not None:
                 wait = report.reset or None  # 0 may have been rounded down
-            self._limited(permit.sent_at, now, wait, in_flight)
+            self._record_unexplained(permit.sent_at, now, wait, in_flight)
 
     def lost(self, permit: Permit, now: float, in_flight: int) -> None:
         """Record that no answer came."""
         if permit.sent_at == self._probe_sent_at:
             self._probe_sent_at = None
 
-    def _got_through(self, sent_at: float, now: float) -> None:
-        self._passed += 1
+    def _record_accepted(self, sent_at: float, now: float) -> None:
+        self._accepted += 1
         if self._streak:
             if sent_at >= self._stopped_at:
                 self._resume(now)
-        elif self._rate is not None and self._is_bound:
-            low, high = _NEAR
-            is_near = low < self._rate / self._limited_rate < high
-            # This much at each request makes that much a second.
-            growth = (_GENTLE_GROWTH if is_near else _QUICK_GROWTH) / self._rate
+        elif self._rate is not None and self._is_throttled:
+            low, high = _CLOSE
+            is_close = low < self._rate / self._limited_rate < high
+            # Growth per second, spread over the requests of a second.
+            growth = (_SLOW_GROWTH if is_close else _FAST_GROWTH) / self._rate
             self._rate *= 2.0 if self._is_guess else 1 + min(1.0, growth)
 
-    def _limited(self, sent_at: float, now: float, wait: float | None, in_flight: int) -> None:
-        """Record a 429 that figures could not have predicted; `wait`: the seconds that the server asks for, if any."""
+    def _record_unexplained(self, sent_at: float, now: float, wait: float | None, in_flight: int) -> None:
+        """Record an unexplained 429; `wait` is the seconds that the server asks to wait, if any."""
         if sent_at == self._probe_sent_at:
             self._probe_sent_at = None
         if sent_at < self._stopped_at:
             return
         if self.is_idle:
-            self._since, sent = self._meter.lately(now)
-            self._passed = max(0, sent - in_flight - 1)
+            self._since, sent = self._meter.recent(now)
+            self._accepted = max(0, sent - in_flight - 1)
         self._stopped_at = now
         self._streak += 1
         if not wait:
-            # `Retry-After: 0` is ignored after repeated 429s. And not all processes that share a key should come back
-            # at the same moment.
-            wait = min(_FIRST_PAUSE * 2.0 ** min(self._streak - 1, 32), _LONGEST_PAUSE) * (0.75 + self._random() / 2)
+            # `Retry-After: 0` is ignored. Jitter keeps processes that share a key from resuming together.
+            wait = min(_FIRST_PAUSE * 2.0 ** min(self._streak - 1, 32), _MAX_PAUSE) * (0.75 + self._random() / 2)
             if self._rate is not None:
-                # The rate was nearly right.
+                # The rate is known roughly, so a few intervals are enough.
                 wait = min(wait, 2.0 ** min(self._streak, 32) / self._rate)
         self._next_at = max(self._next_at, now + wait)
 
     def _resume(self, now: float) -> None:
-        sustained = self._passed / max(now - self._since, 1e-3)
+        sustained = self._accepted / max(now - self._since, 1e-3)
         if self._rate is None:
-            self._is_guess = self._passed < _FEW
-            self._rate = max(sustained, 1.0 if self._is_guess else _LEAST_RATE)
+            self._is_guess = self._accepted < _MIN_SAMPLE
+            self._rate = max(sustained, 1.0 if self._is_guess else _MIN_RATE)
         else:
             self._is_guess = False
             self._limited_rate = self._rate
-            # If less was sent than the rate allows, what got through says nothing.
-            floor = max(sustained, self._rate / 2) if self._is_bound else self._rate
-            self._rate = max(_LEAST_RATE, min(self._rate * _STEP_BACK, floor))
+            # If less was sent than the rate allows, the average says nothing about the server.
+            floor = max(sustained, self._rate / 2) if self._is_throttled else self._rate
+            self._rate = max(_MIN_RATE, min(self._rate * _DECREASE, floor))
         self._streak = 0
         self._probe_sent_at = None
-        self._since, self._passed = now, 0
+        self._since, self._accepted = now, 0
         self._next_at = now + 1 / self._rate

@@ -1,8 +1,11 @@
-"""Slow start: an unknown limit is not met by all callers at once. Pure: times are handed in.
+"""Slow start: under an unknown limit, requests in flight grow step by step. Pure: the time is an argument.
 
-At first one request may be in flight. Each answer allows one more, so the number doubles in the time of one answer:
-1, 2, 4, 8. Once as many may be in flight as there are connections the slow start is over for good. An answer that
-does not come within half a second doubles the number too, so that one hanging request does not hold up all others.
+At first one request may be in flight. Each answer allows one more, so the number doubles with each round trip. Once as
+many may be in flight as there are connections, slow start is over for good. If no answer comes within half a second,
+the number doubles as well, so that one hanging request does not hold up all others.
+
+Example: 50 callers, answers after 100 ms, 100 connections. At t = 0 one request is sent, at t = 0.1 s two, then 4, 8,
+16, 32, and at t = 0.6 s all 50 callers are in flight. At t = 0.7 s slow start is over.
 """
 
 import math
@@ -14,25 +17,25 @@ from .headers import RateLimitInfo
 __all__ = ["SlowStart"]
 
 _WIDEN_AFTER: Final = 0.5
-"""Seconds."""
+"""Seconds without an answer after which the width doubles."""
 
 
 class SlowStart(Gate):
-    """Lets a growing number of requests be in flight, up to `max_in_flight`."""
+    """Allows a growing number of requests in flight, up to `max_in_flight`."""
 
     def __init__(self, max_in_flight: int) -> None:
         self._max_in_flight = max_in_flight
         self._width = 1.0
-        """How many may be in flight; infinite once the slow start is over."""
+        """The number of requests that may be in flight; infinite once slow start is over."""
         self._widen_at = math.inf
 
     @property
     def is_idle(self) -> bool:
-        """Whether the slow start is over."""
+        """Whether slow start is over."""
         return self._width == math.inf
 
     def may_send_at(self, now: float, in_flight: int) -> float:
-        """When one more may be in flight."""
+        """Return when one more request may be in flight."""
         if in_flight < self._width:
             return now
         if now < self._widen_at:
@@ -42,16 +45,16 @@ class SlowStart(Gate):
         return now
 
     def sent(self, permit: Permit, in_flight: int) -> None:
-        """Count on an answer within half a second, if no more may be in flight."""
+        """Begin to wait for an answer, for half a second, if no more requests may be in flight."""
         if in_flight + 1 >= self._width:
             self._widen_at = permit.sent_at + _WIDEN_AFTER
 
     def answered(self, permit: Permit, info: RateLimitInfo, now: float, in_flight: int) -> None:
-        """Let one more be in flight."""
+        """Allow one more request in flight."""
         self._widen()
 
     def lost(self, permit: Permit, now: float, in_flight: int) -> None:
-        """Let one more be in flight."""
+        """Allow one more request in flight."""
         self._widen()
 
     def _widen(self) -> None:

@@ -16,7 +16,7 @@ from aiorooms.bulk._problems import _MOST_PROBLEMS
 from ..samples import ROOM_ID
 
 A = ROOM_ID
-KEEP = "give a text, or leave it out to keep what is there"
+KEEP = "give a string, or leave it out to keep the current value"
 B = "8b61621f-62e0-4aad-ab11-9fd19e272e73"
 
 
@@ -257,5 +257,5 @@ def test_a_name_of_a_room_that_can_not_be_one(tmp_path: Path) -> None:
     path.write_text('{"room": "\\ud800"}\n{"room": " "}\n')
     half, blank = problems_of(path)
     assert "line 1, room: " in half
-    assert "half of a surrogate pair" in half
-    assert "line 2, room: ' ' is empty or only blanks" in blank
+    assert "a lone surrogate" in half
+    assert "line 2, room: ' ' is blank; give" in blank

@@ -1,4 +1,4 @@
-"""Connections that fail: nobody there, answers cut off, protocols switched, and keep-alive."""
+"""Connections: failing ones, answers that are cut off, switched protocols, and keep-alive."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from ..raw_server import Peer, raw_server
 from ..samples import ROOM_ID
 
 
-async def test_nobody_there_is_a_connection_error_with_nothing_sent() -> None:
+async def test_an_unreachable_server_is_a_connection_error_and_nothing_is_sent() -> None:
     async with RoomsClient("key", base_url="http://127.0.0.1:9/v2", retry=QUICK) as client:
         for method in (client.rooms.create(), client.rooms.update(ROOM_ID, max_participants=3)):
             with pytest.raises(APIConnectionError, match=r"not sent: .*after 4 attempts$") as caught:
@@ -24,7 +24,7 @@ async def test_nobody_there_is_a_connection_error_with_nothing_sent() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 429, 404])
-async def test_a_refusal_is_one_also_if_the_rest_of_it_gets_lost(status: int) -> None:
+async def test_a_rejection_counts_even_if_its_body_is_lost(status: int) -> None:
     async def answer(peer: Peer) -> None:
         await peer.read()
         peer.write(b"HTTP/1.1 %d No\r\nContent-Length: 900\r\nRetry-After: 900\r\n\r\n{" % status)
@@ -54,7 +54,7 @@ async def test_a_post_whose_body_a_hook_replaced_is_not_sent_twice() -> None:
             assert len(received) == 1
 
 
-async def test_hanging_up_on_a_fresh_connection_costs_an_attempt() -> None:
+async def test_a_reset_on_a_new_connection_costs_an_attempt() -> None:
     async def answer(peer: Peer) -> None:
         await peer.read()
         peer.reset()
@@ -67,7 +67,7 @@ async def test_hanging_up_on_a_fresh_connection_costs_an_attempt() -> None:
     assert sum(request.startswith(b"PATCH") for request in received) == 2
 
 
-async def test_an_answer_about_another_room_is_not_taken_for_this_one() -> None:
+async def test_an_answer_about_another_room_is_an_error() -> None:
     async with RoomsSimulator(rooms=2) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         sim.script(*times("wrong_room", 5), room_id=sim.room_ids[0])
         with pytest.raises(APIResponseError, match="the answer is about another room") as caught:
@@ -77,9 +77,9 @@ async def test_an_answer_about_another_room_is_not_taken_for_this_one() -> None:
 
 async def test_an_answer_that_switches_protocols_leaves_no_connection_behind() -> None:
     loop = asyncio.get_running_loop()
-    told: list[str] = []
+    messages: list[str] = []
     loop.set_debug(True)
-    loop.set_exception_handler(lambda loop, context: told.append(context["message"]))
+    loop.set_exception_handler(lambda loop, context: messages.append(context["message"]))
 
     async def switch(peer: Peer) -> None:
         await peer.read()
@@ -91,7 +91,7 @@ async def test_an_answer_that_switches_protocols_leaves_no_connection_behind() -
             with pytest.raises(APIStatusError, match="101"):
                 await client.rooms.update(ROOM_ID, max_participants=20)
     loop.set_debug(False)
-    assert "Unclosed response" not in told
+    assert "Unclosed response" not in messages
 
 
 async def test_keep_alive_is_on() -> None:

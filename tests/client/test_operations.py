@@ -1,4 +1,4 @@
-"""The five operations, and what each of them checks before anything is sent."""
+"""The five operations, and the checks of each before anything is sent."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -51,20 +51,20 @@ async def test_create_retrieve_update_delete() -> None:
         assert sim.room_ids == [second.id]
 
 
-async def test_a_name_that_is_taken_is_an_error_of_the_server_with_its_pointer() -> None:
+async def test_a_duplicate_name_is_rejected_by_the_server_with_a_pointer() -> None:
     async with RoomsSimulator(rooms=2) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         taken = str(sim.rooms[sim.room_ids[1]]["unique_name"])
-        with pytest.raises(APIStatusError, match=f"422 room {sim.room_ids[0]} refused") as caught:
+        with pytest.raises(APIStatusError, match=f"422 room {sim.room_ids[0]} rejected") as caught:
             await client.rooms.update(sim.room_ids[0], unique_name=taken)
         assert isinstance(caught.value, UnprocessableEntityError)
         assert caught.value.errors[0].pointer == "/unique_name"
         assert caught.value.request_id
-        with pytest.raises(UnprocessableEntityError, match=f"422 new room '{taken}' refused"):
+        with pytest.raises(UnprocessableEntityError, match=f"422 new room '{taken}' rejected"):
             await client.rooms.create(unique_name=taken)
         assert sim.stats.requests == 2
 
 
-async def test_sessions_come_when_asked_for() -> None:
+async def test_include_sessions_is_sent_as_given() -> None:
     async with RoomsSimulator(rooms=1) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         (room_id,) = sim.room_ids
         sim.record = True
@@ -78,7 +78,7 @@ async def test_sessions_come_when_asked_for() -> None:
         ]
 
 
-async def test_wrong_calls_send_nothing_and_tell_everything_at_once() -> None:
+async def test_invalid_calls_send_nothing_and_report_all_problems_together() -> None:
     async with RoomsSimulator(rooms=1) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         (room_id,) = sim.room_ids
         rooms: Any = client.rooms
@@ -111,7 +111,7 @@ async def test_wrong_calls_send_nothing_and_tell_everything_at_once() -> None:
         assert sim.stats.requests == 0
 
 
-async def test_the_clients_policy_holds_for_every_way_to_send() -> None:
+async def test_the_policy_of_the_client_applies_to_every_way_of_sending() -> None:
     policy = WebhookUrlPolicy(schemes=("https",), allow_credentials=True)
     async with (
         RoomsSimulator(rooms=1) as sim,
@@ -134,7 +134,7 @@ async def test_the_clients_policy_holds_for_every_way_to_send() -> None:
         await client.rooms.update(room_id, RoomUpdate(webhook_event_url=url, webhook_url_policy=policy))
 
 
-async def test_dates_are_days() -> None:
+async def test_date_filters_are_sent_as_days() -> None:
     async with RoomsSimulator(rooms=1) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         sim.record = True
         day = date(2021, 4, 25)

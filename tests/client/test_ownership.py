@@ -1,4 +1,4 @@
-"""Opening and closing, event loops, and sessions that the caller brings."""
+"""Opening and closing, event loops, and sessions of the caller."""
 
 import asyncio
 import gc
@@ -27,12 +27,12 @@ async def test_a_client_opens_at_the_first_call_and_closes_once() -> None:
             lambda: anext(client.rooms.list()),
             client.__aenter__,
         ):
-            with pytest.raises(ClientStateError, match="the client is closed; make a new RoomsClient"):
+            with pytest.raises(ClientStateError, match="the client is closed; create a new RoomsClient"):
                 await call()
         assert tasks_left() == set()
 
 
-async def test_a_forgotten_client_is_a_resource_warning() -> None:
+async def test_an_unclosed_client_causes_a_resource_warning() -> None:
     async with RoomsSimulator(rooms=1) as sim:
         client = RoomsClient(sim.api_key, base_url=sim.url)
         await client.rooms.retrieve(sim.room_ids[0])
@@ -50,7 +50,7 @@ def test_a_client_that_was_never_used_needs_no_closing() -> None:
         gc.collect()
 
 
-def test_a_client_belongs_to_the_loop_it_was_first_used_in() -> None:
+def test_a_client_belongs_to_the_loop_of_its_first_use() -> None:
     with RoomsSimulator(rooms=1) as sim:
         client = RoomsClient(sim.api_key, base_url=sim.url)
 
@@ -65,7 +65,7 @@ def test_a_client_belongs_to_the_loop_it_was_first_used_in() -> None:
             first.run(client.close())
 
 
-async def test_a_session_that_was_brought_stays_open_and_its_defaults_do_not_leak_in() -> None:
+async def test_the_callers_session_stays_open_and_its_defaults_are_ignored() -> None:
     async with (
         RoomsSimulator(rooms=1) as sim,
         aiohttp.ClientSession(
@@ -83,15 +83,15 @@ async def test_a_session_that_was_brought_stays_open_and_its_defaults_do_not_lea
         assert all(request.headers["X-Mine"] == "yes" for request in sim.recorded)
 
 
-async def test_a_session_that_can_not_serve_is_refused_clearly() -> None:
+async def test_a_closed_session_is_rejected_with_a_clear_error() -> None:
     session = aiohttp.ClientSession()
     client = RoomsClient("key", base_url="http://127.0.0.1:1", session=session)
     await session.close()
-    with pytest.raises(ClientStateError, match="session that the client was given is closed"):
+    with pytest.raises(ClientStateError, match=r"session of the client \(session=\) is closed"):
         await client.rooms.retrieve(ROOM_ID)
 
 
-def test_a_session_of_another_loop_is_refused_clearly() -> None:
+def test_a_session_of_another_loop_is_rejected_with_a_clear_error() -> None:
     async def make() -> aiohttp.ClientSession:
         return aiohttp.ClientSession()
 
@@ -100,12 +100,12 @@ def test_a_session_of_another_loop_is_refused_clearly() -> None:
 
     with asyncio.Runner() as first:
         session = first.run(make())
-        with asyncio.Runner() as second, pytest.raises(ClientStateError, match="of another event loop"):
+        with asyncio.Runner() as second, pytest.raises(ClientStateError, match="belongs to another event loop"):
             second.run(use(session))
         first.run(session.close())
 
 
-async def test_what_a_session_of_the_users_own_sends_by_itself_does_not_replace_what_belongs_to_a_request() -> None:
+async def test_default_headers_of_the_callers_session_do_not_replace_those_of_a_request() -> None:
     headers = {"Content-Type": "text/plain", "Authorization": "Basic x", "Accept": "text/html"}
     async with RoomsSimulator(rooms=1) as sim, aiohttp.ClientSession(headers=headers) as session:
         async with RoomsClient(sim.api_key, base_url=sim.url, session=session) as client:
@@ -114,7 +114,7 @@ async def test_what_a_session_of_the_users_own_sends_by_itself_does_not_replace_
 
 
 @pytest.mark.parametrize("method", ["update", "retrieve"])
-async def test_closing_ends_what_is_under_way(method: str) -> None:
+async def test_closing_ends_calls_in_flight_and_queued_ones(method: str) -> None:
     async with RoomsSimulator(rooms=1, latency=5) as sim:
         client = RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK, max_connections=1)
         call = client.rooms.update(sim.room_ids[0], max_participants=3)
@@ -135,7 +135,7 @@ async def test_closing_ends_what_is_under_way(method: str) -> None:
         assert tasks_left() == set()
 
 
-async def test_closing_the_client_wakes_who_waits_before_the_next_attempt() -> None:
+async def test_closing_wakes_a_call_that_waits_before_its_next_attempt() -> None:
     async with RoomsSimulator(rooms=1, faults=Faults(script=["503"], retry_after="60")) as sim:
         client = RoomsClient(sim.api_key, base_url=sim.url)
         task = asyncio.create_task(client.rooms.update(sim.room_ids[0], max_participants=3))
@@ -151,22 +151,22 @@ async def test_closing_the_client_wakes_who_waits_before_the_next_attempt() -> N
 
 
 async def test_cancelling_a_call_leaves_nothing_behind() -> None:
-    asked, gone = asyncio.Event(), asyncio.Event()
+    received, closed = asyncio.Event(), asyncio.Event()
 
     async def silent(peer: Peer) -> None:
         await peer.read()
-        asked.set()
+        received.set()
         await peer.read_to_the_end()
-        gone.set()
+        closed.set()
 
     async with raw_server(silent) as (url, _):
         async with RoomsClient("KEY", base_url=url) as client:
             task = asyncio.create_task(client.rooms.update(ROOM_ID, max_participants=3))
-            await asked.wait()
+            await received.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert client.pacing.snapshot().in_flight == 0
             async with asyncio.timeout(30):
-                await gone.wait()  # the connection is closed, and not kept for others
+                await closed.wait()  # the connection is closed and not reused
     assert tasks_left() == set()

@@ -1,4 +1,4 @@
-"""The samples of the API's reference page are sent and read, byte for byte."""
+"""The samples of the API's reference page are sent and read byte for byte."""
 
 import json
 from datetime import UTC, datetime
@@ -63,7 +63,7 @@ async def test_the_samples_of_the_reference_page_are_sent_and_read() -> None:
     )
 
 
-WAYS_TO_WRITE_A_TIME = [
+TIMESTAMP_FORMATS = [
     "2021-04-16T09:46:20.954863Z",
     "2021-04-16 09:46:20.954863Z",
     "2021-04-16T11:46:20.954863+02:00",
@@ -71,7 +71,7 @@ WAYS_TO_WRITE_A_TIME = [
 ]
 
 
-@pytest.mark.parametrize("written", WAYS_TO_WRITE_A_TIME)
+@pytest.mark.parametrize("written", TIMESTAMP_FORMATS)
 @pytest.mark.parametrize("field", [*json.loads(SAMPLE_ANSWER)["data"]])
 async def test_missing_fields_are_none_unknown_ones_ignored_and_timestamps_aware(field: str, written: str) -> None:
     data = json.loads(SAMPLE_ANSWER)

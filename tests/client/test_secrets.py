@@ -1,4 +1,4 @@
-"""The API key is in no error, no log and no repr."""
+"""No error, log or repr contains the API key."""
 
 import logging
 
@@ -10,7 +10,7 @@ from aiorooms.simulator import FaultKind, Faults, RoomsSimulator
 from ..conftest import QUICK
 
 
-async def test_the_key_is_nowhere_to_be_read(caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_error_log_or_repr_contains_the_key(caplog: pytest.LogCaptureFixture) -> None:
     key = "KEY_very_secret"
     caplog.set_level(logging.DEBUG)
     errors: list[Exception] = []
@@ -23,9 +23,9 @@ async def test_the_key_is_nowhere_to_be_read(caplog: pytest.LogCaptureFixture) -
                 errors.append(caught.value)
                 assert key not in repr(client) + str(client) + repr(client.rooms)
     async with RoomsSimulator(rooms=1) as sim, RoomsClient(key, base_url=sim.url) as client:
-        with pytest.raises(AuthenticationError) as refused:
+        with pytest.raises(AuthenticationError) as rejected:
             await client.rooms.retrieve(sim.room_ids[0])
-        errors.append(refused.value)
+        errors.append(rejected.value)
     for error in errors:
         seen: BaseException | None = error
         while seen is not None:

@@ -1,4 +1,4 @@
-"""Settings of a client: arguments, environment, and what is invalid."""
+"""Settings of a client: arguments, environment, and invalid values."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from yarl import URL
 from aiorooms import ClientSettingsError, RoomsClient
 
 
-def test_settings_come_from_the_environment_and_arguments_win(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_take_precedence_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ClientSettingsError, match="TELNYX_API_KEY"):
         RoomsClient()
     monkeypatch.setenv("TELNYX_API_KEY", "from-env")
@@ -24,7 +24,7 @@ def test_settings_come_from_the_environment_and_arguments_win(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "a\n", "a\r\nX-Evil: 1", "ключ", 5, b"key"])
-def test_a_key_that_can_be_none_is_refused(key: Any) -> None:
+def test_an_invalid_key_is_rejected(key: Any) -> None:
     with pytest.raises(ClientSettingsError) as caught:
         RoomsClient(key)
     assert "Evil" not in str(caught.value)
@@ -47,7 +47,7 @@ def test_a_key_that_can_be_none_is_refused(key: Any) -> None:
         (5, "base_url"),
     ],
 )
-def test_a_base_url_that_can_not_be_right_is_refused(url: Any, words: str) -> None:
+def test_an_invalid_base_url_is_rejected(url: Any, words: str) -> None:
     with pytest.raises(ClientSettingsError, match=words) as caught:
         RoomsClient("key", base_url=url)
     assert "pass@" not in str(caught.value)
@@ -56,7 +56,7 @@ def test_a_base_url_that_can_not_be_right_is_refused(url: Any, words: str) -> No
 @pytest.mark.parametrize(
     "url", ["http://localhost:80/v2", "http://127.0.0.1", "http://127.9.9.9/", "http://[::1]:8/v2", "https://x.io/v2"]
 )
-def test_plain_http_goes_to_this_machine_only(url: str) -> None:
+def test_plain_http_is_allowed_for_loopback_addresses_only(url: str) -> None:
     assert RoomsClient("key", base_url=url).base_url == str(URL(url)).rstrip("/")
     elsewhere = RoomsClient("key", base_url="http://api.example.com", allow_insecure_http=True)
     assert elsewhere.base_url == "http://api.example.com"
@@ -79,6 +79,6 @@ def test_plain_http_goes_to_this_machine_only(url: str) -> None:
         {"max_connections": 2.5},
     ],
 )
-def test_other_settings_are_checked_too(settings: Any) -> None:
+def test_the_other_settings_are_checked(settings: Any) -> None:
     with pytest.raises(ClientSettingsError, match="|".join(settings)):
         RoomsClient("key", **settings)

@@ -1,4 +1,4 @@
-"""Keep-alive connections that the server closed meanwhile: sending again over a new one costs no attempt."""
+"""Keep-alive connections that the server has closed: sending again over a new one costs no attempt."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,8 +14,8 @@ from ..raw_server import Peer, raw_server
 from ..samples import ROOM_ID, SAMPLE_ANSWER
 
 
-def answers_once_then_hangs_up() -> Callable[..., Awaitable[None]]:
-    """The first request of each connection is answered; the second is read, and then the connection is closed."""
+def answers_once_then_resets() -> Callable[..., Awaitable[None]]:
+    """Answer the first request of each connection. Read the second, and reset the connection."""
 
     async def answer(peer: Peer) -> None:
         await peer.read()
@@ -29,11 +29,11 @@ def answers_once_then_hangs_up() -> Callable[..., Awaitable[None]]:
 @pytest.mark.parametrize("method", ["update", "retrieve", "delete"])
 @pytest.mark.parametrize("own_session", [True, False])
 async def test_a_stale_connection_costs_no_attempt(method: str, own_session: bool) -> None:
-    async with raw_server(answers_once_then_hangs_up()) as (url, received), aiohttp.ClientSession() as session:
+    async with raw_server(answers_once_then_resets()) as (url, received), aiohttp.ClientSession() as session:
         async with RoomsClient(
             "KEY", base_url=url, retry=RetryPolicy(max_attempts=1), session=None if own_session else session
         ) as client:
-            # Over a session of ours what is sent again has a connection for itself, which can't be stale later.
+            # In our own session a resend has its own connection, which is not reused and so never stale.
             for sent in (1, 3, 4) if own_session else (1, 3, 5):
                 match method:
                     case "update":
@@ -45,7 +45,7 @@ async def test_a_stale_connection_costs_no_attempt(method: str, own_session: boo
                 assert len(received) == sent
 
 
-async def test_a_stale_connection_makes_no_uncertain() -> None:
+async def test_a_read_back_over_a_stale_connection_settles_the_update() -> None:
     async def answer(peer: Peer) -> None:
         request = await peer.read()
         peer.answer(SAMPLE_ANSWER if request.startswith(b"GET") else b"garbage")
@@ -54,21 +54,21 @@ async def test_a_stale_connection_makes_no_uncertain() -> None:
 
     async with raw_server(answer) as (url, _):
         async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:
-            # The update's own connection is stale when the room is to be read.
+            # The read-back reuses the connection of the update, which is stale by then.
             room = await client.rooms.update(ROOM_ID, max_participants=50)
             assert room.max_participants == 50
 
 
 async def test_update_many_over_a_stale_connection() -> None:
-    async with raw_server(answers_once_then_hangs_up()) as (url, _):
+    async with raw_server(answers_once_then_resets()) as (url, _):
         async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:
             await client.rooms.retrieve(ROOM_ID)
             results = [r async for r in client.rooms.update_many([(ROOM_ID, RoomUpdate(max_participants=3))])]
             assert [(result.status, result.attempts) for result in results] == [("updated", 1)]
 
 
-async def test_several_stale_connections_cost_no_attempt_either() -> None:
-    async with raw_server(answers_once_then_hangs_up()) as (url, received):
+async def test_several_stale_connections_cost_no_attempt() -> None:
+    async with raw_server(answers_once_then_resets()) as (url, received):
         async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:
             for count in (1, 3, 10, 3):
                 await asyncio.gather(*(client.rooms.update(ROOM_ID, max_participants=3) for _ in range(count)))
@@ -93,7 +93,7 @@ async def test_a_server_that_resets_every_reused_connection_is_not_hammered() ->
             resets = 0
             with pytest.raises(APIConnectionError):
                 await client.rooms.update(ROOM_ID, max_participants=3)
-    # Two attempts and one look at the room, and each of them once more over a new connection.
+    # Two attempts and one read-back, each of them once more over a new connection.
     assert resets <= 2 * (2 + 1)
 
 
@@ -108,11 +108,11 @@ async def test_a_whole_pool_of_stale_connections_costs_no_attempt() -> None:
             sim.script("reset_before", method="PATCH")
             assert (await client.rooms.update(room_id, max_participants=3)).max_participants == 3
             kept = [request.headers.get("Connection") != "close" for request in sim.recorded]
-            assert kept == [True, False], "a connection for one request was kept"
+            assert kept == [True, False], "the connection of a resend was kept"
 
 
 async def test_a_post_on_a_stale_connection_is_not_sent_again() -> None:
-    async with raw_server(answers_once_then_hangs_up()) as (url, received):
+    async with raw_server(answers_once_then_resets()) as (url, received):
         async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
             await client.rooms.retrieve(ROOM_ID)
             with pytest.raises(APIConnectionError) as caught:

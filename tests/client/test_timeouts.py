@@ -1,4 +1,4 @@
-"""Limits in time: `timeout` for one attempt, `max_elapsed` for all of them."""
+"""Time limits: `timeout` for one attempt, `max_elapsed` for all of them."""
 
 import contextlib
 import socket
@@ -14,9 +14,9 @@ from ..conftest import tasks_left, times
 from ..samples import ROOM_ID
 
 
-async def test_a_timeout_while_connecting_leaves_nothing_in_doubt() -> None:
+async def test_a_timeout_while_connecting_is_not_uncertain() -> None:
     with socket.socket() as full:
-        # A backlog of nothing that is full: connecting takes for ever.
+        # With a full backlog, connecting never ends.
         full.bind(("127.0.0.1", 0))
         full.listen(0)
         with socket.create_connection(full.getsockname()), contextlib.ExitStack() as waiting:
@@ -33,7 +33,7 @@ async def test_a_timeout_while_connecting_leaves_nothing_in_doubt() -> None:
 
 @pytest.mark.parametrize("timeout", [0.25, aiohttp.ClientTimeout(sock_read=0.25)])
 @pytest.mark.parametrize("where", ["client", "call"])
-async def test_a_timeout_is_for_one_attempt(timeout: Any, where: str) -> None:
+async def test_a_timeout_applies_to_one_attempt(timeout: Any, where: str) -> None:
     async with RoomsSimulator(rooms=1) as sim:
         sim.script("stall_before", "stall_before")
         settings = {"timeout": timeout} if where == "client" else {}
@@ -48,7 +48,7 @@ async def test_a_timeout_is_for_one_attempt(timeout: Any, where: str) -> None:
         assert tasks_left() == set()
 
 
-async def test_max_elapsed_holds_for_the_wait_for_a_turn_too() -> None:
+async def test_max_elapsed_includes_the_wait_for_a_permit() -> None:
     limit = RateLimit(limit=1, window=60, headers=False, retry_after="seconds")
     async with RoomsSimulator(rooms=1, rate_limit=limit) as sim:
         retry = RetryPolicy(max_elapsed=0.05)
@@ -56,14 +56,16 @@ async def test_max_elapsed_holds_for_the_wait_for_a_turn_too() -> None:
             await client.rooms.retrieve(sim.room_ids[0])
             with pytest.raises(RateLimitError, match=r"429 .*RetryPolicy\(max_elapsed=0.05\) allows no further"):
                 await client.rooms.retrieve(sim.room_ids[0])
-            # Now everybody is paused, and this one isn't even sent.
-            with pytest.raises(APITimeoutError, match=r"not sent; no permit came within .*max_elapsed=0.05"):
+            # Now all calls are paused, so this one is not sent.
+            with pytest.raises(
+                APITimeoutError, match=r"not sent; .*max_elapsed=0.05\) ended while the call waited in the queue"
+            ):
                 await client.rooms.update(sim.room_ids[0], max_participants=3)
             assert client.pacing.snapshot().waiting == 0
         assert sim.stats.requests == 2
 
 
-async def test_an_attempt_that_would_begin_too_late_is_not_waited_for() -> None:
+async def test_an_attempt_that_would_begin_after_max_elapsed_is_not_waited_for() -> None:
     async with RoomsSimulator(rooms=1, faults=Faults(script=["503"], retry_after="5")) as sim:
         async with RoomsClient(sim.api_key, base_url=sim.url, retry=RetryPolicy(max_elapsed=3)) as client:
             with pytest.raises(APIStatusError, match="allows no further attempt") as caught:
@@ -71,7 +73,7 @@ async def test_an_attempt_that_would_begin_too_late_is_not_waited_for() -> None:
             assert caught.value.attempts == 1
 
 
-async def test_attempts_end_with_max_elapsed() -> None:
+async def test_no_attempt_begins_after_max_elapsed() -> None:
     async with RoomsSimulator(rooms=1) as sim:
         sim.script(*times("500", 100))
         retry = RetryPolicy(max_attempts=100, base_delay=0.1, max_delay=0.1, max_elapsed=1)

@@ -1,4 +1,4 @@
-"""Calls that wait: for the rate limit, and for one of the connections."""
+"""Calls that wait for the rate limit, or for a connection."""
 
 import asyncio
 from typing import Any
@@ -11,8 +11,8 @@ from aiorooms.simulator import RateLimit, RoomsSimulator
 
 
 @pytest.mark.parametrize("retry_after", ["seconds", "date", "ms", "none"])
-async def test_a_refusal_is_waited_for(retry_after: Any) -> None:
-    # Without figures in its answers, or the client would not come to be refused.
+async def test_a_call_waits_after_a_429_and_succeeds(retry_after: Any) -> None:
+    # Without headers, as a client that knows the limit is not rate limited.
     limit = RateLimit(limit=1, window=0.3, retry_after=retry_after, headers=False)
     async with RoomsSimulator(rooms=1, rate_limit=limit) as sim:
         async with RoomsClient(sim.api_key, base_url=sim.url) as client:
@@ -35,7 +35,7 @@ async def test_a_call_that_waits_for_the_rate_limit_holds_no_connection() -> Non
         task = asyncio.create_task(client.rooms.retrieve(sim.room_ids[0]))
         while client.pacing.snapshot().waiting == 0:
             await asyncio.sleep(0.001)
-        async with asyncio.timeout(30), session.get(sim.url) as answer:  # over the only connection there is
+        async with asyncio.timeout(30), session.get(sim.url) as answer:  # over the only connection
             assert answer.status == 401
         assert not task.done()
         task.cancel()
@@ -43,13 +43,13 @@ async def test_a_call_that_waits_for_the_rate_limit_holds_no_connection() -> Non
             await task
 
 
-@pytest.mark.parametrize("figures", [True, False])
-async def test_a_wait_that_is_too_long_is_refused_with_the_figures(figures: bool) -> None:
-    limit = RateLimit(limit=1, window=900, headers=figures, retry_after="seconds")
+@pytest.mark.parametrize("reported", [True, False])
+async def test_a_wait_longer_than_max_wait_raises_at_once(reported: bool) -> None:
+    limit = RateLimit(limit=1, window=900, headers=reported, retry_after="seconds")
     async with RoomsSimulator(rooms=2, rate_limit=limit) as sim:
         async with RoomsClient(sim.api_key, base_url=sim.url, pacing=Pacing(max_wait=60)) as client:
             await client.rooms.retrieve(sim.room_ids[0])
-            if not figures:
+            if not reported:
                 with pytest.raises(
                     RateLimitError, match=r"429 .* asked to wait 900 s, longer than Pacing\(max_wait=60\) allows"
                 ) as caught:
@@ -58,10 +58,10 @@ async def test_a_wait_that_is_too_long_is_refused_with_the_figures(figures: bool
             with pytest.raises(RateLimitError, match=r"not sent: .*Pacing\(max_wait=60\)") as caught:
                 await client.rooms.update(sim.room_ids[0], max_participants=3)
             assert caught.value.attempts == 0
-            assert sim.stats.requests == (1 if figures else 2)
+            assert sim.stats.requests == (1 if reported else 2)
 
 
-async def test_a_brought_sessions_connections_bound_what_is_in_flight() -> None:
+async def test_the_connection_limit_of_the_callers_session_limits_requests_in_flight() -> None:
     async with (
         RoomsSimulator(rooms=33, latency=0.1) as sim,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, limit_per_host=3)) as session,
@@ -73,7 +73,7 @@ async def test_a_brought_sessions_connections_bound_what_is_in_flight() -> None:
         assert sim.stats.requests == 33
 
 
-async def test_more_calls_than_connections_wait_for_their_turn_outside_of_their_timeouts() -> None:
+async def test_the_wait_for_a_connection_does_not_count_against_the_timeout() -> None:
     async with RoomsSimulator(rooms=44, latency=0.1) as sim:
         async with RoomsClient(
             sim.api_key, base_url=sim.url, max_connections=4, timeout=1, retry=RetryPolicy(max_attempts=1)

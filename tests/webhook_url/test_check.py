@@ -186,7 +186,7 @@ def test_all_independent_problems_come_at_once_and_no_consequences(url: str, exp
 # -- What is given
 
 GIVEN: list[tuple[object, str]] = [
-    (None, "None can't clear this field; give a URL, or leave it out to keep what is there"),
+    (None, "None can't clear this field; give a URL, or leave it out to keep the current value"),
     (b"https://x.io", "bytes were given, where a str is wanted; pass url.decode()"),
     (bytearray(b"https://x.io"), "bytes were given"),
     (URL("https://x.io"), "a yarl.URL was given, where a str is wanted; pass str(url)"),

@@ -1,4 +1,4 @@
-"""Clocks that are turned: that of a whole event loop, in which hours pass in no time, and one for a single object."""
+"""Fake clocks: an event loop in which hours pass in no time, and a clock for a single object."""
 
 import asyncio
 import selectors
@@ -20,31 +20,31 @@ class _Selector(selectors.SelectSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if not ready and timeout is None:
-            raise AssertionError("everybody waits for something that never comes")
+            raise AssertionError("all tasks wait for something that never happens")
         if not ready and timeout:
             self.now += timeout
         return ready
 
 
-class TurnedLoop(asyncio.SelectorEventLoop):
-    """Never waits: when nobody has anything to do, its clock is turned to the next timer."""
+class FakeClockLoop(asyncio.SelectorEventLoop):
+    """Never waits: when no task can run, its clock jumps to the next timer."""
 
     def __init__(self) -> None:
-        self._turned = _Selector()
-        super().__init__(self._turned)
+        self._selector_with_clock = _Selector()
+        super().__init__(self._selector_with_clock)
 
     def time(self) -> float:
-        return self._turned.now
+        return self._selector_with_clock.now
 
 
-def run_turned(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in a turned loop."""
-    with asyncio.Runner(loop_factory=TurnedLoop) as runner:
+def run_with_fake_clock(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in an event loop with a fake clock."""
+    with asyncio.Runner(loop_factory=FakeClockLoop) as runner:
         return runner.run(main)
 
 
 def timers() -> int:
-    """How many timers the running loop has."""
+    """Return the number of timers of the running loop."""
     scheduled: list[asyncio.TimerHandle] = vars(asyncio.get_running_loop())["_scheduled"]
     return sum(not timer.cancelled() for timer in scheduled)
 
@@ -59,8 +59,8 @@ class Timer:
         self.cancelled = True
 
 
-class Clock:
-    """A clock that is turned by hand, and the timers set on it. With a `tick`, time passes with every look at it."""
+class FakeClock:
+    """A clock that tests advance, with the timers set on it. With a `tick`, each reading advances it by that."""
 
     def __init__(self, tick: float = 0.0) -> None:
         self.now = 1000.0
@@ -80,7 +80,7 @@ class Clock:
     def pending(self) -> list[Timer]:
         return [timer for timer in self.timers if not timer.cancelled]
 
-    async def turn(self, seconds: float) -> None:
+    async def advance(self, seconds: float) -> None:
         end = self.now + seconds
         while due := [timer for timer in self.pending if timer.at <= end]:
             timer = min(due, key=lambda timer: timer.at)
