@@ -277,7 +277,7 @@ async def _update_many(
     from aiorooms import Pacing, RoomsClient, RoomUpdate
 
     pacing = Pacing(enabled=enabled)
-    numbers = itertools.count()  # goes on over all runs: else the warm-up would have checked the same URLs
+    numbers = itertools.count()  # never restarts: otherwise the warm-up would have checked the same URLs
     async with RoomsClient(KEY, base_url=url, pacing=pacing, max_connections=max(100, concurrency)) as client:
 
         async def run(count: int) -> None:

@@ -91,7 +91,7 @@ class Figures:
     cpu: float
     """CPU time of the client, user and system, in seconds."""
     seconds: float
-    """Wall time."""
+    """Wall time, in seconds."""
     imported_mb: float
     """Peak memory of the client after its imports, in MB."""
     peak_mb: float

@@ -123,7 +123,7 @@ class Figures:
     cpu: float
     """CPU time in seconds, user and system."""
     seconds: float
-    """Wall time."""
+    """Wall time, in seconds."""
     peak_mb: float
     """Peak memory of the process, in MB."""
 

@@ -2,7 +2,7 @@
 
 For each row, the simulator and each client run in processes of their own, so that they share no event loop. Every room
 gets its own webhook URL, and at the end the rooms of the server are checked. The limiter starts with its full allowance
-when the clients start; the ideal time counts from there. If the official SDK (`telnyx`) is installed, it runs some of
+when the clients start; the ideal time counts from then. If the official SDK (`telnyx`) is installed, it runs some of
 the rows too, with 50 tasks and its own retries.
 
 A missed target is reported, and nothing fails.
@@ -42,12 +42,12 @@ Wanted: TypeAlias = list[tuple[str, str]]
 Pipe: TypeAlias = "connection.Connection[Any, Any]"
 
 Action: TypeAlias = Callable[[RoomsSimulator], T]
-"""A function that the server's process calls with its simulator. It is pickled, so it must be of this module."""
+"""A function that the server's process calls with its simulator. It is pickled, so it must be importable."""
 
 WORKERS: Final = 50
 
 GRACE: Final = 60.0
-"""Seconds beyond four times the ideal time, after which a client is ended."""
+"""A client is stopped after four times the ideal time plus this number of seconds."""
 
 INSTALL: Final = "python -m pip install telnyx"
 

@@ -7,7 +7,7 @@ proxies and load balancers.
     async with RoomsSimulator(rooms=1000, rate_limit="100/1s") as sim:
         ...  # send requests to sim.url with the key sim.api_key, then check sim.rooms and sim.stats
 
-The simulator shares no code with the client: tests can't find a bug that both have.
+The simulator shares no code with the client, because tests can't find a bug in code that both use.
 """
 
 from ._fault_kinds import ALL, APPLIED, NOT_APPLIED, ODD, FaultKind, fault_descriptions

@@ -1,7 +1,7 @@
 """The checks of the API key (401, 403) and of the rate limit (429).
 
-Requests with an unknown key do not count against the rate limit. A 401, 403 or 429 has the same shape for all
-operations, lists included.
+Requests with a missing or unknown key do not count against the rate limit. A 401, 403 or 429 has the same shape
+for all operations, lists included.
 """
 
 import time

@@ -176,7 +176,7 @@ class Account:
         self._in_order = None
 
     def change(self, room: Room, changes: Mapping[str, JsonValue]) -> None:
-        """Set fields that the caller has checked, and `updated_at`."""
+        """Set fields, unchecked, and update `updated_at`."""
         for name, value in changes.items():
             if name == "unique_name":
                 del self._ids_by_name[room.unique_name]

@@ -1,6 +1,6 @@
-"""The choice of requests to inject faults into, and of the faults. Pure: it uses counts and a seed, and no socket.
+"""Which requests get a fault, and which one. Pure: it uses counts and a seed, and no socket.
 
-`_fault_kinds` has the faults. Only requests that pass the key check and the rate limit can get one.
+`_fault_kinds` defines the faults. Only requests that pass the key check and the rate limit can get one.
 """
 
 from collections import Counter, deque
@@ -39,7 +39,7 @@ def _check_rate(instance: "Faults", _attribute: "attrs.Attribute[float]", value:
     if not 0 <= value <= 1:
         raise ValueError(f"rate must be a probability from 0 to 1, not {value}")
     if value and not instance.kinds:
-        raise ValueError(f"rate={value} needs at least one fault kind in kinds")
+        raise ValueError(f"kinds must not be empty with rate={value}")
 
 
 def _check_seconds(_instance: object, attribute: "attrs.Attribute[float]", value: float) -> None:
@@ -53,15 +53,15 @@ class Faults:
 
     Whether a request gets a random fault depends only on the seed, the method, the room, and the number of earlier
     requests with that method for that room. It does not depend on the clock, or on the order in which concurrent
-    requests arrive. (A list counts by its query instead of a room, a create by its body.)
+    requests arrive. (For a list the query takes the place of the room, for a create the body.)
     """
 
     rate: float = attrs.field(default=0.0, validator=_check_rate)
     """Probability that a request gets a random fault, 0 to 1."""
     kinds: Sequence[FaultKind] = attrs.field(default=ALL, kw_only=True, converter=_known_kinds)
-    """The random faults, all equally likely. List one twice to get it twice as often."""
+    """The kinds of random faults, all equally likely. List one twice to get it twice as often."""
     first_tries: int | None = attrs.field(default=None, kw_only=True)
-    """How many requests with each method for each room can get a random fault, the first ones; None for all."""
+    """Number of first requests, for each method and room, that can get a random fault; None for all."""
     script: Sequence[FaultKind | None] = attrs.field(default=(), kw_only=True, converter=_known_script)
     """Faults for the first requests, one each, in the order of arrival, before random ones; None is a normal answer."""
     methods: Collection[str] | None = attrs.field(default=None, kw_only=True, converter=_upper)
@@ -110,7 +110,7 @@ class FaultPlan:
         self.scripts.setdefault(key, deque()).extend(_known_script(kinds))
 
     def draw(self, method: str, room_id: str | None, target: str) -> Draw | None:
-        """Return the fault for a request, or None. `target` is what tries are counted by: room, query or body."""
+        """Return the fault for a request, or None. Tries are counted by method and `target`: room, query or body."""
         faults = self.faults
         matches = faults.methods is None or method in faults.methods
         tries = 0

@@ -20,7 +20,7 @@ _SLOW_PIECES = 10
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: the close becomes an RST
 
 
-class _Sent(web.StreamResponse):
+class _AlreadySent(web.StreamResponse):
     """An answer that writes nothing, and tells aiohttp whether the connection stays open."""
 
     def __init__(self, *, keep_alive: bool) -> None:
@@ -38,8 +38,8 @@ class _Sent(web.StreamResponse):
         """Write nothing: the body is already written."""
 
 
-_OPEN = _Sent(keep_alive=True)
-CLOSED = _Sent(keep_alive=False)
+_OPEN = _AlreadySent(keep_alive=True)
+CLOSED = _AlreadySent(keep_alive=False)
 
 
 @attrs.frozen
@@ -99,7 +99,7 @@ class Incoming:
                 return
 
     def write(self, data: bytes, *, status: int | None, keep_open: bool) -> None:
-        """Write bytes, and count `status`, which is None if they have no status line to count."""
+        """Write bytes, and count `status`, unless it is None."""
         if status is not None:
             self.shared.stats.by_status[status] += 1
         self.result = CLOSED

@@ -50,7 +50,7 @@ class Pipeline:
         self._counted_connections: set[web.RequestHandler] = set()
 
     def forget(self, connection: web.RequestHandler) -> None:
-        """Remove a lost connection from all records."""
+        """Remove a connection that was lost."""
         self._counted_connections.discard(connection)
         self._shared.stale.discard(connection)
 

@@ -1,4 +1,4 @@
-"""The public class, with which tests start and stop a simulator, change it, and read what it received.
+"""The public class: start and stop a simulator, change its rooms and settings, and read what it received.
 
 It connects the parts: `Account` holds the rooms, `Listener` receives the requests, `Pipeline` answers them, and
 `Access` checks the key and the rate limit.
@@ -305,7 +305,7 @@ class RoomsSimulator:
 
         `closed` closes the port and drops all connections; requests that wait for their latency are still applied.
         `503` answers each request with the 503 page of a proxy. `reset` resets the connection of each request. `hang`
-        sends no answer until the client gives up or the outage ends. Requests that arrive in an outage are not applied.
+        sends no answer until the client gives up or the outage ends. Nothing that arrives meanwhile is applied.
         """
 
         def begin() -> None:

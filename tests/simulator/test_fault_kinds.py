@@ -256,10 +256,10 @@ async def _(sim: RoomsSimulator, connection: RawConnection) -> None:
     start, body = await connection.answer()
     assert b"Connection: close" not in start
     check_room(sim, body)
-    asked = sim.stats.requests
+    requests = sim.stats.requests
     await connection.send(patch(sim))
     assert await connection.rest() == b""
-    assert (sim.stats.requests, sim.stats.stale) == (asked, 1)
+    assert (sim.stats.requests, sim.stats.stale) == (requests, 1)
     assert sim.stats.updates_applied.total() == 1
     async with RawConnection(sim) as other:
         await check_connection(sim, other)

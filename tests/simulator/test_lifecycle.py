@@ -21,8 +21,8 @@ from .calling import RawConnection, ask, head, patch, until
 
 def get(sim: RoomsSimulator, path: str = "/rooms") -> int:
     """Send a GET without asyncio, and return the status."""
-    asked = urllib.request.Request(f"{sim.url}{path}", headers={"Authorization": f"Bearer {sim.api_key}"})
-    with urllib.request.urlopen(asked, timeout=5) as answer:
+    request = urllib.request.Request(f"{sim.url}{path}", headers={"Authorization": f"Bearer {sim.api_key}"})
+    with urllib.request.urlopen(request, timeout=5) as answer:
         answer.read()
         return int(answer.status)
 

@@ -161,9 +161,9 @@ def after(
     """Return a clock, a limiter after these steps, and its last verdict."""
     clock, limiter = limiter_of(kind, limit, window)
     verdict = limiter.peek()
-    for pause, asked in steps:
+    for pause, requested in steps:
         clock.now += pause
-        verdict = limiter.take() if asked else limiter.peek()
+        verdict = limiter.take() if requested else limiter.peek()
     return clock, limiter, verdict
 
 
@@ -266,9 +266,9 @@ def test_peeks_and_rate_limited_requests_change_nothing(
 ) -> None:
     clock, limiter = limiter_of(kind, limit, window)
     reference = make_limiter(RateLimit(limit, window / SECOND, kind=kind), clock)
-    for pause, asked in steps:
+    for pause, requested in steps:
         clock.now += pause
-        if not asked:
+        if not requested:
             limiter.peek()
         elif limiter.take().allowed:
             assert reference.take().allowed

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.rooms_simulator(rooms=3, seed=5)
 
 
 def get(sim, path="/rooms"):
-    asked = urllib.request.Request(f"{sim.url}{path}", headers={"Authorization": f"Bearer {sim.api_key}"})
-    with urllib.request.urlopen(asked) as answer:
+    request = urllib.request.Request(f"{sim.url}{path}", headers={"Authorization": f"Bearer {sim.api_key}"})
+    with urllib.request.urlopen(request) as answer:
         return answer.headers["x-ratelimit-limit"]
 
 
