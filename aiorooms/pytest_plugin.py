@@ -1,14 +1,15 @@
 """The pytest fixture `rooms_simulator`, available wherever aiorooms and pytest are installed.
 
-Each test that requests the fixture gets its own simulator with 10 rooms. The simulator runs in a thread, so it serves
-sync tests, and async tests under any plugin. The marker passes arguments to `RoomsSimulator`; the nearest marker wins.
+Each test that requests the fixture gets its own simulator with 10 rooms. The simulator runs in a thread, so it works in
+sync tests, and in async tests under any plugin. The marker passes arguments to `RoomsSimulator`; the nearest marker
+wins.
 
     @pytest.mark.rooms_simulator(rooms=1000, rate_limit="100/1s")
     def test_many_rooms(rooms_simulator):
         ...  # rooms_simulator.url, rooms_simulator.api_key
 
-Pytest imports this module in every run. So the simulator is imported by the fixture, and not before. To keep pytest
-from loading the plugin: `-p no:aiorooms`.
+Pytest imports this module in every run, so only the fixture imports the simulator. `-p no:aiorooms` disables the
+plugin.
 """
 
 from collections.abc import Iterator
@@ -33,8 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def rooms_simulator(request: pytest.FixtureRequest) -> "Iterator[RoomsSimulator]":
-    """A running Telnyx Video Rooms simulator with 10 rooms; the marker of the same name changes its settings."""
-    from .simulator import RoomsSimulator  # late: most test runs do without the simulator
+    """A running Telnyx Video Rooms simulator with 10 rooms; the marker `rooms_simulator` changes its settings."""
+    from .simulator import RoomsSimulator  # imported here: most test runs don't need it
 
     arguments: dict[str, Any] = {"rooms": _ROOMS}
     for marker in reversed([*request.node.iter_markers("rooms_simulator")]):

@@ -1,1 +1,1 @@
-"""What aiorooms costs. `python -m benchmarks` runs everything; with `--help` it says what there is."""
+"""The benchmarks of aiorooms. `python -m benchmarks` runs all of them; `--help` lists them."""

@@ -1,9 +1,9 @@
-"""Runs the benchmarks: all of them, the one that is named, or a short version of those that need no minutes.
+"""Run all benchmarks, one of them, or a short version.
 
-python -m benchmarks                 everything, about three quarters of an hour
-python -m benchmarks NAME ...        one of them; what follows the name is for it, --help too
-python -m benchmarks --short         compare, growth and costs in a few seconds: the figures mean nothing, but it
-                                     shows that everything runs
+python -m benchmarks                 all, about 45 minutes
+python -m benchmarks NAME ...        one benchmark, with its own options (NAME --help lists them)
+python -m benchmarks --short         compare, growth and costs in a few seconds, to test that they run; the figures
+                                     are meaningless
 """
 
 import argparse
@@ -23,7 +23,7 @@ BENCHMARKS: Final = {
     "bulk": bulk,
     "crash": crash,
 }
-"""The modules by name. Each has a `main` that takes the command line."""
+"""The modules by name. Each has a `main` that takes the command-line arguments."""
 
 SHORT: Final = {
     "compare": ["--rounds=1", "--count=300", "--only=floor,script,update_many"],
@@ -42,27 +42,27 @@ def run_several(chosen: Mapping[str, Sequence[str]], folder: Path | None) -> Non
 
 
 def main(arguments: Sequence[str]) -> None:
-    abouts = [f"  {name:<9}{(module.__doc__ or '').split(chr(10), 1)[0]}" for name, module in BENCHMARKS.items()]
+    summaries = [f"  {name:<9}{(module.__doc__ or '').split(chr(10), 1)[0]}" for name, module in BENCHMARKS.items()]
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         usage="python -m benchmarks [-h] [--short] [--json FOLDER] | NAME ...",
         description=__doc__,
-        epilog="benchmarks:\n" + "\n".join(abouts),
+        epilog="benchmarks:\n" + "\n".join(summaries),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--short", action="store_true", help="a short version, without the slow ones")
-    parser.add_argument("--json", metavar="FOLDER", type=Path, help="write NAME.json for each into this folder")
+    parser.add_argument("--short", action="store_true", help="run compare, growth and costs for a few seconds")
+    parser.add_argument("--json", metavar="FOLDER", type=Path, help="also write the figures to FOLDER/NAME.json")
     if arguments and not arguments[0].startswith("-"):
         name, *rest = arguments
         if name not in BENCHMARKS:
-            parser.error(f"no benchmark is called {name!r}; there are {', '.join(BENCHMARKS)}")
+            parser.error(f"unknown benchmark {name!r}; choose from {', '.join(BENCHMARKS)}")
         BENCHMARKS[name].main(rest)
         return
-    asked = parser.parse_args(arguments)
-    folder = cast("Path | None", asked.json)
+    options = parser.parse_args(arguments)
+    folder = cast("Path | None", options.json)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    run_several(SHORT if asked.short else dict.fromkeys(BENCHMARKS, ()), folder)
+    run_several(SHORT if options.short else dict.fromkeys(BENCHMARKS, ()), folder)
 
 
 if __name__ == "__main__":

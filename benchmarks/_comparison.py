@@ -1,11 +1,11 @@
-"""What a comparison found: what `compare` makes, and `chart` draws."""
+"""The results of a comparison, which `compare` measures and `chart` draws."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
 
-from ._runs import Bar, Figures, Spread
+from ._runs import Figures, Spread, Target
 
 OURS: Final = ("update", "update_many")
 """The contestants that are aiorooms."""
@@ -13,7 +13,7 @@ OURS: Final = ("update", "update_many")
 
 @attrs.frozen(kw_only=True)
 class Row:
-    """What was measured of a contestant. Ratios are None where the script on the same loop was not run."""
+    """The results of one contestant. Ratios are to the script on the same loop, and None if it was not run."""
 
     contestant: str
     label: str
@@ -29,26 +29,26 @@ class Row:
     """Peak memory above the import, in MB."""
     above_ratio: Spread | None
     client_busy: Spread
-    """The share of the time in which the client had its core, 0 to 1."""
+    """Share of the wall time in which the client used its core, 0 to 1."""
     server_busy: Spread
-    """The share of the time in which the server had something to do, 0 to 1."""
+    """Share of the wall time in which the server used its core, 0 to 1."""
     runs: Sequence[Figures]
 
 
 @attrs.frozen(kw_only=True)
 class Headroom:
-    """How much the server can do, beside what is asked of it."""
+    """The capacity of the server, compared with the load of the clients."""
 
     pipelined_per_second: float
-    """Requests that it answers when many come in one piece. It may be able to do more: it had so much to do."""
+    """Pipelined requests that it answered per second. It could answer more if `pipelined_busy` is below 1."""
     pipelined_busy: float
-    """The share of the time in which it had something to do then, 0 to 1."""
+    """Share of that time in which it used its core, 0 to 1."""
     fastest: str
-    """Who asks the most of it, the raw sockets left aside."""
+    """The contestant with the most updates per second, except the raw sockets."""
     fastest_per_second: float
     fastest_busy: float
     too_busy: Mapping[str, float]
-    """In whose runs the server had more to do than a fourth of the time."""
+    """The contestants whose runs used the server's core for more than a quarter of the time, and that share."""
 
 
 @attrs.frozen(kw_only=True)
@@ -57,5 +57,5 @@ class Comparison:
     count: int
     concurrency: int
     rows: Sequence[Row]
-    bars: Sequence[Bar]
+    bars: Sequence[Target]
     headroom: Headroom

@@ -1,9 +1,9 @@
-"""The contestants: each updates rooms of the canned server, `concurrency` at a time, in its own way.
+"""The contestants: each updates rooms of the canned server with another client, `concurrency` at a time.
 
-A contestant is an async context manager that gives what is measured: a function that makes `count` updates. Everyone
-changes the same three fields, gives the room's number of participants a value of its own, and ends each update with the
-room as Python data at hand (the bare session: with the bytes).
-`python -m benchmarks._contestants NAME --url ...` runs one of them and prints a line of JSON with what it used.
+A contestant is an async context manager that yields the function to measure, which makes `count` updates. All
+contestants set the same three fields, with varying numbers of participants (constant in `floor` and `bare`), and decode
+the room in each answer (except `bare`).
+`python -m benchmarks._contestants NAME --url ...` runs one of them, and prints its times and memory as a line of JSON.
 """
 
 import argparse
@@ -29,14 +29,14 @@ FAILOVER_URL: Final = "https://failover.example.com/telnyx/rooms"
 ROOM_IDS: Final = [f"{number:08x}-62e0-4aad-ab11-9fd19e272e73" for number in range(2_000)]
 
 Run: TypeAlias = Callable[[int], Awaitable[None]]
-"""Makes so many updates."""
+"""Makes the given number of updates."""
 
 Contestant: TypeAlias = Callable[[str, int], AbstractAsyncContextManager[Run]]
-"""Gets the base URL of the server, and how many updates are in flight."""
+"""Takes the base URL of the server, and the number of updates in flight."""
 
 
 def _todo(count: int) -> Iterator[tuple[str, int]]:
-    """Room ids, each with a number of participants."""
+    """Return `count` room ids, each with a number of participants."""
     return zip(itertools.islice(itertools.cycle(ROOM_IDS), count), itertools.cycle(range(2, 51)), strict=False)
 
 
@@ -54,7 +54,7 @@ def _host_and_port(url: str) -> tuple[str, int]:
 
 
 def _preformatted(url: str) -> bytes:
-    """One request as it goes over the wire."""
+    """Return the bytes of one request."""
     _, _, host_and_port, path = url.split("/", 3)
     body = json.dumps(_body(20)).encode()
     head = (
@@ -75,7 +75,7 @@ async def _with_workers(concurrency: int, work: Callable[[], Awaitable[None]]) -
 
 @asynccontextmanager
 async def floor(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """Raw asyncio streams: one preformatted request after another on each connection, and the JSON decoded."""
+    """Raw asyncio protocols: one preformatted request after another on each connection, and the JSON decoded."""
     host, port = _host_and_port(url)
     request = _preformatted(url)
 
@@ -117,7 +117,7 @@ async def floor(url: str, concurrency: int) -> AsyncGenerator[Run]:
 
 @asynccontextmanager
 async def bare(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """A session of aiohttp used as tightly as its public API can be: bytes out, bytes in, nothing else."""
+    """A session of aiohttp with as little work as its public API allows: bytes out, bytes in."""
     import aiohttp
     from yarl import URL
 
@@ -148,10 +148,10 @@ async def bare(url: str, concurrency: int) -> AsyncGenerator[Run]:
 
 @asynccontextmanager
 async def script(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """What a user writes with aiohttp: `json=`, `raise_for_status`, `await response.json()`, a set of workers."""
+    """A user's script with aiohttp: `json=`, `raise_for_status`, `await response.json()`, and workers."""
     import aiohttp
 
-    connector = aiohttp.TCPConnector(limit=max(100, concurrency))  # 100 is what a session has without being asked
+    connector = aiohttp.TCPConnector(limit=max(100, concurrency))  # 100 is aiohttp's default
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}, connector=connector) as session:
 
         async def run(count: int) -> None:
@@ -171,7 +171,7 @@ async def script(url: str, concurrency: int) -> AsyncGenerator[Run]:
 
 @asynccontextmanager
 async def gather(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """The same with `asyncio.gather` over all updates; the connector lets so many through at a time."""
+    """The same script with `asyncio.gather` over all updates; aiohttp's connector limits it to 100 in flight."""
     import aiohttp
 
     assert concurrency <= 100  # the limit of aiohttp's connector
@@ -215,7 +215,7 @@ async def httpx(url: str, concurrency: int) -> AsyncGenerator[Run]:
 
 @asynccontextmanager
 async def _telnyx(url: str, concurrency: int, transport: str) -> AsyncGenerator[Run]:
-    sdk = importlib.import_module("telnyx")  # it need not be installed, so nothing is known of its types
+    sdk = importlib.import_module("telnyx")  # optional, so type checkers don't know its types
     http_client = sdk.DefaultAioHttpClient() if transport == "aiohttp" else None
     async with sdk.AsyncTelnyx(api_key=KEY, base_url=url, http_client=http_client) as client:
 
@@ -238,7 +238,7 @@ def telnyx_aiohttp(url: str, concurrency: int) -> AbstractAsyncContextManager[Ru
 
 
 def telnyx_httpx(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
-    """The official SDK as it comes, on httpx, with workers."""
+    """The official SDK on its default transport, httpx, with workers."""
     return _telnyx(url, concurrency, "httpx")
 
 
@@ -277,7 +277,7 @@ async def _update_many(
     from aiorooms import Pacing, RoomsClient, RoomUpdate
 
     pacing = Pacing(enabled=enabled)
-    numbers = itertools.count()  # not from 0 again for each run: then its URLs would have been seen while warming up
+    numbers = itertools.count()  # never restarts: otherwise the warm-up would have checked the same URLs
     async with RoomsClient(KEY, base_url=url, pacing=pacing, max_connections=max(100, concurrency)) as client:
 
         async def run(count: int) -> None:
@@ -312,16 +312,16 @@ def update_many_unpaced(url: str, concurrency: int) -> AbstractAsyncContextManag
 
 
 def update_many_different_urls(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
-    """`rooms.update_many` with a webhook URL that is another one for each update."""
+    """`rooms.update_many` with a different webhook URL for each update."""
     return _update_many(url, concurrency, different_urls=True)
 
 
-# --- not a contestant, but what shows how much the server can do ---
+# --- not a contestant: the load that measures the server's capacity ---
 
 
 @asynccontextmanager
 async def pipelined(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """Batches of preformatted requests on a few connections, `concurrency` in flight; the answers are only counted."""
+    """Batches of preformatted requests on a few connections, `concurrency` in flight; answers are not decoded."""
     host, port = _host_and_port(url)
     request = _preformatted(url)
 
@@ -363,12 +363,12 @@ CONTESTANTS: Final[dict[str, Contestant]] = {
 }
 
 NEEDS: Final = {
-    # Where sniffio is not installed, httpcore fails to import it again for each request: a quarter of the whole time.
+    # Without sniffio, httpcore repeats the failing import for each request, which is a quarter of its time.
     "httpx": ("httpx", "sniffio"),
     "telnyx_aiohttp": ("telnyx", "httpx_aiohttp"),
     "telnyx_httpx": ("telnyx",),
 }
-"""Packages without which a contestant is left out."""
+"""Packages that a contestant needs, without which it is skipped."""
 
 IMPORTS: Final = {
     "floor": ("asyncio",),
@@ -378,18 +378,18 @@ IMPORTS: Final = {
     "pipelined": ("asyncio",),
     **NEEDS,
 }
-"""What is imported before anything is measured; where nothing stands here, `aiorooms`."""
+"""Packages to import before the measurement; contestants that are not listed import `aiorooms`."""
 
 _PIPELINES: Final = 4
 """Connections of `pipelined`."""
 
 _WARM_UP: Final = 500
-"""Updates before the measuring begins. They open the connections."""
+"""Updates before the measurement; they open the connections."""
 
 _FREED: Final = 512 * 1024
 """Bytes that each process allocates and frees once, so that glibc keeps the buffers that asyncio's loop reads into.
 
-aiorooms does the same for its users. Here all contestants have it, so that no figure comes from it.
+aiorooms does the same for its users. Here all contestants do it, so that it makes no difference between them.
 """
 
 
@@ -402,7 +402,7 @@ def _cpu() -> float:
 
 
 def _peak_mb() -> float:
-    # Linux counts into `ru_maxrss` what the parent had when it started this process, and not into this.
+    # On Linux `ru_maxrss` includes the memory of the parent when it started this process; VmHWM does not.
     with contextlib.suppress(FileNotFoundError):
         peak = re.search(r"VmHWM:\s*([0-9]+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
         assert peak is not None
@@ -428,18 +428,18 @@ def main() -> None:
     parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio")
     parser.add_argument("--without-orjson", action="store_true")
     parser.add_argument("--core", type=int)
-    asked = parser.parse_args()
-    if asked.core is not None:
-        os.sched_setaffinity(0, {asked.core})
-    if asked.without_orjson:
-        cast("dict[str, object]", sys.modules)["orjson"] = None  # as if it weren't installed
+    options = parser.parse_args()
+    if options.core is not None:
+        os.sched_setaffinity(0, {options.core})
+    if options.without_orjson:
+        cast("dict[str, object]", sys.modules)["orjson"] = None  # as if it were not installed
     bytes(_FREED)
-    new_loop = importlib.import_module(asked.loop).new_event_loop
-    for package in IMPORTS.get(asked.name, ("aiorooms",)):
+    new_loop = importlib.import_module(options.loop).new_event_loop
+    for package in IMPORTS.get(options.name, ("aiorooms",)):
         importlib.import_module(package)
     imported_mb = _peak_mb()
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        figures = runner.run(_measure(CONTESTANTS[asked.name], asked.url, asked.count, asked.concurrency))
+        figures = runner.run(_measure(CONTESTANTS[options.name], options.url, options.count, options.concurrency))
     print(json.dumps({**figures, "imported_mb": imported_mb, "peak_mb": _peak_mb()}))
 
 

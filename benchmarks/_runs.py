@@ -1,7 +1,7 @@
-"""Runs of contestants against the canned server, each in a process on one core, with the server on another.
+"""Runs of contestants against the canned server, each in a process on one core, with the server on another core.
 
-A run gives `Figures`. They are compared round by round, as a machine that is slower for a minute is so for both sides;
-what is reported is the median over the rounds with the least and the most.
+A run yields `Figures`. Runs are compared within a round, because a machine that is slow for a minute slows down both
+sides. The reported figures are the median over the rounds, with the minimum and the maximum.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import attrs
 from ._contestants import NEEDS
 
 CONCURRENCY: Final = 50
-"""Updates in flight, where nothing else is said."""
+"""The default number of updates in flight."""
 
 _EXTRAS: Final = {"orjson": "speed", "uvloop": "speed", "matplotlib": "dev"}
 _PACKAGES: Final = ("aiorooms", "aiohttp", "yarl", "attrs", "cattrs", "orjson", "uvloop", "httpx", "telnyx")
@@ -38,7 +38,7 @@ LOOPS: Final[tuple[Loop, ...]] = ("asyncio", "uvloop")
 
 @attrs.frozen
 class Variant:
-    """A contestant, and what it runs on."""
+    """A contestant on one event loop, with or without orjson."""
 
     contestant: str
     loop: Loop = "asyncio"
@@ -46,7 +46,7 @@ class Variant:
 
     @property
     def lacks(self) -> list[str]:
-        """The packages that are missing for it."""
+        """The packages that it needs and that are not installed."""
         needed = [*NEEDS.get(self.contestant, ()), *(["uvloop"] if self.loop == "uvloop" else [])]
         return missing([*needed, *(["orjson"] if self.orjson else [])])
 
@@ -63,20 +63,20 @@ def how_to_install(package: str) -> str:
 
 
 def installed(variants: Iterable[Variant]) -> list[Variant]:
-    """Leave out, with a word, what can't be run here. Ends the benchmark if nothing remains."""
-    there: list[Variant] = []
-    left_out: dict[tuple[str, ...], list[Variant]] = {}
+    """Return the variants that can run, and print the skipped ones. Exit if none can run."""
+    runnable: list[Variant] = []
+    skipped: dict[tuple[str, ...], list[Variant]] = {}
     for variant in variants:
         if lacking := variant.lacks:
-            left_out.setdefault(tuple(lacking), []).append(variant)
+            skipped.setdefault(tuple(lacking), []).append(variant)
         else:
-            there.append(variant)
-    for packages, lacking_them in left_out.items():
+            runnable.append(variant)
+    for packages, lacking_them in skipped.items():
         names = ", ".join(map(str, lacking_them))
-        print(f"left out for lack of {' and '.join(packages)} ({how_to_install(packages[0])}): {names}")
-    if not there:
-        sys.exit("nothing is left to be run")
-    return there
+        print(f"skipped, because {' and '.join(packages)} is missing ({how_to_install(packages[0])}): {names}")
+    if not runnable:
+        sys.exit("none of the contestants can run; install the missing packages")
+    return runnable
 
 
 # --- figures ---
@@ -84,20 +84,20 @@ def installed(variants: Iterable[Variant]) -> list[Variant]:
 
 @attrs.frozen(kw_only=True)
 class Figures:
-    """What one run used."""
+    """The figures of one run."""
 
     count: int
     """Updates."""
     cpu: float
     """CPU time of the client, user and system, in seconds."""
     seconds: float
-    """By the clock."""
+    """Wall time, in seconds."""
     imported_mb: float
-    """Peak memory of the client when it had imported what it needs."""
+    """Peak memory of the client after its imports, in MB."""
     peak_mb: float
-    """Peak memory of the client at the end."""
+    """Peak memory of the client at the end, in MB."""
     server_cpu: float
-    """CPU time of the server for one update, in seconds; mean over this run and its warming up."""
+    """CPU time of the server for one update, in seconds; the mean over this run and its warm-up."""
 
     @property
     def cpu_us(self) -> float:
@@ -111,17 +111,20 @@ class Figures:
 
     @property
     def above_mb(self) -> float:
-        """Peak memory above the import."""
+        """Peak memory above that of the imports, in MB."""
         return self.peak_mb - self.imported_mb
 
     @property
     def client_busy(self) -> float:
-        """The share of the time in which the client had its core, 0 to 1. It waited for the server, or had company."""
+        """Share of the wall time in which the client used its core, 0 to 1.
+
+        In the rest, it waited for the server, or another process used the core.
+        """
         return self.cpu / self.seconds
 
     @property
     def server_busy(self) -> float:
-        """The share of the time in which the server had something to do, 0 to 1."""
+        """Share of the wall time in which the server used its core, 0 to 1."""
         return self.server_cpu * self.per_second
 
 
@@ -130,7 +133,7 @@ Measure: TypeAlias = Literal["cpu_us", "per_second", "above_mb", "peak_mb", "cli
 
 @attrs.frozen
 class Spread:
-    """A figure that was measured several times."""
+    """A figure over several rounds: median, minimum and maximum."""
 
     median: float
     least: float
@@ -149,19 +152,20 @@ def spread(runs: Sequence[Figures], measure: Measure) -> Spread:
 
 
 def ratio(runs: Sequence[Figures], reference: Sequence[Figures], measure: Measure) -> Spread:
-    """Compare the runs of two variants, each with that of the same round."""
+    """Return the ratios of the runs of two variants, round by round."""
     pairs = zip(runs, reference, strict=True)
-    # Memory may not have grown by a single page: then it is compared with one page.
+    # The memory of the reference may not have grown: then it counts as one page of 4 KiB.
     return Spread.of([getattr(ours, measure) / max(getattr(theirs, measure), 1 / 256) for ours, theirs in pairs])
 
 
 @attrs.frozen
-class Bar:
-    """A figure that was to be reached. It is only told whether it was: nothing fails."""
+class Target:
+    """The maximum for the median of a figure, inclusive. A missed target is reported, and nothing fails."""
 
     what: str
     measured: Spread
     bar: float
+    """The maximum."""
     unit: str = ""
     met: bool = attrs.field(init=False)
 
@@ -169,19 +173,19 @@ class Bar:
         object.__setattr__(self, "met", self.measured.median <= self.bar)
 
 
-def print_bars(bars: Sequence[Bar]) -> None:
+def print_targets(targets: Sequence[Target]) -> None:
     rows = [
-        (bar.what, bar.measured.text(3), f"at most {bar.bar:.4g}{bar.unit}", "met" if bar.met else "missed")
-        for bar in bars
+        (one.what, one.measured.text(3), f"at most {one.bar:.4g}{one.unit}", "met" if one.met else "missed")
+        for one in targets
     ]
-    print_table(("bar", "measured", "wanted", ""), rows)
+    print_table(("figure", "measured", "target", ""), rows)
 
 
 # --- the processes ---
 
 
 def choose_cores() -> tuple[int, int] | None:
-    """Choose a core for the client and one for the server; None if there is no choice."""
+    """Return a core for the client and one for the server, or None if they can't be chosen."""
     if not hasattr(os, "sched_getaffinity"):
         return None
     cores = sorted(os.sched_getaffinity(0))
@@ -217,7 +221,7 @@ class Server:
         return usage["cpu"], usage["requests"]
 
     def run(self, variant: Variant, count: int, concurrency: int = CONCURRENCY) -> Figures:
-        """Run a contestant in a process of its own. A failure ends the benchmark, after what the process says of it."""
+        """Run a contestant in a new process. If that fails, exit; the process has printed its error."""
         command = [sys.executable, "-m", "benchmarks._contestants", variant.contestant]
         command += ["--url", f"http://{self._address}/v2", "--count", str(count), "--concurrency", str(concurrency)]
         command += ["--loop", variant.loop, *([] if variant.orjson else ["--without-orjson"])]
@@ -232,13 +236,13 @@ class Server:
         return Figures(count=count, server_cpu=server_cpu, **cast("dict[str, float]", json.loads(ended.stdout)))
 
 
-# --- what all benchmarks have on the command line, and what they print ---
+# --- options and output that the benchmarks share ---
 
 
 def at_least_one(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError("it must be 1 or more")
+        raise argparse.ArgumentTypeError("must be 1 or more")
     return number
 
 
@@ -248,16 +252,16 @@ def make_parser(name: str, description: str | None, *, rounds: int) -> argparse.
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    text = f"so many times everything in turn, {rounds} if not given"
+    text = f"number of rounds; each runs everything once (default: {rounds})"
     parser.add_argument("--rounds", metavar="NUMBER", type=at_least_one, default=rounds, help=text)
-    text = "updates in a run, 20000 if not given"
+    text = "updates in a run (default: 20000)"
     parser.add_argument("--count", metavar="NUMBER", type=at_least_one, default=20_000, help=text)
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to this file too")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
     return parser
 
 
 def environment() -> dict[str, str | int]:
-    """Say what the figures were measured on."""
+    """Return what the figures were measured on."""
     cores = choose_cores()
     versions = {
         package: importlib.metadata.version(package)
@@ -283,7 +287,7 @@ def write_json(file: Path, figures: attrs.AttrsInstance) -> None:
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print columns: the first to the left, the others to the right."""
+    """Print columns: the first aligned to the left, the others to the right."""
     widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
     for row in (head, *rows):
         cells = [

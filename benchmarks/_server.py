@@ -1,8 +1,8 @@
-"""The canned server of the benchmarks: it answers every request at once with the same room under the id asked for.
+"""The canned server: it answers every request immediately with the same room, under the requested id.
 
-It costs so little that the client is the bottleneck. `GET /cpu` tells how much CPU it has used, in seconds, and how
-many other requests it has answered. `python -m benchmarks._server` prints its port and serves until its standard input
-ends.
+It needs so little CPU that the client is the bottleneck. `GET /cpu` returns the CPU time that it has used, in seconds,
+and the number of other requests that it has answered. `python -m benchmarks._server` prints its port, and serves until
+its standard input ends.
 """
 
 import argparse
@@ -49,7 +49,7 @@ _RATE_LIMIT: Final = b"X-RateLimit-Limit: 1000000\r\nX-RateLimit-Remaining: 9000
 
 
 class _Connection(asyncio.Protocol):
-    """One connection. Requests may come in pieces, or many at a time."""
+    """One connection. A request may arrive in parts, and several may arrive together."""
 
     def __init__(self, counts: dict[str, int], *, rate_limit: bool) -> None:
         answer = _answer(json.dumps({"data": _ROOM}).encode(), _RATE_LIMIT if rate_limit else b"")
@@ -97,18 +97,18 @@ async def _serve(*, rate_limit: bool) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks._server", description=__doc__)
-    parser.add_argument("--rate-limit", action="store_true", help="tell of a rate limit that nobody comes near")
+    parser.add_argument("--rate-limit", action="store_true", help="report a rate limit that is never reached")
     parser.add_argument("--core", type=int)
-    asked = parser.parse_args()
-    if asked.core is not None:
-        os.sched_setaffinity(0, {asked.core})
+    options = parser.parse_args()
+    if options.core is not None:
+        os.sched_setaffinity(0, {options.core})
     new_loop = asyncio.new_event_loop
     with contextlib.suppress(ImportError):
         import uvloop
 
         new_loop = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(_serve(rate_limit=asked.rate_limit))
+        runner.run(_serve(rate_limit=options.rate_limit))
 
 
 if __name__ == "__main__":

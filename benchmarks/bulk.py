@@ -1,13 +1,14 @@
-"""What a plan and an apply of many rooms cost: seconds, CPU time beside plain `update_many`, and memory.
+"""Cost of a plan and an apply of many rooms: time, CPU, memory.
 
-The simulator runs in a process of its own on one core, with new rooms for each measurement; each client runs in a new
-process on another core, with uvloop and orjson if they are installed. Every room gets another webhook URL and another
-number of participants. The CPU time of an apply is that of everything from opening the plan file to closing the
-journal; that of `update_many` is for the same updates from a generator. They are compared round by round; what is told
-is the median with the least and the most. "Updated lately" is an account whose rooms were all updated on the day of the
-plan, so that all of them are listed to see which have changed since.
+The simulator runs in a process on one core, with new rooms in each round. Each client runs in a new process on another
+core, with uvloop and orjson if they are installed. Every room gets a new webhook URL and a new number of participants.
 
-Nothing fails if a bar is missed.
+The CPU time of an apply includes everything from opening the plan file to closing the journal. It is compared with that
+of `update_many` in the same round, for the same updates from a generator. "Updated lately" is an account whose rooms
+were all updated on the day of the plan: the apply lists all of them to see which were modified since.
+
+The figures are the median over the rounds, with the minimum and the maximum. A missed target is reported, and nothing
+fails.
 """
 
 import argparse
@@ -35,29 +36,30 @@ from aiorooms.simulator import RoomsSimulator
 
 from ._contestants import _cpu, _peak_mb  # pyright: ignore[reportPrivateUsage]
 from ._runs import (
-    Bar,
     Spread,
+    Target,
     at_least_one,
     choose_cores,
-    print_bars,
     print_environment,
     print_table,
+    print_targets,
     write_json,
 )
 
 CONCURRENCY: Final = 50
 
-PLAN_BAR: Final = 60.0
-"""Seconds for `--rooms` rooms."""
-CPU_BAR: Final = 1.15
-MEMORY_BAR: Final = 30.0
-"""MB."""
+PLAN_TARGET: Final = 60.0
+"""Seconds for a plan of `--rooms` rooms."""
+CPU_TARGET: Final = 1.15
+"""Ratio of the CPU times of an apply and `update_many`."""
+MEMORY_TARGET: Final = 30.0
+"""MB that an apply of `--rooms` rooms needs more than one of `_FEW` rooms."""
 
 _FEW: Final = 1_000
-"""Rooms that memory is compared with."""
+"""Rooms of the small apply that the memory is compared with."""
 
 _WARM_UP: Final = 200
-"""Requests before anything is measured; they open the connections."""
+"""Requests before the measurement; they open the connections."""
 
 _SPAWN: Final = multiprocessing.get_context("spawn")
 
@@ -76,7 +78,7 @@ def serve(pipe: "connection.Connection[Any, Any]", rooms: int, core: int | None)
 
 
 class Server:
-    """A simulator with new rooms, in a process of its own."""
+    """A simulator with new rooms, in its own process."""
 
     def __init__(self, rooms: int) -> None:
         cores = choose_cores()
@@ -99,7 +101,7 @@ class Server:
         self._folder.cleanup()
 
     def run(self, task: Task, number: int) -> "Figures":
-        """Do something in a new process; `number` says which values the rooms get."""
+        """Run a task in a new process; `number` selects the values that the rooms get."""
         command = [sys.executable, "-m", "benchmarks.bulk", "--task", task]
         command += ["--url", self._url, "--key", self._key, "--folder", self._folder.name, "--number", str(number)]
         if self._core is not None:
@@ -115,15 +117,15 @@ class Server:
 
 @attrs.frozen(kw_only=True)
 class Figures:
-    """What one process used."""
+    """The figures of one process."""
 
     rooms: int
     cpu: float
     """CPU time in seconds, user and system."""
     seconds: float
-    """By the clock."""
+    """Wall time, in seconds."""
     peak_mb: float
-    """Peak memory of the process."""
+    """Peak memory of the process, in MB."""
 
     @property
     def cpu_us(self) -> float:
@@ -133,7 +135,7 @@ class Figures:
 
 @attrs.frozen
 class Wanted:
-    """What all rooms get; other values for each number, and for each room if it is negative."""
+    """The values to set, different for each number; a negative number gives each room its own webhook URL."""
 
     number: int
     source: str = "the benchmark"
@@ -166,7 +168,7 @@ async def _apply(client: RoomsClient, folder: Path, number: int) -> int:
 
 
 async def _resume(client: RoomsClient, folder: Path, number: int) -> int:
-    """Go on with a journal of which nothing is left to do."""
+    """Resume a journal whose rooms are all done."""
     run = resume(client, folder / f"{number}.journal", concurrency=CONCURRENCY)
     assert [outcome async for outcome in run.outcomes()] == []
     return run.settled
@@ -187,7 +189,7 @@ async def _update_many(client: RoomsClient, room_ids: Sequence[str], number: int
 
 
 def _room_ids(folder: Path) -> Sequence[str]:
-    """Read them from a plan: what listing the account leaves in the memory is no part of plain updates."""
+    """Return the room ids of a plan. To list the account instead would add to the memory of plain updates."""
     return [planned.room_id for planned in Plan.open(next(folder.glob("*.plan"))).updates()]
 
 
@@ -210,12 +212,12 @@ async def _measure(task: Task, url: str, key: str, folder: Path, number: int) ->
         return Figures(rooms=rooms, cpu=_cpu() - cpu, seconds=time.perf_counter() - clock, peak_mb=_peak_mb())
 
 
-def _work(asked: argparse.Namespace) -> None:
-    if asked.core is not None:
-        os.sched_setaffinity(0, {asked.core})
+def _work(options: argparse.Namespace) -> None:
+    if options.core is not None:
+        os.sched_setaffinity(0, {options.core})
     loop = "uvloop" if importlib.util.find_spec("uvloop") is not None else "asyncio"
     with asyncio.Runner(loop_factory=importlib.import_module(loop).new_event_loop) as runner:
-        figures = runner.run(_measure(asked.task, asked.url, asked.key, Path(asked.folder), asked.number))
+        figures = runner.run(_measure(options.task, options.url, options.key, Path(options.folder), options.number))
     print(json.dumps(attrs.asdict(figures)))
 
 
@@ -231,7 +233,7 @@ ROWS: Final = {
     "apply, another URL for each": "update_many, another URL for each",
     "resume, nothing left": None,
 }
-"""What is measured, and what it is compared with."""
+"""The measurements, each with the one that its CPU time is compared with."""
 
 
 def measure_round(rooms: int) -> Mapping[str, Figures]:
@@ -258,7 +260,7 @@ class Row:
     cpu_us: Spread
     """CPU time of the client for one room, in microseconds."""
     ratio: Spread | None
-    """That against `update_many` in the same round."""
+    """CPU time as a ratio to that of `update_many` in the same round."""
     seconds: Spread
     peak_mb: Spread
     runs: Sequence[Figures]
@@ -268,7 +270,7 @@ class Row:
 class Bulk:
     rounds: int
     rows: Sequence[Row]
-    bars: Sequence[Bar]
+    bars: Sequence[Target]
 
 
 def make_rows(rooms: int, rounds: Sequence[Mapping[str, Figures]]) -> list[Row]:
@@ -286,19 +288,19 @@ def make_rows(rooms: int, rounds: Sequence[Mapping[str, Figures]]) -> list[Row]:
     ]
 
 
-def make_bars(rooms: int, rows: Sequence[Row], few: Sequence[Row]) -> list[Bar]:
+def make_targets(rooms: int, rows: Sequence[Row], few: Sequence[Row]) -> list[Target]:
     by_name = {row.what: row for row in rows}
     small = {row.what: row.peak_mb.median for row in few}
     what = f"{rooms:,} rooms"
     peaks = [figures.peak_mb - small["apply"] for figures in by_name["apply"].runs]
     return [
-        Bar(f"{what}: plan", by_name["plan"].seconds, PLAN_BAR, " s"),
+        Target(f"{what}: plan", by_name["plan"].seconds, PLAN_TARGET, " s"),
         *(
-            Bar(f"{what}: {row.what}, CPU against update_many", row.ratio, CPU_BAR)
+            Target(f"{what}: {row.what}, CPU against update_many", row.ratio, CPU_TARGET)
             for row in rows
             if row.ratio is not None
         ),
-        Bar(f"{what}: apply, peak memory, more than for {_FEW:,} by", Spread.of(peaks), MEMORY_BAR, " MB"),
+        Target(f"{what}: apply, peak memory above that of {_FEW:,} rooms", Spread.of(peaks), MEMORY_TARGET, " MB"),
     ]
 
 
@@ -306,33 +308,35 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks bulk", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rooms", metavar="NUMBER", type=at_least_one, default=100_000, help="100000 if not given")
-    text = "so many times everything in turn, 3 if not given"
+    parser.add_argument(
+        "--rooms", metavar="NUMBER", type=at_least_one, default=100_000, help="rooms in the account (default: 100000)"
+    )
+    text = "number of rounds; each runs everything once (default: 3)"
     parser.add_argument("--rounds", metavar="NUMBER", type=at_least_one, default=3, help=text)
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to this file too")
-    # What a client's process is told.
+    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
+    # For the process of a client.
     parser.add_argument("--task", help=argparse.SUPPRESS)
     for name in ("--url", "--key", "--folder"):
         parser.add_argument(name, help=argparse.SUPPRESS)
     for name in ("--number", "--core"):
         parser.add_argument(name, type=int, help=argparse.SUPPRESS)
-    asked = parser.parse_args(arguments)
-    if asked.task is not None:
-        _work(asked)
+    options = parser.parse_args(arguments)
+    if options.task is not None:
+        _work(options)
         return
     print_environment()
-    measured: dict[int, list[Mapping[str, Figures]]] = {asked.rooms: [], _FEW: []}
-    for number in range(1, asked.rounds + 1):
+    measured: dict[int, list[Mapping[str, Figures]]] = {options.rooms: [], _FEW: []}
+    for number in range(1, options.rounds + 1):
         for rooms in measured:
             measured[rooms].append(measure_round(rooms))
-        print(f"round {number} of {asked.rounds} is done", flush=True)
+        print(f"round {number} of {options.rounds} is done", flush=True)
     by_rooms = {rooms: make_rows(rooms, rounds) for rooms, rounds in measured.items()}
     found = Bulk(
-        rounds=asked.rounds,
+        rounds=options.rounds,
         rows=[row for rows in by_rooms.values() for row in rows],
-        bars=make_bars(asked.rooms, by_rooms[asked.rooms], by_rooms[_FEW]),
+        bars=make_targets(options.rooms, by_rooms[options.rooms], by_rooms[_FEW]),
     )
-    head = ("what", "rooms", "CPU µs per room", "against update_many", "seconds", "peak MB")
+    head = ("what", "rooms", "CPU µs per room", "ratio to update_many", "seconds", "peak MB")
     cells = [
         (
             row.what,
@@ -345,9 +349,9 @@ def main(arguments: Sequence[str]) -> None:
         for row in found.rows
     ]
     print_table(head, cells)
-    print_bars(found.bars)
-    if asked.json is not None:
-        write_json(asked.json, found)
+    print_targets(found.bars)
+    if options.json is not None:
+        write_json(options.json, found)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """The chart of the comparison: a bar for the CPU time of one update, for each contestant and loop.
 
-The scale is linear and begins at zero, so that a bar twice as long is twice the cost. Bars that would leave no room for
-the others are cut, with a mark; the number at each bar is what was measured.
+The scale is linear and starts at 0, so that a bar twice as long is twice the cost. Bars that are much longer than those
+of aiorooms are cut and marked; the number at each bar is the measured value.
 """
 
 # pyright: reportUnknownMemberType=false
-# The types of matplotlib don't say what its keyword arguments are.
+# The types of matplotlib don't cover its keyword arguments.
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,25 +25,25 @@ _COLOURS: Final = {
     (False, "asyncio"): "#6b7280",
     (False, "uvloop"): "#b6bcc6",
 }
-"""By whether it is aiorooms, and the loop."""
+"""By whether the contestant is aiorooms, and by loop."""
 
 _SMALL_PRINT: Final = "#4b5563"
 
 _HEIGHT: Final = 0.4
-"""Of a bar; a contestant has room for 1."""
+"""Height of a bar; a contestant has a height of 1."""
 
-_MOST: Final = 8
-"""So many times the longest bar of aiorooms is as long as one may be; what is longer is cut."""
+_MAX_RATIO: Final = 8
+"""Maximum length of a bar, as a ratio to the longest bar of aiorooms; longer ones are cut."""
 
 _CUT: Final = 0.88
-"""Where a bar is cut, as a share of the scale; what is right of it is for its number."""
+"""Length of a cut bar, as a share of the scale; the rest has room for its number."""
 
 
 def draw(comparison: Comparison, file: Path) -> None:
     """Write the chart to a file whose name ends in .svg or .png."""
     rows = comparison.rows
     labels = list(dict.fromkeys(row.label for row in rows))
-    # Text stays text, and the same figures give the same file.
+    # Keep text as text, and write the same file for the same figures.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "aiorooms", "font.size": 9}):
         figure = Figure(figsize=(8, 1.7 + 0.4 * len(labels)), layout="constrained", facecolor="white")
         axes = figure.add_subplot()
@@ -75,10 +75,10 @@ def draw(comparison: Comparison, file: Path) -> None:
 
 
 def _end_of_scale(rows: Sequence[Row]) -> float:
-    """Leave room for a number after the longest bar that isn't cut."""
+    """Return the end of the scale, with room for a number after the longest bar that isn't cut."""
     lengths = [row.cpu_us.median for row in rows]
     ours = max((row.cpu_us.median for row in rows if row.contestant in OURS), default=max(lengths))
-    return 1.2 * max(length for length in lengths if length <= _MOST * ours)
+    return 1.2 * max(length for length in lengths if length <= _MAX_RATIO * ours)
 
 
 def _draw_bar(axes: Axes, row: Row, place: int, end: float) -> None:
@@ -101,11 +101,11 @@ def _draw_bar(axes: Axes, row: Row, place: int, end: float) -> None:
 
 
 def _small_print(comparison: Comparison, end: float) -> str:
-    there = environment()
+    values = environment()
     packages = ("aiohttp", "httpx", "telnyx", "orjson", "uvloop")
     lines = [
         f"{comparison.concurrency} updates in flight; rounds of python -m benchmarks compare: {comparison.rounds}",
-        ", ".join([str(there["python"]), *(f"{name} {there[name]}" for name in packages if name in there)]),
+        ", ".join([str(values["python"]), *(f"{name} {values[name]}" for name in packages if name in values)]),
     ]
     if any(row.cpu_us.median > end for row in comparison.rows):
         lines.insert(0, "Bars with // are cut: they are longer than the scale.")

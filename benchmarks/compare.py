@@ -1,11 +1,12 @@
-"""What one update costs with aiorooms, and with what would be used instead of it.
+"""Cost of one update with aiorooms and with its alternatives.
 
-All contestants in turn, round after round, on asyncio's loop and on uvloop. Nobody has orjson but where it is said.
-Told are the client's CPU time for one update (user and system, imports not counted), the updates per second, and the
-peak memory above that of the import: the median over the rounds with the least and the most, and as a ratio to the
-script on the same loop in the same round. Then for how much of the time client and server were busy: a client that was
-not, though the server wasn't either, shared its core with something else, and should be measured again.
-Nothing fails if a bar is missed.
+Each round runs all contestants, on asyncio's loop and on uvloop. Only contestants marked "orjson" use it. The table has
+the client's CPU time for one update (user and system, without imports), the updates per second, and the peak memory
+above that of the imports. Each figure is the median over the rounds, with the minimum and the maximum; its ratio is to
+the script on the same loop in the same round.
+
+The last columns are the shares of the time in which client and server used their cores. If both are low, another
+process used the client's core: measure again. A missed target is reported, and nothing fails.
 """
 
 import time
@@ -17,21 +18,21 @@ from ._comparison import OURS, Comparison, Headroom, Row
 from ._runs import (
     CONCURRENCY,
     LOOPS,
-    Bar,
     Figures,
     Loop,
     Measure,
     Server,
     Spread,
+    Target,
     Variant,
     at_least_one,
     how_to_install,
     installed,
     make_parser,
     missing,
-    print_bars,
     print_environment,
     print_table,
+    print_targets,
     ratio,
     spread,
     write_json,
@@ -48,19 +49,19 @@ LABELS: Final = {
     "update": "aiorooms update",
     "update_many": "aiorooms update_many",
 }
-"""The contestants as people know them, in the order of the table."""
+"""The labels of the contestants, in the order of the table."""
 
 _SLOW: Final = ("httpx", "telnyx_aiohttp", "telnyx_httpx")
-"""They get a tenth of the updates; the figures are for one update."""
+"""Contestants that make a tenth of the updates; the figures are for one update."""
 
 _GATHERED: Final = 20_000
-"""Updates at the most that are gathered: its memory grows with them, and the bar is for so many."""
+"""Maximum number of updates to gather: its memory grows with them, and the target is for this number."""
 
 _PIPELINED: Final = 102_400
-"""Requests that show how much the server can do, 256 in flight."""
+"""Requests to measure the capacity of the server with, 256 in flight."""
 
 _HEADROOM: Final = 4
-"""So many times what the fastest client asks is what the server should be able to answer."""
+"""The server should be able to answer this multiple of the requests of a client."""
 
 _Runs: TypeAlias = Mapping[Variant, Sequence[Figures]]
 
@@ -142,40 +143,40 @@ def print_rows(rows: Sequence[Row]) -> None:
             if row.loop == loop
         ]
         figures = ("CPU µs per update", "x script", "updates/s", "x script", "peak MB", "x script")
-        print_table((f"on {loop}", *figures, "client busy", "server"), cells)
+        print_table((f"on {loop}", *figures, "client busy", "server busy"), cells)
 
 
 def _times(spread: Spread | None) -> str:
     return "" if spread is None else f"{spread.median:.2f}"
 
 
-# --- the bars ---
+# --- the targets ---
 
 
-def make_bars(runs: _Runs) -> list[Bar]:
-    return [bar for name in OURS for bar in _bars_of(name, runs)]
+def make_targets(runs: _Runs) -> list[Target]:
+    return [target for name in OURS for target in _targets_of(name, runs)]
 
 
-def _bars_of(name: str, runs: _Runs) -> Iterator[Bar]:
-    def bar(ours: Variant, theirs: Variant, most: float, measure: Measure = "cpu_us") -> Iterator[Bar]:
+def _targets_of(name: str, runs: _Runs) -> Iterator[Target]:
+    def target(ours: Variant, theirs: Variant, maximum: float, measure: Measure = "cpu_us") -> Iterator[Target]:
         if ours in runs and theirs in runs:
-            of = f"memory over {runs[theirs][0].count:,} updates: " if measure == "above_mb" else ""
-            yield Bar(f"{of}{ours} against {theirs}", ratio(runs[ours], runs[theirs], measure), most)
+            prefix = f"memory over {runs[theirs][0].count:,} updates: " if measure == "above_mb" else ""
+            yield Target(f"{prefix}{ours} against {theirs}", ratio(runs[ours], runs[theirs], measure), maximum)
 
     for loop in LOOPS:
-        yield from bar(Variant(name, loop), Variant("script", loop), 1.00)
-    yield from bar(Variant(name, "uvloop", orjson=True), Variant("script"), 0.80)
+        yield from target(Variant(name, loop), Variant("script", loop), 1.00)
+    yield from target(Variant(name, "uvloop", orjson=True), Variant("script"), 0.80)
     for loop in LOOPS:
         for orjson in (False, True):
-            yield from bar(Variant(name, loop, orjson), Variant("bare", loop), 1.15)
+            yield from target(Variant(name, loop, orjson), Variant("bare", loop), 1.15)
     for loop in LOOPS:
-        yield from bar(Variant(name, loop), Variant("telnyx_aiohttp", loop), 1 / 5)
-        yield from bar(Variant(name, loop), Variant("telnyx_httpx", loop), 1 / 16)
+        yield from target(Variant(name, loop), Variant("telnyx_aiohttp", loop), 1 / 5)
+        yield from target(Variant(name, loop), Variant("telnyx_httpx", loop), 1 / 16)
     for loop in LOOPS:
-        yield from bar(Variant(name, loop), Variant("gather", loop), 1 / 10, "above_mb")
+        yield from target(Variant(name, loop), Variant("gather", loop), 1 / 10, "above_mb")
 
 
-# --- whether the server is in the way ---
+# --- whether the server is the bottleneck ---
 
 
 def measure_headroom(server: Server, rows: Sequence[Row]) -> Headroom:
@@ -199,17 +200,17 @@ def measure_headroom(server: Server, rows: Sequence[Row]) -> Headroom:
 
 def print_headroom(found: Headroom) -> None:
     print(
-        f"The server answers {found.pipelined_per_second:,.0f} pipelined requests a second ({found.pipelined_busy:.0%}"
-        f" busy), {found.pipelined_per_second / found.fastest_per_second:.0f} times what the fastest client asks:"
-        f" {found.fastest}. One request at a time on a connection, as clients ask, costs it more: it was"
-        f" {found.fastest_busy:.0%} busy with that client, so it could answer {1 / found.fastest_busy:.1f} times as"
+        f"The server answers {found.pipelined_per_second:,.0f} pipelined requests per second"
+        f" ({found.pipelined_busy:.0%} busy), {found.pipelined_per_second / found.fastest_per_second:.0f} times the"
+        f" rate of the fastest client ({found.fastest}). Requests that are not pipelined need more CPU: that client"
+        f" kept the server {found.fastest_busy:.0%} busy, so it could answer {1 / found.fastest_busy:.1f} times as"
         " many."
     )
     if found.too_busy:
         names = ", ".join(f"{name} ({share:.0%} busy)" for name, share in found.too_busy.items())
         print(
-            f"It could not answer {_HEADROOM} times as many for {names}. Their updates a second may be limited by the"
-            " server; their CPU time is the client's own all the same."
+            f"The server could not answer {_HEADROOM} times as many of {names}. It may limit their updates per second,"
+            " but not their CPU time."
         )
 
 
@@ -218,40 +219,42 @@ def print_headroom(found: Headroom) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     parser = make_parser("compare", __doc__, rounds=5)
-    text = f"updates in flight, {CONCURRENCY} if not given"
+    text = f"updates in flight (default: {CONCURRENCY})"
     parser.add_argument("--concurrency", metavar="NUMBER", type=at_least_one, default=CONCURRENCY, help=text)
-    text = f"only these contestants, of {','.join(LABELS)}"
+    text = f"run only these contestants, of {','.join(LABELS)} (default: all)"
     parser.add_argument("--only", metavar="NAME,NAME", default="", help=text)
-    parser.add_argument("--chart", metavar="FILE", type=Path, help="draw the CPU times (.svg or .png)")
-    asked = parser.parse_args(arguments)
-    names = cast("str", asked.only).split(",") if asked.only else list(LABELS)
+    parser.add_argument(
+        "--chart", metavar="FILE", type=Path, help="also draw the CPU times into this file, .svg or .png"
+    )
+    options = parser.parse_args(arguments)
+    names = cast("str", options.only).split(",") if options.only else list(LABELS)
     if unknown := [name for name in names if name not in LABELS]:
-        parser.error(f"no contestant is called {unknown[0]!r}; there are {', '.join(LABELS)}")
-    if asked.chart is not None and asked.chart.suffix not in {".svg", ".png"}:
-        parser.error(f"the name of a chart ends in .svg or .png, and not as {asked.chart.name!r}")
-    if asked.chart is not None and missing(["matplotlib"]):
-        parser.error(f"a chart needs matplotlib ({how_to_install('matplotlib')})")
+        parser.error(f"unknown contestant {unknown[0]!r}; choose from {', '.join(LABELS)}")
+    if options.chart is not None and options.chart.suffix not in {".svg", ".png"}:
+        parser.error(f"--chart must end in .svg or .png, not be {options.chart.name!r}")
+    if options.chart is not None and missing(["matplotlib"]):
+        parser.error(f"--chart needs matplotlib ({how_to_install('matplotlib')})")
 
     print_environment()
     chosen = installed(variants(names))
     with Server() as server:
-        runs = run_all(server, chosen, asked.rounds, asked.count, asked.concurrency)
+        runs = run_all(server, chosen, options.rounds, options.count, options.concurrency)
         rows = [make_row(variant, runs) for variant in chosen]
         headroom = measure_headroom(server, rows)
     found = Comparison(
-        rounds=asked.rounds,
-        count=asked.count,
-        concurrency=asked.concurrency,
+        rounds=options.rounds,
+        count=options.count,
+        concurrency=options.concurrency,
         rows=rows,
-        bars=make_bars(runs),
+        bars=make_targets(runs),
         headroom=headroom,
     )
     print_rows(rows)
-    print_bars(found.bars)
+    print_targets(found.bars)
     print_headroom(headroom)
-    if asked.json is not None:
-        write_json(asked.json, found)
-    if asked.chart is not None:
-        from . import chart  # which needs matplotlib
+    if options.json is not None:
+        write_json(options.json, found)
+    if options.chart is not None:
+        from . import chart  # needs matplotlib
 
-        chart.draw(found, asked.chart)
+        chart.draw(found, options.chart)

@@ -1,7 +1,7 @@
-"""What the single parts cost: importing aiorooms, pacing, and checking a webhook URL.
+"""Cost of the import, of pacing, and of checking a webhook URL.
 
-Times are CPU times, user and system: the median over the rounds with the least and the most. Updates are made on
-asyncio's loop without orjson. The bars are those of the project's issues; nothing fails if one is missed.
+Times are CPU times (user and system): the median over the rounds, with the minimum and the maximum. Updates run on
+asyncio's loop without orjson. A missed target is reported, and nothing fails.
 """
 
 import asyncio
@@ -20,24 +20,24 @@ from aiorooms.webhook_config import check_webhook_url
 from . import pacing
 from ._contestants import FAILOVER_URL, WEBHOOK_URL
 from ._runs import (
-    Bar,
     Figures,
     Server,
     Spread,
+    Target,
     Variant,
     choose_cores,
     make_parser,
-    print_bars,
     print_environment,
     print_table,
+    print_targets,
     spread,
     write_json,
 )
 
-IMPORT_BAR: Final = 1.2
+IMPORT_TARGET: Final = 1.2
 
 _CHECKS: Final = 10_000
-"""URLs that are checked in one round. Each has to be another one where none has been seen before."""
+"""URLs to check in one round; different ones where the row says "never seen"."""
 
 
 # --- importing ---
@@ -52,30 +52,30 @@ started = time.process_time()
 __import__(sys.argv[1])
 print([started, time.process_time() - started])
 """
-"""Prints the seconds that the interpreter took to start, and those of the import."""
+"""Prints the CPU seconds of the interpreter's start, and those of the import."""
 
 
 @attrs.frozen(kw_only=True)
 class Imports:
-    """Milliseconds."""
+    """CPU times in milliseconds."""
 
     interpreter: Spread
-    """The start of a bare interpreter, which is no part of the others."""
+    """Start of a bare interpreter; the others don't include it."""
     aiohttp: Spread
     aiorooms: Spread
 
 
 def import_times(package: str) -> tuple[float, float]:
-    """Import it in a fresh interpreter. Return the seconds until it had started, and of the import."""
+    """Import a package in a new interpreter. Return the CPU seconds of the interpreter's start, and of the import."""
     cores = choose_cores()
     command = [sys.executable, "-I", "-c", _TIME_IMPORT, package, "" if cores is None else str(cores[0])]
     started, imported = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
     return started, imported
 
 
-def measure_imports(rounds: int) -> tuple[Imports, Bar]:
+def measure_imports(rounds: int) -> tuple[Imports, Target]:
     for package in _IMPORTED:
-        import_times(package)  # writes what is compiled
+        import_times(package)  # writes the bytecode files
     measured = [[import_times(package) for package in _IMPORTED] for _ in range(rounds)]
     aiohttp, aiorooms = ([times[place][1] for times in measured] for place in range(len(_IMPORTED)))
     imports = Imports(
@@ -84,7 +84,7 @@ def measure_imports(rounds: int) -> tuple[Imports, Bar]:
         aiorooms=Spread.of([seconds * 1e3 for seconds in aiorooms]),
     )
     ratios = [ours / theirs for ours, theirs in zip(aiorooms, aiohttp, strict=True)]
-    return imports, Bar("import aiorooms against import aiohttp", Spread.of(ratios), IMPORT_BAR)
+    return imports, Target("import aiorooms against import aiohttp", Spread.of(ratios), IMPORT_TARGET)
 
 
 # --- pacing, within an update and alone ---
@@ -92,27 +92,27 @@ def measure_imports(rounds: int) -> tuple[Imports, Bar]:
 
 @attrs.frozen(kw_only=True)
 class Update:
-    """What an update costs in one of several ways."""
+    """The cost of an update in one setting."""
 
     what: str
     cpu_us: Spread
     """CPU time of the client for one update, in microseconds."""
     more_us: Spread
-    """The same, less that of the first way in the same round."""
+    """The difference from the first setting in the same round."""
     runs: Sequence[Figures]
 
 
 def measure_updates(rounds: int, count: int) -> list[Update]:
     with Server() as server, Server(rate_limit=True) as limiting:
-        ways = {
+        settings = {
             "update_many": (server, "update_many"),
             "without pacing": (server, "update_many_unpaced"),
-            "the server tells of a limit": (limiting, "update_many"),
+            "the server reports a rate limit": (limiting, "update_many"),
             "another webhook URL for each room": (server, "update_many_different_urls"),
         }
-        runs: Mapping[str, list[Figures]] = {what: [] for what in ways}
+        runs: Mapping[str, list[Figures]] = {what: [] for what in settings}
         for number in range(1, rounds + 1):
-            for what, (against, contestant) in ways.items():
+            for what, (against, contestant) in settings.items():
                 runs[what].append(against.run(Variant(contestant), count))
             print(f"round {number} of {rounds} is done", flush=True)
     first = runs["update_many"]
@@ -127,23 +127,23 @@ def measure_updates(rounds: int, count: int) -> list[Update]:
     ]
 
 
-def measure_pacer(rounds: int) -> tuple[Mapping[str, Spread], Bar]:
+def measure_pacer(rounds: int) -> tuple[Mapping[str, Spread], Target]:
     rows = {
-        row: Spread.of([asyncio.run(pacing.one_cost(limited)) for _ in range(rounds)])
+        row: Spread.of([asyncio.run(pacing.permit_cost(limited)) for _ in range(rounds)])
         for row, limited in ((pacing.COST_UNLIMITED, False), (pacing.COST_LIMITED, True))
     }
-    return rows, Bar(pacing.COST_UNLIMITED, rows[pacing.COST_UNLIMITED], pacing.COST_BAR, " µs")
+    return rows, Target(pacing.COST_UNLIMITED, rows[pacing.COST_UNLIMITED], pacing.COST_TARGET, " µs")
 
 
 # --- checking a webhook URL ---
 
 
-def refused(url: str) -> None:
+def invalid_update(url: str) -> None:
     try:
         RoomUpdate(webhook_event_url=url)
     except InvalidRequestError:
         return
-    raise AssertionError(f"{url} was not refused")
+    raise AssertionError(f"{url} passed the check")
 
 
 def room_update(url: str) -> None:
@@ -151,23 +151,23 @@ def room_update(url: str) -> None:
 
 
 def measure_checks(rounds: int) -> dict[str, Spread]:
-    """Microseconds by what is done."""
+    """Return the microseconds of each check."""
     good, bad = f"{WEBHOOK_URL}/{{}}", "hooks.example.com/{}"
-    ways: dict[str, tuple[Callable[[str], object], str]] = {
+    checks: dict[str, tuple[Callable[[str], object], str]] = {
         "check_webhook_url, seen before": (check_webhook_url, WEBHOOK_URL),
         "check_webhook_url, never seen": (check_webhook_url, good),
         "check_webhook_url, never seen and bad": (check_webhook_url, bad),
         "RoomUpdate, URLs seen before": (room_update, WEBHOOK_URL),
         "RoomUpdate, another URL each": (room_update, good),
-        "RoomUpdate, refused for its URL": (refused, bad),
+        "RoomUpdate, refused for its URL": (invalid_update, bad),
     }
-    measured: dict[str, list[float]] = {what: [] for what in ways}
+    measured: dict[str, list[float]] = {what: [] for what in checks}
     for number in range(rounds):
-        for place, (what, (do, url)) in enumerate(ways.items()):
+        for place, (what, (check, url)) in enumerate(checks.items()):
             urls = [url.format(f"{number}/{place}/{one}") for one in range(_CHECKS)]
             began = time.process_time()
             for one in urls:
-                do(one)
+                check(one)
             measured[what].append((time.process_time() - began) / _CHECKS * 1e6)
     return {what: Spread.of(times) for what, times in measured.items()}
 
@@ -180,40 +180,39 @@ class Costs:
     rounds: int
     count: int
     imports: Imports
-    """Milliseconds."""
     updates: Sequence[Update]
     pacer: Mapping[str, Spread]
-    """Microseconds for a turn, taken and given back, without the update around it."""
+    """Microseconds to acquire and release a permit, without the update."""
     checks: Mapping[str, Spread]
     """Microseconds."""
-    bars: Sequence[Bar]
+    bars: Sequence[Target]
 
 
 def main(arguments: Sequence[str]) -> None:
-    asked = make_parser("costs", __doc__, rounds=11).parse_args(arguments)
+    options = make_parser("costs", __doc__, rounds=11).parse_args(arguments)
     print_environment()
-    imports, import_bar = measure_imports(asked.rounds)
-    checks = measure_checks(asked.rounds)
-    pacer, pacer_bar = measure_pacer(asked.rounds)
-    updates = measure_updates(asked.rounds, asked.count)
+    imports, import_target = measure_imports(options.rounds)
+    checks = measure_checks(options.rounds)
+    pacer, pacer_target = measure_pacer(options.rounds)
+    updates = measure_updates(options.rounds, options.count)
     found = Costs(
-        rounds=asked.rounds,
-        count=asked.count,
+        rounds=options.rounds,
+        count=options.count,
         imports=imports,
         updates=updates,
         pacer=pacer,
         checks=checks,
-        bars=[import_bar, pacer_bar],
+        bars=[import_target, pacer_target],
     )
     rows = [
-        ("the bare interpreter", imports.interpreter),
+        ("start of the interpreter", imports.interpreter),
         ("import aiohttp", imports.aiohttp),
         ("import aiorooms", imports.aiorooms),
     ]
-    print_table(("importing", "CPU ms"), [(what, figure.text()) for what, figure in rows])
-    print_table(("in microseconds", "CPU µs"), [(what, figure.text(2)) for what, figure in {**pacer, **checks}.items()])
+    print_table(("import", "CPU ms"), [(what, figure.text()) for what, figure in rows])
+    print_table(("operation", "CPU µs"), [(what, figure.text(2)) for what, figure in {**pacer, **checks}.items()])
     head = ("updates", "CPU µs per update", "more than the first")
     print_table(head, [(row.what, row.cpu_us.text(), row.more_us.text()) for row in updates])
-    print_bars(found.bars)
-    if asked.json is not None:
-        write_json(asked.json, found)
+    print_targets(found.bars)
+    if options.json is not None:
+        write_json(options.json, found)

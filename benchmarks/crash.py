@@ -1,17 +1,17 @@
-"""Whether an apply survives being killed: processes killed at random instants, and resumed until all is done.
+"""Applies that are killed at random instants, and resumed until done.
 
-In each run a plan is applied to the simulator by a process of its own, with random faults on, and that process is
-killed with SIGKILL at a random instant; so is the resume that follows, every other time, and so on until one comes to
-its end. After each kill, and in the end, it is checked that
+In each run, a process applies a plan to the simulator, with random faults, and is killed with SIGKILL at a random
+instant. Then processes resume it until one completes; half of them are killed too. After each process, the benchmark
+checks that
 
-- the journal can be read, and knows of every room of which an update reached the server;
-- a resume sends nothing for a room that the journal had as `updated` before it;
-- a resume looks at no other rooms than those that were begun and had no outcome: what is read besides are rooms that
-  the resume itself has begun, when the answer to their update was lost;
-- in the end every room has the wanted values, and an outcome that says so.
+- the journal can be read, and has every room of which an update reached the server;
+- a resume sends no update for a room that was `updated` in the journal before it;
+- a resume reads back only rooms that were begun and had no outcome, or that it has begun itself and whose answer was
+  lost.
 
-The seed of a run decides on its faults and on when it is killed, as far as the clock lets it. The first run in which
-something is wrong ends the campaign with exit status 1.
+At the end of a run, every room must have the wanted values and the outcome `updated`. The seed of a run determines its
+faults and, as far as the clock allows, the instants of the kills. The first failed check ends the benchmark with exit
+status 1.
 """
 
 import argparse
@@ -46,20 +46,20 @@ _FAULTS: Final = Faults(0.15, stall_seconds=0.05, slow_seconds=0.02)
 _LATENCY: Final = (0.0, 0.006)
 
 _ENDED_EARLY: Final = 3
-"""An exit status."""
+"""The exit status of a process that could not list the account."""
 
 _KILLED: Final = 0.5
-"""The share of the resumes that are killed; so is every apply."""
+"""Share of the resumes that are killed; every apply is."""
 
 _ANY_TIME: Final = 0.2
-"""The share of the kills that may come before anything is sent."""
+"""Share of the kills that may come before anything is sent."""
 
-_LONGEST: Final = 60.0
-"""Seconds that a process may take before it is taken for stuck."""
+_STUCK_AFTER: Final = 60.0
+"""Seconds after which a process counts as stuck."""
 
 
-class WrongError(Exception):
-    """Something is not as it was promised."""
+class CheckError(Exception):
+    """A check of a run failed."""
 
 
 # --- the process that is killed ---
@@ -75,7 +75,7 @@ async def work(what: Literal["apply", "resume"], url: str, plan: Path, journal: 
         try:
             async for _ in run.outcomes():
                 pass
-        except APIError as error:  # the account could not be listed: faults come to that too
+        except APIError as error:  # the account could not be listed, because of faults
             print(error, file=sys.stderr)
             sys.exit(_ENDED_EARLY)
 
@@ -85,30 +85,30 @@ async def work(what: Literal["apply", "resume"], url: str, plan: Path, journal: 
 
 @attrs.define
 class Campaign:
-    """What was seen in all runs."""
+    """The counts over all runs."""
 
     runs: int = 0
     kills: int = 0
     early_kills: int = 0
-    """Of them, before there was a journal."""
+    """Kills before there was a journal."""
     ended_early: int = 0
-    """Processes that could not list the account in so many attempts, and said so."""
+    """Processes that exited because all attempts to list the account failed."""
     torn: int = 0
     """Journals whose last line was cut off."""
     begun: int = 0
     """Rooms that were begun and had no outcome when their process was killed."""
     most_begun: int = 0
-    """The most of them at one kill."""
+    """Maximum number of such rooms at one kill."""
     looked_at: int = 0
-    """Rooms that a resume looked at before it sent anything for them."""
+    """Rooms that a resume read back before it sent an update for them."""
     found: int = 0
-    """Of them, those that had the wanted values."""
+    """Such rooms that already had the wanted values."""
     confirmed: int = 0
-    """Rooms that were read after a fault, by the process that had begun them."""
+    """Rooms that were read back after a fault, by the process that had begun them."""
     updates: int = 0
-    """Requests to update a room, as the server counted them."""
+    """Update requests, as counted by the server."""
     resent: int = 0
-    """Of them, those for rooms that were done already by what the journal said."""
+    """Update requests for rooms that were already `updated` in the journal."""
 
     def rows(self) -> Sequence[tuple[str, int]]:
         return [
@@ -117,13 +117,13 @@ class Campaign:
             ("  before there was a journal", self.early_kills),
             ("  in the middle of a line", self.torn),
             ("processes that could not list the account", self.ended_early),
-            ("rooms begun and without an outcome at a kill", self.begun),
-            ("  most at one kill", self.most_begun),
-            ("rooms looked at by a resume", self.looked_at),
+            ("rooms begun and without outcome at a kill", self.begun),
+            ("  maximum at one kill", self.most_begun),
+            ("rooms read back by a resume", self.looked_at),
             ("  found with the wanted values", self.found),
-            ("rooms read again after a fault", self.confirmed),
-            ("requests to update", self.updates),
-            ("  for rooms that were done", self.resent),
+            ("rooms read back after a fault", self.confirmed),
+            ("update requests", self.updates),
+            ("  for rooms that were already updated", self.resent),
         ]
 
 
@@ -137,22 +137,22 @@ class Run:
         self._random = Random(seed)
         self._campaign = campaign
         self._sim = RoomsSimulator(rooms=rooms, seed=seed, latency=_LATENCY, api_key=KEY)
-        self._records = 0
-        """Records of the journal that were looked at already."""
+        self._checked_records = 0
+        """Number of journal records that are already checked."""
 
     def play(self) -> None:
-        """Play it. Raises `WrongError`."""
+        """Execute the run. Raise `CheckError` if a check fails."""
         with self._sim:
             asyncio.run(self._make_plan())
             self._sim.faults = _FAULTS
             self._sim.record = True
-            known: Mapping[str, str] = {}
+            before: Mapping[str, str] = {}
             while True:
-                ended = self._process(is_killed=not known or self._random.random() < _KILLED)
+                completed = self._process(is_killed=not before or self._random.random() < _KILLED)
                 states = self._states()
-                self._check(known, states)
-                known = states
-                if ended and set(states.values()) == {"updated"} and len(states) == self._rooms:
+                self._check(before, states)
+                before = states
+                if completed and set(states.values()) == {"updated"} and len(states) == self._rooms:
                     break
             self._check_rooms()
         self._campaign.runs += 1
@@ -163,7 +163,7 @@ class Run:
             await make_plan(client, wanted, self._plan)
 
     def _process(self, *, is_killed: bool) -> bool:
-        """Apply or resume, in a process that may be killed; give whether it came to its end."""
+        """Apply or resume in a process that may be killed, and return whether it completed."""
         sim = self._sim
         sim.recorded.clear()
         sim.reset_stats()
@@ -179,27 +179,29 @@ class Run:
             str(self._journal),
         ]
         process = subprocess.Popen(command, stderr=subprocess.PIPE)
-        # Some are killed at any time, before they do anything too; most while they send. The others may end.
-        at_time = time.monotonic() + (self._random.uniform(0, 0.6) if self._random.random() < _ANY_TIME else _LONGEST)
+        # Some processes are killed at any time, even before they send anything; most are killed while they send.
+        at_time = time.monotonic() + (
+            self._random.uniform(0, 0.6) if self._random.random() < _ANY_TIME else _STUCK_AFTER
+        )
         at_request = self._random.uniform(0, 1.2 * self._rooms)
-        more = self._random.uniform(0, 0.003)
+        delay = self._random.uniform(0, 0.003)
         while process.poll() is None:
             if is_killed and (time.monotonic() >= at_time or sim.stats.requests >= at_request):
-                time.sleep(more)
+                time.sleep(delay)
                 process.kill()
                 break
-            if time.monotonic() > at_time + _LONGEST:
+            if time.monotonic() > at_time + _STUCK_AFTER:
                 process.kill()
-                raise WrongError(f"{what} did not end")
+                raise CheckError(f"{what} did not end in time")
             time.sleep(0.0005)
-        said = process.communicate()[1].decode()
+        stderr = process.communicate()[1].decode()
         if process.returncode == -signal.SIGKILL:
             self._campaign.kills += 1
         elif process.returncode == _ENDED_EARLY:
             self._campaign.ended_early += 1
         elif process.returncode != 0:
-            raise WrongError(f"{what} ended with {process.returncode}: {said}")
-        while sim.stats.in_flight:  # what the dead process sent is carried out all the same
+            raise CheckError(f"{what} ended with exit status {process.returncode}: {stderr}")
+        while sim.stats.in_flight:  # the server still carries out what the killed process sent
             time.sleep(0.0005)
         return process.returncode == 0
 
@@ -211,7 +213,7 @@ class Run:
         except JournalError as error:
             if "cut off before anything was sent" in str(error):
                 return False
-            raise WrongError(f"the journal can't be read: {error}") from None
+            raise CheckError(f"the journal can't be read: {error}") from None
         return True
 
     def _states(self) -> Mapping[str, str]:
@@ -223,46 +225,46 @@ class Run:
         try:
             states = journal.states()
         except JournalError as error:
-            raise WrongError(f"the journal can't be read: {error}") from None
+            raise CheckError(f"the journal can't be read: {error}") from None
         begun = sum(state == "begun" for state in states.values())
         self._campaign.begun += begun
         self._campaign.most_begun = max(self._campaign.most_begun, begun)
         return states
 
     def _new_records(self) -> Sequence[Mapping[str, object]]:
-        """Give the records that the last process wrote."""
+        """Return the records that the last process wrote."""
         if not self._has_begun():
             return []
         records = [*Journal.open(self._journal).records()]
-        new = records[self._records :]
-        self._records = len(records)
+        new = records[self._checked_records :]
+        self._checked_records = len(records)
         return new
 
-    def _check(self, known: Mapping[str, str], states: Mapping[str, str]) -> None:
-        """See that the process which was the last to run did what it should; `known` are the states before it."""
+    def _check(self, before: Mapping[str, str], states: Mapping[str, str]) -> None:
+        """Check what the last process did; `before` are the states of the rooms before it."""
         paths = Counter((one.method, one.path.partition("?")[0].rpartition("/rooms/")[2]) for one in self._sim.recorded)
         sent = {room_id: count for (method, room_id), count in paths.items() if method == "PATCH"}
         read = {room_id for (method, room_id) in paths if method == "GET" and room_id in self._sim.rooms}
         records = self._new_records()
         begun = {str(record["begin"]) for record in records if "begin" in record}
-        looked_at = read & {room_id for room_id, state in known.items() if state in ("begun", "uncertain")}
+        read_by_resume = read & {room_id for room_id, state in before.items() if state in ("begun", "uncertain")}
         campaign = self._campaign
         campaign.updates += sum(sent.values())
-        campaign.looked_at += len(looked_at)
+        campaign.looked_at += len(read_by_resume)
         campaign.found += sum("found" in record for record in records)
-        campaign.confirmed += len(read & begun - looked_at)
-        done = {room_id for room_id, state in known.items() if state == "updated"}
+        campaign.confirmed += len(read & begun - read_by_resume)
+        done = {room_id for room_id, state in before.items() if state == "updated"}
         campaign.resent += sum(count for room_id, count in sent.items() if room_id in done)
         if again := done & sent.keys():
-            raise WrongError(f"{len(again)} rooms were sent again though they were done: {sorted(again)}")
-        if unnoted := sent.keys() - states.keys():
-            raise WrongError(f"{len(unnoted)} rooms were sent that the journal doesn't know: {sorted(unnoted)}")
+            raise CheckError(f"{len(again)} rooms were sent again although they were updated: {sorted(again)}")
+        if missing := sent.keys() - states.keys():
+            raise CheckError(f"{len(missing)} rooms were sent that are not in the journal: {sorted(missing)}")
         if unbegun := sent.keys() - begun:
-            raise WrongError(f"{len(unbegun)} rooms were sent before they were begun: {sorted(unbegun)}")
-        if other := read - looked_at - begun:
-            raise WrongError(f"{len(other)} rooms were looked at without need: {sorted(other)}")
+            raise CheckError(f"{len(unbegun)} rooms were sent without a begin record: {sorted(unbegun)}")
+        if other := read - read_by_resume - begun:
+            raise CheckError(f"{len(other)} rooms were read back without need: {sorted(other)}")
         if lost := {room_id for room_id in done if states.get(room_id) != "updated"}:
-            raise WrongError(f"{len(lost)} rooms are not done any more: {sorted(lost)}")
+            raise CheckError(f"{len(lost)} rooms are no longer updated in the journal: {sorted(lost)}")
 
     def _check_rooms(self) -> None:
         rooms = self._sim.rooms
@@ -272,18 +274,21 @@ class Run:
             if (rooms[room_id]["max_participants"], rooms[room_id]["webhook_event_url"]) != (20, NEW_URL)
         ]
         if wrong:
-            raise WrongError(f"{len(wrong)} rooms don't have the wanted values: {wrong}")
+            raise CheckError(f"{len(wrong)} rooms don't have the wanted values: {wrong}")
 
 
 def play(seeds: Sequence[int], rooms: int, *, every: int = 0) -> Campaign:
-    """Play a run for each seed. `every` so many runs a line is printed. Raises `WrongError` that names the seed."""
+    """Execute a run for each seed, and print a line after each `every` runs (0: never).
+
+    Raise `CheckError`, which names the seed, if a check fails.
+    """
     campaign = Campaign()
     for number, seed in enumerate(seeds, 1):
         with tempfile.TemporaryDirectory() as folder:
             try:
                 Run(seed, rooms, Path(folder), campaign).play()
-            except WrongError as error:
-                raise WrongError(f"run with seed {seed}: {error}") from error
+            except CheckError as error:
+                raise CheckError(f"run with seed {seed}: {error}") from error
         if every and number % every == 0:
             print(f"{number} of {len(seeds)} runs, {campaign.kills} kills", flush=True)
     return campaign
@@ -293,26 +298,30 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks crash", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", metavar="NUMBER", type=at_least_one, default=300, help="300 if not given")
-    parser.add_argument("--rooms", metavar="NUMBER", type=at_least_one, default=200, help="200 if not given")
-    parser.add_argument("--seed", metavar="NUMBER", type=int, default=1, help="of the first run; 1 if not given")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write what was seen to this file too")
+    parser.add_argument(
+        "--runs", metavar="NUMBER", type=at_least_one, default=300, help="number of runs (default: 300)"
+    )
+    parser.add_argument(
+        "--rooms", metavar="NUMBER", type=at_least_one, default=200, help="rooms in the account (default: 200)"
+    )
+    parser.add_argument("--seed", metavar="NUMBER", type=int, default=1, help="seed of the first run (default: 1)")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the counts to this file")
     parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
-    asked = parser.parse_args(arguments)
-    if asked.work is not None:
-        what, url, plan, journal = cast("list[str]", asked.work)
+    options = parser.parse_args(arguments)
+    if options.work is not None:
+        what, url, plan, journal = cast("list[str]", options.work)
         asyncio.run(work("apply" if what == "apply" else "resume", url, Path(plan), Path(journal)))
         return
     began = time.monotonic()
     try:
-        campaign = play(range(asked.seed, asked.seed + asked.runs), asked.rooms, every=25)
-    except WrongError as error:
+        campaign = play(range(options.seed, options.seed + options.runs), options.rooms, every=25)
+    except CheckError as error:
         sys.exit(str(error))
     for what, count in campaign.rows():
         print(f"{what:<48}{count:>10,}")
-    if asked.json is not None:
-        write_json(asked.json, campaign)
-    print(f"All is as it should be; it took {time.monotonic() - began:.0f} s.")
+    if options.json is not None:
+        write_json(options.json, campaign)
+    print(f"All checks passed in {time.monotonic() - began:.0f} s.")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
-"""Whether an update costs the same in a large job as in a small one, and with many in flight as with few.
+"""Cost of an update by size of the job and by concurrency.
 
-The script with aiohttp is beside where the number in flight grows: with few, everybody waits for the server more often.
-Told are the client's CPU time for one update and its peak memory above that of the import, on asyncio's loop without
-orjson: the median over the rounds with the least and the most. Nothing fails if a bar is missed.
+It should be the same in a large job as in a small one, and with many updates in flight as with few. The table by
+updates in flight includes the aiohttp script: with few in flight, all clients wait for the server more often.
+
+The figures are the client's CPU time for one update, and its peak memory above that of the imports, on asyncio's loop
+without orjson: the median over the rounds, with the minimum and the maximum. A missed target is reported, and nothing
+fails.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,16 +15,16 @@ import attrs
 
 from ._runs import (
     CONCURRENCY,
-    Bar,
     Figures,
     Server,
     Spread,
+    Target,
     Variant,
     at_least_one,
     make_parser,
-    print_bars,
     print_environment,
     print_table,
+    print_targets,
     ratio,
     spread,
     write_json,
@@ -42,7 +45,7 @@ _Sizes: TypeAlias = Mapping[tuple[Variant, int, int], Sequence[Figures]]
 
 @attrs.frozen(kw_only=True)
 class Row:
-    """What was measured of one size."""
+    """The results of one contestant with one count and concurrency."""
 
     contestant: str
     count: int
@@ -59,7 +62,7 @@ class Growth:
     rounds: int
     by_count: Sequence[Row]
     by_concurrency: Sequence[Row]
-    bars: Sequence[Bar]
+    bars: Sequence[Target]
 
 
 def run_all(server: Server, variants: Sequence[Variant], sizes: Sequence[tuple[int, int]], rounds: int) -> _Sizes:
@@ -86,17 +89,17 @@ def make_rows(sizes: _Sizes) -> list[Row]:
         )
         for (variant, count, concurrency), runs in sizes.items()
     ]
-    return sorted(rows, key=lambda row: row.contestant)  # which leaves the sizes in their order
+    return sorted(rows, key=lambda row: row.contestant)  # stable: the sizes stay in order
 
 
-def make_bars(sizes: _Sizes) -> Iterator[Bar]:
+def make_targets(sizes: _Sizes) -> Iterator[Target]:
     for variant in _OURS:
         small, large = (sizes.get((variant, count, CONCURRENCY)) for count in (_SMALL, _LARGE))
         if small is not None and large is not None:
             what = f"{_LARGE:,} against {_SMALL:,}: {variant}"
-            yield Bar(f"{what}, CPU per update", ratio(large, small, "cpu_us"), 1.05)
+            yield Target(f"{what}, CPU per update", ratio(large, small, "cpu_us"), 1.05)
             more = [one.peak_mb - other.peak_mb for one, other in zip(large, small, strict=True)]
-            yield Bar(f"{what}, peak memory, more by", Spread.of(more), 10, " MB")
+            yield Target(f"{what}, increase of the peak memory", Spread.of(more), 10, " MB")
 
 
 def print_rows(rows: Sequence[Row]) -> None:
@@ -108,35 +111,35 @@ def print_rows(rows: Sequence[Row]) -> None:
     print_table(head, cells)
 
 
-def _up_to(most: int, numbers: Sequence[int]) -> list[int]:
-    return [*(number for number in numbers if number < most), most]
+def _up_to(maximum: int, numbers: Sequence[int]) -> list[int]:
+    return [*(number for number in numbers if number < maximum), maximum]
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = make_parser("growth", __doc__, rounds=3)
-    text = f"the greatest number of updates, {_COUNTS[-1]} if not given"
+    text = f"largest number of updates (default: {_COUNTS[-1]})"
     parser.add_argument("--max-count", metavar="NUMBER", type=at_least_one, default=_COUNTS[-1], help=text)
-    text = f"the greatest number in flight, {_CONCURRENCIES[-1]} if not given"
+    text = f"largest number of updates in flight (default: {_CONCURRENCIES[-1]})"
     parser.add_argument("--max-concurrency", metavar="NUMBER", type=at_least_one, default=_CONCURRENCIES[-1], help=text)
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
 
     print_environment()
-    counts = _up_to(asked.max_count, _COUNTS)
+    counts = _up_to(options.max_count, _COUNTS)
     with Server() as server:
-        in_flight = [(asked.count, concurrency) for concurrency in _up_to(asked.max_concurrency, _CONCURRENCIES)]
-        by_concurrency = run_all(server, (_SCRIPT, *_OURS), in_flight, asked.rounds)
-        by_count = run_all(server, _OURS, [(count, CONCURRENCY) for count in counts], asked.rounds)
+        in_flight = [(options.count, concurrency) for concurrency in _up_to(options.max_concurrency, _CONCURRENCIES)]
+        by_concurrency = run_all(server, (_SCRIPT, *_OURS), in_flight, options.rounds)
+        by_count = run_all(server, _OURS, [(count, CONCURRENCY) for count in counts], options.rounds)
     found = Growth(
-        rounds=asked.rounds,
+        rounds=options.rounds,
         by_count=make_rows(by_count),
         by_concurrency=make_rows(by_concurrency),
-        bars=list(make_bars(by_count)),
+        bars=list(make_targets(by_count)),
     )
     print_rows(found.by_count)
     print_rows(found.by_concurrency)
     if found.bars:
-        print_bars(found.bars)
+        print_targets(found.bars)
     else:
-        print(f"The bars are for {_LARGE:,} updates against {_SMALL:,}, and were not measured.")
-    if asked.json is not None:
-        write_json(asked.json, found)
+        print(f"The targets compare {_LARGE:,} updates with {_SMALL:,}, and were not measured.")
+    if options.json is not None:
+        write_json(options.json, found)

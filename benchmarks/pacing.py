@@ -1,11 +1,11 @@
-"""How well the rate limit is used, over real sockets, and what pacing costs.
+"""Use of the rate limit over real sockets, and CPU cost of pacing.
 
-For each row the simulator runs in a process of its own and each client in another, so that they share no event loop.
-All rooms get a webhook URL of their own; at the end the server is asked whether they have it. The limiter is made at
-the instant in which the clients begin, with its whole allowance: that is what the ideal time counts from. Where the
-official SDK (`telnyx`) is installed it does some of the rows too, with 50 tasks and its own retries.
+For each row, the simulator and each client run in processes of their own, so that they share no event loop. Every room
+gets its own webhook URL, and at the end the rooms of the server are checked. The limiter starts with its full allowance
+when the clients start; the ideal time counts from then. If the official SDK (`telnyx`) is installed, it runs some of
+the rows too, with 50 tasks and its own retries.
 
-The bars are printed beside the figures; nothing fails if one is missed.
+A missed target is reported, and nothing fails.
 """
 
 import argparse
@@ -37,17 +37,17 @@ from aiorooms.simulator import RateLimit, RoomsSimulator, Stats
 T = TypeVar("T")
 
 Wanted: TypeAlias = list[tuple[str, str]]
-"""Room ids, each with the webhook URL that the room is to get."""
+"""Room ids, each with the webhook URL to set."""
 
 Pipe: TypeAlias = "connection.Connection[Any, Any]"
 
 Action: TypeAlias = Callable[[RoomsSimulator], T]
-"""What the server's process does with its simulator; it is sent there, so it is made of functions of this module."""
+"""A function that the server's process calls with its simulator. It is pickled, so it must be importable."""
 
 WORKERS: Final = 50
 
 GRACE: Final = 60.0
-"""Seconds over four times the ideal after which a client is ended."""
+"""A client is stopped after four times the ideal time plus this number of seconds."""
 
 INSTALL: Final = "python -m pip install telnyx"
 
@@ -85,7 +85,7 @@ def count_wrong(wanted: Wanted, sim: RoomsSimulator) -> int:
 
 
 class Server:
-    """The server's process, as this one sees it."""
+    """The server's process, and the pipe to it."""
 
     def __init__(self, rooms: int) -> None:
         self._pipe, self._process = start(serve, rooms)
@@ -108,10 +108,10 @@ class Server:
 
 @attrs.define
 class Report:
-    """What a client tells of its run."""
+    """The result of a client's run."""
 
     outcomes: Counter[str] = attrs.Factory(Counter[str])
-    """By status; a failure of the official SDK is `failed`, whatever is known of it."""
+    """By status; every failure of the official SDK is `failed`."""
     errors: Counter[str] = attrs.Factory(Counter[str])
     """By class."""
     seconds: float = 0.0
@@ -119,7 +119,7 @@ class Report:
 
 def run_client(pipe: Pipe, client: Literal["aiorooms", "telnyx"], url: str, key: str, wanted: Wanted) -> None:
     def wait_for_start() -> None:
-        # It blocks the loop, in which nothing goes on yet.
+        # This may block the loop, which has nothing to do yet.
         pipe.send(None)
         pipe.recv()
 
@@ -142,7 +142,7 @@ async def with_aiorooms(url: str, key: str, wanted: Wanted, wait_for_start: Call
 
 
 async def with_telnyx(url: str, key: str, wanted: Wanted, wait_for_start: Callable[[], None]) -> Report:
-    # It is not among the project's dependencies, so nothing is known of its types.
+    # Optional, so type checkers don't know its types.
     sdk = importlib.import_module("telnyx")
     report = Report()
     todo = iter(wanted)
@@ -151,7 +151,7 @@ async def with_telnyx(url: str, key: str, wanted: Wanted, wait_for_start: Callab
         for room_id, value in todo:
             try:
                 await client.rooms.update(room_id, webhook_event_url=value)
-            except Exception as error:  # noqa: BLE001 - whatever it raises, the room was not updated
+            except Exception as error:  # noqa: BLE001 - any exception means that the room was not updated
                 report.outcomes["failed"] += 1
                 report.errors[type(error).__name__] += 1
             else:
@@ -172,39 +172,39 @@ async def with_telnyx(url: str, key: str, wanted: Wanted, wait_for_start: Callab
 
 @attrs.frozen
 class Row:
-    """What is measured, and the bars of the issue."""
+    """A measurement, and its targets."""
 
     name: str
     limit: RateLimit
     ideal: float
-    """Seconds."""
-    most_seconds: float | None
-    most_refused: float | None
-    """In percent of the requests that the server got."""
+    """Minimum time in seconds."""
+    max_seconds: float | None
+    max_rate_limited: float | None
+    """Maximum share of rate limited requests, in percent of the requests that the server received."""
     updates: int = 1000
     clients: int = 1
     events: tuple[tuple[float, Action[None]], ...] = ()
-    """What is done to the server, so many seconds after the start."""
-    beside: bool = False
-    """Whether the official SDK does it too."""
+    """Changes to the server, each with the seconds after the start."""
+    official_sdk_too: bool = False
+    """Whether the official SDK runs the row too."""
 
     @property
-    def bar(self) -> str:
-        bars = ["0 failed"]
-        if self.most_refused is not None:
-            bars.append(f"≤{self.most_refused:g}% refused")
-        if self.most_seconds is not None:
-            bars.append(f"≤{self.most_seconds:.2f} s (x{self.most_seconds / self.ideal:.2f})")
-        return ", ".join(bars)
+    def target(self) -> str:
+        targets = ["0 failed"]
+        if self.max_rate_limited is not None:
+            targets.append(f"≤{self.max_rate_limited:g}% 429s")
+        if self.max_seconds is not None:
+            targets.append(f"≤{self.max_seconds:.2f} s (x{self.max_seconds / self.ideal:.2f})")
+        return ", ".join(targets)
 
 
 def ideal(updates: int, *limits: tuple[int, int]) -> float:
-    """Seconds in which so many updates can be made, with limits per second that hold from the given seconds on.
+    """Return the minimum seconds for `updates`; each of `limits` is (second from which it applies, limit per second).
 
-    At the beginning of each second everything goes out that the limit lets through, the last of it at the beginning of
-    the last second: 1000 updates at 100 a second take 9 s, not 10. A sliding window that is empty at first and a bucket
-    that is full at first come to the same. A new limit starts with its whole allowance; so 1000 updates with a limit of
-    100, cut to 40 after 3 s and set back after 6 s, are 3 * 100 + 3 * 40 + 5 * 100, and the last 80 after 11 s.
+    An ideal client sends all that the limit allows at the start of each second. So 1000 updates at 100 per second take
+    9 s, not 10: the last 100 are sent at 9 s. A sliding window that starts empty and a bucket that starts full need the
+    same time. A new limit starts with its full allowance. So 1000 updates with a limit of 100, cut to 40 at 3 s and
+    restored at 6 s, take 11 s: 3 * 100 + 3 * 40 + 5 * 100, and the last 80 at 11 s.
     """
     second = 0
     while True:
@@ -222,7 +222,7 @@ def make_rows() -> list[Row]:
     silent = RateLimit(100, headers=False)
     return [
         Row("fixed window, reset fractional", fraction, nine, nine * 1.10, 1),
-        Row("fixed window, reset rounded up", RateLimit(100), nine, nine * 1.25, 1, beside=True),
+        Row("fixed window, reset rounded up", RateLimit(100), nine, nine * 1.25, 1, official_sdk_too=True),
         Row("fixed window, reset rounded down", attrs.evolve(fraction, reset_rounding="down"), nine, nine * 1.10, 1),
         Row("sliding window", attrs.evolve(fraction, kind="sliding"), nine, nine * 1.15, 2),
         Row("token bucket", attrs.evolve(fraction, kind="bucket"), nine, nine * 1.15, 2),
@@ -237,8 +237,8 @@ def make_rows() -> list[Row]:
                 (6.0, partial(set_limit, fraction)),
             ),
         ),
-        Row("silent, no Retry-After", silent, nine, nine * 1.6, 10, beside=True),
-        # The issue has one bar for both silent ones.
+        Row("silent, no Retry-After", silent, nine, nine * 1.6, 10, official_sdk_too=True),
+        # Both silent rows have the same targets.
         Row("silent, Retry-After in seconds", attrs.evolve(silent, retry_after="seconds"), nine, nine * 1.6, 10),
         Row(
             "20 per second, 500 updates",
@@ -247,7 +247,7 @@ def make_rows() -> list[Row]:
             slow * 1.10,
             1,
             updates=500,
-            beside=True,
+            official_sdk_too=True,
         ),
         Row(
             "server gone from 4 s to 14 s",
@@ -266,17 +266,17 @@ def make_rows() -> list[Row]:
 
 @attrs.frozen(kw_only=True)
 class Result:
-    """What was measured of a row."""
+    """The result of one client in one row."""
 
     row: str
     client: str
     updates: int
     outcomes: dict[str, int]
     lost: int
-    """Updates without an outcome: their client did not end in time, or crashed."""
+    """Updates without an outcome: their client crashed, or did not end in time."""
     errors: dict[str, int]
     wrong_rooms: int
-    """Rooms that don't have the wanted value on the server."""
+    """Rooms without the wanted value on the server."""
     requests: int
     refused: int
     refused_percent: float
@@ -286,15 +286,15 @@ class Result:
     ratio: float
     bar: str | None
     missed: list[str] | None
-    """Which bars; None if they are not meant for this client."""
+    """The missed targets; None if the client has no targets."""
 
 
 def start(target: Callable[..., None], *args: object) -> tuple[Pipe, SpawnProcess]:
-    """Start a process that has one end of a pipe as its first argument; return the other end and the process."""
+    """Start a process with one end of a pipe as its first argument; return the other end and the process."""
     ours, theirs = _SPAWN.Pipe()
     process = _SPAWN.Process(target=target, args=(theirs, *args), daemon=True)
     process.start()
-    theirs.close()  # so that its end is noticed here when the process has gone
+    theirs.close()  # so that our end reports EOF when the process exits
     return ours, process
 
 
@@ -331,7 +331,7 @@ def measure(row: Row, client: Literal["aiorooms", "telnyx"]) -> Result:
 
 
 def collect(pipes: Sequence[Pipe], row: Row, server: Server) -> tuple[list[Report], float]:
-    """Wait for the clients, and do to the server meanwhile what the row says. Return the seconds that it took too."""
+    """Wait for the clients, and apply the row's events meanwhile. Return the reports, and the seconds of the run."""
     began = time.monotonic()
     deadline = began + 4 * row.ideal + GRACE
     events = deque(row.events)
@@ -350,7 +350,7 @@ def collect(pipes: Sequence[Pipe], row: Row, server: Server) -> tuple[list[Repor
             server.ask(events.popleft()[1])
     if len(reports) < row.clients:
         return reports, time.monotonic() - began
-    # As the clients saw it: getting the report here, and closing the client before that, is no part of it.
+    # As measured by the clients: without closing them and receiving the reports.
     return reports, max(report.seconds for report in reports)
 
 
@@ -363,13 +363,13 @@ def summary(
     wrong_rooms: int,
 ) -> Result:
     outcomes = sum((report.outcomes for report in reports), Counter[str]())
-    refused_percent = 100 * stats.refused / max(1, stats.requests)
+    rate_limited_percent = 100 * stats.refused / max(1, stats.requests)
     missed: list[str] = []
     if outcomes["updated"] < row.updates or wrong_rooms:
         missed.append("failed")
-    if row.most_refused is not None and refused_percent > row.most_refused:
-        missed.append("refused")
-    if row.most_seconds is not None and seconds > row.most_seconds:
+    if row.max_rate_limited is not None and rate_limited_percent > row.max_rate_limited:
+        missed.append("429s")
+    if row.max_seconds is not None and seconds > row.max_seconds:
         missed.append("time")
     return Result(
         row=row.name,
@@ -381,12 +381,12 @@ def summary(
         wrong_rooms=wrong_rooms,
         requests=stats.requests,
         refused=stats.refused,
-        refused_percent=refused_percent,
+        refused_percent=rate_limited_percent,
         connections=stats.connections,
         seconds=seconds,
         ideal=row.ideal,
         ratio=seconds / row.ideal,
-        bar=row.bar if client == "aiorooms" else None,
+        bar=row.target if client == "aiorooms" else None,
         missed=missed if client == "aiorooms" else None,
     )
 
@@ -396,7 +396,7 @@ def summary(
 
 @attrs.frozen(kw_only=True)
 class Cost:
-    """CPU time of the pacing of one update."""
+    """The CPU time of pacing, for one update."""
 
     row: str
     microseconds: float
@@ -407,7 +407,7 @@ class Cost:
 
 COST_UNLIMITED: Final = "cost of pacing, no limit seen"
 COST_LIMITED: Final = "cost of pacing, a limit known"
-COST_BAR: Final = 3.0
+COST_TARGET: Final = 3.0
 """Microseconds."""
 
 _COST_RUNS: Final = 15
@@ -417,15 +417,15 @@ _PLENTY: Final = 1_000_000_000
 
 def measure_cost(row: str) -> Cost:
     limited = row == COST_LIMITED
-    runs = [asyncio.run(one_cost(limited)) for _ in range(_COST_RUNS)]
-    return Cost(row=row, microseconds=statistics.median(runs), runs=runs, bar=None if limited else COST_BAR)
+    runs = [asyncio.run(permit_cost(limited)) for _ in range(_COST_RUNS)]
+    return Cost(row=row, microseconds=statistics.median(runs), runs=runs, bar=None if limited else COST_TARGET)
 
 
-async def one_cost(limited: bool) -> float:
-    """Measure the microseconds that a permit and its release take, when nobody has to wait."""
+async def permit_cost(limited: bool) -> float:
+    """Return the microseconds to acquire and release a permit without a wait."""
     pacer = Pacer(Pacing(), max_in_flight=100)
     answers = [answer_head(number, limited) for number in range(_COST_UPDATES + 1000)]
-    # The beginning, in which the client sends one request and then more and more, is over after these.
+    # After these, the slow start is over, in which the client allows one request in flight, then more and more.
     for head in answers[:1000]:
         pacer.release(await pacer.acquire(), read_rate_limit(head, rate_limited=False))
     answers = answers[1000:]
@@ -443,7 +443,7 @@ async def one_cost(limited: bool) -> float:
 def answer_head(number: int, limited: bool) -> CIMultiDictProxy[str]:
     head = CIMultiDict({"Content-Type": "application/json; charset=utf-8", "x-request-id": f"{number:032x}"})
     if limited:
-        # Much more than is used, so that nobody waits.
+        # Much more than is used, so that there is no wait.
         head["x-ratelimit-limit"] = str(_PLENTY)
         head["x-ratelimit-remaining"] = str(_PLENTY - 1 - number)
         head["x-ratelimit-reset"] = "59.500000"
@@ -454,8 +454,8 @@ def answer_head(number: int, limited: bool) -> CIMultiDictProxy[str]:
 # --- the table ---
 
 _HEAD: Final = (
-    f"{'limiter':<37}{'client':<9}{'failed':>7}{'unc.':>6}{'skip.':>6}{'wrong':>6}{'refused':>9}{'time':>8}{'ideal':>7}"
-    f"{'ratio':>7}  {'bar':<42}met"
+    f"{'limiter':<37}{'client':<9}{'failed':>7}{'unc.':>6}{'skip.':>6}{'wrong':>6}{'429s':>9}{'time':>8}{'ideal':>7}"
+    f"{'ratio':>7}  {'target':<42}met"
 )
 
 
@@ -477,7 +477,7 @@ def line(result: Result) -> str:
 def cost_line(cost: Cost) -> str:
     text = f"{cost.row:<37}{cost.microseconds:.2f} µs CPU per update ({min(cost.runs):.2f} to {max(cost.runs):.2f})"
     if cost.bar is not None:
-        text += f", bar {cost.bar:g} µs: {'yes' if cost.microseconds <= cost.bar else 'NO'}"
+        text += f", target at most {cost.bar:g} µs: {'met' if cost.microseconds <= cost.bar else 'MISSED'}"
     return text
 
 
@@ -490,14 +490,16 @@ def main(arguments: Sequence[str]) -> None:
         epilog="rows:\n  " + "\n  ".join([*(row.name for row in rows), *costs]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--only", metavar="NAME", default="", help="the rows that have this in their name")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures to this file too")
+    parser.add_argument(
+        "--only", metavar="NAME", default="", help="run only the rows with NAME in their names (default: all)"
+    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
     options = parser.parse_args(arguments)
     only, file = cast("str", options.only), cast("Path | None", options.json)
     rows = [row for row in rows if only in row.name]
     costs = [name for name in costs if only in name]
     if not rows and not costs:
-        parser.error(f"no row has {only!r} in its name")
+        parser.error(f"no row has {only!r} in its name; --help lists the rows")
 
     has_telnyx = importlib.util.find_spec("telnyx") is not None
     versions = {"python": platform.python_version(), "aiorooms": importlib.metadata.version("aiorooms")}
@@ -510,11 +512,11 @@ def main(arguments: Sequence[str]) -> None:
     for row in rows:
         results.append(measure(row, "aiorooms"))
         print(line(results[-1]), flush=True)
-        if row.beside and has_telnyx:
+        if row.official_sdk_too and has_telnyx:
             results.append(measure(row, "telnyx"))
             print(line(results[-1]), flush=True)
-    if not has_telnyx and any(row.beside for row in rows):
-        print(f"The official SDK is not installed and was left out; to have it beside: {INSTALL}")
+    if not has_telnyx and any(row.official_sdk_too for row in rows):
+        print(f"The official SDK is not installed and was skipped; to include it: {INSTALL}")
     measured_costs = [measure_cost(name) for name in costs]
     for cost in measured_costs:
         print(cost_line(cost))

@@ -1,4 +1,4 @@
-"""That the benchmarks run and say what they should; no time is asserted."""
+"""The benchmarks run and print what they should; no test depends on times."""
 
 import importlib.util
 import json
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(300)  # several processes, one after another
 
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any], str]:
-    """What a very short comparison printed, its JSON, and its chart."""
+    """The output of a very short comparison, its JSON, and its chart."""
     folder = tmp_path_factory.mktemp("comparison")
     command = [sys.executable, "-m", "benchmarks", "compare", "--rounds", "1", "--count", "100"]
     command += ["--only", "floor,script,update_many", "--json", f"{folder}/a.json", "--chart", f"{folder}/a.svg"]
@@ -44,7 +44,7 @@ def test_a_comparison_has_all_figures(comparison: tuple[str, dict[str, Any], str
         for figure in ("cpu_us", "cpu_ratio", "per_second", "per_second_ratio", "client_busy", "server_busy"):
             assert row[figure]["median"] > 0, (row["label"], figure)
         for figure in ("above_mb", "above_ratio"):
-            assert row[figure]["median"] >= 0, (row["label"], figure)  # memory may be there that was used for importing
+            assert row[figure]["median"] >= 0, (row["label"], figure)  # the imports may have left enough free memory
         assert len(row["runs"]) == 1
     for bar in found["bars"]:
         assert bar["met"] == (bar["measured"]["median"] <= bar["bar"])
@@ -62,30 +62,33 @@ def test_a_comparison_is_printed_and_drawn(comparison: tuple[str, dict[str, Any]
     assert len(chart) < 50_000
 
 
-def test_what_is_not_installed_is_left_out_with_a_word(
+def test_contestants_whose_packages_are_missing_are_skipped_with_a_note(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    there = importlib.util.find_spec
+    original = importlib.util.find_spec
 
     def find_spec(name: str) -> ModuleSpec | None:
-        return None if name == "telnyx" else there(name)
+        return None if name == "telnyx" else original(name)
 
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
-    with pytest.raises(SystemExit, match="nothing is left to be run"):
+    with pytest.raises(SystemExit, match="none of the contestants can run"):
         compare.main(["--only", "telnyx_httpx"])
-    assert "left out for lack of telnyx (pip install -e '.[bench]'): telnyx_httpx (asyncio)" in capsys.readouterr().out
+    expected = "skipped, because telnyx is missing (pip install -e '.[bench]'): telnyx_httpx (asyncio)"
+    assert expected in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nope"], "no benchmark is called 'nope'; there are compare, growth,"),
-        (["compare", "--only", "floor,nope"], "no contestant is called 'nope'; there are floor, bare,"),
-        (["compare", "--rounds", "0"], "argument --rounds: it must be 1 or more"),
-        (["compare", "--chart", "chart.pdf"], "ends in .svg or .png, and not as 'chart.pdf'"),
+        (["nope"], "unknown benchmark 'nope'; choose from compare, growth,"),
+        (["compare", "--only", "floor,nope"], "unknown contestant 'nope'; choose from floor, bare,"),
+        (["compare", "--rounds", "0"], "argument --rounds: must be 1 or more"),
+        (["compare", "--chart", "chart.pdf"], "--chart must end in .svg or .png, not be 'chart.pdf'"),
     ],
 )
-def test_what_there_is_not_is_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_arguments_are_usage_errors(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         benchmarks.main(arguments)
     assert message in capsys.readouterr().err

@@ -1,13 +1,13 @@
 """A Telnyx Video Rooms API that runs on your own machine, for tests, demos and benchmarks.
 
-`RoomsSimulator` is a real HTTP server on loopback with rooms in memory. It checks what it is sent as the API does,
-answers with the API's own status codes and bodies, limits the rate when asked to, and can break in every way that a
-network, a proxy or a load balancer breaks.
+`RoomsSimulator` is a real HTTP server on loopback with rooms in memory. It validates requests as the API does, and
+answers with the API's own status codes and bodies. It can also limit the rate, and inject the faults of networks,
+proxies and load balancers.
 
     async with RoomsSimulator(rooms=1000, rate_limit="100/1s") as sim:
-        ...  # speak to sim.url with the key sim.api_key, then look at sim.rooms and sim.stats
+        ...  # send requests to sim.url with the key sim.api_key, then check sim.rooms and sim.stats
 
-Nothing here is shared with the client: shared code hides shared bugs.
+The simulator shares no code with the client, because tests can't find a bug in code that both use.
 """
 
 from ._fault_kinds import ALL, APPLIED, NOT_APPLIED, ODD, FaultKind, fault_descriptions

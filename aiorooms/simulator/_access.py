@@ -1,7 +1,7 @@
-"""Who may speak to the API, and how often: the key (401, 403) and the rate limit (429).
+"""The checks of the API key (401, 403) and of the rate limit (429).
 
-Requests without a valid key do not use up the rate limit. A 401, 403 or 429 has the same shape for all operations,
-lists included.
+Requests with a missing or unknown key do not count against the rate limit. A 401, 403 or 429 has the same shape
+for all operations, lists included.
 """
 
 import time
@@ -20,10 +20,10 @@ from ._stats import Stats
 
 
 class Access:
-    """Checks each request before anything else is done for it."""
+    """Checks the API key and the rate limit of each request."""
 
     def __init__(self, api_key: str, stats: Stats) -> None:
-        """Let every request with the key pass; there is no rate limit."""
+        """Accept `api_key`, and start without a rate limit."""
         self.api_key = api_key
         self.forbidden_keys: set[str] = set()
         self._stats = stats
@@ -32,7 +32,7 @@ class Access:
 
     @property
     def rate_limit(self) -> RateLimit | None:
-        """The rate limit in force; counting starts anew when it is set."""
+        """The current rate limit; setting it resets the count."""
         return self._rate_limit
 
     @rate_limit.setter
@@ -41,7 +41,7 @@ class Access:
         self._limiter = None if rule is None else make_limiter(rule, time.monotonic_ns)
 
     def check(self, authorization: str) -> tuple[str, Answer | None]:
-        """Return the header lines on the rate limit, and the answer if the request may not pass."""
+        """Return the header lines that report the rate limit, and the error answer if the request is not allowed."""
         scheme, _, key = authorization.partition(" ")
         known = scheme.lower() == "bearer" and (key == self.api_key or key in self.forbidden_keys)
         lines = ""

@@ -1,7 +1,7 @@
-"""The rooms of one account, as the API stores them. Pure: no sockets, and the clock is handed in.
+"""The rooms of one account, as the API stores them. Pure: no sockets, and the clock is an argument.
 
-What a request may set is checked by the operations, in `_operations/`; here everything is stored as it is given. A room
-that never had a failover URL shows the documented default, the empty string.
+The operations in `_operations/` validate requests; this module stores values unchecked. A room that never had a
+failover URL has the documented default, the empty string.
 """
 
 import operator
@@ -25,25 +25,25 @@ WRITABLE = (
 OLD_WEBHOOK_URL = "https://old.example.com/rooms"
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_EPOCH = datetime(1970, 1, 1)  # naive UTC: the Z of a stamp is written by hand
-_FIRST_ROOM = 1_704_067_200_000_000  # 2024-01-01T00:00:00Z in microseconds; the first rooms are a minute apart
+_EPOCH = datetime(1970, 1, 1)  # naive UTC: `timestamp` appends the Z
+_FILL_START = 1_704_067_200_000_000  # 2024-01-01T00:00:00Z in microseconds; `fill` adds a room a minute
 _MINUTE = 60_000_000
 _RELATIONS: Mapping[str, Callable[[str, str], bool]] = {"eq": operator.eq, "gte": operator.ge, "lte": operator.le}
 
 
 def is_uuid(text: str) -> bool:
-    """Return whether a text is a UUID in lower case."""
+    """Return whether a text is a lower-case UUID."""
     return _UUID.fullmatch(text) is not None
 
 
-def stamp(microseconds: int) -> str:
-    """Write microseconds since the epoch as the API does: `2021-04-16T09:46:20.954863Z`."""
+def timestamp(microseconds: int) -> str:
+    """Return microseconds since the epoch in the API's format: `2021-04-16T09:46:20.954863Z`."""
     return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds") + "Z"
 
 
 @attrs.define
 class Participant:
-    """Somebody who is or was in a session."""
+    """A present or past participant of a session."""
 
     id: str
     session_id: str
@@ -53,17 +53,17 @@ class Participant:
     left_at: str | None = None
 
     def to_json(self) -> JsonObject:
-        shown: JsonObject = {
+        fields: JsonObject = {
             "id": self.id,
             "session_id": self.session_id,
             "context": self.context,
             "joined_at": self.joined_at,
             "updated_at": self.updated_at,
         }
-        if self.left_at is not None:  # as in the published samples: left out while the participant is there
-            shown["left_at"] = self.left_at
-        shown["record_type"] = "room_participant"
-        return shown
+        if self.left_at is not None:  # absent until the participant leaves, as in the published samples
+            fields["left_at"] = self.left_at
+        fields["record_type"] = "room_participant"
+        return fields
 
 
 @attrs.define
@@ -79,7 +79,7 @@ class Session:
     participants: list[Participant]
 
     def to_json(self) -> JsonObject:
-        shown: JsonObject = {
+        fields: JsonObject = {
             "id": self.id,
             "room_id": self.room_id,
             "active": self.active,
@@ -87,15 +87,15 @@ class Session:
             "updated_at": self.updated_at,
         }
         if self.ended_at is not None:
-            shown["ended_at"] = self.ended_at
-        shown["participants"] = [participant.to_json() for participant in self.participants]
-        shown["record_type"] = "room_session"
-        return shown
+            fields["ended_at"] = self.ended_at
+        fields["participants"] = [participant.to_json() for participant in self.participants]
+        fields["record_type"] = "room_session"
+        return fields
 
 
 @attrs.define
 class Room:
-    """One room as the API keeps it."""
+    """One room as the API stores it."""
 
     id: str
     unique_name: str
@@ -110,7 +110,7 @@ class Room:
     sessions: tuple[Session, ...] = ()
 
     def to_json(self, *, with_sessions: bool = True) -> JsonObject:
-        shown: JsonObject = {
+        fields: JsonObject = {
             "id": self.id,
             "max_participants": self.max_participants,
             "unique_name": self.unique_name,
@@ -123,27 +123,27 @@ class Room:
             "webhook_event_url": self.webhook_event_url,
         }
         if with_sessions:
-            shown["sessions"] = [session.to_json() for session in self.sessions]
-        shown["record_type"] = "room"
-        return shown
+            fields["sessions"] = [session.to_json() for session in self.sessions]
+        fields["record_type"] = "room"
+        return fields
 
 
 class Account:
     """All rooms of one account, in the order in which they were created."""
 
     def __init__(self, *, seed: int, clock: Callable[[], int]) -> None:
-        """Start without rooms; `clock` gives microseconds since the epoch."""
+        """Start without rooms; `clock` returns microseconds since the epoch."""
         self.rooms: dict[str, Room] = {}
         self._ids_by_name: dict[str, str] = {}
-        self._random = random.Random(seed)  # noqa: S311 - ids that repeat under a seed, not secrets
+        self._random = random.Random(seed)  # noqa: S311 - for reproducible ids, not for secrets
         self._clock = clock
-        self._last_stamp = 0
+        self._last_microseconds = 0
         self._in_order: list[Room] | None = None
 
     def fill(self, count: int) -> None:
-        """Add rooms named `room-000001` and so on, a minute apart, the same ones under the same seed."""
+        """Add `count` rooms, `room-000001` and so on, created a minute apart; the same seed gives the same rooms."""
         for number in range(1, count + 1):
-            created = stamp(_FIRST_ROOM + number * _MINUTE + self._random.randrange(1_000_000))
+            created = timestamp(_FILL_START + number * _MINUTE + self._random.randrange(1_000_000))
             self.insert(
                 Room(
                     id=self.new_id(),
@@ -155,28 +155,28 @@ class Account:
             )
 
     def new_id(self) -> str:
-        """Make the next uuid4-shaped id."""
+        """Return the next id, in the form of a version 4 UUID."""
         text = f"{self._random.getrandbits(128):032x}"
         variant = "89ab"[int(text[16], 16) & 3]
         return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 
     def now(self) -> str:
-        """Read the clock; every reading is later than the one before."""
-        self._last_stamp = max(self._clock(), self._last_stamp + 1)
-        return stamp(self._last_stamp)
+        """Return the current timestamp; each one is later than the one before."""
+        self._last_microseconds = max(self._clock(), self._last_microseconds + 1)
+        return timestamp(self._last_microseconds)
 
     def insert(self, room: Room) -> None:
-        """Add a room as it is; a ValueError if its id or name is taken."""
+        """Add a room unchecked. Raise ValueError if its id or name is taken."""
         if room.id in self.rooms:
-            raise ValueError(f"there is a room {room.id} already")
+            raise ValueError(f"the room id {room.id} is already taken")
         if room.unique_name in self._ids_by_name:
-            raise ValueError(f"there is a room named {room.unique_name!r} already")
+            raise ValueError(f"the room name {room.unique_name!r} is already taken")
         self.rooms[room.id] = room
         self._ids_by_name[room.unique_name] = room.id
         self._in_order = None
 
     def change(self, room: Room, changes: Mapping[str, JsonValue]) -> None:
-        """Set fields that were checked before; `updated_at` moves."""
+        """Set fields, unchecked, and update `updated_at`."""
         for name, value in changes.items():
             if name == "unique_name":
                 del self._ids_by_name[room.unique_name]
@@ -185,13 +185,13 @@ class Account:
         room.updated_at = self.now()
 
     def remove(self, room_id: str) -> None:
-        """Take a room away; a KeyError if there is none."""
+        """Remove a room. Raise KeyError if there is none."""
         room = self.rooms.pop(room_id)
         del self._ids_by_name[room.unique_name]
         self._in_order = None
 
     def create(self, fields: Mapping[str, JsonValue]) -> Room:
-        """Create a room with fields that were checked before; without a name it gets its id as its name."""
+        """Create a room with fields that the caller has checked; its name defaults to its id."""
         room_id = self.new_id()
         now = self.now()
         room = Room(id=room_id, unique_name=room_id, created_at=now, updated_at=now)
@@ -206,7 +206,10 @@ class Account:
         return None if room_id is None else self.rooms[room_id]
 
     def select(self, unique_name: str | None, dates: Sequence[tuple[str, str, str]]) -> Sequence[Room]:
-        """List rooms, oldest first; `dates` are (`created_at` or `updated_at`, `eq`, `gte` or `lte`, YYYY-MM-DD)."""
+        """Return the rooms that match, oldest first.
+
+        Each of `dates` is (`created_at` or `updated_at`, `eq`, `gte` or `lte`, YYYY-MM-DD).
+        """
         if self._in_order is None:
             self._in_order = [*self.rooms.values()]
         found: Sequence[Room] = self._in_order
@@ -218,7 +221,7 @@ class Account:
         return [room for room in found if all(_on_date(room, *date) for date in dates)]
 
     def add_session(self, room: Room, *, active: bool, participants: Sequence[str]) -> Session:
-        """Put a session in a room; an active one ends the one that was active before."""
+        """Add a session to a room; an active one ends the room's previous active session."""
         if active:
             self.end_session(room)
         session_id = self.new_id()
@@ -243,12 +246,12 @@ class Account:
 
 
 def _on_date(room: Room, field: str, relation: str, date: str) -> bool:
-    stamped = room.created_at if field == "created_at" else room.updated_at
-    return _RELATIONS[relation](stamped[:10], date)
+    changed_at = room.created_at if field == "created_at" else room.updated_at
+    return _RELATIONS[relation](changed_at[:10], date)
 
 
 class RoomsView(Mapping[str, dict[str, JsonValue]]):
-    """The rooms by id, as JSON; each look-up shows the state of that moment, in a dict of its own."""
+    """The rooms by id, as JSON objects; each look-up returns a new dict with the current state."""
 
     def __init__(self, account: Account) -> None:
         self._account = account

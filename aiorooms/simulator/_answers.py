@@ -1,7 +1,7 @@
-"""What the API says: one answer, and the three shapes in which it reports an error.
+"""The answers of the API, and the three shapes of its errors.
 
 The shape depends on the operation and the status: a list of errors, one bare error object, or
-`{"success": false, "message": ...}`. A client has to read all three.
+`{"success": false, "message": ...}`. A client has to handle all three.
 """
 
 import json
@@ -48,18 +48,18 @@ TITLES = {
 
 @attrs.define
 class Answer:
-    """One HTTP answer before it becomes bytes."""
+    """One HTTP answer, not yet serialized."""
 
     status: int
     body: bytes = b""
     content_type: str | None = JSON_TYPE
     headers: tuple[tuple[str, str], ...] = ()
     close: bool = False
-    """Say `Connection: close` and close the connection after this answer."""
+    """Send `Connection: close`, and close the connection after this answer."""
 
 
 class Rejected(Exception):  # noqa: N818 - not an error of the simulator: it carries the answer to a bad request
-    """Ends an operation with an answer that says no."""
+    """Ends an operation with an error answer."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)
@@ -74,7 +74,7 @@ def to_json(value: JsonValue) -> bytes:
 
 
 def data_answer(status: int, data: JsonObject) -> Answer:
-    """Return the answer of an operation that succeeded."""
+    """Return the answer of a successful operation."""
     return Answer(status, to_json({"data": data}))
 
 

@@ -1,14 +1,14 @@
-"""The registry of the kinds of faults: name, when it strikes, what it does.
+"""The registry of fault kinds: name, effect, description, and whether the request is applied.
 
-A fault is either *not applied* (the request changes nothing) or *applied* (the request is carried out as ever, and
-only the answer is lost or spoilt). To a client the two often look the same, which is the point.
+An *applied* fault comes after the request is carried out: only the answer is lost or damaged. A fault that is *not
+applied* comes before: the request changes nothing. A client often can't tell the two apart, and has to cope with both.
 
-Most faults go away, or do no harm, when the request is sent again. The *odd* ones do not: a client can't be expected
-to get through them, only not to be fooled. So they are not in `ALL`, and break a request only if they are named.
+A client recovers from most faults by sending the request again. From the *odd* ones it can't: a retry does not help, or
+the wrong answer is hard to detect. So they are not in `ALL`, and are injected only if they are named.
 
-Everything that knows kinds of faults is made from `KINDS`: `ALL`, `ODD`, `APPLIED` and `NOT_APPLIED`, the draw, the
-help of `aiorooms simulate`, the tests. To add a kind, add its name to `FaultKind` (a type checker needs it as a
-literal; a test holds the two lists equal), a row to `KINDS`, and its effect to `_fault_effects`.
+All other lists of kinds derive from `KINDS`: `ALL`, `ODD`, `APPLIED` and `NOT_APPLIED`, the help of `aiorooms
+simulate`, the tests. To add a kind, add its name to `FaultKind` (type checkers need a literal; a test compares the two
+lists), a row to `_KINDS`, and its effect to `_fault_effects`.
 """
 
 from collections.abc import Mapping
@@ -67,86 +67,86 @@ class Kind:
 
     name: FaultKind
     effect: Effect
-    seen: str
+    description: str
     """What the client sees."""
     applied: bool
-    """Whether the request is carried out before the fault strikes."""
+    """Whether the request is carried out before the fault."""
     odd: bool
-    """Whether sending the request again does not help, or the answer is hard to tell from the truth."""
+    """Whether a retry does not help, or the wrong answer is hard to detect."""
 
 
-def _before(name: FaultKind, effect: Effect, seen: str, *, odd: bool = False) -> Kind:
-    return Kind(name, effect, seen, applied=False, odd=odd)
+def _before(name: FaultKind, effect: Effect, description: str, *, odd: bool = False) -> Kind:
+    return Kind(name, effect, description, applied=False, odd=odd)
 
 
-def _after(name: FaultKind, effect: Effect, seen: str, *, odd: bool = False) -> Kind:
-    return Kind(name, effect, seen, applied=True, odd=odd)
+def _after(name: FaultKind, effect: Effect, description: str, *, odd: bool = False) -> Kind:
+    return Kind(name, effect, description, applied=True, odd=odd)
 
 
 _KINDS = (
-    _before("reset_before", effects.reset, "a reset of the connection (RST)"),
-    _before("close_before", effects.close, "a close of the connection (FIN) without an answer"),
-    _before("stall_before", effects.stall, "nothing for a long time, then a close"),
+    _before("reset_before", effects.reset, "connection reset (RST)"),
+    _before("close_before", effects.close, "connection closed (FIN) without an answer"),
+    _before("stall_before", effects.stall, "no answer for a long time, then a close"),
     _before("408", answers(effects.request_timeout), "408 with an errors list (10008), then a close"),
     _before(
         "429",
         proxy_page_with_retry_after(429),
-        "the HTML 429 of a gateway, without `x-ratelimit-*` of its own; `Retry-After` if it is set",
+        "HTML 429 of a gateway, which adds no `x-ratelimit-*`; with `Retry-After` if set",
         odd=True,
     ),
     _before("500", answers(effects.server_error), "500 with an errors list (10007)"),
-    _before("502", proxy_page(502), "the HTML page of a proxy"),
-    _before("503", proxy_page_with_retry_after(503), "the HTML page of a proxy, with `Retry-After` if it is set"),
-    _before("504", proxy_page(504), "the HTML page of a proxy"),
-    _before("520", proxy_page(520), "the HTML page of a proxy"),
+    _before("502", proxy_page(502), "HTML error page of a proxy"),
+    _before("503", proxy_page_with_retry_after(503), "HTML error page of a proxy, with `Retry-After` if set"),
+    _before("504", proxy_page(504), "HTML error page of a proxy"),
+    _before("520", proxy_page(520), "HTML error page of a proxy"),
     _before("bad_http", effects.bad_http, "bytes that are not HTTP (a TLS alert), then a close"),
     _before(
         "redirect",
         answers(effects.redirect),
-        "307 to `/elsewhere` on the same server, which does not exist",
+        "307 to `/elsewhere`, which does not exist on the server",
         odd=True,
     ),
-    _after("reset_after", effects.reset, "a reset of the connection (RST)"),
-    _after("close_after", effects.close, "a close of the connection (FIN) without an answer"),
-    _after("stall_after", effects.stall, "nothing for a long time, then a close"),
+    _after("reset_after", effects.reset, "connection reset (RST)"),
+    _after("close_after", effects.close, "connection closed (FIN) without an answer"),
+    _after("stall_after", effects.stall, "no answer for a long time, then a close"),
     _after("500_after", answers(effects.server_error), "500 with an errors list (10007)"),
-    _after("502_after", proxy_page(502), "the HTML page of a proxy"),
-    _after("503_after", proxy_page_with_retry_after(503), "the HTML page of a proxy, with `Retry-After` if it is set"),
-    _after("504_after", proxy_page(504), "the HTML page of a proxy"),
-    _after("524_after", proxy_page(524), "the HTML page of a proxy"),
-    _after("truncated", writes(effects.truncated), "the whole head, half of the body, then a close"),
-    _after("truncated_chunked", writes(effects.truncated_chunked), "half of the body, chunked, no last chunk"),
+    _after("502_after", proxy_page(502), "HTML error page of a proxy"),
+    _after("503_after", proxy_page_with_retry_after(503), "HTML error page of a proxy, with `Retry-After` if set"),
+    _after("504_after", proxy_page(504), "HTML error page of a proxy"),
+    _after("524_after", proxy_page(524), "HTML error page of a proxy"),
+    _after("truncated", writes(effects.truncated), "complete head, half of the body, then a close"),
+    _after("truncated_chunked", writes(effects.truncated_chunked), "half of the body, chunked, without the last chunk"),
     _after("cut_head", writes(effects.cut_head), "half of the head, then a close"),
-    _after("garbage", answers(effects.garbage), "random bytes as the body, labelled as JSON"),
+    _after("garbage", answers(effects.garbage), "random bytes with the content type of JSON"),
     _after("html_200", answers(effects.html), "200 with an HTML page"),
     _after("empty_200", answers(effects.empty), "200 without a body"),
-    _after("wrong_type", answers(effects.wrong_type), "well-formed JSON, one field of the wrong type"),
-    _after("cut_json", answers(effects.cut_json), "well-formed HTTP around half of the JSON"),
-    _after("error_200", answers(effects.error_with_200), "200 around an errors list"),
-    _after("bad_gzip", answers(effects.bad_gzip), "`Content-Encoding: gzip` on a body that is not"),
-    _after("long_header", answers(effects.long_header), "the right answer, a header field of 20,000 characters"),
-    _after("mislabeled", answers(effects.mislabeled), "the right answer, labelled `text/plain`"),
-    _after("until_close", writes(effects.until_close), "the right answer without a length, ended by a close"),
-    _after("early_hints", writes(effects.early_hints, stays_open=True), "the right answer after a 103"),
-    _after("slow", effects.slow, "the right answer, slowly, in small pieces"),
-    _after("stale", effects.stale, "the right answer; the next request on the connection is dropped unread"),
-    _after("wrong_room", answers(effects.wrong_room), "the answer for some other room", odd=True),
-    _after("surplus", writes(effects.surplus, stays_open=True), "the right answer, and one more behind it", odd=True),
+    _after("wrong_type", answers(effects.wrong_type), "valid JSON with one field of the wrong type"),
+    _after("cut_json", answers(effects.cut_json), "complete HTTP answer with half of the JSON"),
+    _after("error_200", answers(effects.error_with_200), "200 with an errors list"),
+    _after("bad_gzip", answers(effects.bad_gzip), "uncompressed body with `Content-Encoding: gzip`"),
+    _after("long_header", answers(effects.long_header), "correct answer with a header field of 20,000 characters"),
+    _after("mislabeled", answers(effects.mislabeled), "correct answer with the content type `text/plain`"),
+    _after("until_close", writes(effects.until_close), "correct answer without a length, ended by a close"),
+    _after("early_hints", writes(effects.early_hints, stays_open=True), "correct answer after a 103"),
+    _after("slow", effects.slow, "correct answer, sent slowly in small pieces"),
+    _after("stale", effects.stale, "correct answer; the next request on the connection gets only a close"),
+    _after("wrong_room", answers(effects.wrong_room), "answer for another room", odd=True),
+    _after("surplus", writes(effects.surplus, stays_open=True), "correct answer, then a second one", odd=True),
 )
 
 KINDS: Mapping[FaultKind, Kind] = {kind.name: kind for kind in _KINDS}
-"""All kinds by name."""
+"""All kinds, by name."""
 
 ODD: tuple[FaultKind, ...] = tuple(kind.name for kind in _KINDS if kind.odd)
-"""Faults that sending again does not help against, or that are hard to tell from the truth; not in `ALL`."""
+"""Faults that a retry does not help against, or that are hard to detect; not in `ALL`."""
 ALL: tuple[FaultKind, ...] = tuple(kind.name for kind in _KINDS if not kind.odd)
-"""Every fault that a good client gets through by sending again."""
+"""The faults that a correct client recovers from by sending the request again."""
 NOT_APPLIED: frozenset[FaultKind] = frozenset(kind.name for kind in _KINDS if not kind.applied)
-"""Faults that come before the request is carried out: it changes nothing."""
+"""The faults that come before the request is carried out: it changes nothing."""
 APPLIED: frozenset[FaultKind] = frozenset(kind.name for kind in _KINDS if kind.applied)
-"""Faults that come after the request was carried out: only the answer suffers."""
+"""The faults that come after the request is carried out: only the answer is lost or damaged."""
 
 
 def fault_descriptions(*, applied: bool) -> dict[FaultKind, str]:
-    """Return what the client sees of each kind in `ALL`, for those that come after or before the request is applied."""
-    return {kind.name: kind.seen for kind in _KINDS if kind.applied == applied and not kind.odd}
+    """Return what the client sees of each kind in `ALL` that is applied, or of each one that is not."""
+    return {kind.name: kind.description for kind in _KINDS if kind.applied == applied and not kind.odd}

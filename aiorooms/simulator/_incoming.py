@@ -1,7 +1,7 @@
-"""One request, and every way to send something back on its connection.
+"""One request, and the ways to answer it on its connection.
 
-The bytes are written past aiohttp, because a fault may send half a head, two answers, or none. aiohttp only learns
-from `result` that the answer is sent already, and whether the connection stays open.
+Answers bypass aiohttp and are written to the transport, because a fault may send half a head, two answers, or none.
+aiohttp gets `result`, an answer that writes nothing and says whether the connection stays open.
 """
 
 import socket
@@ -14,14 +14,14 @@ from ._answers import Answer
 from ._routes import Target
 from ._stats import Stats
 from ._waits import Waits
-from ._wire import CommonLines, whole
+from ._wire import CommonLines, serialize
 
 _SLOW_PIECES = 10
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: the close becomes an RST
 
 
-class _Sent(web.StreamResponse):
-    """Tells aiohttp that the answer is on its way already, and whether the connection stays open."""
+class _AlreadySent(web.StreamResponse):
+    """An answer that writes nothing, and tells aiohttp whether the connection stays open."""
 
     def __init__(self, *, keep_alive: bool) -> None:
         super().__init__()
@@ -32,44 +32,44 @@ class _Sent(web.StreamResponse):
         return self._open
 
     async def prepare(self, request: web.BaseRequest) -> None:
-        """Write nothing: the head is written already."""
+        """Write nothing: the head is already written."""
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Write nothing: the body is written already."""
+        """Write nothing: the body is already written."""
 
 
-_OPEN = _Sent(keep_alive=True)
-CLOSED = _Sent(keep_alive=False)
+_OPEN = _AlreadySent(keep_alive=True)
+CLOSED = _AlreadySent(keep_alive=False)
 
 
 @attrs.frozen
 class Shared:
-    """What all requests of one simulator share."""
+    """The state that all requests of one simulator share."""
 
     stats: Stats
     waits: Waits
     lines: CommonLines
     stale: set[web.RequestHandler] = attrs.Factory(set[web.RequestHandler])
-    """Connections that are closed when the next request is sent on them."""
+    """Connections to close when the next request arrives on them."""
 
 
 @attrs.define
 class Incoming:
-    """One request. Unless something is sent that keeps the connection open, it is closed."""
+    """One request. Its connection is closed, unless an answer is sent that keeps it open."""
 
     request: web.BaseRequest
     shared: Shared
     method: str
     query: str
     target: Target | None
-    """What the path names; None if the API has no such path."""
+    """The operations and ids of the path; None if the API has no such path."""
     room_id: str | None
-    """The id of the room that the path names, in lower case and not checked, or None."""
+    """The room id in the path, in lower case and not validated, or None."""
     body: bytes = b""
     limit_lines: str = ""
-    """The header lines on the rate limit."""
+    """The header lines that report the rate limit."""
     result: web.StreamResponse = CLOSED
-    """What aiohttp gets as the answer."""
+    """The answer that aiohttp gets."""
 
     @property
     def is_last(self) -> bool:
@@ -77,19 +77,19 @@ class Incoming:
         return not self.request.keep_alive or self.request.version < HttpVersion11
 
     def next_lines(self) -> str:
-        """Return the header lines that every answer has."""
+        """Return the header lines that every answer has, for the next answer."""
         return self.shared.lines.of_next_answer(self.limit_lines)
 
     def send(self, answer: Answer) -> None:
-        """Send an answer as it should be."""
+        """Send a complete answer."""
         self._close_if_last(answer)
-        data = whole(answer, self.next_lines(), with_body=self.method != "HEAD")
+        data = serialize(answer, self.next_lines(), with_body=self.method != "HEAD")
         self.write(data, status=answer.status, keep_open=not answer.close)
 
     async def send_slowly(self, answer: Answer, seconds: float) -> None:
-        """Send an answer in small pieces."""
+        """Send a complete answer in small pieces, over `seconds`."""
         self._close_if_last(answer)
-        data = whole(answer, self.next_lines())
+        data = serialize(answer, self.next_lines())
         self.shared.stats.by_status[answer.status] += 1
         size = -(-len(data) // _SLOW_PIECES)
         for start in range(0, len(data), size):
@@ -99,7 +99,7 @@ class Incoming:
                 return
 
     def write(self, data: bytes, *, status: int | None, keep_open: bool) -> None:
-        """Write bytes; `status` is the one to count, None if they hold no status line."""
+        """Write bytes, and count `status`, unless it is None."""
         if status is not None:
             self.shared.stats.by_status[status] += 1
         self.result = CLOSED
@@ -116,12 +116,12 @@ class Incoming:
             transport.abort()
 
     def close_at_next_request(self) -> None:
-        """Have the connection closed when the next request is sent on it."""
+        """Close the connection when the next request arrives on it."""
         if self.request.protocol.transport is not None:
             self.shared.stale.add(self.request.protocol)
 
     async def wait(self, seconds: float) -> bool:
-        """Wait, and return whether the answer is still wanted."""
+        """Wait, and return whether the answer is still needed."""
         return await self.shared.waits.wait(seconds, self.request.protocol)
 
     def _close_if_last(self, answer: Answer) -> None:

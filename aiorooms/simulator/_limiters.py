@@ -1,21 +1,25 @@
-"""How many requests the simulator lets through, and what it says about it.
+"""The rate limit: which requests are allowed, and what the answers report about it.
 
-A `RateLimit` is the rule as a test writes it. A `Limiter` counts requests against a rule and a clock that is handed
-in. What is told to the client (rounding, which headers, Retry-After) is kept apart from the counting, because real
-gateways mix the two freely.
+A `RateLimit` is the rule as a test writes it. A `Limiter` counts requests against a rule. What the answers report
+(rounding, headers, Retry-After) is separate from the counting, because real gateways combine the two freely.
 
-There are three kinds:
-
-| kind | what is let through |
+| kind | requests allowed |
 |---|---|
-| `fixed` | `limit` requests in each window; windows of equal length follow one another from the start of the limiter |
-| `sliding` | `limit` requests in any `window` seconds, wherever one begins to count |
-| `bucket` | what is in a bucket of `limit` tokens, full at first, into which `limit` flow evenly in `window` seconds |
+| `fixed` | `limit` in each window; windows follow one another from the creation of the limiter |
+| `sliding` | `limit` in any period of `window` seconds |
+| `bucket` | one for each token; a bucket of `limit` tokens starts full, and is refilled evenly in `window` seconds |
 
-With `fixed`, what was not used is lost, and a client usually begins in the middle of a window. Only requests that are
-let through are counted, by all three.
+For example, five requests with a limit of 2 in 10 seconds:
 
-Time is counted in whole nanoseconds, so that no rounding lets a request through too early or too late.
+| sent at | 0 s | 4 s | 9 s | 10 s | 11 s |
+|---|---|---|---|---|---|
+| `fixed` | allowed | allowed | 429 | allowed | allowed |
+| `sliding` | allowed | allowed | 429 | allowed | 429 |
+| `bucket` | allowed | allowed | allowed | allowed | 429 |
+
+A request that gets a 429 is not counted. With `fixed`, the unused requests of a window are lost, and a client usually
+starts in the middle of a window. Time is counted in whole nanoseconds, so that rounding never allows a request too
+early or too late.
 """
 
 import math
@@ -36,20 +40,20 @@ _RULE = re.compile(r"(\d{1,9})\s*/\s*(\d{0,9}(?:\.\d{1,6})?)\s*(ms|s|m|h)", re.A
 
 def _check_limit(_instance: "RateLimit", _attribute: "attrs.Attribute[int]", value: int) -> None:
     if value < 1:
-        raise ValueError(f"a rate limit lets through at least 1 request per window, not {value}")
+        raise ValueError(f"a rate limit must allow at least 1 request per window, not {value}")
 
 
 def _check_window(_instance: "RateLimit", _attribute: "attrs.Attribute[float]", value: float) -> None:
     if not 0 < value < math.inf:
-        raise ValueError(f"a window lasts more than 0 seconds, not {value}")
+        raise ValueError(f"the window of a rate limit must be finite and more than 0 seconds, not {value}")
 
 
 @attrs.frozen
 class RateLimit:
-    """How many requests are let through per window, how they are counted, and how the client is told.
+    """How many requests are allowed per window, how they are counted, and what the answers report.
 
-    `RateLimit(100)` is 100 requests in each second. Requests over it get a 429 with code 10011 and change nothing.
-    With `headers=False` nothing is told before a request is refused, and then only what `retry_after` says.
+    `RateLimit(100)` is 100 requests in each second. Requests over the limit get a 429 with code 10011 and change
+    nothing. With `headers=False`, only a 429 reports anything, as `retry_after` says.
     """
 
     limit: int = attrs.field(default=100, validator=_check_limit)
@@ -59,26 +63,26 @@ class RateLimit:
     reset_rounding: Literal["fractional", "up", "down"] = attrs.field(
         default="up", validator=in_(("fractional", "up", "down"))
     )
-    """How the seconds in `x-ratelimit-reset` are rounded. With `down` a client that trusts it comes back too early."""
+    """How the seconds in `x-ratelimit-reset` are rounded. With `down`, a client that trusts it retries too early."""
     headers: bool = True
     """Whether answers carry `x-ratelimit-limit`, `-remaining` and `-reset`."""
     retry_after: Literal["none", "seconds", "date", "ms"] = attrs.field(
         default="none", validator=in_(("none", "seconds", "date", "ms"))
     )
-    """What a 429 says: nothing, Retry-After in whole seconds or as a date (both rounded up), or `retry-after-ms`."""
+    """What a 429 carries: nothing, Retry-After in whole seconds or as a date (both rounded up), or `retry-after-ms`."""
     kind: Literal["fixed", "sliding", "bucket"] = attrs.field(
         default="fixed", kw_only=True, validator=in_(("fixed", "sliding", "bucket"))
     )
-    """How requests are counted: in windows one after the other, over the last `window` seconds, or as a bucket.
+    """How requests are counted: in consecutive windows, over the last `window` seconds, or with a token bucket.
 
-    `x-ratelimit-reset` is when the window ends (`fixed`), when the oldest request that counts leaves it (`sliding`) or
-    when the bucket is full (`bucket`). A bucket of several tokens lets the next request through earlier, as
-    `retry_after` tells.
+    `x-ratelimit-reset` is the time until the window ends (`fixed`), until the oldest counted request leaves the window
+    (`sliding`) or until the bucket is full (`bucket`). A bucket of several tokens allows the next request earlier;
+    `retry_after` reports when.
     """
 
     @classmethod
     def parse(cls, text: str) -> "RateLimit":
-        """Read `100/1s`, `100/s`, `20/1m`, `5/250ms` or `1000/h`; anything else is a ValueError."""
+        """Read `100/1s`, `100/s`, `20/1m`, `5/250ms` or `1000/h`. Raise ValueError for anything else."""
         match = _RULE.fullmatch(text.strip())
         if match is None:
             raise ValueError(f"{text!r} is not a rate limit; write requests/window, such as '100/1s' or '20/1m'")
@@ -88,32 +92,32 @@ class RateLimit:
 
 @attrs.frozen
 class Verdict:
-    """What a limiter says of one request."""
+    """A limiter's decision on one request."""
 
     allowed: bool
     remaining: int
-    """Requests that would be let through now, after this one."""
+    """Requests that would be allowed now, after this one."""
     reset: float
-    """Seconds until the window ends, the oldest request leaves it or the bucket is full, not rounded."""
+    """Seconds until the window ends, the oldest request leaves it or the bucket is full; not rounded."""
     retry: float
-    """Seconds until the next request is let through, not rounded; 0 exactly if some remain."""
+    """Seconds until the next request is allowed; not rounded, and exactly 0 if any remain."""
 
 
 class Limiter(Protocol):
     """Counts requests against a rule."""
 
     def take(self) -> Verdict:
-        """Count one request and say whether it may pass."""
+        """Count one request, and return the decision on it."""
         ...
 
     def peek(self) -> Verdict:
-        """Say how things stand; nothing was asked, so the verdict refuses nothing."""
+        """Return the current state without counting a request; `allowed` is always true."""
         ...
 
 
 @attrs.define
 class FixedWindow:
-    """The limiter with windows of equal length, one after the other."""
+    """The limiter with consecutive windows of equal length."""
 
     _limit: int
     _window: int
@@ -126,18 +130,18 @@ class FixedWindow:
         self._origin = self._clock()
 
     def take(self) -> Verdict:
-        """Count one request and say whether it may pass."""
+        """Count one request, and return the decision on it."""
         left = self._advance()
         allowed = self._used < self._limit
         self._used += allowed
         return self._verdict(allowed, left)
 
     def peek(self) -> Verdict:
-        """Say how things stand; nothing was asked, so the verdict refuses nothing."""
+        """Return the current state without counting a request; `allowed` is always true."""
         return self._verdict(True, self._advance())
 
     def _advance(self) -> int:
-        """Move to the window that the clock shows; return what is left of it."""
+        """Move to the current window, and return the nanoseconds that are left of it."""
         current, passed = divmod(self._clock() - self._origin, self._window)
         if current != self._current:
             self._current = current
@@ -152,86 +156,86 @@ class FixedWindow:
 
 @attrs.define
 class SlidingWindow:
-    """The limiter that looks back over one window from each request."""
+    """The limiter that counts the requests of the last `window`."""
 
     _limit: int
     _window: int
     _clock: Callable[[], int]
-    _passed: deque[int] = attrs.field(init=False, factory=deque[int])
-    """When the requests that still count were let through."""
+    _allowed: deque[int] = attrs.field(init=False, factory=deque[int])
+    """The times of the allowed requests that are still in the window."""
 
     def take(self) -> Verdict:
-        """Count one request and say whether it may pass."""
+        """Count one request, and return the decision on it."""
         now = self._advance()
-        allowed = len(self._passed) < self._limit
+        allowed = len(self._allowed) < self._limit
         if allowed:
-            self._passed.append(now)
+            self._allowed.append(now)
         return self._verdict(allowed, now)
 
     def peek(self) -> Verdict:
-        """Say how things stand; nothing was asked, so the verdict refuses nothing."""
+        """Return the current state without counting a request; `allowed` is always true."""
         return self._verdict(True, self._advance())
 
     def _advance(self) -> int:
-        """Forget what has left the window; return the time."""
+        """Remove the requests that have left the window, and return the current time."""
         now = self._clock()
-        while self._passed and self._passed[0] + self._window <= now:
-            self._passed.popleft()
+        while self._allowed and self._allowed[0] + self._window <= now:
+            self._allowed.popleft()
         return now
 
     def _verdict(self, allowed: bool, now: int) -> Verdict:
-        remaining = self._limit - len(self._passed)
-        reset = (self._passed[0] + self._window - now) / _SECOND if self._passed else 0.0
+        remaining = self._limit - len(self._allowed)
+        reset = (self._allowed[0] + self._window - now) / _SECOND if self._allowed else 0.0
         return Verdict(allowed, remaining, reset, 0.0 if remaining else reset)
 
 
 @attrs.define
 class TokenBucket:
-    """The limiter with a bucket that each request takes a token from, and that refills evenly.
+    """The limiter with a bucket: each request takes a token, and the bucket is refilled evenly.
 
-    A token is `_window` drops, and `_limit` drops flow in each nanosecond: all of it whole numbers.
+    The level is a whole number: a token is `_window` units, and the bucket gains `_limit` units in each nanosecond.
     """
 
     _limit: int
     _window: int
     _clock: Callable[[], int]
-    _drops: int = attrs.field(init=False)
+    _level: int = attrs.field(init=False)
     _time: int = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._drops = self._limit * self._window
+        self._level = self._limit * self._window
         self._time = self._clock()
 
     def take(self) -> Verdict:
-        """Count one request and say whether it may pass."""
+        """Count one request, and return the decision on it."""
         self._refill()
-        allowed = self._drops >= self._window
+        allowed = self._level >= self._window
         if allowed:
-            self._drops -= self._window
+            self._level -= self._window
         return self._verdict(allowed)
 
     def peek(self) -> Verdict:
-        """Say how things stand; nothing was asked, so the verdict refuses nothing."""
+        """Return the current state without counting a request; `allowed` is always true."""
         self._refill()
         return self._verdict(True)
 
     def _refill(self) -> None:
         now = self._clock()
-        self._drops = min(self._limit * self._window, self._drops + (now - self._time) * self._limit)
+        self._level = min(self._limit * self._window, self._level + (now - self._time) * self._limit)
         self._time = now
 
     def _verdict(self, allowed: bool) -> Verdict:
-        remaining = self._drops // self._window
+        remaining = self._level // self._window
         retry = 0.0 if remaining else self._until(self._window)
         return Verdict(allowed, remaining, self._until(self._limit * self._window), retry)
 
-    def _until(self, drops: int) -> float:
-        """Give the seconds until so much is in the bucket, up to the end of the nanosecond."""
-        return -((self._drops - drops) // self._limit) / _SECOND
+    def _until(self, level: int) -> float:
+        """Return the seconds until the bucket has this level, rounded up to a nanosecond."""
+        return -((self._level - level) // self._limit) / _SECOND
 
 
 def make_limiter(rule: RateLimit, clock: Callable[[], int]) -> Limiter:
-    """Make the limiter of a rule; `clock` gives nanoseconds and never goes back."""
+    """Return a limiter for a rule; `clock` returns nanoseconds and never goes back."""
     window = max(1, round(Fraction(rule.window) * _SECOND))
     if rule.kind == "sliding":
         return SlidingWindow(rule.limit, window, clock)
@@ -241,10 +245,10 @@ def make_limiter(rule: RateLimit, clock: Callable[[], int]) -> Limiter:
 
 
 def limit_headers(rule: RateLimit, verdict: Verdict, wall_time: float) -> list[tuple[str, str]]:
-    """Say what an answer tells of the limit; `wall_time` is Unix seconds, for Retry-After as a date."""
+    """Return the header fields that report the limit; `wall_time` is Unix seconds, for Retry-After as a date."""
     fields: list[tuple[str, str]] = []
     if rule.headers:
-        seconds = round(verdict.reset, 6)  # so that a rest of floating-point arithmetic is not rounded up to a second
+        seconds = round(verdict.reset, 6)  # else a floating-point error could be rounded up to a second
         fields.append(("x-ratelimit-limit", str(rule.limit)))
         fields.append(("x-ratelimit-remaining", str(verdict.remaining)))
         if rule.reset_rounding == "up":

@@ -1,10 +1,10 @@
-"""The port and the connections behind it: opening, closing, and leaving nothing behind.
+"""The listening socket and its connections, and how all of them are closed.
 
 aiohttp reads the requests (`aiohttp.web.Server`); this module owns the listening socket. A stop is prompt: it ends all
 waits of requests, drops all connections, and then waits until their tasks are done.
 
-While connections are refused the port stays bound to a socket that does not listen. So no other program can take it,
-and the kernel refuses a client that tries to connect at once.
+While connections are refused, the port stays bound to a socket that does not listen. So no other program can take the
+port, and the kernel refuses every connection immediately.
 """
 
 import asyncio
@@ -19,25 +19,25 @@ from aiohttp import web
 from ._waits import Waits
 
 _BACKLOG = 1024
-_LAST_TURNS = 3  # turns of the loop in which transports close their sockets
-_ACCEPT_PAUSE = 0.05
+_CLOSING_ITERATIONS = 3  # iterations of the event loop in which transports close their sockets
+_ACCEPT_PAUSE = 0.05  # seconds
 
 
 class _Connections(web.Server):
-    """aiohttp's server, which tells when a connection has gone."""
+    """aiohttp's server, which calls `on_lost` for each connection that is lost."""
 
     def __init__(
         self,
         handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-        gone: Callable[[web.RequestHandler], None],
+        on_lost: Callable[[web.RequestHandler], None],
     ) -> None:
-        # No lingering: bodies are always read, and a stop must not wait for one that never comes.
+        # No lingering: bodies are always read, and a stop must not wait for one that never arrives.
         super().__init__(handler, access_log=None, keepalive_timeout=3600.0, lingering_time=0.0)
-        self._gone = gone
+        self._on_lost = on_lost
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
-        self._gone(handler)
+        self._on_lost(handler)
 
     def drop(self) -> None:
         """Close every connection without an answer."""
@@ -50,8 +50,8 @@ class _Connections(web.Server):
 class _Port:
     """A listening socket, and the task that accepts connections on it.
 
-    Not an `asyncio.Server`: that one loses a connection that was accepted in the turn of the loop in which it is
-    closed, and so leaves a socket open. Nothing is cancelled here while it holds a socket.
+    An `asyncio.Server` would leak a connection that it accepts in the loop iteration in which it is closed. Here the
+    task is never cancelled while it holds an accepted socket.
     """
 
     def __init__(self, listening: socket.socket, connections: _Connections) -> None:
@@ -62,13 +62,13 @@ class _Port:
         self.task = asyncio.get_running_loop().create_task(self._accept())
 
     def close(self) -> None:
-        """Close the port at once; `task` ends soon after."""
+        """Close the port immediately; `task` ends soon after."""
         loop = asyncio.get_running_loop()
         self._open = False
-        with contextlib.suppress(NotImplementedError):  # a proactor has no readers
+        with contextlib.suppress(NotImplementedError):  # a proactor event loop has no readers
             loop.remove_reader(self._socket)
         self._socket.close()
-        loop.call_soon(self._cancel_if_idle)  # a turn later, when the task has taken what was accepted already
+        loop.call_soon(self._cancel_if_idle)  # an iteration later: the task may first have to take an accepted socket
 
     def _is_open(self) -> bool:
         return self._open
@@ -83,7 +83,7 @@ class _Port:
             self._idle = True
             try:
                 accepted, _ = await loop.sock_accept(self._socket)
-            except OSError:  # the client has gone again, or there are too many open files; neither is for ever
+            except OSError:  # the client is gone, or too many files are open: both are temporary
                 await asyncio.sleep(_ACCEPT_PAUSE)
                 continue
             self._idle = False
@@ -93,17 +93,17 @@ class _Port:
 
 
 class Listener:
-    """Listens on one port and hands requests to a handler."""
+    """Listens on one port and passes requests to a handler."""
 
     def __init__(
         self,
         handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-        gone: Callable[[web.RequestHandler], None],
+        on_lost: Callable[[web.RequestHandler], None],
         waits: Waits,
     ) -> None:
-        """Make a closed one; `gone` is called with each connection that was lost, `waits` are those of the handler."""
+        """Start closed. `on_lost` is called with each lost connection; `waits` are the waits of the handler."""
         self._handler = handler
-        self._gone = gone
+        self._on_lost = on_lost
         self._waits = waits
         self._family = socket.AF_INET
         self._address: tuple[Any, ...] = ()
@@ -113,9 +113,9 @@ class Listener:
         self._connections: _Connections | None = None
 
     async def start(self, host: str, port: int) -> int:
-        """Open the port and return its number; an OSError that names the address if that can't be done."""
+        """Open the port and return its number. Raise OSError, which names the address, if that fails."""
         try:
-            self._family, self._address = await _look_up(host, port)
+            self._family, self._address = await _resolve(host, port)
             bound = self._bind(listen=True)
         except OSError as error:
             text = f"the simulator can't listen on {host} port {port}: {error.strerror or error}"
@@ -127,7 +127,7 @@ class Listener:
         return int(self._address[1])
 
     async def stop(self) -> None:
-        """Close the port and all connections, and wait until nothing is left of them."""
+        """Close the port and all connections, and wait until they are closed."""
         connections, self._connections = self._connections, None
         if connections is None:
             return
@@ -139,21 +139,21 @@ class Listener:
         ending, self._ending = self._ending, []
         if ending:
             await asyncio.wait(ending)
-        turns = 0
-        while turns < _LAST_TURNS or connections.connections:
+        iterations = 0
+        while iterations < _CLOSING_ITERATIONS or connections.connections:
             connections.drop()
             await asyncio.sleep(0)
-            turns += 1
+            iterations += 1
 
     def refuse(self) -> None:
-        """Close the port and drop all connections, at once. Does nothing if it is closed already."""
+        """Close the port and drop all connections immediately. Do nothing if the port is closed."""
         if self._connections is not None and self._port is not None:
             self._close_port()
             self._reserved = self._bind(listen=False)
             self._connections.drop()
 
     def accept(self) -> None:
-        """Open the port again. Does nothing if it is open; connections are taken from the moment this returns."""
+        """Open the port again, so that connections are accepted when this returns. Do nothing if the port is open."""
         reserved, self._reserved = self._reserved, None
         if self._connections is not None and reserved is not None:
             reserved.listen(_BACKLOG)
@@ -161,7 +161,7 @@ class Listener:
 
     def _lost(self, connection: web.RequestHandler) -> None:
         self._waits.lost(connection)
-        self._gone(connection)
+        self._on_lost(connection)
 
     def _close_port(self) -> None:
         port, self._port = self._port, None
@@ -184,8 +184,8 @@ class Listener:
         return bound
 
 
-async def _look_up(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
-    try:  # an address needs no look-up, and so no thread
+async def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
+    try:  # an IP address needs no DNS query, and so no thread
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -1,4 +1,4 @@
-"""A thread with an event loop of its own, for a simulator that serves code that is not async."""
+"""A thread with its own event loop, for a simulator that serves synchronous code."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ class LoopThread:
         self._thread.start()
 
     def close(self) -> None:
-        """End the loop and the thread."""
+        """Stop the loop, and wait until the thread has ended."""
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
 
@@ -33,13 +33,13 @@ class LoopThread:
 
 
 def call_in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> T:
-    """Call a function in the thread of a loop that runs in another thread, and wait for its result."""
+    """Call a function in a loop that runs in another thread, and wait for its result."""
 
     async def called() -> T:
         return function()
 
-    # The wait takes microseconds. It uses a queue, not the lock of the future, so that detectors of blocking calls
-    # stay quiet in async tests with a simulator in a thread.
+    # The wait takes microseconds. It uses a queue, and not the lock of the future, which detectors of blocking calls
+    # would report in async tests.
     done: SimpleQueue[Future[T]] = SimpleQueue()
     asyncio.run_coroutine_threadsafe(called(), loop).add_done_callback(done.put)
     return done.get().result()

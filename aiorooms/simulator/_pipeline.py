@@ -1,12 +1,12 @@
 """The steps of one request, from its arrival to its answer.
 
 1. It is counted, and its body is read (413).
-2. The latency passes. A client that gives up in the meantime does not undo the request.
-3. During an outage it ends here.
+2. The latency passes. The request goes on even if the client gives up meanwhile.
+3. In an outage it ends here.
 4. The key (401, 403) and the rate limit (429) are checked.
-5. A fault is drawn.
-6. The operation is carried out (`_routes`), unless the fault strikes before.
-7. The answer is sent, or what the fault makes of it.
+5. A fault is drawn, or none.
+6. The operation is carried out (`_routes`), unless the fault comes before.
+7. The answer is sent, or the effect of the fault takes its place.
 """
 
 from hashlib import blake2b
@@ -19,26 +19,26 @@ from aiohttp import web
 from ._access import Access
 from ._account import Account, is_uuid
 from ._answers import BAD_REQUEST, Answer, error_item, error_list
-from ._fault_effects import Broken
+from ._fault_effects import FaultyRequest
 from ._fault_kinds import KINDS
 from ._faults import Draw, FaultPlan, Faults
 from ._incoming import CLOSED, Incoming, Shared
 from ._routes import call_operation, find_target
 from ._stats import METHODS, RecordedRequest, Stats
 from ._waits import Waits
-from ._wire import CommonLines, page
+from ._wire import CommonLines, proxy_error
 
-_FOREVER = 1e9
+_FOREVER = 1e9  # seconds
 
 
 class Pipeline:
-    """Handles all requests of one simulator. The settings may change between any two steps."""
+    """Handles all requests of one simulator. The settings may change between any two steps of a request."""
 
     def __init__(self, account: Account, access: Access, stats: Stats, waits: Waits, faults: Faults, seed: int) -> None:
-        """Begin without latency and without an outage."""
+        """Start without latency and without an outage."""
         self.plan = FaultPlan(faults, seed)
         self.latency = (0.0, 0.0)
-        """Bounds in seconds."""
+        """Lower and upper bound, in seconds."""
         self.outage: Literal["503", "reset", "hang"] | None = None
         self.record = False
         self.recorded: list[RecordedRequest] = []
@@ -47,21 +47,21 @@ class Pipeline:
         self._stats = stats
         self._shared = Shared(stats, waits, CommonLines(seed))
         self._latency_random = Random(seed)  # noqa: S311 - not a secret
-        self._seen: set[web.RequestHandler] = set()
+        self._counted_connections: set[web.RequestHandler] = set()
 
     def forget(self, connection: web.RequestHandler) -> None:
-        """Forget a connection that was lost."""
-        self._seen.discard(connection)
+        """Remove a connection that was lost."""
+        self._counted_connections.discard(connection)
         self._shared.stale.discard(connection)
 
     def clear(self) -> None:
-        """Start counting anew, and forget what was recorded."""
+        """Reset the counters, and remove the recorded requests."""
         self._stats.clear()
-        self._seen.clear()
+        self._counted_connections.clear()
         self.recorded.clear()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Take one request through all steps, and tell aiohttp whether the connection stays open."""
+        """Handle one request. The result tells aiohttp whether the connection stays open."""
         stats = self._stats
         if request.protocol in self._shared.stale:
             stats.stale += 1
@@ -101,22 +101,22 @@ class Pipeline:
         if draw is None:
             incoming.send(self._carry_out(incoming))
         else:
-            await self._break(incoming, draw)
+            await self._inject(incoming, draw)
 
     def _count(self, incoming: Incoming) -> None:
         stats = self._stats
         stats.requests += 1
         stats.by_method[incoming.method if incoming.method in METHODS else "OTHER"] += 1
         connection = incoming.request.protocol
-        if connection not in self._seen:
-            self._seen.add(connection)
+        if connection not in self._counted_connections:
+            self._counted_connections.add(connection)
             stats.connections += 1
         room_id = incoming.room_id
         if room_id is not None and (room_id in self._account.rooms or is_uuid(room_id)):
             stats.requests_by_room[room_id] += 1
 
     async def _read_body(self, incoming: Incoming) -> bool:
-        """Read the body, and return whether the request goes on."""
+        """Read the body, and return whether the request is to be handled further."""
         request = incoming.request
         if not request.body_exists:
             return True
@@ -126,12 +126,12 @@ class Pipeline:
             await request.release()
             incoming.send(error_list(413, error_item(BAD_REQUEST, "The request body is too large.")))
             return False
-        except (web.RequestPayloadError, ConnectionError):  # the client went away or sent half a body
+        except (web.RequestPayloadError, ConnectionError):  # the client disconnected, or sent an invalid body
             return False
         return True
 
     async def _pass_latency(self) -> bool:
-        """Wait, and return whether the request goes on."""
+        """Wait for the latency, and return whether the request is to be handled further."""
         low, high = self.latency
         if not high:
             return True
@@ -139,19 +139,19 @@ class Pipeline:
 
     async def _in_outage(self, incoming: Incoming, how: Literal["503", "reset", "hang"]) -> None:
         if how == "503":
-            incoming.send(page(503))
+            incoming.send(proxy_error(503))
         elif how == "reset":
             incoming.reset()
         else:
             await incoming.wait(_FOREVER)
 
     def _draw(self, incoming: Incoming) -> Draw | None:
-        """Return the fault that the request meets, or None."""
+        """Return the fault for the request, or None."""
         if not self.plan.active:
             return None
         room_id = incoming.room_id
-        counted_by = room_id or f"{incoming.request.raw_path}\0{blake2b(incoming.body, digest_size=8).hexdigest()}"
-        return self.plan.draw(incoming.method, room_id, counted_by)
+        target = room_id or f"{incoming.request.raw_path}\0{blake2b(incoming.body, digest_size=8).hexdigest()}"
+        return self.plan.draw(incoming.method, room_id, target)
 
     def _carry_out(self, incoming: Incoming) -> Answer:
         content_type = incoming.request.headers.get("Content-Type")
@@ -162,12 +162,12 @@ class Pipeline:
             self._stats.updates_applied[incoming.room_id] += 1
         return answer
 
-    async def _break(self, incoming: Incoming, draw: Draw) -> None:
-        """Do to a request what its fault does."""
+    async def _inject(self, incoming: Incoming, draw: Draw) -> None:
+        """Carry out a request as far as its fault allows, and apply the effect of the fault."""
         kind = KINDS[draw.kind]
         faults = self.plan.faults
         self._stats.faults[draw.kind] += 1
-        broken = Broken(
+        faulty = FaultyRequest(
             incoming,
             answer=self._carry_out(incoming) if kind.applied else Answer(HTTPStatus.OK),
             account=self._account,
@@ -176,4 +176,4 @@ class Pipeline:
             slow_seconds=faults.slow_seconds,
             retry_after=faults.retry_after,
         )
-        await kind.effect(broken)
+        await kind.effect(faulty)

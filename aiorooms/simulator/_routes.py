@@ -1,4 +1,4 @@
-"""The table of operations: which function answers which method and path.
+"""The routes of the API: method, path and operation.
 
 To add an operation, write its function in a module of `_operations/` and add a row to `ROUTES`. A function takes a
 `Call` and returns an `Answer`, or raises `Rejected`. Everything else follows from the table: ids are read from the
@@ -39,12 +39,12 @@ ROUTES = (
 
 @attrs.define
 class Target:
-    """What the path of a request names."""
+    """The operations and ids of a path."""
 
     operations: Mapping[str, Callable[[Call], Answer]]
-    """By method."""
+    """The operations by method."""
     ids: Mapping[str, str]
-    """The ids in the path by name, in lower case, not checked."""
+    """The ids in the path by name, in lower case and not validated."""
 
 
 def _patterns() -> list[tuple[re.Pattern[str], dict[str, Callable[[Call], Answer]]]]:
@@ -60,7 +60,7 @@ _PATTERNS = _patterns()
 
 
 def find_target(path: str) -> Target | None:
-    """Return what a path names; None if the API has no such path."""
+    """Return the operations and ids of a path; None if the API has no such path."""
     for pattern, operations in _PATTERNS:
         match = pattern.fullmatch(path)
         if match is not None:
@@ -71,7 +71,7 @@ def find_target(path: str) -> Target | None:
 def call_operation(
     target: Target | None, account: Account, method: str, query: str, content_type: str | None, body: bytes
 ) -> Answer:
-    """Do what a request asks for and return the answer of the API."""
+    """Carry out a request, and return the answer of the API."""
     if target is None:
         return not_found()
     operation = target.operations.get(method)

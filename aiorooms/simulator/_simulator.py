@@ -1,7 +1,7 @@
-"""The public class: starting and stopping a simulator, and everything that a test can set, change and look up.
+"""The public class: start and stop a simulator, change its rooms and settings, and read what it received.
 
-It puts the parts together: the account holds the rooms, the pipeline takes each request from the listener to its
-answer, and `Access` checks the key and the rate limit.
+It connects the parts: `Account` holds the rooms, `Listener` receives the requests, `Pipeline` answers them, and
+`Access` checks the key and the rate limit.
 """
 
 import asyncio
@@ -35,9 +35,9 @@ class RoomsSimulator:
     """A Telnyx Video Rooms API on loopback, with rooms in memory.
 
     `async with RoomsSimulator(...) as sim:` runs it in the current event loop. A plain `with` runs it in a thread with
-    an event loop of its own, for code that is not async and for tests under any async plugin. It may be started again
-    after it was stopped; rooms and counters stay. The methods and attributes may be used from any thread while it
-    runs in a thread, and from the loop's own thread otherwise.
+    its own event loop, for synchronous code and for tests under any async plugin. It can be started again after a
+    stop, and keeps its rooms and counters. While it runs in a thread, its methods and attributes may be used from any
+    thread; otherwise only from the thread of the loop.
     """
 
     def __init__(
@@ -52,16 +52,17 @@ class RoomsSimulator:
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
-        """Set up an account; nothing is opened yet.
+        """Create an account; no port is opened yet.
 
-        `rooms` are created at once, the same ones under the same `seed`: `room-000001`, `room-000002`, ..., with the
-        webhook URL `https://old.example.com/rooms`. `rate_limit` may be written as `"100/1s"`. `latency` is seconds
-        before each request is looked at, fixed or drawn evenly between two bounds. Port 0 takes any free one.
+        `rooms` is the number of rooms to create: `room-000001`, `room-000002`, ..., with the webhook URL
+        `https://old.example.com/rooms`. The same `seed` gives the same rooms. `rate_limit` may be text, such as
+        `"100/1s"`. `latency` is the seconds before each request is handled, fixed or random between two bounds. Port 0
+        chooses a free port.
         """
         if rooms < 0:
-            raise ValueError(f"rooms is a number of rooms, 0 or more, not {rooms}")
+            raise ValueError(f"rooms must be 0 or more, not {rooms}")
         if not 0 <= port <= _MAX_PORT:
-            raise ValueError(f"port is between 0 and {_MAX_PORT}, not {port}")
+            raise ValueError(f"port must be between 0 and {_MAX_PORT}, not {port}")
         self._seed = seed
         self._host = host
         self._wanted_port = port
@@ -86,10 +87,11 @@ class RoomsSimulator:
     async def start(self) -> None:
         """Open the port and answer requests in the current event loop.
 
-        An OSError that names the address if the port can't be opened; a RuntimeError if it runs already.
+        Raise OSError, which names the address, if the port can't be opened, and RuntimeError if the simulator is
+        already running.
         """
         if self._loop is not None:
-            raise RuntimeError(f"{self!r} is running already")
+            raise RuntimeError(f"{self!r} is already running; stop it first")
         port = await self._listener.start(self._host, self._wanted_port)
         self._pipeline.outage = None
         self._port = port
@@ -97,9 +99,9 @@ class RoomsSimulator:
         self._thread_id = threading.get_ident()
 
     async def stop(self) -> None:
-        """Close the port and every connection, also those with a request in flight, and wait until all is gone.
+        """Close the port and all connections, also those with a request in flight, and wait until they are closed.
 
-        What waits for its latency is not applied any more. Does nothing if it is not running.
+        A request that waits for its latency is not applied. Do nothing if the simulator is not running.
         """
         if self._loop is None:
             return
@@ -119,7 +121,7 @@ class RoomsSimulator:
 
     def __enter__(self) -> Self:
         if self._background is not None or self._loop is not None:
-            raise RuntimeError(f"{self!r} is running already")
+            raise RuntimeError(f"{self!r} is already running; stop it first")
         background = LoopThread()
         with contextlib.ExitStack() as on_failure:
             on_failure.callback(background.close)
@@ -133,8 +135,8 @@ class RoomsSimulator:
     ) -> None:
         background, self._background = self._background, None
         if background is not None:
-            with contextlib.ExitStack() as at_last:
-                at_last.callback(background.close)
+            with contextlib.ExitStack() as on_exit:
+                on_exit.callback(background.close)
                 asyncio.run_coroutine_threadsafe(self.stop(), background.loop).result()
 
     def __repr__(self) -> str:
@@ -143,9 +145,9 @@ class RoomsSimulator:
 
     @property
     def url(self) -> str:
-        """The base URL with `/v2`, such as `http://127.0.0.1:54321/v2`; a RuntimeError before the first start."""
+        """The base URL with `/v2`, such as `http://127.0.0.1:54321/v2`. Raise RuntimeError before the first start."""
         if self._port is None:
-            raise RuntimeError("the simulator has no URL before it is started")
+            raise RuntimeError("the simulator has no URL before it is started; use `async with`, `with` or `start()`")
         return str(URL.build(scheme="http", host=self._host, port=self._port, path="/v2"))
 
     # Rooms
@@ -154,7 +156,7 @@ class RoomsSimulator:
     def rooms(self) -> Mapping[str, dict[str, JsonValue]]:
         """The rooms by id, in the order of creation, as JSON objects with all 12 fields.
 
-        A look-up shows the state of that moment; the dict is yours to change.
+        Each look-up returns a new dict with the current state.
         """
         return self._rooms_view
 
@@ -176,10 +178,10 @@ class RoomsSimulator:
         created_at: str | None = None,
         updated_at: str | None = None,
     ) -> str:
-        """Add a room and return its id.
+        """Add a room and return its id; its name defaults to its id.
 
-        The values are not checked, so that a test can have a room that the API would refuse; only a taken id or name
-        is a ValueError. A room without a name gets its id as its name.
+        The values are not checked, so that a test can have a room that the API would reject. Raise ValueError only if
+        the id or the name is taken.
         """
 
         def add() -> str:
@@ -204,21 +206,21 @@ class RoomsSimulator:
         return self._on_loop(add)
 
     def change_room(self, room_id: str, **fields: JsonValue) -> None:
-        """Change a room behind the client's back; `updated_at` moves. The six fields of an update, not checked."""
+        """Change writable fields of a room, unchecked, and its `updated_at`, as if another client had updated it."""
         unknown = fields.keys() - set(WRITABLE)
         if unknown:
-            raise TypeError(f"a room has no field {', '.join(sorted(unknown))} to change; it has {', '.join(WRITABLE)}")
+            raise TypeError(f"not writable fields: {', '.join(sorted(unknown))}; choose from {', '.join(WRITABLE)}")
         self._on_loop(lambda: self._account.change(self._account.rooms[room_id], fields))
 
     def remove_room(self, room_id: str) -> None:
-        """Take a room away behind the client's back; a KeyError if there is none."""
+        """Remove a room, as if another client had deleted it. Raise KeyError if there is none."""
         self._on_loop(lambda: self._account.remove(room_id))
 
     def add_session(self, room_id: str, *, active: bool = True, participants: Sequence[str] = ()) -> str:
-        """Put a session in a room and return its id; `participants` are the contexts of who is in it.
+        """Add a session to a room and return its id; `participants` are the contexts of its participants.
 
-        An active session becomes the room's `active_session_id` and ends the one before. One that is not active has
-        ended already, and its participants have left.
+        An active session becomes the room's `active_session_id`, and ends the one before. A session that is not active
+        has already ended, and its participants have left.
         """
         account = self._account
         return self._on_loop(
@@ -233,7 +235,7 @@ class RoomsSimulator:
 
     @property
     def api_key(self) -> str:
-        """The key that is accepted. Change it while the simulator runs to revoke it."""
+        """The accepted key. It may be changed at any time, which revokes the old one."""
         return self._access.api_key
 
     @api_key.setter
@@ -242,7 +244,7 @@ class RoomsSimulator:
 
     @property
     def forbidden_keys(self) -> set[str]:
-        """Keys that are known, but may do nothing: they get a 403."""
+        """Known keys without permissions: their requests get a 403."""
         return self._access.forbidden_keys
 
     @forbidden_keys.setter
@@ -251,7 +253,7 @@ class RoomsSimulator:
 
     @property
     def rate_limit(self) -> RateLimit | None:
-        """The rate limit in force. It may be set at any time, also as text such as `"100/1s"`; counting starts anew."""
+        """The current rate limit. It may be set at any time, also as text, such as "100/1s"; this resets the count."""
         return self._access.rate_limit
 
     @rate_limit.setter
@@ -265,7 +267,7 @@ class RoomsSimulator:
 
     @property
     def latency(self) -> float | tuple[float, float]:
-        """Seconds before each request is handled, fixed or as bounds to draw from. It may be set at any time."""
+        """Seconds before each request is handled, fixed or as two bounds. It may be set at any time."""
         low, high = self._pipeline.latency
         return low if low == high else (low, high)
 
@@ -273,12 +275,12 @@ class RoomsSimulator:
     def latency(self, seconds: float | tuple[float, float]) -> None:
         low, high = seconds if isinstance(seconds, tuple) else (seconds, seconds)
         if not 0 <= low <= high:
-            raise ValueError(f"latency is seconds, 0 or more, or two bounds in order, not {seconds!r}")
+            raise ValueError(f"latency must be 0 seconds or more, or bounds (low, high), not {seconds!r}")
         self._pipeline.latency = (low, high)
 
     @property
     def faults(self) -> Faults | None:
-        """The faults in force. They may be set at any time; the tries of the rooms are then counted anew."""
+        """The current faults. They may be set at any time; the counts for `first_tries` are then reset."""
         return self._faults
 
     @faults.setter
@@ -290,19 +292,20 @@ class RoomsSimulator:
         self._on_loop(change)
 
     def script(self, *kinds: FaultKind | None, room_id: str | None = None, method: str | None = None) -> None:
-        """Say what the next requests meet, one entry each; None is a normal answer.
+        """Set the faults of the next requests, one entry for each; None is a normal answer.
 
-        With `room_id` or `method` only such requests count. The narrowest script goes first: room and method, room,
-        method, all; then `Faults(script=...)`, then chance. Scripts for the same requests are appended.
+        With `room_id` or `method` the entries are for those requests only. The most specific script is used first: room
+        and method, room, method, all; then `Faults(script=...)`, then random faults. Scripts for the same requests are
+        appended.
         """
         self._on_loop(lambda: self._pipeline.plan.add_script(kinds, room_id, method))
 
     def refuse_connections(self, how: Literal["closed", "503", "reset", "hang"] = "closed") -> None:
-        """Begin an outage, until `accept_connections()`.
+        """Start an outage, which lasts until `accept_connections()`.
 
-        `closed` closes the port and drops all connections; requests waiting for their latency are still applied.
-        `503` answers everything with a proxy's 503 page, `reset` resets the connection of each request, `hang` answers
-        nothing until the client gives up or the outage ends. Nothing that arrives during an outage is applied.
+        `closed` closes the port and drops all connections; requests that wait for their latency are still applied.
+        `503` answers each request with the 503 page of a proxy. `reset` resets the connection of each request. `hang`
+        sends no answer until the client gives up or the outage ends. Nothing that arrives meanwhile is applied.
         """
 
         def begin() -> None:
@@ -316,7 +319,7 @@ class RoomsSimulator:
         self._on_loop(begin)
 
     def accept_connections(self) -> None:
-        """End an outage; connections are accepted when this returns. Hanging requests are closed unanswered."""
+        """End an outage; connections are accepted when this returns. Hanging requests are closed without an answer."""
         self._on_loop(self._end_outage)
 
     def _end_outage(self) -> None:
@@ -326,11 +329,11 @@ class RoomsSimulator:
         if self._loop is not None:
             self._listener.accept()
 
-    # What was seen
+    # Counters and recorded requests
 
     @property
     def stats(self) -> Stats:
-        """The counters. It is always the same object; `reset_stats()` sets it to zero."""
+        """The counters, always the same object; `reset_stats()` sets them to 0."""
         return self._stats
 
     @property
@@ -344,15 +347,18 @@ class RoomsSimulator:
 
     @property
     def recorded(self) -> list[RecordedRequest]:
-        """The requests that were received while `record` was true, in the order in which their bodies were complete."""
+        """The requests received while `record` was true, in the order in which their bodies were complete."""
         return self._pipeline.recorded
 
     def reset_stats(self) -> None:
-        """Start counting anew, and forget what was recorded. Requests in flight and open connections are counted on."""
+        """Reset the counters, and clear `recorded`.
+
+        Requests in flight stay counted. Open connections are counted again at their next request.
+        """
         self._on_loop(self._pipeline.clear)
 
     def _on_loop(self, change: Callable[[], T]) -> T:
-        """Make a change in the loop's own thread, so that no request sees half of it."""
+        """Make a change in the thread of the loop, so that no request sees a half-made change."""
         if self._loop is None or self._thread_id == threading.get_ident():
             return change()
         return call_in_loop(self._loop, change)

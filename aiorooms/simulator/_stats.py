@@ -1,4 +1,4 @@
-"""What the simulator saw, so that tests can ask. Counters grow with the number of rooms, never of requests."""
+"""Counters and recorded requests, for tests. The counters need memory for each room, but not for each request."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -14,47 +14,47 @@ class RecordedRequest(NamedTuple):
 
     method: str
     path: str
-    """The request target as it stood in the request line: path and query, nothing decoded."""
+    """The request target as in the request line: path and query, not decoded."""
     headers: Mapping[str, str]
-    """Looked up without regard to case; a repeated header keeps all its values in `.items()`."""
+    """Case-insensitive; `.items()` has all values of a repeated header."""
     body: bytes
 
 
 @attrs.define
 class Stats:
-    """Counters of everything that reached the simulator since it was made or `reset_stats()` was called."""
+    """The counters since the simulator was created, or since `reset_stats()`."""
 
     requests: int = 0
-    """Requests whose head was read, whatever became of them."""
+    """Requests whose head was read, with any outcome."""
     by_method: Counter[str] = attrs.Factory(Counter[str])
     """By HTTP method; unusual methods are counted together as `OTHER`."""
     by_status: Counter[int] = attrs.Factory(Counter[int])
-    """By the status that was sent. A request that got no status line is not in it."""
+    """By status of the answer; requests that got no status line are not counted."""
     refused: int = 0
-    """Requests over the rate limit: the limiter's own 429s."""
+    """Rate limited requests: the limiter's own 429s, without those of faults."""
     unauthorized: int = 0
-    """Requests with no key or a wrong one (401)."""
+    """Requests with a missing or wrong key (401)."""
     stale: int = 0
-    """Requests sent on a connection that the fault `stale` had closed: dropped unread, and not in `requests`."""
+    """Requests on a connection that the fault `stale` closed: dropped unread, and not in `requests`."""
     in_flight: int = 0
-    """Requests being worked on at this moment. `reset_stats()` leaves it alone."""
+    """Requests received and not yet answered. `reset_stats()` leaves it unchanged."""
     peak_in_flight: int = 0
-    """The most requests that were in flight at one moment.
+    """Maximum number of requests in flight at the same time.
 
-    Without latency or faults a request is answered in the turn of the loop in which its body is complete, so this is 1
-    or little more, however many the client sends at once. Give the simulator some latency to see the client's figure.
+    Without latency or faults, a request is answered in the loop iteration in which its body is complete. So this is 1
+    or little more, however many requests the client has in flight. Set a latency to see the client's number.
     """
     connections: int = 0
-    """Distinct connections that carried at least one request."""
+    """Distinct connections with at least one request."""
     updates_applied: Counter[str] = attrs.Factory(Counter[str])
-    """By room id: PATCHes that changed the room, also when the answer was lost afterwards."""
+    """By room id: PATCHes that were applied, even if the answer was lost."""
     faults: Counter[str] = attrs.Factory(Counter[str])
-    """By fault kind: requests that met it."""
+    """By fault kind: requests that got it."""
     requests_by_room: Counter[str] = attrs.Factory(Counter[str])
-    """By room id (lower case) as it stood in the path, also of rooms that do not exist, and of refused requests."""
+    """By the room id in the path (lower case), also of rooms that do not exist and of requests that failed."""
 
     def clear(self) -> None:
-        """Start counting anew; requests in flight are counted on."""
+        """Set all counters to 0, except `in_flight`."""
         self.requests = self.refused = self.unauthorized = self.stale = self.connections = 0
         self.peak_in_flight = self.in_flight
         for counter in (self.by_method, self.updates_applied, self.faults, self.requests_by_room):

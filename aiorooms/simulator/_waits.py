@@ -1,4 +1,4 @@
-"""Every wait inside a request, so that whatever makes its answer unwanted can end it at once."""
+"""The waits inside requests, which end early when the answer is no longer needed."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ class Waits:
     """The waits of all requests of one simulator."""
 
     def __init__(self) -> None:
-        """Begin closed: no wait lasts until `open` is called."""
+        """Start closed: waits end immediately until `open` is called."""
         self._open = False
         self._all: set[asyncio.Future[bool]] = set()
         self._by_connection: dict[web.RequestHandler, asyncio.Future[bool]] = {}
@@ -19,18 +19,18 @@ class Waits:
         self._open = True
 
     def close(self) -> None:
-        """End all waits; those that begin later end at once."""
+        """End all waits; those that start later end immediately."""
         self._open = False
         for future in self._all:
             _finish(future, False)
 
     def release(self) -> None:
-        """End the waits of all requests that wait for their client to give up."""
+        """End all waits that have a connection."""
         for future in self._by_connection.values():
             _finish(future, False)
 
     def lost(self, connection: web.RequestHandler) -> None:
-        """End the wait of a request whose client has gone."""
+        """End the wait of a request whose client has disconnected."""
         future = self._by_connection.get(connection)
         if future is not None:
             _finish(future, False)
@@ -38,8 +38,8 @@ class Waits:
     async def wait(self, seconds: float, connection: web.RequestHandler | None = None) -> bool:
         """Wait, and return True when the time has passed.
 
-        False means that the answer is no longer wanted: the simulator stops, `release` was called, or the client of
-        `connection` has gone. Without a connection the wait goes on when the client goes.
+        False means that the answer is no longer needed: the simulator stops, `release` was called, or the client of
+        `connection` has disconnected. Without a connection, the wait continues even if the client disconnects.
         """
         if not self._open or (connection is not None and connection.transport is None):
             return False

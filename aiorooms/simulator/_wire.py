@@ -1,7 +1,7 @@
-"""Answers as bytes. Pure: nothing here sends anything.
+"""The serialization of answers. Pure: nothing is sent here.
 
-The head is written by hand, and not by a web framework, so that a spoilt answer differs from a good one in exactly
-the way that its fault says, and because it is several times faster.
+The head (status line and header) is formatted here, and not by a web framework, so that an answer with a fault differs
+from the correct one by that fault only. It is also several times faster.
 """
 
 import time
@@ -18,19 +18,19 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus} | {
 
 
 class CommonLines:
-    """Writes the header lines that all answers of one simulator have."""
+    """The header lines that all answers of one simulator have."""
 
     def __init__(self, seed: int) -> None:
-        """Count the answers from 0; the request ids are the same ones under the same seed."""
+        """Start with answer 0; the same seed gives the same request ids."""
         self._suffix = f"5eed-4000-8000-{seed & 0xFFFFFFFFFFFF:012x}"
         self._answers = 0
         self._date_second = 0
         self._date_line = ""
 
     def of_next_answer(self, limit_lines: str) -> str:
-        """Return the lines of the next answer; `limit_lines` are its header lines on the rate limit."""
+        """Return the lines of the next answer; `limit_lines` are its header lines that report the rate limit."""
         second = int(time.time())
-        if second != self._date_second:  # formatting the date anew costs more than the rest of the head
+        if second != self._date_second:  # formatting the date costs more than the rest of the head
             self._date_second = second
             self._date_line = f"Date: {formatdate(second, usegmt=True)}\r\n"
         self._answers += 1
@@ -38,7 +38,7 @@ class CommonLines:
 
 
 def head_of(answer: Answer, common: str, framing: str) -> bytes:
-    """Write the status line and the header; `common` and `framing` are header lines that end in CRLF."""
+    """Return the status line and the header; `common` and `framing` are header lines that end in CRLF."""
     lines = f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, '')}\r\n{common}"
     if answer.content_type is not None:
         lines += f"Content-Type: {answer.content_type}\r\n"
@@ -49,16 +49,16 @@ def head_of(answer: Answer, common: str, framing: str) -> bytes:
     return f"{lines}{framing}\r\n".encode("latin-1")
 
 
-def whole(answer: Answer, common: str, *, with_body: bool = True) -> bytes:
-    """Write an answer as it should be; `with_body` is false for an answer to HEAD."""
+def serialize(answer: Answer, common: str, *, with_body: bool = True) -> bytes:
+    """Return a complete answer; `with_body` is false for an answer to HEAD."""
     if answer.status == HTTPStatus.NO_CONTENT:
         return head_of(answer, common, "")
     head = head_of(answer, common, f"Content-Length: {len(answer.body)}\r\n")
     return head + answer.body if with_body else head
 
 
-def page(status: int, retry_after: str | int | None = None) -> Answer:
-    """Return the HTML page of a proxy."""
+def proxy_error(status: int, retry_after: str | int | None = None) -> Answer:
+    """Return the HTML error page of a proxy."""
     title = f"{status} {_REASONS[status]}"
     html = f"<html>\r\n<head><title>{title}</title></head>\r\n<body><center><h1>{title}</h1></center></body>\r\n</html>"
     headers = () if retry_after is None else (("Retry-After", str(retry_after)),)

@@ -1,4 +1,4 @@
-"""Speaking to the simulator without any code of aiorooms: plain aiohttp, and plain sockets."""
+"""Requests to the simulator without the code of aiorooms: with aiohttp, or byte by byte over a connection."""
 
 import asyncio
 import json
@@ -12,8 +12,8 @@ from aiorooms.simulator import RoomsSimulator
 
 from ..samples import ROOM_ID
 
-NOBODY = ROOM_ID
-"""The id of a room that does not exist."""
+UNKNOWN_ID = ROOM_ID
+"""The id of no room."""
 UPDATE = b'{"max_participants":20,"webhook_event_url":"https://new.example.com/rooms"}'
 
 
@@ -33,7 +33,7 @@ class Reply:
 
     @property
     def errors(self) -> list[tuple[str, str | None]]:
-        """Code and pointer (or parameter) of each error of a list."""
+        """The code and the pointer (or parameter) of each error in a list."""
         found: list[tuple[str, str | None]] = []
         for error in self.json["errors"]:
             source: dict[str, str] = error.get("source", {})
@@ -54,7 +54,7 @@ async def ask(
     headers: dict[str, str] | None = None,
     key: str | None = "",
 ) -> Reply:
-    """Send one request on a connection of its own; `body` goes as JSON, `data` as it is; `key` None is no key."""
+    """Send one request on a new connection, with `body` as JSON or `data` unchanged; `key=None` sends no key."""
     sent = {"Authorization": f"Bearer {key or sim.api_key}"} if key is not None else {}
     if body is not None:
         data = json.dumps(body).encode()
@@ -70,7 +70,7 @@ async def ask(
 
 
 def head(sim: RoomsSimulator, method: str, path: str, *lines: str, body: bytes = b"") -> bytes:
-    """Write a request by hand."""
+    """Return the bytes of a request."""
     fields = ["Host: localhost", f"Authorization: Bearer {sim.api_key}", *lines]
     if body:
         fields += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
@@ -81,8 +81,8 @@ def patch(sim: RoomsSimulator, room_id: str | None = None, body: bytes = UPDATE)
     return head(sim, "PATCH", f"/v2/rooms/{room_id or sim.room_ids[0]}", body=body)
 
 
-class Line:
-    """One connection, byte by byte."""
+class RawConnection:
+    """A connection to the simulator, with access to every byte."""
 
     def __init__(self, sim: RoomsSimulator) -> None:
         self._url = URL(sim.url)
@@ -108,14 +108,14 @@ class Line:
         return start, await self.reader.readexactly(length)
 
     async def rest(self) -> bytes:
-        """Read until the other side closes; a reset is a ConnectionResetError."""
+        """Read until the simulator closes the connection. Raise ConnectionResetError if it resets it."""
         return await self.reader.read()
 
 
 async def until(condition: Any) -> None:
-    """Let the loop turn until something is so."""
+    """Wait until a condition is true, for at least 2 seconds."""
     for _ in range(2000):
         if condition():
             return
         await asyncio.sleep(0.001)
-    raise AssertionError("it did not happen")
+    raise AssertionError("the condition is still false")

@@ -21,7 +21,7 @@ from aiorooms.simulator import (
 from aiorooms.simulator._fault_kinds import KINDS
 from aiorooms.simulator._faults import FaultPlan
 
-from .calling import NOBODY, Line, ask, head, patch, until
+from .calling import UNKNOWN_ID, RawConnection, ask, head, patch, until
 
 PROXY_PAGES: dict[FaultKind, bytes] = {
     "429": b"429 Too Many Requests",
@@ -34,67 +34,67 @@ PROXY_PAGES: dict[FaultKind, bytes] = {
     "504_after": b"504 Gateway Timeout",
     "524_after": b"524 A Timeout Occurred",
 }
-seen: dict[FaultKind, Callable[[RoomsSimulator, Line], Awaitable[None]]] = {}
-"""What is seen on the wire, by kind of fault; each reads what comes after one PATCH."""
+wire_checks: dict[FaultKind, Callable[[RoomsSimulator, RawConnection], Awaitable[None]]] = {}
+"""For each kind of fault, a check that reads the answer to one PATCH."""
 
 
 def on_wire(*kinds: FaultKind) -> Callable[[Any], Any]:
     def register(check: Any) -> Any:
         for kind in kinds:
-            seen[kind] = check
+            wire_checks[kind] = check
         return check
 
     return register
 
 
-async def goes_on(sim: RoomsSimulator, line: Line) -> None:
-    """Show that the connection is still good."""
-    await line.send(head(sim, "GET", "/v2/rooms"))
-    start, body = await line.answer()
+async def check_connection(sim: RoomsSimulator, connection: RawConnection) -> None:
+    """Check that the connection still works."""
+    await connection.send(head(sim, "GET", "/v2/rooms"))
+    start, body = await connection.answer()
     assert start.startswith(b"HTTP/1.1 200 OK\r\n")
     json.loads(body)
 
 
-def good_room(sim: RoomsSimulator, body: bytes) -> None:
+def check_room(sim: RoomsSimulator, body: bytes) -> None:
     assert json.loads(body)["data"] == sim.rooms[sim.room_ids[0]]
 
 
 @on_wire("reset_before", "reset_after")
-async def _(_sim: RoomsSimulator, line: Line) -> None:
+async def _(_sim: RoomsSimulator, connection: RawConnection) -> None:
     with pytest.raises(ConnectionResetError):
-        await line.rest()
+        await connection.rest()
 
 
 @on_wire("close_before", "close_after", "stall_before", "stall_after")
-async def _(_sim: RoomsSimulator, line: Line) -> None:
-    assert await line.rest() == b""
+async def _(_sim: RoomsSimulator, connection: RawConnection) -> None:
+    assert await connection.rest() == b""
 
 
 @on_wire("408")
-async def _(_sim: RoomsSimulator, line: Line) -> None:
-    start, _, body = (await line.rest()).partition(b"\r\n\r\n")
+async def _(_sim: RoomsSimulator, connection: RawConnection) -> None:
+    start, _, body = (await connection.rest()).partition(b"\r\n\r\n")
     assert start.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert json.loads(body)["errors"][0]["code"] == "10008"
 
 
 @on_wire("500", "500_after")
-async def _(sim: RoomsSimulator, line: Line) -> None:
-    start, body = await line.answer()
+async def _(sim: RoomsSimulator, connection: RawConnection) -> None:
+    start, body = await connection.answer()
     assert start.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
     assert json.loads(body)["errors"][0]["code"] == "10007"
-    await goes_on(sim, line)
+    await check_connection(sim, connection)
 
 
 def proxy_page(kind: FaultKind, title: bytes) -> None:
-    async def check(sim: RoomsSimulator, line: Line) -> None:
-        start, body = await line.answer()
+    async def check(sim: RoomsSimulator, connection: RawConnection) -> None:
+        start, body = await connection.answer()
         assert start.startswith(b"HTTP/1.1 %b\r\n" % title)
         assert b"\r\nContent-Type: text/html\r\n" in start
         assert b"<title>%b</title>" % title in body
         assert (b"\r\nRetry-After: 7\r\n" in start) == (kind in ("429", "503", "503_after"))
-        await goes_on(sim, line)
+        await check_connection(sim, connection)
 
-    seen[kind] = check
+    wire_checks[kind] = check
 
 
 for page_kind, page_title in PROXY_PAGES.items():
@@ -102,30 +102,30 @@ for page_kind, page_title in PROXY_PAGES.items():
 
 
 @on_wire("bad_http")
-async def _(_sim: RoomsSimulator, line: Line) -> None:
-    assert not (await line.rest()).startswith(b"HTTP/")
+async def _(_sim: RoomsSimulator, connection: RawConnection) -> None:
+    assert not (await connection.rest()).startswith(b"HTTP/")
 
 
 @on_wire("redirect")
-async def _(sim: RoomsSimulator, line: Line) -> None:
-    start, body = await line.answer()
+async def _(sim: RoomsSimulator, connection: RawConnection) -> None:
+    start, body = await connection.answer()
     assert start.startswith(b"HTTP/1.1 307 Temporary Redirect\r\n")
     assert b"\r\nLocation: /elsewhere\r\n" in start
     assert body == b""
-    await goes_on(sim, line)
+    await check_connection(sim, connection)
 
 
 @on_wire("truncated")
-async def _(_sim: RoomsSimulator, line: Line) -> None:
+async def _(_sim: RoomsSimulator, connection: RawConnection) -> None:
     with pytest.raises(asyncio.IncompleteReadError) as caught:
-        await line.answer()
+        await connection.answer()
     assert len(caught.value.partial) == (caught.value.expected or 0) // 2
     assert caught.value.partial.startswith(b'{"data":{"id":"')
 
 
 @on_wire("truncated_chunked")
-async def _(_sim: RoomsSimulator, line: Line) -> None:
-    start, _, rest = (await line.rest()).partition(b"\r\n\r\n")
+async def _(_sim: RoomsSimulator, connection: RawConnection) -> None:
+    start, _, rest = (await connection.rest()).partition(b"\r\n\r\n")
     assert start.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"Transfer-Encoding: chunked" in start
     assert b"Content-Length" not in start
@@ -136,161 +136,161 @@ async def _(_sim: RoomsSimulator, line: Line) -> None:
 
 
 @on_wire("cut_head")
-async def _(_sim: RoomsSimulator, line: Line) -> None:
-    rest = await line.rest()
+async def _(_sim: RoomsSimulator, connection: RawConnection) -> None:
+    rest = await connection.rest()
     assert rest.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"\r\n\r\n" not in rest
 
 
 @on_wire("garbage")
-async def _(sim: RoomsSimulator, line: Line) -> None:
-    start, body = await line.answer()
+async def _(sim: RoomsSimulator, connection: RawConnection) -> None:
+    start, body = await connection.answer()
     assert start.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"Content-Type: application/json" in start
     assert len(body) > 100
     with pytest.raises(UnicodeDecodeError):
         body.decode()
-    await goes_on(sim, line)
+    await check_connection(sim, connection)
 
 
 @on_wire("html_200")
-async def _(sim: RoomsSimulator, line: Line) -> None:
-    start, body = await line.answer()
+async def _(sim: RoomsSimulator, connection: RawConnection) -> None:
+    start, body = await connection.answer()
     assert start.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"Content-Type: text/html" in start
     assert body.startswith(b"<!DOCTYPE html>")
-    await goes_on(sim, line)
+    await check_connection(sim, connection)
 
 
 @on_wire("empty_200")
-async def _(sim: RoomsSimulator, line: Line) -> None:
-    start, body = await line.answer()
+async def _(sim: RoomsSimulator, connection: RawConnection) -> None:
+    start, body = await connection.answer()
     assert start.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"\r\nContent-Length: 0\r\n" in start
     assert body == b""
-    await goes_on(sim, line)
+    await check_connection(sim, connection)
 
 
 @on_wire("wrong_type")
-async def _(sim: RoomsSimulator, line: Line) -> None:
-    _, body = await line.answer()
+async def _(sim: RoomsSimulator, connection: RawConnection) -> None:
+    _, body = await connection.answer()
     room, right = json.loads(body)["data"], sim.rooms[sim.room_ids[0]]
     wrong = [name for name in right if room[name] != right[name]]
     assert len(wrong) == 1
     assert type(room[wrong[0]]) is not type(right[wrong[0]]) or room[wrong[0]] == "yesterday"
-    await goes_on(sim, line)
+    await check_connection(sim, connection)
 
 
 @on_wire("cut_json")
-async def _(sim: RoomsSimulator, line: Line) -> None:
-    _, body = await line.answer()
+async def _(sim: RoomsSimulator, connection: RawConnection) -> None:
+    _, body = await connection.answer()
     assert body.startswith(b'{"data":{"id":"')
     with pytest.raises(json.JSONDecodeError):
         json.loads(body)
-    await goes_on(sim, line)
+    await check_connection(sim, connection)
 
 
 @on_wire("error_200")
-async def _(sim: RoomsSimulator, line: Line) -> None:
-    start, body = await line.answer()
+async def _(sim: RoomsSimulator, connection: RawConnection) -> None:
+    start, body = await connection.answer()
     assert start.startswith(b"HTTP/1.1 200 OK\r\n")
     assert json.loads(body)["errors"][0]["code"] == "10007"
-    await goes_on(sim, line)
+    await check_connection(sim, connection)
 
 
 @on_wire("bad_gzip")
-async def _(sim: RoomsSimulator, line: Line) -> None:
-    start, body = await line.answer()
+async def _(sim: RoomsSimulator, connection: RawConnection) -> None:
+    start, body = await connection.answer()
     assert b"\r\nContent-Encoding: gzip\r\n" in start
     with pytest.raises(gzip.BadGzipFile):
         gzip.decompress(body)
-    await goes_on(sim, line)
+    await check_connection(sim, connection)
 
 
 @on_wire("long_header")
-async def _(sim: RoomsSimulator, line: Line) -> None:
-    start, body = await line.answer()
+async def _(sim: RoomsSimulator, connection: RawConnection) -> None:
+    start, body = await connection.answer()
     assert len(start) > 20_000
-    good_room(sim, body)
-    await goes_on(sim, line)
+    check_room(sim, body)
+    await check_connection(sim, connection)
 
 
 @on_wire("mislabeled")
-async def _(sim: RoomsSimulator, line: Line) -> None:
-    start, body = await line.answer()
+async def _(sim: RoomsSimulator, connection: RawConnection) -> None:
+    start, body = await connection.answer()
     assert b"\r\nContent-Type: text/plain\r\n" in start
-    good_room(sim, body)
-    await goes_on(sim, line)
+    check_room(sim, body)
+    await check_connection(sim, connection)
 
 
 @on_wire("until_close")
-async def _(sim: RoomsSimulator, line: Line) -> None:
-    start, _, body = (await line.rest()).partition(b"\r\n\r\n")
+async def _(sim: RoomsSimulator, connection: RawConnection) -> None:
+    start, _, body = (await connection.rest()).partition(b"\r\n\r\n")
     assert b"Content-Length" not in start
     assert b"\r\nConnection: close" in start
-    good_room(sim, body)
+    check_room(sim, body)
 
 
 @on_wire("early_hints")
-async def _(sim: RoomsSimulator, line: Line) -> None:
-    hints, _ = await line.answer()
+async def _(sim: RoomsSimulator, connection: RawConnection) -> None:
+    hints, _ = await connection.answer()
     assert hints.startswith(b"HTTP/1.1 103 Early Hints\r\n")
-    start, body = await line.answer()
+    start, body = await connection.answer()
     assert start.startswith(b"HTTP/1.1 200 OK\r\n")
-    good_room(sim, body)
-    await goes_on(sim, line)
+    check_room(sim, body)
+    await check_connection(sim, connection)
 
 
 @on_wire("slow")
-async def _(sim: RoomsSimulator, line: Line) -> None:
-    first = await line.reader.read(10_000)
+async def _(sim: RoomsSimulator, connection: RawConnection) -> None:
+    first = await connection.reader.read(10_000)
     assert first.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"\r\n\r\n" not in first
-    _, body = await line.answer()
-    good_room(sim, body)
-    await goes_on(sim, line)
+    _, body = await connection.answer()
+    check_room(sim, body)
+    await check_connection(sim, connection)
 
 
 @on_wire("stale")
-async def _(sim: RoomsSimulator, line: Line) -> None:
-    start, body = await line.answer()
+async def _(sim: RoomsSimulator, connection: RawConnection) -> None:
+    start, body = await connection.answer()
     assert b"Connection: close" not in start
-    good_room(sim, body)
-    asked = sim.stats.requests
-    await line.send(patch(sim))
-    assert await line.rest() == b""
-    assert (sim.stats.requests, sim.stats.stale) == (asked, 1)
+    check_room(sim, body)
+    requests = sim.stats.requests
+    await connection.send(patch(sim))
+    assert await connection.rest() == b""
+    assert (sim.stats.requests, sim.stats.stale) == (requests, 1)
     assert sim.stats.updates_applied.total() == 1
-    async with Line(sim) as other:
-        await goes_on(sim, other)
+    async with RawConnection(sim) as other:
+        await check_connection(sim, other)
 
 
 @on_wire("wrong_room")
-async def _(sim: RoomsSimulator, line: Line) -> None:
-    start, body = await line.answer()
+async def _(sim: RoomsSimulator, connection: RawConnection) -> None:
+    start, body = await connection.answer()
     assert start.startswith(b"HTTP/1.1 200 OK\r\n")
     assert json.loads(body)["data"] == sim.rooms[sim.room_ids[1]]
-    await goes_on(sim, line)
+    await check_connection(sim, connection)
 
 
 @on_wire("surplus")
-async def _(sim: RoomsSimulator, line: Line) -> None:
-    _, body = await line.answer()
-    good_room(sim, body)
-    start, _ = await line.answer()
+async def _(sim: RoomsSimulator, connection: RawConnection) -> None:
+    _, body = await connection.answer()
+    check_room(sim, body)
+    start, _ = await connection.answer()
     assert start.startswith(b"HTTP/1.1 500 ")
-    await goes_on(sim, line)
+    await check_connection(sim, connection)
 
 
-def test_every_kind_is_in_the_registry_and_has_a_check_of_its_own() -> None:
+def test_every_kind_is_in_the_registry_and_has_a_check() -> None:
     assert get_args(FaultKind) == tuple(KINDS), "the literal and the registry name the same kinds in the same order"
-    assert set(seen) == set(KINDS)
+    assert set(wire_checks) == set(KINDS)
     assert set(ALL) | set(ODD) == NOT_APPLIED | APPLIED == set(KINDS)
     assert not set(ALL) & set(ODD)
     assert not NOT_APPLIED & APPLIED
 
 
-def test_every_kind_that_is_drawn_is_described() -> None:
+def test_every_random_kind_has_a_description() -> None:
     before, after = fault_descriptions(applied=False), fault_descriptions(applied=True)
     assert before.keys() == set(ALL) & NOT_APPLIED
     assert after.keys() == set(ALL) & APPLIED
@@ -300,11 +300,11 @@ def test_every_kind_that_is_drawn_is_described() -> None:
 @pytest.mark.parametrize("kind", sorted(KINDS))
 async def test_the_fault_on_the_wire(kind: FaultKind) -> None:
     faults = Faults(stall_seconds=0.01, slow_seconds=0.02, retry_after=7)
-    async with RoomsSimulator(rooms=2, faults=faults) as sim, Line(sim) as line:
+    async with RoomsSimulator(rooms=2, faults=faults) as sim, RawConnection(sim) as connection:
         room_id = sim.room_ids[0]
         sim.script(kind)
-        await line.send(patch(sim))
-        await seen[kind](sim, line)
+        await connection.send(patch(sim))
+        await wire_checks[kind](sim, connection)
         applied = kind in APPLIED
         assert sim.stats.updates_applied == ({room_id: 1} if applied else {})
         assert (sim.rooms[room_id]["webhook_event_url"] == "https://new.example.com/rooms") == applied
@@ -315,16 +315,16 @@ async def test_the_fault_on_the_wire(kind: FaultKind) -> None:
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", ""), ("GET", "/{}"), ("GET", f"/{NOBODY}"), ("POST", ""), ("PATCH", "/{}"), ("DELETE", "/{}")],
+    [("GET", ""), ("GET", "/{}"), ("GET", f"/{UNKNOWN_ID}"), ("POST", ""), ("PATCH", "/{}"), ("DELETE", "/{}")],
 )
-async def test_every_fault_of_every_operation_is_what_aiohttp_takes_it_for(
+async def test_every_fault_of_every_operation_reaches_aiohttp_as_intended(
     kind: FaultKind, method: str, path: str
 ) -> None:
     faults = Faults(1.0, kinds=[kind], stall_seconds=0, slow_seconds=0)
     async with RoomsSimulator(rooms=1, faults=faults) as sim:
         body = {"unique_name": "x"} if method in ("POST", "PATCH") else None
         target = "/rooms" + path.format(sim.room_ids[0])
-        status = 404 if NOBODY in path else {"POST": 201, "DELETE": 204}.get(method, 200)
+        status = 404 if UNKNOWN_ID in path else {"POST": 201, "DELETE": 204}.get(method, 200)
         try:
             reply = await ask(sim, method, target, body)
         except (aiohttp.ClientError, ConnectionError):
@@ -340,7 +340,7 @@ async def test_every_fault_of_every_operation_is_what_aiohttp_takes_it_for(
             assert (await ask(sim, method, target, body)).data["unique_name"] == "x"
 
 
-async def test_the_error_page_goes_without_retry_after_unless_it_is_set() -> None:
+async def test_an_error_page_has_retry_after_only_if_it_is_set() -> None:
     async with RoomsSimulator(rooms=1, faults=Faults(script=["503"])) as sim:
         reply = await ask(sim, "GET", "/rooms")
         assert reply.status == 503
@@ -348,30 +348,33 @@ async def test_the_error_page_goes_without_retry_after_unless_it_is_set() -> Non
         assert "x-request-id" in reply.headers
 
 
-async def test_a_stalled_client_that_gives_up_is_not_waited_for() -> None:
+async def test_a_stall_ends_when_the_client_gives_up() -> None:
     async with RoomsSimulator(rooms=1, faults=Faults(script=["stall_after"])) as sim:
-        async with Line(sim) as line:
-            await line.send(patch(sim))
+        async with RawConnection(sim) as connection:
+            await connection.send(patch(sim))
             await until(lambda: sim.stats.in_flight == 1)
         await until(lambda: sim.stats.in_flight == 0)
         assert sim.stats.updates_applied.total() == 1
         sim.faults = Faults(script=["slow"], slow_seconds=60)
-        async with Line(sim) as line:
-            await line.send(patch(sim))
+        async with RawConnection(sim) as connection:
+            await connection.send(patch(sim))
             await until(lambda: sim.stats.in_flight == 1)
         await until(lambda: sim.stats.in_flight == 0)
 
 
-async def test_a_slow_answer_takes_its_time_and_closes_if_asked_to() -> None:
-    async with RoomsSimulator(rooms=1, faults=Faults(script=["slow"], slow_seconds=0.02)) as sim, Line(sim) as line:
+async def test_a_slow_answer_takes_slow_seconds_and_closes_on_request() -> None:
+    async with (
+        RoomsSimulator(rooms=1, faults=Faults(script=["slow"], slow_seconds=0.02)) as sim,
+        RawConnection(sim) as connection,
+    ):
         begun = time.perf_counter()
-        await line.send(head(sim, "GET", "/v2/rooms", "Connection: close"))
-        assert b"\r\nConnection: close\r\n" in await line.rest()
+        await connection.send(head(sim, "GET", "/v2/rooms", "Connection: close"))
+        assert b"\r\nConnection: close\r\n" in await connection.rest()
         assert time.perf_counter() - begun >= 0.02
 
 
 @pytest.mark.parametrize("noise", range(12))
-async def test_every_field_gets_its_wrong_type(noise: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_wrong_type_changes_exactly_one_field(noise: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def fixed(_plan: FaultPlan, _text: str) -> int:
         return noise
 

@@ -5,10 +5,10 @@ import pytest
 from aiorooms.simulator import ALL, FaultKind, Faults, RoomsSimulator
 from aiorooms.simulator._faults import FaultPlan
 
-from .calling import Line, ask, head
+from .calling import RawConnection, ask, head
 
 
-async def test_scripts_are_taken_in_order_the_narrowest_first() -> None:
+async def test_scripts_are_used_in_order_the_most_specific_first() -> None:
     async with RoomsSimulator(rooms=2, faults=Faults(script=["504", None])) as sim:
         one, two = (f"/rooms/{room_id}" for room_id in sim.room_ids)
 
@@ -35,7 +35,7 @@ async def test_scripts_are_taken_in_order_the_narrowest_first() -> None:
         assert sim.stats.faults.total() == 7
 
 
-async def test_only_some_methods_are_broken() -> None:
+async def test_faults_can_be_limited_to_methods() -> None:
     faults = Faults(1.0, kinds=["500"], script=["502"], methods=["patch"])
     async with RoomsSimulator(rooms=1, faults=faults) as sim:
         room = f"/rooms/{sim.room_ids[0]}"
@@ -47,7 +47,7 @@ async def test_only_some_methods_are_broken() -> None:
         assert (await ask(sim, "GET", room)).status == 503
 
 
-async def test_only_the_first_tries_are_broken() -> None:
+async def test_random_faults_can_be_limited_to_the_first_tries() -> None:
     async with RoomsSimulator(rooms=1, faults=Faults(1.0, kinds=["500", "500_after"], first_tries=3)) as sim:
         room = f"/rooms/{sim.room_ids[0]}"
         for method, body in (("GET", None), ("PATCH", {"max_participants": 7})):
@@ -59,7 +59,7 @@ async def test_only_the_first_tries_are_broken() -> None:
         assert lists == [500, 500, 500, 500, 200, 500, 500, 200]
 
 
-async def test_requests_that_are_refused_meet_no_fault() -> None:
+async def test_requests_with_a_wrong_key_or_over_the_limit_get_no_fault() -> None:
     async with RoomsSimulator(rooms=1, rate_limit="1/1h", faults=Faults(1.0, kinds=["500"])) as sim:
         assert (await ask(sim, "GET", "/rooms", key="KEY_wrong")).status == 401
         broken = await ask(sim, "GET", "/rooms")
@@ -76,7 +76,7 @@ def draws(plan: FaultPlan, order: list[str]) -> dict[str, list[Any]]:
     return found
 
 
-def test_chance_depends_on_the_seed_and_not_on_the_order_of_arrival() -> None:
+def test_random_faults_depend_on_the_seed_and_not_on_the_order_of_arrival() -> None:
     rooms = [f"room-{number}" for number in range(100)] * 3
     faults = Faults(0.5)
     first = draws(FaultPlan(faults, 1), rooms)
@@ -90,20 +90,23 @@ def test_chance_depends_on_the_seed_and_not_on_the_order_of_arrival() -> None:
     assert set(broken) <= set(ALL)
 
 
-def test_every_kind_is_drawn() -> None:
+def test_every_kind_in_all_is_drawn() -> None:
     plan = FaultPlan(Faults(1.0), 0)
     drawn = {draw.kind for number in range(2000) if (draw := plan.draw("GET", None, str(number)))}
     assert drawn == set(ALL)
 
 
-async def test_two_runs_under_one_seed_are_the_same_on_the_wire() -> None:
+async def test_two_runs_with_the_same_seed_send_the_same_bytes() -> None:
     async def run(seed: int) -> list[bytes]:
         answers: list[bytes] = []
         kinds: list[FaultKind] = ["500", "502_after", "garbage", "wrong_type", "html_200"]
-        async with RoomsSimulator(rooms=20, faults=Faults(0.7, kinds=kinds), seed=seed) as sim, Line(sim) as line:
+        async with (
+            RoomsSimulator(rooms=20, faults=Faults(0.7, kinds=kinds), seed=seed) as sim,
+            RawConnection(sim) as connection,
+        ):
             for room_id in sim.room_ids:
-                await line.send(head(sim, "GET", f"/v2/rooms/{room_id}"))
-                answers.append((await line.answer())[1])
+                await connection.send(head(sim, "GET", f"/v2/rooms/{room_id}"))
+                answers.append((await connection.answer())[1])
         return answers
 
     assert await run(3) == await run(3) != await run(4)
@@ -123,13 +126,13 @@ async def test_two_runs_under_one_seed_are_the_same_on_the_wire() -> None:
         {"slow_seconds": float("nan")},
     ],
 )
-def test_faults_are_checked_where_they_are_given(wrong: dict[str, Any]) -> None:
+def test_invalid_faults_raise(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"probability|kind|seconds"):
         Faults(**wrong)
-    with pytest.raises(TypeError, match="not one string"):
+    with pytest.raises(TypeError, match="not a string"):
         Faults(methods="GET")
 
 
-def test_a_script_is_checked_where_it_is_given() -> None:
-    with pytest.raises(ValueError, match="not a kind of fault: \\['teapot'\\]"):
+def test_an_unknown_kind_in_a_script_raises() -> None:
+    with pytest.raises(ValueError, match="unknown fault kinds: \\['teapot'\\]"):
         RoomsSimulator().script("teapot")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

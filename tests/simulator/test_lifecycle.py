@@ -16,13 +16,13 @@ from yarl import URL
 
 from aiorooms.simulator import Faults, RoomsSimulator, _listener
 
-from .calling import Line, ask, head, patch, until
+from .calling import RawConnection, ask, head, patch, until
 
 
 def get(sim: RoomsSimulator, path: str = "/rooms") -> int:
-    """Ask without asyncio."""
-    asked = urllib.request.Request(f"{sim.url}{path}", headers={"Authorization": f"Bearer {sim.api_key}"})
-    with urllib.request.urlopen(asked, timeout=5) as answer:
+    """Send a GET without asyncio, and return the status."""
+    request = urllib.request.Request(f"{sim.url}{path}", headers={"Authorization": f"Bearer {sim.api_key}"})
+    with urllib.request.urlopen(request, timeout=5) as answer:
         answer.read()
         return int(answer.status)
 
@@ -31,7 +31,7 @@ def other_tasks() -> set["asyncio.Task[object]"]:
     return asyncio.all_tasks() - {asyncio.current_task()}
 
 
-async def test_in_the_current_loop() -> None:
+async def test_it_runs_in_the_current_loop() -> None:
     before = other_tasks()
     sim = RoomsSimulator(rooms=1)
     assert repr(sim) == "<RoomsSimulator not started, 1 rooms>"
@@ -48,22 +48,22 @@ async def test_in_the_current_loop() -> None:
         await asyncio.open_connection(url.host, url.port)
 
 
-async def test_started_and_stopped_by_hand_more_than_once() -> None:
+async def test_it_can_be_started_and_stopped_more_than_once() -> None:
     sim = RoomsSimulator(rooms=1)
     await sim.stop()
     for _ in range(3):
         await sim.start()
         assert (await ask(sim, "PATCH", f"/rooms/{sim.room_ids[0]}", {})).status == 200
-        with pytest.raises(RuntimeError, match="is running already"):
+        with pytest.raises(RuntimeError, match="is already running"):
             await sim.start()
-        with pytest.raises(RuntimeError, match="is running already"):
+        with pytest.raises(RuntimeError, match="is already running"):
             sim.__enter__()
         await sim.stop()
         await sim.stop()
     assert sim.stats.requests == 3
 
 
-def test_in_a_thread() -> None:
+def test_it_runs_in_a_thread() -> None:
     with RoomsSimulator(rooms=2) as sim:
         assert get(sim) == 200
         with pytest.raises(urllib.error.HTTPError, match="401") as caught:
@@ -91,11 +91,11 @@ def test_in_a_thread() -> None:
         sim.rate_limit = "1/1h"
         assert get(sim) == 200
         assert sim.stats.requests == 1
-        with pytest.raises(RuntimeError, match="is running already"):
+        with pytest.raises(RuntimeError, match="is already running"):
             sim.__enter__()
     assert threading.active_count() == 1
     assert sim.room_ids
-    with sim:  # and once more
+    with sim:  # a second time
         sim.rate_limit = None
         assert get(sim) == 200
     sim.__exit__(None, None, None)
@@ -108,7 +108,7 @@ def in_thread() -> Iterator[RoomsSimulator]:
     assert threading.active_count() == 1
 
 
-async def test_in_a_thread_and_asked_from_a_loop(in_thread: RoomsSimulator) -> None:
+async def test_it_runs_in_a_thread_and_serves_async_code(in_thread: RoomsSimulator) -> None:
     sim = in_thread
     assert (await ask(sim, "GET", f"/rooms/{sim.add_room()}")).status == 200
     sim.refuse_connections()
@@ -131,7 +131,7 @@ def taken() -> Iterator[int]:
         yield listening.getsockname()[1]
 
 
-async def test_a_port_in_use_is_a_clear_error_and_leaves_nothing(taken: int) -> None:
+async def test_a_port_in_use_is_a_clear_error_and_leaves_no_task(taken: int) -> None:
     before = other_tasks()
     sim = RoomsSimulator(port=taken)
     for _ in range(2):
@@ -140,7 +140,7 @@ async def test_a_port_in_use_is_a_clear_error_and_leaves_nothing(taken: int) -> 
         assert other_tasks() == before
 
 
-def test_a_port_in_use_in_a_thread(taken: int) -> None:
+def test_a_port_in_use_leaves_no_thread(taken: int) -> None:
     sim = RoomsSimulator(port=taken)
     for _ in range(2):
         with pytest.raises(OSError, match=f"can't listen on 127.0.0.1 port {taken}: Address already in use"):
@@ -148,7 +148,7 @@ def test_a_port_in_use_in_a_thread(taken: int) -> None:
         assert threading.active_count() == 1
 
 
-async def test_a_host_that_does_not_exist() -> None:
+async def test_a_host_that_is_not_local() -> None:
     with pytest.raises(OSError, match=r"can't listen on 192\.0\.2\.1 port 0"):
         await RoomsSimulator(host="192.0.2.1").start()
 
@@ -171,38 +171,38 @@ async def test_a_host_by_name_and_by_ipv6() -> None:
 
 @pytest.mark.parametrize("loop_factory", [None, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 @pytest.mark.parametrize("latency", [0.0, 600.0])
-def test_a_stop_is_prompt_and_leaves_nothing(loop_factory: None, latency: float) -> None:
+def test_a_stop_is_prompt_and_leaves_no_task_or_socket(loop_factory: None, latency: float) -> None:
     async def run() -> None:
         sim = RoomsSimulator(rooms=3, latency=latency, faults=Faults(script=["stall_before", "stall_after", "slow"]))
         sim.faults = Faults(script=["stall_before", "stall_after", "slow"], stall_seconds=600, slow_seconds=600)
         await sim.start()
-        lines = [Line(sim) for _ in range(6)]
-        for line in lines:
-            await line.__aenter__()
-        for line in lines[:3]:
-            await line.send(patch(sim))
-        await lines[3].send(patch(sim)[:-3])  # a body that never ends
-        await lines[4].send(head(sim, "GET", "/v2/rooms")[:-5])  # a head that never ends
+        connections = [RawConnection(sim) for _ in range(6)]
+        for connection in connections:
+            await connection.__aenter__()
+        for connection in connections[:3]:
+            await connection.send(patch(sim))
+        await connections[3].send(patch(sim)[:-3])  # a body that never ends
+        await connections[4].send(head(sim, "GET", "/v2/rooms")[:-5])  # a head that never ends
         await until(lambda: sim.stats.in_flight == 4)
-        await lines[0].__aexit__()  # a client that has gone already
+        await connections[0].__aexit__()  # a client that has already disconnected
         async with asyncio.timeout(10):  # what is in flight lasts 600 s
             await sim.stop()
         assert sim.stats.in_flight == 0
         assert not other_tasks()
-        for line in lines[1:]:
+        for connection in connections[1:]:
             with contextlib.suppress(ConnectionResetError):
-                await line.rest()
-            await line.__aexit__()
+                await connection.rest()
+            await connection.__aexit__()
         if latency:
             assert not sim.stats.updates_applied
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(run())
-    gc.collect()  # a socket or transport that was left open would warn here
+    gc.collect()  # warns about any socket or transport that is still open
 
 
-async def test_a_connection_that_was_just_accepted_does_not_outlive_the_stop() -> None:
-    for turns in range(6):
+async def test_a_stop_closes_a_connection_that_was_just_accepted() -> None:
+    for iterations in range(6):
         before = other_tasks()
         sim = RoomsSimulator()
         await sim.start()
@@ -210,7 +210,7 @@ async def test_a_connection_that_was_just_accepted_does_not_outlive_the_stop() -
         with socket.socket() as raw:
             raw.setblocking(False)
             raw.connect_ex((url.host, url.port))
-            for _ in range(turns):
+            for _ in range(iterations):
                 await asyncio.sleep(0)
             await sim.stop()
             assert other_tasks() == before
@@ -218,12 +218,12 @@ async def test_a_connection_that_was_just_accepted_does_not_outlive_the_stop() -
 
 
 @pytest.mark.parametrize("loop_factory", [None, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def test_an_outage_closes_the_port_and_ends(loop_factory: None) -> None:
+def test_an_outage_closes_the_port_until_it_ends(loop_factory: None) -> None:
     async def run() -> None:
         async with RoomsSimulator(rooms=1) as sim:
             url = URL(sim.url)
             for _ in range(3):
-                async with Line(sim) as idle, Line(sim) as stalled:
+                async with RawConnection(sim) as idle, RawConnection(sim) as stalled:
                     await idle.send(patch(sim))
                     await idle.answer()
                     sim.script("stall_after")
@@ -231,8 +231,8 @@ def test_an_outage_closes_the_port_and_ends(loop_factory: None) -> None:
                     await until(lambda: sim.stats.in_flight == 1)
                     sim.refuse_connections()
                     sim.refuse_connections()
-                    for line in (idle, stalled):
-                        assert await line.rest() == b""
+                    for connection in (idle, stalled):
+                        assert await connection.rest() == b""
                 with pytest.raises(ConnectionRefusedError):
                     await asyncio.open_connection(url.host, url.port)
                 with socket.socket() as raw, pytest.raises(ConnectionRefusedError):
@@ -240,11 +240,11 @@ def test_an_outage_closes_the_port_and_ends(loop_factory: None) -> None:
                 sim.accept_connections()
                 sim.accept_connections()
                 with socket.socket() as raw:
-                    raw.connect((url.host, url.port))  # at once, before the loop has turned
+                    raw.connect((url.host, url.port))  # immediately, before the next loop iteration
                 assert (await ask(sim, "GET", "/rooms")).status == 200
             sim.refuse_connections()
             sim.accept_connections()
-            sim.refuse_connections()  # no turn of the loop in between
+            sim.refuse_connections()  # no loop iteration in between
         assert not other_tasks()
         async with sim:  # the outage does not outlive a stop
             assert (await ask(sim, "GET", "/rooms")).status == 200
@@ -257,7 +257,7 @@ def test_an_outage_closes_the_port_and_ends(loop_factory: None) -> None:
     gc.collect()
 
 
-async def test_a_failure_to_accept_is_not_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_goes_on_after_a_failure_to_accept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_listener, "_ACCEPT_PAUSE", 0.001)
     loop = asyncio.get_running_loop()
     accept, failures = loop.sock_accept, [OSError(24, "Too many open files"), ConnectionAbortedError()]
@@ -273,7 +273,7 @@ async def test_a_failure_to_accept_is_not_the_end(monkeypatch: pytest.MonkeyPatc
         assert not failures
 
 
-async def test_outages_and_stops_of_what_does_not_run() -> None:
+async def test_outages_and_stops_while_it_is_not_running() -> None:
     sim = RoomsSimulator()
     sim.refuse_connections()
     sim.accept_connections()
@@ -290,19 +290,19 @@ async def test_other_kinds_of_outage() -> None:
         reply = await ask(sim, "PATCH", room, {})
         assert (reply.status, reply.headers["Content-Type"]) == (503, "text/html")
         sim.refuse_connections("reset")
-        async with Line(sim) as line:
-            await line.send(patch(sim))
+        async with RawConnection(sim) as connection:
+            await connection.send(patch(sim))
             with pytest.raises(ConnectionResetError):
-                await line.rest()
+                await connection.rest()
         sim.refuse_connections("hang")
-        async with Line(sim) as line, Line(sim) as impatient:
-            await line.send(patch(sim))
+        async with RawConnection(sim) as connection, RawConnection(sim) as impatient:
+            await connection.send(patch(sim))
             await impatient.send(patch(sim))
             await until(lambda: sim.stats.in_flight == 2)
             await impatient.__aexit__()
             await until(lambda: sim.stats.in_flight == 1)
             sim.accept_connections()
-            assert await line.rest() == b""
+            assert await connection.rest() == b""
         assert not sim.stats.updates_applied
         assert (await ask(sim, "PATCH", room, {})).status == 200
 
@@ -315,32 +315,34 @@ async def test_latency() -> None:
         assert time.perf_counter() - begun >= 0.01
         sim.latency = 600
         assert sim.latency == 600
-        async with Line(sim) as line:  # a client that gives up does not stop the server
-            await line.send(patch(sim))
+        async with RawConnection(sim) as connection:  # a client that gives up does not stop the server
+            await connection.send(patch(sim))
             await until(lambda: sim.stats.in_flight == 1)
         sim.latency = 0
-        assert (await ask(sim, "GET", "/rooms")).status == 200  # by now the server knows that the client has gone
+        assert (
+            await ask(sim, "GET", "/rooms")
+        ).status == 200  # by now the server knows that the client has disconnected
         assert sim.stats.in_flight == 1
         assert not sim.stats.updates_applied
         (waiting,) = sim._waits._all
-        waiting.set_result(True)  # as when the 600 s have passed
+        waiting.set_result(True)  # as after the 600 s
         await until(lambda: sim.stats.in_flight == 0)
         assert sim.stats.updates_applied == {sim.room_ids[0]: 1}
         for wrong in (-1.0, (2.0, 1.0), float("nan")):
-            with pytest.raises(ValueError, match="latency is seconds"):
+            with pytest.raises(ValueError, match="latency must be 0 seconds or more"):
                 sim.latency = wrong
 
 
-def test_settings_are_checked_where_they_are_given() -> None:
-    with pytest.raises(ValueError, match="rooms is a number of rooms"):
+def test_invalid_settings_raise() -> None:
+    with pytest.raises(ValueError, match="rooms must be 0 or more"):
         RoomsSimulator(rooms=-1)
-    with pytest.raises(ValueError, match="port is between 0 and 65535"):
+    with pytest.raises(ValueError, match="port must be between 0 and 65535"):
         RoomsSimulator(port=65536)
     with pytest.raises(ValueError, match="not a rate limit"):
         RoomsSimulator(rate_limit="fast")
 
 
-def test_rooms_are_cheap() -> None:
+def test_a_room_takes_less_than_1500_bytes() -> None:
     tracemalloc.start()
     try:
         sim = RoomsSimulator(rooms=2000)

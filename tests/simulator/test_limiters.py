@@ -16,7 +16,7 @@ KINDS: tuple[Literal["fixed", "sliding", "bucket"], ...] = ("fixed", "sliding", 
 
 
 class NanosecondClock:
-    """Whole nanoseconds, turned by hand: limits are checked to the nanosecond, which seconds can't hold."""
+    """A clock in whole nanoseconds that tests set: limits are exact to the nanosecond, and float seconds are not."""
 
     def __init__(self) -> None:
         self.now = 1000 * SECOND
@@ -24,7 +24,7 @@ class NanosecondClock:
     def __call__(self) -> int:
         return self.now
 
-    def turn(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.now += round(seconds * SECOND)
 
 
@@ -46,28 +46,28 @@ def test_a_limit_is_read_from_text(text: str, limit: int, window: float) -> None
 
 
 @pytest.mark.parametrize("text", ["", "100", "100/", "/s", "0/s", "-1/s", "1/0s", "1/-1s", "1.5/s", "1/s/s", "1/d"])
-def test_what_is_not_a_limit(text: str) -> None:
+def test_invalid_text_raises(text: str) -> None:
     with pytest.raises(ValueError, match=r"rate limit|window"):
         RateLimit.parse(text)
 
 
 @pytest.mark.parametrize("window", [0.0, -1.0, float("inf"), float("nan")])
-def test_what_is_not_a_window(window: float) -> None:
-    with pytest.raises(ValueError, match="a window lasts"):
+def test_an_invalid_window_raises(window: float) -> None:
+    with pytest.raises(ValueError, match="the window of a rate limit must be"):
         RateLimit(1, window)
 
 
 @pytest.mark.parametrize("setting", ["kind", "reset_rounding", "retry_after"])
-def test_what_is_not_a_setting(setting: str) -> None:
+def test_an_invalid_setting_raises(setting: str) -> None:
     with pytest.raises(ValueError, match=setting):
         RateLimit(**{setting: "leaky"})  # type: ignore[arg-type]
 
 
-def test_the_settings_are_in_the_order_that_they_always_had() -> None:
+def test_the_positional_order_of_the_settings_is_stable() -> None:
     rule = RateLimit(5, 2.0, "down", False, "ms")
     assert rule == RateLimit(
         limit=5, window=2.0, reset_rounding="down", headers=False, retry_after="ms", kind="fixed"
-    ), "fixed is what is meant if nothing is said"
+    ), "the default kind is fixed"
 
 
 # seconds passed, allowed, remaining, reset, retry
@@ -80,15 +80,15 @@ FIXED: Table = [
     (10.0, True, 1, 10.0, 0.0),
     (19.0, True, 0, 1.0, 1.0),
     (19.75, False, 0, 0.25, 0.25),
-    (45.0, True, 1, 5.0, 0.0),  # windows that nobody used are lost
+    (45.0, True, 1, 5.0, 0.0),  # unused windows are lost
     (50.0, True, 1, 10.0, 0.0),
 ]
 SLIDING: Table = [
     (0.0, True, 1, 10.0, 0.0),
     (4.0, True, 0, 6.0, 6.0),
-    (9.5, False, 0, 0.5, 0.5),  # refused ones are not counted
+    (9.5, False, 0, 0.5, 0.5),  # rate limited requests are not counted
     (9.999999999, False, 0, 0.000000001, 0.000000001),
-    (10.0, True, 0, 4.0, 4.0),  # the first one has left
+    (10.0, True, 0, 4.0, 4.0),  # the first request has left the window
     (13.9, False, 0, 0.1, 0.1),
     (14.0, True, 0, 6.0, 6.0),
     (45.0, True, 1, 10.0, 0.0),
@@ -97,19 +97,19 @@ SLIDING: Table = [
 BUCKET: Table = [
     (0.0, True, 1, 5.0, 0.0),
     (0.0, True, 0, 10.0, 5.0),
-    (2.0, False, 0, 8.0, 3.0),  # refused ones take nothing out
+    (2.0, False, 0, 8.0, 3.0),  # rate limited requests take no token
     (4.999999999, False, 0, 5.000000001, 0.000000001),
     (5.0, True, 0, 10.0, 5.0),
     (12.5, True, 0, 7.5, 2.5),  # half a token is left
     (15.0, True, 0, 10.0, 5.0),
     (20.0, True, 0, 10.0, 5.0),
-    (31.0, True, 1, 5.0, 0.0),  # it doesn't get fuller than full
+    (31.0, True, 1, 5.0, 0.0),  # it is never more than full
     (33.5, True, 0, 7.5, 2.5),
 ]
 
 
 @pytest.mark.parametrize(("kind", "table"), [("fixed", FIXED), ("sliding", SLIDING), ("bucket", BUCKET)])
-def test_what_a_limiter_lets_through(kind: Any, table: Table) -> None:
+def test_the_verdicts_of_each_kind(kind: Any, table: Table) -> None:
     clock = NanosecondClock()
     began = clock.now
     limiter = make_limiter(RateLimit(2, 10.0, kind=kind), clock)
@@ -122,13 +122,13 @@ def test_what_a_limiter_lets_through(kind: Any, table: Table) -> None:
     ("kind", "unused", "used"),
     [("fixed", 1.0, 1.0), ("sliding", 0.0, 1.0), ("bucket", 0.0, 1.0)],
 )
-def test_a_look_counts_nothing_and_refuses_nothing(kind: Any, unused: float, used: float) -> None:
+def test_a_peek_counts_nothing_and_is_always_allowed(kind: Any, unused: float, used: float) -> None:
     clock = NanosecondClock()
     limiter = make_limiter(RateLimit(1, 1.0, kind=kind), clock)
     assert limiter.peek() == limiter.peek() == Verdict(True, 1, unused, 0.0)
     limiter.take()
     assert limiter.peek() == limiter.peek() == Verdict(True, 0, used, used)
-    clock.turn(1)
+    clock.advance(1)
     assert limiter.peek() == Verdict(True, 1, unused, 0.0)
 
 
@@ -140,14 +140,14 @@ def test_a_window_may_be_of_any_length(kind: Any, window: float) -> None:
     assert limiter.peek().reset == pytest.approx(window, abs=1e-9)
 
 
-# What holds for whatever is asked whenever. Windows and pauses are a few nanoseconds long, so that they often meet.
+# Properties of any sequence of requests. Windows and pauses last a few nanoseconds, so that they often coincide.
 
 limits = st.integers(1, 5)
 windows = st.integers(1, 12)
 kinds = st.sampled_from(KINDS)
 pauses = st.lists(st.integers(0, 9), max_size=60)
 steps = st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=40)
-"""Pauses, and whether there was a request after each or only a look."""
+"""Pauses, each with whether a request follows, or only a peek."""
 
 
 def limiter_of(kind: Any, limit: int, window: int) -> tuple[NanosecondClock, Limiter]:
@@ -158,24 +158,24 @@ def limiter_of(kind: Any, limit: int, window: int) -> tuple[NanosecondClock, Lim
 def after(
     kind: Any, limit: int, window: int, steps: list[tuple[int, bool]]
 ) -> tuple[NanosecondClock, Limiter, Verdict]:
-    """Give a limiter to which that has happened, and its last verdict."""
+    """Return a clock, a limiter after these steps, and its last verdict."""
     clock, limiter = limiter_of(kind, limit, window)
     verdict = limiter.peek()
-    for pause, asked in steps:
+    for pause, requested in steps:
         clock.now += pause
-        verdict = limiter.take() if asked else limiter.peek()
+        verdict = limiter.take() if requested else limiter.peek()
     return clock, limiter, verdict
 
 
 def later(clock: NanosecondClock, limiter: Limiter, nanoseconds: int) -> Limiter:
-    """Give a copy of the limiter at a later time."""
-    turned, copied = copy.deepcopy((clock, limiter))
-    turned.now += nanoseconds
+    """Return a copy of the limiter at a later time."""
+    later_clock, copied = copy.deepcopy((clock, limiter))
+    later_clock.now += nanoseconds
     return copied
 
 
 @given(limit=limits, window=windows, pauses=pauses)
-def test_a_sliding_window_lets_through_all_it_may_and_no_more(limit: int, window: int, pauses: list[int]) -> None:
+def test_a_sliding_window_allows_exactly_the_limit(limit: int, window: int, pauses: list[int]) -> None:
     clock, limiter = limiter_of("sliding", limit, window)
     passed: list[int] = []
     for pause in pauses:
@@ -193,12 +193,12 @@ def test_a_sliding_window_lets_through_all_it_may_and_no_more(limit: int, window
 
 
 @given(limit=limits, window=windows, pauses=pauses)
-def test_a_bucket_lets_through_all_it_may_and_no_more(limit: int, window: int, pauses: list[int]) -> None:
+def test_a_bucket_allows_exactly_its_tokens(limit: int, window: int, pauses: list[int]) -> None:
     clock, limiter = limiter_of("bucket", limit, window)
     passed: list[int] = []
     for pause in pauses:
         clock.now += pause
-        # From no request on may more have passed than the full bucket and what has flowed in since.
+        # From any request on, at most a full bucket and the tokens added since are used.
         level = min(
             limit - (len(passed) - number) + Fraction((clock.now - moment) * limit, window)
             for number, moment in enumerate([*passed, clock.now])
@@ -216,7 +216,7 @@ def test_a_bucket_lets_through_all_it_may_and_no_more(limit: int, window: int, p
 
 
 @given(kind=kinds, limit=limits, window=windows, steps=steps)
-def test_what_remains_is_let_through_at_once_and_nothing_else(
+def test_exactly_the_remaining_requests_are_allowed_immediately(
     kind: Any, limit: int, window: int, steps: list[tuple[int, bool]]
 ) -> None:
     _, limiter, verdict = after(kind, limit, window, steps)
@@ -228,12 +228,12 @@ def test_what_remains_is_let_through_at_once_and_nothing_else(
 
 
 @given(kind=kinds, limit=limits, window=windows, steps=steps)
-def test_a_request_passes_when_it_was_said_and_not_before(
+def test_the_next_request_is_allowed_at_the_reported_time_and_not_before(
     kind: Any, limit: int, window: int, steps: list[tuple[int, bool]]
 ) -> None:
     clock, limiter, verdict = after(kind, limit, window, steps)
     wait = round(verdict.retry * SECOND)
-    assert wait / SECOND == verdict.retry, "that is not a number of nanoseconds"
+    assert wait / SECOND == verdict.retry, "not a whole number of nanoseconds"
     assert (wait == 0) == (verdict.remaining > 0)
     assert later(clock, limiter, wait).take().allowed
     if wait:
@@ -241,12 +241,12 @@ def test_a_request_passes_when_it_was_said_and_not_before(
 
 
 @given(kind=kinds, limit=limits, window=windows, steps=steps)
-def test_the_reset_is_when_it_was_said_and_not_before(
+def test_the_reset_is_at_the_reported_time_and_not_before(
     kind: Any, limit: int, window: int, steps: list[tuple[int, bool]]
 ) -> None:
     clock, limiter, verdict = after(kind, limit, window, steps)
     wait = round(verdict.reset * SECOND)
-    assert wait / SECOND == verdict.reset, "that is not a number of nanoseconds"
+    assert wait / SECOND == verdict.reset, "not a whole number of nanoseconds"
     assert verdict.retry <= verdict.reset
     if kind == "fixed":
         assert 0 < wait <= window
@@ -261,16 +261,18 @@ def test_the_reset_is_when_it_was_said_and_not_before(
 
 
 @given(kind=kinds, limit=limits, window=windows, steps=steps)
-def test_looks_and_refusals_change_nothing(kind: Any, limit: int, window: int, steps: list[tuple[int, bool]]) -> None:
+def test_peeks_and_rate_limited_requests_change_nothing(
+    kind: Any, limit: int, window: int, steps: list[tuple[int, bool]]
+) -> None:
     clock, limiter = limiter_of(kind, limit, window)
-    undisturbed = make_limiter(RateLimit(limit, window / SECOND, kind=kind), clock)
-    for pause, asked in steps:
+    reference = make_limiter(RateLimit(limit, window / SECOND, kind=kind), clock)
+    for pause, requested in steps:
         clock.now += pause
-        if not asked:
+        if not requested:
             limiter.peek()
         elif limiter.take().allowed:
-            assert undisturbed.take().allowed
-    assert limiter.peek() == undisturbed.peek()
+            assert reference.take().allowed
+    assert limiter.peek() == reference.peek()
 
 
 @pytest.mark.parametrize(
@@ -305,7 +307,7 @@ def test_the_reset_is_rounded_as_the_rule_says(rounding: Any, reset: float, show
         ("ms", [("retry-after-ms", "2500")]),
     ],
 )
-def test_retry_after_of_a_refusal(how: Any, expected: list[tuple[str, str]]) -> None:
+def test_retry_after_of_a_429(how: Any, expected: list[tuple[str, str]]) -> None:
     rule = RateLimit(5, 60.0, retry_after=how, headers=False)
     wall = parsedate_to_datetime("Fri, 16 Apr 2021 09:46:20 GMT").timestamp() + 0.75
     assert limit_headers(rule, Verdict(False, 0, 50.25, 2.5), wall) == expected
@@ -314,5 +316,5 @@ def test_retry_after_of_a_refusal(how: Any, expected: list[tuple[str, str]]) -> 
 
 def test_reset_and_retry_after_may_differ() -> None:
     rule = RateLimit(5, 60.0, retry_after="seconds", reset_rounding="down")
-    told = limit_headers(rule, Verdict(False, 0, 50.75, 2.0000000001), 0.0)
-    assert told[2:] == [("x-ratelimit-reset", "50"), ("Retry-After", "2")]
+    fields = limit_headers(rule, Verdict(False, 0, 50.75, 2.0000000001), 0.0)
+    assert fields[2:] == [("x-ratelimit-reset", "50"), ("Retry-After", "2")]

@@ -14,7 +14,7 @@ from .calling import Reply, ask
 KINDS = ("fixed", "sliding", "bucket")
 
 
-async def test_over_the_limit() -> None:
+async def test_requests_over_the_limit_get_a_429_and_change_nothing() -> None:
     async with RoomsSimulator(rooms=1, rate_limit="2/1h") as sim:
         room = f"/rooms/{sim.room_ids[0]}"
         one = await ask(sim, "PATCH", room, {"max_participants": 7})
@@ -31,7 +31,7 @@ async def test_over_the_limit() -> None:
         assert sim.stats.updates_applied == {sim.room_ids[0]: 1}
 
 
-async def test_the_limit_may_change_in_the_middle_of_a_run() -> None:
+async def test_the_limit_can_be_changed_at_any_time() -> None:
     async with RoomsSimulator(rooms=1) as sim:
         assert sim.rate_limit is None
         assert "x-ratelimit-limit" not in (await ask(sim, "GET", "/rooms")).headers
@@ -52,7 +52,7 @@ async def test_the_limit_may_change_in_the_middle_of_a_run() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_new_limit_starts_counting_anew(kind: Any) -> None:
+async def test_a_new_limit_resets_the_count(kind: Any) -> None:
     rule = RateLimit(1, 3600.0, kind=kind)
     async with RoomsSimulator(rate_limit=rule) as sim:
         for _ in range(2):
@@ -60,7 +60,7 @@ async def test_a_new_limit_starts_counting_anew(kind: Any) -> None:
             sim.rate_limit = rule
 
 
-def test_a_new_limit_is_put_in_force_by_the_thread_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_limit_is_set_in_the_thread_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[str] = []
 
     def make(rule: RateLimit, clock: Callable[[], int]) -> Limiter:
@@ -91,15 +91,17 @@ def test_a_new_limit_is_put_in_force_by_the_thread_of_the_loop(monkeypatch: pyte
 )
 @pytest.mark.parametrize("retry_after", ["none", "seconds", "date", "ms"])
 @pytest.mark.parametrize("headers", [True, False])
-async def test_what_the_answers_tell(kind: Any, resets: list[int], retry: int, retry_after: Any, headers: bool) -> None:
+async def test_what_the_answers_report(
+    kind: Any, resets: list[int], retry: int, retry_after: Any, headers: bool
+) -> None:
     rule = RateLimit(2, 3600.0, "fractional", headers, retry_after, kind=kind)
     began = time.time()
     async with RoomsSimulator(rate_limit=rule) as sim:
-        assert (await ask(sim, "GET", "/rooms", key="KEY_wrong")).status == 401, "which takes nothing"
+        assert (await ask(sim, "GET", "/rooms", key="KEY_wrong")).status == 401, "a 401 is not counted"
         replies = [await ask(sim, "GET", "/rooms") for _ in range(3)]
     assert [reply.status for reply in replies] == [200, 200, 429]
-    assert [told_to_wait(reply, began) for reply in replies[:2]] == [{}, {}]
-    wait = told_to_wait(replies[2], began)
+    assert [requested_waits(reply, began) for reply in replies[:2]] == [{}, {}]
+    wait = requested_waits(replies[2], began)
     assert wait.keys() == ({retry_after} - {"none"})
     assert all(retry - 30 <= seconds <= retry + 30 for seconds in wait.values())
     if not headers:
@@ -111,22 +113,22 @@ async def test_what_the_answers_tell(kind: Any, resets: list[int], retry: int, r
         assert reset - 30 <= float(reply.headers["x-ratelimit-reset"]) <= reset
 
 
-def told_to_wait(reply: Reply, began: float) -> dict[str, float]:
-    """Give the seconds that an answer asks to wait, under the name of the way in which it does."""
-    told: dict[str, float] = {}
+def requested_waits(reply: Reply, began: float) -> dict[str, float]:
+    """Return the seconds that an answer asks the client to wait, by format."""
+    waits: dict[str, float] = {}
     if "retry-after-ms" in reply.headers:
-        told["ms"] = int(reply.headers["retry-after-ms"]) / 1000
+        waits["ms"] = int(reply.headers["retry-after-ms"]) / 1000
     if "Retry-After" in reply.headers:
         text = reply.headers["Retry-After"]
         if text.isdecimal():
-            told["seconds"] = int(text)
+            waits["seconds"] = int(text)
         else:
-            told["date"] = parsedate_to_datetime(text).timestamp() - began
-    return told
+            waits["date"] = parsedate_to_datetime(text).timestamp() - began
+    return waits
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_time_passes_for_real(kind: Any) -> None:
+async def test_a_limit_in_real_time(kind: Any) -> None:
     async with RoomsSimulator(rooms=1, rate_limit=RateLimit(1, 0.005, kind=kind)) as sim:
         statuses: list[int] = []
         while statuses.count(200) < 3:

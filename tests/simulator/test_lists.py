@@ -66,7 +66,7 @@ async def test_the_list_follows_changes() -> None:
         "filter[date_updated_at][lte]=2021-04-30T00:00:00Z",
     ],
 )
-async def test_bad_parameters_get_the_plain_shape(query: str) -> None:
+async def test_invalid_parameters_get_an_error_in_the_plain_shape(query: str) -> None:
     async with RoomsSimulator(rooms=1) as sim:
         reply = await ask(sim, "GET", f"/rooms?{query}")
     assert reply.status == 400

@@ -6,7 +6,7 @@ import pytest
 from aiorooms.simulator import RoomsSimulator
 
 from ..samples import SAMPLE_REQUEST
-from .calling import NOBODY, Line, ask, head
+from .calling import UNKNOWN_ID, RawConnection, ask, head
 
 FIELDS = {
     "id",
@@ -22,7 +22,7 @@ FIELDS = {
     "webhook_timeout_secs",
     "record_type",
 }
-STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
 async def test_the_sample_of_the_reference_page_is_applied() -> None:
@@ -39,7 +39,7 @@ async def test_the_sample_of_the_reference_page_is_applied() -> None:
     assert reply.data["record_type"] == "room"
 
 
-async def test_absent_is_kept_and_null_clears() -> None:
+async def test_an_absent_field_stays_unchanged_and_null_clears_it() -> None:
     async with RoomsSimulator(rooms=1) as sim:
         room = f"/rooms/{sim.room_ids[0]}"
         await ask(sim, "PATCH", room, SAMPLE_REQUEST)
@@ -51,14 +51,14 @@ async def test_absent_is_kept_and_null_clears() -> None:
         assert reply.data["webhook_event_url"] == "https://example.com"
 
 
-async def test_updated_at_moves_with_every_applied_update_and_only_then() -> None:
+async def test_updated_at_changes_with_every_applied_update_and_only_then() -> None:
     async with RoomsSimulator(rooms=1) as sim:
         room_id = sim.room_ids[0]
         created = sim.rooms[room_id]["created_at"]
         seen = [sim.rooms[room_id]["updated_at"]]
         for body in ({"max_participants": 5}, {"max_participants": 5}, {}):
             reply = await ask(sim, "PATCH", f"/rooms/{room_id}", body)
-            assert STAMP.fullmatch(reply.data["updated_at"])
+            assert TIMESTAMP.fullmatch(reply.data["updated_at"])
             seen.append(reply.data["updated_at"])
         assert seen == sorted(set(seen), key=str)
         await ask(sim, "PATCH", f"/rooms/{room_id}", {"max_participants": 1})
@@ -66,7 +66,7 @@ async def test_updated_at_moves_with_every_applied_update_and_only_then() -> Non
         assert sim.rooms[room_id]["created_at"] == created
 
 
-async def test_a_room_is_shown() -> None:
+async def test_a_room_is_returned() -> None:
     async with RoomsSimulator(rooms=1) as sim:
         room_id = sim.room_ids[0]
         reply = await ask(sim, "GET", f"/rooms/{room_id}")
@@ -81,7 +81,7 @@ async def test_a_room_is_shown() -> None:
         assert quoted.data == reply.data
 
 
-async def test_sessions_are_shown_when_asked_for() -> None:
+async def test_sessions_are_included_on_request() -> None:
     async with RoomsSimulator(rooms=1) as sim:
         room_id = sim.room_ids[0]
         first = sim.add_session(room_id, participants=["Alice", "Bob"])
@@ -140,9 +140,9 @@ async def test_a_room_is_deleted_once() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
-async def test_no_such_room_is_a_bare_error(method: str) -> None:
+async def test_an_unknown_room_is_a_bare_error(method: str) -> None:
     async with RoomsSimulator(rooms=1) as sim:
-        reply = await ask(sim, method, f"/rooms/{NOBODY}", {} if method == "PATCH" else None)
+        reply = await ask(sim, method, f"/rooms/{UNKNOWN_ID}", {} if method == "PATCH" else None)
     assert reply.status == 404
     assert reply.json == {
         "code": "10005",
@@ -152,14 +152,16 @@ async def test_no_such_room_is_a_bare_error(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
-@pytest.mark.parametrize("room_id", ["1", "room-000001", "%00", "7b61621f62e04aadab119fd19e272e73", NOBODY + "0"])
-async def test_an_id_that_is_no_uuid(method: str, room_id: str) -> None:
+@pytest.mark.parametrize("room_id", ["1", "room-000001", "%00", "7b61621f62e04aadab119fd19e272e73", UNKNOWN_ID + "0"])
+async def test_an_id_that_is_not_a_uuid(method: str, room_id: str) -> None:
     async with RoomsSimulator(rooms=1) as sim:
         reply = await ask(sim, method, f"/rooms/{room_id}", {} if method == "PATCH" else None)
     assert (reply.status, reply.errors) == (422, [("10006", "room_id")])
 
 
-@pytest.mark.parametrize("path", ["/rooms/", f"/rooms/{NOBODY}/", f"/rooms/{NOBODY}/sessions", "/room", "/roomsx"])
+@pytest.mark.parametrize(
+    "path", ["/rooms/", f"/rooms/{UNKNOWN_ID}/", f"/rooms/{UNKNOWN_ID}/sessions", "/room", "/roomsx"]
+)
 async def test_an_unknown_path(path: str) -> None:
     async with RoomsSimulator() as sim:
         reply = await ask(sim, "GET", path)
@@ -169,9 +171,9 @@ async def test_an_unknown_path(path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PUT", f"/rooms/{NOBODY}", "GET, PATCH, DELETE"),
-        ("POST", f"/rooms/{NOBODY}", "GET, PATCH, DELETE"),
-        ("HEAD", f"/rooms/{NOBODY}", "GET, PATCH, DELETE"),
+        ("PUT", f"/rooms/{UNKNOWN_ID}", "GET, PATCH, DELETE"),
+        ("POST", f"/rooms/{UNKNOWN_ID}", "GET, PATCH, DELETE"),
+        ("HEAD", f"/rooms/{UNKNOWN_ID}", "GET, PATCH, DELETE"),
         ("PATCH", "/rooms", "GET, POST"),
         ("DELETE", "/rooms", "GET, POST"),
     ],
@@ -184,8 +186,8 @@ async def test_a_wrong_method(method: str, path: str, allowed: str) -> None:
     assert (reply.body == b"") == (method == "HEAD")
 
 
-@pytest.mark.parametrize("path", ["/rooms", f"/rooms/{NOBODY}", "/nothing"])
-async def test_a_wrong_key_or_none(path: str) -> None:
+@pytest.mark.parametrize("path", ["/rooms", f"/rooms/{UNKNOWN_ID}", "/nothing"])
+async def test_a_wrong_or_missing_key(path: str) -> None:
     async with RoomsSimulator(rate_limit="5/1h") as sim:
         replies = [
             await ask(sim, "GET", path, key="KEY_other"),
@@ -214,31 +216,31 @@ async def test_a_key_may_be_revoked_or_forbidden_at_run_time() -> None:
         assert (await ask(sim, "GET", "/rooms", key="KEY_two")).status == 403
 
 
-async def test_every_answer_has_a_request_id_of_its_own() -> None:
+async def test_every_answer_has_a_unique_request_id() -> None:
     async with RoomsSimulator(rooms=1, seed=7) as sim:
-        paths = ["/rooms", f"/rooms/{sim.room_ids[0]}", f"/rooms/{NOBODY}", "/rooms/1", "/x"]
+        paths = ["/rooms", f"/rooms/{sim.room_ids[0]}", f"/rooms/{UNKNOWN_ID}", "/rooms/1", "/x"]
         ids = [(await ask(sim, "GET", path)).headers["x-request-id"] for path in paths]
         ids.append((await ask(sim, "GET", "/rooms", key=None)).headers["x-request-id"])
     assert len(set(ids)) == 6
 
 
-async def test_a_test_may_change_rooms_behind_the_clients_back() -> None:
+async def test_rooms_can_be_changed_without_requests() -> None:
     async with RoomsSimulator() as sim:
-        room_id = sim.add_room(id=NOBODY.upper(), unique_name="mine", max_participants=99, updated_at="2021-01-01")
+        room_id = sim.add_room(id=UNKNOWN_ID.upper(), unique_name="mine", max_participants=99, updated_at="2021-01-01")
         other = sim.add_room(created_at="2021-04-16T09:46:20.954863Z")
-        assert room_id == NOBODY
-        assert (await ask(sim, "GET", f"/rooms/{NOBODY}")).data["max_participants"] == 99
+        assert room_id == UNKNOWN_ID
+        assert (await ask(sim, "GET", f"/rooms/{UNKNOWN_ID}")).data["max_participants"] == 99
         assert sim.rooms[other]["unique_name"] == other
         assert sim.rooms[other]["updated_at"] == "2021-04-16T09:46:20.954863Z"
         sim.change_room(room_id, unique_name="yours", webhook_event_url=None)
         assert sim.rooms[room_id]["unique_name"] == "yours"
         assert sim.rooms[room_id]["updated_at"] != "2021-01-01"
         assert (await ask(sim, "GET", "/rooms?filter[unique_name]=yours")).data[0]["webhook_event_url"] is None
-        with pytest.raises(TypeError, match="no field colour"):
+        with pytest.raises(TypeError, match="not writable fields: colour"):
             sim.change_room(room_id, colour="red")
-        with pytest.raises(ValueError, match="named 'yours' already"):
+        with pytest.raises(ValueError, match="the room name 'yours' is already taken"):
             sim.add_room(unique_name="yours")
-        with pytest.raises(ValueError, match=f"a room {room_id} already"):
+        with pytest.raises(ValueError, match=f"the room id {room_id} is already taken"):
             sim.add_room(id=room_id)
         sim.remove_room(room_id)
         assert list(sim.rooms) == sim.room_ids == [other]
@@ -248,7 +250,7 @@ async def test_a_test_may_change_rooms_behind_the_clients_back() -> None:
             sim.remove_room(room_id)
 
 
-async def test_the_same_seed_makes_the_same_rooms() -> None:
+async def test_the_same_seed_gives_the_same_rooms() -> None:
     one, two, three = RoomsSimulator(rooms=50), RoomsSimulator(rooms=50), RoomsSimulator(rooms=50, seed=1)
     assert dict(one.rooms) == dict(two.rooms)
     assert not set(one.room_ids) & set(three.room_ids)
@@ -256,21 +258,21 @@ async def test_the_same_seed_makes_the_same_rooms() -> None:
     uuid4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
     assert all(uuid4.fullmatch(room_id) for room_id in one.room_ids)
     for room in one.rooms.values():
-        assert STAMP.fullmatch(str(room["created_at"]))
+        assert TIMESTAMP.fullmatch(str(room["created_at"]))
         assert datetime.fromisoformat(str(room["created_at"])).year == 2024
 
 
-async def test_connections_are_kept_alive_or_closed_as_asked() -> None:
+async def test_connections_are_kept_alive_or_closed_as_requested() -> None:
     async with RoomsSimulator(rooms=1) as sim:
-        async with Line(sim) as line:
-            await line.send(head(sim, "GET", "/v2/rooms") * 2)
-            first, _ = await line.answer()
-            await line.answer()
+        async with RawConnection(sim) as connection:
+            await connection.send(head(sim, "GET", "/v2/rooms") * 2)
+            first, _ = await connection.answer()
+            await connection.answer()
             assert b"Connection:" not in first
-            await line.send(head(sim, "GET", "/v2/rooms", "Connection: close"))
-            last, _ = await line.answer()
+            await connection.send(head(sim, "GET", "/v2/rooms", "Connection: close"))
+            last, _ = await connection.answer()
             assert b"\r\nConnection: close\r\n" in last
-            assert await line.rest() == b""
-        async with Line(sim) as line:
-            await line.send(head(sim, "GET", "/v2/rooms").replace(b"HTTP/1.1", b"HTTP/1.0"))
-            assert b"\r\nConnection: close\r\n" in await line.rest()
+            assert await connection.rest() == b""
+        async with RawConnection(sim) as connection:
+            await connection.send(head(sim, "GET", "/v2/rooms").replace(b"HTTP/1.1", b"HTTP/1.0"))
+            assert b"\r\nConnection: close\r\n" in await connection.rest()

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.rooms_simulator(rooms=3, seed=5)
 
 
 def get(sim, path="/rooms"):
-    asked = urllib.request.Request(f"{sim.url}{path}", headers={"Authorization": f"Bearer {sim.api_key}"})
-    with urllib.request.urlopen(asked) as answer:
+    request = urllib.request.Request(f"{sim.url}{path}", headers={"Authorization": f"Bearer {sim.api_key}"})
+    with urllib.request.urlopen(request) as answer:
         return answer.headers["x-ratelimit-limit"]
 
 
@@ -89,7 +89,7 @@ def test_pytest_finds_the_plugin_by_its_entry_point() -> None:
     assert set(found) == {"aiorooms.pytest_plugin"}
 
 
-def test_a_users_tests(tmp_path: Path) -> None:
+def test_the_fixture_in_the_tests_of_a_user(tmp_path: Path) -> None:
     (tmp_path / "test_users.py").write_text(USER_TESTS)
     plugins = ["-p", "aiorooms.pytest_plugin", "-p", "pytest_asyncio.plugin", "-p", "no:cacheprovider"]
     plugins += ["-o", "asyncio_default_fixture_loop_scope=function"]

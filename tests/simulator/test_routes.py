@@ -4,7 +4,7 @@ import pytest
 
 from aiorooms.simulator._routes import ROUTES, Route, find_target
 
-from .calling import NOBODY
+from .calling import UNKNOWN_ID
 
 
 def test_no_operation_is_in_the_table_twice() -> None:
@@ -13,12 +13,12 @@ def test_no_operation_is_in_the_table_twice() -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-def test_a_path_of_the_table_leads_to_its_operation_and_gives_its_ids(route: Route) -> None:
+def test_a_path_of_the_table_has_its_operation_and_ids(route: Route) -> None:
     names = [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
-    target = find_target(route.path.format_map(dict.fromkeys(names, NOBODY.upper())))
+    target = find_target(route.path.format_map(dict.fromkeys(names, UNKNOWN_ID.upper())))
     assert target is not None
     assert target.operations[route.method] is route.operation
-    assert target.ids == dict.fromkeys(names, NOBODY)
+    assert target.ids == dict.fromkeys(names, UNKNOWN_ID)
 
 
 def test_an_id_is_decoded_and_in_lower_case() -> None:

@@ -2,7 +2,7 @@ import asyncio
 
 from aiorooms.simulator import Faults, RateLimit, RoomsSimulator, Stats
 
-from .calling import NOBODY, UPDATE, Line, ask, head, patch, until
+from .calling import UNKNOWN_ID, UPDATE, RawConnection, ask, head, patch, until
 
 
 async def test_everything_is_counted() -> None:
@@ -12,7 +12,7 @@ async def test_everything_is_counted() -> None:
         await ask(sim, "PATCH", f"/rooms/{one.upper()}", {"max_participants": 6})
         await ask(sim, "PATCH", f"/rooms/{two}", {"max_participants": 1})
         await ask(sim, "GET", f"/rooms/{two}", key="KEY_wrong")
-        await ask(sim, "DELETE", f"/rooms/{NOBODY}")
+        await ask(sim, "DELETE", f"/rooms/{UNKNOWN_ID}")
         await ask(sim, "GET", "/rooms/not-an-id")
         await ask(sim, "PROPFIND", "/rooms")
         assert sim.stats == Stats(
@@ -28,7 +28,7 @@ async def test_everything_is_counted() -> None:
         assert sim.stats.by_method == {"PATCH": 3, "GET": 2, "DELETE": 1, "OTHER": 1}
         assert sim.stats.by_status == {200: 2, 422: 2, 401: 1, 404: 1, 405: 1}
         assert sim.stats.updates_applied == {one: 2}
-        assert sim.stats.requests_by_room == {one: 2, two: 2, NOBODY: 1}
+        assert sim.stats.requests_by_room == {one: 2, two: 2, UNKNOWN_ID: 1}
         stats = sim.stats
         sim.reset_stats()
         assert sim.stats is stats
@@ -44,31 +44,31 @@ async def test_requests_in_flight_and_connections() -> None:
         assert (sim.stats.in_flight, sim.stats.peak_in_flight, sim.stats.requests) == (3, 3, 0)
         assert {reply.status for reply in await asyncio.gather(*asking)} == {200}
         assert sim.stats.in_flight == 0
-        async with Line(sim) as line, Line(sim):  # the second one carries nothing
+        async with RawConnection(sim) as connection, RawConnection(sim):  # nothing is sent on the second one
             sim.latency = 0
             for _ in range(3):
-                await line.send(patch(sim))
-                await line.answer()
+                await connection.send(patch(sim))
+                await connection.answer()
             assert sim.stats.connections == 1
             sim.reset_stats()
-            await line.send(patch(sim))
-            await line.answer()
+            await connection.send(patch(sim))
+            await connection.answer()
             assert sim.stats.connections == 1
 
 
-async def test_a_client_that_went_away_in_the_middle_of_its_body_is_not_in_flight_any_more() -> None:
+async def test_a_request_whose_client_disconnects_in_the_body_is_no_longer_in_flight() -> None:
     async with RoomsSimulator(rooms=1) as sim:
-        async with Line(sim) as line:
-            await line.send(patch(sim)[:-5])
+        async with RawConnection(sim) as connection:
+            await connection.send(patch(sim)[:-5])
             await until(lambda: sim.stats.in_flight == 1)
         await until(lambda: sim.stats.in_flight == 0)
         assert sim.stats.requests == 1
         assert not sim.stats.by_status
-        async with Line(sim) as line:
+        async with RawConnection(sim) as connection:
             broken = head(sim, "POST", "/v2/rooms", "Content-Type: application/json", "Transfer-Encoding: chunked")
-            await line.send(broken + b"2\r\n{")
+            await connection.send(broken + b"2\r\n{")
             await until(lambda: sim.stats.in_flight == 1)
-            await line.send(b"}zz\r\n")
+            await connection.send(b"}zz\r\n")
         await until(lambda: sim.stats.in_flight == 0)
         assert len(sim.rooms) == 1
 
@@ -76,17 +76,17 @@ async def test_a_client_that_went_away_in_the_middle_of_its_body_is_not_in_fligh
 async def test_requests_are_recorded_exactly_as_received() -> None:
     async with RoomsSimulator(rooms=1, rate_limit=RateLimit(3, 3600)) as sim:
         path = f"/v2/rooms/{sim.room_ids[0]}?x=%41&y"
-        async with Line(sim) as line:
-            await line.send(head(sim, "GET", "/v2/rooms"))
-            await line.answer()
+        async with RawConnection(sim) as connection:
+            await connection.send(head(sim, "GET", "/v2/rooms"))
+            await connection.answer()
             sim.record = True
             for _ in range(3):
-                await line.send(head(sim, "PATCH", path, "X-Odd:  Two", "x-odd: three", body=UPDATE))
-                await line.answer()
+                await connection.send(head(sim, "PATCH", path, "X-Odd:  Two", "x-odd: three", body=UPDATE))
+                await connection.answer()
             sim.record = False
-            await line.send(head(sim, "GET", "/v2/rooms"))
-            await line.answer()
-        assert len(sim.recorded) == 3  # the refused one too
+            await connection.send(head(sim, "GET", "/v2/rooms"))
+            await connection.answer()
+        assert len(sim.recorded) == 3  # the rate limited one too
         first = sim.recorded[0]
         assert first.method == "PATCH"
         assert first.path == path
@@ -101,10 +101,13 @@ async def test_requests_are_recorded_exactly_as_received() -> None:
 
 
 async def test_counters_do_not_grow_with_the_number_of_requests() -> None:
-    async with RoomsSimulator(rooms=1, faults=Faults(0.5, kinds=["500", "502_after"])) as sim, Line(sim) as line:
+    async with (
+        RoomsSimulator(rooms=1, faults=Faults(0.5, kinds=["500", "502_after"])) as sim,
+        RawConnection(sim) as connection,
+    ):
         for _ in range(300):
-            await line.send(patch(sim))
-            await line.answer()
+            await connection.send(patch(sim))
+            await connection.answer()
         stats = sim.stats
         assert stats.requests == 300
         assert len(stats.requests_by_room) == len(stats.updates_applied) == len(stats.by_method) == 1

@@ -5,7 +5,7 @@ import pytest
 
 from aiorooms.simulator import RoomsSimulator
 
-from .calling import Line, ask, head
+from .calling import RawConnection, ask, head
 
 LONG = "https://example.com/" + "x" * 1980
 
@@ -97,7 +97,7 @@ BAD: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize("operation", ["update", "create"])
-async def test_good_values(operation: str) -> None:
+async def test_valid_values_are_applied(operation: str) -> None:
     async with RoomsSimulator(rooms=2) as sim:
         for name, value in GOOD:
             if operation == "update":
@@ -116,7 +116,7 @@ async def test_good_values(operation: str) -> None:
 
 
 @pytest.mark.parametrize("operation", ["update", "create"])
-async def test_bad_values_change_nothing(operation: str) -> None:
+async def test_invalid_values_change_nothing(operation: str) -> None:
     async with RoomsSimulator(rooms=2) as sim:
         before = dict(sim.rooms)
         method, path = ("PATCH", f"/rooms/{sim.room_ids[0]}") if operation == "update" else ("POST", "/rooms")
@@ -187,7 +187,7 @@ async def test_a_body_that_is_not_a_json_object(method: str, data: bytes) -> Non
 
 
 @pytest.mark.parametrize(
-    ("content_type", "taken"),
+    ("content_type", "accepted"),
     [
         ("application/json", True),
         ("Application/JSON; charset=utf-8", True),
@@ -199,26 +199,26 @@ async def test_a_body_that_is_not_a_json_object(method: str, data: bytes) -> Non
         ("", False),
     ],
 )
-async def test_the_content_type(content_type: str, taken: bool) -> None:
+async def test_the_content_type(content_type: str, accepted: bool) -> None:
     async with RoomsSimulator(rooms=1) as sim:
         path = f"/rooms/{sim.room_ids[0]}"
         reply = await ask(sim, "PATCH", path, data=b"{}", headers={"Content-Type": content_type})
-        if taken:
+        if accepted:
             assert reply.status == 200
         else:
             assert (reply.status, reply.errors) == (415, [("10014", None)])
 
 
 async def test_no_content_type_and_no_body() -> None:
-    async with RoomsSimulator(rooms=1) as sim, Line(sim) as line:
-        await line.send(head(sim, "PATCH", f"/v2/rooms/{sim.room_ids[0]}"))
-        start, body = await line.answer()
+    async with RoomsSimulator(rooms=1) as sim, RawConnection(sim) as connection:
+        await connection.send(head(sim, "PATCH", f"/v2/rooms/{sim.room_ids[0]}"))
+        start, body = await connection.answer()
         assert start.startswith(b"HTTP/1.1 415 Unsupported Media Type\r\n")
         assert json.loads(body)["errors"][0]["code"] == "10014"
 
 
-async def test_chunked_and_compressed_bodies_are_read() -> None:
-    async with RoomsSimulator(rooms=1) as sim, Line(sim) as line:
+async def test_a_chunked_body_is_read() -> None:
+    async with RoomsSimulator(rooms=1) as sim, RawConnection(sim) as connection:
         start = head(
             sim,
             "PATCH",
@@ -226,18 +226,18 @@ async def test_chunked_and_compressed_bodies_are_read() -> None:
             "Content-Type: application/json",
             "Transfer-Encoding: chunked",
         )
-        await line.send(start + b'14\r\n{"max_participants":\r\n2\r\n7}\r\n0\r\n\r\n')
-        answer, _ = await line.answer()
+        await connection.send(start + b'14\r\n{"max_participants":\r\n2\r\n7}\r\n0\r\n\r\n')
+        answer, _ = await connection.answer()
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
         assert sim.rooms[sim.room_ids[0]]["max_participants"] == 7
 
 
 async def test_a_body_that_is_too_large() -> None:
-    async with RoomsSimulator(rooms=1) as sim, Line(sim) as line:
-        await line.send(head(sim, "PATCH", f"/v2/rooms/{sim.room_ids[0]}", body=b"x" * 3_000_000))
-        start, body = await line.answer()
+    async with RoomsSimulator(rooms=1) as sim, RawConnection(sim) as connection:
+        await connection.send(head(sim, "PATCH", f"/v2/rooms/{sim.room_ids[0]}", body=b"x" * 3_000_000))
+        start, body = await connection.answer()
         assert start.startswith(b"HTTP/1.1 413 ")
         assert json.loads(body)["errors"][0]["code"] == "10001"
-        await line.send(head(sim, "GET", "/v2/rooms"))
-        assert (await line.answer())[0].startswith(b"HTTP/1.1 200 OK")
+        await connection.send(head(sim, "GET", "/v2/rooms"))
+        assert (await connection.answer())[0].startswith(b"HTTP/1.1 200 OK")
         assert sim.stats.in_flight == 0

@@ -1,4 +1,4 @@
-"""What the API does for each of its operations, a module for each resource. Pure: no sockets, no clock of its own.
+"""The operations of the API, one module for each resource. Pure: no sockets, and no clock of their own.
 
-`.._routes` says which function answers which request; `call` and `lists` hold what the operations share.
+`.._routes` maps requests to operations; `call` and `lists` have the code that the operations share.
 """

@@ -1,11 +1,11 @@
-"""What an operation is called with, and how it reads the parts of a request.
+"""The argument of an operation, which reads the parts of a request.
 
-Where the documentation is silent, this was chosen:
+Choices where the documentation is silent:
 
-- An id that is not a UUID is a 422 with code 10006 in the list shape. Ids are compared without regard to case.
-- An order of checks as in most frameworks: media type (415, 10014), JSON (400, 10015), id, resource (404), fields
-  (422).
-- A body sent with GET or DELETE is ignored.
+- An id that is not a UUID is a 422 with code 10006 in the list shape. Ids are case-insensitive.
+- The order of checks is that of most frameworks: media type (415, 10014), JSON (400, 10015), id, resource (404),
+  fields (422).
+- The body of a GET or DELETE is ignored.
 """
 
 import json
@@ -25,24 +25,24 @@ class Call:
 
     account: Account
     ids: Mapping[str, str]
-    """The ids in the path by the names that the route gives them, in lower case, not checked."""
+    """The ids in the path, by their names in the route; in lower case and not validated."""
     query: str
     content_type: str | None
     body: bytes
 
     def id(self, name: str, known: Container[str]) -> str:
-        """Return an id of the path, or reject what is neither known nor a UUID."""
+        """Return an id of the path, or reject the request if the id is neither known nor a UUID."""
         found = self.ids[name]
         if found not in known and not is_uuid(found):
             raise Rejected(error_list(422, error_item(INVALID_ID, f"{name} is not a valid UUID", parameter=name)))
         return found
 
     def parameters(self) -> dict[str, str]:
-        """Return the parameters of the query; the last of a name counts."""
+        """Return the parameters of the query; the last one of a name counts."""
         return dict(parse_qsl(self.query, keep_blank_values=True)) if self.query else {}
 
     def json_object(self) -> JsonObject:
-        """Return the body, or reject what is not a JSON object."""
+        """Return the body, or reject the request if it is not a JSON object."""
         if not _is_json(self.content_type or ""):
             raise Rejected(error_list(415, error_item(MEDIA_TYPE, "The content type must be application/json.")))
         try:

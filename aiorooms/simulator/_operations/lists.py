@@ -1,8 +1,8 @@
-"""What the lists of the API share: pages, filters by date, and the shape of the answer.
+"""The pages, date filters and answers of all lists of the API.
 
-Where the documentation is silent, this was chosen: a bad page or filter parameter of a list is a 400 in the shape
-`{"success": false, "message": ...}`; unknown parameters are ignored. A page after the last is empty. A list without
-any item has 0 pages.
+Choices where the documentation is silent: an invalid page or filter parameter is a 400 in the shape
+`{"success": false, "message": ...}`; unknown parameters are ignored; a page after the last one is empty; an empty list
+has 0 pages.
 """
 
 import re
@@ -25,13 +25,13 @@ _MAX_PAGE_SIZE = 250
 
 @attrs.frozen
 class Page:
-    """Which part of a list is asked for."""
+    """The requested part of a list."""
 
     number: int
     size: int
 
     def of(self, found: Sequence[T], to_object: Callable[[T], JsonObject]) -> Answer:
-        """Return the answer with this page of a list."""
+        """Return the answer with this page of the list `found`."""
         shown = found[(self.number - 1) * self.size : self.number * self.size]
         data: list[JsonValue] = [to_object(item) for item in shown]
         meta: JsonObject = {
@@ -46,13 +46,13 @@ class Page:
 def read_page(parameters: Mapping[str, str]) -> Page:
     """Read `page[number]` and `page[size]`."""
     return Page(
-        number=_positive(parameters, "page[number]", default=1, most=None),
-        size=_positive(parameters, "page[size]", default=_DEFAULT_PAGE_SIZE, most=_MAX_PAGE_SIZE),
+        number=_positive(parameters, "page[number]", default=1, maximum=None),
+        size=_positive(parameters, "page[size]", default=_DEFAULT_PAGE_SIZE, maximum=_MAX_PAGE_SIZE),
     )
 
 
 def read_dates(parameters: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """Read the filters by date as (`created_at` or `updated_at`, `eq`, `gte` or `lte`, YYYY-MM-DD)."""
+    """Read the date filters as (`created_at` or `updated_at`, `eq`, `gte` or `lte`, YYYY-MM-DD)."""
     return [
         (match[1], match[2], _day(name, value))
         for name, value in parameters.items()
@@ -61,20 +61,20 @@ def read_dates(parameters: Mapping[str, str]) -> list[tuple[str, str, str]]:
 
 
 def read_boolean(parameters: Mapping[str, str], name: str) -> bool:
-    """Read a parameter that is `true` or `false`; false if it is missing."""
+    """Read a parameter that is `true` or `false`; its default is false."""
     value = parameters.get(name, "false")
     if value not in ("true", "false"):
         raise Rejected(plain_failure(400, f"{name} must be true or false"))
     return value == "true"
 
 
-def _positive(parameters: Mapping[str, str], name: str, *, default: int, most: int | None) -> int:
+def _positive(parameters: Mapping[str, str], name: str, *, default: int, maximum: int | None) -> int:
     value = parameters.get(name)
     if value is None:
         return default
-    if _NUMBER.fullmatch(value) and int(value) >= 1 and (most is None or int(value) <= most):
+    if _NUMBER.fullmatch(value) and int(value) >= 1 and (maximum is None or int(value) <= maximum):
         return int(value)
-    bounds = "of at least 1" if most is None else f"between 1 and {most}"
+    bounds = "of at least 1" if maximum is None else f"between 1 and {maximum}"
     raise Rejected(plain_failure(400, f"{name} must be an integer {bounds}"))
 
 

@@ -1,14 +1,14 @@
 """The rules for the writable fields of a room.
 
-The rules were written from the API's documentation, on purpose not from the client's own checks. Where the
-documentation is silent, this was chosen:
+The rules follow the API's documentation, and deliberately not the client's own checks. Choices where the
+documentation is silent:
 
-- Keys that the API does not know are ignored, as JSON APIs commonly do. So are `id`, `sessions` and the like.
-- Integers are JSON integers (`10.0` and `true` are not), booleans are JSON booleans.
-- A name is compared to the letter, and contains something other than blanks.
+- Unknown keys are ignored, as in most JSON APIs. So are read-only ones, such as `id` and `sessions`.
+- Integers are JSON integers (`10.0` and `true` are not), and booleans are JSON booleans.
+- A name is case-sensitive, and has a character that is not a blank.
 - A webhook URL starts with `http://` or `https://`, has a host, no blanks or control characters, and at most 2000
-  characters; otherwise 10003. An empty string is no URL.
-- `null` is accepted for the failover URL and the timeout, and is then stored as null.
+  characters; otherwise the code is 10003. An empty string is not a URL.
+- `null` is accepted for the failover URL and the timeout, and stored as null.
 """
 
 import re
@@ -18,7 +18,7 @@ from typing import TypeAlias
 from .._answers import BAD_REQUEST, INVALID_URL, JsonValue
 
 Problem: TypeAlias = tuple[str, str]
-"""The code and the text of what is wrong with a field."""
+"""The code and the text of an error in a field."""
 
 _MAX_URL_LENGTH = 2000
 _MAX_PORT = 65535
@@ -33,7 +33,7 @@ _URL = re.compile(
 
 
 def check_field(name: str, value: JsonValue) -> Problem | None:
-    """Return what is wrong with the value of a writable field, or None."""
+    """Return the problem with the value of a writable field, or None."""
     if value is None:
         return None if name in _NULLABLE else (BAD_REQUEST, "can't be null")
     return _CHECKS[name](value)

@@ -1,12 +1,11 @@
 """The operations on rooms.
 
-Where the documentation is silent, this was chosen:
+Choices where the documentation is silent:
 
-- `GET` leaves the key `sessions` out unless `include_sessions=true`; `PATCH` and `POST` always show it, as the sample
-  on the reference page does.
-- A taken name is a 422 with code 10012 at `/unique_name`. A room that is created without a name gets its id as its
-  name.
-- An update that sets nothing (`{}`) is an update: it is applied, and `updated_at` moves.
+- `GET` omits the key `sessions` unless `include_sessions=true`; `PATCH` and `POST` always include it, as the sample on
+  the reference page does.
+- A name that is taken is a 422 with code 10012 at `/unique_name`. The name of a new room defaults to its id.
+- An update without fields (`{}`) is applied, and changes `updated_at`.
 - Rooms are listed oldest first.
 """
 
@@ -68,7 +67,7 @@ def delete_room(call: Call) -> Answer:
 
 
 def _room(call: Call) -> Room:
-    """Return the room that the path names, or reject the request."""
+    """Return the room of the path, or reject the request."""
     room = call.account.rooms.get(call.id("room_id", call.account.rooms))
     if room is None:
         raise Rejected(not_found())
@@ -76,7 +75,7 @@ def _room(call: Call) -> Room:
 
 
 def _checked_fields(account: Account, body: JsonObject, room: Room | None) -> dict[str, JsonValue]:
-    """Return the fields to set, or reject the request with all problems at once; `room` is None for a new one."""
+    """Return the fields to set, or reject the request with all problems; `room` is None for a new one."""
     fields = {name: body[name] for name in WRITABLE if name in body}
     problems: list[JsonObject] = []
     for name, value in fields.items():
