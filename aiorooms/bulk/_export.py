@@ -15,7 +15,7 @@ from .._text import quoted, timestamp
 from ..client import RoomsClient
 from ..errors import BulkInputError, InputProblem
 from ..models import FIELD_NAMES, Room
-from ._files import json_line, os_errors_as, written_whole
+from ._files import json_line, os_errors_as, write_atomically
 
 __all__ = ["export_rooms", "format_of"]
 
@@ -35,7 +35,7 @@ async def export_rooms(
     path = Path(path)
     line = _LINES[form or format_of(path)]
     count = 0
-    with os_errors_as(_unwritable, path), written_whole(path) as file:
+    with os_errors_as(_unwritable, path), write_atomically(path) as file:
         if line is _csv_line:
             file.write(_csv_row(_COLUMNS))
         async for room in client.rooms.list():

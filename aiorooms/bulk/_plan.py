@@ -16,7 +16,7 @@ import attrs
 from .._text import quoted
 from ..client import RoomsClient
 from ..errors import PlanFileError
-from ._files import json_object, named, os_errors_as
+from ._files import json_object, os_errors_as, quoted_path
 from ._plan_records import HEADER, PLANNED, TOTALS, VERSION, Checksum, PlannedUpdate, PlanTotals
 
 __all__ = ["Plan"]
@@ -58,7 +58,7 @@ class Plan:
         ending = json_object(last) if last.endswith(b"\n") else None
         if ending is None or "sha256" not in ending:
             raise PlanFileError(
-                f"the plan {named(path)} is incomplete, its last line is missing",
+                f"the plan {quoted_path(path)} is incomplete, its last line is missing",
                 hint="plan again",
                 reason="incomplete_plan",
             )
@@ -119,11 +119,11 @@ class Plan:
     def check_server(self, client: RoomsClient) -> None:
         """Raise `PlanFileError` if the client talks to another server than the plan was made for."""
         if client.base_url != self.base_url:
-            text = f"the plan {named(self.path)} was made for {self.base_url}, not for {client.base_url}"
+            text = f"the plan {quoted_path(self.path)} was made for {self.base_url}, not for {client.base_url}"
             raise PlanFileError(text, reason="other_server")
 
     def _replaced(self) -> PlanFileError:
-        text = f"the plan {named(self.path)} was changed after it was opened"
+        text = f"the plan {quoted_path(self.path)} was changed after it was opened"
         return PlanFileError(text, hint="open it again", reason="replaced_plan")
 
 
@@ -134,16 +134,16 @@ _LONGEST_HEADER: Final = 1024 * 1024
 def _check_version(path: Path, first: bytes) -> None:
     header = json_object(first)
     if header is None or "aiorooms_plan" not in header:
-        raise PlanFileError(f"{named(path)} is not a plan", hint="make_plan() writes one", reason="not_a_plan")
+        raise PlanFileError(f"{quoted_path(path)} is not a plan", hint="make_plan() writes one", reason="not_a_plan")
     if (version := header["aiorooms_plan"]) != VERSION:
-        text = f"the plan {named(path)} is of version {quoted(version)}, which takes a newer aiorooms"
+        text = f"the plan {quoted_path(path)} is of version {quoted(version)}, which takes a newer aiorooms"
         raise PlanFileError(text, reason="newer_plan")
 
 
 def _unreadable(path: Path, reason: str) -> PlanFileError:
-    return PlanFileError(f"the plan {named(path)} can't be read: {reason}", reason="unreadable")
+    return PlanFileError(f"the plan {quoted_path(path)} can't be read: {reason}", reason="unreadable")
 
 
 def _edited(path: Path) -> PlanFileError:
-    text = f"the plan {named(path)} was changed after it was made"
+    text = f"the plan {quoted_path(path)} was changed after it was made"
     return PlanFileError(text, hint="edit the source and plan again", reason="edited_plan")

@@ -11,7 +11,7 @@ import attrs
 
 from .._text import timestamp
 from ..errors import PlanFileError
-from ._files import named, os_errors_as, written_whole
+from ._files import os_errors_as, quoted_path, write_atomically
 from ._plan_records import HEADER, PLANNED, TOTALS, Checksum, PlanHeader, PlannedUpdate, PlanTotals
 
 __all__ = ["PlanSummary", "PlanWriter", "new_plan"]
@@ -68,9 +68,9 @@ class PlanWriter:
 def new_plan(path: str | Path, base_url: str, source: str) -> Generator[PlanWriter]:
     """Open a writer; the file is there when the block ends well. Raises `PlanFileError` if it can't be written."""
     path = Path(path)
-    with os_errors_as(_unwritable, path), written_whole(path) as file:
+    with os_errors_as(_unwritable, path), write_atomically(path) as file:
         yield PlanWriter(file, base_url, source)
 
 
 def _unwritable(path: Path, reason: str) -> PlanFileError:
-    return PlanFileError(f"the plan {named(path)} can't be written: {reason}", reason="unwritable")
+    return PlanFileError(f"the plan {quoted_path(path)} can't be written: {reason}", reason="unwritable")

@@ -8,7 +8,7 @@ from typing import Final
 
 from ..errors import JournalError
 from ._charts import charts
-from ._files import named, os_errors_as, written_whole
+from ._files import os_errors_as, quoted_path, write_atomically
 from ._journal import Journal
 from ._summary import Summary, summarize
 
@@ -23,15 +23,15 @@ def write_report(journal: Journal, path: str | Path) -> None:
     """Write the page, whole or not at all. Raises `JournalError` if it can't be made, or written."""
     path = Path(path)
     if path.exists() and path.samefile(journal.path):
-        text = f"the report would take the place of the journal {named(path)}"
+        text = f"the report would take the place of the journal {quoted_path(path)}"
         raise JournalError(text, hint="choose another path", reason="overwrites_journal")
     page = _page(summarize(journal))
-    with os_errors_as(_unwritable, path), written_whole(path) as file:
+    with os_errors_as(_unwritable, path), write_atomically(path) as file:
         file.write(page.encode())
 
 
 def _unwritable(path: Path, reason: str) -> JournalError:
-    return JournalError(f"the report {named(path)} can't be written: {reason}", reason="unwritable")
+    return JournalError(f"the report {quoted_path(path)} can't be written: {reason}", reason="unwritable")
 
 
 def _page(summary: Summary) -> str:

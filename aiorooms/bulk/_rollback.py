@@ -17,7 +17,7 @@ from ..client import RoomsClient
 from ..errors import InvalidRequestError, JournalError
 from ..models import Room, RoomUpdate
 from ..models._fields import FIELDS, Values, differing
-from ._files import named
+from ._files import quoted_path
 from ._journal import Journal
 from ._journal_records import Begin, End
 from ._plan_records import PlannedUpdate
@@ -54,7 +54,7 @@ async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path)
     """
     if client.base_url != journal.base_url:
         where = f"was written for {journal.base_url}, not for {client.base_url}"
-        raise JournalError(f"the journal {named(journal.path)} {where}", reason="other_server")
+        raise JournalError(f"the journal {quoted_path(journal.path)} {where}", reason="other_server")
     touched = await asyncio.to_thread(_touched, journal)
     conflicts: list[str] = []
     unchanged = 0

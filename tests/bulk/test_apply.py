@@ -216,7 +216,7 @@ async def test_an_outage_in_the_middle_is_waited_for(tmp_path: Path, how: Any) -
 
 
 async def test_the_rate_limit_is_told_of_once_in_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aiorooms.bulk._apply._TICK", 0.02)
+    monkeypatch.setattr("aiorooms.bulk._apply._PACING_INTERVAL", 0.02)
     async with RoomsSimulator(rooms=40, latency=0.005) as sim, client_of(sim) as client:
         await collect(apply(client, await plan_of(client, tmp_path), tmp_path / "a.journal", concurrency=2))
     told = [record["pacing"] for record in Journal.open(tmp_path / "a.journal").records() if "pacing" in record]
@@ -300,7 +300,7 @@ async def test_cancelling_twice_ends_at_once_and_loses_nothing(tmp_path: Path) -
 async def test_what_a_client_met_before_a_run_is_no_refusal_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_apply, "_TICK", 0.001)
+    monkeypatch.setattr(_apply, "_PACING_INTERVAL", 0.001)
     async with RoomsSimulator(rooms=20, latency=0.02) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         client._sender.pacer.rate_limited = 7

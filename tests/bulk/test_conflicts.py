@@ -68,7 +68,7 @@ async def test_a_room_that_was_changed_and_then_removed_is_a_conflict(tmp_path: 
             if len(outcomes) == 1:
                 sim.remove_room(changed)
         assert counts(outcomes) == {"updated": 4, "conflict": 1}
-        assert str(by_room(outcomes)[changed].error).endswith("since the plan was made, and is gone")
+        assert str(by_room(outcomes)[changed].error).endswith("since the plan was made, and then deleted")
 
 
 async def test_a_run_that_was_stopped_leaves_its_conflicts_to_the_next(tmp_path: Path) -> None:

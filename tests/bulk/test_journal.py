@@ -130,7 +130,7 @@ def test_a_journal_cut_at_any_byte_tells_the_truth_up_to_there(
         assert journal.states() == replay(records[:there])
 
         async def go_on() -> None:
-            async with JournalWriter.go_on(journal) as writer:
+            async with JournalWriter.reopen(journal) as writer:
                 note(writer, more)
 
         asyncio.run(go_on())
@@ -148,7 +148,7 @@ def test_a_journal_cut_within_its_header_is_begun_anew(data: st.DataObject) -> N
         asyncio.run(write_journal(path, plan, []))
         whole = path.read_bytes()
         path.write_bytes(whole[: int(data.draw(st.floats(0, 1)) * whole.index(b"\n"))])
-        with pytest.raises(JournalError, match="was cut off before anything was sent; apply.. begins it anew"):
+        with pytest.raises(JournalError, match="was cut off before anything was sent; start it again with apply.."):
             Journal.open(path)
         asyncio.run(write_journal(path, plan, [("begin", 1)]))
         assert Journal.open(path).states() == {room_id(1): "begun"}
@@ -189,7 +189,7 @@ async def test_damage_is_told_with_its_line_and_nothing_is_written(tmp_path: Pat
     with pytest.raises(JournalError, match=rf"the journal '.*a.journal' is damaged at line {line}$"):
         Journal.open(path).states()
     with pytest.raises(JournalError, match=rf"is damaged at line {line}"):
-        async with JournalWriter.go_on(Journal.open(path)):
+        async with JournalWriter.reopen(Journal.open(path)):
             pytest.fail("it was gone on with")
     assert path.read_bytes() == before
 
@@ -205,7 +205,7 @@ async def test_damage_is_told_with_its_line_and_nothing_is_written(tmp_path: Pat
         (b'{"aiorooms_plan":1}\n', "is not a journal"),
         (b"[]\n", "is not a journal"),
         (b"\xff\xfe\n", "is not a journal"),
-        (b'{"aiorooms_journal":2,"plan":"x"}\n', "is of version 2, which takes a newer aiorooms"),
+        (b'{"aiorooms_journal":2,"plan":"x"}\n', "has format version 2, not 1; upgrade aiorooms"),
         (b'{"aiorooms_journal":1}\n', "is damaged at line 1"),
         (b'{"aiorooms_journal":1,"plan":"x","plan_file":5,"plan_sha256":"x","base_url":"x"}\n', "is damaged at line 1"),
         (b'{"aiorooms_journal":1,"pl\n', "is not a journal"),
@@ -240,7 +240,7 @@ def test_a_journal_that_vanishes_is_told_in_one_line(tmp_path: Path) -> None:
         journal.states()
 
     async def go_on() -> None:
-        async with JournalWriter.go_on(journal):
+        async with JournalWriter.reopen(journal):
             pytest.fail("it was gone on with")
 
     with pytest.raises(JournalError, match=r"the journal '.*a.journal' can't be written: No such file or directory"):
@@ -256,7 +256,7 @@ async def test_nothing_that_is_there_is_overwritten(tmp_path: Path, content: byt
         await write_journal(path, plan, [])
         assert Journal.open(path).runs() == 1
         return
-    with pytest.raises(JournalError, match=r"there is .* '.*a.journal' already"):
+    with pytest.raises(JournalError, match=r"the (journal|file) '.*a.journal' already exists"):
         await write_journal(path, plan, [])
     assert path.read_bytes() == content
 
@@ -281,11 +281,11 @@ async def test_a_journal_is_written_by_one_at_a_time(tmp_path: Path) -> None:
     async with JournalWriter.create(path, write_plan(tmp_path / "a.plan")) as writer:
         before = path.read_bytes()
         with pytest.raises(JournalError, match=r"the journal '.*' is in use: another apply or resume is writing it$"):
-            async with JournalWriter.go_on(Journal.open(path)):
+            async with JournalWriter.reopen(Journal.open(path)):
                 pytest.fail("two at a time")
         assert path.read_bytes() == before
         writer.write(begin(1))
-    async with JournalWriter.go_on(Journal.open(path)):
+    async with JournalWriter.reopen(Journal.open(path)):
         assert Journal.open(path).states() == {room_id(1): "begun"}
 
 
@@ -296,7 +296,7 @@ from aiorooms.bulk._journal_records import Stop
 from aiorooms.bulk._journal_writer import JournalWriter
 
 async def main():
-    async with JournalWriter.go_on(Journal.open(sys.argv[1])) as writer:
+    async with JournalWriter.reopen(Journal.open(sys.argv[1])) as writer:
         writer.write(Stop(stop="here", at=1.0))
         print("open", flush=True)
         sys.stdin.read()
@@ -318,7 +318,7 @@ def test_another_process_has_to_wait_until_the_first_is_gone_whatever_way(tmp_pa
             assert first.stdout.readline() == "open\n"
 
             async def go_on() -> int:
-                async with JournalWriter.go_on(Journal.open(path)):
+                async with JournalWriter.reopen(Journal.open(path)):
                     return Journal.open(path).runs()
 
             with pytest.raises(JournalError, match="is in use"):
@@ -341,7 +341,7 @@ async def test_two_resumes_at_the_same_time_are_one(tmp_path: Path) -> None:
                 await collect(resume(client, path))
             with pytest.raises(JournalError, match="is in use"):
                 await collect(apply(client, plan, path))
-        with pytest.raises(JournalError, match="there is a journal '.*' already; resume.. continues it"):
+        with pytest.raises(JournalError, match="the journal '.*' already exists; resume.. continues it"):
             await collect(apply(client, plan, path))
         sim.record = True
         both = [asyncio.create_task(collect(resume(client, path))) for _ in range(2)]
@@ -373,7 +373,7 @@ async def test_it_is_synced_to_the_disk_as_long_as_something_is_written(
         synced.append(os.fstat(number).st_size)
         fsync(number)
 
-    monkeypatch.setattr(module, "_SYNC_EVERY", 0.02)
+    monkeypatch.setattr(module, "_SYNC_INTERVAL", 0.02)
     monkeypatch.setattr(os, "fsync", counted)
     plan = write_plan(tmp_path / "a.plan")
     synced.clear()
@@ -406,7 +406,7 @@ async def test_what_is_written_while_it_is_synced_is_synced_too(
             loop.call_soon_threadsafe(began.set)
             asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(5)
 
-    monkeypatch.setattr(module, "_SYNC_EVERY", 0.01)
+    monkeypatch.setattr(module, "_SYNC_INTERVAL", 0.01)
     plan = write_plan(tmp_path / "a.plan")
     monkeypatch.setattr(os, "fsync", slow)
     async with JournalWriter.create(tmp_path / "a.journal", plan) as writer:
@@ -417,7 +417,7 @@ async def test_what_is_written_while_it_is_synced_is_synced_too(
 
 
 def test_it_is_synced_once_a_second() -> None:
-    assert module._SYNC_EVERY <= 1.0
+    assert module._SYNC_INTERVAL <= 1.0
 
 
 @pytest.fixture(params=["nothing", "half"])
@@ -483,7 +483,7 @@ async def test_a_disk_that_fails_to_sync_ends_the_run(tmp_path: Path, monkeypatc
 
     async with RoomsSimulator(rooms=60, latency=0.01) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
-        monkeypatch.setattr(module, "_SYNC_EVERY", 0.02)
+        monkeypatch.setattr(module, "_SYNC_INTERVAL", 0.02)
         monkeypatch.setattr(os, "fsync", broken)
         with pytest.raises(JournalError, match="can't be written any more: Input/output error; nothing more was sent"):
             await collect(apply(client, plan, tmp_path / "a.journal", concurrency=2))

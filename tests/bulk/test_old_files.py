@@ -108,7 +108,7 @@ async def test_an_old_journal_is_read_and_continued(tmp_path: Path) -> None:
     summary = summarize(journal)
     assert dict(summary.states) == {"updated": 3, "failed": 1, "conflict": 1}
     assert summary.runs == ["done"]
-    async with JournalWriter.go_on(journal):
+    async with JournalWriter.reopen(journal):
         pass
     assert path.read_bytes().startswith(JOURNAL)
     assert Journal.open(path).runs() == 2

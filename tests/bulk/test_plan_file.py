@@ -92,7 +92,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         (b'{"aiorooms_journal":1}\n', "is not a plan"),
         (b"[1]\n", "is not a plan"),
         (b"\xff\xfe\x00\n", "is not a plan"),
-        (b'{"aiorooms_plan":2}\n', "is of version 2, which takes a newer aiorooms"),
+        (b'{"aiorooms_plan":2}\n', "has format version 2, not 1; upgrade aiorooms"),
         (b'{"aiorooms_plan":"1"}\n', "is of version '1'"),
         (b'{"aiorooms_plan":1}\n', "is incomplete, its last line is missing; plan again"),
         (b'{"aiorooms_plan":1}\n{"rooms":0,"unchanged":0,"sha256":"x"}\n', "was changed after it was made"),

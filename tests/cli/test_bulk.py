@@ -140,7 +140,7 @@ def test_a_file_with_problems_tells_all_of_them_and_sends_nothing(
         (("apply", "rooms.plan", "--yes", "--rate", "0"), "--rate: '0' is not 0.001 or above"),
         (
             ("apply", "rooms.plan", "--yes", "--journal", "there"),
-            "there is a file 'there' already; give another place",
+            "the file 'there' already exists; give another place",
         ),
         (("apply", "rooms.plan", "--yes", "--base-url", "http://127.0.0.1:1/v2"), "the plan 'rooms.plan' was made for"),
         (("resume", "there"), "'there' is not a journal; `aiorooms apply` writes one"),

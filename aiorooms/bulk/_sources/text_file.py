@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, TextIO
 
-from .._files import why
+from .._files import os_reason
 from .._problems import Problems
 
 __all__ = ["opened"]
@@ -28,7 +28,7 @@ def opened(path: Path, problems: Problems) -> Generator[tuple[TextIO, str]]:
                 line, text = _line_that_is_not(path, encoding), f"{_NAMES[encoding]}: {error.reason}; save it as UTF-8"
                 problems.fail("bad_encoding", line, text)
     except OSError as error:
-        problems.fail("unreadable", None, f"it can't be read: {why(error)}")
+        problems.fail("unreadable", None, f"it can't be read: {os_reason(error)}")
 
 
 _NAMES: Final = {"utf-8-sig": "it is not UTF-8", "utf-16": "it is not UTF-16, although it begins so"}
