@@ -343,7 +343,7 @@ async def test_a_plan_that_was_replaced_since_it_was_shown_is_not_sent(tmp_path:
         plan = await plan_of(client, tmp_path)
         await plan_of(client, tmp_path, "max_participants=30")
         run = apply(client, plan, tmp_path / "a.journal")
-        with pytest.raises(PlanFileError, match="was changed after it was opened"):
+        with pytest.raises(PlanFileError, match="was modified or replaced after it was opened"):
             await collect(run)
         assert sim.stats.by_method["PATCH"] == 0
     assert tasks_left() == set()

@@ -93,11 +93,11 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         (b"[1]\n", "is not a plan"),
         (b"\xff\xfe\x00\n", "is not a plan"),
         (b'{"aiorooms_plan":2}\n', "has format version 2, not 1; upgrade aiorooms"),
-        (b'{"aiorooms_plan":"1"}\n', "is of version '1'"),
-        (b'{"aiorooms_plan":1}\n', "is incomplete, its last line is missing; plan again"),
-        (b'{"aiorooms_plan":1}\n{"rooms":0,"unchanged":0,"sha256":"x"}\n', "was changed after it was made"),
-        (b'{"aiorooms_plan":1}\n{"sha256":"SUM"}\n', "was changed after it was made"),
-        (b'{"aiorooms_plan":1}\n{"rooms":0,"unchanged":0,"sha256":"SUM"}\n', "was changed after it was made"),
+        (b'{"aiorooms_plan":"1"}\n', "has format version '1'"),
+        (b'{"aiorooms_plan":1}\n', "is incomplete: its last line is missing; make the plan again"),
+        (b'{"aiorooms_plan":1}\n{"rooms":0,"unchanged":0,"sha256":"x"}\n', "was modified after it was made"),
+        (b'{"aiorooms_plan":1}\n{"sha256":"SUM"}\n', "was modified after it was made"),
+        (b'{"aiorooms_plan":1}\n{"rooms":0,"unchanged":0,"sha256":"SUM"}\n', "was modified after it was made"),
     ],
 )
 def test_what_is_no_plan_is_refused_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
@@ -107,7 +107,7 @@ def test_what_is_no_plan_is_refused_in_one_line(tmp_path: Path, content: bytes, 
         Plan.open(path)
     assert message in str(caught.value)
     assert caught.value.reason in ("not_a_plan", "newer_plan", "incomplete_plan", "edited_plan")
-    assert (caught.value.reason == "edited_plan") == ("was changed after" in message)
+    assert (caught.value.reason == "edited_plan") == ("was modified after" in message)
     assert "a.plan" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -156,7 +156,7 @@ def test_a_plan_that_is_put_in_the_place_of_one_that_was_opened_is_not_used(tmp_
     write_plan(tmp_path / "a.plan", 5)
     with closing(plan.open_file()) as file:
         for use in (lambda: plan_index(plan, file), lambda: list(plan.updates())):
-            with pytest.raises(PlanFileError, match="was changed after it was opened; open it again"):
+            with pytest.raises(PlanFileError, match="was modified or replaced after it was opened; open it again"):
                 use()
 
 

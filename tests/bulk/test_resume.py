@@ -238,7 +238,7 @@ async def test_a_plan_that_is_missing_is_asked_for_and_one_that_was_edited_is_no
         plan.path.write_bytes(plan.path.read_bytes().replace(b":20}", b":30}"))
         with pytest.raises(PlanFileError) as caught:
             resume(client, path)
-        assert (caught.value.reason, caught.value.hint) == ("edited_plan", "edit the source and plan again")
+        assert (caught.value.reason, caught.value.hint) == ("edited_plan", "edit its source and make the plan again")
         plan.path.unlink()
         with pytest.raises(PlanFileError) as caught:
             resume(client, path)

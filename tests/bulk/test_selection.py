@@ -383,7 +383,7 @@ async def test_a_room_that_would_have_one_url_twice_is_a_problem(tmp_path: Path)
         sim.add_room(
             webhook_event_url="https://old.example.com/", webhook_event_failover_url="https://new.example.com/"
         )
-        with pytest.raises(BulkInputError, match="as webhook URL and as failover URL; change the other one too"):
+        with pytest.raises(BulkInputError, match="as webhook URL and as failover URL; change the other URL too"):
             await make_plan(client, select(rewrite_webhook_host=[REWRITE]), tmp_path / "a.plan")
 
 

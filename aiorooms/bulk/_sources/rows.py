@@ -88,7 +88,7 @@ class Rows:
 
     def not_met(self) -> Iterator[InputProblem]:
         """Say which rows are about rooms that the account doesn't have."""
-        for row in map(_ROW.read, self._rooms.left()):
+        for row in map(_ROW.read, self._rooms.unmatched()):
             column, value = ("room_id", row.room_id) if row.name is None else ("room", row.name)
             named = f"no room has the id {value}" if row.name is None else f"no room is called {quoted(value)}"
             text = f"{named} in the account"
@@ -108,11 +108,11 @@ class Rows:
         self._rooms.sort()
         self._names.sort()
         twice: set[int] = set()
-        for first, other in self._rooms.twice():
+        for first, other in self._rooms.duplicates():
             twice.add(other)
             text = f"the room stands in line {self._row_at(first).line:,} already"
             problems.note("duplicate_room", self._row_at(other).line, None, text)
-        for first, other in self._names.twice():
+        for first, other in self._names.duplicates():
             if other not in twice:
                 row = self._row_at(other)
                 name = quoted(row.fields["unique_name"])
