@@ -143,12 +143,12 @@ def test_a_room_has_to_meet_all_conditions() -> None:
         ("support-*", "'support-*' is not a condition"),
         ("colour=red", "'colour=red' is not a condition"),
         ("Name=x", "'Name=x' is not a condition"),
-        ("name>=x", "'name>=x': only created and updated have a >="),
+        ("name>=x", "'name>=x': only created and updated can be compared with >="),
         ("recording=maybe", "recording=maybe: give on or off"),
         ("recording=", "recording=: give on or off"),
         ("created=yesterday", "'yesterday' is not a day; write it as YYYY-MM-DD"),
         ("created=2024-02-30", "'2024-02-30' is not a day"),
-        ("created!=2024-05-01", "created: give =, >= or <="),
+        ("created!=2024-05-01", "created can't be compared with !=; give =, >= or <="),
         ("webhook_host=", "webhook_host=: give a host, such as old.example.com or *.example.com"),
         ("webhook_host=https://old.example.com/", "webhook_host=https://old.example.com/: give a host"),
         ("webhook_host=old.example.com:8443", "webhook_host=old.example.com:8443: give a host"),
@@ -195,7 +195,7 @@ def test_edits(edit: str, fields: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("edits", "messages"),
     [
-        (["20"], [": '20' is not FIELD=VALUE with a field of unique_name, max_participants,"]),
+        (["20"], [": '20' is not FIELD=VALUE; the fields are unique_name, max_participants,"]),
         (["colour=red"], [": 'colour=red' is not FIELD=VALUE"]),
         (["max_participants=20", "max_participants=30"], [": max_participants is set twice"]),
         (["max_participants=1"], [", max_participants: 1 is "]),
@@ -211,7 +211,7 @@ def test_edits(edit: str, fields: dict[str, object]) -> None:
         (["webhook_event_url="], [", webhook_event_url: "]),
         (
             ["unique_name=x"],
-            [", unique_name: a name belongs to one room only; name rooms in a file, or with rooms.update()"],
+            [", unique_name: a name belongs to one room only; set names in a file, or with rooms.update()"],
         ),
         (
             ["max_participants=99", "webhook_timeout_secs=-1", "nope"],
