@@ -93,7 +93,7 @@ async def test_what_somebody_changed_since_is_a_conflict(tmp_path: Path) -> None
         assert [*conflicts] == [
             f"room {same} was modified by someone else since it was updated",
             f"room {other} was modified by someone else since it was updated",
-            f"room {gone} is not in the account any more",
+            f"room {gone} is no longer in the account",
         ]
         assert [fields["max_participants"] for fields in account(sim).values()] == [20, 30, 10, 10, 10]
 
@@ -157,11 +157,11 @@ async def test_what_can_not_be_sent_is_told(tmp_path: Path) -> None:
         await make_plan(client, wanted, tmp_path / "a.plan")
         await collect(apply(client, Plan.open(tmp_path / "a.plan"), tmp_path / "a.journal"))
         conflicts = await rolled_back(client, tmp_path)
-        unsendable = "had values before that can't be sent:"
+        unsendable, failover = "the previous values of room", "webhook_event_failover_url"
         assert [conflict.partition(";")[0] for conflict in conflicts] == [
-            f"room {none} had no webhook_event_url before, which the API can't take away",
-            f"room {both} {unsendable} webhook_event_failover_url: {OLD!r} leads to the same place as the webhook URL",
-            f"room {odd} {unsendable} webhook_event_url: 'ftp://old.example.com/' has the scheme 'ftp'",
+            f"room {none} had no webhook_event_url before, which the API can't clear",
+            f"{unsendable} {both} can't be sent: {failover}: {OLD!r} leads to the same place as the webhook URL",
+            f"{unsendable} {odd} can't be sent: webhook_event_url: 'ftp://old.example.com/' has the scheme 'ftp'",
         ]
         assert all(conflict.isprintable() for conflict in conflicts)
         assert sim.rooms[fine]["webhook_event_url"] == "http://old.example.com/"
@@ -172,7 +172,7 @@ async def test_what_can_not_be_sent_is_told(tmp_path: Path) -> None:
         async with RoomsClient(sim.api_key, base_url=sim.url, webhook_url_policy=policy) as careful:
             back = await plan_rollback(careful, Journal.open(path), tmp_path / "again.plan")
         assert back.plan.rooms == 0
-        assert f"room {fine} had values before that can't be sent: webhook_event_url: 'http://" in back.conflicts[-1]
+        assert f"{unsendable} {fine} can't be sent: webhook_event_url: 'http://" in back.conflicts[-1]
 
 
 async def test_a_room_that_failed_first_goes_back_to_what_it_was_when_it_was_changed(tmp_path: Path) -> None:
