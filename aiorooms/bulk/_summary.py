@@ -1,6 +1,6 @@
 """The summary of a journal, for its report.
 
-A journal may have millions of lines, so it is summarized while it is read, into at most 200 buckets of time. A bucket
+A journal may have millions of lines, so it is summed up while it is read, into at most 200 buckets of time. A bucket
 is 1 second wide at first. When a 201st would be needed, neighbours are merged, and the width doubles: a run of 30
 minutes has 113 buckets of 16 seconds. Only active time counts: the time between two runs is left out.
 """
@@ -67,7 +67,7 @@ class Summary:
 
 
 def summarize(journal: Journal) -> Summary:
-    """Read a journal and summarize it. Raises `JournalError` if it is damaged."""
+    """Read a journal and sum it up. Raises `JournalError` if it is damaged."""
     head = journal.head
     summary = Summary(base_url=journal.base_url, plan_file=journal.plan_file.name, rooms=head.rooms, began_at=head.at)
     states: dict[str, str] = {}

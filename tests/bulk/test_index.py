@@ -1,4 +1,4 @@
-"""The index: a line is found by its key, and keys that stand twice are found too."""
+"""The index finds a line by its key, and finds duplicate keys."""
 
 import tempfile
 from contextlib import closing
@@ -50,7 +50,7 @@ def test_the_index_finds_each_room_of_the_plan_once(numbers: set[int], asked: li
 
 
 @given(keys=st.lists(st.sampled_from(["a", "b", "name a", "\ud800", "", "é"]), max_size=12))
-def test_the_index_says_which_keys_stand_twice(keys: list[str]) -> None:
+def test_the_index_finds_duplicate_keys(keys: list[str]) -> None:
     index = LineIndex(BytesIO(b"".join(b"%d\n" % number for number in range(10, 10 + len(keys)))))
     for number, key in enumerate(keys):
         index.add(key, 3 * number)

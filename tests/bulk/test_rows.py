@@ -1,4 +1,4 @@
-"""Rows of a file: what is wrong is told all at once, with its line and field, and nothing is read as what it isn't."""
+"""Rows of a file: values are read right, and all problems are reported together, with line and field."""
 
 import json
 import os
@@ -105,21 +105,21 @@ def wanted(path: Path, *rooms: Room) -> list[dict[str, Any] | None]:
         ),
     ],
 )
-def test_what_is_wrong_is_told_with_line_and_field(tmp_path: Path, name: str, text: str, expected: list[str]) -> None:
+def test_problems_are_reported_with_line_and_field(tmp_path: Path, name: str, text: str, expected: list[str]) -> None:
     path = tmp_path / name
     path.write_text(text)
     assert problems_of(path) == expected
 
 
-def test_all_problems_come_at_once_but_no_more_than_can_be_read(tmp_path: Path) -> None:
+def test_after_1000_problems_the_others_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("room_id\n" + "x\n" * (_MAX_PROBLEMS + 5))
-    told = problems_of(path)
-    assert len(told) == _MAX_PROBLEMS + 1
-    assert told[-1] == "a.csv: 5 more problems are not shown"
+    problems = problems_of(path)
+    assert len(problems) == _MAX_PROBLEMS + 1
+    assert problems[-1] == "a.csv: 5 more problems are not shown"
 
 
-def test_failover_equal_to_primary(tmp_path: Path) -> None:
+def test_a_failover_url_equal_to_the_webhook_url_is_a_problem(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     url = "https://hooks.example.com/x"
     path.write_text(f"room_id,webhook_event_url,webhook_event_failover_url\n{A},{url},{url}\n")
@@ -135,14 +135,14 @@ def test_failover_equal_to_primary(tmp_path: Path) -> None:
         ("room,unique_name\nx,B\xfcro\n".encode("latin-1"), "a.csv, line 2: the file is not UTF-8"),
     ],
 )
-def test_an_encoding_that_is_none(tmp_path: Path, data: bytes, expected: str) -> None:
+def test_a_file_in_another_encoding(tmp_path: Path, data: bytes, expected: str) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(data)
     (problem,) = problems_of(path)
     assert problem.startswith(expected)
 
 
-def test_a_directory_and_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_directory_and_a_missing_file(tmp_path: Path) -> None:
     assert problems_of(tmp_path)[0].endswith("the file can't be read: Is a directory")
     assert problems_of(tmp_path / "a.csv") == ["a.csv: the file can't be read: No such file or directory"]
 
@@ -150,7 +150,9 @@ def test_a_directory_and_a_file_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
-def test_csv_as_programs_write_it(tmp_path: Path, encoding: str, delimiter: str, newline: str) -> None:
+def test_csv_with_other_encodings_delimiters_and_line_ends(
+    tmp_path: Path, encoding: str, delimiter: str, newline: str
+) -> None:
     rows = [
         ["id", "unique_name", "max_participants", "enable_recording", "webhook_timeout_secs", "created_at"],
         [A.upper(), "Büro", "20", "TRUE", "null", "2021-01-01"],
@@ -175,7 +177,7 @@ def test_true_and_false_in_csv(tmp_path: Path, text: str, value: bool) -> None:
     assert wanted(path, Room(id=A)) == [{"enable_recording": value}]
 
 
-def test_problems_carry_what_is_wrong_as_data(tmp_path: Path) -> None:
+def test_problems_have_a_line_a_field_and_a_code(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f"room_id,unique_name\n{A},a\n{A},b\n{B},a\nx,c\n{B},b\n")
     with pytest.raises(BulkInputError) as caught:
@@ -189,7 +191,7 @@ def test_problems_carry_what_is_wrong_as_data(tmp_path: Path) -> None:
     assert [one.line for one in caught.value.problems] == [3, 4, 5, 6]
 
 
-def test_the_policy_by_its_old_name(tmp_path: Path) -> None:
+def test_the_old_name_of_webhook_url_policy(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f"room_id,webhook_event_url\n{A},http://a.example.com/\n")
     strict = WebhookUrlPolicy(schemes=("https",))
@@ -199,13 +201,13 @@ def test_the_policy_by_its_old_name(tmp_path: Path) -> None:
         read_rows(path, policy=strict)
 
 
-def test_a_row_of_more_lines_is_told_by_its_first(tmp_path: Path) -> None:
+def test_lines_are_counted_right_after_a_row_of_several_lines(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f'room_id,unique_name,max_participants\n{A},"two\nlines",20\n{B},b,1\n')
     assert problems_of(path) == ["a.csv, line 4, max_participants: 1 is not in the range 2 to 50"]
 
 
-def test_a_room_by_its_name_and_rooms_that_are_not_there(tmp_path: Path) -> None:
+def test_a_room_by_its_name_and_rooms_that_do_not_exist(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"room": "main", "max_participants": 5}\n{"room": "none"}\n' + json.dumps({"room": A}))
     with read_rows(path) as rows:
@@ -218,7 +220,7 @@ def test_a_room_by_its_name_and_rooms_that_are_not_there(tmp_path: Path) -> None
         ]
 
 
-def test_a_room_that_is_named_in_two_ways(tmp_path: Path) -> None:
+def test_a_room_with_two_rows_by_its_id_and_by_its_name(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f"room,max_participants\nmain,5\n{A},6\n")
     with read_rows(path) as rows, pytest.raises(BulkInputError, match="is also in line 2"):
@@ -242,7 +244,7 @@ row = st.fixed_dictionaries(
     st.sampled_from([None, 0, 2]),
     st.booleans(),
 )
-def test_json_is_read_as_json_is_read(
+def test_a_json_list_is_read_as_the_json_module_reads_it(
     tmp_path: Path, rows: list[dict[str, Any]], indent: int | None, ascii_only: bool
 ) -> None:
     path = tmp_path / "a.json"
@@ -251,12 +253,12 @@ def test_json_is_read_as_json_is_read(
     assert wanted(path, *(Room(id=row["room"]) for row in rows)) == expected
 
 
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_is_a_problem(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.csv")
     assert problems_of(tmp_path / "a.csv") == ["a.csv: this is a pipe or a device; save its content as a file"]
 
 
-def test_a_name_of_a_room_that_can_not_be_one(tmp_path: Path) -> None:
+def test_invalid_names_of_rooms(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"room": "\\ud800"}\n{"room": " "}\n')
     half, blank = problems_of(path)

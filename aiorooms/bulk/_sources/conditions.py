@@ -101,7 +101,7 @@ def read_host(text: str) -> str | None:
 
 
 def host_of(url: str) -> str | None:
-    """Return the host of a URL, normalized for comparison; None if it has none."""
+    """Return the host of a URL, normalised for comparison; None if it has none."""
     try:
         return comparable_host(URL(url)) or None
     except YARL_ERRORS:

@@ -33,7 +33,7 @@ class Selection:
     fields: Mapping[str, object]
     """The values that every selected room gets."""
     hosts: Mapping[str, str]
-    """New hosts of webhook and failover URLs by the old ones, which are normalized for comparison."""
+    """New hosts of webhook and failover URLs by the old ones, which are normalised for comparison."""
     webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY
 
     def change_of(self, room: Room) -> Change | None:
