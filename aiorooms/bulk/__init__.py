@@ -9,7 +9,7 @@
                 ...
 
 A plan file has the rooms that change, with their values before and after. A journal records each room before it is
-sent, and its outcome. After a crash `resume` continues from the journal; `plan_rollback` makes a plan that undoes it.
+sent, and its outcome. After a crash `resume` continues from it. `plan_rollback` makes a plan that restores the values.
 """
 
 from ..errors import BulkInputError, InputProblem, JournalError, PlanFileError

@@ -5,7 +5,7 @@ flight. Then a resume
 
 1. reads the 50 rooms back (`_earlier`): say 30 have the wanted values, so they are `updated`, and 20 have to be sent;
 2. lists the rooms that were modified since the plan was made, and sets 2 of the other 350 aside (`_conflicts`);
-3. sends the remaining 348 and the 20 (`_sending`);
+3. sends the 20, and the remaining 348 (`_sending`);
 4. lists the modified rooms again: if the 2 still don't have the wanted values, they are conflicts (`_conflicts`).
 
 The journal then has an outcome for each of the 1,000 rooms, and a further resume sends nothing.
@@ -75,7 +75,7 @@ def resume(
     retry_failed: bool = False,
     max_failures: int | None = None,
 ) -> "BulkRun":
-    """Prepare to continue a journal. Rooms that are updated are not sent again.
+    """Prepare to continue a journal. Rooms that were updated are not sent again.
 
     `plan` is the path of the plan if it was moved. `retry_failed` sends failed rooms again, `force` also sends
     conflicts. Raises `JournalError` or `PlanFileError` if the journal or its plan can't be used.
@@ -155,7 +155,10 @@ class BulkRun:
         self._signal.stop(why)
 
     def rooms_left(self) -> int:
-        """Return the number of rooms without an outcome to keep. Raises `JournalError` if the journal is damaged."""
+        """Return the number of rooms that keep no outcome of an earlier run.
+
+        Raises `JournalError` if the journal is damaged.
+        """
         states = () if self._journal_before is None else self._journal_before.states().values()
         return self.plan.rooms - sum(map(self._keep_policy.keeps, states))
 

@@ -74,12 +74,12 @@ def _figure(
     traces: list[Mapping[str, object]] = []
     for name, (colour, values) in lines.items():
         if any(values):
-            look: Mapping[str, object] = (
+            style: Mapping[str, object] = (
                 {"type": "bar", "marker": {"color": colour}}
                 if bars
                 else {"type": "scatter", "line": {"color": colour, "shape": "hv"}}
             )
-            traces.append({"x": seconds, "y": values, "name": name, **look})
+            traces.append({"x": seconds, "y": values, "name": name, **style})
     layout = {
         "title": {"text": title},
         "barmode": "stack",

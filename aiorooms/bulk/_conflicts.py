@@ -1,9 +1,9 @@
 """Conflicts: rooms that someone else modified since the plan was made. They are not sent, unless the run is forced.
 
 They are found without a GET for each room, as the API lists rooms by the day of their `updated_at`. For example, a plan
-has the rooms A, B and C, updated on 1, 2 and 3 May; its latest update is of 3 May. Everything modified since has a
-later `updated_at`. So before anything is sent, the run lists the rooms updated on 2 May or later; the extra day allows
-for a server in another time zone. Usually there are few of them, here:
+has the rooms A, B and C, last updated on 1, 2 and 3 May. A room modified since the plan was made has an `updated_at` of
+3 May or later. So before anything is sent, the run lists the rooms updated on 2 May or later; the extra day allows for
+a server in another time zone. Usually these are few. In the example:
 
 - B of 2 May and C of 3 May: as in the plan, so they are sent.
 - A of 4 May: not as in the plan, so it is set aside.
@@ -59,7 +59,7 @@ class Conflicts:
         return True
 
     async def settle(self) -> AsyncGenerator[Outcome]:
-        """List the rooms that were set aside again, and yield their outcomes."""
+        """List the modified rooms once more, and yield the outcomes of those that were set aside."""
         if not self._aside:
             return
         async for room in self._changed_rooms():
@@ -73,7 +73,7 @@ class Conflicts:
             yield self._recorder.end(planned.room_id, planned.unique_name, "conflict", error=text)
 
     def compare(self, planned: PlannedUpdate, room: Room) -> Outcome | None:
-        """Return `updated` for a room that has the wanted values, and `conflict` for a modified one; else None."""
+        """Record and return the outcome of a room that has the wanted values, or is a conflict; None for any other."""
         if not differing(room, planned.after):
             return self._recorder.end(
                 planned.room_id, planned.unique_name, "updated", found=True, updated_at=room.updated_at

@@ -1,7 +1,7 @@
 """What a resume does with the rooms that earlier runs began: most keep their outcome, uncertain ones are read back.
 
 A room is uncertain if it was in flight when a run ended, or if its outcome is `uncertain`. The run reads it with a GET.
-For example, a plan changes `max_participants` from 10 to 20, and the room's `updated_at` was 06:00 when it was made:
+For example, a plan changes `max_participants` from 10 to 20, and the room's `updated_at` in the plan is 06:00:
 
 - The room has 20: it is `updated`, and nothing is sent.
 - It has 10 and `updated_at` 06:00: the update never arrived, and is sent.
@@ -54,7 +54,7 @@ class EarlierRuns:
     uncertain: tuple[PlannedUpdate, ...]
     """Rooms to read back."""
     excluded: frozenset[str]
-    """Both: rooms that are not sent without a read-back."""
+    """Both of these. `rooms_to_send` skips them."""
 
     @classmethod
     def read(cls, states: Mapping[str, RoomState], keep_policy: KeepPolicy, plan: Plan, file: BinaryIO) -> Self:

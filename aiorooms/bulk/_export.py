@@ -1,8 +1,8 @@
 """Exporting all rooms of the account to a file, in the format that `read_rows` reads.
 
 So an export can be edited and planned; a plan from an unedited export has no changes. A field that a room doesn't have
-is left out, which means "unchanged" when the file is read. So is a name that would be read as something else: the word
-`null` in CSV, or only blanks.
+is left out, which means "unchanged" when the file is read. A name is left out too if it would be read as something
+else: the word `null` in CSV, or only blanks.
 """
 
 import csv

@@ -13,7 +13,7 @@ has the rooms A to E, and the apply is killed while it writes its last line:
     {"end":"B","status":"failed",...}
     {"begin":"D","at":1795684799.5
 
-A resume reads from it:
+For a resume this means:
 
 - A and B have an `end` line, and keep their outcome. With `retry_failed` B is sent again.
 - C has a `begin` line only: its update may have been applied. C is read back, and sent if it needs the update.

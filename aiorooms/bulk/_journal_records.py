@@ -96,7 +96,7 @@ class PacingState:
     """The state of the rate limit."""
 
     refused: int
-    """Number of requests of this run that were rate limited."""
+    """Number of requests of this run that were rate limited. The name is part of the file format."""
     limit: float | None
     """Sustained rate, in requests per second."""
     rate: float

@@ -28,7 +28,7 @@ class Outcome:
 
 
 class StopSignal:
-    """Set when no further update may begin. The first reason is kept."""
+    """Tells the run to begin no further update, and why. The first reason is kept."""
 
     def __init__(self, max_failures: int | None) -> None:
         self.reason: str | None = None
@@ -37,7 +37,7 @@ class StopSignal:
         self.failures_left = max_failures
 
     def stop(self, reason: str | AioroomsError) -> None:
-        """Let no further update begin."""
+        """Begin no further update from now on."""
         if self.reason is None:
             self.reason = str(reason)
             self.error = reason if isinstance(reason, AioroomsError) else None

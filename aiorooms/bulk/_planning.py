@@ -80,7 +80,7 @@ async def make_plan(
 
 
 def plan_room(room: Room, update: RoomUpdate) -> PlannedUpdate | None:
-    """Return the fields of an update that the room has with other values; None if there are none."""
+    """Return the planned update of a room, with the fields whose values differ; None if none differ."""
     after = differing(room, update.to_dict())
     if not after or room.id is None:
         return None

@@ -4,7 +4,7 @@ The account is listed once, and each room is compared with the journal. For exam
 `max_participants` from 10 to 20, and its `updated_at` was 12:00 afterwards. Now
 
 - it has 20, and `updated_at` is still 12:00: the plan sets it to 10;
-- it has 10: it is unchanged. So is a room whose outcome is uncertain, if the update was never applied;
+- it has 10, for example because an uncertain update was never applied: it needs no change;
 - it has another value, or another `updated_at`: someone else modified it. It is a conflict, and left unchanged;
 - it no longer exists, or the API doesn't accept its previous value: it is a conflict too.
 

@@ -23,7 +23,7 @@ def rooms_to_send(
 ) -> Iterator[PlannedUpdate]:
     """Yield the rooms of a plan that are to be sent; set the possible conflicts aside.
 
-    The file was checked before.
+    The file must have been compared with its checksum.
     """
     file.seek(0)
     file.readline()

@@ -43,7 +43,7 @@ def read_condition(text: str) -> Condition:
 
 
 def _named(pattern: str) -> Condition:
-    # `fnmatch.fnmatch` compares case only on some operating systems.
+    # `fnmatch.fnmatch` ignores case on Windows only.
     matches = re.compile(fnmatch.translate(pattern.casefold())).match
     return lambda room: matches((room.unique_name or "").casefold()) is not None
 

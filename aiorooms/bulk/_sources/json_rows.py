@@ -86,7 +86,7 @@ class _Scanner:
         return False
 
     def next_line(self) -> int:
-        """Skip white space, and return the number of the line that follows."""
+        """Skip white space, and return the present line number."""
         self.at_end()
         return self.line
 

@@ -67,7 +67,7 @@ class Selection:
 
 
 _AUTHORITY: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#]*@)?)([^/?#@]*)")
-"""The part of a URL before its host; host and port."""
+"""Group 1 is the part of a URL before its host, group 2 its host and port."""
 
 
 def select(
