@@ -31,15 +31,15 @@ MAY_BLOCK = [
         "bulk/_journal_writer.py",
         {"_write"},
     ),  # a line of the journal has to be there before anything is sent
-    ("io.BufferedReader.read", "bulk/_journal.py", {"_whole_lines"}),  # 64 KB
+    ("io.BufferedReader.read", "bulk/_journal.py", {"_complete_size"}),  # 64 KB
     ("os.getcwd", "bulk/_journal_writer.py", {"create"}),
     ("os.unlink", "bulk/_journal_writer.py", {"create"}),
     ("io.BufferedWriter.write", "bulk/_plan_writer.py", {"_write", "finish"}),  # it goes into a buffer, 8 KB at a time
     ("io.BufferedWriter.write", "bulk/_export.py", {"export_rooms"}),  # the same
-    ("os.path.abspath", "bulk/_files.py", {"written_whole"}),
-    ("os.replace", "bulk/_files.py", {"written_whole"}),
-    ("os.stat", "bulk/_files.py", {"written_whole"}),
-    ("os.unlink", "bulk/_files.py", {"written_whole"}),
+    ("os.path.abspath", "bulk/_files.py", {"write_atomically"}),
+    ("os.replace", "bulk/_files.py", {"write_atomically"}),
+    ("os.stat", "bulk/_files.py", {"write_atomically"}),
+    ("os.unlink", "bulk/_files.py", {"write_atomically"}),
 ]
 """What bulk runs do in the event loop on purpose, as it is quicker than a thread."""
 

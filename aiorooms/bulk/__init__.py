@@ -1,4 +1,4 @@
-"""Bulk reconfiguration that can be trusted: plan, apply, resume, roll back.
+"""Changing many rooms of an account: plan, apply, resume, roll back.
 
     wanted = select(where=["webhook_host=old.example.com"], rewrite_webhook_host=["old.example.com=new.example.com"])
     async with RoomsClient() as client:
@@ -8,8 +8,8 @@
             async for outcome in outcomes:
                 ...
 
-A plan file says what is to be changed, and what stood there. A journal says at any moment what was sent and how it
-ended: after a crash `resume` goes on with it, `plan_rollback` makes a plan of the way back.
+A plan file has the rooms that change, with their values before and after. A journal records each room before it is
+sent, and its outcome. After a crash `resume` continues from it. `plan_rollback` makes a plan that restores the values.
 """
 
 from ..errors import BulkInputError, InputProblem, JournalError, PlanFileError

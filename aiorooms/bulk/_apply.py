@@ -1,8 +1,14 @@
-"""Apply and resume: a plan is sent with `update_many`, and a journal says at any moment what was sent and what not.
+"""Apply and resume: send a plan with `update_many`, and record each room in the journal, before and after it is sent.
 
-A run has these steps: read back what earlier runs left in flight (`_earlier`), find what was modified by someone else
-(`_conflicts`), send the rest (`_sending`), and settle the conflicts. Every begin and every outcome goes through the
-ledger (`_ledger`) into the journal.
+A run has four steps. For example, a plan has 1,000 rooms, and its apply was killed after 600 outcomes, with 50 rooms in
+flight. Then a resume
+
+1. reads the 50 rooms back (`_earlier`): say 30 have the wanted values, so they are `updated`, and 20 have to be sent;
+2. lists the rooms that were modified since the plan was made, and sets 2 of the other 350 aside (`_conflicts`);
+3. sends the 20, and the remaining 348 (`_sending`);
+4. lists the modified rooms again: if the 2 still don't have the wanted values, they are conflicts (`_conflicts`).
+
+The journal then has an outcome for each of the 1,000 rooms, and a further resume sends nothing.
 """
 
 import asyncio
@@ -17,20 +23,20 @@ from .._checks import check_at_least
 from ..client import RoomsClient
 from ..errors import AioroomsError, JournalError, PlanFileError
 from ._conflicts import Conflicts
-from ._earlier import Earlier, Kept, read_back
-from ._files import named
+from ._earlier import EarlierRuns, KeepPolicy, read_back
+from ._files import quoted_path
 from ._journal import Journal
 from ._journal_records import PacingRecord, PacingState, Stop
 from ._journal_writer import JournalWriter, now
-from ._ledger import Ledger
 from ._outcomes import Outcome, StopSignal
 from ._plan import Plan
+from ._recorder import Recorder
 from ._sending import InFlight, rooms_to_send
 
 __all__ = ["BulkRun", "apply", "resume"]
 
-_TICK: Final = 1.0
-"""Seconds between two records of the rate limit."""
+_PACING_INTERVAL: Final = 1.0
+"""Seconds between two records of the rate limit's state."""
 
 
 def apply(
@@ -42,10 +48,10 @@ def apply(
     force: bool = False,
     max_failures: int | None = None,
 ) -> "BulkRun":
-    """Prepare to apply a plan; the journal is a new file. Nothing is sent before `outcomes` is looped over.
+    """Prepare to apply a plan. The journal is a new file. Nothing is sent until `outcomes` is iterated over.
 
-    `force` sends also what was modified by someone else since the plan was made. After `max_failures` failures nothing
-    more is begun. Raises `PlanFileError` if the plan is of another server than the client's.
+    `force` also sends rooms that someone else modified since the plan was made. After `max_failures` failures no
+    further update begins. Raises `PlanFileError` if the plan was made for another server.
     """
     _check_settings("apply", concurrency, max_failures)
     plan.check_server(client)
@@ -55,7 +61,7 @@ def apply(
         JournalWriter.create(journal, plan),
         concurrency=concurrency,
         max_failures=max_failures,
-        kept=Kept(force=force),
+        keep_policy=KeepPolicy(force=force),
     )
 
 
@@ -69,10 +75,10 @@ def resume(
     retry_failed: bool = False,
     max_failures: int | None = None,
 ) -> "BulkRun":
-    """Prepare to continue a journal. What is done stays done.
+    """Prepare to continue a journal. Rooms that were updated are not sent again.
 
-    `plan` says where the plan is now, if it was moved. `retry_failed` also sends what failed, `force` what was a
-    conflict. Raises `JournalError` or `PlanFileError` if there is nothing to continue.
+    `plan` is the path of the plan if it was moved. `retry_failed` sends failed rooms again, `force` also sends
+    conflicts. Raises `JournalError` or `PlanFileError` if the journal or its plan can't be used.
     """
     _check_settings("resume", concurrency, max_failures)
     read = Journal.open(journal)
@@ -81,25 +87,25 @@ def resume(
     return BulkRun(
         client,
         opened,
-        JournalWriter.go_on(read),
+        JournalWriter.reopen(read),
         concurrency=concurrency,
         max_failures=max_failures,
-        kept=Kept(retry_failed=retry_failed, force=force),
+        keep_policy=KeepPolicy(retry_failed=retry_failed, force=force),
         journal_before=read,
     )
 
 
 def _plan_of(journal: Journal, path: str | Path | None) -> Plan:
-    """Open the plan of a journal, at the place that the journal names or at another one."""
+    """Open the plan of a journal, from `path` or from the path in the journal."""
     try:
         plan = Plan.open(path or journal.plan_file)
     except PlanFileError as error:
         if path is not None or error.reason != "unreadable":
             raise
-        hint = "the journal names it; if it was moved, say where it is with plan="
+        hint = "the journal names this path; if the plan was moved, give its new path with plan="
         raise PlanFileError(error.message, hint=hint, reason="plan_missing") from None
     if (plan.plan_id, plan.sha256) != (journal.plan_id, journal.head.plan_sha256):
-        text = f"the journal {named(journal.path)} is of another plan than {named(plan.path)}"
+        text = f"the journal {quoted_path(journal.path)} belongs to another plan than {quoted_path(plan.path)}"
         raise JournalError(text, reason="other_plan")
     return plan
 
@@ -111,7 +117,7 @@ def _check_settings(caller: str, concurrency: int, max_failures: int | None) -> 
 
 
 class BulkRun:
-    """One run over a plan, made by `apply` or `resume`. It can be looped over once."""
+    """One run over a plan, made by `apply` or `resume`. Its outcomes can be iterated over once."""
 
     def __init__(
         self,
@@ -121,63 +127,68 @@ class BulkRun:
         *,
         concurrency: int,
         max_failures: int | None,
-        kept: Kept,
+        keep_policy: KeepPolicy,
         journal_before: Journal | None = None,
     ) -> None:
         self.plan = plan
         self.settled: int = 0
-        """Rooms of the plan that had an outcome before this run."""
+        """Number of rooms that keep the outcome of an earlier run."""
         self._client = client
         self._journal = journal
         self._concurrency = concurrency
-        self._kept = kept
+        self._keep_policy = keep_policy
         self._journal_before = journal_before
         self._signal = StopSignal(max_failures)
 
     @property
     def stopped_by(self) -> str | None:
-        """Why nothing more was begun before the end of the plan; None if that isn't so."""
-        return self._signal.why
+        """Why the run stopped before the end of the plan; None if it did not."""
+        return self._signal.reason
 
     @property
     def stop_error(self) -> AioroomsError | None:
-        """The error that stopped the run, if one did."""
+        """The error that stopped the run; None if it was not stopped by an error."""
         return self._signal.error
 
     def stop(self, why: str) -> None:
-        """Begin no new update; what is in flight is finished."""
+        """Drain the run: begin no new update, and let those in flight finish. `why` is recorded in the journal."""
         self._signal.stop(why)
 
     def rooms_left(self) -> int:
-        """Return how many rooms have no outcome yet that they keep. Raises `JournalError` if the journal is damaged."""
+        """Return the number of rooms that keep no outcome of an earlier run.
+
+        Raises `JournalError` if the journal is damaged.
+        """
         states = () if self._journal_before is None else self._journal_before.states().values()
-        return self.plan.rooms - sum(map(self._kept.keeps, states))
+        return self.plan.rooms - sum(map(self._keep_policy.keeps, states))
 
     async def outcomes(self) -> AsyncGenerator[Outcome]:
-        """Send the plan, and give an `Outcome` for each room that got one in this run.
+        """Send the plan, and yield the `Outcome` of each room that got one in this run.
 
-        Leaving early cancels what is in flight; the journal says what that was, and `resume` reads it back. Raises
-        `JournalError` if the journal can't be written any more: then nothing more is sent, and what is in flight is
-        finished before. Raises an `APIError` if the account can't be listed.
+        Closing the generator early cancels the updates in flight; `resume` reads their rooms back. If the journal can't
+        be written, no further update begins, those in flight finish, and `JournalError` is raised. Raises `APIError` if
+        the account can't be listed.
         """
         signal, client = self._signal, self._client
         async with self._journal as journal, self._recorded(journal):
-            ledger = Ledger(journal, signal)
-            conflicts = Conflicts(client, self.plan, ledger, force=self._kept.force)
-            in_flight = InFlight(ledger, signal, client.webhook_url_policy)
-            # Held open, so that another plan in its place does no harm; and checked, as one may be there already.
+            recorder = Recorder(journal, signal)
+            conflicts = Conflicts(client, self.plan, recorder, force=self._keep_policy.force)
+            in_flight = InFlight(recorder, signal, client.webhook_url_policy)
+            # Checked, as it may have been replaced since it was opened; kept open, so that replacing it does no harm.
             with closing(self.plan.open_file()) as file:
                 await asyncio.to_thread(self.plan.check, file)
-                earlier = await asyncio.to_thread(Earlier.read, journal.states_before, self._kept, self.plan, file)
-                self.settled = len(earlier.settled)
-                found, again = await read_back(
-                    client, earlier.uncertain, conflicts, ledger, signal, concurrency=self._concurrency
+                earlier = await asyncio.to_thread(
+                    EarlierRuns.read, journal.states_before, self._keep_policy, self.plan, file
                 )
-                for outcome in found:
+                self.settled = len(earlier.settled)
+                outcomes, to_send = await read_back(
+                    client, earlier.uncertain, conflicts, recorder, signal, concurrency=self._concurrency
+                )
+                for outcome in outcomes:
                     yield outcome
-                if len(earlier.passed_over) < self.plan.rooms:
-                    await conflicts.find(earlier.passed_over)
-                rooms = chain(again, rooms_to_send(file, self.plan, earlier.passed_over, conflicts))
+                if len(earlier.excluded) < self.plan.rooms:
+                    await conflicts.find(earlier.excluded)
+                rooms = chain(to_send, rooms_to_send(file, self.plan, earlier.excluded, conflicts))
                 results = client.rooms.update_many(
                     in_flight.updates(rooms), concurrency=self._concurrency, max_failures=signal.failures_left
                 )
@@ -188,17 +199,17 @@ class BulkRun:
                             yield outcome
             for outcome in in_flight.invalid():
                 yield outcome
-            if ledger.lost is not None:
-                raise ledger.lost
-            if signal.why is None:
+            if recorder.write_error is not None:
+                raise recorder.write_error
+            if signal.reason is None:
                 async with aclosing(conflicts.settle()) as settled:
                     async for outcome in settled:
                         yield outcome
 
     @asynccontextmanager
     async def _recorded(self, journal: JournalWriter) -> AsyncGenerator[None]:
-        """Record the rate limit while the run goes on, and how it ended."""
-        ticking = asyncio.create_task(_record_pacing(self._client, journal))
+        """Record the state of the rate limit during the run, and how the run ended."""
+        recording = asyncio.create_task(_record_pacing(self._client, journal))
         ended = "interrupted"
         try:
             yield
@@ -207,17 +218,17 @@ class BulkRun:
             ended = f"stopped: {error}"
             raise
         finally:
-            await end_tasks([ticking])
+            await end_tasks([recording])
             with suppress(JournalError):
                 journal.write(Stop(stop=ended, at=now()))
 
 
 async def _record_pacing(client: RoomsClient, journal: JournalWriter) -> None:
-    """Write once a second how the run stands with the rate limit, for the report."""
+    """Record the state of the rate limit once a second, for the report."""
     before = client.pacing.snapshot().rate_limited
-    with suppress(JournalError):  # the next outcome meets it too
+    with suppress(JournalError):  # the next outcome raises it too
         while True:
-            await asyncio.sleep(_TICK)
+            await asyncio.sleep(_PACING_INTERVAL)
             snapshot = client.pacing.snapshot()
             limit = None if snapshot.sustainable_rate is None else round(snapshot.sustainable_rate, 2)
             state = PacingState(refused=snapshot.rate_limited - before, limit=limit, rate=round(snapshot.rate, 2))

@@ -1,4 +1,4 @@
-"""The charts of a report, drawn by plotly (extra `report`)."""
+"""The charts of a report, drawn with plotly (extra `report`)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
@@ -9,7 +9,7 @@ from ._summary import Summary
 __all__ = ["charts"]
 
 _Line: TypeAlias = tuple[str, Sequence[float | None]]
-"""A colour, and a value for each stretch of time."""
+"""A colour, and a value for each bucket; None leaves a gap."""
 
 _STATUSES: Final = {
     "updated": "#3c8d5a",
@@ -21,11 +21,11 @@ _STATUSES: Final = {
 
 
 def charts(summary: Summary) -> Sequence[str]:
-    """Draw the charts as HTML; the first one holds plotly's program, so that the page needs no network."""
+    """Return the charts as HTML. The first one contains plotly's script, so that the page needs no network access."""
     try:
         from plotly.io import to_html  # type: ignore[import-untyped]  # plotly has no types
     except ImportError:
-        hint = "pip install 'aiorooms[report]'"
+        hint = "install it with pip install 'aiorooms[report]'"
         raise JournalError("a report needs plotly", hint=hint, reason="missing_extra") from None
     options = {"displaylogo": False, "displayModeBar": False, "responsive": True}
     return [
@@ -35,32 +35,32 @@ def charts(summary: Summary) -> Sequence[str]:
 
 
 def _figures(summary: Summary) -> Sequence[Mapping[str, object]]:
-    stretches, width = summary.stretches, summary.width
-    seconds = [number * width for number in range(len(stretches))]
-    average = [s.elapsed / total if (total := s.ended.total()) else None for s in stretches]
-    slowest = [s.slowest if s.ended else None for s in stretches]
+    buckets, width = summary.buckets, summary.width
+    seconds = [number * width for number in range(len(buckets))]
+    average = [s.elapsed / total if (total := s.ended.total()) else None for s in buckets]
+    slowest = [s.slowest if s.ended else None for s in buckets]
     return [
         _figure(
             "Updates over time",
             "rooms per second",
             seconds,
-            {status: (colour, [s.ended[status] / width for s in stretches]) for status, colour in _STATUSES.items()},
+            {status: (colour, [s.ended[status] / width for s in buckets]) for status, colour in _STATUSES.items()},
             bars=True,
         ),
         _figure(
-            "How long an update took, waits included",
+            "Duration of an update, waits included",
             "seconds",
             seconds,
-            {"on average": ("#2f6f9f", average), "the slowest": ("#c9793a", slowest)},
+            {"average": ("#2f6f9f", average), "slowest": ("#c9793a", slowest)},
             bars=False,
         ),
         _figure(
-            "Rate limited, and sent again",
+            "Rate-limited requests and retries",
             "requests per second",
             seconds,
             {
-                "rate limited (429)": ("#b3434f", [s.rate_limited / width for s in stretches]),
-                "sent again": ("#7a6ca8", [s.retries / width for s in stretches]),
+                "rate limited (429)": ("#b3434f", [s.rate_limited / width for s in buckets]),
+                "retries": ("#7a6ca8", [s.retries / width for s in buckets]),
             },
             bars=True,
         ),
@@ -70,23 +70,23 @@ def _figures(summary: Summary) -> Sequence[Mapping[str, object]]:
 def _figure(
     title: str, unit: str, seconds: Sequence[float], lines: Mapping[str, _Line], *, bars: bool
 ) -> Mapping[str, object]:
-    """Describe a chart as plotly's JSON does."""
+    """Return a chart in plotly's JSON format."""
     traces: list[Mapping[str, object]] = []
     for name, (colour, values) in lines.items():
         if any(values):
-            look: Mapping[str, object] = (
+            style: Mapping[str, object] = (
                 {"type": "bar", "marker": {"color": colour}}
                 if bars
                 else {"type": "scatter", "line": {"color": colour, "shape": "hv"}}
             )
-            traces.append({"x": seconds, "y": values, "name": name, **look})
+            traces.append({"x": seconds, "y": values, "name": name, **style})
     layout = {
         "title": {"text": title},
         "barmode": "stack",
         "template": "plotly_white",
         "height": 320,
         "margin": {"l": 60, "r": 20, "t": 50, "b": 45},
-        "xaxis": {"title": {"text": "seconds of work"}},
+        "xaxis": {"title": {"text": "active time in seconds"}},
         "yaxis": {"title": {"text": unit}, "rangemode": "tozero"},
         "showlegend": True,
     }

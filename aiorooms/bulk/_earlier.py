@@ -1,7 +1,13 @@
-"""What earlier runs left: rooms that have their outcome keep it, and those in flight when a run ended are read back.
+"""What a resume does with the rooms that earlier runs began: most keep their outcome, uncertain ones are read back.
 
-A room that was read back and has the wanted values is done, one that was modified by someone else is a conflict, and
-any other is sent as if it had never been. One that can't be read stays as it is: the next resume reads it back.
+A room is uncertain if it was in flight when a run ended, or if its outcome is `uncertain`. The run reads it with a GET.
+For example, a plan changes `max_participants` from 10 to 20, and the room's `updated_at` in the plan is 06:00:
+
+- The room has 20: it is `updated`, and nothing is sent.
+- It has 10 and `updated_at` 06:00: the update never arrived, and is sent.
+- It has 10 or 30 and `updated_at` 09:00: someone else modified it. It is a `conflict`, or is sent if the run is forced.
+- It does not exist any more: it is `failed`.
+- It can't be read: the journal keeps its state, and the next resume reads it back.
 """
 
 import asyncio
@@ -15,23 +21,23 @@ from ..errors import APIError, ClientStateError, NotFoundError
 from ..resources._resource import ENDS_A_RUN
 from ._conflicts import Conflicts
 from ._journal_records import RoomState
-from ._ledger import Ledger
 from ._outcomes import Outcome, StopSignal
 from ._plan import Plan
 from ._plan_records import PLANNED, PlannedUpdate
+from ._recorder import Recorder
 
-__all__ = ["Earlier", "Kept", "read_back"]
+__all__ = ["EarlierRuns", "KeepPolicy", "read_back"]
 
 
 @attrs.frozen(kw_only=True)
-class Kept:
-    """Which outcomes of earlier runs are kept."""
+class KeepPolicy:
+    """Decides which outcomes of earlier runs are kept."""
 
     retry_failed: bool = False
     force: bool = False
 
     def keeps(self, state: RoomState) -> bool:
-        """Whether a room with this outcome is passed over."""
+        """Whether a room in this state keeps its outcome, and is neither read nor sent."""
         if state == "failed":
             return not self.retry_failed
         if state == "conflict":
@@ -40,27 +46,27 @@ class Kept:
 
 
 @attrs.frozen(kw_only=True)
-class Earlier:
-    """The rooms of the plan that earlier runs have begun."""
+class EarlierRuns:
+    """The rooms of the plan that earlier runs began."""
 
     settled: frozenset[str]
-    """They keep their outcome."""
+    """Rooms that keep their outcome."""
     uncertain: tuple[PlannedUpdate, ...]
-    """They were in flight when a run ended, or their outcome is uncertain."""
-    passed_over: frozenset[str]
-    """All of these."""
+    """Rooms to read back."""
+    excluded: frozenset[str]
+    """Both of these. `rooms_to_send` skips them."""
 
     @classmethod
-    def read(cls, states: Mapping[str, RoomState], kept: Kept, plan: Plan, file: BinaryIO) -> Self:
-        """Sort the rooms by their states, and read those from the plan whose outcome is uncertain."""
-        settled = frozenset(room_id for room_id, state in states.items() if kept.keeps(state))
+    def read(cls, states: Mapping[str, RoomState], keep_policy: KeepPolicy, plan: Plan, file: BinaryIO) -> Self:
+        """Classify the rooms by their state, and read the uncertain ones from the plan."""
+        settled = frozenset(room_id for room_id, state in states.items() if keep_policy.keeps(state))
         uncertain = frozenset(room_id for room_id, state in states.items() if state in ("begun", "uncertain"))
         lines = plan.room_lines(file) if uncertain else ()
         planned = (PLANNED.read(line) for line in lines)
         return cls(
             settled=settled,
             uncertain=tuple(one for one in planned if one.room_id in uncertain),
-            passed_over=settled | uncertain,
+            excluded=settled | uncertain,
         )
 
 
@@ -68,44 +74,44 @@ async def read_back(
     client: RoomsClient,
     rooms: tuple[PlannedUpdate, ...],
     conflicts: Conflicts,
-    ledger: Ledger,
+    recorder: Recorder,
     signal: StopSignal,
     *,
     concurrency: int,
 ) -> tuple[list[Outcome], list[PlannedUpdate]]:
-    """Read rooms of uncertain outcome; return the outcomes that this settles, and the rooms that have to be sent."""
+    """Read uncertain rooms; return the outcomes that are known by now, and the rooms that have to be sent."""
     outcomes: list[Outcome] = []
-    again: list[PlannedUpdate] = []
+    to_send: list[PlannedUpdate] = []
     left = iter(rooms)
 
     async def work() -> None:
         for planned in left:
-            if signal.why is not None:
+            if signal.reason is not None:
                 return
-            outcome = await _read_one(client, planned, conflicts, ledger, signal)
+            outcome = await _read_one(client, planned, conflicts, recorder, signal)
             if outcome is None:
-                again.append(planned)
+                to_send.append(planned)
             else:
                 outcomes.append(outcome)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(min(concurrency, len(rooms))):
             group.create_task(work())
-    return outcomes, again
+    return outcomes, to_send
 
 
 async def _read_one(
-    client: RoomsClient, planned: PlannedUpdate, conflicts: Conflicts, ledger: Ledger, signal: StopSignal
+    client: RoomsClient, planned: PlannedUpdate, conflicts: Conflicts, recorder: Recorder, signal: StopSignal
 ) -> Outcome | None:
-    """Find out what became of a room; None if it has to be sent."""
+    """Read a room, and return its outcome; None if it has to be sent."""
     room_id, name = planned.room_id, planned.unique_name
     try:
         room = await client.rooms.retrieve(room_id)
     except NotFoundError as error:
-        return ledger.end(room_id, name, "failed", error=error)
+        return recorder.end(room_id, name, "failed", error=error)
     except (APIError, ClientStateError) as error:
         if isinstance(error, ENDS_A_RUN):
             signal.stop(error)
-        # The journal says what it said before, `begun` or `uncertain`.
+        # Not recorded: in the journal the room stays `begun` or `uncertain`.
         return Outcome(room_id=room_id, unique_name=name, status="uncertain", error=str(error), failure=error)
     return conflicts.compare(planned, room)

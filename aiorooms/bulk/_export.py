@@ -1,8 +1,8 @@
-"""All rooms of the account in a file, in the format that a plan is read from.
+"""Exporting all rooms of the account to a file, in the format that `read_rows` reads.
 
-So an export can be edited and planned; and one that wasn't edited changes nothing. What a room doesn't have is left
-out, which is read as "leave it alone"; so is a name that would be read as something else: the word `null` in CSV, or
-nothing but blanks.
+So an export can be edited and planned; a plan from an unedited export has no changes. A field that a room doesn't have
+is left out, which means "unchanged" when the file is read. A name is left out too if it would be read as something
+else: the word `null` in CSV, or only blanks.
 """
 
 import csv
@@ -15,7 +15,7 @@ from .._text import quoted, timestamp
 from ..client import RoomsClient
 from ..errors import BulkInputError, InputProblem
 from ..models import FIELD_NAMES, Room
-from ._files import json_line, os_errors_as, written_whole
+from ._files import json_line, os_errors_as, write_atomically
 
 __all__ = ["export_rooms", "format_of"]
 
@@ -27,15 +27,15 @@ Format = Literal["csv", "jsonl"]
 async def export_rooms(
     client: RoomsClient, path: str | Path, *, form: Format | None = None, on_room: Callable[[], None] | None = None
 ) -> int:
-    """Write all rooms into a file, which is there whole or not at all; give how many there are.
+    """Write all rooms to a file, atomically, and return their number.
 
-    Without `form` the name of the file tells: `.csv` or `.jsonl`. `on_room` is called for each room. Raises
-    `BulkInputError` if the file can't be written, or what listing the account raises.
+    Without `form` the format is that of the file's extension, `.csv` or `.jsonl`. `on_room` is called after each room.
+    Raises `BulkInputError` if the file can't be written, and `APIError` if the account can't be listed.
     """
     path = Path(path)
     line = _LINES[form or format_of(path)]
     count = 0
-    with os_errors_as(_unwritable, path), written_whole(path) as file:
+    with os_errors_as(_unwritable, path), write_atomically(path) as file:
         if line is _csv_line:
             file.write(_csv_row(_COLUMNS))
         async for room in client.rooms.list():
@@ -47,23 +47,24 @@ async def export_rooms(
 
 
 def _unwritable(path: Path, reason: str) -> BulkInputError:
-    return BulkInputError([InputProblem(str(path), None, None, f"it can't be written: {reason}", code="unwritable")])
+    text = f"the file can't be written: {reason}"
+    return BulkInputError([InputProblem(str(path), None, None, text, code="unwritable")])
 
 
 def format_of(path: Path) -> Format:
-    """Tell the format by the name. Raises `BulkInputError` if that doesn't tell."""
+    """Return the format of a file by its extension. Raises `BulkInputError` if the extension is unknown."""
     match path.suffix.lower():
         case ".csv":
             return "csv"
         case ".jsonl" | ".ndjson":
             return "jsonl"
         case suffix:
-            text = f"the ending {quoted(suffix)} tells no format; name it .csv or .jsonl, or give the format"
+            text = f"the extension {quoted(suffix)} is unknown; name the file .csv or .jsonl, or give the format"
             raise BulkInputError([InputProblem(str(path), None, None, text, code="unknown_format", value=suffix)])
 
 
 def _values(room: Room) -> dict[str, str | int | bool]:
-    """Give what a room has."""
+    """Return the columns of a room that have a value."""
     values: dict[str, str | int | bool] = {}
     for column in _COLUMNS:
         value = getattr(room, column)
@@ -91,7 +92,7 @@ def _cell(value: str | int | bool | None) -> str:
 
 def _csv_row(cells: list[str] | tuple[str, ...]) -> bytes:
     written = io.StringIO()
-    # The line end of RFC 4180; with another one a carriage return in a cell would not be quoted.
+    # The line end of RFC 4180. With another one, the csv module would not quote a carriage return in a cell.
     csv.writer(written, lineterminator="\r\n").writerow(cells)
     return written.getvalue().encode()
 

@@ -1,4 +1,4 @@
-"""Files of JSON lines: reading them line by line, and writing one that is there whole or not at all."""
+"""Lines of JSON, atomic writes of files, and file errors as errors of this package."""
 
 import contextlib
 import errno
@@ -14,18 +14,18 @@ from .._text import quoted
 from ..errors import AioroomsError
 from ..models._converter import DecodeError, is_object
 
-__all__ = ["JsonObject", "json_line", "json_object", "named", "os_errors_as", "why", "written_whole"]
+__all__ = ["JsonObject", "json_line", "json_object", "os_errors_as", "os_reason", "quoted_path", "write_atomically"]
 
 JsonObject: TypeAlias = Mapping[str, object]
 
 
 def json_line(value: JsonObject) -> bytes:
-    """A line of JSON, with its end."""
+    """Encode a value as a line of JSON, line end included."""
     return dumps(value) + b"\n"
 
 
 def json_object(line: bytes) -> JsonObject | None:
-    """Read a line; None if it is no JSON object."""
+    """Decode a line; return None if it is not a JSON object."""
     try:
         value = loads(line)
     except DecodeError:
@@ -33,46 +33,47 @@ def json_object(line: bytes) -> JsonObject | None:
     return value if is_object(value) else None
 
 
-_LONGEST_SHOWN: Final = 70
+_MAX_SHOWN: Final = 70
+"""Characters."""
 
 
-def named(path: Path) -> str:
-    """The path as it stands in a message. Of a long one the end is shown, where the name of the file is."""
+def quoted_path(path: Path) -> str:
+    """Quote a path for a message. A long path is cut at the front, as the file name is at its end."""
     text = str(path)
-    return quoted(text if len(text) <= _LONGEST_SHOWN else f"...{text[-_LONGEST_SHOWN:]}")
+    return quoted(text if len(text) <= _MAX_SHOWN else f"...{text[-_MAX_SHOWN:]}")
 
 
-def why(error: OSError) -> str:
-    """The reason alone, without the number and the name of the file."""
+def os_reason(error: OSError) -> str:
+    """Return the reason alone, without the error number and the file name."""
     return error.strerror or str(error)
 
 
 @contextmanager
 def os_errors_as(error_of: Callable[[Path, str], AioroomsError], path: Path) -> Generator[None]:
-    """Turn an `OSError` of the block into what `error_of` makes of the path and the reason.
+    """Convert an `OSError` of the block with `error_of`, which gets the path and the reason.
 
-    Some of the client's errors are OSErrors too; they pass.
+    The client's errors that are OSErrors too are not converted.
     """
     try:
         yield
     except OSError as error:
         if isinstance(error, AioroomsError):
             raise
-        raise error_of(path, why(error)) from None
+        raise error_of(path, os_reason(error)) from None
 
 
 @contextmanager
-def written_whole(path: Path) -> Generator[BinaryIO]:
-    """Write a file beside its place, and put it there when the block ends well. Raises `OSError`."""
+def write_atomically(path: Path) -> Generator[BinaryIO]:
+    """Write a temporary file in the same folder, and rename it to `path` if the block succeeds. Raises `OSError`."""
     if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))  # else it would be met at the very end
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))  # otherwise only the rename would fail
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(number, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp lets nobody else read; a file of the user's is as their umask says.
+        # mkstemp makes a file that only its owner can read; the user's umask decides about this one.
         mask = os.umask(0)
         os.umask(mask)
         Path(name).chmod(0o666 & ~mask)

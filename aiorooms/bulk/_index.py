@@ -1,7 +1,8 @@
-"""Finding a line by a room's id or name in a file of a million lines, with some 75 bytes of memory for each.
+"""An index that finds a line of a file by a room's id or name, with about 75 bytes of memory for each line.
 
-For each line there is one entry of 24 bytes: 16 of a digest of the key, and 8 that say where the line begins. Sorted,
-they are searched by bisection. Two keys with one digest are as unlikely as two equal random UUIDs.
+Each line has an entry of 24 bytes: 16 bytes are a digest of its key, 8 bytes are the offset of the line in the file.
+The entries are sorted and searched by bisection: 20 comparisons in a million lines. Two keys with the same digest are
+as unlikely as two equal random UUIDs.
 """
 
 import hashlib
@@ -12,72 +13,70 @@ from typing import BinaryIO, Final
 __all__ = ["LineIndex"]
 
 _DIGEST: Final = 16
+"""Bytes."""
 
 
 class LineIndex:
-    """Finds lines of a file: first all are added, then the index is sorted, then lines are found.
-
-    The file has to stay open.
-    """
+    """Finds lines of a file by key: add all lines, call `sort`, then find them. The file has to stay open."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._entries: list[bytes] = []
         self._found = bytearray()
 
-    def add(self, key: str, place: int) -> None:
-        """Add the line that begins at a place."""
-        self._entries.append(_digest(key) + place.to_bytes(8))
+    def add(self, key: str, offset: int) -> None:
+        """Add the line at an offset."""
+        self._entries.append(_digest(key) + offset.to_bytes(8))
 
     def sort(self) -> None:
-        """Make ready for finding."""
+        """Sort the entries; call it after the last `add` and before everything else."""
         self._entries.sort()
         self._found = bytearray(len(self._entries))
 
-    def twice(self) -> Iterator[tuple[int, int]]:
-        """Give the places of two lines with one key: the first that has it, and each other."""
+    def duplicates(self) -> Iterator[tuple[int, int]]:
+        """Yield the offsets of two lines with the same key: of the first one, and of each further one."""
         first = b""
         for entry in self._entries:
             if entry[:_DIGEST] == first[:_DIGEST]:
-                yield _place(first), _place(entry)
+                yield _offset(first), _offset(entry)
             else:
                 first = entry
 
     def find(self, key: str) -> bytes | None:
-        """Return the line with that key; None if there is none."""
-        number = self._number(key)
-        return None if number is None else self._read(number)
+        """Return the line with this key; None if there is none."""
+        position = self._position(key)
+        return None if position is None else self._read(position)
 
-    def take(self, key: str) -> bytes | None:
-        """Return the line with that key, but only once."""
-        number = self._number(key)
-        return None if number is None or self._found[number] else self._read(number)
+    def find_once(self, key: str) -> bytes | None:
+        """Return the line with this key; None if there is none, or if it was found before."""
+        position = self._position(key)
+        return None if position is None or self._found[position] else self._read(position)
 
-    def left(self) -> Iterator[bytes]:
-        """Give the lines that were never found, in the order of the file."""
-        places = sorted(_place(entry) for entry, found in zip(self._entries, self._found, strict=True) if not found)
-        for place in places:
-            yield self.line_at(place)
+    def unmatched(self) -> Iterator[bytes]:
+        """Yield the lines that were never found, in the order of the file."""
+        offsets = sorted(_offset(entry) for entry, found in zip(self._entries, self._found, strict=True) if not found)
+        for offset in offsets:
+            yield self.line_at(offset)
 
-    def line_at(self, place: int) -> bytes:
-        """Return the line that begins at a place."""
-        self._file.seek(place)
+    def line_at(self, offset: int) -> bytes:
+        """Return the line at an offset."""
+        self._file.seek(offset)
         return self._file.readline()
 
-    def _number(self, key: str) -> int | None:
+    def _position(self, key: str) -> int | None:
         digest = _digest(key)
-        number = bisect_left(self._entries, digest)
-        return number if number < len(self._entries) and self._entries[number].startswith(digest) else None
+        position = bisect_left(self._entries, digest)
+        return position if position < len(self._entries) and self._entries[position].startswith(digest) else None
 
-    def _read(self, number: int) -> bytes:
-        self._found[number] = 1
-        return self.line_at(_place(self._entries[number]))
+    def _read(self, position: int) -> bytes:
+        self._found[position] = 1
+        return self.line_at(_offset(self._entries[position]))
 
 
 def _digest(key: str) -> bytes:
-    # A name from the server may hold half of a surrogate pair.
+    # A name from the server may contain half of a surrogate pair, which UTF-8 can't encode.
     return hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=_DIGEST).digest()
 
 
-def _place(entry: bytes) -> int:
+def _offset(entry: bytes) -> int:
     return int.from_bytes(entry[_DIGEST:])

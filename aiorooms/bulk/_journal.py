@@ -1,11 +1,23 @@
-"""The journal of an apply, as it is read: what was begun, before it was sent, and how it ended.
+"""Reading a journal: which rooms of a plan were sent, and with which outcome.
 
-It is a file of JSON lines to which lines are only ever added, each written at once. So whatever ends the process, and
-wherever, the file tells the truth except for one line at its end that may be torn, and that is dropped:
+A journal is a file of JSON lines that is only appended to: a `begin` line before a room is sent, an `end` line when its
+outcome is known. If the process dies, only the last line can be incomplete; that line is ignored. For example, a plan
+has the rooms A to E, and the apply is killed while it writes its last line:
 
-- no `begin` for a room: nothing was sent;
-- a `begin` and no `end`: it may have been sent, so a read-back has to say;
-- a `begin` and an `end`: that is how it ended.
+    {"aiorooms_journal":1,"plan":"eb745684-455d-48d7-895b-1daf77cc356f","rooms":5,...}
+    {"run":1,...}
+    {"begin":"A",...}
+    {"begin":"B",...}
+    {"end":"A","status":"updated",...}
+    {"begin":"C",...}
+    {"end":"B","status":"failed",...}
+    {"begin":"D","at":1795684799.5
+
+For a resume this means:
+
+- A and B have an `end` line, and keep their outcome. With `retry_failed` B is sent again.
+- C has a `begin` line only: its update may have been applied. C is read back, and sent if it needs the update.
+- D and E have no complete line: they were not sent. The resume sends them.
 """
 
 import os
@@ -17,37 +29,38 @@ import attrs
 
 from .._text import quoted
 from ..errors import JournalError
-from ._files import JsonObject, json_object, named, os_errors_as
+from ._files import JsonObject, json_object, os_errors_as, quoted_path
 from ._journal_records import HEADER, VERSION, Begin, End, JournalHeader, Record, RoomState, Run, record_of
 
-__all__ = ["Journal", "first_line", "is_journal", "is_unbegun"]
+__all__ = ["Journal", "first_line", "is_incomplete_header", "is_journal"]
 
 
 @attrs.frozen(kw_only=True)
 class Journal:
-    """A journal file, for reading."""
+    """A journal file, opened for reading."""
 
     path: Path
     head: JournalHeader
     size: int
-    """Bytes up to the end of the last whole line."""
+    """Bytes up to the end of the last complete line."""
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Read the header. Raises `JournalError` unless it is a journal that this version knows."""
+        """Read the header. Raises `JournalError` if the file is not a journal, or has a newer format version."""
         path = Path(path)
         with os_errors_as(_unreadable, path), path.open("rb") as file:
             first = file.readline(_LONGEST_HEADER)
-            size = _whole_lines(file)
-        if is_unbegun(first):
-            text = f"the journal {named(path)} was cut off before anything was sent"
-            raise JournalError(text, hint="apply() begins it anew", reason="empty_journal")
+            size = _complete_size(file)
+        if is_incomplete_header(first):
+            text = f"the journal {quoted_path(path)} was cut off before anything was sent"
+            raise JournalError(text, hint="start it again with apply()", reason="empty_journal")
         header = json_object(first)
         if header is None or "aiorooms_journal" not in header:
-            raise JournalError(f"{named(path)} is not a journal", hint="apply() writes one", reason="not_a_journal")
+            text = f"{quoted_path(path)} is not a journal"
+            raise JournalError(text, hint="apply() writes one", reason="not_a_journal")
         if (version := header["aiorooms_journal"]) != VERSION:
-            text = f"the journal {named(path)} is of version {quoted(version)}, which takes a newer aiorooms"
-            raise JournalError(text, reason="newer_journal")
+            text = f"the journal {quoted_path(path)} has format version {quoted(version)}, not {VERSION}"
+            raise JournalError(text, hint="upgrade aiorooms", reason="newer_journal")
         try:
             return cls(path=path, head=HEADER.from_json(header), size=size)
         except ValueError:
@@ -60,35 +73,35 @@ class Journal:
 
     @property
     def plan_id(self) -> str:
-        """The plan that it belongs to."""
+        """The id of the plan that was applied."""
         return self.head.plan
 
     @property
     def plan_file(self) -> Path:
-        """Where that plan was."""
+        """The path of the plan when it was applied."""
         return Path(self.head.plan_file)
 
     @property
     def base_url(self) -> str:
-        """Of the account that was changed."""
+        """The base URL of the API, as in the plan."""
         return self.head.base_url
 
     def records(self) -> Iterator[JsonObject]:
-        """Give all lines after the header, as JSON data, except a torn one at the end.
+        """Yield all complete lines after the header, as JSON data.
 
-        Raises `JournalError` at one that is damaged.
+        Raises `JournalError` at the first damaged line.
         """
         for value, _ in self._read():
             yield value
 
     def entries(self) -> Iterator[Record]:
-        """Give the records that this version knows. Raises `JournalError` as `records` does."""
+        """Yield the records of known kinds. Raises `JournalError` at the first damaged line."""
         for _, record in self._read():
             if record is not None:
                 yield record
 
     def states(self) -> Mapping[str, RoomState]:
-        """Return how things stand with each room that the journal names."""
+        """Return the state of each room in the journal: its last outcome, or `begun` if it has none."""
         return self.standing()[0]
 
     def runs(self) -> int:
@@ -96,7 +109,7 @@ class Journal:
         return self.standing()[1]
 
     def standing(self) -> tuple[Mapping[str, RoomState], int]:
-        """Return `states` and `runs`, which takes reading the file once."""
+        """Return `states` and `runs` together, in one pass over the file."""
         states: dict[str, RoomState] = {}
         runs = 0
         for record in self.entries():
@@ -130,22 +143,22 @@ class Journal:
 
 
 _LONGEST_HEADER: Final = 64 * 1024
-"""Bytes; so that a file without line ends is not read as a whole."""
+"""Bytes; so that a file without line ends is not read into memory as a whole."""
 
 
 def first_line(path: Path) -> bytes:
-    """Read the first line of what may be a journal. Raises `JournalError` if it can't be read."""
+    """Read the first line of a file. Raises `JournalError` if it can't be read."""
     with os_errors_as(_unreadable, path), path.open("rb") as file:
         return file.readline(_LONGEST_HEADER)
 
 
 def _unreadable(path: Path, reason: str) -> JournalError:
-    return JournalError(f"the journal {named(path)} can't be read: {reason}", reason="unreadable")
+    return JournalError(f"the journal {quoted_path(path)} can't be read: {reason}", reason="unreadable")
 
 
-def is_unbegun(first: bytes) -> bool:
-    """Whether this is all that there is of a journal whose first line was not written whole."""
-    begin = first.rstrip(b"\0")  # a file system may leave zeros where the machine died
+def is_incomplete_header(first: bytes) -> bool:
+    """Whether a file with this first line is empty, or a journal whose header was not written completely."""
+    begin = first.rstrip(b"\0")  # a file system may leave zeros after a crash of the machine
     return not first.endswith(b"\n") and len(first) < _LONGEST_HEADER and begin[: len(_BEGIN)] == _BEGIN[: len(begin)]
 
 
@@ -158,11 +171,11 @@ _BEGIN: Final = b'{"aiorooms_journal":'
 
 
 def _damaged(path: Path, line: int) -> JournalError:
-    return JournalError(f"the journal {named(path)} is damaged at line {line:,}", reason="damaged_journal")
+    return JournalError(f"the journal {quoted_path(path)} is damaged at line {line:,}", reason="damaged_journal")
 
 
-def _whole_lines(file: BinaryIO) -> int:
-    """Return the number of bytes up to the end of the last whole line."""
+def _complete_size(file: BinaryIO) -> int:
+    """Return the number of bytes up to the end of the last complete line."""
     end = file.seek(0, os.SEEK_END)
     while end:
         begin = max(0, end - _BLOCK)

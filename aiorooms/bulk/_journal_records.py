@@ -1,4 +1,4 @@
-"""What stands in the lines of a journal: a header, then records of what began, what ended, and how the run goes."""
+"""The lines of a journal: a header, then records of runs, of begun and ended updates, and of the rate limit."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -30,7 +30,7 @@ __all__ = [
 VERSION: Final = 1
 
 Ending: TypeAlias = Literal["updated", "failed", "uncertain", "skipped", "conflict"]
-"""How a room's update ended: `skipped` was not sent, `conflict` was modified by someone else and not touched."""
+"""The outcome of a room: `skipped` was not sent; `conflict` was modified by someone else, and left unchanged."""
 
 RoomState: TypeAlias = Ending | Literal["begun"]
 
@@ -46,14 +46,14 @@ class JournalHeader:
     plan_sha256: str
     base_url: str
     rooms: int
-    """Rooms of the plan."""
+    """Number of rooms in the plan."""
     at: float
-    """Unix time, in seconds, as in all records."""
+    """Unix time in seconds, as in all records."""
 
 
 @attrs.frozen(kw_only=True)
 class Run:
-    """A run over the plan begins: the apply is the first, each resume one more."""
+    """A run over the plan begins: run 1 is the apply, each resume is one more."""
 
     run: int
     at: float
@@ -61,7 +61,7 @@ class Run:
 
 @attrs.frozen(kw_only=True)
 class Begin:
-    """A room is about to be updated."""
+    """A room is about to be sent."""
 
     begin: str
     """The room's id."""
@@ -74,7 +74,7 @@ class Begin:
 
 @attrs.frozen(kw_only=True)
 class End:
-    """The update of a room has its outcome."""
+    """The outcome of a room is known."""
 
     end: str
     """The room's id."""
@@ -84,28 +84,28 @@ class End:
     elapsed: float | None = None
     """Seconds from dequeue to outcome."""
     updated_at: datetime | None = None
-    """The room's own, after the update."""
+    """The room's `updated_at` after the update."""
     error: str | None = None
     error_type: str | None = None
     found: bool = False
-    """The room had the wanted values already, and nothing was sent."""
+    """Whether the room had the wanted values already, and nothing was sent."""
 
 
 @attrs.frozen(kw_only=True)
 class PacingState:
-    """How the run stands with the rate limit."""
+    """The state of the rate limit."""
 
     refused: int
-    """Requests of this run that were rate limited."""
+    """Number of requests of this run that were rate limited. The name is part of the file format."""
     limit: float | None
     """Sustained rate, in requests per second."""
     rate: float
-    """Requests per second that are sent now."""
+    """Present rate, in requests per second."""
 
 
 @attrs.frozen(kw_only=True)
 class PacingRecord:
-    """The rate limit, once a second."""
+    """The state of the rate limit, once a second."""
 
     pacing: PacingState
     at: float
@@ -116,7 +116,7 @@ class Stop:
     """A run has ended."""
 
     stop: str
-    """`done`, or why it ended before."""
+    """`done`, `interrupted`, or `stopped: ` and the reason."""
     at: float
 
 
@@ -131,7 +131,7 @@ _KINDS: Final[Mapping[str, Codec[Any]]] = {
     "pacing": Codec(PacingRecord),
     "stop": Codec(Stop),
 }
-"""By the name of the field that no other kind of record has."""
+"""By the key that no other kind of record has."""
 
 _CODECS: Final = {codec.record_class: codec for codec in (HEADER, *_KINDS.values())}
 
@@ -140,13 +140,13 @@ file_converter.register_structure_hook(PacingState, lambda value, _: _PACING_STA
 
 
 def line_of(record: Record | JournalHeader) -> bytes:
-    """Write a record as a line."""
+    """Encode a record as a line."""
     codec: Codec[Any] = _CODECS[type(record)]
     return codec.line(record)
 
 
 def record_of(value: JsonObject) -> Record | None:
-    """Make a record from JSON data; None for a kind that this version doesn't know. Raises `ValueError`."""
+    """Make a record from JSON data; None for an unknown kind. Raises `ValueError` if a known kind is malformed."""
     for kind, codec in _KINDS.items():
         if kind in value:
             return cast("Record", codec.from_json(value))

@@ -1,10 +1,11 @@
 """Writing a journal: a line before a room is sent, and a line when its outcome is known.
 
-A write goes to the system at once, which keeps it if the process dies. Against a crash of the machine the file is
-synced to the disk once a second, in a thread. A line that can't be written, as the disk is full, ends the run: nothing
-is sent that the journal doesn't know of.
+Each line is one unbuffered write, so it survives the death of the process. Against a crash of the machine, the file is
+synced to the disk once a second, in a thread. If a line can't be written, for example because the disk is full, the run
+ends: no room is sent without its `begin` line.
 
-One process at a time writes a journal: it holds a lock on the file, which the system releases when it dies.
+Only one process at a time writes a journal: it locks the file, and the operating system releases the lock when the
+process dies. On Windows there is no lock.
 """
 
 import asyncio
@@ -19,14 +20,14 @@ from typing import Final, Self
 
 from .._aio import end_tasks, finish
 from ..errors import JournalError
-from ._files import named, why
-from ._journal import Journal, first_line, is_journal, is_unbegun
+from ._files import os_reason, quoted_path
+from ._journal import Journal, first_line, is_incomplete_header, is_journal
 from ._journal_records import JournalHeader, Record, RoomState, Run, line_of
 from ._plan import Plan
 
 __all__ = ["JournalWriter", "now"]
 
-_SYNC_EVERY: Final = 1.0
+_SYNC_INTERVAL: Final = 1.0
 """Seconds."""
 
 
@@ -36,31 +37,31 @@ def now() -> float:
 
 
 class JournalWriter:
-    """Writes the journal of one run. `write` raises `JournalError` if a line can't be written."""
+    """Writes the journal of one run."""
 
-    def __init__(self, path: Path, number: int) -> None:
+    def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self.states_before: Mapping[str, RoomState] = {}
-        """How things stood with each room when this run began."""
-        self._number = number
-        self._size = os.fstat(number).st_size
+        """The state of each room when this run began."""
+        self._descriptor = descriptor
+        self._size = os.fstat(descriptor).st_size
         self._synced = self._size
-        """So many bytes are on the disk."""
-        self._broken: OSError | None = None
-        self._has_begun = False
-        """The run stands in the journal, so that it can be resumed."""
+        """Number of bytes that were synced to the disk."""
+        self._write_error: OSError | None = None
+        self._is_resumable = False
+        """Whether the header and the line of this run were written."""
 
     @classmethod
     @asynccontextmanager
     async def create(cls, path: str | Path, plan: Plan) -> AsyncGenerator[Self]:
-        """Begin the journal of a plan. Raises `JournalError` if there is something at that place already."""
+        """Create the journal of a plan. Raises `JournalError` if a journal or another file is there already."""
         path = Path(path)
-        async with cls._held(path, _open(path, os.O_CREAT)) as writer:
-            # Only now nobody else can begin it.
+        async with cls._locked(path, _open(path, os.O_CREAT)) as writer:
+            # Checked under the lock: until now another process could have written the header.
             first = first_line(path)
-            if not is_unbegun(first):
-                raise _occupied(path, first)
-            writer.cut(0)
+            if not is_incomplete_header(first):
+                raise _already_exists(path, first)
+            writer.truncate(0)
             header = JournalHeader(
                 plan=plan.plan_id,
                 plan_file=str(plan.path.absolute()),
@@ -79,23 +80,23 @@ class JournalWriter:
 
     @classmethod
     @asynccontextmanager
-    async def go_on(cls, journal: Journal) -> AsyncGenerator[Self]:
-        """Continue a journal after its last whole line."""
-        async with cls._held(journal.path, _open(journal.path)) as writer:
-            # Only now nobody else writes: what was read before may have been of a run that still went on.
+    async def reopen(cls, journal: Journal) -> AsyncGenerator[Self]:
+        """Open a journal for appending, after its last complete line."""
+        async with cls._locked(journal.path, _open(journal.path)) as writer:
+            # Read again under the lock: until now another run could have been writing.
             journal = Journal.open(journal.path)
             writer.states_before, runs = await asyncio.to_thread(journal.standing)
-            writer.cut(journal.size)
+            writer.truncate(journal.size)
             writer.begin_run(runs + 1)
             yield writer
 
     @classmethod
     @asynccontextmanager
-    async def _held(cls, path: Path, number: int) -> AsyncGenerator[Self]:
+    async def _locked(cls, path: Path, descriptor: int) -> AsyncGenerator[Self]:
         try:
-            _lock(path, number)
-            writer = cls(path, number)
-            syncing = asyncio.create_task(writer._sync_now_and_then())
+            _lock(path, descriptor)
+            writer = cls(path, descriptor)
+            syncing = asyncio.create_task(writer._sync_periodically())
             try:
                 yield writer
             finally:
@@ -103,67 +104,67 @@ class JournalWriter:
                 await writer._sync()
             writer._check()
         finally:
-            os.close(number)
+            os.close(descriptor)
 
     def write(self, record: Record | JournalHeader) -> None:
-        """Add a line."""
+        """Append a line. Raises `JournalError` if it can't be written."""
         self._write(line_of(record))
 
     def begin_run(self, run: int) -> None:
-        """Add the line of this run; from now on it can be resumed."""
+        """Append the line of this run; from now on it can be resumed."""
         self.write(Run(run=run, at=now()))
-        self._has_begun = True
+        self._is_resumable = True
 
-    def cut(self, size: int) -> None:
-        """Drop what is behind the last whole line."""
+    def truncate(self, size: int) -> None:
+        """Drop everything after `size` bytes."""
         if size < self._size:
             try:
-                os.ftruncate(self._number, size)
+                os.ftruncate(self._descriptor, size)
             except OSError as error:
                 raise _unwritable(self.path, error) from None
             self._size = size
 
     def _check(self) -> None:
-        """Raise `JournalError` if a line could not be written, or synced."""
-        if self._broken is None:
+        """Raise `JournalError` if a line could not be written or synced."""
+        if self._write_error is None:
             return
-        text = f"the journal {named(self.path)} can't be written any more: {why(self._broken)}"
-        if not self._has_begun:
+        text = f"the journal {quoted_path(self.path)} can't be written any more: {os_reason(self._write_error)}"
+        if not self._is_resumable:
             raise JournalError(text, hint="nothing was sent", reason="unwritable")
-        hint = "nothing more was sent; resume() reads back what was in flight"
+        hint = "nothing more was sent; resume() reads back the rooms that were in flight"
         raise JournalError(text, hint=hint, reason="journal_lost")
 
     def _write(self, line: bytes) -> None:
         self._check()
         try:
-            written = os.write(self._number, line)
+            written = os.write(self._descriptor, line)
             if written < len(line):
-                # The disk is all but full: the next write tells so.
-                written += os.write(self._number, line[written:])
+                # The disk is almost full: the next write raises the reason.
+                written += os.write(self._descriptor, line[written:])
             if written < len(line):
-                raise OSError(0, "the line was written in part only")  # noqa: TRY301 - the same end as the others
+                raise OSError(0, "only a part of the line was written")  # noqa: TRY301 - handled like the others
         except OSError as error:
-            self._broken = error
-            # What there is of the line would stand in the way of what may yet be written.
+            self._write_error = error
+            # A partial line must not remain before lines that may still be written.
             with contextlib.suppress(OSError):
-                os.ftruncate(self._number, self._size)
+                os.ftruncate(self._descriptor, self._size)
         self._check()
         self._size += len(line)
 
-    async def _sync_now_and_then(self) -> None:
+    async def _sync_periodically(self) -> None:
         while True:
-            await asyncio.sleep(_SYNC_EVERY)
+            await asyncio.sleep(_SYNC_INTERVAL)
             await self._sync()
 
     async def _sync(self) -> None:
         if (size := self._size) != self._synced:
             try:
-                # The file must not be closed under the thread: its lock would outlive the run, and its number may
-                # belong to another file by then.
-                await finish(asyncio.create_task(asyncio.to_thread(os.fsync, self._number)))
+                # The file must stay open until the thread is done: otherwise its lock would outlive the run, and the
+                # descriptor could belong to another file by then.
+                await finish(asyncio.create_task(asyncio.to_thread(os.fsync, self._descriptor)))
                 self._synced = size
             except OSError as error:
-                self._broken = error
+                self._write_error = error
 
 
 _BINARY: Final[int] = getattr(os, "O_BINARY", 0)
@@ -177,23 +178,24 @@ def _open(path: Path, flags: int = 0) -> int:
 
 
 def _unwritable(path: Path, error: OSError) -> JournalError:
-    return JournalError(f"the journal {named(path)} can't be written: {why(error)}", reason="unwritable")
+    return JournalError(f"the journal {quoted_path(path)} can't be written: {os_reason(error)}", reason="unwritable")
 
 
-def _occupied(path: Path, first: bytes) -> JournalError:
+def _already_exists(path: Path, first: bytes) -> JournalError:
     if is_journal(first):
         hint = "resume() continues it, or choose another path"
-        return JournalError(f"there is a journal {named(path)} already", hint=hint, reason="journal_exists")
-    return JournalError(f"there is a file {named(path)} already", hint="choose another path", reason="file_exists")
+        return JournalError(f"the journal {quoted_path(path)} already exists", hint=hint, reason="journal_exists")
+    text = f"the file {quoted_path(path)} already exists"
+    return JournalError(text, hint="choose another path", reason="file_exists")
 
 
-def _lock(path: Path, number: int) -> None:
+def _lock(path: Path, descriptor: int) -> None:
     if sys.platform == "win32":
-        return  # there nothing keeps two processes apart
+        return
     import fcntl
 
     try:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        text = f"the journal {named(path)} is in use: another apply or resume is writing it"
+        text = f"the journal {quoted_path(path)} is in use: another apply or resume is writing it"
         raise JournalError(text, reason="journal_in_use") from None

@@ -1,4 +1,4 @@
-"""How rooms end: what the caller gets, and when nothing more is begun."""
+"""The outcome of a room, and the signal that stops a run early."""
 
 import attrs
 
@@ -10,40 +10,41 @@ __all__ = ["Outcome", "StopSignal"]
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """How the update of one planned room ended in this run."""
+    """The outcome of one planned room in this run."""
 
     room_id: str
     unique_name: str | None
     """The room's name when the plan was made."""
     status: Ending
-    """`updated`, `failed`, `uncertain`, `skipped` (not sent), or `conflict` (modified by someone else; not touched)."""
+    """`updated`, `failed`, `uncertain`, `skipped` (not sent), or `conflict` (modified by someone else, not sent)."""
     error: str | None = None
-    """One line, unless the room was updated."""
+    """What went wrong, in one line; None if the room was updated."""
     failure: AioroomsError | None = attrs.field(default=None, eq=False, repr=False)
-    """The error itself; None if there is none, and for a conflict."""
+    """The exception; None for an updated room and for a conflict."""
     attempts: int = 0
+    """Number of attempts in this run."""
     found: bool = False
-    """The room was found to have the wanted values, and nothing was sent."""
+    """Whether the room had the wanted values already, and nothing was sent."""
 
 
 class StopSignal:
-    """Says whether nothing more is begun, and why; the first reason stays."""
+    """Tells the run to begin no further update, and why. The first reason is kept."""
 
     def __init__(self, max_failures: int | None) -> None:
-        self.why: str | None = None
+        self.reason: str | None = None
         self.error: AioroomsError | None = None
-        """The error behind it, if that is one."""
+        """The error that caused the stop, if there is one."""
         self.failures_left = max_failures
 
-    def stop(self, why: str | AioroomsError) -> None:
-        """Begin nothing more."""
-        if self.why is None:
-            self.why = str(why)
-            self.error = why if isinstance(why, AioroomsError) else None
+    def stop(self, reason: str | AioroomsError) -> None:
+        """Begin no further update from now on."""
+        if self.reason is None:
+            self.reason = str(reason)
+            self.error = reason if isinstance(reason, AioroomsError) else None
 
     def count_failure(self, error: AioroomsError) -> None:
-        """Count a failure; after the last one that is allowed nothing more is begun."""
+        """Count a failure, and stop at the maximum number of failures."""
         if self.failures_left is not None:
             self.failures_left -= 1
             if self.failures_left == 0:
-                self.stop(f"as many failures as are allowed, the last one: {error.message}")
+                self.stop(f"the maximum number of failures was reached, the last one: {error.message}")

@@ -1,8 +1,14 @@
-"""A plan file as it is read: opened once against its checksum, then line by line.
+"""Reading a plan file.
 
-A plan is JSON lines: a header, then a line for each room with the fields that change, before and after, and the room's
-`updated_at`; the last line has totals and the checksum of all before it. So a plan that is torn or was edited by hand
-is detected, and one of a million rooms takes no memory.
+A plan is a file of JSON lines: a header, a line for each room that changes, and totals with a checksum. For example,
+`max_participants` is to be 20 in 3 rooms, and 2 of them have that value already:
+
+    {"aiorooms_plan":1,"id":"eb74...","created_at":"2024-...","base_url":"https://...","source":"rooms.csv"}
+    {"room_id":"c386...","updated_at":"2024-...","before":{"max_participants":10},"after":{"max_participants":20},...}
+    {"rooms":1,"unchanged":2,"latest_update":"2024-...","sha256":"3969..."}
+
+The checksum covers all lines, so a plan that is incomplete or was edited is detected when it is opened. The rooms are
+read line by line, so even a plan of a million rooms takes little memory.
 """
 
 from collections.abc import Iterator
@@ -16,7 +22,7 @@ import attrs
 from .._text import quoted
 from ..client import RoomsClient
 from ..errors import PlanFileError
-from ._files import json_object, named, os_errors_as
+from ._files import json_object, os_errors_as, quoted_path
 from ._plan_records import HEADER, PLANNED, TOTALS, VERSION, Checksum, PlannedUpdate, PlanTotals
 
 __all__ = ["Plan"]
@@ -24,27 +30,30 @@ __all__ = ["Plan"]
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """A plan file that is whole and as it was made."""
+    """A plan file that is complete and was not modified since it was made."""
 
     path: Path
     plan_id: str
     created_at: str
     base_url: str
-    """Of the account that it was made for."""
+    """The base URL of the API that the plan was made for."""
     source: str
-    """What it was made from."""
+    """The file or the selection that the plan was made from."""
     rooms: int
-    """Rooms that change."""
+    """Number of rooms that change."""
     unchanged: int
-    """Rooms that were asked for and were already as they should be."""
+    """Number of rooms that had the wanted values already."""
     latest_update: datetime | None
-    """The latest `updated_at` of its rooms; None if not all have one. Whatever changed since has a later one."""
+    """The latest `updated_at` of the planned rooms; None if a room has none. A room modified since has a later one."""
     sha256: str
-    """The checksum."""
+    """The checksum of the file."""
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Read header, totals and checksum. Raises `PlanFileError` unless it is a plan that nobody has edited."""
+        """Check a plan file, and read its header and totals.
+
+        Raises `PlanFileError` if it is not a plan, is incomplete, was modified, or has a newer format version.
+        """
         path = Path(path)
         with os_errors_as(_unreadable, path), path.open("rb") as file:
             first = file.readline(_LONGEST_HEADER)
@@ -58,8 +67,8 @@ class Plan:
         ending = json_object(last) if last.endswith(b"\n") else None
         if ending is None or "sha256" not in ending:
             raise PlanFileError(
-                f"the plan {named(path)} is incomplete, its last line is missing",
-                hint="plan again",
+                f"the plan {quoted_path(path)} is incomplete: its last line is missing",
+                hint="make the plan again",
                 reason="incomplete_plan",
             )
         try:
@@ -81,9 +90,9 @@ class Plan:
         )
 
     def updates(self) -> Iterator[PlannedUpdate]:
-        """Yield what is planned, room by room, in the order of the file.
+        """Yield the planned updates, in the order of the file.
 
-        Raises `PlanFileError` if it is another file now than the one that was opened.
+        Raises `PlanFileError` if the file was modified or replaced since it was opened.
         """
         with closing(self.open_file()) as file:
             for line in self.room_lines(file):
@@ -94,17 +103,17 @@ class Plan:
                 yield planned
 
     def open_file(self) -> BinaryIO:
-        """Open the file. Raises `PlanFileError`."""
+        """Open the file for reading. Raises `PlanFileError` if it can't be read."""
         with os_errors_as(_unreadable, self.path):
             return self.path.open("rb")
 
     def check(self, file: BinaryIO) -> None:
-        """Read all of the file. Raises `PlanFileError` if it is not this plan."""
+        """Read the whole file, and compare the checksum. Raises `PlanFileError` if it differs."""
         for _ in self.room_lines(file):
             pass
 
     def room_lines(self, file: BinaryIO) -> Iterator[bytes]:
-        """Give the line of each room. Raises `PlanFileError` after the last one if they are not this plan's."""
+        """Yield the line of each room. After the last one, raises `PlanFileError` if the checksum differs."""
         file.seek(0)
         checksum = Checksum()
         checksum.add(file.readline())
@@ -117,33 +126,33 @@ class Plan:
             raise self._replaced()
 
     def check_server(self, client: RoomsClient) -> None:
-        """Raise `PlanFileError` if the client talks to another server than the plan was made for."""
+        """Raise `PlanFileError` if the client's base URL is not that of the plan."""
         if client.base_url != self.base_url:
-            text = f"the plan {named(self.path)} was made for {self.base_url}, not for {client.base_url}"
-            raise PlanFileError(text, reason="other_server")
+            text = f"the plan {quoted_path(self.path)} was made for {self.base_url}, not for {client.base_url}"
+            raise PlanFileError(text, hint="use a client for that server", reason="other_server")
 
     def _replaced(self) -> PlanFileError:
-        text = f"the plan {named(self.path)} was changed after it was opened"
+        text = f"the plan {quoted_path(self.path)} was modified or replaced after it was opened"
         return PlanFileError(text, hint="open it again", reason="replaced_plan")
 
 
 _LONGEST_HEADER: Final = 1024 * 1024
-"""Bytes; so that a file without line ends is not read as a whole."""
+"""Bytes; so that a file without line ends is not read into memory as a whole."""
 
 
 def _check_version(path: Path, first: bytes) -> None:
     header = json_object(first)
     if header is None or "aiorooms_plan" not in header:
-        raise PlanFileError(f"{named(path)} is not a plan", hint="make_plan() writes one", reason="not_a_plan")
+        raise PlanFileError(f"{quoted_path(path)} is not a plan", hint="make_plan() writes one", reason="not_a_plan")
     if (version := header["aiorooms_plan"]) != VERSION:
-        text = f"the plan {named(path)} is of version {quoted(version)}, which takes a newer aiorooms"
-        raise PlanFileError(text, reason="newer_plan")
+        text = f"the plan {quoted_path(path)} has format version {quoted(version)}, not {VERSION}"
+        raise PlanFileError(text, hint="upgrade aiorooms", reason="newer_plan")
 
 
 def _unreadable(path: Path, reason: str) -> PlanFileError:
-    return PlanFileError(f"the plan {named(path)} can't be read: {reason}", reason="unreadable")
+    return PlanFileError(f"the plan {quoted_path(path)} can't be read: {reason}", reason="unreadable")
 
 
 def _edited(path: Path) -> PlanFileError:
-    text = f"the plan {named(path)} was changed after it was made"
-    return PlanFileError(text, hint="edit the source and plan again", reason="edited_plan")
+    text = f"the plan {quoted_path(path)} was modified after it was made"
+    return PlanFileError(text, hint="edit its source and make the plan again", reason="edited_plan")

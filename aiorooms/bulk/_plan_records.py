@@ -1,6 +1,6 @@
-"""What stands in the lines of a plan file: a header, then each room that changes, and totals with a checksum.
+"""The lines of a plan file: a header, a line for each room that changes, and totals with a checksum.
 
-A plan that is read has been compared with its checksum, so what is in a line of a room is what was planned.
+The fields of a line are not checked again when it is read: the checksum shows that they are as they were planned.
 """
 
 import hashlib
@@ -32,23 +32,24 @@ class PlanHeader:
 
 @attrs.frozen(kw_only=True)
 class PlannedUpdate:
-    """What a plan says of one room."""
+    """The planned update of one room."""
 
     room_id: str
     unique_name: str | None
     """The room's name when the plan was made."""
     updated_at: datetime | None
-    """When the room was last changed before the plan was made."""
+    """The room's `updated_at` when the plan was made."""
     before: Values
+    """The fields that change, with their values when the plan was made."""
     after: Values
-    """The same fields as `before`."""
+    """The same fields, with their new values."""
 
     def update(self, webhook_url_policy: WebhookUrlPolicy) -> RoomUpdate:
-        """Make the update that is sent. Raises `InvalidRequestError` if the policy doesn't accept its URLs."""
+        """Return the update to send. Raises `InvalidRequestError` if the policy rejects one of its URLs."""
         return RoomUpdate.from_dict(self.after, webhook_url_policy=webhook_url_policy)
 
     def has_changed(self, room: Room) -> bool:
-        """Whether the room was modified by someone else since the plan was made."""
+        """Whether the room was modified since the plan was made."""
         if self.updated_at is None:
             return bool(differing(room, self.before))
         return room.updated_at != self.updated_at
@@ -61,13 +62,12 @@ class PlanTotals:
     rooms: int
     unchanged: int
     latest_update: datetime | None
-    """The latest `updated_at` of the rooms; None if not all have one."""
+    """The latest `updated_at` of the rooms; None if a room has none."""
     sha256: str = ""
-    """The checksum."""
 
 
 class Checksum:
-    """The checksum of a plan: of all lines before the last one, and of that one with an empty checksum."""
+    """The checksum of a plan: the SHA-256 of all its lines, with `"sha256":""` in the last one."""
 
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
@@ -77,7 +77,7 @@ class Checksum:
         self._sha256.update(line)
 
     def seal(self, totals: PlanTotals) -> PlanTotals:
-        """Return the totals with the checksum; no line can be added after that."""
+        """Return the totals with the checksum. No line can be added afterwards."""
         self._sha256.update(TOTALS.line(attrs.evolve(totals, sha256="")))
         return attrs.evolve(totals, sha256=self._sha256.hexdigest())
 

@@ -1,4 +1,4 @@
-"""Writing a plan file line by line: it is there, whole, when the block ends well, or not at all."""
+"""Writing a plan file, line by line and atomically: the file exists only when it is complete."""
 
 import uuid
 from collections.abc import Generator
@@ -11,7 +11,7 @@ import attrs
 
 from .._text import timestamp
 from ..errors import PlanFileError
-from ._files import named, os_errors_as, written_whole
+from ._files import os_errors_as, quoted_path, write_atomically
 from ._plan_records import HEADER, PLANNED, TOTALS, Checksum, PlanHeader, PlannedUpdate, PlanTotals
 
 __all__ = ["PlanSummary", "PlanWriter", "new_plan"]
@@ -19,13 +19,13 @@ __all__ = ["PlanSummary", "PlanWriter", "new_plan"]
 
 @attrs.frozen(kw_only=True)
 class PlanSummary:
-    """What a plan comes to."""
+    """The totals of a plan that was made."""
 
     plan_id: str
     rooms: int
-    """Rooms that change."""
+    """Number of rooms that change."""
     unchanged: int
-    """Rooms that were asked for and are already as they should be."""
+    """Number of rooms that have the wanted values already."""
 
 
 class PlanWriter:
@@ -66,11 +66,11 @@ class PlanWriter:
 
 @contextmanager
 def new_plan(path: str | Path, base_url: str, source: str) -> Generator[PlanWriter]:
-    """Open a writer; the file is there when the block ends well. Raises `PlanFileError` if it can't be written."""
+    """Open a writer; if the block succeeds, the file is put in place. Raises `PlanFileError` if it can't be written."""
     path = Path(path)
-    with os_errors_as(_unwritable, path), written_whole(path) as file:
+    with os_errors_as(_unwritable, path), write_atomically(path) as file:
         yield PlanWriter(file, base_url, source)
 
 
 def _unwritable(path: Path, reason: str) -> PlanFileError:
-    return PlanFileError(f"the plan {named(path)} can't be written: {reason}", reason="unwritable")
+    return PlanFileError(f"the plan {quoted_path(path)} can't be written: {reason}", reason="unwritable")

@@ -1,4 +1,4 @@
-"""Making a plan: the account is read, and what has to change is written into a plan file."""
+"""Making a plan: read the account, and write the rooms that have to change into a plan file."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,36 +21,37 @@ __all__ = ["Change", "Wanted", "make_plan", "plan_room"]
 
 @attrs.frozen
 class Change:
-    """What is wanted of a room, and in which line of the source that stands."""
+    """The wanted values of a room."""
 
     update: RoomUpdate
     line: int | None = None
+    """The line of the source, for problems; None if the source has no lines."""
 
 
 class Wanted(Protocol):
-    """What a plan is made from: the rows of a file, or a selection from the account."""
+    """The input of `make_plan`: `Rows`, `Selection`, or any other class with these methods."""
 
     @property
     def source(self) -> str:
-        """What it is called in the plan and in problems."""
+        """The name of the input in the plan and in problems."""
         ...
 
     def change_of(self, room: Room) -> Change | None:
-        """Say what is wanted of a room of the account; None if nothing is."""
+        """Return the wanted values of a room; None to leave the room unchanged."""
         ...
 
     def not_met(self) -> Iterator[InputProblem]:
-        """Say what was wanted of rooms that the account doesn't have."""
+        """Yield a problem for each wanted room that is not in the account. Called after all calls of `change_of`."""
         ...
 
 
 async def make_plan(
     client: RoomsClient, wanted: Wanted, path: str | Path, *, on_room: Callable[[], None] | None = None
 ) -> PlanSummary:
-    """Read all rooms of the account, 250 at a time, and write what has to change into a plan file.
+    """Read all rooms of the account, 250 to a page, and write those that have to change into a plan file.
 
-    The file is there whole or not at all. `on_room` is called for each room that was read. Raises `BulkInputError`
-    with all problems if something can't be planned, and `PlanFileError` if the file can't be written.
+    The file is written atomically. `on_room` is called after each room is read. Raises `BulkInputError` with all
+    problems if something can't be planned, and `PlanFileError` if the file can't be written.
     """
     unchanged = 0
     problems = Problems(wanted.source)
@@ -79,7 +80,7 @@ async def make_plan(
 
 
 def plan_room(room: Room, update: RoomUpdate) -> PlannedUpdate | None:
-    """Return what an update really changes in a room; None if nothing."""
+    """Return the planned update of a room, with the fields whose values differ; None if none differ."""
     after = differing(room, update.to_dict())
     if not after or room.id is None:
         return None
@@ -93,12 +94,12 @@ def plan_room(room: Room, update: RoomUpdate) -> PlannedUpdate | None:
 
 
 def _problem(room: Room, after: Values, source: str, line: int | None) -> InputProblem | None:
-    """Check that a room can be named, and that it doesn't get one URL for both purposes.
+    """Check that the room's id is valid, and that its webhook URL and failover URL will differ.
 
-    The change may name only one of the two URLs.
+    A change may set only one of the URLs, so it is checked together with the room's other one.
     """
     if wrong_id := read_room_ref(room)[1]:
-        text = f"the account has a room whose id {wrong_id[0].message}"
+        text = f"a room of the account has an invalid id: {wrong_id[0].message}"
         return InputProblem(source, line, None, text, code="not_a_uuid", value=room.id)
     url = after.get("webhook_event_url", room.webhook_event_url)
     failover = after.get("webhook_event_failover_url", room.webhook_event_failover_url)
@@ -107,5 +108,5 @@ def _problem(room: Room, after: Values, source: str, line: int | None) -> InputP
     changed = "webhook_event_url" if "webhook_event_url" in after else "webhook_event_failover_url"
     if changed not in after:
         return None
-    text = f"room {room.id} would have {quoted(url)} as webhook URL and as failover URL; change the other one too"
+    text = f"room {room.id} would have {quoted(url)} as webhook URL and as failover URL; change the other URL too"
     return InputProblem(source, line, changed, text, code="same_url")

@@ -1,4 +1,4 @@
-"""What is wrong with an input: the first thousand problems are kept, and the others counted."""
+"""Collecting the problems of an input: the first 1,000 are kept, the others are counted."""
 
 from typing import Final, NoReturn
 
@@ -7,7 +7,7 @@ from ..errors import BulkInputError, InputCode, InputProblem, Problem
 
 __all__ = ["Problems", "input_problem"]
 
-_MOST_PROBLEMS: Final = 1000
+_MAX_PROBLEMS: Final = 1000
 
 
 class Problems:
@@ -19,24 +19,24 @@ class Problems:
         self._kept: list[InputProblem] = []
 
     def add(self, *problems: InputProblem) -> None:
-        """Record problems."""
+        """Add problems."""
         for problem in problems:
             self.count += 1
-            if self.count <= _MOST_PROBLEMS:
+            if self.count <= _MAX_PROBLEMS:
                 self._kept.append(problem)
 
-    def note(self, code: InputCode, line: int | None, field: str | None, message: str, value: object = None) -> None:
-        """Record what is wrong with a line of the input."""
+    def record(self, code: InputCode, line: int | None, field: str | None, message: str, value: object = None) -> None:
+        """Record a problem of a line of the input."""
         self.add(InputProblem(self.source, line, field, message, code=code, value=value))
 
     def fail(self, code: InputCode, line: int | None, message: str) -> NoReturn:
-        """Record a problem after which nothing more can be read, and raise `BulkInputError`."""
-        self.note(code, line, None, message)
+        """Record a problem after which the input can't be read further, and raise `BulkInputError`."""
+        self.record(code, line, None, message)
         self.raise_if_any()
         raise AssertionError
 
     def raise_if_any(self) -> None:
-        """Raise `BulkInputError` with all problems, in the order of their lines, if there are any."""
+        """Raise `BulkInputError` if there are problems. They are in the order of their lines."""
         if not self.count:
             return
         problems = sorted(self._kept, key=lambda problem: problem.line or 0)
@@ -47,7 +47,7 @@ class Problems:
 
 
 def input_problem(problem: Problem, file: str, line: int | None = None) -> InputProblem:
-    """Make the problem of an input from that of a value which was given as text."""
+    """Convert the problem of a value to one of an input, with its file and line. The value was given as text."""
     return InputProblem(
         file,
         line,

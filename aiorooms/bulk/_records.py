@@ -1,7 +1,7 @@
-"""Lines of plans and journals as attrs classes, both ways through cattrs.
+"""Conversion between lines of JSON and attrs classes, with cattrs.
 
-The converter is a copy of that of the models, and as strict: what a line lacks, or has of another type, raises
-`ValueError`. What it has beyond its class is passed over, so that a later version can add to a line.
+The converter is a copy of that of the models, and is as strict: a key that is missing or has another type raises
+`ValueError`. Unknown keys are ignored, so that a later version can add keys to a line.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,27 +25,27 @@ T = TypeVar("T", bound=attrs.AttrsInstance)
 
 
 class Codec(Generic[T]):
-    """Reads and writes the lines of one class.
+    """Encodes and decodes the lines of one class.
 
-    The functions that cattrs generates are made when the first line is read or written, and kept.
+    cattrs generates the conversion functions when they are first used.
     """
 
     def __init__(self, record_class: type[T], *, omit_if_default: bool = False, **keys: str) -> None:
-        """`keys` are the names that fields have in the line, where it isn't the field's own name."""
+        """`keys` maps fields to their keys in the line, where these differ from the field's name."""
         self.record_class = record_class
         self._omit_if_default = omit_if_default
         self._keys: Any = {field: override(rename=key) for field, key in keys.items()}
 
     def line(self, record: T) -> bytes:
-        """Write a record as a line."""
+        """Encode a record as a line."""
         return json_line(self.to_json(record))
 
     def read(self, line: bytes) -> T:
-        """Read a line. Raises `ValueError` if it is no record of this class."""
+        """Decode a line. Raises `ValueError` if it is not a record of this class."""
         return self.from_json(json_object(line))
 
     def from_json(self, value: object) -> T:
-        """Make a record from JSON data. Raises `ValueError` if it doesn't fit."""
+        """Make a record from JSON data. Raises `ValueError` if it is not a record of this class."""
         if not is_object(value):
             raise ValueError("it is not an object")
         try:
@@ -55,13 +55,13 @@ class Codec(Generic[T]):
 
     @cached_property
     def to_json(self) -> Callable[[T], dict[str, Any]]:
-        """Make JSON data from a record."""
+        """Convert a record to JSON data."""
         omit = self._omit_if_default
         return make_dict_unstructure_fn(self.record_class, file_converter, _cattrs_omit_if_default=omit, **self._keys)
 
     @cached_property
     def _structure(self) -> Callable[[Mapping[str, Any], type[T]], T]:
-        # Without the path to what is wrong, which no message uses, it is quicker.
+        # Faster without the path of the wrong value, which no message uses.
         return make_dict_structure_fn(
             self.record_class, file_converter, _cattrs_detailed_validation=False, **self._keys
         )
@@ -100,7 +100,7 @@ def _is_literal(kind: object) -> bool:
     return get_origin(kind) is Literal
 
 
-# cattrs' own hook for them raises a plain `Exception`.
+# cattrs' own hook for literals raises a plain `Exception`.
 def _one_of(kind: object) -> Callable[[object, object], object]:
     known = get_args(kind)
 
@@ -113,7 +113,7 @@ def _one_of(kind: object) -> Callable[[object, object], object]:
 
 
 file_converter.register_structure_hook_func(_is_values, _values)
-# cattrs leaves out the calls of its own `identity`.
+# cattrs generates no call for its own `identity`.
 for kind in (Values, str | None, float | None):
     file_converter.register_unstructure_hook_func(partial(eq, kind), identity)
 file_converter.register_structure_hook(float, _number)

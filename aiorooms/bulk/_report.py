@@ -1,4 +1,4 @@
-"""A journal as one HTML page that needs no network: totals, charts over time, and the failures, grouped by reason."""
+"""The report of a journal: an HTML page without network access, with totals, charts, and failures by reason."""
 
 import html
 from collections import Counter
@@ -8,30 +8,33 @@ from typing import Final
 
 from ..errors import JournalError
 from ._charts import charts
-from ._files import named, os_errors_as, written_whole
+from ._files import os_errors_as, quoted_path, write_atomically
 from ._journal import Journal
 from ._summary import Summary, summarize
 
 __all__ = ["write_report"]
 
-_MOST_GROUPS: Final = 50
+_MAX_GROUPS: Final = 50
 
-_EXAMPLES: Final = 3
+_MAX_EXAMPLES: Final = 3
 
 
 def write_report(journal: Journal, path: str | Path) -> None:
-    """Write the page, whole or not at all. Raises `JournalError` if it can't be made, or written."""
+    """Write the report of a journal as an HTML page, atomically.
+
+    Raises `JournalError` if the journal is damaged, plotly is not installed, or the page can't be written.
+    """
     path = Path(path)
     if path.exists() and path.samefile(journal.path):
-        text = f"the report would take the place of the journal {named(path)}"
+        text = f"the report would overwrite the journal {quoted_path(path)}"
         raise JournalError(text, hint="choose another path", reason="overwrites_journal")
     page = _page(summarize(journal))
-    with os_errors_as(_unwritable, path), written_whole(path) as file:
+    with os_errors_as(_unwritable, path), write_atomically(path) as file:
         file.write(page.encode())
 
 
 def _unwritable(path: Path, reason: str) -> JournalError:
-    return JournalError(f"the report {named(path)} can't be written: {reason}", reason="unwritable")
+    return JournalError(f"the report {quoted_path(path)} can't be written: {reason}", reason="unwritable")
 
 
 def _page(summary: Summary) -> str:
@@ -68,7 +71,7 @@ def _runs(summary: Summary) -> str:
     )
     left = summary.states["begun"] + summary.states["uncertain"]
     if left:
-        lines += f"<li><b>{left:,} rooms have no known outcome; a resume reads them back.</b></li>"
+        lines += f"<li><b>Rooms without a certain outcome: {left:,}. A resume reads them back.</b></li>"
     return lines
 
 
@@ -78,14 +81,14 @@ def _failures(summary: Summary) -> str:
     counts = Counter(summary.reasons.values())
     examples: dict[tuple[str, str], list[str]] = {}
     for room_id, group in summary.reasons.items():
-        if len(some := examples.setdefault(group, [])) < _EXAMPLES:
+        if len(some := examples.setdefault(group, [])) < _MAX_EXAMPLES:
             some.append(html.escape(room_id))
     rows = "".join(
         f"<tr><td>{count:,}</td><td>{html.escape(status)}</td><td>{html.escape(reason)}</td>"
         f"<td><code>{'<br>'.join(examples[status, reason])}</code></td></tr>"
-        for (status, reason), count in counts.most_common(_MOST_GROUPS)
+        for (status, reason), count in counts.most_common(_MAX_GROUPS)
     )
-    more = sum(count for _, count in counts.most_common()[_MOST_GROUPS:])
+    more = sum(count for _, count in counts.most_common()[_MAX_GROUPS:])
     rows += f"<tr><td>{more:,}</td><td></td><td>other reasons</td><td></td></tr>" if more else ""
     return f"<table><tr><th>rooms</th><th>outcome</th><th>reason</th><th>for example</th></tr>{rows}</table>"
 
@@ -115,11 +118,11 @@ td {{ overflow-wrap: anywhere }} td:first-child {{ text-align: right }}
 code {{ font-size: .85em }} .chart {{ break-inside: avoid }}
 </style></head><body>
 <h1>{title}</h1>
-<p>Plan {plan}, begun {when}, {seconds} of work.</p>
+<p>Plan {plan}, started {when}, active for {seconds}.</p>
 <ul class="totals">{totals}</ul>
 <ul>{runs}</ul>
 {charts}
-<h2>What was not updated, and why</h2>
+<h2>Rooms that were not updated, by reason</h2>
 {failures}
 </body></html>
 """

@@ -1,8 +1,14 @@
-"""The way back: a plan, made from a journal, that gives rooms the values which they had before.
+"""Rolling back: a plan, made from a journal, that restores the values that rooms had before an apply.
 
-The account is listed once. A room that has the wanted values and was not modified since goes into the plan. One that
-someone else modified since is a conflict, and stays as it is. One that has the values from before needs nothing, which
-may also be so with a room of uncertain outcome.
+The account is listed once, and each room is compared with the journal. For example, an apply changed a room's
+`max_participants` from 10 to 20, and its `updated_at` was 12:00 afterwards. Now
+
+- it has 20, and `updated_at` is still 12:00: the plan sets it to 10;
+- it has 10, for example because an uncertain update was never applied: it needs no change;
+- it has another value, or another `updated_at`: someone else modified it. It is a conflict, and left unchanged;
+- it no longer exists, or the API doesn't accept its previous value: it is a conflict too.
+
+If the journal has no outcome of the room, or an uncertain one, `updated_at` is not compared.
 """
 
 import asyncio
@@ -17,7 +23,7 @@ from ..client import RoomsClient
 from ..errors import InvalidRequestError, JournalError
 from ..models import Room, RoomUpdate
 from ..models._fields import FIELDS, Values, differing
-from ._files import named
+from ._files import quoted_path
 from ._journal import Journal
 from ._journal_records import Begin, End
 from ._plan_records import PlannedUpdate
@@ -28,78 +34,80 @@ __all__ = ["Rollback", "plan_rollback"]
 
 @attrs.frozen(kw_only=True)
 class Rollback:
-    """What a rollback plan comes to."""
+    """The result of `plan_rollback`."""
 
     plan: PlanSummary
     conflicts: Sequence[str]
-    """A line for each room that was modified by someone else since, or is gone; they are not in the plan."""
+    """One line for each room that can't be rolled back, with the reason; these rooms are not in the plan."""
 
 
 @attrs.define
-class _Touched:
-    """What the journal says of a room that was changed, or may have been."""
+class _JournaledUpdate:
+    """An update that was sent, as the journal has it."""
 
     before: Values
     after: Values
     updated_at: datetime | None = None
-    """When the change was made; None if its outcome is not known."""
+    """The room's `updated_at` after the update; None if the outcome is uncertain."""
     failed: bool = False
-    """It was not carried out, as far as was seen; an attempt that timed out may have been later."""
+    """Whether it failed; an attempt that timed out may have been applied all the same."""
 
 
 async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path) -> Rollback:
-    """Write a plan that takes back what the journal's runs changed. It can be read first, and is applied as any other.
+    """Write a plan that undoes what the runs of the journal changed. It is applied like any other plan.
 
-    Raises `JournalError`, `PlanFileError`, or what listing the account raises.
+    Raises `JournalError` if the journal is damaged or of another server, `PlanFileError` if the plan can't be written,
+    and `APIError` if the account can't be listed.
     """
     if client.base_url != journal.base_url:
         where = f"was written for {journal.base_url}, not for {client.base_url}"
-        raise JournalError(f"the journal {named(journal.path)} {where}", reason="other_server")
-    touched = await asyncio.to_thread(_touched, journal)
+        text = f"the journal {quoted_path(journal.path)} {where}"
+        raise JournalError(text, hint="use a client for that server", reason="other_server")
+    updates = await asyncio.to_thread(_updates_of, journal)
     conflicts: list[str] = []
     unchanged = 0
     with new_plan(path, client.base_url, f"rollback of {journal.path.name}") as plan:
         async for room in client.rooms.list():
-            if room.id is None or (entry := touched.pop(room.id, None)) is None:
+            if room.id is None or (entry := updates.pop(room.id, None)) is None:
                 continue
             if not differing(room, entry.before):
                 unchanged += 1
             elif differing(room, entry.after) or entry.updated_at not in (None, room.updated_at):
                 if not entry.failed:
                     conflicts.append(f"room {room.id} was modified by someone else since it was updated")
-            elif stuck := [name for name, value in entry.before.items() if not _can_be_set(name, value)]:
+            elif not_clearable := [name for name, value in entry.before.items() if not _can_be_restored(name, value)]:
                 conflicts.append(
-                    f"room {room.id} had no {' and no '.join(stuck)} before, which the API can't take away"
+                    f"room {room.id} had no {' and no '.join(not_clearable)} before, which the API can't clear"
                 )
             elif problems := _problems(entry.before, client.webhook_url_policy):
-                conflicts.append(f"room {room.id} had values before that can't be sent: {problems}")
+                conflicts.append(f"the previous values of room {room.id} can't be sent: {problems}")
             else:
-                plan.add(_back(room, entry))
-        conflicts += [f"room {room_id} is not in the account any more" for room_id in touched]
+                plan.add(_reverse_update(room, entry))
+        conflicts += [f"room {room_id} is no longer in the account" for room_id in updates]
         return Rollback(plan=plan.finish(unchanged), conflicts=conflicts)
 
 
-def _touched(journal: Journal) -> dict[str, _Touched]:
-    touched: dict[str, _Touched] = {}
+def _updates_of(journal: Journal) -> dict[str, _JournaledUpdate]:
+    updates: dict[str, _JournaledUpdate] = {}
     for record in journal.entries():
         if isinstance(record, Begin):
-            touched.setdefault(record.begin, _Touched(record.before, record.after))
-        elif isinstance(record, End) and (entry := touched.get(record.end)) is not None:
+            updates.setdefault(record.begin, _JournaledUpdate(record.before, record.after))
+        elif isinstance(record, End) and (entry := updates.get(record.end)) is not None:
             entry.failed = record.status == "failed"
             if record.status == "skipped":
-                del touched[record.end]
+                del updates[record.end]
             elif record.updated_at is not None:
                 entry.updated_at = record.updated_at
-    return touched
+    return updates
 
 
-def _can_be_set(name: str, value: object) -> bool:
-    """Whether a field can be given back what was in it."""
+def _can_be_restored(name: str, value: object) -> bool:
+    """Whether the API accepts a previous value: it can't clear every field."""
     return FIELDS[name].nullable or value not in (None, "")
 
 
 def _problems(before: Values, policy: WebhookUrlPolicy) -> str:
-    """Say why the client would not send these values: others may have set what it doesn't."""
+    """Return why the client would not send these values; empty if it would. Someone else may have set them."""
     try:
         RoomUpdate.from_dict({name: _sendable(value) for name, value in before.items()}, webhook_url_policy=policy)
     except InvalidRequestError as error:
@@ -107,7 +115,7 @@ def _problems(before: Values, policy: WebhookUrlPolicy) -> str:
     return ""
 
 
-def _back(room: Room, entry: _Touched) -> PlannedUpdate:
+def _reverse_update(room: Room, entry: _JournaledUpdate) -> PlannedUpdate:
     return PlannedUpdate(
         room_id=room.id or "",
         unique_name=room.unique_name,
@@ -118,5 +126,5 @@ def _back(room: Room, entry: _Touched) -> PlannedUpdate:
 
 
 def _sendable(value: str | int | bool | None) -> str | int | bool | None:
-    # The API writes "no URL" as an empty text, which can't be sent.
+    # The API returns "no URL" as an empty string, but rejects one in a request.
     return None if value == "" else value

@@ -1,4 +1,4 @@
-"""Sending the rooms of a plan: what `update_many` gets, and what its results say."""
+"""Sending the rooms of a plan: the input of `update_many`, and outcomes from its results."""
 
 from collections import deque
 from collections.abc import Container, Iterable, Iterator
@@ -10,67 +10,70 @@ from ..errors import InvalidRequestError
 from ..models import RoomUpdate, UpdateResult
 from ..models._fields import Values
 from ._conflicts import Conflicts
-from ._ledger import Ledger
 from ._outcomes import Outcome, StopSignal
 from ._plan import Plan
 from ._plan_records import PLANNED, PlannedUpdate
+from ._recorder import Recorder
 
 __all__ = ["InFlight", "rooms_to_send"]
 
 
 def rooms_to_send(
-    file: BinaryIO, plan: Plan, passed_over: Container[str], conflicts: Conflicts
+    file: BinaryIO, plan: Plan, excluded: Container[str], conflicts: Conflicts
 ) -> Iterator[PlannedUpdate]:
-    """Read the rooms of a plan, which was checked before; those that may be conflicts are set aside."""
+    """Yield the rooms of a plan that are to be sent; set the possible conflicts aside.
+
+    The file must have been compared with its checksum.
+    """
     file.seek(0)
     file.readline()
     for line in islice(file, plan.rooms):
         planned = PLANNED.read(line)
-        if planned.room_id not in passed_over and not conflicts.set_aside(planned, line):
+        if planned.room_id not in excluded and not conflicts.set_aside(planned, line):
             yield planned
 
 
 class InFlight:
-    """The rooms that are in flight."""
+    """The rooms of one run that are in flight."""
 
-    def __init__(self, ledger: Ledger, signal: StopSignal, policy: WebhookUrlPolicy) -> None:
-        self._ledger = ledger
+    def __init__(self, recorder: Recorder, signal: StopSignal, policy: WebhookUrlPolicy) -> None:
+        self._recorder = recorder
         self._signal = signal
         self._policy = policy
         self._names: dict[str, str | None] = {}
-        """The rooms that were begun and have no outcome yet, with their names."""
+        """Names of the rooms that were begun and have no outcome yet, by id."""
         self._invalid: deque[Outcome] = deque()
-        """Outcomes of rooms that the client's policy for webhook URLs rejects, and the plan's did not."""
+        """Outcomes of rooms that were not sent, as the client's webhook URL policy is stricter than the plan's."""
 
     def updates(self, rooms: Iterable[PlannedUpdate]) -> Iterator[tuple[str, RoomUpdate]]:
-        """Give the updates for `update_many`; each stands in the journal before it is given."""
+        """Yield the updates for `update_many`, each after its `begin` line is in the journal."""
         after: Values | None = None
         update = RoomUpdate()
         for planned in rooms:
-            if self._signal.why is not None:
+            if self._signal.reason is not None:
                 return
             room_id, name = planned.room_id, planned.unique_name
             try:
-                # Most plans give all rooms the same; not to check that again saves a fifth of what is done here.
+                # Most plans set the same values in all rooms. Checking them only once saves 20 % of the time here.
                 if planned.after != after:
                     update = planned.update(self._policy)
                     after = planned.after
             except InvalidRequestError as error:
                 self._signal.count_failure(error)
-                self._invalid.append(self._ledger.end(room_id, name, "failed", error=error))
+                self._invalid.append(self._recorder.end(room_id, name, "failed", error=error))
                 continue
-            self._ledger.begin(planned)
+            self._recorder.begin(planned)
             self._names[room_id] = name
             yield room_id, update
 
     def outcome(self, result: UpdateResult) -> Outcome:
-        """Record a result of `update_many`."""
+        """Record a result of `update_many`, and return it as an outcome."""
         if result.error is not None:
             if result.status == "skipped":
                 self._signal.stop(result.error)
             else:
                 self._signal.count_failure(result.error)
-        return self._ledger.end(
+        return self._recorder.end(
             result.room_id,
             self._names.pop(result.room_id),
             result.status,
@@ -81,6 +84,6 @@ class InFlight:
         )
 
     def invalid(self) -> Iterator[Outcome]:
-        """Give the outcomes of rooms that were not even sent."""
+        """Yield the outcomes of rooms that were invalid, and not sent."""
         while self._invalid:
             yield self._invalid.popleft()

@@ -1,8 +1,8 @@
-"""A journal summed up, for its report.
+"""The summary of a journal, for its report.
 
-A journal may have millions of lines, so it is summed up while it is read: into at most 200 stretches of time, which are
-made twice as long whenever there would be more, and into groups of failures. Time stands still between two runs: what
-is shown is the time in which something was done.
+A journal may have millions of lines, so it is summed up while it is read, into at most 200 buckets of time. A bucket
+is 1 second wide at first. When a 201st would be needed, neighbours are merged, and the width doubles: a run of 30
+minutes has 113 buckets of 16 seconds. Only active time counts: the time between two runs is left out.
 """
 
 import re
@@ -14,28 +14,30 @@ import attrs
 from ._journal import Journal
 from ._journal_records import Begin, End, PacingRecord, Run, Stop
 
-__all__ = ["Stretch", "Summary", "summarize"]
+__all__ = ["Bucket", "Summary", "summarize"]
 
-_MOST_STRETCHES: Final = 200
+_MAX_BUCKETS: Final = 200
 
-_LONGEST_PAUSE: Final = 60.0
-"""Seconds between two records that are shown as they are; longer ones are left out."""
+_MAX_PAUSE: Final = 60.0
+"""Seconds between two records; a longer pause is left out of the active time."""
 
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @attrs.define
-class Stretch:
-    """What happened in some seconds."""
+class Bucket:
+    """The totals of an interval of active time."""
 
     ended: Counter[str] = attrs.Factory(Counter[str])
+    """Number of outcomes by status."""
     retries: int = 0
     rate_limited: int = 0
     elapsed: float = 0.0
-    """Seconds of all updates together."""
+    """Sum of the durations of all updates, in seconds."""
     slowest: float = 0.0
+    """Longest duration of an update, in seconds."""
 
-    def add(self, other: "Stretch") -> None:
+    def add(self, other: "Bucket") -> None:
         self.ended += other.ended
         self.retries += other.retries
         self.rate_limited += other.rate_limited
@@ -45,23 +47,23 @@ class Stretch:
 
 @attrs.define
 class Summary:
-    """What a journal comes to."""
+    """The summary of a journal."""
 
     base_url: str
     plan_file: str
     rooms: int
     began_at: float
     width: float = 1.0
-    """Seconds of a stretch."""
-    stretches: list[Stretch] = attrs.Factory(list[Stretch])
+    """Seconds per bucket."""
+    buckets: list[Bucket] = attrs.Factory(list[Bucket])
     states: Counter[str] = attrs.Factory(Counter[str])
-    """Rooms by their last status; `begun` has no outcome."""
+    """Number of rooms by last status; `begun` has no outcome."""
     reasons: dict[str, tuple[str, str]] = attrs.Factory(dict[str, tuple[str, str]])
     """Status and reason of each room whose last status is not `updated`."""
     runs: list[str] = attrs.Factory(list[str])
-    """How each of them ended."""
+    """How each run ended."""
     seconds: float = 0.0
-    """In which something was done."""
+    """Active time."""
 
 
 def summarize(journal: Journal) -> Summary:
@@ -71,13 +73,13 @@ def summarize(journal: Journal) -> Summary:
     states: dict[str, str] = {}
     last_at, rate_limited = head.at, 0
     for record in journal.entries():
-        # A clock may be set back, a machine may sleep, and between two runs a night may pass.
-        if not isinstance(record, Run) and 0 <= record.at - last_at <= _LONGEST_PAUSE:
+        # Not counted: a clock that is set back, a machine that sleeps, a night between two runs.
+        if not isinstance(record, Run) and 0 <= record.at - last_at <= _MAX_PAUSE:
             summary.seconds += record.at - last_at
         last_at = record.at
         match record:
             case Run():
-                summary.runs.append("it broke off")
+                summary.runs.append("no end was recorded: killed, or still running")
                 rate_limited = 0
             case Stop() if summary.runs:
                 summary.runs[-1] = record.stop
@@ -85,9 +87,9 @@ def summarize(journal: Journal) -> Summary:
                 states[record.begin] = "begun"
             case End():
                 states[record.end] = record.status
-                _add_ending(summary, record)
+                _add_outcome(summary, record)
             case PacingRecord():
-                _stretch(summary).rate_limited += max(0, record.pacing.refused - rate_limited)
+                _current_bucket(summary).rate_limited += max(0, record.pacing.refused - rate_limited)
                 rate_limited = record.pacing.refused
             case _:
                 pass
@@ -95,31 +97,31 @@ def summarize(journal: Journal) -> Summary:
     return summary
 
 
-def _stretch(summary: Summary) -> Stretch:
-    """Give the present stretch of time."""
-    stretches = summary.stretches
-    while (number := int(summary.seconds / summary.width)) >= _MOST_STRETCHES:
-        merged: list[Stretch] = []
-        for place, stretch in enumerate(stretches):
+def _current_bucket(summary: Summary) -> Bucket:
+    """Return the bucket of the present active time; make the buckets wider if there would be too many."""
+    buckets = summary.buckets
+    while (number := int(summary.seconds / summary.width)) >= _MAX_BUCKETS:
+        merged: list[Bucket] = []
+        for place, bucket in enumerate(buckets):
             if place % 2:
-                merged[-1].add(stretch)
+                merged[-1].add(bucket)
             else:
-                merged.append(stretch)
-        stretches[:] = merged
+                merged.append(bucket)
+        buckets[:] = merged
         summary.width *= 2
-    while len(stretches) <= number:
-        stretches.append(Stretch())
-    return stretches[number]
+    while len(buckets) <= number:
+        buckets.append(Bucket())
+    return buckets[number]
 
 
-def _add_ending(summary: Summary, record: End) -> None:
-    stretch = _stretch(summary)
+def _add_outcome(summary: Summary, record: End) -> None:
+    bucket = _current_bucket(summary)
     elapsed = record.elapsed or 0.0
-    stretch.ended[record.status] += 1
-    stretch.retries += max(0, record.attempts - 1)
-    stretch.elapsed += elapsed
-    stretch.slowest = max(stretch.slowest, elapsed)
-    # A later run may have done better.
+    bucket.ended[record.status] += 1
+    bucket.retries += max(0, record.attempts - 1)
+    bucket.elapsed += elapsed
+    bucket.slowest = max(bucket.slowest, elapsed)
+    # Only the last outcome of a room counts.
     summary.reasons.pop(record.end, None)
     if record.error is not None:
         summary.reasons[record.end] = (record.status, _ID.sub("...", record.error))

@@ -1,4 +1,4 @@
-"""After an apply: the account is read again, and compared with the plan."""
+"""Verifying an apply: read the account again, and compare it with the plan."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -18,42 +18,46 @@ __all__ = ["Difference", "plan_index", "verify"]
 
 @attrs.frozen(kw_only=True)
 class Difference:
-    """A planned room that is not as the plan wants it."""
+    """A room of the plan that doesn't have the planned values."""
 
     room_id: str
     unique_name: str | None
-    """Its name when the plan was made."""
+    """The room's name when the plan was made."""
     wanted: Values
-    """The fields that differ, as the plan wants them."""
+    """The fields that differ, with their planned values."""
     found: Values | None
-    """The same fields as they are; None if the room is not in the account any more."""
+    """The same fields, with the values that the room has; None if the room no longer exists."""
 
 
 async def verify(client: RoomsClient, plan: Plan) -> AsyncGenerator[Difference]:
-    """Read all rooms of the account, 250 at a time, and give those that differ from the plan.
+    """Read all rooms of the account, 250 to a page, and yield those that differ from the plan.
 
-    Raises `PlanFileError` if the plan is of another server than the client's, or what listing the account raises.
+    Raises `PlanFileError` if the plan was made for another server or was modified, and `APIError` if the account can't
+    be listed.
     """
     plan.check_server(client)
-    # The file is held open, so another one in its place does no harm. If this is cancelled while the index is made, the
-    # thread goes on until it meets the closed file.
+    # The file stays open, so that replacing it does no harm. If this is cancelled while the index is made, the thread
+    # ends at its next read from the closed file.
     with closing(plan.open_file()) as file:
         index = await asyncio.to_thread(plan_index, plan, file)
         async with aclosing(client.rooms.list()) as rooms:
             async for room in rooms:
-                if room.id is None or (line := index.take(room.id.lower())) is None:
+                if room.id is None or (line := index.find_once(room.id.lower())) is None:
                     continue
                 planned = PLANNED.read(line)
                 if wanted := differing(room, planned.after):
                     found = {name: getattr(room, name) for name in wanted}
                     yield Difference(room_id=room.id, unique_name=planned.unique_name, wanted=wanted, found=found)
-        for line in index.left():
+        for line in index.unmatched():
             planned = PLANNED.read(line)
             yield Difference(room_id=planned.room_id, unique_name=planned.unique_name, wanted=planned.after, found=None)
 
 
 def plan_index(plan: Plan, file: BinaryIO) -> LineIndex:
-    """Read a plan's index; it takes some seconds for a million rooms. Raises `PlanFileError` if it is another now."""
+    """Make the index of a plan, which takes some seconds for a million rooms.
+
+    Raises `PlanFileError` if the file was modified or replaced since it was opened.
+    """
     index = LineIndex(file)
     lines = plan.room_lines(file)
     try:
@@ -61,7 +65,7 @@ def plan_index(plan: Plan, file: BinaryIO) -> LineIndex:
             index.add(PLANNED.read(line).room_id.lower(), file.tell() - len(line))
     except ValueError:
         for _ in lines:
-            pass  # it is another file now, which is said at its end
+            pass  # a line that can't be read means that the file was modified: `room_lines` raises that at its end
         raise
     index.sort()
     return index

@@ -1,4 +1,4 @@
-"""What the tests of bulk runs share: plans, journals, runs and accounts, and files that are at their place at once."""
+"""Helpers for the tests of bulk runs: plans, journals, runs and accounts."""
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -30,12 +30,12 @@ from aiorooms.simulator import ALL, FaultKind, RoomsSimulator
 Fields: TypeAlias = Mapping[str, object]
 
 PERSISTENT = RetryPolicy(max_attempts=8, base_delay=0.001, max_delay=0.002)
-"""Retries that don't wait, and enough of them for any faults that pass."""
+"""Retries that don't wait, and enough of them for any transient fault."""
 
 
 @asynccontextmanager
 async def client_of(sim: RoomsSimulator, *, timeout: float = 5.0) -> AsyncGenerator[RoomsClient]:
-    """A client that doesn't wait between attempts."""
+    """Yield a client that doesn't wait between attempts."""
     async with RoomsClient(sim.api_key, base_url=sim.url, retry=PERSISTENT, timeout=timeout) as client:
         yield client
 
@@ -43,7 +43,7 @@ async def client_of(sim: RoomsSimulator, *, timeout: float = 5.0) -> AsyncGenera
 async def plan_of(
     client: RoomsClient, folder: Path, *set_fields: str, where: tuple[str, ...] = (), name: str = "a.plan"
 ) -> Plan:
-    """Plan to set fields, `max_participants=20` if none is given."""
+    """Make a plan that sets fields; `max_participants=20` if none are given."""
     wanted = select(where=where, set_fields=set_fields or ("max_participants=20",))
     await make_plan(client, wanted, folder / name)
     return Plan.open(folder / name)
@@ -58,7 +58,7 @@ def counts(outcomes: list[Outcome]) -> dict[str, int]:
 
 
 def fields_of(room: Fields) -> Fields:
-    """The six fields of a room as the simulator has it; "no URL" is null."""
+    """Return the writable fields of a room in the simulator; "no URL" is null."""
     return {name: None if room[name] == "" else room[name] for name in FIELD_NAMES}
 
 
@@ -67,12 +67,12 @@ def account(sim: RoomsSimulator) -> Mapping[str, Fields]:
 
 
 def patches(sim: RoomsSimulator) -> Counter[str]:
-    """How many PATCHes arrived by room, while `sim.record` was on."""
+    """Return the number of PATCH requests by room, since `sim.record` was set."""
     return Counter(one.path.rpartition("/")[2] for one in sim.recorded if one.method == "PATCH")
 
 
-def looks(sim: RoomsSimulator) -> Counter[str]:
-    """How many GETs of single rooms arrived by room, while `sim.record` was on."""
+def read_backs(sim: RoomsSimulator) -> Counter[str]:
+    """Return the number of GET requests by room, since `sim.record` was set; lists are not counted."""
     return Counter(
         one.path.partition("?")[0].rpartition("/")[2]
         for one in sim.recorded
@@ -112,8 +112,8 @@ def write_plan(path: Path, count: int = 3) -> Plan:
 
 
 @attrs.frozen
-class ByHand:
-    """What somebody else may give to `make_plan`."""
+class FixedChanges:
+    """An input of `make_plan` that is neither `Rows` nor `Selection`."""
 
     changes: dict[str, Change]
     missing: tuple[InputProblem, ...] = ()
@@ -127,11 +127,11 @@ class ByHand:
 
 
 HARMLESS: list[FaultKind] = [kind for kind in ALL if "stall" not in kind and kind != "slow"]
-"""Faults that take no time."""
+"""Faults that don't delay a request."""
 
 
-def wanted_by(plan: Plan, sim: RoomsSimulator) -> set[str]:
-    """The rooms that are not as the plan wants them."""
+def rooms_to_change(plan: Plan, sim: RoomsSimulator) -> set[str]:
+    """Return the rooms of the plan that don't have the planned values."""
     rooms = sim.rooms
     return {
         one.room_id
@@ -146,31 +146,31 @@ def by_room(outcomes: list[Outcome]) -> dict[str, Outcome]:
 
 
 async def interrupted(sim: RoomsSimulator, client: RoomsClient, plan: Plan, path: Path, after: int = 10) -> set[str]:
-    """Apply a part of the plan and leave; give the rooms that were under way."""
+    """Apply a plan, close the outcomes after some of them, and return the rooms that were in flight."""
     async with aclosing(apply(client, plan, path, concurrency=5).outcomes()) as outcomes:
         for _ in range(after):
             await anext(outcomes)
     return {room_id for room_id, state in Journal.open(path).states().items() if state == "begun"}
 
 
-def edited(path: Path, *lines: str) -> None:
+def append_lines(path: Path, *lines: str) -> None:
     with path.open("a") as file:
         file.writelines(line + "\n" for line in lines)
 
 
-async def begun_by_hand(client: RoomsClient, plan: Plan, path: Path, rooms: list[str], *ends: str) -> None:
-    """A journal in which rooms were begun, though nothing was sent, or ended in some way."""
+async def handwritten_journal(client: RoomsClient, plan: Plan, path: Path, rooms: list[str], *ends: str) -> None:
+    """Write a journal in which rooms have a `begin` line, and `end` lines if `ends` are given; nothing is sent."""
     run = apply(client, plan, path)
     run.stop("by hand")
     await collect(run)
     for room_id in rooms:
-        edited(path, f'{{"begin":"{room_id}","at":1.0,"before":{{}},"after":{{}}}}')
+        append_lines(path, f'{{"begin":"{room_id}","at":1.0,"before":{{}},"after":{{}}}}')
         for end in ends:
-            edited(path, f'{{"end":"{room_id}","at":1.0,"status":"{end}","attempts":1}}')
+            append_lines(path, f'{{"end":"{room_id}","at":1.0,"status":"{end}","attempts":1}}')
 
 
-async def begun_by_hand_uncertain(path: Path, room_id: str) -> None:
-    edited(
+async def append_uncertain_room(path: Path, room_id: str) -> None:
+    append_lines(
         path,
         f'{{"begin":"{room_id}","at":1.0,"before":{{}},"after":{{}}}}',
         f'{{"end":"{room_id}","at":1.0,"status":"uncertain","attempts":4}}',

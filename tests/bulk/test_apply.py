@@ -1,4 +1,4 @@
-"""Apply against the simulator: every room gets its outcome, once, whatever happens in between."""
+"""Apply: every room gets one outcome, whatever happens during the run."""
 
 import asyncio
 from collections.abc import Callable
@@ -27,19 +27,19 @@ from aiorooms.simulator import RoomsSimulator
 from ..conftest import settle, tasks_left, times
 from .conftest import (
     PERSISTENT,
-    ByHand,
+    FixedChanges,
     account,
     by_room,
     client_of,
     collect,
     counts,
     interrupted,
-    looks,
     open_files,
     patches,
     plan_of,
+    read_backs,
+    rooms_to_change,
     states,
-    wanted_by,
     write_plan,
 )
 
@@ -57,8 +57,8 @@ async def test_every_room_of_the_plan_is_updated_once(tmp_path: Path, concurrenc
         assert len(outcomes) == 100
         assert patches(sim) == dict.fromkeys(outcomes, 1)
         assert {one.unique_name for one in outcomes.values()} == {f"room-{number:06d}" for number in range(200, 300)}
-        assert wanted_by(plan, sim) == set()
-        assert looks(sim) == {}
+        assert rooms_to_change(plan, sim) == set()
+        assert read_backs(sim) == {}
         assert (run.stopped_by, run.settled) == (None, 0)
         records = [*Journal.open(tmp_path / "a.journal").records()]
         assert records[-1]["stop"] == "done"
@@ -79,7 +79,7 @@ async def test_an_empty_plan_is_applied_at_once(tmp_path: Path) -> None:
         assert sim.stats.by_method["PATCH"] == 0
 
 
-async def test_many_rooms_of_different_kinds_each_get_what_is_theirs(tmp_path: Path) -> None:
+async def test_every_room_gets_its_own_values(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=250) as sim, client_of(sim) as client:
         changes = {
             room_id: Change(
@@ -89,7 +89,7 @@ async def test_many_rooms_of_different_kinds_each_get_what_is_theirs(tmp_path: P
             )
             for number, room_id in enumerate(sim.room_ids)
         }
-        await make_plan(client, ByHand(changes), tmp_path / "a.plan")
+        await make_plan(client, FixedChanges(changes), tmp_path / "a.plan")
         assert counts(await collect(apply(client, Plan.open(tmp_path / "a.plan"), tmp_path / "a.journal"))) == {
             "updated": 250
         }
@@ -99,7 +99,7 @@ async def test_many_rooms_of_different_kinds_each_get_what_is_theirs(tmp_path: P
 
 
 @pytest.mark.parametrize("force", [False, True])
-async def test_a_room_that_is_gone_is_told(tmp_path: Path, force: bool) -> None:
+async def test_a_deleted_room_fails(tmp_path: Path, force: bool) -> None:
     async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         gone = sim.room_ids[2]
@@ -110,11 +110,11 @@ async def test_a_room_that_is_gone_is_told(tmp_path: Path, force: bool) -> None:
         assert isinstance(outcomes[gone].failure, NotFoundError)
 
 
-async def test_what_the_server_refuses_has_failed_and_is_sent_again_if_asked_for(tmp_path: Path) -> None:
+async def test_a_rejected_update_fails_and_is_sent_again_with_retry_failed(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
         first, second, third = sim.room_ids
         changes = {first: Change(RoomUpdate(unique_name="room-000002")), third: Change(RoomUpdate(unique_name="new"))}
-        await make_plan(client, ByHand(changes), tmp_path / "a.plan")
+        await make_plan(client, FixedChanges(changes), tmp_path / "a.plan")
         path = tmp_path / "a.journal"
         outcomes = by_room(await collect(apply(client, Plan.open(tmp_path / "a.plan"), path)))
         assert counts([*outcomes.values()]) == {"failed": 1, "updated": 1}
@@ -131,13 +131,13 @@ async def test_what_the_server_refuses_has_failed_and_is_sent_again_if_asked_for
         assert states(path) == {"updated": 2}
 
 
-async def test_an_update_that_the_client_would_not_send_fails_alone(tmp_path: Path) -> None:
+async def test_an_update_with_a_url_that_the_client_rejects_fails_without_the_others(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=4) as sim, client_of(sim) as client:
         changes = {
             room_id: Change(RoomUpdate(webhook_event_url=f"{scheme}://new.example.com/"))
             for room_id, scheme in zip(sim.room_ids, ("http", "https", "http", "https"), strict=True)
         }
-        await make_plan(client, ByHand(changes), tmp_path / "a.plan")
+        await make_plan(client, FixedChanges(changes), tmp_path / "a.plan")
         policy = WebhookUrlPolicy(schemes=("https",))
         async with RoomsClient(sim.api_key, base_url=sim.url, webhook_url_policy=policy) as careful:
             plan, path = Plan.open(tmp_path / "a.plan"), tmp_path / "a.journal"
@@ -148,7 +148,7 @@ async def test_an_update_that_the_client_would_not_send_fails_alone(tmp_path: Pa
         assert counts(await collect(resume(client, path, retry_failed=True))) == {"updated": 2}
 
 
-async def test_after_so_many_failures_nothing_more_is_begun(tmp_path: Path) -> None:
+async def test_after_max_failures_no_further_update_begins(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=100, latency=0.001) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         for room_id in sim.room_ids[::2]:
@@ -165,7 +165,7 @@ async def test_after_so_many_failures_nothing_more_is_begun(tmp_path: Path) -> N
         assert len(rest) + len(outcomes) - counts(outcomes).get("skipped", 0) == 100
 
 
-async def test_a_wrong_key_ends_the_run_and_nothing_is_lost(tmp_path: Path) -> None:
+async def test_a_wrong_api_key_stops_the_run_and_a_resume_finishes_it(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=60, latency=0.001) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         key, sim.api_key = sim.api_key, "another"
@@ -187,7 +187,7 @@ async def test_a_wrong_key_ends_the_run_and_nothing_is_lost(tmp_path: Path) -> N
         assert states(path) == {"updated": 60}
 
 
-async def test_a_list_that_fails_ends_the_run_before_anything_is_sent(tmp_path: Path) -> None:
+async def test_nothing_is_sent_if_the_account_can_not_be_listed(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         sim.script(*times("500", 8), method="GET")
@@ -202,7 +202,7 @@ async def test_a_list_that_fails_ends_the_run_before_anything_is_sent(tmp_path: 
 
 
 @pytest.mark.parametrize("how", ["closed", "503", "reset"])
-async def test_an_outage_in_the_middle_is_waited_for(tmp_path: Path, how: Any) -> None:
+async def test_an_outage_during_the_run_fails_no_room(tmp_path: Path, how: Any) -> None:
     async with RoomsSimulator(rooms=60, latency=0.001) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         outcomes: list[Outcome] = []
@@ -212,19 +212,21 @@ async def test_an_outage_in_the_middle_is_waited_for(tmp_path: Path, how: Any) -
                 sim.refuse_connections(how)
                 asyncio.get_running_loop().call_later(0.1, sim.accept_connections)
         assert counts(outcomes) == {"updated": 60}
-        assert wanted_by(plan, sim) == set()
+        assert rooms_to_change(plan, sim) == set()
 
 
-async def test_the_rate_limit_is_told_of_once_in_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aiorooms.bulk._apply._TICK", 0.02)
+async def test_the_state_of_the_rate_limit_is_recorded_periodically(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiorooms.bulk._apply._PACING_INTERVAL", 0.02)
     async with RoomsSimulator(rooms=40, latency=0.005) as sim, client_of(sim) as client:
         await collect(apply(client, await plan_of(client, tmp_path), tmp_path / "a.journal", concurrency=2))
-    told = [record["pacing"] for record in Journal.open(tmp_path / "a.journal").records() if "pacing" in record]
-    assert len(told) >= 2
-    assert all(isinstance(one, dict) and one.keys() == {"refused", "limit", "rate"} for one in told)
+    states = [record["pacing"] for record in Journal.open(tmp_path / "a.journal").records() if "pacing" in record]
+    assert len(states) >= 2
+    assert all(isinstance(one, dict) and one.keys() == {"refused", "limit", "rate"} for one in states)
 
 
-async def test_stop_begins_nothing_more_and_finishes_what_is_under_way(tmp_path: Path) -> None:
+async def test_stop_begins_no_further_update_and_finishes_those_in_flight(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=100, latency=0.005) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         path = tmp_path / "a.journal"
@@ -245,10 +247,10 @@ async def test_stop_begins_nothing_more_and_finishes_what_is_under_way(tmp_path:
         assert len(first) == len(outcomes)
         assert len(await collect(resume(client, path))) == 100 - len(outcomes)
         assert patches(sim) == dict.fromkeys(sim.room_ids, 1)
-        assert looks(sim) == {}
+        assert read_backs(sim) == {}
 
 
-async def test_stopping_before_the_beginning_sends_nothing(tmp_path: Path) -> None:
+async def test_stop_before_the_run_sends_nothing(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=10) as sim, client_of(sim) as client:
         run = apply(client, await plan_of(client, tmp_path), tmp_path / "a.journal")
         run.stop("never mind")
@@ -256,7 +258,7 @@ async def test_stopping_before_the_beginning_sends_nothing(tmp_path: Path) -> No
         assert sim.stats.by_method["PATCH"] == 0
 
 
-async def test_leaving_early_leaves_nothing_behind_but_the_journal(tmp_path: Path) -> None:
+async def test_closing_the_outcomes_early_leaves_no_tasks_and_no_open_files(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=100, latency=0.005) as sim:
         async with client_of(sim) as client:
             plan = await plan_of(client, tmp_path)
@@ -277,7 +279,7 @@ async def test_leaving_early_leaves_nothing_behind_but_the_journal(tmp_path: Pat
         assert open_files() <= files
 
 
-async def test_cancelling_twice_ends_at_once_and_loses_nothing(tmp_path: Path) -> None:
+async def test_a_run_that_is_cancelled_twice_can_be_resumed(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=50, latency=0.01) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         path = tmp_path / "a.journal"
@@ -294,23 +296,23 @@ async def test_cancelling_twice_ends_at_once_and_loses_nothing(tmp_path: Path) -
         assert applied <= Journal.open(path).states().keys()
         await collect(resume(client, path))
         assert states(path) == {"updated": 50}
-        assert wanted_by(plan, sim) == set()
+        assert rooms_to_change(plan, sim) == set()
 
 
-async def test_what_a_client_met_before_a_run_is_no_refusal_of_it(
+async def test_rate_limited_requests_before_the_run_are_not_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_apply, "_TICK", 0.001)
+    monkeypatch.setattr(_apply, "_PACING_INTERVAL", 0.001)
     async with RoomsSimulator(rooms=20, latency=0.02) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         client._sender.pacer.rate_limited = 7
         await collect(apply(client, plan, tmp_path / "a.journal", concurrency=2))
-    told = [record["pacing"] for record in Journal.open(tmp_path / "a.journal").records() if "pacing" in record]
-    assert told
-    assert all("'refused': 0," in str(figures) for figures in told)
+    states = [record["pacing"] for record in Journal.open(tmp_path / "a.journal").records() if "pacing" in record]
+    assert states
+    assert all("'refused': 0," in str(state) for state in states)
 
 
-async def test_settings_are_checked_before_anything_is_made(tmp_path: Path) -> None:
+async def test_settings_are_checked_before_a_journal_is_created(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=1) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         await collect(apply(client, plan, tmp_path / "a.journal"))
@@ -325,7 +327,7 @@ async def test_settings_are_checked_before_anything_is_made(tmp_path: Path) -> N
         assert not (tmp_path / "b.journal").exists()
 
 
-async def test_a_plan_for_another_server_is_refused(tmp_path: Path) -> None:
+async def test_a_plan_for_another_server_is_an_error(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client, RoomsSimulator(rooms=2) as other:
         plan = await plan_of(client, tmp_path)
         await collect(apply(client, plan, tmp_path / "a.journal"))
@@ -338,18 +340,18 @@ async def test_a_plan_for_another_server_is_refused(tmp_path: Path) -> None:
         assert not (tmp_path / "b.journal").exists()
 
 
-async def test_a_plan_that_was_replaced_since_it_was_shown_is_not_sent(tmp_path: Path) -> None:
+async def test_a_plan_that_was_replaced_before_the_run_is_not_sent(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         await plan_of(client, tmp_path, "max_participants=30")
         run = apply(client, plan, tmp_path / "a.journal")
-        with pytest.raises(PlanFileError, match="was changed after it was opened"):
+        with pytest.raises(PlanFileError, match="was modified or replaced after it was opened"):
             await collect(run)
         assert sim.stats.by_method["PATCH"] == 0
     assert tasks_left() == set()
 
 
-async def test_a_plan_that_is_replaced_in_the_middle_does_no_harm(tmp_path: Path) -> None:
+async def test_a_plan_that_is_replaced_during_the_run_does_no_harm(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=100, latency=0.001) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         outcomes: list[Outcome] = []
@@ -361,7 +363,7 @@ async def test_a_plan_that_is_replaced_in_the_middle_does_no_harm(tmp_path: Path
         assert {fields["max_participants"] for fields in account(sim).values()} == {20}
 
 
-async def test_a_client_that_is_closed_says_so(tmp_path: Path) -> None:
+async def test_a_run_whose_client_is_closed_stops_and_can_be_resumed(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=30, latency=0.005) as sim:
         client = RoomsClient(sim.api_key, base_url=sim.url, retry=PERSISTENT)
         plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"

@@ -1,4 +1,4 @@
-"""Conflicts: what was modified by someone else is left alone, unless the run is forced."""
+"""Conflicts: rooms that someone else modified are not sent, unless the run is forced."""
 
 from pathlib import Path
 
@@ -14,15 +14,26 @@ from aiorooms.bulk import (
 )
 from aiorooms.simulator import RoomsSimulator
 
-from .conftest import ByHand, by_room, client_of, collect, counts, looks, patches, plan_of, states, wanted_by
+from .conftest import (
+    FixedChanges,
+    by_room,
+    client_of,
+    collect,
+    counts,
+    patches,
+    plan_of,
+    read_backs,
+    rooms_to_change,
+    states,
+)
 
 
-async def test_a_room_that_somebody_changed_since_is_a_conflict_and_not_touched(tmp_path: Path) -> None:
+async def test_a_room_that_someone_else_modified_since_is_a_conflict_and_not_sent(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:
         changed, same, *_ = sim.room_ids
         plan = await plan_of(client, tmp_path)
         sim.change_room(changed, enable_recording=True)
-        sim.change_room(same, max_participants=20)  # somebody did what we would have done
+        sim.change_room(same, max_participants=20)  # the planned change, made by someone else
         sim.record = True
         outcomes = by_room(await collect(apply(client, plan, tmp_path / "a.journal")))
         assert counts([*outcomes.values()]) == {"conflict": 1, "updated": 4}
@@ -31,15 +42,15 @@ async def test_a_room_that_somebody_changed_since_is_a_conflict_and_not_touched(
         assert error.startswith(f"room {changed} was modified by someone else since the plan was made (20")
         assert (outcomes[same].found, outcomes[same].attempts) == (True, 0)
         assert not {changed, same} & patches(sim).keys()
-        assert looks(sim) == {}
+        assert read_backs(sim) == {}
         assert sim.rooms[changed]["max_participants"] == 10
-        # It is not sent by a resume either, unless that is forced.
+        # A resume doesn't send it either, unless it is forced.
         assert await collect(resume(client, tmp_path / "a.journal")) == []
         assert counts(await collect(resume(client, tmp_path / "a.journal", force=True))) == {"updated": 1}
         assert sim.rooms[changed]["max_participants"] == 20
 
 
-async def test_a_change_that_was_made_while_the_plan_was_made_is_a_conflict_too(tmp_path: Path) -> None:
+async def test_a_modification_while_the_plan_is_made_is_a_conflict_too(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=500) as sim, client_of(sim) as client:
         first, *_, last = sim.room_ids
         read = 0
@@ -49,15 +60,15 @@ async def test_a_change_that_was_made_while_the_plan_was_made_is_a_conflict_too(
             read += 1
             if read == 2:
                 sim.change_room(first, enable_recording=True)  # after it was read
-                sim.change_room(last, enable_recording=True)  # before it is read, if its page isn't under way yet
+                sim.change_room(last, enable_recording=True)  # possibly before it is read
 
-        wanted = ByHand({room_id: Change(RoomUpdate(max_participants=20)) for room_id in (first, last)})
+        wanted = FixedChanges({room_id: Change(RoomUpdate(max_participants=20)) for room_id in (first, last)})
         await make_plan(client, wanted, tmp_path / "a.plan", on_room=on_room)
         outcomes = by_room(await collect(apply(client, Plan.open(tmp_path / "a.plan"), tmp_path / "a.journal")))
         assert outcomes[first].status == "conflict"
 
 
-async def test_a_room_that_was_changed_and_then_removed_is_a_conflict(tmp_path: Path) -> None:
+async def test_a_room_that_was_modified_and_then_deleted_is_a_conflict(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         changed = sim.room_ids[0]
@@ -68,10 +79,10 @@ async def test_a_room_that_was_changed_and_then_removed_is_a_conflict(tmp_path: 
             if len(outcomes) == 1:
                 sim.remove_room(changed)
         assert counts(outcomes) == {"updated": 4, "conflict": 1}
-        assert str(by_room(outcomes)[changed].error).endswith("since the plan was made, and is gone")
+        assert str(by_room(outcomes)[changed].error).endswith("since the plan was made, and then deleted")
 
 
-async def test_a_run_that_was_stopped_leaves_its_conflicts_to_the_next(tmp_path: Path) -> None:
+async def test_a_stopped_run_leaves_conflicts_to_the_next_run(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=20, latency=0.001) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         changed = sim.room_ids[0]
@@ -85,9 +96,9 @@ async def test_a_run_that_was_stopped_leaves_its_conflicts_to_the_next(tmp_path:
         assert states(tmp_path / "a.journal") == {"updated": 19, "conflict": 1}
 
 
-async def test_force_sends_what_somebody_changed_too(tmp_path: Path) -> None:
+async def test_force_sends_modified_rooms_too(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         sim.change_room(sim.room_ids[0], max_participants=33)
         assert counts(await collect(apply(client, plan, tmp_path / "a.journal", force=True))) == {"updated": 5}
-        assert wanted_by(plan, sim) == set()
+        assert rooms_to_change(plan, sim) == set()

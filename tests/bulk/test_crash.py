@@ -1,9 +1,9 @@
-"""Applies that are killed at random instants, and resumed. `python -m benchmarks crash` does it some hundred times."""
+"""Apply killed at random moments, and resumed. `python -m benchmarks crash` does it some hundred times."""
 
 from benchmarks import crash
 
 
-def test_an_apply_that_is_killed_is_resumed_and_nothing_is_sent_twice() -> None:
+def test_a_killed_apply_is_resumed_and_no_updated_room_is_sent_again() -> None:
     campaign = crash.play([1, 2, 3], 60)
     assert campaign.runs == 3
     assert campaign.kills >= 1

@@ -1,4 +1,4 @@
-"""An export can be planned as it is, and changes nothing."""
+"""Export: a plan from an unedited export has no changes."""
 
 import asyncio
 import json
@@ -35,7 +35,9 @@ rooms = st.builds(
     st.lists(rooms, min_size=1, max_size=8, unique_by=(lambda room: room.id, lambda room: room.unique_name or room.id)),
     st.sampled_from(["csv", "jsonl"]),
 )
-def test_an_export_changes_nothing(tmp_path: Path, account: list[Room], form: Literal["csv", "jsonl"]) -> None:
+def test_a_plan_from_an_export_changes_nothing(
+    tmp_path: Path, account: list[Room], form: Literal["csv", "jsonl"]
+) -> None:
     account = [
         room
         for room in account
@@ -73,11 +75,11 @@ async def test_all_rooms_of_an_account_are_exported_and_planned(tmp_path: Path, 
         assert None not in json.loads(text.splitlines()[0]).values()
 
 
-async def test_a_file_that_can_not_be_written_or_tells_no_format(tmp_path: Path) -> None:
+async def test_a_file_that_can_not_be_written_or_has_an_unknown_extension(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=1) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
-        with pytest.raises(BulkInputError, match=r"rooms\.txt: the ending '\.txt' tells no format"):
+        with pytest.raises(BulkInputError, match=r"rooms\.txt: the extension '\.txt' is unknown; name the file"):
             await export_rooms(client, tmp_path / "rooms.txt")
-        with pytest.raises(BulkInputError, match="it can't be written: No such file or directory"):
+        with pytest.raises(BulkInputError, match="the file can't be written: No such file or directory"):
             await export_rooms(client, tmp_path / "none" / "rooms.csv")
-        left = [*tmp_path.glob("*")]  # noqa: ASYNC240 - nothing else runs meanwhile
+        left = [*tmp_path.glob("*")]  # noqa: ASYNC240 - no other task is running
     assert left == []

@@ -1,4 +1,4 @@
-"""The index: a line is found by its key, and keys that stand twice are found too."""
+"""The index finds a line by its key, and finds duplicate keys."""
 
 import tempfile
 from contextlib import closing
@@ -37,26 +37,26 @@ def test_the_index_finds_each_room_of_the_plan_once(numbers: set[int], asked: li
             left = set(numbers)
             for number in [*asked, *numbers][: len(asked) + len(numbers) // 2]:
                 room_id = str(UUID(int=number))
-                line = index.take(room_id)
+                line = index.find_once(room_id)
                 assert (line is not None) == (number in left)
                 assert (index.find(room_id) is not None) == (number in numbers)
                 if line is not None:
                     assert PLANNED.read(line) == planned(number)
                 left.discard(number)
             in_order = [str(UUID(int=number)) for number in sorted(numbers, key=hash) if number in left]
-            assert [PLANNED.read(line).room_id for line in index.left()] == in_order
-            assert index.take("not-a-uuid") is None
-            assert [*index.twice()] == []
+            assert [PLANNED.read(line).room_id for line in index.unmatched()] == in_order
+            assert index.find_once("not-a-uuid") is None
+            assert [*index.duplicates()] == []
 
 
 @given(keys=st.lists(st.sampled_from(["a", "b", "name a", "\ud800", "", "é"]), max_size=12))
-def test_the_index_says_which_keys_stand_twice(keys: list[str]) -> None:
+def test_the_index_finds_duplicate_keys(keys: list[str]) -> None:
     index = LineIndex(BytesIO(b"".join(b"%d\n" % number for number in range(10, 10 + len(keys)))))
     for number, key in enumerate(keys):
         index.add(key, 3 * number)
     index.sort()
     first = {key: 3 * keys.index(key) for key in keys}
     expected = [(first[key], 3 * number) for number, key in enumerate(keys) if first[key] != 3 * number]
-    assert sorted(index.twice(), key=lambda pair: pair[1]) == expected
+    assert sorted(index.duplicates(), key=lambda pair: pair[1]) == expected
     for key, place in first.items():
         assert index.find(key) == index.line_at(place)

@@ -1,4 +1,4 @@
-"""Journals: whatever happens to the process or the disk, what is read is true, and what can't be noted isn't sent."""
+"""Journals: right after any failure of the process or the disk; no room is sent without its line in the journal."""
 
 import asyncio
 import errno
@@ -61,10 +61,10 @@ def end(number: int, status: Any) -> End:
 
 async def write_journal(path: Path, plan: Plan, records: list[tuple[str, int]]) -> None:
     async with JournalWriter.create(path, plan) as journal:
-        note(journal, records)
+        write_records(journal, records)
 
 
-def note(journal: JournalWriter, records: list[tuple[str, int]]) -> None:
+def write_records(journal: JournalWriter, records: list[tuple[str, int]]) -> None:
     for what, number in records:
         journal.write(begin(number) if what == "begin" else end(number, what))
 
@@ -73,10 +73,10 @@ def replay(records: list[tuple[str, int]]) -> Mapping[str, str]:
     return {room_id(number): "begun" if what == "begin" else what for what, number in records}
 
 
-# --- what is written ---
+# --- content ---
 
 
-async def test_a_journal_says_whose_it_is_and_what_was_done(tmp_path: Path) -> None:
+async def test_a_journal_has_a_header_and_a_record_of_each_step(tmp_path: Path) -> None:
     plan = write_plan(tmp_path / "a.plan")
     await write_journal(tmp_path / "a.journal", plan, [("begin", 1), ("updated", 1)])
     journal = Journal.open(tmp_path / "a.journal")
@@ -92,7 +92,7 @@ async def test_a_journal_says_whose_it_is_and_what_was_done(tmp_path: Path) -> N
     assert journal.runs() == 1
 
 
-async def test_every_line_is_there_at_once(tmp_path: Path) -> None:
+async def test_every_line_can_be_read_as_soon_as_it_is_written(tmp_path: Path) -> None:
     path = tmp_path / "a.journal"
     async with JournalWriter.create(path, write_plan(tmp_path / "a.plan")) as journal:
         journal.write(begin(1))
@@ -101,7 +101,7 @@ async def test_every_line_is_there_at_once(tmp_path: Path) -> None:
         assert Journal.open(path).states() == {room_id(1): "failed"}
 
 
-# --- what is there after the process, or the machine, has died ---
+# --- after a crash of the process or the machine ---
 
 _records = st.lists(
     st.tuples(
@@ -112,7 +112,7 @@ _records = st.lists(
 
 
 @given(records=_records, more=_records, data=st.data())
-def test_a_journal_cut_at_any_byte_tells_the_truth_up_to_there(
+def test_a_journal_cut_at_any_byte_is_right_up_to_its_last_complete_line(
     records: list[tuple[str, int]], more: list[tuple[str, int]], data: st.DataObject
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -130,8 +130,8 @@ def test_a_journal_cut_at_any_byte_tells_the_truth_up_to_there(
         assert journal.states() == replay(records[:there])
 
         async def go_on() -> None:
-            async with JournalWriter.go_on(journal) as writer:
-                note(writer, more)
+            async with JournalWriter.reopen(journal) as writer:
+                write_records(writer, more)
 
         asyncio.run(go_on())
         assert Journal.open(path).states() == {**replay(records[:there]), **replay(more)}
@@ -141,14 +141,14 @@ def test_a_journal_cut_at_any_byte_tells_the_truth_up_to_there(
 
 
 @given(data=st.data())
-def test_a_journal_cut_within_its_header_is_begun_anew(data: st.DataObject) -> None:
+def test_a_journal_cut_within_its_header_can_be_started_again(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.journal")
         plan = write_plan(Path(folder, "a.plan"))
         asyncio.run(write_journal(path, plan, []))
         whole = path.read_bytes()
         path.write_bytes(whole[: int(data.draw(st.floats(0, 1)) * whole.index(b"\n"))])
-        with pytest.raises(JournalError, match="was cut off before anything was sent; apply.. begins it anew"):
+        with pytest.raises(JournalError, match="was cut off before anything was sent; start it again with apply.."):
             Journal.open(path)
         asyncio.run(write_journal(path, plan, [("begin", 1)]))
         assert Journal.open(path).states() == {room_id(1): "begun"}
@@ -158,7 +158,7 @@ Damage: TypeAlias = Callable[[list[bytes]], list[bytes]]
 
 
 def at(number: int, line: bytes, *, replaced: bool = True) -> tuple[Damage, int]:
-    """Put a line in the place of another, or before it; counted from 1."""
+    """Replace a line, or insert one before it. The number counts from 1."""
     return lambda lines: [*lines[: number - 1], line + b"\n", *lines[number - (not replaced) :]], number
 
 
@@ -180,7 +180,9 @@ def at(number: int, line: bytes, *, replaced: bool = True) -> tuple[Damage, int]
         at(6, b'{"begin":null,"at":1.0,"before":{},"after":{}}'),
     ],
 )
-async def test_damage_is_told_with_its_line_and_nothing_is_written(tmp_path: Path, damage: Damage, line: int) -> None:
+async def test_damage_is_reported_with_its_line_and_nothing_is_written(
+    tmp_path: Path, damage: Damage, line: int
+) -> None:
     path = tmp_path / "a.journal"
     await write_journal(path, write_plan(tmp_path / "a.plan"), [("begin", 1), ("updated", 1), ("begin", 2)])
     lines = path.read_bytes().splitlines(keepends=True)
@@ -189,12 +191,12 @@ async def test_damage_is_told_with_its_line_and_nothing_is_written(tmp_path: Pat
     with pytest.raises(JournalError, match=rf"the journal '.*a.journal' is damaged at line {line}$"):
         Journal.open(path).states()
     with pytest.raises(JournalError, match=rf"is damaged at line {line}"):
-        async with JournalWriter.go_on(Journal.open(path)):
-            pytest.fail("it was gone on with")
+        async with JournalWriter.reopen(Journal.open(path)):
+            pytest.fail("the journal was continued")
     assert path.read_bytes() == before
 
 
-# --- what is no journal ---
+# --- files that are not journals ---
 
 
 @pytest.mark.parametrize(
@@ -205,13 +207,13 @@ async def test_damage_is_told_with_its_line_and_nothing_is_written(tmp_path: Pat
         (b'{"aiorooms_plan":1}\n', "is not a journal"),
         (b"[]\n", "is not a journal"),
         (b"\xff\xfe\n", "is not a journal"),
-        (b'{"aiorooms_journal":2,"plan":"x"}\n', "is of version 2, which takes a newer aiorooms"),
+        (b'{"aiorooms_journal":2,"plan":"x"}\n', "has format version 2, not 1; upgrade aiorooms"),
         (b'{"aiorooms_journal":1}\n', "is damaged at line 1"),
         (b'{"aiorooms_journal":1,"plan":"x","plan_file":5,"plan_sha256":"x","base_url":"x"}\n', "is damaged at line 1"),
         (b'{"aiorooms_journal":1,"pl\n', "is not a journal"),
     ],
 )
-def test_what_is_no_journal_is_refused_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_that_is_not_a_journal_is_an_error_of_one_line(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "a.journal"
     path.write_bytes(content)
     with pytest.raises(JournalError) as caught:
@@ -224,14 +226,14 @@ def test_what_is_no_journal_is_refused_in_one_line(tmp_path: Path, content: byte
     assert path.read_bytes() == content
 
 
-def test_a_directory_and_nothing_at_all_are_no_journals(tmp_path: Path) -> None:
+def test_a_directory_and_a_missing_file_are_not_journals(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match=r"the journal '.*' can't be read: Is a directory"):
         Journal.open(tmp_path)
     with pytest.raises(JournalError, match=r"the journal '.*a.journal' can't be read: No such file or directory"):
         Journal.open(tmp_path / "a.journal")
 
 
-def test_a_journal_that_vanishes_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_journal_that_disappears_is_an_error_of_one_line(tmp_path: Path) -> None:
     path = tmp_path / "a.journal"
     asyncio.run(write_journal(path, write_plan(tmp_path / "a.plan"), []))
     journal = Journal.open(path)
@@ -240,31 +242,29 @@ def test_a_journal_that_vanishes_is_told_in_one_line(tmp_path: Path) -> None:
         journal.states()
 
     async def go_on() -> None:
-        async with JournalWriter.go_on(journal):
-            pytest.fail("it was gone on with")
+        async with JournalWriter.reopen(journal):
+            pytest.fail("the journal was continued")
 
     with pytest.raises(JournalError, match=r"the journal '.*a.journal' can't be written: No such file or directory"):
         asyncio.run(go_on())
 
 
 @pytest.mark.parametrize("content", [b"", b"notes", b"notes\n", b'{"aiorooms_journal":1,"plan":"x"}\n'])
-async def test_nothing_that_is_there_is_overwritten(tmp_path: Path, content: bytes) -> None:
+async def test_an_existing_file_is_not_overwritten(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.journal"
     path.write_bytes(content)
     plan = write_plan(tmp_path / "a.plan")
-    if not content:  # nothing is in it that could be lost
+    if not content:  # an empty file has nothing to lose
         await write_journal(path, plan, [])
         assert Journal.open(path).runs() == 1
         return
-    with pytest.raises(JournalError, match=r"there is .* '.*a.journal' already"):
+    with pytest.raises(JournalError, match=r"the (journal|file) '.*a.journal' already exists"):
         await write_journal(path, plan, [])
     assert path.read_bytes() == content
 
 
 @pytest.mark.parametrize(("place", "reason"), [("no/a.journal", "No such file"), (".", "Is a directory")])
-async def test_a_journal_that_can_not_be_made_is_told_and_nothing_is_sent(
-    tmp_path: Path, place: str, reason: str
-) -> None:
+async def test_nothing_is_sent_if_the_journal_can_not_be_created(tmp_path: Path, place: str, reason: str) -> None:
     async with RoomsSimulator(rooms=1) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         sim.reset_stats()
@@ -273,19 +273,19 @@ async def test_a_journal_that_can_not_be_made_is_told_and_nothing_is_sent(
         assert sim.stats.requests == 0
 
 
-# --- one at a time ---
+# --- the lock ---
 
 
-async def test_a_journal_is_written_by_one_at_a_time(tmp_path: Path) -> None:
+async def test_only_one_run_at_a_time_writes_a_journal(tmp_path: Path) -> None:
     path = tmp_path / "a.journal"
     async with JournalWriter.create(path, write_plan(tmp_path / "a.plan")) as writer:
         before = path.read_bytes()
         with pytest.raises(JournalError, match=r"the journal '.*' is in use: another apply or resume is writing it$"):
-            async with JournalWriter.go_on(Journal.open(path)):
-                pytest.fail("two at a time")
+            async with JournalWriter.reopen(Journal.open(path)):
+                pytest.fail("two runs at a time")
         assert path.read_bytes() == before
         writer.write(begin(1))
-    async with JournalWriter.go_on(Journal.open(path)):
+    async with JournalWriter.reopen(Journal.open(path)):
         assert Journal.open(path).states() == {room_id(1): "begun"}
 
 
@@ -296,7 +296,7 @@ from aiorooms.bulk._journal_records import Stop
 from aiorooms.bulk._journal_writer import JournalWriter
 
 async def main():
-    async with JournalWriter.go_on(Journal.open(sys.argv[1])) as writer:
+    async with JournalWriter.reopen(Journal.open(sys.argv[1])) as writer:
         writer.write(Stop(stop="here", at=1.0))
         print("open", flush=True)
         sys.stdin.read()
@@ -308,7 +308,7 @@ except JournalError as error:
 """
 
 
-def test_another_process_has_to_wait_until_the_first_is_gone_whatever_way(tmp_path: Path) -> None:
+def test_the_lock_on_a_journal_is_released_when_its_process_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "a.journal"
     asyncio.run(write_journal(path, write_plan(tmp_path / "a.plan"), [("begin", 1)]))
     command = [sys.executable, "-c", OTHER, str(path)]
@@ -318,7 +318,7 @@ def test_another_process_has_to_wait_until_the_first_is_gone_whatever_way(tmp_pa
             assert first.stdout.readline() == "open\n"
 
             async def go_on() -> int:
-                async with JournalWriter.go_on(Journal.open(path)):
+                async with JournalWriter.reopen(Journal.open(path)):
                     return Journal.open(path).runs()
 
             with pytest.raises(JournalError, match="is in use"):
@@ -332,16 +332,16 @@ def test_another_process_has_to_wait_until_the_first_is_gone_whatever_way(tmp_pa
     assert Journal.open(path).states() == {room_id(1): "begun"}
 
 
-async def test_two_resumes_at_the_same_time_are_one(tmp_path: Path) -> None:
+async def test_of_two_resumes_at_the_same_time_one_is_rejected(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=20, latency=0.01) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         path = tmp_path / "a.journal"
-        async with anext_of(apply(client, plan, path, concurrency=2).outcomes()):
+        async with first_outcome(apply(client, plan, path, concurrency=2).outcomes()):
             with pytest.raises(JournalError, match="is in use"):
                 await collect(resume(client, path))
             with pytest.raises(JournalError, match="is in use"):
                 await collect(apply(client, plan, path))
-        with pytest.raises(JournalError, match="there is a journal '.*' already; resume.. continues it"):
+        with pytest.raises(JournalError, match="the journal '.*' already exists; resume.. continues it"):
             await collect(apply(client, plan, path))
         sim.record = True
         both = [asyncio.create_task(collect(resume(client, path))) for _ in range(2)]
@@ -352,8 +352,8 @@ async def test_two_resumes_at_the_same_time_are_one(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def anext_of(outcomes: Any) -> AsyncGenerator[Any]:
-    """The first outcome; the others are dropped at the end."""
+async def first_outcome(outcomes: Any) -> AsyncGenerator[Any]:
+    """Yield the first outcome, and close the others at the end."""
     try:
         yield await anext(outcomes)
     finally:
@@ -363,9 +363,7 @@ async def anext_of(outcomes: Any) -> AsyncGenerator[Any]:
 # --- the disk ---
 
 
-async def test_it_is_synced_to_the_disk_as_long_as_something_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_journal_is_synced_while_lines_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     fsync = os.fsync
 
@@ -373,7 +371,7 @@ async def test_it_is_synced_to_the_disk_as_long_as_something_is_written(
         synced.append(os.fstat(number).st_size)
         fsync(number)
 
-    monkeypatch.setattr(module, "_SYNC_EVERY", 0.02)
+    monkeypatch.setattr(module, "_SYNC_INTERVAL", 0.02)
     monkeypatch.setattr(os, "fsync", counted)
     plan = write_plan(tmp_path / "a.plan")
     synced.clear()
@@ -387,13 +385,13 @@ async def test_it_is_synced_to_the_disk_as_long_as_something_is_written(
                     await asyncio.sleep(0.002)
         there = len(synced)
         await asyncio.sleep(0.06)
-        assert len(synced) == there  # nothing new, nothing to sync
+        assert len(synced) == there  # nothing was written, so nothing is synced
         writer.write(end(1, "updated"))
     assert synced[-1] == (tmp_path / "a.journal").stat().st_size
     assert open_files() == open_files()
 
 
-async def test_what_is_written_while_it_is_synced_is_synced_too(
+async def test_a_line_that_is_written_during_a_sync_is_synced_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began, go_on = asyncio.Event(), asyncio.Event()
@@ -406,7 +404,7 @@ async def test_what_is_written_while_it_is_synced_is_synced_too(
             loop.call_soon_threadsafe(began.set)
             asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(5)
 
-    monkeypatch.setattr(module, "_SYNC_EVERY", 0.01)
+    monkeypatch.setattr(module, "_SYNC_INTERVAL", 0.01)
     plan = write_plan(tmp_path / "a.plan")
     monkeypatch.setattr(os, "fsync", slow)
     async with JournalWriter.create(tmp_path / "a.journal", plan) as writer:
@@ -416,13 +414,13 @@ async def test_what_is_written_while_it_is_synced_is_synced_too(
     assert synced[-1] == (tmp_path / "a.journal").stat().st_size
 
 
-def test_it_is_synced_once_a_second() -> None:
-    assert module._SYNC_EVERY <= 1.0
+def test_the_journal_is_synced_once_a_second() -> None:
+    assert module._SYNC_INTERVAL <= 1.0
 
 
 @pytest.fixture(params=["nothing", "half"])
 def full_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Call it with the number of further lines that there is space for; of the next one nothing or a half gets in."""
+    """Return a function that sets how many more lines fit; of the next one nothing, or half, is written."""
     left: list[int] = []
     write = os.write
 
@@ -440,7 +438,7 @@ def full_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("space", [0, 1, 2, 3, 10, 25])
-async def test_nothing_is_sent_that_can_not_be_noted_as_the_disk_is_full(
+async def test_no_room_is_sent_without_its_line_if_the_disk_is_full(
     tmp_path: Path, full_disk: Callable[[int], None], space: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with RoomsSimulator(rooms=40, latency=0.001) as sim, client_of(sim) as client:
@@ -451,7 +449,7 @@ async def test_nothing_is_sent_that_can_not_be_noted_as_the_disk_is_full(
         outcomes: list[Outcome] = []
         with pytest.raises(JournalError) as caught:
             async for outcome in apply(client, plan, path, concurrency=4).outcomes():
-                outcomes.append(outcome)  # noqa: PERF401 - they are wanted also if it raises
+                outcomes.append(outcome)  # noqa: PERF401 - needed even if it raises
         assert "a.journal' can't be written any more: No space left on device" in str(caught.value)
         assert caught.value.reason == ("unwritable" if space < 2 else "journal_lost")
         assert "\n" not in str(caught.value)
@@ -459,7 +457,7 @@ async def test_nothing_is_sent_that_can_not_be_noted_as_the_disk_is_full(
         assert tasks_left() == set()
         monkeypatch.undo()
         changed = {room_id for room_id, fields in account(sim).items() if fields["max_participants"] == 20}
-        if space < 2:  # not even the header and the run: there is no journal
+        if space < 2:  # no space for the header and the line of the run: no journal is left
             assert not path.exists()
             assert (outcomes, changed) == ([], set())
             await collect(apply(client, plan, path))
@@ -483,7 +481,7 @@ async def test_a_disk_that_fails_to_sync_ends_the_run(tmp_path: Path, monkeypatc
 
     async with RoomsSimulator(rooms=60, latency=0.01) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
-        monkeypatch.setattr(module, "_SYNC_EVERY", 0.02)
+        monkeypatch.setattr(module, "_SYNC_INTERVAL", 0.02)
         monkeypatch.setattr(os, "fsync", broken)
         with pytest.raises(JournalError, match="can't be written any more: Input/output error; nothing more was sent"):
             await collect(apply(client, plan, tmp_path / "a.journal", concurrency=2))
@@ -491,7 +489,7 @@ async def test_a_disk_that_fails_to_sync_ends_the_run(tmp_path: Path, monkeypatc
         assert tasks_left() == set()
 
 
-async def test_a_last_sync_that_fails_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failure_of_the_last_sync_is_raised_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = write_plan(tmp_path / "a.plan")
 
     def broken(number: int) -> None:
@@ -503,13 +501,13 @@ async def test_a_last_sync_that_fails_is_told_too(tmp_path: Path, monkeypatch: p
 
 
 @pytest.fixture(autouse=True)
-def _all_files_are_closed() -> Iterator[None]:
+def _no_file_stays_open() -> Iterator[None]:
     before = open_files()
     yield
     assert open_files() <= before
 
 
-async def test_the_simulator_is_there_for_all_of_them(tmp_path: Path) -> None:
+async def test_a_run_leaves_no_file_open(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         assert counts(await collect(apply(client, plan, tmp_path / "a.journal"))) == {"updated": 3}

@@ -1,4 +1,4 @@
-"""A plan and a journal as the first version wrote them, byte for byte: they are read and continued."""
+"""A plan and a journal of the first version, byte for byte, are read and continued."""
 
 from datetime import datetime
 from pathlib import Path
@@ -82,7 +82,7 @@ def test_an_old_plan_is_read(tmp_path: Path) -> None:
         "webhook_timeout_secs": None,
     }
     assert updates[2].after == {"unique_name": 'räum "5"', "enable_recording": True, "webhook_timeout_secs": 7}
-    # And what is written today is what was written then.
+    # The same lines are written today.
     assert [PLANNED.line(one) for one in updates] == PLAN.splitlines(keepends=True)[1:-1]
 
 
@@ -100,7 +100,7 @@ async def test_an_old_journal_is_read_and_continued(tmp_path: Path) -> None:
         *[Begin, End] * 4,
         End,
         Stop,
-    ]  # the kind that nobody knows is not one
+    ]  # the record of an unknown kind is ignored
     assert len([*journal.records()]) == len(entries) + 1
     ended = entries[2]
     assert isinstance(ended, End)
@@ -108,7 +108,7 @@ async def test_an_old_journal_is_read_and_continued(tmp_path: Path) -> None:
     summary = summarize(journal)
     assert dict(summary.states) == {"updated": 3, "failed": 1, "conflict": 1}
     assert summary.runs == ["done"]
-    async with JournalWriter.go_on(journal):
+    async with JournalWriter.reopen(journal):
         pass
     assert path.read_bytes().startswith(JOURNAL)
     assert Journal.open(path).runs() == 2

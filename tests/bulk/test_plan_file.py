@@ -1,4 +1,4 @@
-"""Plan files: nothing is taken for a plan that isn't one, or is not as it was made."""
+"""Plan files: a file that is not a plan, or was modified, is an error."""
 
 import errno
 import hashlib
@@ -32,7 +32,7 @@ from .conftest import client_of, files_in, plan_of, planned, write_plan
     ("place", "reason"),
     [("no/such/folder/a.plan", "No such file or directory"), ("folder", "Is a directory"), ("file/a.plan", "Not a di")],
 )
-async def test_a_place_that_can_not_be_written_is_told_before_anything_is_read(
+async def test_a_path_that_can_not_be_written_is_an_error_before_the_account_is_read(
     tmp_path: Path, place: str, reason: str
 ) -> None:
     (tmp_path / "folder").mkdir()
@@ -45,7 +45,7 @@ async def test_a_place_that_can_not_be_written_is_told_before_anything_is_read(
     assert files_in(tmp_path) == ["file", "folder"]
 
 
-def test_a_full_disk_leaves_no_plan_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_and_leaves_no_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(BytesIO):
         def __init__(self, number: int, *_: object) -> None:
             super().__init__()
@@ -62,7 +62,7 @@ def test_a_full_disk_leaves_no_plan_and_says_so(tmp_path: Path, monkeypatch: pyt
     assert files_in(tmp_path) == []
 
 
-def test_a_plan_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+def test_the_umask_decides_who_may_read_a_plan(tmp_path: Path) -> None:
     mask = os.umask(0o027)
     try:
         write_plan(tmp_path / "a.plan")
@@ -71,7 +71,7 @@ def test_a_plan_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
     assert (tmp_path / "a.plan").stat().st_mode & 0o777 == 0o640
 
 
-def test_what_was_written_is_read(tmp_path: Path) -> None:
+def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
     plan = write_plan(tmp_path / "a.plan")
     assert [*plan.updates()] == [planned(number) for number in range(3)]
     assert (plan.rooms, plan.unchanged, plan.source) == (3, 7, "rooms.csv")
@@ -92,27 +92,27 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
         (b'{"aiorooms_journal":1}\n', "is not a plan"),
         (b"[1]\n", "is not a plan"),
         (b"\xff\xfe\x00\n", "is not a plan"),
-        (b'{"aiorooms_plan":2}\n', "is of version 2, which takes a newer aiorooms"),
-        (b'{"aiorooms_plan":"1"}\n', "is of version '1'"),
-        (b'{"aiorooms_plan":1}\n', "is incomplete, its last line is missing; plan again"),
-        (b'{"aiorooms_plan":1}\n{"rooms":0,"unchanged":0,"sha256":"x"}\n', "was changed after it was made"),
-        (b'{"aiorooms_plan":1}\n{"sha256":"SUM"}\n', "was changed after it was made"),
-        (b'{"aiorooms_plan":1}\n{"rooms":0,"unchanged":0,"sha256":"SUM"}\n', "was changed after it was made"),
+        (b'{"aiorooms_plan":2}\n', "has format version 2, not 1; upgrade aiorooms"),
+        (b'{"aiorooms_plan":"1"}\n', "has format version '1'"),
+        (b'{"aiorooms_plan":1}\n', "is incomplete: its last line is missing; make the plan again"),
+        (b'{"aiorooms_plan":1}\n{"rooms":0,"unchanged":0,"sha256":"x"}\n', "was modified after it was made"),
+        (b'{"aiorooms_plan":1}\n{"sha256":"SUM"}\n', "was modified after it was made"),
+        (b'{"aiorooms_plan":1}\n{"rooms":0,"unchanged":0,"sha256":"SUM"}\n', "was modified after it was made"),
     ],
 )
-def test_what_is_no_plan_is_refused_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_that_is_not_a_plan_is_an_error_of_one_line(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "a.plan"
     path.write_bytes(content.replace(b"SUM", hashlib.sha256(content.split(b"\n")[0] + b"\n").hexdigest().encode()))
     with pytest.raises(PlanFileError) as caught:
         Plan.open(path)
     assert message in str(caught.value)
     assert caught.value.reason in ("not_a_plan", "newer_plan", "incomplete_plan", "edited_plan")
-    assert (caught.value.reason == "edited_plan") == ("was changed after" in message)
+    assert (caught.value.reason == "edited_plan") == ("was modified after" in message)
     assert "a.plan" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_directory_and_nothing_at_all_are_no_plans(tmp_path: Path) -> None:
+def test_a_directory_and_a_missing_file_are_not_plans(tmp_path: Path) -> None:
     with pytest.raises(PlanFileError, match=r"the plan '.*' can't be read: Is a directory"):
         Plan.open(tmp_path)
     with pytest.raises(PlanFileError, match=r"the plan '.*a.plan' can't be read: No such file or directory"):
@@ -120,13 +120,13 @@ def test_a_directory_and_nothing_at_all_are_no_plans(tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-def test_a_plan_is_refused_if_one_byte_is_another(data: st.DataObject) -> None:
+def test_a_plan_with_one_changed_byte_is_an_error(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.plan")
         write_plan(path)
         content = bytearray(path.read_bytes())
         last_line = content.rindex(b"\n", 0, -1) + 1
-        # Half of the time in the last line, in which the checksum stands.
+        # In half of the examples in the last line, which has the checksum.
         place = data.draw(st.integers(0, len(content) - 1) | st.integers(last_line, len(content) - 1))
         byte = data.draw(st.integers(0, 255).filter(lambda byte: byte != content[place]))
         content[place] = byte
@@ -136,7 +136,7 @@ def test_a_plan_is_refused_if_one_byte_is_another(data: st.DataObject) -> None:
 
 
 @given(data=st.data())
-def test_a_plan_is_refused_if_a_piece_is_missing_or_added(data: st.DataObject) -> None:
+def test_a_plan_with_a_missing_or_added_part_is_an_error(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.plan")
         write_plan(path)
@@ -151,16 +151,16 @@ def test_a_plan_is_refused_if_a_piece_is_missing_or_added(data: st.DataObject) -
                 Plan.open(path)
 
 
-def test_a_plan_that_is_put_in_the_place_of_one_that_was_opened_is_not_used(tmp_path: Path) -> None:
+def test_a_plan_that_replaced_an_opened_one_is_not_used(tmp_path: Path) -> None:
     plan = write_plan(tmp_path / "a.plan")
     write_plan(tmp_path / "a.plan", 5)
     with closing(plan.open_file()) as file:
         for use in (lambda: plan_index(plan, file), lambda: list(plan.updates())):
-            with pytest.raises(PlanFileError, match="was changed after it was opened; open it again"):
+            with pytest.raises(PlanFileError, match="was modified or replaced after it was opened; open it again"):
                 use()
 
 
-def test_a_plan_that_vanishes_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_plan_that_disappears_is_an_error_of_one_line(tmp_path: Path) -> None:
     plan = write_plan(tmp_path / "a.plan")
     plan.path.unlink()
     for use in (plan.open_file, lambda: list(plan.updates())):
@@ -168,7 +168,7 @@ def test_a_plan_that_vanishes_is_told_in_one_line(tmp_path: Path) -> None:
             use()
 
 
-def test_a_line_of_a_room_is_as_it_was_written() -> None:
+def test_the_line_of_a_room_is_read_as_it_was_written() -> None:
     file = BytesIO()
     PlanWriter(file, "http://127.0.0.1:1/v2", "x").add(planned())
     assert PLANNED.read(file.getvalue().splitlines()[1]) == planned()

@@ -1,4 +1,4 @@
-"""Planning: what gets into a plan, and what can't be planned."""
+"""Making a plan: which rooms and fields it contains, and which problems it reports."""
 
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from aiorooms.bulk._planning import plan_room
 from aiorooms.simulator import RoomsSimulator
 
 from ..samples import ROOM_ID
-from .conftest import ByHand, client_of, files_in, plan_of, planned
+from .conftest import FixedChanges, client_of, files_in, plan_of, planned
 
 URL = "https://hooks.example.com/rooms"
 
@@ -29,7 +29,7 @@ def room(**fields: Any) -> Room:
     return Room(id=ROOM_ID, unique_name="one", **fields)
 
 
-async def test_a_plan_holds_what_really_changes(tmp_path: Path) -> None:
+async def test_a_plan_contains_only_rooms_and_fields_that_change(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
         first, second, third = sim.room_ids
         sim.change_room(second, max_participants=20)
@@ -47,7 +47,7 @@ async def test_a_plan_holds_what_really_changes(tmp_path: Path) -> None:
         assert sim.stats.by_method == {"GET": 1}
 
 
-async def test_an_account_is_read_by_the_page_and_rooms_are_counted_as_they_come(tmp_path: Path) -> None:
+async def test_the_account_is_read_in_pages_and_on_room_is_called_for_each_room(tmp_path: Path) -> None:
     read: list[None] = []
     async with RoomsSimulator(rooms=600) as sim, client_of(sim) as client:
         wanted = select(where=["name=room-0005*"], set_fields=["enable_recording=on"])
@@ -83,31 +83,31 @@ async def test_an_account_is_read_by_the_page_and_rooms_are_counted_as_they_come
         (room(), RoomUpdate(), None),
     ],
 )
-def test_only_what_differs_is_a_change(present: Room, update: RoomUpdate, after: object) -> None:
+def test_only_fields_that_differ_are_planned(present: Room, update: RoomUpdate, after: object) -> None:
     change = plan_room(present, update)
     assert (None if change is None else change.after) == after
     if change is not None:
         assert change.before == {name: getattr(present, name) for name in change.after}
 
 
-def test_a_room_that_never_had_a_url_has_not_changed_if_it_has_none_now() -> None:
+def test_an_empty_url_and_a_null_url_are_the_same() -> None:
     change = attrs.evolve(planned(), updated_at=None, before={"webhook_event_failover_url": ""})
     assert not change.has_changed(room(webhook_event_failover_url=None))
     assert not change.has_changed(room(webhook_event_failover_url=""))
     assert change.has_changed(room(webhook_event_failover_url=URL))
 
 
-async def test_what_is_made_by_hand_can_be_planned_too(tmp_path: Path) -> None:
+async def test_any_class_with_the_methods_of_wanted_can_be_planned(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
         first, second, _ = sim.room_ids
         changes = {first: Change(RoomUpdate(unique_name="other"), 2), second: Change(RoomUpdate(), 3)}
-        summary = await make_plan(client, ByHand(changes), tmp_path / "a.plan")
+        summary = await make_plan(client, FixedChanges(changes), tmp_path / "a.plan")
         assert (summary.rooms, summary.unchanged) == (1, 1)
         (one,) = Plan.open(tmp_path / "a.plan").updates()
         assert (one.before, one.after) == ({"unique_name": "room-000001"}, {"unique_name": "other"})
 
 
-async def test_all_that_can_not_be_planned_is_said_at_once_and_no_file_is_left(tmp_path: Path) -> None:
+async def test_all_problems_are_reported_together_and_no_file_is_left(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=1) as sim, client_of(sim) as client:
         (first,) = sim.room_ids
         second = sim.add_room(webhook_event_failover_url=URL)
@@ -117,7 +117,7 @@ async def test_all_that_can_not_be_planned_is_said_at_once_and_no_file_is_left(t
         }
         missing = (InputProblem("rooms.csv", 9, "room_id", "no such room"),)
         with pytest.raises(BulkInputError) as caught:
-            await make_plan(client, ByHand(changes, missing), tmp_path / "a.plan")
+            await make_plan(client, FixedChanges(changes, missing), tmp_path / "a.plan")
         assert [(one.line, one.field) for one in caught.value.problems] == [
             (2, "webhook_event_failover_url"),
             (3, "webhook_event_url"),
@@ -127,13 +127,13 @@ async def test_all_that_can_not_be_planned_is_said_at_once_and_no_file_is_left(t
         assert files_in(tmp_path) == []
 
 
-async def test_rooms_that_already_have_one_url_twice_can_be_changed_otherwise(tmp_path: Path) -> None:
+async def test_other_fields_of_a_room_with_equal_urls_can_be_changed(tmp_path: Path) -> None:
     async with RoomsSimulator() as sim, client_of(sim) as client:
         sim.add_room(webhook_event_url=URL, webhook_event_failover_url=URL)
         assert (await plan_of(client, tmp_path)).rooms == 1
 
 
-async def test_the_problems_of_all_selected_rooms_are_said_at_once(tmp_path: Path) -> None:
+async def test_the_problems_of_all_selected_rooms_are_reported_together(tmp_path: Path) -> None:
     async with RoomsSimulator() as sim, client_of(sim) as client:
         for number in range(3):
             sim.add_room(webhook_event_url=f"https://old.example.com/a b/{number}")
@@ -145,16 +145,16 @@ async def test_the_problems_of_all_selected_rooms_are_said_at_once(tmp_path: Pat
         assert {one.field for one in caught.value.problems} == {"webhook_event_url"}
 
 
-async def test_problems_without_number_are_counted(tmp_path: Path) -> None:
+async def test_after_1000_problems_the_others_are_counted(tmp_path: Path) -> None:
     async with RoomsSimulator() as sim, client_of(sim) as client:
         missing = tuple(InputProblem("rooms.csv", line, None, "no such room") for line in range(1500))
         with pytest.raises(BulkInputError) as caught:
-            await make_plan(client, ByHand({}, missing), tmp_path / "a.plan")
+            await make_plan(client, FixedChanges({}, missing), tmp_path / "a.plan")
         assert len(caught.value.problems) == 1001
         assert str(caught.value.problems[-1]) == "rooms.csv: 500 more problems are not shown"
 
 
-async def test_a_list_that_fails_leaves_no_file(tmp_path: Path) -> None:
+async def test_a_failed_list_leaves_the_old_file(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
         (tmp_path / "a.plan").write_text("the one before")
         sim.api_key = "another"

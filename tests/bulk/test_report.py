@@ -1,4 +1,4 @@
-"""A journal as a page: right figures, whatever stands in it, and nothing that is fetched."""
+"""Reports: right totals from any journal, and a page that fetches nothing."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aiorooms.bulk import Journal, JournalError, write_report
-from aiorooms.bulk._summary import _MOST_STRETCHES, summarize
+from aiorooms.bulk._summary import _MAX_BUCKETS, summarize
 
 PLANNED = {"unique_name": None, "updated_at": None, "before": {"max_participants": 1}, "after": {"max_participants": 2}}
 
@@ -40,7 +40,7 @@ def journal(folder: Path, records: Sequence[Mapping[str, object]], *, planned: i
 
 
 class Fetched(HTMLParser):
-    """What a browser would fetch for a page, and the text that it shows."""
+    """The tags of a page, and the addresses that a browser would fetch for it."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Fetched(HTMLParser):
         self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
 
 
-def test_a_page_has_the_figures_the_failures_by_reason_and_fetches_nothing(tmp_path: Path) -> None:
+def test_a_report_has_totals_and_failures_by_reason_and_fetches_nothing(tmp_path: Path) -> None:
     first, second, third, fourth, fifth = rooms(5)
     records: list[Mapping[str, object]] = [
         {"run": 1, "at": 1_000_000.0},
@@ -66,67 +66,74 @@ def test_a_page_has_the_figures_the_failures_by_reason_and_fetches_nothing(tmp_p
         {"begin": fourth, "at": 1_000_001.5, **PLANNED},
         {"run": 2, "at": 1_050_000.0},
         {"end": fifth, "at": 1_050_000.1, "status": "updated", "attempts": 1, "elapsed": 0.1},
-        {"later": "kinds of records are passed over", "at": 1_050_000.2},
+        {"later": "unknown kinds of records are ignored", "at": 1_050_000.2},
         {"stop": "done", "at": 1_050_000.3},
     ]
     opened = journal(tmp_path, records)
     summary = summarize(opened)
     assert dict(summary.states) == {"updated": 2, "failed": 2, "begun": 1}
-    assert summary.runs == ["it broke off", "done"]
-    assert 1 < summary.seconds < 5, "the night between the two runs is shown"
-    assert sum(stretch.retries for stretch in summary.stretches) == 1
-    assert sum(stretch.rate_limited for stretch in summary.stretches) == 7
+    assert summary.runs == ["no end was recorded: killed, or still running", "done"]
+    assert 1 < summary.seconds < 5, "the pause between the two runs is counted"
+    assert sum(bucket.retries for bucket in summary.buckets) == 1
+    assert sum(bucket.rate_limited for bucket in summary.buckets) == 7
     assert len(set(summary.reasons.values())) == 1
     write_report(opened, tmp_path / "a.html")
     page = (tmp_path / "a.html").read_text()
     fetched = Fetched(page)
     assert fetched.sources == []
-    assert "img" not in fetched.tags, "what the server said became a part of the page"
+    assert "img" not in fetched.tags, "an error message of the server was not escaped"
     assert "<td>2</td><td>failed</td><td>404 room ... not found &lt;/script&gt;" in page
-    for text in ("<b>2</b> updated", "<b>5</b> not sent", "1 rooms have no known outcome", "1970-01-12 13:46 UTC"):
+    for text in (
+        "<b>2</b> updated",
+        "<b>5</b> not sent",
+        "Rooms without a certain outcome: 1.",
+        "1970-01-12 13:46 UTC",
+    ):
         assert text in page, text
 
 
-def test_a_journal_in_which_nothing_happened(tmp_path: Path) -> None:
+def test_a_journal_without_records(tmp_path: Path) -> None:
     write_report(journal(tmp_path, []), tmp_path / "a.html")
     assert "<p>None.</p>" in (tmp_path / "a.html").read_text()
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(st.lists(st.tuples(st.floats(-100, 1e5), st.sampled_from(rooms(30)), st.sampled_from(["updated", "failed"]))))
-def test_however_long_it_took_nothing_is_lost(tmp_path: Path, endings: list[tuple[float, str, str]]) -> None:
+def test_every_outcome_is_counted_however_long_the_run_took(
+    tmp_path: Path, endings: list[tuple[float, str, str]]
+) -> None:
     at = 1_000_000.0
     records: list[dict[str, object]] = []
     for pause, room_id, status in endings:
         at += pause
         records.append({"end": room_id, "at": at, "status": status, "attempts": 1, "elapsed": 0.5})
     summary = summarize(journal(tmp_path, records))
-    assert len(summary.stretches) <= _MOST_STRETCHES
-    assert sum(stretch.ended.total() for stretch in summary.stretches) == len(endings)
+    assert len(summary.buckets) <= _MAX_BUCKETS
+    assert sum(bucket.ended.total() for bucket in summary.buckets) == len(endings)
     assert summary.states.total() == len({room_id for _, room_id, _ in endings})
 
 
-def test_many_hours_are_few_stretches(tmp_path: Path) -> None:
+def test_a_run_of_many_hours_has_at_most_200_buckets(tmp_path: Path) -> None:
     records = [{"end": room, "at": 1_000_000.0 + 30 * n, "status": "updated"} for n, room in enumerate(rooms(2000))]
     summary = summarize(journal(tmp_path, records))
-    assert _MOST_STRETCHES / 2 <= len(summary.stretches) <= _MOST_STRETCHES
-    assert sum(stretch.ended.total() for stretch in summary.stretches) == 2000
+    assert _MAX_BUCKETS / 2 <= len(summary.buckets) <= _MAX_BUCKETS
+    assert sum(bucket.ended.total() for bucket in summary.buckets) == 2000
 
 
-def test_without_plotly_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_plotly_the_error_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "plotly.io", None)
     with pytest.raises(JournalError, match=re.escape("pip install 'aiorooms[report]'")):
         write_report(journal(tmp_path, []), tmp_path / "a.html")
 
 
-def test_a_place_that_can_not_be_written(tmp_path: Path) -> None:
+def test_a_path_that_can_not_be_written(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="the report .* can't be written: No such file or directory"):
         write_report(journal(tmp_path, []), tmp_path / "none" / "a.html")
 
 
-def test_a_journal_is_not_replaced_by_its_report(tmp_path: Path) -> None:
+def test_a_report_does_not_overwrite_its_journal(tmp_path: Path) -> None:
     opened = journal(tmp_path, [])
     before = opened.path.read_bytes()
-    with pytest.raises(JournalError, match="would take the place of the journal"):
+    with pytest.raises(JournalError, match="would overwrite the journal"):
         write_report(opened, opened.path)
     assert opened.path.read_bytes() == before

@@ -1,4 +1,4 @@
-"""Resume: what was in flight is read back, what is done stays done."""
+"""Resume: rooms that were in flight are read back, updated rooms are not sent again."""
 
 import asyncio
 import random
@@ -22,22 +22,22 @@ from ..conftest import tasks_left, times
 from .conftest import (
     HARMLESS,
     account,
-    begun_by_hand,
-    begun_by_hand_uncertain,
+    append_uncertain_room,
     by_room,
     client_of,
     collect,
     counts,
+    handwritten_journal,
     interrupted,
-    looks,
     patches,
     plan_of,
+    read_backs,
+    rooms_to_change,
     states,
-    wanted_by,
 )
 
 
-async def test_resume_looks_at_what_was_under_way_and_at_nothing_else(tmp_path: Path) -> None:
+async def test_resume_reads_back_only_rooms_that_were_in_flight(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=100, latency=0.005) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         path = tmp_path / "a.journal"
@@ -51,14 +51,14 @@ async def test_resume_looks_at_what_was_under_way_and_at_nothing_else(tmp_path: 
         run = resume(client, path)
         outcomes = by_room(await collect(run))
         assert run.settled == len(done)
-        assert looks(sim) == dict.fromkeys(begun, 1)
+        assert read_backs(sim) == dict.fromkeys(begun, 1)
         assert patches(sim) == dict.fromkeys(set(sim.room_ids) - applied, 1)
         assert {room_id for room_id, one in outcomes.items() if one.found} == applied & begun
         assert outcomes.keys() == set(sim.room_ids) - done
         assert states(path) == {"updated": 100}
 
 
-async def test_resuming_what_is_done_does_nothing(tmp_path: Path) -> None:
+async def test_resuming_a_finished_run_sends_nothing(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=20) as sim, client_of(sim) as client:
         path = tmp_path / "a.journal"
         await collect(apply(client, await plan_of(client, tmp_path), path))
@@ -70,26 +70,26 @@ async def test_resuming_what_is_done_does_nothing(tmp_path: Path) -> None:
         assert Journal.open(path).runs() == 2
 
 
-async def test_one_look_that_hangs_holds_up_no_other(tmp_path: Path) -> None:
+async def test_a_read_back_that_hangs_does_not_delay_the_others(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=20) as sim, client_of(sim, timeout=0.5) as client:
         plan = await plan_of(client, tmp_path)
         path = tmp_path / "a.journal"
-        await begun_by_hand(client, plan, path, sim.room_ids)
+        await handwritten_journal(client, plan, path, sim.room_ids)
         sim.script("stall_before", room_id=sim.room_ids[0])
         sim.record = True
         outcomes = await collect(resume(client, path, concurrency=2))
         assert len(outcomes) == 20
         asked = [one.path.rpartition("/")[2] for one in sim.recorded if one.method == "GET" and "?" not in one.path]
         again = len(asked) - 1 - asked[::-1].index(sim.room_ids[0])
-        assert len(set(asked[:again])) == 20, "the others waited for the one that hangs"
+        assert len(set(asked[:again])) == 20, "the other read-backs waited for the one that hangs"
 
 
-async def test_what_was_under_way_is_sent_if_it_never_arrived(tmp_path: Path) -> None:
+async def test_a_room_that_was_in_flight_is_sent_if_its_update_never_arrived(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=10) as sim, client_of(sim) as client:
         plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
         unsent, done, changed, gone, uncertain = sim.room_ids[:5]
-        await begun_by_hand(client, plan, path, [unsent, done, changed, gone])
-        await begun_by_hand_uncertain(path, uncertain)
+        await handwritten_journal(client, plan, path, [unsent, done, changed, gone])
+        await append_uncertain_room(path, uncertain)
         sim.change_room(done, max_participants=20)
         sim.change_room(changed, enable_recording=True)
         sim.remove_room(gone)
@@ -102,16 +102,16 @@ async def test_what_was_under_way_is_sent_if_it_never_arrived(tmp_path: Path) ->
             gone: "failed",
             uncertain: "updated",
         }
-        assert looks(sim) == dict.fromkeys([unsent, done, changed, gone, uncertain], 1)
+        assert read_backs(sim) == dict.fromkeys([unsent, done, changed, gone, uncertain], 1)
         assert patches(sim) == dict.fromkeys({unsent, uncertain, *sim.room_ids[4:]}, 1)
         assert states(path) == {"updated": 8, "conflict": 1, "failed": 1}
 
 
-async def test_what_can_not_be_looked_at_stays_unknown_and_is_not_sent(tmp_path: Path) -> None:
+async def test_a_room_that_can_not_be_read_back_stays_uncertain_and_is_not_sent(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
         plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
         unknown = sim.room_ids[0]
-        await begun_by_hand(client, plan, path, [unknown])
+        await handwritten_journal(client, plan, path, [unknown])
         sim.script(*times("500", 8), room_id=unknown, method="GET")
         sim.record = True
         outcomes = by_room(await collect(resume(client, path)))
@@ -123,39 +123,39 @@ async def test_what_can_not_be_looked_at_stays_unknown_and_is_not_sent(tmp_path:
         assert states(path) == {"updated": 3}
 
 
-async def test_stopping_while_rooms_are_looked_at_sends_nothing(tmp_path: Path) -> None:
+async def test_stop_during_the_read_backs_sends_nothing(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=20, latency=0.01) as sim, client_of(sim) as client:
         plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
-        await begun_by_hand(client, plan, path, sim.room_ids[:10])
+        await handwritten_journal(client, plan, path, sim.room_ids[:10])
         sim.record = True
         run = resume(client, path, concurrency=2)
 
         async def stop_soon() -> None:
-            while not looks(sim):
+            while not read_backs(sim):
                 await asyncio.sleep(0)
             run.stop("Ctrl-C")
 
         stopping = asyncio.create_task(stop_soon())
         assert await collect(run) == []
         await stopping
-        assert 1 <= len(looks(sim)) <= 4
+        assert 1 <= len(read_backs(sim)) <= 4
         assert patches(sim) == {}
         assert states(path) == {"begun": 10}
         await collect(resume(client, path))
         assert states(path) == {"updated": 20}
 
 
-async def test_a_wrong_key_while_looking_ends_the_run(tmp_path: Path) -> None:
+async def test_a_wrong_api_key_during_the_read_backs_stops_the_run(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=20) as sim, client_of(sim) as client:
         plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
-        await begun_by_hand(client, plan, path, sim.room_ids[:10])
+        await handwritten_journal(client, plan, path, sim.room_ids[:10])
         key, sim.api_key = sim.api_key, "another"
         sim.record = True
         run = resume(client, path, concurrency=2)
         with suppress(AuthenticationError):
             await collect(run)
         assert "401" in str(run.stopped_by)
-        assert len(looks(sim)) <= 2
+        assert len(read_backs(sim)) <= 2
         assert patches(sim) == {}
         sim.api_key = key
         await collect(resume(client, path))
@@ -164,13 +164,13 @@ async def test_a_wrong_key_while_looking_ends_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", ["failed", "conflict", "skipped", "updated"])
 @pytest.mark.parametrize("options", [{}, {"retry_failed": True}, {"force": True}])
-async def test_what_has_an_outcome_keeps_it_unless_asked_otherwise(
+async def test_a_room_keeps_its_outcome_unless_an_option_says_otherwise(
     tmp_path: Path, end: str, options: dict[str, Any]
 ) -> None:
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
         plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
         room_id = sim.room_ids[1]
-        await begun_by_hand(client, plan, path, [room_id], end)
+        await handwritten_journal(client, plan, path, [room_id], end)
         sent = end == "skipped" or (end, options) in [("failed", {"retry_failed": True}), ("conflict", {"force": True})]
         sim.record = True
         run = resume(client, path, **options)
@@ -179,7 +179,7 @@ async def test_what_has_an_outcome_keeps_it_unless_asked_otherwise(
         assert run.settled == (0 if sent else 1)
 
 
-async def test_many_interrupted_runs_come_to_one_whole(tmp_path: Path) -> None:
+async def test_many_interrupted_runs_update_every_room_once(tmp_path: Path) -> None:
     chance = random.Random(5)
     faults = Faults(0.2, kinds=HARMLESS)
     async with RoomsSimulator(rooms=150, latency=(0, 0.004), seed=3) as sim, client_of(sim) as client:
@@ -199,46 +199,46 @@ async def test_many_interrupted_runs_come_to_one_whole(tmp_path: Path) -> None:
         sim.faults = None
         await collect(resume(client, path))
         assert states(path) == {"updated": 150}
-        assert wanted_by(plan, sim) == set()
+        assert rooms_to_change(plan, sim) == set()
     assert tasks_left() == set()
 
 
-async def test_a_journal_of_another_plan_is_refused(tmp_path: Path) -> None:
+async def test_a_journal_of_another_plan_is_an_error(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         await collect(apply(client, plan, tmp_path / "a.journal"))
         other = await plan_of(client, tmp_path, "max_participants=30", name="b.plan")
-        with pytest.raises(JournalError, match=r"the journal '.*a.journal' is of another plan than '.*b.plan'$"):
+        with pytest.raises(JournalError, match=r"the journal '.*a.journal' belongs to another plan than '.*b.plan'$"):
             resume(client, tmp_path / "a.journal", plan=other.path)
 
 
-async def test_a_plan_that_was_moved_is_asked_for(tmp_path: Path) -> None:
+async def test_a_plan_that_was_moved_has_to_be_given(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
         plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
-        await begun_by_hand(client, plan, path, [])
+        await handwritten_journal(client, plan, path, [])
         plan.path.rename(tmp_path / "moved.plan")
         with pytest.raises(PlanFileError, match=r"a.plan' can't be read: No such file or directory; .* with plan=$"):
             resume(client, path)
         assert counts(await collect(resume(client, path, plan=tmp_path / "moved.plan"))) == {"updated": 2}
 
 
-async def test_what_was_in_flight_is_done_if_the_server_writes_the_url_in_another_way(tmp_path: Path) -> None:
+async def test_a_read_back_accepts_a_url_that_the_server_normalised(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path, "webhook_event_url=https://X.example.com/h")
-        await begun_by_hand(client, plan, tmp_path / "a.journal", sim.room_ids[:1])
+        await handwritten_journal(client, plan, tmp_path / "a.journal", sim.room_ids[:1])
         sim.change_room(sim.room_ids[0], webhook_event_url="https://x.example.com/h")
         outcomes = by_room(await collect(resume(client, tmp_path / "a.journal")))
         assert (outcomes[sim.room_ids[0]].status, outcomes[sim.room_ids[0]].found) == ("updated", True)
 
 
-async def test_a_plan_that_is_missing_is_asked_for_and_one_that_was_edited_is_not(tmp_path: Path) -> None:
+async def test_the_errors_of_a_missing_plan_and_of_an_edited_one_differ(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
         plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
-        await begun_by_hand(client, plan, path, [])
+        await handwritten_journal(client, plan, path, [])
         plan.path.write_bytes(plan.path.read_bytes().replace(b":20}", b":30}"))
         with pytest.raises(PlanFileError) as caught:
             resume(client, path)
-        assert (caught.value.reason, caught.value.hint) == ("edited_plan", "edit the source and plan again")
+        assert (caught.value.reason, caught.value.hint) == ("edited_plan", "edit its source and make the plan again")
         plan.path.unlink()
         with pytest.raises(PlanFileError) as caught:
             resume(client, path)

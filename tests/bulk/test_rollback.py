@@ -1,4 +1,4 @@
-"""The way back: what a run changed is as it was, and what was modified by someone else since is left alone."""
+"""Rollback: changed rooms get their previous values, unless someone else modified them since."""
 
 import asyncio
 import random
@@ -31,13 +31,13 @@ from aiorooms.simulator import Faults, RoomsSimulator
 from ..conftest import tasks_left
 from .conftest import (
     HARMLESS,
-    ByHand,
+    FixedChanges,
     account,
-    begun_by_hand,
     client_of,
     collect,
     counts,
     fields_of,
+    handwritten_journal,
     interrupted,
     plan_of,
 )
@@ -46,15 +46,15 @@ OLD = "https://old.example.com/rooms"
 NEW = "https://new.example.com/rooms"
 
 
-async def rolled_back(client: RoomsClient, folder: Path, name: str = "a.journal") -> Sequence[str]:
-    """Roll back and apply that; give the conflicts."""
+async def roll_back(client: RoomsClient, folder: Path, name: str = "a.journal") -> Sequence[str]:
+    """Roll back, apply the rollback plan, and return the conflicts."""
     back = await plan_rollback(client, Journal.open(folder / name), folder / f"{name}.back")
     outcomes = await collect(apply(client, Plan.open(folder / f"{name}.back"), folder / f"{name}.back.journal"))
     assert counts(outcomes) == ({"updated": back.plan.rooms} if back.plan.rooms else {})
     return back.conflicts
 
 
-async def test_what_was_applied_is_taken_back(tmp_path: Path) -> None:
+async def test_a_rollback_restores_the_previous_values(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=300) as sim, client_of(sim) as client:
         before = account(sim)
         await collect(
@@ -76,12 +76,12 @@ async def test_what_was_applied_is_taken_back(tmp_path: Path) -> None:
         assert counts(await collect(apply(client, plan, tmp_path / "back.journal"))) == {"updated": 300}
         assert account(sim) == before
         assert [one async for one in verify(client, plan)] == []
-        # And the way back has its way back.
-        assert await rolled_back(client, tmp_path, "back.journal") == []
+        # The rollback can be rolled back too.
+        assert await roll_back(client, tmp_path, "back.journal") == []
         assert {fields["max_participants"] for fields in account(sim).values()} == {20}
 
 
-async def test_what_somebody_changed_since_is_a_conflict(tmp_path: Path) -> None:
+async def test_a_room_that_someone_else_modified_since_is_a_conflict(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=6) as sim, client_of(sim) as client:
         same, other, back, gone, *_ = sim.room_ids
         await collect(apply(client, await plan_of(client, tmp_path), tmp_path / "a.journal"))
@@ -89,16 +89,16 @@ async def test_what_somebody_changed_since_is_a_conflict(tmp_path: Path) -> None
         sim.change_room(other, max_participants=30)
         sim.change_room(back, max_participants=10)
         sim.remove_room(gone)
-        conflicts = await rolled_back(client, tmp_path)
+        conflicts = await roll_back(client, tmp_path)
         assert [*conflicts] == [
             f"room {same} was modified by someone else since it was updated",
             f"room {other} was modified by someone else since it was updated",
-            f"room {gone} is not in the account any more",
+            f"room {gone} is no longer in the account",
         ]
         assert [fields["max_participants"] for fields in account(sim).values()] == [20, 30, 10, 10, 10]
 
 
-async def test_a_room_whose_outcome_was_not_known_is_taken_back_if_it_was_changed(tmp_path: Path) -> None:
+async def test_a_room_in_flight_is_rolled_back_if_it_was_changed(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=100, latency=0.005) as sim, client_of(sim) as client:
         before = account(sim)
         plan = await plan_of(client, tmp_path)
@@ -114,81 +114,83 @@ async def test_a_room_whose_outcome_was_not_known_is_taken_back_if_it_was_change
 
 
 @pytest.mark.parametrize("end", ["failed", "skipped", "conflict"])
-async def test_what_was_not_carried_out_is_not_taken_back(tmp_path: Path, end: str) -> None:
+async def test_a_room_that_was_not_changed_is_not_rolled_back(tmp_path: Path, end: str) -> None:
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
         plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
-        await begun_by_hand(client, plan, path, [sim.room_ids[0]], end)
+        await handwritten_journal(client, plan, path, [sim.room_ids[0]], end)
         sim.change_room(sim.room_ids[1], max_participants=30)
         back = await plan_rollback(client, Journal.open(path), tmp_path / "back.plan")
         assert back.plan.rooms == 0
         assert [*back.conflicts] == []
 
 
-async def test_a_room_that_already_had_the_values_is_not_taken_back(tmp_path: Path) -> None:
+async def test_a_room_that_had_the_wanted_values_before_is_not_rolled_back(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         sim.change_room(sim.room_ids[0], max_participants=20)
         await collect(apply(client, plan, tmp_path / "a.journal"))
-        assert await rolled_back(client, tmp_path) == []
+        assert await roll_back(client, tmp_path) == []
         assert [fields["max_participants"] for fields in account(sim).values()] == [20, 10, 10]
 
 
-async def test_no_url_is_given_back_as_no_url(tmp_path: Path) -> None:
+async def test_a_room_without_a_url_has_none_after_the_rollback(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
         sim.change_room(sim.room_ids[1], webhook_event_failover_url=None)
         await collect(
             apply(client, await plan_of(client, tmp_path, f"webhook_event_failover_url={NEW}"), tmp_path / "a.journal")
         )
-        assert await rolled_back(client, tmp_path) == []
+        assert await roll_back(client, tmp_path) == []
         assert [room["webhook_event_failover_url"] for room in sim.rooms.values()] == [None, None]
-        # The one that had "" has null now, which is the same.
+        # The room that had "" has null now, which counts as equal.
         again = await plan_rollback(client, Journal.open(tmp_path / "a.journal"), tmp_path / "again.plan")
         assert (again.plan.rooms, again.plan.unchanged, [*again.conflicts]) == (0, 2, [])
 
 
-async def test_what_can_not_be_sent_is_told(tmp_path: Path) -> None:
+async def test_previous_values_that_can_not_be_sent_are_conflicts(tmp_path: Path) -> None:
     async with RoomsSimulator() as sim, client_of(sim) as client:
         none = sim.add_room(webhook_event_url="")
         both = sim.add_room(webhook_event_url=OLD, webhook_event_failover_url=OLD)
         odd = sim.add_room(webhook_event_url="ftp://old.example.com/")
         fine = sim.add_room(webhook_event_url="http://old.example.com/")
         update = RoomUpdate(webhook_event_url=NEW, webhook_event_failover_url=f"{NEW}/2")
-        wanted = ByHand(dict.fromkeys((none, both, odd, fine), Change(update)))
+        wanted = FixedChanges(dict.fromkeys((none, both, odd, fine), Change(update)))
         await make_plan(client, wanted, tmp_path / "a.plan")
         await collect(apply(client, Plan.open(tmp_path / "a.plan"), tmp_path / "a.journal"))
-        conflicts = await rolled_back(client, tmp_path)
-        unsendable = "had values before that can't be sent:"
+        conflicts = await roll_back(client, tmp_path)
+        unsendable, failover = "the previous values of room", "webhook_event_failover_url"
         assert [conflict.partition(";")[0] for conflict in conflicts] == [
-            f"room {none} had no webhook_event_url before, which the API can't take away",
-            f"room {both} {unsendable} webhook_event_failover_url: {OLD!r} leads to the same place as the webhook URL",
-            f"room {odd} {unsendable} webhook_event_url: 'ftp://old.example.com/' has the scheme 'ftp'",
+            f"room {none} had no webhook_event_url before, which the API can't clear",
+            f"{unsendable} {both} can't be sent: {failover}: {OLD!r} leads to the same place as the webhook URL",
+            f"{unsendable} {odd} can't be sent: webhook_event_url: 'ftp://old.example.com/' has the scheme 'ftp'",
         ]
         assert all(conflict.isprintable() for conflict in conflicts)
         assert sim.rooms[fine]["webhook_event_url"] == "http://old.example.com/"
         sim.change_room(fine, webhook_event_url=NEW, webhook_event_failover_url=f"{NEW}/2")
         policy = WebhookUrlPolicy(schemes=("https",))
         path = tmp_path / "a.journal"
-        path.write_text(path.read_text().replace('"updated_at":"20', '"was":"20'))  # then the time is no matter
+        path.write_text(path.read_text().replace('"updated_at":"20', '"was":"20'))  # updated_at is not compared then
         async with RoomsClient(sim.api_key, base_url=sim.url, webhook_url_policy=policy) as careful:
             back = await plan_rollback(careful, Journal.open(path), tmp_path / "again.plan")
         assert back.plan.rooms == 0
-        assert f"room {fine} had values before that can't be sent: webhook_event_url: 'http://" in back.conflicts[-1]
+        assert f"{unsendable} {fine} can't be sent: webhook_event_url: 'http://" in back.conflicts[-1]
 
 
-async def test_a_room_that_failed_first_goes_back_to_what_it_was_when_it_was_changed(tmp_path: Path) -> None:
+async def test_a_room_that_failed_and_was_updated_by_a_resume_is_rolled_back(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
         first, second = sim.room_ids
-        await make_plan(client, ByHand({first: Change(RoomUpdate(unique_name="room-000002"))}), tmp_path / "a.plan")
+        await make_plan(
+            client, FixedChanges({first: Change(RoomUpdate(unique_name="room-000002"))}), tmp_path / "a.plan"
+        )
         path = tmp_path / "a.journal"
         assert counts(await collect(apply(client, Plan.open(tmp_path / "a.plan"), path))) == {"failed": 1}
         assert (await plan_rollback(client, Journal.open(path), tmp_path / "0.plan")).conflicts == []
         sim.change_room(second, unique_name="another")
         assert counts(await collect(resume(client, path, retry_failed=True))) == {"updated": 1}
-        assert await rolled_back(client, tmp_path) == []
+        assert await roll_back(client, tmp_path) == []
         assert sim.rooms[first]["unique_name"] == "room-000001"
 
 
-async def test_a_rollback_is_for_the_server_of_its_journal(tmp_path: Path) -> None:
+async def test_a_journal_of_another_server_is_an_error(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client, RoomsSimulator(rooms=2) as other:
         await collect(apply(client, await plan_of(client, tmp_path), tmp_path / "a.journal"))
         async with client_of(other) as elsewhere:
@@ -198,7 +200,7 @@ async def test_a_rollback_is_for_the_server_of_its_journal(tmp_path: Path) -> No
         assert not (tmp_path / "back.plan").exists()
 
 
-async def test_a_rollback_of_what_can_not_be_read_or_written_is_one_line(tmp_path: Path) -> None:
+async def test_a_damaged_journal_and_a_path_that_can_not_be_written_are_errors_of_one_line(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
         await collect(apply(client, await plan_of(client, tmp_path), tmp_path / "a.journal"))
         journal = Journal.open(tmp_path / "a.journal")
@@ -255,13 +257,13 @@ _options = st.fixed_dictionaries(
     leaves=st.lists(st.integers(1, 8), max_size=2),
 )
 @settings(max_examples=25)
-def test_plan_apply_rollback_and_the_account_is_as_it_was(
+def test_plan_apply_and_rollback_restore_random_accounts(
     rooms: list[dict[str, Any]], options: dict[str, Any], seed: int, faults: bool, leaves: list[int]
 ) -> None:
-    asyncio.run(there_and_back(rooms, options, seed, leaves, Faults(0.3, kinds=HARMLESS) if faults else None))
+    asyncio.run(apply_and_roll_back(rooms, options, seed, leaves, Faults(0.3, kinds=HARMLESS) if faults else None))
 
 
-async def there_and_back(
+async def apply_and_roll_back(
     rooms: list[dict[str, Any]], options: dict[str, Any], seed: int, leaves: list[int], faults: Faults | None
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -292,7 +294,7 @@ async def there_and_back(
             assert tasks_left() == set()
 
 
-async def test_all_six_fields_go_there_and_back(tmp_path: Path) -> None:
+async def test_all_writable_fields_are_applied_and_rolled_back(tmp_path: Path) -> None:
     chance = random.Random(1)
     async with RoomsSimulator(rooms=20) as sim, client_of(sim) as client:
         before = account(sim)
@@ -309,10 +311,10 @@ async def test_all_six_fields_go_there_and_back(tmp_path: Path) -> None:
             )
             for room_id in sim.room_ids
         }
-        await make_plan(client, ByHand(changes), tmp_path / "a.plan")
+        await make_plan(client, FixedChanges(changes), tmp_path / "a.plan")
         await collect(apply(client, Plan.open(tmp_path / "a.plan"), tmp_path / "a.journal"))
         for room_id, room in sim.rooms.items():
             assert fields_of(room) == changes[room_id].update.to_dict()
             assert set(fields_of(room)) == set(FIELD_NAMES)
-        assert await rolled_back(client, tmp_path) == []
+        assert await roll_back(client, tmp_path) == []
         assert account(sim) == before

@@ -1,4 +1,4 @@
-"""Rows of a file: what is wrong is told all at once, with its line and field, and nothing is read as what it isn't."""
+"""Rows of a file: values are read right, and all problems are reported together, with line and field."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aiorooms import Room, WebhookUrlPolicy
 from aiorooms.bulk import BulkInputError, read_rows
-from aiorooms.bulk._problems import _MOST_PROBLEMS
+from aiorooms.bulk._problems import _MAX_PROBLEMS
 
 from ..samples import ROOM_ID
 
@@ -43,7 +43,7 @@ def wanted(path: Path, *rooms: Room) -> list[dict[str, Any] | None]:
         (
             "a.csv",
             f"room_id,max_participants\n{A},20\n{A.upper()},21\n",
-            ["a.csv, line 3: the room stands in line 2 already"],
+            ["a.csv, line 3: the room is already in line 2"],
         ),
         (
             "a.csv",
@@ -53,19 +53,19 @@ def wanted(path: Path, *rooms: Room) -> list[dict[str, Any] | None]:
         (
             "a.csv",
             f"room_id,max_particpants\n{A},20\n",
-            ["a.csv, line 1: 'max_particpants' is not a column of a room; did you mean max_participants?"],
+            ["a.csv, line 1: 'max_particpants' is not a known column; did you mean max_participants?"],
         ),
         (
             "a.csv",
             f"room_id,unique_name,unique_name\n{A},a,b\n",
-            ["a.csv, line 1, unique_name: the column is there twice"],
+            ["a.csv, line 1, unique_name: the column occurs twice"],
         ),
-        ("a.csv", "unique_name\na\n", ["a.csv, line 1: the column that names the room is missing: room_id, or room"]),
-        ("a.csv", f"room_id,unique_name\n{A}\n", ["a.csv, line 2: there are 1 cells, and 2 columns"]),
-        ("a.csv", f'room_id,unique_name\n{A},"half\n', ["a.csv, line 2: the quotes are not closed"]),
-        ("a.csv", f"room_id,unique_name\n{A},a\0b\n", ["a.csv, line 2: there is a NUL character in it"]),
-        ("a.csv", f"room_id,room\n{A},main\n", ["a.csv, line 2: room_id and room are both given; one is enough"]),
-        ("a.csv", "room_id,unique_name\n,a\n", ["a.csv, line 2: the room is missing: give room_id, or room"]),
+        ("a.csv", "unique_name\na\n", ["a.csv, line 1: a column for the room is missing; add room_id or room"]),
+        ("a.csv", f"room_id,unique_name\n{A}\n", ["a.csv, line 2: expected 2 cells as in the header, got 1"]),
+        ("a.csv", f'room_id,unique_name\n{A},"half\n', ["a.csv, line 2: a quoted cell is not closed"]),
+        ("a.csv", f"room_id,unique_name\n{A},a\0b\n", ["a.csv, line 2: the row contains a NUL character"]),
+        ("a.csv", f"room_id,room\n{A},main\n", ["a.csv, line 2: room_id and room are given; give only one of them"]),
+        ("a.csv", "room_id,unique_name\n,a\n", ["a.csv, line 2: the room is missing; give room_id or room"]),
         (
             "a.csv",
             f"room_id,unique_name\n{A},null\n",
@@ -74,23 +74,27 @@ def wanted(path: Path, *rooms: Room) -> list[dict[str, Any] | None]:
         (
             "a.csv",
             f"room_id,unique_name\n{A},new\n{B},new\n",
-            ["a.csv, line 3: the room of line 2 is to be called 'new' too; names are unique"],
+            ["a.csv, line 3: the room in line 2 gets the name 'new' too; names must be unique"],
         ),
-        ("a.csv", "", ["a.csv: it is empty, or its first line is"]),
-        ("a.csv", "room_id\n", ["a.csv: there are no rows in it"]),
-        ("a.json", "", ["a.json, line 1: it is not a list of objects; if each line is an object, name it .jsonl"]),
-        ("a.json", '[{"room": "x"}', ["a.json, line 1: a comma or the end of the list is missing"]),
-        ("a.json", '[{"room": "x"}] 5', ["a.json, line 1: there is something behind the list"]),
-        ("a.json", "[\n5]", ["a.json, line 2: 5 is not an object with fields of a room"]),
+        ("a.csv", "", ["a.csv: the file is empty, or its first line is"]),
+        ("a.csv", "room_id\n", ["a.csv: the file has no rows"]),
+        (
+            "a.json",
+            "",
+            ["a.json, line 1: the file is not a JSON list of objects; if each line is an object, name it .jsonl"],
+        ),
+        ("a.json", '[{"room": "x"}', ["a.json, line 1: a comma or the end of the list (]) is missing"]),
+        ("a.json", '[{"room": "x"}] 5', ["a.json, line 1: there is more text after the list"]),
+        ("a.json", "[\n5]", ["a.json, line 2: 5 is not a JSON object with the fields of a room"]),
         (
             "a.json",
             '[{"room": x}]',
-            ["a.json, line 1: it is not JSON: Expecting value at character 10"],
+            ["a.json, line 1: invalid JSON: Expecting value at character 10"],
         ),
-        ("a.jsonl", "nope\n", ["a.jsonl, line 1: it is not JSON: Expecting value at character 1"]),
-        ("a.jsonl", "[" * 100_000 + "\n", ["a.jsonl, line 1: it is not JSON: too deeply nested"]),
-        ("a.jsonl", '{"room": "x", "max_participants": NaN}\n', ["a.jsonl, line 1: it is not JSON: NaN is not JSON"]),
-        ("a.jsonl", '{"room": "x", "room": "y"}\n', ["a.jsonl, line 1: 'room' stands there twice"]),
+        ("a.jsonl", "nope\n", ["a.jsonl, line 1: invalid JSON: Expecting value at character 1"]),
+        ("a.jsonl", "[" * 100_000 + "\n", ["a.jsonl, line 1: invalid JSON: too deeply nested"]),
+        ("a.jsonl", '{"room": "x", "max_participants": NaN}\n', ["a.jsonl, line 1: invalid JSON: NaN is not allowed"]),
+        ("a.jsonl", '{"room": "x", "room": "y"}\n', ["a.jsonl, line 1: 'room' occurs twice"]),
         (
             "a.jsonl",
             '{"room": "x", "max_participants": "5", "enable_recording": 1}\n',
@@ -101,21 +105,21 @@ def wanted(path: Path, *rooms: Room) -> list[dict[str, Any] | None]:
         ),
     ],
 )
-def test_what_is_wrong_is_told_with_line_and_field(tmp_path: Path, name: str, text: str, expected: list[str]) -> None:
+def test_problems_are_reported_with_line_and_field(tmp_path: Path, name: str, text: str, expected: list[str]) -> None:
     path = tmp_path / name
     path.write_text(text)
     assert problems_of(path) == expected
 
 
-def test_all_problems_come_at_once_but_no_more_than_can_be_read(tmp_path: Path) -> None:
+def test_after_1000_problems_the_others_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    path.write_text("room_id\n" + "x\n" * (_MOST_PROBLEMS + 5))
-    told = problems_of(path)
-    assert len(told) == _MOST_PROBLEMS + 1
-    assert told[-1] == "a.csv: 5 more problems are not shown"
+    path.write_text("room_id\n" + "x\n" * (_MAX_PROBLEMS + 5))
+    problems = problems_of(path)
+    assert len(problems) == _MAX_PROBLEMS + 1
+    assert problems[-1] == "a.csv: 5 more problems are not shown"
 
 
-def test_failover_equal_to_primary(tmp_path: Path) -> None:
+def test_a_failover_url_equal_to_the_webhook_url_is_a_problem(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     url = "https://hooks.example.com/x"
     path.write_text(f"room_id,webhook_event_url,webhook_event_failover_url\n{A},{url},{url}\n")
@@ -127,26 +131,28 @@ def test_failover_equal_to_primary(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (b"\xff\xfe\x00", "a.csv: it is not UTF-16, although it begins so"),
-        ("room,unique_name\nx,B\xfcro\n".encode("latin-1"), "a.csv, line 2: it is not UTF-8"),
+        (b"\xff\xfe\x00", "a.csv: the file is not UTF-16, although it has the byte order mark of UTF-16"),
+        ("room,unique_name\nx,B\xfcro\n".encode("latin-1"), "a.csv, line 2: the file is not UTF-8"),
     ],
 )
-def test_an_encoding_that_is_none(tmp_path: Path, data: bytes, expected: str) -> None:
+def test_a_file_in_another_encoding(tmp_path: Path, data: bytes, expected: str) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(data)
     (problem,) = problems_of(path)
     assert problem.startswith(expected)
 
 
-def test_a_directory_and_a_file_that_is_not_there(tmp_path: Path) -> None:
-    assert problems_of(tmp_path)[0].endswith("it can't be read: Is a directory")
-    assert problems_of(tmp_path / "a.csv") == ["a.csv: it can't be read: No such file or directory"]
+def test_a_directory_and_a_missing_file(tmp_path: Path) -> None:
+    assert problems_of(tmp_path)[0].endswith("the file can't be read: Is a directory")
+    assert problems_of(tmp_path / "a.csv") == ["a.csv: the file can't be read: No such file or directory"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
-def test_csv_as_programs_write_it(tmp_path: Path, encoding: str, delimiter: str, newline: str) -> None:
+def test_csv_with_other_encodings_delimiters_and_line_ends(
+    tmp_path: Path, encoding: str, delimiter: str, newline: str
+) -> None:
     rows = [
         ["id", "unique_name", "max_participants", "enable_recording", "webhook_timeout_secs", "created_at"],
         [A.upper(), "Büro", "20", "TRUE", "null", "2021-01-01"],
@@ -171,7 +177,7 @@ def test_true_and_false_in_csv(tmp_path: Path, text: str, value: bool) -> None:
     assert wanted(path, Room(id=A)) == [{"enable_recording": value}]
 
 
-def test_problems_carry_what_is_wrong_as_data(tmp_path: Path) -> None:
+def test_problems_have_a_line_a_field_and_a_code(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f"room_id,unique_name\n{A},a\n{A},b\n{B},a\nx,c\n{B},b\n")
     with pytest.raises(BulkInputError) as caught:
@@ -185,7 +191,7 @@ def test_problems_carry_what_is_wrong_as_data(tmp_path: Path) -> None:
     assert [one.line for one in caught.value.problems] == [3, 4, 5, 6]
 
 
-def test_the_policy_by_its_old_name(tmp_path: Path) -> None:
+def test_the_old_name_of_webhook_url_policy(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f"room_id,webhook_event_url\n{A},http://a.example.com/\n")
     strict = WebhookUrlPolicy(schemes=("https",))
@@ -195,13 +201,13 @@ def test_the_policy_by_its_old_name(tmp_path: Path) -> None:
         read_rows(path, policy=strict)
 
 
-def test_a_row_of_more_lines_is_told_by_its_first(tmp_path: Path) -> None:
+def test_lines_are_counted_right_after_a_row_of_several_lines(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f'room_id,unique_name,max_participants\n{A},"two\nlines",20\n{B},b,1\n')
     assert problems_of(path) == ["a.csv, line 4, max_participants: 1 is not in the range 2 to 50"]
 
 
-def test_a_room_by_its_name_and_rooms_that_are_not_there(tmp_path: Path) -> None:
+def test_a_room_by_its_name_and_rooms_that_do_not_exist(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"room": "main", "max_participants": 5}\n{"room": "none"}\n' + json.dumps({"room": A}))
     with read_rows(path) as rows:
@@ -209,15 +215,15 @@ def test_a_room_by_its_name_and_rooms_that_are_not_there(tmp_path: Path) -> None
         assert change is not None
         assert (change.line, change.update.to_dict()) == (1, {"max_participants": 5})
         assert [str(problem).replace(str(path), "") for problem in rows.not_met()] == [
-            ", line 2, room: no room is called 'none' in the account",
-            f", line 3, room_id: no room has the id {A} in the account",
+            ", line 2, room: the account has no room with the name 'none'",
+            f", line 3, room_id: the account has no room with the id {A}",
         ]
 
 
-def test_a_room_that_is_named_in_two_ways(tmp_path: Path) -> None:
+def test_a_room_with_two_rows_by_its_id_and_by_its_name(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f"room,max_participants\nmain,5\n{A},6\n")
-    with read_rows(path) as rows, pytest.raises(BulkInputError, match="stands in line 2 too"):
+    with read_rows(path) as rows, pytest.raises(BulkInputError, match="is also in line 2"):
         rows.change_of(Room(id=A, unique_name="main"))
 
 
@@ -238,7 +244,7 @@ row = st.fixed_dictionaries(
     st.sampled_from([None, 0, 2]),
     st.booleans(),
 )
-def test_json_is_read_as_json_is_read(
+def test_a_json_list_is_read_as_the_json_module_reads_it(
     tmp_path: Path, rows: list[dict[str, Any]], indent: int | None, ascii_only: bool
 ) -> None:
     path = tmp_path / "a.json"
@@ -247,12 +253,12 @@ def test_json_is_read_as_json_is_read(
     assert wanted(path, *(Room(id=row["room"]) for row in rows)) == expected
 
 
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_is_a_problem(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.csv")
-    assert problems_of(tmp_path / "a.csv") == ["a.csv: it is not a file, but a pipe or a device; save it as a file"]
+    assert problems_of(tmp_path / "a.csv") == ["a.csv: this is a pipe or a device; save its content as a file"]
 
 
-def test_a_name_of_a_room_that_can_not_be_one(tmp_path: Path) -> None:
+def test_invalid_names_of_rooms(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"room": "\\ud800"}\n{"room": " "}\n')
     half, blank = problems_of(path)

@@ -1,4 +1,4 @@
-"""Conditions, edits and rewritten hosts: which rooms they mean, what becomes of them, and what is refused."""
+"""Selections: conditions, edits and rewritten hosts, and the problems of wrong ones."""
 
 import re
 from datetime import UTC, datetime
@@ -121,7 +121,7 @@ def test_recording(condition: str, recording: bool | None, meets: bool) -> None:
     ],
 )
 def test_days_are_those_of_utc(condition: str, meets: bool) -> None:
-    created = datetime.fromisoformat("2024-05-02T01:30:00+02:00")  # still the first in UTC
+    created = datetime.fromisoformat("2024-05-02T01:30:00+02:00")  # 1 May in UTC
     updated = datetime(2024, 5, 2, 23, 59, 59, tzinfo=UTC)
     assert selects(condition, created_at=created, updated_at=updated) is meets
     assert not selects(condition)
@@ -143,12 +143,12 @@ def test_a_room_has_to_meet_all_conditions() -> None:
         ("support-*", "'support-*' is not a condition"),
         ("colour=red", "'colour=red' is not a condition"),
         ("Name=x", "'Name=x' is not a condition"),
-        ("name>=x", "'name>=x': only created and updated have a >="),
+        ("name>=x", "'name>=x': only created and updated can be compared with >="),
         ("recording=maybe", "recording=maybe: give on or off"),
         ("recording=", "recording=: give on or off"),
         ("created=yesterday", "'yesterday' is not a day; write it as YYYY-MM-DD"),
         ("created=2024-02-30", "'2024-02-30' is not a day"),
-        ("created!=2024-05-01", "created: give =, >= or <="),
+        ("created!=2024-05-01", "created can't be compared with !=; give =, >= or <="),
         ("webhook_host=", "webhook_host=: give a host, such as old.example.com or *.example.com"),
         ("webhook_host=https://old.example.com/", "webhook_host=https://old.example.com/: give a host"),
         ("webhook_host=old.example.com:8443", "webhook_host=old.example.com:8443: give a host"),
@@ -162,7 +162,7 @@ def test_a_room_has_to_meet_all_conditions() -> None:
 )
 def test_wrong_conditions(condition: str, message: str) -> None:
     if condition == "name\n=\x1b[31m=":
-        select(where=[condition], set_fields=SET)  # a name may hold anything
+        select(where=[condition], set_fields=SET)  # a name may contain any character
         return
     (problem,) = problems(where=[condition], set_fields=SET)
     assert problem.startswith(f"where: {message}")
@@ -195,7 +195,7 @@ def test_edits(edit: str, fields: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("edits", "messages"),
     [
-        (["20"], [": '20' is not FIELD=VALUE with a field of unique_name, max_participants,"]),
+        (["20"], [": '20' is not FIELD=VALUE; the fields are unique_name, max_participants,"]),
         (["colour=red"], [": 'colour=red' is not FIELD=VALUE"]),
         (["max_participants=20", "max_participants=30"], [": max_participants is set twice"]),
         (["max_participants=1"], [", max_participants: 1 is "]),
@@ -211,7 +211,7 @@ def test_edits(edit: str, fields: dict[str, object]) -> None:
         (["webhook_event_url="], [", webhook_event_url: "]),
         (
             ["unique_name=x"],
-            [", unique_name: a name belongs to one room only; name rooms in a file, or with rooms.update()"],
+            [", unique_name: a name belongs to one room only; set names in a file, or with rooms.update()"],
         ),
         (
             ["max_participants=99", "webhook_timeout_secs=-1", "nope"],
@@ -232,7 +232,7 @@ def test_wrong_edits(edits: list[str], messages: list[str]) -> None:
         assert problem.isprintable()
 
 
-def test_problems_carry_the_argument_the_field_and_a_code() -> None:
+def test_problems_have_the_argument_the_field_and_a_code() -> None:
     with pytest.raises(BulkInputError) as caught:
         select(where=["x"], set_fields=["unique_name=a", "y", "max_participants=1"], rewrite_webhook_host=["z"])
     assert [(one.file, one.field, one.code) for one in caught.value.problems][:4] == [
@@ -247,13 +247,13 @@ def test_problems_carry_the_argument_the_field_and_a_code() -> None:
     assert [one.code for one in caught.value.problems] == ["nothing_to_change"]
 
 
-def test_the_policy_by_its_old_name() -> None:
+def test_the_old_name_of_webhook_url_policy() -> None:
     strict = WebhookUrlPolicy(schemes=("https",))
     with pytest.warns(DeprecationWarning, match="webhook_url_policy"):
         assert select(set_fields=SET, policy=strict).webhook_url_policy is strict
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_problems_are_reported_together() -> None:
     found = problems(where=["x", "recording=?"], set_fields=["y"], rewrite_webhook_host=["z"])
     assert [problem.partition(":")[0] for problem in found] == [
         "where",
@@ -263,7 +263,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     ]
 
 
-# --- other hosts ---
+# --- rewritten hosts ---
 
 REWRITE = "old.example.com=new.example.com"
 
@@ -290,14 +290,14 @@ REWRITE = "old.example.com=new.example.com"
         (None, None),
     ],
 )
-def test_another_host(url: str | None, rewritten: str | None) -> None:
+def test_a_host_is_rewritten(url: str | None, rewritten: str | None) -> None:
     for field in ("webhook_event_url", "webhook_event_failover_url"):
         change = select(rewrite_webhook_host=[REWRITE]).change_of(room(**{field: url}))
         assert change is not None
         assert change.update.to_dict() == ({} if rewritten is None else {field: rewritten})
 
 
-def test_credentials_stay_in_a_url_that_gets_another_host() -> None:
+def test_credentials_are_kept_when_a_host_is_rewritten() -> None:
     wanted = select(rewrite_webhook_host=[REWRITE], webhook_url_policy=WebhookUrlPolicy(allow_credentials=True))
     change = wanted.change_of(room(webhook_event_url="https://a:b%40c@old.example.com:1/p"))
     assert change is not None
@@ -315,13 +315,13 @@ def test_credentials_stay_in_a_url_that_gets_another_host() -> None:
         (" old.example.com = new.example.com ", "https://old.example.com/p", "https://new.example.com/p"),
     ],
 )
-def test_hosts_of_all_kinds(rewrite: str, url: str, rewritten: str) -> None:
+def test_hosts_of_all_kinds_are_rewritten(rewrite: str, url: str, rewritten: str) -> None:
     change = select(rewrite_webhook_host=[rewrite]).change_of(room(webhook_event_url=url))
     assert change is not None
     assert change.update.webhook_event_url == rewritten
 
 
-def test_what_is_set_is_not_rewritten_too() -> None:
+def test_a_url_that_is_set_is_not_rewritten() -> None:
     wanted = select(set_fields=["webhook_event_url=https://old.example.com/x"], rewrite_webhook_host=[REWRITE])
     change = wanted.change_of(
         room(webhook_event_url="https://old.example.com/1", webhook_event_failover_url="https://old.example.com/2")
@@ -340,18 +340,18 @@ def test_what_is_set_is_not_rewritten_too() -> None:
      "a.example=b.example=c.example", "old.example.com=new example.com", "2001:db8::1=new.example.com",
      "*.example.com=new.example.com", "old.example.com=?"],
 )  # fmt: skip
-def test_wrong_hosts(rewrite: str) -> None:
+def test_wrong_rewrites(rewrite: str) -> None:
     (problem,) = problems(rewrite_webhook_host=[rewrite])
     assert problem.startswith("rewrite_webhook_host: ")
     assert problem.endswith(" is not OLD=NEW with two hosts, such as old.example.com=new.example.com")
 
 
-def test_a_host_has_one_other_host() -> None:
+def test_a_host_can_not_be_rewritten_twice() -> None:
     found = problems(rewrite_webhook_host=["old.example.com=a.example.com", "OLD.example.com=b.example.com"])
     assert found == ["rewrite_webhook_host: 'OLD.example.com' is rewritten twice"]
 
 
-def test_a_url_that_may_not_be_sent_is_a_problem_that_names_the_room() -> None:
+def test_a_rewritten_url_that_is_invalid_is_a_problem_of_its_room() -> None:
     with pytest.raises(
         BulkInputError, match=rf"^room {ROOM_ID}, webhook_event_url: 'http://new.example.com/' has the sch"
     ):
@@ -360,7 +360,7 @@ def test_a_url_that_may_not_be_sent_is_a_problem_that_names_the_room() -> None:
         )
 
 
-async def test_a_whole_account_gets_another_host(tmp_path: Path) -> None:
+async def test_the_host_of_a_whole_account_is_rewritten(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
         both = sim.add_room(
             webhook_event_url="https://old.example.com:444/a?b", webhook_event_failover_url="https://old.example.com/c"
@@ -378,12 +378,12 @@ async def test_a_whole_account_gets_another_host(tmp_path: Path) -> None:
         )
 
 
-async def test_a_room_that_would_have_one_url_twice_is_a_problem(tmp_path: Path) -> None:
+async def test_a_room_whose_urls_would_be_equal_is_a_problem(tmp_path: Path) -> None:
     async with RoomsSimulator() as sim, client_of(sim) as client:
         sim.add_room(
             webhook_event_url="https://old.example.com/", webhook_event_failover_url="https://new.example.com/"
         )
-        with pytest.raises(BulkInputError, match="as webhook URL and as failover URL; change the other one too"):
+        with pytest.raises(BulkInputError, match="as webhook URL and as failover URL; change the other URL too"):
             await make_plan(client, select(rewrite_webhook_host=[REWRITE]), tmp_path / "a.plan")
 
 
@@ -400,7 +400,7 @@ _host = st.from_regex(r"[a-z][a-z0-9]{0,5}(-[a-z0-9]{1,3})?(\.[a-z]{2,5}){1,3}",
     path=st.lists(_text, max_size=4),
     query=st.none() | _text,
 )  # fmt: skip
-def test_nothing_but_the_host_is_rewritten(
+def test_only_the_host_is_rewritten(
     scheme: str, userinfo: str | None, old: str, new: str, port: int | None, path: list[str], query: str | None
 ) -> None:
     place = ("" if userinfo is None else f"{userinfo}@") + "{}" + ("" if port is None else f":{port}")
@@ -416,10 +416,12 @@ def test_nothing_but_the_host_is_rewritten(
     assert select(rewrite_webhook_host=["x.invalid=y.invalid"])._rewritten(present) is None
 
 
-def test_hosts_are_compared_as_the_checks_compare_them() -> None:
+def test_hosts_are_normalised_for_comparison() -> None:
     room = Room(id=ROOM_ID, webhook_event_url="http://127.1/hook")
     wanted = select(where=["webhook_host=127.0.0.1"], set_fields=["max_participants=20"])
     assert wanted.change_of(room) is not None
-    other = Room(id=ROOM_ID, webhook_event_url="http://straße.de/hook")  # which the checks reject, and a room may have
+    other = Room(
+        id=ROOM_ID, webhook_event_url="http://straße.de/hook"
+    )  # a room may have it, though the checks reject it
     wanted = select(where=["webhook_host=*.de"], set_fields=["max_participants=20"])
     assert wanted.change_of(other) is not None

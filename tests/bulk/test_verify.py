@@ -1,4 +1,4 @@
-"""Verify: the account is compared with the plan, room by room."""
+"""Verify: the rooms of the account are compared with the plan."""
 
 import asyncio
 from pathlib import Path
@@ -17,7 +17,7 @@ from .conftest import (
 )
 
 
-async def test_verify_gives_what_differs_from_the_plan(tmp_path: Path) -> None:
+async def test_verify_yields_rooms_that_differ_from_the_plan(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=4) as sim, client_of(sim) as client:
         first, second, third, fourth = sim.room_ids
         plan = await plan_of(client, tmp_path, "max_participants=20", "enable_recording=on")
@@ -52,7 +52,7 @@ async def test_verify_does_not_compare_with_another_server(tmp_path: Path) -> No
         assert other.stats.requests == 0
 
 
-async def test_leaving_verify_early_leaves_nothing_open(tmp_path: Path) -> None:
+async def test_closing_verify_early_leaves_no_file_open(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
         differences = verify(client, await plan_of(client, tmp_path))
         await anext(differences)
@@ -60,7 +60,7 @@ async def test_leaving_verify_early_leaves_nothing_open(tmp_path: Path) -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_server_that_writes_urls_in_another_way_has_what_was_planned(tmp_path: Path) -> None:
+async def test_urls_that_the_server_normalised_do_not_differ_from_the_plan(tmp_path: Path) -> None:
     wanted = "webhook_event_url=https://X.example.com/h"
     async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
         before = account(sim)
@@ -71,13 +71,13 @@ async def test_a_server_that_writes_urls_in_another_way_has_what_was_planned(tmp
         assert [one async for one in verify(client, plan)] == []
         again = await plan_of(client, tmp_path, wanted, name="again.plan")
         assert (again.rooms, again.unchanged) == (0, 2)
-        # The way back doesn't take them for rooms that have other values.
+        # A rollback doesn't take them for modified rooms.
         path = tmp_path / "a.journal"
-        path.write_text(path.read_text().replace('"updated_at":"20', '"was":"20'))  # the time is no matter here
+        path.write_text(path.read_text().replace('"updated_at":"20', '"was":"20'))  # updated_at is not compared then
         back = await plan_rollback(client, Journal.open(path), tmp_path / "back.plan")
         assert (back.plan.rooms, back.conflicts) == (2, [])
         await collect(apply(client, Plan.open(tmp_path / "back.plan"), tmp_path / "back.journal"))
         assert account(sim) == before
-        # Another path is another URL.
+        # Another path makes another URL.
         sim.change_room(sim.room_ids[0], webhook_event_url="https://x.example.com/H")
         assert len([one async for one in verify(client, plan)]) == 2

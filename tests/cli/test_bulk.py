@@ -113,7 +113,7 @@ def test_a_file_with_problems_tells_all_of_them_and_sends_nothing(
     assert invoke("plan", "a.csv", "--detailed-exitcode").exit_code == 1
     (folder / "b.csv").write_text("room,max_participants\nnobody,5\n")
     result = invoke("plan", "b.csv")
-    assert result.stderr == "aiorooms: b.csv, line 2, room: no room is called 'nobody' in the account\n"
+    assert result.stderr == "aiorooms: b.csv, line 2, room: the account has no room with the name 'nobody'\n"
     assert not (folder / "rooms.plan").exists()
 
 
@@ -132,7 +132,7 @@ def test_a_file_with_problems_tells_all_of_them_and_sends_nothing(
         ),
         (("plan", *SET, "--out", "there"), "--out: 'there' exists already"),
         (("plan", *SET, "--out", "x" * 300), f"the plan '...{'x' * 30}"),
-        (("plan", "none.csv", "--overwrite"), "none.csv: it can't be read: No such file or directory"),
+        (("plan", "none.csv", "--overwrite"), "none.csv: the file can't be read: No such file or directory"),
         (("show", "none.plan"), "the plan 'none.plan' can't be read: No such file or directory"),
         (("show", "there"), "'there' is not a plan; `aiorooms plan` makes one"),
         (("apply", "there"), "'there' is not a plan"),
@@ -140,14 +140,14 @@ def test_a_file_with_problems_tells_all_of_them_and_sends_nothing(
         (("apply", "rooms.plan", "--yes", "--rate", "0"), "--rate: '0' is not 0.001 or above"),
         (
             ("apply", "rooms.plan", "--yes", "--journal", "there"),
-            "there is a file 'there' already; give another place",
+            "the file 'there' already exists; give another place",
         ),
         (("apply", "rooms.plan", "--yes", "--base-url", "http://127.0.0.1:1/v2"), "the plan 'rooms.plan' was made for"),
         (("resume", "there"), "'there' is not a journal; `aiorooms apply` writes one"),
         (("rollback", "there"), "'there' is not a journal"),
         (("report", "there"), "'there' is not a journal"),
         (("export", "there"), "FILE: 'there' exists already"),
-        (("export", "rooms.txt"), "rooms.txt: the ending '.txt' tells no format"),
+        (("export", "rooms.txt"), "rooms.txt: the extension '.txt' is unknown"),
         (("export", "rooms.csv", "--format", "xml"), "--format: 'xml' is not csv or jsonl"),
     ],
 )

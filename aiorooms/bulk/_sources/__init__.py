@@ -1,1 +1,1 @@
-"""What a plan is made from: the rows of a file, or a selection from the account."""
+"""The inputs of a plan: rows of a file, or a selection from the account."""

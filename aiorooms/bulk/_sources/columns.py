@@ -1,4 +1,4 @@
-"""The columns that a file of rows may have."""
+"""The columns of a file of rows, which are also the keys of its JSON objects."""
 
 import difflib
 from collections.abc import Mapping
@@ -7,24 +7,24 @@ from typing import Final, TypeAlias
 from ..._text import quoted
 from ...models import FIELD_NAMES
 
-__all__ = ["COLUMNS", "READ", "ROOM_COLUMNS", "Cells", "unknown_column"]
+__all__ = ["COLUMNS", "INPUT_COLUMNS", "ROOM_COLUMNS", "Cells", "unknown_column"]
 
 ROOM_COLUMNS: Final = ("room_id", "id", "room")
 
-_PASSED_OVER: Final = ("created_at", "updated_at", "active_session_id", "record_type")
-"""What an export has beside what can be changed."""
+_IGNORED: Final = ("created_at", "updated_at", "active_session_id", "record_type")
+"""Columns of an export that can't be changed; they are ignored."""
 
-READ: Final = (*ROOM_COLUMNS, *FIELD_NAMES)
+INPUT_COLUMNS: Final = (*ROOM_COLUMNS, *FIELD_NAMES)
 
-COLUMNS: Final = (*READ, *_PASSED_OVER)
+COLUMNS: Final = (*INPUT_COLUMNS, *_IGNORED)
 
 
 Cells: TypeAlias = Mapping[str, object]
-"""One row: what stands in each column, as JSON would hold it; what isn't there is left alone."""
+"""The values of one row by column, as in JSON. A column that is missing is left unchanged."""
 
 
 def unknown_column(name: str) -> str:
-    """Say that a name is none of the columns, and which may be meant."""
+    """Return the message for an unknown column, with the most similar known one."""
     close = difflib.get_close_matches(name.strip().lower(), COLUMNS, 1)
-    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(READ)}"
-    return f"{quoted(name)} is not a column of a room; {hint}"
+    hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(INPUT_COLUMNS)}"
+    return f"{quoted(name)} is not a known column; {hint}"

@@ -1,9 +1,9 @@
 """Conditions on rooms: `FIELD=VALUE` or `FIELD!=VALUE`.
 
-name=support-*                  the unique name, with * and ? as in file names, in any case
-webhook_host=old.example.com    the host of the webhook URL or of the failover URL; *.example.com is any below it
+name=support-*                  the unique name; * and ? as in file names, upper and lower case are the same
+webhook_host=old.example.com    the host of the webhook URL or the failover URL; *.example.com for all its subdomains
 recording=on                    on or off
-created>=2024-05-01             a day in UTC; also <= and =, and `updated` alike
+created>=2024-05-01             a day in UTC, with >=, <= or =; the same for updated
 """
 
 import fnmatch
@@ -29,21 +29,21 @@ _CONDITION: Final = re.compile(r"\s*([A-Za-z_]+)\s*(!=|>=|<=|=)\s*(.*?)\s*", re.
 
 
 def read_condition(text: str) -> Condition:
-    """Read a condition. Raises `ValueError`, which says what is wrong."""
+    """Parse a condition. Raises `ValueError` with the reason if it is not one."""
     match = _CONDITION.fullmatch(text)
     if match is None or match[1] not in _NAMES:
         raise ValueError(f"{quoted(text)} is not a condition on one of {', '.join(_NAMES)}, such as name=support-*")
-    name, sign, value = match.groups()
+    name, operator, value = match.groups()
     if name in ("created", "updated"):
-        return _on_day(name + "_at", sign, value)
-    if sign not in ("=", "!="):
-        raise ValueError(f"{quoted(text)}: only created and updated have a {sign}")
+        return _on_day(name + "_at", operator, value)
+    if operator not in ("=", "!="):
+        raise ValueError(f"{quoted(text)}: only created and updated can be compared with {operator}")
     meets = _CONDITIONS[name](value)
-    return meets if sign == "=" else lambda room: not meets(room)
+    return meets if operator == "=" else lambda room: not meets(room)
 
 
 def _named(pattern: str) -> Condition:
-    # fnmatch itself would take the case from the system that it runs on.
+    # `fnmatch.fnmatch` ignores case on Windows only.
     matches = re.compile(fnmatch.translate(pattern.casefold())).match
     return lambda room: matches((room.unique_name or "").casefold()) is not None
 
@@ -74,20 +74,20 @@ _CONDITIONS: Final[Mapping[str, Callable[[str], Condition]]] = {
 }
 
 
-def _on_day(field: str, sign: str, value: str) -> Condition:
+def _on_day(field: str, operator: str, value: str) -> Condition:
     try:
         day = date.fromisoformat(value)
     except ValueError:
         raise ValueError(f"{quoted(value)} is not a day; write it as YYYY-MM-DD") from None
-    if sign == "!=":
-        raise ValueError(f"{field.removesuffix('_at')}: give =, >= or <=")
+    if operator == "!=":
+        raise ValueError(f"{field.removesuffix('_at')} can't be compared with !=; give =, >= or <=")
 
     def meets(room: Room) -> bool:
         moment: datetime | None = getattr(room, field)
         if moment is None:
             return False
         at = moment.astimezone(UTC).date()
-        return at == day if sign == "=" else at >= day if sign == ">=" else at <= day
+        return at == day if operator == "=" else at >= day if operator == ">=" else at <= day
 
     return meets
 
@@ -96,12 +96,12 @@ _HOST: Final = re.compile(r"[^\s/?#@:\\*=\[\]]+|\[[0-9A-Fa-f:.]+\]")
 
 
 def read_host(text: str) -> str | None:
-    """Read a host as somebody writes it, an IPv6 address in brackets; None if it is none."""
+    """Parse a host, with brackets around an IPv6 address; return None if it is not a host."""
     return host_of(f"https://{text}/") if _HOST.fullmatch(text) else None
 
 
 def host_of(url: str) -> str | None:
-    """Return the host of a URL in the form in which hosts are compared; None if there is none."""
+    """Return the host of a URL, normalised for comparison; None if it has none."""
     try:
         return comparable_host(URL(url)) or None
     except YARL_ERRORS:

@@ -1,12 +1,12 @@
-"""Changes read from a file: CSV, JSON lines or a JSON list, every row checked before anything is sent.
+"""Reading changes from a file, CSV, JSON lines or a JSON list. Every row is checked before anything is sent.
 
-A row names its room, by `room_id` (or `id`), or by `room`, which may also hold a unique name that a room of the account
-has now; and it has any of the six writable fields. In CSV an empty cell leaves a field unchanged and the word `null`
-clears it; in JSON an absent key leaves it unchanged and null clears it. The columns that an export has beside these are
-passed over, so that an export can be edited and planned; all others are problems.
+A row names its room by id in `room_id` (or `id`), or in `room` by id or by its present unique name. It has any of the
+six writable fields. In CSV an empty cell leaves a field unchanged, and the word `null` clears it; in JSON an absent key
+leaves it unchanged, and null clears it. The other columns of an export are ignored, so that an export can be edited and
+planned. Unknown columns are problems.
 
-All problems come out at once, each with file, line and field. What was read is kept in a temporary file, and an index
-finds the row of a room, so that a million rows take little memory.
+All problems are reported together, each with file, line and field. The rows are kept in a temporary file with an index
+by room, so a million rows take little memory.
 """
 
 import tempfile
@@ -30,14 +30,14 @@ from .._records import Codec
 from .columns import ROOM_COLUMNS, Cells
 from .csv_rows import read_csv
 from .json_rows import read_json, read_jsonl
-from .text_file import opened
+from .text_file import open_text
 
 __all__ = ["Rows", "read_rows"]
 
 
 @attrs.frozen(kw_only=True)
 class _Row:
-    """A row as it is kept; it has an id of a room or a name."""
+    """A row in the temporary file. It has either the room's id or its name."""
 
     line: int
     room_id: str | None
@@ -49,16 +49,16 @@ _ROW: Final = Codec(_Row)
 
 
 class Rows:
-    """The rows of a file. It is what `make_plan` takes; a context manager that takes its temporary file away."""
+    """The rows of a file, for `make_plan`. A context manager: leaving it removes the temporary file."""
 
     def __init__(self, source: str, webhook_url_policy: WebhookUrlPolicy) -> None:
         self.source = source
         self.count: int = 0
-        """Rows, those included that change nothing."""
+        """Number of rows, including those that change nothing."""
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
         self._rooms = LineIndex(self._file)
         self._names = LineIndex(self._file)
-        """Rows by the name that they give to their room."""
+        """Rows by the new name of their room."""
         self._policy = webhook_url_policy
 
     def __enter__(self) -> Self:
@@ -70,57 +70,57 @@ class Rows:
         self.close()
 
     def close(self) -> None:
-        """Take the temporary file away."""
+        """Remove the temporary file."""
         self._file.close()
 
     def change_of(self, room: Room) -> Change | None:
-        """Say what is wanted of a room; None if no row is about it. Raises `BulkInputError` if two are."""
+        """Return the change of a room; None if it has no row. Raises `BulkInputError` if it has two."""
         keys = [] if room.id is None else [room.id.lower()]
         keys += [] if room.unique_name is None else [_key_of_name(room.unique_name)]
         found = sorted((_ROW.read(line) for key in keys if (line := self._rooms.find(key))), key=_line)
         if not found:
             return None
         if len(found) > 1:
-            text = f"room {room.id} stands in line {found[0].line:,} too, once by its id and once by its name"
+            text = f"room {room.id} is also in line {found[0].line:,}, once by its id and once by its name"
             raise BulkInputError([InputProblem(self.source, found[1].line, "room", text, code="duplicate_room")])
         (row,) = found
         return Change(RoomUpdate.from_dict(row.fields, webhook_url_policy=self._policy), row.line)
 
     def not_met(self) -> Iterator[InputProblem]:
-        """Say which rows are about rooms that the account doesn't have."""
-        for row in map(_ROW.read, self._rooms.left()):
+        """Yield a problem for each row whose room is not in the account."""
+        for row in map(_ROW.read, self._rooms.unmatched()):
             column, value = ("room_id", row.room_id) if row.name is None else ("room", row.name)
-            named = f"no room has the id {value}" if row.name is None else f"no room is called {quoted(value)}"
-            text = f"{named} in the account"
+            wanted = f"the id {value}" if row.name is None else f"the name {quoted(value)}"
+            text = f"the account has no room with {wanted}"
             yield InputProblem(self.source, row.line, column, text, code="room_not_found", value=value)
 
     def add(self, line: int, room_id: str | None, name: str | None, fields: Values) -> None:
-        """Keep a row."""
-        place = self._file.tell()
+        """Add a row."""
+        offset = self._file.tell()
         self._file.write(_ROW.line(_Row(line=line, room_id=room_id, name=name, fields=fields)))
-        self._rooms.add(room_id or "" if name is None else _key_of_name(name), place)
+        self._rooms.add(room_id or "" if name is None else _key_of_name(name), offset)
         if isinstance(new_name := fields.get("unique_name"), str):
-            self._names.add(new_name, place)
+            self._names.add(new_name, offset)
         self.count += 1
 
     def check(self, problems: Problems) -> None:
-        """See that no room stands in two rows, and that no two rooms are to get one name."""
+        """Check that no room has two rows, and that no two rooms get the same name."""
         self._rooms.sort()
         self._names.sort()
-        twice: set[int] = set()
-        for first, other in self._rooms.twice():
-            twice.add(other)
-            text = f"the room stands in line {self._row_at(first).line:,} already"
-            problems.note("duplicate_room", self._row_at(other).line, None, text)
-        for first, other in self._names.twice():
-            if other not in twice:
+        duplicates: set[int] = set()
+        for first, other in self._rooms.duplicates():
+            duplicates.add(other)
+            text = f"the room is already in line {self._row_at(first).line:,}"
+            problems.record("duplicate_room", self._row_at(other).line, None, text)
+        for first, other in self._names.duplicates():
+            if other not in duplicates:
                 row = self._row_at(other)
                 name = quoted(row.fields["unique_name"])
-                text = f"the room of line {self._row_at(first).line:,} is to be called {name} too; names are unique"
-                problems.note("duplicate_name", row.line, None, text)
+                text = f"the room in line {self._row_at(first).line:,} gets the name {name} too; names must be unique"
+                problems.record("duplicate_name", row.line, None, text)
 
-    def _row_at(self, place: int) -> _Row:
-        return _ROW.read(self._rooms.line_at(place))
+    def _row_at(self, offset: int) -> _Row:
+        return _ROW.read(self._rooms.line_at(offset))
 
 
 def _line(row: _Row) -> int:
@@ -128,26 +128,26 @@ def _line(row: _Row) -> int:
 
 
 def _key_of_name(name: str) -> str:
-    return f"name {name}"  # which no id is
+    return f"name {name}"  # can't be an id
 
 
 def read_rows(
     path: str | Path, *, webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY, policy: WebhookUrlPolicy | None = None
 ) -> Rows:
-    """Read and check a file. Raises `BulkInputError` with all problems, of which at most a thousand are kept.
+    """Read and check a file. Raises `BulkInputError` with the first 1,000 problems, and the number of further ones.
 
-    A million rows take a minute: within an event loop it should be called in a thread. `policy` is the old name of
+    A million rows take a minute: call it in a thread if an event loop is running. `policy` is the old name of
     `webhook_url_policy`.
     """
     chosen = policy_of(webhook_url_policy, policy)
     rows = Rows(str(path), chosen)
     problems = Problems(str(path))
     try:
-        with opened(Path(path), problems) as (text, kind):
+        with open_text(Path(path), problems) as (text, kind):
             for line, cells in _READERS[kind](text, problems):
                 _check_row(rows, problems, line, cells, chosen)
         if not rows.count and not problems.count:
-            problems.note("empty", None, None, "there are no rows in it")
+            problems.record("empty", None, None, "the file has no rows")
         rows.check(problems)
         problems.raise_if_any()
     except BaseException:
@@ -185,11 +185,11 @@ def _read_room(problems: Problems, line: int, cells: Cells) -> tuple[str | None,
     given = [column for column in ROOM_COLUMNS if column in cells]
     if len(given) != 1:
         wrong = (
-            f"{' and '.join(given)} are both given; one is enough"
+            f"{' and '.join(given)} are given; give only one of them"
             if given
-            else "the room is missing: give room_id, or room"
+            else "the room is missing; give room_id or room"
         )
-        problems.note("missing_room" if not given else "duplicate_column", line, None, wrong)
+        problems.record("missing_room" if not given else "duplicate_column", line, None, wrong)
         return None, None
     (column,) = given
     value = cells[column]

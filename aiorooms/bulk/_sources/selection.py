@@ -1,9 +1,7 @@
-"""What to change where, said in a few words: which rooms of the account, and what in each.
+"""Selecting rooms of the account by conditions, and editing them.
 
-A room is selected if it meets all conditions (`conditions`).
-
-An edit is `FIELD=VALUE`, `null` clearing a field that can be cleared, or another host for the webhook URLs, of which
-scheme, port, path and query stay as they are.
+A room is selected if it meets all conditions (module `conditions`). An edit is `FIELD=VALUE`, where `null` clears a
+field, or another host for webhook URLs, whose scheme, port, path and query are left unchanged.
 """
 
 import re
@@ -28,18 +26,18 @@ _EDIT: Final = re.compile(r"\s*([A-Za-z_]+)\s*=\s*(.*?)\s*", re.DOTALL)
 
 @attrs.frozen(kw_only=True)
 class Selection:
-    """Rooms of the account and what is wanted of them; `select` makes it. It is what `make_plan` takes."""
+    """Conditions on rooms, and edits of the rooms that meet them. `select` makes one for `make_plan`."""
 
     source: str
     conditions: Sequence[Condition]
     fields: Mapping[str, object]
-    """What every selected room gets."""
+    """The values that every selected room gets."""
     hosts: Mapping[str, str]
-    """Hosts of webhook and failover URLs, in lower case, and what stands in their place."""
+    """New hosts of webhook and failover URLs by the old ones, which are normalised for comparison."""
     webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY
 
     def change_of(self, room: Room) -> Change | None:
-        """Say what is wanted of a room; None if it isn't selected. Raises `BulkInputError` if that can't be."""
+        """Return the edit of a room; None if it isn't selected. Raises `BulkInputError` if a new value is invalid."""
         if not all(condition(room) for condition in self.conditions):
             return None
         wanted = dict(self.fields)
@@ -54,22 +52,22 @@ class Selection:
             raise BulkInputError([input_problem(problem, where) for problem in error.problems]) from None
 
     def not_met(self) -> Iterator[InputProblem]:
-        """Nothing is named here that could be missing."""
+        """Yield no problems: a selection names no rooms that could be missing."""
         return iter(())
 
     def _rewritten(self, url: str) -> str | None:
         host = host_of(url)
         other = None if host is None else self.hosts.get(host)
-        place = _PLACE.match(url)
-        if other is None or place is None:
+        authority = _AUTHORITY.match(url)
+        if other is None or authority is None:
             return None
-        # Only the host is replaced in the very text, so that nothing else is written in another way.
-        port = re.search(r":[0-9]*$", place[2])
-        return f"{place[1]}{other}{port.group() if port else ''}{url[place.end() :]}"
+        # Only the host is replaced in the text: a URL that is parsed and rebuilt may be written differently.
+        port = re.search(r":[0-9]*$", authority[2])
+        return f"{authority[1]}{other}{port.group() if port else ''}{url[authority.end() :]}"
 
 
-_PLACE: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#]*@)?)([^/?#@]*)")
-"""A URL up to its host, and host and port."""
+_AUTHORITY: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#]*@)?)([^/?#@]*)")
+"""Group 1 is the part of a URL before its host, group 2 its host and port."""
 
 
 def select(
@@ -80,9 +78,10 @@ def select(
     webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY,
     policy: WebhookUrlPolicy | None = None,
 ) -> Selection:
-    """Read conditions (`name=support-*`), edits (`max_participants=20`) and rewrites (`old.example.com=example.com`).
+    """Make a selection from conditions (`name=support-*`), edits (`max_participants=20`) and rewrites of hosts.
 
-    Raises `BulkInputError` with everything that is wrong with them. `policy` is the old name of `webhook_url_policy`.
+    A rewrite is `old.example.com=new.example.com`. Raises `BulkInputError` with all problems. `policy` is the old name
+    of `webhook_url_policy`.
     """
     chosen = policy_of(webhook_url_policy, policy)
     problems: list[InputProblem] = []
@@ -93,7 +92,7 @@ def select(
         text = "there is nothing to change; give set_fields or rewrite_webhook_host"
         problems.append(InputProblem(_SET, None, None, text, code="nothing_to_change"))
     if fields.get("unique_name", UNSET) is not UNSET:
-        text = "a name belongs to one room only; name rooms in a file, or with rooms.update()"
+        text = "a name belongs to one room only; set names in a file, or with rooms.update()"
         problems.append(InputProblem(_SET, None, "unique_name", text, code="one_room_only"))
     try:
         RoomUpdate.from_dict(fields, webhook_url_policy=chosen)
@@ -126,7 +125,7 @@ def _fields(set_fields: Sequence[str], problems: list[InputProblem]) -> dict[str
     for text in set_fields:
         match = _EDIT.fullmatch(text)
         if match is None or match[1] not in FIELDS:
-            wrong = f"{quoted(text)} is not FIELD=VALUE with a field of {', '.join(FIELDS)}"
+            wrong = f"{quoted(text)} is not FIELD=VALUE; the fields are {', '.join(FIELDS)}"
         elif match[1] in fields:
             wrong = f"{match[1]} is set twice"
         else:

@@ -1,4 +1,4 @@
-"""A file of rows as text: its encoding, and whether it is CSV, JSON lines or a JSON list."""
+"""Opening a file of rows: its encoding, and its format (CSV, JSON lines or a JSON list)."""
 
 import io
 from collections.abc import Generator
@@ -6,42 +6,45 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, TextIO
 
-from .._files import why
+from .._files import os_reason
 from .._problems import Problems
 
-__all__ = ["opened"]
+__all__ = ["open_text"]
 
 
 @contextmanager
-def opened(path: Path, problems: Problems) -> Generator[tuple[TextIO, str]]:
-    """Open a file as text, and say of which kind it is."""
+def open_text(path: Path, problems: Problems) -> Generator[tuple[TextIO, str]]:
+    """Open a file as text; yield it with its format: `csv`, `jsonl` or `json`."""
     if path.exists() and not path.is_file() and not path.is_dir():
-        # Reading could wait for ever.
-        problems.fail("unreadable", None, "it is not a file, but a pipe or a device; save it as a file")
+        # Reading it could wait forever.
+        problems.fail("unreadable", None, "this is a pipe or a device; save its content as a file")
     try:
         with path.open("rb") as file:
             encoding = _encoding(file)
-            opened_text = io.TextIOWrapper(file, encoding, newline="")
+            text = io.TextIOWrapper(file, encoding, newline="")
             try:
-                yield opened_text, _kind(path, opened_text)
+                yield text, _format_of(path, text)
             except UnicodeDecodeError as error:
-                line, text = _line_that_is_not(path, encoding), f"{_NAMES[encoding]}: {error.reason}; save it as UTF-8"
-                problems.fail("bad_encoding", line, text)
+                wrong = f"{_WRONG_ENCODING[encoding]}: {error.reason}; save it as UTF-8"
+                problems.fail("bad_encoding", _first_undecodable_line(path, encoding), wrong)
     except OSError as error:
-        problems.fail("unreadable", None, f"it can't be read: {why(error)}")
+        problems.fail("unreadable", None, f"the file can't be read: {os_reason(error)}")
 
 
-_NAMES: Final = {"utf-8-sig": "it is not UTF-8", "utf-16": "it is not UTF-16, although it begins so"}
+_WRONG_ENCODING: Final = {
+    "utf-8-sig": "the file is not UTF-8",
+    "utf-16": "the file is not UTF-16, although it has the byte order mark of UTF-16",
+}
 
 
 def _encoding(file: BinaryIO) -> str:
-    """Tell the encoding by the byte order mark; without one it is UTF-8."""
+    """Return the encoding by the byte order mark; UTF-8 if there is none."""
     begin = file.read(3)
     file.seek(0)
     return "utf-16" if begin[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
 
-def _line_that_is_not(path: Path, encoding: str) -> int | None:
+def _first_undecodable_line(path: Path, encoding: str) -> int | None:
     if encoding != "utf-8-sig":
         return None
     with path.open("rb") as file:
@@ -53,13 +56,13 @@ def _line_that_is_not(path: Path, encoding: str) -> int | None:
     return None
 
 
-_KINDS: Final = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json"}
+_FORMATS: Final = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json"}
 
 
-def _kind(path: Path, text: TextIO) -> str:
-    """Tell the kind by the name, or by how the file begins."""
-    if (kind := _KINDS.get(path.suffix.lower())) is not None:
-        return kind
+def _format_of(path: Path, text: TextIO) -> str:
+    """Return the format by the file's extension, or else by its first character."""
+    if (known := _FORMATS.get(path.suffix.lower())) is not None:
+        return known
     begin = text.read(4096).lstrip()
     text.seek(0)
     return "json" if begin.startswith("[") else "jsonl" if begin.startswith("{") else "csv"

@@ -1,4 +1,4 @@
-"""Every begin before its room is sent, and every outcome once it is known, goes through here into the journal."""
+"""Recording begins and outcomes in the journal."""
 
 from datetime import datetime
 
@@ -8,24 +8,24 @@ from ._journal_writer import JournalWriter, now
 from ._outcomes import Outcome, StopSignal
 from ._plan_records import PlannedUpdate
 
-__all__ = ["Ledger"]
+__all__ = ["Recorder"]
 
 
-class Ledger:
-    """Writes begins and outcomes into the journal, and gives the outcomes to the caller.
+class Recorder:
+    """Writes the `begin` and `end` lines of a run, and makes an `Outcome` from each `end`.
 
-    If the outcome of a room can't be written, nothing more is begun, and what is in flight may still end. The journal
-    says that the room was begun, so a resume reads it back.
+    If an `end` line can't be written, the run is drained: nothing more is begun, and updates in flight finish. In the
+    journal the room is still `begun`, so a resume reads it back.
     """
 
     def __init__(self, journal: JournalWriter, signal: StopSignal) -> None:
-        self.lost: JournalError | None = None
-        """Why an outcome could not be written."""
+        self.write_error: JournalError | None = None
+        """The error of the last `end` line that could not be written."""
         self._journal = journal
         self._signal = signal
 
     def begin(self, planned: PlannedUpdate) -> None:
-        """Write that a room is about to be sent. Raises `JournalError`."""
+        """Write the `begin` line of a room that is about to be sent. Raises `JournalError` if it can't be written."""
         self._journal.write(
             Begin(
                 begin=planned.room_id,
@@ -49,7 +49,7 @@ class Ledger:
         updated_at: datetime | None = None,
         found: bool = False,
     ) -> Outcome:
-        """Write the outcome of a room, and return it."""
+        """Write the `end` line of a room, and return its outcome."""
         text = None if error is None else str(error)
         failure = error if isinstance(error, AioroomsError) else None
         record = End(
@@ -65,9 +65,9 @@ class Ledger:
         )
         try:
             self._journal.write(record)
-        except JournalError as lost:
-            self.lost = lost
-            self._signal.stop(lost)
+        except JournalError as write_error:
+            self.write_error = write_error
+            self._signal.stop(write_error)
         return Outcome(
             room_id=room_id,
             unique_name=unique_name,
