@@ -160,7 +160,7 @@ async def test_what_can_not_be_sent_is_told(tmp_path: Path) -> None:
         unsendable = "had values before that can't be sent:"
         assert [conflict.partition(";")[0] for conflict in conflicts] == [
             f"room {none} had no webhook_event_url before, which the API can't take away",
-            f"room {both} {unsendable} webhook_event_failover_url: {OLD!r} leads to the same place as the webhook URL",
+            f"room {both} {unsendable} webhook_event_failover_url: {OLD!r} points to the same place as the webhook URL",
             f"room {odd} {unsendable} webhook_event_url: 'ftp://old.example.com/' has the scheme 'ftp'",
         ]
         assert all(conflict.isprintable() for conflict in conflicts)
