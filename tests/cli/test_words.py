@@ -45,7 +45,7 @@ def test_the_hint_of_python_gives_way_and_all_else_stays() -> None:
     assert line.startswith(
         "429 room x, after 3 attempts; the server asks for a pause of more than 300 s; try again later"
     )
-    assert line.endswith("look before sending it again")
+    assert line.endswith("check the room before sending it again")
     assert error.hint == "longer than Pacing(max_wait=300) allows", "the error was changed"
 
 
