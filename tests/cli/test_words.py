@@ -50,7 +50,7 @@ def test_the_hint_of_python_gives_way_and_all_else_stays() -> None:
 
 
 def test_without_a_reason_the_errors_own_hint_stays() -> None:
-    error = APITimeoutError("room x: no answer", hint="the room was read, and the update is not in it")
+    error = APITimeoutError("room x: no answer", hint="a read-back shows that the update was not applied")
     assert error_line(error) == str(error)
 
 
