@@ -44,19 +44,20 @@ class Problem:
     pointer: str
     """A JSON pointer (RFC 6901) to the field, such as `/webhook_event_url`; empty for the whole request."""
     message: str
-    """What was given, what is wrong with it and what would be valid, in terms of the Python API."""
+    """The value that was given, what is wrong with it and what would be valid, in terms of the Python API."""
     code: ProblemCode = attrs.field(default="wrong_type", kw_only=True)
+    """The kind of problem."""
     value: object = attrs.field(default=None, kw_only=True, eq=False, repr=False)
     """The value that was given; None for a URL, which may contain a password."""
     limits: tuple[int, int] | None = attrs.field(default=None, kw_only=True)
     """The lowest and the highest value, both inclusive, for `out_of_range`."""
     expected: str | None = attrs.field(default=None, kw_only=True)
-    """What would be valid, such as `a whole number`, for `wrong_type` and `not_nullable`."""
+    """A description of valid values, such as `a whole number`, for `wrong_type` and `not_nullable`."""
     nullable: bool = attrs.field(default=False, kw_only=True)
     """Whether None would be valid too."""
     setting: str | None = attrs.field(default=None, kw_only=True)
-    """The `WebhookUrlPolicy` setting that rejects the URL, such as `allow_credentials=False`; `message` ends with it
-    in parentheses."""
+    """The `WebhookUrlPolicy` setting that rejects the URL, such as `allow_credentials=False`; `message` ends with it in
+    parentheses."""
 
     @property
     def field(self) -> str | None:
@@ -101,7 +102,7 @@ class InputProblem:
     field: str | None
     """The column or key; None for the whole row."""
     message: str
-    """What was given, what is wrong with it and what would be valid."""
+    """The value that was given, what is wrong with it and what would be valid."""
     code: "ProblemCode | InputCode | None" = attrs.field(default=None, kw_only=True)
     """The kind of problem; None if it has no code."""
     value: object = attrs.field(default=None, kw_only=True, eq=False, repr=False)
@@ -109,7 +110,7 @@ class InputProblem:
     limits: tuple[int, int] | None = attrs.field(default=None, kw_only=True)
     """The lowest and the highest value, both inclusive, for `out_of_range`."""
     expected: str | None = attrs.field(default=None, kw_only=True)
-    """What would be valid, such as `a whole number`."""
+    """A description of valid values, such as `a whole number`."""
     nullable: bool = attrs.field(default=False, kw_only=True)
     """Whether null would be valid too."""
 
@@ -121,7 +122,7 @@ class InputProblem:
 
 @attrs.frozen
 class ErrorDetail:
-    """One error object of an answer: what the server says is wrong."""
+    """One error object of an answer."""
 
     code: str | None = None
     """Telnyx's error code, such as `10005`."""

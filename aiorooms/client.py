@@ -27,7 +27,7 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=10)
 
 
 class ClientPacing:
-    """What a client knows about the rate limit: `client.pacing`."""
+    """The state of a client's rate limit: `client.pacing`."""
 
     def __init__(self, pacer: Pacer) -> None:
         self._pacer = pacer
@@ -38,16 +38,17 @@ class ClientPacing:
 
 
 class RoomsClient:
-    """A client of the Telnyx Video Rooms API. Create one and share it: calls share connections and the rate limit.
+    """A client of the Telnyx Video Rooms API.
 
-    Use it with `async with`, or call `close()` when done. It can be created outside an event loop, and belongs to the
-    loop in which it is first used. All methods can be called concurrently.
+    Create one client and share it: its calls share connections and what it learns about the rate limit. Use it with
+    `async with`, or call `close()` when done. It can be created outside an event loop, and belongs to the loop in which
+    it is first used. All methods can be called concurrently.
     """
 
     rooms: Rooms
     """The operations on rooms."""
     pacing: ClientPacing
-    """What is known about the rate limit: `client.pacing.snapshot()`."""
+    """The state of the rate limit: `client.pacing.snapshot()`."""
 
     def __init__(
         self,
@@ -73,8 +74,8 @@ class RoomsClient:
         - `max_connections`: maximum number of requests in flight, 1 or more. Further calls queue.
         - `webhook_url_policy`: which webhook and failover URLs may be sent.
         - `session`: your own `aiohttp.ClientSession`, for proxies, certificates or tracing. The client does not close
-          it, and ignores its default timeout, redirects and `raise_for_status`. With your own session, aiohttp resends
-          a GET or DELETE once if the server hangs up. If the first DELETE was applied, the call then raises
+          it, and ignores its default timeout, redirects and `raise_for_status`. In such a session aiohttp itself
+          resends a GET or DELETE once if the server hangs up. If the first DELETE was carried out, the call then raises
           `NotFoundError`.
 
         Raises `ClientSettingsError`, which is also a `ValueError`, if a setting is missing or invalid.
@@ -114,7 +115,7 @@ class RoomsClient:
 
     @property
     def webhook_url_policy(self) -> WebhookUrlPolicy:
-        """Which webhook and failover URLs may be sent."""
+        """The policy for webhook and failover URLs."""
         return self._webhook_url_policy
 
     def __repr__(self) -> str:
@@ -188,7 +189,7 @@ def _base_url(given: str | None, *, allow_insecure_http: bool) -> str:
     if url.scheme not in ("http", "https") or not host:
         raise error("is not an absolute http or https URL", f"give one such as {_BASE_URL}")
     if url.query_string or url.fragment:
-        raise error("has a query or a fragment", "give scheme, host and path only")
+        raise error("has a query or a fragment", "give only scheme, host and path")
     if url.scheme == "http" and not allow_insecure_http and not is_loopback(host):
         raise error("would send the API key unencrypted", "use https, or allow_insecure_http=True")
     return str(url).rstrip("/")

@@ -87,7 +87,7 @@ Reason: TypeAlias = Literal[
     "unreadable",
     "unwritable",
 ]
-"""The setting or file that caused an error, for programs that write their own hints."""
+"""A fixed code for the cause of an error, for programs that write their own hints."""
 
 
 class AioroomsError(Exception):
@@ -96,11 +96,11 @@ class AioroomsError(Exception):
     attempts: int
     """Number of attempts. A resend after a stale keep-alive connection does not count."""
     uncertain: bool
-    """True if the server may have applied the request, and the client could not find out whether it did."""
+    """True if the server may have carried out the request, and the client could not find out whether it did."""
     hint: str
-    """What to do next, or why there was no further attempt, in terms of the Python API; may be empty."""
+    """The next step, or the reason for not trying again, in terms of the Python API; may be empty."""
     reason: Reason | None
-    """The setting or file that caused the error; None if the message and the hint say it all."""
+    """A fixed code for the cause; None if there is nothing to add to the message and the hint."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class AioroomsError(Exception):
 
     @property
     def message(self) -> str:
-        """What happened, without the number of attempts and the hint."""
+        """The message without the number of attempts and the hint."""
         return str(self.args[0])
 
     @property
@@ -150,7 +150,7 @@ def _restore(cls: type[AioroomsError], args: tuple[Any, ...]) -> AioroomsError:
 
 
 class InvalidRequestError(AioroomsError, ValueError):
-    """The request is invalid and was not sent. `.problems` lists all problems at once."""
+    """The request is invalid and was not sent. `.problems` lists all its problems."""
 
     problems: tuple[Problem, ...]
 
@@ -167,7 +167,7 @@ class ClientSettingsError(AioroomsError, ValueError):
     value: object
     """The value that was given; None if there was none, or if it may contain a secret."""
     wrong: str
-    """What is wrong with the setting, without its name, such as `is 0`. The `hint` says what would be valid."""
+    """The mistake without the name of the setting, such as `is 0`. The `hint` says what would be valid."""
 
     def __init__(
         self,
@@ -190,7 +190,7 @@ class ClientStateError(AioroomsError, RuntimeError):
 
 
 class BulkInputError(AioroomsError, ValueError):
-    """The input of a bulk run is invalid, and nothing was sent. `.problems` lists all problems at once."""
+    """The input of a bulk run is invalid, and nothing was sent. `.problems` lists all its problems."""
 
     problems: tuple[InputProblem, ...]
 
@@ -200,11 +200,11 @@ class BulkInputError(AioroomsError, ValueError):
 
 
 class PlanFileError(AioroomsError):
-    """A plan file can't be used: it is not one, is incomplete, was edited, or is from a newer version."""
+    """A plan file can't be used: it is not a plan, is incomplete, was edited, or is from a newer version."""
 
 
 class JournalError(AioroomsError):
-    """A journal can't be used: it is not one, belongs to another plan, is in use, or can't be written any more."""
+    """A journal can't be used: it is invalid, belongs to another plan, is in use, or can't be written any more."""
 
 
 class APIError(AioroomsError):
@@ -216,7 +216,7 @@ class APIConnectionError(APIError, ConnectionError):
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):
-    """No answer arrived within the timeout of an attempt."""
+    """No answer arrived within the timeout of an attempt, or `RetryPolicy(max_elapsed)` passed before the first one."""
 
 
 class APIResponseError(APIError):
@@ -249,7 +249,7 @@ class APIStatusError(APIError):
     status: int
     """The HTTP status."""
     errors: tuple[ErrorDetail, ...]
-    """What the server said: one entry for each error object of the answer."""
+    """The error objects of the answer."""
     request_id: str | None
     """The id of the request, for Telnyx support; None if the server sent none."""
     retry_after: float | None

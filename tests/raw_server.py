@@ -1,4 +1,4 @@
-"""A bare TCP server that sends exactly the bytes of a test, to do what a well-behaved server never does."""
+"""A bare TCP server whose every byte a test decides, for what a well-behaved server never does."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -43,7 +43,7 @@ class Peer:
 
 @asynccontextmanager
 async def raw_server(serve: Callable[[Peer], Awaitable[None]]) -> AsyncGenerator[tuple[str, list[bytes]]]:
-    """Run `serve` for each connection, then close it. Yields the base URL and the list of raw requests."""
+    """Serve each connection with `serve`, and close it after that. Gives the base URL and the requests as they came."""
     received: list[bytes] = []
     handlers: set[asyncio.Task[Any]] = set()
 

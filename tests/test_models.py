@@ -87,7 +87,7 @@ class Three(enum.IntEnum):
     THREE = 3
 
 
-# (field, value, part of the message)
+# (field, value, words of the message)
 BAD = [
     ("unique_name", "", "'' is empty or only blanks"),
     ("unique_name", " \t ", "is empty or only blanks"),

@@ -56,9 +56,9 @@ class Finding:
 
     code: ProblemCode
     wrong: str
-    """What is wrong, such as `has an empty port`."""
+    """The mistake, such as `has an empty port`."""
     hint: str
-    """What would be valid, or what to do."""
+    """How to correct it."""
     fix: str | None = None
     """A repaired URL. It is suggested in place of the hint if it passes the check itself."""
     setting: str | None = None

@@ -76,8 +76,8 @@ def check_webhook_url(
       characters that RFC 3986 does not allow, a `%` without two hex digits, and non-ASCII characters outside the host;
     - a wrong form: no scheme, no `://`, no host, a fragment, more than 2000 characters (Telnyx, error 10003);
     - a port that is empty, 0, above 65535, or has characters other than `0` to `9`;
-    - a host name that RFC 1123 and IDNA do not allow: at most 253 characters, 1 to 63 in each label (underscores are
-      accepted, because such names are in use);
+    - a host name that RFC 1123 or IDNA does not allow, such as one with more than 253 characters, or with a label that
+      is empty or longer than 63 (underscores are accepted, because such names are in use);
     - an invalid IPv6 address, or one with a zone;
     - a host that parsers read in different ways: with percent escapes, with ASCII characters in another form (fullwidth
       letters, ideographic full stops), or with `ß` or `ς` outside the `xn--` form;
@@ -101,9 +101,9 @@ def check_webhook_urls(
 ) -> tuple[Problem, ...]:
     """Return all problems of a webhook URL and its failover URL: of each alone, and of the pair.
 
-    The failover URL must point to another place than the webhook URL, or it would fail with it. URLs that are written
-    differently can point to the same place (RFC 3986, 6.2: case of the host, default port, percent escapes, no path
-    for `/`). None and `UNSET` are skipped; no other value raises an exception. `policy` is the deprecated name of
+    The failover URL must not point to the same place as the webhook URL, or both would fail together. URLs that are
+    written differently can point to the same place (RFC 3986, 6.2: case of the host, default port, percent escapes, no
+    path for `/`). None and `UNSET` are skipped; no other value raises an exception. `policy` is the deprecated name of
     `webhook_url_policy`.
     """
     webhook_url_policy = policy_of(webhook_url_policy, policy)
@@ -164,9 +164,9 @@ def _normal_form(url: str) -> tuple[str | int | None, ...]:
 
 
 def _as_str(value: object) -> str | None:
-    """Return the characters that JSON would contain, or None if the value is not a str.
+    """Return the characters that JSON would send, or None if the value is not a str.
 
-    `type` is used because a mock can fake its `__class__`.
+    A mock can deceive `isinstance` with its `__class__`, but not `type`.
     """
     return str.__str__(cast("str", value)) if issubclass(type(value), str) else None
 
@@ -253,7 +253,7 @@ def _split(absolute: re.Match[str]) -> _Parts:
     scheme, authority, path, fragment = absolute.groups(default="")
     userinfo, at, host_and_port = authority.rpartition("@")
     match = _HOST_AND_PORT.fullmatch(host_and_port)
-    # With a bracket or colon too many it is all taken for the host, whose check tells what is wrong.
+    # With an extra bracket or colon, everything counts as the host, and the check of the host reports the mistake.
     host, port = match.groups(default="") if match else (host_and_port, "")
     return _Parts(scheme, userinfo + at, host, port, path, fragment)
 

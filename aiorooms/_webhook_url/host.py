@@ -46,7 +46,7 @@ YARL_ERRORS = (ValueError, IndexError)  # UnicodeError is a ValueError; `https:/
 
 
 class HostError(ValueError):
-    """What is wrong with a host, a hint, and the host that was probably meant, if any."""
+    """A host is invalid. Carries the mistake, a hint, and the host that was probably meant, if any."""
 
     def __init__(self, wrong: str, hint: str, meant: str = "") -> None:
         super().__init__(wrong)
@@ -176,7 +176,7 @@ def _read_ipv4(name: str) -> str:
     if not _NUMBER.fullmatch(labels[-1]):
         return ""
     wrong = "has a host that ends in a number but is not an IPv4 address"
-    bad = HostError(wrong, "an address has four numbers from 0 to 255, and no domain name ends in a number")
+    bad = HostError(wrong, "an IPv4 address has four numbers from 0 to 255, and no domain name ends in a number")
     if len(labels) > 4 or not all(map(_NUMBER.fullmatch, labels)):
         raise bad
     try:

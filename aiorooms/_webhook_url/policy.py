@@ -1,4 +1,4 @@
-"""The policy: which valid URLs a user accepts as webhook URLs."""
+"""The policy of a user: the webhook and failover URLs that are accepted, among all valid URLs."""
 
 import re
 import warnings
@@ -73,7 +73,7 @@ def _to_denied_hosts(value: Iterable[str]) -> tuple[str, ...]:
 
 @attrs.frozen(kw_only=True, cache_hash=True)
 class WebhookUrlPolicy:
-    """Which valid URLs you accept as webhook and failover URLs.
+    """The webhook and failover URLs that you accept, among all valid URLs.
 
     A host pattern is a host (`example.com`, `203.0.113.7`, `[2001:db8::1]`), or `*.` and a name. `*.example.com`
     matches `a.example.com` and `a.b.example.com` but not `example.com` itself; give both to match both. Hosts and

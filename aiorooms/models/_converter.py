@@ -89,7 +89,7 @@ def _optional(scalar: type[T], hook: Callable[[object, object], T]) -> Callable[
     def structure(value: object, wanted: object) -> T | None:
         if value is None:
             return None
-        # Saves a call for every scalar but timestamps, which arrive as str.
+        # This saves calling the hook for every scalar but timestamps, which arrive as str.
         return value if type(value) is scalar else hook(value, wanted)
 
     return structure

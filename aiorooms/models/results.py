@@ -32,7 +32,7 @@ class UpdateResult:
     room: Room | None = None
     """The updated room, if `status` is `updated`; else None."""
     error: AioroomsError | None = None
-    """What went wrong; None if `status` is `updated`."""
+    """The error of the update, or of the run if `status` is `skipped`; None if it is `updated`."""
     attempts: int = 0
     """Number of attempts; 0 if nothing was sent."""
     elapsed: float = 0.0

@@ -1,7 +1,7 @@
 """Rooms, their sessions and participants as the API returns them, and the requests that create or change a room.
 
-Answers (`Room`, `RoomSession`, `RoomParticipant`) contain only what the server sent: a field that it left out is
-None. Requests (`RoomUpdate`, `RoomCreate`) are validated when they are created, and report all problems at once, so an
+Answers (`Room`, `RoomSession`, `RoomParticipant`) contain only what the server sent: a field that it left out is None.
+Requests (`RoomUpdate`, `RoomCreate`) are validated when they are created, and report all problems at once, so an
 invalid request is never sent. In a request, `UNSET` leaves a field unchanged and `None` clears it; the types say which
 fields can be cleared.
 """
@@ -80,7 +80,7 @@ class Room:
     active_session_id: str | None = None
     """The id of the session that is running now, if any."""
     sessions: tuple[RoomSession, ...] | None = None
-    """The sessions, if the call requested `include_sessions=True`."""
+    """The sessions, if the call asked for them with `include_sessions=True`."""
     enable_recording: bool | None = None
     webhook_event_url: str | None = None
     webhook_event_failover_url: str | None = None
@@ -155,7 +155,7 @@ class _RoomRequest:
     webhook_event_url: str | Unset = UNSET
     """The URL that receives the events of the room: with a scheme, such as `https`, and at most 2000 characters."""
     webhook_event_failover_url: str | Unset | None = UNSET
-    """The URL that receives the events if `webhook_event_url` fails, with the same rules. None clears it."""
+    """A different URL, which receives the events if `webhook_event_url` fails. None clears it."""
     webhook_timeout_secs: int | Unset | None = UNSET
     """Seconds before a webhook times out, 0 to 30 inclusive. None clears it."""
     webhook_url_policy: WebhookUrlPolicy = attrs.field(default=DEFAULT_POLICY, eq=False)
@@ -202,7 +202,7 @@ class _RoomRequest:
         return _unstructure()(self)
 
     def url_problems(self, webhook_url_policy: WebhookUrlPolicy) -> tuple[Problem, ...]:
-        """Check both URLs against a policy; an equal policy needs no second check. Return the problems."""
+        """Return the problems of both URLs under another policy. A policy equal to their own finds none."""
         if webhook_url_policy is self.webhook_url_policy or webhook_url_policy == self.webhook_url_policy:
             return ()
         return self._url_problems(webhook_url_policy)
@@ -234,7 +234,7 @@ class RoomUpdate(_RoomRequest):
     - `max_participants`: maximum number of participants, 2 to 50 inclusive.
     - `enable_recording`: whether sessions of the room are recorded, True or False.
     - `webhook_event_url`: the URL that receives the events of the room, with a scheme and at most 2000 characters.
-    - `webhook_event_failover_url`: the URL that receives them if `webhook_event_url` fails; None clears it.
+    - `webhook_event_failover_url`: a different URL, which receives them if `webhook_event_url` fails; None clears it.
     - `webhook_timeout_secs`: seconds before a webhook times out, 0 to 30 inclusive; None clears it.
     - `webhook_url_policy`: the policy that both URLs are checked against. It is not sent.
 

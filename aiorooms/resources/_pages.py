@@ -2,9 +2,10 @@
 
 Pages are numbered, not anchored to a room. If a room is deleted while the list is read, all rooms after it move up by
 one place, and the first room of the next page moves onto a page that was already read. So if a page reports a smaller
-total than the page before, the list rewinds as many pages as rooms may have moved. If a room is created, rooms move
-down and are read twice. The ids of yielded rooms are kept, about 100 bytes each, so that each room is yielded once. A
-room is missed only if the total hides the change: as many rooms were created as deleted between two pages.
+total than the page before, the list goes back far enough to see every room that may have moved. If a room is created,
+rooms move down and are read twice. The ids of yielded rooms are kept, about 100 bytes each, so that each room is
+yielded once. A room is missed only if the total hides the change: as many rooms were created as deleted between two
+pages.
 
 Example, with pages of 3: page 1 has A, B, C and reports 9 rooms. Then A is deleted, and D moves onto page 1. Page 2 has
 E, F, G and reports 8 rooms, so page 1 is read again. It has B, C, D, of which only D is new and is yielded. Then page 2

@@ -49,7 +49,7 @@ def read_back_update(room_id: str, wanted: Values) -> ReadBack[Room]:
 
 
 def judge_update(wanted: Values, room: Room, names: frozenset[str]) -> Verdict[Room]:
-    """Return whether a room confirms an update to the `wanted` values. `names` are the fields in the answer."""
+    """Return the verdict on an update to the `wanted` values. `names` are the fields in the answer."""
     known = {name: value for name, value in wanted.items() if name in names}
     if different := differing(room, known):
         return NotApplied(f"a read-back shows that the update was not applied ({', '.join(different)})")

@@ -6,8 +6,8 @@ workers stop pulling.
 
 - **One update per room.** A worker that pulls an update for a room with an update in flight waits until that one is
   done. So the updates of a room keep their order.
-- **Draining.** After an error that every later update would hit too (such as 401 or 403), or after the caller's
-  maximum number of failures, nothing more is sent, and the rest of the input comes out as `skipped`.
+- **Draining.** After an error that every later update would hit too (such as 401 or 403), or after the caller's maximum
+  number of failures, nothing more is sent, and the rest of the input comes out as `skipped`.
 - **Foreign errors**, such as from a hook in the caller's own session, end the run in the same way as an input that
   raises.
 - **Aborting.** The generator owns its workers. If it is closed, cancelled or dropped early, it cancels them and waits
@@ -223,7 +223,7 @@ def _read_pair(item: object) -> tuple[str, RoomUpdate | None, tuple[Problem, ...
     room_id, problems = read_room_ref(room)
     if isinstance(update, RoomUpdate):
         return room_id, update, problems
-    wrong = Problem("", f"{quoted(update)} is not a RoomUpdate; RoomUpdate.from_dict() makes one from JSON data")
+    wrong = Problem("", f"{quoted(update)} is not a RoomUpdate; RoomUpdate.from_dict() creates one from JSON data")
     return room_id, None, (*problems, wrong)
 
 

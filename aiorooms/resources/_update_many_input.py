@@ -149,8 +149,8 @@ class AsyncInput(Input):
             generator = self._generator()
             if self.aborted or self.error is not None or generator is None:
                 raise
-            # A timeout or a task group that the input keeps open has cancelled the feeder between two items.
-            # It turns the cancellation into a TimeoutError or an ExceptionGroup only if that is thrown into the input.
+            # A timeout or a task group that the input keeps open has cancelled the feeder between two items. The
+            # cancellation becomes its TimeoutError or ExceptionGroup only if it is thrown into the generator.
             try:
                 return await generator.athrow(error)
             except StopAsyncIteration:

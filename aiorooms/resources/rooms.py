@@ -109,9 +109,9 @@ class Rooms(Resource):
     ) -> Room:
         """Create a room from the given fields or from a `RoomCreate`, and return it.
 
-        The server applies its default to each field that is not given. A POST that may have been applied is not sent
-        again. If its answer was lost, the error has `uncertain` set; `list(unique_name=...)` shows whether the room
-        exists.
+        The server applies its default to each field that is not given. A POST that may have been carried out is not
+        sent again. If its answer was lost, the error has `uncertain` set; `list(unique_name=...)` shows whether the
+        room exists.
         """
         if room is None:
             room = RoomCreate(**fields, webhook_url_policy=self._policy)
@@ -142,9 +142,9 @@ class Rooms(Resource):
         """Change the given fields, or those that a `RoomUpdate` sets, and return the updated room.
 
         A field that is not given stays unchanged; None clears a field that can be cleared. The update is sent again
-        after every transient failure. If all attempts fail and one of them may have been applied, the room is read once
-        (read-back). If it has the wanted values, the update succeeded. If not, the failure is raised. If the read-back
-        can't tell, the raised error has `uncertain` set.
+        after every transient failure. If all attempts fail and one of them may have been carried out, the room is read
+        once (read-back). If it has the wanted values, the update succeeded. If not, the failure is raised. If the
+        read-back can't tell, the raised error has `uncertain` set.
 
         Raises `NotFoundError` if the account has no such room.
         """
@@ -178,19 +178,22 @@ class Rooms(Resource):
         - `concurrency`: number of updates in progress at a time, 1 or more. `max_connections` of the client limits how
           many of them are in flight.
         - `max_failures`: stop the run after this many `failed` or `uncertain` results, 1 or more. None: no limit.
-        - `outage_patience`: stop the run after this many seconds without a successful contact. None: see below.
-        - `timeout`: for one attempt, as in all methods. `stop_after_failures`: the deprecated name of `max_failures`.
+        - `outage_patience`: stop the run after this many seconds of an outage, above 0. None: do not wait for the end
+          of an outage; updates then fail as soon as they are out of attempts.
+        - `timeout`: for one attempt, as in all methods.
+        - `stop_after_failures`: the deprecated name of `max_failures`.
 
         Updates of the same room keep their order and are never in flight together. An invalid pair yields a `failed`
-        result, and nothing is sent for it. If the input raises, the results of the pairs before come first, then its
-        error.
+        result, and nothing is sent for it. If the input raises, the results of the earlier pairs are yielded first, and
+        then the error is raised.
 
         401, 403 and a pause longer than `Pacing(max_wait)` also stop the run, because every later update would fail in
-        the same way. A run that stops finishes what is in flight, and yields the rest as `skipped`.
+        the same way. When a run stops, updates in flight are finished, and the rest of the input is yielded as
+        `skipped`.
 
         In an outage, when the server is unreachable or answers 5xx to all updates, the run waits and probes the server
-        with single requests. No update fails because of the outage, unless `RetryPolicy(max_elapsed)` ends it first.
-        With `outage_patience=None`, updates fail in an outage as soon as they are out of attempts.
+        with single requests until it has a successful contact. No update fails because of the outage, unless
+        `RetryPolicy(max_elapsed)` ends it first, or `outage_patience` is over.
 
         Leaving the loop early cancels what is in flight, and closes `updates` if it is a generator. Wrap the call in
         `contextlib.aclosing` to make that happen at once.

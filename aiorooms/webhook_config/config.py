@@ -19,7 +19,7 @@ __all__ = ["DEFAULT_POLICY", "WebhookConfig", "WebhookUrlPolicy", "check_webhook
 class WebhookConfig:
     """The webhook settings of a room. When they are applied, `UNSET` leaves a setting unchanged and None clears it.
 
-    The values are checked by `to_update` and not before, because a room may have URLs that would be rejected today.
+    The values are checked by `to_update` and not before, because a room may have URLs that the check would reject.
     """
 
     url: str | Unset = UNSET

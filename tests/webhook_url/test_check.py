@@ -209,7 +209,7 @@ def test_a_subclass_of_str_is_read_by_its_characters_and_not_by_its_methods() ->
     class Hooks(StrEnum):
         ROOMS = "https://x.io/rooms"
 
-    class Liar(str):
+    class FakeStr(str):
         __slots__ = ()
 
         def __str__(self) -> str:
@@ -219,7 +219,7 @@ def test_a_subclass_of_str_is_read_by_its_characters_and_not_by_its_methods() ->
             raise RuntimeError
 
     assert messages(Hooks.ROOMS) == []
-    assert "has no scheme" in messages(Liar("x.io"))[0]
+    assert "has no scheme" in messages(FakeStr("x.io"))[0]
 
 
 def test_an_object_whose_methods_raise_is_only_a_problem() -> None:

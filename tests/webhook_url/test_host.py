@@ -229,7 +229,7 @@ def written_ipv4(draw: st.DrawFn) -> str:
 
 @st.composite
 def wrapped_ipv4(draw: st.DrawFn) -> str:
-    """Write an IPv6 address that holds an IPv4 address."""
+    """Write an IPv6 address that embeds an IPv4 address."""
     prefix, shift = draw(
         st.sampled_from(
             [("::", 0), ("::ffff:0:0", 0), ("64:ff9b::", 0), ("64:ff9b:1::", 0), ("2002::", 80), ("2001::", 64)]

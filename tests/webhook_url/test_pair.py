@@ -84,7 +84,7 @@ def test_same_url_recognizes_other_spellings_of_a_url(url: str, other: str) -> N
 
 
 @pytest.mark.parametrize(("url", "other"), NOT_SAME[:7])
-def test_same_url_tells_urls_apart(url: object, other: object) -> None:
+def test_same_url_distinguishes_different_urls(url: object, other: object) -> None:
     assert not same_url(str(url), str(other))
 
 
