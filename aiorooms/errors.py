@@ -119,7 +119,7 @@ class AioroomsError(Exception):
 
     @property
     def message(self) -> str:
-        """The message without the number of attempts and the hint."""
+        """The text of the error without the number of attempts and the hint."""
         return str(self.args[0])
 
     @property
@@ -223,7 +223,7 @@ class APIResponseError(APIError):
     """An answer arrived that can't be read: it is not JSON, or not what the API describes."""
 
     path: str | None
-    """Where the answer is wrong, such as `data.sessions[0].active`; None if nothing in it can be read."""
+    """Where the answer is wrong, such as `data.sessions[0].active`; None if the answer as a whole is wrong."""
     status: int | None
     """The HTTP status; None if the answer is not HTTP."""
 

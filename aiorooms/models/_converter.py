@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class DecodeError(ValueError):
-    """A body can't be read; `path` says where, or is None if the body is not JSON."""
+    """A body can't be read; `path` says where, or is None if the body as a whole is wrong."""
 
     def __init__(self, message: str, path: str | None = None) -> None:
         super().__init__(message)
