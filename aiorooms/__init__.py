@@ -1,10 +1,10 @@
-"""The asyncio SDK for Telnyx Video Rooms: update rooms, one or a million, and never lose track of one.
+"""The asyncio SDK for Telnyx Video Rooms: update one room or a million, and never lose track of one.
 
     async with RoomsClient() as client:
         room = await client.rooms.update(room_id, max_participants=20, webhook_event_failover_url=None)
 
-`aiorooms.errors` has the exceptions, `aiorooms.models` the models, `aiorooms.webhook_config` the checks of webhook
-and failover URLs, and `aiorooms.simulator` a server to try all this against.
+`aiorooms.errors` contains the exceptions, `aiorooms.models` the models, `aiorooms.webhook_config` the checks of webhook
+and failover URLs, and `aiorooms.simulator` a local server to develop and test against.
 """
 
 from ._http.deadlines import Timeout

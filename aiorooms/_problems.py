@@ -1,6 +1,6 @@
-"""What errors list: the problems of a request or of a bulk input, and the error objects of an answer.
+"""The items that errors list: problems of a request or a bulk input, and the error objects of an answer.
 
-`errors` exports them all.
+`errors` re-exports all of them.
 """
 
 from collections.abc import Mapping
@@ -34,29 +34,30 @@ ProblemCode: TypeAlias = Literal[
     "denied_host",
     "same_url",
 ]
-"""What kind of mistake a `Problem` is, for programs that word problems themselves."""
+"""The kind of a `Problem`, for programs that write their own messages."""
 
 
 @attrs.frozen
 class Problem:
-    """One thing that is wrong with a request that was not sent."""
+    """One problem of a request that was not sent."""
 
     pointer: str
     """A JSON pointer (RFC 6901) to the field, such as `/webhook_event_url`; empty for the whole request."""
     message: str
-    """What is wrong, what was given, and what would be right, in Python's words."""
+    """The value that was given, what is wrong with it and what would be valid, in terms of the Python API."""
     code: ProblemCode = attrs.field(default="wrong_type", kw_only=True)
+    """The kind of problem."""
     value: object = attrs.field(default=None, kw_only=True, eq=False, repr=False)
-    """What was given; None for a URL, which may hold a password."""
+    """The value that was given; None for a URL, which may contain a password."""
     limits: tuple[int, int] | None = attrs.field(default=None, kw_only=True)
     """The lowest and the highest value, both inclusive, for `out_of_range`."""
     expected: str | None = attrs.field(default=None, kw_only=True)
-    """What is wanted, such as `a whole number`, for `wrong_type` and `not_nullable`."""
+    """A description of valid values, such as `a whole number`, for `wrong_type` and `not_nullable`."""
     nullable: bool = attrs.field(default=False, kw_only=True)
-    """Whether None is accepted too."""
+    """Whether None would be valid too."""
     setting: str | None = attrs.field(default=None, kw_only=True)
-    """The setting of a `WebhookUrlPolicy` that rejects a URL, such as `allow_credentials=False`; `message` ends with
-    it in parentheses."""
+    """The `WebhookUrlPolicy` setting that rejects the URL, such as `allow_credentials=False`; `message` ends with it in
+    parentheses."""
 
     @property
     def field(self) -> str | None:
@@ -87,31 +88,31 @@ InputCode: TypeAlias = Literal[
     "one_room_only",
     "more_problems",
 ]
-"""What kind of mistake an `InputProblem` is, where it is not a mistake of a value (`ProblemCode`)."""
+"""The kind of an `InputProblem` that is not about the value of a field; those have a `ProblemCode`."""
 
 
 @attrs.frozen
 class InputProblem:
-    """One thing that is wrong with an input of a bulk run."""
+    """One problem of the input of a bulk run."""
 
     file: str
     """The name of the file as it was given; for a selection, the argument (`where`, `set_fields`) or the room."""
     line: int | None
-    """The line on which the row begins, from 1; None for the whole file."""
+    """The line on which the row begins, counted from 1; None for the whole file."""
     field: str | None
     """The column or key; None for the whole row."""
     message: str
-    """What is wrong, what was given, and what would be right."""
+    """The value that was given, what is wrong with it and what would be valid."""
     code: "ProblemCode | InputCode | None" = attrs.field(default=None, kw_only=True)
-    """What kind of mistake it is; None if nobody said."""
+    """The kind of problem; None if it has no code."""
     value: object = attrs.field(default=None, kw_only=True, eq=False, repr=False)
-    """What was given, as in `Problem`."""
+    """The value that was given; None for a URL, which may contain a password."""
     limits: tuple[int, int] | None = attrs.field(default=None, kw_only=True)
     """The lowest and the highest value, both inclusive, for `out_of_range`."""
     expected: str | None = attrs.field(default=None, kw_only=True)
-    """What is wanted, such as `a whole number`."""
+    """A description of valid values, such as `a whole number`."""
     nullable: bool = attrs.field(default=False, kw_only=True)
-    """Whether null is accepted too."""
+    """Whether null would be valid too."""
 
     def __str__(self) -> str:
         line = "" if self.line is None else f", line {self.line:,}"
@@ -121,16 +122,16 @@ class InputProblem:
 
 @attrs.frozen
 class ErrorDetail:
-    """One error object of an answer: what the server says is wrong."""
+    """One error object of an answer."""
 
     code: str | None = None
     """Telnyx's error code, such as `10005`."""
     title: str | None = None
     detail: str | None = None
     pointer: str | None = None
-    """A JSON pointer to the field of the body that is wrong."""
+    """A JSON pointer to the invalid field of the request body."""
     parameter: str | None = None
-    """The query parameter that is wrong."""
+    """The invalid query parameter."""
     meta: Mapping[str, object] | None = None
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""`RoomsClient`: settings, environment, and one attribute for each resource."""
+"""`RoomsClient`: its settings, their environment variables, and one attribute for each resource."""
 
 import os
 import warnings
@@ -27,27 +27,28 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=10)
 
 
 class ClientPacing:
-    """What a client knows of the rate limit: `client.pacing`."""
+    """The state of a client's rate limit: `client.pacing`."""
 
     def __init__(self, pacer: Pacer) -> None:
         self._pacer = pacer
 
     def snapshot(self) -> PacingSnapshot:
-        """Tell how things stand at this moment; for progress bars, logs and metrics. It may be called at any time."""
+        """Return the current limit, rate and queue, for progress bars, logs and metrics. Can be called at any time."""
         return self._pacer.snapshot()
 
 
 class RoomsClient:
-    """A client of the Telnyx Video Rooms API. Make one and share it: it keeps connections and what it learns.
+    """A client of the Telnyx Video Rooms API.
 
-    Use it with `async with`, or call `close()` at the end. It may be made outside an event loop; it belongs to the
-    loop it is first used in. All its methods may be called concurrently.
+    Create one client and share it: its calls share connections and what it learns about the rate limit. Use it with
+    `async with`, or call `close()` when done. It can be created outside an event loop, and belongs to the loop in which
+    it is first used. All methods can be called concurrently.
     """
 
     rooms: Rooms
     """The operations on rooms."""
     pacing: ClientPacing
-    """What is known of the rate limit: `client.pacing.snapshot()`."""
+    """The state of the rate limit: `client.pacing.snapshot()`."""
 
     def __init__(
         self,
@@ -62,21 +63,22 @@ class RoomsClient:
         session: aiohttp.ClientSession | None = None,
         allow_insecure_http: bool = False,
     ) -> None:
-        """Check the settings; nothing is opened before the first call.
+        """Check the settings. No connection is opened before the first call.
 
-        - `api_key`: without it `TELNYX_API_KEY` from the environment. It is in no repr, log or error of aiorooms.
-        - `base_url`: without it `TELNYX_BASE_URL`, else `https://api.telnyx.com/v2`. Plain http is refused but to a
-          loopback address, unless `allow_insecure_http` is set: the key would go over the line for all to read.
-        - `timeout`: for one attempt, in seconds or as an `aiohttp.ClientTimeout`; 30 s, 10 of them for connecting.
+        - `api_key`: defaults to `TELNYX_API_KEY` from the environment. It is in no repr, log or error of aiorooms.
+        - `base_url`: defaults to `TELNYX_BASE_URL`, then to `https://api.telnyx.com/v2`. Plain http would send the API
+          key unencrypted, so it is accepted only for loopback addresses, or with `allow_insecure_http=True`.
+        - `timeout`: for one attempt, in seconds above 0 or as an `aiohttp.ClientTimeout`. Defaults to 30 s, of which
+          connecting may take at most 10 s.
         - `retry`, `pacing`: when to send again; how to keep to the server's rate limit, or to a cap of your own.
-        - `max_connections`: so many requests are in flight at the most; further calls wait for their turn.
+        - `max_connections`: maximum number of requests in flight, 1 or more. Further calls queue.
         - `webhook_url_policy`: which webhook and failover URLs may be sent.
-        - `session`: an `aiohttp.ClientSession` of your own, for proxies, certificates or tracing. It stays open when
-          the client is closed, and its own default timeout, redirects and `raise_for_status` are not used. There
-          aiohttp itself sends a GET or a DELETE once more if the server hangs up; a DELETE that was carried out at the
-          first time then ends as `NotFoundError`.
+        - `session`: your own `aiohttp.ClientSession`, for proxies, certificates or tracing. The client does not close
+          it, and ignores its default timeout, redirects and `raise_for_status`. In such a session aiohttp itself
+          resends a GET or DELETE once if the server hangs up. If the first DELETE was carried out, the call then raises
+          `NotFoundError`.
 
-        Raises `ClientSettingsError`, which is also a `ValueError`.
+        Raises `ClientSettingsError`, which is also a `ValueError`, if a setting is missing or invalid.
         """
         key = _api_key(api_key)
         check_at_least(1, "max_connections", max_connections)
@@ -86,8 +88,8 @@ class RoomsClient:
         if session is not None:
             check_instance(aiohttp.ClientSession, "session", session)
         if session is not None and session.auth is not None:
-            wrong = "has an `auth` of its own, which would stand against the API key"
-            raise setting_error("session", wrong, "give one without")
+            wrong = "has its own `auth`, which conflicts with the API key"
+            raise setting_error("session", wrong, "give a session without `auth`")
         attempt_timeout = client_timeout(cast("Timeout | None", timeout))
         if attempt_timeout is None:
             raise setting_error("timeout", "is None", "give a number of seconds above 0, or an aiohttp.ClientTimeout")
@@ -108,12 +110,12 @@ class RoomsClient:
 
     @property
     def base_url(self) -> str:
-        """Where the API is, without a slash at the end."""
+        """The base URL of the API, without a trailing slash."""
         return self._base_url
 
     @property
     def webhook_url_policy(self) -> WebhookUrlPolicy:
-        """Which webhook and failover URLs may be sent."""
+        """The policy for webhook and failover URLs."""
         return self._webhook_url_policy
 
     def __repr__(self) -> str:
@@ -129,11 +131,11 @@ class RoomsClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections. What is still under way ends with an error. Calling it again does nothing."""
+        """Close the connections. Unfinished calls raise `ClientStateError`. Closing again does nothing."""
         await self._sender.close()
 
     def __del__(self) -> None:
-        # There is no sender if the settings were wrong.
+        # There is no sender if `__init__` rejected the settings.
         sender = getattr(self, "_sender", None)
         if sender is not None and sender.is_open:
             warnings.warn(
@@ -146,7 +148,7 @@ class RoomsClient:
 
 def _api_key(given: str | None) -> str:
     key = os.environ.get("TELNYX_API_KEY", "") if given is None else given
-    # The key itself is in no message, and in no error.
+    # No error may contain the key itself.
     if not isinstance(cast("object", key), str):
         raise setting_error("api_key", f"is of type {type(key).__name__}", "give a str")
     if not key:
@@ -154,12 +156,12 @@ def _api_key(given: str | None) -> str:
             "there is no API key",
             setting="api_key",
             wrong="is missing",
-            hint="give api_key=..., or set TELNYX_API_KEY",
+            hint="give api_key=... or set TELNYX_API_KEY",
         )
-    # A newline from a file is the commonest mistake.
+    # The most common mistake is a line break from the file that the key was read from.
     if not (key.isascii() and key.isprintable() and " " not in key):
         where = "TELNYX_API_KEY" if given is None else "api_key"
-        wrong = "holds blanks, line ends or other characters that no API key has"
+        wrong = "contains spaces, line breaks or other characters that no API key has"
         raise ClientSettingsError(
             f"{where} {wrong}", setting="api_key", wrong=wrong, hint="give the key and nothing else"
         )
@@ -173,7 +175,7 @@ def _base_url(given: str | None, *, allow_insecure_http: bool) -> str:
         raise wrong_type("base_url", text, "a str")
 
     def error(wrong: str, hint: str) -> ClientSettingsError:
-        if "@" in text:  # it may hold a password
+        if "@" in text:  # it may contain a password
             return setting_error("base_url", wrong, hint)
         return setting_error("base_url", f"{quoted(text)} {wrong}", hint, text)
 
@@ -181,13 +183,13 @@ def _base_url(given: str | None, *, allow_insecure_http: bool) -> str:
         url = URL(text)
         host = url.host
     except (ValueError, IndexError) as unreadable:  # yarl raises both
-        raise error(f"can't be read: {unreadable}", f"give a URL such as {_BASE_URL}") from None
+        raise error(f"can't be parsed: {unreadable}", f"give a URL such as {_BASE_URL}") from None
     if url.user is not None or url.password is not None:
-        raise setting_error("base_url", "holds credentials", "give the key as api_key")
+        raise setting_error("base_url", "contains credentials", "remove them, and give the key as api_key")
     if url.scheme not in ("http", "https") or not host:
         raise error("is not an absolute http or https URL", f"give one such as {_BASE_URL}")
     if url.query_string or url.fragment:
-        raise error("has a query or a fragment", "give scheme, host and path only")
+        raise error("has a query or a fragment", "give only scheme, host and path")
     if url.scheme == "http" and not allow_insecure_http and not is_loopback(host):
         raise error("would send the API key unencrypted", "use https, or allow_insecure_http=True")
     return str(url).rstrip("/")

@@ -1,19 +1,19 @@
 """Every exception that aiorooms raises.
 
-The names are those that users of the official SDK know. Each reads as one line that tells what happened, to which
-room, what the server said and what to do next. None holds the API key, and all survive pickle.
+The names match those of the official SDK. Each error reads as one line: what happened, to which room, what the server
+said and what to do next. No error contains the API key, and all can be pickled.
 
     AioroomsError
-    |- InvalidRequestError (ValueError)           refused before anything was sent; `.problems` has all reasons
-    |- ClientSettingsError (ValueError)           a client was made with a missing or wrong setting
-    |- ClientStateError (RuntimeError)            a closed client, or one used from another event loop
-    |- BulkInputError (ValueError)                an input of a bulk run is wrong; `.problems` has all reasons
+    |- InvalidRequestError (ValueError)           the request is invalid and was not sent; see `.problems`
+    |- ClientSettingsError (ValueError)           a setting is missing or invalid
+    |- ClientStateError (RuntimeError)            the client is closed, or is used from another event loop
+    |- BulkInputError (ValueError)                the input of a bulk run is invalid; see `.problems`
     |- PlanFileError                              a plan file can't be used
-    |- JournalError                               a journal can't be used, or written any more
+    |- JournalError                               a journal can't be used, or can't be written any more
     `- APIError
-       |- APIConnectionError (ConnectionError)    no answer came
-       |  `- APITimeoutError (TimeoutError)       no answer came in time
-       |- APIResponseError                        an answer came that can't be read
+       |- APIConnectionError (ConnectionError)    no answer arrived
+       |  `- APITimeoutError (TimeoutError)       no answer arrived in time
+       |- APIResponseError                        an answer arrived that can't be read
        `- APIStatusError                          the server answered with an error status
           |- BadRequestError           400
           |- AuthenticationError       401
@@ -87,20 +87,20 @@ Reason: TypeAlias = Literal[
     "unreadable",
     "unwritable",
 ]
-"""Which setting or file ended a call: for programs that word the next step themselves."""
+"""A fixed code for the cause of an error, for programs that write their own hints."""
 
 
 class AioroomsError(Exception):
     """The base of all errors of aiorooms."""
 
     attempts: int
-    """Number of attempts; a resend over a stale keep-alive connection is not counted."""
+    """Number of attempts. A resend after a stale keep-alive connection does not count."""
     uncertain: bool
-    """True if the server may have carried out the request, and a read-back could not tell."""
+    """True if the server may have carried out the request, and the client could not find out whether it did."""
     hint: str
-    """What to do next, or why there was no further attempt, in Python's words; may be empty."""
+    """The next step, or the reason for not trying again, in terms of the Python API; may be empty."""
     reason: Reason | None
-    """The cause behind the hint; None if there is nothing to say beyond the message."""
+    """A fixed code for the cause; None if there is nothing to add to the message and the hint."""
 
     def __init__(
         self,
@@ -119,13 +119,13 @@ class AioroomsError(Exception):
 
     @property
     def message(self) -> str:
-        """What happened, without the attempts and the hint."""
+        """The text of the error without the number of attempts and the hint."""
         return str(self.args[0])
 
     @property
     def outcome_unknown(self) -> bool:
-        """The old name of `uncertain`."""
-        warnings.warn("outcome_unknown is called `uncertain` now", DeprecationWarning, stacklevel=2)
+        """The deprecated name of `uncertain`."""
+        warnings.warn("outcome_unknown is deprecated; use uncertain", DeprecationWarning, stacklevel=2)
         return self.uncertain
 
     def __str__(self) -> str:
@@ -135,7 +135,7 @@ class AioroomsError(Exception):
         if self.hint:
             text = f"{text}; {self.hint}"
         if self.uncertain:
-            text = f"{text}; the server may have carried it out: look before sending it again"
+            text = f"{text}; the outcome is uncertain: check the room before sending it again"
         return text
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -143,14 +143,14 @@ class AioroomsError(Exception):
 
 
 def _restore(cls: type[AioroomsError], args: tuple[Any, ...]) -> AioroomsError:
-    """Rebuild a pickled error without calling its `__init__`, whose keywords are not in `args`."""
+    """Restore a pickled error without calling its `__init__`, because `args` lacks the keyword arguments."""
     error = cls.__new__(cls)
     error.args = args
     return error
 
 
 class InvalidRequestError(AioroomsError, ValueError):
-    """The request is wrong and was not sent. `.problems` lists everything that is wrong with it."""
+    """The request is invalid and was not sent. `.problems` lists all its problems."""
 
     problems: tuple[Problem, ...]
 
@@ -160,14 +160,14 @@ class InvalidRequestError(AioroomsError, ValueError):
 
 
 class ClientSettingsError(AioroomsError, ValueError):
-    """A setting of the client, or of one of its parts, is missing or wrong."""
+    """A setting is missing or invalid: an argument of a client, of a policy or of a bulk run."""
 
     setting: str | None
-    """The name of the argument, such as `base_url` or `max_rate`; None if it is not about a single one."""
+    """The name of the argument, such as `base_url` or `max_rate`; None if the error is not about a single argument."""
     value: object
-    """What was given; None if nothing was, and if it is or may hold a secret."""
+    """The value that was given; None if there was none, or if it may contain a secret."""
     wrong: str
-    """What is wrong with the setting, without its name: `is 0`. What would be right is the `hint`."""
+    """The mistake without the name of the setting, such as `is 0`. The `hint` says what would be valid."""
 
     def __init__(
         self,
@@ -186,11 +186,11 @@ class ClientSettingsError(AioroomsError, ValueError):
 
 
 class ClientStateError(AioroomsError, RuntimeError):
-    """The client is closed, or is used from another event loop than the one it belongs to."""
+    """The client is closed, or is used from another event loop than its own."""
 
 
 class BulkInputError(AioroomsError, ValueError):
-    """An input of a bulk run is wrong, and nothing was sent. `.problems` lists everything that is wrong with it."""
+    """The input of a bulk run is invalid, and nothing was sent. `.problems` lists all its problems."""
 
     problems: tuple[InputProblem, ...]
 
@@ -200,32 +200,32 @@ class BulkInputError(AioroomsError, ValueError):
 
 
 class PlanFileError(AioroomsError):
-    """A plan file can't be used: it isn't one, is incomplete, was edited, or is of a newer version."""
+    """A plan file can't be used: it is not a plan, is incomplete, was edited, or is from a newer version."""
 
 
 class JournalError(AioroomsError):
-    """A journal can't be used: it isn't one, is of another plan, in use, or can't be written any more."""
+    """A journal can't be used: it is invalid, belongs to another plan, is in use, or can't be written any more."""
 
 
 class APIError(AioroomsError):
-    """The base of everything that goes wrong between sending a request and reading its answer."""
+    """The base of all errors between sending a request and reading its answer."""
 
 
 class APIConnectionError(APIError, ConnectionError):
-    """No answer came: the connection could not be made, or broke."""
+    """No answer arrived: the connection could not be opened, or it broke."""
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):
-    """No answer came within the timeout of an attempt."""
+    """No answer arrived within the timeout of an attempt, or `RetryPolicy(max_elapsed)` passed before the first one."""
 
 
 class APIResponseError(APIError):
-    """An answer came that can't be read: not JSON, or not what the API describes."""
+    """An answer arrived that can't be read: it is not JSON, or not what the API describes."""
 
     path: str | None
-    """The path of what is wrong in the answer, such as `data.sessions[0].active`; None if the whole is unreadable."""
+    """Where the answer is wrong, such as `data.sessions[0].active`; None if the answer as a whole is wrong."""
     status: int | None
-    """The HTTP status; None if the answer was not even HTTP."""
+    """The HTTP status; None if the answer is not HTTP."""
 
     def __init__(
         self,
@@ -249,11 +249,11 @@ class APIStatusError(APIError):
     status: int
     """The HTTP status."""
     errors: tuple[ErrorDetail, ...]
-    """What the server said, one entry for each error object of the answer."""
+    """The error objects of the answer."""
     request_id: str | None
-    """The id to give to Telnyx's support."""
+    """The id of the request, for Telnyx support; None if the server sent none."""
     retry_after: float | None
-    """Seconds that the server asked to wait."""
+    """Seconds that the server asked to wait; None if it did not ask."""
 
     def __init__(
         self,
@@ -276,7 +276,7 @@ class APIStatusError(APIError):
 
 
 class BadRequestError(APIStatusError):
-    """400: the server could not make sense of the request."""
+    """400: the server could not understand the request."""
 
 
 class AuthenticationError(APIStatusError):
@@ -284,24 +284,24 @@ class AuthenticationError(APIStatusError):
 
 
 class PermissionDeniedError(APIStatusError):
-    """403: the API key is good, but may not do this."""
+    """403: the API key is valid, but does not permit this request."""
 
 
 class NotFoundError(APIStatusError):
-    """404: there is no such room, or it belongs to another account."""
+    """404: the room does not exist, or belongs to another account."""
 
 
 class ConflictError(APIStatusError):
-    """409: the request clashes with the present state."""
+    """409: the request conflicts with the current state on the server."""
 
 
 class UnprocessableEntityError(APIStatusError):
-    """422: the server refused the values; `.errors` says which and why."""
+    """422: the server rejected the values; `.errors` says which and why."""
 
 
 class RateLimitError(APIStatusError):
-    """429: too many requests; or not sent, because the wait that the server asked for is too long."""
+    """429: too many requests. Also raised without sending if the required wait exceeds `Pacing(max_wait)` seconds."""
 
 
 class InternalServerError(APIStatusError):
-    """500 and above: the server, or a proxy before it, failed."""
+    """500 and above: the server, or a proxy in front of it, failed."""

@@ -1,6 +1,6 @@
-"""What the type checkers know of the public face. This is not run: mypy and pyright read it (`.ci/run`).
+"""What type checkers infer from the public API. This file is not run: mypy and pyright check it (`.ci/run`).
 
-A `type: ignore` here stands on a line that has to be red; mypy complains if it isn't.
+A `type: ignore` marks a line that must be an error; mypy complains if it is none.
 """
 
 from collections.abc import AsyncGenerator
@@ -48,7 +48,7 @@ async def right_calls(client: RoomsClient) -> None:
 def narrowing(update: RoomUpdate) -> str:
     assert_type(update.webhook_event_failover_url, str | Unset | None)
     if update.webhook_event_failover_url is UNSET:
-        return "left alone"
+        return "unchanged"
     assert_type(update.webhook_event_failover_url, str | None)
     if update.webhook_event_failover_url is None:
         return "cleared"

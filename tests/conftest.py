@@ -1,4 +1,4 @@
-"""Fixtures for all tests, and what no test may do: block the event loop, or leave tasks behind."""
+"""Fixtures and helpers for all tests. A test fails if code of aiorooms blocks the event loop."""
 
 import asyncio
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ settings.register_profile("quick", max_examples=100, deadline=None, suppress_hea
 settings.load_profile("quick")
 
 QUICK = RetryPolicy(base_delay=0.001, max_delay=0.002)
-"""Retries that don't wait, for tests in which waiting is not the matter."""
+"""Retries with almost no delay, for tests that are not about waiting."""
 
 
 @pytest.fixture(autouse=True)
@@ -41,13 +41,13 @@ MAY_BLOCK = [
     ("os.stat", "bulk/_files.py", {"write_atomically"}),
     ("os.unlink", "bulk/_files.py", {"write_atomically"}),
 ]
-"""What bulk runs do in the event loop on purpose, as it is quicker than a thread."""
+"""Blocking calls that bulk runs make in the event loop on purpose, because they are faster than a thread."""
 
 
 @pytest.fixture(autouse=True)
 def _no_blocking_calls() -> Iterator[None]:
     with blockbuster_ctx("aiorooms") as detector:
-        # Measuring coverage takes a lock for each new file, which another thread may just have.
+        # Coverage takes a lock for each new file, and another thread may hold it.
         detector.functions["threading.Lock.acquire"].can_block_in("coverage/collector.py", {"lock_data"})
         for name, file, functions in MAY_BLOCK:
             detector.functions[name].can_block_in(file, functions)
@@ -55,18 +55,18 @@ def _no_blocking_calls() -> Iterator[None]:
 
 
 def times(kind: FaultKind, count: int) -> list[FaultKind]:
-    """A script of one fault, `count` times over."""
+    """Return a fault script with `count` faults of one kind."""
     return [kind] * count
 
 
 async def settle() -> None:
-    """Let the event loop do what it can do without time passing."""
+    """Run the event loop until nothing more can happen without time passing."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
 def tasks_left() -> set[asyncio.Task[Any]]:
-    """The tasks of the running loop that are neither this test nor a simulator's."""
+    """Return the tasks of the running loop that belong neither to this test nor to a simulator."""
     return {
         task
         for task in asyncio.all_tasks()

@@ -1,4 +1,4 @@
-"""The samples of the API's reference page, byte for byte."""
+"""The sample request and answer of the API reference."""
 
 ROOM_ID = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
 

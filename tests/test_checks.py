@@ -116,7 +116,7 @@ CODES: list[tuple[tuple[Problem, ...], str, dict[str, object], str]] = [
         f"'colour' is not a field of a room; the fields are {', '.join(FIELD_NAMES)}",
     ),
     (url("x.io"), "not_absolute", {}, "'x.io' has no scheme; did you mean 'https://x.io'?"),
-    (url("https://x.io/" + "a" * 2000), "too_long", {}, "Telnyx takes 2000 at most (error 10003)"),
+    (url("https://x.io/" + "a" * 2000), "too_long", {}, "Telnyx accepts at most 2000 (error 10003)"),
     (url("https://x.io/a b"), "bad_characters", {}, "did you mean 'https://x.io/a%20b'?"),
     (url("ftp://x.io/"), "bad_scheme", {}, "'ftp://x.io/' has the scheme 'ftp'; did you mean 'https://x.io/'?"),
     (url("https://https://x.io/"), "bad_scheme", {}, "has two schemes; did you mean 'https://x.io/'?"),
@@ -124,7 +124,7 @@ CODES: list[tuple[tuple[Problem, ...], str, dict[str, object], str]] = [
         url("https://user:secret@x.io/"),
         "bad_credentials",
         {"setting": "allow_credentials=False"},
-        "'https://***@x.io/' has a user name or password; leave them out",
+        "'https://***@x.io/' has a user name or password; remove it",
     ),
     (url("https://a..io/"), "bad_host", {}, "has an empty label in its host; did you mean 'https://a.io/'?"),
     (url("https://x.io:0/"), "bad_port", {}, "has the port 0; a port is a number from 1 to 65535"),
@@ -141,19 +141,19 @@ CODES: list[tuple[tuple[Problem, ...], str, dict[str, object], str]] = [
         url("https://denied.io/"),
         "denied_host",
         {"setting": "denied_hosts"},
-        "'https://denied.io/' has a host that is denied; give another",
+        "'https://denied.io/' has a host that is denied; give another one",
     ),
     (
         url("https://x.io/", ALLOWING),
         "denied_host",
         {"setting": "allowed_hosts"},
-        "'https://x.io/' has a host that is not allowed; allowed are 'allowed.io'",
+        "'https://x.io/' has a host that is not allowed; the allowed hosts are 'allowed.io'",
     ),
     (
         check_webhook_urls("https://x.io", "https://x.io/"),
         "same_url",
         {},
-        "'https://x.io/' leads to the same place as the webhook URL; give another one, or clear it",
+        "'https://x.io/' points to the same place as the webhook URL; give a different one, or clear it",
     ),
 ]
 
@@ -213,13 +213,13 @@ def test_a_setting_of_a_wrong_type_is_a_type_error_too() -> None:
     ("key", "base_url", "setting", "value", "wrong"),
     [
         ("", None, "api_key", None, "is missing"),
-        ("key\n", None, "api_key", None, "holds blanks, line ends or other characters that no API key has"),
+        ("key\n", None, "api_key", None, "contains spaces, line breaks or other characters that no API key has"),
         (5, None, "api_key", None, "is of type int"),
         ("key", "http://x.io", "base_url", "http://x.io", "'http://x.io' would send the API key unencrypted"),
         ("key", 5, "base_url", 5, "is 5"),
-        ("key", "https://a:pass@x.io", "base_url", None, "holds credentials"),
-        ("key", "ftp://a:pass@x.io", "base_url", None, "holds credentials"),
-        ("key", "https://a:pass@x.io:99999", "base_url", None, "can't be read: Port out of range 0-65535"),
+        ("key", "https://a:pass@x.io", "base_url", None, "contains credentials"),
+        ("key", "ftp://a:pass@x.io", "base_url", None, "contains credentials"),
+        ("key", "https://a:pass@x.io:99999", "base_url", None, "can't be parsed: Port out of range 0-65535"),
     ],
 )
 def test_the_settings_errors_of_a_client_carry_data_but_no_secret(

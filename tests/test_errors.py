@@ -1,4 +1,4 @@
-"""Every error reads as one line and survives pickle."""
+"""Every error reads as one line and can be pickled."""
 
 import copy
 import pickle
@@ -56,22 +56,22 @@ def test_an_error_survives_copying(error: AioroomsError, way: str) -> None:
 
 
 @pytest.mark.parametrize("error", examples(), ids=lambda error: type(error).__name__)
-def test_an_error_tells_attempts_hint_and_doubt_in_one_line(error: AioroomsError) -> None:
+def test_one_line_has_the_attempts_the_hint_and_the_uncertain_outcome(error: AioroomsError) -> None:
     text = str(error)
     assert "\n" not in text
     assert text.startswith(error.message)
     assert "after 4 attempts" in text
     assert "look there" in text
-    assert "look before sending it again" in text
+    assert "check the room before sending it again" in text
 
 
-def test_a_first_attempt_and_a_known_outcome_are_not_worth_words() -> None:
+def test_a_single_attempt_and_a_known_outcome_are_not_mentioned() -> None:
     error = NotFoundError("404 room 1 not found", status=404)
     error.attempts = 1
     assert str(error) == "404 room 1 not found"
 
 
-def test_errors_are_what_python_programs_catch_too() -> None:
+def test_errors_are_also_builtin_exceptions() -> None:
     assert issubclass(InvalidRequestError, ValueError)
     assert issubclass(APIConnectionError, ConnectionError)
     assert issubclass(APITimeoutError, TimeoutError)
@@ -101,12 +101,12 @@ def test_an_error_detail_reads_well(detail: ErrorDetail, text: str) -> None:
     assert str(detail) == text
 
 
-def test_the_status_error_keeps_what_the_server_said() -> None:
+def test_a_status_error_keeps_the_details_from_the_server() -> None:
     error = RateLimitError("429", status=429, errors=[DETAIL], request_id="r1", retry_after=2.5)
     assert (error.status, error.errors, error.request_id, error.retry_after) == (429, (DETAIL,), "r1", 2.5)
 
 
-def test_the_old_name_of_uncertain_still_works_and_warns() -> None:
+def test_the_deprecated_name_of_uncertain_works_and_warns() -> None:
     error = APIConnectionError("room 1: no answer", uncertain=True)
     with pytest.warns(DeprecationWarning, match="uncertain"):
         assert error.outcome_unknown

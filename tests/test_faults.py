@@ -114,7 +114,7 @@ async def test_an_update_that_always_fails_is_settled_by_one_read_back(kind: Fau
                 assert sim.rooms[room_id]["max_participants"] != 33, f"{kind} was reported failed and is done: {error}"
                 assert error.attempts == 2
                 if kind != "bad_http":
-                    assert "the update is not in it (max_participants)" in str(error)
+                    assert "the update was not applied (max_participants)" in str(error)
             else:
                 assert room.max_participants == 33
                 assert sim.rooms[room_id]["max_participants"] == 33, f"{kind} was reported done and is not"
@@ -128,7 +128,7 @@ async def test_an_update_whose_read_back_fails_is_uncertain(kind: FaultKind) -> 
         room_id, other = sim.room_ids
         sim.script(*times(kind, 20), room_id=room_id)
         async with client_of(sim, kind, RetryPolicy(max_attempts=2, base_delay=0.001)) as client:
-            with pytest.raises(APIError, match="look before sending it again") as caught:
+            with pytest.raises(APIError, match="check the room before sending it again") as caught:
                 await client.rooms.update(room_id, max_participants=33)
             assert caught.value.uncertain
             assert caught.value.attempts == 2
@@ -160,12 +160,12 @@ async def test_an_update_of_a_field_that_the_read_back_lacks_is_uncertain(
         omit_field(sim, monkeypatch, "webhook_event_failover_url")
         sim.script(*times(kind, 9), method="PATCH")
         async with client_of(sim, retry=RetryPolicy(max_attempts=1)) as client:
-            with pytest.raises(APIError, match="does not have webhook_event_failover_url") as caught:
+            with pytest.raises(APIError, match="the read-back has no webhook_event_failover_url") as caught:
                 await client.rooms.update(room_id, webhook_event_failover_url=value)
             assert caught.value.uncertain
             # If another field differs, the outcome is certain: an update is carried out as a whole.
             if kind == "reset_before":
-                with pytest.raises(APIError, match=r"not in it \(max_participants\)") as caught:
+                with pytest.raises(APIError, match=r"not applied \(max_participants\)") as caught:
                     await client.rooms.update(room_id, webhook_event_failover_url=value, max_participants=7)
                 assert not caught.value.uncertain
 

@@ -1,4 +1,4 @@
-"""The six writable fields: read from text, and compared with what a room has."""
+"""The six writable fields: reading them from text, and comparing them with a room."""
 
 from typing import get_args, get_type_hints
 
@@ -9,7 +9,7 @@ from aiorooms.models import Room, RoomCreate, RoomFields, RoomUpdate
 from aiorooms.models._fields import FIELDS, Values, differing, has_value, read_value
 
 
-def test_the_table_names_the_fields_of_an_update_and_no_others() -> None:
+def test_the_table_has_exactly_the_fields_of_an_update() -> None:
     assert list(FIELDS) == list(get_type_hints(RoomFields))
     for request in (RoomUpdate, RoomCreate):
         types = get_type_hints(request)
@@ -21,12 +21,12 @@ def test_the_table_names_the_fields_of_an_update_and_no_others() -> None:
 
 
 @pytest.mark.parametrize("word", ["true", "TRUE", "yes", "on", "On", "1"])
-def test_all_words_for_true_are_read_alike_in_files_and_options(word: str) -> None:
+def test_every_word_for_true_is_read_as_true(word: str) -> None:
     assert read_value("enable_recording", word) is True
 
 
 @pytest.mark.parametrize("word", ["false", "no", "off", "OFF", "0"])
-def test_all_words_for_false_are_read_alike_in_files_and_options(word: str) -> None:
+def test_every_word_for_false_is_read_as_false(word: str) -> None:
     assert read_value("enable_recording", word) is False
 
 
@@ -46,7 +46,7 @@ def test_all_words_for_false_are_read_alike_in_files_and_options(word: str) -> N
         ("webhook_event_url", "https://x.io/", "https://x.io/"),
     ],
 )
-def test_a_value_is_read_by_the_kind_of_its_field(name: str, text: str, value: object) -> None:
+def test_the_kind_of_a_field_decides_how_its_value_is_read(name: str, text: str, value: object) -> None:
     read = read_value(name, text)
     assert (type(read), read) == (type(value), value)
 
@@ -68,11 +68,11 @@ def test_a_value_is_read_by_the_kind_of_its_field(name: str, text: str, value: o
         ("max_participants", 10, 10, True),
     ],
 )
-def test_a_url_is_compared_as_a_url_and_nothing_else_is(name: str, present: object, wanted: object, same: bool) -> None:
+def test_only_urls_are_compared_as_urls(name: str, present: object, wanted: object, same: bool) -> None:
     assert has_value(name, present, wanted) is same
 
 
-def test_what_differs_is_what_the_room_does_not_have() -> None:
+def test_differing_returns_the_values_that_the_room_does_not_have() -> None:
     room = Room(max_participants=10, webhook_event_url="https://X.io", webhook_event_failover_url="")
     wanted: Values = {"max_participants": 11, "webhook_event_url": "https://x.io/", "webhook_event_failover_url": None}
     assert differing(room, wanted) == {"max_participants": 11}

@@ -1,4 +1,4 @@
-"""Imports go downwards only, and the core needs its four dependencies and nothing else."""
+"""Modules import only from lower layers, and the core needs only its four dependencies."""
 
 import ast
 import graphlib
@@ -12,7 +12,7 @@ import aiorooms
 
 PACKAGE = Path(aiorooms.__file__).parent
 
-# From the bottom up. A module imports from lower lines, or from its own line.
+# From the bottom up. A module imports only from lower layers or from its own layer.
 LAYERS = [
     {"errors", "_problems", "_unset", "_text", "_version", "_aio"},
     {"_checks"},
@@ -27,10 +27,10 @@ LAYERS = [
     {"bulk"},
     {"cli", "__main__"},
 ]
-APART: dict[str, set[str]] = {"simulator": set(), "pytest_plugin": {"simulator"}}
-"""What stands beside the layers, and which parts of ours it may import."""
-USERS = {("cli", "simulator")}
-"""Which part of the layers may import which part beside them."""
+OUTSIDE_LAYERS: dict[str, set[str]] = {"simulator": set(), "pytest_plugin": {"simulator"}}
+"""Parts outside the layers, and the parts that each of them may import."""
+ALLOWED_IMPORTS = {("cli", "simulator")}
+"""(part of a layer, part outside the layers) pairs where the first may import the second."""
 
 
 def modules() -> list[Path]:
@@ -38,7 +38,7 @@ def modules() -> list[Path]:
 
 
 def part(path: Path) -> str:
-    """The name under which LAYERS knows a module: its own, or that of its folder."""
+    """Return the name of a module in LAYERS: its own name, or that of its folder."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
@@ -62,7 +62,7 @@ def imported_parts(path: Path) -> set[str]:
 
 
 def known(name: str) -> bool:
-    return name in APART or any(name in layer for layer in LAYERS)
+    return name in OUTSIDE_LAYERS or any(name in layer for layer in LAYERS)
 
 
 def level(name: str) -> int:
@@ -72,19 +72,19 @@ def level(name: str) -> int:
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_module_imports_only_from_its_own_layer_or_lower(path: Path) -> None:
     name = part(path)
-    assert known(name), f"{name} stands in no layer: say in LAYERS where it belongs"
-    if name in APART:
-        assert imported_parts(path) <= APART[name] | {name}, f"{name} shares code with {imported_parts(path)}"
+    assert known(name), f"{name} is in no layer: add it to LAYERS"
+    if name in OUTSIDE_LAYERS:
+        assert imported_parts(path) <= OUTSIDE_LAYERS[name] | {name}, f"{name} shares code with {imported_parts(path)}"
         return
     for imported in imported_parts(path):
-        if imported in APART:
-            assert (name, imported) in USERS, f"{name} imports {imported}"
+        if imported in OUTSIDE_LAYERS:
+            assert (name, imported) in ALLOWED_IMPORTS, f"{name} imports {imported}"
         else:
-            assert level(imported) <= level(name), f"{name} imports {imported}, which stands above it"
+            assert level(imported) <= level(name), f"{name} imports {imported}, which is in a higher layer"
 
 
 def run_time_imports(path: Path) -> set[Path]:
-    """The modules of ours that a module imports with itself; what is late or for types does not count."""
+    """Return the modules of the package that a module imports at import time, without local and type-only imports."""
     package = ("aiorooms", *path.relative_to(PACKAGE).parent.parts)
     found: set[Path] = set()
     for node in ast.parse(path.read_text()).body:
@@ -95,11 +95,11 @@ def run_time_imports(path: Path) -> set[Path]:
     return found
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
+def test_there_are_no_circular_imports() -> None:
     imports = {path: run_time_imports(path) for path in modules()}
-    assert sum(map(len, imports.values())) > 300, "the imports are not found any more"
+    assert sum(map(len, imports.values())) > 300, "the search no longer finds the imports"
     order = graphlib.TopologicalSorter(imports)
-    order.prepare()  # raises CycleError, which names the circle
+    order.prepare()  # raises CycleError, which names the cycle
 
 
 def test_importing_the_package_loads_no_extra_and_no_simulator() -> None:
@@ -108,7 +108,7 @@ def test_importing_the_package_loads_no_extra_and_no_simulator() -> None:
         "print([m for m in ('click', 'rich', 'uvloop', 'aiohttp.web_app', 'aiorooms.simulator')"
         " if m in sys.modules])"
     )
-    # aiohttp imports its own server side with itself; what counts is what we add.
+    # Importing aiohttp may load its own server; only what aiorooms adds counts.
     baseline = "import sys, aiohttp; print('aiohttp.web_app' in sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     base = subprocess.run([sys.executable, "-c", baseline], capture_output=True, text=True, check=True).stdout

@@ -1,4 +1,4 @@
-"""Lists: all pages, the next one before it is needed, each room once, whatever happens meanwhile."""
+"""Lists: all pages, the next one fetched in advance, and each room once, even if rooms come and go meanwhile."""
 
 import asyncio
 from collections.abc import Callable
@@ -76,7 +76,7 @@ async def test_filters_reach_the_server() -> None:
         )
 
 
-async def test_leaving_early_drops_the_page_under_way() -> None:
+async def test_leaving_the_loop_cancels_the_page_in_flight() -> None:
     async with RoomsSimulator(rooms=10, latency=0.01) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         async for _ in client.rooms.list(page_size=2):
             break
@@ -85,7 +85,7 @@ async def test_leaving_early_drops_the_page_under_way() -> None:
         assert client.pacing.snapshot().in_flight == 0
 
 
-async def test_cancelling_leaves_nothing_behind() -> None:
+async def test_cancelling_leaves_no_task_behind() -> None:
     async with RoomsSimulator(rooms=10, latency=5) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
 
         async def read() -> None:
@@ -107,14 +107,14 @@ async def test_a_failing_page_raises_after_the_rooms_before_it() -> None:
         seen: list[str | None] = []
         with pytest.raises(APIStatusError, match="500 list of rooms failed on the server .*after 4 attempts"):
             async for room in client.rooms.list(page_size=2):
-                seen.append(room.id)  # noqa: PERF401 - what came before the error is the matter
+                seen.append(room.id)  # noqa: PERF401 - the results before the error count
         assert seen == sim.room_ids[:2]
         sim.api_key = "other"
         with pytest.raises(AuthenticationError, match="401 list of rooms rejected: check the API key"):
             await anext(client.rooms.list())
 
 
-async def test_rooms_deleted_while_the_list_is_read_hide_no_other_room() -> None:
+async def test_deleting_rooms_during_a_list_hides_no_other_room() -> None:
     async with RoomsSimulator(rooms=20) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         ids = sim.room_ids
         seen: list[str | None] = []
@@ -122,17 +122,17 @@ async def test_rooms_deleted_while_the_list_is_read_hide_no_other_room() -> None
             seen.append(room.id)
             if len(seen) in (1, 4, 9):
                 sim.remove_room(ids[len(seen) - 1])
-        assert len(seen) == len(set(seen)), "a room came twice"
+        assert len(seen) == len(set(seen)), "a room was yielded twice"
         assert set(sim.room_ids) <= set(seen), "a room that was there all the time is missing"
 
 
-# --- the paging alone, over random accounts that change while they are read ---
+# --- the paging alone, with random accounts that change while they are read ---
 
 changes = st.lists(st.tuples(st.sampled_from(["delete", "create", "nothing"]), st.floats(0, 0.999)), max_size=40)
 
 
 @given(rooms=st.integers(0, 30), page_size=st.integers(1, 7), changes=changes, meta=st.booleans())
-def test_each_room_comes_once_and_none_is_hidden_by_deletions(
+def test_each_room_is_yielded_once_and_no_deletion_hides_one(
     rooms: int, page_size: int, changes: list[tuple[str, float]], meta: bool
 ) -> None:
     asyncio.run(play(rooms, page_size, changes, meta))
@@ -155,7 +155,7 @@ async def play(rooms: int, page_size: int, changes: list[tuple[str, float]], met
         )
         change, where = next(pending, ("nothing", 0.0))
         if change == "delete" and account:
-            # As many at a time as fill more than a page, now and then.
+            # Sometimes more than a page of rooms at a time.
             for _ in range(min(len(account), 1 + int(where * 20) % 9)):
                 there_all_the_time.discard(account.pop(int(where * len(account))))
             kinds.add(change)
@@ -165,14 +165,14 @@ async def play(rooms: int, page_size: int, changes: list[tuple[str, float]], met
         return page
 
     seen = [room.id async for room in RoomList(read_page, page_size)]
-    assert len(seen) == len(set(seen)), "a room came twice"
+    assert len(seen) == len(set(seen)), "a room was yielded twice"
     if meta and kinds != {"create", "delete"}:
         assert there_all_the_time <= set(seen), "a room that was there all the time is missing"
     assert tasks_left() == set()
 
 
 @pytest.mark.parametrize("server", ["flapping", "no meta and always the same page", "endless empty pages"])
-async def test_a_list_has_an_end_whatever_the_server_says(server: str) -> None:
+async def test_a_list_ends_whatever_the_server_reports(server: str) -> None:
     calls = 0
 
     async def read_page(number: int) -> RoomPage:
@@ -192,7 +192,7 @@ async def test_a_list_has_an_end_whatever_the_server_says(server: str) -> None:
     assert len(seen) == (6 if server == "flapping" else 2)
 
 
-async def test_an_account_that_changes_all_the_time_is_read_to_its_end() -> None:
+async def test_a_list_of_a_constantly_changing_account_ends() -> None:
     account = [f"room-{number}" for number in range(60)]
     calls = 0
 
@@ -215,7 +215,7 @@ async def test_an_account_that_changes_all_the_time_is_read_to_its_end() -> None
     assert len(seen) == len(set(seen)) >= 55
 
 
-async def test_a_list_can_be_read_again_by_pages() -> None:
+async def test_pages_starts_again_after_a_list_was_read() -> None:
     calls: list[int] = []
     page: Callable[[int], RoomPage] = lambda number: RoomPage(rooms=(Room(id="1"),), number=number, total_pages=1)  # noqa: E731
 

@@ -1,4 +1,4 @@
-"""Requests are checked when they are made; UNSET, None and values are three things."""
+"""Requests are validated when they are created; UNSET, None and values mean different things."""
 
 import copy
 import enum
@@ -72,7 +72,7 @@ def test_both_json_libraries_write_the_same_bytes_and_read_the_same_values(data:
 @pytest.mark.parametrize(
     "body", [b"NaN", b"[Infinity]", b"-Infinity", b'"\\ud800"', b'"\\uDC00"', b"\xff", b"", b"{", b"[" * 10**5]
 )
-def test_both_json_libraries_refuse_what_is_not_json(body: bytes) -> None:
+def test_both_json_libraries_reject_invalid_json(body: bytes) -> None:
     with pytest.raises(ValueError, match="not JSON"):
         loads(body)
     with pytest.raises((ValueError, RecursionError)):
@@ -120,7 +120,7 @@ BAD = [
 
 @pytest.mark.parametrize("kind", [RoomUpdate, RoomCreate])
 @pytest.mark.parametrize(("field", "value", "words"), BAD)
-def test_a_bad_value_is_refused_with_its_pointer(kind: Any, field: str, value: object, words: str) -> None:
+def test_an_invalid_value_is_rejected_with_its_pointer(kind: Any, field: str, value: object, words: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         kind(**{field: value})
     (problem,) = caught.value.problems
@@ -142,13 +142,13 @@ def test_a_bad_value_is_refused_with_its_pointer(kind: Any, field: str, value: o
         ("unique_name", "ö \U0001f600"),
     ],
 )
-def test_the_ends_of_the_ranges_are_good(field: str, value: object) -> None:
+def test_the_bounds_of_the_ranges_are_valid(field: str, value: object) -> None:
     update = RoomUpdate.from_dict({field: value})
     assert getattr(update, field) == value
     assert json.loads(dumps(update.to_dict())) == {field: value}
 
 
-def test_all_problems_come_at_once() -> None:
+def test_all_problems_are_reported_together() -> None:
     data: dict[Any, object] = {
         "unique_name": "",
         "max_participants": 9999,
@@ -169,7 +169,7 @@ def test_all_problems_come_at_once() -> None:
 
 
 @pytest.mark.parametrize("data", [None, [], "x", 5])
-def test_from_dict_wants_an_object(data: Any) -> None:
+def test_from_dict_accepts_only_a_mapping(data: Any) -> None:
     with pytest.raises(InvalidRequestError, match="not an object"):
         RoomUpdate.from_dict(data)
 
@@ -185,7 +185,7 @@ def test_a_failover_url_equal_to_the_primary_is_a_problem() -> None:
     assert [problem.pointer for problem in caught.value.problems] == ["/webhook_event_failover_url"]
 
 
-def test_the_policy_holds_where_it_is_given() -> None:
+def test_the_given_policy_decides_which_urls_are_valid() -> None:
     url = "https://user:secret@example.com"
     with pytest.raises(InvalidRequestError) as caught:
         RoomUpdate(webhook_event_url=url)
@@ -206,7 +206,7 @@ def lax_update() -> RoomUpdate:
     return RoomUpdate(webhook_event_url="https://user:secret@example.com", webhook_url_policy=LAX)
 
 
-def test_an_update_remembers_its_policy_through_copies() -> None:
+def test_copies_of_an_update_keep_its_policy() -> None:
     update = lax_update()
     copies = [copy.copy(update), copy.deepcopy(update), pickle.loads(pickle.dumps(update)), attrs.evolve(update)]
     for one in copies:
@@ -216,7 +216,7 @@ def test_an_update_remembers_its_policy_through_copies() -> None:
         assert [problem.code for problem in one.url_problems(WebhookUrlPolicy())] == ["bad_credentials"]
 
 
-def test_a_policy_is_neither_sent_nor_shown_nor_compared() -> None:
+def test_the_policy_is_not_sent_not_shown_and_not_compared() -> None:
     default, other = RoomUpdate(max_participants=20), RoomUpdate(max_participants=20, webhook_url_policy=LAX)
     assert default == other
     assert hash(default) == hash(other)
@@ -226,7 +226,7 @@ def test_a_policy_is_neither_sent_nor_shown_nor_compared() -> None:
         RoomUpdate.from_dict({"webhook_url_policy": LAX})
 
 
-def test_urls_are_checked_again_only_under_another_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_urls_are_checked_again_only_against_a_different_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     update = lax_update()
     checked: list[object] = []
 
@@ -243,19 +243,19 @@ def test_urls_are_checked_again_only_under_another_policy(monkeypatch: pytest.Mo
     assert checked == [("https://user:secret@example.com", UNSET, strict)]
 
 
-def test_evolve_checks_again_under_the_policy_it_has_then() -> None:
+def test_evolve_checks_again_against_the_new_policy() -> None:
     update = lax_update()
     assert attrs.evolve(update, webhook_event_failover_url="https://u:p@x.io").webhook_url_policy is LAX
     with pytest.raises(InvalidRequestError, match="user name or password"):
         attrs.evolve(update, webhook_url_policy=WebhookUrlPolicy())
 
 
-def test_a_policy_of_a_wrong_type_is_a_wrong_setting() -> None:
+def test_a_policy_of_the_wrong_type_is_an_invalid_setting() -> None:
     with pytest.raises(ClientSettingsError, match="webhook_url_policy is 'strict'; give a WebhookUrlPolicy"):
         RoomUpdate(webhook_event_url="https://x.io", webhook_url_policy="strict")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
-def test_problems_come_in_the_order_of_the_fields() -> None:
+def test_problems_are_in_the_order_of_the_fields() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         RoomUpdate.from_dict({name: [] for name in reversed(FIELD_NAMES)})
     assert [problem.field for problem in caught.value.problems] == list(FIELD_NAMES)
@@ -282,7 +282,7 @@ def test_a_request_shows_only_what_it_sets() -> None:
     assert repr(RoomUpdate()) == "RoomUpdate()"
 
 
-def test_unset_is_false_one_of_a_kind_and_survives_copying() -> None:
+def test_unset_is_falsy_and_a_singleton_even_after_copying() -> None:
     assert not UNSET
     assert repr(UNSET) == "UNSET"
     assert isinstance(UNSET, Unset)
@@ -291,7 +291,7 @@ def test_unset_is_false_one_of_a_kind_and_survives_copying() -> None:
 
 
 @pytest.mark.parametrize("ref", [ROOM_ID, ROOM_ID.upper(), UUID(ROOM_ID), Room(id=ROOM_ID)])
-def test_a_room_is_named_by_its_id(ref: object) -> None:
+def test_a_room_is_given_by_its_id(ref: object) -> None:
     room_id, problems = read_room_ref(ref)
     assert room_id.lower() == ROOM_ID
     assert problems == ()
@@ -302,14 +302,14 @@ def test_a_room_is_named_by_its_id(ref: object) -> None:
     ["", "x", f"{ROOM_ID}\n", f" {ROOM_ID}", f"{{{ROOM_ID}}}", f"urn:uuid:{ROOM_ID}", ROOM_ID.replace("-", ""),
      ROOM_ID + "/actions", "../rooms", None, 5, b"x", Room(), ROOM_ID.replace("7", "٧")],
 )  # fmt: skip
-def test_what_is_no_uuid_is_a_problem(ref: object) -> None:
+def test_anything_but_a_uuid_is_a_problem(ref: object) -> None:
     _, (problem,) = read_room_ref(ref)
     assert problem.pointer == "/room_id"
     assert "is not a UUID" in problem.message
     assert problem.message.isprintable()
 
 
-def test_models_hold_nothing_that_was_not_asked_for() -> None:
+def test_models_have_exactly_the_documented_attributes() -> None:
     assert len(attrs.fields(Room)) == 12
     assert [attribute.name for attribute in attrs.fields(RoomUpdate)] == [*FIELD_NAMES, "webhook_url_policy"]
     for name in FIELD_NAMES:

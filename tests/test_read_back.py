@@ -1,4 +1,4 @@
-"""What a room says of an update or a delete whose outcome is uncertain."""
+"""The verdict of a read-back on an uncertain update or delete."""
 
 import json
 
@@ -25,33 +25,33 @@ def body(**fields: object) -> bytes:
         ({"webhook_timeout_secs": None}, {"webhook_timeout_secs": None}),
     ],
 )
-def test_a_room_that_has_the_wanted_values_confirms_an_update(
+def test_a_room_with_the_wanted_values_confirms_the_update(
     wanted: dict[str, int | None], fields: dict[str, object]
 ) -> None:
     verdict = read_back_update(ROOM_ID, wanted).request.decode(body(**fields))
     assert verdict == Confirmed(Room(id=ROOM_ID, **fields))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
-def test_a_room_that_differs_denies_it_and_the_fields_are_named() -> None:
+def test_different_values_mean_not_applied_and_are_named() -> None:
     read_back = read_back_update(ROOM_ID, {"max_participants": 20, "enable_recording": True, "unique_name": "a"})
     verdict = read_back.request.decode(body(max_participants=10, enable_recording=True, unique_name="b"))
-    assert verdict == NotApplied("the room was read, and the update is not in it (max_participants, unique_name)")
+    assert verdict == NotApplied("a read-back shows that the update was not applied (max_participants, unique_name)")
 
 
-def test_a_field_that_the_answer_does_not_have_leaves_it_open_unless_another_denies_it() -> None:
+def test_a_missing_field_leaves_the_update_unconfirmed_unless_another_field_differs() -> None:
     read_back = read_back_update(ROOM_ID, {"max_participants": 20, "unique_name": "a"})
     verdict = read_back.request.decode(body(unique_name="a"))
-    assert verdict == Unconfirmed("the room was read, and the answer does not have max_participants")
+    assert verdict == Unconfirmed("the answer to the read-back has no max_participants")
     assert isinstance(read_back.request.decode(body(unique_name="b")), NotApplied)
 
 
-def test_a_room_that_is_not_there_was_not_updated_but_was_deleted() -> None:
+def test_a_missing_room_was_deleted_and_not_updated() -> None:
     assert read_back_update(ROOM_ID, {"max_participants": 20}).not_found == NotApplied()
     assert read_back_delete(ROOM_ID).not_found == Confirmed(None)
     assert read_back_delete(ROOM_ID).request.decode(body()) == NotApplied()
 
 
-def test_another_room_says_nothing() -> None:
+def test_an_answer_about_another_room_is_an_error() -> None:
     other = json.dumps({"data": {"id": ROOM_ID.replace("7", "8"), "max_participants": 20}}).encode()
     for read_back in (read_back_update(ROOM_ID, {"max_participants": 20}), read_back_delete(ROOM_ID)):
         with pytest.raises(DecodeError, match="about another room"):

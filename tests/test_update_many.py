@@ -1,4 +1,4 @@
-"""Many updates: each has one outcome, a room's updates keep their order, and nothing is left behind."""
+"""Many updates: each has one result, updates of a room keep their order, and no task is left behind."""
 
 import asyncio
 import gc
@@ -47,7 +47,7 @@ def counts(results: list[UpdateResult]) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("concurrency", [1, 7, 50, 500])
-async def test_every_update_has_one_result_and_is_done(concurrency: int) -> None:
+async def test_every_update_is_applied_and_has_one_result(concurrency: int) -> None:
     async with RoomsSimulator(rooms=200) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         updates = ((room_id, RoomUpdate(unique_name=f"n-{room_id}")) for room_id in sim.room_ids)
         results = await collect(client.rooms.update_many(updates, concurrency=concurrency))
@@ -63,7 +63,7 @@ async def test_every_update_has_one_result_and_is_done(concurrency: int) -> None
         assert sim.stats.connections <= min(concurrency, 100)
 
 
-async def test_an_async_iterable_and_all_ways_to_name_a_room() -> None:
+async def test_an_async_iterable_and_all_kinds_of_room_references() -> None:
     async with RoomsSimulator(rooms=4) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         first, second, third, fourth = sim.room_ids
 
@@ -79,7 +79,7 @@ async def test_an_async_iterable_and_all_ways_to_name_a_room() -> None:
         assert {result.room_id for result in results} == {first, second.upper(), third, fourth}
 
 
-async def test_results_come_as_they_are_ready() -> None:
+async def test_results_are_yielded_in_order_of_completion() -> None:
     async with RoomsSimulator(rooms=3) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         slow, *quick = sim.room_ids
         sim.script("stall_before", room_id=slow)
@@ -92,7 +92,7 @@ async def test_updates_of_one_room_keep_their_order_and_are_never_in_flight_toge
     async with RoomsSimulator(rooms=3, latency=0.002) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         sim.record = True
         names = [f"name-{number}" for number in range(30)]
-        # The same room in different letters is the same room.
+        # The ids differ in case only, so they are the same room.
         updates = [
             (room_id.upper() if number % 2 else room_id, RoomUpdate(unique_name=f"{name}-{room_id}"))
             for number, name in enumerate(names)
@@ -106,7 +106,7 @@ async def test_updates_of_one_room_keep_their_order_and_are_never_in_flight_toge
         assert sim.stats.peak_in_flight <= 3
 
 
-# --- bad input ---
+# --- invalid input ---
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ async def test_updates_of_one_room_keep_their_order_and_are_never_in_flight_toge
      (ROOM_ID, None),
      (ROOM_ID, RoomUpdate())],
 )  # fmt: skip
-async def test_a_bad_pair_is_a_failed_result_and_nothing_is_sent(item: Any) -> None:
+async def test_an_invalid_pair_is_a_failed_result_and_nothing_is_sent(item: Any) -> None:
     async with RoomsSimulator(rooms=2) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         first, second = sim.room_ids
         results = await collect(client.rooms.update_many([(first, UPDATE), item, (second, UPDATE)], concurrency=1))
@@ -127,13 +127,13 @@ async def test_a_bad_pair_is_a_failed_result_and_nothing_is_sent(item: Any) -> N
         assert sim.stats.requests == 2
 
 
-class Unwritable:
+class BrokenRepr:
     def __repr__(self) -> str:
         raise RuntimeError("not bound to a session")
 
 
-@pytest.mark.parametrize("item", [Unwritable(), (Unwritable(), UPDATE), (10**5000, Unwritable())])
-async def test_what_can_not_be_written_down_is_a_failed_result_too(item: Any) -> None:
+@pytest.mark.parametrize("item", [BrokenRepr(), (BrokenRepr(), UPDATE), (10**5000, BrokenRepr())])
+async def test_an_input_whose_repr_raises_is_a_failed_result_too(item: Any) -> None:
     async with RoomsClient("key") as client:
         (result,) = await collect(client.rooms.update_many([item]))
         assert result.status == "failed"
@@ -156,12 +156,12 @@ async def test_settings_are_checked_at_the_call(value: Any) -> None:
                 client.rooms.update_many(updates)
 
 
-async def test_no_updates_no_results() -> None:
+async def test_an_empty_input_yields_no_results() -> None:
     async with RoomsClient("key") as client:
         assert await collect(client.rooms.update_many([])) == []
 
 
-async def test_a_closed_client_says_so() -> None:
+async def test_updates_on_a_closed_client_fail() -> None:
     client = RoomsClient("key")
     await client.close()
     results = await collect(client.rooms.update_many([(ROOM_ID, UPDATE)] * 3))
@@ -183,7 +183,7 @@ async def test_10000_updates_with_a_wrong_key_send_at_most_50_requests() -> None
         assert all(isinstance(result.error, AuthenticationError) for result in results)
 
 
-async def test_a_key_that_may_not_update_stops_the_run_too() -> None:
+async def test_a_key_without_permission_stops_the_run_too() -> None:
     async with RoomsSimulator(rooms=50) as sim, RoomsClient("limited", base_url=sim.url) as client:
         sim.forbidden_keys.add("limited")
         results = await collect(
@@ -207,7 +207,7 @@ async def test_max_failures_skips_the_rest() -> None:
         assert "not found" in str(results[-1].error)
 
 
-async def test_a_pause_that_is_too_long_stops_the_run() -> None:
+async def test_a_pause_longer_than_max_wait_stops_the_run() -> None:
     limit = RateLimit(limit=5, window=3600)
     async with RoomsSimulator(rooms=100, rate_limit=limit) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         results = await collect(
@@ -220,7 +220,7 @@ async def test_a_pause_that_is_too_long_stops_the_run() -> None:
         assert "longer than Pacing(max_wait=300)" in str(results[-1].error)
 
 
-async def test_bad_pairs_count_as_failures() -> None:
+async def test_invalid_pairs_count_as_failures() -> None:
     async with RoomsClient("key") as client:
         results = await collect(client.rooms.update_many([("x", UPDATE)] * 5, concurrency=1, max_failures=2))
         assert counts(results) == {"failed": 2, "skipped": 3}
@@ -234,7 +234,7 @@ class InputError(Exception):
 
 
 @pytest.mark.parametrize("is_async", [True, False])
-async def test_an_input_that_raises_loses_nothing_that_is_on_its_way(is_async: bool) -> None:
+async def test_an_input_that_raises_loses_no_result_in_flight(is_async: bool) -> None:
     async with RoomsSimulator(rooms=20, latency=0.01) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
 
         def updates() -> Iterator[tuple[str, RoomUpdate]]:
@@ -249,12 +249,12 @@ async def test_an_input_that_raises_loses_nothing_that_is_on_its_way(is_async: b
         results: list[UpdateResult] = []
         with pytest.raises(InputError):
             async for result in client.rooms.update_many(async_updates() if is_async else updates(), concurrency=7):
-                results.append(result)  # noqa: PERF401 - what came before the error is the matter
+                results.append(result)  # noqa: PERF401 - the results before the error count
         assert counts(results) == {"updated": 20}
         assert tasks_left() == set()
 
 
-async def test_a_slow_async_input_blocks_no_result() -> None:
+async def test_a_slow_async_input_does_not_hold_back_results() -> None:
     async with RoomsSimulator(rooms=2) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         more = asyncio.Event()
 
@@ -269,7 +269,7 @@ async def test_a_slow_async_input_blocks_no_result() -> None:
             assert (await anext(results)).room_id == sim.room_ids[1]
 
 
-async def test_a_slow_plain_input_lets_results_out_between_two_items() -> None:
+async def test_a_slow_plain_input_does_not_hold_back_results() -> None:
     pulled = 0
 
     def updates() -> Iterator[tuple[str, RoomUpdate]]:
@@ -291,7 +291,7 @@ async def test_a_slow_plain_input_lets_results_out_between_two_items() -> None:
         assert pulled < 10, "the first result waited for the whole input"
 
 
-async def test_a_cancellation_that_was_not_meant_for_us_is_not_swallowed() -> None:
+async def test_a_cancellation_raised_by_the_input_is_not_swallowed() -> None:
     async def updates() -> AsyncIterator[tuple[str, RoomUpdate]]:
         yield str(UUID(int=1)), UPDATE
         gone = asyncio.get_running_loop().create_future()
@@ -304,19 +304,19 @@ async def test_a_cancellation_that_was_not_meant_for_us_is_not_swallowed() -> No
     results: list[UpdateResult] = []
     with pytest.raises(asyncio.CancelledError):
         async for result in update_many(updates(), done, concurrency=2):
-            results.append(result)  # noqa: PERF401 - what came before the error is the matter
+            results.append(result)  # noqa: PERF401 - the results before the error count
     assert len(results) == 1
     assert tasks_left() == set()
 
 
 async def done(room_id: str, update: RoomUpdate) -> Answer[Room]:
-    """Update a room in the next turn of the loop."""
+    """Update a room in the next iteration of the event loop."""
     await asyncio.sleep(0)
     return Answer(Room(id=room_id), 1)
 
 
 @pytest.mark.parametrize("held_open", ["timeout", "task group"])
-async def test_an_input_may_hold_timeouts_and_task_groups_open_between_two_items(held_open: str) -> None:
+async def test_an_input_may_keep_timeouts_and_task_groups_open_between_two_items(held_open: str) -> None:
     async def updates() -> AsyncIterator[tuple[str, RoomUpdate]]:
         number = 0
         for _ in range(20):
@@ -331,7 +331,7 @@ async def test_an_input_may_hold_timeouts_and_task_groups_open_between_two_items
 
 
 @pytest.mark.parametrize("goes_on", [True, False])
-async def test_a_timeout_of_the_input_that_strikes_between_two_items_loses_nothing(goes_on: bool) -> None:
+async def test_a_timeout_of_the_input_between_two_items_loses_no_result(goes_on: bool) -> None:
     async def updates() -> AsyncIterator[tuple[str, RoomUpdate]]:
         try:
             async with asyncio.timeout(0.01):
@@ -349,7 +349,7 @@ async def test_a_timeout_of_the_input_that_strikes_between_two_items_loses_nothi
     results: list[int] = []
     try:
         async for result in update_many(updates(), slow, concurrency=1):
-            results.append(UUID(result.room_id).int)  # noqa: PERF401 - what came before the error is the matter
+            results.append(UUID(result.room_id).int)  # noqa: PERF401 - the results before the error count
     except TimeoutError:
         assert not goes_on
     else:
@@ -357,7 +357,7 @@ async def test_a_timeout_of_the_input_that_strikes_between_two_items_loses_nothi
     assert results == ([1, 99] if goes_on else [1])
 
 
-async def test_an_input_that_swallows_its_cancellation_does_not_hold_up_leaving() -> None:
+async def test_an_input_that_swallows_its_cancellation_does_not_delay_closing() -> None:
     async def updates() -> AsyncIterator[tuple[str, RoomUpdate]]:
         yield str(UUID(int=1)), UPDATE
         while True:
@@ -385,7 +385,7 @@ async def test_an_async_input_is_pulled_from_only_as_workers_ask_for_items() -> 
         await anext(results)
         for _ in range(100):
             await asyncio.sleep(0)
-        assert pulled <= 16, "results pile up behind a slow reader"
+        assert pulled <= 16, "results pile up behind a slow consumer"
 
 
 @pytest.mark.parametrize("is_async", [True, False])
@@ -417,7 +417,7 @@ async def test_an_input_that_is_a_generator_is_closed_with_the_run(is_async: boo
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
-async def test_a_reader_that_comes_when_all_is_done_gets_every_result_and_the_end(concurrency: int) -> None:
+async def test_a_consumer_that_comes_late_gets_every_result_and_the_end(concurrency: int) -> None:
     async def at_once(room_id: str, update: RoomUpdate) -> Answer[Room]:
         return Answer(Room(), 1)
 
@@ -430,7 +430,7 @@ async def test_a_reader_that_comes_when_all_is_done_gets_every_result_and_the_en
     assert len(results) == 10
 
 
-async def test_a_slow_reader_holds_up_the_input() -> None:
+async def test_a_slow_consumer_holds_back_the_input() -> None:
     pulled = 0
 
     def updates() -> Iterator[tuple[str, RoomUpdate]]:
@@ -447,13 +447,13 @@ async def test_a_slow_reader_holds_up_the_input() -> None:
         await anext(results)
         for _ in range(100):
             await asyncio.sleep(0)
-        assert pulled <= 12, "results pile up behind a slow reader"
+        assert pulled <= 12, "results pile up behind a slow consumer"
 
 
-# --- leaving ---
+# --- aborting ---
 
 
-async def test_leaving_the_loop_stops_at_once() -> None:
+async def test_leaving_the_loop_stops_the_run_at_once() -> None:
     async with RoomsSimulator(rooms=100, latency=0.01) as sim:
         client = RoomsClient(sim.api_key, base_url=sim.url)
         async for _ in client.rooms.update_many(((room_id, UPDATE) for room_id in sim.room_ids), concurrency=10):
@@ -468,7 +468,7 @@ async def test_leaving_the_loop_stops_at_once() -> None:
 
 
 @pytest.mark.parametrize("where", ["results", "input"])
-async def test_cancelling_leaves_nothing_behind(where: str) -> None:
+async def test_cancelling_leaves_no_task_behind(where: str) -> None:
     async with RoomsSimulator(rooms=20, latency=5) as sim:
         client = RoomsClient(sim.api_key, base_url=sim.url)
 
@@ -489,7 +489,7 @@ async def test_cancelling_leaves_nothing_behind(where: str) -> None:
         await client.close()
 
 
-async def test_leaving_while_several_updates_of_a_room_wait_in_line_ends() -> None:
+async def test_closing_ends_while_updates_of_a_room_are_queued() -> None:
     async with RoomsSimulator(rooms=1, latency=0.02) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         updates = [(sim.room_ids[0], RoomUpdate(max_participants=2 + number)) for number in range(10)]
         async with aclosing(client.rooms.update_many(updates, concurrency=5)) as results:
@@ -508,7 +508,7 @@ async def test_a_dropped_generator_is_cleaned_up() -> None:
         assert tasks_left() == set()
 
 
-async def test_a_generator_that_was_never_begun_has_done_nothing() -> None:
+async def test_a_generator_that_was_never_started_sends_nothing() -> None:
     async with RoomsSimulator(rooms=1) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         results = client.rooms.update_many([(sim.room_ids[0], UPDATE)])
         await results.aclose()
@@ -517,7 +517,7 @@ async def test_a_generator_that_was_never_begun_has_done_nothing() -> None:
 
 
 @pytest.mark.parametrize("is_async", [True, False])
-async def test_an_error_that_is_none_of_ours_ends_the_run_after_the_results_under_way(is_async: bool) -> None:
+async def test_a_foreign_error_ends_the_run_after_the_results_in_flight(is_async: bool) -> None:
     async def updates() -> AsyncIterator[tuple[str, RoomUpdate]]:
         for number in range(10):
             yield str(UUID(int=number)), UPDATE
@@ -533,12 +533,12 @@ async def test_an_error_that_is_none_of_ours_ends_the_run_after_the_results_unde
     results: list[UpdateResult] = []
     with pytest.raises(ZeroDivisionError):
         async for result in update_many(updates() if is_async else plain, broken, concurrency=3, max_failures=None):
-            results.append(result)  # noqa: PERF401 - what came before the error is the matter
+            results.append(result)  # noqa: PERF401 - the results before the error count
     assert {UUID(result.room_id).int for result in results} >= set(range(5))
     assert tasks_left() == set()
 
 
-async def test_leaving_while_an_update_breaks_ends_though_nobody_takes_results() -> None:
+async def test_closing_ends_although_an_update_raises_meanwhile() -> None:
     async def broken(room_id: str, update: RoomUpdate) -> Answer[Room]:
         if UUID(room_id).int > 0:
             return Answer(Room(id=room_id), 1)
@@ -558,7 +558,7 @@ async def test_leaving_while_an_update_breaks_ends_though_nobody_takes_results()
 
 
 class OnlyNext:
-    """An iterator as `for` and `async for` take it: it has no `__iter__` of its own."""
+    """An iterator that `for` and `async for` accept although it has no `__iter__`."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -587,7 +587,7 @@ class Async:
 
 
 @pytest.mark.parametrize("source", [Plain(), Async()])
-async def test_an_iterator_that_is_nothing_but_that(source: Any) -> None:
+async def test_an_iterator_without_iter_is_a_valid_input(source: Any) -> None:
     results = await collect(update_many(source, done, concurrency=2))
     assert len(results) == 3
 
@@ -596,7 +596,7 @@ class Weird(BaseException):
     pass
 
 
-async def test_an_error_that_is_no_exception_is_raised_too() -> None:
+async def test_a_base_exception_is_raised_too() -> None:
     async def broken(room_id: str, update: RoomUpdate) -> Answer[Room]:
         raise Weird
 
@@ -605,7 +605,7 @@ async def test_an_error_that_is_no_exception_is_raised_too() -> None:
             await collect(update_many([(str(UUID(int=1)), UPDATE)], broken, concurrency=2))
 
 
-async def test_workers_that_are_cancelled_by_somebody_else_end_the_run() -> None:
+async def test_workers_that_are_cancelled_from_outside_end_the_run() -> None:
     async def slow(room_id: str, update: RoomUpdate) -> Answer[Room]:
         await asyncio.Event().wait()
         raise AssertionError
@@ -616,14 +616,14 @@ async def test_workers_that_are_cancelled_by_somebody_else_end_the_run() -> None
     for task in asyncio.all_tasks() - before - {run}:
         task.cancel()
     async with asyncio.timeout(5):
-        with pytest.raises(RuntimeError, match="cancelled by somebody else"):
+        with pytest.raises(RuntimeError, match="cancelled from outside"):
             await run
 
 
-async def test_leaving_ends_though_an_update_loses_its_cancellation() -> None:
+async def test_closing_ends_although_an_update_swallows_its_cancellation() -> None:
     begun = 0
 
-    async def loses_it(room_id: str, update: RoomUpdate) -> Answer[Room]:
+    async def swallows_it(room_id: str, update: RoomUpdate) -> Answer[Room]:
         nonlocal begun
         begun += 1
         if begun > 1:
@@ -633,14 +633,14 @@ async def test_leaving_ends_though_an_update_loses_its_cancellation() -> None:
 
     updates = ((str(UUID(int=number)), UPDATE) for number in range(1000))
     async with asyncio.timeout(5):
-        async with aclosing(update_many(updates, loses_it, concurrency=1)) as results:
+        async with aclosing(update_many(updates, swallows_it, concurrency=1)) as results:
             await anext(results)
             await settle()
     assert begun == 2
     assert tasks_left() == set()
 
 
-async def test_a_second_cancellation_reaches_an_input_that_is_slow_to_end() -> None:
+async def test_a_second_cancellation_reaches_an_input_that_is_slow_to_close() -> None:
     async def updates() -> AsyncIterator[tuple[str, RoomUpdate]]:
         try:
             yield str(UUID(int=1)), UPDATE
@@ -675,7 +675,7 @@ async def test_a_cancellation_is_not_replaced_by_an_error_of_the_input() -> None
         await run
 
 
-async def test_a_plain_generator_may_set_variables_of_its_context_between_two_items() -> None:
+async def test_a_plain_generator_may_keep_a_context_variable_set_between_two_items() -> None:
     variable = ContextVar("variable", default=0)
 
     def updates() -> Iterator[tuple[str, RoomUpdate]]:
@@ -712,7 +712,7 @@ async def test_a_second_cancellation_waits_for_the_workers_too() -> None:
     assert tasks_left() == set()
 
 
-async def test_closing_the_client_in_the_middle_gives_every_update_its_result() -> None:
+async def test_closing_the_client_during_a_run_still_yields_every_result() -> None:
     async with RoomsSimulator(rooms=30, latency=0.01) as sim:
         client = RoomsClient(sim.api_key, base_url=sim.url, retry=RetryPolicy(base_delay=0.001))
         results: list[UpdateResult] = []
@@ -726,7 +726,7 @@ async def test_closing_the_client_in_the_middle_gives_every_update_its_result() 
         assert counts(results)["skipped"] >= 20
 
 
-# --- the engine alone, over random runs ---
+# --- the engine alone, with random runs ---
 
 
 @given(
@@ -736,7 +736,7 @@ async def test_closing_the_client_in_the_middle_gives_every_update_its_result() 
     stop_after=st.none() | st.integers(1, 5),
     delays=st.lists(st.integers(0, 4), min_size=1, max_size=20),
 )
-def test_random_runs_keep_every_promise(
+def test_random_runs_keep_every_guarantee(
     rooms: list[int], concurrency: int, outcomes: list[str], stop_after: int | None, delays: list[int]
 ) -> None:
     asyncio.run(play(rooms, concurrency, outcomes, stop_after, delays))
@@ -783,7 +783,7 @@ async def play(
         )
     )
     numbers = [int(str(result.update.unique_name)) for result in results if result.update is not None]
-    assert sorted(numbers) == list(range(len(rooms))), "an input without its one result"
+    assert sorted(numbers) == list(range(len(rooms))), "an input does not have exactly one result"
     for room_id in {room_id for room_id, _ in begun}:
         order = [number for room, number in begun if room == room_id]
         assert order == sorted(order), "a room's updates lost their order"
@@ -796,14 +796,14 @@ async def play(
     skipped = len(rooms) - len(sent)
     failures = sum(result.status in ("failed", "uncertain") for result in results)
     if skipped:
-        refused = any(isinstance(result.error, AuthenticationError) for result in results)
-        assert refused or (stop_after is not None and failures >= stop_after)
+        rejected = any(isinstance(result.error, AuthenticationError) for result in results)
+        assert rejected or (stop_after is not None and failures >= stop_after)
     if stop_after is not None:
         assert failures <= stop_after + concurrency - 1
     assert tasks_left() == set()
 
 
-async def test_the_old_name_of_max_failures_still_works_and_warns() -> None:
+async def test_the_deprecated_name_of_max_failures_works_and_warns() -> None:
     async with RoomsSimulator(rooms=3) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         bad = [("no id", UPDATE), *((room_id, UPDATE) for room_id in sim.room_ids)]
         with pytest.warns(DeprecationWarning, match="max_failures"):

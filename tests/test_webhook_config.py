@@ -6,7 +6,7 @@ from aiorooms import InvalidRequestError, Room, RoomsClient, RoomUpdate, Webhook
 from aiorooms.simulator import RoomsSimulator
 
 
-def test_it_turns_into_an_update() -> None:
+def test_a_config_becomes_an_update() -> None:
     config = WebhookConfig("https://a.example.com", "https://b.example.com", 5)
     assert config.to_update() == RoomUpdate(
         webhook_event_url="https://a.example.com",
@@ -19,7 +19,7 @@ def test_it_turns_into_an_update() -> None:
     assert WebhookConfig(failover_url=None).to_update().to_dict() == {"webhook_event_failover_url": None}
 
 
-def test_it_is_checked_when_it_is_to_be_sent() -> None:
+def test_a_config_is_checked_when_it_becomes_an_update() -> None:
     config = WebhookConfig("http://user:word@a.example.com", "http://user:word@a.example.com", 99)
     with pytest.raises(InvalidRequestError) as caught:
         config.to_update()
@@ -33,7 +33,7 @@ def test_it_is_checked_when_it_is_to_be_sent() -> None:
 
 
 @pytest.mark.parametrize("failover", ["", None])
-def test_it_comes_out_of_a_room(failover: str | None) -> None:
+def test_a_config_can_be_read_from_a_room(failover: str | None) -> None:
     room = Room(
         webhook_event_url="https://a.example.com", webhook_event_failover_url=failover, webhook_timeout_secs=None
     )

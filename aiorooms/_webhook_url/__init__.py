@@ -1,4 +1,4 @@
-"""The checks of webhook URL and failover URL. Pure: nothing here does I/O."""
+"""Checks of the webhook URL and the failover URL. Pure: nothing here does I/O."""
 
 from .check import check_webhook_url, check_webhook_urls, same_url
 from .host import YARL_ERRORS, comparable_host, is_loopback, matches

@@ -1,8 +1,8 @@
-"""What no URL may hold, whatever its parts mean, and how text from a URL is shown in a message.
+"""Characters that are not allowed anywhere in a URL, and how messages show text from a URL.
 
-Check the very string that will be sent. A parser would repair it silently (yarl drops newlines, browsers turn
-backslashes into slashes), so a parsed URL says nothing about the string. The raw characters therefore come first; if
-one of them is bad, nothing that is read out of the rest can be trusted, and the check ends there.
+The check works on the exact string that will be sent. A parser would repair it silently (yarl drops newlines, browsers
+turn backslashes into slashes), so a parsed URL says nothing about the string. The raw characters therefore come first.
+If one of them is bad, the parts of the URL can't be trusted, and the check ends there.
 """
 
 import re
@@ -20,29 +20,29 @@ __all__ = [
     "MAX_URL",
     "Finding",
     "character_findings",
-    "named",
+    "code_point",
     "percent_encoded",
     "quote_text",
 ]
 
 MAX_URL = 2000  # Telnyx, error 10003
-_SHOWN = 80  # no message shows more characters of what was given
+_MAX_SHOWN = 80  # a message shows at most this many characters of a value
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_BLANK = re.compile(r"[^\S\x00-\x1f\x7f-\x9f]")  # the white space of Unicode, without the control characters
-# Zero-width and bidi characters and whatever else shows nothing. IDNA deletes most of them from a host silently.
+_BLANK = re.compile(r"[^\S\x00-\x1f\x7f-\x9f]")  # Unicode whitespace without the control characters
+# Zero-width characters, bidi controls and others that display nothing. IDNA silently deletes most of them from a host.
 _INVISIBLE = re.compile(
     r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u1806\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800"
     r"\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _BAD_CHARACTERS = (
-    (_CONTROL, "a control character", "leave it out"),
-    (_BLANK, "a blank", "leave it out, or write it as '%20'"),
-    (_INVISIBLE, "an invisible character", "leave it out"),
-    (re.compile(r"[\ud800-\udfff]"), "half of a surrogate pair", "leave it out, it can't be sent as UTF-8"),
+    (_CONTROL, "a control character", "remove it"),
+    (_BLANK, "whitespace", "remove it, or write it as '%20'"),
+    (_INVISIBLE, "an invisible character", "remove it"),
+    (re.compile(r"[\ud800-\udfff]"), "a lone surrogate", "remove it, it can't be sent as UTF-8"),
     (re.compile(r"\\"), "a backslash", "write '/', or '%5C' if a backslash is meant"),
-    # No suggestion encodes these: who writes `https://{host}/` or `<https://...>` means something else.
-    (re.compile(r'[<>"{}|^`]'), "a character that no URL may have", "leave it out or percent-encode it (RFC 3986, 2)"),
+    # No fix encodes these: `https://{host}/` and `<https://...>` are templates and markup, so the fix would be wrong.
+    (re.compile(r'[<>"{}|^`]'), "an illegal character", "remove it or percent-encode it (RFC 3986, 2)"),
 )
 
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")  # RFC 3986, 2.1
@@ -52,43 +52,45 @@ BAD_IN_PATH = re.compile(r"[^A-Za-z0-9\-._~!$&'()*+,;=:%@/?]")  # RFC 3986, 3.3 
 
 @attrs.frozen
 class Finding:
-    """What is wrong, what would be right, and a repaired URL to suggest if that passes the check itself."""
+    """One problem of a URL, before it becomes a `Problem`."""
 
     code: ProblemCode
     wrong: str
-    right: str
+    """The mistake, such as `has an empty port`."""
+    hint: str
+    """How to correct it."""
     fix: str | None = None
+    """A repaired URL. It is suggested in place of the hint if it passes the check itself."""
     setting: str | None = None
-    """The setting of the policy that rejects the URL, if it is a URL at all."""
+    """The policy setting that rejects the URL; None if every policy would reject it."""
 
 
 def character_findings(url: str) -> list[Finding]:
-    """Return one finding for each kind of character that no URL may hold."""
-    bad = [(match, what, right) for pattern, what, right in _BAD_CHARACTERS if (match := pattern.search(url))]
+    """Return one finding for each kind of forbidden character."""
+    bad = [(match, what, hint) for pattern, what, hint in _BAD_CHARACTERS if (match := pattern.search(url))]
     if not bad:
         return []
     fix = _INVISIBLE.sub("", _CONTROL.sub("", url)).strip().replace("\\", "/")
     fix = percent_encoded(_BLANK, fix)
     return [
-        Finding("bad_characters", f"has {what} at index {m.start()} ({named(m.group())})", right, fix)
-        for m, what, right in bad
+        Finding("bad_characters", f"has {what} at index {m.start()} ({code_point(m.group())})", hint, fix)
+        for m, what, hint in bad
     ]
 
 
 def quote_text(text: str) -> str:
-    """Quote as repr does, so that no character breaks the line. The end of a long text is left out."""
-    quoted = repr(text[:_SHOWN])
-    if len(text) <= _SHOWN and len(quoted) <= _SHOWN + 2:
+    """Quote a text as repr does, which keeps it on one line. Cut a long text to about 80 characters."""
+    quoted = repr(text[:_MAX_SHOWN])
+    if len(text) <= _MAX_SHOWN and len(quoted) <= _MAX_SHOWN + 2:
         return quoted
-    return f"{quoted[: _SHOWN - 2]}...{quoted[0]}"
+    return f"{quoted[: _MAX_SHOWN - 2]}...{quoted[0]}"
 
 
-def named(character: str) -> str:
-    """Return the code point of a character and its Unicode name."""
+def code_point(character: str) -> str:
+    """Return the code point and the Unicode name of a character, such as `U+0020 SPACE`."""
     return f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
 
 
 def percent_encoded(bad: re.Pattern[str], text: str) -> str:
-    """Percent-encode everything that the pattern matches."""
-    # What is too long is never suggested.
+    """Percent-encode everything that the pattern matches. A text that is too long for a URL is returned unchanged."""
     return bad.sub(lambda found: quote(found.group(), safe=""), text) if len(text) <= MAX_URL else text

@@ -1,9 +1,11 @@
-"""The checks of a webhook URL and its failover URL, before anything is sent.
+"""Checks of a webhook URL and its failover URL, before anything is sent.
 
-Check the very string that will be sent, and let through only what all programs read alike. First the characters
-(`characters`). Then a small regex after RFC 3986 splits the string, and each part is checked by itself, so that all
-problems come out at once. `host` judges hosts, and `policy` holds what the user accepts. Last, yarl reads the URL too,
-and must see the scheme, host and port that were checked.
+The check works on the exact string that will be sent, and accepts only URLs that all parsers read the same way. First
+come the characters (`characters`). Then a small regex after RFC 3986 splits the string, and each part is checked by
+itself, so all problems are reported together. `host` checks hosts, and `policy` says what the user accepts. Finally
+yarl parses the URL too, and must find the scheme, host and port that were checked.
+
+Example: `ftp://x..io:99999/#top` has four problems: the scheme, an empty label in the host, the port and the fragment.
 """
 
 import re
@@ -24,7 +26,7 @@ from .characters import (
     MAX_URL,
     Finding,
     character_findings,
-    named,
+    code_point,
     percent_encoded,
     quote_text,
 )
@@ -41,14 +43,14 @@ _AT_IN_PATH = re.compile(r"[^:/?#@\\]+://[^:/?#@\\]+[/?#][^:]*@[^@]*")
 
 @attrs.frozen
 class _Parts:
-    """A URL cut up after RFC 3986. The parts keep their `@`, `:` and `#` and are empty if absent."""
+    """A URL split after RFC 3986. The parts keep their `@`, `:` and `#`; a missing part is empty."""
 
     scheme: str
     userinfo: str
     host: str
     port: str
     path: str
-    """Together with the query."""
+    """The path and the query."""
     fragment: str
 
     def __str__(self) -> str:
@@ -62,29 +64,30 @@ def check_webhook_url(
     pointer: str = "/webhook_event_url",
     policy: WebhookUrlPolicy | None = None,
 ) -> tuple[Problem, ...]:
-    """Say everything that is wrong with a webhook URL; an empty tuple means that it can be sent as it is.
+    """Return all problems of a webhook URL. An empty tuple means that the URL can be sent as it is.
 
-    This raises for nothing that is given as `url`; what isn't a str is a problem like others. Each message is one line
-    that shows what was given, what is wrong and what would be right. User names and passwords are shown as `***`.
-    `pointer` is the JSON pointer that the problems get. `policy` is the old name of `webhook_url_policy`.
+    No value of `url` raises an exception; a value that is not a str is a problem like others. Each message is one line:
+    the URL, what is wrong with it, and what would be valid. User names and passwords are shown as `***`. `pointer` is
+    the JSON pointer of the problems. `policy` is the deprecated name of `webhook_url_policy`.
 
-    Whatever the policy, a URL is refused for
+    Every policy rejects a URL with
 
-    - its characters: control characters, blanks, invisible ones, lone surrogates, backslashes, whatever RFC 3986 does
-      not allow, a `%` without two hex digits, and anything but ASCII outside the host;
-    - its form: no scheme, no `://`, no host, a fragment, more than 2000 characters (Telnyx, error 10003);
-    - a port that is empty, 0, over 65535 or not in plain digits;
-    - a host that is no host name after RFC 1123 and IDNA (253 characters, 1 to 63 between two dots; underscores pass,
-      since such names are in use), or a broken IPv6 address, or one with a zone;
-    - a host that not all programs read alike: one with percent escapes, one that is ASCII in another guise (fullwidth
-      letters, ideographic full stops), and one with `ß` or `ς` that is not in its `xn--` form;
-    - a host that ends in a number and is no IPv4 address at all, such as `1.2.3.4.5` or `256.1.1.1` (WHATWG).
+    - forbidden characters: control characters, whitespace, invisible characters, lone surrogates, backslashes,
+      characters that RFC 3986 does not allow, a `%` without two hex digits, and non-ASCII characters outside the host;
+    - a wrong form: no scheme, no `://`, no host, a fragment, more than 2000 characters (Telnyx, error 10003);
+    - a port that is empty, 0, above 65535, or has characters other than `0` to `9`;
+    - a host name that RFC 1123 or IDNA does not allow, such as one with more than 253 characters, or with a label that
+      is empty or longer than 63 (underscores are accepted, because such names are in use);
+    - an invalid IPv6 address, or one with a zone;
+    - a host that parsers read in different ways: with percent escapes, with ASCII characters in another form (fullwidth
+      letters, ideographic full stops), or with `ß` or `ς` outside the `xn--` form;
+    - a host that ends in a number but is not an IPv4 address, such as `1.2.3.4.5` or `256.1.1.1` (WHATWG).
     """
     webhook_url_policy = policy_of(webhook_url_policy, policy)
     text = _as_str(url)
     if text is None:
         return (_wrong_type(pointer, url),)
-    # What is too long is not worth its room in the cache.
+    # A URL that is too long would only waste cache memory.
     problems = _cached_problems if len(text) <= MAX_URL else _problems
     return problems(text, webhook_url_policy, pointer)
 
@@ -96,15 +99,15 @@ def check_webhook_urls(
     *,
     policy: WebhookUrlPolicy | None = None,
 ) -> tuple[Problem, ...]:
-    """Check a webhook URL and its failover URL, each as `check_webhook_url` does, and then as a pair.
+    """Return all problems of a webhook URL and its failover URL: of each alone, and of the pair.
 
-    A failover URL is there for when the webhook URL fails, so one that leads to the same place is a problem, also if it
-    is written in another way (RFC 3986, 6.2: case of the host, default port, percent escapes, no path for `/`).
-    None and `UNSET` are skipped. All else may be given and raises nothing, as there. `policy` is the old name of
+    The failover URL must not point to the same place as the webhook URL, or both would fail together. URLs that are
+    written differently can point to the same place (RFC 3986, 6.2: case of the host, default port, percent escapes, no
+    path for `/`). None and `UNSET` are skipped; no other value raises an exception. `policy` is the deprecated name of
     `webhook_url_policy`.
     """
     webhook_url_policy = policy_of(webhook_url_policy, policy)
-    # What is too long is not worth its room in the cache, and a subclass of str may lie about what it equals.
+    # A URL that is too long would only waste cache memory, and a subclass of str may override `__eq__`.
     if type(url) is str and type(failover_url) is str and len(url) <= MAX_URL and len(failover_url) <= MAX_URL:
         return _cached_pair_problems(url, failover_url, webhook_url_policy)
     return _pair_problems(url, failover_url, webhook_url_policy)
@@ -119,22 +122,22 @@ def _pair_problems(url: object, failover_url: object, policy: WebhookUrlPolicy) 
         for problem in check_webhook_url(cast("str", value), policy, pointer=pointer)
     ]
     first, second = _as_str(url), _as_str(failover_url)
-    # What a URL leads to is known only if it passed the check.
+    # Only URLs that passed the check can be compared by meaning.
     if first is not None and second is not None and (first == second or (not problems and same_url(first, second))):
         shown = quote_text(_masked(second))
-        message = f"{shown} leads to the same place as the webhook URL; give another one, or clear it"
+        message = f"{shown} points to the same place as the webhook URL; give a different one, or clear it"
         problems.append(Problem("/webhook_event_failover_url", message, code="same_url"))
     return tuple(problems)
 
 
-# A bulk run gives the same pair with every room. That takes 0.4 us with this cache and 2 us with that of single URLs.
+# A bulk run sets the same pair on every room: 0.4 us a room with this cache, 2 us with only the cache of single URLs.
 _cached_pair_problems = lru_cache(maxsize=1024)(_pair_problems)
 
 
 def same_url(first: str, second: str) -> bool:
-    """Whether two URLs lead to the same place, however they are written (RFC 3986, 6.2). Raises for no text.
+    """Return whether two URLs point to the same place, even if written differently (RFC 3986, 6.2).
 
-    Two texts that are no URLs are the same only if all their characters are.
+    Texts that are not URLs are the same only if they are equal. No text raises an exception.
     """
     try:
         return first == second or _normal_form(first) == _normal_form(second)
@@ -142,7 +145,7 @@ def same_url(first: str, second: str) -> bool:
         return False
 
 
-# For a bulk run, as with the cache of messages.
+# A bulk run compares the same URLs for every room.
 @lru_cache(maxsize=1024)
 def _normal_form(url: str) -> tuple[str | int | None, ...]:
     seen = URL(url)
@@ -161,23 +164,26 @@ def _normal_form(url: str) -> tuple[str | int | None, ...]:
 
 
 def _as_str(value: object) -> str | None:
-    """Give the characters that JSON would hold, or None if it's no str. A mock may lie with its `__class__`."""
+    """Return the characters that JSON would send, or None if the value is not a str.
+
+    A mock can deceive `isinstance` with its `__class__`, but not `type`.
+    """
     return str.__str__(cast("str", value)) if issubclass(type(value), str) else None
 
 
 def _wrong_type(pointer: str, value: object) -> Problem:
-    # No value is kept: it may hold a password.
+    # The problem does not keep the value, which may contain a password.
     if value is None:
         return not_nullable(pointer, _EXPECTED)
     given = type(value)
     if given is URL:
-        message = "a yarl.URL was given, where a str is wanted; pass str(url)"
+        message = "got a yarl.URL instead of a str; pass str(url)"
     elif issubclass(given, bytes | bytearray):
-        message = "bytes were given, where a str is wanted; pass url.decode()"
+        message = "got bytes instead of a str; pass url.decode()"
     else:
-        # A metaclass may lie about its name, or raise.
+        # A metaclass can fake `__name__`, or raise.
         name = type.__repr__(given).removeprefix("<class '").removesuffix("'>")
-        message = f"a value of type {quote_text(name)} was given, where a str is wanted"
+        message = f"got a value of type {quote_text(name)} instead of a str"
     return Problem(pointer, message, code="wrong_type", expected=_EXPECTED)
 
 
@@ -191,24 +197,24 @@ def _problems(url: str, policy: WebhookUrlPolicy, pointer: str) -> tuple[Problem
     )
 
 
-# A bulk run gives the same URL with every room. That takes 0.6 us with this cache and 50 us without it (python -m
-# timeit, CPython 3.11).
+# A bulk run sets the same URL on every room: 0.6 us a room with this cache, 50 us without (python -m timeit, CPython
+# 3.11).
 _cached_problems = lru_cache(maxsize=1024)(_problems)
 
 
 def _message(url: str, finding: Finding, policy: WebhookUrlPolicy) -> str:
-    shown, right, fix = _masked(url), finding.right, finding.fix
-    # Where credentials had to be hidden, a suggestion would show them or lose them.
+    shown, hint, fix = _masked(url), finding.hint, finding.fix
+    # A fix for a URL with hidden credentials would either show or drop them.
     if fix is not None and shown == url and quote_text(fix) == repr(fix) and not _findings(fix, policy):
-        right = f"did you mean {fix!r}?"
+        hint = f"did you mean {fix!r}?"
     setting = "" if finding.setting is None else f" ({finding.setting})"
-    return f"{quote_text(shown)} {finding.wrong}; {right}{setting}"
+    return f"{quote_text(shown)} {finding.wrong}; {hint}{setting}"
 
 
 def _masked(url: str) -> str:
-    """Hide a user name and password, also if a `/`, `?`, `#` or `@` in the password makes parsers see other parts.
+    """Hide a user name and password, even if a `/`, `?`, `#` or `@` in the password makes parsers split it wrongly.
 
-    So all up to the last `@` is hidden, unless each `@` is in the path or query and no `:` stands before the last one.
+    Everything up to the last `@` is hidden, unless all `@` are in the path or query with no `:` before the last one.
     """
     if "@" not in url or _AT_IN_PATH.fullmatch(url):
         return url
@@ -219,26 +225,27 @@ def _masked(url: str) -> str:
 def _findings(url: str, policy: WebhookUrlPolicy) -> list[Finding]:
     found: list[Finding] = []
     if len(url) > MAX_URL:
-        found.append(Finding("too_long", f"has {len(url)} characters", f"Telnyx takes {MAX_URL} at most (error 10003)"))
+        hint = f"Telnyx accepts at most {MAX_URL} (error 10003)"
+        found.append(Finding("too_long", f"has {len(url)} characters", hint))
     if bad := character_findings(url):
         return found + bad
     absolute = _ABSOLUTE.fullmatch(url)
     if absolute is None:
         return [*found, _not_absolute(url, policy)]
     parts = _split(absolute)
-    if torn := _torn(parts, policy):
-        return [*found, torn]
+    if finding := _unreliable_split(parts, policy):
+        return [*found, finding]
     found += _scheme_findings(parts, policy)
     found += _userinfo_findings(parts, policy)
     found += _host_findings(parts, policy)
     found += _port_findings(parts)
     found += _path_findings(parts)
     if parts.fragment:
-        right = "no server ever gets a fragment: leave it out, or write '#' as '%23'"
-        found.append(Finding("fragment", "has a fragment", right, str(attrs.evolve(parts, fragment=""))))
-    if not found and not _seen_alike(url, parts):
-        right = "write its scheme, host and port more plainly"
-        found.append(Finding("ambiguous_url", "is not read alike by all programs", right))
+        hint = "fragments are never sent to a server: remove it, or write '#' as '%23'"
+        found.append(Finding("fragment", "has a fragment", hint, str(attrs.evolve(parts, fragment=""))))
+    if not found and not _yarl_agrees(url, parts):
+        hint = "write its scheme, host and port in a simpler form"
+        found.append(Finding("ambiguous_url", "is ambiguous, parsers read it in different ways", hint))
     return found
 
 
@@ -246,37 +253,37 @@ def _split(absolute: re.Match[str]) -> _Parts:
     scheme, authority, path, fragment = absolute.groups(default="")
     userinfo, at, host_and_port = authority.rpartition("@")
     match = _HOST_AND_PORT.fullmatch(host_and_port)
-    # With a bracket or colon too many it is all taken for the host, whose check tells what is wrong.
+    # With an extra bracket or colon, everything counts as the host, and the check of the host reports the mistake.
     host, port = match.groups(default="") if match else (host_and_port, "")
     return _Parts(scheme, userinfo + at, host, port, path, fragment)
 
 
-def _torn(parts: _Parts, policy: WebhookUrlPolicy) -> Finding | None:
-    """Find mistakes after which no part is what it seems to be."""
+def _unreliable_split(parts: _Parts, policy: WebhookUrlPolicy) -> Finding | None:
+    """Return the finding for a mistake that splits the URL in the wrong places."""
     if parts.host.lower() in policy.schemes and parts.port in ("", ":") and parts.path.startswith("//"):
         fix = f"{parts.host}:{parts.path}{parts.fragment}"
-        return Finding("bad_scheme", "has two schemes", "leave one out", fix)
+        return Finding("bad_scheme", "has two schemes", "remove one", fix)
     if not _PORT.fullmatch(parts.port) and "@" in parts.path + parts.fragment:
-        wrong = "has a port that is not in plain digits, or a password that is not percent-encoded"
+        wrong = "has a port with characters other than 0 to 9, or a password that is not percent-encoded"
         return Finding("bad_port", wrong, "in a password, write '%2F' for '/', '%3F' for '?' and '%23' for '#'")
     return None
 
 
 def _not_absolute(url: str, policy: WebhookUrlPolicy) -> Finding:
-    """Say why a URL does not begin with a scheme, `://` and an authority."""
+    """Return why a URL does not begin with a scheme, `://` and an authority."""
     begin = f"begin it with {_beginnings(policy)}"
     scheme = _best_scheme(policy)
     if not url:
         return Finding("not_absolute", "is empty", f"{begin} and a host")
     # `https:example.com`, `https:/example.com` and `https//example.com`
-    if torn := re.match(f"({'|'.join(map(re.escape, policy.schemes))})[:/]+", url, re.IGNORECASE):
-        fix = f"{torn[1]}://{url[torn.end() :]}"
+    if match := re.match(f"({'|'.join(map(re.escape, policy.schemes))})[:/]+", url, re.IGNORECASE):
+        fix = f"{match[1]}://{url[match.end() :]}"
         return Finding("not_absolute", "has a scheme but no host", f"{begin} and a host", fix)
     if url.startswith(("//", "://")):
         return Finding("not_absolute", "has no scheme", begin, f"{scheme}://{url.lstrip(':/')}")
     if url.startswith(("/", "?", "#", "./", "../")):
-        return Finding("not_absolute", "is relative, it has no scheme and no host", f"{begin} and a host")
-    # After RFC 3986 `localhost:8080/hook` has the scheme `localhost`, which nobody means.
+        return Finding("not_absolute", "is relative: it has no scheme and no host", f"{begin} and a host")
+    # RFC 3986 reads `localhost:8080/hook` as the scheme `localhost`, but it means a host and a port.
     host, colon, port = re.split("[/?#]", url, maxsplit=1)[0].partition(":")
     if port.isdigit() if colon else "." in host.rstrip(".") or host == "localhost":
         return Finding("not_absolute", "has no scheme", begin, f"{scheme}://{url}")
@@ -303,7 +310,7 @@ def _userinfo_findings(parts: _Parts, policy: WebhookUrlPolicy) -> list[Finding]
     userinfo = parts.userinfo[:-1]
     if parts.userinfo and not policy.allow_credentials:
         wrong = "has a user name or password"
-        return [Finding("bad_credentials", wrong, "leave them out", setting="allow_credentials=False")]
+        return [Finding("bad_credentials", wrong, "remove it", setting="allow_credentials=False")]
     if BAD_ESCAPE.search(userinfo) or BAD_IN_USERINFO.search(userinfo):
         wrong = "has characters in its user name or password that must be percent-encoded"
         return [Finding("bad_credentials", wrong, "write '%40' for '@', '%25' for '%'")]
@@ -312,13 +319,13 @@ def _userinfo_findings(parts: _Parts, policy: WebhookUrlPolicy) -> list[Finding]
 
 def _host_findings(parts: _Parts, policy: WebhookUrlPolicy) -> list[Finding]:
     if not parts.host:
-        # `https:///example.com` has a slash too many; `https:///hook` lacks a host.
+        # `https:///example.com` has one slash too many; `https:///hook` has no host.
         fix = f"{parts.scheme}://{parts.path.lstrip('/')}" if "." in parts.path.lstrip("/").partition("/")[0] else None
-        return [Finding("bad_host", "has no host", "a host comes after '://'", fix)]
+        return [Finding("bad_host", "has no host", "write one after '://'", fix)]
     try:
         return _host_policy_findings(normal_host(parts.host), policy)
     except HostError as error:
-        found = [Finding("bad_host", error.wrong, error.right, str(attrs.evolve(parts, host=error.meant)))]
+        found = [Finding("bad_host", error.wrong, error.hint, str(attrs.evolve(parts, host=error.meant)))]
         try:
             return found + _host_policy_findings(normal_host(error.meant), policy)
         except HostError:
@@ -331,28 +338,28 @@ def _host_policy_findings(host: str, policy: WebhookUrlPolicy) -> list[Finding]:
         wrong, setting = "has a host that is not on the public internet", "allow_private_hosts=False"
         found.append(Finding("private_host", wrong, "give one that is", setting=setting))
     if matches(host, policy.denied_hosts):
-        found.append(Finding("denied_host", "has a host that is denied", "give another", setting="denied_hosts"))
+        found.append(Finding("denied_host", "has a host that is denied", "give another one", setting="denied_hosts"))
     elif policy.allowed_hosts and not matches(host, policy.allowed_hosts):
         allowed = quote_text(", ".join(policy.allowed_hosts))
         wrong = "has a host that is not allowed"
-        found.append(Finding("denied_host", wrong, f"allowed are {allowed}", setting="allowed_hosts"))
+        found.append(Finding("denied_host", wrong, f"the allowed hosts are {allowed}", setting="allowed_hosts"))
     return found
 
 
 def _port_findings(parts: _Parts) -> list[Finding]:
-    right = "a port is a number from 1 to 65535"
+    hint = "a port is a number from 1 to 65535"
     if not parts.port:
         return []
     if parts.port == ":":
-        return [Finding("bad_port", "has an empty port", right, str(attrs.evolve(parts, port="")))]
-    # int() would take `+80`, `8_0` and the digits of every script.
+        return [Finding("bad_port", "has an empty port", hint, str(attrs.evolve(parts, port="")))]
+    # int() would accept `+80`, `8_0` and the digits of every script.
     if not _PORT.fullmatch(parts.port):
-        return [Finding("bad_port", "has a port that is not in plain digits", right)]
+        return [Finding("bad_port", "has a port with characters other than 0 to 9", hint)]
     number = parts.port[1:].lstrip("0")
     if not number:
-        return [Finding("bad_port", "has the port 0", right)]
+        return [Finding("bad_port", "has the port 0", hint)]
     if len(number) > 5 or int(number) > 65535:
-        return [Finding("bad_port", "has a port over 65535", right)]
+        return [Finding("bad_port", "has a port above 65535", hint)]
     return []
 
 
@@ -364,13 +371,13 @@ def _path_findings(parts: _Parts) -> list[Finding]:
         wrong = "has a '%' without two hex digits after it"
         found.append(Finding("bad_path", wrong, "write '%25' if a '%' is meant", fix))
     if bad := BAD_IN_PATH.search(parts.path):
-        wrong = f"has a character in its path or query that must be percent-encoded ({named(bad.group())})"
+        wrong = f"has a character in its path or query that must be percent-encoded ({code_point(bad.group())})"
         found.append(Finding("bad_path", wrong, f"write it as '{quote(bad.group(), safe='')}'", fix))
     return found
 
 
-def _seen_alike(url: str, parts: _Parts) -> bool:
-    """Whether yarl sees the scheme, host and port that were checked."""
+def _yarl_agrees(url: str, parts: _Parts) -> bool:
+    """Return whether yarl finds the scheme, host and port that were checked."""
     try:
         seen = URL(url)
     except YARL_ERRORS:

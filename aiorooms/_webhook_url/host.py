@@ -1,9 +1,10 @@
-"""Hosts: the one form in which they are compared, and whether the public internet can reach them.
+"""Hosts: the normal form in which they are compared, and whether the public internet can reach them.
 
-A host must mean the same to every program. `normal_host` gives that meaning, or says why there is none: names after
-RFC 1123 and IDNA, IPv4 addresses in every notation that inet_aton and browsers read, IPv6 addresses in brackets.
+A host must mean the same to every program. `normal_host` returns its normal form, or says why there is none. It accepts
+names after RFC 1123 and IDNA, IPv4 addresses in every notation that inet_aton and browsers read, and IPv6 addresses in
+brackets. Examples: `EXAMPLE.com.` becomes `example.com`, `0x7f.1` becomes `127.0.0.1`, `[0:0::1]` becomes `[::1]`.
 
-Nothing here does I/O. So a public name that leads to a private address is not noticed: that takes DNS.
+Nothing here does I/O, so a public name that resolves to a private address goes unnoticed.
 """
 
 import ipaddress
@@ -14,7 +15,7 @@ from urllib.parse import unquote
 import idna
 from yarl import URL
 
-from .characters import named
+from .characters import code_point
 
 __all__ = [
     "YARL_ERRORS",
@@ -31,31 +32,31 @@ __all__ = [
 _MAX_HOST = 253  # RFC 1035, 2.3.4: 255 octets with the bytes of length
 _MAX_LABEL = 63  # RFC 1035, 2.3.4
 
-_BAD_IN_HOST = re.compile(r"(?![A-Za-z0-9\-._])[\x00-\x7f]")  # RFC 1123, 2.1, and the underscore; IDNA sees to the rest
-_DOTS = re.compile("[\u3002\uff0e\uff61]")  # IDNA takes them for dots: RFC 3490, 3.1
+_BAD_IN_HOST = re.compile(r"(?![A-Za-z0-9\-._])[\x00-\x7f]")  # RFC 1123, 2.1, and underscores; IDNA checks non-ASCII
+_DOTS = re.compile("[\u3002\uff0e\uff61]")  # IDNA treats them as dots: RFC 3490, 3.1
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")  # WHATWG URL standard, "ends in a number"
 
-# RFC 6761, RFC 6762, RFC 8375, ICANN on .internal (2024); localdomain stands in many a hosts file.
+# RFC 6761, RFC 6762, RFC 8375, ICANN on .internal (2024); localdomain is common in hosts files.
 _PRIVATE_NAMES = ("localhost", "local", "home.arpa", "internal", "localdomain")
-_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that IANA has given out of IPv6
-# RFC 6890, RFC 7526 and RFC 9637: not public, or no more, but not all releases of Python know.
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # all IPv6 addresses that IANA has assigned so far
+# Not public, or not any more, after RFC 6890, RFC 7526 and RFC 9637; some releases of Python do not know that.
 _ALSO_NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "2002::/16", "3fff::/20")))
 
 YARL_ERRORS = (ValueError, IndexError)  # UnicodeError is a ValueError; `https://[]@` is an IndexError
 
 
 class HostError(ValueError):
-    """What is wrong with a host, and the host that it probably stands for, if any."""
+    """A host is invalid. Carries the mistake, a hint, and the host that was probably meant, if any."""
 
-    def __init__(self, wrong: str, right: str, meant: str = "") -> None:
+    def __init__(self, wrong: str, hint: str, meant: str = "") -> None:
         super().__init__(wrong)
         self.wrong = wrong
-        self.right = right
+        self.hint = hint
         self.meant = meant
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, without brackets, is this very machine: `localhost` (RFC 6761), 127.0.0.0/8 or ::1."""
+    """Return whether a host without brackets is this machine: `localhost` (RFC 6761), 127.0.0.0/8 or ::1."""
     address = read_address(host)
     if address is not None:
         return address.is_loopback
@@ -63,9 +64,9 @@ def is_loopback(host: str) -> bool:
 
 
 def normal_host(host: str) -> str:
-    """Give the form in which hosts are compared: IDNA, lower case, no trailing dot, IPv6 in brackets and compressed.
+    """Return the normal form of a host: IDNA, lower case, no trailing dot, IPv6 compressed and in brackets.
 
-    Raises HostError if it is no host, or if one program would take it for this host and another for that.
+    Raises `HostError` if it is not a host, or if programs would read it as different hosts.
     """
     if len(host) > _MAX_HOST + 1:
         raise _host_too_long(len(host))
@@ -74,39 +75,40 @@ def normal_host(host: str) -> str:
     if is_ipv6(host):
         raise HostError("has an IPv6 address without brackets", "write it as [address]", f"[{host}]")
     if ":" in host:
-        raise HostError("has a ':' too many after its host", "only one ':' and a port may come after a host")
+        raise HostError("has an extra ':' after its host", "only one ':' and a port may follow a host")
     if "%" in host:
         plain = unquote(host)
         meant = "" if _BAD_IN_HOST.search(plain) else plain
-        raise HostError("has a host with percent escapes, which not all programs decode", "write it plainly", meant)
+        wrong = "has percent escapes in its host, which not all programs decode"
+        raise HostError(wrong, "write the characters themselves", meant)
     if bad := _BAD_IN_HOST.search(host):
-        right = "a host name has letters, digits, '-' and '.' (RFC 1123)"
-        raise HostError(f"has a character in its host that no host name has ({named(bad.group())})", right)
+        hint = "a host name has letters, digits, '-' and '.' (RFC 1123)"
+        raise HostError(f"has an illegal character in its host ({code_point(bad.group())})", hint)
     labels = _DOTS.sub(".", host).removesuffix(".").split(".")
     if "" in labels:
-        right = "a host name has something before, after and between its dots"
-        raise HostError("has an empty label in its host", right, ".".join(filter(None, labels)))
+        hint = "each label, the part between two dots, needs at least one character"
+        raise HostError("has an empty label in its host", hint, ".".join(filter(None, labels)))
     name = _to_ascii(labels)
     if len(name) > _MAX_HOST:
         raise _host_too_long(len(name))
     for label in name.split("."):
         if len(label) > _MAX_LABEL:
-            right = f"between two dots there are {_MAX_LABEL} at most (RFC 1035)"
-            raise HostError(f"has a host name with a label of {len(label)} characters", right)
+            hint = f"a label has at most {_MAX_LABEL} (RFC 1035)"
+            raise HostError(f"has a label of {len(label)} characters in its host", hint)
         if label.startswith("-") or label.endswith("-"):
-            raise HostError("has a label in its host that begins or ends with '-'", "leave the '-' out (RFC 1123)")
+            raise HostError("has a label in its host that begins or ends with '-'", "remove the '-' (RFC 1123)")
     plain = _read_ipv4(name) or name
     if not host.isascii() and "xn--" not in name:
-        raise HostError("has ASCII letters, digits or dots of its host in another script", "write them plainly", plain)
+        raise HostError("has lookalikes of ASCII characters in its host", "write the host in ASCII", plain)
     return plain
 
 
 def _host_too_long(length: int) -> HostError:
-    return HostError(f"has a host of {length} characters", f"a host name has {_MAX_HOST} at most (RFC 1035)")
+    return HostError(f"has a host of {length} characters", f"a host name has at most {_MAX_HOST} (RFC 1035)")
 
 
 def is_ipv6(text: str) -> bool:
-    """Whether this is an IPv6 address without brackets."""
+    """Return whether a text is an IPv6 address without brackets."""
     try:
         ipaddress.IPv6Address(text)
     except ValueError:
@@ -117,10 +119,10 @@ def is_ipv6(text: str) -> bool:
 def _normal_ipv6(host: str) -> str:
     address, percent, _ = host.strip("[]").partition("%")
     if percent and is_ipv6(address):
-        right = "a zone means something on one machine only (RFC 9844)"
-        raise HostError("has an IPv6 address with a zone", right, f"[{ipaddress.IPv6Address(address)}]")
+        hint = "remove the zone, it is valid on one machine only (RFC 9844)"
+        raise HostError("has an IPv6 address with a zone", hint, f"[{ipaddress.IPv6Address(address)}]")
     if host != f"[{address}]" or not is_ipv6(address):
-        raise HostError("has a broken IPv6 address", "write it as [2001:db8::1], and only ':' and a port after it")
+        raise HostError("has an invalid IPv6 address", "write it as [2001:db8::1]; only ':' and a port may follow it")
     return f"[{ipaddress.IPv6Address(address)}]"
 
 
@@ -130,7 +132,7 @@ def _to_ascii(labels: list[str]) -> str:
         return name.lower()
     bad = HostError("has a host name that IDNA does not allow", "write it as it is registered (RFC 5891)")
     try:
-        # With the last dot yarl decodes a name that ends in a digit too, and so finds a broken `xn--`.
+        # The trailing dot makes yarl decode names that end in a digit too, which reveals an invalid `xn--` label.
         seen = URL(f"https://{name}./")
         ascii_name, decoded = (seen.raw_host or "").removesuffix(".").lower(), (seen.host or "").removesuffix(".")
     except YARL_ERRORS:
@@ -145,10 +147,10 @@ def _to_ascii(labels: list[str]) -> str:
 
 
 def _is_sound_idna(name: str, decoded: str) -> bool:
-    """Whether yarl read a host name as UTS 46 does, and with it the programs of today.
+    """Return whether yarl read a host name as UTS 46 and current browsers do.
 
-    What IDNA 2008 rejects yarl tries with IDNA 2003. Emoji need that, but it knows no Unicode after 3.2, and makes dots
-    and slashes of some characters.
+    If IDNA 2008 rejects a name, yarl falls back to IDNA 2003. Emoji need that fallback, but IDNA 2003 ends at Unicode
+    3.2, and turns some characters into dots and slashes.
     """
     given, seen = name.split("."), decoded.split(".")
     if len(given) != len(seen) or "" in seen or any(label.startswith("-") or label.endswith("-") for label in seen):
@@ -157,7 +159,7 @@ def _is_sound_idna(name: str, decoded: str) -> bool:
         for label in seen:
             idna.check_nfc(label)
             idna.check_initial_combiner(label)
-        # A label that begins with `xn--` has to hold what UTS 46 leaves as it is; IDNA 2003 leaves the case of ASCII.
+        # The content of an `xn--` label must be unchanged by UTS 46. IDNA 2003 keeps the case of ASCII labels.
         return all(
             idna.uts46_remap(label, std3_rules=False) == label
             if written.lower().startswith("xn--")
@@ -169,12 +171,12 @@ def _is_sound_idna(name: str, decoded: str) -> bool:
 
 
 def _read_ipv4(name: str) -> str:
-    """Read a host that ends in a number as the WHATWG URL standard and inet_aton do; empty if it doesn't end so."""
+    """Read a host that ends in a number as the WHATWG URL standard and inet_aton do; return "" for other hosts."""
     labels = name.split(".")
     if not _NUMBER.fullmatch(labels[-1]):
         return ""
-    wrong = "has a host that ends in a number and is no IPv4 address"
-    bad = HostError(wrong, "an address has four numbers from 0 to 255, and no domain ends in a number")
+    wrong = "has a host that ends in a number but is not an IPv4 address"
+    bad = HostError(wrong, "an IPv4 address has four numbers from 0 to 255, and no domain name ends in a number")
     if len(labels) > 4 or not all(map(_NUMBER.fullmatch, labels)):
         raise bad
     try:
@@ -194,7 +196,7 @@ def _read_number(label: str) -> int:
 
 
 def read_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the address that a host is, with or without brackets; None for a name."""
+    """Return the IP address of a host, with or without brackets; None if the host is a name."""
     try:
         return ipaddress.ip_address(host.strip("[]"))
     except ValueError:
@@ -202,7 +204,7 @@ def read_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | N
 
 
 def is_public(host: str) -> bool:
-    """Whether the public internet can reach a normal host, as far as the host itself says."""
+    """Return whether the public internet can reach a host in normal form, without asking DNS."""
     address = read_address(host)
     if address is None:
         return "." in host and not any(f".{host}".endswith(f".{name}") for name in _PRIVATE_NAMES)
@@ -214,7 +216,7 @@ def is_public(host: str) -> bool:
 
 
 def comparable_host(url: URL) -> str:
-    """Return the host of a URL in the form in which hosts are compared; of one that is no host, what yarl reads."""
+    """Return the host of a URL in normal form; if it has none, as yarl reads it."""
     host = url.host_subcomponent or ""
     try:
         return normal_host(host)
@@ -223,10 +225,10 @@ def comparable_host(url: URL) -> str:
 
 
 def matches(host: str, patterns: tuple[str, ...]) -> bool:
-    """Whether one of the patterns of a policy fits a normal host."""
+    """Return whether one of a policy's patterns matches a host in normal form."""
     names = [host]
     address = read_address(host)
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        # `[::ffff:192.0.2.1]` leads to 192.0.2.1, so a pattern for the one must not miss the other.
+        # `[::ffff:192.0.2.1]` points to 192.0.2.1, so a pattern for the IPv4 address must match both.
         names.append(str(address.ipv4_mapped))
     return any(host.endswith(pattern[1:]) if pattern.startswith("*.") else pattern in names for pattern in patterns)

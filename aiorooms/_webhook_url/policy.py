@@ -1,4 +1,4 @@
-"""Which webhook URLs a user accepts, among those that are URLs at all."""
+"""The policy of a user: the webhook and failover URLs that are accepted, among all valid URLs."""
 
 import re
 import warnings
@@ -22,43 +22,43 @@ def _setting(field: str) -> str:
 
 
 def _strings(field: str, value: object) -> tuple[str, ...]:
-    # A str is an iterable of str, so no type checker sees what is wrong with `schemes="https"`.
+    # A str is an iterable of str, so type checkers accept the mistake `schemes="https"`.
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise wrong_type(_setting(field), value, "a tuple or another iterable of str")
     items = tuple(cast("Iterable[object]", value))
     if not all(isinstance(item, str) for item in items):
-        raise wrong_type(_setting(field), items, "nothing but str")
+        raise wrong_type(_setting(field), items, "only str")
     return cast("tuple[str, ...]", items)
 
 
 def _to_schemes(value: Iterable[str]) -> tuple[str, ...]:
     schemes = tuple(scheme.lower() for scheme in _strings("schemes", value))
     if not schemes:
-        raise setting_error(_setting("schemes"), "is empty", "give at least one scheme, or no URL could pass", value)
+        raise setting_error(_setting("schemes"), "is empty", "give at least one scheme, such as 'https'", value)
     for scheme in schemes:
         if not SCHEME.fullmatch(scheme):
             wrong = f"has {quote_text(scheme)}, which is not a scheme"
-            raise setting_error(_setting("schemes"), wrong, "write one like 'https', without '://'", scheme)
+            raise setting_error(_setting("schemes"), wrong, "give one such as 'https', without '://'", scheme)
     return schemes
 
 
 def _to_patterns(field: str, value: Iterable[str]) -> tuple[str, ...]:
     patterns: list[str] = []
 
-    def error(pattern: str, wrong: str, right: str) -> ClientSettingsError:
-        return setting_error(_setting(field), f"has {quote_text(pattern)}, which {wrong}", right, pattern)
+    def error(pattern: str, wrong: str, hint: str) -> ClientSettingsError:
+        return setting_error(_setting(field), f"has {quote_text(pattern)}, which {wrong}", hint, pattern)
 
     for pattern in _strings(field, value):
         star = "*." if pattern.startswith("*.") else ""
         host = pattern.removeprefix(star)
-        if unseen := character_findings(host):
-            raise error(pattern, unseen[0].wrong, "leave it out")
+        if bad := character_findings(host):
+            raise error(pattern, bad[0].wrong, "remove it")
         try:
             name = normal_host(f"[{host}]" if is_ipv6(host) else host)
         except HostError as wrong_host:
-            raise error(pattern, wrong_host.wrong, wrong_host.right) from None
+            raise error(pattern, wrong_host.wrong, wrong_host.hint) from None
         if star and read_address(name):
-            raise error(pattern, "has '*.' before an address", "only names have names below them")
+            raise error(pattern, "has '*.' before an IP address", "'*.' works only before a domain name")
         patterns.append(star + name)
     return tuple(patterns)
 
@@ -73,34 +73,35 @@ def _to_denied_hosts(value: Iterable[str]) -> tuple[str, ...]:
 
 @attrs.frozen(kw_only=True, cache_hash=True)
 class WebhookUrlPolicy:
-    """Which webhook URLs you accept, among those that are URLs at all.
-
-    Each setting is checked when the policy is made. Raises `ClientSettingsError`, a `ValueError`, which names the
-    setting; it is also a `TypeError` if the setting is of a wrong type. Any iterable of str may be given for a tuple,
-    but not a bare str.
+    """The webhook and failover URLs that you accept, among all valid URLs.
 
     A host pattern is a host (`example.com`, `203.0.113.7`, `[2001:db8::1]`), or `*.` and a name. `*.example.com`
-    matches `a.example.com` and `a.b.example.com` but not `example.com` itself; give both to mean both. Hosts and
+    matches `a.example.com` and `a.b.example.com` but not `example.com` itself; give both to match both. Hosts and
     patterns are compared after IDNA, in lower case and without a trailing dot.
+
+    Each setting is checked when the policy is created. A tuple can be given as any iterable of str, but not as a single
+    str. Raises `ClientSettingsError`, a `ValueError`, which names the setting; if the setting has the wrong type, the
+    error is also a `TypeError`.
     """
 
     schemes: tuple[str, ...] = attrs.field(default=("https", "http"), converter=_to_schemes)
-    """The schemes a URL may have, in any case (RFC 3986, 3.1); `("https",)` lets only encrypted webhooks through."""
+    """The schemes that a URL may have, ignoring case (RFC 3986, 3.1); `("https",)` accepts only encrypted webhooks."""
     allow_credentials: bool = attrs.field(default=False, validator=instance_of(bool))
-    """Whether a URL may hold a user name and password (RFC 3986, 3.2.1), as in `https://user:secret@example.com/`."""
+    """Whether a URL may contain a user name and password (RFC 3986, 3.2.1), as in `https://user:secret@x.io/`."""
     allow_private_hosts: bool = attrs.field(default=True, validator=instance_of(bool))
-    """Whether a URL may have a host that the public internet can't reach. False refuses
+    """Whether a URL may have a host that the public internet can't reach. False rejects
 
-    - addresses that are private, shared, loopback, link-local (among them the metadata service of clouds), reserved,
-      multicast or unspecified, also as inet_aton and browsers read them: `127.1`, `0x7f.1`, `0177.0.0.1`, `2130706433`;
-    - IPv6 addresses outside 2000::/3, and all that hold an IPv4 address: mapped, compatible, NAT64, 6to4 and Teredo;
-    - `localhost`, `local`, `internal`, `home.arpa`, `localdomain`, all names below these, and names of one label.
+    - addresses that are private, shared, loopback, link-local (such as the metadata service of clouds), reserved,
+      multicast or unspecified, also in the notations of inet_aton and browsers: `127.1`, `0x7f.1`, `0177.0.0.1`,
+      `2130706433`;
+    - IPv6 addresses outside 2000::/3, and all that embed an IPv4 address: mapped, compatible, NAT64, 6to4 and Teredo;
+    - `localhost`, `local`, `internal`, `home.arpa`, `localdomain`, all names below these, and names with one label.
 
-    `allowed_hosts` does not override it. A public name that leads to a private address is not noticed."""
+    `allowed_hosts` does not override this setting. A public name that resolves to a private address goes unnoticed."""
     allowed_hosts: tuple[str, ...] = attrs.field(default=(), converter=_to_allowed_hosts)
-    """Patterns of the only hosts a URL may have; empty allows all."""
+    """Patterns of the only hosts that a URL may have; an empty tuple allows all hosts."""
     denied_hosts: tuple[str, ...] = attrs.field(default=(), converter=_to_denied_hosts)
-    """Patterns of hosts a URL must not have, even if `allowed_hosts` has them."""
+    """Patterns of hosts that a URL must not have. They take precedence over `allowed_hosts`."""
 
 
 DEFAULT_POLICY = WebhookUrlPolicy()
@@ -108,8 +109,8 @@ DEFAULT_POLICY = WebhookUrlPolicy()
 
 
 def policy_of(webhook_url_policy: WebhookUrlPolicy, policy: WebhookUrlPolicy | None) -> WebhookUrlPolicy:
-    """Return the policy that was given; with a warning if it was given by its old name."""
+    """Return the policy from the current argument or from the deprecated `policy`, which causes a warning."""
     if policy is None:
         return webhook_url_policy
-    warnings.warn("policy= is called `webhook_url_policy=` now", DeprecationWarning, stacklevel=3)
+    warnings.warn("policy= is deprecated; use webhook_url_policy=", DeprecationWarning, stacklevel=3)
     return policy

@@ -1,4 +1,4 @@
-"""What the API answers, and what it is asked, as frozen attrs classes."""
+"""The answers and requests of the API as frozen attrs classes."""
 
 from ._fields import FIELD_NAMES, MAX_PARTICIPANTS, WEBHOOK_TIMEOUT_SECS
 from .results import UpdateResult, UpdateStatus

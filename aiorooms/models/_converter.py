@@ -1,7 +1,7 @@
-"""The one cattrs converter: JSON data to attrs classes and back.
+"""The cattrs converter: JSON data to attrs classes and back.
 
 cattrs coerces by default: `{"id": null, "max_participants": "5"}` would become `id='None', max_participants=5`. Here
-every scalar has a strict hook, so that nothing is coerced in either direction.
+every scalar has a strict hook, so nothing is coerced in either direction.
 """
 
 import functools
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class DecodeError(ValueError):
-    """A body can't be read; `path` says where, if it is JSON at all."""
+    """A body can't be read; `path` says where, or is None if the body as a whole is wrong."""
 
     def __init__(self, message: str, path: str | None = None) -> None:
         super().__init__(message)
@@ -32,7 +32,7 @@ class DecodeError(ValueError):
 
 
 def is_object(value: object) -> TypeGuard[Mapping[str, object]]:
-    """Whether this came from a JSON object."""
+    """Return whether a value came from a JSON object."""
     return isinstance(value, dict)
 
 
@@ -56,7 +56,7 @@ def _int(value: object, _: object) -> int:
 
 
 def _datetime(value: object, _: object) -> datetime:
-    """Read an ISO 8601 timestamp with `Z` or an offset; a space may stand in place of the `T`."""
+    """Read an ISO 8601 timestamp with `Z` or a UTC offset; a space may replace the `T`."""
     if isinstance(value, str) and len(value) >= _SHORTEST_TIMESTAMP:
         try:
             timestamp = datetime.fromisoformat(value)
@@ -65,10 +65,10 @@ def _datetime(value: object, _: object) -> datetime:
         else:
             if timestamp.tzinfo is not None:
                 return timestamp
-    raise _wrong_type("a timestamp with its offset from UTC", value)
+    raise _wrong_type("a timestamp with a UTC offset", value)
 
 
-# Shorter ones are dates without a time, which `fromisoformat` reads as midnight.
+# A shorter text is a date without a time, which `fromisoformat` reads as midnight.
 _SHORTEST_TIMESTAMP = len("2021-04-16T09:46Z")
 
 _KINDS: Final[Mapping[type[object], str]] = {
@@ -91,14 +91,14 @@ def _optional(scalar: type[T], hook: Callable[[object, object], T]) -> Callable[
     def structure(value: object, wanted: object) -> T | None:
         if value is None:
             return None
-        # What is of the very type needs no second call; only a timestamp never is.
+        # This saves calling the hook for every scalar but timestamps, which arrive as str.
         return value if type(value) is scalar else hook(value, wanted)
 
     return structure
 
 
 converter = Converter(detailed_validation=False)
-"""Its errors lack the path to what is wrong, which would cost more in the good case; `structure` adds it."""
+"""Its errors lack the path to the invalid value, because tracking it slows down valid data; `structure` adds it."""
 
 for scalar, hook in ((str, _str), (bool, _bool), (int, _int), (datetime, _datetime)):
     converter.register_structure_hook(scalar, hook)
@@ -109,7 +109,7 @@ for scalar, hook in ((str, _str), (bool, _bool), (int, _int), (datetime, _dateti
 converter.register_unstructure_hook(datetime, timestamp)
 
 
-# The functions that cattrs makes would take a list for an object without fields, and any iterable for a list.
+# The functions that cattrs generates accept a list as an object without fields, and any iterable as a list.
 @converter.register_structure_hook_factory(attrs.has)
 def _object(wanted: type[attrs.AttrsInstance], converter: Converter) -> Callable[[object, object], object]:
     structure = make_dict_structure_fn(wanted, converter)
@@ -139,18 +139,18 @@ def _list(wanted: type[Any], converter: Converter) -> Callable[[object, object],
 
 
 def structure(value: object, wanted: type[T]) -> T:
-    """Make an instance of a class from JSON data. Raises `DecodeError`, which says where it is wrong."""
-    if (made := read_or_none(value, wanted)) is not None:
-        return made
+    """Return an instance of a class from JSON data. Raises `DecodeError` with the path to the invalid value."""
+    if (instance := read_or_none(value, wanted)) is not None:
+        return instance
     try:
-        return _explaining().structure(value, wanted)
+        return _detailed_converter().structure(value, wanted)
     except (ValueError, BaseValidationError) as error:
         message, _, path = transform_error(error, "$", _format)[0].rpartition(" @ $")
         raise DecodeError(message, path.lstrip(".") or None) from None
 
 
 def read_or_none(value: object, wanted: type[T]) -> T | None:
-    """Make an instance of a class from JSON data, or return None if that can't be done; `structure` says why."""
+    """Return an instance of a class from JSON data, or None if the data is invalid; `structure` says why."""
     try:
         return converter.structure(value, wanted)
     except (ValueError, KeyError, BaseValidationError):
@@ -158,8 +158,8 @@ def read_or_none(value: object, wanted: type[T]) -> T | None:
 
 
 @functools.cache
-def _explaining() -> Converter:
-    """The same converter, but with the path to what is wrong in its errors."""
+def _detailed_converter() -> Converter:
+    """Return the same converter, but with the path to the invalid value in its errors."""
     return converter.copy(detailed_validation=True)
 
 

@@ -1,8 +1,8 @@
-"""The six writable fields of a room: their rules, how a value is read from text, and when a room has a wanted value.
+"""The six writable fields of a room: their rules, how to read a value from text, and how to compare values.
 
-`FIELDS` is the one table. Everything that needs field names uses it, so that a request, a file, an option and a
-read-back can't disagree. The attributes of `RoomUpdate` and the keys of `RoomFields` name the fields once more, for
-type checkers; a test holds them equal.
+`FIELDS` is the single source. Requests, files, options and read-backs all take the field names from it, so they can't
+disagree. The attributes of `RoomUpdate` and the keys of `RoomFields` repeat the names for type checkers; a test keeps
+them equal.
 """
 
 import re
@@ -33,10 +33,10 @@ __all__ = [
 ]
 
 MAX_PARTICIPANTS: Final = range(2, 51)
-"""The values that `max_participants` may have (API reference, "Update a room")."""
+"""The valid values of `max_participants`, 2 to 50 inclusive (API reference, "Update a room")."""
 
 WEBHOOK_TIMEOUT_SECS: Final = range(31)
-"""The values that `webhook_timeout_secs` may have, in seconds (API reference, "Update a room")."""
+"""The valid values of `webhook_timeout_secs` in seconds, 0 to 30 inclusive (API reference, "Update a room")."""
 
 Values: TypeAlias = Mapping[str, str | int | bool | None]
 """Writable fields and their values."""
@@ -51,9 +51,9 @@ class Field:
 
     kind: Literal["text", "number", "switch", "url"]
     allowed: range = range(0)
-    """The values of a number."""
+    """The valid values of a number."""
     nullable: bool = attrs.field(default=False, kw_only=True)
-    """Whether null clears it."""
+    """Whether null clears the field."""
 
 
 FIELDS: Final[Mapping[str, Field]] = {
@@ -78,7 +78,7 @@ def _check_of(name: str, field: Field) -> _Check | None:
             return lambda value: name_problems(pointer, value)
         case "number":
             allowed, nullable = field.allowed, field.nullable
-            # The commonest value is good, and the call that finds nothing would cost 5 % of making an update.
+            # Most values are valid. Skipping the call for those saves 5 % of the time to create an update.
             return lambda value: (
                 ()
                 if type(value) is int and value in allowed
@@ -93,7 +93,7 @@ def _check_of(name: str, field: Field) -> _Check | None:
 CHECKS: Final[tuple[tuple[str, _Check], ...]] = tuple(
     (name, check) for name, field in FIELDS.items() if (check := _check_of(name, field)) is not None
 )
-"""The checks of single values by the names of their fields. URLs are missing: they are checked as a pair."""
+"""The checks of single values, by field name. The URLs are missing because they are checked as a pair."""
 
 
 # --- reading ---
@@ -105,9 +105,10 @@ _NUMBER: Final = re.compile("-?[0-9]{1,9}", re.ASCII)
 
 
 def read_value(name: str, text: str) -> object:
-    """Read the value of a field as a file or an option holds it; the word `null` is None.
+    """Read the value of a field from the text of a file or an option. The word `null` becomes None.
 
-    What is no number, or no true or false, where one belongs comes back as it is: the check of the field rejects it.
+    Text that is not a number or a boolean where the field needs one is returned unchanged, and the check of the field
+    rejects it.
     """
     if text == "null":
         return None
@@ -120,7 +121,7 @@ def read_value(name: str, text: str) -> object:
 
 
 def read_bool(text: str) -> bool | None:
-    """Read `true`, `yes`, `on` or `1`, or their opposites, in any case; None for anything else."""
+    """Read `true`, `yes`, `on` or `1`, or their opposites, ignoring case; return None for anything else."""
     word = text.lower()
     return True if word in _TRUE else False if word in _FALSE else None
 
@@ -129,14 +130,14 @@ def read_bool(text: str) -> bool | None:
 
 
 def differing(room: "Room", wanted: Values) -> Values:
-    """Return those of the wanted values that the room doesn't have."""
+    """Return the wanted values that the room does not have."""
     return {name: value for name, value in wanted.items() if not has_value(name, getattr(room, name), value)}
 
 
 def has_value(name: str, present: object, wanted: object) -> bool:
-    """Whether a field with the value `present` is as wanted, however the server writes it.
+    """Return whether a field with the value `present` has the wanted value, allowing for how the server writes it.
 
-    The server may normalise a URL, and writes "no URL" as an empty string or as null.
+    The server may normalize a URL, and writes "no URL" as an empty string or as null.
     """
     if present == wanted:
         return True

@@ -1,9 +1,9 @@
-"""Rooms, their sessions and participants as the API answers them, and the requests that make or change a room.
+"""Rooms, their sessions and participants as the API returns them, and the requests that create or change a room.
 
-Answers (`Room`, `RoomSession`, `RoomParticipant`) hold what the server said and nothing else: a field that it left
-out is None. Requests (`RoomUpdate`, `RoomCreate`) are checked when they are made, all problems at once, so that a
-wrong one never leaves the machine. In a request, `UNSET` leaves a field alone and `None` clears it; the types say
-which fields can be cleared.
+Answers (`Room`, `RoomSession`, `RoomParticipant`) contain only what the server sent: a field that it left out is None.
+Requests (`RoomUpdate`, `RoomCreate`) are validated when they are created, and report all problems at once, so an
+invalid request is never sent. In a request, `UNSET` leaves a field unchanged and `None` clears it; the types say which
+fields can be cleared.
 """
 
 import functools
@@ -42,12 +42,12 @@ __all__ = [
 
 @attrs.frozen(kw_only=True)
 class RoomParticipant:
-    """Somebody who is, or was, in a session."""
+    """A participant who is or was in a session."""
 
     id: str | None = None
     session_id: str | None = None
     context: str | None = None
-    """What the participant's client gave as its context."""
+    """The context that the participant's client provided."""
     joined_at: datetime | None = None
     updated_at: datetime | None = None
     left_at: datetime | None = None
@@ -56,7 +56,7 @@ class RoomParticipant:
 
 @attrs.frozen(kw_only=True)
 class RoomSession:
-    """One meeting in a room, from the first participant's joining to its end."""
+    """One session of a room, from the first participant who joins until it ends."""
 
     id: str | None = None
     room_id: str | None = None
@@ -70,7 +70,7 @@ class RoomSession:
 
 @attrs.frozen(kw_only=True)
 class Room:
-    """A room as the server knows it. A field that the answer left out is None; timestamps are aware datetimes."""
+    """A room as the server returned it. A field missing from the answer is None; timestamps are aware datetimes."""
 
     id: str | None = None
     max_participants: int | None = None
@@ -78,23 +78,24 @@ class Room:
     created_at: datetime | None = None
     updated_at: datetime | None = None
     active_session_id: str | None = None
-    """The session that runs now, if any."""
+    """The id of the session that is running now, if any."""
     sessions: tuple[RoomSession, ...] | None = None
-    """Filled where the call asked for `include_sessions=True`."""
+    """The sessions, if the call asked for them with `include_sessions=True`."""
     enable_recording: bool | None = None
     webhook_event_url: str | None = None
     webhook_event_failover_url: str | None = None
-    """Empty or None where there is none."""
+    """Empty or None if the room has none."""
     webhook_timeout_secs: int | None = None
+    """Seconds before a webhook times out."""
     record_type: str | None = None
 
 
 RoomRef: TypeAlias = str | UUID | Room
-"""What names a room in a call: its id as text or as a `uuid.UUID`, or a `Room` that has one."""
+"""A reference to a room: its id as a string or a `uuid.UUID`, or a `Room` that has an id."""
 
 
 def read_room_ref(room: object) -> tuple[str, tuple[Problem, ...]]:
-    """Give the room's id as text, and what is wrong with it."""
+    """Return the id of a room as a string, and the problem if it is not a valid id."""
     room_id = room.id if isinstance(room, Room) else room
     if isinstance(room_id, str) and _UUID.fullmatch(room_id):
         return room_id, ()
@@ -114,10 +115,11 @@ class RoomPage:
 
     rooms: tuple[Room, ...]
     number: int
-    """Counted from 1."""
+    """The number of the page, counted from 1."""
     total_pages: int | None = None
-    """How many pages there were when this one was read; it can change while a list is read."""
+    """Number of pages when this one was read. It can change while a list is read."""
     total_results: int | None = None
+    """Number of rooms in the whole list when this page was read."""
 
     def __iter__(self) -> Iterator[Room]:
         return iter(self.rooms)
@@ -127,7 +129,7 @@ class RoomPage:
 
 
 class RoomFields(TypedDict, total=False):
-    """The six fields that a room's owner sets, as keywords. `RoomUpdate` says what each of them means."""
+    """The six writable fields as keyword arguments. `RoomUpdate` describes each of them."""
 
     unique_name: str | Unset
     max_participants: int | Unset
@@ -139,28 +141,29 @@ class RoomFields(TypedDict, total=False):
 
 @attrs.frozen(kw_only=True, repr=False)
 class _RoomRequest:
-    """The six writable fields, checked. The base of `RoomUpdate` and `RoomCreate`.
+    """The six writable fields, validated. The base of `RoomUpdate` and `RoomCreate`.
 
-    `_fields` has the rules of the fields. Here stand their types, and their documentation.
+    This class has the types and the documentation of the fields; `_fields` has their rules.
     """
 
     unique_name: str | Unset = UNSET
-    """The room's name, unique within the account; not empty and not only blanks."""
+    """The name of the room, unique within the account; neither empty nor only whitespace."""
     max_participants: int | Unset = UNSET
-    """2 to 50."""
+    """Maximum number of participants, 2 to 50 inclusive."""
     enable_recording: bool | Unset = UNSET
+    """Whether sessions of the room are recorded."""
     webhook_event_url: str | Unset = UNSET
-    """Where events about the room are sent. It has a scheme, such as `https`, and at most 2000 characters."""
+    """The URL that receives the events of the room: with a scheme, such as `https`, and at most 2000 characters."""
     webhook_event_failover_url: str | Unset | None = UNSET
-    """Where events are sent if sending to the primary URL fails. None clears it."""
+    """A different URL, which receives the events if `webhook_event_url` fails. None clears it."""
     webhook_timeout_secs: int | Unset | None = UNSET
-    """Seconds to wait before a webhook times out, 0 to 30. None clears it."""
+    """Seconds before a webhook times out, 0 to 30 inclusive. None clears it."""
     webhook_url_policy: WebhookUrlPolicy = attrs.field(default=DEFAULT_POLICY, eq=False)
-    """The policy under which the webhook and failover URLs were checked. It is not sent, shown or compared."""
+    """The policy that both URLs were checked against. It is not sent, not shown in the repr and not compared."""
 
     def __attrs_post_init__(self) -> None:
         problems: tuple[Problem, ...] = ()
-        # Most updates set a field or two; not to check the others saves a third of this.
+        # Most updates set one or two fields. Skipping the other checks saves a third of this method's time.
         for name, check in CHECKS:
             if (value := getattr(self, name)) is not UNSET:
                 problems += check(value)
@@ -168,23 +171,23 @@ class _RoomRequest:
             check_instance(WebhookUrlPolicy, "webhook_url_policy", self.webhook_url_policy)
             problems += self._url_problems(self.webhook_url_policy)
         if problems:
-            raise InvalidRequestError(sorted(problems, key=_place))
+            raise InvalidRequestError(sorted(problems, key=_field_index))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.to_dict().items())})"
 
     @classmethod
     def from_dict(cls, data: Mapping[str, object], /, *, webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY) -> Self:
-        """Make the request from JSON data: an absent key is `UNSET`, null is None.
+        """Create the request from JSON data: a missing key becomes `UNSET`, null becomes None.
 
-        Raises `InvalidRequestError` with all problems, unknown keys among them.
+        Raises `InvalidRequestError` with all problems, including unknown keys.
         """
-        # Not by cattrs: it stops at unknown keys, and knows no policy.
+        # cattrs would stop at the first unknown key, and has no place for the policy.
         if not isinstance(cast("object", data), Mapping):
             message = f"{quoted(data)} is not {_AN_OBJECT}"
             raise InvalidRequestError([Problem("", message, code="wrong_type", value=data, expected=_AN_OBJECT)])
         unknown = [_unknown_key(key) for key in data if key not in FIELDS]
-        # The values are of any type; the constructor refuses what is wrong.
+        # The values can have any type; the constructor rejects invalid ones.
         known = cast("dict[str, Any]", {key: value for key, value in data.items() if key in FIELDS})
         if not unknown:
             return cls(**known, webhook_url_policy=webhook_url_policy)
@@ -195,11 +198,11 @@ class _RoomRequest:
         raise InvalidRequestError(unknown)
 
     def to_dict(self) -> dict[str, str | int | bool | None]:
-        """Give the JSON object that is sent: a field that is `UNSET` is absent, None is null."""
+        """Return the JSON object to send: `UNSET` fields are left out, None becomes null."""
         return _unstructure()(self)
 
     def url_problems(self, webhook_url_policy: WebhookUrlPolicy) -> tuple[Problem, ...]:
-        """Check the webhook and failover URLs under a policy, unless they were made under an equal one."""
+        """Return the problems of both URLs under another policy. A policy equal to their own finds none."""
         if webhook_url_policy is self.webhook_url_policy or webhook_url_policy == self.webhook_url_policy:
             return ()
         return self._url_problems(webhook_url_policy)
@@ -213,37 +216,38 @@ class _RoomRequest:
 
 @functools.cache
 def _unstructure() -> Callable[[_RoomRequest], dict[str, str | int | bool | None]]:
-    """Make the function that turns a request into JSON data, when it is needed first: importing needn't wait for it."""
+    """Return the function that turns a request into JSON data. Creating it on first use keeps the import fast."""
     overrides = {name: override(unstruct_hook=identity) for name in FIELD_NAMES}
     overrides["webhook_url_policy"] = override(omit=True)
     return make_dict_unstructure_fn(_RoomRequest, converter, _cattrs_omit_if_default=True, **cast("Any", overrides))
 
 
-def _place(problem: Problem) -> int:
+def _field_index(problem: Problem) -> int:
     return FIELD_NAMES.index(problem.pointer[1:])
 
 
 @attrs.frozen(kw_only=True, repr=False)
 class RoomUpdate(_RoomRequest):
-    """What to change in a room. Every field is `UNSET` (leave it alone) unless it is given.
+    """The changes to a room. A field that is not given is `UNSET`, which leaves it unchanged on the server.
 
-    - `unique_name`: the room's name, unique within the account; not empty and not only blanks.
-    - `max_participants`: 2 to 50.
-    - `enable_recording`: True or False.
-    - `webhook_event_url`: where events about the room are sent. It has a scheme, and at most 2000 characters.
-    - `webhook_event_failover_url`: where events are sent if sending to the webhook URL fails; None clears it.
-    - `webhook_timeout_secs`: seconds before a webhook times out, 0 to 30; None clears it.
+    - `unique_name`: the name of the room, unique within the account; neither empty nor only whitespace.
+    - `max_participants`: maximum number of participants, 2 to 50 inclusive.
+    - `enable_recording`: whether sessions of the room are recorded, True or False.
+    - `webhook_event_url`: the URL that receives the events of the room, with a scheme and at most 2000 characters.
+    - `webhook_event_failover_url`: a different URL, which receives them if `webhook_event_url` fails; None clears it.
+    - `webhook_timeout_secs`: seconds before a webhook times out, 0 to 30 inclusive; None clears it.
+    - `webhook_url_policy`: the policy that both URLs are checked against. It is not sent.
 
-    Raises `InvalidRequestError`, which is also a `ValueError`, if a value is out of range or of a wrong type. An
-    update that sets nothing can be made, but is refused when it is to be sent.
+    Raises `InvalidRequestError`, which is also a `ValueError`, if a value is out of range or has the wrong type. An
+    update without any field can be created, but sending it raises the same error.
     """
 
 
 @attrs.frozen(kw_only=True, repr=False)
 class RoomCreate(_RoomRequest):
-    """A room to be made, with the fields of `RoomUpdate`. What is `UNSET` gets the API's default.
+    """A new room, with the fields of `RoomUpdate`. The server applies its default to each `UNSET` field.
 
-    Raises `InvalidRequestError`, which is also a `ValueError`, if a value is out of range or of a wrong type.
+    Raises `InvalidRequestError`, which is also a `ValueError`, if a value is out of range or has the wrong type.
     """
 
 
@@ -256,6 +260,6 @@ def _unknown_key(key: object) -> Problem:
 
 
 def _pointer(key: object) -> str:
-    """A JSON pointer to a key (RFC 6901: `~` and `/` are escaped), on one line whatever the key holds."""
+    """Return a JSON pointer to a key, with `~` and `/` escaped (RFC 6901), on one line for any key."""
     text = str(key).replace("~", "~0").replace("/", "~1")
     return "/" + json.dumps(text)[1:-1]

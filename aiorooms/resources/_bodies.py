@@ -1,4 +1,4 @@
-"""The bodies of answers about rooms: bytes to models."""
+"""Decoding answers about rooms, from bytes to models."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -14,7 +14,7 @@ __all__ = ["PageMeta", "decode_room", "decode_room_and_names", "decode_rooms"]
 
 @attrs.frozen(kw_only=True)
 class PageMeta:
-    """Where a page stands in its list."""
+    """The size of the list that a page belongs to."""
 
     total_pages: int | None = None
     total_results: int | None = None
@@ -32,21 +32,22 @@ class _RoomsAnswer:
 
 
 def decode_room(body: bytes) -> Room:
-    """Read an answer that holds one room. Raises `DecodeError`."""
+    """Return the room in an answer. Raises `DecodeError`."""
     answer = loads(body)
-    # Every update reads a room: without its envelope that takes 9 us, with it 15. An error speaks of the whole.
+    # For a valid answer, decoding only the inner object takes 9 us instead of 15. For an invalid one, decoding all of
+    # it raises an error with the full path.
     if is_object(answer) and (room := read_or_none(answer.get("data"), Room)) is not None:
         return room
     return structure(answer, _RoomAnswer).data
 
 
 def decode_room_and_names(body: bytes) -> tuple[Room, frozenset[str]]:
-    """Read an answer that holds one room, and the names of the fields that it has. Raises `DecodeError`."""
+    """Return the room in an answer, and the names of the fields that the answer has. Raises `DecodeError`."""
     data = cast("Mapping[str, Mapping[str, object]]", loads(body))
     return structure(data, _RoomAnswer).data, frozenset(data["data"])
 
 
 def decode_rooms(body: bytes) -> tuple[tuple[Room, ...], PageMeta]:
-    """Read a page of rooms. Raises `DecodeError`."""
+    """Return the rooms of a page, and the size of the list. Raises `DecodeError`."""
     answer = structure(loads(body), _RoomsAnswer)
     return answer.data, answer.meta or PageMeta()

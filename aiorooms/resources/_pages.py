@@ -1,10 +1,15 @@
-"""Reading a list page by page, the next page before it is needed.
+"""Reading a list page by page, with the next page fetched in advance.
 
-Pages are counted, not anchored: when a room is deleted while the list is read, every room behind it moves up by one
-place, and the first room of the next page slips onto the page that was read already. So when a page tells that the
-list has become shorter, the pages before it are read again, as far as rooms can have slipped. When rooms are created
-meanwhile, rooms move down and come twice. Every room is given once: the ids given are remembered, some 100 bytes each.
-What can't be seen is a room that slips because as many rooms were created as deleted between two pages.
+Pages are numbered, not anchored to a room. If a room is deleted while the list is read, all rooms after it move up by
+one place, and the first room of the next page moves onto a page that was already read. So if a page reports a smaller
+total than the page before, the list goes back far enough to see every room that may have moved. If a room is created,
+rooms move down and are read twice. The ids of yielded rooms are kept, about 100 bytes each, so that each room is
+yielded once. A room is missed only if the total hides the change: as many rooms were created as deleted between two
+pages.
+
+Example, with pages of 3: page 1 has A, B, C and reports 9 rooms. Then A is deleted, and D moves onto page 1. Page 2 has
+E, F, G and reports 8 rooms, so page 1 is read again. It has B, C, D, of which only D is new and is yielded. Then page 2
+is read again, and the list continues.
 """
 
 import asyncio
@@ -19,27 +24,27 @@ from ..models import Room, RoomPage
 __all__ = ["ReadPage", "RoomList"]
 
 ReadPage: TypeAlias = Callable[[int], Coroutine[None, None, RoomPage]]
-"""Reads the page of that number, from 1."""
+"""Reads the page with the given number, counted from 1."""
 
 
 class RoomList(AsyncIterator[Room]):
     """The rooms of a list: `async for room in client.rooms.list()`, or page by page with `.pages()`.
 
-    Each page is fetched while the one before it is used, and each room is given once, also when rooms are created or
-    deleted meanwhile. It can be looped over once; `.pages()` begins anew each time. Leave the loop when you like;
-    `await aclose()` also drops the page under way at once.
+    The next page is fetched while you use the current one. Each room is yielded once, even if rooms are created or
+    deleted meanwhile. You can iterate over the rooms once; each call of `.pages()` starts again from the first page.
+    You can leave the loop at any time; `await aclose()` also cancels the page in flight at once.
     """
 
     def __init__(self, read_page: ReadPage, page_size: int) -> None:
         self._read_page = read_page
         self._page_size = page_size
-        # One generator, not one around another: when both are dropped at a time, Python closes both at a time, and the
-        # outer one finds the inner one "already running".
+        # An iterator around one generator, not a generator around another. If two are dropped together, Python closes
+        # both at the same time, and the outer one finds the inner one "already running".
         self._pages: AsyncGenerator[RoomPage] | None = None
         self._rooms: Iterator[Room] = iter(())
 
     async def __anext__(self) -> Room:
-        """Give the next room. Raises what `client.rooms.list` says."""
+        """Return the next room. Raises an `APIError` if a page can't be read, or `ClientStateError`."""
         if self._pages is None:
             self._pages = self.pages()
         while (room := next(self._rooms, None)) is None:
@@ -47,27 +52,27 @@ class RoomList(AsyncIterator[Room]):
         return room
 
     async def aclose(self) -> None:
-        """Stop, and drop the page that is being fetched."""
+        """Stop the iteration, and cancel the page in flight."""
         self._rooms = iter(())
         if self._pages is None:
             self._pages = self.pages()
         await self._pages.aclose()
 
     def pages(self) -> AsyncGenerator[RoomPage]:
-        """Give the list from its beginning, page by page; a page holds the rooms that none before it held."""
+        """Yield the list page by page, from the first page. Each page has only rooms that no earlier page had."""
         return _pages(self._read_page, self._page_size)
 
 
-_MOST_REWINDS: Final = 50
-"""How often the end of a list may send us back, so that a list whose length goes up and down has an end."""
+_MAX_REWINDS_AT_END: Final = 50
+"""Maximum number of rewinds from the last page, so that a list whose length keeps changing comes to an end."""
 
 
 async def _pages(read_page: ReadPage, page_size: int) -> AsyncGenerator[RoomPage]:
-    given: set[str] = set()
+    yielded: set[str] = set()
     number = 1
     total = rewound_from = 0
     rewind_to: int | None = None
-    rewinds_at_end = _MOST_REWINDS
+    rewinds_at_end = _MAX_REWINDS_AT_END
     next_page = asyncio.create_task(read_page(number))
     try:
         while True:
@@ -75,13 +80,13 @@ async def _pages(read_page: ReadPage, page_size: int) -> AsyncGenerator[RoomPage
             before, total = total, page.total_results or 0
             if total < before:
                 rewind_to = max(1, (rewind_to or number) - -(-(before - total) // page_size))
-            fresh = tuple(room for room in page.rooms if room.id not in given)
-            # A server that tells nothing of pages has told all when a page brings nothing new.
+            fresh = tuple(room for room in page.rooms if room.id not in yielded)
+            # If the server reports no number of pages, the list ends at the first page without a new room.
             more = number < page.total_pages if page.total_pages is not None else bool(fresh)
             last = not page.rooms or not more
             first = number == 1
-            # In an account that changes all the time every page would send us back: so only from further on than the
-            # last time, and at the end so many times.
+            # In an account that changes constantly, every page would cause a rewind. So a page may cause one only if it
+            # is beyond the last page that did; the last page of the list may cause more, up to the maximum.
             rewinds_at_end -= last and number <= rewound_from
             if rewind_to is not None and (number > rewound_from or (last and rewinds_at_end > 0)):
                 rewound_from = max(rewound_from, number)
@@ -91,7 +96,7 @@ async def _pages(read_page: ReadPage, page_size: int) -> AsyncGenerator[RoomPage
             number += 1
             if not last:
                 next_page = asyncio.create_task(read_page(number))
-            given.update(room.id for room in fresh if room.id is not None)
+            yielded.update(room.id for room in fresh if room.id is not None)
             if fresh or first:
                 yield attrs.evolve(page, rooms=fresh)
             if last:

@@ -1,7 +1,8 @@
-"""Reading a room after a request whose outcome is uncertain, and what the room says of it. Pure but for the GET.
+"""Read-backs: the GET of a room after a request with an uncertain outcome, and the verdict. Nothing here does I/O.
 
-Example: an update to `max_participants=20` timed out. The room is read and has 20: it is confirmed, whichever attempt
-did it. It has 10: it was not applied. Its answer has no `max_participants` at all: nobody knows.
+Example: an update to `max_participants=20` timed out, so the room is read. If it has 20, the update is confirmed,
+whichever attempt applied it. If it has 10, the update was not applied. If the answer has no `max_participants`, the
+outcome stays uncertain.
 """
 
 from collections.abc import Callable
@@ -21,24 +22,24 @@ T = TypeVar("T")
 
 
 def get_room(room_id: str, query: str = "") -> Request[Room]:
-    """Make the request that reads a room."""
+    """Return the request that reads a room."""
     return _get(room_id, partial(decode_room_of, room_id), query)
 
 
 def decode_room_of(room_id: str, body: bytes) -> Room:
-    """Read an answer that holds the room of that id. Raises `DecodeError`."""
+    """Return the room in an answer. Raises `DecodeError` if it can't be read, or has another id."""
     return _same_room(room_id, decode_room(body))
 
 
 def _same_room(room_id: str, room: Room) -> Room:
-    """See that a room is the one asked for: a proxy in between can mix up answers."""
+    """Return the room if it has the requested id; raise `DecodeError` if a proxy has mixed up answers."""
     if room.id is not None and room.id != room_id and room.id.lower() != room_id.lower():
         raise DecodeError(f"is {quoted(room.id)}: the answer is about another room", "data.id")
     return room
 
 
 def read_back_update(room_id: str, wanted: Values) -> ReadBack[Room]:
-    """Make the read-back of an update to the `wanted` values."""
+    """Return the read-back of an update to the `wanted` values."""
 
     def decode(body: bytes) -> Verdict[Room]:
         room, names = decode_room_and_names(body)
@@ -48,17 +49,17 @@ def read_back_update(room_id: str, wanted: Values) -> ReadBack[Room]:
 
 
 def judge_update(wanted: Values, room: Room, names: frozenset[str]) -> Verdict[Room]:
-    """Say whether a room has the wanted values; `names` are the fields that the answer has."""
+    """Return the verdict on an update to the `wanted` values. `names` are the fields in the answer."""
     known = {name: value for name, value in wanted.items() if name in names}
     if different := differing(room, known):
-        return NotApplied(f"the room was read, and the update is not in it ({', '.join(different)})")
+        return NotApplied(f"a read-back shows that the update was not applied ({', '.join(different)})")
     if missing := [name for name in wanted if name not in names]:
-        return Unconfirmed(f"the room was read, and the answer does not have {', '.join(missing)}")
+        return Unconfirmed(f"the answer to the read-back has no {', '.join(missing)}")
     return Confirmed(room)
 
 
 def read_back_delete(room_id: str) -> ReadBack[None]:
-    """Make the read-back of a delete."""
+    """Return the read-back of a delete."""
 
     def decode(body: bytes) -> Verdict[None]:
         decode_room_of(room_id, body)

@@ -1,4 +1,4 @@
-"""What all resources share: the sender of their client, its policy for webhook URLs, and how wrong arguments end."""
+"""The base of all resources: the client's sender and webhook URL policy, and the error for invalid arguments."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,11 +10,11 @@ from ..errors import AuthenticationError, ClientStateError, InvalidRequestError,
 __all__ = ["ENDS_A_RUN", "Resource", "raise_if_invalid"]
 
 ENDS_A_RUN: Final = (AuthenticationError, PermissionDeniedError, ClientStateError)
-"""What every later request of a run would meet too."""
+"""Errors that end a run, because every later request would fail in the same way."""
 
 
 class Resource:
-    """The operations on one kind of thing: `client.rooms`, for example."""
+    """The operations on one kind of resource, such as `client.rooms`."""
 
     def __init__(self, sender: Sender, webhook_url_policy: WebhookUrlPolicy) -> None:
         self._sender = sender

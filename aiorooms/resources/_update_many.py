@@ -1,21 +1,21 @@
-"""The engine of `update_many`: many updates at a time, each with exactly one outcome.
+"""The engine of `update_many`: many updates at a time, each with exactly one result.
 
-A fixed set of workers pulls from the input, one item at a time each, so that neither tasks nor memory grow with its
-length. Results go into a queue, from which the caller's loop takes them in the order of completion; when the caller is
-slow the workers pull no more.
+A fixed number of workers pull from the input, each one item at a time, so neither tasks nor memory grow with its
+length. Results go into a queue, from which the caller takes them in order of completion. If the caller is slow, the
+workers stop pulling.
 
-- **One room, one update at a time.** A worker that pulls an update for a room that has one in flight waits behind it,
-  holding just this one item. So the updates of a room keep their order.
-- **Draining.** After an error that every later update would meet too (401, 403), or after the number of failures that
-  the caller allows, nothing more is sent; the rest of the input comes out as `skipped`.
-- **Errors that are none of ours**, such as one of a hook in a session that the caller brought, end the run as an input
-  that raises does.
-- **Leaving.** The generator owns its workers. When it is closed, cancelled or dropped in the middle it cancels them
-  and waits until they are gone.
+- **One update per room.** A worker that pulls an update for a room with an update in flight waits until that one is
+  done. So the updates of a room keep their order.
+- **Draining.** After an error that every later update would hit too (such as 401 or 403), or after the caller's maximum
+  number of failures, nothing more is sent, and the rest of the input comes out as `skipped`.
+- **Foreign errors**, such as from a hook in the caller's own session, end the run in the same way as an input that
+  raises.
+- **Aborting.** The generator owns its workers. If it is closed, cancelled or dropped early, it cancels them and waits
+  until they have ended.
 
-Example, with `concurrency=3` and five pairs for rooms A, B, A, C, D: workers 1, 2 and 3 pull A, B and the second A.
-Worker 3 waits behind worker 1, as A has an update in flight. B is done first: its result comes out, and worker 2 pulls
-C. Then A is done, worker 3 sends the second A, and worker 1 pulls D.
+Example, with `concurrency=3` and five pairs for the rooms A, B, A, C, D: workers 1, 2 and 3 pull A, B and the second A.
+Worker 3 waits for worker 1, as A has an update in flight. B is done first: its result comes out, and worker 2 pulls C.
+Then A is done, worker 3 sends the second A, and worker 1 pulls D.
 """
 
 import asyncio
@@ -31,15 +31,15 @@ from .._text import quoted
 from ..errors import AioroomsError, InvalidRequestError, Problem
 from ..models import Room, RoomRef, RoomUpdate, UpdateResult, read_room_ref
 from ._resource import ENDS_A_RUN
-from ._update_many_input import END, LATER, AsyncInput, PlainInput
+from ._update_many_input import END, WOULD_BLOCK, AsyncInput, PlainInput
 
 __all__ = ["UpdateRoom", "Updates", "update_many"]
 
 Updates: TypeAlias = Iterable[tuple[RoomRef, RoomUpdate]] | AsyncIterable[tuple[RoomRef, RoomUpdate]]
-"""What `update_many` takes: pairs of a room and its update, of any number, from a plain or an async iterable."""
+"""The input of `update_many`: any number of (room, update) pairs, from a plain or an async iterable."""
 
 UpdateRoom: TypeAlias = Callable[[str, RoomUpdate], Awaitable[Answer[Room]]]
-"""Updates the room of that id. Raises `AioroomsError`, `InvalidRequestError` if nothing was sent."""
+"""Updates the room with the given id. Raises `AioroomsError`: `InvalidRequestError` if the update is invalid."""
 
 
 def update_many(
@@ -50,14 +50,14 @@ def update_many(
     max_failures: int | None = None,
     outage: Outage = NO_OUTAGE,
 ) -> AsyncGenerator[UpdateResult]:
-    """Update all rooms of the input, `concurrency` at a time; give results in the order of completion.
+    """Update all rooms of the input, `concurrency` at a time; yield results in order of completion.
 
-    Raises `TypeError` if `updates` can't be iterated over, or is sure to be a mistake.
+    Raises `TypeError` if `updates` is not iterable, or is a mapping or a str.
     """
     if isinstance(updates, Mapping):
         raise TypeError("update_many(updates) is a mapping; give its .items()")
     if isinstance(updates, str) or not isinstance(cast("object", updates), (Iterable, AsyncIterable)):
-        raise TypeError(f"update_many(updates) is {quoted(updates)}; give an iterable of (room id, RoomUpdate)")
+        raise TypeError(f"update_many(updates) is {quoted(updates)}; give an iterable of (room id, RoomUpdate) pairs")
     source = AsyncInput(aiter(updates)) if isinstance(updates, AsyncIterable) else PlainInput(iter(updates))
     return _results(_Run(source, update_room, concurrency, max_failures, outage))
 
@@ -68,7 +68,7 @@ async def _results(run: "_Run") -> AsyncGenerator[UpdateResult]:
         while (result := await run.next_result()) is not None:
             yield result
     finally:
-        run.source.leaving = True
+        run.source.aborted = True
         try:
             await end_tasks(run.tasks)
         finally:
@@ -96,19 +96,19 @@ class _Run:
         self._outage = outage
         self._stopped_by: AioroomsError | None = None
         self._last: dict[str, asyncio.Event] = {}
-        """For each room with updates that are not done, what is set when the last of them is."""
+        """For each room with unfinished updates, the event that the last one sets when it is done."""
         self.tasks: list[asyncio.Task[None]] = []
-        """All that runs for this run; the caller's to end."""
+        """All tasks of the run. The generator ends them."""
         self._working = concurrency
-        """Workers that are not done."""
-        # Putting a result never waits, so that the end can always be told. What bounds it is the pulling: there are
-        # never more results than twice the workers.
+        """Number of workers that have not ended."""
+        # Unbounded, so that putting a result or the final None never waits. As workers stop pulling while it has
+        # `concurrency` results, it never has more than twice that number.
         self._results: deque[UpdateResult | None] = deque()
         self._has_result = asyncio.Event()
         self._has_space = asyncio.Event()
 
     def start(self) -> None:
-        """Start the workers."""
+        """Start the workers, and the feeder of an async input."""
         if isinstance(self.source, AsyncInput):
             self.tasks.append(self.source.feed())
         for _ in range(self._concurrency):
@@ -117,7 +117,7 @@ class _Run:
             self.tasks.append(worker)
 
     async def next_result(self) -> UpdateResult | None:
-        """Wait for a result; None comes last."""
+        """Wait for the next result and return it; None marks the end."""
         if not self._results:
             self._has_result.clear()
             await self._has_result.wait()
@@ -134,10 +134,10 @@ class _Run:
 
     def _worker_is_done(self, worker: "asyncio.Task[None]") -> None:
         if worker.cancelled():
-            if not self.source.leaving:
-                self.source.fail(RuntimeError("a worker was cancelled by somebody else"))
+            if not self.source.aborted:
+                self.source.fail(RuntimeError("a worker task of update_many was cancelled from outside"))
         elif (error := worker.exception()) is not None:
-            # It's none of ours, or a bug.
+            # A foreign error, or a bug.
             self.source.fail(error)
         self._working -= 1
         if not self._working:
@@ -145,13 +145,13 @@ class _Run:
 
     async def _worker(self) -> None:
         source = self.source
-        while not source.leaving:
+        while not source.aborted:
             if len(self._results) >= self._concurrency:
                 await self._has_space.wait()
-            item = source.next_now()
-            if item is LATER:
+            item = source.next_nowait()
+            if item is WOULD_BLOCK:
                 item = await source.next()
-            # Nothing suspends between the pull and the place in its room's queue, so the order of the input is kept.
+            # No await between this pull and the room's queue, so the updates of a room keep the order of the input.
             if item is END:
                 return
             self._put_result(await self._outcome(item))
@@ -178,7 +178,7 @@ class _Run:
                     error=self._stopped_by,
                     elapsed=time.monotonic() - began,
                 )
-            assert update is not None  # or there would be problems
+            assert update is not None  # otherwise there are problems
             answer = await self._update_room(room_id, update)
         except AioroomsError as error:
             self._record_failure(error)
@@ -192,7 +192,7 @@ class _Run:
             )
         finally:
             done.set()
-            # After a cancellation a later one of the queue may have cleaned up before this one.
+            # A later update of the room may have replaced the entry, or have deleted it after a cancellation.
             if self._last.get(room) is done:
                 del self._last[room]
         return UpdateResult(
@@ -207,15 +207,15 @@ class _Run:
     def _record_failure(self, error: AioroomsError) -> None:
         if self._failures_left is not None:
             self._failures_left -= 1
-        # Without an attempt, a pause that is too long to wait for is too long for the others too.
-        hopeless = isinstance(error, ENDS_A_RUN) or (error.reason == "max_wait" and not error.attempts)
-        hopeless |= self._outage.patience_is_over
-        if self._stopped_by is None and (hopeless or self._failures_left == 0):
+        # A pause that exceeds `max_wait` before the first attempt does so for all other updates too.
+        fatal = isinstance(error, ENDS_A_RUN) or (error.reason == "max_wait" and not error.attempts)
+        fatal |= self._outage.patience_is_over
+        if self._stopped_by is None and (fatal or self._failures_left == 0):
             self._stopped_by = error
 
 
 def _read_pair(item: object) -> tuple[str, RoomUpdate | None, tuple[Problem, ...]]:
-    """Take an item apart: the room's id as text, the update, and what is wrong if they aren't there."""
+    """Return the room's id as a string, the update, and the problems if the item is not a valid pair."""
     if not _is_tuple(item) or len(item) != 2:
         shown = quoted(item)
         return shown, None, (Problem("", f"{shown} is not a tuple of a room id and a RoomUpdate"),)
@@ -223,7 +223,7 @@ def _read_pair(item: object) -> tuple[str, RoomUpdate | None, tuple[Problem, ...
     room_id, problems = read_room_ref(room)
     if isinstance(update, RoomUpdate):
         return room_id, update, problems
-    wrong = Problem("", f"{quoted(update)} is not a RoomUpdate; RoomUpdate.from_dict() makes one from JSON data")
+    wrong = Problem("", f"{quoted(update)} is not a RoomUpdate; RoomUpdate.from_dict() creates one from JSON data")
     return room_id, None, (*problems, wrong)
 
 

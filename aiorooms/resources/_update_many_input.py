@@ -1,9 +1,9 @@
-"""The input of `update_many`: workers pull from it, one item at a time each.
+"""The input of `update_many`: workers pull from it, each one item at a time.
 
-Workers pull from a plain iterable themselves; if it is slow, the event loop runs between two items. An async one may
-hold timeouts and task groups open between two items, which belong to one task: so a feeder pulls from it, an item for
-each worker that asks for one. An input that raises ends the pulling; the results of what was pulled before come out
-first, then the error. An input that is a generator is closed in the end.
+Workers pull from a plain iterable directly; if it is slow, the event loop runs between two items. An async iterable may
+keep timeouts and task groups open between two items, and those belong to one task. So a single task, the feeder, pulls
+one item for each worker that asks. If the input raises, the pulling ends: first come the results of the items pulled
+before, then the error. If the input is a generator, it is closed when the run ends.
 """
 
 import asyncio
@@ -12,48 +12,48 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import Final, cast
 
-__all__ = ["END", "LATER", "AsyncInput", "PlainInput"]
+__all__ = ["END", "WOULD_BLOCK", "AsyncInput", "PlainInput"]
 
 END: Final = object()
-"""Stands for an item after the last."""
+"""Marks the end of the input, in place of an item."""
 
-LATER: Final = object()
-"""Stands for an item that has to be waited for."""
+WOULD_BLOCK: Final = object()
+"""Says that the next item is not available yet, in place of the item."""
 
 _SLOW_PULL: Final = 0.001
-"""Seconds. After an item of a plain input that took longer, the loop runs before the next one. Without that, workers
-that end together pull one after another, and what is in flight runs into its timeout although it was answered: 219
-attempts for 150 updates were seen, with 20 ms an item and a timeout of 0.3 s."""
+"""Seconds. If an item of a plain input took longer, the event loop runs before the next one. Otherwise workers that
+finish together pull one after another, and requests in flight time out although their answers have arrived: 219
+attempts for 150 updates were measured, with 20 ms an item and a timeout of 0.3 s."""
 
 
 class Input:
-    """Gives the items of the input to the workers, one at a time, until it is at its end or the run fails."""
+    """Hands the items of the input to the workers, one at a time, until it is exhausted or the run fails."""
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
-        """What ended the run early and is the caller's: an error of the input, or one that is none of ours."""
-        self.leaving = False
-        """Nobody takes results any more."""
+        """The error that ended the run early, to raise to the caller: an error of the input, or a foreign error."""
+        self.aborted = False
+        """Whether the caller has stopped taking results."""
 
     def fail(self, error: BaseException) -> None:
-        """Give no more items, and raise this to the caller when all results are out."""
+        """Hand out no more items, and raise this error to the caller after all results."""
         if self.error is None:
             self.error = error
 
-    def next_now(self) -> object:
-        """Give the next item or `END`, or `LATER` if that takes waiting: then `next` gives it."""
-        return LATER
+    def next_nowait(self) -> object:
+        """Return the next item or `END`; return `WOULD_BLOCK` if the caller has to wait for it with `next`."""
+        return WOULD_BLOCK
 
     async def next(self) -> object:
-        """Give the next item, or `END`."""
+        """Wait for the next item and return it, or `END`."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Close an input that is a plain generator: whoever begins to iterate over one ends it too."""
+        """Close the input if it is a plain generator. An async one is closed by the feeder."""
 
 
 class PlainInput(Input):
-    """A plain iterable. Nothing suspends between the pull and the return, so workers get the items in their order."""
+    """A plain iterable. There is no await between pull and return, so workers get the items in order."""
 
     def __init__(self, items: Iterator[object]) -> None:
         super().__init__()
@@ -61,12 +61,12 @@ class PlainInput(Input):
         self._at_end = False
         self._slow = False
         self._pulling = asyncio.Lock()
-        # All items are pulled in one context, though by many tasks: a generator may set variables and reset them.
+        # Many tasks pull, but all in one context, so a generator can set a context variable and reset it later.
         self._context = contextvars.copy_context()
 
-    def next_now(self) -> object:
+    def next_nowait(self) -> object:
         if self._slow:
-            return LATER
+            return WOULD_BLOCK
         if self._at_end or self.error is not None:
             return END
         began = time.monotonic()
@@ -74,7 +74,7 @@ class PlainInput(Input):
             item = self._context.run(next, self._items, END)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # noqa: BLE001 - raised to the caller when all results are out
+        except BaseException as error:  # noqa: BLE001 - raised to the caller after all results
             self.fail(error)
             return END
         self._slow = time.monotonic() - began > _SLOW_PULL
@@ -85,7 +85,7 @@ class PlainInput(Input):
         async with self._pulling:
             await asyncio.sleep(0)
             self._slow = False
-            return self.next_now()
+            return self.next_nowait()
 
     def close(self) -> None:
         items: object = self._items
@@ -97,15 +97,15 @@ class PlainInput(Input):
 
 
 class AsyncInput(Input):
-    """An async iterable, pulled from by one task, the feeder, an item for each worker that asks for one."""
+    """An async iterable. One task, the feeder, pulls one item for each worker that asks."""
 
     def __init__(self, items: AsyncIterator[object]) -> None:
         super().__init__()
         self._items = items
-        self._wanted = asyncio.Semaphore(0)
-        """The items that workers have asked for."""
+        self._demand = asyncio.Semaphore(0)
+        """Number of items that workers have asked for and the feeder has not pulled yet."""
         self._fed: asyncio.Queue[object] = asyncio.Queue()
-        """From the feeder to the workers; `END` stays in it."""
+        """Items from the feeder to the workers. `END` stays in it, for all workers."""
         self._feeder: asyncio.Task[None] | None = None
 
     def feed(self) -> asyncio.Task[None]:
@@ -119,7 +119,7 @@ class AsyncInput(Input):
             self._feeder.cancel()
 
     async def next(self) -> object:
-        self._wanted.release()
+        self._demand.release()
         item = await self._fed.get()
         if item is END:
             self._fed.put_nowait(END)  # for the next worker
@@ -128,7 +128,7 @@ class AsyncInput(Input):
     async def _feed(self) -> None:
         try:
             try:
-                while (item := await self._pull()) is not END and self.error is None and not self.leaving:
+                while (item := await self._pull()) is not END and self.error is None and not self.aborted:
                     self._fed.put_nowait(item)
             finally:
                 if (generator := self._generator()) is not None:
@@ -136,7 +136,7 @@ class AsyncInput(Input):
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            if self.leaving and isinstance(error, asyncio.CancelledError):
+            if self.aborted and isinstance(error, asyncio.CancelledError):
                 raise
             super().fail(error)
         finally:
@@ -144,13 +144,13 @@ class AsyncInput(Input):
 
     async def _pull(self) -> object:
         try:
-            await self._wanted.acquire()
+            await self._demand.acquire()
         except asyncio.CancelledError as error:
             generator = self._generator()
-            if self.leaving or self.error is not None or generator is None:
+            if self.aborted or self.error is not None or generator is None:
                 raise
-            # A timeout or a task group that the input holds open has struck between two items.
-            # Only if the cancellation is thrown into it does it become a TimeoutError or an ExceptionGroup.
+            # A timeout or a task group that the input keeps open has cancelled the feeder between two items. The
+            # cancellation becomes its TimeoutError or ExceptionGroup only if it is thrown into the generator.
             try:
                 return await generator.athrow(error)
             except StopAsyncIteration:

@@ -41,18 +41,20 @@ _PAGE_SIZES: Final = range(1, 251)
 class Rooms(Resource):
     """The operations on rooms: `client.rooms`.
 
-    A room is named by its id, as text or as a `uuid.UUID`, or by a `Room` that has one. `timeout` is for one attempt,
-    in seconds or as an `aiohttp.ClientTimeout`; without it the client's own holds.
+    A room is given by its id, as a string or a `uuid.UUID`, or as a `Room` that has an id. `timeout` is for one
+    attempt, in seconds above 0 or as an `aiohttp.ClientTimeout`; it defaults to the timeout of the client.
 
-    All methods raise `InvalidRequestError` before anything is sent if an argument is wrong, an `APIError` if the server
-    rejected the request or could not be reached in all the attempts that `RetryPolicy` allows, and `ClientStateError`
-    on a client that is closed or belongs to another event loop.
+    All methods raise
+
+    - `InvalidRequestError` if an argument is invalid; nothing is sent then;
+    - an `APIError` if the server rejects the request, or if all attempts that `RetryPolicy` allows fail;
+    - `ClientStateError` if the client is closed or belongs to another event loop.
     """
 
     async def retrieve(
         self, room_id: RoomRef, *, include_sessions: bool | Unset = UNSET, timeout: Timeout | None = None
     ) -> Room:
-        """Read one room; with its sessions and their participants if `include_sessions` is True.
+        """Return one room, with its sessions and their participants if `include_sessions` is True.
 
         Raises `NotFoundError` if the account has no such room.
         """
@@ -75,10 +77,10 @@ class Rooms(Resource):
         page_size: int = 250,
         timeout: Timeout | None = None,
     ) -> RoomList:
-        """Read all rooms, or those that match every filter given: `async for room in client.rooms.list()`.
+        """Return all rooms, or those that match every given filter: `async for room in client.rooms.list()`.
 
-        The dates are days in UTC: `eq` on that day, `gte` on it or later, `lte` on it or earlier. `page_size` is 1 to
-        250 rooms fetched at a time. Nothing is sent before the loop begins.
+        The dates are days in UTC: `eq` means on that day, `gte` on it or later, `lte` on it or earlier. `page_size` is
+        the number of rooms in one request, 1 to 250. Nothing is sent before the loop begins.
         """
         days = {
             "[date_created_at][eq]": date_created_at_eq,
@@ -105,10 +107,11 @@ class Rooms(Resource):
     async def create(
         self, room: RoomCreate | None = None, /, *, timeout: Timeout | None = None, **fields: Unpack[RoomFields]
     ) -> Room:
-        """Make a room from the fields given, or from a `RoomCreate`. What is left out gets the API's default.
+        """Create a room from the given fields or from a `RoomCreate`, and return it.
 
-        A POST that may have been processed is not sent again: where the answer was lost, the error has
-        `uncertain` set, and `list(unique_name=...)` tells whether the room is there.
+        The server applies its default to each field that is not given. A POST that may have been carried out is not
+        sent again. If its answer was lost, the error has `uncertain` set; `list(unique_name=...)` shows whether the
+        room exists.
         """
         if room is None:
             room = RoomCreate(**fields, webhook_url_policy=self._policy)
@@ -136,12 +139,14 @@ class Rooms(Resource):
         timeout: Timeout | None = None,
         **fields: Unpack[RoomFields],
     ) -> Room:
-        """Change the fields given, or those that a `RoomUpdate` sets, and give the room as it is then.
+        """Change the given fields, or those that a `RoomUpdate` sets, and return the updated room.
 
-        A field that is left out stays as it is; None clears one that can be cleared. Sent again after every failure
-        that may pass. If all attempts fail and one of them may have been carried out, the room is read once. If it has
-        the wanted values, the update succeeded. If not, the failure is raised. If the room can't be read either, the
-        error has `uncertain` set.
+        A field that is not given stays unchanged; None clears a field that can be cleared. The update is sent again
+        after every transient failure. If all attempts fail and one of them may have been carried out, the room is read
+        once (read-back). If it has the wanted values, the update succeeded. If not, the failure is raised. If the
+        read-back can't tell, the raised error has `uncertain` set.
+
+        Raises `NotFoundError` if the account has no such room.
         """
         room_id, id_problems = read_room_ref(room)
         problems = list(id_problems)
@@ -166,30 +171,38 @@ class Rooms(Resource):
         timeout: Timeout | None = None,
         stop_after_failures: int | None = None,
     ) -> AsyncGenerator[UpdateResult]:
-        """Make many updates at a time, and give one `UpdateResult` for each, in order of completion.
+        """Send many updates concurrently, and yield one `UpdateResult` for each, in order of completion.
 
-        `concurrency` updates are made at a time, 1 or more; at most `max_connections` of the client are in flight.
-        `updates` is an iterable or an async iterable of `(room, RoomUpdate)`; it is pulled from as results are taken,
-        so it may be of any length. A plain iterable runs in the event loop: one that reads from slow places should be
-        an async one. Updates of the same room keep their order and are never in flight together. A pair that is wrong
-        is a `failed` result, and nothing is sent for it.
+        - `updates`: an iterable or async iterable of `(room, RoomUpdate)` pairs. Items are pulled as results are taken,
+          so it can have any length. A plain iterable runs in the event loop; if it is slow, use an async one.
+        - `concurrency`: number of updates in progress at a time, 1 or more. `max_connections` of the client limits how
+          many of them are in flight.
+        - `max_failures`: stop the run after this many `failed` or `uncertain` results, 1 or more. None: no limit.
+        - `outage_patience`: stop the run after this many seconds of an outage, above 0. None: do not wait for the end
+          of an outage; updates then fail as soon as they are out of attempts.
+        - `timeout`: for one attempt, as in all methods.
+        - `stop_after_failures`: the deprecated name of `max_failures`.
 
-        401 and 403 stop the run, as every later update would meet them too; so does a pause longer than
-        `Pacing(max_wait)`, and the failure number `max_failures` (1 or more). What is in flight is then finished, and
-        the rest comes out as `skipped`. If the input raises, the results in flight come out first, then its error.
-        `stop_after_failures` is the old name of `max_failures`.
+        Updates of the same room keep their order and are never in flight together. An invalid pair yields a `failed`
+        result, and nothing is sent for it. If the input raises, the results of the earlier pairs are yielded first, and
+        then the error is raised.
 
-        While the server is out, unreachable or answering 5xx to everyone, the run waits and asks with single requests
-        whether it is back, and no update fails for it, unless `RetryPolicy(max_elapsed)` ends it first. After
-        `outage_patience` seconds without a successful contact the run is stopped. With None each update has its
-        attempts and no more, also during an outage.
+        401, 403 and a pause longer than `Pacing(max_wait)` also stop the run, because every later update would fail in
+        the same way. When a run stops, updates in flight are finished, and the rest of the input is yielded as
+        `skipped`.
 
-        Leaving the loop early cancels what is in flight, and closes `updates` if it is a generator.
-        `contextlib.aclosing` makes that happen at once.
+        In an outage, when the server is unreachable or answers 5xx to all updates, the run waits and probes the server
+        with single requests until it has a successful contact. No update fails because of the outage, unless
+        `RetryPolicy(max_elapsed)` ends it first, or `outage_patience` is over.
+
+        Leaving the loop early cancels what is in flight, and closes `updates` if it is a generator. Wrap the call in
+        `contextlib.aclosing` to make that happen at once.
+
+        Raises `ClientSettingsError` for an invalid setting, and `TypeError` if `updates` is not iterable.
         """
         check_at_least(1, "update_many(concurrency=)", concurrency)
         if stop_after_failures is not None:
-            warnings.warn("stop_after_failures is called `max_failures` now", DeprecationWarning, stacklevel=2)
+            warnings.warn("stop_after_failures is deprecated; use max_failures", DeprecationWarning, stacklevel=2)
             max_failures = stop_after_failures
         if max_failures is not None:
             check_at_least(1, "update_many(max_failures=)", max_failures)
@@ -206,10 +219,10 @@ class Rooms(Resource):
         )
 
     async def delete(self, room_id: RoomRef, *, timeout: Timeout | None = None) -> None:
-        """Delete a room. Its participants are kicked out.
+        """Delete a room, and disconnect its participants.
 
-        Raises `NotFoundError` if the account has no such room. If the answer to an attempt was lost and the next one
-        finds no room, that is success.
+        Raises `NotFoundError` if the account has no such room. If the answer to an attempt was lost and the next
+        attempt finds no room, the delete succeeded.
         """
         unwanted, problems = read_room_ref(room_id)
         raise_if_invalid(problems)
@@ -234,7 +247,7 @@ class Rooms(Resource):
         fields = update.to_dict()
         problems = [*id_problems, *update.url_problems(self._policy)]
         if not fields:
-            message = f"nothing is to be changed; give at least one of {', '.join(FIELD_NAMES)}"
+            message = f"there is nothing to change; give at least one of {', '.join(FIELD_NAMES)}"
             problems.append(Problem("", message, code="nothing_to_change"))
         raise_if_invalid(problems)
         request = Request(

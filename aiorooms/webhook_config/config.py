@@ -1,7 +1,7 @@
-"""The checks of webhook URL and failover URL, and the webhook settings of a room as one value.
+"""Checks of webhook and failover URLs, and the webhook settings of a room as one value.
 
-`check_webhook_url` and `WebhookUrlPolicy` say whether a URL would be sent. `WebhookConfig` holds what a room's three
-webhook fields say together, to be copied from room to room or kept in a setting of your own.
+`check_webhook_url` and `WebhookUrlPolicy` say whether a URL may be sent. `WebhookConfig` combines the three webhook
+fields of a room, to copy them from room to room or to keep them in your own settings.
 """
 
 from typing import Self
@@ -17,23 +17,23 @@ __all__ = ["DEFAULT_POLICY", "WebhookConfig", "WebhookUrlPolicy", "check_webhook
 
 @attrs.frozen
 class WebhookConfig:
-    """The webhook settings of a room. What is `UNSET` is left alone when they are applied; None clears.
+    """The webhook settings of a room. When they are applied, `UNSET` leaves a setting unchanged and None clears it.
 
-    Any text can be held, as rooms can hold URLs that would not be sent today: it is checked by `to_update`.
+    The values are checked by `to_update` and not before, because a room may have URLs that the check would reject.
     """
 
     url: str | Unset = UNSET
-    """Where events are sent."""
+    """The URL that receives the events of the room."""
     failover_url: str | Unset | None = UNSET
-    """Where events are sent if sending to `url` fails."""
+    """The URL that receives the events if `url` fails."""
     timeout_secs: int | Unset | None = UNSET
-    """Seconds to wait before a webhook times out, 0 to 30."""
+    """Seconds before a webhook times out, 0 to 30 inclusive."""
 
     @classmethod
     def from_room(cls, room: Room) -> Self:
-        """Take the settings of a room. No failover URL, which the API writes as an empty text, is None.
+        """Return the settings of a room. Without a failover URL, `failover_url` is None.
 
-        A room without a webhook URL gives `UNSET` for it, as a webhook URL can't be cleared.
+        Without a webhook URL, `url` is `UNSET`, because a webhook URL can't be cleared.
         """
         return cls(
             url=room.webhook_event_url or UNSET,
@@ -42,7 +42,7 @@ class WebhookConfig:
         )
 
     def to_update(self, *, webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY) -> RoomUpdate:
-        """Make the update that gives a room these settings. Raises `InvalidRequestError` with all problems."""
+        """Return the update that applies these settings to a room. Raises `InvalidRequestError` with all problems."""
         return RoomUpdate(
             webhook_event_url=self.url,
             webhook_event_failover_url=self.failover_url,

@@ -160,7 +160,7 @@ async def test_previous_values_that_can_not_be_sent_are_conflicts(tmp_path: Path
         unsendable, failover = "the previous values of room", "webhook_event_failover_url"
         assert [conflict.partition(";")[0] for conflict in conflicts] == [
             f"room {none} had no webhook_event_url before, which the API can't clear",
-            f"{unsendable} {both} can't be sent: {failover}: {OLD!r} leads to the same place as the webhook URL",
+            f"{unsendable} {both} can't be sent: {failover}: {OLD!r} points to the same place as the webhook URL",
             f"{unsendable} {odd} can't be sent: webhook_event_url: 'ftp://old.example.com/' has the scheme 'ftp'",
         ]
         assert all(conflict.isprintable() for conflict in conflicts)

@@ -45,12 +45,12 @@ def test_the_hint_of_python_gives_way_and_all_else_stays() -> None:
     assert line.startswith(
         "429 room x, after 3 attempts; the server asks for a pause of more than 300 s; try again later"
     )
-    assert line.endswith("look before sending it again")
+    assert line.endswith("check the room before sending it again")
     assert error.hint == "longer than Pacing(max_wait=300) allows", "the error was changed"
 
 
 def test_without_a_reason_the_errors_own_hint_stays() -> None:
-    error = APITimeoutError("room x: no answer", hint="the room was read, and the update is not in it")
+    error = APITimeoutError("room x: no answer", hint="a read-back shows that the update was not applied")
     assert error_line(error) == str(error)
 
 

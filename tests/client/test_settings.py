@@ -17,7 +17,7 @@ def test_arguments_take_precedence_over_the_environment(monkeypatch: pytest.Monk
     assert repr(RoomsClient()) == "RoomsClient(base_url='https://other.example.com/v2')"
     assert repr(RoomsClient("k", base_url="https://x.example.com")) == "RoomsClient(base_url='https://x.example.com')"
     monkeypatch.setenv("TELNYX_API_KEY", "from-a-file\n")
-    with pytest.raises(ClientSettingsError, match="TELNYX_API_KEY holds blanks, line ends") as caught:
+    with pytest.raises(ClientSettingsError, match="TELNYX_API_KEY contains spaces, line breaks") as caught:
         RoomsClient()
     assert "from-a-file" not in str(caught.value)
     assert isinstance(caught.value, ValueError)

@@ -1,4 +1,4 @@
-"""Policies, messages and any texts at all, for all tests of webhook URLs."""
+"""Policies, messages and Hypothesis strategies for the tests of webhook URLs."""
 
 import ast
 import re

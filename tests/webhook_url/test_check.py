@@ -1,4 +1,4 @@
-"""A whole URL: its form, user name, port and path, what is no text, and what must hold for any text."""
+"""Whole URLs: form, credentials, port and path, values that are not a str, and properties of any text."""
 
 from enum import StrEnum
 from unittest.mock import Mock
@@ -13,7 +13,7 @@ from aiorooms._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, check, check
 
 from .helpers import PUBLIC, any_text, messages, policies, suggestions, thorough
 
-# -- What is accepted
+# -- Accepted URLs
 
 GOOD = [
     "https://hooks.example.com/rooms",
@@ -73,12 +73,12 @@ def test_a_good_url_has_no_problem(url: str) -> None:
     assert check_webhook_url(url) == ()
 
 
-# -- What is refused, and with what words
+# -- Rejected URLs and their messages
 
 BAD = {
     # form
     "": "'' is empty; begin it with 'https://' or 'http://' and a host",
-    "/hook": "is relative, it has no scheme and no host",
+    "/hook": "is relative: it has no scheme and no host",
     "?x=1": "is relative",
     "#x": "is relative",
     "./hook": "is relative",
@@ -99,9 +99,9 @@ BAD = {
     "HTTP:example.com": "did you mean 'HTTP://example.com'?",
     "https.//example.com": "does not begin with 'https://'",
     "https;//example.com": "does not begin with 'https://'",
-    "https://": "has no host; a host comes after '://'",
-    "https:///": "has no host; a host comes after '://'",
-    "https:///hook": "has no host; a host comes after '://'",
+    "https://": "has no host; write one after '://'",
+    "https:///": "has no host; write one after '://'",
+    "https:///hook": "has no host; write one after '://'",
     "https:///x.io/hook": "has no host; did you mean 'https://x.io/hook'?",
     "https://?x.io": "has no host",
     "https://:80/": "has no host",
@@ -115,34 +115,34 @@ BAD = {
     "1http://x.io/": "does not begin with",
     "https://x.io/#top": "has a fragment; did you mean 'https://x.io/'?",
     "https://x.io#": "has a fragment; did you mean 'https://x.io'?",
-    f"https://x.io/{'a' * 1988}": "has 2001 characters; Telnyx takes 2000 at most (error 10003)",
+    f"https://x.io/{'a' * 1988}": "has 2001 characters; Telnyx accepts at most 2000 (error 10003)",
     # credentials
-    "https://user:secret@x.io/": "'https://***@x.io/' has a user name or password; leave them out",
+    "https://user:secret@x.io/": "'https://***@x.io/' has a user name or password; remove it",
     "https://token:@x.io/": "'https://***@x.io/' has a user name or password",
     "https://x.io/@me?to=me@x.io&at=12:30#": "did you mean 'https://x.io/@me?to=me@x.io&at=12:30'?",
-    "https://x.io/a:b@c#": "'https://***@c#' has a fragment; no server ever gets a fragment",
+    "https://x.io/a:b@c#": "'https://***@c#' has a fragment; fragments are never sent to a server",
     "https://user@x.io/": "'https://***@x.io/' has a user name or password",
     "https://@x.io/": "has a user name or password",
     "https://a@b@x.io/": "'https://***@x.io/' has a user name",
-    "https://user:sec/ret@x.io/": "'https://***@x.io/' has a port that is not in plain digits, or a password",
+    "https://user:sec/ret@x.io/": "'https://***@x.io/' has a port with characters other than 0 to 9, or a password",
     # port
     "https://x.io:/": "has an empty port; did you mean 'https://x.io/'?",
     "https://x.io:0/": "has the port 0; a port is a number from 1 to 65535",
     "https://x.io:000/": "has the port 0",
-    "https://x.io:65536/": "has a port over 65535",
-    f"https://x.io:{'9' * 1000}/": "has a port over 65535",
-    "https://x.io:+80/": "has a port that is not in plain digits",
-    "https://x.io:-1/": "has a port that is not in plain digits",
-    "https://x.io:8_0/": "has a port that is not in plain digits",
-    "https://x.io:８０/": "has a port that is not in plain digits",
-    "https://x.io:٨٠/": "has a port that is not in plain digits",
-    "https://x.io:http/": "has a port that is not in plain digits",
-    "https://x.io:80:80/": "has a ':' too many after its host",
+    "https://x.io:65536/": "has a port above 65535",
+    f"https://x.io:{'9' * 1000}/": "has a port above 65535",
+    "https://x.io:+80/": "has a port with characters other than 0 to 9",
+    "https://x.io:-1/": "has a port with characters other than 0 to 9",
+    "https://x.io:8_0/": "has a port with characters other than 0 to 9",
+    "https://x.io:８０/": "has a port with characters other than 0 to 9",
+    "https://x.io:٨٠/": "has a port with characters other than 0 to 9",
+    "https://x.io:http/": "has a port with characters other than 0 to 9",
+    "https://x.io:80:80/": "has an extra ':' after its host",
 }
 
 
 @pytest.mark.parametrize(("url", "words"), BAD.items(), ids=map(ascii, BAD))
-def test_a_bad_form_is_one_problem_that_says_what_and_how(url: str, words: str) -> None:
+def test_a_bad_form_is_one_problem_with_a_hint(url: str, words: str) -> None:
     (message,) = messages(url)
 
     assert words in message
@@ -154,7 +154,7 @@ SEVERAL = {
         "scheme 'ftp'",
         "user name or password",
         "empty label",
-        "port over",
+        "port above",
         "'%' without",
         "U+00FC",
         "fragment",
@@ -162,20 +162,20 @@ SEVERAL = {
     "ftp:///nope": ["scheme 'ftp'", "no host"],
     " https://x.io/\n<\u200b\\\ud800>#": [
         "control character",
-        "a blank",
+        "whitespace",
         "invisible",
         "surrogate",
         "backslash",
-        "no URL may have",
+        "an illegal character",
     ],
     "x" * 2001: ["2001 characters", "does not begin with"],
     f"https://x.io:0/{'x' * 2000}#": ["2016 characters", "port 0", "fragment"],
-    f"https://x.io/{' ' * 2000}": ["2013 characters", "a blank"],
+    f"https://x.io/{' ' * 2000}": ["2013 characters", "whitespace"],
 }
 
 
 @pytest.mark.parametrize(("url", "expected"), SEVERAL.items(), ids=lambda value: ascii(value)[:40])
-def test_all_independent_problems_come_at_once_and_no_consequences(url: str, expected: list[str]) -> None:
+def test_independent_problems_are_reported_together_without_their_consequences(url: str, expected: list[str]) -> None:
     found = messages(url)
 
     assert len(found) == len(expected)
@@ -183,23 +183,23 @@ def test_all_independent_problems_come_at_once_and_no_consequences(url: str, exp
         assert words in message
 
 
-# -- What is given
+# -- Values that are not a str
 
 GIVEN: list[tuple[object, str]] = [
     (None, "None can't clear this field; give a URL, or leave it out to keep the current value"),
-    (b"https://x.io", "bytes were given, where a str is wanted; pass url.decode()"),
-    (bytearray(b"https://x.io"), "bytes were given"),
-    (URL("https://x.io"), "a yarl.URL was given, where a str is wanted; pass str(url)"),
-    (5, "a value of type 'int' was given, where a str is wanted"),
-    (UNSET, "a value of type 'aiorooms._unset.Unset' was given"),
-    ([], "a value of type 'list' was given"),
-    (Mock(spec=str), "a value of type 'unittest.mock.Mock' was given"),
-    (type("A\nB", (), {"__module__": "m"})(), "a value of type 'm.A\\nB' was given"),
+    (b"https://x.io", "got bytes instead of a str; pass url.decode()"),
+    (bytearray(b"https://x.io"), "got bytes instead"),
+    (URL("https://x.io"), "got a yarl.URL instead of a str; pass str(url)"),
+    (5, "got a value of type 'int' instead of a str"),
+    (UNSET, "a value of type 'aiorooms._unset.Unset' instead of a str"),
+    ([], "a value of type 'list' instead of a str"),
+    (Mock(spec=str), "a value of type 'unittest.mock.Mock' instead of a str"),
+    (type("A\nB", (), {"__module__": "m"})(), "a value of type 'm.A\\nB' instead of a str"),
 ]
 
 
 @pytest.mark.parametrize(("value", "words"), GIVEN, ids=[words for _, words in GIVEN])
-def test_what_is_no_str_is_a_problem_that_names_its_type(value: object, words: str) -> None:
+def test_a_value_that_is_not_a_str_is_a_problem_that_names_its_type(value: object, words: str) -> None:
     (message,) = messages(value)
 
     assert words in message
@@ -209,7 +209,7 @@ def test_a_subclass_of_str_is_read_by_its_characters_and_not_by_its_methods() ->
     class Hooks(StrEnum):
         ROOMS = "https://x.io/rooms"
 
-    class Liar(str):
+    class FakeStr(str):
         __slots__ = ()
 
         def __str__(self) -> str:
@@ -219,10 +219,10 @@ def test_a_subclass_of_str_is_read_by_its_characters_and_not_by_its_methods() ->
             raise RuntimeError
 
     assert messages(Hooks.ROOMS) == []
-    assert "has no scheme" in messages(Liar("x.io"))[0]
+    assert "has no scheme" in messages(FakeStr("x.io"))[0]
 
 
-def test_an_object_that_raises_when_looked_at_is_only_a_problem() -> None:
+def test_an_object_whose_methods_raise_is_only_a_problem() -> None:
     class Meta(type):
         __name__ = property(lambda cls: 1 // 0)  # pyright: ignore[reportAssignmentType]
 
@@ -240,11 +240,11 @@ def test_an_object_that_raises_when_looked_at_is_only_a_problem() -> None:
 
         __hash__ = None  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
 
-    assert "Hostile' was given" in messages(Hostile())[0]
+    assert "Hostile' instead of a str" in messages(Hostile())[0]
     assert len(check_webhook_urls(Hostile(), Hostile())) == 2
 
 
-def test_the_pointer_is_the_one_asked_for() -> None:
+def test_problems_have_the_given_pointer() -> None:
     assert check_webhook_url("x.io")[0].pointer == "/webhook_event_url"
     assert check_webhook_url("x.io", pointer="/a")[0].pointer == "/a"
     assert check_webhook_url(None, pointer="/a")[0].pointer == "/a"  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
@@ -253,7 +253,7 @@ def test_the_pointer_is_the_one_asked_for() -> None:
 # -- The cache
 
 
-def test_the_cache_keeps_policies_apart_and_takes_nothing_too_long() -> None:
+def test_the_cache_separates_policies_and_skips_urls_that_are_too_long() -> None:
     cache = check._cached_problems  # pyright: ignore[reportPrivateUsage]
     cache.cache_clear()
 
@@ -266,11 +266,11 @@ def test_the_cache_keeps_policies_apart_and_takes_nothing_too_long() -> None:
     assert cache.cache_info().currsize == 2
 
 
-# -- The second reader
+# -- The second parser
 
 
 @pytest.mark.parametrize("seen", ["http://x.io:81/", "https://y.io:81/", "https://x.io:82/", "https://[/"])
-def test_a_url_that_yarl_reads_in_another_way_is_refused(seen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_that_yarl_reads_differently_is_rejected(seen: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def read(url: str) -> URL:
         del url
         return URL(seen)
@@ -281,11 +281,12 @@ def test_a_url_that_yarl_reads_in_another_way_is_refused(seen: str, monkeypatch:
 
     assert found.code == "ambiguous_url"
     assert found.message == (
-        "'https://x.io:81/' is not read alike by all programs; write its scheme, host and port more plainly"
+        "'https://x.io:81/' is ambiguous, parsers read it in different ways; "
+        "write its scheme, host and port in a simpler form"
     )
 
 
-# -- What holds for any text
+# -- Properties of any text
 
 
 @thorough
@@ -293,7 +294,7 @@ def test_a_url_that_yarl_reads_in_another_way_is_refused(seen: str, monkeypatch:
 @example("https://%25%32%35%25/", PUBLIC)
 @example("https://" + "%25" * 600, PUBLIC)
 @example("." * 300, DEFAULT_POLICY)
-def test_any_text_is_accepted_and_safe_to_send_or_refused_in_readable_lines(url: str, policy: WebhookUrlPolicy) -> None:
+def test_any_text_is_either_safe_to_send_or_rejected_in_readable_lines(url: str, policy: WebhookUrlPolicy) -> None:
     found = messages(url, policy)
 
     if not found:
@@ -320,10 +321,10 @@ objects = st.none() | numbers | st.binary() | st.dates() | st.uuids() | st.build
 
 
 @given(objects | st.lists(st.text()) | st.dictionaries(st.text(), st.text()) | st.tuples(objects, objects))
-def test_any_object_is_a_problem_and_raises_nothing(value: object) -> None:
+def test_any_object_is_a_problem_and_not_an_exception(value: object) -> None:
     (message,) = messages(value)
 
-    assert ("can't clear" if value is None else "a str is wanted") in message
+    assert ("can't clear" if value is None else "instead of a str") in message
     assert message.isprintable()
 
 
@@ -353,7 +354,7 @@ passwords = st.lists(st.sampled_from([SECRET, *"/?#@:\\ %ü<[]~.1"]), max_size=6
     ),
     policies,
 )
-def test_a_password_is_shown_in_no_message(before: str, after: str, form: str, policy: WebhookUrlPolicy) -> None:
+def test_no_message_shows_a_password(before: str, after: str, form: str, policy: WebhookUrlPolicy) -> None:
     url = form.format(f"{before}:{SECRET}{after}")
     problems = check_webhook_urls(url, url, policy)
 

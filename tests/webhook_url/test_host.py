@@ -1,4 +1,4 @@
-"""Hosts: names, addresses in all notations, and what is not on the public internet."""
+"""Hosts: names, addresses in all notations, and hosts that are not on the public internet."""
 
 import ipaddress
 import socket
@@ -15,14 +15,14 @@ from .helpers import PUBLIC, hostish, messages, suggestions, thorough
 
 BAD = {
     # host names
-    "https://./": "has an empty label in its host; a host name has something before, after and between its dots",
+    "https://./": "has an empty label in its host; each label, the part between two dots, needs at least one character",
     "https://.../": "has an empty label",
     "https://a..b/": "has an empty label in its host; did you mean 'https://a.b/'?",
     "https://.a.b/": "did you mean 'https://a.b/'?",
     "https://a.b../": "did you mean 'https://a.b/'?",
     "https://a。。b/": "has an empty label",
-    f"https://{'a' * 64}.io/": "has a host name with a label of 64 characters; between two dots there are 63 at most",
-    f"https://{'.'.join(['a' * 49] * 5)}.abcd/": "has a host of 254 characters; a host name has 253 at most (RFC 1035)",
+    f"https://{'a' * 64}.io/": "has a label of 64 characters in its host; a label has at most 63",
+    f"https://{'.'.join(['a' * 49] * 5)}.abcd/": "has a host of 254 characters; a host name has at most 253 (RFC 1035)",
     f"https://{'a.' * 200}io/": "has a host of 402 characters",
     f"https://{'.'.join(['äëïöüáéíóúàèìòùâêîôû'] * 9)}/": "has a host of",
     "https://-a.io/": "has a label in its host that begins or ends with '-'",
@@ -31,7 +31,7 @@ BAD = {
     "https://$HOST/x": "(U+0024 DOLLAR SIGN)",
     "https://a.io,b.io/": "(U+002C COMMA)",
     "https://a[b]/": "(U+005B LEFT SQUARE BRACKET)",
-    "https://a[::1]/": "has a ':' too many after its host",
+    "https://a[::1]/": "has an extra ':' after its host",
     "https://xn--/": "has a host name that IDNA does not allow",
     "https://xn--a.io/": "has a host name that IDNA does not allow",
     "https://xn--99999/": "has a host name that IDNA does not allow",
@@ -52,25 +52,25 @@ BAD = {
     "https://a／b.io/": "has a host name that IDNA does not allow",
     "https://a＠b.io/": "has a host name that IDNA does not allow",
     f"https://{'ü' * 60}.io/": "has a host name that IDNA does not allow",
-    "https://ｅｘａｍｐｌｅ.com/": "of its host in another script; did you mean 'https://example.com/'?",
+    "https://ｅｘａｍｐｌｅ.com/": "has lookalikes of ASCII characters in its host; did you mean 'https://example.com/'?",
     "https://example。com/": "did you mean 'https://example.com/'?",
     "https://ⓛⓞⓒⓐⓛⓗⓞⓢⓣ/": "did you mean 'https://localhost/'?",
-    "https://ex%41mple.com/": "has a host with percent escapes, which not all programs decode; did you mean 'https://exA",
-    "https://a%2fb.io/": "has a host with percent escapes, which not all programs decode; write it plainly",
-    "https://a%00.io/": "has a host with percent escapes",
-    "https://%2531.io/": "has a host with percent escapes",
-    "https://a%.io/": "has a host with percent escapes",
+    "https://ex%41mple.com/": "has percent escapes in its host, which not all programs decode; did you mean",
+    "https://a%2fb.io/": "has percent escapes in its host, which not all programs decode; write the char",
+    "https://a%00.io/": "has percent escapes in its host",
+    "https://%2531.io/": "has percent escapes in its host",
+    "https://a%.io/": "has percent escapes in its host",
     # addresses
-    "https://[::1/": "has a broken IPv6 address",
-    "https://[::1]x/": "has a broken IPv6 address; write it as [2001:db8::1], and only ':' and a port after it",
-    "https://[::1]:80:90/": "has a broken IPv6 address",
-    "https://[[::1]]/": "has a broken IPv6 address",
-    "https://[]/": "has a broken IPv6 address",
-    "https://[1.2.3.4]/": "has a broken IPv6 address",
-    "https://[::1.2.3.04]/": "has a broken IPv6 address",
-    "https://[1::2::3]/": "has a broken IPv6 address",
-    "https://[１::]/": "has a broken IPv6 address",
-    "https://[v1.x]/": "has a broken IPv6 address",
+    "https://[::1/": "has an invalid IPv6 address",
+    "https://[::1]x/": "has an invalid IPv6 address; write it as [2001:db8::1]; only ':' and a port may follow it",
+    "https://[::1]:80:90/": "has an invalid IPv6 address",
+    "https://[[::1]]/": "has an invalid IPv6 address",
+    "https://[]/": "has an invalid IPv6 address",
+    "https://[1.2.3.4]/": "has an invalid IPv6 address",
+    "https://[::1.2.3.04]/": "has an invalid IPv6 address",
+    "https://[1::2::3]/": "has an invalid IPv6 address",
+    "https://[１::]/": "has an invalid IPv6 address",
+    "https://[v1.x]/": "has an invalid IPv6 address",
     "https://[fe80::1%25eth0]/": "has an IPv6 address with a zone; did you mean 'https://[fe80::1]/'?",
     "https://[fe80::1%eth0]/": "has an IPv6 address with a zone",
     "https://2001:db8::1/x": "has an IPv6 address without brackets; did you mean 'https://[2001:db8::1]/x'?",
@@ -78,18 +78,18 @@ BAD = {
     "https://１２７.0.0.1/": "did you mean 'https://127.0.0.1/'?",
     "https://127。0。0。1/": "did you mean 'https://127.0.0.1/'?",
     "https://%31%32%37.0.0.1/": "did you mean 'https://127.0.0.1/'?",
-    "https://1.2.3.4.5/": "has a host that ends in a number and is no IPv4 address",
-    "https://256.1.1.1/": "has a host that ends in a number and is no IPv4 address",
-    "https://1.2.65536/": "has a host that ends in a number and is no IPv4 address",
-    "https://4294967296/": "has a host that ends in a number and is no IPv4 address",
-    "https://1.2.3.08/": "has a host that ends in a number and is no IPv4 address",
-    "https://example.1/": "has a host that ends in a number and is no IPv4 address",
-    "https://example.0xff./": "has a host that ends in a number and is no IPv4 address",
+    "https://1.2.3.4.5/": "has a host that ends in a number but is not an IPv4 address",
+    "https://256.1.1.1/": "has a host that ends in a number but is not an IPv4 address",
+    "https://1.2.65536/": "has a host that ends in a number but is not an IPv4 address",
+    "https://4294967296/": "has a host that ends in a number but is not an IPv4 address",
+    "https://1.2.3.08/": "has a host that ends in a number but is not an IPv4 address",
+    "https://example.1/": "has a host that ends in a number but is not an IPv4 address",
+    "https://example.0xff./": "has a host that ends in a number but is not an IPv4 address",
 }
 
 
 @pytest.mark.parametrize(("url", "words"), BAD.items(), ids=map(ascii, BAD))
-def test_a_bad_host_is_one_problem_that_says_what_and_how(url: str, words: str) -> None:
+def test_a_bad_host_is_one_problem_with_a_hint(url: str, words: str) -> None:
     (message,) = messages(url)
 
     assert words in message
@@ -162,14 +162,14 @@ IS_PUBLIC = [
 
 
 @pytest.mark.parametrize("host", NOT_PUBLIC)
-def test_without_private_hosts_a_host_off_the_public_internet_is_refused(host: str) -> None:
+def test_a_policy_without_private_hosts_rejects_hosts_off_the_public_internet(host: str) -> None:
     assert messages(f"https://{host}/") == []
     (message,) = messages(f"https://{host}/", PUBLIC)
     assert "has a host that is not on the public internet; give one that is (allow_private_hosts=False)" in message
 
 
 @pytest.mark.parametrize("host", IS_PUBLIC)
-def test_without_private_hosts_a_public_host_is_accepted(host: str) -> None:
+def test_a_policy_without_private_hosts_accepts_public_hosts(host: str) -> None:
     assert messages(f"https://{host}/", PUBLIC) == []
 
 
@@ -177,7 +177,7 @@ def test_without_private_hosts_a_public_host_is_accepted(host: str) -> None:
     "host",
     ["127.0.0.1.", "127.1", "0x7f.1", "0177.0.0.1", "2130706433", "0xa9fea9fe", "0251.0376.0251.0376", "10.1", "0x"],
 )
-def test_a_private_address_in_an_odd_notation_is_a_matter_of_the_policy(host: str) -> None:
+def test_the_policy_decides_about_private_addresses_in_any_notation(host: str) -> None:
     assert messages(f"https://{host}/") == []
     (found,) = messages(f"https://{host}/", PUBLIC)
     assert "is not on the public internet" in found
@@ -199,7 +199,7 @@ def test_a_private_address_in_an_odd_notation_is_a_matter_of_the_policy(host: st
         "[fe80::1%25eth0]",
     ],
 )
-def test_a_private_host_in_disguise_is_called_private_too_and_not_suggested(host: str) -> None:
+def test_a_disguised_private_host_is_reported_as_private_and_not_suggested(host: str) -> None:
     found = messages(f"https://{host}/", PUBLIC)
 
     assert len(found) == 2
@@ -207,12 +207,12 @@ def test_a_private_host_in_disguise_is_called_private_too_and_not_suggested(host
     assert suggestions(found) == []
 
 
-def test_is_loopback_knows_this_machine() -> None:
+def test_is_loopback_recognizes_this_machine() -> None:
     assert all(map(is_loopback, ["localhost", "LOCALHOST.", "a.localhost", "127.0.0.1", "127.8.9.1", "::1"]))
     assert not any(map(is_loopback, ["", "10.0.0.1", "127.0.0.1.nip.io", "notlocalhost", "::", "intranet", "8.8.8.8"]))
 
 
-# -- What holds for any host
+# -- Properties of any host
 
 ipv4 = st.ip_addresses(v=4)
 bases = st.sampled_from(["{}", "0x{:x}", "0X{:08X}", "0{:o}", "00{:o}"])
@@ -229,7 +229,7 @@ def written_ipv4(draw: st.DrawFn) -> str:
 
 @st.composite
 def wrapped_ipv4(draw: st.DrawFn) -> str:
-    """Write an IPv6 address that holds an IPv4 address."""
+    """Write an IPv6 address that embeds an IPv4 address."""
     prefix, shift = draw(
         st.sampled_from(
             [("::", 0), ("::ffff:0:0", 0), ("64:ff9b::", 0), ("64:ff9b:1::", 0), ("2002::", 80), ("2001::", 64)]
@@ -248,7 +248,7 @@ addresses = (
 @example("0x7f.1")
 @example("[::ffff:8.8.8.8]")
 @example("[2002:7f00:1::]")
-def test_without_private_hosts_nothing_that_python_reads_as_private_is_accepted(host: str) -> None:
+def test_a_policy_without_private_hosts_accepts_nothing_that_python_reads_as_private(host: str) -> None:
     if messages(f"https://{host}/", PUBLIC):
         return
     seen = (URL(f"https://{host}/").raw_host or "").removesuffix(".")

@@ -1,4 +1,4 @@
-"""The webhook URL and its failover: each is checked, and they may not lead to the same place."""
+"""The webhook URL and its failover URL: each is checked, and they must not point to the same place."""
 
 import pytest
 from hypothesis import given
@@ -41,22 +41,22 @@ NOT_SAME = [
 
 
 @pytest.mark.parametrize(("url", "failover_url"), SAME)
-def test_a_failover_that_leads_to_the_same_place_is_a_problem(url: str, failover_url: str) -> None:
+def test_a_failover_url_that_points_to_the_same_place_is_a_problem(url: str, failover_url: str) -> None:
     (problem,) = check_webhook_urls(url, failover_url)
 
     assert problem.pointer == "/webhook_event_failover_url"
     assert problem.message == (
-        f"{failover_url!r} leads to the same place as the webhook URL; give another one, or clear it"
+        f"{failover_url!r} points to the same place as the webhook URL; give a different one, or clear it"
     )
     assert check_webhook_urls(failover_url, url)
 
 
 @pytest.mark.parametrize(("url", "failover_url"), NOT_SAME)
-def test_a_failover_elsewhere_or_none_at_all_is_fine(url: object, failover_url: object) -> None:
+def test_a_different_failover_url_or_none_is_valid(url: object, failover_url: object) -> None:
     assert check_webhook_urls(url, failover_url) == ()
 
 
-def test_both_urls_are_checked_under_their_own_pointers() -> None:
+def test_each_url_has_its_own_pointer() -> None:
     problems = check_webhook_urls("x.io", "https://x.io:0/#top")
 
     assert [problem.pointer for problem in problems] == [
@@ -69,26 +69,26 @@ def test_both_urls_are_checked_under_their_own_pointers() -> None:
     assert [type(problem) for problem in check_webhook_urls(5, b"")] == [Problem, Problem]
 
 
-def test_two_bad_urls_are_compared_only_as_they_are_written() -> None:
+def test_two_invalid_urls_are_the_same_only_if_their_texts_are_equal() -> None:
     same = check_webhook_urls("https://user:secret@x.io/", "https://user:secret@x.io/")
 
     assert len(same) == 3
-    assert "'https://***@x.io/' leads to the same place" in same[2].message
+    assert "'https://***@x.io/' points to the same place" in same[2].message
     assert len(check_webhook_urls("https://x.io:0/", "https://X.io:0/")) == 2
 
 
 @pytest.mark.parametrize(("url", "other"), SAME)
-def test_same_url_knows_other_ways_to_write_a_url(url: str, other: str) -> None:
+def test_same_url_recognizes_other_spellings_of_a_url(url: str, other: str) -> None:
     assert same_url(url, other)
     assert same_url(other, url)
 
 
 @pytest.mark.parametrize(("url", "other"), NOT_SAME[:7])
-def test_same_url_tells_urls_apart(url: object, other: object) -> None:
+def test_same_url_distinguishes_different_urls(url: object, other: object) -> None:
     assert not same_url(str(url), str(other))
 
 
-def test_same_url_takes_any_text() -> None:
+def test_same_url_accepts_any_text() -> None:
     assert same_url("", "")
     assert same_url("https://xn--/", "https://xn--/")
     assert not same_url("https://xn--/", "https://x.io/")
@@ -98,12 +98,12 @@ def test_same_url_takes_any_text() -> None:
     assert not same_url("https://x.io/", "")
 
 
-# -- What holds for any text
+# -- Properties of any text
 
 
 @thorough
 @given(any_text, any_text | st.none() | st.just(UNSET), policies)
-def test_a_pair_of_any_texts_raises_nothing(url: str, failover_url: object, policy: WebhookUrlPolicy) -> None:
+def test_no_pair_of_texts_raises_an_exception(url: str, failover_url: object, policy: WebhookUrlPolicy) -> None:
     alone = check_webhook_url(url, policy)
     assert same_url(url, url)
     assert same_url(url, str(failover_url)) == same_url(str(failover_url), url)
