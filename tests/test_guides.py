@@ -20,7 +20,7 @@ def test_a_bulk_change_in_python(
         monkeypatch.setenv("TELNYX_API_KEY", sim.api_key)
         monkeypatch.setenv("TELNYX_BASE_URL", sim.url)
         run(code)
-        assert {room["webhook_event_url"] for room in sim.rooms.values()} == {"https://new.example.com/rooms"}
+        assert [room["webhook_event_url"] for room in sim.rooms.values()] == ["https://new.example.com/rooms"] * 2
     counts, *planned, statuses, differences, back = capsys.readouterr().out.splitlines()
     assert counts == "2 rooms to change, 0 unchanged"
     assert len(planned) == 2

@@ -10,7 +10,8 @@ a server in another time zone. Usually these are few. In the example:
 - X of 4 May: not in the plan, so it is ignored.
 
 After everything else, the same rooms are listed again. If A has the wanted values by then, it is `updated`, otherwise a
-`conflict`. If a room of the plan has no `updated_at`, the whole account is listed. Changes during the run are not seen.
+`conflict`. If a room of the plan has no `updated_at`, the whole account is listed, and the room is set aside if its
+values are not those of the plan. Changes during the run are not seen.
 """
 
 from collections.abc import AsyncGenerator, Container
@@ -39,6 +40,8 @@ class Conflicts:
         self._force = force
         self._listed: dict[str, datetime | None] = {}
         """The `updated_at` of the rooms that were listed before anything was sent."""
+        self._listed_rooms: dict[str, Room] = {}
+        """These rooms themselves, if the plan has rooms without `updated_at`: they are compared by their values."""
         self._aside: dict[str, bytes] = {}
         """Rooms set aside, with their lines of the plan: these take less memory than objects."""
 
@@ -48,12 +51,18 @@ class Conflicts:
             async for room in self._changed_rooms():
                 if room.id is not None and room.id not in excluded:
                     self._listed[room.id] = room.updated_at
+                    if self._plan.latest_update is None:
+                        self._listed_rooms[room.id] = room
 
     def set_aside(self, planned: PlannedUpdate, line: bytes) -> bool:
         """Set a room aside if it was modified since the plan was made; return whether it was."""
         if planned.room_id not in self._listed:
             return False
-        if planned.updated_at is not None and planned.updated_at == self._listed[planned.room_id]:
+        if planned.updated_at is None:
+            has_changed = planned.has_changed(self._listed_rooms[planned.room_id])
+        else:
+            has_changed = planned.updated_at != self._listed[planned.room_id]
+        if not has_changed:
             return False
         self._aside[planned.room_id] = line
         return True

@@ -102,8 +102,8 @@ converter = Converter(detailed_validation=False)
 
 for scalar, hook in ((str, _str), (bool, _bool), (int, _int), (datetime, _datetime)):
     converter.register_structure_hook(scalar, hook)
-    # Most fields are `... | None`. A hook of their own saves cattrs' two calls a field. It is registered by a predicate,
-    # because a copy of a converter loses hooks that are registered for a union.
+    # Most fields are `... | None`. A hook of their own saves two calls of cattrs for each field. It is registered by a
+    # predicate, because a copy of a converter loses hooks that are registered for a union.
     converter.register_structure_hook_func(partial(eq, scalar | None), _optional(scalar, hook))
 
 converter.register_unstructure_hook(datetime, timestamp)

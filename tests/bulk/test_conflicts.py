@@ -8,10 +8,12 @@ from aiorooms.bulk import (
     Journal,
     Outcome,
     Plan,
+    PlannedUpdate,
     apply,
     make_plan,
     resume,
 )
+from aiorooms.bulk._plan_writer import new_plan
 from aiorooms.simulator import RoomsSimulator
 
 from .conftest import (
@@ -102,3 +104,24 @@ async def test_force_sends_modified_rooms_too(tmp_path: Path) -> None:
         sim.change_room(sim.room_ids[0], max_participants=33)
         assert counts(await collect(apply(client, plan, tmp_path / "a.journal", force=True))) == {"updated": 5}
         assert rooms_to_change(plan, sim) == set()
+
+
+async def test_rooms_without_updated_at_are_compared_by_their_values(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        modified, *others = sim.room_ids
+        with new_plan(tmp_path / "a.plan", client.base_url, "a test") as writer:
+            for room_id in sim.room_ids:
+                planned = PlannedUpdate(
+                    room_id=room_id,
+                    unique_name=None,
+                    updated_at=None,
+                    before={"max_participants": 10},
+                    after={"max_participants": 20},
+                )
+                writer.add(planned)
+            writer.finish(unchanged=0)
+        sim.change_room(modified, max_participants=11)
+        outcomes = by_room(await collect(apply(client, Plan.open(tmp_path / "a.plan"), tmp_path / "a.journal")))
+        assert outcomes[modified].status == "conflict"
+        assert {outcomes[room_id].status for room_id in others} == {"updated"}
+        assert [room["max_participants"] for room in sim.rooms.values()] == [11, 20, 20]

@@ -62,7 +62,7 @@ def test_everything_that_is_wrong_is_told_at_once_and_nothing_is_sent(sim: Rooms
     assert result.exit_code == 2
     assert result.stdout == ""
     for named in (
-        "NOBODY: 'abc'",
+        "ROOM_ID: 'abc'",
         "standard input, line 2: 'xyz'",
         "--unique-name: ",
         "--max-participants: 99",
