@@ -9,7 +9,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 import attrs
 
-__all__ = ["Confirmed", "NotApplied", "ReadBack", "Request", "Unconfirmed", "Verdict"]
+__all__ = ["Confirmed", "NotApplied", "NotConfirmedError", "ReadBack", "Request", "Unconfirmed", "Verdict"]
 
 T = TypeVar("T")
 
@@ -24,7 +24,9 @@ class Request(Generic[T]):
     subject: str
     """What the call is about, for error messages: `room 7b61...`."""
     decode: Callable[[bytes], T]
-    """Decodes the body of a 2xx answer; raises `DecodeError`."""
+    """Decodes the body of a 2xx answer; raises `DecodeError`, or `NotConfirmedError`."""
+    decode_no_content: Callable[[], T] | None = None
+    """Returns the value of a 204; None if a 204 is no answer to this request."""
     body: bytes | None = None
     query: str = ""
     """The query, percent-encoded, without the question mark."""
@@ -41,6 +43,10 @@ class Request(Generic[T]):
     def read_only(self) -> bool:
         """Whether it changes nothing on the server."""
         return self.method == "GET"
+
+
+class NotConfirmedError(Exception):
+    """The answer is of the API, and doesn't show that the request was carried out; the text says what it lacks."""
 
 
 @attrs.frozen

@@ -124,7 +124,7 @@ def _pair_problems(url: object, failover_url: object, policy: WebhookUrlPolicy) 
     first, second = _as_str(url), _as_str(failover_url)
     # Only URLs that passed the check can be compared by meaning.
     if first is not None and second is not None and (first == second or (not problems and same_url(first, second))):
-        shown = quote_text(_masked(second))
+        shown = quote_text(masked_url(second))
         message = f"{shown} points to the same place as the webhook URL; give a different one, or clear it"
         problems.append(Problem("/webhook_event_failover_url", message, code="same_url"))
     return tuple(problems)
@@ -203,7 +203,7 @@ _cached_problems = lru_cache(maxsize=1024)(_problems)
 
 
 def _message(url: str, finding: Finding, policy: WebhookUrlPolicy) -> str:
-    shown, hint, fix = _masked(url), finding.hint, finding.fix
+    shown, hint, fix = masked_url(url), finding.hint, finding.fix
     # A fix for a URL with hidden credentials would either show or drop them.
     if fix is not None and shown == url and quote_text(fix) == repr(fix) and not _findings(fix, policy):
         hint = f"did you mean {fix!r}?"
@@ -211,7 +211,7 @@ def _message(url: str, finding: Finding, policy: WebhookUrlPolicy) -> str:
     return f"{quote_text(shown)} {finding.wrong}; {hint}{setting}"
 
 
-def _masked(url: str) -> str:
+def masked_url(url: str) -> str:
     """Hide a user name and password, even if a `/`, `?`, `#` or `@` in the password makes parsers split it wrongly.
 
     Everything up to the last `@` is hidden, unless all `@` are in the path or query with no `:` before the last one.

@@ -29,7 +29,7 @@ from ..models import (
 )
 from ._bodies import decode_room, decode_rooms
 from ._pages import RoomList
-from ._read_back import decode_room_of, get_room, read_back_delete, read_back_update
+from ._read_back import decode_deleted, decode_updated, get_room, read_back_delete, read_back_update
 from ._resource import Resource, raise_if_invalid
 from ._update_many import Updates, update_many
 
@@ -230,7 +230,8 @@ class Rooms(Resource):
             method="DELETE",
             path=f"/rooms/{unwanted}",
             subject=f"room {unwanted}",
-            decode=lambda body: None,
+            decode=decode_deleted,
+            decode_no_content=lambda: None,
             read_back=partial(read_back_delete, unwanted),
         )
         await self._sender.send(request, timeout=timeout)
@@ -254,7 +255,7 @@ class Rooms(Resource):
             method="PATCH",
             path=f"/rooms/{room_id}",
             subject=f"room {room_id}",
-            decode=partial(decode_room_of, room_id),
+            decode=partial(decode_updated, room_id, fields),
             body=dumps(fields),
             read_back=partial(read_back_update, room_id, fields),
         )
@@ -264,9 +265,14 @@ class Rooms(Resource):
         self, query: Sequence[tuple[str, str]], page_size: int, timeout: Timeout | None, number: int
     ) -> RoomPage:
         paged = urlencode([*query, ("page[number]", number), ("page[size]", page_size)])
-        request = Request(method="GET", path="/rooms", query=paged, subject="list of rooms", decode=decode_rooms)
-        rooms, meta = (await self._sender.send(request, timeout=timeout)).value
-        return RoomPage(rooms=rooms, number=number, total_pages=meta.total_pages, total_results=meta.total_results)
+        request = Request(
+            method="GET",
+            path="/rooms",
+            query=paged,
+            subject="list of rooms",
+            decode=partial(decode_rooms, number),
+        )
+        return (await self._sender.send(request, timeout=timeout)).value
 
 
 def _json_bool(value: bool) -> str:
