@@ -13,7 +13,7 @@ from .. import bulk
 from ..bulk import BulkRun, Journal, Outcome, Plan
 from ..client import RoomsClient
 from ..errors import APIError, JournalError
-from ._command import BadInputError, Command
+from ._command import Command, InvalidInputError
 from ._exit_codes import OK
 from ._json import JsonValue, dumps
 from ._many import NOT_UPDATED, ManyUpdates
@@ -23,7 +23,7 @@ from ._words import error_line
 
 __all__ = ["apply", "resume"]
 
-_MOST_LINES: Final = 50
+_MAX_LINES: Final = 50
 """Lines about single rooms; all of them are in the journal."""
 
 
@@ -59,7 +59,7 @@ def apply(
     plan = Plan.open(path)
     place = journal or Path(f"{path}.journal")
     out = Output(json=as_json)
-    if not _agreed(f"Update {plan.rooms:,} rooms at {client.base_url}?", plan.rooms, out, yes=yes):
+    if not _confirmed(f"Update {plan.rooms:,} rooms at {client.base_url}?", plan.rooms, out, yes=yes):
         return OK
     run = bulk.apply(client, plan, place, concurrency=concurrency, force=force, max_failures=max_failures)
     return _Applying(client, run, place, out, base_url=base_url).run()
@@ -103,17 +103,17 @@ def resume(
     )
     out = Output(json=as_json)
     left = 0 if yes else run.rooms_left()
-    if not _agreed(f"Go on with {left:,} of {run.plan.rooms:,} rooms at {client.base_url}?", left, out, yes=yes):
+    if not _confirmed(f"Go on with {left:,} of {run.plan.rooms:,} rooms at {client.base_url}?", left, out, yes=yes):
         return OK
     return _Applying(client, run, journal, out, base_url=base_url, plan=path).run()
 
 
-def _agreed(question: str, rooms: int, out: Output, *, yes: bool) -> bool:
+def _confirmed(question: str, rooms: int, out: Output, *, yes: bool) -> bool:
     """Ask before more than one room is changed."""
     if yes or rooms <= 1:
         return True
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise BadInputError([f"{rooms:,} rooms would be changed, and there is no terminal to ask on; give --yes"])
+        raise InvalidInputError([f"{rooms:,} rooms would be changed, and there is no terminal to ask on; give --yes"])
     if click.confirm(question, err=True):
         return True
     out.note("Nothing was changed.")
@@ -146,7 +146,7 @@ class _Applying(ManyUpdates):
         """Whether the account could not be listed, before anything was sent or after all of it."""
         self._ended = False
         """Whether the run came to its end, and was not cancelled."""
-        self._lost_journal: JournalError | None = None
+        self._journal_error: JournalError | None = None
 
     def stop(self, why: str) -> None:
         self._run.stop(why)
@@ -160,12 +160,12 @@ class _Applying(ManyUpdates):
                 self.show(self._run.settled)
         except APIError as error:
             self._failed = True
-            self.is_news(error)
-            self.out.complain(error_line(error))
+            self.should_report(error)
+            self.out.error(error_line(error))
         except JournalError as error:
             if not self.counts:
                 raise  # it could not even be begun
-            self._lost_journal = error
+            self._journal_error = error
         self._ended = True
 
     def _report(self, outcome: Outcome) -> None:
@@ -173,17 +173,17 @@ class _Applying(ManyUpdates):
             self._uncertain.add(outcome.room_id)
         if self.out.json:
             self.write(_json_line(outcome))
-        if outcome.error is None or outcome.status == "skipped" or not self.is_news(outcome.failure):
+        if outcome.error is None or outcome.status == "skipped" or not self.should_report(outcome.failure):
             return
         self._lines += 1
-        if self._lines <= _MOST_LINES:
-            self.out.complain(outcome.error if outcome.failure is None else error_line(outcome.failure))
-        elif self._lines == _MOST_LINES + 1:
-            self.out.complain("there are more; all are in the journal, and `aiorooms report` groups them by reason")
+        if self._lines <= _MAX_LINES:
+            self.out.error(outcome.error if outcome.failure is None else error_line(outcome.failure))
+        elif self._lines == _MAX_LINES + 1:
+            self.out.error("there are more; all are in the journal, and `aiorooms report` groups them by reason")
 
-    def sum_up(self) -> bool:
+    def summarize(self) -> bool:
         out, run = self.out, self._run
-        counts = self._standing()
+        counts = self._count_states()
         before = max(0, counts["updated"] - self.counts["updated"])
         if out.json:
             numbers = {status: counts[status] for status in NOT_UPDATED}
@@ -197,20 +197,20 @@ class _Applying(ManyUpdates):
             }
             self.write(dumps(totals))
         out.note(f"{self.totals(counts, before=before)}, of {self.total:,}.")
-        if self._lost_journal is not None:
-            out.complain(error_line(self._lost_journal))
+        if self._journal_error is not None:
+            out.error(error_line(self._journal_error))
         elif run.stopped_by is not None and not self.interrupted:
             error = run.stop_error
-            out.complain(f"stopped: {run.stopped_by if error is None else error_line(error)}")
+            out.error(f"stopped: {run.stopped_by if error is None else error_line(error)}")
         if self.interrupted and not self._ended:
-            out.complain("updates that were in flight have no outcome yet; a resume reads their rooms first")
-        self._show_next(counts)
-        return counts["updated"] >= self.total and not self._failed and self._lost_journal is None
+            out.error("updates that were in flight have no outcome yet; a resume reads their rooms first")
+        self._show_next_commands(counts)
+        return counts["updated"] >= self.total and not self._failed and self._journal_error is None
 
-    def _standing(self) -> Mapping[str, int]:
+    def _count_states(self) -> Mapping[str, int]:
         """Count the states of the rooms after this run and all before it."""
         standing = self.counts.copy()
-        if standing["updated"] == self.total or self._lost_journal is not None:
+        if standing["updated"] == self.total or self._journal_error is not None:
             return standing
         try:
             states = Journal.open(self._journal).states()
@@ -221,11 +221,13 @@ class _Applying(ManyUpdates):
             for room_id, state in states.items():
                 if state == "begun" and room_id not in self._uncertain:
                     self.write(
-                        _json_line(Outcome(room_id=room_id, unique_name=None, status="uncertain", error=_CUT_OFF))
+                        _json_line(
+                            Outcome(room_id=room_id, unique_name=None, status="uncertain", error=_INTERRUPTED_ERROR)
+                        )
                     )
         return standing
 
-    def _show_next(self, counts: Mapping[str, int]) -> None:
+    def _show_next_commands(self, counts: Mapping[str, int]) -> None:
         """Show the commands that make sense now."""
         out = self.out
         done = counts["updated"] + counts["failed"] + counts["conflict"]
@@ -246,7 +248,7 @@ class _Applying(ManyUpdates):
         return command_line("resume", self._journal, *options, *self._plan_option, base_url=self._base_url)
 
 
-_CUT_OFF: Final = "interrupted while it was in flight; `aiorooms resume` reads the room first"
+_INTERRUPTED: Final = "interrupted while it was in flight; `aiorooms resume` reads the room first"
 
 
 def _json_line(outcome: Outcome) -> str:

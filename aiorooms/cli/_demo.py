@@ -14,7 +14,7 @@ from ..models import RoomUpdate
 from ._command import Command
 from ._exit_codes import FAILED, OK
 from ._json import JsonValue
-from ._options import MOST_ROOMS, json_option, seed_option, value_option
+from ._options import MAX_ROOMS, json_option, seed_option, value_option
 from ._output import Output, flush
 from ._run import Interrupted, run
 from ._values import read_rate_limit, read_share, whole_number
@@ -30,7 +30,7 @@ _FAILOVER_URL: Final = "https://failover.example.net/rooms"
 
 _CONCURRENCY: Final = 50
 
-_FAULTY_TRIES: Final = 2
+_FAULTY_ATTEMPTS: Final = 2
 """Only the first attempts of a room are broken, as the faults of a real network pass too."""
 
 _STALL: Final = 1.0
@@ -38,7 +38,7 @@ _STALL: Final = 1.0
 
 
 @click.command(cls=Command)
-@value_option("--rooms", "N", whole_number(1, MOST_ROOMS), "Rooms in the account.", default="2000")
+@value_option("--rooms", "N", whole_number(1, MAX_ROOMS), "Rooms in the account.", default="2000")
 @value_option(
     "--rate-limit",
     "N/WINDOW",
@@ -72,7 +72,7 @@ def demo(rooms: int, limit: "RateLimit | None", faults: float, seed: int, as_jso
     simulator = RoomsSimulator(
         rooms=rooms,
         rate_limit=limit,
-        faults=Faults(rate=faults, first_tries=_FAULTY_TRIES, stall_seconds=_STALL),
+        faults=Faults(rate=faults, first_tries=_FAULTY_ATTEMPTS, stall_seconds=_STALL),
         seed=seed,
     )
     out = Output(json=as_json)

@@ -7,14 +7,14 @@ from yarl import URL
 
 from ..bulk import Plan, PlannedUpdate
 from ._json import dumps
-from ._output import Output, command_line, shown
+from ._output import Output, command_line, field_text
 
 __all__ = ["show_how_to_apply", "show_plan"]
 
-_MOST_LINES: Final = 45
+_MAX_LINES: Final = 45
 """Lines about kinds of changes: a screenful."""
 
-_MOST_KEPT: Final = 1000
+_MAX_KINDS: Final = 1000
 """Kinds of changes that are counted; in a plan with more, each room is likely to be a kind of its own."""
 
 _Kind: TypeAlias = tuple[tuple[str, str, str], ...]
@@ -25,7 +25,7 @@ def show_plan(plan: Plan, out: Output, *, every_room: bool) -> None:
     """Write what a plan changes, and its totals."""
     if every_room:
         for planned in plan.updates():
-            _write(out, _named(planned), _kind_of(planned, whole=True))
+            _write(out, _label(planned), _kind_of(planned, whole=True))
     else:
         _show_kinds(plan, out)
     unchanged = f", {plan.unchanged:,} are as wanted already" if plan.unchanged else ""
@@ -44,15 +44,15 @@ def _show_kinds(plan: Plan, out: Output) -> None:
     more = 0
     for planned in plan.updates():
         kind = _kind_of(planned, whole=False)
-        if kind in counts or len(counts) < _MOST_KEPT:
+        if kind in counts or len(counts) < _MAX_KINDS:
             counts[kind] += 1
-            examples.setdefault(kind, _named(planned))
+            examples.setdefault(kind, _label(planned))
         else:
             more += 1
     lines = 0
     for kind, count in counts.most_common():
         lines += len(kind) + 2
-        if lines > _MOST_LINES:
+        if lines > _MAX_LINES:
             more += count
             continue
         who = examples[kind] if count == 1 else f"{count:,} rooms, such as {examples[kind]}"
@@ -65,8 +65,8 @@ def _rooms(count: int) -> str:
     return "room" if count == 1 else "rooms"
 
 
-def _named(planned: PlannedUpdate) -> str:
-    return planned.room_id if planned.unique_name is None else f"{shown(planned.unique_name)} ({planned.room_id})"
+def _label(planned: PlannedUpdate) -> str:
+    return planned.room_id if planned.unique_name is None else f"{field_text(planned.unique_name)} ({planned.room_id})"
 
 
 def _kind_of(planned: PlannedUpdate, *, whole: bool) -> _Kind:

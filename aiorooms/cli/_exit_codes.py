@@ -2,11 +2,11 @@
 
 from typing import Final
 
-__all__ = ["BAD_INPUT", "CHANGES", "FAILED", "INTERRUPTED", "OK", "UNAUTHORIZED"]
+__all__ = ["CHANGES", "FAILED", "INTERRUPTED", "INVALID_INPUT", "OK", "UNAUTHORIZED"]
 
 OK: Final = 0
 FAILED: Final = 1
-BAD_INPUT: Final = 2
+INVALID_INPUT: Final = 2
 UNAUTHORIZED: Final = 3
 INTERRUPTED: Final = 130
 

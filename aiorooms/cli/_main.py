@@ -18,11 +18,11 @@ from ..errors import (
     PlanFileError,
 )
 from ._apply import apply, resume
-from ._command import HELP_OPTIONS, BadInputError
+from ._command import HELP_OPTIONS, InvalidInputError
 from ._demo import demo
-from ._exit_codes import BAD_INPUT, FAILED, INTERRUPTED, OK, UNAUTHORIZED
+from ._exit_codes import FAILED, INTERRUPTED, INVALID_INPUT, OK, UNAUTHORIZED
 from ._export import export
-from ._output import OutputLostError, complain, complain_of_all, end_echo, flush, lost, prepare
+from ._output import OutputLostError, configure_stdout, end_ctrl_c_line, flush, output_lost, print_error, print_problems
 from ._plan import DETAILED, plan, show
 from ._read import get, list_
 from ._report import report
@@ -31,7 +31,7 @@ from ._run import Interrupted
 from ._simulate import simulate
 from ._update import update
 from ._verify import verify
-from ._words import error_line, slip
+from ._words import error_line, usage_error_line
 
 __all__ = ["cli"]
 
@@ -69,7 +69,7 @@ Exit codes:
 """
 
 
-_BAD_INPUT: Final = (InvalidRequestError, ClientSettingsError, PlanFileError, JournalError)
+_INVALID_INPUT: Final = (InvalidRequestError, ClientSettingsError, PlanFileError, JournalError)
 
 
 class _Program(click.Group):
@@ -77,7 +77,7 @@ class _Program(click.Group):
 
     def main(self, args: Sequence[str] | None = None, *more: Any, standalone_mode: bool = True, **extra: Any) -> Any:  # noqa: ANN401 - click's own types
         """Run a command, and exit with its code, or return the code if not in standalone mode."""
-        prepare()
+        configure_stdout()
         words = sys.argv[1:] if args is None else list(args)
         extra["standalone_mode"] = False
         is_detailed = words[:1] == ["plan"] and DETAILED in words
@@ -102,40 +102,40 @@ def _code_of(command: Callable[[], object], *, is_detailed: bool) -> int:
         code = _report(error)
         if code is None:
             raise
-        # There `BAD_INPUT` would look like changes.
-        return FAILED if is_detailed and code in (BAD_INPUT, UNAUTHORIZED) else code
+        # There `INVALID_INPUT` would look like changes.
+        return FAILED if is_detailed and code in (INVALID_INPUT, UNAUTHORIZED) else code
     return code if isinstance(code, int) else OK
 
 
 def _report_interrupt(stopped: BaseException) -> None:
     line = stopped.line if isinstance(stopped, Interrupted) else "interrupted"
     if line:
-        end_echo()
-        complain(line)
+        end_ctrl_c_line()
+        print_error(line)
 
 
 def _report(error: Exception) -> int | None:
     """Write what went wrong, and return the exit code; None for an error of our own."""
     match error:
         case click.ClickException():
-            complain(slip(error))
-            return BAD_INPUT
-        case BadInputError() | BulkInputError():
-            complain_of_all(error.problems)
-            return BAD_INPUT
+            print_error(usage_error_line(error))
+            return INVALID_INPUT
+        case InvalidInputError() | BulkInputError():
+            print_problems(error.problems)
+            return INVALID_INPUT
         case AuthenticationError() | PermissionDeniedError():
-            complain(error_line(error))
+            print_error(error_line(error))
             return UNAUTHORIZED
         case AioroomsError():
-            complain(error_line(error))
-            return BAD_INPUT if isinstance(error, _BAD_INPUT) else FAILED
+            print_error(error_line(error))
+            return INVALID_INPUT if isinstance(error, _INVALID_INPUT) else FAILED
         case OutputLostError() | OSError():
             # An OSError that gets here comes from click, which writes the help texts itself.
-            lost_output = lost(error) if isinstance(error, OSError) else error
+            output_error = output_lost(error) if isinstance(error, OSError) else error
             # A reader that has enough, as `head` has, is no failure.
-            if lost_output.unread:
+            if output_error.reader_closed:
                 return OK
-            complain(str(lost_output))
+            print_error(str(output_error))
             return FAILED
         case _:
             return None
@@ -154,7 +154,7 @@ def cli(ctx: click.Context) -> int:
     """Update Telnyx Video rooms, and never lose track of one."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)
-    return BAD_INPUT
+    return INVALID_INPUT
 
 
 for command in (demo, update, get, list_, plan, show, apply, resume, verify, rollback, report, export, simulate):

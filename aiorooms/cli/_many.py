@@ -45,7 +45,7 @@ class ManyUpdates(ABC):
         """Whether a signal came."""
         self.unauthorized = False
         """Whether the server rejected the API key."""
-        self.lost: OutputLostError | None = None
+        self.output_error: OutputLostError | None = None
         """Why standard output can't be written any more."""
         self._bar: Bar | None = None
         self._began_at = time.monotonic()
@@ -61,7 +61,7 @@ class ManyUpdates(ABC):
         """Begin no new update."""
 
     @abstractmethod
-    def sum_up(self) -> bool:
+    def summarize(self) -> bool:
         """Report the rest and the totals, and return whether all is well."""
 
     def in_flight(self) -> int | None:
@@ -84,12 +84,12 @@ class ManyUpdates(ABC):
                 run(self.send(), on_stop=self._on_signal)
             except Interrupted:
                 self.interrupted = True
-        is_well = self.sum_up()
+        is_well = self.summarize()
         if self.interrupted:
             raise Interrupted("")
         if self.unauthorized:
             return UNAUTHORIZED
-        return OK if is_well and self.lost is None else FAILED
+        return OK if is_well and self.output_error is None else FAILED
 
     def count(self, status: str, *, before: int = 0) -> None:
         """Count an outcome; `before` rooms were settled before this run."""
@@ -103,15 +103,15 @@ class ManyUpdates(ABC):
 
     def write(self, line: str) -> None:
         """Write a line on standard output at once. If that fails, the run stops."""
-        if self.lost is None:
+        if self.output_error is None:
             try:
                 self.out.line(line)
                 flush()
             except OutputLostError as error:
-                self.lost = error
+                self.output_error = error
                 self.stop(str(error))
 
-    def is_news(self, error: AioroomsError | None) -> bool:
+    def should_report(self, error: AioroomsError | None) -> bool:
         """Whether an error is to be reported: not if it says once more that the key is rejected."""
         if not isinstance(error, _BAD_KEY):
             return True
@@ -130,4 +130,4 @@ class ManyUpdates(ABC):
         updates = (
             "updates in flight have" if count is None else f"{count:,} in flight {'has' if count == 1 else 'have'}"
         )
-        self.out.complain(f"stopping: {updates} {GRACE:g} s to end; Ctrl-C again stops now")
+        self.out.error(f"stopping: {updates} {GRACE:g} s to end; Ctrl-C again stops now")

@@ -18,8 +18,8 @@ from ._words import setting_problem
 
 __all__ = [
     "FILE",
-    "MOST_FAILURES",
-    "MOST_ROOMS",
+    "MAX_FAILURES",
+    "MAX_ROOMS",
     "api_options",
     "bulk_options",
     "check_new_file",
@@ -38,12 +38,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FILE: Final = click.Path(path_type=Path)
 
-_MOST_CONCURRENT: Final = 1000
-_MOST_CONNECTIONS: Final = 100
+_MAX_CONCURRENCY: Final = 1000
+_MAX_CONNECTIONS: Final = 100
 """Of a command without `--concurrency`."""
-MOST_FAILURES: Final = 1_000_000
-MOST_ROOMS: Final = 1_000_000
-_LARGEST_SEED: Final = 999_999_999
+MAX_FAILURES: Final = 1_000_000
+MAX_ROOMS: Final = 1_000_000
+_MAX_SEED: Final = 999_999_999
 
 
 def value_option(
@@ -78,8 +78,8 @@ every_room_option: Final = click.option(
 concurrency_option: Final = value_option(
     "--concurrency",
     "N",
-    whole_number(1, _MOST_CONCURRENT),
-    f"Maximum number of updates in flight, 1 to {_MOST_CONCURRENT}.",
+    whole_number(1, _MAX_CONCURRENCY),
+    f"Maximum number of updates in flight, 1 to {_MAX_CONCURRENCY}.",
     default="50",
 )
 
@@ -89,14 +89,14 @@ def max_failures_option(more: str = "") -> Callable[[F], F]:
     return value_option(
         "--max-failures",
         "N",
-        whole_number(1, MOST_FAILURES),
+        whole_number(1, MAX_FAILURES),
         f"Begin no new update after N failures.{more}  [default: no limit]",
     )
 
 
 def seed_option(text: str) -> Callable[[F], F]:
     """Make `--seed` of a simulator."""
-    return value_option("--seed", "N", whole_number(0, _LARGEST_SEED), text, default="0")
+    return value_option("--seed", "N", whole_number(0, _MAX_SEED), text, default="0")
 
 
 def api_options(command: F) -> F:
@@ -136,18 +136,18 @@ def make_client(ctx: Context) -> None:
     timeout: float | None = ctx.params.pop("timeout")
     key = os.environ.get("TELNYX_API_KEY")
     if not key:
-        ctx.wrong("TELNYX_API_KEY is not set: put your API key there (`aiorooms demo` needs none)")
+        ctx.add_problem("TELNYX_API_KEY is not set: put your API key there (`aiorooms demo` needs none)")
     make = functools.partial(
         RoomsClient,
         key or "none",
         base_url=base_url,
-        max_connections=ctx.params.get("concurrency") or _MOST_CONNECTIONS,
+        max_connections=ctx.params.get("concurrency") or _MAX_CONNECTIONS,
         pacing=Pacing(max_rate=ctx.params.pop("rate", None)),
     )
     try:
         ctx.params["client"] = make() if timeout is None else make(timeout=timeout)
     except ClientSettingsError as error:
-        ctx.wrong(setting_problem(error, base_url=base_url))
+        ctx.add_problem(setting_problem(error, base_url=base_url))
 
 
 def make_client_and_keep_url(ctx: Context) -> None:
@@ -165,6 +165,6 @@ def check_new_file(ctx: Context, name: str, path: Path, *, source: Path | None =
     except OSError:
         exists = False  # the write says why that can't be done
     if exists and source is not None and source.exists() and path.samefile(source):
-        ctx.wrong(f"{quoted(str(path))} is what is read; give another place", name)
+        ctx.add_problem(f"{quoted(str(path))} is what is read; give another place", name)
     elif exists and not overwrite:
-        ctx.wrong(f"{quoted(str(path))} exists already; give another place, or --overwrite", name)
+        ctx.add_problem(f"{quoted(str(path))} exists already; give another place, or --overwrite", name)

@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from ._progress import Bar
 
 __all__ = [
-    "FEW",
+    "MAX_ROOM_LINES",
     "Output",
     "OutputLostError",
     "command_line",
-    "complain",
-    "complain_of_all",
-    "end_echo",
+    "configure_stdout",
+    "end_ctrl_c_line",
+    "escape",
+    "field_text",
     "flush",
-    "lost",
-    "plain",
-    "prepare",
-    "shown",
+    "output_lost",
+    "print_error",
+    "print_problems",
 ]
 
-FEW: Final = 10
+MAX_ROOM_LINES: Final = 10
 """Up to 10 rooms get a line each on a terminal, and no progress bar."""
 
 
@@ -48,16 +48,16 @@ class OutputLostError(Exception):
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"standard output can't be written any more: {error.strerror or error}")
-        self.unread = error.errno == EPIPE
+        self.reader_closed = error.errno == EPIPE
         """Whether the reader has closed it, as `head` does when it has enough."""
 
 
-def plain(text: str) -> str:
+def escape(text: str) -> str:
     """Escape what can't be printed, tabs and line ends included."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def shown(value: object) -> str:
+def field_text(value: object) -> str:
     """Return a field as text: empty for None, the rest as the API writes it."""
     match value:
         case None:
@@ -67,7 +67,7 @@ def shown(value: object) -> str:
         case datetime():
             return timestamp(value)
         case _:
-            return plain(str(value))
+            return escape(str(value))
 
 
 def command_line(*words: object, base_url: str | None = None) -> str:
@@ -76,31 +76,31 @@ def command_line(*words: object, base_url: str | None = None) -> str:
     return shlex.join(["aiorooms", *map(str, words), *more])
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """Write one line about something that went wrong."""
-    _err(f"aiorooms: {text}")
+    _write_stderr(f"aiorooms: {text}")
 
 
-_MOST_PROBLEMS: Final = 50
+_MAX_PROBLEMS: Final = 50
 """Lines about bad input; a wrong file can have a million problems."""
 
 
-def complain_of_all(problems: Sequence[object]) -> None:
+def print_problems(problems: Sequence[object]) -> None:
     """Write one line about each of the first 50 problems, and how many there are."""
-    for problem in problems[:_MOST_PROBLEMS]:
-        complain(str(problem))
+    for problem in problems[:_MAX_PROBLEMS]:
+        print_error(str(problem))
     if (count := len(problems)) > 1:
-        more = f", of which {count - _MOST_PROBLEMS:,} are not shown" * (count > _MOST_PROBLEMS)
-        complain(f"{count:,} problems{more}; nothing was sent")
+        more = f", of which {count - _MAX_PROBLEMS:,} are not shown" * (count > _MAX_PROBLEMS)
+        print_error(f"{count:,} problems{more}; nothing was sent")
 
 
-def end_echo() -> None:
+def end_ctrl_c_line() -> None:
     """After a Ctrl-C, leave the line on which the terminal shows ^C."""
     if sys.stderr.isatty():
-        _err("")
+        _write_stderr("")
 
 
-def prepare() -> None:
+def configure_stdout() -> None:
     """Escape characters that the terminal's encoding lacks, instead of failing."""
     stdout: TextIO = sys.stdout
     if isinstance(stdout, TextIOWrapper):
@@ -112,10 +112,10 @@ def flush() -> None:
     try:
         sys.stdout.flush()
     except OSError as error:
-        raise lost(error) from None
+        raise output_lost(error) from None
 
 
-def lost(error: OSError) -> OutputLostError:
+def output_lost(error: OSError) -> OutputLostError:
     """Give up standard output after this error, and return what to raise."""
     _discard(sys.stdout)
     return OutputLostError(error)
@@ -136,7 +136,7 @@ class Output:
         try:
             sys.stdout.write(text + "\n")
         except OSError as error:
-            raise lost(error) from None
+            raise output_lost(error) from None
 
     def change(self, name: str, before: str, after: str) -> None:
         """Write how a field changes, in colour on a terminal."""
@@ -159,12 +159,12 @@ class Output:
         if self.on_terminal:
             self.line(text)
         else:
-            _err(text)
+            _write_stderr(text)
 
-    def complain(self, text: str) -> None:
+    def error(self, text: str) -> None:
         """Write one line about something that went wrong; above the progress bar, if there is one."""
         if self._bar is None:
-            complain(text)
+            print_error(text)
         else:
             self._bar.above(f"aiorooms: {text}")
 
@@ -189,7 +189,7 @@ class Output:
     @contextmanager
     def progress(self, total: int) -> "Generator[Bar | None]":
         """Show a progress bar while the block runs, if standard error is a terminal and rooms are many."""
-        if total <= FEW or not (sys.stderr.isatty() and not _is_pipe(sys.stdout)):
+        if total <= MAX_ROOM_LINES or not (sys.stderr.isatty() and not _is_pipe(sys.stdout)):
             yield None
             return
         from ._progress import Bar
@@ -212,7 +212,7 @@ class Output:
             yield count.add
 
 
-def _err(text: str) -> None:
+def _write_stderr(text: str) -> None:
     # If standard error is lost too, there is nowhere to write.
     try:
         sys.stderr.write(text + "\n")
@@ -230,7 +230,7 @@ def _is_pipe(stream: TextIO) -> bool:
 
 
 def _discard(stream: TextIO) -> None:
-    """Drop what is still buffered, or the interpreter would complain about it at its end."""
+    """Drop what is still buffered, or the interpreter would print_error about it at its end."""
     try:
         number = stream.fileno()
     except OSError:

@@ -38,15 +38,17 @@ def _read_source(ctx: Context) -> None:
     options = {name: ctx.params.pop(name) for name in ("where", "set_fields", "rewrite_webhook_host")}
     ctx.params["source"] = file
     if file is None and ctx.params["check"]:
-        ctx.wrong("there is no FILE to check", "--check")
+        ctx.add_problem("there is no FILE to check", "--check")
     elif (file is None) != any(options.values()):
-        ctx.wrong("give either FILE, or --set or --rewrite-webhook-host; see `aiorooms plan --help`")
+        ctx.add_problem("give either FILE, or --set or --rewrite-webhook-host; see `aiorooms plan --help`")
     elif file is None:
         try:
             ctx.params["source"] = select(**options)
         except BulkInputError as error:
             for problem in input_problems(error):
-                ctx.wrong(f"{problem.field}: {problem.message}" if problem.field else problem.message, problem.file)
+                ctx.add_problem(
+                    f"{problem.field}: {problem.message}" if problem.field else problem.message, problem.file
+                )
 
 
 def _prepare(ctx: Context) -> None:

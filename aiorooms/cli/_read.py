@@ -16,7 +16,7 @@ from ._command import Command, Value
 from ._exit_codes import OK
 from ._json import JsonValue, model_data
 from ._options import api_options, make_client, value_option
-from ._output import Output, flush, shown
+from ._output import Output, field_text, flush
 from ._run import run
 from ._values import read_day, read_name, read_room_id, whole_number
 
@@ -61,7 +61,7 @@ def _show_room(room: Room, out: Output) -> None:
     fields = [*_flat("", data)]
     if not out.on_terminal:
         for name, value in fields:
-            out.line(f"{name}\t{shown(value)}")
+            out.line(f"{name}\t{field_text(value)}")
         return
     from rich.table import Table  # late: what is not drawn needs no rich
 
@@ -69,7 +69,7 @@ def _show_room(room: Room, out: Output) -> None:
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in fields:
-        table.add_row(name, shown(value) or "-")
+        table.add_row(name, field_text(value) or "-")
     out.draw(table)
 
 
@@ -172,7 +172,7 @@ class _Listing:
                 self._out.data(model_data(room))
         elif not self._out.on_terminal:
             for room in page:
-                self._out.line("\t".join(shown(getattr(room, name)) for name in _FIELDS))
+                self._out.line("\t".join(field_text(getattr(room, name)) for name in _FIELDS))
         elif page:
             self._draw(page)
         self._count += len(page)
@@ -186,7 +186,7 @@ class _Listing:
             style = "cyan" if name == "id" else ""
             table.add_column(name, width=width, no_wrap=True, overflow="ellipsis", style=style)
         for room in page:
-            table.add_row(*(shown(getattr(room, name)) for name, _ in self._columns))
+            table.add_row(*(field_text(getattr(room, name)) for name, _ in self._columns))
         self._out.draw(table)
 
 

@@ -57,7 +57,7 @@ def rollback(
     plan = Plan.open(out)
     output = Output(json=as_json)
     for conflict in conflicts:
-        output.complain(conflict)
+        output.error(conflict)
     if as_json:
         output.data({"plan": str(out), "rooms": plan.rooms, "unchanged": plan.unchanged, "conflicts": len(conflicts)})
     else:

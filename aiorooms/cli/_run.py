@@ -42,17 +42,17 @@ def run(
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         loop = runner.get_loop()
-        stop = Stop(loop, on_stop)
-        with stop.listening():
+        handler = SignalHandler(loop, on_stop)
+        with handler.listening():
             task = loop.create_task(command)
-            stop.task = task
+            handler.task = task
             try:
                 value = loop.run_until_complete(task)
             except asyncio.CancelledError:
-                if not stop.asked:
+                if not handler.signaled:
                     raise
                 raise Interrupted(interrupted) from None
-    if stop.asked:
+    if handler.signaled:
         raise Interrupted(interrupted)
     return value
 
@@ -64,11 +64,11 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-class Stop:
+class SignalHandler:
     """What the signals have asked for so far."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_stop: Callable[[], None] | None) -> None:
-        self.asked = False
+        self.signaled = False
         self.task: asyncio.Task[Any] | None = None
         """What a signal ends; to be set before the loop runs."""
         self._loop = loop
@@ -88,14 +88,14 @@ class Stop:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self.signaled:
             for each in _SIGNALS:
                 signal.signal(each, signal.SIG_DFL)
         # A signal handler runs between any two steps; the loop does the rest in its own time.
         self._loop.call_soon_threadsafe(self._stop)
 
     def _stop(self) -> None:
-        again, self.asked = self.asked, True
+        again, self.signaled = self.signaled, True
         if again or self._on_stop is None:
             self._cancel()
         else:

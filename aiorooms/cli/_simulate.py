@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final, Literal
 import attrs
 import click
 
-from ._command import BadInputError, Command, Context
+from ._command import Command, Context, InvalidInputError
 from ._exit_codes import OK
-from ._options import MOST_ROOMS, json_option, seed_option, value_option
-from ._output import Output, end_echo, flush
+from ._options import MAX_ROOMS, json_option, seed_option, value_option
+from ._output import Output, end_ctrl_c_line, flush
 from ._run import Interrupted, run
 from ._values import one_of, read_api_key, read_rate_limit, read_seconds_or_zero, read_share, whole_number
 from ._words import option
@@ -41,10 +41,10 @@ def _read_limit(ctx: Context) -> None:
     if limit is not None:
         settings = {_LIMIT_OPTIONS[name]: value for name, value in given.items() if value is not None}
         limit = attrs.evolve(limit, headers=not is_silent, **settings)
-    elif not ctx.is_wrong("--rate-limit"):
+    elif not ctx.is_invalid("--rate-limit"):
         for name, value in {**given, "no_rate_limit_headers": is_silent or None}.items():
             if value is not None:
-                ctx.wrong(_NO_LIMIT, option(name))
+                ctx.add_problem(_NO_LIMIT, option(name))
     ctx.params["limit"] = limit
 
 
@@ -62,7 +62,7 @@ class _Simulate(Command):
 
 @click.command(cls=_Simulate, steps=[_read_limit])
 @value_option("--port", "N", whole_number(0, 65535), "Port to listen on; 0 chooses a free one.", default="8080")
-@value_option("--rooms", "N", whole_number(0, MOST_ROOMS), "Rooms in the account.", default="1000")
+@value_option("--rooms", "N", whole_number(0, MAX_ROOMS), "Rooms in the account.", default="1000")
 @value_option(
     "--rate-limit",
     "N/WINDOW",
@@ -137,7 +137,7 @@ def simulate(
     ended = asyncio.Event()
     with suppress(Interrupted):  # that is how it ends
         run(_serve(simulator, out, ended), on_stop=ended.set)
-    end_echo()
+    end_ctrl_c_line()
     stats = simulator.stats
     write = out.note if as_json else out.line
     write(
@@ -152,7 +152,7 @@ async def _serve(simulator: "RoomsSimulator", out: Output, ended: asyncio.Event)
     try:
         await simulator.start()
     except OSError as error:
-        raise BadInputError(
+        raise InvalidInputError(
             [f"{error.strerror}; choose another port with --port, or any free one with --port 0"]
         ) from None
     try:

@@ -15,8 +15,8 @@ from ..models._fields import read_value
 from ._command import Command, Context, Value
 from ._json import JsonValue, dumps, result_data
 from ._many import ManyUpdates
-from ._options import MOST_FAILURES, api_options, concurrency_option, make_client, max_failures_option, value_option
-from ._output import FEW, Output, complain, shown
+from ._options import MAX_FAILURES, api_options, concurrency_option, make_client, max_failures_option, value_option
+from ._output import MAX_ROOM_LINES, Output, field_text, print_error
 from ._values import read_room_id, whole_number
 from ._words import error_line, option
 
@@ -39,7 +39,7 @@ def _read_rooms(ctx: Context) -> None:
     """Make `room_ids` from the arguments and standard input, each room once; `repeated` is how many were dropped."""
     given: tuple[str | None, ...] = ctx.params.pop("given")
     if not given:
-        ctx.wrong(
+        ctx.add_problem(
             "ROOM_ID is missing: give room ids, or - to read them from standard input; see `aiorooms update --help`"
         )
     ids = [text for text in given if text is not None and text != _STANDARD_INPUT]
@@ -58,7 +58,7 @@ def _read_standard_input(ctx: Context) -> list[str]:
     is_empty = True
     try:
         if sys.stdin.isatty():
-            complain("reading room ids, one on each line; Ctrl-D ends")
+            print_error("reading room ids, one on each line; Ctrl-D ends")
         for number, line in enumerate(sys.stdin.buffer, 1):
             # Windows begins files with a byte order mark.
             text = line.decode("utf-8-sig" if number == 1 else "utf-8", "replace").strip()
@@ -67,12 +67,12 @@ def _read_standard_input(ctx: Context) -> list[str]:
                 try:
                     ids.append(read_room_id(text))
                 except ValueError as error:
-                    ctx.wrong(str(error), f"standard input, line {number:,}")
+                    ctx.add_problem(str(error), f"standard input, line {number:,}")
     except OSError as error:
-        ctx.wrong(f"can't be read: {error.strerror}", "standard input")
+        ctx.add_problem(f"can't be read: {error.strerror}", "standard input")
         return ids
     if is_empty:
-        ctx.wrong("there are no room ids", "standard input")
+        ctx.add_problem("there are no room ids", "standard input")
     return ids
 
 
@@ -83,21 +83,21 @@ def _read_change(ctx: Context) -> None:
         if (value := ctx.params.pop(name)) is not None:
             given[name] = read_value(name, value) if isinstance(value, str) else value
     if not given:
-        ctx.wrong(f"there is nothing to change; give at least one of {', '.join(map(option, FIELD_NAMES))}")
+        ctx.add_problem(f"there is nothing to change; give at least one of {', '.join(map(option, FIELD_NAMES))}")
         return
     if "unique_name" in given and (count := len(ctx.params["room_ids"])) > 1:
-        ctx.wrong(f"a name belongs to one room only, and {count:,} rooms were given", "--unique-name")
+        ctx.add_problem(f"a name belongs to one room only, and {count:,} rooms were given", "--unique-name")
     try:
         ctx.params["change"] = RoomUpdate.from_dict(given)
     except InvalidRequestError as error:
         for problem in error.problems:
-            ctx.wrong(text_message(problem), "" if problem.field is None else option(problem.field))
+            ctx.add_problem(text_message(problem), "" if problem.field is None else option(problem.field))
 
 
 def _accept_old_name(ctx: Context) -> None:
     """Take `--stop-after-failures` as `--max-failures`."""
     if (number := ctx.params.pop("stop_after_failures")) is not None:
-        complain("--stop-after-failures is called --max-failures now")
+        print_error("--stop-after-failures is called --max-failures now")
         ctx.params["max_failures"] = ctx.params["max_failures"] or number
 
 
@@ -123,7 +123,7 @@ def _accept_old_name(ctx: Context) -> None:
     " In any case 401, 403, a rate limit's pause of over 300 s and an outage of over 60 s stop the run."
 )
 @value_option(
-    "--stop-after-failures", "N", whole_number(1, MOST_FAILURES), "The old name of --max-failures.", hidden=True
+    "--stop-after-failures", "N", whole_number(1, MAX_FAILURES), "The old name of --max-failures.", hidden=True
 )
 @api_options
 def update(
@@ -160,7 +160,7 @@ def update(
     """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
     out = Output(json=as_json)
     if repeated:
-        out.complain(f"ids given more than once: {repeated:,}; each room is updated once")
+        out.error(f"ids given more than once: {repeated:,}; each room is updated once")
     return _Updating(client, out, room_ids, change, concurrency, max_failures).run()
 
 
@@ -194,7 +194,7 @@ class _Updating(ManyUpdates):
 
     async def send(self) -> None:
         results = self.client.rooms.update_many(
-            self._begin(),
+            self._next_updates(),
             concurrency=self._concurrency,
             max_failures=self._max_failures,
             # For a single room an early error is better than a long wait.
@@ -206,7 +206,7 @@ class _Updating(ManyUpdates):
                 self._report(result)
                 self.count(result.status)
 
-    def _begin(self) -> Iterator[tuple[str, RoomUpdate]]:
+    def _next_updates(self) -> Iterator[tuple[str, RoomUpdate]]:
         while not self._stopping and (room_id := next(self._left, None)) is not None:
             self._in_flight[room_id] = None
             yield room_id, self._change
@@ -214,17 +214,17 @@ class _Updating(ManyUpdates):
     def _report(self, result: UpdateResult) -> None:
         if self.out.json:
             self.write(dumps(result_data(result)))
-        elif result.room is not None and (self.total <= FEW or not self.out.on_terminal):
-            self.write(f"{result.room_id}\tupdated\t{shown(result.room.unique_name)}")
+        elif result.room is not None and (self.total <= MAX_ROOM_LINES or not self.out.on_terminal):
+            self.write(f"{result.room_id}\tupdated\t{field_text(result.room.unique_name)}")
         error = result.error
-        if error is not None and result.status != "skipped" and self.is_news(error):
-            self.out.complain(error_line(error))
+        if error is not None and result.status != "skipped" and self.should_report(error):
+            self.out.error(error_line(error))
 
-    def sum_up(self) -> bool:
+    def summarize(self) -> bool:
         out, counts = self.out, self.counts
         for room_id in self._in_flight:
             counts["uncertain"] += 1
-            out.complain(f"room {room_id}: uncertain, as it was interrupted")
+            out.error(f"room {room_id}: uncertain, as it was interrupted")
             if out.json:
                 self.write(_unfinished(room_id, "uncertain", "interrupted: read the room, or update it again"))
         for room_id in self._left:
@@ -237,8 +237,8 @@ class _Updating(ManyUpdates):
             out.note(f"{self.totals(counts)} in {seconds:.1f} s{rate}")
         if self.interrupted and counts["updated"] < self.total:
             out.note("The same command again is safe, and updates the rest.")
-        if self.lost is not None:
-            out.complain(f"stopped: {self.lost}")
+        if self.output_error is not None:
+            out.error(f"stopped: {self.output_error}")
         return counts["updated"] == self.total
 
 

@@ -33,7 +33,7 @@ __all__ = [
 
 Word = TypeVar("Word", bound=str)
 
-_LEAST_RATE: Final = 0.001
+_MIN_RATE: Final = 0.001
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
@@ -70,8 +70,8 @@ def read_seconds_or_zero(text: str) -> float:
 def read_rate(text: str) -> float:
     """Read a number of requests per second, 0.001 or above."""
     value = _number(text, "a number of requests per second")
-    if value < _LEAST_RATE:
-        raise ValueError(f"{quoted(text)} is not {_LEAST_RATE:g} or above; give requests per second")
+    if value < _MIN_RATE:
+        raise ValueError(f"{quoted(text)} is not {_MIN_RATE:g} or above; give requests per second")
     return value
 
 

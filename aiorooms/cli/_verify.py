@@ -12,7 +12,7 @@ from ._command import Command
 from ._exit_codes import FAILED, OK
 from ._json import JsonValue
 from ._options import FILE, api_options, make_client
-from ._output import Output, OutputLostError, flush, shown
+from ._output import Output, OutputLostError, field_text, flush
 from ._run import run
 
 __all__ = ["verify"]
@@ -47,7 +47,7 @@ def verify(path: Path, client: RoomsClient, as_json: bool) -> int:
         count = run(compare())
         flush()
     except OutputLostError as error:
-        if not error.unread:
+        if not error.reader_closed:
             raise
         return FAILED  # a reader that has enough has read of one that differs
     if not as_json:
@@ -66,7 +66,7 @@ def _write(difference: Difference, out: Output) -> None:
         return
     found_values = difference.found
     fields = (
-        f"{name}: {shown(value) or 'nothing'} was wanted, {shown(found_values[name]) or 'nothing'} is there"
+        f"{name}: {field_text(value) or 'nothing'} was wanted, {field_text(found_values[name]) or 'nothing'} is there"
         for name, value in difference.wanted.items()
     )
     out.line(f"{difference.room_id}\t{'; '.join(fields)}")

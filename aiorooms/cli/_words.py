@@ -14,7 +14,7 @@ import click
 from .._pacing import Pacing
 from ..errors import AioroomsError, BulkInputError, ClientSettingsError, InputProblem, Reason
 
-__all__ = ["error_line", "input_problems", "option", "setting_problem", "slip", "usage_text"]
+__all__ = ["error_line", "input_problems", "option", "setting_problem", "usage_error_line", "usage_text"]
 
 _HINTS: Final[Mapping[Reason, str]] = {
     "max_wait": f"the server asks for a pause of more than {Pacing().max_wait:g} s; try again later",
@@ -104,16 +104,16 @@ def _clause(sentence: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def slip(error: click.ClickException) -> str:
+def usage_error_line(error: click.ClickException) -> str:
     """Word a slip on one line, with the help that explains it."""
     context = error.ctx if isinstance(error, click.UsageError) else None
-    about = _about_option(error.option_name, context) if isinstance(error, click.NoSuchOption) else None
+    about = _option_hint(error.option_name, context) if isinstance(error, click.NoSuchOption) else None
     text = about or usage_text(error)
     command = context.command_path if context is not None else "aiorooms"
     return f"{text} See `{command} --help`" if text.endswith("?") else f"{text}; see `{command} --help`"
 
 
-def _about_option(name: str, context: click.Context | None) -> str | None:
+def _option_hint(name: str, context: click.Context | None) -> str | None:
     """Say what to do instead of an option that can't be there, if we know."""
     if name == "--api-key":
         return "the API key is read from TELNYX_API_KEY, as others on the machine can read a command's options"

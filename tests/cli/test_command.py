@@ -8,7 +8,7 @@ import click
 import pytest
 
 from aiorooms.cli import _values
-from aiorooms.cli._command import BadInputError, Command, Context, Value
+from aiorooms.cli._command import Command, Context, InvalidInputError, Value
 from aiorooms.cli._main import cli
 from aiorooms.simulator import RoomsSimulator
 
@@ -84,7 +84,7 @@ def test_the_steps_run_in_order_and_the_function_gets_what_they_make() -> None:
 
     assert command.main([], standalone_mode=False) == "n8"
     assert command.main(["--number", "3"], standalone_mode=False) == "n6"
-    with pytest.raises(BadInputError, match="--number: 10 is not in the range 1 to 9"):
+    with pytest.raises(InvalidInputError, match="--number: 10 is not in the range 1 to 9"):
         command.main(["--number", "10"], standalone_mode=False)
 
 

@@ -108,7 +108,7 @@ def test_the_users_key_and_server_are_not_used(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_demo_that_goes_wrong_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_demo, "_FAULTY_TRIES", 1000)
+    monkeypatch.setattr(_demo, "_FAULTY_ATTEMPTS", 1000)
     result = run("demo", "--rooms", "30", "--rate-limit", "none", "--faults", "0.9")
     assert result.exit_code == 1
     told = {line.split()[0]: line.split()[1] for line in lines(result.stdout) if line.startswith("  ")}

@@ -12,7 +12,7 @@ from typing import IO
 import pytest
 
 from aiorooms.cli import main
-from aiorooms.cli._output import Output, plain, prepare, shown
+from aiorooms.cli._output import Output, configure_stdout, escape, field_text
 from aiorooms.simulator import RoomsSimulator
 
 from .conftest import Invoke, lines
@@ -102,7 +102,7 @@ def test_the_extra_is_asked_for(
 def test_what_the_encoding_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
-    prepare()
+    configure_stdout()
     Output(json=False).line("Konferenz \u00fcber \u4f1a")
     sys.stdout.flush()
     assert written.getvalue() == b"Konferenz \\xfcber \\u4f1a\n"
@@ -133,5 +133,5 @@ def test_a_locale_without_unicode_is_no_obstacle(sim: RoomsSimulator, invoke: In
     ],
 )
 def test_shown(value: object, text: str) -> None:
-    assert shown(value) == text
-    assert plain(text) == text
+    assert field_text(value) == text
+    assert escape(text) == text

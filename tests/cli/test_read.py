@@ -15,7 +15,7 @@ from aiorooms.simulator import RoomsSimulator
 from ..samples import ROOM_ID
 from .conftest import KEY, Invoke, lines, signals_when
 
-NOBODY = ROOM_ID
+UNKNOWN_ROOM = ROOM_ID
 
 OnTerminal = Callable[..., tuple[int, str]]
 
@@ -68,11 +68,11 @@ def without_colour(text: str) -> list[str]:
 
 
 def test_get_of_no_room(invoke: Invoke) -> None:
-    result = invoke("get", NOBODY, "--json")
+    result = invoke("get", UNKNOWN_ROOM, "--json")
     assert result.exit_code == 1
     assert result.stdout == ""
     (line,) = lines(result.stderr)
-    assert line.startswith(f"aiorooms: 404 room {NOBODY} not found (10005: ")
+    assert line.startswith(f"aiorooms: 404 room {UNKNOWN_ROOM} not found (10005: ")
 
 
 def test_get_of_what_is_no_id(sim: RoomsSimulator, invoke: Invoke) -> None:
@@ -95,12 +95,12 @@ def test_get_of_what_is_no_id(sim: RoomsSimulator, invoke: Invoke) -> None:
     ],
 )
 def test_a_timeout_is_a_number_of_seconds(invoke: Invoke, given: str, told: str) -> None:
-    result = invoke("get", NOBODY, "--timeout", given)
+    result = invoke("get", UNKNOWN_ROOM, "--timeout", given)
     assert result.exit_code == 2
     assert lines(result.stderr) == [f"aiorooms: --timeout: {told}"]
 
 
-@pytest.mark.parametrize("command", [["get", NOBODY], ["list"]])
+@pytest.mark.parametrize("command", [["get", UNKNOWN_ROOM], ["list"]])
 def test_a_refused_key_is_exit_code_3(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
     monkeypatch.setenv("TELNYX_API_KEY", "KEY_revoked")
     result = invoke(*command)
@@ -110,7 +110,7 @@ def test_a_refused_key_is_exit_code_3(invoke: Invoke, monkeypatch: pytest.Monkey
     assert "KEY_revoked" not in line
 
 
-@pytest.mark.parametrize("command", [["get", NOBODY], ["list"]])
+@pytest.mark.parametrize("command", [["get", UNKNOWN_ROOM], ["list"]])
 def test_a_key_with_a_line_end_is_bad_input(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
@@ -226,7 +226,7 @@ def test_json_on_a_terminal_is_json_and_nothing_else(
     assert json.loads(text)["id"] == sim.room_ids[0]
 
 
-@pytest.mark.parametrize("command", [["get", NOBODY], ["list"]])
+@pytest.mark.parametrize("command", [["get", UNKNOWN_ROOM], ["list"]])
 def test_ctrl_c(sim: RoomsSimulator, invoke: Invoke, command: list[str]) -> None:
     sim.latency = 60
     with signals_when(lambda: sim.stats.in_flight > 0, signal.SIGINT):

@@ -62,15 +62,15 @@ def test_a_command_that_cannot_be_asked_is_cancelled() -> None:
 
 
 def test_a_signal_before_the_first_step_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    listening = _run.Stop.listening
+    listening = _run.SignalHandler.listening
 
     @contextlib.contextmanager
-    def interrupted_first(stop: _run.Stop) -> Generator[None]:
+    def interrupted_first(stop: _run.SignalHandler) -> Generator[None]:
         with listening(stop):
             interrupt()
             yield
 
-    monkeypatch.setattr(_run.Stop, "listening", interrupted_first)
+    monkeypatch.setattr(_run.SignalHandler, "listening", interrupted_first)
     ran: list[str] = []
 
     async def command() -> None:

@@ -16,7 +16,7 @@ from ..conftest import times
 from ..samples import ROOM_ID
 from .conftest import KEY, Invoke, lines, run, signals_when
 
-NOBODY = ROOM_ID
+UNKNOWN_ROOM = ROOM_ID
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_everything_that_is_wrong_is_told_at_once_and_nothing_is_sent(sim: Rooms
     assert result.exit_code == 2
     assert result.stdout == ""
     for named in (
-        "NOBODY: 'abc'",
+        "ROOM_ID: 'abc'",
         "standard input, line 2: 'xyz'",
         "--unique-name: ",
         "--max-participants: 99",
@@ -170,11 +170,11 @@ def test_a_file_that_holds_no_ids_does_not_flood_the_screen(invoke: Invoke) -> N
 
 
 def test_some_failed(sim: RoomsSimulator, invoke: Invoke) -> None:
-    result = invoke("update", *sim.room_ids[:3], NOBODY, "--max-participants", "20")
+    result = invoke("update", *sim.room_ids[:3], UNKNOWN_ROOM, "--max-participants", "20")
     assert result.exit_code == 1
     assert len(lines(result.stdout)) == 3
     failure, summary = lines(result.stderr)
-    assert failure.startswith(f"aiorooms: 404 room {NOBODY} not found (10005")
+    assert failure.startswith(f"aiorooms: 404 room {UNKNOWN_ROOM} not found (10005")
     assert summary.startswith("3 updated, 1 failed in ")
 
 
@@ -225,7 +225,7 @@ def test_max_failures_and_its_old_name(sim: RoomsSimulator, invoke: Invoke, opti
 
 def test_the_old_name_of_an_option_is_not_in_the_help_but_its_problems_have_it(invoke: Invoke) -> None:
     assert "--stop-after-failures" not in invoke("update", "--help").output
-    result = invoke("update", NOBODY, "--enable-recording", "--stop-after-failures", "0")
+    result = invoke("update", UNKNOWN_ROOM, "--enable-recording", "--stop-after-failures", "0")
     assert result.exit_code == 2
     assert lines(result.stderr) == ["aiorooms: --stop-after-failures: 0 is not in the range 1 to 1000000"]
 
@@ -242,9 +242,9 @@ def test_faults_are_got_over(sim: RoomsSimulator, invoke: Invoke) -> None:
 
 def test_json(sim: RoomsSimulator, invoke: Invoke) -> None:
     room_id = sim.room_ids[0]
-    result = invoke("update", room_id, NOBODY, "--max-participants", "20", "--json")
+    result = invoke("update", room_id, UNKNOWN_ROOM, "--max-participants", "20", "--json")
     by_room = {one["room_id"]: one for one in map(json.loads, lines(result.stdout))}
-    updated, failed = by_room[room_id], by_room[NOBODY]
+    updated, failed = by_room[room_id], by_room[UNKNOWN_ROOM]
     assert list(updated) == ["room_id", "status", "attempts", "elapsed", "error", "room"]
     assert (updated["status"], updated["attempts"], updated["error"]) == ("updated", 1, None)
     assert 0 < updated["elapsed"] < 5
@@ -350,10 +350,10 @@ def test_a_few_rooms_are_lines_on_a_terminal(
 def test_many_rooms_are_a_bar_on_a_terminal(
     sim: RoomsSimulator, invoke: Invoke, on_terminal: Callable[..., tuple[int, str]]
 ) -> None:
-    code, text = on_terminal("update", *sim.room_ids, NOBODY, "--max-participants", "20")
+    code, text = on_terminal("update", *sim.room_ids, UNKNOWN_ROOM, "--max-participants", "20")
     assert code == 1
     assert "21/21" in text, "there is no bar"
     assert "1 failed" in text
-    assert f"aiorooms: 404 room {NOBODY}" in text
+    assert f"aiorooms: 404 room {UNKNOWN_ROOM}" in text
     assert "20 updated, 1 failed in " in text
     assert f"{sim.room_ids[0]}\tupdated" not in text, "lines would tear the bar apart"
