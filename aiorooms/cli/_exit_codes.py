@@ -1,4 +1,4 @@
-"""The exit codes, as `aiorooms --help` lists them."""
+"""The exit codes that `aiorooms --help` lists."""
 
 from typing import Final
 
@@ -11,4 +11,4 @@ UNAUTHORIZED: Final = 3
 INTERRUPTED: Final = 130
 
 CHANGES: Final = 2
-"""Of `aiorooms plan --detailed-exitcode`: there is something to change. Every error ends with `FAILED` there."""
+"""The exit code of `aiorooms plan --detailed-exitcode` for a plan with changes. Every error is `FAILED` there."""
