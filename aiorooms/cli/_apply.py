@@ -171,7 +171,7 @@ class _Applying(ManyUpdates):
             self.out.error(error_line(error))
         except JournalError as error:
             if not self.counts:
-                raise  # nothing was sent, so there is nothing to sum up
+                raise  # there is no outcome to sum up
             self._journal_error = error
         self._ended = True
 
@@ -210,7 +210,7 @@ class _Applying(ManyUpdates):
             error = run.stop_error
             out.error(f"stopped: {run.stopped_by if error is None else error_line(error)}")
         if self.interrupted and not self._ended:
-            out.error("updates in flight were aborted and are uncertain; `aiorooms resume` reads their rooms first")
+            out.error("the updates in flight were aborted and are uncertain; `aiorooms resume` reads their rooms first")
         self._show_next_commands(counts)
         return counts["updated"] >= self.total and not self._listing_failed and self._journal_error is None
 

@@ -88,7 +88,7 @@ class _Program(click.Group):
         return code
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order of use, not of the alphabet."""
+        """Return the commands in the order of use, instead of alphabetically."""
         return list(self.commands)
 
 

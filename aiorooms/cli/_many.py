@@ -29,7 +29,7 @@ NOT_UPDATED: Final = {
 }
 """Every status except `updated`, and its name in the totals."""
 
-_BAD_KEY: Final = (AuthenticationError, PermissionDeniedError)
+_REJECTED_KEY: Final = (AuthenticationError, PermissionDeniedError)
 
 
 class ManyUpdates(ABC):
@@ -48,7 +48,7 @@ class ManyUpdates(ABC):
         self.output_error: OutputLostError | None = None
         """Why standard output can't be written any more."""
         self._bar: Bar | None = None
-        self._began_at = time.monotonic()
+        self._started_at = time.monotonic()
 
     # --- implemented by each command ---
 
@@ -73,7 +73,7 @@ class ManyUpdates(ABC):
     @property
     def seconds(self) -> float:
         """Seconds since this object was created."""
-        return time.monotonic() - self._began_at
+        return time.monotonic() - self._started_at
 
     def run(self) -> int:
         """Send all updates, sum up, and return the exit code. After a signal, raises `Interrupted` instead."""
@@ -113,7 +113,7 @@ class ManyUpdates(ABC):
 
     def should_report(self, error: AioroomsError | None) -> bool:
         """Return whether to report an error. A rejected API key is reported only once."""
-        if not isinstance(error, _BAD_KEY):
+        if not isinstance(error, _REJECTED_KEY):
             return True
         before, self.unauthorized = self.unauthorized, True
         return not before

@@ -40,7 +40,7 @@ FILE: Final = click.Path(path_type=Path)
 
 _MAX_CONCURRENCY: Final = 1000
 _MAX_CONNECTIONS: Final = 100
-"""For commands without `--concurrency`."""
+"""Maximum number of connections of a command without `--concurrency`."""
 MAX_FAILURES: Final = 1_000_000
 MAX_ROOMS: Final = 1_000_000
 _MAX_SEED: Final = 999_999_999
@@ -75,7 +75,7 @@ overwrite_option: Final = click.option(
     "--overwrite", is_flag=True, help="Replace an existing file.  [default: report an error]"
 )
 every_room_option: Final = click.option(
-    "--all", "every_room", is_flag=True, help="Show each room.  [default: rooms with the same change together]"
+    "--all", "every_room", is_flag=True, help="Show each room.  [default: group rooms with the same change]"
 )
 concurrency_option: Final = value_option(
     "--concurrency",
@@ -126,7 +126,7 @@ def bulk_options(command: F) -> F:
             "--rate",
             "N",
             read_rate,
-            "Maximum number of requests per second, even if the server allows more.  [default: no limit]",
+            "Maximum number of requests per second, at least 0.001. The server may allow less.  [default: no limit]",
         ),
         click.option(
             "--yes", is_flag=True, help="Don't ask for confirmation.  [default: ask if more than one room changes]"

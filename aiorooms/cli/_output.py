@@ -230,7 +230,7 @@ def _is_pipe(stream: TextIO) -> bool:
 
 
 def _discard(stream: TextIO) -> None:
-    """Drop buffered text, because the interpreter would report it as an error at exit."""
+    """Redirect the stream to /dev/null, or the interpreter would report its buffered text as an error at exit."""
     try:
         number = stream.fileno()
     except OSError:

@@ -40,7 +40,9 @@ def _read_source(ctx: Context) -> None:
     if file is None and ctx.params["check"]:
         ctx.add_problem("give a FILE to check", "--check")
     elif (file is None) != any(options.values()):
-        ctx.add_problem("give either FILE, or --set and --rewrite-webhook-host; see `aiorooms plan --help`")
+        ctx.add_problem(
+            "give either FILE, or at least one of --set and --rewrite-webhook-host; see `aiorooms plan --help`"
+        )
     elif file is None:
         try:
             ctx.params["source"] = select(**options)
@@ -68,7 +70,7 @@ def _check_out_and_make_client(ctx: Context) -> None:
     "--where",
     metavar="COND",
     multiple=True,
-    help="Only rooms that meet this condition; if repeated, all of them.  [default: all rooms]",
+    help="Only rooms that meet this condition; if repeated, rooms must meet all.  [default: all rooms]",
 )
 @click.option(
     "--set",

@@ -17,7 +17,7 @@ class _Rate(ProgressColumn):
     """The rate of the last seconds, and the rate limit if it is known."""
 
     def render(self, task: Task) -> Text:
-        # The mean over the whole run: at its end, and while there are too few samples.
+        # At the end, and while there are too few samples, show the mean over the whole run.
         speed = None if task.finished else task.speed
         if speed is None and (seconds := task.elapsed):
             before: int = task.fields["before"]
@@ -78,7 +78,7 @@ class Bar(Progress):
         self.failed = 0
         self.conflicts = 0
         self.pacing: Callable[[], PacingSnapshot] | None = None
-        """Returns the state of the rate limit. Set it once there is a client."""
+        """Returns the state of the rate limit. It is set once there is a client."""
         super().__init__(
             # rich's default colour looks like an error.
             BarColumn(bar_width=None, complete_style="cyan", finished_style="green"),

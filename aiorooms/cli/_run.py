@@ -36,7 +36,7 @@ class Interrupted(Exception):  # noqa: N818 - it is not an error
 def run(
     command: Coroutine[Any, Any, T], *, on_stop: Callable[[], None] | None = None, interrupted: str = "interrupted"
 ) -> T:
-    """Run the coroutine and return its value. Raises `Interrupted` with the line `interrupted` after a signal.
+    """Run the coroutine and return its value. After a signal, raises `Interrupted` with the text `interrupted`.
 
     `on_stop` is called in the event loop at the first signal. Without it, the coroutine is cancelled then.
     """

@@ -34,7 +34,7 @@ _NO_LIMIT: Final = "there is no rate limit to change; give one with --rate-limit
 
 
 def _read_limit(ctx: Context) -> None:
-    """Set `limit` from the options about the rate limit. All of them need `--rate-limit`."""
+    """Set `limit` from the options about the rate limit. The others need `--rate-limit`."""
     limit: RateLimit | None = ctx.params.pop("rate_limit")
     given = {name: ctx.params.pop(name) for name in _LIMIT_OPTIONS}
     no_headers: bool = ctx.params.pop("no_rate_limit_headers")

@@ -60,7 +60,7 @@ def _read_standard_input(ctx: Context) -> list[str]:
         if sys.stdin.isatty():
             print_error("reading room ids from the terminal, one on each line; press Ctrl-D to end")
         for number, line in enumerate(sys.stdin.buffer, 1):
-            # Files from Windows begin with a byte order mark.
+            # Files from Windows may begin with a byte order mark.
             text = line.decode("utf-8-sig" if number == 1 else "utf-8", "replace").strip()
             if text:
                 is_empty = False

@@ -55,7 +55,7 @@ def test_plan_apply_verify_resume_rollback_and_report(sim: RoomsSimulator, invok
     assert changes == ["  max_participants: 10 -> 30", f"  webhook_event_url (host): {host} -> {NEW}"]
     assert lines(result.stdout)[-1] == "20 rooms to change."
     assert result.stderr == "The plan is in rooms.plan; carry it out with `aiorooms apply rooms.plan`.\n"
-    assert fields(sim) == before, "planning changes nothing"
+    assert fields(sim) == before, "planning changed a room"
     assert invoke("show", "rooms.plan").stdout == result.stdout
     assert len(lines(invoke("show", "rooms.plan", "--all").stdout)) == 20 * 4 + 1
 
@@ -120,7 +120,10 @@ def test_all_problems_of_a_file_are_reported_and_nothing_is_sent(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("plan", "--overwrite"), "give either FILE, or --set and --rewrite-webhook-host; see `aiorooms plan --help`"),
+        (
+            ("plan", "--overwrite"),
+            "give either FILE, or at least one of --set and --rewrite-webhook-host; see `aiorooms plan --help`",
+        ),
         (("plan", "--check"), "--check: give a FILE to check"),
         (
             ("plan", "--set", "max_particpants=3", "--overwrite"),

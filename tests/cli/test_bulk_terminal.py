@@ -130,7 +130,7 @@ def test_ctrl_c_twice_aborts_and_the_run_can_be_resumed(
         session.press("\x03")
         assert session.end() == 130
         assert (
-            "updates in flight were aborted and are uncertain; `aiorooms resume` reads their rooms first"
+            "the updates in flight were aborted and are uncertain; `aiorooms resume` reads their rooms first"
             in session.text
         )
         assert "To continue: aiorooms resume rooms.plan.journal\n" in session.text
@@ -161,7 +161,7 @@ def test_ctrl_c_at_the_confirmation_changes_nothing(
         session.wait_for("[y/N]: ")
         session.press("\x03")
         assert session.end() == 130
-        assert lines(session.text)[-1] == "aiorooms: interrupted", "on a line of its own"
+        assert lines(session.text)[-1] == "aiorooms: interrupted", "not on a line of its own"
     assert not (folder / "rooms.plan.journal").exists()
 
 
@@ -182,7 +182,7 @@ def test_resume_asks_only_about_the_remaining_rooms(sim: RoomsSimulator, invoke:
         assert session.end() == 0
     result = invoke("resume", "rooms.plan.journal")
     assert (result.exit_code, result.stderr) == (0, "0 updated (20 in earlier runs), out of 20.\n"), (
-        "there is nothing to ask about"
+        "it asked although nothing is left"
     )
 
 
@@ -203,7 +203,7 @@ def test_rooms_are_counted_on_a_terminal_while_the_account_is_read(
 
 def test_a_suggested_command_can_be_copied(sim: RoomsSimulator, invoke: Invoke, folder: Path) -> None:
     """With blanks in file names, a server that only the command line names, and a plan that was moved."""
-    os.environ.pop("TELNYX_BASE_URL")  # `invoke` takes it back
+    os.environ.pop("TELNYX_BASE_URL")  # `invoke` restores it
     server = ("--base-url", sim.url)
     result = invoke("plan", "--set", "max_participants=30", "--out", "a b.plan", *server)
     command = f"aiorooms apply 'a b.plan' --base-url {sim.url}"
