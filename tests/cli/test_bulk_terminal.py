@@ -226,7 +226,7 @@ def test_a_suggested_command_can_be_copied(sim: RoomsSimulator, invoke: Invoke, 
 def test_a_failed_list_is_reported_with_totals_and_the_next_command(
     sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, number: int, updated: int
 ) -> None:
-    """The account is listed before anything is sent, and again at the end, as a room was modified meanwhile."""
+    """The account is listed before anything is sent, and again at the end, because a room was modified."""
     planned(invoke)
     sim.change_room(sim.room_ids[0], max_participants=7)
     listed = itertools.count(1)
