@@ -115,7 +115,7 @@ def test_a_key_with_a_line_end_is_invalid(invoke: Invoke, monkeypatch: pytest.Mo
     monkeypatch.setenv("TELNYX_API_KEY", f"{KEY}\n")
     result = invoke(*command)
     assert result.exit_code == 2
-    assert result.stderr.startswith("aiorooms: TELNYX_API_KEY holds blanks")
+    assert result.stderr.startswith("aiorooms: TELNYX_API_KEY contains spaces")
 
 
 def test_an_unreachable_server_is_one_line(invoke: Invoke) -> None:
