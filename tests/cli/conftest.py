@@ -13,6 +13,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
@@ -212,3 +213,9 @@ def until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < give_up_at, f"timed out waiting until {what}"
         time.sleep(0.01)
+
+
+def until_asleep(process: "subprocess.Popen[str]") -> None:
+    """Wait until a process waits for input: a signal just before a read is noticed only after the read."""
+    state = Path(f"/proc/{process.pid}/stat")
+    until(lambda: ") S " in state.read_text(), "it waited for input")

@@ -16,7 +16,7 @@ import pytest
 from aiorooms.simulator import RoomsSimulator
 
 from ..samples import ROOM_ID
-from .conftest import KEY, Program, Terminal, lines, running, until
+from .conftest import KEY, Program, Terminal, lines, running, until, until_asleep
 
 
 def test_a_successful_run(sim: RoomsSimulator, program: Program) -> None:
@@ -122,8 +122,7 @@ def test_ctrl_c_while_ids_are_read(program: Program) -> None:
         updating.stdin.flush()
         pipe = updating.stdin.fileno()
         until(lambda: unread_bytes(pipe) == 0, "it read the first id")
-        state = Path(f"/proc/{updating.pid}/stat")
-        until(lambda: ") S " in state.read_text(), "it waited for another one")
+        until_asleep(updating)
         updating.send_signal(signal.SIGINT)
         out, err = updating.communicate(timeout=20)
     assert updating.returncode == 130
