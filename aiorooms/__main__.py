@@ -1,4 +1,4 @@
-"""`python -m aiorooms` is the command `aiorooms`."""
+"""Run the command `aiorooms` as `python -m aiorooms`."""
 
 from .cli import main
 

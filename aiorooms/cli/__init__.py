@@ -1,4 +1,4 @@
-"""The command `aiorooms`: arguments, output and exit codes, and no logic of its own.
+"""The command `aiorooms`: arguments, output and exit codes. All other logic is in the rest of the package.
 
 It needs the extra `cli` (click and rich); the rest of the package does not.
 """
@@ -11,14 +11,14 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line, and exit."""
+    """Run the command line and exit."""
     if find_spec("click") is None or find_spec("rich") is None:
-        sys.stderr.write("aiorooms: the command line needs its extra: pip install 'aiorooms[cli]'\n")
+        sys.stderr.write("aiorooms: the command line needs click and rich; run pip install 'aiorooms[cli]'\n")
         raise SystemExit(2)
-    # The number of a closed stream (`2>&-`) would be taken by the next connection, which would then get the text.
+    # The next connection would reuse the file number of a closed stream (`2>&-`), and our messages would go there.
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123 - it stays open, as the others do
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123 - it stays open, as the other streams do
     from ._main import cli  # late: it imports click
 
     cli(prog_name="aiorooms")

@@ -1,4 +1,4 @@
-"""`aiorooms apply` and `resume`: carry out a plan, with a journal that tells the truth after any crash."""
+"""`aiorooms apply` and `aiorooms resume`: carry out a plan, with a journal that stays correct after any crash."""
 
 import sys
 from collections import Counter
@@ -13,7 +13,7 @@ from .. import bulk
 from ..bulk import BulkRun, Journal, Outcome, Plan
 from ..client import RoomsClient
 from ..errors import APIError, JournalError
-from ._command import BadInputError, Command
+from ._command import Command, InvalidInputError
 from ._exit_codes import OK
 from ._json import JsonValue, dumps
 from ._many import NOT_UPDATED, ManyUpdates
@@ -23,13 +23,13 @@ from ._words import error_line
 
 __all__ = ["apply", "resume"]
 
-_MOST_LINES: Final = 50
-"""Lines about single rooms; all of them are in the journal."""
+_MAX_LINES: Final = 50
+"""Maximum number of error lines about single rooms. The journal has all errors."""
 
 
 @click.command(cls=Command, steps=[make_client_and_keep_url])
 @click.argument("path", metavar="PLAN", type=FILE)
-@click.option("--journal", metavar="FILE", type=FILE, help="Where to write the journal.  [default: PLAN.journal]")
+@click.option("--journal", metavar="FILE", type=FILE, help="Path of the new journal.  [default: PLAN.journal]")
 @bulk_options
 def apply(
     path: Path,
@@ -42,33 +42,40 @@ def apply(
     client: RoomsClient,
     as_json: bool,
 ) -> int:
-    """Carry out a plan.
+    """Carry out a plan, and record each step in a journal.
 
-    A journal records what is sent and how it ends, so the run may end at any moment, also by a crash: `aiorooms resume`
-    goes on with it, and `aiorooms rollback` plans the way back. A room that was modified by someone else since the plan
-    was made is a conflict, and is left unchanged.
+    If the run ends early, even by a crash, `aiorooms resume` continues it from the journal, and `aiorooms rollback`
+    plans its reversal. A room that someone else modified after the plan was made is a conflict, and stays unchanged.
 
     \b
     Examples:
       aiorooms apply rooms.plan
       aiorooms apply rooms.plan --yes --rate 20 --max-failures 10
 
-    Ctrl-C once: begin no new update; those in flight have 5 seconds to end. Ctrl-C twice: stop now. The journal is
-    right in both cases. With --json each outcome is an object on a line of its own; the last line has the totals.
-    """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
+    Press Ctrl-C once to start no new update and give those in flight 5 seconds to finish. Press it again to abort
+    them. The journal stays correct in both cases.
+
+    With --json each outcome is one JSON object on a line of its own; the last line has the totals.
+    """  # noqa: D301 - a backspace tells click to keep the line breaks
     plan = Plan.open(path)
-    place = journal or Path(f"{path}.journal")
+    journal_path = journal or Path(f"{path}.journal")
     out = Output(json=as_json)
-    if not _agreed(f"Update {plan.rooms:,} rooms at {client.base_url}?", plan.rooms, out, yes=yes):
+    if not _confirmed(f"Update {plan.rooms:,} rooms at {client.base_url}?", plan.rooms, out, yes=yes):
         return OK
-    run = bulk.apply(client, plan, place, concurrency=concurrency, force=force, max_failures=max_failures)
-    return _Applying(client, run, place, out, base_url=base_url).run()
+    run = bulk.apply(client, plan, journal_path, concurrency=concurrency, force=force, max_failures=max_failures)
+    return _Applying(client, run, journal_path, out, base_url=base_url).run()
 
 
 @click.command(cls=Command, steps=[make_client_and_keep_url])
 @click.argument("journal", metavar="JOURNAL", type=FILE)
-@click.option("--plan", "path", metavar="PLAN", type=FILE, help="Where the plan is, if it was moved.")
-@click.option("--retry-failed", is_flag=True, help="Also send again what failed.")
+@click.option(
+    "--plan",
+    "path",
+    metavar="PLAN",
+    type=FILE,
+    help="Path of the plan, if it was moved.  [default: the path in the journal]",
+)
+@click.option("--retry-failed", is_flag=True, help="Also send failed rooms again.  [default: only unfinished rooms]")
 @bulk_options
 def resume(
     journal: Path,
@@ -82,16 +89,16 @@ def resume(
     client: RoomsClient,
     as_json: bool,
 ) -> int:
-    """Go on with a plan that was not finished.
+    """Continue a run that ended early.
 
-    What is done stays done. Rooms that were in flight when the last run ended are read first, and sent again only if
-    they don't have the wanted values.
+    Rooms that were updated are not sent again. Rooms that were in flight when the last run ended are read first, and
+    sent again only if they don't have the planned values.
 
     \b
     Examples:
       aiorooms resume rooms.plan.journal
       aiorooms resume rooms.plan.journal --retry-failed
-    """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
+    """  # noqa: D301 - a backspace tells click to keep the line breaks
     run = bulk.resume(
         client,
         journal,
@@ -103,17 +110,17 @@ def resume(
     )
     out = Output(json=as_json)
     left = 0 if yes else run.rooms_left()
-    if not _agreed(f"Go on with {left:,} of {run.plan.rooms:,} rooms at {client.base_url}?", left, out, yes=yes):
+    if not _confirmed(f"Continue with {left:,} of {run.plan.rooms:,} rooms at {client.base_url}?", left, out, yes=yes):
         return OK
     return _Applying(client, run, journal, out, base_url=base_url, plan=path).run()
 
 
-def _agreed(question: str, rooms: int, out: Output, *, yes: bool) -> bool:
-    """Ask before more than one room is changed."""
+def _confirmed(question: str, rooms: int, out: Output, *, yes: bool) -> bool:
+    """Return whether to go ahead. Ask the user if more than one room would change."""
     if yes or rooms <= 1:
         return True
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise BadInputError([f"{rooms:,} rooms would be changed, and there is no terminal to ask on; give --yes"])
+        raise InvalidInputError([f"{rooms:,} rooms would change, and there is no terminal to confirm that; give --yes"])
     if click.confirm(question, err=True):
         return True
     out.note("Nothing was changed.")
@@ -121,7 +128,7 @@ def _agreed(question: str, rooms: int, out: Output, *, yes: bool) -> bool:
 
 
 class _Applying(ManyUpdates):
-    """Carries out a plan, and says how to go on."""
+    """Carries out a plan, and prints the commands to run next."""
 
     def __init__(
         self,
@@ -139,14 +146,14 @@ class _Applying(ManyUpdates):
         self._base_url = base_url
         self._plan_option = () if plan is None else ("--plan", plan)
         self._lines = 0
-        """Lines about single rooms that were written."""
+        """Number of errors of single rooms so far."""
         self._uncertain: set[str] = set()
         """Rooms that were reported as uncertain."""
-        self._failed = False
-        """Whether the account could not be listed, before anything was sent or after all of it."""
+        self._listing_failed = False
+        """Whether listing the account failed, before the first update or after the last one."""
         self._ended = False
-        """Whether the run came to its end, and was not cancelled."""
-        self._lost_journal: JournalError | None = None
+        """Whether the run reached its end, instead of being cancelled."""
+        self._journal_error: JournalError | None = None
 
     def stop(self, why: str) -> None:
         self._run.stop(why)
@@ -159,13 +166,13 @@ class _Applying(ManyUpdates):
                     self.count(outcome.status, before=self._run.settled)
                 self.show(self._run.settled)
         except APIError as error:
-            self._failed = True
-            self.is_news(error)
-            self.out.complain(error_line(error))
+            self._listing_failed = True
+            self.should_report(error)
+            self.out.error(error_line(error))
         except JournalError as error:
             if not self.counts:
-                raise  # it could not even be begun
-            self._lost_journal = error
+                raise  # there is no outcome to sum up
+            self._journal_error = error
         self._ended = True
 
     def _report(self, outcome: Outcome) -> None:
@@ -173,17 +180,17 @@ class _Applying(ManyUpdates):
             self._uncertain.add(outcome.room_id)
         if self.out.json:
             self.write(_json_line(outcome))
-        if outcome.error is None or outcome.status == "skipped" or not self.is_news(outcome.failure):
+        if outcome.error is None or outcome.status == "skipped" or not self.should_report(outcome.failure):
             return
         self._lines += 1
-        if self._lines <= _MOST_LINES:
-            self.out.complain(outcome.error if outcome.failure is None else error_line(outcome.failure))
-        elif self._lines == _MOST_LINES + 1:
-            self.out.complain("there are more; all are in the journal, and `aiorooms report` groups them by reason")
+        if self._lines <= _MAX_LINES:
+            self.out.error(outcome.error if outcome.failure is None else error_line(outcome.failure))
+        elif self._lines == _MAX_LINES + 1:
+            self.out.error("further errors are only in the journal; `aiorooms report` groups them by reason")
 
-    def sum_up(self) -> bool:
+    def summarize(self) -> bool:
         out, run = self.out, self._run
-        counts = self._standing()
+        counts = self._count_states()
         before = max(0, counts["updated"] - self.counts["updated"])
         if out.json:
             numbers = {status: counts[status] for status in NOT_UPDATED}
@@ -196,57 +203,56 @@ class _Applying(ManyUpdates):
                 "stopped_by": "interrupted" if self.interrupted else run.stopped_by,
             }
             self.write(dumps(totals))
-        out.note(f"{self.totals(counts, before=before)}, of {self.total:,}.")
-        if self._lost_journal is not None:
-            out.complain(error_line(self._lost_journal))
+        out.note(f"{self.totals(counts, before=before)}, out of {self.total:,}.")
+        if self._journal_error is not None:
+            out.error(error_line(self._journal_error))
         elif run.stopped_by is not None and not self.interrupted:
             error = run.stop_error
-            out.complain(f"stopped: {run.stopped_by if error is None else error_line(error)}")
+            out.error(f"stopped: {run.stopped_by if error is None else error_line(error)}")
         if self.interrupted and not self._ended:
-            out.complain("updates that were in flight have no outcome yet; a resume reads their rooms first")
-        self._show_next(counts)
-        return counts["updated"] >= self.total and not self._failed and self._lost_journal is None
+            out.error("the updates in flight were aborted and are uncertain; `aiorooms resume` reads their rooms first")
+        self._show_next_commands(counts)
+        return counts["updated"] >= self.total and not self._listing_failed and self._journal_error is None
 
-    def _standing(self) -> Mapping[str, int]:
-        """Count the states of the rooms after this run and all before it."""
-        standing = self.counts.copy()
-        if standing["updated"] == self.total or self._lost_journal is not None:
-            return standing
+    def _count_states(self) -> Mapping[str, int]:
+        """Count the rooms by state, after this run and all earlier ones."""
+        counts = self.counts.copy()
+        if counts["updated"] == self.total or self._journal_error is not None:
+            return counts
         try:
             states = Journal.open(self._journal).states()
         except JournalError:
-            return standing  # someone removed it; this run is what there is
-        standing = Counter("uncertain" if state == "begun" else state for state in states.values())
+            return counts  # the journal was removed, so only this run is known
+        counts = Counter("uncertain" if state == "begun" else state for state in states.values())
         if self.out.json:
             for room_id, state in states.items():
                 if state == "begun" and room_id not in self._uncertain:
-                    self.write(
-                        _json_line(Outcome(room_id=room_id, unique_name=None, status="uncertain", error=_CUT_OFF))
-                    )
-        return standing
+                    outcome = Outcome(room_id=room_id, unique_name=None, status="uncertain", error=_INTERRUPTED)
+                    self.write(_json_line(outcome))
+        return counts
 
-    def _show_next(self, counts: Mapping[str, int]) -> None:
-        """Show the commands that make sense now."""
+    def _show_next_commands(self, counts: Mapping[str, int]) -> None:
+        """Print the commands to run next."""
         out = self.out
         done = counts["updated"] + counts["failed"] + counts["conflict"]
         if done < self.total:
-            out.note(f"To go on: {self._resume()}")
+            out.note(f"To continue: {self._resume()}")
         elif counts["failed"]:
-            out.note(f"To try the failed ones again: {self._resume('--retry-failed')}")
+            out.note(f"To send failed rooms again: {self._resume('--retry-failed')}")
         if counts["conflict"] and done == self.total:
-            out.note(f"To also change what someone else modified: {self._resume('--force')}")
-        # A program knows what it wants next.
+            out.note(f"To change rooms that someone else modified: {self._resume('--force')}")
+        # A script does not need these two.
         if out.on_terminal and counts:
-            out.note(f"To see it as a page: {command_line('report', self._journal)}")
+            out.note(f"To write a report: {command_line('report', self._journal)}")
             if counts["updated"] or counts["uncertain"] or self._run.settled:
-                back = command_line("rollback", self._journal, base_url=self._base_url)
-                out.note(f"To take it back: {back}")
+                rollback = command_line("rollback", self._journal, base_url=self._base_url)
+                out.note(f"To roll back: {rollback}")
 
     def _resume(self, *options: str) -> str:
         return command_line("resume", self._journal, *options, *self._plan_option, base_url=self._base_url)
 
 
-_CUT_OFF: Final = "interrupted while it was in flight; `aiorooms resume` reads the room first"
+_INTERRUPTED: Final = "interrupted in flight; `aiorooms resume` reads the room first"
 
 
 def _json_line(outcome: Outcome) -> str:

@@ -1,4 +1,4 @@
-"""`aiorooms demo`: a bulk update against the simulator, without account, key or network."""
+"""`aiorooms demo`: a bulk update against the simulator, without an account, key or network."""
 
 import math
 import time
@@ -14,7 +14,7 @@ from ..models import RoomUpdate
 from ._command import Command
 from ._exit_codes import FAILED, OK
 from ._json import JsonValue
-from ._options import MOST_ROOMS, json_option, seed_option, value_option
+from ._options import MAX_ROOMS, json_option, seed_option, value_option
 from ._output import Output, flush
 from ._run import Interrupted, run
 from ._values import read_rate_limit, read_share, whole_number
@@ -30,49 +30,49 @@ _FAILOVER_URL: Final = "https://failover.example.net/rooms"
 
 _CONCURRENCY: Final = 50
 
-_FAULTY_TRIES: Final = 2
-"""Only the first attempts of a room are broken, as the faults of a real network pass too."""
+_FAULTY_ATTEMPTS: Final = 2
+"""Faults break only the first attempts of a room, because those of a real network pass too."""
 
 _STALL: Final = 1.0
-"""Seconds; less than the simulator's default, so that a demo is short."""
+"""Duration of a stall in seconds: less than the simulator's default, so that a demo is short."""
 
 
 @click.command(cls=Command)
-@value_option("--rooms", "N", whole_number(1, MOST_ROOMS), "Rooms in the account.", default="2000")
+@value_option("--rooms", "N", whole_number(1, MAX_ROOMS), "Number of rooms, 1 to 1000000.", default="2000")
 @value_option(
     "--rate-limit",
     "N/WINDOW",
     read_rate_limit,
-    "Requests that the server accepts in a window, or none for no limit.",
+    "Number of requests that the server accepts per window (ms, s, m or h); none for no limit.",
     to="limit",
     default="400/1s",
 )
 @value_option(
     "--faults", "SHARE", read_share, "Share of requests that the server breaks, 0 to 1 or in percent.", default="5%"
 )
-@seed_option("Another seed breaks other requests.")
+@seed_option("Seed of the faults, 0 to 999999999. Another seed breaks other requests.")
 @json_option
 def demo(rooms: int, limit: "RateLimit | None", faults: float, seed: int, as_json: bool) -> int:
-    """See a bulk update, without account, key or network.
+    """Try a bulk update without an account, key or network.
 
     A simulated Telnyx server starts inside this program. It has 2,000 rooms and a rate limit, and it breaks some
-    requests: it resets connections, answers 5xx or garbage, or carries out an update and loses the answer. All rooms
-    are moved to a new webhook URL and failover URL, and then every room on the server is verified.
+    requests: it resets connections, answers 5xx or garbage, or carries out an update and loses the answer. The demo
+    moves all rooms to a new webhook URL and failover URL, and then verifies every room on the server.
 
     \b
     Examples:
       aiorooms demo
       aiorooms demo --faults 50%
       aiorooms demo --rooms 10000 --rate-limit none --json
-    """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
-    from rich.text import Text  # late: most commands do without it
+    """  # noqa: D301 - a backspace tells click to keep the line breaks
+    from rich.text import Text  # late: most commands don't need it
 
-    from ..simulator import Faults, RoomsSimulator  # late: most commands do without the simulator
+    from ..simulator import Faults, RoomsSimulator  # late: most commands don't need the simulator
 
     simulator = RoomsSimulator(
         rooms=rooms,
         rate_limit=limit,
-        faults=Faults(rate=faults, first_tries=_FAULTY_TRIES, stall_seconds=_STALL),
+        faults=Faults(rate=faults, first_tries=_FAULTY_ATTEMPTS, stall_seconds=_STALL),
         seed=seed,
     )
     out = Output(json=as_json)
@@ -89,7 +89,7 @@ def demo(rooms: int, limit: "RateLimit | None", faults: float, seed: int, as_jso
             raise Interrupted(f"interrupted after {move.done:,} of {rooms:,} updates") from None
     move.verify()
     if as_json:
-        out.data({**move.figures(), "seed": seed})
+        out.data({**move.json_data(), "seed": seed})
     else:
         if bar is not None:
             out.line("")
@@ -98,7 +98,7 @@ def demo(rooms: int, limit: "RateLimit | None", faults: float, seed: int, as_jso
 
 
 class Move:
-    """Moves all rooms of a simulator, and measures."""
+    """Moves all rooms of a simulator to the new URLs, and measures the run."""
 
     def __init__(self, simulator: "RoomsSimulator") -> None:
         self.simulator = simulator
@@ -107,11 +107,11 @@ class Move:
         self.seconds = 0.0
         self.latencies: list[float] = []
         self.verified = 0
-        """Rooms that have both new URLs on the server."""
+        """Number of rooms that have both new URLs on the server."""
 
     @property
     def done(self) -> int:
-        """Updates that have an outcome."""
+        """Number of updates that have an outcome."""
         return self.counts.total()
 
     async def run(self, bar: "Bar | None") -> None:
@@ -134,14 +134,14 @@ class Move:
         self.latencies.sort()
 
     def verify(self) -> None:
-        """Count the rooms that really have both new URLs."""
+        """Count the rooms that have both new URLs on the server."""
         rooms = self.simulator.rooms.values()
         self.verified = sum(
             (room["webhook_event_url"], room["webhook_event_failover_url"]) == (_URL, _FAILOVER_URL) for room in rooms
         )
 
-    def figures(self) -> dict[str, JsonValue]:
-        """Return everything as JSON data; times in seconds."""
+    def json_data(self) -> dict[str, JsonValue]:
+        """Return all measurements as JSON data, with times in seconds."""
         stats = self.simulator.stats
         return {
             "rooms": self.done,
@@ -161,12 +161,12 @@ class Move:
 
 
 def percentile(latencies: Sequence[float], share: int) -> float:
-    """Return the value that `share` percent of the sorted ones do not exceed (nearest rank)."""
+    """Return the `share`th percentile of sorted latencies, by nearest rank."""
     return latencies[max(0, math.ceil(len(latencies) * share / 100) - 1)]
 
 
 def _show(move: Move, out: Output) -> None:
-    from rich.table import Table  # late: what is not drawn needs no rich
+    from rich.table import Table  # late: only drawing needs rich
     from rich.text import Text
 
     counts = move.counts
@@ -183,7 +183,7 @@ def _show(move: Move, out: Output) -> None:
         table.add_row("skipped", Text(f"{counts['skipped']:,}", style="red"), "not sent")
     table.add_row("retried", f"{move.retried:,}", "updates that took more than one attempt")
     table.add_row("rate limited", f"{stats.refused:,}", "requests over the rate limit (429)")
-    table.add_row("broken", f"{stats.faults.total():,}", "requests that met a fault")
+    table.add_row("broken", f"{stats.faults.total():,}", "requests with a fault")
     table.add_row("time", f"{move.seconds:.1f} s")
     table.add_row("updates/s", f"{counts['updated'] / move.seconds:,.0f}")
     notes = ("from dequeue to outcome,", "waits for the rate limit and for retries included", "")
@@ -196,7 +196,7 @@ def _show(move: Move, out: Output) -> None:
     else:
         missing = move.done - move.verified
         out.draw(Text(f"Not verified: {missing:,} of {move.done:,} rooms lack the new URLs.", style="bold red"))
-    out.line("Next: try commands on `aiorooms simulate`, or see `aiorooms update --help`.")
+    out.line("Next: try `aiorooms simulate`, or read `aiorooms update --help`.")
 
 
 def _duration(seconds: float) -> str:

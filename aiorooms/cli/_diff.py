@@ -1,4 +1,4 @@
-"""A plan as people read it: what changes, before and after; rooms that change alike are shown together."""
+"""Print a plan for people: the values before and after, with rooms that have the same change shown together."""
 
 from collections import Counter
 from typing import Final, TypeAlias
@@ -7,79 +7,81 @@ from yarl import URL
 
 from ..bulk import Plan, PlannedUpdate
 from ._json import dumps
-from ._output import Output, command_line, shown
+from ._output import Output, command_line, field_text
 
 __all__ = ["show_how_to_apply", "show_plan"]
 
-_MOST_LINES: Final = 45
-"""Lines about kinds of changes: a screenful."""
+_MAX_LINES: Final = 45
+"""Maximum number of lines about changes: one screen."""
 
-_MOST_KEPT: Final = 1000
-"""Kinds of changes that are counted; in a plan with more, each room is likely to be a kind of its own."""
+_MAX_CHANGES: Final = 1000
+"""Maximum number of different changes to count. In a plan with more, each room probably has its own."""
 
-_Kind: TypeAlias = tuple[tuple[str, str, str], ...]
-"""For each field that changes: its name, before and after."""
+_Change: TypeAlias = tuple[tuple[str, str, str], ...]
+"""The name of each field that changes, and its value before and after."""
 
 
 def show_plan(plan: Plan, out: Output, *, every_room: bool) -> None:
-    """Write what a plan changes, and its totals."""
+    """Write the changes of a plan, and its totals."""
     if every_room:
         for planned in plan.updates():
-            _write(out, _named(planned), _kind_of(planned, whole=True))
+            _write(out, _label(planned), _change_of(planned, whole=True))
     else:
-        _show_kinds(plan, out)
-    unchanged = f", {plan.unchanged:,} are as wanted already" if plan.unchanged else ""
+        _show_changes(plan, out)
+    unchanged = f", {plan.unchanged:,} already as planned" if plan.unchanged else ""
     out.line(f"{plan.rooms:,} {_rooms(plan.rooms)} to change{unchanged}.")
 
 
 def show_how_to_apply(plan: Plan, out: Output, *, base_url: str | None) -> None:
-    """Write the command that carries out a new plan, if there is anything to do."""
+    """Write the command that carries out a new plan, if it has changes."""
     if plan.rooms:
-        out.note(f"Planned in {plan.path}; `{command_line('apply', plan.path, base_url=base_url)}` carries it out.")
+        out.note(
+            f"The plan is in {plan.path}; carry it out with `{command_line('apply', plan.path, base_url=base_url)}`."
+        )
 
 
-def _show_kinds(plan: Plan, out: Output) -> None:
-    counts: Counter[_Kind] = Counter()
-    examples: dict[_Kind, str] = {}
+def _show_changes(plan: Plan, out: Output) -> None:
+    counts: Counter[_Change] = Counter()
+    examples: dict[_Change, str] = {}
     more = 0
     for planned in plan.updates():
-        kind = _kind_of(planned, whole=False)
-        if kind in counts or len(counts) < _MOST_KEPT:
-            counts[kind] += 1
-            examples.setdefault(kind, _named(planned))
+        change = _change_of(planned, whole=False)
+        if change in counts or len(counts) < _MAX_CHANGES:
+            counts[change] += 1
+            examples.setdefault(change, _label(planned))
         else:
             more += 1
     lines = 0
-    for kind, count in counts.most_common():
-        lines += len(kind) + 2
-        if lines > _MOST_LINES:
+    for change, count in counts.most_common():
+        lines += len(change) + 2
+        if lines > _MAX_LINES:
             more += count
             continue
-        who = examples[kind] if count == 1 else f"{count:,} rooms, such as {examples[kind]}"
-        _write(out, who, kind)
+        rooms = examples[change] if count == 1 else f"{count:,} rooms, such as {examples[change]}"
+        _write(out, rooms, change)
     if more:
-        out.line(f"and {more:,} {_rooms(more)} in other ways; --all shows each room\n")
+        out.line(f"and {more:,} {_rooms(more)} with other changes; --all shows each room\n")
 
 
 def _rooms(count: int) -> str:
     return "room" if count == 1 else "rooms"
 
 
-def _named(planned: PlannedUpdate) -> str:
-    return planned.room_id if planned.unique_name is None else f"{shown(planned.unique_name)} ({planned.room_id})"
+def _label(planned: PlannedUpdate) -> str:
+    return planned.room_id if planned.unique_name is None else f"{field_text(planned.unique_name)} ({planned.room_id})"
 
 
-def _kind_of(planned: PlannedUpdate, *, whole: bool) -> _Kind:
-    kind: list[tuple[str, str, str]] = []
+def _change_of(planned: PlannedUpdate, *, whole: bool) -> _Change:
+    change: list[tuple[str, str, str]] = []
     for name, after in planned.after.items():
         before = planned.before[name]
         hosts = None if whole else _hosts(before, after)
-        kind.append((name, dumps(before), dumps(after)) if hosts is None else (f"{name}, the host", *hosts))
-    return tuple(kind)
+        change.append((name, dumps(before), dumps(after)) if hosts is None else (f"{name} (host)", *hosts))
+    return tuple(change)
 
 
 def _hosts(before: object, after: object) -> tuple[str, str] | None:
-    """Return the hosts of two URLs that differ in nothing else."""
+    """Return the hosts of two URLs that differ only in their hosts; else None."""
     if not isinstance(before, str) or not isinstance(after, str):
         return None
     try:
@@ -91,8 +93,8 @@ def _hosts(before: object, after: object) -> tuple[str, str] | None:
         return None
 
 
-def _write(out: Output, who: str, kind: _Kind) -> None:
-    out.line(who)
-    for name, before, after in kind:
+def _write(out: Output, rooms: str, change: _Change) -> None:
+    out.line(rooms)
+    for name, before, after in change:
         out.change(name, before, after)
     out.line("")

@@ -1,14 +1,14 @@
-"""The exit codes, as `aiorooms --help` lists them."""
+"""The exit codes that `aiorooms --help` lists."""
 
 from typing import Final
 
-__all__ = ["BAD_INPUT", "CHANGES", "FAILED", "INTERRUPTED", "OK", "UNAUTHORIZED"]
+__all__ = ["CHANGES", "FAILED", "INTERRUPTED", "INVALID_INPUT", "OK", "UNAUTHORIZED"]
 
 OK: Final = 0
 FAILED: Final = 1
-BAD_INPUT: Final = 2
+INVALID_INPUT: Final = 2
 UNAUTHORIZED: Final = 3
 INTERRUPTED: Final = 130
 
 CHANGES: Final = 2
-"""Of `aiorooms plan --detailed-exitcode`: there is something to change. Every error ends with `FAILED` there."""
+"""The exit code of `aiorooms plan --detailed-exitcode` for a plan with changes. Every error is `FAILED` there."""

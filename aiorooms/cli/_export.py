@@ -1,4 +1,4 @@
-"""`aiorooms export`: the account as a file that `plan` reads."""
+"""`aiorooms export`: write all rooms to a file that `aiorooms plan` reads."""
 
 from pathlib import Path
 from typing import Final, Literal
@@ -27,19 +27,17 @@ def _check_export(ctx: Context) -> None:
 
 @click.command(cls=Command, steps=[_check_export, make_client])
 @click.argument("file", metavar="FILE", type=FILE)
-@value_option(
-    "--format", "csv|jsonl", one_of(_FORMATS), "Format of the file.  [default: by the ending of FILE]", to="form"
-)
+@value_option("--format", "csv|jsonl", one_of(_FORMATS), "Format of FILE.  [default: by its ending]", to="form")
 @overwrite_option
 @api_options
 def export(file: Path, form: _Format | None, client: RoomsClient, as_json: bool) -> int:
-    """Write all rooms into a file that `aiorooms plan` reads.
+    """Write all rooms to a file that `aiorooms plan` reads.
 
     \b
     Examples:
       aiorooms export rooms.csv
       aiorooms export rooms.jsonl
-    """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
+    """  # noqa: D301 - a backspace tells click to keep the line breaks
     out = Output(json=as_json)
     with out.reading() as on_room:
 
@@ -51,5 +49,5 @@ def export(file: Path, form: _Format | None, client: RoomsClient, as_json: bool)
     if as_json:
         out.data({"file": str(file), "rooms": count})
     else:
-        out.line(f"{count:,} rooms are in {file}.")
+        out.line(f"Wrote {count:,} room{'s' * (count != 1)} to {file}.")
     return OK

@@ -1,4 +1,4 @@
-"""Models as JSON data: the API's own field names, null for None, and moments in UTC as ISO 8601 with a Z."""
+"""Models as JSON data: the API's own field names, null for None, and UTC timestamps in ISO 8601 with a Z."""
 
 import json
 from collections.abc import Mapping
@@ -15,17 +15,17 @@ JsonValue: TypeAlias = str | int | float | bool | Mapping[str, "JsonValue"] | li
 
 
 def dumps(value: JsonValue) -> str:
-    """Write on one line. In ASCII, so that every terminal, pipe and locale lets it through."""
+    """Return a value as one line of JSON, in ASCII, which every terminal, pipe and locale accepts."""
     return json.dumps(value)
 
 
 def model_data(model: Room) -> dict[str, JsonValue]:
-    """Return all fields of a model, also those that are None."""
+    """Return all fields of a model, including those that are None."""
     return cast("dict[str, JsonValue]", converter.unstructure(model))
 
 
 def result_data(result: UpdateResult) -> dict[str, JsonValue]:
-    """Return the outcome of one update."""
+    """Return the outcome of one update as JSON data."""
     return {
         "room_id": result.room_id,
         "status": result.status,
@@ -37,7 +37,7 @@ def result_data(result: UpdateResult) -> dict[str, JsonValue]:
 
 
 def error_data(error: AioroomsError) -> dict[str, JsonValue]:
-    """Return the name of the exception, its one line, and what the server said if it was the server."""
+    """Return the class and the message of an error, and what the server reported, if it answered."""
     data: dict[str, JsonValue] = {"type": type(error).__name__, "message": error_line(error)}
     if isinstance(error, APIStatusError):
         data["status"] = error.status

@@ -1,4 +1,4 @@
-"""The command `aiorooms` itself: its help, and how every error ends: with one line, and an exit code."""
+"""The top-level command `aiorooms`: its help, and the line and the exit code of every error."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -18,11 +18,11 @@ from ..errors import (
     PlanFileError,
 )
 from ._apply import apply, resume
-from ._command import HELP_OPTIONS, BadInputError
+from ._command import HELP_OPTIONS, InvalidInputError
 from ._demo import demo
-from ._exit_codes import BAD_INPUT, FAILED, INTERRUPTED, OK, UNAUTHORIZED
+from ._exit_codes import FAILED, INTERRUPTED, INVALID_INPUT, OK, UNAUTHORIZED
 from ._export import export
-from ._output import OutputLostError, complain, complain_of_all, end_echo, flush, lost, prepare
+from ._output import OutputLostError, configure_stdout, end_ctrl_c_line, flush, output_lost, print_error, print_problems
 from ._plan import DETAILED, plan, show
 from ._read import get, list_
 from ._report import report
@@ -31,13 +31,13 @@ from ._run import Interrupted
 from ._simulate import simulate
 from ._update import update
 from ._verify import verify
-from ._words import error_line, slip
+from ._words import error_line, usage_error_line
 
 __all__ = ["cli"]
 
 _EPILOG: Final = """\
 \b
-Try it, without an account:
+Try it without an account:
   aiorooms demo
 
 \b
@@ -48,36 +48,37 @@ Your own rooms:
   aiorooms list | cut -f1 | aiorooms update - --enable-recording
 
 \b
-All of them, with a plan and a way back:
+All rooms, with a plan to review and a rollback:
   aiorooms plan --rewrite-webhook-host old.example.com=new.example.com
   aiorooms apply rooms.plan
+  aiorooms rollback rooms.plan.journal
 
 \b
 Environment:
-  TELNYX_API_KEY   the API key; there is no option for it, as other users of
-                   the machine can read a command's options
-  TELNYX_BASE_URL  where the API is, if not at https://api.telnyx.com/v2
-  NO_COLOR         if set, nothing is in colour
+  TELNYX_API_KEY   the API key; there is no option for it, because other users
+                   of the machine can read a command's options
+  TELNYX_BASE_URL  the base URL of the API  [default: https://api.telnyx.com/v2]
+  NO_COLOR         if set, the output has no colour
 
 \b
 Exit codes:
-  0    all done
+  0    everything succeeded
   1    something failed, or its outcome is uncertain
-  2    bad input (a missing key too), and nothing was sent
+  2    the input is invalid or the API key is missing; nothing was sent
   3    the server rejected the API key (401 or 403)
   130  interrupted by Ctrl-C or SIGTERM
 """
 
 
-_BAD_INPUT: Final = (InvalidRequestError, ClientSettingsError, PlanFileError, JournalError)
+_INVALID_INPUT: Final = (InvalidRequestError, ClientSettingsError, PlanFileError, JournalError)
 
 
 class _Program(click.Group):
-    """Ends every error in one line on standard error and an exit code."""
+    """The top-level command. It turns every error into one line on standard error and an exit code."""
 
     def main(self, args: Sequence[str] | None = None, *more: Any, standalone_mode: bool = True, **extra: Any) -> Any:  # noqa: ANN401 - click's own types
-        """Run a command, and exit with its code, or return the code if not in standalone mode."""
-        prepare()
+        """Run a command and exit with its code. Outside standalone mode, return the code."""
+        configure_stdout()
         words = sys.argv[1:] if args is None else list(args)
         extra["standalone_mode"] = False
         is_detailed = words[:1] == ["plan"] and DETAILED in words
@@ -87,7 +88,7 @@ class _Program(click.Group):
         return code
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order in which people need them, not by name."""
+        """Return the commands in the order of use, instead of alphabetically."""
         return list(self.commands)
 
 
@@ -102,40 +103,40 @@ def _code_of(command: Callable[[], object], *, is_detailed: bool) -> int:
         code = _report(error)
         if code is None:
             raise
-        # There `BAD_INPUT` would look like changes.
-        return FAILED if is_detailed and code in (BAD_INPUT, UNAUTHORIZED) else code
+        # With `--detailed-exitcode`, `INVALID_INPUT` would look like `CHANGES`.
+        return FAILED if is_detailed and code in (INVALID_INPUT, UNAUTHORIZED) else code
     return code if isinstance(code, int) else OK
 
 
 def _report_interrupt(stopped: BaseException) -> None:
     line = stopped.line if isinstance(stopped, Interrupted) else "interrupted"
     if line:
-        end_echo()
-        complain(line)
+        end_ctrl_c_line()
+        print_error(line)
 
 
 def _report(error: Exception) -> int | None:
-    """Write what went wrong, and return the exit code; None for an error of our own."""
+    """Print the error and return the exit code, or None if it is a bug in aiorooms."""
     match error:
         case click.ClickException():
-            complain(slip(error))
-            return BAD_INPUT
-        case BadInputError() | BulkInputError():
-            complain_of_all(error.problems)
-            return BAD_INPUT
+            print_error(usage_error_line(error))
+            return INVALID_INPUT
+        case InvalidInputError() | BulkInputError():
+            print_problems(error.problems)
+            return INVALID_INPUT
         case AuthenticationError() | PermissionDeniedError():
-            complain(error_line(error))
+            print_error(error_line(error))
             return UNAUTHORIZED
         case AioroomsError():
-            complain(error_line(error))
-            return BAD_INPUT if isinstance(error, _BAD_INPUT) else FAILED
+            print_error(error_line(error))
+            return INVALID_INPUT if isinstance(error, _INVALID_INPUT) else FAILED
         case OutputLostError() | OSError():
-            # An OSError that gets here comes from click, which writes the help texts itself.
-            lost_output = lost(error) if isinstance(error, OSError) else error
-            # A reader that has enough, as `head` has, is no failure.
-            if lost_output.unread:
+            # Only click raises an OSError here: it writes the help texts itself.
+            output_error = output_lost(error) if isinstance(error, OSError) else error
+            # It is not a failure if the reader closed the pipe, as `head` does.
+            if output_error.reader_closed:
                 return OK
-            complain(str(lost_output))
+            print_error(str(output_error))
             return FAILED
         case _:
             return None
@@ -154,7 +155,7 @@ def cli(ctx: click.Context) -> int:
     """Update Telnyx Video rooms, and never lose track of one."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)
-    return BAD_INPUT
+    return INVALID_INPUT
 
 
 for command in (demo, update, get, list_, plan, show, apply, resume, verify, rollback, report, export, simulate):

@@ -1,7 +1,7 @@
-"""What `update`, `apply` and `resume` share: they send many updates, report each, and sum up, also after a Ctrl-C.
+"""The shared part of `update`, `apply` and `resume`: send updates, report each outcome and sum up, even after Ctrl-C.
 
-A rejected API key is reported once, as all updates in flight meet it. If standard output is lost, the run stops: going
-on would change rooms and report none of them.
+A rejected API key fails all updates in flight, but is reported once. If standard output can't be written any more, the
+run stops: otherwise it would change rooms without reporting them.
 """
 
 import time
@@ -27,9 +27,9 @@ NOT_UPDATED: Final = {
     "conflict": "modified by someone else",
     "skipped": "not sent",
 }
-"""Every status but `updated`, and how a sum names it."""
+"""Every status except `updated`, and its name in the totals."""
 
-_BAD_KEY: Final = (AuthenticationError, PermissionDeniedError)
+_REJECTED_KEY: Final = (AuthenticationError, PermissionDeniedError)
 
 
 class ManyUpdates(ABC):
@@ -42,41 +42,41 @@ class ManyUpdates(ABC):
         self.counts: Counter[str] = Counter()
         """The outcomes of this run, by status."""
         self.interrupted = False
-        """Whether a signal came."""
+        """Whether a signal arrived."""
         self.unauthorized = False
         """Whether the server rejected the API key."""
-        self.lost: OutputLostError | None = None
+        self.output_error: OutputLostError | None = None
         """Why standard output can't be written any more."""
         self._bar: Bar | None = None
-        self._began_at = time.monotonic()
+        self._started_at = time.monotonic()
 
-    # --- what differs ---
+    # --- implemented by each command ---
 
     @abstractmethod
     async def send(self) -> None:
-        """Send all updates, and call `count` with each outcome. It may be cancelled at any time."""
+        """Send all updates, and call `count` with each outcome. May be cancelled at any time."""
 
     @abstractmethod
     def stop(self, why: str) -> None:
-        """Begin no new update."""
+        """Start no new update."""
 
     @abstractmethod
-    def sum_up(self) -> bool:
-        """Report the rest and the totals, and return whether all is well."""
+    def summarize(self) -> bool:
+        """Report the remaining rooms and the totals. Return whether everything succeeded."""
 
     def in_flight(self) -> int | None:
-        """Return how many updates are in flight, if that is known."""
+        """Return the number of updates in flight, or None if it is unknown."""
         return None
 
-    # --- what is the same ---
+    # --- shared ---
 
     @property
     def seconds(self) -> float:
-        """Seconds since the run was made."""
-        return time.monotonic() - self._began_at
+        """Seconds since this object was created."""
+        return time.monotonic() - self._started_at
 
     def run(self) -> int:
-        """Send, sum up, and return the exit code. Raises `Interrupted` after a signal, when all is said."""
+        """Send all updates, sum up, and return the exit code. After a signal, raises `Interrupted` instead."""
         with self.out.progress(self.total) as self._bar:
             if self._bar is not None:
                 self._bar.pacing = self.client.pacing.snapshot
@@ -84,50 +84,48 @@ class ManyUpdates(ABC):
                 run(self.send(), on_stop=self._on_signal)
             except Interrupted:
                 self.interrupted = True
-        is_well = self.sum_up()
+        succeeded = self.summarize()
         if self.interrupted:
             raise Interrupted("")
         if self.unauthorized:
             return UNAUTHORIZED
-        return OK if is_well and self.lost is None else FAILED
+        return OK if succeeded and self.output_error is None else FAILED
 
     def count(self, status: str, *, before: int = 0) -> None:
-        """Count an outcome; `before` rooms were settled before this run."""
+        """Count an outcome. `before` is the number of rooms with an outcome from earlier runs."""
         self.counts[status] += 1
         self.show(before)
 
     def show(self, before: int = 0) -> None:
-        """Bring the progress bar up to date."""
+        """Update the progress bar."""
         if self._bar is not None:
             self._bar.show(self.counts, before)
 
     def write(self, line: str) -> None:
-        """Write a line on standard output at once. If that fails, the run stops."""
-        if self.lost is None:
+        """Write a line to standard output at once. If that fails, stop the run."""
+        if self.output_error is None:
             try:
                 self.out.line(line)
                 flush()
             except OutputLostError as error:
-                self.lost = error
+                self.output_error = error
                 self.stop(str(error))
 
-    def is_news(self, error: AioroomsError | None) -> bool:
-        """Whether an error is to be reported: not if it says once more that the key is rejected."""
-        if not isinstance(error, _BAD_KEY):
+    def should_report(self, error: AioroomsError | None) -> bool:
+        """Return whether to report an error. A rejected API key is reported only once."""
+        if not isinstance(error, _REJECTED_KEY):
             return True
         before, self.unauthorized = self.unauthorized, True
         return not before
 
     def totals(self, counts: Mapping[str, int], *, before: int = 0) -> str:
-        """Return the counts as the beginning of a sentence."""
-        parts = [f"{self.counts['updated']:,} updated{f' ({before:,} before)' * bool(before)}"]
+        """Return the counts as the start of a sentence."""
+        parts = [f"{self.counts['updated']:,} updated{f' ({before:,} in earlier runs)' * bool(before)}"]
         parts += [f"{counts[status]:,} {name}" for status, name in NOT_UPDATED.items() if counts[status]]
         return "interrupted: " * self.interrupted + ", ".join(parts)
 
     def _on_signal(self) -> None:
         self.stop("interrupted")
         count = self.in_flight()
-        updates = (
-            "updates in flight have" if count is None else f"{count:,} in flight {'has' if count == 1 else 'have'}"
-        )
-        self.out.complain(f"stopping: {updates} {GRACE:g} s to end; Ctrl-C again stops now")
+        updates = "updates" if count is None else f"{count:,} update{'s' * (count != 1)}"
+        self.out.error(f"stopping: waiting up to {GRACE:g} s for {updates} in flight; press Ctrl-C again to abort")

@@ -18,8 +18,8 @@ from ._words import setting_problem
 
 __all__ = [
     "FILE",
-    "MOST_FAILURES",
-    "MOST_ROOMS",
+    "MAX_FAILURES",
+    "MAX_ROOMS",
     "api_options",
     "bulk_options",
     "check_new_file",
@@ -38,12 +38,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FILE: Final = click.Path(path_type=Path)
 
-_MOST_CONCURRENT: Final = 1000
-_MOST_CONNECTIONS: Final = 100
-"""Of a command without `--concurrency`."""
-MOST_FAILURES: Final = 1_000_000
-MOST_ROOMS: Final = 1_000_000
-_LARGEST_SEED: Final = 999_999_999
+_MAX_CONCURRENCY: Final = 1000
+_MAX_CONNECTIONS: Final = 100
+"""Maximum number of connections of a command without `--concurrency`."""
+MAX_FAILURES: Final = 1_000_000
+MAX_ROOMS: Final = 1_000_000
+_MAX_SEED: Final = 999_999_999
 
 
 def value_option(
@@ -56,7 +56,7 @@ def value_option(
     default: str | None = None,
     hidden: bool = False,
 ) -> Callable[[F], F]:
-    """Make an option whose text is turned into a value by `read`; `to` is the parameter that gets it."""
+    """Make an option whose text `read` turns into a value. `to` is the name of the parameter that receives it."""
     return click.option(
         *((name,) if to is None else (name, to)),
         metavar=metavar,
@@ -69,60 +69,68 @@ def value_option(
 
 
 json_option: Final = click.option(
-    "--json", "as_json", is_flag=True, help="Write JSON on standard output, and nothing else there."
+    "--json", "as_json", is_flag=True, help="Write only JSON to standard output.  [default: text]"
 )
-overwrite_option: Final = click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
+overwrite_option: Final = click.option(
+    "--overwrite", is_flag=True, help="Replace an existing file.  [default: report an error]"
+)
 every_room_option: Final = click.option(
-    "--all", "every_room", is_flag=True, help="Show each room; without it rooms that change alike are shown together."
+    "--all", "every_room", is_flag=True, help="Show each room.  [default: group rooms with the same change]"
 )
 concurrency_option: Final = value_option(
     "--concurrency",
     "N",
-    whole_number(1, _MOST_CONCURRENT),
-    f"Maximum number of updates in flight, 1 to {_MOST_CONCURRENT}.",
+    whole_number(1, _MAX_CONCURRENCY),
+    f"Maximum number of updates in flight, 1 to {_MAX_CONCURRENCY}.",
     default="50",
 )
 
 
 def max_failures_option(more: str = "") -> Callable[[F], F]:
-    """Make `--max-failures`, with more to say in its help."""
+    """Make `--max-failures`; `more` is added to its help."""
     return value_option(
         "--max-failures",
         "N",
-        whole_number(1, MOST_FAILURES),
-        f"Begin no new update after N failures.{more}  [default: no limit]",
+        whole_number(1, MAX_FAILURES),
+        f"Start no new update after N failures.{more}  [default: no limit]",
     )
 
 
 def seed_option(text: str) -> Callable[[F], F]:
-    """Make `--seed` of a simulator."""
-    return value_option("--seed", "N", whole_number(0, _LARGEST_SEED), text, default="0")
+    """Make `--seed` for a simulator."""
+    return value_option("--seed", "N", whole_number(0, _MAX_SEED), text, default="0")
 
 
 def api_options(command: F) -> F:
-    """Add the options of every command that calls the API. Its step `make_client` makes `client` of them."""
+    """Add the options of every command that calls the API. The step `make_client` turns them into `client`."""
     base_url = click.option(
         "--base-url",
         metavar="URL",
-        help="Address of the API.  [default: TELNYX_BASE_URL, or https://api.telnyx.com/v2]",
+        help="Base URL of the API.  [default: TELNYX_BASE_URL, or https://api.telnyx.com/v2]",
     )
-    timeout = value_option("--timeout", "SECONDS", read_seconds, "Seconds for one attempt.  [default: 30]")
+    timeout = value_option("--timeout", "SECONDS", read_seconds, "Timeout of one attempt, in seconds.  [default: 30]")
     return base_url(timeout(json_option(command)))
 
 
 def bulk_options(command: F) -> F:
-    """Add what `apply` and `resume` share."""
+    """Add the options that `apply` and `resume` share."""
     options = (
-        click.option("--force", is_flag=True, help="Also change rooms that were modified by someone else."),
+        click.option(
+            "--force",
+            is_flag=True,
+            help="Also change rooms that someone else modified.  [default: leave them unchanged]",
+        ),
         max_failures_option(),
         concurrency_option,
         value_option(
             "--rate",
             "N",
             read_rate,
-            "Maximum number of requests per second, whatever the server allows.  [default: no limit]",
+            "Maximum number of requests per second, at least 0.001. The server may allow less.  [default: no limit]",
         ),
-        click.option("--yes", is_flag=True, help="Don't ask before more than one room is changed."),
+        click.option(
+            "--yes", is_flag=True, help="Don't ask for confirmation.  [default: ask if more than one room changes]"
+        ),
         api_options,
     )
     for option in reversed(options):
@@ -136,35 +144,35 @@ def make_client(ctx: Context) -> None:
     timeout: float | None = ctx.params.pop("timeout")
     key = os.environ.get("TELNYX_API_KEY")
     if not key:
-        ctx.wrong("TELNYX_API_KEY is not set: put your API key there (`aiorooms demo` needs none)")
+        ctx.add_problem("TELNYX_API_KEY is not set; set it to your API key (`aiorooms demo` needs none)")
     make = functools.partial(
         RoomsClient,
         key or "none",
         base_url=base_url,
-        max_connections=ctx.params.get("concurrency") or _MOST_CONNECTIONS,
+        max_connections=ctx.params.get("concurrency") or _MAX_CONNECTIONS,
         pacing=Pacing(max_rate=ctx.params.pop("rate", None)),
     )
     try:
         ctx.params["client"] = make() if timeout is None else make(timeout=timeout)
     except ClientSettingsError as error:
-        ctx.wrong(setting_problem(error, base_url=base_url))
+        ctx.add_problem(setting_problem(error, base_url=base_url))
 
 
 def make_client_and_keep_url(ctx: Context) -> None:
-    """Make `client`, and keep `base_url` for the commands that are shown."""
+    """Make `client`, and keep `base_url` for the commands that are suggested to the user."""
     base_url: str | None = ctx.params["base_url"]
     make_client(ctx)
     ctx.params["base_url"] = base_url
 
 
 def check_new_file(ctx: Context, name: str, path: Path, *, source: Path | None = None) -> None:
-    """Want a place for a new file: without one unless `--overwrite` is given, and never that of its source."""
+    """Check that `path` may be written: a file exists there only with `--overwrite`, and it is never `source`."""
     overwrite: bool = ctx.params.pop("overwrite")
     try:
         exists = path.exists()
     except OSError:
-        exists = False  # the write says why that can't be done
+        exists = False  # writing the file reports the reason
     if exists and source is not None and source.exists() and path.samefile(source):
-        ctx.wrong(f"{quoted(str(path))} is what is read; give another place", name)
+        ctx.add_problem(f"{quoted(str(path))} is also the input; give another file", name)
     elif exists and not overwrite:
-        ctx.wrong(f"{quoted(str(path))} exists already; give another place, or --overwrite", name)
+        ctx.add_problem(f"{quoted(str(path))} already exists; give another file, or --overwrite", name)

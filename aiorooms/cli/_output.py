@@ -1,7 +1,7 @@
-"""Where text goes: results on standard output, everything else on standard error; plain unless it is a terminal.
+"""Output: results go to standard output, everything else to standard error, in colour only on a terminal.
 
-Text from the server is shown with its control characters escaped, so that a room's name can neither break a line nor
-control the terminal. Lines are written as they are; rich draws only what is laid out for a screen.
+Control characters in text from the server are escaped, so that a room's name can neither break a line nor control the
+terminal. rich draws tables, colours and progress bars; all other lines are written directly.
 """
 
 import os
@@ -25,40 +25,40 @@ if TYPE_CHECKING:
     from ._progress import Bar
 
 __all__ = [
-    "FEW",
+    "MAX_ROOM_LINES",
     "Output",
     "OutputLostError",
     "command_line",
-    "complain",
-    "complain_of_all",
-    "end_echo",
+    "configure_stdout",
+    "end_ctrl_c_line",
+    "escape",
+    "field_text",
     "flush",
-    "lost",
-    "plain",
-    "prepare",
-    "shown",
+    "output_lost",
+    "print_error",
+    "print_problems",
 ]
 
-FEW: Final = 10
-"""Up to 10 rooms get a line each on a terminal, and no progress bar."""
+MAX_ROOM_LINES: Final = 10
+"""On a terminal, up to 10 rooms get one line each; more rooms get a progress bar."""
 
 
 class OutputLostError(Exception):
-    """Standard output can't be written any more: its reader has closed it, or the disk is full."""
+    """Standard output can't be written any more: its reader closed the pipe, or the disk is full."""
 
     def __init__(self, error: OSError) -> None:
-        super().__init__(f"standard output can't be written any more: {error.strerror or error}")
-        self.unread = error.errno == EPIPE
-        """Whether the reader has closed it, as `head` does when it has enough."""
+        super().__init__(f"can't write to standard output: {error.strerror or error}")
+        self.reader_closed = error.errno == EPIPE
+        """Whether the reader closed the pipe, as `head` does."""
 
 
-def plain(text: str) -> str:
-    """Escape what can't be printed, tabs and line ends included."""
+def escape(text: str) -> str:
+    """Escape unprintable characters, including tabs and line ends."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def shown(value: object) -> str:
-    """Return a field as text: empty for None, the rest as the API writes it."""
+def field_text(value: object) -> str:
+    """Return the value of a field as text: empty for None, else as the API writes it."""
     match value:
         case None:
             return ""
@@ -67,83 +67,83 @@ def shown(value: object) -> str:
         case datetime():
             return timestamp(value)
         case _:
-            return plain(str(value))
+            return escape(str(value))
 
 
 def command_line(*words: object, base_url: str | None = None) -> str:
-    """Return a command that can be copied into a shell, for the same server as this one."""
+    """Return a command to copy into a shell, for the same server as this one."""
     more = () if base_url is None else ("--base-url", base_url)
     return shlex.join(["aiorooms", *map(str, words), *more])
 
 
-def complain(text: str) -> None:
-    """Write one line about something that went wrong."""
-    _err(f"aiorooms: {text}")
+def print_error(text: str) -> None:
+    """Write one line to standard error."""
+    _write_stderr(f"aiorooms: {text}")
 
 
-_MOST_PROBLEMS: Final = 50
-"""Lines about bad input; a wrong file can have a million problems."""
+_MAX_PROBLEMS: Final = 50
+"""Maximum number of problems to print; a wrong file can have a million."""
 
 
-def complain_of_all(problems: Sequence[object]) -> None:
-    """Write one line about each of the first 50 problems, and how many there are."""
-    for problem in problems[:_MOST_PROBLEMS]:
-        complain(str(problem))
+def print_problems(problems: Sequence[object]) -> None:
+    """Write the first 50 problems, one on each line, and the number of all."""
+    for problem in problems[:_MAX_PROBLEMS]:
+        print_error(str(problem))
     if (count := len(problems)) > 1:
-        more = f", of which {count - _MOST_PROBLEMS:,} are not shown" * (count > _MOST_PROBLEMS)
-        complain(f"{count:,} problems{more}; nothing was sent")
+        hidden = f" ({count - _MAX_PROBLEMS:,} not shown)" * (count > _MAX_PROBLEMS)
+        print_error(f"{count:,} problems{hidden}; nothing was sent")
 
 
-def end_echo() -> None:
-    """After a Ctrl-C, leave the line on which the terminal shows ^C."""
+def end_ctrl_c_line() -> None:
+    """Start a new line after the ^C that the terminal shows."""
     if sys.stderr.isatty():
-        _err("")
+        _write_stderr("")
 
 
-def prepare() -> None:
-    """Escape characters that the terminal's encoding lacks, instead of failing."""
+def configure_stdout() -> None:
+    """Make standard output escape characters that its encoding lacks, instead of failing."""
     stdout: TextIO = sys.stdout
     if isinstance(stdout, TextIOWrapper):
         cast("TextIOWrapper[BinaryIO]", stdout).reconfigure(errors="backslashreplace")
 
 
 def flush() -> None:
-    """Write what is still buffered. Raises `OutputLostError`."""
+    """Flush standard output. Raises `OutputLostError`."""
     try:
         sys.stdout.flush()
     except OSError as error:
-        raise lost(error) from None
+        raise output_lost(error) from None
 
 
-def lost(error: OSError) -> OutputLostError:
-    """Give up standard output after this error, and return what to raise."""
+def output_lost(error: OSError) -> OutputLostError:
+    """Discard all further output after this error, and return the exception to raise."""
     _discard(sys.stdout)
     return OutputLostError(error)
 
 
 class Output:
-    """What one command writes."""
+    """The output of one command."""
 
     def __init__(self, *, json: bool) -> None:
         self.json = json
-        """Whether standard output is for a machine."""
+        """Whether standard output is JSON."""
         self.on_terminal = sys.stdout.isatty() and not json
-        """Whether standard output is for people."""
+        """Whether standard output is a terminal, and not JSON."""
         self._bar: Bar | None = None
 
     def line(self, text: str) -> None:
-        """Write a line on standard output. Raises `OutputLostError`, here or at the next `flush`."""
+        """Write a line to standard output. Raises `OutputLostError`, now or at the next `flush`."""
         try:
             sys.stdout.write(text + "\n")
         except OSError as error:
-            raise lost(error) from None
+            raise output_lost(error) from None
 
     def change(self, name: str, before: str, after: str) -> None:
         """Write how a field changes, in colour on a terminal."""
         if not self.on_terminal:
             self.line(f"  {name}: {before} -> {after}")
             return
-        from rich.text import Text  # late: what is not drawn needs no rich
+        from rich.text import Text  # late: only drawing needs rich
 
         parts = (f"  {name}: ", (before, "red"), " -> ", (after, "green"))
         with self._console.capture() as drawn:
@@ -151,45 +151,45 @@ class Output:
         self.line(drawn.get().removesuffix("\n"))
 
     def data(self, value: JsonValue) -> None:
-        """Write a line of JSON on standard output."""
+        """Write a line of JSON to standard output."""
         self.line(dumps(value))
 
     def note(self, text: str) -> None:
-        """Write a line for people: on a terminal to standard output, else to standard error."""
+        """Write a line that is not a result: to standard output on a terminal, else to standard error."""
         if self.on_terminal:
             self.line(text)
         else:
-            _err(text)
+            _write_stderr(text)
 
-    def complain(self, text: str) -> None:
-        """Write one line about something that went wrong; above the progress bar, if there is one."""
+    def error(self, text: str) -> None:
+        """Write one line to standard error, above the progress bar if there is one."""
         if self._bar is None:
-            complain(text)
+            print_error(text)
         else:
             self._bar.above(f"aiorooms: {text}")
 
     def draw(self, *parts: "RenderableType") -> None:
-        """Lay something out on standard output, in colour and to its width if that is a terminal."""
+        """Draw on standard output with rich. On a terminal, use colours and its width."""
         with self._console.capture() as drawn:
             self._console.print(*parts)
-        # rich pads lines with blanks, which would be in the way if this is not a screen.
+        # rich pads lines with blanks, which are unwanted in a file or a pipe.
         self.line("\n".join(line.rstrip(" ") for line in drawn.get().removesuffix("\n").split("\n")))
 
     @property
     def width(self) -> int:
-        """Columns to draw in."""
+        """Number of columns to draw in."""
         return self._console.width
 
     @cached_property
     def _console(self) -> "Console":
-        from rich.console import Console  # late: what is not drawn needs no rich
+        from rich.console import Console  # late: only drawing needs rich
 
         return Console(file=sys.stdout, highlight=False, markup=False)
 
     @contextmanager
     def progress(self, total: int) -> "Generator[Bar | None]":
-        """Show a progress bar while the block runs, if standard error is a terminal and rooms are many."""
-        if total <= FEW or not (sys.stderr.isatty() and not _is_pipe(sys.stdout)):
+        """Show a progress bar while the block runs, if standard error is a terminal and `total` is more than 10."""
+        if total <= MAX_ROOM_LINES or not (sys.stderr.isatty() and not _is_pipe(sys.stdout)):
             yield None
             return
         from ._progress import Bar
@@ -202,7 +202,7 @@ class Output:
 
     @contextmanager
     def reading(self) -> Generator[Callable[[], None]]:
-        """Count the rooms that are read while the block runs, if standard error is a terminal."""
+        """Show the number of rooms read while the block runs, if standard error is a terminal."""
         if not sys.stderr.isatty() or _is_pipe(sys.stdout):
             yield lambda: None
             return
@@ -212,8 +212,8 @@ class Output:
             yield count.add
 
 
-def _err(text: str) -> None:
-    # If standard error is lost too, there is nowhere to write.
+def _write_stderr(text: str) -> None:
+    # If standard error fails too, there is nowhere left to report it.
     try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
@@ -222,7 +222,7 @@ def _err(text: str) -> None:
 
 
 def _is_pipe(stream: TextIO) -> bool:
-    """Whether another program reads this, which may itself write on the terminal, into the progress bar."""
+    """Return whether another program reads the stream. It may write to the terminal too, into the progress bar."""
     try:
         return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
     except OSError:
@@ -230,7 +230,7 @@ def _is_pipe(stream: TextIO) -> bool:
 
 
 def _discard(stream: TextIO) -> None:
-    """Drop what is still buffered, or the interpreter would complain about it at its end."""
+    """Redirect the stream to /dev/null, or the interpreter would report its buffered text as an error at exit."""
     try:
         number = stream.fileno()
     except OSError:

@@ -1,4 +1,4 @@
-"""`aiorooms plan` and `show`: what to change, read from a file or selected in the account."""
+"""`aiorooms plan` and `aiorooms show`: write a plan from a file or from options, and show it."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -33,24 +33,27 @@ DETAILED: Final = "--detailed-exitcode"
 
 
 def _read_source(ctx: Context) -> None:
-    """Make `source`: FILE, or what the options select."""
+    """Set `source` to FILE, or to the selection that the options describe."""
     file: Path | None = ctx.params.pop("file")
     options = {name: ctx.params.pop(name) for name in ("where", "set_fields", "rewrite_webhook_host")}
     ctx.params["source"] = file
     if file is None and ctx.params["check"]:
-        ctx.wrong("there is no FILE to check", "--check")
+        ctx.add_problem("give a FILE to check", "--check")
     elif (file is None) != any(options.values()):
-        ctx.wrong("give either FILE, or --set or --rewrite-webhook-host; see `aiorooms plan --help`")
+        ctx.add_problem(
+            "give either FILE, or at least one of --set and --rewrite-webhook-host; see `aiorooms plan --help`"
+        )
     elif file is None:
         try:
             ctx.params["source"] = select(**options)
         except BulkInputError as error:
             for problem in input_problems(error):
-                ctx.wrong(f"{problem.field}: {problem.message}" if problem.field else problem.message, problem.file)
+                message = f"{problem.field}: {problem.message}" if problem.field else problem.message
+                ctx.add_problem(message, problem.file)
 
 
-def _prepare(ctx: Context) -> None:
-    """Check `--out` and make `client`; with `--check` there is none, as the account isn't needed."""
+def _check_out_and_make_client(ctx: Context) -> None:
+    """Check `--out` and make `client`. With `--check` it is None, because the account is not read."""
     if ctx.params.pop("check"):
         for name in ("overwrite", "timeout"):
             del ctx.params[name]
@@ -61,25 +64,37 @@ def _prepare(ctx: Context) -> None:
     make_client_and_keep_url(ctx)
 
 
-@click.command(cls=Command, steps=[_read_source, _prepare])
+@click.command(cls=Command, steps=[_read_source, _check_out_and_make_client])
 @click.argument("file", metavar="[FILE]", required=False, type=FILE)
 @click.option(
-    "--where", metavar="COND", multiple=True, help="Only rooms that meet this condition; can be given more than once."
+    "--where",
+    metavar="COND",
+    multiple=True,
+    help="Only rooms that meet this condition; if repeated, rooms must meet all.  [default: all rooms]",
 )
-@click.option("--set", "set_fields", metavar="FIELD=VALUE", multiple=True, help="What to change in each room.")
+@click.option(
+    "--set",
+    "set_fields",
+    metavar="FIELD=VALUE",
+    multiple=True,
+    help="New value of a field. Repeat it for more fields.  [default: unchanged]",
+)
 @click.option(
     "--rewrite-webhook-host",
     metavar="OLD=NEW",
     multiple=True,
-    help="Another host for webhook and failover URLs; path, port and query stay.",
+    help="Replace this host in webhook and failover URLs, and keep path, port and query. Repeat it for more hosts."
+    "  [default: unchanged]",
 )
-@click.option(
-    "--out", metavar="PLAN", type=FILE, default="rooms.plan", show_default=True, help="Where to write the plan."
-)
+@click.option("--out", metavar="PLAN", type=FILE, default="rooms.plan", show_default=True, help="Path of the new plan.")
 @overwrite_option
-@click.option("--check", is_flag=True, help="Only check FILE; nothing is read from the account.")
+@click.option("--check", is_flag=True, help="Only check FILE, without reading the account.  [default: check and plan]")
 @every_room_option
-@click.option(DETAILED, is_flag=True, help="Exit with 0 if nothing is to be changed, 2 if something is, 1 otherwise.")
+@click.option(
+    DETAILED,
+    is_flag=True,
+    help="Exit with 0 if the plan is empty, 2 if it has changes, 1 on errors.  [default: 0 if the plan was written]",
+)
 @api_options
 def plan(
     source: Path | Selection,
@@ -90,11 +105,12 @@ def plan(
     client: RoomsClient | None,
     as_json: bool,
 ) -> int:
-    """Plan a change of many rooms. Nothing is changed yet.
+    """Plan a change of many rooms, without changing any yet.
 
-    What to change comes from FILE (CSV, JSONL or JSON), or from the options. Each row of a file names a room, as
-    room_id or room (an id or a unique name), and has any of the fields of a room; an empty cell leaves a field
-    unchanged, the word null clears it. Everything is checked first, and all problems are reported together.
+    The new values come from FILE (CSV, JSONL or JSON), or from --set and --rewrite-webhook-host. Each row of FILE names
+    a room by room_id or room (an id or a unique name), and gives new values for any writable fields. An empty cell
+    leaves a field unchanged; the word null clears it. Everything is checked first, and all problems are reported
+    together.
 
     \b
     Conditions: name=support-*  webhook_host=*.example.com  recording=on
@@ -107,10 +123,10 @@ def plan(
       aiorooms plan --rewrite-webhook-host old.example.com=new.example.com
       aiorooms plan --where 'name=support-*' --set max_participants=20
 
-    The plan is a file: show it again with `aiorooms show`, and carry it out with `aiorooms apply`.
+    The plan is a file: `aiorooms show` shows it again, and `aiorooms apply` carries it out.
 
-    With --json it writes one object with the totals; with --all as well, the line of each room before it.
-    """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
+    With --json the output is one object with the totals. With --all, one object for each room comes first.
+    """  # noqa: D301 - a backspace tells click to keep the line breaks
     output = Output(json=as_json)
     if client is None:
         return _check(source, output)
@@ -132,17 +148,12 @@ async def _make(client: RoomsClient, wanted: Wanted, path: Path, on_room: Callab
 
 
 def _check(source: Path | Selection, out: Output) -> int:
-    assert isinstance(source, Path)  # --check without FILE is a problem
+    assert isinstance(source, Path)  # a step rejects --check without FILE
     with read_rows(source) as rows:
         if out.json:
             out.data({"file": str(source), "rows": rows.count})
         else:
-            text = (
-                "1 row, and nothing is wrong with it"
-                if rows.count == 1
-                else f"{rows.count:,} rows, and nothing is wrong with them"
-            )
-            out.line(f"{source}: {text}.")
+            out.line(f"{source}: {rows.count:,} row{'s' * (rows.count != 1)}, no problems.")
     return OK
 
 
@@ -151,15 +162,15 @@ def _check(source: Path | Selection, out: Output) -> int:
 @every_room_option
 @json_option
 def show(path: Path, every_room: bool, as_json: bool) -> int:
-    """Show a plan again.
+    """Show the changes in a plan.
 
     \b
     Examples:
       aiorooms show rooms.plan
       aiorooms show rooms.plan --all
 
-    With --json it writes one object with the totals; with --all as well, the line of each room before it.
-    """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
+    With --json the output is one object with the totals. With --all, one object for each room comes first.
+    """  # noqa: D301 - a backspace tells click to keep the line breaks
     _show(Plan.open(path), Output(json=as_json), every_room=every_room)
     return OK
 

@@ -1,4 +1,4 @@
-"""The progress bar: done of total, rate and learned limit, time left, failures so far."""
+"""The progress bar: rooms done, rate and learned rate limit, time left, failures."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -14,10 +14,10 @@ __all__ = ["Bar", "Count", "time_left"]
 
 
 class _Rate(ProgressColumn):
-    """The speed of the last seconds, and the limit, if it is known."""
+    """The rate of the last seconds, and the rate limit if it is known."""
 
     def render(self, task: Task) -> Text:
-        # The mean of all when it is done, or when the last seconds are too few.
+        # At the end, and while there are too few samples, show the mean over the whole run.
         speed = None if task.finished else task.speed
         if speed is None and (seconds := task.elapsed):
             before: int = task.fields["before"]
@@ -40,9 +40,10 @@ class _TimeLeft(ProgressColumn):
 def time_left(
     total: float, completed: float, at_this_speed: float | None, pacing: "PacingSnapshot | None"
 ) -> float | None:
-    """Seconds to the end: at the speed of the last seconds, but no sooner than the rate limit allows.
+    """Return the seconds until the end: at the speed of the last seconds, but no faster than the rate limit.
 
-    What is sent in a window goes out at its beginning, so that the speed of a moment says little of the next.
+    Requests are sent at the beginning of each window, so the current speed alone says little. With 900 rooms left, a
+    limit of 100 requests/s and a burst that would need 1 s, the time left is 9 s.
     """
     if pacing is None or pacing.sustainable_rate is None:
         return at_this_speed
@@ -62,24 +63,24 @@ class _Failures(ProgressColumn):
         conflicts: int = task.fields["conflicts"]
         text = Text(f"{failed:,} failed", style="bold red" if failed else "dim")
         if conflicts:
-            text.append(f", {conflicts:,} modified by others", style="bold yellow")
+            text.append(f", {conflicts:,} conflict{'s' * (conflicts != 1)}", style="bold yellow")
         return text
 
 
 class Bar(Progress):
-    """A bar on standard error, there while its `with` block runs."""
+    """A bar on standard error, shown while its `with` block runs."""
 
     def __init__(self, total: int) -> None:
         self.done = 0
-        """Rooms with an outcome, those of earlier runs included."""
+        """Number of rooms with an outcome, including earlier runs."""
         self.before = 0
-        """Rooms with an outcome of an earlier run; they are no part of the speed."""
+        """Number of rooms with an outcome from earlier runs. They are not part of the speed."""
         self.failed = 0
         self.conflicts = 0
         self.pacing: Callable[[], PacingSnapshot] | None = None
-        """Returns what is known of the rate limit; to be set when there is a client."""
+        """Returns the state of the rate limit. It is set once there is a client."""
         super().__init__(
-            # The default colour is one that looks like trouble.
+            # rich's default colour looks like an error.
             BarColumn(bar_width=None, complete_style="cyan", finished_style="green"),
             TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
             _Rate(),
@@ -94,7 +95,7 @@ class Bar(Progress):
         self.add_task("", total=total, before=0, failed=0, conflicts=0, pacing=None)
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """Return what is drawn."""
+        """Update the task, and return what rich draws."""
         for task in self.task_ids:
             pacing = None if self.pacing is None else self.pacing()
             self.update(
@@ -108,7 +109,7 @@ class Bar(Progress):
         return super().get_renderables()
 
     def show(self, counts: Mapping[str, int], before: int = 0) -> None:
-        """Take over the outcomes by status; `before` rooms were settled before this run."""
+        """Set the number of outcomes by status. `before` is the number of those from earlier runs."""
         self.before = before
         self.done = before + sum(counts.values())
         self.failed = counts["failed"] + counts["uncertain"]
@@ -120,7 +121,7 @@ class Bar(Progress):
 
 
 class Count(Progress):
-    """A count of rooms on standard error, there while its `with` block runs and gone afterwards."""
+    """A count of rooms on standard error, shown only while its `with` block runs."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -135,11 +136,11 @@ class Count(Progress):
         self.add_task("", total=None)
 
     def add(self) -> None:
-        """Count one more; the next drawing shows it."""
+        """Count one more room."""
         self._count += 1
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """Return what is drawn."""
+        """Update the task, and return what rich draws."""
         for task in self.task_ids:
             self.update(task, completed=self._count)
         return super().get_renderables()

@@ -1,4 +1,4 @@
-"""`aiorooms get` and `aiorooms list`: rooms on a screen, as lines for other programs, or as JSON."""
+"""`aiorooms get` and `aiorooms list`: show rooms as a table, as tab-separated lines, or as JSON."""
 
 import importlib
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from ._command import Command, Value
 from ._exit_codes import OK
 from ._json import JsonValue, model_data
 from ._options import api_options, make_client, value_option
-from ._output import Output, flush, shown
+from ._output import Output, field_text, flush
 from ._run import run
 from ._values import read_day, read_name, read_room_id, whole_number
 
@@ -25,25 +25,29 @@ __all__ = ["get", "list_"]
 T = TypeVar("T")
 
 _FIELDS: Final = ("id", *FIELD_NAMES, "created_at", "updated_at", "active_session_id")
-"""The columns of a line of `list`."""
+"""The fields on a line of `list`."""
 
 _ID_WIDTH: Final = 36
 
 
 @click.command(cls=Command, steps=[make_client])
 @click.argument("room_id", metavar="ROOM_ID", type=Value(read_room_id))
-@click.option("--include-sessions", is_flag=True, help="Read the room's sessions and their participants too.")
+@click.option(
+    "--include-sessions",
+    is_flag=True,
+    help="Also read the room's sessions and their participants.  [default: no sessions]",
+)
 @api_options
 def get(room_id: str, include_sessions: bool, client: RoomsClient, as_json: bool) -> int:
     """Show one room.
 
-    A field on each line; its name and its value are separated by a tab where the output is not a terminal.
+    Each line has the name and the value of one field. They are separated by a tab if the output is not a terminal.
 
     \b
     Examples:
       aiorooms get 7b61621f-62e0-4aad-ab11-9fd19e272e73
       aiorooms get 7b61621f-62e0-4aad-ab11-9fd19e272e73 --include-sessions --json
-    """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
+    """  # noqa: D301 - a backspace tells click to keep the line breaks
 
     async def retrieve() -> Room:
         async with client:
@@ -61,20 +65,20 @@ def _show_room(room: Room, out: Output) -> None:
     fields = [*_flat("", data)]
     if not out.on_terminal:
         for name, value in fields:
-            out.line(f"{name}\t{shown(value)}")
+            out.line(f"{name}\t{field_text(value)}")
         return
-    from rich.table import Table  # late: what is not drawn needs no rich
+    from rich.table import Table  # late: only drawing needs rich
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in fields:
-        table.add_row(name, shown(value) or "-")
+        table.add_row(name, field_text(value) or "-")
     out.draw(table)
 
 
 def _flat(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
-    """Yield every single value and its path, such as `sessions[0].active`."""
+    """Yield each single value with its path, such as `sessions[0].active`."""
     if isinstance(value, list):
         for number, item in enumerate(value):
             yield from _flat(f"{path}[{number}]", item)
@@ -86,14 +90,14 @@ def _flat(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
 
 
 @click.command("list", cls=Command, steps=[make_client])
-@value_option("--unique-name", "NAME", read_name, "Only the room of exactly this name.")
-@value_option("--created-on", "DAY", read_day, "Only rooms created on this day (YYYY-MM-DD, in UTC).")
-@value_option("--created-from", "DAY", read_day, "Only rooms created on this day or later.")
-@value_option("--created-to", "DAY", read_day, "Only rooms created on this day or earlier.")
-@value_option("--updated-on", "DAY", read_day, "Only rooms last updated on this day.")
-@value_option("--updated-from", "DAY", read_day, "Only rooms last updated on this day or later.")
-@value_option("--updated-to", "DAY", read_day, "Only rooms last updated on this day or earlier.")
-@value_option("--page-size", "N", whole_number(1, 250), "Rooms in one request, 1 to 250.", default="250")
+@value_option("--unique-name", "NAME", read_name, "Only the room with exactly this name.  [default: any]")
+@value_option("--created-on", "YYYY-MM-DD", read_day, "Only rooms created on this day.  [default: any]")
+@value_option("--created-from", "YYYY-MM-DD", read_day, "Only rooms created on this day or later.  [default: any]")
+@value_option("--created-to", "YYYY-MM-DD", read_day, "Only rooms created on this day or earlier.  [default: any]")
+@value_option("--updated-on", "YYYY-MM-DD", read_day, "Only rooms last updated on this day.  [default: any]")
+@value_option("--updated-from", "YYYY-MM-DD", read_day, "Only rooms last updated on this day or later.  [default: any]")
+@value_option("--updated-to", "YYYY-MM-DD", read_day, "Only rooms last updated on this day or earlier.  [default: any]")
+@value_option("--page-size", "N", whole_number(1, 250), "Number of rooms per request, 1 to 250.", default="250")
 @api_options
 def list_(
     unique_name: str | None,
@@ -109,22 +113,22 @@ def list_(
 ) -> int:
     """List all rooms, or those that match all filters.
 
-    On a terminal it is a table. Anywhere else each room is one line, its fields separated by tabs, without a head:
+    On a terminal the output is a table. Otherwise each room is one line of fields separated by tabs, without a header:
 
     \b
     id, unique_name, max_participants, enable_recording, webhook_event_url,
     webhook_event_failover_url, webhook_timeout_secs, created_at, updated_at,
     active_session_id
 
-    With --json each room is one JSON object on a line of its own. Rooms are written as they come, so an account of any
-    size can be listed.
+    With --json each room is one JSON object on a line of its own. Rooms are written page by page, so an account of any
+    size can be listed. Days are in UTC.
 
     \b
     Examples:
       aiorooms list --created-from 2024-01-01
       aiorooms list | cut -f1,5                  ids and webhook URLs
       aiorooms list --json > rooms.jsonl
-    """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
+    """  # noqa: D301 - a backspace tells click to keep the line breaks
     rooms = client.rooms.list(
         unique_name=_or_unset(unique_name),
         date_created_at_eq=_or_unset(created_on),
@@ -146,13 +150,13 @@ def _or_unset(value: T | None) -> T | Unset:
 
 
 class _Listing:
-    """Writes rooms page by page, and keeps none."""
+    """Writes rooms page by page, without keeping them in memory."""
 
     def __init__(self, out: Output) -> None:
         self._out = out
         self._count = 0
         if out.on_terminal:
-            importlib.import_module("rich.table")  # here, as the event loop must not wait for a disk
+            importlib.import_module("rich.table")  # here, because an import would block the event loop
             self._columns = _columns(out.width)
 
     async def read(self, client: RoomsClient, rooms: RoomList) -> None:
@@ -162,7 +166,7 @@ class _Listing:
                 flush()
 
     def end(self) -> None:
-        """Say how many rooms there were, where that does not get between lines that a program reads."""
+        """Write the number of rooms, but only on a terminal: a program would read it as a room."""
         if self._out.on_terminal:
             self._out.note("1 room" if self._count == 1 else f"{self._count:,} rooms")
 
@@ -172,7 +176,7 @@ class _Listing:
                 self._out.data(model_data(room))
         elif not self._out.on_terminal:
             for room in page:
-                self._out.line("\t".join(shown(getattr(room, name)) for name in _FIELDS))
+                self._out.line("\t".join(field_text(getattr(room, name)) for name in _FIELDS))
         elif page:
             self._draw(page)
         self._count += len(page)
@@ -186,12 +190,12 @@ class _Listing:
             style = "cyan" if name == "id" else ""
             table.add_column(name, width=width, no_wrap=True, overflow="ellipsis", style=style)
         for room in page:
-            table.add_row(*(shown(getattr(room, name)) for name, _ in self._columns))
+            table.add_row(*(field_text(getattr(room, name)) for name, _ in self._columns))
         self._out.draw(table)
 
 
 def _columns(width: int) -> list[tuple[str, int]]:
-    """Return the fields that fit on a screen of this width, and how wide each of them is."""
+    """Return the fields that fit on a terminal of this width, and the width of each."""
     urls = ["webhook_event_url", "webhook_event_failover_url"][: 2 if width >= 110 else 1 if width >= 70 else 0]
     numbers = ["max_participants", "enable_recording"] if width >= 150 else []
     left = width - _ID_WIDTH - 2 - sum(len(name) + 2 for name in numbers)

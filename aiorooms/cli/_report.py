@@ -1,4 +1,4 @@
-"""`aiorooms report`: a journal as a page."""
+"""`aiorooms report`: write an HTML report about a journal."""
 
 from pathlib import Path
 
@@ -22,23 +22,24 @@ def _check_report(ctx: Context) -> None:
 
 @click.command(cls=Command, steps=[_check_report])
 @click.argument("journal", metavar="JOURNAL", type=FILE)
-@click.option("--out", "page", metavar="FILE", type=FILE, help="Where to write the page.  [default: JOURNAL.html]")
+@click.option("--out", "page", metavar="FILE", type=FILE, help="Path of the report.  [default: JOURNAL.html]")
 @overwrite_option
 @json_option
 def report(journal: Path, page: Path, as_json: bool) -> int:
-    """Write a journal as an HTML page that needs no network.
+    """Write an HTML report about a journal.
 
-    It shows the totals, charts of updates, latency, 429s and retries over time, and the failures by reason.
+    The page needs no network. It shows the totals, charts of updates, latency, 429s and retries over time, and the
+    failures by reason.
 
     \b
     Examples:
       aiorooms report rooms.plan.journal
       aiorooms report rooms.plan.journal --out tonight.html
-    """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
+    """  # noqa: D301 - a backspace tells click to keep the line breaks
     write_report(Journal.open(journal), page)
     out = Output(json=as_json)
     if as_json:
         out.data({"report": str(page)})
     else:
-        out.line(f"The report is in {page}.")
+        out.line(f"Wrote the report to {page}.")
     return OK

@@ -1,4 +1,4 @@
-"""`aiorooms rollback`: the way back."""
+"""`aiorooms rollback`: plan the reversal of a run."""
 
 from pathlib import Path
 
@@ -29,24 +29,22 @@ def _check_out(ctx: Context) -> None:
 
 @click.command(cls=Command, steps=[_check_out, make_client_and_keep_url])
 @click.argument("journal", metavar="JOURNAL", type=FILE)
-@click.option(
-    "--out", metavar="PLAN", type=FILE, default="back.plan", show_default=True, help="Where to write the plan."
-)
+@click.option("--out", metavar="PLAN", type=FILE, default="back.plan", show_default=True, help="Path of the new plan.")
 @overwrite_option
 @every_room_option
 @api_options
 def rollback(
     journal: Path, out: Path, every_room: bool, base_url: str | None, client: RoomsClient, as_json: bool
 ) -> int:
-    """Plan the way back from a journal. Nothing is changed yet.
+    """Plan the reversal of a run, without changing any room yet.
 
-    Rooms that were modified by someone else since are reported, and are not in the plan.
+    Rooms that someone else modified after the run are reported, and are not in the plan.
 
     \b
     Examples:
       aiorooms rollback rooms.plan.journal
       aiorooms rollback rooms.plan.journal --out yesterday.plan
-    """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
+    """  # noqa: D301 - a backspace tells click to keep the line breaks
     opened = Journal.open(journal)
 
     async def read() -> Rollback:
@@ -57,7 +55,7 @@ def rollback(
     plan = Plan.open(out)
     output = Output(json=as_json)
     for conflict in conflicts:
-        output.complain(conflict)
+        output.error(conflict)
     if as_json:
         output.data({"plan": str(out), "rooms": plan.rooms, "unchanged": plan.unchanged, "conflicts": len(conflicts)})
     else:

@@ -1,8 +1,8 @@
-"""Running a command's coroutine: on uvloop if it is installed, and with a Ctrl-C that asks before it insists.
+"""Run a command's coroutine, on uvloop if it is installed, and handle Ctrl-C and SIGTERM.
 
-The first Ctrl-C, or SIGTERM, asks a command to begin nothing new. What is in flight then has `GRACE` seconds to end, so
-that nothing stays uncertain. After that, or at the second signal, the coroutine is cancelled. A command that can't be
-asked is cancelled at once. From the second signal on the system's own handling is back, so that a third one kills.
+At the first signal, the command starts nothing new. What is in flight has `GRACE` seconds to finish, so that no outcome
+stays uncertain. After that, or at the second signal, the coroutine is cancelled. A command without `on_stop` is
+cancelled at the first signal. After the second signal the system's default handlers are back, so a third one kills.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ __all__ = ["GRACE", "Interrupted", "run"]
 T = TypeVar("T")
 
 GRACE = 5.0
-"""Seconds that what is in flight has after the first signal."""
+"""Seconds that requests in flight have to finish after the first signal."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interrupted(Exception):  # noqa: N818 - it is no error
-    """A signal ended the command. `.line` says so; it is empty if the command has said it already."""
+class Interrupted(Exception):  # noqa: N818 - it is not an error
+    """A signal ended the command. `.line` is the message; it is empty if the command has already printed one."""
 
     def __init__(self, line: str = "interrupted") -> None:
         super().__init__(line)
@@ -36,23 +36,23 @@ class Interrupted(Exception):  # noqa: N818 - it is no error
 def run(
     command: Coroutine[Any, Any, T], *, on_stop: Callable[[], None] | None = None, interrupted: str = "interrupted"
 ) -> T:
-    """Run the coroutine to its end, and return its value. Raises `Interrupted` with that line if a signal came.
+    """Run the coroutine and return its value. After a signal, raises `Interrupted` with the text `interrupted`.
 
-    `on_stop` is called in the loop at the first signal; without it the coroutine is cancelled then.
+    `on_stop` is called in the event loop at the first signal. Without it, the coroutine is cancelled then.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         loop = runner.get_loop()
-        stop = Stop(loop, on_stop)
-        with stop.listening():
+        handler = SignalHandler(loop, on_stop)
+        with handler.listening():
             task = loop.create_task(command)
-            stop.task = task
+            handler.task = task
             try:
                 value = loop.run_until_complete(task)
             except asyncio.CancelledError:
-                if not stop.asked:
+                if not handler.signaled:
                     raise
                 raise Interrupted(interrupted) from None
-    if stop.asked:
+    if handler.signaled:
         raise Interrupted(interrupted)
     return value
 
@@ -64,19 +64,19 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-class Stop:
-    """What the signals have asked for so far."""
+class SignalHandler:
+    """Handles SIGINT and SIGTERM while a command runs."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_stop: Callable[[], None] | None) -> None:
-        self.asked = False
+        self.signaled = False
         self.task: asyncio.Task[Any] | None = None
-        """What a signal ends; to be set before the loop runs."""
+        """The task to cancel. It is set before the loop runs."""
         self._loop = loop
         self._on_stop = on_stop
 
     @contextmanager
     def listening(self) -> Generator[None]:
-        """Handle the signals while the block runs. Only the main thread gets any."""
+        """Handle the signals while the block runs. Outside the main thread, do nothing: it receives no signals."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -88,14 +88,14 @@ class Stop:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self.signaled:
             for each in _SIGNALS:
                 signal.signal(each, signal.SIG_DFL)
-        # A signal handler runs between any two steps; the loop does the rest in its own time.
-        self._loop.call_soon_threadsafe(self._stop)
+        # A signal handler can interrupt any code, so the event loop does the rest.
+        self._loop.call_soon_threadsafe(self._handle)
 
-    def _stop(self) -> None:
-        again, self.asked = self.asked, True
+    def _handle(self) -> None:
+        again, self.signaled = self.signaled, True
         if again or self._on_stop is None:
             self._cancel()
         else:

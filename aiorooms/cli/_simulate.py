@@ -1,4 +1,4 @@
-"""`aiorooms simulate`: the simulator as a program of its own, until Ctrl-C."""
+"""`aiorooms simulate`: run the simulator as a server, until Ctrl-C."""
 
 import asyncio
 import shlex
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final, Literal
 import attrs
 import click
 
-from ._command import BadInputError, Command, Context
+from ._command import Command, Context, InvalidInputError
 from ._exit_codes import OK
-from ._options import MOST_ROOMS, json_option, seed_option, value_option
-from ._output import Output, end_echo, flush
+from ._options import MAX_ROOMS, json_option, seed_option, value_option
+from ._output import Output, end_ctrl_c_line, flush
 from ._run import Interrupted, run
 from ._values import one_of, read_api_key, read_rate_limit, read_seconds_or_zero, read_share, whole_number
-from ._words import option
+from ._words import option_name
 
 if TYPE_CHECKING:
     from ..simulator import RateLimit, RoomsSimulator
@@ -22,79 +22,76 @@ if TYPE_CHECKING:
 __all__ = ["simulate"]
 
 
-# The simulator knows these words too; but it is not imported for `--help`.
+# The simulator defines these words too, but other commands must not import it.
 _LIMITERS: Final[tuple[Literal["fixed", "sliding", "bucket"], ...]] = ("fixed", "sliding", "bucket")
 _ROUNDINGS: Final[tuple[Literal["fractional", "up", "down"], ...]] = ("fractional", "up", "down")
 _RETRY_AFTERS: Final[tuple[Literal["none", "seconds", "date", "ms"], ...]] = ("none", "seconds", "date", "ms")
 
 _LIMIT_OPTIONS: Final = {"limiter": "kind", "reset_rounding": "reset_rounding", "retry_after": "retry_after"}
-"""Options that define how a rate limit works, and the fields of `RateLimit`."""
+"""Options that describe the rate limit, and their fields in `RateLimit`."""
 
-_NO_LIMIT: Final = "there is no rate limit; give one with --rate-limit, such as 100/1s"
+_NO_LIMIT: Final = "there is no rate limit to change; give one with --rate-limit, such as 100/1s"
 
 
 def _read_limit(ctx: Context) -> None:
-    """Make `limit` from the options about the rate limit; those that say how it works need one."""
+    """Set `limit` from the options about the rate limit. The others need `--rate-limit`."""
     limit: RateLimit | None = ctx.params.pop("rate_limit")
     given = {name: ctx.params.pop(name) for name in _LIMIT_OPTIONS}
-    is_silent: bool = ctx.params.pop("no_rate_limit_headers")
+    no_headers: bool = ctx.params.pop("no_rate_limit_headers")
     if limit is not None:
         settings = {_LIMIT_OPTIONS[name]: value for name, value in given.items() if value is not None}
-        limit = attrs.evolve(limit, headers=not is_silent, **settings)
-    elif not ctx.is_wrong("--rate-limit"):
-        for name, value in {**given, "no_rate_limit_headers": is_silent or None}.items():
+        limit = attrs.evolve(limit, headers=not no_headers, **settings)
+    elif not ctx.is_invalid("--rate-limit"):
+        for name, value in {**given, "no_rate_limit_headers": no_headers or None}.items():
             if value is not None:
-                ctx.wrong(_NO_LIMIT, option(name))
+                ctx.add_problem(_NO_LIMIT, option_name(name))
     ctx.params["limit"] = limit
 
 
 class _Simulate(Command):
-    """The command, whose help ends with the kinds of faults that the simulator has."""
+    """The command. Its help ends with the simulator's kinds of faults."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from ..simulator import fault_descriptions  # late: most commands do without the simulator
+        from ..simulator import fault_descriptions  # late: most commands don't need the simulator
 
-        for applied, title in ((False, "Faults that strike before"), (True, "Faults that strike after")):
-            with formatter.section(f"{title} a request is carried out; the client sees"):
+        for applied, title in ((False, "Faults before"), (True, "Faults after")):
+            with formatter.section(f"{title} a request is carried out, as the client sees them"):
                 formatter.write_dl([*fault_descriptions(applied=applied).items()])
         super().format_epilog(ctx, formatter)
 
 
 @click.command(cls=_Simulate, steps=[_read_limit])
-@value_option("--port", "N", whole_number(0, 65535), "Port to listen on; 0 chooses a free one.", default="8080")
-@value_option("--rooms", "N", whole_number(0, MOST_ROOMS), "Rooms in the account.", default="1000")
+@value_option("--port", "N", whole_number(0, 65535), "TCP port to listen on; 0 chooses a free one.", default="8080")
+@value_option("--rooms", "N", whole_number(0, MAX_ROOMS), "Number of rooms, 0 to 1000000.", default="1000")
 @value_option(
     "--rate-limit",
     "N/WINDOW",
     read_rate_limit,
-    "Requests to accept in a window, such as 100/1s; those above get a 429.  [default: none]",
+    "Number of requests to accept per window (ms, s, m or h), such as 100/1s; others get a 429.  [default: none]",
 )
 @value_option(
     "--limiter",
     "|".join(_LIMITERS),
     one_of(_LIMITERS),
-    "How --rate-limit counts: in windows one after the other, over the last window, or as a bucket that refills"
-    " evenly.  [default: fixed]",
+    "How to count requests: in consecutive windows, over the last window, or with a token bucket.  [default: fixed]",
 )
 @value_option(
     "--reset-rounding",
     "|".join(_ROUNDINGS),
     one_of(_ROUNDINGS),
-    "How the seconds in x-ratelimit-reset are rounded.  [default: up]",
+    "How to round the seconds in x-ratelimit-reset.  [default: up]",
 )
 @value_option(
     "--retry-after",
     "|".join(_RETRY_AFTERS),
     one_of(_RETRY_AFTERS),
-    "What a 429 carries: nothing, Retry-After in seconds or as a date, or retry-after-ms.  [default: none]",
+    "Header of a 429: none, Retry-After in seconds or as a date, or retry-after-ms.  [default: none]",
 )
-@click.option(
-    "--no-rate-limit-headers", is_flag=True, help="Don't report the rate limit: no x-ratelimit-* in the answers."
-)
-@value_option("--api-key", "KEY", read_api_key, "The key to accept.", default="KEY_simulated")
-@value_option("--faults", "SHARE", read_share, "Share of requests to break, such as 0.05 or 5%.", default="0")
-@value_option("--latency", "SECONDS", read_seconds_or_zero, "Seconds that each request takes.", default="0")
-@seed_option("The same seed gives the same rooms and faults.")
+@click.option("--no-rate-limit-headers", is_flag=True, help="Send no x-ratelimit-* headers.  [default: send them]")
+@value_option("--api-key", "KEY", read_api_key, "API key that the server accepts.", default="KEY_simulated")
+@value_option("--faults", "SHARE", read_share, "Share of requests to break, 0 to 1 or in percent.", default="0")
+@value_option("--latency", "SECONDS", read_seconds_or_zero, "Time that each request takes, in seconds.", default="0")
+@seed_option("Seed of the rooms and faults, 0 to 999999999.")
 @json_option
 def simulate(
     port: int,
@@ -106,13 +103,13 @@ def simulate(
     seed: int,
     as_json: bool,
 ) -> int:
-    """Run a Telnyx Video Rooms API on this machine, for trials.
+    """Run a simulated Telnyx Video Rooms API on this machine.
 
     It is a real HTTP server on 127.0.0.1 with rooms in memory. It checks requests as the API does, and answers with the
-    API's own status codes and bodies. It breaks requests if asked to: it resets or cuts off connections, stalls,
-    answers 5xx or garbage. Ctrl-C or SIGTERM ends it (exit code 0), and it reports what it served.
+    API's own status codes and bodies. With --faults it breaks requests: it resets or cuts off connections, stalls, or
+    answers 5xx or garbage. Ctrl-C or SIGTERM stops it (exit code 0), and it reports what it served.
 
-    The four options after --rate-limit say how it counts and what the answers report of it; they need --rate-limit.
+    These options need --rate-limit: --limiter, --reset-rounding, --retry-after, --no-rate-limit-headers.
 
     With --json it writes one object when it is ready: url, api_key, rooms, room_id (of the first room, or null).
 
@@ -121,8 +118,8 @@ def simulate(
       aiorooms simulate
       aiorooms simulate --port 8080 --rooms 1000 --rate-limit 100/1s --faults 5%
       aiorooms simulate --rate-limit 100/1s --limiter bucket --retry-after ms
-    """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
-    from ..simulator import Faults, RoomsSimulator  # late: most commands do without the simulator
+    """  # noqa: D301 - a backspace tells click to keep the line breaks
+    from ..simulator import Faults, RoomsSimulator  # late: most commands don't need the simulator
 
     simulator = RoomsSimulator(
         rooms=rooms,
@@ -135,15 +132,15 @@ def simulate(
     )
     out = Output(json=as_json)
     ended = asyncio.Event()
-    with suppress(Interrupted):  # that is how it ends
+    with suppress(Interrupted):  # a signal is the normal end
         run(_serve(simulator, out, ended), on_stop=ended.set)
-    end_echo()
+    end_ctrl_c_line()
     stats = simulator.stats
     write = out.note if as_json else out.line
     write(
         f"Served: requests {stats.requests:,}, connections {stats.connections:,}, "
-        f"updates made {stats.updates_applied.total():,}, rate limited (429) {stats.refused:,}, "
-        f"broken {stats.faults.total():,}"
+        f"updates applied {stats.updates_applied.total():,}, rate limited (429) {stats.refused:,}, "
+        f"broken by faults {stats.faults.total():,}"
     )
     return OK
 
@@ -152,8 +149,8 @@ async def _serve(simulator: "RoomsSimulator", out: Output, ended: asyncio.Event)
     try:
         await simulator.start()
     except OSError as error:
-        raise BadInputError(
-            [f"{error.strerror}; choose another port with --port, or any free one with --port 0"]
+        raise InvalidInputError(
+            [f"{error.strerror}; choose another port with --port, or let --port 0 find a free one"]
         ) from None
     try:
         _introduce(simulator, out)
@@ -164,7 +161,7 @@ async def _serve(simulator: "RoomsSimulator", out: Output, ended: asyncio.Event)
 
 
 def _introduce(simulator: "RoomsSimulator", out: Output) -> None:
-    """Write everything that a client needs."""
+    """Write the URL, the API key and examples for clients."""
     url, key = simulator.url, simulator.api_key
     room_id = next(iter(simulator.room_ids), None)
     if out.json:
@@ -175,12 +172,12 @@ def _introduce(simulator: "RoomsSimulator", out: Output) -> None:
     out.line("")
     out.line(f"  Rooms    {len(simulator.rooms):,}")
     out.line(f"  API key  {key}")
-    out.line(f"  A room   {room_id or '-'}")
+    out.line(f"  Room id  {room_id or '-'}")
     out.line("")
-    out.line("Ask it something:")
+    out.line("Send a request:")
     out.line(f"  curl -H {header} {url}/rooms{'' if room_id is None else '/' + room_id}")
     out.line("")
-    out.line("Use it from another shell (Ctrl-C ends it here):")
+    out.line("Use it from another shell (press Ctrl-C here to stop it):")
     out.line(f"  export TELNYX_API_KEY={shlex.quote(key)}")
     out.line(f"  export TELNYX_BASE_URL={url}")
     out.line("  aiorooms list" if room_id is None else f"  aiorooms update {room_id} --max-participants 20")

@@ -1,4 +1,4 @@
-"""`aiorooms update`: the same change to one room or many, with one outcome for each, also after a Ctrl-C."""
+"""`aiorooms update`: make the same change to one room or many, with one outcome for each, even after Ctrl-C."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,20 +15,20 @@ from ..models._fields import read_value
 from ._command import Command, Context, Value
 from ._json import JsonValue, dumps, result_data
 from ._many import ManyUpdates
-from ._options import MOST_FAILURES, api_options, concurrency_option, make_client, max_failures_option, value_option
-from ._output import FEW, Output, complain, shown
+from ._options import MAX_FAILURES, api_options, concurrency_option, make_client, max_failures_option, value_option
+from ._output import MAX_ROOM_LINES, Output, field_text, print_error
 from ._values import read_room_id, whole_number
-from ._words import error_line, option
+from ._words import error_line, option_name
 
 __all__ = ["update"]
 
 _OUTAGE_PATIENCE: Final = 60.0
-"""Seconds."""
+"""Seconds without successful contact after which the run stops."""
 
 _STANDARD_INPUT: Final = "-"
 
 
-# --- what is to be done ---
+# --- input ---
 
 
 def _room_id(text: str) -> str:
@@ -36,21 +36,21 @@ def _room_id(text: str) -> str:
 
 
 def _read_rooms(ctx: Context) -> None:
-    """Make `room_ids` from the arguments and standard input, each room once; `repeated` is how many were dropped."""
+    """Set `room_ids` from the arguments and standard input, and `duplicates`, the number of ids dropped from it."""
     given: tuple[str | None, ...] = ctx.params.pop("given")
     if not given:
-        ctx.wrong(
+        ctx.add_problem(
             "ROOM_ID is missing: give room ids, or - to read them from standard input; see `aiorooms update --help`"
         )
     ids = [text for text in given if text is not None and text != _STANDARD_INPUT]
     if _STANDARD_INPUT in given:
         ids += _read_standard_input(ctx)
-    # To the server, ids in upper case and in lower case are the same.
+    # Ids are case-insensitive.
     rooms: dict[str, str] = {}
     for text in ids:
         rooms.setdefault(text.lower(), text)
     ctx.params["room_ids"] = list(rooms.values())
-    ctx.params["repeated"] = len(ids) - len(rooms)
+    ctx.params["duplicates"] = len(ids) - len(rooms)
 
 
 def _read_standard_input(ctx: Context) -> list[str]:
@@ -58,46 +58,46 @@ def _read_standard_input(ctx: Context) -> list[str]:
     is_empty = True
     try:
         if sys.stdin.isatty():
-            complain("reading room ids, one on each line; Ctrl-D ends")
+            print_error("reading room ids from the terminal, one on each line; press Ctrl-D to end")
         for number, line in enumerate(sys.stdin.buffer, 1):
-            # Windows begins files with a byte order mark.
+            # Files from Windows may begin with a byte order mark.
             text = line.decode("utf-8-sig" if number == 1 else "utf-8", "replace").strip()
             if text:
                 is_empty = False
                 try:
                     ids.append(read_room_id(text))
                 except ValueError as error:
-                    ctx.wrong(str(error), f"standard input, line {number:,}")
+                    ctx.add_problem(str(error), f"standard input, line {number:,}")
     except OSError as error:
-        ctx.wrong(f"can't be read: {error.strerror}", "standard input")
+        ctx.add_problem(f"can't be read: {error.strerror}", "standard input")
         return ids
     if is_empty:
-        ctx.wrong("there are no room ids", "standard input")
+        ctx.add_problem("it has no room ids; give one on each line", "standard input")
     return ids
 
 
 def _read_change(ctx: Context) -> None:
-    """Make `change` from the options of the fields."""
+    """Set `change` from the options for the fields."""
     given: dict[str, object] = {}
     for name in FIELD_NAMES:
         if (value := ctx.params.pop(name)) is not None:
             given[name] = read_value(name, value) if isinstance(value, str) else value
     if not given:
-        ctx.wrong(f"there is nothing to change; give at least one of {', '.join(map(option, FIELD_NAMES))}")
+        ctx.add_problem(f"there is nothing to change; give at least one of {', '.join(map(option_name, FIELD_NAMES))}")
         return
     if "unique_name" in given and (count := len(ctx.params["room_ids"])) > 1:
-        ctx.wrong(f"a name belongs to one room only, and {count:,} rooms were given", "--unique-name")
+        ctx.add_problem(f"a unique name belongs to only one room, but {count:,} rooms were given", "--unique-name")
     try:
         ctx.params["change"] = RoomUpdate.from_dict(given)
     except InvalidRequestError as error:
         for problem in error.problems:
-            ctx.wrong(text_message(problem), "" if problem.field is None else option(problem.field))
+            ctx.add_problem(text_message(problem), "" if problem.field is None else option_name(problem.field))
 
 
 def _accept_old_name(ctx: Context) -> None:
-    """Take `--stop-after-failures` as `--max-failures`."""
+    """Read `--stop-after-failures`, the old name of `--max-failures`."""
     if (number := ctx.params.pop("stop_after_failures")) is not None:
-        complain("--stop-after-failures is called --max-failures now")
+        print_error("--stop-after-failures is deprecated; use --max-failures")
         ctx.params["max_failures"] = ctx.params["max_failures"] or number
 
 
@@ -106,39 +106,41 @@ def _accept_old_name(ctx: Context) -> None:
 
 @click.command(cls=Command, steps=[_accept_old_name, _read_rooms, _read_change, make_client])
 @click.argument("given", metavar="ROOM_ID...", nargs=-1, type=Value(_room_id))
-@click.option("--unique-name", metavar="NAME", help="The room's name, unique within the account.")
-@click.option("--max-participants", metavar="N", help="Number of participants, 2 to 50.")
-@click.option("--enable-recording/--no-enable-recording", default=None, help="Whether sessions are recorded.")
-@click.option("--webhook-event-url", metavar="URL", help="Where events about the room are sent.")
+@click.option("--unique-name", metavar="NAME", help="Name, unique within the account.  [default: unchanged]")
+@click.option("--max-participants", metavar="N", help="Maximum number of participants, 2 to 50.  [default: unchanged]")
+@click.option(
+    "--enable-recording/--no-enable-recording", default=None, help="Whether to record sessions.  [default: unchanged]"
+)
+@click.option("--webhook-event-url", metavar="URL", help="Where the API sends events.  [default: unchanged]")
 @click.option(
     "--webhook-event-failover-url",
     metavar="URL|null",
-    help="Where events are sent if sending to the webhook URL fails; null clears it.",
+    help="Where the API sends events if the webhook URL fails; null clears it.  [default: unchanged]",
 )
 @click.option(
-    "--webhook-timeout-secs", metavar="N|null", help="Seconds before a webhook times out, 0 to 30; null clears it."
+    "--webhook-timeout-secs",
+    metavar="N|null",
+    help="Timeout of a webhook in seconds, 0 to 30; null clears it.  [default: unchanged]",
 )
 @concurrency_option
-@max_failures_option(
-    " In any case 401, 403, a rate limit's pause of over 300 s and an outage of over 60 s stop the run."
-)
+@max_failures_option(" A 401 or 403, a rate limit pause over 300 s and an outage over 60 s always stop the run.")
 @value_option(
-    "--stop-after-failures", "N", whole_number(1, MOST_FAILURES), "The old name of --max-failures.", hidden=True
+    "--stop-after-failures", "N", whole_number(1, MAX_FAILURES), "The old name of --max-failures.", hidden=True
 )
 @api_options
 def update(
     room_ids: Sequence[str],
-    repeated: int,
+    duplicates: int,
     change: RoomUpdate,
     concurrency: int,
     max_failures: int | None,
     client: RoomsClient,
     as_json: bool,
 ) -> int:
-    """Change one room or many, all in the same way.
+    """Make the same change to one room or many.
 
-    A field whose option is left out stays unchanged. The word null clears the failover URL or the webhook timeout. With
-    - for ROOM_ID the ids are read from standard input, one on each line. Everything is checked first: if there are
+    A field whose option is omitted stays unchanged. The word null clears the failover URL or the webhook timeout. If
+    ROOM_ID is -, ids are read from standard input, one on each line. Everything is checked first: if there are
     problems, all are reported together, and nothing is sent.
 
     \b
@@ -148,24 +150,24 @@ def update(
           --webhook-event-url https://hooks.example.com/rooms
       aiorooms list | cut -f1 | aiorooms update - --enable-recording
 
-    Each updated room is a line on standard output: its id, the word updated, and its name, separated by tabs. On a
-    terminal, more than 10 rooms are a progress bar and a summary instead. Each failure is a line on standard error.
+    Each updated room is one line on standard output: its id, the word updated, and its name, separated by tabs. On a
+    terminal, more than 10 rooms are a progress bar and a summary instead. Each failure is one line on standard error.
 
-    With --json each room is an object on a line of its own: room_id, status, attempts, elapsed (seconds, waits
+    With --json each room is one JSON object on a line of its own: room_id, status, attempts, elapsed (seconds, waits
     included), error, room. The status is updated, failed, uncertain (it may have been updated, and a read-back could
     not tell) or skipped (not sent).
 
-    Ctrl-C once: begin no new update; those in flight have 5 seconds to end, and the outcome is summed up. Ctrl-C twice:
-    stop now, and sum up. Running the same command again is always safe.
-    """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
+    Press Ctrl-C once to start no new update and give those in flight 5 seconds to finish. Press it again to abort them.
+    A summary follows in both cases. Running the same command again is always safe.
+    """  # noqa: D301 - a backspace tells click to keep the line breaks
     out = Output(json=as_json)
-    if repeated:
-        out.complain(f"ids given more than once: {repeated:,}; each room is updated once")
+    if duplicates:
+        out.error(f"duplicate room ids: {duplicates:,}; each room is updated once")
     return _Updating(client, out, room_ids, change, concurrency, max_failures).run()
 
 
 class _Updating(ManyUpdates):
-    """Sends the updates, and knows at any moment what became of every room."""
+    """Sends the updates, and tracks the state of every room."""
 
     def __init__(
         self,
@@ -178,9 +180,9 @@ class _Updating(ManyUpdates):
     ) -> None:
         super().__init__(client, out, len(room_ids))
         self._left = iter(room_ids)
-        """The rooms whose update was not begun."""
+        """Rooms whose update has not started."""
         self._in_flight: dict[str, None] = {}
-        """The rooms whose update was begun, in that order, and has no outcome yet."""
+        """Rooms whose update has started, in that order, and has no outcome yet."""
         self._change = change
         self._concurrency = concurrency
         self._max_failures = max_failures
@@ -194,7 +196,7 @@ class _Updating(ManyUpdates):
 
     async def send(self) -> None:
         results = self.client.rooms.update_many(
-            self._begin(),
+            self._next_updates(),
             concurrency=self._concurrency,
             max_failures=self._max_failures,
             # For a single room an early error is better than a long wait.
@@ -206,7 +208,7 @@ class _Updating(ManyUpdates):
                 self._report(result)
                 self.count(result.status)
 
-    def _begin(self) -> Iterator[tuple[str, RoomUpdate]]:
+    def _next_updates(self) -> Iterator[tuple[str, RoomUpdate]]:
         while not self._stopping and (room_id := next(self._left, None)) is not None:
             self._in_flight[room_id] = None
             yield room_id, self._change
@@ -214,36 +216,38 @@ class _Updating(ManyUpdates):
     def _report(self, result: UpdateResult) -> None:
         if self.out.json:
             self.write(dumps(result_data(result)))
-        elif result.room is not None and (self.total <= FEW or not self.out.on_terminal):
-            self.write(f"{result.room_id}\tupdated\t{shown(result.room.unique_name)}")
+        elif result.room is not None and (self.total <= MAX_ROOM_LINES or not self.out.on_terminal):
+            self.write(f"{result.room_id}\tupdated\t{field_text(result.room.unique_name)}")
         error = result.error
-        if error is not None and result.status != "skipped" and self.is_news(error):
-            self.out.complain(error_line(error))
+        if error is not None and result.status != "skipped" and self.should_report(error):
+            self.out.error(error_line(error))
 
-    def sum_up(self) -> bool:
+    def summarize(self) -> bool:
         out, counts = self.out, self.counts
         for room_id in self._in_flight:
             counts["uncertain"] += 1
-            out.complain(f"room {room_id}: uncertain, as it was interrupted")
+            out.error(f"room {room_id}: interrupted in flight, so the outcome is uncertain")
             if out.json:
-                self.write(_unfinished(room_id, "uncertain", "interrupted: read the room, or update it again"))
+                self.write(
+                    _unfinished(room_id, "uncertain", "interrupted in flight; read the room, or update it again")
+                )
         for room_id in self._left:
             counts["skipped"] += 1
             if out.json:
-                self.write(_unfinished(room_id, "skipped", "not sent: the run was stopped before"))
+                self.write(_unfinished(room_id, "skipped", "not sent, because the run was stopped"))
         if self.total > 1 or self.interrupted:
             seconds = self.seconds
             rate = f" ({counts['updated'] / seconds:,.0f}/s)" if counts["updated"] > 1 else ""
             out.note(f"{self.totals(counts)} in {seconds:.1f} s{rate}")
         if self.interrupted and counts["updated"] < self.total:
-            out.note("The same command again is safe, and updates the rest.")
-        if self.lost is not None:
-            out.complain(f"stopped: {self.lost}")
+            out.note("Run the same command again to update the rest. Repeating it is safe.")
+        if self.output_error is not None:
+            out.error(f"stopped: {self.output_error}")
         return counts["updated"] == self.total
 
 
 def _unfinished(room_id: str, status: UpdateStatus, why: str) -> str:
-    """Return the outcome of an update that the interruption left without one; its number of attempts is not known."""
+    """Return the outcome of an interrupted update as JSON. Its number of attempts is unknown."""
     error: dict[str, JsonValue] = {"type": "Interrupted", "message": why}
     return dumps(
         {"room_id": room_id, "status": status, "attempts": None, "elapsed": None, "error": error, "room": None}

@@ -1,7 +1,6 @@
-"""Reading single values of the command line: each function returns the value, or raises `ValueError`.
+"""Read single values of the command line. Each function returns the value, or raises `ValueError` with the problem.
 
-Its message says what is wrong. The functions are pure: the command class (`_command`) collects what they raise, and
-puts the name of the option before it.
+The functions are pure. The command class (`_command`) collects the problems and adds the names of the options.
 """
 
 import math
@@ -33,17 +32,17 @@ __all__ = [
 
 Word = TypeVar("Word", bound=str)
 
-_LEAST_RATE: Final = 0.001
+_MIN_RATE: Final = 0.001
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
 def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
-    """Make a reader of a whole number from `lowest` to `highest`, both inclusive."""
+    """Return a function that reads a whole number from `lowest` to `highest`, both inclusive."""
 
     def read(text: str) -> int:
         if not _WHOLE.fullmatch(text):
-            raise ValueError(f"{quoted(text)} is not a whole number; give {lowest} to {highest}")
+            raise ValueError(f"{quoted(text)} is not a whole number from {lowest} to {highest}")
         if not lowest <= (value := int(text)) <= highest:
             raise ValueError(f"{value} is not in the range {lowest} to {highest}")
         return value
@@ -52,31 +51,31 @@ def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
 
 
 def read_seconds(text: str) -> float:
-    """Read a number of seconds, above 0."""
+    """Read a number of seconds, more than 0."""
     value = _number(text, "a number of seconds")
     if value <= 0:
-        raise ValueError(f"{quoted(text)} is not above 0; give a number of seconds")
+        raise ValueError(f"{quoted(text)} is not a positive number of seconds")
     return value
 
 
 def read_seconds_or_zero(text: str) -> float:
-    """Read a number of seconds, 0 or above."""
+    """Read a number of seconds, 0 or more."""
     value = _number(text, "a number of seconds")
     if value < 0:
-        raise ValueError(f"{quoted(text)} is below 0; give a number of seconds")
+        raise ValueError(f"{quoted(text)} is negative; give 0 seconds or more")
     return value
 
 
 def read_rate(text: str) -> float:
-    """Read a number of requests per second, 0.001 or above."""
+    """Read a number of requests per second, 0.001 or more."""
     value = _number(text, "a number of requests per second")
-    if value < _LEAST_RATE:
-        raise ValueError(f"{quoted(text)} is not {_LEAST_RATE:g} or above; give requests per second")
+    if value < _MIN_RATE:
+        raise ValueError(f"{quoted(text)} is less than {_MIN_RATE:g} requests per second")
     return value
 
 
 def read_share(text: str) -> float:
-    """Read a share from 0 to 1, also in percent."""
+    """Read a share from 0 to 1, as a number or in percent."""
     wanted = "a share from 0 to 1, such as 0.05 or 5%"
     value = _number(text[:-1], wanted) / 100 if text.endswith("%") else _number(text, wanted)
     if not 0 <= value <= 1:
@@ -85,35 +84,35 @@ def read_share(text: str) -> float:
 
 
 def one_of(allowed: Sequence[Word]) -> Callable[[str], Word]:
-    """Make a reader of one of some words."""
+    """Return a function that reads one of the allowed words."""
 
     def read(text: str) -> Word:
         for word in allowed:
             if word == text:
                 return word
-        raise ValueError(f"{quoted(text)} is not {', '.join(allowed[:-1])} or {allowed[-1]}")
+        raise ValueError(f"{quoted(text)} is not one of {', '.join(allowed)}")
 
     return read
 
 
 def read_day(text: str) -> date:
-    """Read a day such as 2024-05-31."""
+    """Read a date such as 2024-05-31."""
     try:
-        # Alone, `fromisoformat` also accepts 20240531 and 2024-W22-5, which look like slips.
+        # Alone, `fromisoformat` also accepts 20240531 and 2024-W22-5, which are likely typing errors.
         return date.fromisoformat(text if _DAY.fullmatch(text) else "")
     except ValueError:
-        raise ValueError(f"{quoted(text)} is not a day; write it as YYYY-MM-DD") from None
+        raise ValueError(f"{quoted(text)} is not a date; write it as YYYY-MM-DD") from None
 
 
 def read_name(text: str) -> str:
-    """Read the name of a room to look for."""
+    """Read the unique name of a room to list."""
     if not text.strip():
-        raise ValueError("the name is empty; leave the option out to list all rooms")
+        raise ValueError("the name is empty; omit the option to list all rooms")
     return text
 
 
 def read_room_id(text: str) -> str:
-    """Read the id of a room."""
+    """Read a room id."""
     read_id, problems = read_room_ref(text)
     if problems:
         raise ValueError("; ".join(map(text_message, problems)))
@@ -121,17 +120,17 @@ def read_room_id(text: str) -> str:
 
 
 def read_api_key(text: str) -> str:
-    """Read a key that a simulator is to accept."""
+    """Read the API key that a simulator accepts."""
     if not (text and text.isascii() and text.isprintable() and " " not in text):
-        raise ValueError("a key is made of printable ASCII characters, without blanks")
+        raise ValueError("a key consists of printable ASCII characters without blanks")
     return text
 
 
 def read_rate_limit(text: str) -> "RateLimit | None":
-    """Read a rate limit such as `100/1s`; `none` means that there is none."""
+    """Read a rate limit such as `100/1s`; `none` means no limit."""
     if text == "none":
         return None
-    from ..simulator import RateLimit  # late: most commands do without the simulator
+    from ..simulator import RateLimit  # late: most commands don't need the simulator
 
     return RateLimit.parse(text)
 

@@ -1,4 +1,4 @@
-"""`aiorooms verify`: whether an account is as a plan wants it."""
+"""`aiorooms verify`: compare the rooms on the server with a plan."""
 
 from contextlib import aclosing
 from pathlib import Path
@@ -12,7 +12,7 @@ from ._command import Command
 from ._exit_codes import FAILED, OK
 from ._json import JsonValue
 from ._options import FILE, api_options, make_client
-from ._output import Output, OutputLostError, flush, shown
+from ._output import Output, OutputLostError, field_text, flush
 from ._run import run
 
 __all__ = ["verify"]
@@ -22,16 +22,16 @@ __all__ = ["verify"]
 @click.argument("path", metavar="PLAN", type=FILE)
 @api_options
 def verify(path: Path, client: RoomsClient, as_json: bool) -> int:
-    """Compare the rooms of a plan with what it wants.
+    """Compare the rooms on the server with a plan.
+
+    Each room that differs is one line: its id, and the planned and the found values of its fields. The exit code is 0
+    if no room differs, else 1.
 
     \b
     Examples:
       aiorooms verify rooms.plan
       aiorooms verify rooms.plan --json > different.jsonl
-
-    Each room that differs is a line: its id, and the fields with the wanted and the present value. The exit code is 0
-    if none differs, else 1.
-    """  # noqa: D301 - click takes a backspace for "leave these lines as they are"
+    """  # noqa: D301 - a backspace tells click to keep the line breaks
     plan = Plan.open(path)
     out = Output(json=as_json)
 
@@ -47,9 +47,9 @@ def verify(path: Path, client: RoomsClient, as_json: bool) -> int:
         count = run(compare())
         flush()
     except OutputLostError as error:
-        if not error.unread:
+        if not error.reader_closed:
             raise
-        return FAILED  # a reader that has enough has read of one that differs
+        return FAILED  # the reader closed the pipe after a room that differs
     if not as_json:
         out.note(f"{plan.rooms - count:,} of {plan.rooms:,} rooms are as planned.")
     return FAILED if count else OK
@@ -62,11 +62,11 @@ def _write(difference: Difference, out: Output) -> None:
         out.data({"room_id": difference.room_id, "wanted": wanted, "found": found})
         return
     if difference.found is None:
-        out.line(f"{difference.room_id}\tnot in the account any more")
+        out.line(f"{difference.room_id}\tno longer in the account")
         return
     found_values = difference.found
     fields = (
-        f"{name}: {shown(value) or 'nothing'} was wanted, {shown(found_values[name]) or 'nothing'} is there"
+        f"{name}: planned {field_text(value) or 'nothing'}, found {field_text(found_values[name]) or 'nothing'}"
         for name, value in difference.wanted.items()
     )
     out.line(f"{difference.room_id}\t{'; '.join(fields)}")

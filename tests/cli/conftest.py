@@ -1,4 +1,4 @@
-"""The command line, run in this process (so that coverage sees it), in a terminal, or as a program of its own."""
+"""Run the command line in this process (so that coverage sees it), in a terminal, or in a process of its own."""
 
 import contextlib
 import fcntl
@@ -13,6 +13,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
@@ -31,10 +32,9 @@ Invoke = Callable[..., Result]
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries that don't wait, no colour that the machine at hand asks for, and 80 columns.
+    """Make retries fast, ignore the machine's colour settings, and use 80 columns and asyncio's own event loop.
 
-    And asyncio's own loop: the alarm of pytest-timeout can't break into one of uvloop's. As a program of its own the
-    command runs on uvloop.
+    pytest-timeout can't interrupt uvloop. In a process of its own the command runs on uvloop.
     """
     monkeypatch.setattr(_run, "find_spec", dict[str, object]().get)
     quick = functools.partial(RoomsClient, retry=RetryPolicy(base_delay=0.001, max_delay=0.002))
@@ -53,7 +53,7 @@ def sim() -> Iterator[RoomsSimulator]:
 
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[RoomsSimulator], None]:
-    """Have the commands speak to that simulator."""
+    """Return a function that makes the commands use a simulator."""
 
     def use(simulator: RoomsSimulator) -> None:
         monkeypatch.setenv("TELNYX_API_KEY", KEY)
@@ -70,7 +70,7 @@ def invoke(sim: RoomsSimulator, use: Callable[[RoomsSimulator], None]) -> Invoke
 
 
 def run(*args: str, stdin: str | bytes | None = None) -> Result:
-    """Run a command in this process. Whatever it was, the key is in nothing that it writes."""
+    """Run a command in this process, and check that its output does not contain the API key."""
     result = CliRunner().invoke(cli, args, input=stdin, prog_name="aiorooms", catch_exceptions=False)
     assert KEY not in result.output, "the API key was shown"
     return result
@@ -78,15 +78,15 @@ def run(*args: str, stdin: str | bytes | None = None) -> Result:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[RoomsSimulator]:
-    """The simulators that were started since."""
+    """The simulators that were started since the test began."""
     simulators: list[RoomsSimulator] = []
     start = RoomsSimulator.start
 
-    async def start_and_tell(simulator: RoomsSimulator) -> None:
+    async def start_and_record(simulator: RoomsSimulator) -> None:
         await start(simulator)
         simulators.append(simulator)
 
-    monkeypatch.setattr(RoomsSimulator, "start", start_and_tell)
+    monkeypatch.setattr(RoomsSimulator, "start", start_and_record)
     return simulators
 
 
@@ -96,7 +96,7 @@ def lines(text: str) -> list[str]:
 
 @contextlib.contextmanager
 def signals_when(ready: Callable[[], bool], *numbers: int, between: float = 0.1) -> Generator[None]:
-    """Send signals to this very process, the first one when `ready`."""
+    """Send signals to this process, the first one when `ready` returns True."""
     given_up = threading.Event()
 
     def send() -> None:
@@ -125,7 +125,7 @@ def _ignore(number: int, frame: FrameType | None) -> None: ...
 
 
 class Terminal:
-    """A pseudo-terminal that keeps what is written on it."""
+    """A pseudo-terminal that records its output."""
 
     def __init__(self, columns: int) -> None:
         self._ours, self.theirs = os.openpty()
@@ -152,7 +152,7 @@ class Terminal:
 
 @pytest.fixture
 def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
-    """Run a command in this process with standard output and error on a terminal; give its exit code and the text."""
+    """Run a command in this process with its output on a terminal, and return the exit code and the text."""
 
     def invoke(*args: str, columns: int = 80) -> tuple[int, str]:
         monkeypatch.setenv("COLUMNS", str(columns))
@@ -170,7 +170,7 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str
 
 @pytest.fixture
 def into(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
-    """Run a command in this process with that file as its standard output; give its exit code and standard error."""
+    """Run a command in this process with a file as standard output, and return the exit code and standard error."""
 
     def invoke(file: IO[str], *args: str) -> tuple[int, str]:
         errors = io.StringIO()
@@ -185,7 +185,7 @@ def into(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
 
 @contextlib.contextmanager
 def running(command: list[str], **how: Any) -> "Generator[subprocess.Popen[str]]":
-    """Run a program. What is not over at the end of the block is killed, so that a failing test can't hang."""
+    """Run a program, and kill it at the end of the block, so that a failing test can't hang."""
     with subprocess.Popen(command, text=True, **how) as process:
         try:
             yield process
@@ -198,7 +198,7 @@ Program = Callable[..., "contextlib.AbstractContextManager[subprocess.Popen[str]
 
 @pytest.fixture
 def program(sim: RoomsSimulator) -> Program:
-    """Run a command as a program of its own, against `sim`."""
+    """Run a command in a process of its own, against `sim`."""
 
     def start(*args: str, **how: Any) -> "contextlib.AbstractContextManager[subprocess.Popen[str]]":
         environment = {**os.environ, "TELNYX_API_KEY": KEY, "TELNYX_BASE_URL": sim.url, **how.pop("env", {})}
@@ -211,5 +211,11 @@ def program(sim: RoomsSimulator) -> Program:
 def until(condition: Callable[[], bool], what: str) -> None:
     give_up_at = time.monotonic() + 15
     while not condition():
-        assert time.monotonic() < give_up_at, f"waited in vain until {what}"
+        assert time.monotonic() < give_up_at, f"timed out waiting until {what}"
         time.sleep(0.01)
+
+
+def until_asleep(process: "subprocess.Popen[str]") -> None:
+    """Wait until a process waits for input: a signal just before a read is noticed only after the read."""
+    state = Path(f"/proc/{process.pid}/stat")
+    until(lambda: ") S " in state.read_text(), "it waited for input")

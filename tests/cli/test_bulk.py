@@ -1,4 +1,4 @@
-"""Plan, apply, resume, verify, rollback, report and export, as commands."""
+"""The commands plan, apply, resume, verify, rollback, report and export."""
 
 import asyncio
 import json
@@ -46,27 +46,27 @@ def planned(invoke: Invoke, *options: str) -> None:
     assert result.exit_code == 0, result.stderr
 
 
-def test_the_whole_way_there_and_back(sim: RoomsSimulator, invoke: Invoke, folder: Path) -> None:
+def test_plan_apply_verify_resume_rollback_and_report(sim: RoomsSimulator, invoke: Invoke, folder: Path) -> None:
     before, host = fields(sim), host_of(sim)
     result = invoke("plan", "--rewrite-webhook-host", f"{host}={NEW}", "--set", "max_participants=30")
     assert result.exit_code == 0
     first, *changes = lines(result.stdout.split("\n\n")[0])
     assert first.startswith("20 rooms, such as room-000001 (")
-    assert changes == ["  max_participants: 10 -> 30", f"  webhook_event_url, the host: {host} -> {NEW}"]
+    assert changes == ["  max_participants: 10 -> 30", f"  webhook_event_url (host): {host} -> {NEW}"]
     assert lines(result.stdout)[-1] == "20 rooms to change."
-    assert result.stderr == "Planned in rooms.plan; `aiorooms apply rooms.plan` carries it out.\n"
-    assert fields(sim) == before, "planning changes nothing"
+    assert result.stderr == "The plan is in rooms.plan; carry it out with `aiorooms apply rooms.plan`.\n"
+    assert fields(sim) == before, "planning changed a room"
     assert invoke("show", "rooms.plan").stdout == result.stdout
     assert len(lines(invoke("show", "rooms.plan", "--all").stdout)) == 20 * 4 + 1
 
     assert invoke("verify", "rooms.plan").exit_code == 1
     result = invoke("apply", "rooms.plan", "--yes")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "20 updated, of 20.\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "20 updated, out of 20.\n")
     assert all(room["max_participants"] == 30 and NEW in str(room["webhook_event_url"]) for room in sim.rooms.values())
     assert invoke("verify", "rooms.plan").exit_code == 0
 
     result = invoke("resume", "rooms.plan.journal", "--yes")
-    assert (result.exit_code, result.stderr) == (0, "0 updated (20 before), of 20.\n")
+    assert (result.exit_code, result.stderr) == (0, "0 updated (20 in earlier runs), out of 20.\n")
 
     sim.change_room(sim.room_ids[0], max_participants=7)
     result = invoke("rollback", "rooms.plan.journal")
@@ -77,15 +77,15 @@ def test_the_whole_way_there_and_back(sim: RoomsSimulator, invoke: Invoke, folde
     assert {room_id for room_id in before if before[room_id] != after[room_id]} == {sim.room_ids[0]}
 
     result = invoke("report", "rooms.plan.journal", "--out", "a.html")
-    assert (result.exit_code, result.stdout) == (0, "The report is in a.html.\n")
+    assert (result.exit_code, result.stdout) == (0, "Wrote the report to a.html.\n")
     assert "<b>20</b> updated" in (folder / "a.html").read_text()
 
 
 def test_a_file_is_checked_planned_and_exported(sim: RoomsSimulator, invoke: Invoke, folder: Path) -> None:
-    assert invoke("export", "rooms.csv").stdout == "20 rooms are in rooms.csv.\n"
-    assert run("plan", "rooms.csv", "--check").stdout == "rooms.csv: 20 rows, and nothing is wrong with them.\n"
+    assert invoke("export", "rooms.csv").stdout == "Wrote 20 rooms to rooms.csv.\n"
+    assert run("plan", "rooms.csv", "--check").stdout == "rooms.csv: 20 rows, no problems.\n"
     result = invoke("plan", "rooms.csv", "--detailed-exitcode")
-    assert (result.exit_code, result.stdout) == (0, "0 rooms to change, 20 are as wanted already.\n")
+    assert (result.exit_code, result.stdout) == (0, "0 rooms to change, 20 already as planned.\n")
     (folder / "few.csv").write_text(f"room,max_participants\nroom-000002,12\n{sim.room_ids[3]},13\n")
     result = invoke("plan", "few.csv", "--detailed-exitcode", "--overwrite", "--json")
     assert result.exit_code == 2
@@ -98,7 +98,7 @@ def test_a_file_is_checked_planned_and_exported(sim: RoomsSimulator, invoke: Inv
     assert sim.rooms[sim.room_ids[1]]["max_participants"] == 12
 
 
-def test_a_file_with_problems_tells_all_of_them_and_sends_nothing(
+def test_all_problems_of_a_file_are_reported_and_nothing_is_sent(
     sim: RoomsSimulator, invoke: Invoke, folder: Path
 ) -> None:
     (folder / "a.csv").write_text(f"room,max_participants\nroom-000002,1\n{sim.room_ids[3]},99\n")
@@ -118,10 +118,13 @@ def test_a_file_with_problems_tells_all_of_them_and_sends_nothing(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
-        (("plan", "--overwrite"), "give either FILE, or --set or --rewrite-webhook-host; see `aiorooms plan --help`"),
-        (("plan", "--check"), "--check: there is no FILE to check"),
+        (
+            ("plan", "--overwrite"),
+            "give either FILE, or at least one of --set and --rewrite-webhook-host; see `aiorooms plan --help`",
+        ),
+        (("plan", "--check"), "--check: give a FILE to check"),
         (
             ("plan", "--set", "max_particpants=3", "--overwrite"),
             "--set: 'max_particpants=3' is not FIELD=VALUE",
@@ -130,36 +133,36 @@ def test_a_file_with_problems_tells_all_of_them_and_sends_nothing(
             ("plan", "--where", "colour=red", "--set", "max_participants=3", "--overwrite"),
             "--where: 'colour=red' is not a condition",
         ),
-        (("plan", *SET, "--out", "there"), "--out: 'there' exists already"),
+        (("plan", *SET, "--out", "there"), "--out: 'there' already exists"),
         (("plan", *SET, "--out", "x" * 300), f"the plan '...{'x' * 30}"),
         (("plan", "none.csv", "--overwrite"), "none.csv: the file can't be read: No such file or directory"),
         (("show", "none.plan"), "the plan 'none.plan' can't be read: No such file or directory"),
-        (("show", "there"), "'there' is not a plan; `aiorooms plan` makes one"),
+        (("show", "there"), "'there' is not a plan; `aiorooms plan` writes one"),
         (("apply", "there"), "'there' is not a plan"),
-        (("apply", "rooms.plan"), "20 rooms would be changed, and there is no terminal to ask on; give --yes"),
-        (("apply", "rooms.plan", "--yes", "--rate", "0"), "--rate: '0' is not 0.001 or above"),
+        (("apply", "rooms.plan"), "20 rooms would change, and there is no terminal to confirm that; give --yes"),
+        (("apply", "rooms.plan", "--yes", "--rate", "0"), "--rate: '0' is less than 0.001 requests per second"),
         (
             ("apply", "rooms.plan", "--yes", "--journal", "there"),
-            "the file 'there' already exists; give another place",
+            "the file 'there' already exists; give another file",
         ),
         (("apply", "rooms.plan", "--yes", "--base-url", "http://127.0.0.1:1/v2"), "the plan 'rooms.plan' was made for"),
         (("resume", "there"), "'there' is not a journal; `aiorooms apply` writes one"),
         (("rollback", "there"), "'there' is not a journal"),
         (("report", "there"), "'there' is not a journal"),
-        (("export", "there"), "FILE: 'there' exists already"),
+        (("export", "there"), "FILE: 'there' already exists"),
         (("export", "rooms.txt"), "rooms.txt: the extension '.txt' is unknown"),
-        (("export", "rooms.csv", "--format", "xml"), "--format: 'xml' is not csv or jsonl"),
+        (("export", "rooms.csv", "--format", "xml"), "--format: 'xml' is not one of csv, jsonl"),
     ],
 )
-def test_what_is_wrong_is_one_line_and_nothing_is_sent(
-    sim: RoomsSimulator, invoke: Invoke, folder: Path, arguments: tuple[str, ...], told: str
+def test_invalid_input_is_one_line_and_nothing_is_sent(
+    sim: RoomsSimulator, invoke: Invoke, folder: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     (folder / "there").write_text("x")
     planned(invoke)
     before = fields(sim)
     result = invoke(*arguments)
     assert result.exit_code == 2, result.output
-    assert lines(result.stderr)[0].startswith(f"aiorooms: {told}")
+    assert lines(result.stderr)[0].startswith(f"aiorooms: {message}")
     assert len(lines(result.stderr)) == 1
     assert fields(sim) == before
 
@@ -172,34 +175,34 @@ def test_what_is_wrong_is_one_line_and_nothing_is_sent(
         ("plan", "rooms.csv", "--out", "./rooms.csv", "--overwrite"),
     ],
 )
-def test_what_is_read_is_never_written_over(invoke: Invoke, folder: Path, arguments: tuple[str, ...]) -> None:
+def test_the_input_file_is_never_overwritten(invoke: Invoke, folder: Path, arguments: tuple[str, ...]) -> None:
     planned(invoke)
     assert invoke("apply", "rooms.plan", "--yes").exit_code == 0
     assert invoke("export", "rooms.csv").exit_code == 0
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     result = invoke(*arguments)
     assert result.exit_code == 2
-    assert result.stderr.endswith("is what is read; give another place\n")
+    assert result.stderr.endswith("is also the input; give another file\n")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_failures_and_conflicts_are_told_and_can_be_tried_again(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_failures_and_conflicts_are_reported_and_can_be_resumed(sim: RoomsSimulator, invoke: Invoke) -> None:
     planned(invoke)
     gone, changed, *_ = sim.room_ids
     asyncio.run(delete(sim, gone))
     sim.change_room(changed, max_participants=7)
     result = invoke("apply", "rooms.plan", "--yes")
     assert result.exit_code == 1
-    told = lines(result.stderr)
-    assert any(line.startswith(f"aiorooms: 404 room {gone} not found") for line in told)
-    assert any(line.startswith(f"aiorooms: room {changed} was modified by someone else since") for line in told)
-    assert told[-3] == "18 updated, 1 failed, 1 modified by someone else, of 20."
-    assert told[-2] == "To try the failed ones again: aiorooms resume rooms.plan.journal --retry-failed"
-    assert told[-1] == "To also change what someone else modified: aiorooms resume rooms.plan.journal --force"
+    errors = lines(result.stderr)
+    assert any(line.startswith(f"aiorooms: 404 room {gone} not found") for line in errors)
+    assert any(line.startswith(f"aiorooms: room {changed} was modified by someone else since") for line in errors)
+    assert errors[-3] == "18 updated, 1 failed, 1 modified by someone else, out of 20."
+    assert errors[-2] == "To send failed rooms again: aiorooms resume rooms.plan.journal --retry-failed"
+    assert errors[-1] == "To change rooms that someone else modified: aiorooms resume rooms.plan.journal --force"
     assert sim.rooms[changed]["max_participants"] == 7
     result = invoke("resume", "rooms.plan.journal", "--yes", "--force")
     assert result.exit_code == 1, "a room that failed in an earlier run is still not as planned"
-    assert lines(result.stderr)[0] == "1 updated (18 before), 1 failed, of 20."
+    assert lines(result.stderr)[0] == "1 updated (18 in earlier runs), 1 failed, out of 20."
     assert sim.rooms[changed]["max_participants"] == 30
 
 
@@ -209,25 +212,25 @@ def test_a_wrong_key_stops_the_run(sim: RoomsSimulator, invoke: Invoke, monkeypa
     result = invoke("apply", "rooms.plan", "--yes")
     assert result.exit_code == 3
     assert "401" in result.stderr
-    assert "To go on: aiorooms resume rooms.plan.journal" in result.stderr
+    assert "To continue: aiorooms resume rooms.plan.journal" in result.stderr
 
 
-def test_ctrl_c_ends_what_is_under_way_and_says_how_to_go_on(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_ctrl_c_drains_updates_in_flight_and_shows_how_to_continue(sim: RoomsSimulator, invoke: Invoke) -> None:
     planned(invoke)
     sim.latency = 0.3
     with signals_when(lambda: sim.stats.in_flight >= 5, signal.SIGINT):
         result = invoke("apply", "rooms.plan", "--yes", "--concurrency", "5")
     assert result.exit_code == 130
-    told = lines(result.stderr)
-    assert told[0] == "aiorooms: stopping: updates in flight have 5 s to end; Ctrl-C again stops now"
-    assert told[-1] == "To go on: aiorooms resume rooms.plan.journal"
+    errors = lines(result.stderr)
+    assert errors[0] == "aiorooms: stopping: waiting up to 5 s for updates in flight; press Ctrl-C again to abort"
+    assert errors[-1] == "To continue: aiorooms resume rooms.plan.journal"
     sim.latency = 0
     assert invoke("resume", "rooms.plan.journal", "--yes").exit_code == 0
     assert all(room["max_participants"] == 30 for room in sim.rooms.values())
 
 
 @pytest.mark.parametrize(("answer", "code", "expected"), [("y", 0, 30), ("n", 0, 10), ("", 0, 10)])
-def test_the_question_and_the_bar_on_a_terminal(
+def test_the_confirmation_and_the_bar_on_a_terminal(
     sim: RoomsSimulator, invoke: Invoke, folder: Path, answer: str, code: int, expected: int
 ) -> None:
     planned(invoke)
@@ -258,7 +261,7 @@ def test_a_plan_is_in_colour_on_a_terminal(invoke: Invoke, on_terminal: Callable
     assert "\x1b[31m10\x1b[0m -> \x1b[32m30\x1b[0m" in text
 
 
-def test_what_is_cut_off_is_counted_as_unknown(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_aborted_updates_are_counted_as_uncertain(sim: RoomsSimulator, invoke: Invoke) -> None:
     planned(invoke)
     sim.latency = 60
     with signals_when(lambda: sim.stats.in_flight >= 5, signal.SIGINT, signal.SIGINT):
@@ -267,13 +270,13 @@ def test_what_is_cut_off_is_counted_as_unknown(sim: RoomsSimulator, invoke: Invo
     *events, totals = map(json.loads, lines(result.stdout))
     assert [event["status"] for event in events] == ["uncertain"] * 5
     assert (totals["uncertain"], totals["updated"], totals["stopped_by"]) == (5, 0, "interrupted")
-    assert "interrupted: 0 updated, 5 uncertain, of 20." in lines(result.stderr)
+    assert "interrupted: 0 updated, 5 uncertain, out of 20." in lines(result.stderr)
 
 
-def test_many_kinds_of_changes_are_a_screenful(sim: RoomsSimulator, invoke: Invoke, folder: Path) -> None:
+def test_many_different_changes_fit_on_one_screen(sim: RoomsSimulator, invoke: Invoke, folder: Path) -> None:
     rows = [f"{room_id},name-{n},{2 + n},false,{n}\n" for n, room_id in enumerate(sim.room_ids)]
     head = "room,unique_name,max_participants,enable_recording,webhook_timeout_secs\n"
     (folder / "a.csv").write_text(head + "".join(rows))
     shown = lines(invoke("plan", "a.csv").stdout)
     assert len(shown) < 50
-    assert "rooms in other ways; --all shows each room" in shown[-3]
+    assert "rooms with other changes; --all shows each room" in shown[-3]

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from aiorooms.cli import _values
-from aiorooms.cli._command import BadInputError, Command, Context, Value
+from aiorooms.cli._command import Command, Context, InvalidInputError, Value
 from aiorooms.cli._main import cli
 from aiorooms.simulator import RoomsSimulator
 
@@ -17,13 +17,13 @@ from .conftest import Invoke, lines, run
 
 
 def problems(stderr: str) -> list[str]:
-    """The names of what is wrong, in the order in which it is reported."""
-    *told, total = lines(stderr)
-    assert total == f"aiorooms: {len(told)} problems; nothing was sent"
-    return [line.removeprefix("aiorooms: ").split(": ")[0].split(" ")[0] for line in told]
+    """Return the names of the invalid parameters, in the order in which they are reported."""
+    *messages, total = lines(stderr)
+    assert total == f"aiorooms: {len(messages)} problems; nothing was sent"
+    return [line.removeprefix("aiorooms: ").split(": ")[0].split(" ")[0] for line in messages]
 
 
-def test_bad_options_a_bad_argument_and_bad_settings_are_one_list(
+def test_invalid_options_arguments_and_settings_are_one_list(
     sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TELNYX_API_KEY")
@@ -52,7 +52,7 @@ def test_bad_options_a_bad_argument_and_bad_settings_are_one_list(
         (["rollback", "x", "--out", "there", "--timeout", "x"], ["--out", "--timeout"]),
     ],
 )
-def test_what_takes_several_parameters_joins_the_list(
+def test_checks_of_several_parameters_join_the_list(
     invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], names: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -62,15 +62,15 @@ def test_what_takes_several_parameters_joins_the_list(
     assert problems(result.stderr) == names
 
 
-def test_a_slip_alone_points_to_the_help() -> None:
+def test_a_usage_error_points_to_the_help() -> None:
     assert run("get").stderr == "aiorooms: missing argument 'ROOM_ID'; see `aiorooms get --help`\n"
 
 
-def test_a_bad_value_does_not_hide_the_help() -> None:
+def test_an_invalid_value_does_not_hide_the_help() -> None:
     assert run("list", "--page-size", "x", "--help").exit_code == 0
 
 
-def test_the_steps_run_in_order_and_the_function_gets_what_they_make() -> None:
+def test_the_steps_run_in_order_and_set_the_functions_arguments() -> None:
     def double(ctx: Context) -> None:
         ctx.params["number"] = 2 * (ctx.params["number"] or 0)
 
@@ -84,16 +84,16 @@ def test_the_steps_run_in_order_and_the_function_gets_what_they_make() -> None:
 
     assert command.main([], standalone_mode=False) == "n8"
     assert command.main(["--number", "3"], standalone_mode=False) == "n6"
-    with pytest.raises(BadInputError, match="--number: 10 is not in the range 1 to 9"):
+    with pytest.raises(InvalidInputError, match="--number: 10 is not in the range 1 to 9"):
         command.main(["--number", "10"], standalone_mode=False)
 
 
-def test_completion_in_a_shell_runs_no_steps() -> None:
+def test_shell_completion_runs_no_steps() -> None:
     context = cli.commands["update"].make_context("update", ["-"], resilient_parsing=True)
     assert context.params["given"] == ("-",)
 
 
-def test_a_default_is_read_as_if_it_had_been_given() -> None:
+def test_a_default_is_read_like_a_given_value() -> None:
     assert cli.commands["demo"].make_context("demo", []).params["faults"] == 0.05
 
 
@@ -115,37 +115,37 @@ def test_a_default_is_read_as_if_it_had_been_given() -> None:
         (_values.read_rate_limit, "none", None),
     ],
 )
-def test_values(read: Callable[[str], object], text: str, value: object) -> None:
+def test_valid_values(read: Callable[[str], object], text: str, value: object) -> None:
     assert read(text) == value
 
 
 @pytest.mark.parametrize(
-    ("read", "text", "told"),
+    ("read", "text", "message"),
     [
-        (_values.whole_number(0, 9), "1.0", "'1.0' is not a whole number; give 0 to 9"),
+        (_values.whole_number(0, 9), "1.0", "'1.0' is not a whole number from 0 to 9"),
         (_values.whole_number(0, 9), "\u0664", "is not a whole number"),
         (_values.whole_number(0, 9), "10", "10 is not in the range 0 to 9"),
         (_values.whole_number(0, 9), "9" * 5000, "is not a whole number"),
-        (_values.read_seconds, "0", "'0' is not above 0"),
+        (_values.read_seconds, "0", "'0' is not a positive number of seconds"),
         (_values.read_seconds, "nan", "'nan' is not a number of seconds"),
-        (_values.read_seconds_or_zero, "-0.1", "'-0.1' is below 0"),
-        (_values.read_rate, "0.0001", "'0.0001' is not 0.001 or above"),
+        (_values.read_seconds_or_zero, "-0.1", "'-0.1' is negative"),
+        (_values.read_rate, "0.0001", "'0.0001' is less than 0.001 requests per second"),
         (_values.read_share, "101%", "'101%' is not a share from 0 to 1"),
         (_values.read_share, "%", "'' is not a share from 0 to 1"),
-        (_values.one_of(["a", "b", "c"]), "d", "'d' is not a, b or c"),
-        (_values.read_day, "20240229", "'20240229' is not a day; write it as YYYY-MM-DD"),
-        (_values.read_day, "2023-02-29", "'2023-02-29' is not a day"),
+        (_values.one_of(["a", "b", "c"]), "d", "'d' is not one of a, b, c"),
+        (_values.read_day, "20240229", "'20240229' is not a date; write it as YYYY-MM-DD"),
+        (_values.read_day, "2023-02-29", "'2023-02-29' is not a date"),
         (_values.read_name, " ", "the name is empty"),
         (_values.read_room_id, "lobby", "'lobby' is not a UUID"),
-        (_values.read_api_key, "a b", "a key is made of printable ASCII characters"),
+        (_values.read_api_key, "a b", "a key consists of printable ASCII characters"),
         (_values.read_rate_limit, "fast", "'fast' is not a rate limit"),
     ],
 )
-def test_what_is_no_value(read: Callable[[str], object], text: str, told: str) -> None:
-    with pytest.raises(ValueError, match="^") as refused:
+def test_invalid_values(read: Callable[[str], object], text: str, message: str) -> None:
+    with pytest.raises(ValueError, match="^") as raised:
         read(text)
-    assert told in str(refused.value)
-    assert len(str(refused.value)) < 200
+    assert message in str(raised.value)
+    assert len(str(raised.value)) < 200
 
 
 def test_the_short_help_option_does_not_depend_on_which_context_came_first() -> None:

@@ -20,13 +20,13 @@ CALM = ["--rate-limit", "none", "--faults", "0"]
 
 @pytest.fixture(autouse=True)
 def _quick_demo(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The demo makes its client itself, so that nothing of the user's environment gets into it.
+    # The demo creates its own client, because it must ignore the user's environment.
     quick = functools.partial(RoomsClient, retry=RetryPolicy(base_delay=0.01, max_delay=0.02))
     monkeypatch.setattr(_demo, "RoomsClient", quick)
     monkeypatch.setattr(_demo, "_STALL", 0.05)
 
 
-def figures(*options: str) -> dict[str, Any]:
+def demo_json(*options: str) -> dict[str, Any]:
     result = run("demo", "--json", *options)
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
@@ -35,8 +35,8 @@ def figures(*options: str) -> dict[str, Any]:
     return data
 
 
-def test_the_figures_are_those_of_the_simulator() -> None:
-    data = figures("--rooms", "300", "--rate-limit", "200/1s", "--faults", "10%", "--seed", "5")
+def test_the_json_agrees_with_the_simulator() -> None:
+    data = demo_json("--rooms", "300", "--rate-limit", "200/1s", "--faults", "10%", "--seed", "5")
     assert list(data) == [
         *["rooms", "updated", "failed", "uncertain", "skipped", "verified", "retried", "refused", "broken"],
         *["requests", "seconds", "updates_per_second", "latency", "seed"],
@@ -52,11 +52,11 @@ def test_the_figures_are_those_of_the_simulator() -> None:
 
 def test_the_seed_decides_which_requests_break() -> None:
     options = ["--rooms", "100", "--rate-limit", "none", "--faults", "0.2"]
-    assert figures(*options)["broken"] == figures(*options)["broken"]
+    assert demo_json(*options)["broken"] == demo_json(*options)["broken"]
 
 
-def test_half_of_all_requests_broken_is_got_over() -> None:
-    data = figures("--rooms", "200", "--rate-limit", "none", "--faults", "50%")
+def test_the_demo_succeeds_with_half_of_all_requests_broken() -> None:
+    data = demo_json("--rooms", "200", "--rate-limit", "none", "--faults", "50%")
     assert data["updated"] == data["verified"] == 200
     assert data["retried"] > 50
 
@@ -66,8 +66,8 @@ def test_without_a_terminal_it_is_plain_text() -> None:
     assert result.exit_code == 0
     assert result.stderr == "", "there is a bar where there is no terminal"
     assert "\x1b" not in result.stdout
-    told = [line.split() for line in lines(result.stdout)]
-    for figure in (
+    rows = [line.split() for line in lines(result.stdout)]
+    for label in (
         ["updated", "30"],
         ["failed", "0"],
         ["retried", "0"],
@@ -75,9 +75,9 @@ def test_without_a_terminal_it_is_plain_text() -> None:
         ["time"],
         ["updates/s"],
     ):
-        assert any(words[: len(figure)] == figure for words in told), f"{figure} is not in the table"
+        assert any(words[: len(label)] == label for words in rows), f"{label} is not in the table"
     for share in ("p50", "p95", "p99"):
-        assert any(words[:2] == ["latency", share] for words in told), f"{share} is not in the table"
+        assert any(words[:2] == ["latency", share] for words in rows), f"{share} is not in the table"
     assert "Verified: all 30 rooms on the server have both new URLs." in result.stdout
     assert lines(result.stdout)[-1].startswith("Next: ")
     assert all(line == line.rstrip() and len(line) <= 80 for line in lines(result.stdout))
@@ -107,16 +107,16 @@ def test_the_users_key_and_server_are_not_used(monkeypatch: pytest.MonkeyPatch) 
     assert run("demo", "--rooms", "20", *CALM).exit_code == 0
 
 
-def test_a_demo_that_goes_wrong_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_demo, "_FAULTY_TRIES", 1000)
+def test_failed_updates_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_demo, "_FAULTY_ATTEMPTS", 1000)
     result = run("demo", "--rooms", "30", "--rate-limit", "none", "--faults", "0.9")
     assert result.exit_code == 1
-    told = {line.split()[0]: line.split()[1] for line in lines(result.stdout) if line.startswith("  ")}
-    assert int(told["failed"]) + int(told.get("uncertain", "0")) > 0
-    assert int(told["updated"]) < 30
+    counts = {line.split()[0]: line.split()[1] for line in lines(result.stdout) if line.startswith("  ")}
+    assert int(counts["failed"]) + int(counts.get("uncertain", "0")) > 0
+    assert int(counts["updated"]) < 30
 
 
-def test_rooms_that_were_not_moved_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rooms_without_the_new_urls_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     verify = _demo.Move.verify
 
     def change_one_first(move: _demo.Move) -> None:
@@ -138,7 +138,7 @@ def test_ctrl_c(started: list[RoomsSimulator]) -> None:
     assert line.endswith(" of 200 updates")
 
 
-def test_bad_options_are_told_all_at_once() -> None:
+def test_invalid_options_are_reported_together() -> None:
     result = run("demo", "--rooms", "0", "--faults", "101%", "--rate-limit", "fast", "--seed", "-1")
     assert result.exit_code == 2
     assert [line.split(": ")[1] for line in lines(result.stderr)[:-1]] == [

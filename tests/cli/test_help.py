@@ -23,7 +23,7 @@ def test_the_help_shows_every_command_and_ends_with_environment_and_exit_codes()
     assert [line.split()[0] for line in lines(result.stdout.split("Commands:\n")[1].split("\n\n")[0])] == COMMANDS
     end = result.stdout.split("Environment:")[1]
     for named in ("TELNYX_API_KEY", "TELNYX_BASE_URL", "NO_COLOR", "Exit codes:"):
-        assert named in end, f"{named} is not told of"
+        assert named in end, f"{named} is missing"
     codes = [line.split()[0] for line in lines(end.split("Exit codes:\n")[1])]
     assert codes == ["0", "1", "2", "3", "130"]
 
@@ -56,7 +56,7 @@ def test_every_option_has_a_help_text_that_is_a_sentence(command: str) -> None:
             assert text.endswith("."), f"{command} {parameter.opts}: {text!r}"
 
 
-def test_every_example_of_the_help_is_understood() -> None:
+def test_every_example_in_the_help_has_valid_options() -> None:
     """Every option that an example uses is one that the command has."""
     for name, command in cli.commands.items():
         known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
@@ -66,7 +66,7 @@ def test_every_example_of_the_help_is_understood() -> None:
                 assert used <= known, f"{line.strip()}: there is no {used - known}"
 
 
-def test_no_command_shows_the_help_and_is_a_usage_error() -> None:
+def test_without_a_command_the_help_is_shown_as_a_usage_error() -> None:
     result = run()
     assert result.exit_code == 2
     assert result.stdout == ""
@@ -78,35 +78,35 @@ def test_version() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["udpate"], "no such command 'udpate'; did you mean 'update'? See `aiorooms --help`"),
         (["update", "--max-participant", "3"], "did you mean '--max-participants'? See `aiorooms update --help`"),
         (["--frobnicate"], "no such option '--frobnicate'; see `aiorooms --help`"),
-        (["--json", "list"], "the option --json stands after the command, as in `aiorooms demo --json`"),
+        (["--json", "list"], "the option --json belongs after the command, as in `aiorooms demo --json`"),
         (["get"], "missing argument 'ROOM_ID'; see `aiorooms get --help`"),
         (
             ["get", ROOM_ID, "b"],
             "got unexpected extra argument (b); see `aiorooms get --help`",
         ),
         (["update", "--max-participants"], "option '--max-participants' requires an argument; see `"),
-        (["list", "--api-key=KEY_secret"], "the API key is read from TELNYX_API_KEY"),
-        (["list", "--api-key", "KEY_secret"], "the API key is read from TELNYX_API_KEY"),
+        (["list", "--api-key=KEY_secret"], "set TELNYX_API_KEY instead of --api-key: "),
+        (["list", "--api-key", "KEY_secret"], "set TELNYX_API_KEY instead of --api-key: "),
     ],
 )
-def test_a_slip_is_one_line_that_helps(words: list[str], told: str) -> None:
+def test_a_usage_error_is_one_helpful_line(words: list[str], message: str) -> None:
     result = run(*words)
     assert result.exit_code == 2
     assert result.stdout == ""
     (line,) = lines(result.stderr)
     assert line.startswith("aiorooms: ")
-    assert told in line
+    assert message in line
     assert "KEY_secret" not in line
 
 
-def test_without_its_extra_the_command_says_how_to_get_it() -> None:
+def test_without_the_extra_the_command_says_how_to_install_it() -> None:
     code = "import sys; sys.modules['click'] = None; from aiorooms.cli import main; main()"
     ended = subprocess.run([sys.executable, "-c", code, "list"], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert ended.stdout == ""
-    assert ended.stderr == "aiorooms: the command line needs its extra: pip install 'aiorooms[cli]'\n"
+    assert ended.stderr == "aiorooms: the command line needs click and rich; run pip install 'aiorooms[cli]'\n"

@@ -1,4 +1,4 @@
-"""What becomes of standard output when it can't be written, and of text that can't be shown."""
+"""Standard output that can't be written, and text that can't be displayed."""
 
 import io
 import os
@@ -12,7 +12,7 @@ from typing import IO
 import pytest
 
 from aiorooms.cli import main
-from aiorooms.cli._output import Output, plain, prepare, shown
+from aiorooms.cli._output import Output, configure_stdout, escape, field_text
 from aiorooms.simulator import RoomsSimulator
 
 from .conftest import Invoke, lines
@@ -21,8 +21,8 @@ Into = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def unread() -> Iterator[IO[str]]:
-    """A pipe that nobody reads."""
+def closed_pipe() -> Iterator[IO[str]]:
+    """A pipe that its reader has closed."""
     theirs, ours = os.pipe()
     os.close(theirs)
     with os.fdopen(ours, "w", buffering=1) as file:
@@ -38,8 +38,8 @@ def full() -> Iterator[IO[str]]:
 
 
 @pytest.mark.parametrize("command", [["list"], ["list", "--json"], ["demo", "--rooms", "5"]])
-def test_a_reader_that_went_away_is_silent(invoke: Invoke, into: Into, unread: IO[str], command: list[str]) -> None:
-    code, errors = into(unread, *command)
+def test_a_closed_pipe_is_not_an_error(invoke: Invoke, into: Into, closed_pipe: IO[str], command: list[str]) -> None:
+    code, errors = into(closed_pipe, *command)
     assert errors == ""
     assert code == 0
 
@@ -48,35 +48,33 @@ def test_a_reader_that_went_away_is_silent(invoke: Invoke, into: Into, unread: I
 def test_a_full_disk_is_one_line(invoke: Invoke, into: Into, full: IO[str], command: list[str]) -> None:
     code, errors = into(full, *command)
     assert code == 1
-    assert lines(errors) == ["aiorooms: standard output can't be written any more: No space left on device"]
+    assert lines(errors) == ["aiorooms: can't write to standard output: No space left on device"]
 
 
-def test_an_update_stops_when_its_output_is_lost(
-    sim: RoomsSimulator, invoke: Invoke, into: Into, unread: IO[str]
+def test_an_update_stops_when_its_output_fails(
+    sim: RoomsSimulator, invoke: Invoke, into: Into, closed_pipe: IO[str]
 ) -> None:
-    code, errors = into(unread, "update", *sim.room_ids, "--max-participants", "20", "--concurrency", "1")
+    code, errors = into(closed_pipe, "update", *sim.room_ids, "--max-participants", "20", "--concurrency", "1")
     assert code == 1
     summary, reason = lines(errors)
     applied = sim.stats.updates_applied.total()
     assert 1 <= applied < 20
     assert summary.startswith(f"{applied} updated, {20 - applied} not sent in ")
-    assert reason == "aiorooms: stopped: standard output can't be written any more: Broken pipe"
+    assert reason == "aiorooms: stopped: can't write to standard output: Broken pipe"
 
 
-def test_where_standard_error_is_lost_too_there_is_nobody_to_tell(
-    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_that_cannot_be_written_is_ignored(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     theirs, ours = os.pipe()
     os.close(theirs)
-    with os.fdopen(ours, "w") as unread, monkeypatch.context() as patch:
-        patch.setattr(sys, "stderr", unread)
+    with os.fdopen(ours, "w") as closed_pipe, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", closed_pipe)
         patch.setattr(sys, "argv", ["aiorooms", "get", "lobby"])
         with pytest.raises(SystemExit) as ended:
             main()
     assert ended.value.code == 2
 
 
-def test_streams_that_were_closed_are_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_streams_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("stdin", "stdout", "stderr"):
         monkeypatch.setattr(sys, name, None)
     monkeypatch.setattr(sys, "argv", ["aiorooms", "--version"])
@@ -89,26 +87,28 @@ def test_streams_that_were_closed_are_opened(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("absent", ["click", "rich"])
-def test_the_extra_is_asked_for(
+def test_a_missing_extra_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], absent: str
 ) -> None:
     monkeypatch.setitem(sys.modules, absent, None)
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert capsys.readouterr().err == "aiorooms: the command line needs its extra: pip install 'aiorooms[cli]'\n"
+    assert (
+        capsys.readouterr().err == "aiorooms: the command line needs click and rich; run pip install 'aiorooms[cli]'\n"
+    )
 
 
-def test_what_the_encoding_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_characters_that_the_encoding_lacks_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
-    prepare()
+    configure_stdout()
     Output(json=False).line("Konferenz \u00fcber \u4f1a")
     sys.stdout.flush()
     assert written.getvalue() == b"Konferenz \\xfcber \\u4f1a\n"
 
 
-def test_a_locale_without_unicode_is_no_obstacle(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_list_works_in_a_locale_without_unicode(sim: RoomsSimulator, invoke: Invoke) -> None:
     sim.add_room(unique_name="\u4f1a\u8b70")
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     command = [sys.executable, "-m", "aiorooms", "list", "--unique-name", "\u4f1a\u8b70"]
@@ -132,6 +132,6 @@ def test_a_locale_without_unicode_is_no_obstacle(sim: RoomsSimulator, invoke: In
         (datetime(2021, 4, 12, 22, 29, 42, tzinfo=UTC), "2021-04-12T22:29:42Z"),
     ],
 )
-def test_shown(value: object, text: str) -> None:
-    assert shown(value) == text
-    assert plain(text) == text
+def test_field_text(value: object, text: str) -> None:
+    assert field_text(value) == text
+    assert escape(text) == text

@@ -1,4 +1,4 @@
-"""The command as a program of its own: exit codes, pipes, signals, a real terminal."""
+"""The command in a process of its own: exit codes, pipes, signals, a real terminal."""
 
 import fcntl
 import json
@@ -16,10 +16,10 @@ import pytest
 from aiorooms.simulator import RoomsSimulator
 
 from ..samples import ROOM_ID
-from .conftest import KEY, Program, Terminal, lines, running, until
+from .conftest import KEY, Program, Terminal, lines, running, until, until_asleep
 
 
-def test_a_run_that_ends_well(sim: RoomsSimulator, program: Program) -> None:
+def test_a_successful_run(sim: RoomsSimulator, program: Program) -> None:
     with program("update", "-", "--max-participants", "20") as updating:
         out, err = updating.communicate("\n".join(sim.room_ids), timeout=20)
     assert updating.returncode == 0
@@ -36,7 +36,7 @@ def test_no_key(program: Program) -> None:
 
 
 @pytest.mark.parametrize("how", ["list", "list --json"])
-def test_a_reader_that_has_enough_is_no_failure(sim: RoomsSimulator, program: Program, how: str) -> None:
+def test_list_succeeds_if_its_reader_closes_the_pipe(sim: RoomsSimulator, program: Program, how: str) -> None:
     for _ in range(2000):
         sim.add_room()
     with program(*how.split(), "--page-size", "50") as listing:
@@ -48,7 +48,7 @@ def test_a_reader_that_has_enough_is_no_failure(sim: RoomsSimulator, program: Pr
         assert listing.stderr.read() == ""
 
 
-def test_an_update_whose_reader_goes_away_stops_and_says_so(sim: RoomsSimulator, program: Program) -> None:
+def test_an_update_stops_if_its_reader_closes_the_pipe(sim: RoomsSimulator, program: Program) -> None:
     sim.latency = 0.2
     with program("update", *sim.room_ids, "--max-participants", "20", "--concurrency", "2") as updating:
         assert updating.stdout is not None
@@ -61,8 +61,8 @@ def test_an_update_whose_reader_goes_away_stops_and_says_so(sim: RoomsSimulator,
     updated, not_sent = map(int, re.findall(r"(\d+) (?:updated|not sent)", summary))
     assert updated + not_sent == 20
     assert not_sent > 0
-    assert updated == sim.stats.updates_applied.total(), "a room was updated that nobody heard of"
-    assert reason == "aiorooms: stopped: standard output can't be written any more: Broken pipe"
+    assert updated == sim.stats.updates_applied.total(), "a room was updated but not reported"
+    assert reason == "aiorooms: stopped: can't write to standard output: Broken pipe"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -73,11 +73,11 @@ def test_a_full_disk_is_one_line(sim: RoomsSimulator, program: Program) -> None:
     ):
         _, err = updating.communicate(timeout=20)
     assert updating.returncode == 1
-    assert lines(err) == ["aiorooms: stopped: standard output can't be written any more: No space left on device"]
+    assert lines(err) == ["aiorooms: stopped: can't write to standard output: No space left on device"]
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
-def test_a_closed_stream_is_no_traceback(sim: RoomsSimulator, closed: str) -> None:
+def test_a_closed_stream_causes_no_traceback(sim: RoomsSimulator, closed: str) -> None:
     script = f"exec '{sys.executable}' -m aiorooms update - --enable-recording {closed}"
     environment = {**os.environ, "TELNYX_API_KEY": KEY, "TELNYX_BASE_URL": sim.url}
     ended = subprocess.run(
@@ -109,8 +109,8 @@ def test_ctrl_c_in_the_middle_of_a_slow_update(sim: RoomsSimulator, program: Pro
     assert "Traceback" not in err
 
 
-def unread(pipe: int) -> int:
-    """How many bytes were written into a pipe and not read yet."""
+def unread_bytes(pipe: int) -> int:
+    """Return the number of bytes in a pipe that were not read yet."""
     return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0])
 
 
@@ -121,9 +121,8 @@ def test_ctrl_c_while_ids_are_read(program: Program) -> None:
         updating.stdin.write(f"{ROOM_ID}\n")
         updating.stdin.flush()
         pipe = updating.stdin.fileno()
-        until(lambda: unread(pipe) == 0, "it read the first id")
-        state = Path(f"/proc/{updating.pid}/stat")
-        until(lambda: ") S " in state.read_text(), "it waited for another one")
+        until(lambda: unread_bytes(pipe) == 0, "it read the first id")
+        until_asleep(updating)
         updating.send_signal(signal.SIGINT)
         out, err = updating.communicate(timeout=20)
     assert updating.returncode == 130

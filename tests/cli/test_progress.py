@@ -1,4 +1,4 @@
-"""The progress bar's figures."""
+"""The numbers of the progress bar."""
 
 import re
 
@@ -8,7 +8,7 @@ from aiorooms import PacingSnapshot
 from aiorooms.cli._progress import Bar, time_left
 
 
-def told(rate: float | None) -> PacingSnapshot:
+def snapshot(rate: float | None) -> PacingSnapshot:
     return PacingSnapshot(
         limit=None,
         remaining=None,
@@ -35,13 +35,13 @@ def told(rate: float | None) -> PacingSnapshot:
 def test_the_time_left_is_no_less_than_the_limit_allows(
     at_this_speed: float | None, rate: float | None, seconds: float | None
 ) -> None:
-    assert time_left(1000, 100, at_this_speed, told(rate)) == seconds
+    assert time_left(1000, 100, at_this_speed, snapshot(rate)) == seconds
     assert time_left(1000, 100, at_this_speed, None) == at_this_speed
 
 
 def test_the_bar_shows_the_learned_limit() -> None:
     bar = Bar(1000)
-    bar.pacing = lambda: told(100.0)
+    bar.pacing = lambda: snapshot(100.0)
     bar.done, bar.failed = 100, 3
     with bar.console.capture() as shown:
         bar.console.print(*bar.get_renderables())

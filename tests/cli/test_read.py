@@ -15,7 +15,7 @@ from aiorooms.simulator import RoomsSimulator
 from ..samples import ROOM_ID
 from .conftest import KEY, Invoke, lines, signals_when
 
-NOBODY = ROOM_ID
+UNKNOWN_ROOM = ROOM_ID
 
 OnTerminal = Callable[..., tuple[int, str]]
 
@@ -67,41 +67,41 @@ def without_colour(text: str) -> list[str]:
     return lines(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text))
 
 
-def test_get_of_no_room(invoke: Invoke) -> None:
-    result = invoke("get", NOBODY, "--json")
+def test_get_of_an_unknown_room(invoke: Invoke) -> None:
+    result = invoke("get", UNKNOWN_ROOM, "--json")
     assert result.exit_code == 1
     assert result.stdout == ""
     (line,) = lines(result.stderr)
-    assert line.startswith(f"aiorooms: 404 room {NOBODY} not found (10005: ")
+    assert line.startswith(f"aiorooms: 404 room {UNKNOWN_ROOM} not found (10005: ")
 
 
-def test_get_of_what_is_no_id(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_get_of_an_invalid_id(sim: RoomsSimulator, invoke: Invoke) -> None:
     result = invoke("get", "lobby", "--timeout", "0")
     assert result.exit_code == 2
     assert lines(result.stderr) == [
         "aiorooms: ROOM_ID: 'lobby' is not a UUID such as '7b61621f-62e0-4aad-ab11-9fd19e272e73'",
-        "aiorooms: --timeout: '0' is not above 0; give a number of seconds",
+        "aiorooms: --timeout: '0' is not a positive number of seconds",
         "aiorooms: 2 problems; nothing was sent",
     ]
     assert sim.stats.requests == 0
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ("soon", "'soon' is not a number of seconds"),
         ("inf", "'inf' is not a number of seconds"),
-        ("-1", "'-1' is not above 0; give a number of seconds"),
+        ("-1", "'-1' is not a positive number of seconds"),
     ],
 )
-def test_a_timeout_is_a_number_of_seconds(invoke: Invoke, given: str, told: str) -> None:
-    result = invoke("get", NOBODY, "--timeout", given)
+def test_a_timeout_is_a_number_of_seconds(invoke: Invoke, given: str, message: str) -> None:
+    result = invoke("get", UNKNOWN_ROOM, "--timeout", given)
     assert result.exit_code == 2
-    assert lines(result.stderr) == [f"aiorooms: --timeout: {told}"]
+    assert lines(result.stderr) == [f"aiorooms: --timeout: {message}"]
 
 
-@pytest.mark.parametrize("command", [["get", NOBODY], ["list"]])
-def test_a_refused_key_is_exit_code_3(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+@pytest.mark.parametrize("command", [["get", UNKNOWN_ROOM], ["list"]])
+def test_a_rejected_key_is_exit_code_3(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
     monkeypatch.setenv("TELNYX_API_KEY", "KEY_revoked")
     result = invoke(*command)
     assert result.exit_code == 3
@@ -110,17 +110,15 @@ def test_a_refused_key_is_exit_code_3(invoke: Invoke, monkeypatch: pytest.Monkey
     assert "KEY_revoked" not in line
 
 
-@pytest.mark.parametrize("command", [["get", NOBODY], ["list"]])
-def test_a_key_with_a_line_end_is_bad_input(
-    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, command: list[str]
-) -> None:
+@pytest.mark.parametrize("command", [["get", UNKNOWN_ROOM], ["list"]])
+def test_a_key_with_a_line_end_is_invalid(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
     monkeypatch.setenv("TELNYX_API_KEY", f"{KEY}\n")
     result = invoke(*command)
     assert result.exit_code == 2
-    assert result.stderr.startswith("aiorooms: TELNYX_API_KEY holds blanks")
+    assert result.stderr.startswith("aiorooms: TELNYX_API_KEY contains spaces")
 
 
-def test_a_server_that_is_not_there_is_one_line(invoke: Invoke) -> None:
+def test_an_unreachable_server_is_one_line(invoke: Invoke) -> None:
     with RoomsSimulator() as gone:
         url = gone.url
     result = invoke("list", "--base-url", url)
@@ -171,10 +169,10 @@ def test_list_with_filters(sim: RoomsSimulator, invoke: Invoke) -> None:
     assert names("--updated-on", "2031-05-01") == ["day-1"]
     assert names("--updated-from", "2031-05-01", "--updated-to", "2031-05-01") == ["day-1"]
     assert names("--unique-name", "room-000003") == ["room-000003"]
-    assert names("--unique-name", "nobody") == []
+    assert names("--unique-name", "no such room") == []
 
 
-def test_list_tells_all_slips_at_once(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_list_reports_all_problems_together(sim: RoomsSimulator, invoke: Invoke) -> None:
     result = invoke(
         *["list", "--created-from", "yesterday", "--updated-to", "20240101", "--created-on", "2024-02-30"],
         *["--page-size", "251", "--unique-name", " "],
@@ -186,7 +184,7 @@ def test_list_tells_all_slips_at_once(sim: RoomsSimulator, invoke: Invoke) -> No
     assert sim.stats.requests == 0
 
 
-def test_names_can_neither_tear_a_line_apart_nor_steer_the_terminal(
+def test_names_can_neither_break_a_line_nor_control_the_terminal(
     sim: RoomsSimulator, invoke: Invoke, on_terminal: OnTerminal
 ) -> None:
     sim.add_room(unique_name="a\n\t\u202e\x1b[2J[b]", created_at="2031-05-01T12:00:00.000000Z")
@@ -215,7 +213,7 @@ def test_list_is_a_table_on_a_terminal(
 
 
 def test_an_empty_list_on_a_terminal(invoke: Invoke, on_terminal: OnTerminal) -> None:
-    assert on_terminal("list", "--unique-name", "nobody") == (0, "0 rooms\n")
+    assert on_terminal("list", "--unique-name", "no such room") == (0, "0 rooms\n")
 
 
 def test_json_on_a_terminal_is_json_and_nothing_else(
@@ -226,7 +224,7 @@ def test_json_on_a_terminal_is_json_and_nothing_else(
     assert json.loads(text)["id"] == sim.room_ids[0]
 
 
-@pytest.mark.parametrize("command", [["get", NOBODY], ["list"]])
+@pytest.mark.parametrize("command", [["get", UNKNOWN_ROOM], ["list"]])
 def test_ctrl_c(sim: RoomsSimulator, invoke: Invoke, command: list[str]) -> None:
     sim.latency = 60
     with signals_when(lambda: sim.stats.in_flight > 0, signal.SIGINT):

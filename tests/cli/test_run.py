@@ -33,10 +33,10 @@ pytestmark = pytest.mark.usefixtures("_loop")
 def test_a_command_that_ends_by_itself() -> None:
     before = signal.getsignal(signal.SIGINT)
     assert _run.run(seven()) == 7
-    assert signal.getsignal(signal.SIGINT) is before, "the handler was not given back"
+    assert signal.getsignal(signal.SIGINT) is before, "the handler was not restored"
 
 
-def test_an_error_goes_through() -> None:
+def test_an_error_propagates() -> None:
     async def fail() -> None:
         await asyncio.sleep(0)
         raise LookupError
@@ -45,7 +45,7 @@ def test_an_error_goes_through() -> None:
         _run.run(fail())
 
 
-def test_a_command_that_cannot_be_asked_is_cancelled() -> None:
+def test_a_command_without_on_stop_is_cancelled() -> None:
     ended: list[str] = []
 
     async def command() -> None:
@@ -61,16 +61,16 @@ def test_a_command_that_cannot_be_asked_is_cancelled() -> None:
     assert ended == ["cleanly"]
 
 
-def test_a_signal_before_the_first_step_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    listening = _run.Stop.listening
+def test_a_signal_before_the_first_step_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    listening = _run.SignalHandler.listening
 
     @contextlib.contextmanager
-    def interrupted_first(stop: _run.Stop) -> Generator[None]:
-        with listening(stop):
+    def interrupted_first(handler: _run.SignalHandler) -> Generator[None]:
+        with listening(handler):
             interrupt()
             yield
 
-    monkeypatch.setattr(_run.Stop, "listening", interrupted_first)
+    monkeypatch.setattr(_run.SignalHandler, "listening", interrupted_first)
     ran: list[str] = []
 
     async def command() -> None:
@@ -81,31 +81,31 @@ def test_a_signal_before_the_first_step_counts(monkeypatch: pytest.MonkeyPatch) 
     assert ran == []
 
 
-def test_a_command_that_is_asked_may_end_by_itself() -> None:
+def test_a_command_with_on_stop_may_end_by_itself() -> None:
     async def command() -> None:
         interrupt()
-        await asyncio.wait_for(asked.wait(), 10)
+        await asyncio.wait_for(stopping.wait(), 10)
 
-    asked = asyncio.Event()
+    stopping = asyncio.Event()
     with pytest.raises(_run.Interrupted):
-        _run.run(command(), on_stop=asked.set)
-    assert asked.is_set()
+        _run.run(command(), on_stop=stopping.set)
+    assert stopping.is_set()
 
 
-def test_a_command_that_is_asked_and_does_not_end_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_is_cancelled_after_the_grace_period(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_run, "GRACE", 0.05)
-    asked: list[str] = []
+    stopping: list[str] = []
 
     async def command() -> None:
         interrupt()
         await asyncio.sleep(60)
 
     with pytest.raises(_run.Interrupted):
-        _run.run(command(), on_stop=lambda: asked.append("once"))
-    assert asked == ["once"]
+        _run.run(command(), on_stop=lambda: stopping.append("once"))
+    assert stopping == ["once"]
 
 
-def test_the_third_signal_is_the_systems_own() -> None:
+def test_the_third_signal_has_the_default_handler() -> None:
     handlers: list[object] = []
 
     async def command() -> None:
@@ -122,7 +122,7 @@ def test_the_third_signal_is_the_systems_own() -> None:
     assert handlers == [signal.SIG_DFL]
 
 
-def test_a_cancellation_that_nobody_asked_for_is_not_hidden() -> None:
+def test_a_cancellation_without_a_signal_is_not_hidden() -> None:
     async def command() -> None:
         raise asyncio.CancelledError
 

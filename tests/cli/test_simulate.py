@@ -17,7 +17,7 @@ from .conftest import Program, lines, run, signals_when
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_until_a_signal_and_tells_what_it_served(started: list[RoomsSimulator], number: int) -> None:
+def test_it_serves_until_a_signal_and_reports_what_it_served(started: list[RoomsSimulator], number: int) -> None:
     asked: list[str] = []
 
     def ask() -> bool:
@@ -33,16 +33,18 @@ def test_it_serves_until_a_signal_and_tells_what_it_served(started: list[RoomsSi
         result = run("simulate", "--port", "0", "--rooms", "7", "--api-key", "KEY_mine")
     assert result.exit_code == 0
     assert asked == ["room-000001"]
-    told = lines(result.stdout)
-    assert told[0] == f"Simulating the Telnyx Video Rooms API at {started[0].url}"
-    assert "  Rooms    7" in told
-    assert "  export TELNYX_API_KEY=KEY_mine" in told
-    assert f"  export TELNYX_BASE_URL={started[0].url}" in told
-    assert told[-1] == "Served: requests 1, connections 1, updates made 0, rate limited (429) 0, broken 0"
+    printed = lines(result.stdout)
+    assert printed[0] == f"Simulating the Telnyx Video Rooms API at {started[0].url}"
+    assert "  Rooms    7" in printed
+    assert "  export TELNYX_API_KEY=KEY_mine" in printed
+    assert f"  export TELNYX_BASE_URL={started[0].url}" in printed
+    assert (
+        printed[-1] == "Served: requests 1, connections 1, updates applied 0, rate limited (429) 0, broken by faults 0"
+    )
     assert result.stderr == ""
 
 
-def test_every_option_gets_to_the_simulator(started: list[RoomsSimulator], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_option_reaches_the_simulator(started: list[RoomsSimulator], monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
     make = RoomsSimulator.__init__
 
@@ -60,19 +62,19 @@ def test_every_option_gets_to_the_simulator(started: list[RoomsSimulator], monke
     assert given["rate_limit"] == RateLimit(20, 60.0, "down", headers=False, retry_after="ms", kind="bucket")
     assert given["faults"].rate == 0.05
     assert json.loads(result.stdout) == {"url": started[0].url, "api_key": "KEY_simulated", "rooms": 0, "room_id": None}
-    assert lines(result.stderr)[0].startswith("Served: requests 0, "), "what is for people belongs on standard error"
+    assert lines(result.stderr)[0].startswith("Served: requests 0, "), "the totals belong on standard error"
 
 
-def test_the_lines_that_it_prints_work(program: Program) -> None:
+def test_the_printed_commands_work(program: Program) -> None:
     with program("simulate", "--port", "0", "--rooms", "3", "--api-key", "it's$mine") as simulating:
         assert simulating.stdout is not None
-        told: list[str] = []
-        while not told or "aiorooms update" not in told[-1]:
-            told.append(simulating.stdout.readline())
-            assert told[-1], f"it ended: {told}"
-        curl = next(line for line in told if line.strip().startswith("curl "))
-        exports = "".join(line for line in told if "export " in line)
-        get = f"{shlex.quote(sys.executable)} -m aiorooms get {told[-1].split()[2]}"
+        printed: list[str] = []
+        while not printed or "aiorooms update" not in printed[-1]:
+            printed.append(simulating.stdout.readline())
+            assert printed[-1], f"it ended: {printed}"
+        curl = next(line for line in printed if line.strip().startswith("curl "))
+        exports = "".join(line for line in printed if "export " in line)
+        get = f"{shlex.quote(sys.executable)} -m aiorooms get {printed[-1].split()[2]}"
         script = f"set -e\n{exports}\n{get}\nprintenv TELNYX_API_KEY"
         got = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, timeout=30)
         assert got.returncode == 0, got.stderr
@@ -98,10 +100,10 @@ def test_a_port_in_use_is_one_line() -> None:
     assert result.stdout == ""
     (line,) = lines(result.stderr)
     assert line.startswith(f"aiorooms: the simulator can't listen on 127.0.0.1 port {port}: ")
-    assert line.endswith("choose another port with --port, or any free one with --port 0")
+    assert line.endswith("choose another port with --port, or let --port 0 find a free one")
 
 
-def test_bad_options_are_told_all_at_once() -> None:
+def test_invalid_options_are_reported_together() -> None:
     result = run(
         *["simulate", "--port", "65536", "--rooms", "many", "--rate-limit", "100", "--api-key", "a b"],
         *["--faults", "2", "--latency", "-1", "--seed", "x"],
@@ -112,7 +114,7 @@ def test_bad_options_are_told_all_at_once() -> None:
     ]
 
 
-def test_without_more_options_a_rate_limit_is_the_simulators_own(started: list[RoomsSimulator]) -> None:
+def test_a_rate_limit_alone_has_the_simulators_defaults(started: list[RoomsSimulator]) -> None:
     with signals_when(lambda: bool(started), signal.SIGINT):
         assert run("simulate", "--port", "0", "--rate-limit", "7/2s").exit_code == 0
     assert started[0].rate_limit == RateLimit(7, 2.0)
@@ -122,22 +124,22 @@ def test_without_more_options_a_rate_limit_is_the_simulators_own(started: list[R
     ("option", "setting"),
     [("--limiter", "kind"), ("--reset-rounding", "reset_rounding"), ("--retry-after", "retry_after")],
 )
-def test_every_way_to_limit_may_be_chosen(option: str, setting: str) -> None:
+def test_every_kind_of_rate_limit_can_be_chosen(option: str, setting: str) -> None:
     for word in get_args(inspect.get_annotations(RateLimit)[setting]):
-        rule = simulate.make_context("simulate", ["--rate-limit", "7/2s", option, word]).params["limit"]
-        assert getattr(rule, setting) == word
+        limit = simulate.make_context("simulate", ["--rate-limit", "7/2s", option, word]).params["limit"]
+        assert getattr(limit, setting) == word
     (parameter,) = (one for one in simulate.params if option in one.opts)
     assert parameter.metavar == "|".join(get_args(inspect.get_annotations(RateLimit)[setting]))
 
 
-def test_bad_ways_to_limit_are_told_all_at_once() -> None:
+def test_invalid_rate_limit_options_are_reported_together() -> None:
     words = ["--limiter", "leaky", "--reset-rounding", "Up", "--retry-after", ""]
     result = run("simulate", "--rate-limit", "100", *words)
     assert result.exit_code == 2
     assert lines(result.stderr)[1:-1] == [
-        "aiorooms: --limiter: 'leaky' is not fixed, sliding or bucket",
-        "aiorooms: --reset-rounding: 'Up' is not fractional, up or down",
-        "aiorooms: --retry-after: '' is not none, seconds, date or ms",
+        "aiorooms: --limiter: 'leaky' is not one of fixed, sliding, bucket",
+        "aiorooms: --reset-rounding: 'Up' is not one of fractional, up, down",
+        "aiorooms: --retry-after: '' is not one of none, seconds, date, ms",
     ]
     assert lines(result.stderr)[0].startswith("aiorooms: --rate-limit: '100' is not a rate limit")
 
@@ -153,16 +155,18 @@ def test_bad_ways_to_limit_are_told_all_at_once() -> None:
         ["--no-rate-limit-headers", "--retry-after", "ms", "--limiter", "sliding", "--seed", "x"],
     ],
 )
-def test_how_to_limit_needs_a_limit(none: list[str], options: list[str]) -> None:
+def test_rate_limit_options_need_a_rate_limit(none: list[str], options: list[str]) -> None:
     result = run("simulate", *none, *options)
     assert result.exit_code == 2
     assert result.stdout == ""
-    told = [line for line in lines(result.stderr) if "there is no rate limit; give one with --rate-limit" in line]
-    assert {line.split(": ")[1] for line in told} == {word for word in options if word.startswith("--")} - {"--seed"}
+    printed = [
+        line for line in lines(result.stderr) if "there is no rate limit to change; give one with --rate-limit" in line
+    ]
+    assert {line.split(": ")[1] for line in printed} == {word for word in options if word.startswith("--")} - {"--seed"}
     assert ("--seed" in options) == ("--seed: 'x' is not a whole number" in result.stderr)
 
 
-def test_the_help_lists_the_kinds_of_faults_that_it_may_draw() -> None:
-    shown = run("simulate", "--help").stdout.split("Faults that strike before")[1]
+def test_the_help_lists_the_kinds_of_faults_that_are_drawn() -> None:
+    shown = run("simulate", "--help").stdout.split("Faults before")[1]
     listed = [line.split()[0] for line in lines(shown) if line.startswith("  ") and not line.startswith("   ")]
     assert listed == list(ALL)

@@ -16,7 +16,7 @@ from ..conftest import times
 from ..samples import ROOM_ID
 from .conftest import KEY, Invoke, lines, run, signals_when
 
-NOBODY = ROOM_ID
+UNKNOWN_ROOM = ROOM_ID
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_room_that_was_updated_is_a_line(sim: RoomsSimulator, invoke: Invoke) 
     assert result.stderr == ""
 
 
-def test_everything_that_is_wrong_is_told_at_once_and_nothing_is_sent(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_all_problems_are_reported_together_and_nothing_is_sent(sim: RoomsSimulator, invoke: Invoke) -> None:
     result = invoke(
         *["update", "abc", "-", "--unique-name", " ", "--max-participants", "99", "--webhook-event-url", "null"],
         *["--webhook-event-failover-url", "https:/x", "--webhook-timeout-secs", "soon", "--concurrency", "0"],
@@ -74,20 +74,20 @@ def test_everything_that_is_wrong_is_told_at_once_and_nothing_is_sent(sim: Rooms
         "--base-url 'http://example.com'",
         "problems; nothing was sent",
     ):
-        assert f"aiorooms: {named}" in result.stderr or named in lines(result.stderr)[-1], f"{named} is not told of"
+        assert f"aiorooms: {named}" in result.stderr or named in lines(result.stderr)[-1], f"{named} is missing"
     assert all(line.startswith("aiorooms: ") for line in lines(result.stderr))
     assert sim.stats.requests == 0, "something was sent"
 
 
 @pytest.mark.parametrize("option", ["--unique-name", "--max-participants", "--webhook-event-url"])
-def test_null_is_refused_where_a_field_cannot_be_cleared(sim: RoomsSimulator, invoke: Invoke, option: str) -> None:
+def test_null_is_invalid_where_a_field_cannot_be_cleared(sim: RoomsSimulator, invoke: Invoke, option: str) -> None:
     result = invoke("update", sim.room_ids[0], option, "null")
     assert result.exit_code == 2
     assert result.stderr.startswith(f"aiorooms: {option}: null can't clear this field")
     assert sim.stats.requests == 0
 
 
-def test_messages_speak_of_options_and_not_of_python(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_messages_name_options_and_not_python_arguments(sim: RoomsSimulator, invoke: Invoke) -> None:
     result = invoke(
         *["update", sim.room_ids[0], "--webhook-event-url", "https://a.example/x"],
         *["--webhook-event-failover-url", "https://a.example/x", "--base-url", "http://example.com/?x=1"],
@@ -97,19 +97,19 @@ def test_messages_speak_of_options_and_not_of_python(sim: RoomsSimulator, invoke
     assert not re.search(r"\bNone\b|_url|api_key=|allow_insecure", result.stderr), result.stderr
 
 
-def test_an_update_that_changes_nothing_is_refused(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_an_update_that_changes_nothing_is_invalid(sim: RoomsSimulator, invoke: Invoke) -> None:
     result = invoke("update", sim.room_ids[0])
     assert result.exit_code == 2
     assert "there is nothing to change" in result.stderr
     assert "--webhook-event-failover-url" in result.stderr
 
 
-def test_a_missing_key_is_bad_input(sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_key_is_invalid_input(sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TELNYX_API_KEY")
     result = invoke("update", sim.room_ids[0], "--max-participants", "3")
     assert result.exit_code == 2
     assert lines(result.stderr) == [
-        "aiorooms: TELNYX_API_KEY is not set: put your API key there (`aiorooms demo` needs none)"
+        "aiorooms: TELNYX_API_KEY is not set; set it to your API key (`aiorooms demo` needs none)"
     ]
     assert sim.stats.requests == 0
 
@@ -117,7 +117,7 @@ def test_a_missing_key_is_bad_input(sim: RoomsSimulator, invoke: Invoke, monkeyp
 def test_a_name_is_for_one_room(sim: RoomsSimulator, invoke: Invoke) -> None:
     result = invoke("update", *sim.room_ids[:2], "--unique-name", "lobby")
     assert result.exit_code == 2
-    assert "--unique-name: a name belongs to one room only, and 2 rooms were given" in result.stderr
+    assert "--unique-name: a unique name belongs to only one room, but 2 rooms were given" in result.stderr
 
 
 # Ids on standard input
@@ -136,7 +136,7 @@ def test_an_id_given_twice_is_updated_once(sim: RoomsSimulator, invoke: Invoke) 
     result = invoke("update", first, first.upper(), "-", "-", "--enable-recording", stdin=f"{first}\n{second}\n")
     assert result.exit_code == 0
     assert len(lines(result.stdout)) == 2
-    assert "ids given more than once: 2" in result.stderr
+    assert "duplicate room ids: 2" in result.stderr
     assert set(sim.stats.updates_applied.values()) == {1}
 
 
@@ -152,17 +152,17 @@ def test_standard_input_that_cannot_be_read(invoke: Invoke, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("stdin", ["", "\n \n"])
-def test_no_ids_at_all_is_bad_input(invoke: Invoke, stdin: str) -> None:
+def test_standard_input_without_ids_is_invalid(invoke: Invoke, stdin: str) -> None:
     result = invoke("update", "-", "--enable-recording", stdin=stdin)
     assert result.exit_code == 2
-    assert lines(result.stderr) == ["aiorooms: standard input: there are no room ids"]
+    assert lines(result.stderr) == ["aiorooms: standard input: it has no room ids; give one on each line"]
 
 
 def test_a_file_that_holds_no_ids_does_not_flood_the_screen(invoke: Invoke) -> None:
     result = invoke("update", "-", "--enable-recording", stdin=b"\xff\x00\x1b[31m,,\n" * 5000)
     assert result.exit_code == 2
     assert len(lines(result.stderr)) == 51
-    assert lines(result.stderr)[-1] == "aiorooms: 5,000 problems, of which 4,950 are not shown; nothing was sent"
+    assert lines(result.stderr)[-1] == "aiorooms: 5,000 problems (4,950 not shown); nothing was sent"
     assert "\x1b" not in result.stderr
 
 
@@ -170,15 +170,15 @@ def test_a_file_that_holds_no_ids_does_not_flood_the_screen(invoke: Invoke) -> N
 
 
 def test_some_failed(sim: RoomsSimulator, invoke: Invoke) -> None:
-    result = invoke("update", *sim.room_ids[:3], NOBODY, "--max-participants", "20")
+    result = invoke("update", *sim.room_ids[:3], UNKNOWN_ROOM, "--max-participants", "20")
     assert result.exit_code == 1
     assert len(lines(result.stdout)) == 3
     failure, summary = lines(result.stderr)
-    assert failure.startswith(f"aiorooms: 404 room {NOBODY} not found (10005")
+    assert failure.startswith(f"aiorooms: 404 room {UNKNOWN_ROOM} not found (10005")
     assert summary.startswith("3 updated, 1 failed in ")
 
 
-def test_an_outcome_that_stays_unknown_is_uncertain(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_an_outcome_that_cannot_be_read_back_is_uncertain(sim: RoomsSimulator, invoke: Invoke) -> None:
     room_id = sim.room_ids[0]
     sim.faults = Faults(1, kinds=["close_after"])
     result = invoke("update", room_id, "--max-participants", "20", "--json")
@@ -194,13 +194,13 @@ def test_a_wrong_key_is_one_line_and_stops_the_run(
     result = invoke("update", *sim.room_ids, "--max-participants", "20", "--concurrency", "5")
     assert result.exit_code == 3
     assert result.stdout == ""
-    refused, summary = lines(result.stderr)
-    assert refused.startswith("aiorooms: 401 room ")
+    rejected, summary = lines(result.stderr)
+    assert rejected.startswith("aiorooms: 401 room ")
     assert summary.startswith("0 updated, 5 failed, 15 not sent in ")
     assert sim.stats.requests <= 5
 
 
-def test_a_key_that_may_not_do_it_is_exit_code_3(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_a_key_without_permission_is_exit_code_3(sim: RoomsSimulator, invoke: Invoke) -> None:
     sim.forbidden_keys = {KEY}
     sim.api_key = "KEY_other"
     result = invoke("update", *sim.room_ids, "--max-participants", "20")
@@ -220,17 +220,17 @@ def test_max_failures_and_its_old_name(sim: RoomsSimulator, invoke: Invoke, opti
     assert lines(result.stderr)[-1].startswith("0 updated, 3 failed, 47 not sent in ")
     warnings = [line for line in lines(result.stderr) if "--max-failures" in line]
     is_old = option == "--stop-after-failures"
-    assert warnings == ["aiorooms: --stop-after-failures is called --max-failures now"] * is_old
+    assert warnings == ["aiorooms: --stop-after-failures is deprecated; use --max-failures"] * is_old
 
 
 def test_the_old_name_of_an_option_is_not_in_the_help_but_its_problems_have_it(invoke: Invoke) -> None:
     assert "--stop-after-failures" not in invoke("update", "--help").output
-    result = invoke("update", NOBODY, "--enable-recording", "--stop-after-failures", "0")
+    result = invoke("update", UNKNOWN_ROOM, "--enable-recording", "--stop-after-failures", "0")
     assert result.exit_code == 2
     assert lines(result.stderr) == ["aiorooms: --stop-after-failures: 0 is not in the range 1 to 1000000"]
 
 
-def test_faults_are_got_over(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_an_update_succeeds_despite_faults(sim: RoomsSimulator, invoke: Invoke) -> None:
     sim.faults = Faults(0.5, kinds=["reset_before", "reset_after", "503", "garbage"], first_tries=3)
     result = invoke("update", *sim.room_ids, "--max-participants", "20", "--json")
     assert result.exit_code == 0, result.stderr
@@ -242,9 +242,9 @@ def test_faults_are_got_over(sim: RoomsSimulator, invoke: Invoke) -> None:
 
 def test_json(sim: RoomsSimulator, invoke: Invoke) -> None:
     room_id = sim.room_ids[0]
-    result = invoke("update", room_id, NOBODY, "--max-participants", "20", "--json")
+    result = invoke("update", room_id, UNKNOWN_ROOM, "--max-participants", "20", "--json")
     by_room = {one["room_id"]: one for one in map(json.loads, lines(result.stdout))}
-    updated, failed = by_room[room_id], by_room[NOBODY]
+    updated, failed = by_room[room_id], by_room[UNKNOWN_ROOM]
     assert list(updated) == ["room_id", "status", "attempts", "elapsed", "error", "room"]
     assert (updated["status"], updated["attempts"], updated["error"]) == ("updated", 1, None)
     assert 0 < updated["elapsed"] < 5
@@ -258,13 +258,13 @@ def test_json(sim: RoomsSimulator, invoke: Invoke) -> None:
     assert failed["error"]["message"].startswith("404 room")
 
 
-def test_concurrency_is_obeyed(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_concurrency_is_respected(sim: RoomsSimulator, invoke: Invoke) -> None:
     sim.latency = 0.02
     assert invoke("update", *sim.room_ids, "--enable-recording", "--concurrency", "3").exit_code == 0
     assert sim.stats.peak_in_flight == 3
 
 
-def test_more_than_the_clients_own_hundred_can_be_in_flight(use: Callable[[RoomsSimulator], None]) -> None:
+def test_more_updates_than_the_clients_default_of_100_can_be_in_flight(use: Callable[[RoomsSimulator], None]) -> None:
     """The first 200 answers end the slow start; the others never come, so that all that may be sent is in flight."""
     faults = Faults(script=[*[None] * 200, *times("stall_before", 200)], stall_seconds=600)
     with RoomsSimulator(rooms=400, api_key=KEY, faults=faults) as sim:
@@ -292,7 +292,7 @@ def in_flight(sim: RoomsSimulator, count: int) -> Callable[[], bool]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_lets_what_is_under_way_end_and_begins_nothing_new(
+def test_a_signal_drains_updates_in_flight_and_starts_nothing_new(
     sim: RoomsSimulator, invoke: Invoke, number: int
 ) -> None:
     sim.latency = 0.3
@@ -303,9 +303,9 @@ def test_a_signal_lets_what_is_under_way_end_and_begins_nothing_new(
     # At the beginning one request is sent, then two, then four; five are in flight after seven or eight.
     assert 5 <= done < 20
     stopping, summary, hint = lines(result.stderr)
-    assert stopping == "aiorooms: stopping: 5 in flight have 5 s to end; Ctrl-C again stops now"
+    assert stopping == "aiorooms: stopping: waiting up to 5 s for 5 updates in flight; press Ctrl-C again to abort"
     assert summary.startswith(f"interrupted: {done} updated, {20 - done} not sent in ")
-    assert hint == "The same command again is safe, and updates the rest."
+    assert hint == "Run the same command again to update the rest. Repeating it is safe."
     assert sim.stats.requests == done
 
 
@@ -317,7 +317,7 @@ def outcomes(stdout: str) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("grace", "signals"), [(0.1, 1), (50.0, 2)])
-def test_after_the_grace_and_at_the_second_signal_every_room_still_has_one_outcome(
+def test_aborted_updates_are_uncertain_and_every_room_has_one_outcome(
     sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, grace: float, signals: int
 ) -> None:
     sim.latency = 60
@@ -330,7 +330,7 @@ def test_after_the_grace_and_at_the_second_signal_every_room_still_has_one_outco
     statuses = [by_room[room_id]["status"] for room_id in sim.room_ids]
     assert statuses == ["uncertain"] * 5 + ["skipped"] * 15
     assert by_room[sim.room_ids[0]]["error"]["type"] == "Interrupted"
-    assert f"aiorooms: room {sim.room_ids[0]}: uncertain, as it was interrupted" in result.stderr
+    assert f"aiorooms: room {sim.room_ids[0]}: interrupted in flight, so the outcome is uncertain" in result.stderr
     assert "interrupted: 0 updated, 5 uncertain, 15 not sent in " in result.stderr
 
 
@@ -350,10 +350,10 @@ def test_a_few_rooms_are_lines_on_a_terminal(
 def test_many_rooms_are_a_bar_on_a_terminal(
     sim: RoomsSimulator, invoke: Invoke, on_terminal: Callable[..., tuple[int, str]]
 ) -> None:
-    code, text = on_terminal("update", *sim.room_ids, NOBODY, "--max-participants", "20")
+    code, text = on_terminal("update", *sim.room_ids, UNKNOWN_ROOM, "--max-participants", "20")
     assert code == 1
     assert "21/21" in text, "there is no bar"
     assert "1 failed" in text
-    assert f"aiorooms: 404 room {NOBODY}" in text
+    assert f"aiorooms: 404 room {UNKNOWN_ROOM}" in text
     assert "20 updated, 1 failed in " in text
-    assert f"{sim.room_ids[0]}\tupdated" not in text, "lines would tear the bar apart"
+    assert f"{sim.room_ids[0]}\tupdated" not in text, "lines would break the bar"

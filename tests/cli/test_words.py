@@ -1,4 +1,4 @@
-"""Errors are worded by what they carry, in the command line's own names."""
+"""Error messages name the options and commands of the command line."""
 
 import json
 import re
@@ -25,14 +25,14 @@ PYTHON = re.compile(r"RetryPolicy|Pacing\(|max_|outage_|[a-z]=|\bNone\b|await|_u
 
 
 @pytest.mark.parametrize("reason", get_args(Reason))
-def test_a_hint_speaks_of_options_and_commands(reason: Reason) -> None:
+def test_a_hint_names_options_and_commands(reason: Reason) -> None:
     error = JournalError("something happened", hint="", reason=reason)
     line = error_line(error)
     assert line.startswith("something happened")
     assert not PYTHON.search(line), line
 
 
-def test_the_hint_of_python_gives_way_and_all_else_stays() -> None:
+def test_only_the_hint_for_python_is_replaced() -> None:
     error = RateLimitError(
         "429 room x",
         status=429,
@@ -43,7 +43,7 @@ def test_the_hint_of_python_gives_way_and_all_else_stays() -> None:
     )
     line = error_line(error)
     assert line.startswith(
-        "429 room x, after 3 attempts; the server asks for a pause of more than 300 s; try again later"
+        "429 room x, after 3 attempts; the server asked for a pause longer than 300 s; try again later"
     )
     assert line.endswith("check the room before sending it again")
     assert error.hint == "longer than Pacing(max_wait=300) allows", "the error was changed"
@@ -54,7 +54,7 @@ def test_without_a_reason_the_errors_own_hint_stays() -> None:
     assert error_line(error) == str(error)
 
 
-def test_what_is_wrong_with_a_selection_has_the_options_name() -> None:
+def test_problems_of_a_selection_have_the_options_name() -> None:
     error = BulkInputError(
         [InputProblem(name, None, None, "no") for name in ("where", "set_fields", "rewrite_webhook_host", "room 1")]
     )
@@ -64,7 +64,7 @@ def test_what_is_wrong_with_a_selection_has_the_options_name() -> None:
 
 
 @pytest.mark.parametrize("how", [[], ["--json"]])
-def test_a_command_words_the_errors_of_its_rooms(
+def test_errors_of_rooms_have_the_command_lines_hint(
     sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, how: list[str]
 ) -> None:
     async def fail(rooms: Rooms, *args: object, **more: object) -> None:
@@ -79,7 +79,7 @@ def test_a_command_words_the_errors_of_its_rooms(
         assert json.loads(result.stdout)["error"]["message"] == wanted
 
 
-def test_a_command_words_the_error_that_ends_it(
+def test_an_error_that_ends_a_command_has_the_command_lines_hint(
     sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(rooms: Rooms, *args: object, **more: object) -> None:
@@ -88,4 +88,4 @@ def test_a_command_words_the_error_that_ends_it(
     monkeypatch.setattr(Rooms, "retrieve", fail)
     result = invoke("get", sim.room_ids[0])
     assert result.exit_code == 3
-    assert result.stderr == "aiorooms: 401 room x; the command was ending\n"
+    assert result.stderr == "aiorooms: 401 room x; the command was shutting down\n"
