@@ -25,7 +25,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from .._text import excerpt, timestamp
 
-__all__ = ["DecodeError", "converter", "is_object", "read_or_none", "structure"]
+__all__ = ["DecodeError", "converter", "is_object", "read_or_none", "structure", "wrong_type"]
 
 T = TypeVar("T")
 
@@ -46,13 +46,13 @@ def is_object(value: object) -> TypeGuard[Mapping[str, object]]:
 def _str(value: object, _: object) -> str:
     if isinstance(value, str):
         return value
-    raise _wrong_type("a string", value)
+    raise wrong_type("a string", value)
 
 
 def _bool(value: object, _: object) -> bool:
     if isinstance(value, bool):
         return value
-    raise _wrong_type("a boolean", value)
+    raise wrong_type("a boolean", value)
 
 
 def _int(value: object, _: object) -> int:
@@ -62,7 +62,7 @@ def _int(value: object, _: object) -> int:
     # Above 2**53 a float doesn't hold every whole number.
     if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
         return int(value)
-    raise _wrong_type("a whole number", value)
+    raise wrong_type("a whole number", value)
 
 
 def _datetime(value: object, _: object) -> datetime:
@@ -74,7 +74,7 @@ def _datetime(value: object, _: object) -> datetime:
         with contextlib.suppress(ValueError):
             time = datetime.fromisoformat(value if value.isupper() else value.upper())
             return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-    raise _wrong_type("a timestamp", value)
+    raise wrong_type("a timestamp", value)
 
 
 # A shorter text is a date without a time, which `fromisoformat` reads as midnight.
@@ -90,7 +90,8 @@ _KINDS: Final[Mapping[type[object], str]] = {
 }
 
 
-def _wrong_type(wanted: str, value: object) -> ValueError:
+def wrong_type(wanted: str, value: object) -> ValueError:
+    """Return the error for a value of another type, such as `is null, not a string`."""
     kind = "null" if value is None else _KINDS.get(type(value), "something else")
     shown = f" {excerpt(repr(value), 60)}" if isinstance(value, (str, int, float)) else ""
     return ValueError(f"is {kind}{shown}, not {wanted}")
@@ -125,7 +126,7 @@ def _object(wanted: type[attrs.AttrsInstance], converter: Converter) -> Callable
 
     def structure_object(value: object, _: object) -> object:
         if not is_object(value):
-            raise _wrong_type("an object", value)
+            raise wrong_type("an object", value)
         return structure(value, wanted)
 
     return structure_object
@@ -142,13 +143,13 @@ _OMIT_HIDDEN: Final[dict[str, Any]] = {name: override(omit=True) for name in _HI
 
 # Registered after `_object`, so that it comes before it.
 @converter.register_structure_hook_factory(_is_answer)
-def _answer(wanted: type[attrs.AttrsInstance], converter: Converter) -> Callable[[object, object], object]:
-    fields = {field.name: field.type for field in attrs.fields(wanted) if field.name not in _HIDDEN}
+def _answer(wanted: type[Any], converter: Converter) -> Callable[[object, object], object]:
+    fields: dict[str, Any] = {field.name: field.type for field in attrs.fields(wanted) if field.name not in _HIDDEN}
     structure = make_dict_structure_fn(wanted, converter, **_OMIT_HIDDEN)
 
     def structure_answer(value: object, _: object) -> object:
         if not is_object(value):
-            raise _wrong_type("an object", value)
+            raise wrong_type("an object", value)
         # Nearly every answer is as the API describes it. Then one function for all fields saves two thirds of the time.
         if value.keys() <= fields.keys():
             try:
@@ -159,7 +160,7 @@ def _answer(wanted: type[attrs.AttrsInstance], converter: Converter) -> Callable
         unreadable: dict[str, object] = {}
         for name in fields.keys() & value.keys():
             try:
-                readable[name] = converter.structure(value[name], cast("Any", fields[name]))
+                readable[name] = converter.structure(value[name], fields[name])
             except (ValueError, KeyError, BaseValidationError):
                 unreadable[name] = value[name]
         extra = {name: raw for name, raw in value.items() if name not in fields}
@@ -183,7 +184,7 @@ def _list(wanted: type[Any], converter: Converter) -> Callable[[object, object],
 
     def structure_list(value: object, _: object) -> object:
         if not isinstance(value, list):
-            raise _wrong_type("a list", value)
+            raise wrong_type("a list", value)
         return structure(value, wanted)
 
     return structure_list

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 
-_HIDDEN: Any = attrs.field(factory=dict, eq=False, repr=False)
+_HIDDEN: Any = attrs.field(factory=dict[str, object], eq=False, repr=False)
 """A field that says how an answer was read, and is not part of its value."""
 
 

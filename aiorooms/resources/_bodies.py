@@ -10,19 +10,19 @@ from typing import Final, cast
 import attrs
 
 from .._http.json import loads
-from .._text import quoted
 from ..models import Room, RoomPage
-from ..models._converter import DecodeError, is_object, read_or_none
+from ..models._converter import DecodeError, is_object, read_or_none, wrong_type
 
 __all__ = ["decode_data", "decode_room", "decode_rooms", "room_of"]
 
 
 def decode_room(body: bytes) -> Room:
     """Return the room in an answer. Raises `DecodeError`."""
-    room = room_of(decode_data(body))
+    data = decode_data(body)
+    room = room_of(data)
     if room.id is None:
-        raw = room.unreadable.get("id")
-        raise DecodeError("is missing" if raw is None else f"is {quoted(raw)}, not a string", "data.id")
+        raw = data.get("id", _MISSING)
+        raise DecodeError("is missing" if raw is _MISSING else str(wrong_type("a string", raw)), "data.id")
     return room
 
 
@@ -30,10 +30,10 @@ def decode_data(body: bytes) -> Mapping[str, object]:
     """Return the `data` of an answer, an object. Raises `DecodeError`."""
     answer = loads(body)
     if not is_object(answer):
-        raise DecodeError(f"it is {quoted(answer)}, not an object")
+        raise DecodeError(str(wrong_type("an object", answer)))
     data = answer.get("data", _MISSING)
     if not is_object(data):
-        raise DecodeError("is missing" if data is _MISSING else f"is {quoted(data)}, not an object", "data")
+        raise DecodeError("is missing" if data is _MISSING else str(wrong_type("an object", data)), "data")
     return data
 
 
@@ -50,9 +50,11 @@ _MISSING: Final = object()
 def decode_rooms(number: int, body: bytes) -> RoomPage:
     """Return a page of rooms. Raises `DecodeError` if it is not a list."""
     answer = loads(body)
-    data = answer.get("data") if is_object(answer) else None
+    if not is_object(answer):
+        raise DecodeError(str(wrong_type("an object", answer)))
+    data = answer.get("data", _MISSING)
     if not isinstance(data, list):
-        raise DecodeError("is missing, or not a list", "data")
+        raise DecodeError("is missing" if data is _MISSING else str(wrong_type("a list", data)), "data")
     rooms: list[Room] = []
     others: list[object] = []
     for item in cast("list[object]", data):
@@ -61,7 +63,7 @@ def decode_rooms(number: int, body: bytes) -> RoomPage:
             others.append(item)
         else:
             rooms.append(room)
-    meta = read_or_none(cast("Mapping[str, object]", answer).get("meta"), _PageMeta) or _PageMeta()
+    meta = read_or_none(answer.get("meta"), _PageMeta) or _PageMeta()
     return RoomPage(
         rooms=tuple(rooms),
         number=number,
@@ -75,5 +77,5 @@ def decode_rooms(number: int, body: bytes) -> RoomPage:
 class _PageMeta:
     total_pages: int | None = None
     total_results: int | None = None
-    unreadable: Mapping[str, object] = attrs.field(factory=dict)
-    extra: Mapping[str, object] = attrs.field(factory=dict)
+    unreadable: Mapping[str, object] = attrs.field(factory=dict[str, object])
+    extra: Mapping[str, object] = attrs.field(factory=dict[str, object])
