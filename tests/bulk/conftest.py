@@ -147,10 +147,16 @@ def by_room(outcomes: list[Outcome]) -> dict[str, Outcome]:
 
 async def interrupted(sim: RoomsSimulator, client: RoomsClient, plan: Plan, path: Path, after: int = 10) -> set[str]:
     """Apply a plan, close the outcomes after some of them, and return the rooms that were in flight."""
+
+    def begun() -> set[str]:
+        return {room_id for room_id, state in Journal.open(path).states().items() if state == "begun"}
+
     async with aclosing(apply(client, plan, path, concurrency=5).outcomes()) as outcomes:
         for _ in range(after):
             await anext(outcomes)
-    return {room_id for room_id, state in Journal.open(path).states().items() if state == "begun"}
+        while not begun():  # on a slow machine, all updates in flight may have been answered by now
+            await anext(outcomes)
+    return begun()
 
 
 def append_lines(path: Path, *lines: str) -> None:
