@@ -4,10 +4,12 @@ Example: an update to `max_participants=20` times out. Its `read_back` is a GET 
 decoded to `Confirmed`, if it has 10, to `NotApplied`, and if the field is missing, to `Unconfirmed`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeAlias, TypeVar
 
 import attrs
+
+from ..errors import ErrorDetail
 
 __all__ = ["Confirmed", "NotApplied", "NotConfirmedError", "ReadBack", "Request", "Unconfirmed", "Verdict"]
 
@@ -28,6 +30,8 @@ class Request(Generic[T]):
     decode_no_content: Callable[[], T] | None = None
     """Returns the value of a 204; None if a 204 is no answer to this request."""
     body: bytes | None = None
+    revise: "Callable[[int, Sequence[ErrorDetail]], Request[T] | None] | None" = None
+    """Returns the request to send in place of this one after a rejection with that status and those errors, or None."""
     query: str = ""
     """The query, percent-encoded, without the question mark."""
     read_back: "Callable[[], ReadBack[T]] | None" = None

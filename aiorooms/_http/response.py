@@ -76,6 +76,8 @@ class Failure:
     """Whether the server closed a reused connection without an answer."""
     answered: bool = False
     """Whether the server answered, with an error or with something unreadable."""
+    errors: tuple[ErrorDetail, ...] = ()
+    """The error objects of the answer."""
     rate_limit: RateLimitInfo | None = None
     """What the answer says about the rate limit; None if no answer came."""
 
@@ -229,6 +231,7 @@ def _read_error(
         status=status,
         wait=wait if status == 429 or is_transient else None,
         answered=True,
+        errors=details,
         rate_limit=rate_limit,
     )
 
