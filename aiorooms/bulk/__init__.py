@@ -8,8 +8,9 @@
             async for outcome in outcomes:
                 ...
 
-A plan file has the rooms that change, with their values before and after. A journal records each room before it is
-sent, and its outcome. After a crash `resume` continues from it. `plan_rollback` makes a plan that restores the values.
+A plan file lists the rooms to change, with their old and new values. A journal records each room before it is sent, and
+then its outcome. After a crash, `resume` continues from the journal. `plan_rollback` makes a plan that restores the old
+values.
 """
 
 from ..errors import BulkInputError, InputProblem, JournalError, PlanFileError

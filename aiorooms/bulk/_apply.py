@@ -1,14 +1,14 @@
 """Apply and resume: send a plan with `update_many`, and record each room in the journal, before and after it is sent.
 
 A run has four steps. For example, a plan has 1,000 rooms, and its apply was killed after 600 outcomes, with 50 rooms in
-flight. Then a resume
+flight. The resume then
 
-1. reads the 50 rooms back (`_earlier`): say 30 have the wanted values, so they are `updated`, and 20 have to be sent;
-2. lists the rooms that were modified since the plan was made, and sets 2 of the other 350 aside (`_conflicts`);
-3. sends the 20, and the remaining 348 (`_sending`);
-4. lists the modified rooms again: if the 2 still don't have the wanted values, they are conflicts (`_conflicts`).
+1. reads the 50 rooms back (`_earlier`): 30 have the wanted values and are `updated`, and the other 20 must be sent;
+2. lists the rooms modified since the plan was made (`_conflicts`): 2 of the 350 rooms not sent so far are set aside;
+3. sends the 20 rooms, and the remaining 348 (`_sending`);
+4. lists the modified rooms again (`_conflicts`): if the 2 rooms still don't have the wanted values, they are conflicts.
 
-The journal then has an outcome for each of the 1,000 rooms, and a further resume sends nothing.
+The journal then has an outcome for each of the 1,000 rooms, and another resume sends nothing.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ from ._sending import InFlight, rooms_to_send
 __all__ = ["BulkRun", "apply", "resume"]
 
 _PACING_INTERVAL: Final = 1.0
-"""Seconds between two records of the rate limit's state."""
+"""Time between two records of the rate limit's state, in seconds."""
 
 
 def apply(
@@ -48,9 +48,9 @@ def apply(
     force: bool = False,
     max_failures: int | None = None,
 ) -> "BulkRun":
-    """Prepare to apply a plan. The journal is a new file. Nothing is sent until `outcomes` is iterated over.
+    """Prepare to apply a plan, with a new journal file. Nothing is sent until `outcomes` is iterated over.
 
-    `force` also sends rooms that someone else modified since the plan was made. After `max_failures` failures no
+    `force` also sends rooms that someone else modified since the plan was made. After `max_failures` failures, no
     further update begins. Raises `PlanFileError` if the plan was made for another server.
     """
     _check_settings("apply", concurrency, max_failures)
@@ -75,10 +75,10 @@ def resume(
     retry_failed: bool = False,
     max_failures: int | None = None,
 ) -> "BulkRun":
-    """Prepare to continue a journal. Rooms that were updated are not sent again.
+    """Prepare to continue the apply of a journal. Rooms that were updated are not sent again.
 
-    `plan` is the path of the plan if it was moved. `retry_failed` sends failed rooms again, `force` also sends
-    conflicts. Raises `JournalError` or `PlanFileError` if the journal or its plan can't be used.
+    `plan` is the new path of the plan if the file was moved. `retry_failed` sends failed rooms again, and `force` sends
+    rooms that are conflicts. Raises `JournalError` or `PlanFileError` if the journal or its plan can't be used.
     """
     _check_settings("resume", concurrency, max_failures)
     read = Journal.open(journal)
@@ -105,7 +105,7 @@ def _plan_of(journal: Journal, path: str | Path | None) -> Plan:
         hint = "the journal names this path; if the plan was moved, give its new path with plan="
         raise PlanFileError(error.message, hint=hint, reason="plan_missing") from None
     if (plan.plan_id, plan.sha256) != (journal.plan_id, journal.head.plan_sha256):
-        text = f"the journal {quoted_path(journal.path)} belongs to another plan than {quoted_path(plan.path)}"
+        text = f"the journal {quoted_path(journal.path)} doesn't belong to the plan {quoted_path(plan.path)}"
         raise JournalError(text, reason="other_plan")
     return plan
 
@@ -117,7 +117,7 @@ def _check_settings(caller: str, concurrency: int, max_failures: int | None) -> 
 
 
 class BulkRun:
-    """One run over a plan, made by `apply` or `resume`. Its outcomes can be iterated over once."""
+    """One run of a plan, made by `apply` or `resume`. Its outcomes can be iterated over only once."""
 
     def __init__(
         self,
@@ -142,20 +142,20 @@ class BulkRun:
 
     @property
     def stopped_by(self) -> str | None:
-        """Why the run stopped before the end of the plan; None if it did not."""
+        """The reason why the run stopped before the end of the plan; None if it didn't stop early."""
         return self._signal.reason
 
     @property
     def stop_error(self) -> AioroomsError | None:
-        """The error that stopped the run; None if it was not stopped by an error."""
+        """The error that stopped the run; None if no error stopped it."""
         return self._signal.error
 
     def stop(self, why: str) -> None:
-        """Drain the run: begin no new update, and let those in flight finish. `why` is recorded in the journal."""
+        """Drain the run: begin no further update, and let updates in flight finish. The journal records `why`."""
         self._signal.stop(why)
 
     def rooms_left(self) -> int:
-        """Return the number of rooms that keep no outcome of an earlier run.
+        """Return the number of rooms of the plan that need an outcome from this run.
 
         Raises `JournalError` if the journal is damaged.
         """
@@ -163,18 +163,19 @@ class BulkRun:
         return self.plan.rooms - sum(map(self._keep_policy.keeps, states))
 
     async def outcomes(self) -> AsyncGenerator[Outcome]:
-        """Send the plan, and yield the `Outcome` of each room that got one in this run.
+        """Send the planned updates, and yield an `Outcome` for each room that gets one in this run.
 
         Closing the generator early cancels the updates in flight; `resume` reads their rooms back. If the journal can't
-        be written, no further update begins, those in flight finish, and `JournalError` is raised. Raises `APIError` if
-        the account can't be listed.
+        be written, no further update begins, updates in flight finish, and `JournalError` is raised. Raises `APIError`
+        if the account can't be listed.
         """
         signal, client = self._signal, self._client
         async with self._journal as journal, self._recorded(journal):
             recorder = Recorder(journal, signal)
             conflicts = Conflicts(client, self.plan, recorder, force=self._keep_policy.force)
             in_flight = InFlight(recorder, signal, client.webhook_url_policy)
-            # Checked, as it may have been replaced since it was opened; kept open, so that replacing it does no harm.
+            # The plan is checked again because the file may have been replaced since `Plan.open`. It stays open, so
+            # replacing it from now on has no effect.
             with closing(self.plan.open_file()) as file:
                 await asyncio.to_thread(self.plan.check, file)
                 earlier = await asyncio.to_thread(
@@ -226,7 +227,7 @@ class BulkRun:
 async def _record_pacing(client: RoomsClient, journal: JournalWriter) -> None:
     """Record the state of the rate limit once a second, for the report."""
     before = client.pacing.snapshot().rate_limited
-    with suppress(JournalError):  # the next outcome raises it too
+    with suppress(JournalError):  # writing the next outcome fails too
         while True:
             await asyncio.sleep(_PACING_INTERVAL)
             snapshot = client.pacing.snapshot()

@@ -1,17 +1,17 @@
-"""Conflicts: rooms that someone else modified since the plan was made. They are not sent, unless the run is forced.
+"""Conflicts: rooms that someone else modified since the plan was made. They are not sent, except with `force`.
 
-They are found without a GET for each room, as the API lists rooms by the day of their `updated_at`. For example, a plan
-has the rooms A, B and C, last updated on 1, 2 and 3 May. A room modified since the plan was made has an `updated_at` of
-3 May or later. So before anything is sent, the run lists the rooms updated on 2 May or later; the extra day allows for
-a server in another time zone. Usually these are few. In the example:
+They are found without a GET for each room, because the API can list rooms by the day of `updated_at`. For example, a
+plan has the rooms A, B and C, last updated on 1, 2 and 3 May. A room modified since the plan was made has an
+`updated_at` of 3 May or later. Before anything is sent, the run lists the rooms updated on 2 May or later; the extra
+day allows for a server in another time zone. Usually the list is short. Say it contains
 
-- B of 2 May and C of 3 May: as in the plan, so they are sent.
-- A of 4 May: not as in the plan, so it is set aside.
-- X of 4 May: not in the plan, so it is ignored.
+- B, updated on 2 May, and C, updated on 3 May: unchanged since the plan was made. They are sent.
+- A, updated on 4 May: modified since the plan was made. It is set aside.
+- X, updated on 4 May: not in the plan. It is ignored.
 
-After everything else, the same rooms are listed again. If A has the wanted values by then, it is `updated`, otherwise a
-`conflict`. If a room of the plan has no `updated_at`, the whole account is listed, and the room is set aside if its
-values are not those of the plan. Changes during the run are not seen.
+After everything else is sent, the rooms are listed again. If A has the wanted values by then, it is `updated`,
+otherwise it is a `conflict`. If a room of the plan has no `updated_at`, the whole account is listed, and that room is
+set aside if its values differ from the plan's `before` values. Changes during the run are not detected.
 """
 
 from collections.abc import AsyncGenerator, Container
@@ -39,11 +39,11 @@ class Conflicts:
         self._recorder = recorder
         self._force = force
         self._listed: dict[str, datetime | None] = {}
-        """The `updated_at` of the rooms that were listed before anything was sent."""
+        """The `updated_at` of the rooms that were listed before anything was sent, by room id."""
         self._listed_rooms: dict[str, Room] = {}
-        """These rooms themselves, if the plan has rooms without `updated_at`: they are compared by their values."""
+        """The listed rooms by id. Used only if a room of the plan has no `updated_at`, and its values are compared."""
         self._aside: dict[str, bytes] = {}
-        """Rooms set aside, with their lines of the plan: these take less memory than objects."""
+        """The plan's lines of the rooms set aside, by room id. A line takes less memory than an object."""
 
     async def find(self, excluded: Container[str]) -> None:
         """List the rooms that may have been modified since the plan was made."""
@@ -55,7 +55,7 @@ class Conflicts:
                         self._listed_rooms[room.id] = room
 
     def set_aside(self, planned: PlannedUpdate, line: bytes) -> bool:
-        """Set a room aside if it was modified since the plan was made; return whether it was."""
+        """Set a room aside if it was modified since the plan was made; return whether it was set aside."""
         if planned.room_id not in self._listed:
             return False
         if planned.updated_at is None:
@@ -68,13 +68,13 @@ class Conflicts:
         return True
 
     async def settle(self) -> AsyncGenerator[Outcome]:
-        """List the modified rooms once more, and yield the outcomes of those that were set aside."""
+        """List the modified rooms again, and yield the outcomes of the rooms that were set aside."""
         if not self._aside:
             return
         async for room in self._changed_rooms():
             if room.id is not None and (line := self._aside.pop(room.id, None)) is not None:
                 outcome = self.compare(PLANNED.read(line), room)
-                if outcome is not None:  # otherwise the room is not modified, and stays without an outcome
+                if outcome is not None:  # otherwise the room is as planned, and gets no outcome
                     yield outcome
         for line in self._aside.values():
             planned = PLANNED.read(line)
@@ -82,7 +82,7 @@ class Conflicts:
             yield self._recorder.end(planned.room_id, planned.unique_name, "conflict", error=text)
 
     def compare(self, planned: PlannedUpdate, room: Room) -> Outcome | None:
-        """Record and return the outcome of a room that has the wanted values, or is a conflict; None for any other."""
+        """Record and return the outcome if a room has the wanted values or is a conflict; otherwise return None."""
         if not differing(room, planned.after):
             return self._recorder.end(
                 planned.room_id, planned.unique_name, "updated", found=True, updated_at=room.updated_at

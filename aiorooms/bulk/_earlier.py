@@ -1,13 +1,13 @@
-"""What a resume does with the rooms that earlier runs began: most keep their outcome, uncertain ones are read back.
+"""The rooms that earlier runs began: a resume keeps most of their outcomes, and reads uncertain rooms back.
 
-A room is uncertain if it was in flight when a run ended, or if its outcome is `uncertain`. The run reads it with a GET.
-For example, a plan changes `max_participants` from 10 to 20, and the room's `updated_at` in the plan is 06:00:
+A room is uncertain if it was in flight when a run ended, or if its outcome is `uncertain`. It is read with a GET. For
+example, a plan changes `max_participants` from 10 to 20, and the room's `updated_at` in the plan is 06:00:
 
 - The room has 20: it is `updated`, and nothing is sent.
 - It has 10 and `updated_at` 06:00: the update never arrived, and is sent.
-- It has 10 or 30 and `updated_at` 09:00: someone else modified it. It is a `conflict`, or is sent if the run is forced.
-- It does not exist any more: it is `failed`.
-- It can't be read: the journal keeps its state, and the next resume reads it back.
+- It has 10 or 30 and `updated_at` 09:00: someone else modified it. It is a `conflict`, or is sent with `force`.
+- It no longer exists: it is `failed`.
+- The GET fails: the room's state in the journal doesn't change, and the next resume reads the room back.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class EarlierRuns:
     uncertain: tuple[PlannedUpdate, ...]
     """Rooms to read back."""
     excluded: frozenset[str]
-    """Both of these. `rooms_to_send` skips them."""
+    """Settled and uncertain rooms together, which `rooms_to_send` skips."""
 
     @classmethod
     def read(cls, states: Mapping[str, RoomState], keep_policy: KeepPolicy, plan: Plan, file: BinaryIO) -> Self:
@@ -79,7 +79,7 @@ async def read_back(
     *,
     concurrency: int,
 ) -> tuple[list[Outcome], list[PlannedUpdate]]:
-    """Read uncertain rooms; return the outcomes that are known by now, and the rooms that have to be sent."""
+    """Read uncertain rooms; return their outcomes, and the rooms without an outcome, which must be sent."""
     outcomes: list[Outcome] = []
     to_send: list[PlannedUpdate] = []
     left = iter(rooms)
@@ -103,7 +103,7 @@ async def read_back(
 async def _read_one(
     client: RoomsClient, planned: PlannedUpdate, conflicts: Conflicts, recorder: Recorder, signal: StopSignal
 ) -> Outcome | None:
-    """Read a room, and return its outcome; None if it has to be sent."""
+    """Read a room; return its outcome, or None if it must be sent."""
     room_id, name = planned.room_id, planned.unique_name
     try:
         room = await client.rooms.retrieve(room_id)
@@ -112,6 +112,6 @@ async def _read_one(
     except (APIError, ClientStateError) as error:
         if isinstance(error, ENDS_A_RUN):
             signal.stop(error)
-        # Not recorded: in the journal the room stays `begun` or `uncertain`.
+        # This outcome is not recorded: in the journal, the room stays `begun` or `uncertain`.
         return Outcome(room_id=room_id, unique_name=name, status="uncertain", error=str(error), failure=error)
     return conflicts.compare(planned, room)

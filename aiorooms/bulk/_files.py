@@ -1,4 +1,4 @@
-"""Lines of JSON, atomic writes of files, and file errors as errors of this package."""
+"""JSON lines, atomic file writes, and conversion of `OSError` to errors of this package."""
 
 import contextlib
 import errno
@@ -34,25 +34,25 @@ def json_object(line: bytes) -> JsonObject | None:
 
 
 _MAX_SHOWN: Final = 70
-"""Characters."""
+"""Longest path in a message, in characters."""
 
 
 def quoted_path(path: Path) -> str:
-    """Quote a path for a message. A long path is cut at the front, as the file name is at its end."""
+    """Quote a path for a message. A long path is cut at the front, which keeps the file name."""
     text = str(path)
     return quoted(text if len(text) <= _MAX_SHOWN else f"...{text[-_MAX_SHOWN:]}")
 
 
 def os_reason(error: OSError) -> str:
-    """Return the reason alone, without the error number and the file name."""
+    """Return the reason of an error, without the error number and the file name."""
     return error.strerror or str(error)
 
 
 @contextmanager
 def os_errors_as(error_of: Callable[[Path, str], AioroomsError], path: Path) -> Generator[None]:
-    """Convert an `OSError` of the block with `error_of`, which gets the path and the reason.
+    """Raise `error_of(path, reason)` instead of an `OSError` that the block raises.
 
-    The client's errors that are OSErrors too are not converted.
+    Errors of this package that are also OSErrors are not converted.
     """
     try:
         yield
@@ -73,7 +73,7 @@ def write_atomically(path: Path) -> Generator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes a file that only its owner can read; the user's umask decides about this one.
+        # mkstemp creates a file that only its owner can read. Give it the mode that the user's umask allows.
         mask = os.umask(0)
         os.umask(mask)
         Path(name).chmod(0o666 & ~mask)

@@ -1,7 +1,7 @@
-"""An index that finds a line of a file by a room's id or name, with about 75 bytes of memory for each line.
+"""An index that finds a line of a file by a room's id or name, with about 75 bytes of memory per line.
 
-Each line has an entry of 24 bytes: 16 bytes are a digest of its key, 8 bytes are the offset of the line in the file.
-The entries are sorted and searched by bisection: 20 comparisons in a million lines. Two keys with the same digest are
+Each line has an entry of 24 bytes: a digest of its key in 16 bytes, and the offset of the line in the file in 8 bytes.
+The entries are sorted and searched by bisection: 20 comparisons for a million lines. Two keys with the same digest are
 as unlikely as two equal random UUIDs.
 """
 
@@ -13,11 +13,11 @@ from typing import BinaryIO, Final
 __all__ = ["LineIndex"]
 
 _DIGEST: Final = 16
-"""Bytes."""
+"""Length of a digest, in bytes."""
 
 
 class LineIndex:
-    """Finds lines of a file by key: add all lines, call `sort`, then find them. The file has to stay open."""
+    """Finds lines of a file by key: add all lines, call `sort`, then find lines. The file must stay open."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -29,12 +29,12 @@ class LineIndex:
         self._entries.append(_digest(key) + offset.to_bytes(8))
 
     def sort(self) -> None:
-        """Sort the entries; call it after the last `add` and before everything else."""
+        """Sort the entries. Must be called after the last `add`, and before any other method."""
         self._entries.sort()
         self._found = bytearray(len(self._entries))
 
     def duplicates(self) -> Iterator[tuple[int, int]]:
-        """Yield the offsets of two lines with the same key: of the first one, and of each further one."""
+        """Yield pairs of offsets: the first line with a key, and each later line with the same key."""
         first = b""
         for entry in self._entries:
             if entry[:_DIGEST] == first[:_DIGEST]:

@@ -1,8 +1,8 @@
-"""Reading a journal: which rooms of a plan were sent, and with which outcome.
+"""Reading a journal: which rooms of a plan were sent, and their outcomes.
 
-A journal is a file of JSON lines that is only appended to: a `begin` line before a room is sent, an `end` line when its
-outcome is known. If the process dies, only the last line can be incomplete; that line is ignored. For example, a plan
-has the rooms A to E, and the apply is killed while it writes its last line:
+A journal is a file of JSON lines that is only appended to. A `begin` line is written before a room is sent, an `end`
+line when its outcome is known. If the process dies, only the last line can be incomplete; it is then ignored. For
+example, a plan has the rooms A to E, and the apply is killed while it writes its last line:
 
     {"aiorooms_journal":1,"plan":"eb745684-455d-48d7-895b-1daf77cc356f","rooms":5,...}
     {"run":1,...}
@@ -42,7 +42,7 @@ class Journal:
     path: Path
     head: JournalHeader
     size: int
-    """Bytes up to the end of the last complete line."""
+    """Length up to the end of the last complete line, in bytes."""
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -53,7 +53,7 @@ class Journal:
             size = _complete_size(file)
         if is_incomplete_header(first):
             text = f"the journal {quoted_path(path)} was cut off before anything was sent"
-            raise JournalError(text, hint="start it again with apply()", reason="empty_journal")
+            raise JournalError(text, hint="start again with apply()", reason="empty_journal")
         header = json_object(first)
         if header is None or "aiorooms_journal" not in header:
             text = f"{quoted_path(path)} is not a journal"
@@ -143,7 +143,7 @@ class Journal:
 
 
 _LONGEST_HEADER: Final = 64 * 1024
-"""Bytes; so that a file without line ends is not read into memory as a whole."""
+"""Bytes. Without this limit, a file without line ends would be read into memory as a whole."""
 
 
 def first_line(path: Path) -> bytes:
@@ -158,7 +158,7 @@ def _unreadable(path: Path, reason: str) -> JournalError:
 
 def is_incomplete_header(first: bytes) -> bool:
     """Whether a file with this first line is empty, or a journal whose header was not written completely."""
-    begin = first.rstrip(b"\0")  # a file system may leave zeros after a crash of the machine
+    begin = first.rstrip(b"\0")  # after a crash of the machine, the file may end with zeros
     return not first.endswith(b"\n") and len(first) < _LONGEST_HEADER and begin[: len(_BEGIN)] == _BEGIN[: len(begin)]
 
 

@@ -1,4 +1,4 @@
-"""The lines of a journal: a header, then records of runs, of begun and ended updates, and of the rate limit."""
+"""The lines of a journal: a header, and then records of runs, updates, and the state of the rate limit."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -30,7 +30,7 @@ __all__ = [
 VERSION: Final = 1
 
 Ending: TypeAlias = Literal["updated", "failed", "uncertain", "skipped", "conflict"]
-"""The outcome of a room: `skipped` was not sent; `conflict` was modified by someone else, and left unchanged."""
+"""The outcome of a room. `skipped`: not sent. `conflict`: modified by someone else, and left unchanged."""
 
 RoomState: TypeAlias = Ending | Literal["begun"]
 
@@ -53,13 +53,13 @@ class JournalHeader:
 
 @attrs.frozen(kw_only=True)
 class Run:
-    """A run over the plan begins: run 1 is the apply, each resume is one more."""
+    """A run of the plan begins. The apply is run 1, the first resume is run 2."""
 
     run: int
     at: float
 
 
-@attrs.define(kw_only=True)  # not frozen: that would take 0.8 us more for each room
+@attrs.define(kw_only=True)  # not frozen: frozen takes 0.8 us more for each room
 class Begin:
     """A room is about to be sent."""
 
@@ -72,7 +72,7 @@ class Begin:
     after: Values
 
 
-@attrs.define(kw_only=True)  # not frozen: that would take 0.8 us more for each room
+@attrs.define(kw_only=True)  # not frozen: frozen takes 0.8 us more for each room
 class End:
     """The outcome of a room is known."""
 
@@ -88,7 +88,7 @@ class End:
     error: str | None = None
     error_type: str | None = None
     found: bool = False
-    """Whether the room had the wanted values already, and nothing was sent."""
+    """Whether nothing was sent because the room had the wanted values already."""
 
 
 @attrs.frozen(kw_only=True)
@@ -96,11 +96,11 @@ class PacingState:
     """The state of the rate limit."""
 
     refused: int
-    """Number of requests of this run that were rate limited. The name is part of the file format."""
+    """Number of rate-limited requests in this run. The key `refused` is part of the file format."""
     limit: float | None
     """Sustained rate, in requests per second."""
     rate: float
-    """Present rate, in requests per second."""
+    """Current rate, in requests per second."""
 
 
 @attrs.frozen(kw_only=True)
@@ -131,7 +131,7 @@ _KINDS: Final[Mapping[str, Codec[Any]]] = {
     "pacing": Codec(PacingRecord),
     "stop": Codec(Stop),
 }
-"""By the key that no other kind of record has."""
+"""The codec of each kind of record, by the key that only this kind has."""
 
 _CODECS: Final = {codec.record_class: codec for codec in (HEADER, *_KINDS.values())}
 
@@ -146,7 +146,7 @@ def line_of(record: Record | JournalHeader) -> bytes:
 
 
 def record_of(value: JsonObject) -> Record | None:
-    """Make a record from JSON data; None for an unknown kind. Raises `ValueError` if a known kind is malformed."""
+    """Make a record from JSON data; return None for an unknown kind. Raises `ValueError` if it is malformed."""
     for kind, codec in _KINDS.items():
         if kind in value:
             return cast("Record", codec.from_json(value))

@@ -1,11 +1,11 @@
 """Writing a journal: a line before a room is sent, and a line when its outcome is known.
 
-Each line is one unbuffered write, so it survives the death of the process. Against a crash of the machine, the file is
-synced to the disk once a second, in a thread. If a line can't be written, for example because the disk is full, the run
-ends: no room is sent without its `begin` line.
+Each line is one unbuffered write, so it survives the death of the process. The file is synced to the disk once a
+second, in a thread, so a crash of the machine loses at most the last second. If a line can't be written, for example
+because the disk is full, the run stops: no room is sent without its `begin` line.
 
-Only one process at a time writes a journal: it locks the file, and the operating system releases the lock when the
-process dies. On Windows there is no lock.
+Only one process at a time can write a journal, because the writer locks the file. The operating system releases the
+lock when the process dies. On Windows the file is not locked.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from ._plan import Plan
 __all__ = ["JournalWriter", "now"]
 
 _SYNC_INTERVAL: Final = 1.0
-"""Seconds."""
+"""Time between two syncs, in seconds."""
 
 
 def now() -> float:
@@ -49,15 +49,15 @@ class JournalWriter:
         """Number of bytes that were synced to the disk."""
         self._write_error: OSError | None = None
         self._is_resumable = False
-        """Whether the header and the line of this run were written."""
+        """Whether the header and the `run` line of this run were written."""
 
     @classmethod
     @asynccontextmanager
     async def create(cls, path: str | Path, plan: Plan) -> AsyncGenerator[Self]:
-        """Create the journal of a plan. Raises `JournalError` if a journal or another file is there already."""
+        """Create the journal of a plan. Raises `JournalError` if `path` is an existing journal or another file."""
         path = Path(path)
         async with cls._locked(path, _open(path, os.O_CREAT)) as writer:
-            # Checked under the lock: until now another process could have written the header.
+            # Checked under the lock: before it was locked, another process may have written the header.
             first = first_line(path)
             if not is_incomplete_header(first):
                 raise _already_exists(path, first)
@@ -83,7 +83,7 @@ class JournalWriter:
     async def reopen(cls, journal: Journal) -> AsyncGenerator[Self]:
         """Open a journal for appending, after its last complete line."""
         async with cls._locked(journal.path, _open(journal.path)) as writer:
-            # Read again under the lock: until now another run could have been writing.
+            # Read again under the lock: before it was locked, another run may have written to the file.
             journal = Journal.open(journal.path)
             writer.states_before, runs = await asyncio.to_thread(journal.standing)
             writer.truncate(journal.size)
@@ -111,7 +111,7 @@ class JournalWriter:
         self._write(line_of(record))
 
     def begin_run(self, run: int) -> None:
-        """Append the line of this run; from now on it can be resumed."""
+        """Append the `run` line, after which the run can be resumed."""
         self.write(Run(run=run, at=now()))
         self._is_resumable = True
 
@@ -139,13 +139,13 @@ class JournalWriter:
         try:
             written = os.write(self._descriptor, line)
             if written < len(line):
-                # The disk is almost full: the next write raises the reason.
+                # Probably the disk is full: then the next write raises the error with the reason.
                 written += os.write(self._descriptor, line[written:])
             if written < len(line):
-                raise OSError(0, "only a part of the line was written")  # noqa: TRY301 - handled like the others
+                raise OSError(0, "only part of the line was written")  # noqa: TRY301 - handled like the others
         except OSError as error:
             self._write_error = error
-            # A partial line must not remain before lines that may still be written.
+            # Remove a partial line, because more lines may be written after it.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, self._size)
         self._check()
@@ -159,8 +159,8 @@ class JournalWriter:
     async def _sync(self) -> None:
         if (size := self._size) != self._synced:
             try:
-                # The file must stay open until the thread is done: otherwise its lock would outlive the run, and the
-                # descriptor could belong to another file by then.
+                # The file must stay open until the thread is done. Otherwise the lock would outlive the run, and the
+                # thread could sync another file that has the same descriptor by then.
                 await finish(asyncio.create_task(asyncio.to_thread(os.fsync, self._descriptor)))
                 self._synced = size
             except OSError as error:
@@ -183,7 +183,7 @@ def _unwritable(path: Path, error: OSError) -> JournalError:
 
 def _already_exists(path: Path, first: bytes) -> JournalError:
     if is_journal(first):
-        hint = "resume() continues it, or choose another path"
+        hint = "continue it with resume(), or choose another path"
         return JournalError(f"the journal {quoted_path(path)} already exists", hint=hint, reason="journal_exists")
     text = f"the file {quoted_path(path)} already exists"
     return JournalError(text, hint="choose another path", reason="file_exists")

@@ -24,11 +24,11 @@ class Outcome:
     attempts: int = 0
     """Number of attempts in this run."""
     found: bool = False
-    """Whether the room had the wanted values already, and nothing was sent."""
+    """Whether nothing was sent because the room had the wanted values already."""
 
 
 class StopSignal:
-    """Tells the run to begin no further update, and why. The first reason is kept."""
+    """Tells the run to begin no further update. Keeps the first reason."""
 
     def __init__(self, max_failures: int | None) -> None:
         self.reason: str | None = None
@@ -37,7 +37,7 @@ class StopSignal:
         self.failures_left = max_failures
 
     def stop(self, reason: str | AioroomsError) -> None:
-        """Begin no further update from now on."""
+        """Tell the run to begin no further update."""
         if self.reason is None:
             self.reason = str(reason)
             self.error = reason if isinstance(reason, AioroomsError) else None
@@ -47,4 +47,4 @@ class StopSignal:
         if self.failures_left is not None:
             self.failures_left -= 1
             if self.failures_left == 0:
-                self.stop(f"the maximum number of failures was reached, the last one: {error.message}")
+                self.stop(f"the maximum number of failures was reached; the last failure: {error.message}")

@@ -1,6 +1,6 @@
 """The lines of a plan file: a header, a line for each room that changes, and totals with a checksum.
 
-The fields of a line are not checked again when it is read: the checksum shows that they are as they were planned.
+The values in a line are not checked again when it is read: the checksum shows that nothing was changed.
 """
 
 import hashlib
@@ -62,7 +62,7 @@ class PlanTotals:
     rooms: int
     unchanged: int
     latest_update: datetime | None
-    """The latest `updated_at` of the rooms; None if a room has none."""
+    """The latest `updated_at` of the rooms; None if any room has no `updated_at`."""
     sha256: str = ""
 
 

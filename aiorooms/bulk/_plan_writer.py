@@ -66,7 +66,7 @@ class PlanWriter:
 
 @contextmanager
 def new_plan(path: str | Path, base_url: str, source: str) -> Generator[PlanWriter]:
-    """Open a writer; if the block succeeds, the file is put in place. Raises `PlanFileError` if it can't be written."""
+    """Yield a writer; the file is created when the block succeeds. Raises `PlanFileError` if it can't be written."""
     path = Path(path)
     with os_errors_as(_unwritable, path), write_atomically(path) as file:
         yield PlanWriter(file, base_url, source)

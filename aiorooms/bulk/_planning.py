@@ -1,4 +1,4 @@
-"""Making a plan: read the account, and write the rooms that have to change into a plan file."""
+"""Making a plan: read the account, and write a plan file with the rooms that must change."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +25,7 @@ class Change:
 
     update: RoomUpdate
     line: int | None = None
-    """The line of the source, for problems; None if the source has no lines."""
+    """The line number in the source, shown in problems; None if the source has no lines."""
 
 
 class Wanted(Protocol):
@@ -33,7 +33,7 @@ class Wanted(Protocol):
 
     @property
     def source(self) -> str:
-        """The name of the input in the plan and in problems."""
+        """The name of the input, recorded in the plan and shown in problems."""
         ...
 
     def change_of(self, room: Room) -> Change | None:
@@ -48,10 +48,10 @@ class Wanted(Protocol):
 async def make_plan(
     client: RoomsClient, wanted: Wanted, path: str | Path, *, on_room: Callable[[], None] | None = None
 ) -> PlanSummary:
-    """Read all rooms of the account, 250 to a page, and write those that have to change into a plan file.
+    """Read all rooms of the account, 250 per page, and write a plan file with those that must change.
 
     The file is written atomically. `on_room` is called after each room is read. Raises `BulkInputError` with all
-    problems if something can't be planned, and `PlanFileError` if the file can't be written.
+    problems if a change can't be planned, and `PlanFileError` if the file can't be written.
     """
     unchanged = 0
     problems = Problems(wanted.source)
@@ -73,7 +73,7 @@ async def make_plan(
                 problems.add(problem)
             else:
                 plan.add(planned)
-        for problem in wanted.not_met():  # there may be a million
+        for problem in wanted.not_met():  # one by one: there may be a million
             problems.add(problem)
         problems.raise_if_any()
         return plan.finish(unchanged)
@@ -94,9 +94,9 @@ def plan_room(room: Room, update: RoomUpdate) -> PlannedUpdate | None:
 
 
 def _problem(room: Room, after: Values, source: str, line: int | None) -> InputProblem | None:
-    """Check that the room's id is valid, and that its webhook URL and failover URL will differ.
+    """Return a problem if the room's id is invalid, or if its webhook URL and failover URL would be the same.
 
-    A change may set only one of the URLs, so it is checked together with the room's other one.
+    If the change sets only one of the two URLs, it is compared with the room's current other URL.
     """
     if wrong_id := read_room_ref(room)[1]:
         text = f"a room of the account has an invalid id: {wrong_id[0].message}"

@@ -26,17 +26,17 @@ class Problems:
                 self._kept.append(problem)
 
     def record(self, code: InputCode, line: int | None, field: str | None, message: str, value: object = None) -> None:
-        """Record a problem of a line of the input."""
+        """Record a problem in one line of the input."""
         self.add(InputProblem(self.source, line, field, message, code=code, value=value))
 
     def fail(self, code: InputCode, line: int | None, message: str) -> NoReturn:
-        """Record a problem after which the input can't be read further, and raise `BulkInputError`."""
+        """Record a problem that makes the rest of the input unreadable, and raise `BulkInputError`."""
         self.record(code, line, None, message)
         self.raise_if_any()
         raise AssertionError
 
     def raise_if_any(self) -> None:
-        """Raise `BulkInputError` if there are problems. They are in the order of their lines."""
+        """Raise `BulkInputError` if there are problems. It has the problems in the order of their lines."""
         if not self.count:
             return
         problems = sorted(self._kept, key=lambda problem: problem.line or 0)
@@ -47,7 +47,7 @@ class Problems:
 
 
 def input_problem(problem: Problem, file: str, line: int | None = None) -> InputProblem:
-    """Convert the problem of a value to one of an input, with its file and line. The value was given as text."""
+    """Convert the problem of a value to a problem of an input. The message shows values as JSON, not as Python."""
     return InputProblem(
         file,
         line,

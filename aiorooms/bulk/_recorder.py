@@ -1,4 +1,4 @@
-"""Recording begins and outcomes in the journal."""
+"""Recording the begin and the outcome of each room in the journal."""
 
 from datetime import datetime
 
@@ -14,8 +14,8 @@ __all__ = ["Recorder"]
 class Recorder:
     """Writes the `begin` and `end` lines of a run, and makes an `Outcome` from each `end`.
 
-    If an `end` line can't be written, the run is drained: nothing more is begun, and updates in flight finish. In the
-    journal the room is still `begun`, so a resume reads it back.
+    If an `end` line can't be written, the run is drained: no further update begins, and updates in flight finish. In
+    the journal the room is still `begun`, so a resume reads it back.
     """
 
     def __init__(self, journal: JournalWriter, signal: StopSignal) -> None:

@@ -1,6 +1,6 @@
-"""Conversion between lines of JSON and attrs classes, with cattrs.
+"""Conversion between JSON lines and attrs classes, with cattrs.
 
-The converter is a copy of that of the models, and is as strict: a key that is missing or has another type raises
+The converter is a copy of the models' converter, and equally strict: a missing key or a value of the wrong type raises
 `ValueError`. Unknown keys are ignored, so that a later version can add keys to a line.
 """
 
@@ -25,13 +25,13 @@ T = TypeVar("T", bound=attrs.AttrsInstance)
 
 
 class Codec(Generic[T]):
-    """Encodes and decodes the lines of one class.
+    """Encodes and decodes the records of one class.
 
     cattrs generates the conversion functions when they are first used.
     """
 
     def __init__(self, record_class: type[T], *, omit_if_default: bool = False, **keys: str) -> None:
-        """`keys` maps fields to their keys in the line, where these differ from the field's name."""
+        """`keys` maps the name of a field to its key in the line, if the two differ."""
         self.record_class = record_class
         self._omit_if_default = omit_if_default
         self._keys: Any = {field: override(rename=key) for field, key in keys.items()}
@@ -61,7 +61,7 @@ class Codec(Generic[T]):
 
     @cached_property
     def _structure(self) -> Callable[[Mapping[str, Any], type[T]], T]:
-        # Faster without the path of the wrong value, which no message uses.
+        # Detailed validation is slower, and only adds the path of the wrong value, which no message shows.
         return make_dict_structure_fn(
             self.record_class, file_converter, _cattrs_detailed_validation=False, **self._keys
         )
@@ -113,7 +113,7 @@ def _one_of(kind: object) -> Callable[[object, object], object]:
 
 
 file_converter.register_structure_hook_func(_is_values, _values)
-# cattrs generates no call for its own `identity`.
+# For its own `identity`, cattrs generates code without a function call.
 for kind in (Values, str | None, float | None):
     file_converter.register_unstructure_hook_func(partial(eq, kind), identity)
 file_converter.register_structure_hook(float, _number)

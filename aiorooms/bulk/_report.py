@@ -1,4 +1,4 @@
-"""The report of a journal: an HTML page without network access, with totals, charts, and failures by reason."""
+"""The report of a journal: an HTML page with totals, charts, and failures by reason, which needs no network."""
 
 import html
 from collections import Counter
@@ -71,7 +71,7 @@ def _runs(summary: Summary) -> str:
     )
     left = summary.states["begun"] + summary.states["uncertain"]
     if left:
-        lines += f"<li><b>Rooms without a certain outcome: {left:,}. A resume reads them back.</b></li>"
+        lines += f"<li><b>Rooms with an uncertain outcome: {left:,}. A resume reads them back.</b></li>"
     return lines
 
 
@@ -118,7 +118,7 @@ td {{ overflow-wrap: anywhere }} td:first-child {{ text-align: right }}
 code {{ font-size: .85em }} .chart {{ break-inside: avoid }}
 </style></head><body>
 <h1>{title}</h1>
-<p>Plan {plan}, started {when}, active for {seconds}.</p>
+<p>Plan: {plan}. First applied: {when}. Active time: {seconds}.</p>
 <ul class="totals">{totals}</ul>
 <ul>{runs}</ul>
 {charts}

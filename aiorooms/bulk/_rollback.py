@@ -1,14 +1,14 @@
 """Rolling back: a plan, made from a journal, that restores the values that rooms had before an apply.
 
 The account is listed once, and each room is compared with the journal. For example, an apply changed a room's
-`max_participants` from 10 to 20, and its `updated_at` was 12:00 afterwards. Now
+`max_participants` from 10 to 20, and its `updated_at` was 12:00 afterwards. At the time of the rollback:
 
-- it has 20, and `updated_at` is still 12:00: the plan sets it to 10;
-- it has 10, for example because an uncertain update was never applied: it needs no change;
-- it has another value, or another `updated_at`: someone else modified it. It is a conflict, and left unchanged;
-- it no longer exists, or the API doesn't accept its previous value: it is a conflict too.
+- The room has 20, and `updated_at` is still 12:00: the plan sets `max_participants` to 10.
+- It has 10, for example because an uncertain update was never applied: the room needs no change.
+- It has another value, or another `updated_at`: someone else modified it. It is a conflict, and left unchanged.
+- It no longer exists, or the API doesn't accept its previous value: it is also a conflict.
 
-If the journal has no outcome of the room, or an uncertain one, `updated_at` is not compared.
+If the journal has no outcome for the room, or an uncertain one, `updated_at` is not compared.
 """
 
 import asyncio
@@ -43,21 +43,21 @@ class Rollback:
 
 @attrs.define
 class _JournaledUpdate:
-    """An update that was sent, as the journal has it."""
+    """An update that was sent, read from the journal."""
 
     before: Values
     after: Values
     updated_at: datetime | None = None
     """The room's `updated_at` after the update; None if the outcome is uncertain."""
     failed: bool = False
-    """Whether it failed; an attempt that timed out may have been applied all the same."""
+    """Whether the update failed. An attempt that timed out may have been applied anyway."""
 
 
 async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path) -> Rollback:
-    """Write a plan that undoes what the runs of the journal changed. It is applied like any other plan.
+    """Write a plan that undoes the changes recorded in a journal. It is applied like any other plan.
 
-    Raises `JournalError` if the journal is damaged or of another server, `PlanFileError` if the plan can't be written,
-    and `APIError` if the account can't be listed.
+    Raises `JournalError` if the journal is damaged or was written for another server, `PlanFileError` if the plan can't
+    be written, and `APIError` if the account can't be listed.
     """
     if client.base_url != journal.base_url:
         where = f"was written for {journal.base_url}, not for {client.base_url}"
@@ -74,10 +74,10 @@ async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path)
                 unchanged += 1
             elif differing(room, entry.after) or entry.updated_at not in (None, room.updated_at):
                 if not entry.failed:
-                    conflicts.append(f"room {room.id} was modified by someone else since it was updated")
+                    conflicts.append(f"room {room.id} was modified by someone else after the update")
             elif not_clearable := [name for name, value in entry.before.items() if not _can_be_restored(name, value)]:
                 conflicts.append(
-                    f"room {room.id} had no {' and no '.join(not_clearable)} before, which the API can't clear"
+                    f"room {room.id}: the API can't clear {' or '.join(not_clearable)}, which had no value before"
                 )
             elif problems := _problems(entry.before, client.webhook_url_policy):
                 conflicts.append(f"the previous values of room {room.id} can't be sent: {problems}")
@@ -102,12 +102,12 @@ def _updates_of(journal: Journal) -> dict[str, _JournaledUpdate]:
 
 
 def _can_be_restored(name: str, value: object) -> bool:
-    """Whether the API accepts a previous value: it can't clear every field."""
+    """Whether the API accepts the previous value of a field: some fields can't be cleared."""
     return FIELDS[name].nullable or value not in (None, "")
 
 
 def _problems(before: Values, policy: WebhookUrlPolicy) -> str:
-    """Return why the client would not send these values; empty if it would. Someone else may have set them."""
+    """Return why the client rejects the previous values, which another client may have set; empty if they are valid."""
     try:
         RoomUpdate.from_dict({name: _sendable(value) for name, value in before.items()}, webhook_url_policy=policy)
     except InvalidRequestError as error:
@@ -126,5 +126,5 @@ def _reverse_update(room: Room, entry: _JournaledUpdate) -> PlannedUpdate:
 
 
 def _sendable(value: str | int | bool | None) -> str | int | bool | None:
-    # The API returns "no URL" as an empty string, but rejects one in a request.
+    # The API returns "no URL" as an empty string, but rejects an empty string in a request.
     return None if value == "" else value

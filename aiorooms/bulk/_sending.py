@@ -1,4 +1,4 @@
-"""Sending the rooms of a plan: the input of `update_many`, and outcomes from its results."""
+"""Sending the rooms of a plan: makes the input of `update_many`, and outcomes from its results."""
 
 from collections import deque
 from collections.abc import Container, Iterable, Iterator
@@ -21,9 +21,9 @@ __all__ = ["InFlight", "rooms_to_send"]
 def rooms_to_send(
     file: BinaryIO, plan: Plan, excluded: Container[str], conflicts: Conflicts
 ) -> Iterator[PlannedUpdate]:
-    """Yield the rooms of a plan that are to be sent; set the possible conflicts aside.
+    """Yield the rooms of a plan that must be sent; set possible conflicts aside.
 
-    The file must have been compared with its checksum.
+    The checksum of the file must have been checked before.
     """
     file.seek(0)
     file.readline()
@@ -43,10 +43,10 @@ class InFlight:
         self._names: dict[str, str | None] = {}
         """Names of the rooms that were begun and have no outcome yet, by id."""
         self._invalid: deque[Outcome] = deque()
-        """Outcomes of rooms that were not sent, as the client's webhook URL policy is stricter than the plan's."""
+        """Outcomes of rooms that were not sent because the client's webhook URL policy rejects a URL in the plan."""
 
     def updates(self, rooms: Iterable[PlannedUpdate]) -> Iterator[tuple[str, RoomUpdate]]:
-        """Yield the updates for `update_many`, each after its `begin` line is in the journal."""
+        """Yield the updates for `update_many`; write the `begin` line of each update before it is yielded."""
         after: Values | None = None
         update = RoomUpdate()
         for planned in rooms:
@@ -84,6 +84,6 @@ class InFlight:
         )
 
     def invalid(self) -> Iterator[Outcome]:
-        """Yield the outcomes of rooms that were invalid, and not sent."""
+        """Yield the outcomes of rooms that were not sent because their update was invalid."""
         while self._invalid:
             yield self._invalid.popleft()

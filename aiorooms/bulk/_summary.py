@@ -1,8 +1,8 @@
 """The summary of a journal, for its report.
 
-A journal may have millions of lines, so it is summed up while it is read, into at most 200 buckets of time. A bucket
-is 1 second wide at first. When a 201st would be needed, neighbours are merged, and the width doubles: a run of 30
-minutes has 113 buckets of 16 seconds. Only active time counts: the time between two runs is left out.
+A journal may have millions of lines, so its records are added to at most 200 time buckets while it is read. A bucket is
+1 second wide at first. When a 201st bucket would be needed, pairs of neighbours are merged, and the width doubles: a
+run of 30 minutes has 113 buckets of 16 seconds. Only active time counts: the time between two runs is excluded.
 """
 
 import re
@@ -19,7 +19,7 @@ __all__ = ["Bucket", "Summary", "summarize"]
 _MAX_BUCKETS: Final = 200
 
 _MAX_PAUSE: Final = 60.0
-"""Seconds between two records; a longer pause is left out of the active time."""
+"""Longest time between two records that counts as active, in seconds."""
 
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -57,23 +57,23 @@ class Summary:
     """Seconds per bucket."""
     buckets: list[Bucket] = attrs.Factory(list[Bucket])
     states: Counter[str] = attrs.Factory(Counter[str])
-    """Number of rooms by last status; `begun` has no outcome."""
+    """Number of rooms by last status, which is `begun` for a room without an outcome."""
     reasons: dict[str, tuple[str, str]] = attrs.Factory(dict[str, tuple[str, str]])
     """Status and reason of each room whose last status is not `updated`."""
     runs: list[str] = attrs.Factory(list[str])
     """How each run ended."""
     seconds: float = 0.0
-    """Active time."""
+    """Active time, in seconds."""
 
 
 def summarize(journal: Journal) -> Summary:
-    """Read a journal and sum it up. Raises `JournalError` if it is damaged."""
+    """Read a journal and return its summary. Raises `JournalError` if it is damaged."""
     head = journal.head
     summary = Summary(base_url=journal.base_url, plan_file=journal.plan_file.name, rooms=head.rooms, began_at=head.at)
     states: dict[str, str] = {}
     last_at, rate_limited = head.at, 0
     for record in journal.entries():
-        # Not counted: a clock that is set back, a machine that sleeps, a night between two runs.
+        # Active time excludes the time when a clock is set back, the machine sleeps, or no run is active.
         if not isinstance(record, Run) and 0 <= record.at - last_at <= _MAX_PAUSE:
             summary.seconds += record.at - last_at
         last_at = record.at
@@ -98,7 +98,7 @@ def summarize(journal: Journal) -> Summary:
 
 
 def _current_bucket(summary: Summary) -> Bucket:
-    """Return the bucket of the present active time; make the buckets wider if there would be too many."""
+    """Return the bucket for the current active time; make the buckets wider if there would be too many."""
     buckets = summary.buckets
     while (number := int(summary.seconds / summary.width)) >= _MAX_BUCKETS:
         merged: list[Bucket] = []

@@ -26,7 +26,7 @@ class Difference:
     wanted: Values
     """The fields that differ, with their planned values."""
     found: Values | None
-    """The same fields, with the values that the room has; None if the room no longer exists."""
+    """The same fields, with the current values of the room; None if the room no longer exists."""
 
 
 async def verify(client: RoomsClient, plan: Plan) -> AsyncGenerator[Difference]:
@@ -36,8 +36,8 @@ async def verify(client: RoomsClient, plan: Plan) -> AsyncGenerator[Difference]:
     be listed.
     """
     plan.check_server(client)
-    # The file stays open, so that replacing it does no harm. If this is cancelled while the index is made, the thread
-    # ends at its next read from the closed file.
+    # The file stays open, so replacing it has no effect. If the task is cancelled while the index is made, the file is
+    # closed, and the thread ends at its next read.
     with closing(plan.open_file()) as file:
         index = await asyncio.to_thread(plan_index, plan, file)
         async with aclosing(client.rooms.list()) as rooms:
@@ -54,7 +54,7 @@ async def verify(client: RoomsClient, plan: Plan) -> AsyncGenerator[Difference]:
 
 
 def plan_index(plan: Plan, file: BinaryIO) -> LineIndex:
-    """Make the index of a plan, which takes some seconds for a million rooms.
+    """Make the index of a plan. This takes some seconds for a million rooms.
 
     Raises `PlanFileError` if the file was modified or replaced since it was opened.
     """
@@ -65,7 +65,7 @@ def plan_index(plan: Plan, file: BinaryIO) -> LineIndex:
             index.add(PLANNED.read(line).room_id.lower(), file.tell() - len(line))
     except ValueError:
         for _ in lines:
-            pass  # a line that can't be read means that the file was modified: `room_lines` raises that at its end
+            pass  # the file was modified: `room_lines` raises `PlanFileError` after the last line
         raise
     index.sort()
     return index

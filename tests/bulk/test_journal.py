@@ -148,7 +148,7 @@ def test_a_journal_cut_within_its_header_can_be_started_again(data: st.DataObjec
         asyncio.run(write_journal(path, plan, []))
         whole = path.read_bytes()
         path.write_bytes(whole[: int(data.draw(st.floats(0, 1)) * whole.index(b"\n"))])
-        with pytest.raises(JournalError, match="was cut off before anything was sent; start it again with apply.."):
+        with pytest.raises(JournalError, match="was cut off before anything was sent; start again with apply.."):
             Journal.open(path)
         asyncio.run(write_journal(path, plan, [("begin", 1)]))
         assert Journal.open(path).states() == {room_id(1): "begun"}
@@ -341,7 +341,7 @@ async def test_of_two_resumes_at_the_same_time_one_is_rejected(tmp_path: Path) -
                 await collect(resume(client, path))
             with pytest.raises(JournalError, match="is in use"):
                 await collect(apply(client, plan, path))
-        with pytest.raises(JournalError, match="the journal '.*' already exists; resume.. continues it"):
+        with pytest.raises(JournalError, match="the journal '.*' already exists; continue it with resume.."):
             await collect(apply(client, plan, path))
         sim.record = True
         both = [asyncio.create_task(collect(resume(client, path))) for _ in range(2)]

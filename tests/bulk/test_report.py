@@ -86,7 +86,7 @@ def test_a_report_has_totals_and_failures_by_reason_and_fetches_nothing(tmp_path
     for text in (
         "<b>2</b> updated",
         "<b>5</b> not sent",
-        "Rooms without a certain outcome: 1.",
+        "Rooms with an uncertain outcome: 1.",
         "1970-01-12 13:46 UTC",
     ):
         assert text in page, text

@@ -208,7 +208,7 @@ async def test_a_journal_of_another_plan_is_an_error(tmp_path: Path) -> None:
         plan = await plan_of(client, tmp_path)
         await collect(apply(client, plan, tmp_path / "a.journal"))
         other = await plan_of(client, tmp_path, "max_participants=30", name="b.plan")
-        with pytest.raises(JournalError, match=r"the journal '.*a.journal' belongs to another plan than '.*b.plan'$"):
+        with pytest.raises(JournalError, match=r"the journal '.*a.journal' doesn't belong to the plan '.*b.plan'$"):
             resume(client, tmp_path / "a.journal", plan=other.path)
 
 

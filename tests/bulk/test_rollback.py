@@ -91,8 +91,8 @@ async def test_a_room_that_someone_else_modified_since_is_a_conflict(tmp_path: P
         sim.remove_room(gone)
         conflicts = await roll_back(client, tmp_path)
         assert [*conflicts] == [
-            f"room {same} was modified by someone else since it was updated",
-            f"room {other} was modified by someone else since it was updated",
+            f"room {same} was modified by someone else after the update",
+            f"room {other} was modified by someone else after the update",
             f"room {gone} is no longer in the account",
         ]
         assert [fields["max_participants"] for fields in account(sim).values()] == [20, 30, 10, 10, 10]
@@ -159,7 +159,7 @@ async def test_previous_values_that_can_not_be_sent_are_conflicts(tmp_path: Path
         conflicts = await roll_back(client, tmp_path)
         unsendable, failover = "the previous values of room", "webhook_event_failover_url"
         assert [conflict.partition(";")[0] for conflict in conflicts] == [
-            f"room {none} had no webhook_event_url before, which the API can't clear",
+            f"room {none}: the API can't clear webhook_event_url, which had no value before",
             f"{unsendable} {both} can't be sent: {failover}: {OLD!r} points to the same place as the webhook URL",
             f"{unsendable} {odd} can't be sent: webhook_event_url: 'ftp://old.example.com/' has the scheme 'ftp'",
         ]

@@ -76,12 +76,12 @@ def wanted(path: Path, *rooms: Room) -> list[dict[str, Any] | None]:
             f"room_id,unique_name\n{A},new\n{B},new\n",
             ["a.csv, line 3: the room in line 2 gets the name 'new' too; names must be unique"],
         ),
-        ("a.csv", "", ["a.csv: the file is empty, or its first line is"]),
+        ("a.csv", "", ["a.csv: the file or its first line is empty"]),
         ("a.csv", "room_id\n", ["a.csv: the file has no rows"]),
         (
             "a.json",
             "",
-            ["a.json, line 1: the file is not a JSON list of objects; if each line is an object, name it .jsonl"],
+            ["a.json, line 1: the file is not a JSON list of objects; if each line is an object, name the file .jsonl"],
         ),
         ("a.json", '[{"room": "x"}', ["a.json, line 1: a comma or the end of the list (]) is missing"]),
         ("a.json", '[{"room": "x"}] 5', ["a.json, line 1: there is more text after the list"]),
@@ -94,7 +94,7 @@ def wanted(path: Path, *rooms: Room) -> list[dict[str, Any] | None]:
         ("a.jsonl", "nope\n", ["a.jsonl, line 1: invalid JSON: Expecting value at character 1"]),
         ("a.jsonl", "[" * 100_000 + "\n", ["a.jsonl, line 1: invalid JSON: too deeply nested"]),
         ("a.jsonl", '{"room": "x", "max_participants": NaN}\n', ["a.jsonl, line 1: invalid JSON: NaN is not allowed"]),
-        ("a.jsonl", '{"room": "x", "room": "y"}\n', ["a.jsonl, line 1: 'room' occurs twice"]),
+        ("a.jsonl", '{"room": "x", "room": "y"}\n', ["a.jsonl, line 1: the key 'room' occurs twice"]),
         (
             "a.jsonl",
             '{"room": "x", "max_participants": "5", "enable_recording": 1}\n',

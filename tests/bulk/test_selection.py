@@ -139,7 +139,13 @@ def test_a_room_has_to_meet_all_conditions() -> None:
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ("", "'' is not a condition on one of name, webhook_host, recording, created, updated, such as name=support-*"),
+        (
+            "",
+            (
+                "'' is not a condition, such as name=support-*; "
+                "valid names: name, webhook_host, recording, created, updated"
+            ),
+        ),
         ("support-*", "'support-*' is not a condition"),
         ("colour=red", "'colour=red' is not a condition"),
         ("Name=x", "'Name=x' is not a condition"),

@@ -1,4 +1,4 @@
-"""The columns of a file of rows, which are also the keys of its JSON objects."""
+"""The columns of an input file: the columns of a CSV file, or the keys of JSON objects."""
 
 import difflib
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ __all__ = ["COLUMNS", "INPUT_COLUMNS", "ROOM_COLUMNS", "Cells", "unknown_column"
 ROOM_COLUMNS: Final = ("room_id", "id", "room")
 
 _IGNORED: Final = ("created_at", "updated_at", "active_session_id", "record_type")
-"""Columns of an export that can't be changed; they are ignored."""
+"""Read-only columns of an export, which are ignored."""
 
 INPUT_COLUMNS: Final = (*ROOM_COLUMNS, *FIELD_NAMES)
 
@@ -20,11 +20,11 @@ COLUMNS: Final = (*INPUT_COLUMNS, *_IGNORED)
 
 
 Cells: TypeAlias = Mapping[str, object]
-"""The values of one row by column, as in JSON. A column that is missing is left unchanged."""
+"""The values of one row by column, as JSON values. If a column is missing, its field is left unchanged."""
 
 
 def unknown_column(name: str) -> str:
     """Return the message for an unknown column, with the most similar known one."""
     close = difflib.get_close_matches(name.strip().lower(), COLUMNS, 1)
-    hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(INPUT_COLUMNS)}"
+    hint = f"did you mean {close[0]}?" if close else f"the known columns are {', '.join(INPUT_COLUMNS)}"
     return f"{quoted(name)} is not a known column; {hint}"

@@ -1,9 +1,9 @@
 """Conditions on rooms: `FIELD=VALUE` or `FIELD!=VALUE`.
 
-name=support-*                  the unique name; * and ? as in file names, upper and lower case are the same
-webhook_host=old.example.com    the host of the webhook URL or the failover URL; *.example.com for all its subdomains
+name=support-*                  the unique name, ignoring case; * and ? match as in file names
+webhook_host=old.example.com    the host of the webhook URL or the failover URL; *.example.com matches all subdomains
 recording=on                    on or off
-created>=2024-05-01             a day in UTC, with >=, <= or =; the same for updated
+created>=2024-05-01             a day in UTC, compared with >=, <= or =; `updated` works the same way
 """
 
 import fnmatch
@@ -29,10 +29,10 @@ _CONDITION: Final = re.compile(r"\s*([A-Za-z_]+)\s*(!=|>=|<=|=)\s*(.*?)\s*", re.
 
 
 def read_condition(text: str) -> Condition:
-    """Parse a condition. Raises `ValueError` with the reason if it is not one."""
+    """Parse a condition. Raises `ValueError`, with the reason, if the text is not a condition."""
     match = _CONDITION.fullmatch(text)
     if match is None or match[1] not in _NAMES:
-        raise ValueError(f"{quoted(text)} is not a condition on one of {', '.join(_NAMES)}, such as name=support-*")
+        raise ValueError(f"{quoted(text)} is not a condition, such as name=support-*; valid names: {', '.join(_NAMES)}")
     name, operator, value = match.groups()
     if name in ("created", "updated"):
         return _on_day(name + "_at", operator, value)

@@ -15,7 +15,7 @@ def read_csv(file: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
     """Yield the rows of a CSV file, each with the number of its first line."""
     first = file.readline()
     if not first.strip():
-        problems.fail("empty", None, "the file is empty, or its first line is")
+        problems.fail("empty", None, "the file or its first line is empty")
     file.seek(0)
     reader = csv.reader(file, delimiter=_delimiter(first), strict=True)
     line = 1
@@ -40,7 +40,7 @@ def read_csv(file: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
 
 
 def _delimiter(header: str) -> str:
-    """Return the delimiter with which most columns of the header are known."""
+    """Return the delimiter that splits the header into the most known columns."""
 
     def known(delimiter: str) -> int:
         return sum(name.strip().strip('"') in COLUMNS for name in header.split(delimiter))
@@ -49,7 +49,7 @@ def _delimiter(header: str) -> str:
 
 
 def _check_header(problems: Problems, header: Sequence[str]) -> bool:
-    """Check that all columns are known and occur once; return whether there is a column for the room."""
+    """Record unknown, duplicate and missing columns; return whether there is a column for the room."""
     for number, name in enumerate(header):
         if name not in COLUMNS:
             problems.record("unknown_column", 1, None, unknown_column(name), name)

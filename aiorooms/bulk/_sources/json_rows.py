@@ -19,7 +19,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     made = dict(pairs)
     if len(made) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise _DuplicateKeyError(f"{quoted(next(key for key in keys if keys.count(key) > 1))} occurs twice")
+        raise _DuplicateKeyError(f"the key {quoted(next(key for key in keys if keys.count(key) > 1))} occurs twice")
     return made
 
 
@@ -47,11 +47,11 @@ def read_jsonl(text: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
 def read_json(text: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
     """Yield the objects of a list, each with the number of its first line.
 
-    They are read one by one: as a whole, a million rows would take a gigabyte of memory.
+    The objects are read one by one: loading a million rows at once would take a gigabyte of memory.
     """
     scanner = _Scanner(text, problems)
     if not scanner.accept("["):
-        wrong = "the file is not a JSON list of objects; if each line is an object, name it .jsonl"
+        wrong = "the file is not a JSON list of objects; if each line is an object, name the file .jsonl"
         problems.fail("bad_syntax", scanner.line, wrong)
     if not scanner.accept("]"):
         while True:
@@ -86,7 +86,7 @@ class _Scanner:
         return False
 
     def next_line(self) -> int:
-        """Skip white space, and return the present line number."""
+        """Skip white space, and return the current line number."""
         self.at_end()
         return self.line
 
@@ -104,8 +104,8 @@ class _Scanner:
             try:
                 value, end = cast("tuple[object, int]", _DECODER.raw_decode(self._buffer))
             except (ValueError, RecursionError) as error:
-                # Its end may not have been read yet. The buffer doubles each time: smaller steps would make the time
-                # quadratic, as each attempt parses from the start.
+                # The end of the value may not be in the buffer yet. The buffer doubles each time: each attempt parses
+                # from the start of the value, so smaller steps would take quadratic time.
                 final = isinstance(error, (_DuplicateKeyError, RecursionError))
                 more = "" if final else self._text.read(len(self._buffer) + _CHUNK)
                 if not more:

@@ -1,9 +1,9 @@
-"""Reading changes from a file, CSV, JSON lines or a JSON list. Every row is checked before anything is sent.
+"""Reading changes from a CSV file, JSON lines or a JSON list. Every row is checked before anything is sent.
 
-A row names its room by id in `room_id` (or `id`), or in `room` by id or by its present unique name. It has any of the
-six writable fields. In CSV an empty cell leaves a field unchanged, and the word `null` clears it; in JSON an absent key
-leaves it unchanged, and null clears it. The other columns of an export are ignored, so that an export can be edited and
-planned. Unknown columns are problems.
+The column `room_id` (or `id`) has the id of the room; `room` has its id or its current unique name. The other columns
+are any of the six writable fields. In CSV an empty cell leaves a field unchanged, and the word `null` clears it. In
+JSON an absent key leaves a field unchanged, and null clears it. The read-only columns of an export are ignored, so that
+an export can be edited and planned. Unknown columns are problems.
 
 All problems are reported together, each with file, line and field. The rows are kept in a temporary file with an index
 by room, so a million rows take little memory.
@@ -49,7 +49,7 @@ _ROW: Final = Codec(_Row)
 
 
 class Rows:
-    """The rows of a file, for `make_plan`. A context manager: leaving it removes the temporary file."""
+    """The rows of a file, for `make_plan`. As a context manager, it removes the temporary file on exit."""
 
     def __init__(self, source: str, webhook_url_policy: WebhookUrlPolicy) -> None:
         self.source = source
@@ -58,7 +58,7 @@ class Rows:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
         self._rooms = LineIndex(self._file)
         self._names = LineIndex(self._file)
-        """Rows by the new name of their room."""
+        """The rows that set a new name, by that name."""
         self._policy = webhook_url_policy
 
     def __enter__(self) -> Self:
@@ -74,7 +74,7 @@ class Rows:
         self._file.close()
 
     def change_of(self, room: Room) -> Change | None:
-        """Return the change of a room; None if it has no row. Raises `BulkInputError` if it has two."""
+        """Return the change for a room, or None if the room has no row. Raises `BulkInputError` if it has two rows."""
         keys = [] if room.id is None else [room.id.lower()]
         keys += [] if room.unique_name is None else [_key_of_name(room.unique_name)]
         found = sorted((_ROW.read(line) for key in keys if (line := self._rooms.find(key))), key=_line)
@@ -128,7 +128,7 @@ def _line(row: _Row) -> int:
 
 
 def _key_of_name(name: str) -> str:
-    return f"name {name}"  # can't be an id
+    return f"name {name}"  # with a blank, it can't be equal to an id
 
 
 def read_rows(
@@ -136,7 +136,7 @@ def read_rows(
 ) -> Rows:
     """Read and check a file. Raises `BulkInputError` with the first 1,000 problems, and the number of further ones.
 
-    A million rows take a minute: call it in a thread if an event loop is running. `policy` is the old name of
+    A million rows take a minute: in an event loop, call `read_rows` in a thread. `policy` is the old name of
     `webhook_url_policy`.
     """
     chosen = policy_of(webhook_url_policy, policy)
@@ -181,7 +181,7 @@ def _check_row(rows: Rows, problems: Problems, line: int, cells: Cells, policy: 
 
 
 def _read_room(problems: Problems, line: int, cells: Cells) -> tuple[str | None, str | None]:
-    """Return the id of the row's room, or its name."""
+    """Return the room of a row as `(id, None)` or `(None, name)`; `(None, None)` if the row names no room."""
     given = [column for column in ROOM_COLUMNS if column in cells]
     if len(given) != 1:
         wrong = (

@@ -1,7 +1,8 @@
 """Selecting rooms of the account by conditions, and editing them.
 
-A room is selected if it meets all conditions (module `conditions`). An edit is `FIELD=VALUE`, where `null` clears a
-field, or another host for webhook URLs, whose scheme, port, path and query are left unchanged.
+A room is selected if it meets all conditions (module `conditions`). An edit is `FIELD=VALUE`, where `null` clears the
+field. A rewrite is `OLD=NEW`: it replaces the host of webhook URLs, and leaves the rest of each URL unchanged: scheme,
+port, path and query.
 """
 
 import re
@@ -26,18 +27,21 @@ _EDIT: Final = re.compile(r"\s*([A-Za-z_]+)\s*=\s*(.*?)\s*", re.DOTALL)
 
 @attrs.frozen(kw_only=True)
 class Selection:
-    """Conditions on rooms, and edits of the rooms that meet them. `select` makes one for `make_plan`."""
+    """Conditions on rooms, and the edits of rooms that meet all of them. `select` makes a selection for `make_plan`."""
 
     source: str
     conditions: Sequence[Condition]
     fields: Mapping[str, object]
     """The values that every selected room gets."""
     hosts: Mapping[str, str]
-    """New hosts of webhook and failover URLs by the old ones, which are normalised for comparison."""
+    """Maps each old host, normalised for comparison, to the new host of webhook and failover URLs."""
     webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY
 
     def change_of(self, room: Room) -> Change | None:
-        """Return the edit of a room; None if it isn't selected. Raises `BulkInputError` if a new value is invalid."""
+        """Return the change for a room, or None if the room isn't selected.
+
+        Raises `BulkInputError` if a new value is invalid.
+        """
         if not all(condition(room) for condition in self.conditions):
             return None
         wanted = dict(self.fields)
@@ -61,7 +65,7 @@ class Selection:
         authority = _AUTHORITY.match(url)
         if other is None or authority is None:
             return None
-        # Only the host is replaced in the text: a URL that is parsed and rebuilt may be written differently.
+        # Replace only the host in the text: parsing and rebuilding the URL could change its other parts.
         port = re.search(r":[0-9]*$", authority[2])
         return f"{authority[1]}{other}{port.group() if port else ''}{url[authority.end() :]}"
 

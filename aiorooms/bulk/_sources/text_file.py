@@ -1,4 +1,4 @@
-"""Opening a file of rows: its encoding, and its format (CSV, JSON lines or a JSON list)."""
+"""Opening an input file: detects its encoding, and its format (CSV, JSON lines or a JSON list)."""
 
 import io
 from collections.abc import Generator
@@ -16,7 +16,7 @@ __all__ = ["open_text"]
 def open_text(path: Path, problems: Problems) -> Generator[tuple[TextIO, str]]:
     """Open a file as text; yield it with its format: `csv`, `jsonl` or `json`."""
     if path.exists() and not path.is_file() and not path.is_dir():
-        # Reading it could wait forever.
+        # Reading a pipe or a device could block forever.
         problems.fail("unreadable", None, "this is a pipe or a device; save its content as a file")
     try:
         with path.open("rb") as file:
@@ -38,7 +38,7 @@ _WRONG_ENCODING: Final = {
 
 
 def _encoding(file: BinaryIO) -> str:
-    """Return the encoding by the byte order mark; UTF-8 if there is none."""
+    """Return the encoding that the byte order mark shows; UTF-8 if there is none."""
     begin = file.read(3)
     file.seek(0)
     return "utf-16" if begin[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -60,7 +60,7 @@ _FORMATS: Final = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "
 
 
 def _format_of(path: Path, text: TextIO) -> str:
-    """Return the format by the file's extension, or else by its first character."""
+    """Return the format by the file's extension, or by its first character if the extension is unknown."""
     if (known := _FORMATS.get(path.suffix.lower())) is not None:
         return known
     begin = text.read(4096).lstrip()
