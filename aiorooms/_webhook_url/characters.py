@@ -39,7 +39,7 @@ _BAD_CHARACTERS = (
     (_CONTROL, "a control character", "remove it"),
     (_BLANK, "whitespace", "remove it, or write it as '%20'"),
     (_INVISIBLE, "an invisible character", "remove it"),
-    (re.compile(r"[\ud800-\udfff]"), "a lone surrogate", "remove it, it can't be sent as UTF-8"),
+    (re.compile(r"[\ud800-\udfff]"), "a lone surrogate", "remove it, because it can't be sent as UTF-8"),
     (re.compile(r"\\"), "a backslash", "write '/', or '%5C' if a backslash is meant"),
     # A suggested fix does not encode these: in `https://{host}/` and `<https://...>` they are template syntax and
     # markup.

@@ -247,7 +247,7 @@ def _findings(url: str, policy: WebhookUrlPolicy) -> list[Finding]:
         found.append(Finding("fragment", "has a fragment", hint, str(attrs.evolve(parts, fragment=""))))
     if not found and not _yarl_agrees(url, parts):
         hint = "write its scheme, host and port in a simpler form"
-        found.append(Finding("ambiguous_url", "is ambiguous, parsers read it in different ways", hint))
+        found.append(Finding("ambiguous_url", "is ambiguous: parsers read it in different ways", hint))
     return found
 
 

@@ -120,7 +120,7 @@ def is_ipv6(text: str) -> bool:
 def _normal_ipv6(host: str) -> str:
     address, percent, _ = host.strip("[]").partition("%")
     if percent and is_ipv6(address):
-        hint = "remove the zone, it is valid on one machine only (RFC 9844)"
+        hint = "remove the zone, which is valid on one machine only (RFC 9844)"
         raise HostError("has an IPv6 address with a zone", hint, f"[{ipaddress.IPv6Address(address)}]")
     if host != f"[{address}]" or not is_ipv6(address):
         raise HostError("has an invalid IPv6 address", "write it as [2001:db8::1]; only ':' and a port may follow it")
