@@ -184,7 +184,7 @@ def test_an_outcome_that_cannot_be_read_back_is_uncertain(sim: RoomsSimulator, i
     result = invoke("update", room_id, "--max-participants", "20", "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["status"] == "uncertain"
-    assert "check the room before sending it again" in result.stderr
+    assert "check the room before sending the request again" in result.stderr
 
 
 def test_a_wrong_key_is_one_line_and_stops_the_run(
