@@ -211,7 +211,7 @@ class Run:
         try:
             Journal.open(self._journal)
         except JournalError as error:
-            if "cut off before anything was sent" in str(error):
+            if error.reason == "empty_journal":
                 return False
             raise CheckError(f"the journal can't be read: {error}") from None
         return True

@@ -84,6 +84,7 @@ class Command(click.Command):
             rest = super().parse_args(ctx, args)
         except click.UsageError as error:  # a missing or extra argument ends the parsing
             if not context.has_problems:
+                error.ctx = error.ctx or ctx  # click's parser does not set it for an option without its argument
                 raise
             context.add_problem(usage_text(error))
             context.raise_problems()

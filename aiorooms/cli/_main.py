@@ -87,6 +87,11 @@ class _Program(click.Group):
             sys.exit(code)
         return code
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the options of the program. If that fails, `ctx.args` has all arguments, for the error message."""
+        ctx.args = [*args]
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order of use, instead of alphabetically."""
         return list(self.commands)

@@ -77,8 +77,8 @@ def read_rate(text: str) -> float:
 def read_share(text: str) -> float:
     """Read a share from 0 to 1, as a number or in percent."""
     wanted = "a share from 0 to 1, such as 0.05 or 5%"
-    value = _number(text[:-1], wanted) / 100 if text.endswith("%") else _number(text, wanted)
-    if not 0 <= value <= 1:
+    value = _float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    if not 0 <= value <= 1:  # also true for NaN
         raise ValueError(f"{quoted(text)} is not {wanted}")
     return value
 
@@ -136,10 +136,15 @@ def read_rate_limit(text: str) -> "RateLimit | None":
 
 
 def _number(text: str, wanted: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _float(text)
     if not math.isfinite(value):
         raise ValueError(f"{quoted(text)} is not {wanted}")
     return value
+
+
+def _float(text: str) -> float:
+    """Return the number that a text represents, or NaN."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

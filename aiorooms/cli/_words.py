@@ -116,11 +116,13 @@ def usage_error_line(error: click.ClickException) -> str:
 
 
 def _option_hint(name: str, context: click.Context | None) -> str | None:
-    """Return what to do instead of an option that is not allowed here, if that is known."""
+    """Return the advice for an option that is not allowed here, or None."""
     if name == "--api-key":
         return "set TELNYX_API_KEY instead of --api-key: other users of the machine can read a command's options"
     if context is not None and isinstance(context.command, click.Group):
-        for command in context.command.commands.values():
+        commands = context.command.commands
+        named = [commands[word] for word in context.args if word in commands]
+        for command in (*named, *commands.values()):
             if any(name in parameter.opts for parameter in command.params):
                 return f"the option {name} belongs after the command, as in `aiorooms {command.name} {name}`"
     return None
