@@ -155,7 +155,7 @@ def test_standard_input_that_cannot_be_read(invoke: Invoke, monkeypatch: pytest.
 def test_standard_input_without_ids_is_invalid(invoke: Invoke, stdin: str) -> None:
     result = invoke("update", "-", "--enable-recording", stdin=stdin)
     assert result.exit_code == 2
-    assert lines(result.stderr) == ["aiorooms: standard input: it has no room ids; give one on each line"]
+    assert lines(result.stderr) == ["aiorooms: standard input: has no room ids; give one on each line"]
 
 
 def test_a_file_that_holds_no_ids_does_not_flood_the_screen(invoke: Invoke) -> None:
