@@ -1,7 +1,7 @@
-"""Helpers for cancelling and waiting: tasks that are sure to end, and a sleep that an event can end.
+"""Helpers that cancel tasks and wait for them, and a sleep that an event can end.
 
-Example: `end_tasks` cancels 50 workers. If its caller is cancelled when 10 of them have ended, it cancels the other 40
-once more, waits for them, and only then raises the CancelledError.
+Example: `end_tasks` cancels 50 workers. If its caller is cancelled when 10 of them have ended, `end_tasks` cancels the
+other 40 again, waits for them, and only then raises CancelledError.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ def is_cancelled() -> bool:
 async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
     """Cancel tasks and wait until all have ended, even if the caller is cancelled meanwhile. Ignore their outcomes.
 
-    Each further cancellation of the caller cancels the tasks again, as their cleanup may be slow.
+    Each further cancellation of the caller cancels the tasks again, because their cleanup may be slow.
     """
     cancelled: asyncio.CancelledError | None = None
     while left := [task for task in tasks if not task.done()]:
@@ -45,7 +45,7 @@ async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
 
 
 async def finish(task: asyncio.Task[T]) -> T:
-    """Return the result of a task. If the caller is cancelled meanwhile, raise that only once the task has ended."""
+    """Return the result of a task. A cancellation of the caller is raised only when the task has ended."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:

@@ -1,8 +1,8 @@
 """Checks of what a caller passes in: values of a request, and settings.
 
-An invalid value of a request is returned as a `Problem`, so that all problems are reported together. An invalid setting
-raises at once, on the line that sets it. Both carry data, so that files and the command line can word them differently:
-what is `None can't clear this field` in Python is `null can't clear this field` in a JSON file.
+For an invalid value of a request, a check returns a `Problem`, so that all problems are reported together. For an
+invalid setting, it raises at once, on the line that sets it. Both carry data, so that the command line can word the
+message differently: `None can't clear this field` in Python is `null can't clear this field` for a JSON file.
 """
 
 import json
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 def name_problems(pointer: str, value: object) -> tuple[Problem, ...]:
-    """Return the problems of a name: it must be a string that is not blank, and that UTF-8 can encode."""
+    """Return the problems of a name, which must be a string that is not blank and can be encoded as UTF-8."""
     if value is UNSET:
         return ()
     if not isinstance(value, str):
@@ -57,7 +57,7 @@ def name_problems(pointer: str, value: object) -> tuple[Problem, ...]:
 
 
 def int_problems(pointer: str, value: object, allowed: range, *, nullable: bool = False) -> tuple[Problem, ...]:
-    """Return the problems of a number: it must be a whole number in the range, or None if the field is nullable."""
+    """Return the problems of a number, which must be whole and in the range, or None if the field is nullable."""
     if value is UNSET or (value is None and nullable):
         return ()
     if not _is_int(value):
@@ -70,20 +70,20 @@ def int_problems(pointer: str, value: object, allowed: range, *, nullable: bool 
 
 
 def bool_problems(pointer: str, value: object) -> tuple[Problem, ...]:
-    """Return the problems of a boolean: it must be True or False, not 1 or 0."""
+    """Return the problems of a boolean, which must be True or False, not 1 or 0."""
     return () if value is UNSET or isinstance(value, bool) else _wrong_type(pointer, value, "True or False")
 
 
 def date_problems(pointer: str, value: object) -> tuple[Problem, ...]:
-    """Return the problems of a date: it must be a `datetime.date` without a time."""
-    # A datetime is a date to Python, but its time would be dropped.
+    """Return the problems of a date, which must be a `datetime.date` without a time."""
+    # `datetime` is a subclass of `date`, but its time would be dropped.
     if value is UNSET or (isinstance(value, date) and not isinstance(value, datetime)):
         return ()
     return _wrong_type(pointer, value, "a datetime.date")
 
 
 def not_nullable(pointer: str, expected: str) -> Problem:
-    """Return the problem that None can't clear a field."""
+    """Return the problem of a None for a field that can't be cleared."""
     message = f"None {_CAN_NOT_CLEAR.format(expected)}"
     return Problem(pointer, message, code="not_nullable", expected=expected)
 
@@ -99,18 +99,18 @@ _CAN_NOT_CLEAR = "can't clear this field; give {}, or leave it out to keep the c
 
 
 def text_message(problem: Problem) -> str:
-    """Return the message of a problem for a value in a file or an option, which is text or JSON.
+    """Return the message of a problem whose value was given in a file or a command-line option.
 
-    There None is `null`, True is `true`, and Python's types and arguments mean nothing.
+    Such a value is text or JSON, so the message says `null` and `true`, and mentions no types or arguments of Python.
     """
     expected = _TEXT_WORDS.get(problem.expected or "", problem.expected)
     if problem.code == "not_nullable":
         return f"null {_CAN_NOT_CLEAR.format(expected)}"
     if problem.code == "wrong_type" and expected is not None:
         wanted = f"{expected}{' or null' * problem.nullable}"
-        # A URL is not kept, as it may hold a password.
+        # The value is missing if it is a URL, which may contain a password.
         return f"give {wanted}" if problem.value is None else f"{_as_json(problem.value)} is not {wanted}"
-    # The setting of a policy is a Python argument.
+    # Remove the policy's setting, which is a Python argument.
     return problem.message.removesuffix(f" ({problem.setting})")
 
 
@@ -136,7 +136,7 @@ class WrongTypeError(ClientSettingsError, TypeError):
 
 
 def setting_error(name: str, wrong: str, hint: str, value: object = None) -> ClientSettingsError:
-    """Return the error for a setting: `max_rate`, `is 0`, `give a number above 0`."""
+    """Return the error for a setting, from texts such as `max_rate`, `is 0` and `give a number above 0`."""
     return _error_of(ClientSettingsError, name, wrong, hint, value)
 
 
@@ -182,12 +182,12 @@ def instance_of(kind: type[T]) -> "Callable[[object, attrs.Attribute[T], T], Non
 
 
 def positive(instance: object, attribute: "attrs.Attribute[T]", value: T) -> None:
-    """Validate a number above 0, as an attrs validator."""
+    """Raise `ClientSettingsError` unless the value is a number above 0 (an attrs validator)."""
     check_positive(_name(instance, attribute), value)
 
 
 def not_negative(instance: object, attribute: "attrs.Attribute[T]", value: T) -> None:
-    """Validate a number, 0 or above, as an attrs validator."""
+    """Raise `ClientSettingsError` unless the value is a number, 0 or above (an attrs validator)."""
     if not (_is_number(value) and value >= 0):
         raise _is(_name(instance, attribute), value, "a number, 0 or above")
 

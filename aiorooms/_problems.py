@@ -39,7 +39,7 @@ ProblemCode: TypeAlias = Literal[
 
 @attrs.frozen
 class Problem:
-    """One problem of a request that was not sent."""
+    """One problem of an invalid request, which was not sent."""
 
     pointer: str
     """A JSON pointer (RFC 6901) to the field, such as `/webhook_event_url`; empty for the whole request."""
@@ -52,7 +52,7 @@ class Problem:
     limits: tuple[int, int] | None = attrs.field(default=None, kw_only=True)
     """The lowest and the highest value, both inclusive, for `out_of_range`."""
     expected: str | None = attrs.field(default=None, kw_only=True)
-    """A description of valid values, such as `a whole number`, for `wrong_type` and `not_nullable`."""
+    """A description of valid values, such as `a whole number`; set for `wrong_type` and `not_nullable`."""
     nullable: bool = attrs.field(default=False, kw_only=True)
     """Whether None would be valid too."""
     setting: str | None = attrs.field(default=None, kw_only=True)
@@ -88,7 +88,7 @@ InputCode: TypeAlias = Literal[
     "one_room_only",
     "more_problems",
 ]
-"""The kind of an `InputProblem` that is not about the value of a field; those have a `ProblemCode`."""
+"""The kind of an `InputProblem`, unless it is about the value of a field: such a problem has a `ProblemCode`."""
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""Values as text: foreign values on one printable line of limited length, and times in UTC."""
+"""Convert values to text: any value to one printable line of limited length, and times to UTC."""
 
 from datetime import UTC, datetime
 
@@ -7,7 +7,7 @@ __all__ = ["excerpt", "quoted", "timestamp"]
 
 def excerpt(text: str, max_length: int) -> str:
     """Return the text on one line, with `?` for unprintable characters and `...` where it was cut."""
-    # A much too long text is cut first, so that a megabyte is not processed.
+    # A very long text is cut first, to avoid processing a megabyte.
     line = " ".join(text[: 4 * max_length].split())
     line = "".join(char if char.isprintable() else "?" for char in line)
     return line if len(line) <= max_length and len(text) <= 4 * max_length else f"{line[: max_length - 3]}..."

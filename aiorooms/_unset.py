@@ -1,7 +1,7 @@
 """`UNSET`, the value that leaves a field unchanged.
 
-`None` can't mean that, as it clears a field. `Unset` is an Enum with one member, so that type checkers narrow the type
-on `is UNSET`.
+`None` can't mean that, because it clears a field. `Unset` is an Enum with one member, so that type checkers narrow the
+type on `is UNSET`.
 """
 
 from enum import Enum
@@ -23,4 +23,4 @@ class Unset(Enum):
 
 
 UNSET: Final = Unset.UNSET
-"""Leave the field unchanged: it is not sent. Compare with `is UNSET`."""
+"""The value that leaves a field unchanged: the field is not sent. Compare with `is UNSET`."""

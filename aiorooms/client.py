@@ -40,9 +40,9 @@ class ClientPacing:
 class RoomsClient:
     """A client of the Telnyx Video Rooms API.
 
-    Create one client and share it: its calls share connections and what it learns about the rate limit. Use it with
-    `async with`, or call `close()` when done. It can be created outside an event loop, and belongs to the loop in which
-    it is first used. All methods can be called concurrently.
+    Create one client and share it: all its calls share the connections, and what the client has learned about the rate
+    limit. Use it with `async with`, or call `close()` when done. It can be created outside an event loop, and belongs
+    to the loop in which it is first used. All methods can be called concurrently.
     """
 
     rooms: Rooms
@@ -65,18 +65,19 @@ class RoomsClient:
     ) -> None:
         """Check the settings. No connection is opened before the first call.
 
-        - `api_key`: defaults to `TELNYX_API_KEY` from the environment. It is in no repr, log or error of aiorooms.
+        - `api_key`: defaults to `TELNYX_API_KEY` from the environment. aiorooms shows it in no repr, log or error.
         - `base_url`: defaults to `TELNYX_BASE_URL`, then to `https://api.telnyx.com/v2`. Plain http would send the API
           key unencrypted, so it is accepted only for loopback addresses, or with `allow_insecure_http=True`.
-        - `timeout`: for one attempt, in seconds above 0 or as an `aiohttp.ClientTimeout`. Defaults to 30 s, of which
-          connecting may take at most 10 s.
-        - `retry`, `pacing`: when to send again; how to keep to the server's rate limit, or to a cap of your own.
+        - `timeout`: for one attempt, a number of seconds above 0 or an `aiohttp.ClientTimeout`. Defaults to 30 s, of
+          which connecting may take at most 10 s.
+        - `retry`: when to send a request again.
+        - `pacing`: how to keep to the server's rate limit, or to a cap of your own.
         - `max_connections`: maximum number of requests in flight, 1 or more. Further calls queue.
-        - `webhook_url_policy`: which webhook and failover URLs may be sent.
+        - `webhook_url_policy`: the rules that decide which webhook and failover URLs may be sent.
         - `session`: your own `aiohttp.ClientSession`, for proxies, certificates or tracing. The client does not close
           it, and ignores its default timeout, redirects and `raise_for_status`. In such a session aiohttp itself
-          resends a GET or DELETE once if the server hangs up. If the first DELETE was carried out, the call then raises
-          `NotFoundError`.
+          resends a GET or DELETE once if the server disconnects. If the first DELETE was carried out, the call then
+          raises `NotFoundError`.
 
         Raises `ClientSettingsError`, which is also a `ValueError`, if a setting is missing or invalid.
         """
@@ -158,7 +159,7 @@ def _api_key(given: str | None) -> str:
             wrong="is missing",
             hint="give api_key=... or set TELNYX_API_KEY",
         )
-    # The most common mistake is a line break from the file that the key was read from.
+    # The most common mistake is a line break at the end of the file that contains the key.
     if not (key.isascii() and key.isprintable() and " " not in key):
         where = "TELNYX_API_KEY" if given is None else "api_key"
         wrong = "contains spaces, line breaks or other characters that no API key has"

@@ -9,7 +9,7 @@ said and what to do next. No error contains the API key, and all can be pickled.
     |- ClientStateError (RuntimeError)            the client is closed, or is used from another event loop
     |- BulkInputError (ValueError)                the input of a bulk run is invalid; see `.problems`
     |- PlanFileError                              a plan file can't be used
-    |- JournalError                               a journal can't be used, or can't be written any more
+    |- JournalError                               a journal can't be used, or can no longer be written
     `- APIError
        |- APIConnectionError (ConnectionError)    no answer arrived
        |  `- APITimeoutError (TimeoutError)       no answer arrived in time
@@ -100,7 +100,7 @@ class AioroomsError(Exception):
     hint: str
     """The next step, or the reason for not trying again, in terms of the Python API; may be empty."""
     reason: Reason | None
-    """A fixed code for the cause; None if there is nothing to add to the message and the hint."""
+    """A fixed code for the cause; None if the class of the error is specific enough."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class AioroomsError(Exception):
         if self.hint:
             text = f"{text}; {self.hint}"
         if self.uncertain:
-            text = f"{text}; the outcome is uncertain: check the room before sending it again"
+            text = f"{text}; the outcome is uncertain: check the room before sending the request again"
         return text
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -186,7 +186,7 @@ class ClientSettingsError(AioroomsError, ValueError):
 
 
 class ClientStateError(AioroomsError, RuntimeError):
-    """The client is closed, or is used from another event loop than its own."""
+    """The client is closed, or is used from an event loop other than its own."""
 
 
 class BulkInputError(AioroomsError, ValueError):
@@ -204,11 +204,11 @@ class PlanFileError(AioroomsError):
 
 
 class JournalError(AioroomsError):
-    """A journal can't be used: it is invalid, belongs to another plan, is in use, or can't be written any more."""
+    """A journal can't be used: it is invalid, belongs to another plan, is in use, or can no longer be written."""
 
 
 class APIError(AioroomsError):
-    """The base of all errors between sending a request and reading its answer."""
+    """The base of all errors that occur between sending a request and reading its answer."""
 
 
 class APIConnectionError(APIError, ConnectionError):
@@ -216,14 +216,14 @@ class APIConnectionError(APIError, ConnectionError):
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):
-    """No answer arrived within the timeout of an attempt, or `RetryPolicy(max_elapsed)` passed before the first one."""
+    """No answer arrived within an attempt's timeout, or `RetryPolicy(max_elapsed)` ended before the first attempt."""
 
 
 class APIResponseError(APIError):
     """An answer arrived that can't be read: it is not JSON, or not what the API describes."""
 
     path: str | None
-    """Where the answer is wrong, such as `data.sessions[0].active`; None if the answer as a whole is wrong."""
+    """The path of the invalid value, such as `data.sessions[0].active`; None if the whole answer is invalid."""
     status: int | None
     """The HTTP status; None if the answer is not HTTP."""
 
@@ -253,7 +253,7 @@ class APIStatusError(APIError):
     request_id: str | None
     """The id of the request, for Telnyx support; None if the server sent none."""
     retry_after: float | None
-    """Seconds that the server asked to wait; None if it did not ask."""
+    """The wait that the server asked for, in seconds; None if it asked for none."""
 
     def __init__(
         self,

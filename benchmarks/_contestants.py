@@ -1,8 +1,9 @@
-"""The contestants: each updates rooms of the canned server with another client, `concurrency` at a time.
+"""The contestants: each updates rooms of the canned server with a different client, `concurrency` at a time.
 
 A contestant is an async context manager that yields the function to measure, which makes `count` updates. All
-contestants set the same three fields, with varying numbers of participants (constant in `floor` and `bare`), and decode
-the room in each answer (except `bare`).
+contestants set the same three fields. The number of participants varies, except in `floor` and `bare`. All contestants
+except `bare` decode the room in each answer.
+
 `python -m benchmarks._contestants NAME --url ...` runs one of them, and prints its times and memory as a line of JSON.
 """
 
@@ -75,7 +76,7 @@ async def _with_workers(concurrency: int, work: Callable[[], Awaitable[None]]) -
 
 @asynccontextmanager
 async def floor(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """Raw asyncio protocols: one preformatted request after another on each connection, and the JSON decoded."""
+    """Raw asyncio protocols: one preformatted request after another on each connection; the JSON is decoded."""
     host, port = _host_and_port(url)
     request = _preformatted(url)
 
@@ -277,7 +278,7 @@ async def _update_many(
     from aiorooms import Pacing, RoomsClient, RoomUpdate
 
     pacing = Pacing(enabled=enabled)
-    numbers = itertools.count()  # never restarts: otherwise the warm-up would have checked the same URLs
+    numbers = itertools.count()  # never restarts, so that the URLs differ from those that the warm-up has checked
     async with RoomsClient(KEY, base_url=url, pacing=pacing, max_connections=max(100, concurrency)) as client:
 
         async def run(count: int) -> None:
@@ -363,12 +364,12 @@ CONTESTANTS: Final[dict[str, Contestant]] = {
 }
 
 NEEDS: Final = {
-    # Without sniffio, httpcore repeats the failing import for each request, which is a quarter of its time.
+    # Without sniffio, httpcore repeats the failing import for each request, which takes a quarter of its time.
     "httpx": ("httpx", "sniffio"),
     "telnyx_aiohttp": ("telnyx", "httpx_aiohttp"),
     "telnyx_httpx": ("telnyx",),
 }
-"""Packages that a contestant needs, without which it is skipped."""
+"""Packages that a contestant needs. It is skipped if one is missing."""
 
 IMPORTS: Final = {
     "floor": ("asyncio",),
@@ -387,9 +388,9 @@ _WARM_UP: Final = 500
 """Updates before the measurement; they open the connections."""
 
 _FREED: Final = 512 * 1024
-"""Bytes that each process allocates and frees once, so that glibc keeps the buffers that asyncio's loop reads into.
+"""Bytes that each process allocates and frees once. After that, glibc keeps the buffers that asyncio reads into.
 
-aiorooms does the same for its users. Here all contestants do it, so that it makes no difference between them.
+aiorooms does the same for its users. Here all contestants do it, so that none has an advantage.
 """
 
 

@@ -46,7 +46,7 @@ class Variant:
 
     @property
     def lacks(self) -> list[str]:
-        """The packages that it needs and that are not installed."""
+        """The missing packages that the contestant needs."""
         needed = [*NEEDS.get(self.contestant, ()), *(["uvloop"] if self.loop == "uvloop" else [])]
         return missing([*needed, *(["orjson"] if self.orjson else [])])
 
@@ -87,7 +87,7 @@ class Figures:
     """The figures of one run."""
 
     count: int
-    """Updates."""
+    """Number of updates."""
     cpu: float
     """CPU time of the client, user and system, in seconds."""
     seconds: float
@@ -118,7 +118,7 @@ class Figures:
     def client_busy(self) -> float:
         """Share of the wall time in which the client used its core, 0 to 1.
 
-        In the rest, it waited for the server, or another process used the core.
+        In the remaining time, the client waited for the server, or another process used the core.
         """
         return self.cpu / self.seconds
 
@@ -152,15 +152,15 @@ def spread(runs: Sequence[Figures], measure: Measure) -> Spread:
 
 
 def ratio(runs: Sequence[Figures], reference: Sequence[Figures], measure: Measure) -> Spread:
-    """Return the ratios of the runs of two variants, round by round."""
+    """Return the ratio of `runs` to `reference` in each round."""
     pairs = zip(runs, reference, strict=True)
-    # The memory of the reference may not have grown: then it counts as one page of 4 KiB.
+    # If the memory of the reference did not grow, it counts as 4 KiB, which is one page.
     return Spread.of([getattr(ours, measure) / max(getattr(theirs, measure), 1 / 256) for ours, theirs in pairs])
 
 
 @attrs.frozen
 class Target:
-    """The maximum for the median of a figure, inclusive. A missed target is reported, and nothing fails."""
+    """The maximum for the median of a figure, inclusive. A missed target is only reported: the exit status stays 0."""
 
     what: str
     measured: Spread
@@ -221,7 +221,7 @@ class Server:
         return usage["cpu"], usage["requests"]
 
     def run(self, variant: Variant, count: int, concurrency: int = CONCURRENCY) -> Figures:
-        """Run a contestant in a new process. If that fails, exit; the process has printed its error."""
+        """Run a contestant in a new process. If the process fails, it prints its error, and this one exits."""
         command = [sys.executable, "-m", "benchmarks._contestants", variant.contestant]
         command += ["--url", f"http://{self._address}/v2", "--count", str(count), "--concurrency", str(concurrency)]
         command += ["--loop", variant.loop, *([] if variant.orjson else ["--without-orjson"])]
@@ -261,7 +261,7 @@ def make_parser(name: str, description: str | None, *, rounds: int) -> argparse.
 
 
 def environment() -> dict[str, str | int]:
-    """Return what the figures were measured on."""
+    """Return the machine, and the versions of the packages."""
     cores = choose_cores()
     versions = {
         package: importlib.metadata.version(package)

@@ -4,11 +4,12 @@ The simulator runs in a process on one core, with new rooms in each round. Each 
 core, with uvloop and orjson if they are installed. Every room gets a new webhook URL and a new number of participants.
 
 The CPU time of an apply includes everything from opening the plan file to closing the journal. It is compared with that
-of `update_many` in the same round, for the same updates from a generator. "Updated lately" is an account whose rooms
-were all updated on the day of the plan: the apply lists all of them to see which were modified since.
+of `update_many` in the same round, for the same updates from a generator. The row "updated lately" is for an account
+whose rooms were all updated on the day of the plan. The apply then lists all of them, to find those that were modified
+after the plan.
 
-The figures are the median over the rounds, with the minimum and the maximum. A missed target is reported, and nothing
-fails.
+The figures are the median over the rounds, with the minimum and the maximum. A missed target is only reported: the exit
+status stays 0.
 """
 
 import argparse
@@ -49,14 +50,14 @@ from ._runs import (
 CONCURRENCY: Final = 50
 
 PLAN_TARGET: Final = 60.0
-"""Seconds for a plan of `--rooms` rooms."""
+"""Maximum time for a plan of `--rooms` rooms, in seconds."""
 CPU_TARGET: Final = 1.15
-"""Ratio of the CPU times of an apply and `update_many`."""
+"""Maximum ratio of the CPU time of an apply to that of `update_many`."""
 MEMORY_TARGET: Final = 30.0
-"""MB that an apply of `--rooms` rooms needs more than one of `_FEW` rooms."""
+"""Maximum difference of the peak memory between an apply of `--rooms` rooms and one of `_FEW` rooms, in MB."""
 
 _FEW: Final = 1_000
-"""Rooms of the small apply that the memory is compared with."""
+"""Number of rooms in the small apply, whose memory is the reference."""
 
 _WARM_UP: Final = 200
 """Requests before the measurement; they open the connections."""
@@ -135,7 +136,7 @@ class Figures:
 
 @attrs.frozen
 class Wanted:
-    """The values to set, different for each number; a negative number gives each room its own webhook URL."""
+    """The values to set, different for each number. A negative number gives each room its own webhook URL."""
 
     number: int
     source: str = "the benchmark"
@@ -189,7 +190,7 @@ async def _update_many(client: RoomsClient, room_ids: Sequence[str], number: int
 
 
 def _room_ids(folder: Path) -> Sequence[str]:
-    """Return the room ids of a plan. To list the account instead would add to the memory of plain updates."""
+    """Return the room ids of a plan. Listing the account instead would increase the memory of plain updates."""
     return [planned.room_id for planned in Plan.open(next(folder.glob("*.plan"))).updates()]
 
 
@@ -233,7 +234,7 @@ ROWS: Final = {
     "apply, another URL for each": "update_many, another URL for each",
     "resume, nothing left": None,
 }
-"""The measurements, each with the one that its CPU time is compared with."""
+"""The measurements. The value is the one to compare the CPU time with, or None."""
 
 
 def measure_round(rooms: int) -> Mapping[str, Figures]:
@@ -260,7 +261,7 @@ class Row:
     cpu_us: Spread
     """CPU time of the client for one room, in microseconds."""
     ratio: Spread | None
-    """CPU time as a ratio to that of `update_many` in the same round."""
+    """Ratio of the CPU time to that of `update_many` in the same round."""
     seconds: Spread
     peak_mb: Spread
     runs: Sequence[Figures]

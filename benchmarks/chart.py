@@ -1,7 +1,7 @@
 """The chart of the comparison: a bar for the CPU time of one update, for each contestant and loop.
 
 The scale is linear and starts at 0, so that a bar twice as long is twice the cost. Bars that are much longer than those
-of aiorooms are cut and marked; the number at each bar is the measured value.
+of aiorooms are cut and marked. The number at each bar is the measured value.
 """
 
 # pyright: reportUnknownMemberType=false
@@ -25,7 +25,7 @@ _COLOURS: Final = {
     (False, "asyncio"): "#6b7280",
     (False, "uvloop"): "#b6bcc6",
 }
-"""By whether the contestant is aiorooms, and by loop."""
+"""The keys are whether the contestant is aiorooms, and the loop."""
 
 _SMALL_PRINT: Final = "#4b5563"
 
@@ -36,14 +36,14 @@ _MAX_RATIO: Final = 8
 """Maximum length of a bar, as a ratio to the longest bar of aiorooms; longer ones are cut."""
 
 _CUT: Final = 0.88
-"""Length of a cut bar, as a share of the scale; the rest has room for its number."""
+"""Length of a cut bar, as a share of the scale; the rest leaves room for the number."""
 
 
 def draw(comparison: Comparison, file: Path) -> None:
     """Write the chart to a file whose name ends in .svg or .png."""
     rows = comparison.rows
     labels = list(dict.fromkeys(row.label for row in rows))
-    # Keep text as text, and write the same file for the same figures.
+    # Keep text as text, and write the same bytes for the same figures.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "aiorooms", "font.size": 9}):
         figure = Figure(figsize=(8, 1.7 + 0.4 * len(labels)), layout="constrained", facecolor="white")
         axes = figure.add_subplot()

@@ -1,17 +1,17 @@
 """Applies that are killed at random instants, and resumed until done.
 
 In each run, a process applies a plan to the simulator, with random faults, and is killed with SIGKILL at a random
-instant. Then processes resume it until one completes; half of them are killed too. After each process, the benchmark
-checks that
+instant. Then further processes resume the run until one completes; half of them are killed too. After each process, the
+benchmark checks that
 
-- the journal can be read, and has every room of which an update reached the server;
-- a resume sends no update for a room that was `updated` in the journal before it;
-- a resume reads back only rooms that were begun and had no outcome, or that it has begun itself and whose answer was
-  lost.
+- the journal can be read, and has every room for which the server received an update;
+- a resume sends no update for a room that was already `updated` in the journal;
+- a resume reads back only rooms whose update an earlier process left without an outcome, and rooms whose answer it lost
+  itself.
 
 At the end of a run, every room must have the wanted values and the outcome `updated`. The seed of a run determines its
-faults and, as far as the clock allows, the instants of the kills. The first failed check ends the benchmark with exit
-status 1.
+faults. It also determines the instants of the kills, apart from the timing of the machine. The first failed check ends
+the benchmark with exit status 1.
 """
 
 import argparse
@@ -49,7 +49,7 @@ _ENDED_EARLY: Final = 3
 """The exit status of a process that could not list the account."""
 
 _KILLED: Final = 0.5
-"""Share of the resumes that are killed; every apply is."""
+"""Share of the resumes that are killed. Every apply is killed."""
 
 _ANY_TIME: Final = 0.2
 """Share of the kills that may come before anything is sent."""
@@ -96,15 +96,15 @@ class Campaign:
     torn: int = 0
     """Journals whose last line was cut off."""
     begun: int = 0
-    """Rooms that were begun and had no outcome when their process was killed."""
+    """Rooms whose update was begun and had no outcome when the process was killed."""
     most_begun: int = 0
     """Maximum number of such rooms at one kill."""
     looked_at: int = 0
     """Rooms that a resume read back before it sent an update for them."""
     found: int = 0
-    """Such rooms that already had the wanted values."""
+    """Number of the rooms in `looked_at` that already had the wanted values."""
     confirmed: int = 0
-    """Rooms that were read back after a fault, by the process that had begun them."""
+    """Rooms that were read back after a fault, by the process that had begun their update."""
     updates: int = 0
     """Update requests, as counted by the server."""
     resent: int = 0
@@ -201,7 +201,7 @@ class Run:
             self._campaign.ended_early += 1
         elif process.returncode != 0:
             raise CheckError(f"{what} ended with exit status {process.returncode}: {stderr}")
-        while sim.stats.in_flight:  # the server still carries out what the killed process sent
+        while sim.stats.in_flight:  # the server still carries out requests of the killed process
             time.sleep(0.0005)
         return process.returncode == 0
 
@@ -211,7 +211,7 @@ class Run:
         try:
             Journal.open(self._journal)
         except JournalError as error:
-            if "cut off before anything was sent" in str(error):
+            if error.reason == "empty_journal":
                 return False
             raise CheckError(f"the journal can't be read: {error}") from None
         return True
@@ -241,7 +241,7 @@ class Run:
         return new
 
     def _check(self, before: Mapping[str, str], states: Mapping[str, str]) -> None:
-        """Check what the last process did; `before` are the states of the rooms before it."""
+        """Check the requests and records of the last process; `before` has the states of the rooms before it."""
         paths = Counter((one.method, one.path.partition("?")[0].rpartition("/rooms/")[2]) for one in self._sim.recorded)
         sent = {room_id: count for (method, room_id), count in paths.items() if method == "PATCH"}
         read = {room_id for (method, room_id) in paths if method == "GET" and room_id in self._sim.rooms}
@@ -256,11 +256,11 @@ class Run:
         done = {room_id for room_id, state in before.items() if state == "updated"}
         campaign.resent += sum(count for room_id, count in sent.items() if room_id in done)
         if again := done & sent.keys():
-            raise CheckError(f"{len(again)} rooms were sent again although they were updated: {sorted(again)}")
+            raise CheckError(f"{len(again)} rooms got another update although they were updated: {sorted(again)}")
         if missing := sent.keys() - states.keys():
-            raise CheckError(f"{len(missing)} rooms were sent that are not in the journal: {sorted(missing)}")
+            raise CheckError(f"{len(missing)} rooms got an update but are not in the journal: {sorted(missing)}")
         if unbegun := sent.keys() - begun:
-            raise CheckError(f"{len(unbegun)} rooms were sent without a begin record: {sorted(unbegun)}")
+            raise CheckError(f"{len(unbegun)} rooms got an update without a begin record: {sorted(unbegun)}")
         if other := read - read_by_resume - begun:
             raise CheckError(f"{len(other)} rooms were read back without need: {sorted(other)}")
         if lost := {room_id for room_id in done if states.get(room_id) != "updated"}:
@@ -278,7 +278,7 @@ class Run:
 
 
 def play(seeds: Sequence[int], rooms: int, *, every: int = 0) -> Campaign:
-    """Execute a run for each seed, and print a line after each `every` runs (0: never).
+    """Execute a run for each seed, and print a line after every `every` runs; 0 prints none.
 
     Raise `CheckError`, which names the seed, if a check fails.
     """

@@ -1,11 +1,11 @@
 """Use of the rate limit over real sockets, and CPU cost of pacing.
 
-For each row, the simulator and each client run in processes of their own, so that they share no event loop. Every room
+For each row, the simulator and each client have their own process, so that they share no event loop. Every room
 gets its own webhook URL, and at the end the rooms of the server are checked. The limiter starts with its full allowance
 when the clients start; the ideal time counts from then. If the official SDK (`telnyx`) is installed, it runs some of
 the rows too, with 50 tasks and its own retries.
 
-A missed target is reported, and nothing fails.
+A missed target is only reported: the exit status stays 0.
 """
 
 import argparse
@@ -47,7 +47,7 @@ Action: TypeAlias = Callable[[RoomsSimulator], T]
 WORKERS: Final = 50
 
 GRACE: Final = 60.0
-"""A client is stopped after four times the ideal time plus this number of seconds."""
+"""Seconds in addition to four times the ideal time, after which a client is stopped."""
 
 INSTALL: Final = "python -m pip install telnyx"
 
@@ -238,7 +238,7 @@ def make_rows() -> list[Row]:
             ),
         ),
         Row("silent, no Retry-After", silent, nine, nine * 1.6, 10, official_sdk_too=True),
-        # Both silent rows have the same targets.
+        # The targets are the same as without Retry-After.
         Row("silent, Retry-After in seconds", attrs.evolve(silent, retry_after="seconds"), nine, nine * 1.6, 10),
         Row(
             "20 per second, 500 updates",
@@ -331,7 +331,7 @@ def measure(row: Row, client: Literal["aiorooms", "telnyx"]) -> Result:
 
 
 def collect(pipes: Sequence[Pipe], row: Row, server: Server) -> tuple[list[Report], float]:
-    """Wait for the clients, and apply the row's events meanwhile. Return the reports, and the seconds of the run."""
+    """Wait for the clients, and apply the row's events in the meantime. Return the reports and the run's seconds."""
     began = time.monotonic()
     deadline = began + 4 * row.ideal + GRACE
     events = deque(row.events)
@@ -350,7 +350,7 @@ def collect(pipes: Sequence[Pipe], row: Row, server: Server) -> tuple[list[Repor
             server.ask(events.popleft()[1])
     if len(reports) < row.clients:
         return reports, time.monotonic() - began
-    # As measured by the clients: without closing them and receiving the reports.
+    # The clients' own times don't include closing them and receiving their reports.
     return reports, max(report.seconds for report in reports)
 
 
@@ -425,7 +425,7 @@ async def permit_cost(limited: bool) -> float:
     """Return the microseconds to acquire and release a permit without a wait."""
     pacer = Pacer(Pacing(), max_in_flight=100)
     answers = [answer_head(number, limited) for number in range(_COST_UPDATES + 1000)]
-    # After these, the slow start is over, in which the client allows one request in flight, then more and more.
+    # These answers end the slow start, in which the client allows one request in flight at first, and then more.
     for head in answers[:1000]:
         pacer.release(await pacer.acquire(), read_rate_limit(head, rate_limited=False))
     answers = answers[1000:]
@@ -443,7 +443,7 @@ async def permit_cost(limited: bool) -> float:
 def answer_head(number: int, limited: bool) -> CIMultiDictProxy[str]:
     head = CIMultiDict({"Content-Type": "application/json; charset=utf-8", "x-request-id": f"{number:032x}"})
     if limited:
-        # Much more than is used, so that there is no wait.
+        # The limit is so high that there is no wait.
         head["x-ratelimit-limit"] = str(_PLENTY)
         head["x-ratelimit-remaining"] = str(_PLENTY - 1 - number)
         head["x-ratelimit-reset"] = "59.500000"

@@ -62,7 +62,7 @@ def test_one_line_has_the_attempts_the_hint_and_the_uncertain_outcome(error: Aio
     assert text.startswith(error.message)
     assert "after 4 attempts" in text
     assert "look there" in text
-    assert "check the room before sending it again" in text
+    assert "check the room before sending the request again" in text
 
 
 def test_a_single_attempt_and_a_known_outcome_are_not_mentioned() -> None:

@@ -130,7 +130,7 @@ async def test_an_update_whose_read_back_fails_is_uncertain(kind: FaultKind) -> 
         room_id, other = sim.room_ids
         sim.script(*times(kind, 20), room_id=room_id)
         async with client_of(sim, kind, RetryPolicy(max_attempts=2, base_delay=0.001)) as client:
-            with pytest.raises(APIError, match="check the room before sending it again") as caught:
+            with pytest.raises(APIError, match="check the room before sending the request again") as caught:
                 await client.rooms.update(room_id, max_participants=33)
             assert caught.value.uncertain
             assert caught.value.attempts == 2

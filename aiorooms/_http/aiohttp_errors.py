@@ -1,9 +1,12 @@
-"""Exceptions of aiohttp as failures: whether the request was sent, may have been applied, and may be sent again.
+"""Convert aiohttp's exceptions to failures.
+
+A failure says whether the request was sent, may have been applied, and may be sent again.
 
 Example: `ClientConnectorError` means that nothing was sent, so even a POST may be sent again. `ServerDisconnectedError`
-after the body was sent leaves the outcome uncertain, and only an idempotent request is sent again.
+after the body was sent leaves the outcome uncertain, so only an idempotent request is sent again.
 
-No exception of aiohttp is raised further, or chained to ours: some hold the request's headers, and so the API key.
+No exception of aiohttp is re-raised or chained to ours, because some hold the request's headers, which contain the API
+key.
 """
 
 import os
@@ -29,8 +32,8 @@ def is_disconnect(error: Exception) -> bool:
 REPLAYED: Final = ("GET", "DELETE")
 """The methods that aiohttp silently sends once more if the server disconnects.
 
-After a DELETE that was carried out, the second one is answered 404, which must not look like "there is no such room".
-And if the session was closed meanwhile, the second attempt raises an AssertionError."""
+If the first DELETE was carried out, the second is answered 404, which must not be reported as a missing room. If the
+session was closed meanwhile, the second attempt raises an AssertionError."""
 
 
 class DisconnectedError(Exception):
@@ -78,7 +81,7 @@ def to_failure(request: Request[T], error: Exception, *, begun: bool, secret: st
         case aiohttp.ClientPayloadError():
             return no_answer(request, f"the answer was cut off: {reason}")
         case aiohttp.ClientResponseError():
-            # After the first line come the bytes that were received.
+            # The lines after the first contain the received bytes.
             why = cause.message.partition("\n")[0]
             return unreadable(request, f"{request.subject}: the answer is not HTTP: {why}", secret=secret)
         case _:

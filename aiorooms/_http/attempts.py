@@ -1,7 +1,7 @@
 """The retry loop: attempts, the waits between them, outages, and the read-back after an uncertain outcome.
 
 Each step takes a value and returns one. An attempt returns a `Success` or a `Failure` (`exchange`), `decide` returns
-what follows (`retry`), and the exception for the caller is created once, when the call ends.
+the next step (`retry`), and the exception for the caller is created once, when the call ends.
 
     permit -> attempt -> success ................................... return the value
                       -> failure, may be retried ................... wait, try again
@@ -10,12 +10,12 @@ what follows (`retry`), and the exception for the caller is created once, when t
                                             -> read-back denies .... raise the error
                                             -> read-back fails ..... raise it, `uncertain`; in an outage: try again
 
-A call that waits holds nothing: permit and connection are released after each attempt.
+A call that waits holds neither a permit nor a connection: both are released after each attempt.
 
 Example: an update is sent, and the connection is reset. Three more attempts are reset as well, so no attempt is left,
-and each of the four may have been carried out. The room is read. If it has the wanted values, the update succeeded
-after 4 attempts. If not, the last reset is raised as an `APIConnectionError`. If the read-back is reset as well, the
-same error has `uncertain` set.
+and each of the four may have been carried out. Then the client reads the room. If it has the wanted values, the update
+succeeded after 4 attempts. If not, the last reset is raised as an `APIConnectionError`. If the read-back is reset as
+well, the same error has `uncertain` set.
 """
 
 import asyncio
@@ -96,7 +96,7 @@ class Sender:
 
     @property
     def is_open(self) -> bool:
-        """Whether a session is open that has to be closed here."""
+        """Whether the client has its own session, which is open and must be closed."""
         return self.exchange.is_open
 
     def open(self) -> None:
@@ -104,7 +104,7 @@ class Sender:
         self.exchange.open()
 
     async def close(self) -> None:
-        """Wake all waiting calls, which then raise, and close the session if it is ours. May be called twice."""
+        """Wake all waiting calls, which then raise, and close the client's own session. May be called twice."""
         self.pacer.close()
         self.closing.set()
         await self.exchange.close()
@@ -119,14 +119,14 @@ class Sender:
         """Send until an answer settles the call, or no further attempt is allowed.
 
         `outage` is the state that the calls of a bulk run share. Raises an `AioroomsError` with the number of attempts;
-        its `uncertain` is set if one of them may have been carried out and no read-back could tell.
+        its `uncertain` is set if one attempt may have been carried out and no read-back could settle it.
         """
         limits = self.limits if timeout is None else TimeLimits.of(client_timeout(timeout))
         return _Call(self, request, limits, self.retry, outage).run()
 
 
 class _End(NamedTuple):
-    """The end of a call without a value, from which the error is created."""
+    """The end of a call that has no value to return. The error is created from it."""
 
     make_error: Callable[..., AioroomsError]
     hint: str = ""
@@ -155,7 +155,7 @@ class _Call(Generic[T]):
         self._tally = Tally()
         self._give_up_at = None if policy.max_elapsed is None else time.monotonic() + policy.max_elapsed
         self._contacts_before: int | None = None
-        """The number of successful contacts of the run before the first attempt; None until that begins."""
+        """The number of successful contacts of the run before the first attempt; None until that attempt begins."""
         self._accepted_before = 0
         """The number of accepted requests of the client before the last attempt."""
 
@@ -194,7 +194,7 @@ class _Call(Generic[T]):
     # --- an attempt ---
 
     async def _attempt(self, last: Failure | None) -> Success[T] | Failure | _End:
-        """Acquire a permit, send once, and release the permit. `last` is the failure of the attempt before, if any."""
+        """Acquire a permit, send once, and release the permit. `last` is the previous failure, if any."""
         sender, outage = self._sender, self._outage
         if outage.patience_is_over:
             return self._out_of_patience(last)
@@ -223,7 +223,7 @@ class _Call(Generic[T]):
     async def _permit(self, last: Failure | None) -> Permit | _End:
         """Wait for a permit, no longer than `max_elapsed` allows."""
         sender, subject = self._sender, self._request.subject
-        sender.exchange.open()  # raises if the client is closed: no permit would come
+        sender.exchange.open()  # raises if the client is closed: no permit would be granted
         try:
             if self._give_up_at is None:
                 return await sender.pacer.acquire()
@@ -235,9 +235,8 @@ class _Call(Generic[T]):
         except WaitTooLongError as error:
             wait = error.seconds
             message = f"{subject}: not sent: the server accepts no requests for another {wait:.0f} s (rate limit)"
-            hint = (
-                f"that is longer than Pacing(max_wait={sender.pacing.max_wait:g}) allows; try again later, or raise it"
-            )
+            longer = f"that is longer than Pacing(max_wait={sender.pacing.max_wait:g}) allows"
+            hint = f"{longer}; try again later, or raise max_wait"
             return _End(partial(RateLimitError, message, status=429, retry_after=wait), hint, "max_wait")
         except TimeoutError:
             make_error = partial(APITimeoutError, f"{subject}: not sent") if last is None else last.make_error
@@ -275,7 +274,7 @@ class _Call(Generic[T]):
         return _End(failure.make_error, after.hint, after.reason, not_found=failure.status == 404)
 
     def _keeps_trying(self, *, answered: bool) -> bool:
-        """Return whether the call continues although it has no attempts left, as there may be an outage."""
+        """Return whether the call continues although it has no attempts left, because there may be an outage."""
         before = self._contacts_before
         return before is not None and self._outage.keeps_trying(before, answered=answered)
 
@@ -285,7 +284,7 @@ class _Call(Generic[T]):
         return _End(error, hint, "outage_patience")
 
     async def _wait(self, failure: Failure, seconds: float) -> None:
-        # After a 429 the pacer waits, and in an outage the queue does.
+        # After a 429 the pacer makes the call wait, and in an outage the queue does.
         if not (failure.rate_limited and self._sender.pacing.enabled) and not self._outage.is_on:
             # Closing the client ends the sleep, and the next attempt raises.
             await sleep_unless(self._sender.closing, seconds)
@@ -297,7 +296,7 @@ class _Call(Generic[T]):
     # --- the end of the call ---
 
     async def _settle(self, end: _End) -> Verdict[T] | None:
-        """Return whether the request was carried out, after a read-back if needed; None if it is to be sent again."""
+        """Return whether the request was carried out, after a read-back if needed; None if it must be sent again."""
         if not self._tally.uncertain:
             return NotApplied()
         if self._request.read_back is None or not end.can_read_back:
@@ -324,7 +323,7 @@ class _Call(Generic[T]):
                 outage.contact()
             else:
                 outage.failed(f"read-back of {read_back.request.subject}", began_at)
-        # If a setting has ended the call, an outage does not revive it.
+        # If a setting has ended the call, it does not continue because of an outage.
         return None if end.reason is None and self._keeps_trying(answered=False) else Unconfirmed()
 
     def _raise(self, end: _End, verdict: NotApplied | Unconfirmed) -> NoReturn:

@@ -1,9 +1,9 @@
-"""The time limits of attempts: they behave like `asyncio.timeout`, with one timer for all of them.
+"""Time limits of attempts, which behave like `asyncio.timeout` but share one timer.
 
-A timer for each attempt costs some 6 us, a tenth of a whole update, and hardly any of them is ever needed. So one timer
-is set for the earliest deadline. When it fires, nearly all attempts that ran when it was set are done. It cancels those
-that are late, and is set for the next deadline. Example: 50 attempts begin at t = 0 with 30 s each, and one timer is
-set for t = 30. At t = 30 all 50 are done and others run, the first of which began at 29.9: the timer is set for 59.9.
+A timer for each attempt would cost some 6 us, a tenth of a whole update, and hardly any would ever fire. So one timer
+is set for the earliest deadline. When it fires, it cancels the attempts that are late, and is set for the next
+deadline. Example: 50 attempts begin at t = 0 with 30 s each, and one timer is set for t = 30. At t = 30 all 50 are
+done, and others are running. The earliest of these began at t = 29.9, so the timer is set for t = 59.9.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from .._checks import check_positive
 __all__ = ["Deadline", "Deadlines", "TimeLimits", "Timeout", "client_timeout"]
 
 Timeout: TypeAlias = float | aiohttp.ClientTimeout
-"""Seconds for one whole attempt, or aiohttp's own finer settings."""
+"""Seconds for one whole attempt, or aiohttp's more detailed settings."""
 
 
 @overload
@@ -35,13 +35,13 @@ def client_timeout(timeout: Timeout | None) -> aiohttp.ClientTimeout | None:
 
 
 class TimeLimits(NamedTuple):
-    """A timeout, split into our part and aiohttp's."""
+    """A timeout, split into the part that we enforce and the part that aiohttp enforces."""
 
     total: float | None
     """Seconds for a whole attempt, enforced by our own `Deadline`.
 
-    aiohttp's own limit loses a cancellation that comes at the same moment: it enters one timer twice, and each of the
-    two takes one cancellation for its own.
+    aiohttp's own limit loses a cancellation that arrives at the same moment: aiohttp enters the same timer twice, and
+    each of the two entries treats one cancellation as its own.
     """
     others: aiohttp.ClientTimeout
     """The limits that aiohttp enforces."""
@@ -60,10 +60,10 @@ class Deadlines:
         self.is_closed: bool = False
         self._timer: asyncio.TimerHandle | None = None
         self.timer_at = math.inf
-        """In seconds on the clock of the loop."""
+        """When the timer fires, in seconds on the clock of the loop."""
 
     def close(self) -> None:
-        """Set no timer any more once nothing runs."""
+        """Set no more timers once no deadline is running."""
         self.is_closed = True
         if not self.running:
             self.cancel_timer()
@@ -75,7 +75,7 @@ class Deadlines:
             self._timer.cancel()
 
     def set_timer(self, at: float, loop: asyncio.AbstractEventLoop) -> None:
-        """Set the timer, and cancel the one that is set."""
+        """Cancel the current timer, and set a new one."""
         self.cancel_timer()
         self.timer_at = at
         self._timer = loop.call_at(at, self._on_timer, loop) if at < math.inf else None
@@ -105,7 +105,7 @@ class Deadline:
         self._seconds = seconds
         self._expired = False
         self.at = math.inf
-        """In seconds on the clock of the loop; infinite once it has expired."""
+        """When the deadline expires, in seconds on the clock of the loop; infinite without a limit, or after that."""
 
     def __enter__(self) -> None:
         loop = asyncio.get_running_loop()
@@ -125,7 +125,7 @@ class Deadline:
         self._deadlines.running.remove(self)
         if self._deadlines.is_closed and not self._deadlines.running:
             self._deadlines.cancel_timer()
-        # If the task was also cancelled from outside, the CancelledError passes on.
+        # If the task was also cancelled from outside, the CancelledError propagates.
         if self._expired and self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
             raise TimeoutError from error
 

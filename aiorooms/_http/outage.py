@@ -1,24 +1,24 @@
 """Outages in a bulk run: all updates wait while single requests probe the server, and no room fails because of it.
 
 An update that fails because the server can't be reached, or answers all requests with 5xx, says nothing about its room.
-So a bulk run records the *successful contacts* of all its updates together: answers that say something about a request,
-as a rejection does and a 5xx does not. Three rules follow:
+So a bulk run counts the *successful contacts* of all its updates: answers that say something about the request itself.
+A rejection is one, a 5xx is not. Three rules use them:
 
 - **After several failures in a row**, without a contact in between, the run assumes an outage. Callers then queue. The
   first in the queue sends after a pause, and each pause is twice as long as the one before, up to 2 s. At the first
-  contact the queue dissolves.
-- **An update without attempts left** fails only if there was a contact since its first attempt. If there was none, it
-  keeps trying while the patience of the run lasts, which is counted from the first attempt after the last contact.
-  After that the run stops.
-- **If fewer than five rooms are answered 5xx**, and no room anything else, the cause may be the rooms themselves. Then
-  the read-back decides: if it is answered, the room is the cause; if not, it is an outage.
+  contact all callers in the queue continue.
+- **An update without attempts left** fails only if there was a contact since its first attempt. Otherwise it keeps
+  trying until the patience of the run is over, which is counted from the first attempt after the last contact. Then the
+  run stops.
+- **If all answers are 5xx, for fewer than five rooms**, the cause may be the rooms themselves. Then the read-back
+  decides: if it is answered, the room is the cause; if not, the cause is an outage.
 
-Example, with 50 workers and a patience of 60 s: the server crashes at t = 100. The 50 updates in flight fail, and
-the 20th failure in a row makes it an outage. At t = 100.25 one update is sent again and fails, then one at 100.75, at
-101.75, and from then on every 2 s. At t = 130 one is answered: all 50 continue, and none has failed. If the server had
-not come back, the run would have stopped at t = 160.
+Example, with 50 workers and a patience of 60 s: the server crashes at t = 100. The 50 updates in flight fail, and at
+the 20th failure in a row the run assumes an outage. At t = 100.25 one update is sent again and fails. The next ones
+follow at 100.75, at 101.75, and then every 2 s. At t = 130 one is answered: all 50 continue, and none has failed. If
+the server had not come back, the run would have stopped at t = 160.
 
-A call outside of a bulk run has `NO_OUTAGE`, which never applies.
+Calls outside of a bulk run use `NO_OUTAGE`, which never assumes an outage.
 """
 
 import asyncio
@@ -37,11 +37,11 @@ _MAX_PAUSE: Final = 2.0
 """Seconds before a probe; doubled after each probe that fails."""
 
 _SEVERAL: Final = 5
-"""If this many rooms are answered 5xx, and no room anything else, the cause is the server."""
+"""If all answers are 5xx, for at least this many rooms, the cause is the server."""
 
 _MIN_FAILURES: Final = 4
 _MAX_FAILURES: Final = 20
-"""Failures in a row that make an outage: two for each worker, within these bounds, both inclusive."""
+"""An outage is assumed after this many failures in a row: two for each worker, within these bounds, both inclusive."""
 
 
 class Outage:
@@ -54,8 +54,9 @@ class Outage:
         self.patience_is_over: bool = False
         """Whether the outage has been too long for the run to continue.
 
-        It is measured from the beginning of the first attempt after the last contact to the beginning of the last
-        attempt. The duration of the last attempt is left out: when its timeout ends, the server may be back already.
+        The outage is measured from the beginning of the first attempt after the last contact to the beginning of the
+        last attempt. The duration of the last attempt does not count: when it times out, the server may already be
+        back.
         """
         self.contacts: int = 0
         """The number of successful contacts so far."""
@@ -64,7 +65,7 @@ class Outage:
         self._failures = 0
         """The number of failures in a row."""
         self._failed: set[str] = set()
-        """Their subjects, such as `room 7b61...`, up to `_SEVERAL`."""
+        """The subjects of these failures, such as `room 7b61...`, at most `_SEVERAL`."""
         self._began_at = math.inf
         """When the first attempt after the last contact began."""
         self._last_failed_at = -math.inf
@@ -80,15 +81,15 @@ class Outage:
     def keeps_trying(self, contacts_before: int, *, answered: bool) -> bool:
         """Return whether an update without attempts left keeps trying.
 
-        `contacts_before` is the value of `contacts` before its first attempt. `answered` says whether the server
-        answered its last attempt, with an error.
+        `contacts_before` is the value of `contacts` before the first attempt of the update. `answered` says whether the
+        server answered its last attempt with an error.
         """
         if self.contacts > contacts_before or self.patience_is_over:
             return False
         return not answered or len(self._failed) >= _SEVERAL
 
     def begin(self) -> float:
-        """Record that an attempt begins, and return the time, for `failed`."""
+        """Record that an attempt begins. Return the time, to be passed to `failed`."""
         now = self._clock()
         if now < self._began_at:
             self._began_at = now
@@ -120,7 +121,7 @@ class Outage:
             self.is_on = self.patience_is_over = False
 
     def failed(self, subject: str, began_at: float) -> None:
-        """Record that an attempt about `subject`, which began at `began_at`, had no contact."""
+        """Record that an attempt for `subject`, which began at `began_at`, led to no contact."""
         self._failures += 1
         self._last_failed_at = max(self._last_failed_at, began_at)
         if len(self._failed) < _SEVERAL:
@@ -130,7 +131,7 @@ class Outage:
 
 
 class _NoOutage(Outage):
-    """For calls outside of a bulk run: it records nothing, and never applies."""
+    """For calls outside of a bulk run: records nothing, and never assumes an outage."""
 
     def __init__(self) -> None:
         super().__init__(math.inf, 1)
@@ -149,4 +150,4 @@ class _NoOutage(Outage):
 
 
 NO_OUTAGE: Final[Outage] = _NoOutage()
-"""The outage that never applies."""
+"""For calls outside of a bulk run: never assumes an outage."""

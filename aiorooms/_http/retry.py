@@ -38,12 +38,12 @@ _MAX_OVERTAKEN: Final = 25
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """When a failed attempt is followed by another. Raises `ClientSettingsError`, a `ValueError`, for a wrong setting.
+    """When a failed attempt is followed by another. An invalid setting raises `ClientSettingsError`, a `ValueError`.
 
     A request is sent again after 408, 429 and 5xx answers, connection failures, timeouts, and 2xx answers that are cut
     off or can't be read; a POST only if it can't have been carried out. The wait before attempt n + 1 is random between
     0 and `base_delay * 2 ** (n - 1)`, at most `max_delay` ("full jitter"), and at least as long as the server asks for.
-    After a 429 it is exactly what the server asks for, if it does.
+    If a 429 asks for a wait, the wait is exactly that.
     """
 
     max_attempts: int = attrs.field(default=4, validator=at_least(1))
@@ -53,7 +53,7 @@ class RetryPolicy:
     max_delay: float = attrs.field(default=8.0, validator=not_negative)
     """The longest wait that the client chooses by itself, in seconds."""
     max_elapsed: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
-    """Seconds since the beginning of the call; no further attempt begins later. None: no limit."""
+    """Seconds after the beginning of the call. No further attempt begins later than this. None: no limit."""
 
 
 @attrs.define
@@ -80,7 +80,7 @@ class Tally:
         self.attempts += 1
 
     def failed(self, failure: Failure, *, overtaken: bool) -> bool:
-        """Record a failed attempt. Return whether it used a stale connection, and has to be sent again at once.
+        """Record a failed attempt. Return whether it used a stale connection: then send the request again at once.
 
         `overtaken` says whether other requests were accepted since it was sent.
         """
@@ -108,7 +108,7 @@ class Again(NamedTuple):
 
 
 class GiveUp(NamedTuple):
-    """No further attempt, with the setting that forbids one, if any."""
+    """No further attempt. `hint` and `reason` name the setting that forbids one, if any."""
 
     hint: str = ""
     reason: Reason | None = None
@@ -125,11 +125,11 @@ def decide(
     time_left: float,
     random: float,
 ) -> Again | GiveUp:
-    """Return what follows a failed attempt, which the tally has already recorded.
+    """Return the next step after a failed attempt, which the tally has already recorded.
 
     `keeps_trying` says that attempts don't count, because of an outage. Times are in seconds: `longest_wait` bounds the
-    wait after a failure without contact, `max_wait` the wait that a server may ask for, and `time_left` is what remains
-    of `max_elapsed`. `random` is between 0 and 1.
+    wait after a failure without contact, `max_wait` bounds the wait that a server may ask for, and `time_left` is what
+    remains of `max_elapsed`. `random` is between 0 and 1.
     """
     if not failure.retry:
         return GiveUp()
@@ -142,7 +142,7 @@ def decide(
     elif failure.wait is not None:
         wait = max(wait, failure.wait)
     if not failure.is_contact and longest_wait < math.inf:
-        # In a bulk run the patience is the limit, not `max_wait`: no update may fail for a long `Retry-After`.
+        # In a bulk run the patience is the limit, not `max_wait`: no update may fail because of a long `Retry-After`.
         wait = min(wait, longest_wait, max_wait)
     if wait > max_wait:
         hint = f"the server asked to wait {wait:.0f} s, longer than Pacing(max_wait={max_wait:g}) allows"
@@ -153,6 +153,6 @@ def decide(
 
 
 def backoff(policy: RetryPolicy, attempt: int, random: float) -> float:
-    """Return the seconds to wait after failed attempt number `attempt`, from 1; `random` is between 0 and 1."""
+    """Return the seconds to wait after failed attempt number `attempt`, counted from 1; `random` is between 0 and 1."""
     # The exponent is bounded: 2 ** 5000 is an OverflowError.
     return random * min(policy.max_delay, policy.base_delay * 2.0 ** min(attempt - 1, 32))

@@ -1,8 +1,8 @@
-"""A rate that the caller has set and that is never exceeded. Pure: the time is an argument.
+"""The cap: a rate that the caller sets, and that is never exceeded. Pure: the time is an argument.
 
 Example: with `max_rate=10` a request is due every 100 ms. If a timer fires 15 ms late, the next request is still due on
-schedule, 85 ms later. In addition, each request is at least 1.005 s later than the tenth before it, so late timers
-never add up to more than 10 requests in a second.
+schedule, 85 ms later. In addition, each request is sent at least 1.005 s after the one ten places before it, so late
+timers never lead to more than 10 requests in a second.
 """
 
 import math
@@ -16,10 +16,10 @@ __all__ = ["Cap"]
 _MAX_REMEMBERED: Final = 1000
 
 _MARGIN: Final = 1.005
-"""Latency varies: without a margin the server would see one request too many in some seconds."""
+"""Latency varies: without a margin, the server would sometimes receive one request too many in a second."""
 
 _CATCH_UP: Final = 0.02
-"""Seconds; a request that is late by less does not delay the ones after it, so late timers don't lower the rate."""
+"""Seconds. A request that is late by less does not delay the next ones, so late timers don't lower the rate."""
 
 
 class Cap(Gate):

@@ -1,8 +1,8 @@
 """The interface of a gate: one reason why a request may have to wait.
 
 The pacer knows nothing about rate limits. It asks each gate the same question, "when may a request be sent?", and
-reports the same events to each gate: a request was sent, its answer came, no answer came. A new reason to wait, such as
-a limit that several machines share, is one more gate.
+reports the same events to each gate: a request was sent, its answer arrived, or no answer arrived. A new reason to
+wait, such as a limit that several machines share, would be one more gate.
 
 Example: a cap of 2 requests per second, and a reported limit with nothing remaining until t = 8. At t = 5.0 the cap
 returns 5.2, so the pacer sets a timer for 5.2. At t = 5.2 the cap is open and the reported limit returns 8, so the
@@ -23,14 +23,14 @@ class Known(NamedTuple):
     lowest: int = 0
     """The smallest `remaining` reported since the last renewal."""
     renewals: int = 0
-    """The number of renewals until then."""
+    """The number of renewals before the permit was granted."""
 
 
 _NOTHING = Known()
 
 
 class Permit:
-    """Permission to send one attempt, with what was known when it was granted."""
+    """Permission to send one attempt, with what was known about the limit when the permit was granted."""
 
     __slots__ = ("known", "sent_at")
 
@@ -43,7 +43,7 @@ class Permit:
 class Gate:
     """One reason why requests may have to wait. Times are seconds on the pacer's monotonic clock.
 
-    `in_flight` is the number of requests sent and not answered, without the request in question.
+    `in_flight` is the number of requests sent and not answered, not counting the request in question.
     """
 
     @property
@@ -59,12 +59,12 @@ class Gate:
     def may_send_at(self, now: float, in_flight: int) -> float:
         """Return when the next request may be sent; `now` or earlier means at once.
 
-        A later time is when to ask again, not a promise. Infinity means that an answer has to come first.
+        At a later time, ask the gate again: it may still be closed. Infinity means that an answer must arrive first.
         """
         raise NotImplementedError
 
     def blocked_until(self, now: float) -> float:
-        """Return until when the server has said that it accepts no request; `now` or earlier if it accepts some.
+        """Return when the server accepts requests again, as it has reported; `now` or earlier if it accepts them now.
 
         If that is more than `Pacing.max_wait` away, calls fail instead of waiting.
         """
@@ -74,7 +74,7 @@ class Gate:
         """Record that a request is sent."""
 
     def answered(self, permit: Permit, info: RateLimitInfo, now: float, in_flight: int) -> None:
-        """Record that an answer came."""
+        """Record that an answer arrived."""
 
     def lost(self, permit: Permit, now: float, in_flight: int) -> None:
-        """Record that no answer came."""
+        """Record that no answer arrived."""

@@ -30,12 +30,12 @@ class Report(NamedTuple):
 
 
 class RateLimitInfo(NamedTuple):
-    """What an answer says about the rate limit. Its headers are read once, for the pacer and for the error."""
+    """What an answer says about the rate limit. The headers are read once, for both the pacer and the error."""
 
     rate_limited: bool = False
     """Whether the answer is a 429."""
     retry_after: float | None = None
-    """Seconds that a 429 asks to wait; None if it does not ask. The reset of the window is in `report`."""
+    """The wait that a 429 asks for, in seconds; None if it asks for none. The reset of the window is in `report`."""
     report: Report | None = None
 
 
@@ -70,7 +70,7 @@ def _read_report(headers: Mapping[str, str]) -> Report | None:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that the server asks to wait, from `retry-after-ms` or `Retry-After` (RFC 9110, 10.2.3).
+    """Return how many seconds the server asks to wait, from `retry-after-ms` or `Retry-After` (RFC 9110, 10.2.3).
 
     A date is compared with the answer's own `Date`, so that a wrong clock on either side does no harm. Return None for
     an unreadable value, and 0 for a time that has passed.
@@ -112,10 +112,10 @@ _MIN_UNIX_TIME: Final = 1e8
 _NUMBER = re.compile(r"\s*[+-]?[0-9]{1,15}(\.[0-9]{0,15})?\s*", re.ASCII)
 
 
-# Cached, as the same numbers come again and again: this saves 1 of 2 us per answer.
+# Cached because the same numbers recur. This saves 1 of 2 us per answer.
 @lru_cache(maxsize=1024)
 def _number(value: str | None) -> float | None:
-    """Return a plain decimal number, negative ones as 0; None for anything else (also `inf`, `nan` and `1e400`)."""
+    """Return a plain decimal number, or 0 if it is negative; None for anything else, such as `inf` and `1e400`."""
     return max(0.0, float(value)) if value is not None and _NUMBER.fullmatch(value) else None
 
 

@@ -1,6 +1,6 @@
-"""Counting the requests of the last seconds. Pure: the time is an argument.
+"""Counts the requests of the last few seconds. Pure: the time is an argument.
 
-Example: 10 requests per second are sent from t = 0 on. At t = 5 the meter holds those since t = 2, which are 31. The
+Example: 10 requests per second are sent from t = 0 on. At t = 5 the meter has counted the 31 requests since t = 2. The
 rate is (31 - 1) / 3 s = 10 per second.
 """
 
@@ -37,9 +37,9 @@ class Meter:
         return self._since, self._count
 
     def rate(self, now: float) -> float:
-        """Return the requests per second in the last seconds."""
+        """Return the average rate of the last few seconds, in requests per second."""
         since, count = self.recent(now)
-        # The first request marks the beginning of the time.
+        # The first request only starts the measured time.
         return (count - 1) / (now - since) if count > 1 and now > since else 0.0
 
     def _roll(self, now: float) -> None:

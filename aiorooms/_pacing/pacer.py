@@ -30,14 +30,14 @@ _MIN_RATE: Final = 1e-6
 
 @attrs.frozen(kw_only=True)
 class Pacing:
-    """How a client keeps to the rate limit. Raises `ClientSettingsError`, a `ValueError`, for a wrong setting."""
+    """How a client keeps to the rate limit. Raises `ClientSettingsError`, a `ValueError`, for an invalid setting."""
 
     enabled: bool = attrs.field(default=True, validator=instance_of(bool))
-    """Whether calls learn from each other's answers and wait together. If not, each waits only after its own 429s."""
+    """Whether calls learn from each other's answers and wait together. If False, each waits only after its own 429s."""
     max_rate: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
-    """Requests per second, evenly spread, that are never exceeded, whatever the server allows. None: no cap."""
+    """Maximum rate in requests per second, evenly spread, even if the server allows more. None: no cap."""
     max_wait: float = attrs.field(default=300.0, validator=positive)
-    """Seconds, inclusive. If the server asks for a longer wait, the call raises `RateLimitError` at once."""
+    """Maximum wait in seconds, inclusive. If the server asks for more, the call raises `RateLimitError` at once."""
 
     def __attrs_post_init__(self) -> None:
         if self.max_rate is not None and not _MIN_RATE <= self.max_rate < math.inf:
@@ -50,11 +50,11 @@ class PacingSnapshot:
     """The state of the rate limit at one moment: `client.pacing.snapshot()`."""
 
     limit: int | None
-    """Requests per window, as reported last; None if no limit was reported yet."""
+    """Requests per window, as last reported; None if no limit was reported yet."""
     remaining: int | None
     """Further requests that may be sent until the reset, from all processes with the same key; None if not reported."""
     resets_in: float | None
-    """Seconds until more may be sent; None if no reset was reported, or an answer has to come first."""
+    """Seconds until more requests may be sent; None if no reset was reported, or an answer must arrive first."""
     sustainable_rate: float | None
     """The highest rate that server and cap are known to sustain, in requests per second; None if unknown."""
     rate: float
@@ -62,9 +62,9 @@ class PacingSnapshot:
     paused_until: datetime | None
     """When the current pause ends, in UTC; None if there is none."""
     in_flight: int
-    """Attempts that were sent and not answered yet."""
+    """Attempts that were sent but not yet answered."""
     waiting: int
-    """Attempts that wait until they may be sent."""
+    """Attempts that wait for a permit."""
     rate_limited: int
     """Attempts that were answered with a 429 since the client was created."""
 
@@ -92,7 +92,7 @@ class PacerClosedError(Exception):
 
 
 class WaitTooLongError(Exception):
-    """The server accepts no request for longer than `Pacing.max_wait`."""
+    """The server reports that it accepts no requests for longer than `Pacing.max_wait`."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
@@ -123,7 +123,7 @@ class Pacer:
         self._clock = clock
         self._call_later = call_later
         self._in_flight = 0
-        # In order of arrival. An OrderedDict, as 20,000 callers may be cancelled at once, anywhere in the queue.
+        # Callers in order of arrival. An OrderedDict is fast even if 20,000 of them are cancelled at once.
         self._waiters: OrderedDict[asyncio.Future[Permit], None] = OrderedDict()
         self._timer: _Handle | None = None
         self._timer_at = math.inf
@@ -135,9 +135,9 @@ class Pacer:
         cap = [] if pacing.max_rate is None else [Cap(pacing.max_rate)]
         learned = [self._pause, *cap, Probing(self._meter, random), SlowStart(max_in_flight), self._quota]
         self._gates: Sequence[Gate] = learned if pacing.enabled else cap
-        """Asked in this order, up to the first closed one: the quota assumes a renewal only if a request follows."""
+        """Asked in this order, up to the first closed gate. The quota is last: when asked, it may assume a renewal."""
         self._all_idle = not self._gates
-        """Whether nothing but the connections limits requests. Then no gate is asked, which saves 3 us per update."""
+        """Whether only the connections limit requests. Then no gate is asked, which saves 3 us per update."""
 
     def acquire_now(self) -> Permit | None:
         """Return a permit if one is free now, else None. The caller must `release` it."""
@@ -149,7 +149,7 @@ class Pacer:
     async def acquire(self) -> Permit:
         """Wait for a permit and return it. The caller must `release` it.
 
-        Raises `WaitTooLongError` if the wait would be longer than `Pacing.max_wait`, and `PacerClosedError`.
+        Raises `WaitTooLongError` if the wait would exceed `Pacing.max_wait`, and `PacerClosedError` after `close`.
         """
         if (free := self.acquire_now()) is not None:
             return free
@@ -174,7 +174,7 @@ class Pacer:
             raise
 
     def release(self, permit: Permit, info: RateLimitInfo | None) -> None:
-        """Release a permit, with what the answer says about the rate limit; None if no answer came."""
+        """Release a permit. `info` is what the answer says about the rate limit; None if no answer arrived."""
         self._in_flight -= 1
         if info is None:
             if not self._all_idle:
@@ -208,7 +208,7 @@ class Pacer:
         )
 
     def close(self) -> None:
-        """Raise `PacerClosedError` in every caller that waits, and in all that would have to wait later."""
+        """Raise `PacerClosedError` in all callers that wait, and in all later ones that would have to wait."""
         self._is_closed = True
         self._fail_waiters(PacerClosedError)
 
@@ -242,13 +242,13 @@ class Pacer:
             self._fail_waiters(lambda: WaitTooLongError(wait))
 
     def _blocked_for(self, now: float) -> float:
-        """Return the seconds for which the server has said that it accepts no request."""
+        """Return for how many seconds the server reports that it accepts no requests."""
         return max((gate.blocked_until(now) for gate in self._gates), default=now) - now
 
     # --- the queue ---
 
     def _grant_permits(self) -> None:
-        """Grant a permit to each caller that may have one now. If a gate is closed, set a timer to ask again.
+        """Grant a permit to each caller that can get one now. If a gate is closed, set a timer to ask again.
 
         The clock is read once. If it were read again to set the timer, a pause might end in between, and no timer would
         be set.
@@ -274,13 +274,13 @@ class Pacer:
             self._timer = self._call_later(min(at - now, _MAX_TIMER), self._on_timer)
 
     def _on_timer(self) -> None:
-        # If a gate has moved meanwhile, or the timer is early, another timer is set.
+        # If a gate is still closed, or the timer fired early, another timer is set.
         self._timer = None
         self._timer_at = math.inf
         self._grant_permits()
 
     def _remove(self, permit: "asyncio.Future[Permit]") -> None:
-        # It is gone already if the permit was granted, or if all waiters failed.
+        # The caller is already removed if the permit was granted, or if all waiters failed.
         self._waiters.pop(permit, None)
         if not self._waiters:
             self._cancel_timer()

@@ -1,8 +1,8 @@
-"""A pause that a 429 asked for; it holds for all calls. Pure: the time is an argument.
+"""A pause that a 429 asked for. It applies to all calls. Pure: the time is an argument.
 
-The end of the pause only ever moves later, so no later answer can shorten it. Example: at t = 100 a 429 says
-`Retry-After: 10`, and at t = 101 a slower one says 5. The pause ends at 110, not at 106. A success at t = 102, of a
-request that was sent before the pause, changes nothing.
+No later answer can shorten the pause. Example: at t = 100 a 429 says `Retry-After: 10`, and at t = 101 another one says
+5. The pause ends at 110, not at 106. At t = 102 a request that was sent before the pause succeeds, which changes
+nothing.
 """
 
 from .gate import Gate, Permit
@@ -21,7 +21,7 @@ class Pause(Gate):
 
     @property
     def is_idle(self) -> bool:
-        """Whether there was no pause when the last answer came."""
+        """Whether there was no pause when the last answer arrived."""
         return self._is_idle
 
     def may_send_at(self, now: float, in_flight: int) -> float:

@@ -1,17 +1,17 @@
 """The rate that a server sustains, found from 429s that no reported limit explains. Pure: the time is an argument.
 
-- **The first 429** stops all calls for as long as the server asks. If it does not ask, they stop for 0.2 s, and for
-  twice as long with each further 429, up to 8 s. Then a single request is sent, the *probe*. Once it is accepted, the
-  number of requests accepted in the last seconds, divided by the time that they and the stop took, is a rate that the
-  server has sustained. Sending resumes at that rate.
-- **From then on** requests are spread evenly. While more is queued than the rate allows, the rate grows slowly, until
-  the next 429. Then it falls to the average rate of accepted requests since the last 429, and by at least a tenth. So
-  it stays close to what the server sustains, and follows when that grows.
+- **The first 429** stops all calls for as long as the server asks. If it does not ask for a wait, they stop for 0.2 s,
+  and for twice as long after each further 429, up to 8 s. Then a single request is sent, the *probe*. Once it is
+  accepted, sending resumes at a rate that the server has sustained: the number of requests accepted in the last
+  seconds, divided by the time that these requests and the stop took.
+- **From then on** requests are spread evenly. While the rate delays requests, it grows slowly. At the next 429 it falls
+  to the average rate of accepted requests since the last 429, and by at least a tenth. So the rate stays close to what
+  the server sustains, and grows when the server sustains more.
 - **429s of requests that were sent before the stop** belong to the same episode and are ignored.
 
 Example: 80 requests are accepted in 2 s, then one is answered 429. All calls stop for 0.2 s, a probe is accepted, and
-sending resumes at 80 / 2.2 = 36 requests per second. The rate grows by 10 % per second, but by 1 % per second close to
-the rate of the last 429. A 429 at 50 per second, after an average of 44, sets it to 44.
+sending resumes at 80 / 2.2 = 36 requests per second. The rate grows by 10 % per second, but only by 1 % per second
+close to the rate at the last 429. A 429 at 50 per second, after an average of 44, sets the rate to 44.
 """
 
 import math
@@ -30,24 +30,24 @@ _MAX_PAUSE: Final = 8.0
 
 _FAST_GROWTH: Final = 0.10
 _SLOW_GROWTH: Final = 0.01
-"""Growth per second, far from the rate of the last 429 and close to it."""
+"""Growth per second: fast if the rate is far from that at the last 429, slow if it is close."""
 
 _CLOSE: Final = (0.85, 1.15)
-"""The fractions of the rate of the last 429 that are close to it."""
+"""A rate is close to that at the last 429 if it is between these fractions of it."""
 
 _DECREASE: Final = 0.9
 _MIN_RATE: Final = 0.01
 """Requests per second."""
 
 _MIN_SAMPLE: Final = 10
-"""Accepted requests; a rate measured from fewer is a guess, and doubles with each further one."""
+"""Minimum number of accepted requests. A rate measured from fewer is a guess, and doubles with each further one."""
 
 _IDLE: Final = 2.0
-"""Seconds between two requests; a longer gap that the rate did not cause does not count for the average."""
+"""Seconds. A longer gap between two requests does not count for the average, unless the rate caused it."""
 
 
 class Probing(Gate):
-    """Keeps to the rate that a server sustains, once it answers 429 and its reported limit does not explain that.
+    """Keeps to the rate that a server sustains, once there was a 429 that the reported limit does not explain.
 
     `meter` counts the requests that were sent before the first 429; `random` returns numbers between 0 and 1.
     """
@@ -62,9 +62,9 @@ class Probing(Gate):
         """Whether the rate was measured from too few requests."""
         self._next_at = 0.0
         self._stopped_at = -math.inf
-        """When the last 429 that counted came."""
+        """When the last 429 that counted arrived."""
         self._streak = 0
-        """The number of 429s in the current episode, probes included; 0 if there is none."""
+        """The number of 429s in the current episode, those of probes included; 0 if there is no episode."""
         self._probe_sent_at: float | None = None
         self._since = 0.0
         self._accepted = 0
@@ -72,13 +72,13 @@ class Probing(Gate):
         self._sent_at = 0.0
         """When the last request was sent."""
         self._is_throttled = False
-        """Whether the rate delayed it."""
+        """Whether the rate delayed the last request."""
         self._reports_limit = False
-        """Whether the server reports a limit with answers that are no 429."""
+        """Whether the server also reports a limit with answers other than 429."""
 
     @property
     def is_idle(self) -> bool:
-        """Whether no unexplained 429 has come yet."""
+        """Whether no unexplained 429 has arrived yet."""
         return self._rate is None and not self._streak
 
     @property
@@ -104,12 +104,12 @@ class Probing(Gate):
             self._is_throttled = now < self._next_at + interval
             if not self._is_throttled and now - self._sent_at > _IDLE:
                 self._since += now - self._sent_at
-            # A late timer is made up for, by one interval at most.
+            # After a late timer, requests catch up by at most one interval.
             self._next_at = max(self._next_at, now - interval) + interval
         self._sent_at = now
 
     def answered(self, permit: Permit, info: RateLimitInfo, now: float, in_flight: int) -> None:
-        """Record that an answer came."""
+        """Record that an answer arrived."""
         report = info.report
         if not info.rate_limited:
             self._reports_limit |= report is not None
@@ -123,7 +123,7 @@ class Probing(Gate):
             self._record_unexplained(permit.sent_at, now, wait, in_flight)
 
     def lost(self, permit: Permit, now: float, in_flight: int) -> None:
-        """Record that no answer came."""
+        """Record that no answer arrived."""
         if permit.sent_at == self._probe_sent_at:
             self._probe_sent_at = None
 
@@ -140,7 +140,7 @@ class Probing(Gate):
             self._rate *= 2.0 if self._is_guess else 1 + min(1.0, growth)
 
     def _record_unexplained(self, sent_at: float, now: float, wait: float | None, in_flight: int) -> None:
-        """Record an unexplained 429; `wait` is the seconds that the server asks to wait, if any."""
+        """Record an unexplained 429. `wait` is how many seconds the server asks to wait, if any."""
         if sent_at == self._probe_sent_at:
             self._probe_sent_at = None
         if sent_at < self._stopped_at:

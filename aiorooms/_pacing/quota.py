@@ -1,25 +1,26 @@
 """How many requests may be in flight under the limit that the server reports. Pure: the time is an argument.
 
-Each answer reports how many requests remain (R) and when more will (the reset). From that two things are derived:
+Each answer reports how many requests remain (R) and when more become available (the reset). From these values the quota
+derives two things:
 
-- **How many may be in flight.** An answer reports R as it was when the server processed *that* request; R may or may
-  not count the requests in flight. So no more are in flight than the smallest R reported since the last renewal. Then
-  none of them exceeds the limit in either case, and late or reordered answers do no harm.
-- **When R grows again.** This is a *renewal*; until then a client that has used up R waits. The reset says when, but
-  only to within a second if it has no fraction. In that case the earliest moment is used that any answer has reported
-  since the last renewal: if resets are rounded up, it is right to within the time between two answers. If the server
-  answers 429 to a request sent at that moment, the reset was rounded down, and from then on a second is added.
+- **How many may be in flight.** An answer reports R as it was when the server processed *that* request. The server may
+  or may not have counted the requests in flight. So the number in flight never exceeds the smallest R reported since
+  the last renewal. Then no request exceeds the limit in either case, and late or reordered answers do no harm.
+- **When R grows again.** A client that has used up R waits for this moment, the *renewal*. The reset says when it is,
+  but only to within a second if it has no fraction. Then the earliest moment that any answer has reported since the
+  last renewal is used. If resets are rounded up, that moment is right to within the time between two answers. If the
+  server answers 429 to a request sent at that moment, the reset was rounded down, and from then on a second is added.
 
-At that moment one request is sent alone, the *probe*. Once two probes in a row have found at least half of the limit,
-the whole limit is assumed to be available at each reset, without a probe. Sliding windows and token buckets refill
-gradually; they are recognized by a probe that finds less than a quarter of the limit. If such a server reports whole
-seconds only, the next request is sent one window after the oldest of the last accepted requests: by then at least that
-one is available again.
+At the renewal one request is sent alone, the *probe*. If two probes in a row find at least half of the limit, the whole
+limit is from then on assumed to be available at each reset, without a probe. If a probe finds less than a quarter of
+the limit, the limit refills gradually, like a sliding window or a token bucket. If such a server reports whole seconds
+only, the next request is sent one window after the oldest of the last `limit` accepted requests: by then at least one
+request is available again.
 
-**A renewal** is certain if an answer reports more than was known when its request was sent. (More than is known when
-the answer comes proves nothing, as answers overtake each other.) So each permit stores what was known when it was
-granted. A request that was sent before a renewal was noticed may belong to either window: its answer counts only if it
-must belong to the new one.
+**A renewal** is certain if an answer reports a higher R than was known when its request was sent. (A higher R than is
+known when the answer arrives proves nothing, because answers overtake each other.) So each permit stores what was known
+when it was granted. A request that was sent before a renewal was noticed may belong to either window, so its answer is
+ignored unless it must belong to the new one.
 
 **Other processes** may use the same limit; `share` says which part of R is ours.
 
@@ -39,69 +40,69 @@ from .share import Share
 __all__ = ["Quota"]
 
 _MAX_PROBE_DELAY: Final = 1.0
-"""Seconds after the reset for which a probe waits for the requests in flight."""
+"""Maximum time after the reset that a probe waits for the requests in flight, in seconds."""
 
 _FIRST_BACKOFF: Final = 0.01
 _MAX_BACKOFF: Final = 5.0
-"""Seconds to wait after the first 429, doubled with each further one in a row up to the maximum. Never more than half a
-window, so that one 429 does not cost the beginning of the next window too."""
+"""Seconds to wait after the first 429, doubled with each further one in a row up to the maximum. The wait is at most
+half a window, so that one 429 does not also waste the beginning of the next window."""
 
 _FULL_RENEWALS_NEEDED: Final = 2
 """Probes in a row that must find a full renewal before one is assumed."""
 
 _FIRST_RECHECK: Final = 8
 _MAX_RECHECK: Final = 256
-"""Windows until it is checked again whether resets are rounded down; doubled each time."""
+"""Number of windows after which it is checked again whether resets are rounded down; doubled each time."""
 
 _MAX_REMEMBERED: Final = 10_000
-"""The number of accepted requests whose times are kept, however high the limit is."""
+"""Maximum number of accepted requests whose times are kept, even if the limit is higher."""
 
 
 class Quota(Gate):
-    """Keeps to the limit that answers report. Until the first report nothing is known, and the gate is open."""
+    """Keeps to the limit that answers report. Until the first report the gate is open."""
 
     def __init__(self) -> None:
         self.limit: int | None = None
-        """Requests per window, as reported last; None before the first report."""
+        """Requests per window, as last reported; None before the first report."""
         self.remaining = 0
-        """R: requests that may be in flight, from all processes together, as reported last or assumed."""
+        """R: requests that may be in flight, from all processes together, as last reported or assumed."""
         self.window = 0.0
         """Seconds; the longest reset that was reported for this limit."""
         self.renews_at = math.inf
-        """When R is expected to grow; infinite while only an answer can tell."""
+        """When R is expected to grow; infinite if only an answer can show it."""
         self._share = Share()
         self._lowest = 0
         """The smallest R since the last renewal."""
         self._renewals = 0
-        """The number of renewals so far, seen or assumed."""
+        """The number of renewals so far, reported or assumed."""
         self._window_began = 0.0
         self._assumed = False
         """Whether the last renewal was assumed, and no answer has confirmed it yet."""
 
         self._reset_at = math.inf
-        """When this window ends, without the added second: the earliest report, or the last one if resets are exact."""
+        """The end of this window, without the added second: the earliest report, or the last if resets are exact."""
         self._last_reset_at = math.inf
-        """When it ends by the last answer alone."""
+        """The end of this window according to the last answer."""
         self._exact = False
         """Whether any reset had a fraction."""
         self._rounded_down = False
-        """Whether a reset turned out to be too early, so that a second is added."""
+        """Whether a reported reset was too early. If so, a second is added to all."""
         self._windows_corrected = 0
         """The number of windows for which a second has been added."""
         self._windows_until_recheck = _FIRST_RECHECK
-        """The number after which it is checked again whether that is right."""
+        """The number of such windows after which it is checked again whether resets are rounded down."""
 
         self._full_probes = 0
         """Probes in a row that found a full renewal; -1 after a full renewal was assumed wrongly."""
         self._is_gradual = False
         """Whether the last probe found that R grows gradually."""
         self._accepted_at: deque[float] = deque(maxlen=1)
-        """When the last requests were accepted, up to `limit` of them; recorded while resets are not exact."""
+        """The times at which the last requests, at most `limit`, were accepted; recorded while resets are not exact."""
 
         self._limited_streak = 0
         """The number of 429s in a row."""
         self._limited_at = -math.inf
-        """When the last of them came."""
+        """When the last 429 of the streak arrived."""
 
     @property
     def is_known(self) -> bool:
@@ -123,7 +124,7 @@ class Quota(Gate):
         return self._full_probes >= _FULL_RENEWALS_NEEDED
 
     def may_send_at(self, now: float, in_flight: int) -> float:
-        """Return when the next request may be sent; assume a renewal once it is due."""
+        """Return when the next request may be sent. If a renewal is due, assume that it has happened."""
         if self.limit is None or self._free(now, in_flight) > 0:
             return now
         if now >= self._probe_at(in_flight):
@@ -133,24 +134,24 @@ class Quota(Gate):
         return max(self._probe_at(in_flight), math.nextafter(now, math.inf))
 
     def blocked_until(self, now: float) -> float:
-        """Return the next renewal if no request could be sent even if none were in flight."""
+        """Return the time of the next renewal if no request could be sent even with none in flight."""
         exhausted = self.limit is not None and self._free(now, 0) <= 0 and now < self.renews_at < math.inf
         return self.renews_at if exhausted else -math.inf
 
     def sent(self, permit: Permit, in_flight: int) -> None:
-        """Record in the permit what is known."""
+        """Store in the permit what is known about the limit."""
         permit.known = Known(self._lowest, self._renewals)
 
     def answered(self, permit: Permit, info: RateLimitInfo, now: float, in_flight: int) -> None:
         """Record what an answer reports."""
-        # A limit that is reported with 429s only says nothing about accepted requests: `Probing` handles it.
+        # If only 429s report the limit, it says nothing about accepted requests: `Probing` handles it.
         if info.report is not None and (self.is_known or not info.rate_limited):
             self._learn(permit, now, info.report, rate_limited=info.rate_limited)
         else:
             self.lost(permit, now, in_flight)
 
     def lost(self, permit: Permit, now: float, in_flight: int) -> None:
-        """Record that no answer came, or that it reported no limit."""
+        """Record that no answer arrived, or that it reported no limit."""
         if self.limit is not None and self.renews_at == math.inf and in_flight == 0:
             # No request is in flight whose answer could report a renewal.
             self.renews_at = now + self.window
@@ -172,7 +173,7 @@ class Quota(Gate):
             if not self._exact:
                 self._accepted_at.append(now)
         elif permit.sent_at >= self._limited_at:
-            # 429s of requests that were sent before the last 429 are not counted: the cause is the same.
+            # 429s of requests that were sent before the last 429 arrived are not counted: the cause is the same.
             self._limited_streak += 1
             self._limited_at = now
         more = report.remaining > permit.known.lowest or (permit.known.lowest == 0 and not rate_limited)
@@ -208,12 +209,12 @@ class Quota(Gate):
         )
         free = math.floor(ours + 0.5) - in_flight
         # If none is in flight, one may be sent: low usage so far says nothing about our share, and without a reset to
-        # wait for, only a request can find out.
+        # wait for, only a request can show what remains.
         can_send_one = in_flight == 0 and (self.remaining > 1 or self.renews_at == math.inf)
         return 1 if free <= 0 and can_send_one else free
 
     def _change_limit(self, permit: Permit, now: float, report: Report, limit: int) -> Permit:
-        """Start over with another limit; return the permit that the request would have had if it had been known before.
+        """Start over with another limit. Return the permit that the request would have if that limit had been known.
 
         What was learned about rounding and the kind of limiter is kept.
         """
@@ -233,21 +234,21 @@ class Quota(Gate):
         self._window_began = now
 
     def _renew(self, permit: Permit, report: Report) -> None:
-        """Record a renewal: more remains than before."""
+        """Record a renewal, which an answer reports."""
         limit = self.limit or 1
         quarter = limit / 4
         if self._assumed and not self._renews_fully and self._lowest < quarter:
             self._full_probes = self._full_probes + 1 if report.remaining >= limit // 2 else min(self._full_probes, 0)
             self._is_gradual = report.remaining < quarter
         self._renewals += 1
-        # Others may have used some of it before us.
+        # Other processes may have used part of the new window before us.
         self._begin_window(permit, limit if self._renews_fully else report.remaining + 1)
         self._lowest = self.remaining = report.remaining
         self._share.used_by_us()
         self._recheck_rounding()
 
     def _recheck_rounding(self) -> None:
-        """Stop adding a second after some windows, as the 429 may have had another cause."""
+        """Stop adding a second after some windows, because the 429 may have had another cause."""
         if self._rounded_down and not self._exact:
             self._windows_corrected += 1
             if self._windows_corrected >= self._windows_until_recheck:
@@ -265,7 +266,7 @@ class Quota(Gate):
         self._reset_at = math.inf
 
     def _record_use(self, permit: Permit, report: Report, *, rate_limited: bool) -> None:
-        """Record that no more remains than before."""
+        """Record an answer that reports no renewal."""
         if not rate_limited:
             self._share.used_by_us()
         elif self._assumed:

@@ -4,18 +4,19 @@ Other processes may send with the same key. What remains of the limit (R, see `q
 every process sent as much as R allows, most requests would be rate limited when R gets close to 0. So each process
 keeps to its own part, which it finds without communicating with the others:
 
-- **Part.** Our part of R is our fraction of recent use: in this window, and in earlier ones, each of which counts half
-  as much as the one after it. If the others use less, our part grows.
-- **Half of the part** while there may be others. R does not yet count the requests that the others have in flight,
-  which may be about as many as ours.
-- **Reserve.** If the limit has windows, what the others will probably use in the rest of the window is left to them:
-  their fraction of the whole limit, less as time passes, and less what they have used in this window.
+- **Part.** Our part of R is our fraction of recent use. This window counts in full, and each earlier window half as
+  much as the one after it. If the others use less, our part grows.
+- **Half of the part.** While there may be other processes, only half of our part is used. R does not yet count their
+  requests in flight, which may be about as many as ours.
+- **Reserve.** If the limit has windows, the others are left what they will probably use in the rest of the window:
+  their fraction of the whole limit, times the fraction of the window that is left, minus what they have used in this
+  window.
 
-Nothing stays unused: as R shrinks and the window ages, the rest becomes available step by step.
+No part of the limit stays unused: as R shrinks and time passes, the rest becomes available step by step.
 
-Example: a limit of 100, of which we used 60 and the others 40 in the last window. Early in this one R is 90, and we
-used 5 of the 10. Our part is about 60 % of 90, and half of that is 27. The reserve leaves more, 90 - 40 + 5 = 55, so
-27 requests may be in flight.
+Example: a limit of 100, of which we used 60 and the others 40 in the last window. Early in this window R is 90: we used
+5, and the others used 5. Our part is about 60 % of 90, and half of that is 27. The reserve is 40 - 5 = 35, which leaves
+90 - 35 = 55. The smaller number counts: 27 requests may be in flight.
 """
 
 from typing import Final
@@ -33,10 +34,10 @@ class Share:
         self._began_with = 0
         """R at the beginning of the current window."""
         self._ours = 0
-        """How much of it we have used."""
+        """How much we have used in the current window."""
         self._earlier_ours = 0.0
         self._earlier_all = 0.0
-        """How much we and all processes used in earlier windows; a window counts half as much as the one after it."""
+        """Use by us and by all processes in earlier windows. Each window counts half as much as the one after it."""
 
     def begin_window(self, lowest: int, remaining: int) -> None:
         """Begin a window with `remaining`; `lowest` is what remained of the previous window."""
@@ -52,7 +53,7 @@ class Share:
         """Return how much of `remaining` is ours.
 
         `lowest` is the smallest R reported in the current window. `window_left` is the fraction of the window that is
-        still to come, 0 to 1; None if the limit has no windows.
+        left, 0 to 1; None if the limit has no windows.
         """
         used = self._began_with - lowest
         part = min(1.0, (self._earlier_ours + self._ours + 1) / max(1.0, self._earlier_all + used + 1))

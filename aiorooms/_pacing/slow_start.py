@@ -1,8 +1,8 @@
-"""Slow start: under an unknown limit, requests in flight grow step by step. Pure: the time is an argument.
+"""Slow start: while the limit is unknown, more and more requests may be in flight. Pure: the time is an argument.
 
-At first one request may be in flight. Each answer allows one more, so the number doubles with each round trip. Once as
-many may be in flight as there are connections, slow start is over for good. If no answer comes within half a second,
-the number doubles as well, so that one hanging request does not hold up all others.
+At first one request may be in flight. Each answer allows one more, so the number doubles with each round trip. Once the
+number reaches the number of connections, slow start is over for good. If no answer comes within half a second, the
+number doubles as well, so that one hanging request does not hold up all others.
 
 Example: 50 callers, answers after 100 ms, 100 connections. At t = 0 one request is sent, at t = 0.1 s two, then 4, 8,
 16, 32, and at t = 0.6 s all 50 callers are in flight. At t = 0.7 s slow start is over.
@@ -17,7 +17,7 @@ from .headers import RateLimitInfo
 __all__ = ["SlowStart"]
 
 _WIDEN_AFTER: Final = 0.5
-"""Seconds without an answer after which the width doubles."""
+"""Seconds. If no answer arrives within this time, the width doubles."""
 
 
 class SlowStart(Gate):
@@ -45,7 +45,7 @@ class SlowStart(Gate):
         return now
 
     def sent(self, permit: Permit, in_flight: int) -> None:
-        """Begin to wait for an answer, for half a second, if no more requests may be in flight."""
+        """If no more requests may be in flight, set the time when the width doubles without an answer."""
         if in_flight + 1 >= self._width:
             self._widen_at = permit.sent_at + _WIDEN_AFTER
 

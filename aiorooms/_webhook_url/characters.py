@@ -1,8 +1,8 @@
 """Characters that are not allowed anywhere in a URL, and how messages show text from a URL.
 
 The check works on the exact string that will be sent. A parser would repair it silently (yarl drops newlines, browsers
-turn backslashes into slashes), so a parsed URL says nothing about the string. The raw characters therefore come first.
-If one of them is bad, the parts of the URL can't be trusted, and the check ends there.
+turn backslashes into slashes), so a parsed URL says nothing about the string. The raw characters are therefore checked
+first. If one is forbidden, the URL can't be split reliably, and the check ends there.
 """
 
 import re
@@ -39,9 +39,10 @@ _BAD_CHARACTERS = (
     (_CONTROL, "a control character", "remove it"),
     (_BLANK, "whitespace", "remove it, or write it as '%20'"),
     (_INVISIBLE, "an invisible character", "remove it"),
-    (re.compile(r"[\ud800-\udfff]"), "a lone surrogate", "remove it, it can't be sent as UTF-8"),
+    (re.compile(r"[\ud800-\udfff]"), "a lone surrogate", "remove it, because it can't be sent as UTF-8"),
     (re.compile(r"\\"), "a backslash", "write '/', or '%5C' if a backslash is meant"),
-    # No fix encodes these: `https://{host}/` and `<https://...>` are templates and markup, so the fix would be wrong.
+    # A suggested fix does not encode these: in `https://{host}/` and `<https://...>` they are template syntax and
+    # markup.
     (re.compile(r'[<>"{}|^`]'), "an illegal character", "remove it or percent-encode it (RFC 3986, 2)"),
 )
 

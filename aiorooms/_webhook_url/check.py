@@ -1,9 +1,9 @@
 """Checks of a webhook URL and its failover URL, before anything is sent.
 
 The check works on the exact string that will be sent, and accepts only URLs that all parsers read the same way. First
-come the characters (`characters`). Then a small regex after RFC 3986 splits the string, and each part is checked by
-itself, so all problems are reported together. `host` checks hosts, and `policy` says what the user accepts. Finally
-yarl parses the URL too, and must find the scheme, host and port that were checked.
+the characters are checked (`characters`). Then a small regex from RFC 3986 splits the string, and each part is checked
+separately, so that all problems are reported together. `host` checks hosts, and `policy` contains what the user
+accepts. Finally yarl parses the URL too, and must find the same scheme, host and port.
 
 Example: `ftp://x..io:99999/#top` has four problems: the scheme, an empty label in the host, the port and the fragment.
 """
@@ -43,7 +43,7 @@ _AT_IN_PATH = re.compile(r"[^:/?#@\\]+://[^:/?#@\\]+[/?#][^:]*@[^@]*")
 
 @attrs.frozen
 class _Parts:
-    """A URL split after RFC 3986. The parts keep their `@`, `:` and `#`; a missing part is empty."""
+    """A URL split according to RFC 3986. The parts keep their `@`, `:` and `#`; a missing part is empty."""
 
     scheme: str
     userinfo: str
@@ -66,7 +66,7 @@ def check_webhook_url(
 ) -> tuple[Problem, ...]:
     """Return all problems of a webhook URL. An empty tuple means that the URL can be sent as it is.
 
-    No value of `url` raises an exception; a value that is not a str is a problem like others. Each message is one line:
+    No value of `url` raises an exception; a value that is not a str is reported as a problem. Each message is one line:
     the URL, what is wrong with it, and what would be valid. User names and passwords are shown as `***`. `pointer` is
     the JSON pointer of the problems. `policy` is the deprecated name of `webhook_url_policy`.
 
@@ -102,9 +102,9 @@ def check_webhook_urls(
     """Return all problems of a webhook URL and its failover URL: of each alone, and of the pair.
 
     The failover URL must not point to the same place as the webhook URL, or both would fail together. URLs that are
-    written differently can point to the same place (RFC 3986, 6.2: case of the host, default port, percent escapes, no
-    path for `/`). None and `UNSET` are skipped; no other value raises an exception. `policy` is the deprecated name of
-    `webhook_url_policy`.
+    written differently can point to the same place (RFC 3986, 6.2: case of the host, default port, percent escapes,
+    empty path for `/`). None and `UNSET` are skipped; no other value raises an exception. `policy` is the deprecated
+    name of `webhook_url_policy`.
     """
     webhook_url_policy = policy_of(webhook_url_policy, policy)
     # A URL that is too long would only waste cache memory, and a subclass of str may override `__eq__`.
@@ -130,7 +130,8 @@ def _pair_problems(url: object, failover_url: object, policy: WebhookUrlPolicy) 
     return tuple(problems)
 
 
-# A bulk run sets the same pair on every room: 0.4 us a room with this cache, 2 us with only the cache of single URLs.
+# A bulk run often sets the same pair on all rooms: 0.4 us per room with this cache, 2 us with only the cache of single
+# URLs.
 _cached_pair_problems = lru_cache(maxsize=1024)(_pair_problems)
 
 
@@ -197,8 +198,8 @@ def _problems(url: str, policy: WebhookUrlPolicy, pointer: str) -> tuple[Problem
     )
 
 
-# A bulk run sets the same URL on every room: 0.6 us a room with this cache, 50 us without (python -m timeit, CPython
-# 3.11).
+# A bulk run often sets the same URL on all rooms: 0.6 us per room with this cache, 50 us without it (python -m timeit,
+# CPython 3.11).
 _cached_problems = lru_cache(maxsize=1024)(_problems)
 
 
@@ -214,7 +215,8 @@ def _message(url: str, finding: Finding, policy: WebhookUrlPolicy) -> str:
 def masked_url(url: str) -> str:
     """Hide a user name and password, even if a `/`, `?`, `#` or `@` in the password makes parsers split it wrongly.
 
-    Everything up to the last `@` is hidden, unless all `@` are in the path or query with no `:` before the last one.
+    Everything up to the last `@` is hidden, unless all `@` are in the path or query, and no `:` there precedes the last
+    one.
     """
     if "@" not in url or _AT_IN_PATH.fullmatch(url):
         return url
@@ -245,7 +247,7 @@ def _findings(url: str, policy: WebhookUrlPolicy) -> list[Finding]:
         found.append(Finding("fragment", "has a fragment", hint, str(attrs.evolve(parts, fragment=""))))
     if not found and not _yarl_agrees(url, parts):
         hint = "write its scheme, host and port in a simpler form"
-        found.append(Finding("ambiguous_url", "is ambiguous, parsers read it in different ways", hint))
+        found.append(Finding("ambiguous_url", "is ambiguous: parsers read it in different ways", hint))
     return found
 
 
@@ -253,13 +255,13 @@ def _split(absolute: re.Match[str]) -> _Parts:
     scheme, authority, path, fragment = absolute.groups(default="")
     userinfo, at, host_and_port = authority.rpartition("@")
     match = _HOST_AND_PORT.fullmatch(host_and_port)
-    # With an extra bracket or colon, everything counts as the host, and the check of the host reports the mistake.
+    # With an extra bracket or colon, everything is treated as the host, and the check of the host reports the mistake.
     host, port = match.groups(default="") if match else (host_and_port, "")
     return _Parts(scheme, userinfo + at, host, port, path, fragment)
 
 
 def _unreliable_split(parts: _Parts, policy: WebhookUrlPolicy) -> Finding | None:
-    """Return the finding for a mistake that splits the URL in the wrong places."""
+    """Return a finding if a mistake makes the URL split in the wrong places."""
     if parts.host.lower() in policy.schemes and parts.port in ("", ":") and parts.path.startswith("//"):
         fix = f"{parts.host}:{parts.path}{parts.fragment}"
         return Finding("bad_scheme", "has two schemes", "remove one", fix)

@@ -1,8 +1,9 @@
 """Hosts: the normal form in which they are compared, and whether the public internet can reach them.
 
-A host must mean the same to every program. `normal_host` returns its normal form, or says why there is none. It accepts
-names after RFC 1123 and IDNA, IPv4 addresses in every notation that inet_aton and browsers read, and IPv6 addresses in
-brackets. Examples: `EXAMPLE.com.` becomes `example.com`, `0x7f.1` becomes `127.0.0.1`, `[0:0::1]` becomes `[::1]`.
+A host must mean the same to every program. `normal_host` returns its normal form, or raises an error that says why it
+has none. It accepts names that RFC 1123 and IDNA allow, IPv4 addresses in every notation that inet_aton and browsers
+read, and IPv6 addresses in brackets. Examples: `EXAMPLE.com.` becomes `example.com`, `0x7f.1` becomes `127.0.0.1`,
+`[0:0::1]` becomes `[::1]`.
 
 Nothing here does I/O, so a public name that resolves to a private address goes unnoticed.
 """
@@ -29,7 +30,7 @@ __all__ = [
     "read_address",
 ]
 
-_MAX_HOST = 253  # RFC 1035, 2.3.4: 255 octets with the bytes of length
+_MAX_HOST = 253  # RFC 1035, 2.3.4: 255 octets, including the length bytes
 _MAX_LABEL = 63  # RFC 1035, 2.3.4
 
 _BAD_IN_HOST = re.compile(r"(?![A-Za-z0-9\-._])[\x00-\x7f]")  # RFC 1123, 2.1, and underscores; IDNA checks non-ASCII
@@ -39,7 +40,7 @@ _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")  # WHATWG URL standard, "ends in a n
 # RFC 6761, RFC 6762, RFC 8375, ICANN on .internal (2024); localdomain is common in hosts files.
 _PRIVATE_NAMES = ("localhost", "local", "home.arpa", "internal", "localdomain")
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # all IPv6 addresses that IANA has assigned so far
-# Not public, or not any more, after RFC 6890, RFC 7526 and RFC 9637; some releases of Python do not know that.
+# Not public according to RFC 6890, RFC 7526 and RFC 9637, although some releases of Python say otherwise.
 _ALSO_NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "2002::/16", "3fff::/20")))
 
 YARL_ERRORS = (ValueError, IndexError)  # UnicodeError is a ValueError; `https://[]@` is an IndexError
@@ -119,7 +120,7 @@ def is_ipv6(text: str) -> bool:
 def _normal_ipv6(host: str) -> str:
     address, percent, _ = host.strip("[]").partition("%")
     if percent and is_ipv6(address):
-        hint = "remove the zone, it is valid on one machine only (RFC 9844)"
+        hint = "remove the zone, which is valid on one machine only (RFC 9844)"
         raise HostError("has an IPv6 address with a zone", hint, f"[{ipaddress.IPv6Address(address)}]")
     if host != f"[{address}]" or not is_ipv6(address):
         raise HostError("has an invalid IPv6 address", "write it as [2001:db8::1]; only ':' and a port may follow it")
@@ -149,8 +150,8 @@ def _to_ascii(labels: list[str]) -> str:
 def _is_sound_idna(name: str, decoded: str) -> bool:
     """Return whether yarl read a host name as UTS 46 and current browsers do.
 
-    If IDNA 2008 rejects a name, yarl falls back to IDNA 2003. Emoji need that fallback, but IDNA 2003 ends at Unicode
-    3.2, and turns some characters into dots and slashes.
+    If IDNA 2008 rejects a name, yarl falls back to IDNA 2003. Emoji need that fallback, but IDNA 2003 covers only
+    Unicode 3.2, and turns some characters into dots and slashes.
     """
     given, seen = name.split("."), decoded.split(".")
     if len(given) != len(seen) or "" in seen or any(label.startswith("-") or label.endswith("-") for label in seen):
@@ -216,7 +217,7 @@ def is_public(host: str) -> bool:
 
 
 def comparable_host(url: URL) -> str:
-    """Return the host of a URL in normal form; if it has none, as yarl reads it."""
+    """Return the host of a URL in normal form; if there is no normal form, as yarl reads it."""
     host = url.host_subcomponent or ""
     try:
         return normal_host(host)

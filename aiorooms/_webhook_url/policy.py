@@ -1,4 +1,4 @@
-"""The policy of a user: the webhook and failover URLs that are accepted, among all valid URLs."""
+"""The user's policy, which says which of all valid webhook and failover URLs are accepted."""
 
 import re
 import warnings
@@ -73,13 +73,13 @@ def _to_denied_hosts(value: Iterable[str]) -> tuple[str, ...]:
 
 @attrs.frozen(kw_only=True, cache_hash=True)
 class WebhookUrlPolicy:
-    """The webhook and failover URLs that you accept, among all valid URLs.
+    """Says which of all valid webhook and failover URLs you accept.
 
     A host pattern is a host (`example.com`, `203.0.113.7`, `[2001:db8::1]`), or `*.` and a name. `*.example.com`
     matches `a.example.com` and `a.b.example.com` but not `example.com` itself; give both to match both. Hosts and
-    patterns are compared after IDNA, in lower case and without a trailing dot.
+    patterns are compared after IDNA encoding, in lower case and without a trailing dot.
 
-    Each setting is checked when the policy is created. A tuple can be given as any iterable of str, but not as a single
+    Each setting is checked when the policy is created. For a tuple, any iterable of str is accepted, except a single
     str. Raises `ClientSettingsError`, a `ValueError`, which names the setting; if the setting has the wrong type, the
     error is also a `TypeError`.
     """

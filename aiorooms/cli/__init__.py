@@ -15,7 +15,7 @@ def main() -> None:
     if find_spec("click") is None or find_spec("rich") is None:
         sys.stderr.write("aiorooms: the command line needs click and rich; run pip install 'aiorooms[cli]'\n")
         raise SystemExit(2)
-    # The next connection would reuse the file number of a closed stream (`2>&-`), and our messages would go there.
+    # If a stream is closed (`2>&-`), the next connection gets its file descriptor, and would receive our messages.
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123 - it stays open, as the other streams do

@@ -44,15 +44,15 @@ def apply(
 ) -> int:
     """Carry out a plan, and record each step in a journal.
 
-    If the run ends early, even by a crash, `aiorooms resume` continues it from the journal, and `aiorooms rollback`
-    plans its reversal. A room that someone else modified after the plan was made is a conflict, and stays unchanged.
+    If the run ends early, even by a crash, `aiorooms resume` continues it from the journal. `aiorooms rollback` plans
+    the reversal of a run. A room that someone else modified after the plan was made is a conflict, and stays unchanged.
 
     \b
     Examples:
       aiorooms apply rooms.plan
       aiorooms apply rooms.plan --yes --rate 20 --max-failures 10
 
-    Press Ctrl-C once to start no new update and give those in flight 5 seconds to finish. Press it again to abort
+    After the first Ctrl-C no new update starts, and those in flight have 5 seconds to finish. A second Ctrl-C aborts
     them. The journal stays correct in both cases.
 
     With --json each outcome is one JSON object on a line of its own; the last line has the totals.
@@ -75,7 +75,7 @@ def apply(
     type=FILE,
     help="Path of the plan, if it was moved.  [default: the path in the journal]",
 )
-@click.option("--retry-failed", is_flag=True, help="Also send failed rooms again.  [default: only unfinished rooms]")
+@click.option("--retry-failed", is_flag=True, help="Also retry failed rooms.  [default: only unfinished rooms]")
 @bulk_options
 def resume(
     journal: Path,
@@ -91,8 +91,8 @@ def resume(
 ) -> int:
     """Continue a run that ended early.
 
-    Rooms that were updated are not sent again. Rooms that were in flight when the last run ended are read first, and
-    sent again only if they don't have the planned values.
+    Rooms that are already updated are not updated again. A room whose update was in flight when the last run ended is
+    read first, and is updated only if it doesn't have the planned values.
 
     \b
     Examples:
@@ -152,7 +152,7 @@ class _Applying(ManyUpdates):
         self._listing_failed = False
         """Whether listing the account failed, before the first update or after the last one."""
         self._ended = False
-        """Whether the run reached its end, instead of being cancelled."""
+        """Whether the run ended by itself; False if it was cancelled."""
         self._journal_error: JournalError | None = None
 
     def stop(self, why: str) -> None:
@@ -171,7 +171,7 @@ class _Applying(ManyUpdates):
             self.out.error(error_line(error))
         except JournalError as error:
             if not self.counts:
-                raise  # there is no outcome to sum up
+                raise  # there are no outcomes to sum up
             self._journal_error = error
         self._ended = True
 
@@ -215,14 +215,14 @@ class _Applying(ManyUpdates):
         return counts["updated"] >= self.total and not self._listing_failed and self._journal_error is None
 
     def _count_states(self) -> Mapping[str, int]:
-        """Count the rooms by state, after this run and all earlier ones."""
+        """Return the number of rooms in each state, after this run and all earlier ones."""
         counts = self.counts.copy()
         if counts["updated"] == self.total or self._journal_error is not None:
             return counts
         try:
             states = Journal.open(self._journal).states()
         except JournalError:
-            return counts  # the journal was removed, so only this run is known
+            return counts  # the journal was removed, so only the counts of this run are left
         counts = Counter("uncertain" if state == "begun" else state for state in states.values())
         if self.out.json:
             for room_id, state in states.items():
@@ -238,10 +238,10 @@ class _Applying(ManyUpdates):
         if done < self.total:
             out.note(f"To continue: {self._resume()}")
         elif counts["failed"]:
-            out.note(f"To send failed rooms again: {self._resume('--retry-failed')}")
+            out.note(f"To retry failed rooms: {self._resume('--retry-failed')}")
         if counts["conflict"] and done == self.total:
             out.note(f"To change rooms that someone else modified: {self._resume('--force')}")
-        # A script does not need these two.
+        # The next two commands are for people, not for scripts.
         if out.on_terminal and counts:
             out.note(f"To write a report: {command_line('report', self._journal)}")
             if counts["updated"] or counts["uncertain"] or self._run.settled:

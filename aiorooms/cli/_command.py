@@ -1,9 +1,9 @@
 """The class of all commands. It reports all problems of a command line together, before anything is sent.
 
-click stops at the first invalid parameter. Here each option has the type `Value`, which records the problem in the
-context and lets click continue. Then the *steps* of the command run: they check combinations of options, read standard
+click stops at the first invalid parameter. Here parameters have the type `Value`, which records the problem in the
+context and lets click continue. Then the *steps* of the command run. They check combinations of options, read standard
 input, and create the objects that the command needs, such as the client. A step reads and changes `ctx.params`, which
-click passes to the command's function. So that function needs no checks of its own.
+click passes to the command's function. That function needs no checks of its own.
 
 Example: `aiorooms get lobby --timeout 0`, without an API key. `ROOM_ID` and `--timeout` are invalid: two problems. The
 step `make_client` gets None for the timeout, continues without it, and finds that the API key is missing: a third
@@ -31,14 +31,14 @@ class InvalidInputError(Exception):
 
 
 class Context(click.Context):
-    """A command line: its values in `params`, and the problems found so far."""
+    """The context of a command, with the problems found so far."""
 
     def __init__(self, command: click.Command, *args: Any, **extra: Any) -> None:  # noqa: ANN401 - click's own
         super().__init__(command, *args, **extra)
         self._problems: list[tuple[str, str]] = []
 
     def add_problem(self, message: str, name: str = "") -> None:
-        """Record a problem, with the name of its option or argument if it has one."""
+        """Record a problem. `name` is the option or argument that it is about; empty if there is none."""
         self._problems.append((name, message))
 
     @property
@@ -62,7 +62,7 @@ class Context(click.Context):
 HELP_OPTIONS: Final = ["-h", "--help"]
 
 Step: TypeAlias = Callable[[Context], None]
-"""Checks several parameters together, or adds values to `ctx.params`. An invalid parameter is None there."""
+"""Checks several parameters together, or adds values to `ctx.params`. An invalid parameter is None in `ctx.params`."""
 
 
 class Command(click.Command):
@@ -71,7 +71,7 @@ class Command(click.Command):
     context_class = Context
 
     def __init__(self, *args: Any, steps: Sequence[Step] = (), **attributes: Any) -> None:  # noqa: ANN401 - click's own
-        # click caches the help option of the first context, so each command sets it, not only the group.
+        # click creates a command's help option only once. If the first context had no group, `-h` would be missing.
         attributes["context_settings"] = {"help_option_names": HELP_OPTIONS}
         super().__init__(*args, **attributes)
         self._steps = steps
@@ -84,6 +84,7 @@ class Command(click.Command):
             rest = super().parse_args(ctx, args)
         except click.UsageError as error:  # a missing or extra argument ends the parsing
             if not context.has_problems:
+                error.ctx = error.ctx or ctx  # click's parser does not set it for an option without its argument
                 raise
             context.add_problem(usage_text(error))
             context.raise_problems()
@@ -95,7 +96,7 @@ class Command(click.Command):
 
 
 class Value(click.ParamType[T | None], Generic[T]):
-    """A parameter type. Its function `read` turns text into a value, or raises `ValueError` with the problem."""
+    """A parameter type. `read` converts the argument to a value, or raises `ValueError` with the problem."""
 
     name = "value"
 
@@ -103,7 +104,7 @@ class Value(click.ParamType[T | None], Generic[T]):
         self._read = read
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> T | None:
-        """Return the value. If it is invalid, record the problem in the context and return None."""
+        """Convert an argument. If it is invalid, record the problem in the context and return None."""
         try:
             return self._read(str(value))
         except ValueError as error:

@@ -31,10 +31,10 @@ _FAILOVER_URL: Final = "https://failover.example.net/rooms"
 _CONCURRENCY: Final = 50
 
 _FAULTY_ATTEMPTS: Final = 2
-"""Faults break only the first attempts of a room, because those of a real network pass too."""
+"""Faults break only the first 2 attempts for a room, because the faults of a real network are temporary too."""
 
 _STALL: Final = 1.0
-"""Duration of a stall in seconds: less than the simulator's default, so that a demo is short."""
+"""Duration of a stall in seconds. The simulator's default would make the demo too long."""
 
 
 @click.command(cls=Command)
@@ -79,7 +79,7 @@ def demo(rooms: int, limit: "RateLimit | None", faults: float, seed: int, as_jso
     if not as_json:
         limited = "no rate limit" if limit is None else f"at most {limit.limit:,} requests in {limit.window:g} s"
         out.draw(Text(f"Moving {rooms:,} rooms to a new webhook URL and failover URL.", style="bold"))
-        out.line(f"The server is simulated: {limited}, {faults * 100:g}% of them broken.\n")
+        out.line(f"The server is simulated: {limited}, and {faults * 100:g}% of requests are broken.\n")
         flush()
     move = Move(simulator)
     with out.progress(rooms) as bar:

@@ -1,4 +1,4 @@
-"""Print a plan for people: the values before and after, with rooms that have the same change shown together."""
+"""Print a plan for people: the old and the new values. Rooms with the same change are grouped."""
 
 from collections import Counter
 from typing import Final, TypeAlias
@@ -15,7 +15,7 @@ _MAX_LINES: Final = 45
 """Maximum number of lines about changes: one screen."""
 
 _MAX_CHANGES: Final = 1000
-"""Maximum number of different changes to count. In a plan with more, each room probably has its own."""
+"""Maximum number of different changes to count. In a plan with more, each room probably has a change of its own."""
 
 _Change: TypeAlias = tuple[tuple[str, str, str], ...]
 """The name of each field that changes, and its value before and after."""
@@ -81,7 +81,7 @@ def _change_of(planned: PlannedUpdate, *, whole: bool) -> _Change:
 
 
 def _hosts(before: object, after: object) -> tuple[str, str] | None:
-    """Return the hosts of two URLs that differ only in their hosts; else None."""
+    """Return the hosts of two URLs that differ only in the host, or None for any others."""
     if not isinstance(before, str) or not isinstance(after, str):
         return None
     try:

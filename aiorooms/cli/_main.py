@@ -1,4 +1,4 @@
-"""The top-level command `aiorooms`: its help, and the line and the exit code of every error."""
+"""The top-level command `aiorooms`. It turns every error into a line and an exit code."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -87,8 +87,13 @@ class _Program(click.Group):
             sys.exit(code)
         return code
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the options of the program. If that fails, `ctx.args` has all arguments, for the error message."""
+        ctx.args = [*args]
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order of use, instead of alphabetically."""
+        """Return the commands in the usual order of use, not in alphabetical order."""
         return list(self.commands)
 
 
@@ -103,7 +108,7 @@ def _code_of(command: Callable[[], object], *, is_detailed: bool) -> int:
         code = _report(error)
         if code is None:
             raise
-        # With `--detailed-exitcode`, `INVALID_INPUT` would look like `CHANGES`.
+        # With `--detailed-exitcode`, exit code 2 means `CHANGES`, so errors need another one.
         return FAILED if is_detailed and code in (INVALID_INPUT, UNAUTHORIZED) else code
     return code if isinstance(code, int) else OK
 

@@ -1,7 +1,7 @@
 """The shared part of `update`, `apply` and `resume`: send updates, report each outcome and sum up, even after Ctrl-C.
 
-A rejected API key fails all updates in flight, but is reported once. If standard output can't be written any more, the
-run stops: otherwise it would change rooms without reporting them.
+If the server rejects the API key, all updates in flight fail, but only the first error is reported. If standard output
+can't be written any more, the run stops: otherwise it would change rooms without reporting them.
 """
 
 import time
@@ -46,7 +46,7 @@ class ManyUpdates(ABC):
         self.unauthorized = False
         """Whether the server rejected the API key."""
         self.output_error: OutputLostError | None = None
-        """Why standard output can't be written any more."""
+        """The error after which standard output can't be written any more, or None."""
         self._bar: Bar | None = None
         self._started_at = time.monotonic()
 
@@ -62,7 +62,7 @@ class ManyUpdates(ABC):
 
     @abstractmethod
     def summarize(self) -> bool:
-        """Report the remaining rooms and the totals. Return whether everything succeeded."""
+        """Report the rooms without an outcome, and the totals. Return whether everything succeeded."""
 
     def in_flight(self) -> int | None:
         """Return the number of updates in flight, or None if it is unknown."""

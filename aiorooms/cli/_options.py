@@ -56,7 +56,7 @@ def value_option(
     default: str | None = None,
     hidden: bool = False,
 ) -> Callable[[F], F]:
-    """Make an option whose text `read` turns into a value. `to` is the name of the parameter that receives it."""
+    """Make an option. `read` converts the argument to a value; `to` is the name of the parameter that receives it."""
     return click.option(
         *((name,) if to is None else (name, to)),
         metavar=metavar,
@@ -87,7 +87,7 @@ concurrency_option: Final = value_option(
 
 
 def max_failures_option(more: str = "") -> Callable[[F], F]:
-    """Make `--max-failures`; `more` is added to its help."""
+    """Make `--max-failures`; `more` is appended to its help."""
     return value_option(
         "--max-failures",
         "N",
@@ -102,7 +102,7 @@ def seed_option(text: str) -> Callable[[F], F]:
 
 
 def api_options(command: F) -> F:
-    """Add the options of every command that calls the API. The step `make_client` turns them into `client`."""
+    """Add the options of every command that calls the API. The step `make_client` replaces them with `client`."""
     base_url = click.option(
         "--base-url",
         metavar="URL",
@@ -166,12 +166,12 @@ def make_client_and_keep_url(ctx: Context) -> None:
 
 
 def check_new_file(ctx: Context, name: str, path: Path, *, source: Path | None = None) -> None:
-    """Check that `path` may be written: a file exists there only with `--overwrite`, and it is never `source`."""
+    """Check that `path` may be written. An existing file needs `--overwrite`, and may never be `source`."""
     overwrite: bool = ctx.params.pop("overwrite")
     try:
         exists = path.exists()
     except OSError:
-        exists = False  # writing the file reports the reason
+        exists = False  # writing the file will fail too, and report the reason
     if exists and source is not None and source.exists() and path.samefile(source):
         ctx.add_problem(f"{quoted(str(path))} is also the input; give another file", name)
     elif exists and not overwrite:

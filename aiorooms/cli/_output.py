@@ -53,7 +53,7 @@ class OutputLostError(Exception):
 
 
 def escape(text: str) -> str:
-    """Escape unprintable characters, including tabs and line ends."""
+    """Escape unprintable characters, including tabs and line breaks."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
@@ -71,7 +71,7 @@ def field_text(value: object) -> str:
 
 
 def command_line(*words: object, base_url: str | None = None) -> str:
-    """Return a command to copy into a shell, for the same server as this one."""
+    """Return a command to copy into a shell. `base_url` is the value of this command's `--base-url`, if given."""
     more = () if base_url is None else ("--base-url", base_url)
     return shlex.join(["aiorooms", *map(str, words), *more])
 
@@ -86,7 +86,7 @@ _MAX_PROBLEMS: Final = 50
 
 
 def print_problems(problems: Sequence[object]) -> None:
-    """Write the first 50 problems, one on each line, and the number of all."""
+    """Write the first 50 problems, one on each line, then the total number."""
     for problem in problems[:_MAX_PROBLEMS]:
         print_error(str(problem))
     if (count := len(problems)) > 1:
@@ -128,7 +128,7 @@ class Output:
         self.json = json
         """Whether standard output is JSON."""
         self.on_terminal = sys.stdout.isatty() and not json
-        """Whether standard output is a terminal, and not JSON."""
+        """Whether standard output is a terminal, and is not JSON."""
         self._bar: Bar | None = None
 
     def line(self, text: str) -> None:
@@ -139,7 +139,7 @@ class Output:
             raise output_lost(error) from None
 
     def change(self, name: str, before: str, after: str) -> None:
-        """Write how a field changes, in colour on a terminal."""
+        """Write the old and the new value of a field, in colour on a terminal."""
         if not self.on_terminal:
             self.line(f"  {name}: {before} -> {after}")
             return
@@ -213,7 +213,7 @@ class Output:
 
 
 def _write_stderr(text: str) -> None:
-    # If standard error fails too, there is nowhere left to report it.
+    # If standard error fails too, there is nowhere left to report the failure.
     try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
@@ -222,7 +222,7 @@ def _write_stderr(text: str) -> None:
 
 
 def _is_pipe(stream: TextIO) -> bool:
-    """Return whether another program reads the stream. It may write to the terminal too, into the progress bar."""
+    """Return whether the stream is a pipe. The program that reads it may write into the progress bar."""
     try:
         return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
     except OSError:
@@ -230,7 +230,7 @@ def _is_pipe(stream: TextIO) -> bool:
 
 
 def _discard(stream: TextIO) -> None:
-    """Redirect the stream to /dev/null, or the interpreter would report its buffered text as an error at exit."""
+    """Redirect the stream to /dev/null. Otherwise the interpreter would fail to flush it at exit, and report that."""
     try:
         number = stream.fileno()
     except OSError:

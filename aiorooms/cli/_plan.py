@@ -53,7 +53,7 @@ def _read_source(ctx: Context) -> None:
 
 
 def _check_out_and_make_client(ctx: Context) -> None:
-    """Check `--out` and make `client`. With `--check` it is None, because the account is not read."""
+    """Check `--out` and make `client`. With `--check`, `client` is None, because the account is not read."""
     if ctx.params.pop("check"):
         for name in ("overwrite", "timeout"):
             del ctx.params[name]
@@ -148,7 +148,7 @@ async def _make(client: RoomsClient, wanted: Wanted, path: Path, on_room: Callab
 
 
 def _check(source: Path | Selection, out: Output) -> int:
-    assert isinstance(source, Path)  # a step rejects --check without FILE
+    assert isinstance(source, Path)  # `_read_source` rejects --check without FILE
     with read_rows(source) as rows:
         if out.json:
             out.data({"file": str(source), "rows": rows.count})

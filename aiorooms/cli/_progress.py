@@ -40,10 +40,10 @@ class _TimeLeft(ProgressColumn):
 def time_left(
     total: float, completed: float, at_this_speed: float | None, pacing: "PacingSnapshot | None"
 ) -> float | None:
-    """Return the seconds until the end: at the speed of the last seconds, but no faster than the rate limit.
+    """Return the estimated seconds until the end, at the speed of the last seconds or the rate limit if that is lower.
 
-    Requests are sent at the beginning of each window, so the current speed alone says little. With 900 rooms left, a
-    limit of 100 requests/s and a burst that would need 1 s, the time left is 9 s.
+    Requests are sent in a burst at the beginning of each window, so the measured speed may be far above the limit. For
+    example, 900 rooms are left, the limit is 100 requests/s, and the burst had 900/s: the result is 9 s, not 1 s.
     """
     if pacing is None or pacing.sustainable_rate is None:
         return at_this_speed
@@ -74,11 +74,11 @@ class Bar(Progress):
         self.done = 0
         """Number of rooms with an outcome, including earlier runs."""
         self.before = 0
-        """Number of rooms with an outcome from earlier runs. They are not part of the speed."""
+        """Number of rooms with an outcome from earlier runs. The speed does not include them."""
         self.failed = 0
         self.conflicts = 0
         self.pacing: Callable[[], PacingSnapshot] | None = None
-        """Returns the state of the rate limit. It is set once there is a client."""
+        """Returns the state of the rate limit; None until there is a client."""
         super().__init__(
             # rich's default colour looks like an error.
             BarColumn(bar_width=None, complete_style="cyan", finished_style="green"),
@@ -109,7 +109,7 @@ class Bar(Progress):
         return super().get_renderables()
 
     def show(self, counts: Mapping[str, int], before: int = 0) -> None:
-        """Set the number of outcomes by status. `before` is the number of those from earlier runs."""
+        """Set the number of outcomes by status. `before` is the number of outcomes from earlier runs."""
         self.before = before
         self.done = before + sum(counts.values())
         self.failed = counts["failed"] + counts["uncertain"]

@@ -41,7 +41,7 @@ _ID_WIDTH: Final = 36
 def get(room_id: str, include_sessions: bool, client: RoomsClient, as_json: bool) -> int:
     """Show one room.
 
-    Each line has the name and the value of one field. They are separated by a tab if the output is not a terminal.
+    Each line has the name and the value of one field, separated by a tab if the output is not a terminal.
 
     \b
     Examples:
@@ -156,7 +156,7 @@ class _Listing:
         self._out = out
         self._count = 0
         if out.on_terminal:
-            importlib.import_module("rich.table")  # here, because an import would block the event loop
+            importlib.import_module("rich.table")  # here, because later the import would block the event loop
             self._columns = _columns(out.width)
 
     async def read(self, client: RoomsClient, rooms: RoomList) -> None:
@@ -166,7 +166,7 @@ class _Listing:
                 flush()
 
     def end(self) -> None:
-        """Write the number of rooms, but only on a terminal: a program would read it as a room."""
+        """Write the number of rooms, but only on a terminal: a program would mistake this line for a room."""
         if self._out.on_terminal:
             self._out.note("1 room" if self._count == 1 else f"{self._count:,} rooms")
 
@@ -184,7 +184,7 @@ class _Listing:
     def _draw(self, page: RoomPage) -> None:
         from rich.table import Table
 
-        # The widths are the same for each page, so that the pages look like one table.
+        # All pages use the same widths, so that they look like one table.
         table = Table(box=None, show_header=not self._count, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
         for name, width in self._columns:
             style = "cyan" if name == "id" else ""

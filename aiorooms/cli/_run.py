@@ -1,8 +1,9 @@
 """Run a command's coroutine, on uvloop if it is installed, and handle Ctrl-C and SIGTERM.
 
-At the first signal, the command starts nothing new. What is in flight has `GRACE` seconds to finish, so that no outcome
-stays uncertain. After that, or at the second signal, the coroutine is cancelled. A command without `on_stop` is
-cancelled at the first signal. After the second signal the system's default handlers are back, so a third one kills.
+At the first signal, the command sends no new requests. Those in flight have `GRACE` seconds to finish, because the
+outcome of an aborted update is uncertain. After that time, or at the second signal, the coroutine is cancelled. Without
+`on_stop`, the first signal cancels it. The second signal also restores the system's default handlers, so a third one
+kills the process.
 """
 
 import asyncio
@@ -20,13 +21,13 @@ __all__ = ["GRACE", "Interrupted", "run"]
 T = TypeVar("T")
 
 GRACE = 5.0
-"""Seconds that requests in flight have to finish after the first signal."""
+"""Time for requests in flight to finish after the first signal, in seconds."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(Exception):  # noqa: N818 - it is not an error
-    """A signal ended the command. `.line` is the message; it is empty if the command has already printed one."""
+    """A signal ended the command. `.line` is the message; empty if the command has already printed one."""
 
     def __init__(self, line: str = "interrupted") -> None:
         super().__init__(line)
@@ -38,7 +39,7 @@ def run(
 ) -> T:
     """Run the coroutine and return its value. After a signal, raises `Interrupted` with the text `interrupted`.
 
-    `on_stop` is called in the event loop at the first signal. Without it, the coroutine is cancelled then.
+    `on_stop` is called in the event loop at the first signal. Without it, the first signal cancels the coroutine.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         loop = runner.get_loop()
@@ -76,7 +77,7 @@ class SignalHandler:
 
     @contextmanager
     def listening(self) -> Generator[None]:
-        """Handle the signals while the block runs. Outside the main thread, do nothing: it receives no signals."""
+        """Handle the signals while the block runs. Outside the main thread, do nothing: Python forbids it."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -91,7 +92,7 @@ class SignalHandler:
         if self.signaled:
             for each in _SIGNALS:
                 signal.signal(each, signal.SIG_DFL)
-        # A signal handler can interrupt any code, so the event loop does the rest.
+        # A signal handler can interrupt any code, so the rest runs in the event loop.
         self._loop.call_soon_threadsafe(self._handle)
 
     def _handle(self) -> None:

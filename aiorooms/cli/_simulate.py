@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["simulate"]
 
 
-# The simulator defines these words too, but other commands must not import it.
+# The simulator defines these words too. They are repeated here so that other commands don't import it.
 _LIMITERS: Final[tuple[Literal["fixed", "sliding", "bucket"], ...]] = ("fixed", "sliding", "bucket")
 _ROUNDINGS: Final[tuple[Literal["fractional", "up", "down"], ...]] = ("fractional", "up", "down")
 _RETRY_AFTERS: Final[tuple[Literal["none", "seconds", "date", "ms"], ...]] = ("none", "seconds", "date", "ms")
@@ -34,7 +34,7 @@ _NO_LIMIT: Final = "there is no rate limit to change; give one with --rate-limit
 
 
 def _read_limit(ctx: Context) -> None:
-    """Set `limit` from the options about the rate limit. The others need `--rate-limit`."""
+    """Set `limit` from `--rate-limit` and the options that modify it. Without `--rate-limit` those are invalid."""
     limit: RateLimit | None = ctx.params.pop("rate_limit")
     given = {name: ctx.params.pop(name) for name in _LIMIT_OPTIONS}
     no_headers: bool = ctx.params.pop("no_rate_limit_headers")
@@ -49,7 +49,7 @@ def _read_limit(ctx: Context) -> None:
 
 
 class _Simulate(Command):
-    """The command. Its help ends with the simulator's kinds of faults."""
+    """The command `simulate`. Its help ends with the kinds of faults."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from ..simulator import fault_descriptions  # late: most commands don't need the simulator
@@ -67,7 +67,7 @@ class _Simulate(Command):
     "--rate-limit",
     "N/WINDOW",
     read_rate_limit,
-    "Number of requests to accept per window (ms, s, m or h), such as 100/1s; others get a 429.  [default: none]",
+    "Number of requests to accept per window (ms, s, m or h), such as 100/1s; the rest get a 429.  [default: none]",
 )
 @value_option(
     "--limiter",
@@ -107,7 +107,7 @@ def simulate(
 
     It is a real HTTP server on 127.0.0.1 with rooms in memory. It checks requests as the API does, and answers with the
     API's own status codes and bodies. With --faults it breaks requests: it resets or cuts off connections, stalls, or
-    answers 5xx or garbage. Ctrl-C or SIGTERM stops it (exit code 0), and it reports what it served.
+    answers 5xx or garbage. Ctrl-C or SIGTERM stops it (exit code 0). It then writes the totals.
 
     These options need --rate-limit: --limiter, --reset-rounding, --retry-after, --no-rate-limit-headers.
 

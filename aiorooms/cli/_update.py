@@ -36,7 +36,7 @@ def _room_id(text: str) -> str:
 
 
 def _read_rooms(ctx: Context) -> None:
-    """Set `room_ids` from the arguments and standard input, and `duplicates`, the number of ids dropped from it."""
+    """Set `room_ids` from the arguments and standard input, and `duplicates` to the number of duplicates dropped."""
     given: tuple[str | None, ...] = ctx.params.pop("given")
     if not given:
         ctx.add_problem(
@@ -72,12 +72,12 @@ def _read_standard_input(ctx: Context) -> list[str]:
         ctx.add_problem(f"can't be read: {error.strerror}", "standard input")
         return ids
     if is_empty:
-        ctx.add_problem("it has no room ids; give one on each line", "standard input")
+        ctx.add_problem("has no room ids; give one on each line", "standard input")
     return ids
 
 
 def _read_change(ctx: Context) -> None:
-    """Set `change` from the options for the fields."""
+    """Set `change` from the options for the writable fields."""
     given: dict[str, object] = {}
     for name in FIELD_NAMES:
         if (value := ctx.params.pop(name)) is not None:
@@ -151,14 +151,14 @@ def update(
       aiorooms list | cut -f1 | aiorooms update - --enable-recording
 
     Each updated room is one line on standard output: its id, the word updated, and its name, separated by tabs. On a
-    terminal, more than 10 rooms are a progress bar and a summary instead. Each failure is one line on standard error.
+    terminal, more than 10 rooms get a progress bar and a summary instead. Each failure is one line on standard error.
 
     With --json each room is one JSON object on a line of its own: room_id, status, attempts, elapsed (seconds, waits
-    included), error, room. The status is updated, failed, uncertain (it may have been updated, and a read-back could
-    not tell) or skipped (not sent).
+    included), error, room. The status is updated, failed, uncertain (the room may have been updated) or skipped (not
+    sent).
 
-    Press Ctrl-C once to start no new update and give those in flight 5 seconds to finish. Press it again to abort them.
-    A summary follows in both cases. Running the same command again is always safe.
+    After the first Ctrl-C no new update starts, and those in flight have 5 seconds to finish. A second Ctrl-C aborts
+    them. A summary follows in both cases. Running the same command again is always safe.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     out = Output(json=as_json)
     if duplicates:
@@ -182,7 +182,7 @@ class _Updating(ManyUpdates):
         self._left = iter(room_ids)
         """Rooms whose update has not started."""
         self._in_flight: dict[str, None] = {}
-        """Rooms whose update has started, in that order, and has no outcome yet."""
+        """Rooms whose update has started and has no outcome yet, in the order of their start."""
         self._change = change
         self._concurrency = concurrency
         self._max_failures = max_failures
@@ -247,7 +247,7 @@ class _Updating(ManyUpdates):
 
 
 def _unfinished(room_id: str, status: UpdateStatus, why: str) -> str:
-    """Return the outcome of an interrupted update as JSON. Its number of attempts is unknown."""
+    """Return the outcome of an interrupted update as JSON. Its attempts and duration are unknown: null."""
     error: dict[str, JsonValue] = {"type": "Interrupted", "message": why}
     return dumps(
         {"room_id": room_id, "status": status, "attempts": None, "elapsed": None, "error": error, "room": None}

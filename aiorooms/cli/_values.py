@@ -77,8 +77,8 @@ def read_rate(text: str) -> float:
 def read_share(text: str) -> float:
     """Read a share from 0 to 1, as a number or in percent."""
     wanted = "a share from 0 to 1, such as 0.05 or 5%"
-    value = _number(text[:-1], wanted) / 100 if text.endswith("%") else _number(text, wanted)
-    if not 0 <= value <= 1:
+    value = _float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    if not 0 <= value <= 1:  # also true for NaN
         raise ValueError(f"{quoted(text)} is not {wanted}")
     return value
 
@@ -98,7 +98,7 @@ def one_of(allowed: Sequence[Word]) -> Callable[[str], Word]:
 def read_day(text: str) -> date:
     """Read a date such as 2024-05-31."""
     try:
-        # Alone, `fromisoformat` also accepts 20240531 and 2024-W22-5, which are likely typing errors.
+        # `fromisoformat` would also accept 20240531 and 2024-W22-5, which are more likely typing errors.
         return date.fromisoformat(text if _DAY.fullmatch(text) else "")
     except ValueError:
         raise ValueError(f"{quoted(text)} is not a date; write it as YYYY-MM-DD") from None
@@ -136,10 +136,15 @@ def read_rate_limit(text: str) -> "RateLimit | None":
 
 
 def _number(text: str, wanted: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _float(text)
     if not math.isfinite(value):
         raise ValueError(f"{quoted(text)} is not {wanted}")
     return value
+
+
+def _float(text: str) -> float:
+    """Return the number that a text represents, or NaN."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -1,6 +1,6 @@
 """Error messages that name the options and commands of the command line, not Python's arguments and methods.
 
-The `hint` of an error is written for Python programs. The `reason` of the error selects another hint here.
+An error's `hint` is written for Python programs. Here its `reason` selects a hint for the command line.
 """
 
 import copy
@@ -37,7 +37,7 @@ _HINTS: Final[Mapping[Reason, str]] = {
     "journal_lost": "no further update was sent; `aiorooms resume` reads back those in flight",
     "overwrites_journal": "give another file with --out",
 }
-"""What to do next, by the reason of an error. For other reasons the error's own hint fits here too."""
+"""The hint for each reason of an error. For other reasons the error's own hint is used."""
 
 
 def error_line(error: AioroomsError) -> str:
@@ -60,7 +60,7 @@ _MESSAGES: Final = {
 
 
 def input_problems(error: BulkInputError) -> tuple[InputProblem, ...]:
-    """Return the problems of a selection, with the names of the options that they are about."""
+    """Return the problems of a selection, with the option that each one is about."""
     return tuple(
         attrs.evolve(
             problem,
@@ -107,7 +107,7 @@ def _clause(sentence: str) -> str:
 
 
 def usage_error_line(error: click.ClickException) -> str:
-    """Return a usage error as one line that names the help to read."""
+    """Return a usage error as one line, with the command that shows the help."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     about = _option_hint(error.option_name, context) if isinstance(error, click.NoSuchOption) else None
     text = about or usage_text(error)
@@ -116,11 +116,13 @@ def usage_error_line(error: click.ClickException) -> str:
 
 
 def _option_hint(name: str, context: click.Context | None) -> str | None:
-    """Return what to do instead of an option that is not allowed here, if that is known."""
+    """Return the advice for an option that is not allowed here, or None."""
     if name == "--api-key":
         return "set TELNYX_API_KEY instead of --api-key: other users of the machine can read a command's options"
     if context is not None and isinstance(context.command, click.Group):
-        for command in context.command.commands.values():
+        commands = context.command.commands
+        named = [commands[word] for word in context.args if word in commands]
+        for command in (*named, *commands.values()):
             if any(name in parameter.opts for parameter in command.params):
                 return f"the option {name} belongs after the command, as in `aiorooms {command.name} {name}`"
     return None

@@ -107,7 +107,7 @@ _NUMBER: Final = re.compile("-?[0-9]{1,9}", re.ASCII)
 def read_value(name: str, text: str) -> object:
     """Read the value of a field from the text of a file or an option. The word `null` becomes None.
 
-    Text that is not a number or a boolean where the field needs one is returned unchanged, and the check of the field
+    If the field needs a number or a boolean and the text is neither, it is returned unchanged, and the field's check
     rejects it.
     """
     if text == "null":
@@ -130,12 +130,12 @@ def read_bool(text: str) -> bool | None:
 
 
 def differing(room: "Room", wanted: Values) -> Values:
-    """Return the wanted values that the room does not have."""
+    """Return those wanted values that differ from the room's values."""
     return {name: value for name, value in wanted.items() if not has_value(name, getattr(room, name), value)}
 
 
 def has_value(name: str, present: object, wanted: object) -> bool:
-    """Return whether a field with the value `present` has the wanted value, allowing for how the server writes it.
+    """Return whether the current value of a field (`present`) equals the wanted one, however the server writes it.
 
     The server may normalize a URL, and writes "no URL" as an empty string or as null.
     """

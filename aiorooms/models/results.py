@@ -24,16 +24,16 @@ class UpdateResult:
     """The result of one update of `update_many`. Every update has exactly one."""
 
     room_id: str
-    """The room's id as it was given, as a string; a repr of the input if it has none."""
+    """The room's id as a string, as it was given; if the item has no id, the item's repr."""
     update: RoomUpdate | None
-    """The update as it was given; None if the input has no `RoomUpdate`."""
+    """The update as it was given; None if the item has no `RoomUpdate`."""
     status: UpdateStatus
     """How the update ended."""
     room: Room | None = None
     """The updated room, if `status` is `updated`; else None."""
     error: AioroomsError | None = None
-    """The error of the update, or of the run if `status` is `skipped`; None if it is `updated`."""
+    """The error of the update, or the one that stopped the run (`skipped`); None if `status` is `updated`."""
     attempts: int = 0
     """Number of attempts; 0 if nothing was sent."""
     elapsed: float = 0.0
-    """Seconds from taking the update from the input to its outcome, waits included."""
+    """Time from pulling the update to its outcome, waits included, in seconds."""

@@ -1,21 +1,21 @@
 """The engine of `update_many`: many updates at a time, each with exactly one result.
 
-A fixed number of workers pull from the input, each one item at a time, so neither tasks nor memory grow with its
-length. Results go into a queue, from which the caller takes them in order of completion. If the caller is slow, the
-workers stop pulling.
+A fixed number of workers pull items from the input, each worker one at a time, so neither the number of tasks nor the
+memory grows with the length of the input. Results go into a queue, from which the caller takes them in order of
+completion. If the caller is slow, the workers stop pulling.
 
-- **One update per room.** A worker that pulls an update for a room with an update in flight waits until that one is
-  done. So the updates of a room keep their order.
-- **Draining.** After an error that every later update would hit too (such as 401 or 403), or after the caller's maximum
-  number of failures, nothing more is sent, and the rest of the input comes out as `skipped`.
-- **Foreign errors**, such as from a hook in the caller's own session, end the run in the same way as an input that
-  raises.
+- **One update per room.** A worker that pulls an update for a room with an update in flight waits until the earlier one
+  is done. So the updates of a room keep their order.
+- **Draining.** The run sends no more updates after an error that all of them would hit (such as 401 or 403), or after
+  the caller's maximum number of failures. Updates in flight finish, and the rest of the input is reported as `skipped`.
+- **Foreign errors**, such as one from a hook in the caller's own session, end the run in the same way as an error of
+  the input does.
 - **Aborting.** The generator owns its workers. If it is closed, cancelled or dropped early, it cancels them and waits
   until they have ended.
 
 Example, with `concurrency=3` and five pairs for the rooms A, B, A, C, D: workers 1, 2 and 3 pull A, B and the second A.
-Worker 3 waits for worker 1, as A has an update in flight. B is done first: its result comes out, and worker 2 pulls C.
-Then A is done, worker 3 sends the second A, and worker 1 pulls D.
+Worker 3 waits for worker 1, because A has an update in flight. B is done first: its result is yielded, and worker 2
+pulls C. Then A is done, worker 3 sends the second A, and worker 1 pulls D.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ Updates: TypeAlias = Iterable[tuple[RoomRef, RoomUpdate]] | AsyncIterable[tuple[
 """The input of `update_many`: any number of (room, update) pairs, from a plain or an async iterable."""
 
 UpdateRoom: TypeAlias = Callable[[str, RoomUpdate], Awaitable[Answer[Room]]]
-"""Updates the room with the given id. Raises `AioroomsError`: `InvalidRequestError` if the update is invalid."""
+"""Updates a room by id. Raises an `AioroomsError`; if the update is invalid, an `InvalidRequestError`."""
 
 
 def update_many(
@@ -96,13 +96,13 @@ class _Run:
         self._outage = outage
         self._stopped_by: AioroomsError | None = None
         self._last: dict[str, asyncio.Event] = {}
-        """For each room with unfinished updates, the event that the last one sets when it is done."""
+        """For each room with unfinished updates, the event that its last update sets when it is done."""
         self.tasks: list[asyncio.Task[None]] = []
         """All tasks of the run. The generator ends them."""
         self._working = concurrency
         """Number of workers that have not ended."""
-        # Unbounded, so that putting a result or the final None never waits. As workers stop pulling while it has
-        # `concurrency` results, it never has more than twice that number.
+        # The deque is unbounded, so adding a result or the final None never waits. Workers stop pulling while it holds
+        # `concurrency` results, so it never holds more than twice that number.
         self._results: deque[UpdateResult | None] = deque()
         self._has_result = asyncio.Event()
         self._has_space = asyncio.Event()
@@ -151,7 +151,7 @@ class _Run:
             item = source.next_nowait()
             if item is WOULD_BLOCK:
                 item = await source.next()
-            # No await between this pull and the room's queue, so the updates of a room keep the order of the input.
+            # There is no await between pulling and joining the room's queue, so the updates of a room keep their order.
             if item is END:
                 return
             self._put_result(await self._outcome(item))
@@ -178,7 +178,7 @@ class _Run:
                     error=self._stopped_by,
                     elapsed=time.monotonic() - began,
                 )
-            assert update is not None  # otherwise there are problems
+            assert update is not None  # None only with problems, handled above
             answer = await self._update_room(room_id, update)
         except AioroomsError as error:
             self._record_failure(error)
@@ -207,7 +207,7 @@ class _Run:
     def _record_failure(self, error: AioroomsError) -> None:
         if self._failures_left is not None:
             self._failures_left -= 1
-        # A pause that exceeds `max_wait` before the first attempt does so for all other updates too.
+        # If the wait for a first attempt exceeds `max_wait`, all other updates would have to wait as long.
         fatal = isinstance(error, ENDS_A_RUN) or (error.reason == "max_wait" and not error.attempts)
         fatal |= self._outage.patience_is_over
         if self._stopped_by is None and (fatal or self._failures_left == 0):

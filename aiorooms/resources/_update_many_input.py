@@ -1,9 +1,10 @@
-"""The input of `update_many`: workers pull from it, each one item at a time.
+"""The input of `update_many`, from which each worker pulls one item at a time.
 
-Workers pull from a plain iterable directly; if it is slow, the event loop runs between two items. An async iterable may
-keep timeouts and task groups open between two items, and those belong to one task. So a single task, the feeder, pulls
-one item for each worker that asks. If the input raises, the pulling ends: first come the results of the items pulled
-before, then the error. If the input is a generator, it is closed when the run ends.
+Workers pull directly from a plain iterable. If the iterable is slow, the event loop runs between two items. An async
+iterable may keep timeouts and task groups open between two items, and these belong to the task that opened them. So a
+single task, the feeder, pulls all items, one for each worker that asks. If the input raises, no more items are pulled:
+the caller gets the results of the items pulled before, then the error. If the input is a generator, it is closed when
+the run ends.
 """
 
 import asyncio
@@ -15,19 +16,19 @@ from typing import Final, cast
 __all__ = ["END", "WOULD_BLOCK", "AsyncInput", "PlainInput"]
 
 END: Final = object()
-"""Marks the end of the input, in place of an item."""
+"""Returned in place of an item at the end of the input."""
 
 WOULD_BLOCK: Final = object()
-"""Says that the next item is not available yet, in place of the item."""
+"""Returned in place of an item that is not available yet."""
 
 _SLOW_PULL: Final = 0.001
-"""Seconds. If an item of a plain input took longer, the event loop runs before the next one. Otherwise workers that
-finish together pull one after another, and requests in flight time out although their answers have arrived: 219
-attempts for 150 updates were measured, with 20 ms an item and a timeout of 0.3 s."""
+"""Seconds. If an item of a plain input took longer, the event loop runs before the next one is pulled. Otherwise
+workers that finish together would block the loop one after another, and requests in flight would time out although
+their answers have arrived. With 20 ms per item and a timeout of 0.3 s, 150 updates took 219 attempts."""
 
 
 class Input:
-    """Hands the items of the input to the workers, one at a time, until it is exhausted or the run fails."""
+    """Hands the items of the input to the workers, one at a time, until the input is exhausted or the run fails."""
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
@@ -41,7 +42,7 @@ class Input:
             self.error = error
 
     def next_nowait(self) -> object:
-        """Return the next item or `END`; return `WOULD_BLOCK` if the caller has to wait for it with `next`."""
+        """Return the next item or `END`; return `WOULD_BLOCK` if the caller must wait for it with `next`."""
         return WOULD_BLOCK
 
     async def next(self) -> object:
@@ -49,7 +50,7 @@ class Input:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Close the input if it is a plain generator. An async one is closed by the feeder."""
+        """Close the input if it is a plain generator. The feeder closes an async one."""
 
 
 class PlainInput(Input):
@@ -61,7 +62,7 @@ class PlainInput(Input):
         self._at_end = False
         self._slow = False
         self._pulling = asyncio.Lock()
-        # Many tasks pull, but all in one context, so a generator can set a context variable and reset it later.
+        # All tasks pull in the same context, so a generator can set a context variable and reset it later.
         self._context = contextvars.copy_context()
 
     def next_nowait(self) -> object:
@@ -92,7 +93,7 @@ class PlainInput(Input):
         if isinstance(items, Generator):
             try:
                 self._context.run(cast("Generator[object, object, object]", items).close)
-            except Exception as error:  # noqa: BLE001 - raised to the caller, unless there is an earlier one
+            except Exception as error:  # noqa: BLE001 - raised to the caller, unless there is an earlier error
                 self.fail(error)
 
 
@@ -105,7 +106,7 @@ class AsyncInput(Input):
         self._demand = asyncio.Semaphore(0)
         """Number of items that workers have asked for and the feeder has not pulled yet."""
         self._fed: asyncio.Queue[object] = asyncio.Queue()
-        """Items from the feeder to the workers. `END` stays in it, for all workers."""
+        """Items that no worker has taken yet. `END` stays in the queue, for all workers."""
         self._feeder: asyncio.Task[None] | None = None
 
     def feed(self) -> asyncio.Task[None]:
@@ -150,7 +151,7 @@ class AsyncInput(Input):
             if self.aborted or self.error is not None or generator is None:
                 raise
             # A timeout or a task group that the input keeps open has cancelled the feeder between two items. The
-            # cancellation becomes its TimeoutError or ExceptionGroup only if it is thrown into the generator.
+            # timeout or the task group can raise its own error only if the cancellation is thrown into the generator.
             try:
                 return await generator.athrow(error)
             except StopAsyncIteration:

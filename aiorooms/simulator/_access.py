@@ -41,7 +41,7 @@ class Access:
         self._limiter = None if rule is None else make_limiter(rule, time.monotonic_ns)
 
     def check(self, authorization: str) -> tuple[str, Answer | None]:
-        """Return the header lines that report the rate limit, and the error answer if the request is not allowed."""
+        """Return the header lines that report the rate limit, and the error answer; None if there is no error."""
         scheme, _, key = authorization.partition(" ")
         known = scheme.lower() == "bearer" and (key == self.api_key or key in self.forbidden_keys)
         lines = ""

@@ -163,7 +163,7 @@ class Account:
         return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 
     def now(self) -> str:
-        """Return the current timestamp; each one is later than the one before."""
+        """Return the current timestamp, which is always later than the previous one."""
         self._last_microseconds = max(self._clock(), self._last_microseconds + 1)
         return timestamp(self._last_microseconds)
 
@@ -187,13 +187,13 @@ class Account:
         room.updated_at = self.now()
 
     def remove(self, room_id: str) -> None:
-        """Remove a room. Raise KeyError if there is none."""
+        """Remove a room. Raise KeyError if it does not exist."""
         room = self.rooms.pop(room_id)
         del self._ids_by_name[room.unique_name]
         self._in_order = None
 
     def create(self, fields: Mapping[str, JsonValue]) -> Room:
-        """Create a room with fields that the caller has checked; its name defaults to its id."""
+        """Create a room with fields that the caller has checked; the name defaults to the id."""
         room_id = self.new_id()
         now = self.now()
         room = Room(id=room_id, unique_name=room_id, created_at=now, updated_at=now)
@@ -253,7 +253,7 @@ def _on_date(room: Room, field: str, relation: str, date: str) -> bool:
 
 
 class RoomsView(Mapping[str, dict[str, JsonValue]]):
-    """The rooms by id, as JSON objects; each look-up returns a new dict with the current state."""
+    """The rooms by id, as JSON objects. Each look-up returns a new dict with the current state."""
 
     def __init__(self, account: Account) -> None:
         self._account = account

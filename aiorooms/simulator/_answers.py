@@ -1,7 +1,7 @@
 """The answers of the API, and the three shapes of its errors.
 
 The shape depends on the operation and the status: a list of errors, one bare error object, or
-`{"success": false, "message": ...}`. A client has to handle all three.
+`{"success": false, "message": ...}`. A client must handle all three.
 """
 
 import json

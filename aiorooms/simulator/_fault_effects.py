@@ -1,4 +1,4 @@
-"""The effects of the faults: what each sends instead of the correct answer.
+"""The effects of the faults. They replace the normal sending of the answer.
 
 An effect writes to the connection of the request. If it writes nothing, the connection is closed. `_fault_kinds` maps
 each kind of fault to its effect.
@@ -43,7 +43,7 @@ class FaultyRequest:
     """The correct answer; an empty one if the request was not carried out."""
     account: Account
     noise: int
-    """64 random bits for the choices of the effect; the same seed gives the same bits."""
+    """64 random bits for the effect's random choices; the same seed gives the same bits."""
     stall_seconds: float
     slow_seconds: float
     retry_after: str | int | None
@@ -202,7 +202,7 @@ async def stale(faulty: FaultyRequest) -> None:
     faulty.incoming.close_at_next_request()
 
 
-# Effects that send other bytes than one complete answer
+# Effects that send anything but exactly one complete answer
 
 
 def writes(make: Callable[[Answer, str], bytes], *, stays_open: bool = False) -> Effect:
@@ -245,7 +245,7 @@ def cut_head(answer: Answer, common: str) -> bytes:
 
 
 def until_close(answer: Answer, common: str) -> bytes:
-    """Return the correct answer without a length; the close ends it."""
+    """Return the correct answer without a length, so that the close marks its end."""
     closing = attrs.evolve(answer, close=True)
     return head_of(closing, common, "") + answer.body if answer.body else serialize(closing, common)
 

@@ -1,10 +1,10 @@
 """The registry of fault kinds: name, effect, description, and whether the request is applied.
 
 An *applied* fault comes after the request is carried out: only the answer is lost or damaged. A fault that is *not
-applied* comes before: the request changes nothing. A client often can't tell the two apart, and has to cope with both.
+applied* comes before that: the request changes nothing. A client often can't distinguish the two, and must handle both.
 
-A client recovers from most faults by sending the request again. From the *odd* ones it can't: a retry does not help, or
-the wrong answer is hard to detect. So they are not in `ALL`, and are injected only if they are named.
+A client recovers from most faults by sending the request again. It can't recover from the *odd* ones: a retry does not
+help, or the wrong answer is hard to detect. Odd faults are not in `ALL`, and are injected only if they are named.
 
 All other lists of kinds derive from `KINDS`: `ALL`, `ODD`, `APPLIED` and `NOT_APPLIED`, the help of `aiorooms
 simulate`, the tests. To add a kind, add its name to `FaultKind` (type checkers need a literal; a test compares the two
@@ -138,15 +138,15 @@ KINDS: Mapping[FaultKind, Kind] = {kind.name: kind for kind in _KINDS}
 """All kinds, by name."""
 
 ODD: tuple[FaultKind, ...] = tuple(kind.name for kind in _KINDS if kind.odd)
-"""Faults that a retry does not help against, or that are hard to detect; not in `ALL`."""
+"""The faults that a retry does not help against, or that are hard to detect; not in `ALL`."""
 ALL: tuple[FaultKind, ...] = tuple(kind.name for kind in _KINDS if not kind.odd)
 """The faults that a correct client recovers from by sending the request again."""
 NOT_APPLIED: frozenset[FaultKind] = frozenset(kind.name for kind in _KINDS if not kind.applied)
-"""The faults that come before the request is carried out: it changes nothing."""
+"""The faults that come before the request is carried out: the request changes nothing."""
 APPLIED: frozenset[FaultKind] = frozenset(kind.name for kind in _KINDS if kind.applied)
 """The faults that come after the request is carried out: only the answer is lost or damaged."""
 
 
 def fault_descriptions(*, applied: bool) -> dict[FaultKind, str]:
-    """Return what the client sees of each kind in `ALL` that is applied, or of each one that is not."""
+    """Return the descriptions of the kinds in `ALL` that are applied, or of those that are not."""
     return {kind.name: kind.description for kind in _KINDS if kind.applied == applied and not kind.odd}

@@ -1,6 +1,6 @@
-"""Which requests get a fault, and which one. Pure: it uses counts and a seed, and no socket.
+"""The choice of the requests that get a fault, and of the fault. Pure: it uses only counts and a seed.
 
-`_fault_kinds` defines the faults. Only requests that pass the key check and the rate limit can get one.
+`_fault_kinds` defines the faults. Only requests that pass the key check and the rate limit can get a fault.
 """
 
 from collections import Counter, deque
@@ -49,11 +49,11 @@ def _check_seconds(_instance: object, attribute: "attrs.Attribute[float]", value
 
 @attrs.frozen
 class Faults:
-    """How often faults are injected, and which; `aiorooms simulate --help` lists the kinds.
+    """Which faults are injected, and how often. `aiorooms simulate --help` lists the kinds.
 
     Whether a request gets a random fault depends only on the seed, the method, the room, and the number of earlier
     requests with that method for that room. It does not depend on the clock, or on the order in which concurrent
-    requests arrive. (For a list the query takes the place of the room, for a create the body.)
+    requests arrive. (A list is identified by its query instead of a room, and a create by its body.)
     """
 
     rate: float = attrs.field(default=0.0, validator=_check_rate)
@@ -61,9 +61,12 @@ class Faults:
     kinds: Sequence[FaultKind] = attrs.field(default=ALL, kw_only=True, converter=_known_kinds)
     """The kinds of random faults, all equally likely. List one twice to get it twice as often."""
     first_tries: int | None = attrs.field(default=None, kw_only=True)
-    """Number of first requests, for each method and room, that can get a random fault; None for all."""
+    """Only the first `first_tries` requests for each method and room can get a random fault; None for all."""
     script: Sequence[FaultKind | None] = attrs.field(default=(), kw_only=True, converter=_known_script)
-    """Faults for the first requests, one each, in the order of arrival, before random ones; None is a normal answer."""
+    """Faults for the first requests in the order of arrival, one for each; None is a normal answer.
+
+    Random faults start after them.
+    """
     methods: Collection[str] | None = attrs.field(default=None, kw_only=True, converter=_upper)
     """HTTP methods that can get a fault, random or from `script`; None for all."""
     stall_seconds: float = attrs.field(default=30.0, kw_only=True, validator=_check_seconds)
@@ -80,7 +83,7 @@ class Draw:
 
     kind: FaultKind
     noise: int
-    """64 random bits for the choices of the effect; the same seed gives the same bits."""
+    """64 random bits for the effect's random choices; the same seed gives the same bits."""
 
 
 Scripts: TypeAlias = dict[tuple[str | None, str | None], deque[FaultKind | None]]
@@ -110,7 +113,7 @@ class FaultPlan:
         self.scripts.setdefault(key, deque()).extend(_known_script(kinds))
 
     def draw(self, method: str, room_id: str | None, target: str) -> Draw | None:
-        """Return the fault for a request, or None. Tries are counted by method and `target`: room, query or body."""
+        """Return the fault for a request, or None. Requests are counted by method and `target`: room, query or body."""
         faults = self.faults
         matches = faults.methods is None or method in faults.methods
         tries = 0
@@ -131,7 +134,8 @@ class FaultPlan:
         if not tries or (faults.first_tries is not None and tries > faults.first_tries):
             return None
         bits = self._hash(f"{method}\0{target}\0{tries}")
-        if (bits >> 75) / (1 << 53) >= faults.rate:  # of 128 bits, the upper 53 decide whether, the lower 64 which
+        # Of the 128 bits, the upper 53 decide whether there is a fault, and the lower 64 which one.
+        if (bits >> 75) / (1 << 53) >= faults.rate:
             return None
         low = bits & ((1 << 64) - 1)
         return Draw(faults.kinds[low % len(faults.kinds)], low // len(faults.kinds))

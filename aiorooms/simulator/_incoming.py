@@ -17,7 +17,7 @@ from ._waits import Waits
 from ._wire import CommonLines, serialize
 
 _SLOW_PIECES = 10
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: the close becomes an RST
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: a close then sends an RST
 
 
 class _AlreadySent(web.StreamResponse):
@@ -77,7 +77,7 @@ class Incoming:
         return not self.request.keep_alive or self.request.version < HttpVersion11
 
     def next_lines(self) -> str:
-        """Return the header lines that every answer has, for the next answer."""
+        """Return the header lines that every answer has, with the values for the next one."""
         return self.shared.lines.of_next_answer(self.limit_lines)
 
     def send(self, answer: Answer) -> None:
@@ -99,7 +99,7 @@ class Incoming:
                 return
 
     def write(self, data: bytes, *, status: int | None, keep_open: bool) -> None:
-        """Write bytes, and count `status`, unless it is None."""
+        """Write bytes, and count `status` unless it is None."""
         if status is not None:
             self.shared.stats.by_status[status] += 1
         self.result = CLOSED

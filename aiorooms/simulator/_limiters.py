@@ -53,17 +53,17 @@ class RateLimit:
     """How many requests are allowed per window, how they are counted, and what the answers report.
 
     `RateLimit(100)` is 100 requests in each second. Requests over the limit get a 429 with code 10011 and change
-    nothing. With `headers=False`, only a 429 reports anything, as `retry_after` says.
+    nothing. With `headers=False`, the only rate limit header is the one that `retry_after` adds to a 429.
     """
 
     limit: int = attrs.field(default=100, validator=_check_limit)
     """Requests per window, at least 1; the size of a bucket."""
     window: float = attrs.field(default=1.0, validator=_check_window)
-    """Length of a window in seconds, more than 0; the time in which an empty bucket gets full."""
+    """Length of a window in seconds, more than 0; the time that an empty bucket takes to fill."""
     reset_rounding: Literal["fractional", "up", "down"] = attrs.field(
         default="up", validator=in_(("fractional", "up", "down"))
     )
-    """How the seconds in `x-ratelimit-reset` are rounded. With `down`, a client that trusts it retries too early."""
+    """How the seconds in `x-ratelimit-reset` are rounded. With `down`, a client that trusts them retries too early."""
     headers: bool = True
     """Whether answers carry `x-ratelimit-limit`, `-remaining` and `-reset`."""
     retry_after: Literal["none", "seconds", "date", "ms"] = attrs.field(
@@ -100,7 +100,7 @@ class Verdict:
     reset: float
     """Seconds until the window ends, the oldest request leaves it or the bucket is full; not rounded."""
     retry: float
-    """Seconds until the next request is allowed; not rounded, and exactly 0 if any remain."""
+    """Seconds until the next request is allowed; not rounded, and exactly 0 if `remaining` is more than 0."""
 
 
 class Limiter(Protocol):
@@ -156,7 +156,7 @@ class FixedWindow:
 
 @attrs.define
 class SlidingWindow:
-    """The limiter that counts the requests of the last `window`."""
+    """The limiter that counts the requests of the last `window` nanoseconds."""
 
     _limit: int
     _window: int
@@ -248,7 +248,7 @@ def limit_headers(rule: RateLimit, verdict: Verdict, wall_time: float) -> list[t
     """Return the header fields that report the limit; `wall_time` is Unix seconds, for Retry-After as a date."""
     fields: list[tuple[str, str]] = []
     if rule.headers:
-        seconds = round(verdict.reset, 6)  # else a floating-point error could be rounded up to a second
+        seconds = round(verdict.reset, 6)  # otherwise a floating-point error could be rounded up to a second
         fields.append(("x-ratelimit-limit", str(rule.limit)))
         fields.append(("x-ratelimit-remaining", str(verdict.remaining)))
         if rule.reset_rounding == "up":

@@ -1,7 +1,7 @@
 """The listening socket and its connections, and how all of them are closed.
 
-aiohttp reads the requests (`aiohttp.web.Server`); this module owns the listening socket. A stop is prompt: it ends all
-waits of requests, drops all connections, and then waits until their tasks are done.
+aiohttp reads the requests (`aiohttp.web.Server`); this module owns the listening socket. A stop is immediate: it ends
+all waits inside requests, drops all connections, and then waits until their tasks are done.
 
 While connections are refused, the port stays bound to a socket that does not listen. So no other program can take the
 port, and the kernel refuses every connection immediately.
@@ -19,7 +19,7 @@ from aiohttp import web
 from ._waits import Waits
 
 _BACKLOG = 1024
-_CLOSING_ITERATIONS = 3  # iterations of the event loop in which transports close their sockets
+_CLOSING_ITERATIONS = 3  # iterations of the event loop that transports need to close their sockets
 _ACCEPT_PAUSE = 0.05  # seconds
 
 
@@ -50,8 +50,8 @@ class _Connections(web.Server):
 class _Port:
     """A listening socket, and the task that accepts connections on it.
 
-    An `asyncio.Server` would leak a connection that it accepts in the loop iteration in which it is closed. Here the
-    task is never cancelled while it holds an accepted socket.
+    An `asyncio.Server` leaks a connection if it is closed in the loop iteration in which it accepts the connection.
+    Here the task is never cancelled while it holds an accepted socket.
     """
 
     def __init__(self, listening: socket.socket, connections: _Connections) -> None:
@@ -68,7 +68,7 @@ class _Port:
         with contextlib.suppress(NotImplementedError):  # a proactor event loop has no readers
             loop.remove_reader(self._socket)
         self._socket.close()
-        loop.call_soon(self._cancel_if_idle)  # an iteration later: the task may first have to take an accepted socket
+        loop.call_soon(self._cancel_if_idle)  # not yet: the task may still have to receive an accepted socket
 
     def _is_open(self) -> bool:
         return self._open
@@ -153,7 +153,7 @@ class Listener:
             self._connections.drop()
 
     def accept(self) -> None:
-        """Open the port again, so that connections are accepted when this returns. Do nothing if the port is open."""
+        """Open the port again. Connections are accepted as soon as this returns. Do nothing if the port is open."""
         reserved, self._reserved = self._reserved, None
         if self._connections is not None and reserved is not None:
             reserved.listen(_BACKLOG)
@@ -185,7 +185,7 @@ class Listener:
 
 
 async def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
-    try:  # an IP address needs no DNS query, and so no thread
+    try:  # an IP address needs no DNS query, so no thread is started
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)

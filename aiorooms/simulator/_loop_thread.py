@@ -38,8 +38,8 @@ def call_in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> 
     async def called() -> T:
         return function()
 
-    # The wait takes microseconds. It uses a queue, and not the lock of the future, which detectors of blocking calls
-    # would report in async tests.
+    # The wait takes microseconds. It uses a queue because detectors of blocking calls would report a wait for the lock
+    # of the future in async tests.
     done: SimpleQueue[Future[T]] = SimpleQueue()
     asyncio.run_coroutine_threadsafe(called(), loop).add_done_callback(done.put)
     return done.get().result()

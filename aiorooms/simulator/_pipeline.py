@@ -1,12 +1,12 @@
 """The steps of one request, from its arrival to its answer.
 
-1. It is counted, and its body is read (413).
+1. The request is counted, and its body is read (413).
 2. The latency passes. The request goes on even if the client gives up meanwhile.
-3. In an outage it ends here.
+3. During an outage, the request ends here.
 4. The key (401, 403) and the rate limit (429) are checked.
-5. A fault is drawn, or none.
-6. The operation is carried out (`_routes`), unless the fault comes before.
-7. The answer is sent, or the effect of the fault takes its place.
+5. A fault is drawn, or the request gets none.
+6. The operation is carried out (`_routes`), unless the fault comes before that.
+7. The answer is sent, or the effect of the fault replaces it.
 """
 
 from hashlib import blake2b
@@ -116,7 +116,7 @@ class Pipeline:
             stats.requests_by_room[room_id] += 1
 
     async def _read_body(self, incoming: Incoming) -> bool:
-        """Read the body, and return whether the request is to be handled further."""
+        """Read the body, and return whether to continue with the request."""
         request = incoming.request
         if not request.body_exists:
             return True
@@ -131,7 +131,7 @@ class Pipeline:
         return True
 
     async def _pass_latency(self) -> bool:
-        """Wait for the latency, and return whether the request is to be handled further."""
+        """Wait for the latency, and return whether to continue with the request."""
         low, high = self.latency
         if not high:
             return True
@@ -163,7 +163,7 @@ class Pipeline:
         return answer
 
     async def _inject(self, incoming: Incoming, draw: Draw) -> None:
-        """Carry out a request as far as its fault allows, and apply the effect of the fault."""
+        """Carry out the request, unless the fault comes before that, and apply the effect of the fault."""
         kind = KINDS[draw.kind]
         faults = self.plan.faults
         self._stats.faults[draw.kind] += 1

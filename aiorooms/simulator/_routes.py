@@ -1,9 +1,9 @@
 """The routes of the API: method, path and operation.
 
 To add an operation, write its function in a module of `_operations/` and add a row to `ROUTES`. A function takes a
-`Call` and returns an `Answer`, or raises `Rejected`. Everything else follows from the table: ids are read from the
-path, a path without a row is a 404, and a method without a row is a 405 whose `Allow` lists the methods in the order
-of the rows.
+`Call` and returns an `Answer`, or raises `Rejected`. Everything else follows from the table. The ids are read from the
+path. A path without a row is a 404. A method without a row is a 405, whose `Allow` header lists the methods in the
+order of the rows.
 """
 
 import re

@@ -36,7 +36,7 @@ class RoomsSimulator:
 
     `async with RoomsSimulator(...) as sim:` runs it in the current event loop. A plain `with` runs it in a thread with
     its own event loop, for synchronous code and for tests under any async plugin. It can be started again after a
-    stop, and keeps its rooms and counters. While it runs in a thread, its methods and attributes may be used from any
+    stop, with the same rooms and counters. While it runs in a thread, its methods and attributes may be used from any
     thread; otherwise only from the thread of the loop.
     """
 
@@ -56,8 +56,8 @@ class RoomsSimulator:
 
         `rooms` is the number of rooms to create: `room-000001`, `room-000002`, ..., with the webhook URL
         `https://old.example.com/rooms`. The same `seed` gives the same rooms. `rate_limit` may be text, such as
-        `"100/1s"`. `latency` is the seconds before each request is handled, fixed or random between two bounds. Port 0
-        chooses a free port.
+        `"100/1s"`. `latency` is the wait before each request is handled, in seconds: fixed, or random between two
+        bounds. Port 0 chooses a free port.
         """
         if rooms < 0:
             raise ValueError(f"rooms must be 0 or more, not {rooms}")
@@ -178,7 +178,7 @@ class RoomsSimulator:
         created_at: str | None = None,
         updated_at: str | None = None,
     ) -> str:
-        """Add a room and return its id; its name defaults to its id.
+        """Add a room and return its id; the name defaults to the id.
 
         The values are not checked, so that a test can have a room that the API would reject. Raise ValueError only if
         the id or the name is taken.
@@ -213,14 +213,14 @@ class RoomsSimulator:
         self._on_loop(lambda: self._account.change(self._account.rooms[room_id], fields))
 
     def remove_room(self, room_id: str) -> None:
-        """Remove a room, as if another client had deleted it. Raise KeyError if there is none."""
+        """Remove a room, as if another client had deleted it. Raise KeyError if it does not exist."""
         self._on_loop(lambda: self._account.remove(room_id))
 
     def add_session(self, room_id: str, *, active: bool = True, participants: Sequence[str] = ()) -> str:
         """Add a session to a room and return its id; `participants` are the contexts of its participants.
 
-        An active session becomes the room's `active_session_id`, and ends the one before. A session that is not active
-        has already ended, and its participants have left.
+        An active session becomes the room's `active_session_id`, and ends the previous active session. A session that
+        is not active has already ended, and its participants have left.
         """
         account = self._account
         return self._on_loop(
@@ -307,8 +307,8 @@ class RoomsSimulator:
         """Set the faults of the next requests, one entry for each; None is a normal answer.
 
         With `room_id` or `method` the entries are for those requests only. The most specific script is used first: room
-        and method, room, method, all; then `Faults(script=...)`, then random faults. Scripts for the same requests are
-        appended.
+        and method, room, method, all; then `Faults(script=...)`, then random faults. A further script for the same
+        requests is appended to the first.
         """
         self._on_loop(lambda: self._pipeline.plan.add_script(kinds, room_id, method))
 
@@ -317,7 +317,7 @@ class RoomsSimulator:
 
         `closed` closes the port and drops all connections; requests that wait for their latency are still applied.
         `503` answers each request with the 503 page of a proxy. `reset` resets the connection of each request. `hang`
-        sends no answer until the client gives up or the outage ends. Nothing that arrives meanwhile is applied.
+        sends no answer until the client gives up or the outage ends. No request that arrives in the outage is applied.
         """
 
         def begin() -> None:
@@ -331,7 +331,7 @@ class RoomsSimulator:
         self._on_loop(begin)
 
     def accept_connections(self) -> None:
-        """End an outage; connections are accepted when this returns. Hanging requests are closed without an answer."""
+        """End an outage. Connections are accepted as soon as this returns; those of hanging requests are closed."""
         self._on_loop(self._end_outage)
 
     def _end_outage(self) -> None:

@@ -39,19 +39,19 @@ class Stats:
     in_flight: int = 0
     """Requests received and not yet answered. `reset_stats()` leaves it unchanged."""
     peak_in_flight: int = 0
-    """Maximum number of requests in flight at the same time.
+    """Maximum of `in_flight`.
 
     Without latency or faults, a request is answered in the loop iteration in which its body is complete. So this is 1
-    or little more, however many requests the client has in flight. Set a latency to see the client's number.
+    or little more, however many requests the client has in flight. Set a latency to measure the client's concurrency.
     """
     connections: int = 0
     """Distinct connections with at least one request."""
     updates_applied: Counter[str] = attrs.Factory(Counter[str])
     """By room id: PATCHes that were applied, even if the answer was lost."""
     faults: Counter[str] = attrs.Factory(Counter[str])
-    """By fault kind: requests that got it."""
+    """By kind of fault: requests with that fault."""
     requests_by_room: Counter[str] = attrs.Factory(Counter[str])
-    """By the room id in the path (lower case), also of rooms that do not exist and of requests that failed."""
+    """By the room id in the path (lower case): all requests, also failed ones and those for unknown rooms."""
 
     def clear(self) -> None:
         """Set all counters to 0, except `in_flight`."""

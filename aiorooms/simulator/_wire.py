@@ -1,7 +1,7 @@
 """The serialization of answers. Pure: nothing is sent here.
 
 The head (status line and header) is formatted here, and not by a web framework, so that an answer with a fault differs
-from the correct one by that fault only. It is also several times faster.
+from the correct one by that fault only. Formatting here is also several times faster.
 """
 
 import time

@@ -155,7 +155,7 @@ def test_standard_input_that_cannot_be_read(invoke: Invoke, monkeypatch: pytest.
 def test_standard_input_without_ids_is_invalid(invoke: Invoke, stdin: str) -> None:
     result = invoke("update", "-", "--enable-recording", stdin=stdin)
     assert result.exit_code == 2
-    assert lines(result.stderr) == ["aiorooms: standard input: it has no room ids; give one on each line"]
+    assert lines(result.stderr) == ["aiorooms: standard input: has no room ids; give one on each line"]
 
 
 def test_a_file_that_holds_no_ids_does_not_flood_the_screen(invoke: Invoke) -> None:
@@ -184,7 +184,7 @@ def test_an_outcome_that_cannot_be_read_back_is_uncertain(sim: RoomsSimulator, i
     result = invoke("update", room_id, "--max-participants", "20", "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["status"] == "uncertain"
-    assert "check the room before sending it again" in result.stderr
+    assert "check the room before sending the request again" in result.stderr
 
 
 def test_a_wrong_key_is_one_line_and_stops_the_run(

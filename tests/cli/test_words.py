@@ -45,7 +45,7 @@ def test_only_the_hint_for_python_is_replaced() -> None:
     assert line.startswith(
         "429 room x, after 3 attempts; the server asked for a pause longer than 300 s; try again later"
     )
-    assert line.endswith("check the room before sending it again")
+    assert line.endswith("check the room before sending the request again")
     assert error.hint == "longer than Pacing(max_wait=300) allows", "the error was changed"
 
 

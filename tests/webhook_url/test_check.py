@@ -281,7 +281,7 @@ def test_a_url_that_yarl_reads_differently_is_rejected(seen: str, monkeypatch: p
 
     assert found.code == "ambiguous_url"
     assert found.message == (
-        "'https://x.io:81/' is ambiguous, parsers read it in different ways; "
+        "'https://x.io:81/' is ambiguous: parsers read it in different ways; "
         "write its scheme, host and port in a simpler form"
     )
 

@@ -5,7 +5,7 @@ documentation is silent:
 
 - Unknown keys are ignored, as in most JSON APIs. So are read-only ones, such as `id` and `sessions`.
 - Integers are JSON integers (`10.0` and `true` are not), and booleans are JSON booleans.
-- A name is case-sensitive, and has a character that is not a blank.
+- A name is case-sensitive, and must have a character that is not a blank.
 - A webhook URL starts with `http://` or `https://`, has a host, no blanks or control characters, and at most 2000
   characters; otherwise the code is 10003. An empty string is not a URL.
 - `null` is accepted for the failover URL and the timeout, and stored as null. If the simulator is told to reject null

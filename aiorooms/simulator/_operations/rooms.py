@@ -2,8 +2,8 @@
 
 Choices where the documentation is silent:
 
-- `GET` omits the key `sessions` unless `include_sessions=true`; `PATCH` and `POST` always include it, as the sample on
-  the reference page does.
+- `GET` omits the key `sessions` unless `include_sessions=true`; `PATCH` and `POST` always include it, as in the sample
+  on the reference page.
 - A name that is taken is a 422 with code 10012 at `/unique_name`. The name of a new room defaults to its id.
 - An update without fields (`{}`) is applied, and changes `updated_at`.
 - Rooms are listed oldest first.
