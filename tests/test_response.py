@@ -11,7 +11,7 @@ from aiorooms import errors
 from aiorooms._http.request import Request
 from aiorooms._http.response import Failure, Success, no_answer, not_sent, read_answer, unreadable
 from aiorooms.models import Room
-from aiorooms.resources._bodies import decode_room
+from aiorooms.resources._bodies import MAX_ROOM, decode_room
 
 from .samples import ROOM_ID
 
@@ -19,7 +19,9 @@ KEY = "KEY_secret"
 
 
 def request(method: str = "PATCH") -> Request[Room]:
-    return Request(method=method, path=f"/rooms/{ROOM_ID}", subject=f"room {ROOM_ID}", decode=decode_room)
+    return Request(
+        method=method, path=f"/rooms/{ROOM_ID}", subject=f"room {ROOM_ID}", decode=decode_room, max_size=MAX_ROOM
+    )
 
 
 def failure(status: int, body: object = b"", headers: dict[str, str] | None = None, method: str = "PATCH") -> Failure:

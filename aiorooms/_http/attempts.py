@@ -76,6 +76,7 @@ class Sender:
         retry: RetryPolicy,
         pacing: Pacing,
         max_connections: int,
+        max_response_size: int,
         session: aiohttp.ClientSession | None,
         user_agent: str,
     ) -> None:
@@ -87,6 +88,7 @@ class Sender:
             base_url=base_url,
             limits=self.limits,
             max_connections=max_connections,
+            max_response_size=max_response_size,
             session=session,
             user_agent=user_agent,
         )

@@ -27,8 +27,12 @@ class Request(Generic[T]):
     """What the call is about, for error messages: `room 7b61...`."""
     decode: Callable[[bytes], T]
     """Decodes the body of a 2xx answer; raises `DecodeError`, or `NotConfirmedError`."""
+    max_size: int
+    """Maximum size of the answer, in bytes."""
     decode_no_content: Callable[[], T] | None = None
     """Returns the value of a 204; None if a 204 is no answer to this request."""
+    size_hint: str = ""
+    """What makes the answer smaller."""
     body: bytes | None = None
     revise: "Callable[[int, Sequence[ErrorDetail]], Request[T] | None] | None" = None
     """Returns the request to send in place of this one after a rejection with that status and those errors, or None."""

@@ -48,7 +48,17 @@ from ..models._converter import DecodeError, is_object
 from .json import dumps, loads
 from .request import NotConfirmedError, Request
 
-__all__ = ["Failure", "Success", "is_server_failure", "no_answer", "not_sent", "read_answer", "redact", "unreadable"]
+__all__ = [
+    "Failure",
+    "Success",
+    "is_server_failure",
+    "no_answer",
+    "not_sent",
+    "read_answer",
+    "redact",
+    "too_large",
+    "unreadable",
+]
 
 T = TypeVar("T")
 
@@ -159,6 +169,19 @@ def _not_confirmed(request: Request[T], status: int, gaps: str, rate_limit: Rate
         status=status,
         answered=True,
         rate_limit=rate_limit,
+    )
+
+
+def too_large(request: Request[T], status: int, headers: Mapping[str, str], limit: int) -> Failure:
+    """Return the failure of a request whose answer is larger than allowed: another attempt would bring the same."""
+    message = f"{status} {request.subject}: the answer is larger than {limit:,} bytes{request.size_hint}"
+    return Failure(
+        make_error=partial(APIResponseError, message, status=status),
+        retry=False,
+        uncertain=not request.read_only,
+        status=status,
+        answered=True,
+        rate_limit=read_rate_limit(headers, rate_limited=False),
     )
 
 

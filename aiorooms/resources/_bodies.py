@@ -13,7 +13,14 @@ from .._http.json import loads
 from ..models import Room, RoomPage
 from ..models._converter import DecodeError, is_object, read_or_none, wrong_type
 
-__all__ = ["decode_data", "decode_room", "decode_rooms", "room_of"]
+__all__ = ["MAX_LIST", "MAX_ROOM", "decode_data", "decode_room", "decode_rooms", "room_of"]
+
+
+MAX_ROOM: Final = 8 * 1024 * 1024
+"""Bytes of an answer about one room: thousands of sessions fit."""
+
+MAX_LIST: Final = 64 * 1024 * 1024
+"""Bytes of one page of a list."""
 
 
 def decode_room(body: bytes) -> Room:

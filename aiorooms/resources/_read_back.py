@@ -16,7 +16,7 @@ from .._webhook_url import masked_url
 from ..models import Room
 from ..models._converter import DecodeError
 from ..models._fields import FIELDS, Values, has_value
-from ._bodies import decode_data, decode_room, room_of
+from ._bodies import MAX_ROOM, decode_data, decode_room, room_of
 
 __all__ = ["decode_deleted", "decode_room_of", "decode_updated", "get_room", "read_back_delete", "read_back_update"]
 
@@ -121,4 +121,11 @@ def read_back_delete(room_id: str) -> ReadBack[None]:
 
 
 def _get(room_id: str, decode: Callable[[bytes], T], query: str = "") -> Request[T]:
-    return Request(method="GET", path=f"/rooms/{room_id}", query=query, subject=f"room {room_id}", decode=decode)
+    return Request(
+        method="GET",
+        path=f"/rooms/{room_id}",
+        query=query,
+        subject=f"room {room_id}",
+        decode=decode,
+        max_size=MAX_ROOM,
+    )

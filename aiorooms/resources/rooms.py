@@ -32,7 +32,7 @@ from ..models import (
     read_room_ref,
 )
 from ..models._fields import Values
-from ._bodies import decode_room, decode_rooms
+from ._bodies import MAX_LIST, MAX_ROOM, decode_room, decode_rooms
 from ._pages import RoomList
 from ._read_back import decode_deleted, decode_updated, get_room, read_back_delete, read_back_update
 from ._resource import Resource, raise_if_invalid
@@ -136,7 +136,9 @@ class Rooms(Resource):
             raise_if_invalid(_object_problems(room, RoomCreate, fields))
             raise_if_invalid(room.url_problems(self._policy))
         name = "" if room.unique_name is UNSET else f" {quoted(room.unique_name)}"
-        request = Request(method="POST", path="/rooms", subject=f"new room{name}", decode=decode_room)
+        request = Request(
+            method="POST", path="/rooms", subject=f"new room{name}", decode=decode_room, max_size=MAX_ROOM
+        )
         return (await self._sender.send(self._with_fields(request, room.to_dict()), timeout=timeout)).value
 
     @overload
@@ -246,6 +248,7 @@ class Rooms(Resource):
             path=f"/rooms/{unwanted}",
             subject=f"room {unwanted}",
             decode=decode_deleted,
+            max_size=MAX_ROOM,
             decode_no_content=lambda: None,
             read_back=partial(read_back_delete, unwanted),
         )
@@ -271,6 +274,7 @@ class Rooms(Resource):
             path=f"/rooms/{room_id}",
             subject=f"room {room_id}",
             decode=partial(decode_updated, room_id, fields),
+            max_size=MAX_ROOM,
             read_back=partial(read_back_update, room_id, fields),
         )
         return await self._sender.send(self._with_fields(request, fields), timeout=timeout, outage=outage)
@@ -308,6 +312,8 @@ class Rooms(Resource):
             query=paged,
             subject="list of rooms",
             decode=partial(decode_rooms, number),
+            max_size=MAX_LIST,
+            size_hint="; lower page_size, or raise max_response_size",
         )
         return (await self._sender.send(request, timeout=timeout)).value
 
