@@ -248,14 +248,14 @@ class Quota(Gate):
         self._recheck_rounding()
 
     def _recheck_rounding(self) -> None:
-        """Stop adding a second after some windows, because the 429 may have had another cause."""
+        """After enough windows, stop adding 1 s to the resets: the 429s may have had another cause than rounding."""
         if self._rounded_down and not self._exact:
             self._windows_corrected += 1
             if self._windows_corrected >= self._windows_until_recheck:
                 self._rounded_down = False
                 self._windows_corrected = 0
                 self._windows_until_recheck = min(2 * self._windows_until_recheck, _MAX_RECHECK)
-                self._full_probes = 0  # so that a probe is sent, and not all requests
+                self._full_probes = 0  # so that one probe is sent at the next reset, not the whole limit at once
 
     def _begin_window(self, permit: Permit, remaining: int) -> None:
         self._share.begin_window(self._lowest, remaining)

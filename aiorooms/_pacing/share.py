@@ -8,7 +8,7 @@ keeps to its own part, which it finds without communicating with the others:
   much as the one after it. If the others use less, our part grows.
 - **Half of the part.** While there may be other processes, only half of our part is used. R does not yet count their
   requests in flight, which may be about as many as ours.
-- **Reserve.** If the limit has windows, the others are left what they will probably use in the rest of the window:
+- **Reserve.** If the limit has windows, we leave what the other processes will probably use in the rest of the window:
   their fraction of the whole limit, times the fraction of the window that is left, minus what they have used in this
   window.
 

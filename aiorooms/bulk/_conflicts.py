@@ -41,7 +41,7 @@ class Conflicts:
         self._listed: dict[str, datetime | None] = {}
         """The `updated_at` of the rooms that were listed before anything was sent, by room id."""
         self._listed_rooms: dict[str, Room] = {}
-        """The listed rooms by id. Used only if a room of the plan has no `updated_at`, and its values are compared."""
+        """The listed rooms by id. Filled only if a room of the plan has no `updated_at`: its values are compared instead."""
         self._aside: dict[str, bytes] = {}
         """The plan's lines of the rooms set aside, by room id. A line takes less memory than an object."""
 
@@ -74,7 +74,7 @@ class Conflicts:
         async for room in self._changed_rooms():
             if room.id is not None and (line := self._aside.pop(room.id, None)) is not None:
                 outcome = self.compare(PLANNED.read(line), room)
-                if outcome is not None:  # otherwise the room is as planned, and gets no outcome
+                if outcome is not None:  # otherwise the room is again as it was when the plan was made
                     yield outcome
         for line in self._aside.values():
             planned = PLANNED.read(line)

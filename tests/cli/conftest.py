@@ -215,7 +215,11 @@ def until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.01)
 
 
-def until_asleep(process: "subprocess.Popen[str]") -> None:
+_READING = {"0", "7", "23", "270", "271", "63", "72", "73"}
+"""The numbers of the system calls read, poll, select and their like, on x86-64 and on ARM64."""
+
+
+def until_reading(process: "subprocess.Popen[str]") -> None:
     """Wait until a process waits for input: a signal just before a read is noticed only after the read."""
-    state = Path(f"/proc/{process.pid}/stat")
-    until(lambda: ") S " in state.read_text(), "it waited for input")
+    call = Path(f"/proc/{process.pid}/syscall")
+    until(lambda: call.read_text().split()[0] in _READING, "it waited for input")

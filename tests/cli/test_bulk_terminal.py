@@ -23,7 +23,7 @@ from aiorooms.models import Room
 from aiorooms.resources.rooms import Rooms
 from aiorooms.simulator import RoomsSimulator
 
-from .conftest import KEY, Invoke, Program, lines, run, running, signals_when, until, until_asleep
+from .conftest import KEY, Invoke, Program, lines, run, running, signals_when, until, until_reading
 
 
 @pytest.fixture(autouse=True)
@@ -152,7 +152,7 @@ def test_sigterm_works_like_ctrl_c(sim: RoomsSimulator, invoke: Invoke, program:
     assert set(Journal.open("rooms.plan.journal").states().values()) == {"updated"}
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@pytest.mark.skipif(not Path("/proc/self/syscall").exists(), reason="needs /proc")
 @pytest.mark.timeout(120)  # a process of its own, on a machine that may be busy
 def test_ctrl_c_at_the_confirmation_changes_nothing(
     sim: RoomsSimulator, invoke: Invoke, in_terminal: Start, folder: Path
@@ -160,7 +160,7 @@ def test_ctrl_c_at_the_confirmation_changes_nothing(
     planned(invoke)
     with in_terminal("apply", "rooms.plan") as session:
         session.wait_for("[y/N]: ")
-        until_asleep(session.process)
+        until_reading(session.process)
         session.press("\x03")
         assert session.end() == 130
         assert lines(session.text)[-1] == "aiorooms: interrupted", "not on a line of its own"

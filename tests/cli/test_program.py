@@ -16,7 +16,7 @@ import pytest
 from aiorooms.simulator import RoomsSimulator
 
 from ..samples import ROOM_ID
-from .conftest import KEY, Program, Terminal, lines, running, until, until_asleep
+from .conftest import KEY, Program, Terminal, lines, running, until, until_reading
 
 
 def test_a_successful_run(sim: RoomsSimulator, program: Program) -> None:
@@ -114,7 +114,7 @@ def unread_bytes(pipe: int) -> int:
     return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0])
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@pytest.mark.skipif(not Path("/proc/self/syscall").exists(), reason="needs /proc")
 def test_ctrl_c_while_ids_are_read(program: Program) -> None:
     with program("update", "-", "--enable-recording") as updating:
         assert updating.stdin is not None
@@ -122,7 +122,7 @@ def test_ctrl_c_while_ids_are_read(program: Program) -> None:
         updating.stdin.flush()
         pipe = updating.stdin.fileno()
         until(lambda: unread_bytes(pipe) == 0, "it read the first id")
-        until_asleep(updating)
+        until_reading(updating)
         updating.send_signal(signal.SIGINT)
         out, err = updating.communicate(timeout=20)
     assert updating.returncode == 130

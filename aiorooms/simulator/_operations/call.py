@@ -38,7 +38,7 @@ class Call:
         return found
 
     def parameters(self) -> dict[str, str]:
-        """Return the parameters of the query; the last one of a name counts."""
+        """Return the query parameters. If a name is repeated, its last value counts."""
         return dict(parse_qsl(self.query, keep_blank_values=True)) if self.query else {}
 
     def json_object(self) -> JsonObject:
