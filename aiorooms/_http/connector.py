@@ -55,10 +55,10 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, *, limit: int, keepalive_timeout: float | None) -> None:
         """Without a `keepalive_timeout`, each request has its own connection."""
+        options: dict[str, Any] = {"keepalive_timeout": keepalive_timeout}
         if keepalive_timeout is None:
-            super().__init__(limit=limit, force_close=True)
-        else:
-            super().__init__(limit=limit, keepalive_timeout=keepalive_timeout)
+            options = {"force_close": True}
+        super().__init__(limit=limit, **options)  # pyright: ignore[reportUnknownMemberType]
         # aiohttp has no public way to give a connection a protocol of one's own. A test notices if this one goes.
         self._factory = partial(_Protocol, loop=asyncio.get_running_loop())
 
