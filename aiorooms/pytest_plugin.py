@@ -1,15 +1,15 @@
 """The pytest fixture `rooms_simulator`, available wherever aiorooms and pytest are installed.
 
 Each test that requests the fixture gets its own simulator with 10 rooms. The simulator runs in a thread, so it works in
-sync tests, and in async tests under any plugin. The marker passes arguments to `RoomsSimulator`. If several markers
-apply to a test, the closest one wins.
+sync tests, and in async tests under any plugin. The marker passes arguments to `RoomsSimulator`. If a test, its class
+and its module have markers, the arguments are merged. If an argument is repeated, the value closest to the test counts.
 
     @pytest.mark.rooms_simulator(rooms=1000, rate_limit="100/1s")
     def test_many_rooms(rooms_simulator):
         ...  # rooms_simulator.url, rooms_simulator.api_key
 
-Pytest imports this module in every run, so only the fixture imports the simulator. `-p no:aiorooms` disables the
-plugin.
+Pytest imports this module in every run. The simulator is imported only when a test uses the fixture. `-p no:aiorooms`
+disables the plugin.
 """
 
 from collections.abc import Iterator

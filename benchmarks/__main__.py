@@ -2,8 +2,8 @@
 
 python -m benchmarks                 all, about 45 minutes
 python -m benchmarks NAME ...        one benchmark, with its own options (NAME --help lists them)
-python -m benchmarks --short         compare, growth and costs in a few seconds, to test that they run; the figures
-                                     are meaningless
+python -m benchmarks --short         compare, growth and costs in a few seconds; tests only that they run, and their
+                                     figures are meaningless
 """
 
 import argparse

@@ -13,7 +13,7 @@ OURS: Final = ("update", "update_many")
 
 @attrs.frozen(kw_only=True)
 class Row:
-    """The results of one contestant. Ratios compare it with the script on the same loop, and are None without one."""
+    """The results of one contestant. Ratios are to the script on the same loop; None if that script did not run."""
 
     contestant: str
     label: str
@@ -40,15 +40,15 @@ class Headroom:
     """The capacity of the server, compared with the load of the clients."""
 
     pipelined_per_second: float
-    """Pipelined requests that the server answered per second. If `pipelined_busy` is below 1, it could answer more."""
+    """Pipelined requests answered per second. The server's capacity is higher if `pipelined_busy` is below 1."""
     pipelined_busy: float
-    """Share of the time in which the server used its core to answer them, 0 to 1."""
+    """Share of the time in which the server used its core to answer the pipelined requests, 0 to 1."""
     fastest: str
     """The contestant with the most updates per second, except the raw sockets."""
     fastest_per_second: float
     fastest_busy: float
     too_busy: Mapping[str, float]
-    """The contestants whose runs kept the server busy for more than a quarter of the time, with that share."""
+    """The contestants that kept the server busy for more than a quarter of the time, with the share of the time."""
 
 
 @attrs.frozen(kw_only=True)

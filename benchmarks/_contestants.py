@@ -1,10 +1,10 @@
-"""The contestants: each updates rooms of the canned server with a different client, `concurrency` at a time.
+"""The contestants: each updates rooms of the canned server with a different client, `concurrency` rooms at a time.
 
-A contestant is an async context manager that yields the function to measure, which makes `count` updates. All
+A contestant is an async context manager. It yields the function to measure, which makes `count` updates. All
 contestants set the same three fields. The number of participants varies, except in `floor` and `bare`. All contestants
 except `bare` decode the room in each answer.
 
-`python -m benchmarks._contestants NAME --url ...` runs one of them, and prints its times and memory as a line of JSON.
+`python -m benchmarks._contestants NAME --url ...` runs a contestant, and prints its times and memory as a line of JSON.
 """
 
 import argparse
@@ -76,7 +76,7 @@ async def _with_workers(concurrency: int, work: Callable[[], Awaitable[None]]) -
 
 @asynccontextmanager
 async def floor(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """Raw asyncio protocols: one preformatted request after another on each connection; the JSON is decoded."""
+    """Raw asyncio protocols: each connection repeats one preformatted request, and decodes the JSON of the answers."""
     host, port = _host_and_port(url)
     request = _preformatted(url)
 
@@ -172,7 +172,7 @@ async def script(url: str, concurrency: int) -> AsyncGenerator[Run]:
 
 @asynccontextmanager
 async def gather(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """The same script with `asyncio.gather` over all updates; aiohttp's connector limits it to 100 in flight."""
+    """The same script with `asyncio.gather` over all updates. aiohttp's connector allows 100 requests in flight."""
     import aiohttp
 
     assert concurrency <= 100  # the limit of aiohttp's connector
@@ -278,7 +278,7 @@ async def _update_many(
     from aiorooms import Pacing, RoomsClient, RoomUpdate
 
     pacing = Pacing(enabled=enabled)
-    numbers = itertools.count()  # never restarts, so that the URLs differ from those that the warm-up has checked
+    numbers = itertools.count()  # continues after the warm-up, so that no URL was checked before
     async with RoomsClient(KEY, base_url=url, pacing=pacing, max_connections=max(100, concurrency)) as client:
 
         async def run(count: int) -> None:
@@ -322,7 +322,7 @@ def update_many_different_urls(url: str, concurrency: int) -> AbstractAsyncConte
 
 @asynccontextmanager
 async def pipelined(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """Batches of preformatted requests on a few connections, `concurrency` in flight; answers are not decoded."""
+    """Batches of preformatted requests on 4 connections, `concurrency` requests in flight. No answer is decoded."""
     host, port = _host_and_port(url)
     request = _preformatted(url)
 
@@ -364,7 +364,7 @@ CONTESTANTS: Final[dict[str, Contestant]] = {
 }
 
 NEEDS: Final = {
-    # Without sniffio, httpcore repeats the failing import for each request, which takes a quarter of its time.
+    # Without sniffio, httpcore tries to import it for each request, which takes a quarter of the time of the request.
     "httpx": ("httpx", "sniffio"),
     "telnyx_aiohttp": ("telnyx", "httpx_aiohttp"),
     "telnyx_httpx": ("telnyx",),
@@ -379,18 +379,19 @@ IMPORTS: Final = {
     "pipelined": ("asyncio",),
     **NEEDS,
 }
-"""Packages to import before the measurement; contestants that are not listed import `aiorooms`."""
+"""Packages to import before the measurement. Contestants that are not listed here import `aiorooms`."""
 
 _PIPELINES: Final = 4
 """Connections of `pipelined`."""
 
 _WARM_UP: Final = 500
-"""Updates before the measurement; they open the connections."""
+"""Number of updates before the measurement, at least. They open the connections."""
 
 _FREED: Final = 512 * 1024
-"""Bytes that each process allocates and frees once. After that, glibc keeps the buffers that asyncio reads into.
+"""Size of a block that each process allocates and frees at the start, in bytes.
 
-aiorooms does the same for its users. Here all contestants do it, so that none has an advantage.
+After that, glibc reuses the memory of the buffers that asyncio reads into. aiorooms frees such a block for its users.
+Here the processes of all contestants do it, so that none has an advantage.
 """
 
 

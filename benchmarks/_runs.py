@@ -1,7 +1,7 @@
 """Runs of contestants against the canned server, each in a process on one core, with the server on another core.
 
-A run yields `Figures`. Runs are compared within a round, because a machine that is slow for a minute slows down both
-sides. The reported figures are the median over the rounds, with the minimum and the maximum.
+The result of a run is `Figures`. Only runs of the same round are compared: a machine that is slow for a minute then
+slows down both. The reported figures are the median over the rounds, with the minimum and the maximum.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def how_to_install(package: str) -> str:
 
 
 def installed(variants: Iterable[Variant]) -> list[Variant]:
-    """Return the variants that can run, and print the skipped ones. Exit if none can run."""
+    """Return the variants that can run, and print those that are skipped. Exit if none can run."""
     runnable: list[Variant] = []
     skipped: dict[tuple[str, ...], list[Variant]] = {}
     for variant in variants:
@@ -97,7 +97,7 @@ class Figures:
     peak_mb: float
     """Peak memory of the client at the end, in MB."""
     server_cpu: float
-    """CPU time of the server for one update, in seconds; the mean over this run and its warm-up."""
+    """CPU time of the server for one update, in seconds: the mean over the warm-up and the measured updates."""
 
     @property
     def cpu_us(self) -> float:
@@ -111,14 +111,14 @@ class Figures:
 
     @property
     def above_mb(self) -> float:
-        """Peak memory above that of the imports, in MB."""
+        """Increase of the peak memory after the imports, in MB."""
         return self.peak_mb - self.imported_mb
 
     @property
     def client_busy(self) -> float:
         """Share of the wall time in which the client used its core, 0 to 1.
 
-        In the remaining time, the client waited for the server, or another process used the core.
+        In the rest of the time, the client waited for the server, or another process used the core.
         """
         return self.cpu / self.seconds
 
@@ -152,15 +152,15 @@ def spread(runs: Sequence[Figures], measure: Measure) -> Spread:
 
 
 def ratio(runs: Sequence[Figures], reference: Sequence[Figures], measure: Measure) -> Spread:
-    """Return the ratio of `runs` to `reference` in each round."""
+    """Return the spread of the ratios of `runs` to `reference`, one ratio for each round."""
     pairs = zip(runs, reference, strict=True)
-    # If the memory of the reference did not grow, it counts as 4 KiB, which is one page.
+    # A reference whose memory did not grow counts as 1/256 MB (4 KiB, one page), because nothing can be divided by 0.
     return Spread.of([getattr(ours, measure) / max(getattr(theirs, measure), 1 / 256) for ours, theirs in pairs])
 
 
 @attrs.frozen
 class Target:
-    """The maximum for the median of a figure, inclusive. A missed target is only reported: the exit status stays 0."""
+    """A measured figure, and the maximum for its median, inclusive. A missed target does not change the exit status."""
 
     what: str
     measured: Spread
@@ -213,7 +213,7 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
-        self._process.communicate()  # it serves until its standard input is closed
+        self._process.communicate()  # closes the standard input of the server, which then exits
 
     def _usage(self) -> tuple[float, int]:
         self._connection.request("GET", "/cpu")
@@ -221,7 +221,7 @@ class Server:
         return usage["cpu"], usage["requests"]
 
     def run(self, variant: Variant, count: int, concurrency: int = CONCURRENCY) -> Figures:
-        """Run a contestant in a new process. If the process fails, it prints its error, and this one exits."""
+        """Run a contestant in a new process. If that process fails, exit; it has printed its own error."""
         command = [sys.executable, "-m", "benchmarks._contestants", variant.contestant]
         command += ["--url", f"http://{self._address}/v2", "--count", str(count), "--concurrency", str(concurrency)]
         command += ["--loop", variant.loop, *([] if variant.orjson else ["--without-orjson"])]

@@ -1,8 +1,8 @@
 """The canned server: it answers every request immediately with the requested room, which has the values of the request.
 
-It needs so little CPU that the client is the bottleneck. `GET /cpu` returns the CPU time that it has used, in seconds,
-and the number of other requests that it has answered. `python -m benchmarks._server` prints its port, and serves until
-its standard input ends.
+It needs so little CPU that the client is the bottleneck. `GET /cpu` returns the CPU time that the server has used, in
+seconds, and the number of other requests that it has answered. `python -m benchmarks._server` prints its port, and
+serves until its standard input ends.
 """
 
 import argparse

@@ -3,10 +3,10 @@
 The simulator runs in a process on one core, with new rooms in each round. Each client runs in a new process on another
 core, with uvloop and orjson if they are installed. Every room gets a new webhook URL and a new number of participants.
 
-The CPU time of an apply includes everything from opening the plan file to closing the journal. It is compared with that
-of `update_many` in the same round, for the same updates from a generator. The row "updated lately" is for an account
-whose rooms were all updated on the day of the plan. The apply then lists all of them, to find those that were modified
-after the plan.
+The CPU time of an apply includes everything from opening the plan file to closing the journal. The ratio compares it
+with the CPU time of `update_many` in the same round, which updates the same fields of the same rooms from a generator.
+In the row "apply, updated lately", all rooms were updated on the day of the plan. The apply then lists all rooms, to
+find rooms that were modified after the plan.
 
 The figures are the median over the rounds, with the minimum and the maximum. A missed target is only reported: the exit
 status stays 0.
@@ -54,13 +54,13 @@ PLAN_TARGET: Final = 60.0
 CPU_TARGET: Final = 1.15
 """Maximum ratio of the CPU time of an apply to that of `update_many`."""
 MEMORY_TARGET: Final = 30.0
-"""Maximum difference of the peak memory between an apply of `--rooms` rooms and one of `_FEW` rooms, in MB."""
+"""Maximum difference between the peak memory of an apply of `--rooms` rooms and of an apply of `_FEW` rooms, in MB."""
 
 _FEW: Final = 1_000
 """Number of rooms in the small apply, whose memory is the reference."""
 
 _WARM_UP: Final = 200
-"""Requests before the measurement; they open the connections."""
+"""Number of requests before the measurement. They open the connections."""
 
 _SPAWN: Final = multiprocessing.get_context("spawn")
 
@@ -102,7 +102,7 @@ class Server:
         self._folder.cleanup()
 
     def run(self, task: Task, number: int) -> "Figures":
-        """Run a task in a new process; `number` selects the values that the rooms get."""
+        """Run a task in a new process. `number` selects the values to set (see `Wanted`)."""
         command = [sys.executable, "-m", "benchmarks.bulk", "--task", task]
         command += ["--url", self._url, "--key", self._key, "--folder", self._folder.name, "--number", str(number)]
         if self._core is not None:
@@ -136,7 +136,7 @@ class Figures:
 
 @attrs.frozen
 class Wanted:
-    """The values to set, different for each number. A negative number gives each room its own webhook URL."""
+    """The values to set, different for each `number`. With a negative number, each room gets its own webhook URL."""
 
     number: int
     source: str = "the benchmark"
@@ -190,7 +190,7 @@ async def _update_many(client: RoomsClient, room_ids: Sequence[str], number: int
 
 
 def _room_ids(folder: Path) -> Sequence[str]:
-    """Return the room ids of a plan. Listing the account instead would increase the memory of plain updates."""
+    """Return the room ids of a plan in `folder`. Listing the account would add to the peak memory of `update_many`."""
     return [planned.room_id for planned in Plan.open(next(folder.glob("*.plan"))).updates()]
 
 
@@ -234,7 +234,7 @@ ROWS: Final = {
     "apply, another URL for each": "update_many, another URL for each",
     "resume, nothing left": None,
 }
-"""The measurements. The value is the one to compare the CPU time with, or None."""
+"""Each measurement, with the measurement to compare its CPU time with, or None."""
 
 
 def measure_round(rooms: int) -> Mapping[str, Figures]:
@@ -261,7 +261,7 @@ class Row:
     cpu_us: Spread
     """CPU time of the client for one room, in microseconds."""
     ratio: Spread | None
-    """Ratio of the CPU time to that of `update_many` in the same round."""
+    """Ratio to the CPU time of `update_many` in the same round; None for rows that are not compared."""
     seconds: Spread
     peak_mb: Spread
     runs: Sequence[Figures]

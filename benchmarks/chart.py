@@ -1,7 +1,7 @@
 """The chart of the comparison: a bar for the CPU time of one update, for each contestant and loop.
 
-The scale is linear and starts at 0, so that a bar twice as long is twice the cost. Bars that are much longer than those
-of aiorooms are cut and marked. The number at each bar is the measured value.
+The scale is linear and starts at 0, so that a bar twice as long means twice the cost. Bars more than 8 times as long as
+the longest bar of aiorooms are cut and marked with //. The number at each bar is the measured value.
 """
 
 # pyright: reportUnknownMemberType=false
@@ -25,15 +25,15 @@ _COLOURS: Final = {
     (False, "asyncio"): "#6b7280",
     (False, "uvloop"): "#b6bcc6",
 }
-"""The keys are whether the contestant is aiorooms, and the loop."""
+"""The colours of the bars. A key says whether the contestant is aiorooms, and names the loop."""
 
 _SMALL_PRINT: Final = "#4b5563"
 
 _HEIGHT: Final = 0.4
-"""Height of a bar; a contestant has a height of 1."""
+"""Height of a bar, as a share of the height for one contestant, which has a bar for each loop."""
 
 _MAX_RATIO: Final = 8
-"""Maximum length of a bar, as a ratio to the longest bar of aiorooms; longer ones are cut."""
+"""Maximum length of a bar, as a multiple of the longest bar of aiorooms. Longer bars are cut."""
 
 _CUT: Final = 0.88
 """Length of a cut bar, as a share of the scale; the rest leaves room for the number."""
@@ -43,7 +43,7 @@ def draw(comparison: Comparison, file: Path) -> None:
     """Write the chart to a file whose name ends in .svg or .png."""
     rows = comparison.rows
     labels = list(dict.fromkeys(row.label for row in rows))
-    # Keep text as text, and write the same bytes for the same figures.
+    # Write text as text, not as outlines, and the same bytes for the same figures.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "aiorooms", "font.size": 9}):
         figure = Figure(figsize=(8, 1.7 + 0.4 * len(labels)), layout="constrained", facecolor="white")
         axes = figure.add_subplot()
@@ -75,7 +75,7 @@ def draw(comparison: Comparison, file: Path) -> None:
 
 
 def _end_of_scale(rows: Sequence[Row]) -> float:
-    """Return the end of the scale, with room for a number after the longest bar that isn't cut."""
+    """Return the end of the scale. It leaves room for the number after the longest bar that isn't cut."""
     lengths = [row.cpu_us.median for row in rows]
     ours = max((row.cpu_us.median for row in rows if row.contestant in OURS), default=max(lengths))
     return 1.2 * max(length for length in lengths if length <= _MAX_RATIO * ours)

@@ -1,12 +1,12 @@
 """Cost of one update with aiorooms and with its alternatives.
 
 Each round runs all contestants, on asyncio's loop and on uvloop. Only contestants marked "orjson" use it. The table has
-the client's CPU time for one update (user and system, without imports), the updates per second, and the peak memory
-above that of the imports. Each figure is the median over the rounds, with the minimum and the maximum. Its ratio
-compares it with the script on the same loop in the same round.
+the client's CPU time for one update (user and system, without imports), the updates per second, and the increase of
+the peak memory after the imports. Each figure is the median over the rounds, with the minimum and the maximum. The
+columns "x script" have its ratio to the aiohttp script on the same loop in the same round.
 
-The last columns are the shares of the time in which client and server used their cores. If both are low, another
-process used the client's core: measure again. A missed target is only reported: the exit status stays 0.
+The last two columns are the shares of the time in which the client and the server used their cores. If both are low,
+another process used the client's core: measure again. A missed target is only reported: the exit status stays 0.
 """
 
 import time
@@ -52,16 +52,16 @@ LABELS: Final = {
 """The labels of the contestants, in the order of the table."""
 
 _SLOW: Final = ("httpx", "telnyx_aiohttp", "telnyx_httpx")
-"""Slow contestants, which make only a tenth of the updates. Their figures, too, are for one update."""
+"""Slow contestants. They make only a tenth of the updates; this changes no figure, because figures are per update."""
 
 _GATHERED: Final = 20_000
-"""Maximum number of updates to gather. The memory grows with this number, and the target is for 20,000."""
+"""Maximum number of updates of `gather`. Its memory grows with their number, and the target is for 20,000 updates."""
 
 _PIPELINED: Final = 102_400
-"""Number of requests to measure the capacity of the server, with 256 in flight."""
+"""Number of requests that measure the capacity of the server."""
 
 _HEADROOM: Final = 4
-"""The server should be able to answer this many times the requests of a client."""
+"""The server should be able to answer 4 times as many requests per second as a client sends."""
 
 _Runs: TypeAlias = Mapping[Variant, Sequence[Figures]]
 
@@ -204,13 +204,13 @@ def print_headroom(found: Headroom) -> None:
         f" ({found.pipelined_busy:.0%} busy), {found.pipelined_per_second / found.fastest_per_second:.0f} times the"
         f" rate of the fastest client ({found.fastest}). Requests that are not pipelined need more CPU: that client"
         f" kept the server {found.fastest_busy:.0%} busy, so the server could answer {1 / found.fastest_busy:.1f} times"
-        " as many."
+        " its requests."
     )
     if found.too_busy:
         names = ", ".join(f"{name} ({share:.0%} busy)" for name, share in found.too_busy.items())
         print(
-            f"The server could not answer {_HEADROOM} times as many of {names}. It may limit their updates per second,"
-            " but not their CPU time."
+            f"The server could not answer {_HEADROOM} times the requests of {names}. The server may limit the updates"
+            " per second of these contestants, but not their CPU time."
         )
 
 

@@ -37,7 +37,7 @@ from ._runs import (
 IMPORT_TARGET: Final = 1.2
 
 _CHECKS: Final = 10_000
-"""URLs to check in one round. In the rows with "never seen", all URLs are different."""
+"""Number of URLs to check in one round, for each row."""
 
 
 # --- importing ---
@@ -52,7 +52,7 @@ started = time.process_time()
 __import__(sys.argv[1])
 print([started, time.process_time() - started])
 """
-"""Prints the CPU seconds of the interpreter's start, and those of the import."""
+"""Prints two CPU times in seconds: of the start of the interpreter, and of the import."""
 
 
 @attrs.frozen(kw_only=True)
@@ -60,13 +60,13 @@ class Imports:
     """CPU times in milliseconds."""
 
     interpreter: Spread
-    """Start of a bare interpreter; the other times don't include it."""
+    """Start of the interpreter. The other times don't include it."""
     aiohttp: Spread
     aiorooms: Spread
 
 
 def import_times(package: str) -> tuple[float, float]:
-    """Import a package in a new interpreter. Return the CPU seconds of the interpreter's start, and of the import."""
+    """Import a package in a new interpreter. Return two CPU times in seconds: of its start, and of the import."""
     cores = choose_cores()
     command = [sys.executable, "-I", "-c", _TIME_IMPORT, package, "" if cores is None else str(cores[0])]
     started, imported = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
@@ -75,7 +75,7 @@ def import_times(package: str) -> tuple[float, float]:
 
 def measure_imports(rounds: int) -> tuple[Imports, Target]:
     for package in _IMPORTED:
-        import_times(package)  # once before the measurement, to write the bytecode files
+        import_times(package)  # not measured: it writes the bytecode files
     measured = [[import_times(package) for package in _IMPORTED] for _ in range(rounds)]
     aiohttp, aiorooms = ([times[place][1] for times in measured] for place in range(len(_IMPORTED)))
     imports = Imports(
@@ -98,7 +98,7 @@ class Update:
     cpu_us: Spread
     """CPU time of the client for one update, in microseconds."""
     more_us: Spread
-    """The difference from the first setting in the same round, in microseconds."""
+    """CPU time minus the CPU time with the first setting in the same round, in microseconds."""
     runs: Sequence[Figures]
 
 
@@ -151,7 +151,7 @@ def room_update(url: str) -> None:
 
 
 def measure_checks(rounds: int) -> dict[str, Spread]:
-    """Return the microseconds of each check."""
+    """Return the CPU time of each check, in microseconds."""
     good, bad = f"{WEBHOOK_URL}/{{}}", "hooks.example.com/{}"
     checks: dict[str, tuple[Callable[[str], object], str]] = {
         "check_webhook_url, seen before": (check_webhook_url, WEBHOOK_URL),

@@ -1,17 +1,17 @@
 """Applies that are killed at random instants, and resumed until done.
 
-In each run, a process applies a plan to the simulator, with random faults, and is killed with SIGKILL at a random
-instant. Then further processes resume the run until one completes; half of them are killed too. After each process, the
-benchmark checks that
+In each run, a process applies a plan to the simulator, which injects random faults. The process is killed with SIGKILL
+at a random instant. Then further processes resume the run until all rooms are updated; about half of these processes
+are killed too. After each process, the benchmark checks that
 
 - the journal can be read, and has every room for which the server received an update;
-- a resume sends no update for a room that was already `updated` in the journal;
-- a resume reads back only rooms whose update an earlier process left without an outcome, and rooms whose answer it lost
-  itself.
+- the process sent no update for a room that was already `updated` in the journal;
+- the process read only rooms that an earlier process left `begun` or `uncertain` in the journal, and rooms whose update
+  it began itself.
 
 At the end of a run, every room must have the wanted values and the outcome `updated`. The seed of a run determines its
-faults. It also determines the instants of the kills, apart from the timing of the machine. The first failed check ends
-the benchmark with exit status 1.
+faults and the planned instants of the kills; the actual instants also depend on the speed of the machine. The first
+failed check ends the benchmark with exit status 1.
 """
 
 import argparse
@@ -52,10 +52,10 @@ _KILLED: Final = 0.5
 """Share of the resumes that are killed. Every apply is killed."""
 
 _ANY_TIME: Final = 0.2
-"""Share of the kills that may come before anything is sent."""
+"""Share of the kills after a random time of up to 0.6 s, which may be before anything is sent."""
 
 _STUCK_AFTER: Final = 60.0
-"""Seconds after which a process counts as stuck."""
+"""Seconds from the start to the latest kill, and from the time of the kill until the process counts as stuck."""
 
 
 class CheckError(Exception):
@@ -96,15 +96,15 @@ class Campaign:
     torn: int = 0
     """Journals whose last line was cut off."""
     begun: int = 0
-    """Rooms whose update was begun and had no outcome when the process was killed."""
+    """Rooms whose update had begun and had no outcome yet when a process ended."""
     most_begun: int = 0
-    """Maximum number of such rooms at one kill."""
+    """Maximum of `begun` for a single process."""
     looked_at: int = 0
-    """Rooms that a resume read back before it sent an update for them."""
+    """Rooms that an earlier process left `begun` or `uncertain` in the journal, and that a resume read back."""
     found: int = 0
-    """Number of the rooms in `looked_at` that already had the wanted values."""
+    """Read-backs that found the wanted values."""
     confirmed: int = 0
-    """Rooms that were read back after a fault, by the process that had begun their update."""
+    """Rooms that a process read back because the answer to its own update was lost or invalid."""
     updates: int = 0
     """Update requests, as counted by the server."""
     resent: int = 0
@@ -179,7 +179,7 @@ class Run:
             str(self._journal),
         ]
         process = subprocess.Popen(command, stderr=subprocess.PIPE)
-        # Some processes are killed at any time, even before they send anything; most are killed while they send.
+        # A kill comes at a random request or at a time, whichever is first. Some times are before anything is sent.
         at_time = time.monotonic() + (
             self._random.uniform(0, 0.6) if self._random.random() < _ANY_TIME else _STUCK_AFTER
         )
@@ -241,7 +241,7 @@ class Run:
         return new
 
     def _check(self, before: Mapping[str, str], states: Mapping[str, str]) -> None:
-        """Check the requests and records of the last process; `before` has the states of the rooms before it."""
+        """Check the requests and records of the last process. `before` has the states of the rooms before it ran."""
         paths = Counter((one.method, one.path.partition("?")[0].rpartition("/rooms/")[2]) for one in self._sim.recorded)
         sent = {room_id: count for (method, room_id), count in paths.items() if method == "PATCH"}
         read = {room_id for (method, room_id) in paths if method == "GET" and room_id in self._sim.rooms}
@@ -278,7 +278,7 @@ class Run:
 
 
 def play(seeds: Sequence[int], rooms: int, *, every: int = 0) -> Campaign:
-    """Execute a run for each seed, and print a line after every `every` runs; 0 prints none.
+    """Execute a run for each seed. Print a line after each `every` runs, or none if `every` is 0.
 
     Raise `CheckError`, which names the seed, if a check fails.
     """

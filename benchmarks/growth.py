@@ -1,11 +1,12 @@
 """Cost of an update by size of the job and by concurrency.
 
-The cost should be the same in large and small jobs, and with many and few updates in flight. The table by updates in
-flight includes the aiohttp script for comparison: with few in flight, every client waits for the server more often.
+The cost of an update should depend neither on the size of the job nor on the number of updates in flight. The table by
+concurrency includes the aiohttp script for comparison: with few updates in flight, each client waits for the server
+more often, which costs CPU time too.
 
-The figures are the client's CPU time for one update, and its peak memory above that of the imports, on asyncio's loop
-without orjson: the median over the rounds, with the minimum and the maximum. A missed target is only reported: the
-exit status stays 0.
+The figures are the client's CPU time for one update, and the increase of its peak memory after the imports. They are
+measured on asyncio's loop without orjson. Each is the median over the rounds, with the minimum and the maximum. A
+missed target is only reported: the exit status stays 0.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,7 +67,7 @@ class Growth:
 
 
 def run_all(server: Server, variants: Sequence[Variant], sizes: Sequence[tuple[int, int]], rounds: int) -> _Sizes:
-    """Run each variant with each count and concurrency, round after round."""
+    """Run each variant with each pair (count, concurrency), in each round."""
     runs: dict[tuple[Variant, int, int], list[Figures]] = {}
     for number in range(1, rounds + 1):
         for count, concurrency in sizes:

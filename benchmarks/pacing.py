@@ -1,9 +1,9 @@
 """Use of the rate limit over real sockets, and CPU cost of pacing.
 
-For each row, the simulator and each client have their own process, so that they share no event loop. Every room
-gets its own webhook URL, and at the end the rooms of the server are checked. The limiter starts with its full allowance
-when the clients start; the ideal time counts from then. If the official SDK (`telnyx`) is installed, it runs some of
-the rows too, with 50 tasks and its own retries.
+In each row, the simulator and each client have their own process, so that they share no event loop. Every room gets its
+own webhook URL, and at the end of a row, the URLs on the server are checked. The limiter starts with its full allowance
+when the clients start, and all times count from then. If the official SDK (`telnyx`) is installed, it runs some of the
+rows too, with 50 tasks and its own retries.
 
 A missed target is only reported: the exit status stays 0.
 """
@@ -47,7 +47,7 @@ Action: TypeAlias = Callable[[RoomsSimulator], T]
 WORKERS: Final = 50
 
 GRACE: Final = 60.0
-"""Seconds in addition to four times the ideal time, after which a client is stopped."""
+"""A client is stopped after 4 times the ideal time plus this number of seconds."""
 
 INSTALL: Final = "python -m pip install telnyx"
 
@@ -184,7 +184,7 @@ class Row:
     updates: int = 1000
     clients: int = 1
     events: tuple[tuple[float, Action[None]], ...] = ()
-    """Changes to the server, each with the seconds after the start."""
+    """Changes to the server, each with its time in seconds after the start."""
     official_sdk_too: bool = False
     """Whether the official SDK runs the row too."""
 
@@ -199,12 +199,13 @@ class Row:
 
 
 def ideal(updates: int, *limits: tuple[int, int]) -> float:
-    """Return the minimum seconds for `updates`; each of `limits` is (second from which it applies, limit per second).
+    """Return the minimum seconds for `updates`. Each of `limits` is (second in which it starts, requests per second).
 
-    An ideal client sends all that the limit allows at the start of each second. So 1000 updates at 100 per second take
-    9 s, not 10: the last 100 are sent at 9 s. A sliding window that starts empty and a bucket that starts full need the
-    same time. A new limit starts with its full allowance. So 1000 updates with a limit of 100, cut to 40 at 3 s and
-    restored at 6 s, take 11 s: 3 * 100 + 3 * 40 + 5 * 100, and the last 80 at 11 s.
+    At the start of each second, an ideal client sends all that the limit allows. 1000 updates at 100 per second take
+    9 s, not 10: the first 100 are sent at 0 s, and the last 100 at 9 s. The time is the same with a sliding window that
+    starts empty, and with a bucket that starts full. A new limit starts with its full allowance. If the limit of 100 is
+    cut to 40 at 3 s and restored at 6 s, 1000 updates take 11 s: 3 * 100 (at 0 to 2 s) + 3 * 40 (at 3 to 5 s) + 5 * 100
+    (at 6 to 10 s) = 920, and the last 80 are sent at 11 s.
     """
     second = 0
     while True:
@@ -238,7 +239,7 @@ def make_rows() -> list[Row]:
             ),
         ),
         Row("silent, no Retry-After", silent, nine, nine * 1.6, 10, official_sdk_too=True),
-        # The targets are the same as without Retry-After.
+        # The targets are the same as in the row without Retry-After.
         Row("silent, Retry-After in seconds", attrs.evolve(silent, retry_after="seconds"), nine, nine * 1.6, 10),
         Row(
             "20 per second, 500 updates",
@@ -294,7 +295,7 @@ def start(target: Callable[..., None], *args: object) -> tuple[Pipe, SpawnProces
     ours, theirs = _SPAWN.Pipe()
     process = _SPAWN.Process(target=target, args=(theirs, *args), daemon=True)
     process.start()
-    theirs.close()  # so that our end reports EOF when the process exits
+    theirs.close()  # then our end reports EOF when the process exits
     return ours, process
 
 
@@ -350,7 +351,7 @@ def collect(pipes: Sequence[Pipe], row: Row, server: Server) -> tuple[list[Repor
             server.ask(events.popleft()[1])
     if len(reports) < row.clients:
         return reports, time.monotonic() - began
-    # The clients' own times don't include closing them and receiving their reports.
+    # The times in the reports don't include the closing of the clients and the transfer of the reports.
     return reports, max(report.seconds for report in reports)
 
 
@@ -396,11 +397,11 @@ def summary(
 
 @attrs.frozen(kw_only=True)
 class Cost:
-    """The CPU time of pacing, for one update."""
+    """The CPU time of pacing for one update, in microseconds."""
 
     row: str
     microseconds: float
-    """The median of all runs."""
+    """The median of `runs`."""
     runs: list[float]
     bar: float | None
 
@@ -425,7 +426,7 @@ async def permit_cost(limited: bool) -> float:
     """Return the microseconds to acquire and release a permit without a wait."""
     pacer = Pacer(Pacing(), max_in_flight=100)
     answers = [answer_head(number, limited) for number in range(_COST_UPDATES + 1000)]
-    # These answers end the slow start, in which the client allows one request in flight at first, and then more.
+    # These answers end the slow start, in which the pacer allows one request in flight at first, and then more.
     for head in answers[:1000]:
         pacer.release(await pacer.acquire(), read_rate_limit(head, rate_limited=False))
     answers = answers[1000:]
@@ -443,7 +444,7 @@ async def permit_cost(limited: bool) -> float:
 def answer_head(number: int, limited: bool) -> CIMultiDictProxy[str]:
     head = CIMultiDict({"Content-Type": "application/json; charset=utf-8", "x-request-id": f"{number:032x}"})
     if limited:
-        # The limit is so high that there is no wait.
+        # The limit is so high that no request waits.
         head["x-ratelimit-limit"] = str(_PLENTY)
         head["x-ratelimit-remaining"] = str(_PLENTY - 1 - number)
         head["x-ratelimit-reset"] = "59.500000"

@@ -135,7 +135,7 @@ CODES: list[tuple[tuple[Problem, ...], str, dict[str, object], str]] = [
         url("https://intranet/"),
         "private_host",
         {"setting": "allow_private_hosts=False"},
-        "'https://intranet/' has a host that is not on the public internet; give one that is",
+        "'https://intranet/' has a host that is not on the public internet; give a public host",
     ),
     (
         url("https://denied.io/"),

@@ -1,8 +1,8 @@
 """Characters that are not allowed anywhere in a URL, and how messages show text from a URL.
 
-The check works on the exact string that will be sent. A parser would repair it silently (yarl drops newlines, browsers
-turn backslashes into slashes), so a parsed URL says nothing about the string. The raw characters are therefore checked
-first. If one is forbidden, the URL can't be split reliably, and the check ends there.
+The check works on the exact string that will be sent. Parsers repair some strings silently: yarl drops newlines, and
+browsers turn backslashes into slashes. The raw characters are therefore checked before the URL is parsed. If one of
+them is forbidden, the check ends, because the URL can't be split reliably.
 """
 
 import re
@@ -59,15 +59,15 @@ class Finding:
     wrong: str
     """The mistake, such as `has an empty port`."""
     hint: str
-    """How to correct it."""
+    """How to correct the mistake."""
     fix: str | None = None
-    """A repaired URL. It is suggested in place of the hint if it passes the check itself."""
+    """A repaired URL. The message suggests it in place of the hint if it passes the check."""
     setting: str | None = None
     """The policy setting that rejects the URL; None if every policy would reject it."""
 
 
 def character_findings(url: str) -> list[Finding]:
-    """Return one finding for each kind of forbidden character."""
+    """Return one finding for each kind of forbidden character in the URL."""
     bad = [(match, what, hint) for pattern, what, hint in _BAD_CHARACTERS if (match := pattern.search(url))]
     if not bad:
         return []
@@ -80,7 +80,7 @@ def character_findings(url: str) -> list[Finding]:
 
 
 def quote_text(text: str) -> str:
-    """Quote a text as repr does, which keeps it on one line. Cut a long text to about 80 characters."""
+    """Quote a text on one line, as repr does. Cut a long text to about 80 characters."""
     quoted = repr(text[:_MAX_SHOWN])
     if len(text) <= _MAX_SHOWN and len(quoted) <= _MAX_SHOWN + 2:
         return quoted

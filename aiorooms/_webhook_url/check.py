@@ -2,7 +2,7 @@
 
 The check works on the exact string that will be sent, and accepts only URLs that all parsers read the same way. First
 the characters are checked (`characters`). Then a small regex from RFC 3986 splits the string, and each part is checked
-separately, so that all problems are reported together. `host` checks hosts, and `policy` contains what the user
+separately, so that all problems are reported together. `host` checks hosts, and `policy` says which valid URLs the user
 accepts. Finally yarl parses the URL too, and must find the same scheme, host and port.
 
 Example: `ftp://x..io:99999/#top` has four problems: the scheme, an empty label in the host, the port and the fragment.
@@ -76,18 +76,18 @@ def check_webhook_url(
       characters that RFC 3986 does not allow, a `%` without two hex digits, and non-ASCII characters outside the host;
     - a wrong form: no scheme, no `://`, no host, a fragment, more than 2000 characters (Telnyx, error 10003);
     - a port that is empty, 0, above 65535, or has characters other than `0` to `9`;
-    - a host name that RFC 1123 or IDNA does not allow, such as one with more than 253 characters, or with a label that
-      is empty or longer than 63 (underscores are accepted, because such names are in use);
+    - a host name that RFC 1123 or IDNA does not allow, such as a name of more than 253 characters, or with a label that
+      is empty or has more than 63 characters (underscores are accepted, because names with underscores are in use);
     - an invalid IPv6 address, or one with a zone;
-    - a host that parsers read in different ways: with percent escapes, with ASCII characters in another form (fullwidth
-      letters, ideographic full stops), or with `ß` or `ς` outside the `xn--` form;
+    - a host that parsers read in different ways: an ASCII name with characters in another form (fullwidth letters,
+      ideographic full stops), a host with percent escapes, or with `ß` or `ς` outside the `xn--` form;
     - a host that ends in a number but is not an IPv4 address, such as `1.2.3.4.5` or `256.1.1.1` (WHATWG).
     """
     webhook_url_policy = policy_of(webhook_url_policy, policy)
     text = _as_str(url)
     if text is None:
         return (_wrong_type(pointer, url),)
-    # A URL that is too long would only waste cache memory.
+    # A URL that is too long is not cached: it would only waste memory.
     problems = _cached_problems if len(text) <= MAX_URL else _problems
     return problems(text, webhook_url_policy, pointer)
 
@@ -101,13 +101,13 @@ def check_webhook_urls(
 ) -> tuple[Problem, ...]:
     """Return all problems of a webhook URL and its failover URL: of each alone, and of the pair.
 
-    The failover URL must not point to the same place as the webhook URL, or both would fail together. URLs that are
-    written differently can point to the same place (RFC 3986, 6.2: case of the host, default port, percent escapes,
-    empty path for `/`). None and `UNSET` are skipped; no other value raises an exception. `policy` is the deprecated
+    The failover URL must not point to the same place as the webhook URL, or both would fail together. URLs can point
+    to the same place although they differ in the case of the host, a default port, percent escapes, or an empty path in
+    place of `/` (RFC 3986, 6.2). None and `UNSET` are skipped. No value raises an exception. `policy` is the deprecated
     name of `webhook_url_policy`.
     """
     webhook_url_policy = policy_of(webhook_url_policy, policy)
-    # A URL that is too long would only waste cache memory, and a subclass of str may override `__eq__`.
+    # A URL that is too long is not cached, to save memory. Nor is a subclass of str, which may override `__eq__`.
     if type(url) is str and type(failover_url) is str and len(url) <= MAX_URL and len(failover_url) <= MAX_URL:
         return _cached_pair_problems(url, failover_url, webhook_url_policy)
     return _pair_problems(url, failover_url, webhook_url_policy)
@@ -136,7 +136,7 @@ _cached_pair_problems = lru_cache(maxsize=1024)(_pair_problems)
 
 
 def same_url(first: str, second: str) -> bool:
-    """Return whether two URLs point to the same place, even if written differently (RFC 3986, 6.2).
+    """Return whether two URLs point to the same place, even if they are written differently (RFC 3986, 6.2).
 
     Texts that are not URLs are the same only if they are equal. No text raises an exception.
     """
@@ -182,7 +182,7 @@ def _wrong_type(pointer: str, value: object) -> Problem:
     elif issubclass(given, bytes | bytearray):
         message = "got bytes instead of a str; pass url.decode()"
     else:
-        # A metaclass can fake `__name__`, or raise.
+        # A metaclass can fake `__name__`, or raise an exception for it.
         name = type.__repr__(given).removeprefix("<class '").removesuffix("'>")
         message = f"got a value of type {quote_text(name)} instead of a str"
     return Problem(pointer, message, code="wrong_type", expected=_EXPECTED)
@@ -205,7 +205,7 @@ _cached_problems = lru_cache(maxsize=1024)(_problems)
 
 def _message(url: str, finding: Finding, policy: WebhookUrlPolicy) -> str:
     shown, hint, fix = masked_url(url), finding.hint, finding.fix
-    # A fix for a URL with hidden credentials would either show or drop them.
+    # No fix is suggested for a URL with credentials: it would either show or drop them.
     if fix is not None and shown == url and quote_text(fix) == repr(fix) and not _findings(fix, policy):
         hint = f"did you mean {fix!r}?"
     setting = "" if finding.setting is None else f" ({finding.setting})"
@@ -215,8 +215,8 @@ def _message(url: str, finding: Finding, policy: WebhookUrlPolicy) -> str:
 def masked_url(url: str) -> str:
     """Hide a user name and password, even if a `/`, `?`, `#` or `@` in the password makes parsers split it wrongly.
 
-    Everything up to the last `@` is hidden, unless all `@` are in the path or query, and no `:` there precedes the last
-    one.
+    Everything before the last `@` is hidden, except the scheme. But if every `@` is in the path, query or fragment, and
+    there is no `:` between `://` and the last `@`, nothing is hidden.
     """
     if "@" not in url or _AT_IN_PATH.fullmatch(url):
         return url
@@ -255,7 +255,7 @@ def _split(absolute: re.Match[str]) -> _Parts:
     scheme, authority, path, fragment = absolute.groups(default="")
     userinfo, at, host_and_port = authority.rpartition("@")
     match = _HOST_AND_PORT.fullmatch(host_and_port)
-    # With an extra bracket or colon, everything is treated as the host, and the check of the host reports the mistake.
+    # An extra bracket or colon is treated as a part of the host, and the check of the host reports the mistake.
     host, port = match.groups(default="") if match else (host_and_port, "")
     return _Parts(scheme, userinfo + at, host, port, path, fragment)
 
@@ -338,7 +338,7 @@ def _host_policy_findings(host: str, policy: WebhookUrlPolicy) -> list[Finding]:
     found: list[Finding] = []
     if not policy.allow_private_hosts and not is_public(host):
         wrong, setting = "has a host that is not on the public internet", "allow_private_hosts=False"
-        found.append(Finding("private_host", wrong, "give one that is", setting=setting))
+        found.append(Finding("private_host", wrong, "give a public host", setting=setting))
     if matches(host, policy.denied_hosts):
         found.append(Finding("denied_host", "has a host that is denied", "give another one", setting="denied_hosts"))
     elif policy.allowed_hosts and not matches(host, policy.allowed_hosts):
@@ -379,7 +379,7 @@ def _path_findings(parts: _Parts) -> list[Finding]:
 
 
 def _yarl_agrees(url: str, parts: _Parts) -> bool:
-    """Return whether yarl finds the scheme, host and port that were checked."""
+    """Return whether yarl finds the same scheme, host and port as this check."""
     try:
         seen = URL(url)
     except YARL_ERRORS:

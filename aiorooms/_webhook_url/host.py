@@ -1,11 +1,11 @@
 """Hosts: the normal form in which they are compared, and whether the public internet can reach them.
 
-A host must mean the same to every program. `normal_host` returns its normal form, or raises an error that says why it
-has none. It accepts names that RFC 1123 and IDNA allow, IPv4 addresses in every notation that inet_aton and browsers
-read, and IPv6 addresses in brackets. Examples: `EXAMPLE.com.` becomes `example.com`, `0x7f.1` becomes `127.0.0.1`,
-`[0:0::1]` becomes `[::1]`.
+A host must mean the same to every program. `normal_host` returns its normal form, or raises an error if it has none.
+It accepts names that RFC 1123 and IDNA allow, IPv4 addresses in every notation that inet_aton and browsers read, and
+IPv6 addresses in brackets. Examples: `EXAMPLE.com.` becomes `example.com`, `0x7f.1` becomes `127.0.0.1`, `[0:0::1]`
+becomes `[::1]`.
 
-Nothing here does I/O, so a public name that resolves to a private address goes unnoticed.
+Nothing here does I/O, so a public name that resolves to a private address is not detected.
 """
 
 import ipaddress
@@ -33,17 +33,17 @@ __all__ = [
 _MAX_HOST = 253  # RFC 1035, 2.3.4: 255 octets, including the length bytes
 _MAX_LABEL = 63  # RFC 1035, 2.3.4
 
-_BAD_IN_HOST = re.compile(r"(?![A-Za-z0-9\-._])[\x00-\x7f]")  # RFC 1123, 2.1, and underscores; IDNA checks non-ASCII
+_BAD_IN_HOST = re.compile(r"(?![A-Za-z0-9\-._])[\x00-\x7f]")  # RFC 1123, 2.1, but `_` is allowed; IDNA checks non-ASCII
 _DOTS = re.compile("[\u3002\uff0e\uff61]")  # IDNA treats them as dots: RFC 3490, 3.1
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")  # WHATWG URL standard, "ends in a number"
 
 # RFC 6761, RFC 6762, RFC 8375, ICANN on .internal (2024); localdomain is common in hosts files.
 _PRIVATE_NAMES = ("localhost", "local", "home.arpa", "internal", "localdomain")
-_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # all IPv6 addresses that IANA has assigned so far
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # the only block of global unicast addresses that IANA assigns
 # Not public according to RFC 6890, RFC 7526 and RFC 9637, although some releases of Python say otherwise.
 _ALSO_NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "2002::/16", "3fff::/20")))
 
-YARL_ERRORS = (ValueError, IndexError)  # UnicodeError is a ValueError; `https://[]@` is an IndexError
+YARL_ERRORS = (ValueError, IndexError)  # UnicodeError is a ValueError; `https://[]@` raises an IndexError
 
 
 class HostError(ValueError):
@@ -57,7 +57,7 @@ class HostError(ValueError):
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host without brackets is this machine: `localhost` (RFC 6761), 127.0.0.0/8 or ::1."""
+    """Return whether a host is this machine: `localhost` or a name below it (RFC 6761), 127.0.0.0/8 or ::1."""
     address = read_address(host)
     if address is not None:
         return address.is_loopback
@@ -133,7 +133,7 @@ def _to_ascii(labels: list[str]) -> str:
         return name.lower()
     bad = HostError("has a host name that IDNA does not allow", "write it as it is registered (RFC 5891)")
     try:
-        # The trailing dot makes yarl decode names that end in a digit too, which reveals an invalid `xn--` label.
+        # With a trailing dot, yarl also decodes names that end in a digit. Decoding reveals an invalid `xn--` label.
         seen = URL(f"https://{name}./")
         ascii_name, decoded = (seen.raw_host or "").removesuffix(".").lower(), (seen.host or "").removesuffix(".")
     except YARL_ERRORS:
@@ -148,7 +148,7 @@ def _to_ascii(labels: list[str]) -> str:
 
 
 def _is_sound_idna(name: str, decoded: str) -> bool:
-    """Return whether yarl read a host name as UTS 46 and current browsers do.
+    """Return whether yarl read a host name in the same way as UTS 46 and current browsers.
 
     If IDNA 2008 rejects a name, yarl falls back to IDNA 2003. Emoji need that fallback, but IDNA 2003 covers only
     Unicode 3.2, and turns some characters into dots and slashes.
@@ -160,7 +160,7 @@ def _is_sound_idna(name: str, decoded: str) -> bool:
         for label in seen:
             idna.check_nfc(label)
             idna.check_initial_combiner(label)
-        # The content of an `xn--` label must be unchanged by UTS 46. IDNA 2003 keeps the case of ASCII labels.
+        # UTS 46 must leave a decoded `xn--` label unchanged. IDNA 2003 keeps the case of ASCII labels.
         return all(
             idna.uts46_remap(label, std3_rules=False) == label
             if written.lower().startswith("xn--")
@@ -172,7 +172,10 @@ def _is_sound_idna(name: str, decoded: str) -> bool:
 
 
 def _read_ipv4(name: str) -> str:
-    """Read a host that ends in a number as the WHATWG URL standard and inet_aton do; return "" for other hosts."""
+    """Return the IPv4 address of a host that ends in a number, or "" for other hosts.
+
+    The address may have any notation of inet_aton and the WHATWG URL standard. Raises `HostError` if it is invalid.
+    """
     labels = name.split(".")
     if not _NUMBER.fullmatch(labels[-1]):
         return ""
@@ -205,7 +208,7 @@ def read_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | N
 
 
 def is_public(host: str) -> bool:
-    """Return whether the public internet can reach a host in normal form, without asking DNS."""
+    """Return whether the public internet can reach a host in normal form. DNS is not asked."""
     address = read_address(host)
     if address is None:
         return "." in host and not any(f".{host}".endswith(f".{name}") for name in _PRIVATE_NAMES)
@@ -217,7 +220,7 @@ def is_public(host: str) -> bool:
 
 
 def comparable_host(url: URL) -> str:
-    """Return the host of a URL in normal form; if there is no normal form, as yarl reads it."""
+    """Return the host of a URL in normal form. A host without one is returned as yarl reads it, in lower case."""
     host = url.host_subcomponent or ""
     try:
         return normal_host(host)

@@ -1,4 +1,4 @@
-"""The user's policy, which says which of all valid webhook and failover URLs are accepted."""
+"""The user's policy: which valid webhook and failover URLs are accepted."""
 
 import re
 import warnings
@@ -73,15 +73,15 @@ def _to_denied_hosts(value: Iterable[str]) -> tuple[str, ...]:
 
 @attrs.frozen(kw_only=True, cache_hash=True)
 class WebhookUrlPolicy:
-    """Says which of all valid webhook and failover URLs you accept.
+    """Says which valid webhook and failover URLs you accept.
 
     A host pattern is a host (`example.com`, `203.0.113.7`, `[2001:db8::1]`), or `*.` and a name. `*.example.com`
-    matches `a.example.com` and `a.b.example.com` but not `example.com` itself; give both to match both. Hosts and
-    patterns are compared after IDNA encoding, in lower case and without a trailing dot.
+    matches `a.example.com` and `a.b.example.com` but not `example.com` itself; give both patterns to match both. Hosts
+    and patterns are compared after IDNA encoding, in lower case and without a trailing dot.
 
     Each setting is checked when the policy is created. For a tuple, any iterable of str is accepted, except a single
-    str. Raises `ClientSettingsError`, a `ValueError`, which names the setting; if the setting has the wrong type, the
-    error is also a `TypeError`.
+    str. An invalid setting raises `ClientSettingsError`, a `ValueError` that names the setting. If the type is wrong,
+    the error is also a `TypeError`.
     """
 
     schemes: tuple[str, ...] = attrs.field(default=("https", "http"), converter=_to_schemes)
@@ -97,7 +97,7 @@ class WebhookUrlPolicy:
     - IPv6 addresses outside 2000::/3, and all that embed an IPv4 address: mapped, compatible, NAT64, 6to4 and Teredo;
     - `localhost`, `local`, `internal`, `home.arpa`, `localdomain`, all names below these, and names with one label.
 
-    `allowed_hosts` does not override this setting. A public name that resolves to a private address goes unnoticed."""
+    `allowed_hosts` does not override this setting. A public name that resolves to a private address is not detected."""
     allowed_hosts: tuple[str, ...] = attrs.field(default=(), converter=_to_allowed_hosts)
     """Patterns of the only hosts that a URL may have; an empty tuple allows all hosts."""
     denied_hosts: tuple[str, ...] = attrs.field(default=(), converter=_to_denied_hosts)
@@ -105,11 +105,11 @@ class WebhookUrlPolicy:
 
 
 DEFAULT_POLICY = WebhookUrlPolicy()
-"""https and http, every host, no credentials."""
+"""Accepts https and http, all hosts, and no credentials."""
 
 
 def policy_of(webhook_url_policy: WebhookUrlPolicy, policy: WebhookUrlPolicy | None) -> WebhookUrlPolicy:
-    """Return the policy from the current argument or from the deprecated `policy`, which causes a warning."""
+    """Return the policy from the current argument or from the deprecated `policy`. Warn if `policy` is given."""
     if policy is None:
         return webhook_url_policy
     warnings.warn("policy= is deprecated; use webhook_url_policy=", DeprecationWarning, stacklevel=3)

@@ -1,14 +1,14 @@
-"""Apply and resume: send a plan with `update_many`, and record each room in the journal, before and after it is sent.
+"""Apply and resume: send a plan with `update_many`, and record the start and the outcome of each update in the journal.
 
-A run has four steps. For example, a plan has 1,000 rooms, and its apply was killed after 600 outcomes, with 50 rooms in
-flight. The resume then
+A run has four steps. For example, a plan has 1,000 rooms, and its apply was killed when 600 rooms had been updated and
+50 others were in flight. The resume then
 
 1. reads the 50 rooms back (`_earlier`): 30 have the wanted values and are `updated`, and the other 20 must be sent;
-2. lists the rooms modified since the plan was made (`_conflicts`): 2 of the 350 rooms not sent so far are set aside;
+2. lists the rooms that were modified since the plan was made (`_conflicts`): 2 of the other 350 rooms are set aside;
 3. sends the 20 rooms, and the remaining 348 (`_sending`);
 4. lists the modified rooms again (`_conflicts`): if the 2 rooms still don't have the wanted values, they are conflicts.
 
-The journal then has an outcome for each of the 1,000 rooms, and another resume sends nothing.
+The journal then has an outcome for each of the 1,000 rooms. If none of them is uncertain, another resume sends nothing.
 """
 
 import asyncio
@@ -50,8 +50,8 @@ def apply(
 ) -> "BulkRun":
     """Prepare to apply a plan, with a new journal file. Nothing is sent until `outcomes` is iterated over.
 
-    `force` also sends rooms that someone else modified since the plan was made. After `max_failures` failures, no
-    further update begins. Raises `PlanFileError` if the plan was made for another server.
+    `force` also sends rooms that someone else modified since the plan was made. After `max_failures` failed or
+    uncertain updates, no further update begins. Raises `PlanFileError` if the plan was made for another server.
     """
     _check_settings("apply", concurrency, max_failures)
     plan.check_server(client)
@@ -78,7 +78,8 @@ def resume(
     """Prepare to continue the apply of a journal. Rooms that were updated are not sent again.
 
     `plan` is the new path of the plan if the file was moved. `retry_failed` sends failed rooms again, and `force` sends
-    rooms that are conflicts. Raises `JournalError` or `PlanFileError` if the journal or its plan can't be used.
+    rooms that are conflicts. Raises `JournalError` if the journal can't be used or belongs to another plan, and
+    `PlanFileError` if the plan can't be used.
     """
     _check_settings("resume", concurrency, max_failures)
     read = Journal.open(journal)
@@ -166,16 +167,18 @@ class BulkRun:
         """Send the planned updates, and yield an `Outcome` for each room that gets one in this run.
 
         Closing the generator early cancels the updates in flight; `resume` reads their rooms back. If the journal can't
-        be written, no further update begins, updates in flight finish, and `JournalError` is raised. Raises `APIError`
-        if the account can't be listed.
+        be written, no further update begins, updates in flight finish, and then `JournalError` is raised.
+
+        Also raises `JournalError` if the new journal already exists or another run is writing it, `PlanFileError` if
+        the plan was modified or replaced since it was opened, and `APIError` if the account can't be listed.
         """
         signal, client = self._signal, self._client
         async with self._journal as journal, self._recorded(journal):
             recorder = Recorder(journal, signal)
             conflicts = Conflicts(client, self.plan, recorder, force=self._keep_policy.force)
             in_flight = InFlight(recorder, signal, client.webhook_url_policy)
-            # The plan is checked again because the file may have been replaced since `Plan.open`. It stays open, so
-            # replacing it from now on has no effect.
+            # The plan is checked again because the file may have been replaced since `Plan.open`. From now on the
+            # file stays open, so replacing it has no effect.
             with closing(self.plan.open_file()) as file:
                 await asyncio.to_thread(self.plan.check, file)
                 earlier = await asyncio.to_thread(
@@ -227,7 +230,7 @@ class BulkRun:
 async def _record_pacing(client: RoomsClient, journal: JournalWriter) -> None:
     """Record the state of the rate limit once a second, for the report."""
     before = client.pacing.snapshot().rate_limited
-    with suppress(JournalError):  # writing the next outcome fails too
+    with suppress(JournalError):  # the error isn't lost: writing the next outcome raises it again
         while True:
             await asyncio.sleep(_PACING_INTERVAL)
             snapshot = client.pacing.snapshot()

@@ -1,17 +1,18 @@
 """Conflicts: rooms that someone else modified since the plan was made. They are not sent, except with `force`.
 
-They are found without a GET for each room, because the API can list rooms by the day of `updated_at`. For example, a
-plan has the rooms A, B and C, last updated on 1, 2 and 3 May. A room modified since the plan was made has an
-`updated_at` of 3 May or later. Before anything is sent, the run lists the rooms updated on 2 May or later; the extra
-day allows for a server in another time zone. Usually the list is short. Say it contains
+They are found without a GET for each room, because the API can list the rooms that were updated on a given day or
+later. For example, a plan has the rooms A, B and C, last updated on 1, 2 and 3 May. It was made on 3 May or later, so a
+room that was modified since then has an `updated_at` of 3 May or later. Before anything is sent, the run lists the
+rooms updated on 2 May or later; the extra day allows for a server in another time zone. Usually the list is short. Say
+it contains
 
 - B, updated on 2 May, and C, updated on 3 May: unchanged since the plan was made. They are sent.
 - A, updated on 4 May: modified since the plan was made. It is set aside.
 - X, updated on 4 May: not in the plan. It is ignored.
 
-After everything else is sent, the rooms are listed again. If A has the wanted values by then, it is `updated`,
-otherwise it is a `conflict`. If a room of the plan has no `updated_at`, the whole account is listed, and that room is
-set aside if its values differ from the plan's `before` values. Changes during the run are not detected.
+After everything else is sent, the rooms are listed again. A is `updated` if it has the wanted values by then, and a
+`conflict` otherwise. If a room of the plan has no `updated_at`, the whole account is listed, and that room is set aside
+if its values differ from the plan's `before` values. Changes by others during the run are not detected.
 """
 
 from collections.abc import AsyncGenerator, Container
@@ -41,9 +42,9 @@ class Conflicts:
         self._listed: dict[str, datetime | None] = {}
         """The `updated_at` of the rooms that were listed before anything was sent, by room id."""
         self._listed_rooms: dict[str, Room] = {}
-        """The listed rooms by id. Filled only if a room of the plan has no `updated_at`: its values are compared instead."""
+        """The listed rooms by id. Used only if a room of the plan has no `updated_at`: its values are then compared."""
         self._aside: dict[str, bytes] = {}
-        """The plan's lines of the rooms set aside, by room id. A line takes less memory than an object."""
+        """For each room set aside, its line in the plan, by room id. A line takes less memory than an object."""
 
     async def find(self, excluded: Container[str]) -> None:
         """List the rooms that may have been modified since the plan was made."""
@@ -68,13 +69,14 @@ class Conflicts:
         return True
 
     async def settle(self) -> AsyncGenerator[Outcome]:
-        """List the modified rooms again, and yield the outcomes of the rooms that were set aside."""
+        """List the modified rooms again, and yield the outcomes of the rooms set aside."""
         if not self._aside:
             return
         async for room in self._changed_rooms():
             if room.id is not None and (line := self._aside.pop(room.id, None)) is not None:
                 outcome = self.compare(PLANNED.read(line), room)
-                if outcome is not None:  # otherwise the room is again as it was when the plan was made
+                # The outcome is None if the room has its planned `before` values again. A resume can send it.
+                if outcome is not None:
                     yield outcome
         for line in self._aside.values():
             planned = PLANNED.read(line)
@@ -82,7 +84,7 @@ class Conflicts:
             yield self._recorder.end(planned.room_id, planned.unique_name, "conflict", error=text)
 
     def compare(self, planned: PlannedUpdate, room: Room) -> Outcome | None:
-        """Record and return the outcome if a room has the wanted values or is a conflict; otherwise return None."""
+        """If a room has the wanted values or is a conflict, record its outcome and return it; otherwise return None."""
         if not differing(room, planned.after):
             return self._recorder.end(
                 planned.room_id, planned.unique_name, "updated", found=True, updated_at=room.updated_at

@@ -1,10 +1,10 @@
-"""The rooms that earlier runs began: a resume keeps most of their outcomes, and reads uncertain rooms back.
+"""Rooms that earlier runs recorded. A resume keeps final outcomes (`KeepPolicy`), and reads uncertain rooms back.
 
-A room is uncertain if it was in flight when a run ended, or if its outcome is `uncertain`. It is read with a GET. For
-example, a plan changes `max_participants` from 10 to 20, and the room's `updated_at` in the plan is 06:00:
+A room is uncertain if it was in flight when a run ended, or if its outcome is `uncertain`. A resume sends a GET for it.
+For example, a plan changes `max_participants` from 10 to 20, and the room's `updated_at` in the plan is 06:00:
 
 - The room has 20: it is `updated`, and nothing is sent.
-- It has 10 and `updated_at` 06:00: the update never arrived, and is sent.
+- It has 10 and `updated_at` 06:00: the update was not applied, and is sent.
 - It has 10 or 30 and `updated_at` 09:00: someone else modified it. It is a `conflict`, or is sent with `force`.
 - It no longer exists: it is `failed`.
 - The GET fails: the room's state in the journal doesn't change, and the next resume reads the room back.
@@ -37,7 +37,7 @@ class KeepPolicy:
     force: bool = False
 
     def keeps(self, state: RoomState) -> bool:
-        """Whether a room in this state keeps its outcome, and is neither read nor sent."""
+        """Whether a room in this state keeps its outcome. If so, it is neither read nor sent."""
         if state == "failed":
             return not self.retry_failed
         if state == "conflict":
@@ -47,14 +47,14 @@ class KeepPolicy:
 
 @attrs.frozen(kw_only=True)
 class EarlierRuns:
-    """The rooms of the plan that earlier runs began."""
+    """The rooms of the plan that are settled or uncertain after earlier runs."""
 
     settled: frozenset[str]
     """Rooms that keep their outcome."""
     uncertain: tuple[PlannedUpdate, ...]
     """Rooms to read back."""
     excluded: frozenset[str]
-    """Settled and uncertain rooms together, which `rooms_to_send` skips."""
+    """Settled and uncertain rooms. `rooms_to_send` skips them."""
 
     @classmethod
     def read(cls, states: Mapping[str, RoomState], keep_policy: KeepPolicy, plan: Plan, file: BinaryIO) -> Self:
@@ -79,7 +79,10 @@ async def read_back(
     *,
     concurrency: int,
 ) -> tuple[list[Outcome], list[PlannedUpdate]]:
-    """Read uncertain rooms; return their outcomes, and the rooms without an outcome, which must be sent."""
+    """Read uncertain rooms. Return the outcomes, and the rooms that have no outcome and must be sent.
+
+    If the run is stopped meanwhile, the rooms that were not read are in neither list.
+    """
     outcomes: list[Outcome] = []
     to_send: list[PlannedUpdate] = []
     left = iter(rooms)

@@ -1,8 +1,8 @@
 """Exporting all rooms of the account to a file, in the format that `read_rows` reads.
 
 An export can be edited and then planned; a plan from an unedited export has no changes. A field without a value is
-omitted, which means "unchanged" when the file is read. A name is also omitted if it would be read as something else:
-the word `null` in CSV, or only blanks.
+omitted, so reading the file leaves that field unchanged. A name is also omitted if it can't be read back: the word
+`null` in CSV, which means "clear", and a name of blanks, which is invalid.
 """
 
 import csv
@@ -29,8 +29,9 @@ async def export_rooms(
 ) -> int:
     """Write all rooms to a file, atomically, and return their number.
 
-    Without `form`, the file's extension selects the format: `.csv` or `.jsonl`. `on_room` is called after each room.
-    Raises `BulkInputError` if the file can't be written, and `APIError` if the account can't be listed.
+    Without `form`, the file's extension selects the format: `.csv`, `.jsonl` or `.ndjson`. `on_room` is called after
+    each room. Raises `BulkInputError` if the extension is unknown or the file can't be written, and `APIError` if the
+    account can't be listed.
     """
     path = Path(path)
     line = _LINES[form or format_of(path)]
@@ -52,7 +53,7 @@ def _unwritable(path: Path, reason: str) -> BulkInputError:
 
 
 def format_of(path: Path) -> Format:
-    """Return the format that a file's extension stands for. Raises `BulkInputError` if the extension is unknown."""
+    """Return the format for a file's extension. Raises `BulkInputError` if the extension is unknown."""
     match path.suffix.lower():
         case ".csv":
             return "csv"
@@ -64,7 +65,7 @@ def format_of(path: Path) -> Format:
 
 
 def _values(room: Room) -> dict[str, str | int | bool]:
-    """Return the values of a room by column, without empty ones."""
+    """Return the values of a room by column, without empty values."""
     values: dict[str, str | int | bool] = {}
     for column in _COLUMNS:
         value = getattr(room, column)
@@ -92,7 +93,7 @@ def _cell(value: str | int | bool | None) -> str:
 
 def _csv_row(cells: list[str] | tuple[str, ...]) -> bytes:
     written = io.StringIO()
-    # The line end of RFC 4180. With any other, the csv module would not quote a carriage return in a cell.
+    # The line end of RFC 4180. With `\n` alone, the csv module would not quote a carriage return in a cell.
     csv.writer(written, lineterminator="\r\n").writerow(cells)
     return written.getvalue().encode()
 

@@ -20,7 +20,7 @@ JsonObject: TypeAlias = Mapping[str, object]
 
 
 def json_line(value: JsonObject) -> bytes:
-    """Encode a value as a line of JSON, line end included."""
+    """Encode a value as a line of JSON, with a line end."""
     return dumps(value) + b"\n"
 
 
@@ -34,11 +34,11 @@ def json_object(line: bytes) -> JsonObject | None:
 
 
 _MAX_SHOWN: Final = 70
-"""Longest path in a message, in characters."""
+"""Longest path that a message shows completely, in characters."""
 
 
 def quoted_path(path: Path) -> str:
-    """Quote a path for a message. A long path is cut at the front, which keeps the file name."""
+    """Quote a path for a message. Cut a long path at the front, to keep the file name."""
     text = str(path)
     return quoted(text if len(text) <= _MAX_SHOWN else f"...{text[-_MAX_SHOWN:]}")
 
@@ -64,16 +64,17 @@ def os_errors_as(error_of: Callable[[Path, str], AioroomsError], path: Path) -> 
 
 @contextmanager
 def write_atomically(path: Path) -> Generator[BinaryIO]:
-    """Write a temporary file in the same folder, and rename it to `path` if the block succeeds. Raises `OSError`."""
+    """Yield a temporary file in the same folder, and rename it to `path` if the block succeeds. Raises `OSError`."""
+    # Without this check, the error would come at the rename, when the whole file has been written.
     if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))  # otherwise only the rename would fail
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(number, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp creates a file that only its owner can read. Give it the mode that the user's umask allows.
+        # mkstemp creates a file that only its owner can read. Give the file the mode that the user's umask allows.
         mask = os.umask(0)
         os.umask(mask)
         Path(name).chmod(0o666 & ~mask)

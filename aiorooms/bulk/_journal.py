@@ -1,21 +1,21 @@
 """Reading a journal: which rooms of a plan were sent, and their outcomes.
 
 A journal is a file of JSON lines that is only appended to. A `begin` line is written before a room is sent, an `end`
-line when its outcome is known. If the process dies, only the last line can be incomplete; it is then ignored. For
-example, a plan has the rooms A to E, and the apply is killed while it writes its last line:
+line when its outcome is known. If the process dies, only the last line can be incomplete; an incomplete line is
+ignored. For example, a plan has the rooms A to E, and the apply is killed while it writes the `begin` line of D:
 
-    {"aiorooms_journal":1,"plan":"eb745684-455d-48d7-895b-1daf77cc356f","rooms":5,...}
+    {"aiorooms_journal":1,"plan":"eb745684-455d-48d7-895b-1daf77cc356f",...,"rooms":5,...}
     {"run":1,...}
     {"begin":"A",...}
     {"begin":"B",...}
-    {"end":"A","status":"updated",...}
+    {"end":"A",...,"status":"updated",...}
     {"begin":"C",...}
-    {"end":"B","status":"failed",...}
+    {"end":"B",...,"status":"failed",...}
     {"begin":"D","at":1795684799.5
 
 For a resume this means:
 
-- A and B have an `end` line, and keep their outcome. With `retry_failed` B is sent again.
+- A and B have an `end` line, and keep their outcome. With `retry_failed`, B is sent again.
 - C has a `begin` line only: its update may have been applied. C is read back, and sent if it needs the update.
 - D and E have no complete line: they were not sent. The resume sends them.
 """
@@ -46,7 +46,7 @@ class Journal:
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Read the header. Raises `JournalError` if the file is not a journal, or has a newer format version."""
+        """Read the header. Raises `JournalError` if the file is not a readable journal of this format version."""
         path = Path(path)
         with os_errors_as(_unreadable, path), path.open("rb") as file:
             first = file.readline(_LONGEST_HEADER)
@@ -101,15 +101,15 @@ class Journal:
                 yield record
 
     def states(self) -> Mapping[str, RoomState]:
-        """Return the state of each room in the journal: its last outcome, or `begun` if it has none."""
+        """Return the state of each room in the journal: its last outcome, or `begun` if its last line is a `begin`."""
         return self.standing()[0]
 
     def runs(self) -> int:
-        """Return the number of runs, the first one included."""
+        """Return the number of runs: the apply, and each resume."""
         return self.standing()[1]
 
     def standing(self) -> tuple[Mapping[str, RoomState], int]:
-        """Return `states` and `runs` together, in one pass over the file."""
+        """Return the results of `states` and `runs` from one pass over the file."""
         states: dict[str, RoomState] = {}
         runs = 0
         for record in self.entries():
@@ -143,7 +143,7 @@ class Journal:
 
 
 _LONGEST_HEADER: Final = 64 * 1024
-"""Bytes. Without this limit, a file without line ends would be read into memory as a whole."""
+"""In bytes. Without this limit, a file without line ends would be read into memory as a whole."""
 
 
 def first_line(path: Path) -> bytes:
@@ -158,7 +158,7 @@ def _unreadable(path: Path, reason: str) -> JournalError:
 
 def is_incomplete_header(first: bytes) -> bool:
     """Whether a file with this first line is empty, or a journal whose header was not written completely."""
-    begin = first.rstrip(b"\0")  # after a crash of the machine, the file may end with zeros
+    begin = first.rstrip(b"\0")  # after a crash of the machine, the file may end with NUL bytes
     return not first.endswith(b"\n") and len(first) < _LONGEST_HEADER and begin[: len(_BEGIN)] == _BEGIN[: len(begin)]
 
 

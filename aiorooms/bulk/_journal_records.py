@@ -1,4 +1,4 @@
-"""The lines of a journal: a header, and then records of runs, updates, and the state of the rate limit."""
+"""The lines of a journal: a header, then records of runs, updates and the state of the rate limit."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -30,7 +30,7 @@ __all__ = [
 VERSION: Final = 1
 
 Ending: TypeAlias = Literal["updated", "failed", "uncertain", "skipped", "conflict"]
-"""The outcome of a room. `skipped`: not sent. `conflict`: modified by someone else, and left unchanged."""
+"""The outcome of a room. `skipped`: not sent. `conflict`: modified by someone else, and not sent."""
 
 RoomState: TypeAlias = Ending | Literal["begun"]
 
@@ -88,7 +88,7 @@ class End:
     error: str | None = None
     error_type: str | None = None
     found: bool = False
-    """Whether nothing was sent because the room had the wanted values already."""
+    """Whether this run sent nothing because the room had the wanted values already."""
 
 
 @attrs.frozen(kw_only=True)
@@ -98,7 +98,7 @@ class PacingState:
     refused: int
     """Number of rate-limited requests in this run. The key `refused` is part of the file format."""
     limit: float | None
-    """Sustained rate, in requests per second."""
+    """Sustained rate, in requests per second; None if unknown."""
     rate: float
     """Current rate, in requests per second."""
 
@@ -146,7 +146,7 @@ def line_of(record: Record | JournalHeader) -> bytes:
 
 
 def record_of(value: JsonObject) -> Record | None:
-    """Make a record from JSON data; return None for an unknown kind. Raises `ValueError` if it is malformed."""
+    """Make a record from JSON data; return None for an unknown kind. Raises `ValueError` if the record is malformed."""
     for kind, codec in _KINDS.items():
         if kind in value:
             return cast("Record", codec.from_json(value))

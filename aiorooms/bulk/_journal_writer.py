@@ -1,7 +1,7 @@
 """Writing a journal: a line before a room is sent, and a line when its outcome is known.
 
-Each line is one unbuffered write, so it survives the death of the process. The file is synced to the disk once a
-second, in a thread, so a crash of the machine loses at most the last second. If a line can't be written, for example
+Each line is one unbuffered write, so it survives the death of the process. A thread syncs the file to the disk once a
+second, so a crash of the machine loses at most the lines of the last second. If a line can't be written, for example
 because the disk is full, the run stops: no room is sent without its `begin` line.
 
 Only one process at a time can write a journal, because the writer locks the file. The operating system releases the
@@ -49,15 +49,18 @@ class JournalWriter:
         """Number of bytes that were synced to the disk."""
         self._write_error: OSError | None = None
         self._is_resumable = False
-        """Whether the header and the `run` line of this run were written."""
+        """Whether the journal has a header, and the `run` line of this run."""
 
     @classmethod
     @asynccontextmanager
     async def create(cls, path: str | Path, plan: Plan) -> AsyncGenerator[Self]:
-        """Create the journal of a plan. Raises `JournalError` if `path` is an existing journal or another file."""
+        """Create the journal of a plan. Raises `JournalError` if the file exists.
+
+        A file that is empty, or contains only an incomplete header, is overwritten.
+        """
         path = Path(path)
         async with cls._locked(path, _open(path, os.O_CREAT)) as writer:
-            # Checked under the lock: before it was locked, another process may have written the header.
+            # Checked under the lock, because another process may have written the header before the file was locked.
             first = first_line(path)
             if not is_incomplete_header(first):
                 raise _already_exists(path, first)
@@ -83,7 +86,7 @@ class JournalWriter:
     async def reopen(cls, journal: Journal) -> AsyncGenerator[Self]:
         """Open a journal for appending, after its last complete line."""
         async with cls._locked(journal.path, _open(journal.path)) as writer:
-            # Read again under the lock: before it was locked, another run may have written to the file.
+            # Read again under the lock, because another run may have written lines before the file was locked.
             journal = Journal.open(journal.path)
             writer.states_before, runs = await asyncio.to_thread(journal.standing)
             writer.truncate(journal.size)
@@ -111,7 +114,7 @@ class JournalWriter:
         self._write(line_of(record))
 
     def begin_run(self, run: int) -> None:
-        """Append the `run` line, after which the run can be resumed."""
+        """Append the `run` line. From then on, the run can be resumed."""
         self.write(Run(run=run, at=now()))
         self._is_resumable = True
 
@@ -139,13 +142,13 @@ class JournalWriter:
         try:
             written = os.write(self._descriptor, line)
             if written < len(line):
-                # Probably the disk is full: then the next write raises the error with the reason.
+                # Probably the disk is full. If so, the next write raises an error that says so.
                 written += os.write(self._descriptor, line[written:])
             if written < len(line):
-                raise OSError(0, "only part of the line was written")  # noqa: TRY301 - handled like the others
+                raise OSError(0, "only part of the line was written")  # noqa: TRY301 - handled like other errors
         except OSError as error:
             self._write_error = error
-            # Remove a partial line, because more lines may be written after it.
+            # Remove the partial line, so that the journal ends with a complete line.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, self._size)
         self._check()
@@ -159,8 +162,8 @@ class JournalWriter:
     async def _sync(self) -> None:
         if (size := self._size) != self._synced:
             try:
-                # The file must stay open until the thread is done. Otherwise the lock would outlive the run, and the
-                # thread could sync another file that has the same descriptor by then.
+                # The file must stay open until the thread is done. If it were closed earlier, the lock would outlive
+                # the run, and the thread could sync another file that was opened with the same descriptor.
                 await finish(asyncio.create_task(asyncio.to_thread(os.fsync, self._descriptor)))
                 self._synced = size
             except OSError as error:

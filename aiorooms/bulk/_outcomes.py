@@ -24,7 +24,7 @@ class Outcome:
     attempts: int = 0
     """Number of attempts in this run."""
     found: bool = False
-    """Whether nothing was sent because the room had the wanted values already."""
+    """Whether this run sent nothing because the room had the wanted values already."""
 
 
 class StopSignal:

@@ -1,14 +1,14 @@
 """Reading a plan file.
 
 A plan is a file of JSON lines: a header, a line for each room that changes, and totals with a checksum. For example,
-a plan sets `max_participants` to 20 in 3 rooms, and 2 of them have that value already:
+a plan is to set `max_participants` to 20 in 3 rooms, and 2 of them have that value already:
 
     {"aiorooms_plan":1,"id":"eb74...","created_at":"2024-...","base_url":"https://...","source":"rooms.csv"}
-    {"room_id":"c386...","updated_at":"2024-...","before":{"max_participants":10},"after":{"max_participants":20},...}
+    {"room_id":"c386...",...,"before":{"max_participants":10},"after":{"max_participants":20}}
     {"rooms":1,"unchanged":2,"latest_update":"2024-...","sha256":"3969..."}
 
-The checksum covers all lines: opening a plan detects that it is incomplete or was edited. The rooms are read line by
-line, so even a plan of a million rooms takes little memory.
+The checksum covers all lines, so `Plan.open` rejects a plan that is incomplete or was edited. The rooms are read line
+by line, so even a plan of a million rooms takes little memory.
 """
 
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ class Plan:
     unchanged: int
     """Number of rooms that had the wanted values already."""
     latest_update: datetime | None
-    """The latest `updated_at` of the planned rooms; None if any of these rooms has no `updated_at`."""
+    """The latest `updated_at` of the planned rooms; None if a planned room has no `updated_at`."""
     sha256: str
     """The checksum of the file."""
 
@@ -52,7 +52,7 @@ class Plan:
     def open(cls, path: str | Path) -> Self:
         """Check a plan file, and read its header and totals.
 
-        Raises `PlanFileError` if it is not a plan, is incomplete, was modified, or has a newer format version.
+        Raises `PlanFileError` if it is not a readable plan, is incomplete, was modified, or has another format version.
         """
         path = Path(path)
         with os_errors_as(_unreadable, path), path.open("rb") as file:
@@ -108,12 +108,12 @@ class Plan:
             return self.path.open("rb")
 
     def check(self, file: BinaryIO) -> None:
-        """Read the whole file. Raises `PlanFileError` if its checksum differs."""
+        """Read the whole file. Raises `PlanFileError` if its checksum differs from `sha256`."""
         for _ in self.room_lines(file):
             pass
 
     def room_lines(self, file: BinaryIO) -> Iterator[bytes]:
-        """Yield the line of each room. Raises `PlanFileError` after the last line if the checksum differs."""
+        """Yield the line of each room. After the last line, raise `PlanFileError` if the checksum differs."""
         file.seek(0)
         checksum = Checksum()
         checksum.add(file.readline())
@@ -126,7 +126,7 @@ class Plan:
             raise self._replaced()
 
     def check_server(self, client: RoomsClient) -> None:
-        """Raise `PlanFileError` if the client's base URL is not that of the plan."""
+        """Raise `PlanFileError` if the base URLs of the client and the plan differ."""
         if client.base_url != self.base_url:
             text = f"the plan {quoted_path(self.path)} was made for {self.base_url}, not for {client.base_url}"
             raise PlanFileError(text, hint="use a client for that server", reason="other_server")
@@ -137,7 +137,7 @@ class Plan:
 
 
 _LONGEST_HEADER: Final = 1024 * 1024
-"""Bytes. Without this limit, a file without line ends would be read into memory as a whole."""
+"""In bytes. Without this limit, a file without line ends would be read into memory as a whole."""
 
 
 def _check_version(path: Path, first: bytes) -> None:

@@ -1,6 +1,6 @@
 """The lines of a plan file: a header, a line for each room that changes, and totals with a checksum.
 
-The values in a line are not checked again when it is read: the checksum shows that nothing was changed.
+The values of a line are not checked again when the line is read: the checksum shows that nothing was changed.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ class PlannedUpdate:
     """The same fields, with their new values."""
 
     def update(self, webhook_url_policy: WebhookUrlPolicy) -> RoomUpdate:
-        """Return the update to send. Raises `InvalidRequestError` if the policy rejects one of its URLs."""
+        """Return the update to send. Raises `InvalidRequestError` if the policy rejects a new URL."""
         return RoomUpdate.from_dict(self.after, webhook_url_policy=webhook_url_policy)
 
     def has_changed(self, room: Room) -> bool:
@@ -62,7 +62,7 @@ class PlanTotals:
     rooms: int
     unchanged: int
     latest_update: datetime | None
-    """The latest `updated_at` of the rooms; None if any room has no `updated_at`."""
+    """The latest `updated_at` of the planned rooms; None if a planned room has no `updated_at`."""
     sha256: str = ""
 
 

@@ -19,7 +19,7 @@ __all__ = ["PlanSummary", "PlanWriter", "new_plan"]
 
 @attrs.frozen(kw_only=True)
 class PlanSummary:
-    """The totals of a plan that was made."""
+    """The totals of a new plan."""
 
     plan_id: str
     rooms: int

@@ -41,7 +41,7 @@ class Wanted(Protocol):
         ...
 
     def not_met(self) -> Iterator[InputProblem]:
-        """Yield a problem for each wanted room that is not in the account. Called after all calls of `change_of`."""
+        """Yield a problem for each wanted room that is not in the account. Called after the last `change_of`."""
         ...
 
 
@@ -50,8 +50,9 @@ async def make_plan(
 ) -> PlanSummary:
     """Read all rooms of the account, 250 per page, and write a plan file with those that must change.
 
-    The file is written atomically. `on_room` is called after each room is read. Raises `BulkInputError` with all
-    problems if a change can't be planned, and `PlanFileError` if the file can't be written.
+    The file is written atomically. `on_room` is called after each room is read. Raises `BulkInputError` if a change is
+    invalid or a wanted room is not in the account; the error has the first 1,000 problems. Raises `PlanFileError` if
+    the file can't be written, and `APIError` if the account can't be listed.
     """
     unchanged = 0
     problems = Problems(wanted.source)
@@ -73,14 +74,14 @@ async def make_plan(
                 problems.add(problem)
             else:
                 plan.add(planned)
-        for problem in wanted.not_met():  # one by one: there may be a million
+        for problem in wanted.not_met():  # one by one: a million at once would fill the memory
             problems.add(problem)
         problems.raise_if_any()
         return plan.finish(unchanged)
 
 
 def plan_room(room: Room, update: RoomUpdate) -> PlannedUpdate | None:
-    """Return the planned update of a room, with the fields whose values differ; None if none differ."""
+    """Return the planned update of a room, with the fields that must change; None if nothing changes."""
     after = differing(room, update.to_dict())
     if not after or room.id is None:
         return None
@@ -96,7 +97,7 @@ def plan_room(room: Room, update: RoomUpdate) -> PlannedUpdate | None:
 def _problem(room: Room, after: Values, source: str, line: int | None) -> InputProblem | None:
     """Return a problem if the room's id is invalid, or if its webhook URL and failover URL would be the same.
 
-    If the change sets only one of the two URLs, it is compared with the room's current other URL.
+    If the change sets only one of the two URLs, the new URL is compared with the current value of the other one.
     """
     if wrong_id := read_room_ref(room)[1]:
         text = f"a room of the account has an invalid id: {wrong_id[0].message}"

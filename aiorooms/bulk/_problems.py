@@ -1,4 +1,4 @@
-"""Collecting the problems of an input: the first 1,000 are kept, the others are counted."""
+"""Collecting the problems of an input: the first 1,000 are kept, the others are only counted."""
 
 from typing import Final, NoReturn
 
@@ -26,7 +26,7 @@ class Problems:
                 self._kept.append(problem)
 
     def record(self, code: InputCode, line: int | None, field: str | None, message: str, value: object = None) -> None:
-        """Record a problem in one line of the input."""
+        """Record a problem. `line` is None if the problem concerns the whole input."""
         self.add(InputProblem(self.source, line, field, message, code=code, value=value))
 
     def fail(self, code: InputCode, line: int | None, message: str) -> NoReturn:
@@ -36,7 +36,7 @@ class Problems:
         raise AssertionError
 
     def raise_if_any(self) -> None:
-        """Raise `BulkInputError` if there are problems. It has the problems in the order of their lines."""
+        """Raise `BulkInputError` if there are problems. The error lists them in the order of their lines."""
         if not self.count:
             return
         problems = sorted(self._kept, key=lambda problem: problem.line or 0)

@@ -1,4 +1,4 @@
-"""Recording the begin and the outcome of each room in the journal."""
+"""Writing the `begin` and `end` lines of rooms to the journal."""
 
 from datetime import datetime
 
@@ -14,13 +14,13 @@ __all__ = ["Recorder"]
 class Recorder:
     """Writes the `begin` and `end` lines of a run, and makes an `Outcome` from each `end`.
 
-    If an `end` line can't be written, the run is drained: no further update begins, and updates in flight finish. In
-    the journal the room is still `begun`, so a resume reads it back.
+    If an `end` line can't be written, the run is drained: no further update begins, and updates in flight finish. The
+    journal then has only the `begin` line of a room that was sent, so a resume reads the room back.
     """
 
     def __init__(self, journal: JournalWriter, signal: StopSignal) -> None:
         self.write_error: JournalError | None = None
-        """The error of the last `end` line that could not be written."""
+        """The error of the last `end` line that could not be written, or None."""
         self._journal = journal
         self._signal = signal
 

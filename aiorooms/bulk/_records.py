@@ -61,7 +61,7 @@ class Codec(Generic[T]):
 
     @cached_property
     def _structure(self) -> Callable[[Mapping[str, Any], type[T]], T]:
-        # Detailed validation is slower, and only adds the path of the wrong value, which no message shows.
+        # Detailed validation is slower. It only adds the path of the wrong value, and no message shows that path.
         return make_dict_structure_fn(
             self.record_class, file_converter, _cattrs_detailed_validation=False, **self._keys
         )
@@ -75,7 +75,7 @@ file_converter: Final = converter.copy()
 def _values(value: object, _: object) -> Values:
     if not is_object(value):
         raise ValueError("it is not an object")
-    return value  # type: ignore[return-value]  # values were checked when they were planned
+    return value  # type: ignore[return-value]  # values were checked before they were written
 
 
 def _number(value: object, _: object) -> float:
@@ -100,7 +100,7 @@ def _is_literal(kind: object) -> bool:
     return get_origin(kind) is Literal
 
 
-# cattrs' own hook for literals raises a plain `Exception`.
+# cattrs' own hook for literals raises a plain `Exception`, not a `ValueError`.
 def _one_of(kind: object) -> Callable[[object, object], object]:
     known = get_args(kind)
 
@@ -113,7 +113,7 @@ def _one_of(kind: object) -> Callable[[object, object], object]:
 
 
 file_converter.register_structure_hook_func(_is_values, _values)
-# For its own `identity`, cattrs generates code without a function call.
+# For its function `identity`, cattrs generates code that copies the value without a call.
 for kind in (Values, str | None, float | None):
     file_converter.register_unstructure_hook_func(partial(eq, kind), identity)
 file_converter.register_structure_hook(float, _number)

@@ -1,4 +1,4 @@
-"""The report of a journal: an HTML page with totals, charts, and failures by reason, which needs no network."""
+"""The report of a journal: an HTML page with totals, charts, and failures by reason. The page needs no network."""
 
 import html
 from collections import Counter
@@ -22,7 +22,8 @@ _MAX_EXAMPLES: Final = 3
 def write_report(journal: Journal, path: str | Path) -> None:
     """Write the report of a journal as an HTML page, atomically.
 
-    Raises `JournalError` if the journal is damaged, plotly is not installed, or the page can't be written.
+    Raises `JournalError` if the journal is damaged, plotly is not installed, the page can't be written, or `path` is
+    the journal itself.
     """
     path = Path(path)
     if path.exists() and path.samefile(journal.path):

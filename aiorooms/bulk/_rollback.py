@@ -1,14 +1,16 @@
-"""Rolling back: a plan, made from a journal, that restores the values that rooms had before an apply.
+"""Rolling back: make a plan from a journal. The plan restores the values that the rooms had before the apply.
 
-The account is listed once, and each room is compared with the journal. For example, an apply changed a room's
-`max_participants` from 10 to 20, and its `updated_at` was 12:00 afterwards. At the time of the rollback:
+Each room of the account is compared with the journal. For example, an apply changed a room's `max_participants` from 10
+to 20, and the room's `updated_at` was 12:00 afterwards. At the time of the rollback:
 
 - The room has 20, and `updated_at` is still 12:00: the plan sets `max_participants` to 10.
-- It has 10, for example because an uncertain update was never applied: the room needs no change.
-- It has another value, or another `updated_at`: someone else modified it. It is a conflict, and left unchanged.
-- It no longer exists, or the API doesn't accept its previous value: it is also a conflict.
+- It has 10, because someone else has changed it back: the room needs no change.
+- It has another value, or another `updated_at`: someone else modified it. It is a conflict, and is not in the plan.
+- It no longer exists, or the API doesn't accept its previous value: the room is also a conflict.
 
-If the journal has no outcome for the room, or an uncertain one, `updated_at` is not compared.
+If the update was not confirmed (in flight, `uncertain` or `failed`), the journal has no `updated_at` after the update,
+and only the values are compared. If the update failed and the room has another value, the room is neither planned nor
+a conflict.
 """
 
 import asyncio
@@ -48,13 +50,13 @@ class _JournaledUpdate:
     before: Values
     after: Values
     updated_at: datetime | None = None
-    """The room's `updated_at` after the update; None if the outcome is uncertain."""
+    """The room's `updated_at` after the update; None if the update was not confirmed."""
     failed: bool = False
-    """Whether the update failed. An attempt that timed out may have been applied anyway."""
+    """Whether the update failed. Even then, an attempt that timed out may have been applied."""
 
 
 async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path) -> Rollback:
-    """Write a plan that undoes the changes recorded in a journal. It is applied like any other plan.
+    """Write a plan that undoes the changes recorded in a journal. Apply it like any other plan.
 
     Raises `JournalError` if the journal is damaged or was written for another server, `PlanFileError` if the plan can't
     be written, and `APIError` if the account can't be listed.
@@ -107,7 +109,7 @@ def _can_be_restored(name: str, value: object) -> bool:
 
 
 def _problems(before: Values, policy: WebhookUrlPolicy) -> str:
-    """Return why the client rejects the previous values, which another client may have set; empty if they are valid."""
+    """Return why this client rejects the previous values; "" if it accepts them. Another client may have set them."""
     try:
         RoomUpdate.from_dict({name: _sendable(value) for name, value in before.items()}, webhook_url_policy=policy)
     except InvalidRequestError as error:

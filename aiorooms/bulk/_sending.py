@@ -1,4 +1,4 @@
-"""Sending the rooms of a plan: makes the input of `update_many`, and outcomes from its results."""
+"""Sending the rooms of a plan: make the input of `update_many`, and convert its results to outcomes."""
 
 from collections import deque
 from collections.abc import Container, Iterable, Iterator
@@ -21,9 +21,9 @@ __all__ = ["InFlight", "rooms_to_send"]
 def rooms_to_send(
     file: BinaryIO, plan: Plan, excluded: Container[str], conflicts: Conflicts
 ) -> Iterator[PlannedUpdate]:
-    """Yield the rooms of a plan that must be sent; set possible conflicts aside.
+    """Yield the rooms of a plan that must be sent; set modified rooms aside.
 
-    The checksum of the file must have been checked before.
+    The caller must have checked the checksum of the file.
     """
     file.seek(0)
     file.readline()
@@ -46,7 +46,7 @@ class InFlight:
         """Outcomes of rooms that were not sent because the client's webhook URL policy rejects a URL in the plan."""
 
     def updates(self, rooms: Iterable[PlannedUpdate]) -> Iterator[tuple[str, RoomUpdate]]:
-        """Yield the updates for `update_many`; write the `begin` line of each update before it is yielded."""
+        """Yield the updates for `update_many`. Before each one, write its `begin` line."""
         after: Values | None = None
         update = RoomUpdate()
         for planned in rooms:
@@ -54,7 +54,8 @@ class InFlight:
                 return
             room_id, name = planned.room_id, planned.unique_name
             try:
-                # Most plans set the same values in all rooms. Checking them only once saves 20 % of the time here.
+                # Most plans set the same values in all rooms. Skipping the check of repeated values saves 20 % of the
+                # time here.
                 if planned.after != after:
                     update = planned.update(self._policy)
                     after = planned.after
@@ -67,7 +68,7 @@ class InFlight:
             yield room_id, update
 
     def outcome(self, result: UpdateResult) -> Outcome:
-        """Record a result of `update_many`, and return it as an outcome."""
+        """Record a result of `update_many`, and return the outcome."""
         if result.error is not None:
             if result.status == "skipped":
                 self._signal.stop(result.error)

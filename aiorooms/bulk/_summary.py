@@ -1,8 +1,8 @@
 """The summary of a journal, for its report.
 
 A journal may have millions of lines, so its records are added to at most 200 time buckets while it is read. A bucket is
-1 second wide at first. When a 201st bucket would be needed, pairs of neighbours are merged, and the width doubles: a
-run of 30 minutes has 113 buckets of 16 seconds. Only active time counts: the time between two runs is excluded.
+1 second wide at first. When a 201st bucket would be needed, pairs of neighbours are merged, and the width doubles. For
+example, after 30 minutes of active time there are 113 buckets of 16 seconds. The time between two runs isn't active.
 """
 
 import re
@@ -57,9 +57,9 @@ class Summary:
     """Seconds per bucket."""
     buckets: list[Bucket] = attrs.Factory(list[Bucket])
     states: Counter[str] = attrs.Factory(Counter[str])
-    """Number of rooms by last status, which is `begun` for a room without an outcome."""
+    """Number of rooms by state, as in `Journal.states`."""
     reasons: dict[str, tuple[str, str]] = attrs.Factory(dict[str, tuple[str, str]])
-    """Status and reason of each room whose last status is not `updated`."""
+    """Status and reason of each room whose last outcome is not `updated`."""
     runs: list[str] = attrs.Factory(list[str])
     """How each run ended."""
     seconds: float = 0.0
@@ -73,7 +73,7 @@ def summarize(journal: Journal) -> Summary:
     states: dict[str, str] = {}
     last_at, rate_limited = head.at, 0
     for record in journal.entries():
-        # Active time excludes the time when a clock is set back, the machine sleeps, or no run is active.
+        # Not active: the time before a run, a negative step (the clock was set back), a long step (the machine slept).
         if not isinstance(record, Run) and 0 <= record.at - last_at <= _MAX_PAUSE:
             summary.seconds += record.at - last_at
         last_at = record.at

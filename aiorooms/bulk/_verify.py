@@ -30,14 +30,14 @@ class Difference:
 
 
 async def verify(client: RoomsClient, plan: Plan) -> AsyncGenerator[Difference]:
-    """Read all rooms of the account, 250 to a page, and yield those that differ from the plan.
+    """Read all rooms of the account, 250 per page, and yield those that differ from the plan.
 
-    Raises `PlanFileError` if the plan was made for another server or was modified, and `APIError` if the account can't
-    be listed.
+    Raises `PlanFileError` if the plan was made for another server or was modified since it was opened, and
+    `APIError` if the account can't be listed.
     """
     plan.check_server(client)
     # The file stays open, so replacing it has no effect. If the task is cancelled while the index is made, the file is
-    # closed, and the thread ends at its next read.
+    # closed, and the next read ends the thread with an error.
     with closing(plan.open_file()) as file:
         index = await asyncio.to_thread(plan_index, plan, file)
         async with aclosing(client.rooms.list()) as rooms:

@@ -45,15 +45,16 @@ def apply(
     """Carry out a plan, and record each step in a journal.
 
     If the run ends early, even by a crash, `aiorooms resume` continues it from the journal. `aiorooms rollback` plans
-    the reversal of a run. A room that someone else modified after the plan was made is a conflict, and stays unchanged.
+    the reversal of a run. If someone else modified a room after the plan was made, that is a conflict, and the room
+    stays unchanged without --force.
 
     \b
     Examples:
       aiorooms apply rooms.plan
       aiorooms apply rooms.plan --yes --rate 20 --max-failures 10
 
-    After the first Ctrl-C no new update starts, and those in flight have 5 seconds to finish. A second Ctrl-C aborts
-    them. The journal stays correct in both cases.
+    After the first Ctrl-C no new update starts, and updates in flight have 5 seconds to finish. After that time, or at
+    a second Ctrl-C, they are aborted. The journal stays correct in all cases.
 
     With --json each outcome is one JSON object on a line of its own; the last line has the totals.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
@@ -146,7 +147,7 @@ class _Applying(ManyUpdates):
         self._base_url = base_url
         self._plan_option = () if plan is None else ("--plan", plan)
         self._lines = 0
-        """Number of errors of single rooms so far."""
+        """Number of errors about single rooms so far; those after the first 50 are not printed."""
         self._uncertain: set[str] = set()
         """Rooms that were reported as uncertain."""
         self._listing_failed = False
@@ -215,14 +216,14 @@ class _Applying(ManyUpdates):
         return counts["updated"] >= self.total and not self._listing_failed and self._journal_error is None
 
     def _count_states(self) -> Mapping[str, int]:
-        """Return the number of rooms in each state, after this run and all earlier ones."""
+        """Return the number of rooms by state, from the journal. If it can't be read, count only this run."""
         counts = self.counts.copy()
         if counts["updated"] == self.total or self._journal_error is not None:
             return counts
         try:
             states = Journal.open(self._journal).states()
         except JournalError:
-            return counts  # the journal was removed, so only the counts of this run are left
+            return counts  # the journal was removed or damaged during the run
         counts = Counter("uncertain" if state == "begun" else state for state in states.values())
         if self.out.json:
             for room_id, state in states.items():

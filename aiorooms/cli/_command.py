@@ -1,13 +1,14 @@
 """The class of all commands. It reports all problems of a command line together, before anything is sent.
 
 click stops at the first invalid parameter. Here parameters have the type `Value`, which records the problem in the
-context and lets click continue. Then the *steps* of the command run. They check combinations of options, read standard
-input, and create the objects that the command needs, such as the client. A step reads and changes `ctx.params`, which
-click passes to the command's function. That function needs no checks of its own.
+context and lets click continue. After all parameters, the *steps* of the command run. They check combinations of
+options, read standard input, and create the objects that the command needs, such as the client. A step reads and
+changes `ctx.params`, which click passes to the command's function. That function needs no checks of its own.
 
 Example: `aiorooms get lobby --timeout 0`, without an API key. `ROOM_ID` and `--timeout` are invalid: two problems. The
-step `make_client` gets None for the timeout, continues without it, and finds that the API key is missing: a third
-problem. `InvalidInputError` then lists the three, in the order in which the command declares its parameters.
+step `make_client` gets None for the timeout, uses the default instead, and finds that the API key is missing: a third
+problem. `InvalidInputError` then lists the three: first the parameters, in the order in which the command declares
+them, then the problem that has no parameter.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,7 +39,7 @@ class Context(click.Context):
         self._problems: list[tuple[str, str]] = []
 
     def add_problem(self, message: str, name: str = "") -> None:
-        """Record a problem. `name` is the option or argument that it is about; empty if there is none."""
+        """Record a problem. `name` is the invalid option or argument, or empty if there is no single one."""
         self._problems.append((name, message))
 
     @property
@@ -71,7 +72,8 @@ class Command(click.Command):
     context_class = Context
 
     def __init__(self, *args: Any, steps: Sequence[Step] = (), **attributes: Any) -> None:  # noqa: ANN401 - click's own
-        # click creates a command's help option only once. If the first context had no group, `-h` would be missing.
+        # click creates the help option only once, with the names in the first context. Without these settings, a first
+        # context without the group `aiorooms` has no `-h`.
         attributes["context_settings"] = {"help_option_names": HELP_OPTIONS}
         super().__init__(*args, **attributes)
         self._steps = steps
@@ -84,7 +86,7 @@ class Command(click.Command):
             rest = super().parse_args(ctx, args)
         except click.UsageError as error:  # a missing or extra argument ends the parsing
             if not context.has_problems:
-                error.ctx = error.ctx or ctx  # click's parser does not set it for an option without its argument
+                error.ctx = error.ctx or ctx  # click doesn't set `ctx` if the argument of an option is missing
                 raise
             context.add_problem(usage_text(error))
             context.raise_problems()

@@ -15,7 +15,7 @@ _MAX_LINES: Final = 45
 """Maximum number of lines about changes: one screen."""
 
 _MAX_CHANGES: Final = 1000
-"""Maximum number of different changes to count. In a plan with more, each room probably has a change of its own."""
+"""Maximum number of different changes to count. If a plan has more, probably no two rooms have the same change."""
 
 _Change: TypeAlias = tuple[tuple[str, str, str], ...]
 """The name of each field that changes, and its value before and after."""
@@ -33,7 +33,7 @@ def show_plan(plan: Plan, out: Output, *, every_room: bool) -> None:
 
 
 def show_how_to_apply(plan: Plan, out: Output, *, base_url: str | None) -> None:
-    """Write the command that carries out a new plan, if it has changes."""
+    """Write the command that carries out a new plan, or nothing if the plan has no changes."""
     if plan.rooms:
         out.note(
             f"The plan is in {plan.path}; carry it out with `{command_line('apply', plan.path, base_url=base_url)}`."
@@ -81,7 +81,7 @@ def _change_of(planned: PlannedUpdate, *, whole: bool) -> _Change:
 
 
 def _hosts(before: object, after: object) -> tuple[str, str] | None:
-    """Return the hosts of two URLs that differ only in the host, or None for any others."""
+    """Return the hosts of two URLs that differ only in the host, or None for all other values."""
     if not isinstance(before, str) or not isinstance(after, str):
         return None
     try:

@@ -37,7 +37,7 @@ def result_data(result: UpdateResult) -> dict[str, JsonValue]:
 
 
 def error_data(error: AioroomsError) -> dict[str, JsonValue]:
-    """Return the class and message of an error; with the status, codes and request id if the server answered."""
+    """Return the class and the message of an error; for an `APIStatusError` also the status, codes and request id."""
     data: dict[str, JsonValue] = {"type": type(error).__name__, "message": error_line(error)}
     if isinstance(error, APIStatusError):
         data["status"] = error.status

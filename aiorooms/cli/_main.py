@@ -108,7 +108,7 @@ def _code_of(command: Callable[[], object], *, is_detailed: bool) -> int:
         code = _report(error)
         if code is None:
             raise
-        # With `--detailed-exitcode`, exit code 2 means `CHANGES`, so errors need another one.
+        # With `--detailed-exitcode`, exit code 2 means `CHANGES`, so errors need another exit code.
         return FAILED if is_detailed and code in (INVALID_INPUT, UNAUTHORIZED) else code
     return code if isinstance(code, int) else OK
 
@@ -121,7 +121,7 @@ def _report_interrupt(stopped: BaseException) -> None:
 
 
 def _report(error: Exception) -> int | None:
-    """Print the error and return the exit code, or None if it is a bug in aiorooms."""
+    """Print an expected error and return its exit code. Return None for an exception that is a bug in aiorooms."""
     match error:
         case click.ClickException():
             print_error(usage_error_line(error))
@@ -136,9 +136,9 @@ def _report(error: Exception) -> int | None:
             print_error(error_line(error))
             return INVALID_INPUT if isinstance(error, _INVALID_INPUT) else FAILED
         case OutputLostError() | OSError():
-            # Only click raises an OSError here: it writes the help texts itself.
+            # An OSError comes only from click, which writes the help texts directly to standard output.
             output_error = output_lost(error) if isinstance(error, OSError) else error
-            # It is not a failure if the reader closed the pipe, as `head` does.
+            # A reader that closes the pipe early, such as `head`, is not a failure.
             if output_error.reader_closed:
                 return OK
             print_error(str(output_error))

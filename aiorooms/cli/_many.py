@@ -1,7 +1,7 @@
 """The shared part of `update`, `apply` and `resume`: send updates, report each outcome and sum up, even after Ctrl-C.
 
 If the server rejects the API key, all updates in flight fail, but only the first error is reported. If standard output
-can't be written any more, the run stops: otherwise it would change rooms without reporting them.
+can't be written any more, the run stops: a run that continued would change rooms without reporting them.
 """
 
 import time
@@ -40,7 +40,7 @@ class ManyUpdates(ABC):
         self.out = out
         self.total = total
         self.counts: Counter[str] = Counter()
-        """The outcomes of this run, by status."""
+        """Number of outcomes of this run, by status."""
         self.interrupted = False
         """Whether a signal arrived."""
         self.unauthorized = False
@@ -76,7 +76,7 @@ class ManyUpdates(ABC):
         return time.monotonic() - self._started_at
 
     def run(self) -> int:
-        """Send all updates, sum up, and return the exit code. After a signal, raises `Interrupted` instead."""
+        """Send all updates, sum up, and return the exit code. After a signal, sum up and raise `Interrupted`."""
         with self.out.progress(self.total) as self._bar:
             if self._bar is not None:
                 self._bar.pacing = self.client.pacing.snapshot
@@ -102,7 +102,7 @@ class ManyUpdates(ABC):
             self._bar.show(self.counts, before)
 
     def write(self, line: str) -> None:
-        """Write a line to standard output at once. If that fails, stop the run."""
+        """Write a line to standard output and flush it. If that fails, stop the run."""
         if self.output_error is None:
             try:
                 self.out.line(line)

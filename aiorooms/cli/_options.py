@@ -102,7 +102,7 @@ def seed_option(text: str) -> Callable[[F], F]:
 
 
 def api_options(command: F) -> F:
-    """Add the options of every command that calls the API. The step `make_client` replaces them with `client`."""
+    """Add `--base-url`, `--timeout` and `--json`. The step `make_client` replaces the first two by `client`."""
     base_url = click.option(
         "--base-url",
         metavar="URL",
@@ -159,14 +159,14 @@ def make_client(ctx: Context) -> None:
 
 
 def make_client_and_keep_url(ctx: Context) -> None:
-    """Make `client`, and keep `base_url` for the commands that are suggested to the user."""
+    """Make `client`, and keep `base_url`, which is part of the commands that the output suggests."""
     base_url: str | None = ctx.params["base_url"]
     make_client(ctx)
     ctx.params["base_url"] = base_url
 
 
 def check_new_file(ctx: Context, name: str, path: Path, *, source: Path | None = None) -> None:
-    """Check that `path` may be written. An existing file needs `--overwrite`, and may never be `source`."""
+    """Check that `path` may be written. An existing file needs `--overwrite`; the file `source` is never allowed."""
     overwrite: bool = ctx.params.pop("overwrite")
     try:
         exists = path.exists()

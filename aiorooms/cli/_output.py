@@ -1,5 +1,6 @@
-"""Output: results go to standard output, everything else to standard error, in colour only on a terminal.
+"""Output: results go to standard output, errors and progress bars to standard error.
 
+Notes, such as totals, go to standard output on a terminal, else to standard error. Only a terminal gets colours.
 Control characters in text from the server are escaped, so that a room's name can neither break a line nor control the
 terminal. rich draws tables, colours and progress bars; all other lines are written directly.
 """
@@ -71,7 +72,7 @@ def field_text(value: object) -> str:
 
 
 def command_line(*words: object, base_url: str | None = None) -> str:
-    """Return a command to copy into a shell. `base_url` is the value of this command's `--base-url`, if given."""
+    """Return a command to copy into a shell. `base_url` is the `--base-url` of the running command, or None."""
     more = () if base_url is None else ("--base-url", base_url)
     return shlex.join(["aiorooms", *map(str, words), *more])
 
@@ -86,7 +87,7 @@ _MAX_PROBLEMS: Final = 50
 
 
 def print_problems(problems: Sequence[object]) -> None:
-    """Write the first 50 problems, one on each line, then the total number."""
+    """Write the first 50 problems, one on each line. If there are several, write their number at the end."""
     for problem in problems[:_MAX_PROBLEMS]:
         print_error(str(problem))
     if (count := len(problems)) > 1:
@@ -169,7 +170,7 @@ class Output:
             self._bar.above(f"aiorooms: {text}")
 
     def draw(self, *parts: "RenderableType") -> None:
-        """Draw on standard output with rich. On a terminal, use colours and its width."""
+        """Draw on standard output with rich. On a terminal, use colours and the terminal's width."""
         with self._console.capture() as drawn:
             self._console.print(*parts)
         # rich pads lines with blanks, which are unwanted in a file or a pipe.
@@ -188,7 +189,10 @@ class Output:
 
     @contextmanager
     def progress(self, total: int) -> "Generator[Bar | None]":
-        """Show a progress bar while the block runs, if standard error is a terminal and `total` is more than 10."""
+        """Show a progress bar while the block runs.
+
+        There is none for 10 rooms or fewer, if standard error is not a terminal, or if standard output is a pipe.
+        """
         if total <= MAX_ROOM_LINES or not (sys.stderr.isatty() and not _is_pipe(sys.stdout)):
             yield None
             return
@@ -202,7 +206,10 @@ class Output:
 
     @contextmanager
     def reading(self) -> Generator[Callable[[], None]]:
-        """Show the number of rooms read while the block runs, if standard error is a terminal."""
+        """Show the number of rooms read so far while the block runs.
+
+        It is not shown if standard error is not a terminal, or if standard output is a pipe.
+        """
         if not sys.stderr.isatty() or _is_pipe(sys.stdout):
             yield lambda: None
             return
@@ -222,7 +229,7 @@ def _write_stderr(text: str) -> None:
 
 
 def _is_pipe(stream: TextIO) -> bool:
-    """Return whether the stream is a pipe. The program that reads it may write into the progress bar."""
+    """Return whether the stream is a pipe. Its reader, such as `less`, may draw over a progress bar."""
     try:
         return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
     except OSError:
@@ -230,7 +237,7 @@ def _is_pipe(stream: TextIO) -> bool:
 
 
 def _discard(stream: TextIO) -> None:
-    """Redirect the stream to /dev/null. Otherwise the interpreter would fail to flush it at exit, and report that."""
+    """Redirect the stream to /dev/null: the interpreter flushes it at exit, and would report the failure."""
     try:
         number = stream.fileno()
     except OSError:

@@ -108,9 +108,9 @@ def plan(
     """Plan a change of many rooms, without changing any yet.
 
     The new values come from FILE (CSV, JSONL or JSON), or from --set and --rewrite-webhook-host. Each row of FILE names
-    a room by room_id or room (an id or a unique name), and gives new values for any writable fields. An empty cell
-    leaves a field unchanged; the word null clears it. Everything is checked first, and all problems are reported
-    together.
+    a room in the column room_id (an id) or room (an id or a unique name), and gives new values for any writable fields.
+    An empty cell leaves a field unchanged; the word null clears it. All problems of FILE are reported together, before
+    a plan is written.
 
     \b
     Conditions: name=support-*  webhook_host=*.example.com  recording=on

@@ -156,7 +156,7 @@ class _Listing:
         self._out = out
         self._count = 0
         if out.on_terminal:
-            importlib.import_module("rich.table")  # here, because later the import would block the event loop
+            importlib.import_module("rich.table")  # now: an import while the event loop runs would block it
             self._columns = _columns(out.width)
 
     async def read(self, client: RoomsClient, rooms: RoomList) -> None:
@@ -166,7 +166,7 @@ class _Listing:
                 flush()
 
     def end(self) -> None:
-        """Write the number of rooms, but only on a terminal: a program would mistake this line for a room."""
+        """Write the number of rooms, but only on a terminal: a program that reads the output expects only rooms."""
         if self._out.on_terminal:
             self._out.note("1 room" if self._count == 1 else f"{self._count:,} rooms")
 

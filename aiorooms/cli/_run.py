@@ -1,9 +1,9 @@
 """Run a command's coroutine, on uvloop if it is installed, and handle Ctrl-C and SIGTERM.
 
-At the first signal, the command sends no new requests. Those in flight have `GRACE` seconds to finish, because the
-outcome of an aborted update is uncertain. After that time, or at the second signal, the coroutine is cancelled. Without
-`on_stop`, the first signal cancels it. The second signal also restores the system's default handlers, so a third one
-kills the process.
+The first signal calls `on_stop`, after which the command starts no new updates. Updates in flight have `GRACE` seconds
+to finish, because the outcome of an aborted update is uncertain. After that time, or at the second signal, the
+coroutine is cancelled. A command without `on_stop` is cancelled at the first signal. The second signal also restores
+the system's default handlers, so a third signal kills the process.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ __all__ = ["GRACE", "Interrupted", "run"]
 T = TypeVar("T")
 
 GRACE = 5.0
-"""Time for requests in flight to finish after the first signal, in seconds."""
+"""Time for updates in flight to finish after the first signal, in seconds."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(Exception):  # noqa: N818 - it is not an error
-    """A signal ended the command. `.line` is the message; empty if the command has already printed one."""
+    """A signal ended the command. `.line` is the message, or empty if the command has already printed a message."""
 
     def __init__(self, line: str = "interrupted") -> None:
         super().__init__(line)
@@ -37,7 +37,7 @@ class Interrupted(Exception):  # noqa: N818 - it is not an error
 def run(
     command: Coroutine[Any, Any, T], *, on_stop: Callable[[], None] | None = None, interrupted: str = "interrupted"
 ) -> T:
-    """Run the coroutine and return its value. After a signal, raises `Interrupted` with the text `interrupted`.
+    """Run the coroutine and return its value. After a signal, raise `Interrupted(interrupted)`.
 
     `on_stop` is called in the event loop at the first signal. Without it, the first signal cancels the coroutine.
     """
@@ -77,7 +77,7 @@ class SignalHandler:
 
     @contextmanager
     def listening(self) -> Generator[None]:
-        """Handle the signals while the block runs. Outside the main thread, do nothing: Python forbids it."""
+        """Handle the signals while the block runs, but only in the main thread: Python allows no handlers elsewhere."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["simulate"]
 
 
-# The simulator defines these words too. They are repeated here so that other commands don't import it.
+# The simulator defines these words too. They are repeated here, because every command imports this module, and only
+# `demo` and `simulate` need the simulator.
 _LIMITERS: Final[tuple[Literal["fixed", "sliding", "bucket"], ...]] = ("fixed", "sliding", "bucket")
 _ROUNDINGS: Final[tuple[Literal["fractional", "up", "down"], ...]] = ("fractional", "up", "down")
 _RETRY_AFTERS: Final[tuple[Literal["none", "seconds", "date", "ms"], ...]] = ("none", "seconds", "date", "ms")
@@ -34,7 +35,7 @@ _NO_LIMIT: Final = "there is no rate limit to change; give one with --rate-limit
 
 
 def _read_limit(ctx: Context) -> None:
-    """Set `limit` from `--rate-limit` and the options that modify it. Without `--rate-limit` those are invalid."""
+    """Set `limit` from `--rate-limit` and the options that modify it, which are invalid without `--rate-limit`."""
     limit: RateLimit | None = ctx.params.pop("rate_limit")
     given = {name: ctx.params.pop(name) for name in _LIMIT_OPTIONS}
     no_headers: bool = ctx.params.pop("no_rate_limit_headers")

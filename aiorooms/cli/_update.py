@@ -140,8 +140,8 @@ def update(
     """Make the same change to one room or many.
 
     A field whose option is omitted stays unchanged. The word null clears the failover URL or the webhook timeout. If
-    ROOM_ID is -, ids are read from standard input, one on each line. Everything is checked first: if there are
-    problems, all are reported together, and nothing is sent.
+    ROOM_ID is -, ids are read from standard input, one on each line. All ids and values are checked first. If any is
+    invalid, all problems are reported together, and nothing is sent.
 
     \b
     Examples:
@@ -151,14 +151,14 @@ def update(
       aiorooms list | cut -f1 | aiorooms update - --enable-recording
 
     Each updated room is one line on standard output: its id, the word updated, and its name, separated by tabs. On a
-    terminal, more than 10 rooms get a progress bar and a summary instead. Each failure is one line on standard error.
+    terminal, more than 10 rooms get a progress bar instead of these lines. Each failure is one line on standard error.
 
     With --json each room is one JSON object on a line of its own: room_id, status, attempts, elapsed (seconds, waits
     included), error, room. The status is updated, failed, uncertain (the room may have been updated) or skipped (not
     sent).
 
-    After the first Ctrl-C no new update starts, and those in flight have 5 seconds to finish. A second Ctrl-C aborts
-    them. A summary follows in both cases. Running the same command again is always safe.
+    After the first Ctrl-C no new update starts, and updates in flight have 5 seconds to finish. After that time, or at
+    a second Ctrl-C, they are aborted. A summary follows in all cases. Running the same command again is always safe.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     out = Output(json=as_json)
     if duplicates:
@@ -199,7 +199,7 @@ class _Updating(ManyUpdates):
             self._next_updates(),
             concurrency=self._concurrency,
             max_failures=self._max_failures,
-            # For a single room an early error is better than a long wait.
+            # With None, the update fails after its retries: for a single room, that is better than a wait of 60 s.
             outage_patience=_OUTAGE_PATIENCE if self.total > 1 else None,
         )
         async with self.client, aclosing(results):
@@ -247,7 +247,7 @@ class _Updating(ManyUpdates):
 
 
 def _unfinished(room_id: str, status: UpdateStatus, why: str) -> str:
-    """Return the outcome of an interrupted update as JSON. Its attempts and duration are unknown: null."""
+    """Return the outcome of an update without a result as JSON. Its attempts and duration are unknown, so null."""
     error: dict[str, JsonValue] = {"type": "Interrupted", "message": why}
     return dumps(
         {"room_id": room_id, "status": status, "attempts": None, "elapsed": None, "error": error, "room": None}

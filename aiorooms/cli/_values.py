@@ -78,7 +78,7 @@ def read_share(text: str) -> float:
     """Read a share from 0 to 1, as a number or in percent."""
     wanted = "a share from 0 to 1, such as 0.05 or 5%"
     value = _float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    if not 0 <= value <= 1:  # also true for NaN
+    if not 0 <= value <= 1:  # NaN is rejected too
         raise ValueError(f"{quoted(text)} is not {wanted}")
     return value
 
@@ -98,14 +98,14 @@ def one_of(allowed: Sequence[Word]) -> Callable[[str], Word]:
 def read_day(text: str) -> date:
     """Read a date such as 2024-05-31."""
     try:
-        # `fromisoformat` would also accept 20240531 and 2024-W22-5, which are more likely typing errors.
+        # `fromisoformat` would also accept 20240531 and 2024-W22-5, which are probably typing errors.
         return date.fromisoformat(text if _DAY.fullmatch(text) else "")
     except ValueError:
         raise ValueError(f"{quoted(text)} is not a date; write it as YYYY-MM-DD") from None
 
 
 def read_name(text: str) -> str:
-    """Read the unique name of a room to list."""
+    """Read the unique name by which to filter a list of rooms."""
     if not text.strip():
         raise ValueError("the name is empty; omit the option to list all rooms")
     return text

@@ -1,6 +1,7 @@
 """Error messages that name the options and commands of the command line, not Python's arguments and methods.
 
-An error's `hint` is written for Python programs. Here its `reason` selects a hint for the command line.
+The `hint` of an error is written for Python programs. Here the `reason` of the error selects a hint for the command
+line.
 """
 
 import copy
@@ -26,15 +27,15 @@ _HINTS: Final[Mapping[Reason, str]] = {
     "incomplete_plan": "write a new one with `aiorooms plan`",
     "replaced_plan": "run the command again",
     "edited_plan": "edit the input of `aiorooms plan` instead, and write a new plan",
-    "other_server": "give its server with --base-url",
-    "other_plan": "give the plan that belongs to the journal with --plan",
+    "other_server": "use --base-url to give the server of the plan or journal",
+    "other_plan": "use --plan to give the plan of this journal",
     "not_a_journal": "`aiorooms apply` writes one",
     "newer_journal": "upgrade with `pip install -U aiorooms`",
     "empty_journal": "start again with `aiorooms apply`",
     "journal_exists": "continue it with `aiorooms resume`, or give another file with --journal",
     "file_exists": "give another file with --journal",
-    "journal_in_use": "wait until that run has ended",
-    "journal_lost": "no further update was sent; `aiorooms resume` reads back those in flight",
+    "journal_in_use": "wait until the other command has ended",
+    "journal_lost": "no further update was sent; `aiorooms resume` reads back the rooms whose update was in flight",
     "overwrites_journal": "give another file with --out",
 }
 """The hint for each reason of an error. For other reasons the error's own hint is used."""

@@ -1,8 +1,8 @@
 """The six writable fields of a room: their rules, how to read a value from text, and how to compare values.
 
 `FIELDS` is the single source. Requests, files, options and read-backs all take the field names from it, so they can't
-disagree. The attributes of `RoomUpdate` and the keys of `RoomFields` repeat the names for type checkers; a test keeps
-them equal.
+disagree. The attributes of `RoomUpdate` and the keys of `RoomFields` repeat the names for type checkers; a test checks
+that they are equal.
 """
 
 import re
@@ -107,7 +107,7 @@ _NUMBER: Final = re.compile("-?[0-9]{1,9}", re.ASCII)
 def read_value(name: str, text: str) -> object:
     """Read the value of a field from the text of a file or an option. The word `null` becomes None.
 
-    If the field needs a number or a boolean and the text is neither, it is returned unchanged, and the field's check
+    Text that is not of the field's kind, such as `many` for a number, is returned unchanged. The field's check then
     rejects it.
     """
     if text == "null":
@@ -135,9 +135,9 @@ def differing(room: "Room", wanted: Values) -> Values:
 
 
 def has_value(name: str, present: object, wanted: object) -> bool:
-    """Return whether the current value of a field (`present`) equals the wanted one, however the server writes it.
+    """Return whether the current value of a field (`present`) equals the wanted one.
 
-    The server may normalize a URL, and writes "no URL" as an empty string or as null.
+    The server may write a value differently: it may normalize a URL, and writes "no URL" as "" or as null.
     """
     if present == wanted:
         return True

@@ -15,25 +15,25 @@ UpdateStatus: TypeAlias = Literal["updated", "failed", "uncertain", "skipped"]
 - `updated`: the server confirmed the update; `room` is the updated room.
 - `failed`: the update was not applied; `error` says why.
 - `uncertain`: the client could not confirm whether the update was applied; `error` says what went wrong.
-- `skipped`: the update was never sent, because the run had been stopped; `error` is the error that stopped it.
+- `skipped`: the update was never sent, because the run had been stopped; `error` is the error that stopped the run.
 """
 
 
 @attrs.frozen(kw_only=True)
 class UpdateResult:
-    """The result of one update of `update_many`. Every update has exactly one."""
+    """The result of one update of `update_many`. Every update has exactly one result."""
 
     room_id: str
-    """The room's id as a string, as it was given; if the item has no id, the item's repr."""
+    """The room's id as a string; if no id was given, the repr of what was given instead."""
     update: RoomUpdate | None
-    """The update as it was given; None if the item has no `RoomUpdate`."""
+    """The update that was given; None if the item has no `RoomUpdate`."""
     status: UpdateStatus
     """How the update ended."""
     room: Room | None = None
-    """The updated room, if `status` is `updated`; else None."""
+    """The updated room; None if `status` is not `updated`."""
     error: AioroomsError | None = None
-    """The error of the update, or the one that stopped the run (`skipped`); None if `status` is `updated`."""
+    """The error of the update or, if `skipped`, the error that stopped the run; None if `updated`."""
     attempts: int = 0
     """Number of attempts; 0 if nothing was sent."""
     elapsed: float = 0.0
-    """Time from pulling the update to its outcome, waits included, in seconds."""
+    """Time from pulling the update to its outcome, in seconds. Waits are included."""

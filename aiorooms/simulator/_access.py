@@ -1,7 +1,7 @@
 """The checks of the API key (401, 403) and of the rate limit (429).
 
-Requests with a missing or unknown key do not count against the rate limit. A 401, 403 or 429 has the same shape
-for all operations, lists included.
+Requests with a missing or unknown key do not count against the rate limit. The shape of a 401, 403 or 429 does not
+depend on the operation.
 """
 
 import time
@@ -32,7 +32,7 @@ class Access:
 
     @property
     def rate_limit(self) -> RateLimit | None:
-        """The current rate limit; setting it resets the count."""
+        """The current rate limit. Setting it starts the count of requests again."""
         return self._rate_limit
 
     @rate_limit.setter
@@ -41,7 +41,7 @@ class Access:
         self._limiter = None if rule is None else make_limiter(rule, time.monotonic_ns)
 
     def check(self, authorization: str) -> tuple[str, Answer | None]:
-        """Return the header lines that report the rate limit, and the error answer; None if there is no error."""
+        """Return the header lines that report the rate limit, and the error answer or None."""
         scheme, _, key = authorization.partition(" ")
         known = scheme.lower() == "bearer" and (key == self.api_key or key in self.forbidden_keys)
         lines = ""

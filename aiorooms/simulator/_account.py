@@ -26,7 +26,7 @@ OLD_WEBHOOK_URL = "https://old.example.com/rooms"
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _EPOCH = datetime(1970, 1, 1)  # naive UTC: `timestamp` appends the Z
-_FILL_START = 1_704_067_200_000_000  # 2024-01-01T00:00:00Z in microseconds; `fill` adds a room a minute
+_FILL_START = 1_704_067_200_000_000  # 2024-01-01 UTC in microseconds; `fill` creates room N about N minutes later
 _MINUTE = 60_000_000
 _RELATIONS: Mapping[str, Callable[[str, str], bool]] = {"eq": operator.eq, "gte": operator.ge, "lte": operator.le}
 
@@ -43,7 +43,7 @@ def timestamp(microseconds: int) -> str:
 
 @attrs.define
 class Participant:
-    """A present or past participant of a session."""
+    """A participant who is in a session, or has left it."""
 
     id: str
     session_id: str
@@ -129,7 +129,7 @@ class Room:
 
 
 class Account:
-    """All rooms of one account, in the order in which they were created."""
+    """All rooms of one account, in the order in which they were added."""
 
     def __init__(self, *, seed: int, clock: Callable[[], int]) -> None:
         """Start without rooms; `clock` returns microseconds since the epoch."""
@@ -143,7 +143,7 @@ class Account:
         self._in_order: list[Room] | None = None
 
     def fill(self, count: int) -> None:
-        """Add `count` rooms, `room-000001` and so on, created a minute apart; the same seed gives the same rooms."""
+        """Add `count` rooms, from `room-000001`, created about a minute apart. The same seed gives the same rooms."""
         for number in range(1, count + 1):
             created = timestamp(_FILL_START + number * _MINUTE + self._random.randrange(1_000_000))
             self.insert(
@@ -208,9 +208,9 @@ class Account:
         return None if room_id is None else self.rooms[room_id]
 
     def select(self, unique_name: str | None, dates: Sequence[tuple[str, str, str]]) -> Sequence[Room]:
-        """Return the rooms that match, oldest first.
+        """Return the rooms that match, in the order in which they were added.
 
-        Each of `dates` is (`created_at` or `updated_at`, `eq`, `gte` or `lte`, YYYY-MM-DD).
+        Each of `dates` has a field (`created_at` or `updated_at`), a relation (`eq`, `gte` or `lte`), and a YYYY-MM-DD.
         """
         if self._in_order is None:
             self._in_order = [*self.rooms.values()]

@@ -43,7 +43,7 @@ class FaultyRequest:
     """The correct answer; an empty one if the request was not carried out."""
     account: Account
     noise: int
-    """64 random bits for the effect's random choices; the same seed gives the same bits."""
+    """A random number for the random choices of the effect; the same seed gives the same number."""
     stall_seconds: float
     slow_seconds: float
     retry_after: str | int | None
@@ -87,7 +87,7 @@ def proxy_page(status: int) -> Effect:
 
 
 def proxy_page_with_retry_after(status: int) -> Effect:
-    """Return the effect that sends the HTML page of a proxy, with the `Retry-After` of the settings."""
+    """Return the effect that sends the HTML page of a proxy, with the header `Faults.retry_after` unless it is None."""
     return answers(lambda faulty: proxy_error(status, faulty.retry_after))
 
 
@@ -126,7 +126,7 @@ def empty(_: FaultyRequest) -> Answer:
 
 
 def wrong_type(faulty: FaultyRequest) -> Answer:
-    """Replace one field of the room, or of the first room of a list, by a value of the wrong type."""
+    """Return the correct answer with a value of the wrong type in one field of the room, or of a list's first room."""
     parsed = _parsed_body(faulty)
     data = parsed.get("data") if isinstance(parsed, dict) else None
     room = data[0] if isinstance(data, list) and data else data
@@ -178,7 +178,7 @@ def mislabeled(faulty: FaultyRequest) -> Answer:
 
 
 def wrong_room(faulty: FaultyRequest) -> Answer:
-    """Return another room instead of the correct one."""
+    """Return another room instead of the correct one. For a list, return the correct answer."""
     parsed = _parsed_body(faulty)
     data = parsed.get("data") if isinstance(parsed, dict) else None
     if not isinstance(parsed, dict) or not isinstance(data, dict):
@@ -202,7 +202,7 @@ async def stale(faulty: FaultyRequest) -> None:
     faulty.incoming.close_at_next_request()
 
 
-# Effects that send anything but exactly one complete answer
+# Effects that write bytes of their own: half an answer, two answers, an unusual end of the body, or no HTTP
 
 
 def writes(make: Callable[[Answer, str], bytes], *, stays_open: bool = False) -> Effect:
@@ -232,7 +232,7 @@ def truncated(answer: Answer, common: str) -> bytes:
 
 
 def truncated_chunked(answer: Answer, common: str) -> bytes:
-    """Return a chunked answer with half of the body and no last chunk; half of the head if there is no body."""
+    """Return half of the body, chunked, without the last chunk; half of the head if there is no body."""
     if not answer.body:
         return _first_half(serialize(answer, common))
     half = _first_half(answer.body)

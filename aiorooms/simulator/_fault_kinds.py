@@ -1,14 +1,15 @@
 """The registry of fault kinds: name, effect, description, and whether the request is applied.
 
-An *applied* fault comes after the request is carried out: only the answer is lost or damaged. A fault that is *not
-applied* comes before that: the request changes nothing. A client often can't distinguish the two, and must handle both.
+With an *applied* fault, the simulator first carries out the request, and then loses or damages the answer. With a
+fault that is *not applied*, it never carries out the request. A client often can't distinguish the two, and must handle
+both.
 
 A client recovers from most faults by sending the request again. It can't recover from the *odd* ones: a retry does not
-help, or the wrong answer is hard to detect. Odd faults are not in `ALL`, and are injected only if they are named.
+help, or the wrong answer is hard to detect. Odd faults are not in `ALL`, which is the default of `Faults.kinds`.
 
-All other lists of kinds derive from `KINDS`: `ALL`, `ODD`, `APPLIED` and `NOT_APPLIED`, the help of `aiorooms
-simulate`, the tests. To add a kind, add its name to `FaultKind` (type checkers need a literal; a test compares the two
-lists), a row to `_KINDS`, and its effect to `_fault_effects`.
+`ALL`, `ODD`, `APPLIED`, `NOT_APPLIED` and the help of `aiorooms simulate` derive from `_KINDS`. To add a kind, add a
+row to `_KINDS`, its effect to `_fault_effects`, and its name to `FaultKind`. The names are repeated there because type
+checkers need a literal; a test compares them with `_KINDS`.
 """
 
 from collections.abc import Mapping
@@ -91,7 +92,7 @@ _KINDS = (
     _before(
         "429",
         proxy_page_with_retry_after(429),
-        "HTML 429 of a gateway, which adds no `x-ratelimit-*`; with `Retry-After` if set",
+        "HTML 429 of a gateway, with `Retry-After` if set; the gateway itself adds no `x-ratelimit-*`",
         odd=True,
     ),
     _before("500", answers(effects.server_error), "500 with an errors list (10007)"),
@@ -138,15 +139,15 @@ KINDS: Mapping[FaultKind, Kind] = {kind.name: kind for kind in _KINDS}
 """All kinds, by name."""
 
 ODD: tuple[FaultKind, ...] = tuple(kind.name for kind in _KINDS if kind.odd)
-"""The faults that a retry does not help against, or that are hard to detect; not in `ALL`."""
+"""The faults against which a retry does not help, or that are hard to detect; not in `ALL`."""
 ALL: tuple[FaultKind, ...] = tuple(kind.name for kind in _KINDS if not kind.odd)
 """The faults that a correct client recovers from by sending the request again."""
 NOT_APPLIED: frozenset[FaultKind] = frozenset(kind.name for kind in _KINDS if not kind.applied)
-"""The faults that come before the request is carried out: the request changes nothing."""
+"""The faults of requests that are not carried out."""
 APPLIED: frozenset[FaultKind] = frozenset(kind.name for kind in _KINDS if kind.applied)
-"""The faults that come after the request is carried out: only the answer is lost or damaged."""
+"""The faults of requests that are carried out, and whose answer is then lost, damaged or unusual."""
 
 
 def fault_descriptions(*, applied: bool) -> dict[FaultKind, str]:
-    """Return the descriptions of the kinds in `ALL` that are applied, or of those that are not."""
+    """Return the descriptions of the kinds in `ALL` that are in `APPLIED`, or with False, in `NOT_APPLIED`."""
     return {kind.name: kind.description for kind in _KINDS if kind.applied == applied and not kind.odd}

@@ -1,4 +1,4 @@
-"""The choice of the requests that get a fault, and of the fault. Pure: it uses only counts and a seed.
+"""The choice of the fault of each request, or of none. Pure: it depends only on settings, counts and a seed.
 
 `_fault_kinds` defines the faults. Only requests that pass the key check and the rate limit can get a fault.
 """
@@ -49,11 +49,11 @@ def _check_seconds(_instance: object, attribute: "attrs.Attribute[float]", value
 
 @attrs.frozen
 class Faults:
-    """Which faults are injected, and how often. `aiorooms simulate --help` lists the kinds.
+    """Which faults are injected, and how often. `aiorooms simulate --help` describes the kinds in `ALL`.
 
-    Whether a request gets a random fault depends only on the seed, the method, the room, and the number of earlier
-    requests with that method for that room. It does not depend on the clock, or on the order in which concurrent
-    requests arrive. (A list is identified by its query instead of a room, and a create by its body.)
+    With the same settings, the random fault of a request depends only on the seed, the method, the room, and the number
+    of earlier requests with that method for that room. It does not depend on the clock, or on the order in which
+    requests for different rooms arrive. (For a list, the query takes the place of the room; for a create, the body.)
     """
 
     rate: float = attrs.field(default=0.0, validator=_check_rate)
@@ -63,12 +63,12 @@ class Faults:
     first_tries: int | None = attrs.field(default=None, kw_only=True)
     """Only the first `first_tries` requests for each method and room can get a random fault; None for all."""
     script: Sequence[FaultKind | None] = attrs.field(default=(), kw_only=True, converter=_known_script)
-    """Faults for the first requests in the order of arrival, one for each; None is a normal answer.
+    """Faults for the first requests, one entry for each in the order of arrival; None is a normal answer.
 
-    Random faults start after them.
+    Random faults start after the last entry is used.
     """
     methods: Collection[str] | None = attrs.field(default=None, kw_only=True, converter=_upper)
-    """HTTP methods that can get a fault, random or from `script`; None for all."""
+    """HTTP methods of requests that can get a random fault or one from the field `script`; None for all methods."""
     stall_seconds: float = attrs.field(default=30.0, kw_only=True, validator=_check_seconds)
     """Seconds until `stall_before` and `stall_after` close the connection, unless the client closes it first."""
     slow_seconds: float = attrs.field(default=0.2, kw_only=True, validator=_check_seconds)
@@ -83,14 +83,14 @@ class Draw:
 
     kind: FaultKind
     noise: int
-    """64 random bits for the effect's random choices; the same seed gives the same bits."""
+    """A random number for the random choices of the effect; the same seed gives the same number."""
 
 
 Scripts: TypeAlias = dict[tuple[str | None, str | None], deque[FaultKind | None]]
 
 
 class FaultPlan:
-    """Chooses the fault of each request; holds the scripts and counts the requests for each room."""
+    """Chooses the fault of each request. It has the scripts, and counts the requests by method and room."""
 
     def __init__(self, faults: Faults, seed: int, scripts: Scripts | None = None) -> None:
         """Start with `scripts`, the unused entries of the scripts that were added to an earlier plan."""
@@ -113,7 +113,7 @@ class FaultPlan:
         self.scripts.setdefault(key, deque()).extend(_known_script(kinds))
 
     def draw(self, method: str, room_id: str | None, target: str) -> Draw | None:
-        """Return the fault for a request, or None. Requests are counted by method and `target`: room, query or body."""
+        """Return the fault for a request, or None. Requests with the same method and `target` are counted together."""
         faults = self.faults
         matches = faults.methods is None or method in faults.methods
         tries = 0

@@ -1,7 +1,7 @@
 """One request, and the ways to answer it on its connection.
 
 Answers bypass aiohttp and are written to the transport, because a fault may send half a head, two answers, or none.
-aiohttp gets `result`, an answer that writes nothing and says whether the connection stays open.
+aiohttp gets `result`, an answer that writes nothing. It tells aiohttp whether to keep the connection open.
 """
 
 import socket
@@ -55,7 +55,7 @@ class Shared:
 
 @attrs.define
 class Incoming:
-    """One request. Its connection is closed, unless an answer is sent that keeps it open."""
+    """One request. Its connection is closed after it, unless the answer that was sent keeps the connection open."""
 
     request: web.BaseRequest
     shared: Shared

@@ -17,9 +17,9 @@ For example, five requests with a limit of 2 in 10 seconds:
 | `sliding` | allowed | allowed | 429 | allowed | 429 |
 | `bucket` | allowed | allowed | allowed | allowed | 429 |
 
-A request that gets a 429 is not counted. With `fixed`, the unused requests of a window are lost, and a client usually
-starts in the middle of a window. Time is counted in whole nanoseconds, so that rounding never allows a request too
-early or too late.
+A request that gets a 429 is not counted. With `fixed`, unused requests of a window don't carry over to the next. The
+windows start with the limiter, not with the client, which usually starts in the middle of a window. Time is counted in
+whole nanoseconds, so that rounding never allows a request too early or too late.
 """
 
 import math
@@ -76,8 +76,8 @@ class RateLimit:
     """How requests are counted: in consecutive windows, over the last `window` seconds, or with a token bucket.
 
     `x-ratelimit-reset` is the time until the window ends (`fixed`), until the oldest counted request leaves the window
-    (`sliding`) or until the bucket is full (`bucket`). A bucket of several tokens allows the next request earlier;
-    `retry_after` reports when.
+    (`sliding`) or until the bucket is full (`bucket`). An empty bucket allows the next request before it is full: as
+    soon as it has one token. The header that `retry_after` selects reports that time.
     """
 
     @classmethod
@@ -98,7 +98,7 @@ class Verdict:
     remaining: int
     """Requests that would be allowed now, after this one."""
     reset: float
-    """Seconds until the window ends, the oldest request leaves it or the bucket is full; not rounded."""
+    """Seconds until the window ends, its oldest request leaves it, or the bucket is full; not rounded."""
     retry: float
     """Seconds until the next request is allowed; not rounded, and exactly 0 if `remaining` is more than 0."""
 
@@ -248,7 +248,7 @@ def limit_headers(rule: RateLimit, verdict: Verdict, wall_time: float) -> list[t
     """Return the header fields that report the limit; `wall_time` is Unix seconds, for Retry-After as a date."""
     fields: list[tuple[str, str]] = []
     if rule.headers:
-        seconds = round(verdict.reset, 6)  # otherwise a floating-point error could be rounded up to a second
+        seconds = round(verdict.reset, 6)  # so that a floating-point error is not rounded up to a whole second
         fields.append(("x-ratelimit-limit", str(rule.limit)))
         fields.append(("x-ratelimit-remaining", str(verdict.remaining)))
         if rule.reset_rounding == "up":

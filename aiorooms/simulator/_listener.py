@@ -3,7 +3,7 @@
 aiohttp reads the requests (`aiohttp.web.Server`); this module owns the listening socket. A stop is immediate: it ends
 all waits inside requests, drops all connections, and then waits until their tasks are done.
 
-While connections are refused, the port stays bound to a socket that does not listen. So no other program can take the
+While connections are refused, the port stays bound to a socket that does not listen. No other program can take the
 port, and the kernel refuses every connection immediately.
 """
 
@@ -24,14 +24,14 @@ _ACCEPT_PAUSE = 0.05  # seconds
 
 
 class _Connections(web.Server):
-    """aiohttp's server, which calls `on_lost` for each connection that is lost."""
+    """The server of aiohttp. In addition, it calls `on_lost` for each connection that is lost."""
 
     def __init__(
         self,
         handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
         on_lost: Callable[[web.RequestHandler], None],
     ) -> None:
-        # No lingering: bodies are always read, and a stop must not wait for one that never arrives.
+        # No lingering: bodies are always read, and a stop must not wait for a body that never arrives.
         super().__init__(handler, access_log=None, keepalive_timeout=3600.0, lingering_time=0.0)
         self._on_lost = on_lost
 
@@ -50,8 +50,8 @@ class _Connections(web.Server):
 class _Port:
     """A listening socket, and the task that accepts connections on it.
 
-    An `asyncio.Server` leaks a connection if it is closed in the loop iteration in which it accepts the connection.
-    Here the task is never cancelled while it holds an accepted socket.
+    If an `asyncio.Server` accepts a connection and is closed in the same loop iteration, it leaks the connection. Here
+    the task is never cancelled while it holds an accepted socket.
     """
 
     def __init__(self, listening: socket.socket, connections: _Connections) -> None:
@@ -68,7 +68,7 @@ class _Port:
         with contextlib.suppress(NotImplementedError):  # a proactor event loop has no readers
             loop.remove_reader(self._socket)
         self._socket.close()
-        loop.call_soon(self._cancel_if_idle)  # not yet: the task may still have to receive an accepted socket
+        loop.call_soon(self._cancel_if_idle)  # not now: the task may be about to receive an accepted socket
 
     def _is_open(self) -> bool:
         return self._open
@@ -108,7 +108,7 @@ class Listener:
         self._family = socket.AF_INET
         self._address: tuple[Any, ...] = ()
         self._port: _Port | None = None
-        self._reserved: socket.socket | None = None  # holds the port while connections are refused
+        self._reserved: socket.socket | None = None  # keeps the port bound while connections are refused
         self._ending: list[asyncio.Task[None]] = []
         self._connections: _Connections | None = None
 
@@ -146,14 +146,14 @@ class Listener:
             iterations += 1
 
     def refuse(self) -> None:
-        """Close the port and drop all connections immediately. Do nothing if the port is closed."""
+        """Close the port and drop all connections immediately. Do nothing if the port is already closed."""
         if self._connections is not None and self._port is not None:
             self._close_port()
             self._reserved = self._bind(listen=False)
             self._connections.drop()
 
     def accept(self) -> None:
-        """Open the port again. Connections are accepted as soon as this returns. Do nothing if the port is open."""
+        """Open the port again, and accept connections as soon as this returns. Do nothing if it is already open."""
         reserved, self._reserved = self._reserved, None
         if self._connections is not None and reserved is not None:
             reserved.listen(_BACKLOG)

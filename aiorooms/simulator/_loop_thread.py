@@ -38,8 +38,8 @@ def call_in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> 
     async def called() -> T:
         return function()
 
-    # The wait takes microseconds. It uses a queue because detectors of blocking calls would report a wait for the lock
-    # of the future in async tests.
+    # The wait takes microseconds. In async tests, detectors of blocking calls would report `Future.result`, which waits
+    # for a lock. They don't report a wait for a `SimpleQueue`.
     done: SimpleQueue[Future[T]] = SimpleQueue()
     asyncio.run_coroutine_threadsafe(called(), loop).add_done_callback(done.put)
     return done.get().result()

@@ -1,12 +1,12 @@
 """The steps of one request, from its arrival to its answer.
 
-1. The request is counted, and its body is read (413).
+1. The request is counted, and its body is read (413 if it is too large).
 2. The latency passes. The request goes on even if the client gives up meanwhile.
 3. During an outage, the request ends here.
 4. The key (401, 403) and the rate limit (429) are checked.
-5. A fault is drawn, or the request gets none.
-6. The operation is carried out (`_routes`), unless the fault comes before that.
-7. The answer is sent, or the effect of the fault replaces it.
+5. The fault is drawn, or none (`_faults`).
+6. The operation is carried out (`_routes`), unless the fault is in `NOT_APPLIED`.
+7. The answer is sent; with a fault, its effect sends or loses the answer instead.
 """
 
 from hashlib import blake2b
@@ -163,7 +163,7 @@ class Pipeline:
         return answer
 
     async def _inject(self, incoming: Incoming, draw: Draw) -> None:
-        """Carry out the request, unless the fault comes before that, and apply the effect of the fault."""
+        """Carry out the request if the fault is in `APPLIED`. In any case, run the effect of the fault."""
         kind = KINDS[draw.kind]
         faults = self.plan.faults
         self._stats.faults[draw.kind] += 1

@@ -99,7 +99,7 @@ class RoomsSimulator:
         self._thread_id = threading.get_ident()
 
     async def stop(self) -> None:
-        """Close the port and all connections, also those with a request in flight, and wait until they are closed.
+        """Close the port and all connections, even with requests in flight, and wait until they are closed.
 
         A request that waits for its latency is not applied. Do nothing if the simulator is not running.
         """
@@ -206,7 +206,7 @@ class RoomsSimulator:
         return self._on_loop(add)
 
     def change_room(self, room_id: str, **fields: JsonValue) -> None:
-        """Change writable fields of a room, unchecked, and its `updated_at`, as if another client had updated it."""
+        """Update a room as another client would, but unchecked: set writable fields, and `updated_at` to now."""
         unknown = fields.keys() - set(WRITABLE)
         if unknown:
             raise TypeError(f"not writable fields: {', '.join(sorted(unknown))}; choose from {', '.join(WRITABLE)}")
@@ -235,7 +235,7 @@ class RoomsSimulator:
 
     @property
     def api_key(self) -> str:
-        """The accepted key. It may be changed at any time, which revokes the old one."""
+        """The accepted key. It may be changed at any time; the old key then gets a 401."""
         return self._access.api_key
 
     @api_key.setter
@@ -253,7 +253,7 @@ class RoomsSimulator:
 
     @property
     def rate_limit(self) -> RateLimit | None:
-        """The current rate limit. It may be set at any time, also as text, such as "100/1s"; this resets the count."""
+        """The current rate limit. It may be set at any time, also as text ("100/1s"); the count then starts again."""
         return self._access.rate_limit
 
     @rate_limit.setter
@@ -306,9 +306,10 @@ class RoomsSimulator:
     def script(self, *kinds: FaultKind | None, room_id: str | None = None, method: str | None = None) -> None:
         """Set the faults of the next requests, one entry for each; None is a normal answer.
 
-        With `room_id` or `method` the entries are for those requests only. The most specific script is used first: room
-        and method, room, method, all; then `Faults(script=...)`, then random faults. A further script for the same
-        requests is appended to the first.
+        With `room_id` or `method`, the entries are only for requests with that room or method. If several scripts match
+        a request, the most specific one is used: room and method, then room, then method, then all requests. Without a
+        match, `Faults(script=...)` is used, and then random faults. A further script with the same `room_id` and
+        `method` is appended to the first.
         """
         self._on_loop(lambda: self._pipeline.plan.add_script(kinds, room_id, method))
 
@@ -317,7 +318,8 @@ class RoomsSimulator:
 
         `closed` closes the port and drops all connections; requests that wait for their latency are still applied.
         `503` answers each request with the 503 page of a proxy. `reset` resets the connection of each request. `hang`
-        sends no answer until the client gives up or the outage ends. No request that arrives in the outage is applied.
+        sends no answer until the client gives up or the outage ends. With these three, a request is not applied if its
+        latency ends during the outage.
         """
 
         def begin() -> None:
@@ -331,7 +333,7 @@ class RoomsSimulator:
         self._on_loop(begin)
 
     def accept_connections(self) -> None:
-        """End an outage. Connections are accepted as soon as this returns; those of hanging requests are closed."""
+        """End an outage, and accept connections as soon as this returns. Close connections with a hanging request."""
         self._on_loop(self._end_outage)
 
     def _end_outage(self) -> None:
@@ -365,12 +367,12 @@ class RoomsSimulator:
     def reset_stats(self) -> None:
         """Reset the counters, and clear `recorded`.
 
-        Requests in flight stay counted. Open connections are counted again at their next request.
+        `stats.in_flight` is unchanged. Open connections are counted again at their next request.
         """
         self._on_loop(self._pipeline.clear)
 
     def _on_loop(self, change: Callable[[], T]) -> T:
-        """Make a change in the thread of the loop, so that no request sees a half-made change."""
+        """Make a change in the thread of the loop, so that no request sees only a part of the change."""
         if self._loop is None or self._thread_id == threading.get_ident():
             return change()
         return call_in_loop(self._loop, change)

@@ -31,18 +31,18 @@ class Stats:
     by_status: Counter[int] = attrs.Factory(Counter[int])
     """By status of the answer; requests that got no status line are not counted."""
     refused: int = 0
-    """Rate limited requests: the limiter's own 429s, without those of faults."""
+    """Rate limited requests: the 429s of the rate limit, without the 429s of faults."""
     unauthorized: int = 0
     """Requests with a missing or wrong key (401)."""
     stale: int = 0
-    """Requests on a connection that the fault `stale` closed: dropped unread, and not in `requests`."""
+    """Requests that arrived on a connection after the fault `stale`; they are dropped, and are not in `requests`."""
     in_flight: int = 0
     """Requests received and not yet answered. `reset_stats()` leaves it unchanged."""
     peak_in_flight: int = 0
     """Maximum of `in_flight`.
 
-    Without latency or faults, a request is answered in the loop iteration in which its body is complete. So this is 1
-    or little more, however many requests the client has in flight. Set a latency to measure the client's concurrency.
+    Without latency or faults, a request is answered in the loop iteration in which its body is complete. The maximum is
+    then 1 or little more, however many requests the client sends at once. Set a latency to measure its concurrency.
     """
     connections: int = 0
     """Distinct connections with at least one request."""
@@ -51,10 +51,10 @@ class Stats:
     faults: Counter[str] = attrs.Factory(Counter[str])
     """By kind of fault: requests with that fault."""
     requests_by_room: Counter[str] = attrs.Factory(Counter[str])
-    """By the room id in the path (lower case): all requests, also failed ones and those for unknown rooms."""
+    """By the room id in the path (lower case): all requests, also failed ones, and also for rooms that don't exist."""
 
     def clear(self) -> None:
-        """Set all counters to 0, except `in_flight`."""
+        """Set all counters to 0, except `in_flight`; `peak_in_flight` becomes the current `in_flight`."""
         self.requests = self.refused = self.unauthorized = self.stale = self.connections = 0
         self.peak_in_flight = self.in_flight
         for counter in (self.by_method, self.updates_applied, self.faults, self.requests_by_room):

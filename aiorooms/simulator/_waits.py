@@ -36,7 +36,7 @@ class Waits:
             _finish(future, False)
 
     async def wait(self, seconds: float, connection: web.RequestHandler | None = None) -> bool:
-        """Wait, and return True when the time has passed.
+        """Wait, and return whether the time has passed.
 
         False means that the answer is no longer needed: the simulator stops, `release` was called, or the client of
         `connection` has disconnected. Without a connection, the wait continues even if the client disconnects.

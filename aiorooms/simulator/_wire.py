@@ -1,4 +1,4 @@
-"""The serialization of answers. Pure: nothing is sent here.
+"""The serialization of answers. Nothing is sent here.
 
 The head (status line and header) is formatted here, and not by a web framework, so that an answer with a fault differs
 from the correct one by that fault only. Formatting here is also several times faster.
@@ -21,14 +21,14 @@ class CommonLines:
     """The header lines that all answers of one simulator have."""
 
     def __init__(self, seed: int) -> None:
-        """Start with answer 0; the same seed gives the same request ids."""
+        """Start before the first answer; the same seed gives the same request ids."""
         self._suffix = f"5eed-4000-8000-{seed & 0xFFFFFFFFFFFF:012x}"
         self._answers = 0
         self._date_second = 0
         self._date_line = ""
 
     def of_next_answer(self, limit_lines: str) -> str:
-        """Return the lines of the next answer; `limit_lines` are its header lines that report the rate limit."""
+        """Return the lines of the next answer, with `limit_lines`, which report the rate limit."""
         second = int(time.time())
         if second != self._date_second:  # formatting the date costs more than the rest of the head
             self._date_second = second

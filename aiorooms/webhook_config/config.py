@@ -17,7 +17,7 @@ __all__ = ["DEFAULT_POLICY", "WebhookConfig", "WebhookUrlPolicy", "check_webhook
 
 @attrs.frozen
 class WebhookConfig:
-    """The webhook settings of a room. When they are applied, `UNSET` leaves a setting unchanged and None clears it.
+    """The webhook settings of a room. In an update, `UNSET` leaves a setting unchanged, and None clears it.
 
     The values are checked by `to_update` and not before, because a room may have URLs that the check would reject.
     """
@@ -42,7 +42,7 @@ class WebhookConfig:
         )
 
     def to_update(self, *, webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY) -> RoomUpdate:
-        """Return the update that applies these settings to a room. Raises `InvalidRequestError` with all problems."""
+        """Return the update that applies these settings to a room. Raises `InvalidRequestError` if any is invalid."""
         return RoomUpdate(
             webhook_event_url=self.url,
             webhook_event_failover_url=self.failover_url,

@@ -165,7 +165,7 @@ IS_PUBLIC = [
 def test_a_policy_without_private_hosts_rejects_hosts_off_the_public_internet(host: str) -> None:
     assert messages(f"https://{host}/") == []
     (message,) = messages(f"https://{host}/", PUBLIC)
-    assert "has a host that is not on the public internet; give one that is (allow_private_hosts=False)" in message
+    assert "has a host that is not on the public internet; give a public host (allow_private_hosts=False)" in message
 
 
 @pytest.mark.parametrize("host", IS_PUBLIC)

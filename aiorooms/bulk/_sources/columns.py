@@ -12,7 +12,7 @@ __all__ = ["COLUMNS", "INPUT_COLUMNS", "ROOM_COLUMNS", "Cells", "unknown_column"
 ROOM_COLUMNS: Final = ("room_id", "id", "room")
 
 _IGNORED: Final = ("created_at", "updated_at", "active_session_id", "record_type")
-"""Read-only columns of an export, which are ignored."""
+"""Columns that are ignored: the read-only fields of a room."""
 
 INPUT_COLUMNS: Final = (*ROOM_COLUMNS, *FIELD_NAMES)
 
@@ -24,7 +24,7 @@ Cells: TypeAlias = Mapping[str, object]
 
 
 def unknown_column(name: str) -> str:
-    """Return the message for an unknown column, with the most similar known one."""
+    """Return the message for an unknown column, with the most similar known column if there is one."""
     close = difflib.get_close_matches(name.strip().lower(), COLUMNS, 1)
     hint = f"did you mean {close[0]}?" if close else f"the known columns are {', '.join(INPUT_COLUMNS)}"
     return f"{quoted(name)} is not a known column; {hint}"

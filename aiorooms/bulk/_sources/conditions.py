@@ -1,9 +1,9 @@
-"""Conditions on rooms: `FIELD=VALUE` or `FIELD!=VALUE`.
+"""Conditions on rooms: `FIELD=VALUE` or `FIELD!=VALUE`, and for days `=`, `>=` or `<=`.
 
 name=support-*                  the unique name, ignoring case; * and ? match as in file names
 webhook_host=old.example.com    the host of the webhook URL or the failover URL; *.example.com matches all subdomains
 recording=on                    on or off
-created>=2024-05-01             a day in UTC, compared with >=, <= or =; `updated` works the same way
+created>=2024-05-01             a day in UTC; `updated` works the same way
 """
 
 import fnmatch
@@ -43,7 +43,7 @@ def read_condition(text: str) -> Condition:
 
 
 def _named(pattern: str) -> Condition:
-    # `fnmatch.fnmatch` ignores case on Windows only.
+    # Not `fnmatch.fnmatch`, which ignores case on Windows only.
     matches = re.compile(fnmatch.translate(pattern.casefold())).match
     return lambda room: matches((room.unique_name or "").casefold()) is not None
 
@@ -96,12 +96,12 @@ _HOST: Final = re.compile(r"[^\s/?#@:\\*=\[\]]+|\[[0-9A-Fa-f:.]+\]")
 
 
 def read_host(text: str) -> str | None:
-    """Parse a host, with brackets around an IPv6 address; return None if it is not a host."""
+    """Parse a host and normalise it for comparison; return None if it is not a host. An IPv6 address needs brackets."""
     return host_of(f"https://{text}/") if _HOST.fullmatch(text) else None
 
 
 def host_of(url: str) -> str | None:
-    """Return the host of a URL, normalised for comparison; None if it has none."""
+    """Return the host of a URL, normalised for comparison; None if the URL has no host."""
     try:
         return comparable_host(URL(url)) or None
     except YARL_ERRORS:

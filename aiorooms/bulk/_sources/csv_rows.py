@@ -12,7 +12,7 @@ __all__ = ["read_csv"]
 
 
 def read_csv(file: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
-    """Yield the rows of a CSV file, each with the number of its first line."""
+    """Yield a pair for each row of a CSV file: the number of its first line, and its values."""
     first = file.readline()
     if not first.strip():
         problems.fail("empty", None, "the file or its first line is empty")

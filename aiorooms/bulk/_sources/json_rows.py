@@ -1,4 +1,4 @@
-"""Rows of a JSON lines file, or of a JSON list, which is read element by element."""
+"""Rows of a JSON lines file or a JSON list. The elements of a list are read one by one."""
 
 import json
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ _DECODER: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_re
 
 
 def read_jsonl(text: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
-    """Yield the object of each line, with its line number."""
+    """Yield a pair for each line: its number, and its object."""
     for number, line in enumerate(text, 1):
         if not line.strip():
             continue
@@ -45,7 +45,7 @@ def read_jsonl(text: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
 
 
 def read_json(text: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
-    """Yield the objects of a list, each with the number of its first line.
+    """Yield a pair for each object of a list: the number of its first line, and the object.
 
     The objects are read one by one: loading a million rows at once would take a gigabyte of memory.
     """
@@ -104,8 +104,8 @@ class _Scanner:
             try:
                 value, end = cast("tuple[object, int]", _DECODER.raw_decode(self._buffer))
             except (ValueError, RecursionError) as error:
-                # The end of the value may not be in the buffer yet. The buffer doubles each time: each attempt parses
-                # from the start of the value, so smaller steps would take quadratic time.
+                # The end of the value may not be in the buffer yet. Each attempt parses from the start of the value, so
+                # the buffer doubles each time: steps of a fixed size would take quadratic time.
                 final = isinstance(error, (_DuplicateKeyError, RecursionError))
                 more = "" if final else self._text.read(len(self._buffer) + _CHUNK)
                 if not more:

@@ -1,9 +1,9 @@
 """Reading changes from a CSV file, JSON lines or a JSON list. Every row is checked before anything is sent.
 
 The column `room_id` (or `id`) has the id of the room; `room` has its id or its current unique name. The other columns
-are any of the six writable fields. In CSV an empty cell leaves a field unchanged, and the word `null` clears it. In
-JSON an absent key leaves a field unchanged, and null clears it. The read-only columns of an export are ignored, so that
-an export can be edited and planned. Unknown columns are problems.
+are any of the six writable fields. In CSV, an empty cell leaves a field unchanged, and the word `null` clears it. In
+JSON, an absent key or an empty string leaves a field unchanged, and null clears it. The read-only columns of an export
+are ignored, so that an export can be edited and planned. Unknown columns are problems.
 
 All problems are reported together, each with file, line and field. The rows are kept in a temporary file with an index
 by room, so a million rows take little memory.
@@ -49,12 +49,12 @@ _ROW: Final = Codec(_Row)
 
 
 class Rows:
-    """The rows of a file, for `make_plan`. As a context manager, it removes the temporary file on exit."""
+    """The rows of a file, for `make_plan`. The end of a `with` block removes the temporary file."""
 
     def __init__(self, source: str, webhook_url_policy: WebhookUrlPolicy) -> None:
         self.source = source
         self.count: int = 0
-        """Number of rows, including those that change nothing."""
+        """Number of valid rows, including rows that change nothing."""
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
         self._rooms = LineIndex(self._file)
         self._names = LineIndex(self._file)
@@ -74,7 +74,7 @@ class Rows:
         self._file.close()
 
     def change_of(self, room: Room) -> Change | None:
-        """Return the change for a room, or None if the room has no row. Raises `BulkInputError` if it has two rows."""
+        """Return the change for a room, or None if it has no row. Raises `BulkInputError` if the room has two rows."""
         keys = [] if room.id is None else [room.id.lower()]
         keys += [] if room.unique_name is None else [_key_of_name(room.unique_name)]
         found = sorted((_ROW.read(line) for key in keys if (line := self._rooms.find(key))), key=_line)
@@ -104,7 +104,7 @@ class Rows:
         self.count += 1
 
     def check(self, problems: Problems) -> None:
-        """Check that no room has two rows, and that no two rooms get the same name."""
+        """Record a problem for each repeated row of a room, and for each new name that an earlier row sets too."""
         self._rooms.sort()
         self._names.sort()
         duplicates: set[int] = set()
@@ -128,7 +128,7 @@ def _line(row: _Row) -> int:
 
 
 def _key_of_name(name: str) -> str:
-    return f"name {name}"  # with a blank, it can't be equal to an id
+    return f"name {name}"  # an id has no blank, so this key differs from every id
 
 
 def read_rows(
@@ -136,8 +136,8 @@ def read_rows(
 ) -> Rows:
     """Read and check a file. Raises `BulkInputError` with the first 1,000 problems, and the number of further ones.
 
-    A million rows take a minute: in an event loop, call `read_rows` in a thread. `policy` is the old name of
-    `webhook_url_policy`.
+    A million rows take a minute: in an event loop, call `read_rows` in a thread. `policy` is the deprecated
+    name of `webhook_url_policy`.
     """
     chosen = policy_of(webhook_url_policy, policy)
     rows = Rows(str(path), chosen)
@@ -181,7 +181,7 @@ def _check_row(rows: Rows, problems: Problems, line: int, cells: Cells, policy: 
 
 
 def _read_room(problems: Problems, line: int, cells: Cells) -> tuple[str | None, str | None]:
-    """Return the room of a row as `(id, None)` or `(None, name)`; `(None, None)` if the row names no room."""
+    """Return the room of a row as `(id, None)` or `(None, name)`. If a problem is recorded, ignore the result."""
     given = [column for column in ROOM_COLUMNS if column in cells]
     if len(given) != 1:
         wrong = (

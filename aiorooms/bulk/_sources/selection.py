@@ -1,8 +1,8 @@
 """Selecting rooms of the account by conditions, and editing them.
 
 A room is selected if it meets all conditions (module `conditions`). An edit is `FIELD=VALUE`, where `null` clears the
-field. A rewrite is `OLD=NEW`: it replaces the host of webhook URLs, and leaves the rest of each URL unchanged: scheme,
-port, path and query.
+field. A rewrite is `OLD=NEW`: in webhook and failover URLs, it replaces the host OLD with NEW. The rest of each URL is
+unchanged, such as its scheme, port, path and query.
 """
 
 import re
@@ -32,7 +32,7 @@ class Selection:
     source: str
     conditions: Sequence[Condition]
     fields: Mapping[str, object]
-    """The values that every selected room gets."""
+    """The new values for every selected room."""
     hosts: Mapping[str, str]
     """Maps each old host, normalised for comparison, to the new host of webhook and failover URLs."""
     webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY
@@ -71,7 +71,7 @@ class Selection:
 
 
 _AUTHORITY: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#]*@)?)([^/?#@]*)")
-"""Group 1 is the part of a URL before its host, group 2 its host and port."""
+"""Group 1 is the part of a URL before its host; group 2 is its host and port."""
 
 
 def select(
@@ -84,8 +84,8 @@ def select(
 ) -> Selection:
     """Make a selection from conditions (`name=support-*`), edits (`max_participants=20`) and rewrites of hosts.
 
-    A rewrite is `old.example.com=new.example.com`. Raises `BulkInputError` with all problems. `policy` is the old name
-    of `webhook_url_policy`.
+    A rewrite is `old.example.com=new.example.com`. Raises `BulkInputError` with all problems. `policy` is the
+    deprecated name of `webhook_url_policy`.
     """
     chosen = policy_of(webhook_url_policy, policy)
     problems: list[InputProblem] = []

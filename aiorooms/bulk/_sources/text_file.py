@@ -38,7 +38,7 @@ _WRONG_ENCODING: Final = {
 
 
 def _encoding(file: BinaryIO) -> str:
-    """Return the encoding that the byte order mark shows; UTF-8 if there is none."""
+    """Return the encoding that the byte order mark shows; UTF-8 if the file has no such mark."""
     begin = file.read(3)
     file.seek(0)
     return "utf-16" if begin[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -60,7 +60,7 @@ _FORMATS: Final = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "
 
 
 def _format_of(path: Path, text: TextIO) -> str:
-    """Return the format by the file's extension, or by its first character if the extension is unknown."""
+    """Return the format for the file's extension; if that is unknown, guess it from the first character of the text."""
     if (known := _FORMATS.get(path.suffix.lower())) is not None:
         return known
     begin = text.read(4096).lstrip()

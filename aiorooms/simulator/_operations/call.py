@@ -2,8 +2,8 @@
 
 Choices where the documentation is silent:
 
-- An id that is not a UUID is a 422 with code 10006 in the list shape. Ids are case-insensitive.
-- The order of checks is that of most frameworks: media type (415, 10014), JSON (400, 10015), id, resource (404),
+- An id that is not a UUID is a 422 with code 10006, in a list of errors. Ids are case-insensitive.
+- Checks run in the order that most frameworks use: media type (415, 10014), JSON (400, 10015), id, resource (404),
   fields (422).
 - The body of a GET or DELETE is ignored.
 """

@@ -52,7 +52,7 @@ def read_page(parameters: Mapping[str, str]) -> Page:
 
 
 def read_dates(parameters: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """Read the date filters as (`created_at` or `updated_at`, `eq`, `gte` or `lte`, YYYY-MM-DD)."""
+    """Return a field (`created_at` or `updated_at`), relation (`eq`, `gte` or `lte`) and day for each date filter."""
     return [
         (match[1], match[2], _day(name, value))
         for name, value in parameters.items()

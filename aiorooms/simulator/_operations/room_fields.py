@@ -3,8 +3,8 @@
 The rules follow the API's documentation, and deliberately not the client's own checks. Choices where the
 documentation is silent:
 
-- Unknown keys are ignored, as in most JSON APIs. So are read-only ones, such as `id` and `sessions`.
-- Integers are JSON integers (`10.0` and `true` are not), and booleans are JSON booleans.
+- Unknown keys and read-only keys, such as `id` and `sessions`, are ignored, as in most JSON APIs.
+- Integers must be JSON integers, not `10.0` or `true`, and booleans must be JSON booleans.
 - A name is case-sensitive, and must have a character that is not a blank.
 - A webhook URL starts with `http://` or `https://`, has a host, no blanks or control characters, and at most 2000
   characters; otherwise the code is 10003. An empty string is not a URL.
