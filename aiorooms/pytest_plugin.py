@@ -2,7 +2,7 @@
 
 Each test that requests the fixture gets its own simulator with 10 rooms. The simulator runs in a thread, so it works in
 sync tests, and in async tests under any plugin. The marker passes arguments to `RoomsSimulator`. If several markers
-apply to a test, the closest one wins.
+set the same argument, the one closest to the test wins.
 
     @pytest.mark.rooms_simulator(rooms=1000, rate_limit="100/1s")
     def test_many_rooms(rooms_simulator):
