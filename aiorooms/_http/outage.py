@@ -1,8 +1,9 @@
 """Outages in a bulk run: all updates wait while single requests probe the server.
 
-If an update fails because the server can't be reached, or because it answers 5xx to all rooms, that says nothing about
-its own room. So no room fails because of an outage. A bulk run counts the *successful contacts* of all its updates: answers
-that say something about the request itself. A rejection is a contact, a 5xx is not. Three rules use contacts:
+If an update fails because the server can't be reached, or because the server answers all requests with 5xx, the failure
+says nothing about the room. So no room fails because of an outage shorter than the patience of the run. A run counts
+the *successful contacts* of all its updates: answers that say something about the request itself. A rejection is a
+contact, a 5xx is not. Three rules use contacts:
 
 - **After several failures in a row**, without a contact in between, the run assumes an outage. Callers then queue. The
   first in the queue sends after a pause, and each pause is twice as long as the one before, up to 2 s. At the first

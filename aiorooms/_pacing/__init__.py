@@ -20,11 +20,11 @@ all calls of the client. Each reason to wait is a *gate*, a class in its own mod
 In addition, the number of requests in flight never exceeds the number of connections: a request that waited for a
 connection would use up its timeout.
 
-Example: the limit is 100 requests per 10 s, and 50 workers start, each sending one after another. The first
-request is sent alone; its answer reports `remaining: 99`. Then 2 are in flight, then 4, 8, 16, but in this window never
-more than half of what remains, because other processes may use the limit too. After 100 requests the quota is closed
-until the reset, which is 3 s away, and one timer is set for that moment. At the reset one request is sent alone, and
-its answer reports `remaining: 99` again.
+Example: the limit is 100 requests per 10 s, and 50 workers start. Each worker sends one request after another. The
+first request is sent alone; its answer reports `remaining: 99`. Then 2 are in flight, then 4, 8, 16, but in this window
+never more than half of what remains, because other processes may use the limit too. After 100 requests the quota is
+closed until the reset, which is 3 s away, and one timer is set for that moment. At the reset one request is sent alone,
+and its answer reports `remaining: 99` again.
 
 If the wait would be longer than `Pacing.max_wait`, all calls that need a permit fail at once, because a program that
 silently sleeps for an hour would seem to hang.
