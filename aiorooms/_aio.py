@@ -18,7 +18,7 @@ def is_cancelled() -> bool:
     """Return whether the running task was cancelled.
 
     A CancelledError can also come from an awaited future that was cancelled elsewhere: aiohttp raises one if its
-    connector is closed during a DNS lookup. Then the task itself was not cancelled.
+    connector is closed during a DNS lookup. In that case the task itself was not cancelled.
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
@@ -27,7 +27,7 @@ def is_cancelled() -> bool:
 async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
     """Cancel tasks and wait until all have ended, even if the caller is cancelled meanwhile. Ignore their outcomes.
 
-    Each further cancellation of the caller cancels the tasks again, because their cleanup may be slow.
+    Each cancellation of the caller cancels the tasks again, because their cleanup may be slow.
     """
     cancelled: asyncio.CancelledError | None = None
     while left := [task for task in tasks if not task.done()]:

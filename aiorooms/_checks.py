@@ -1,8 +1,9 @@
 """Checks of what a caller passes in: values of a request, and settings.
 
 For an invalid value of a request, a check returns a `Problem`, so that all problems are reported together. For an
-invalid setting, it raises at once, on the line that sets it. Both carry data, so that the command line can word the
-message differently: `None can't clear this field` in Python is `null can't clear this field` for a JSON file.
+invalid setting, a check raises `ClientSettingsError` at once, so that the traceback shows the line that sets it. A
+`Problem` and this error carry data, from which the command line creates its own message: `None can't clear this field`
+in Python is `null can't clear this field` for a JSON file.
 """
 
 import json
@@ -42,7 +43,7 @@ T = TypeVar("T")
 
 
 def name_problems(pointer: str, value: object) -> tuple[Problem, ...]:
-    """Return the problems of a name, which must be a string that is not blank and can be encoded as UTF-8."""
+    """Return the problems of a name: a valid one is a string that is not blank and can be encoded as UTF-8."""
     if value is UNSET:
         return ()
     if not isinstance(value, str):
@@ -57,7 +58,7 @@ def name_problems(pointer: str, value: object) -> tuple[Problem, ...]:
 
 
 def int_problems(pointer: str, value: object, allowed: range, *, nullable: bool = False) -> tuple[Problem, ...]:
-    """Return the problems of a number, which must be whole and in the range, or None if the field is nullable."""
+    """Return the problems of a number: a valid one is whole and in the range. A nullable field may also be None."""
     if value is UNSET or (value is None and nullable):
         return ()
     if not _is_int(value):
@@ -70,12 +71,12 @@ def int_problems(pointer: str, value: object, allowed: range, *, nullable: bool 
 
 
 def bool_problems(pointer: str, value: object) -> tuple[Problem, ...]:
-    """Return the problems of a boolean, which must be True or False, not 1 or 0."""
+    """Return the problems of a boolean: True and False are valid, 1 and 0 are not."""
     return () if value is UNSET or isinstance(value, bool) else _wrong_type(pointer, value, "True or False")
 
 
 def date_problems(pointer: str, value: object) -> tuple[Problem, ...]:
-    """Return the problems of a date, which must be a `datetime.date` without a time."""
+    """Return the problems of a date: a valid one is a `datetime.date`, but not a `datetime.datetime`."""
     # `datetime` is a subclass of `date`, but its time would be dropped.
     if value is UNSET or (isinstance(value, date) and not isinstance(value, datetime)):
         return ()
@@ -108,9 +109,9 @@ def text_message(problem: Problem) -> str:
         return f"null {_CAN_NOT_CLEAR.format(expected)}"
     if problem.code == "wrong_type" and expected is not None:
         wanted = f"{expected}{' or null' * problem.nullable}"
-        # The value is missing if it is a URL, which may contain a password.
+        # `value` is None for a URL, which may contain a password.
         return f"give {wanted}" if problem.value is None else f"{_as_json(problem.value)} is not {wanted}"
-    # Remove the policy's setting, which is a Python argument.
+    # The message may end with the setting of the policy, which is a Python argument.
     return problem.message.removesuffix(f" ({problem.setting})")
 
 

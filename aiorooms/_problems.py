@@ -88,7 +88,7 @@ InputCode: TypeAlias = Literal[
     "one_room_only",
     "more_problems",
 ]
-"""The kind of an `InputProblem`, unless it is about the value of a field: such a problem has a `ProblemCode`."""
+"""The kind of an `InputProblem`. A problem of a field's value has a `ProblemCode` instead."""
 
 
 @attrs.frozen

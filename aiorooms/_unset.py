@@ -1,7 +1,7 @@
 """`UNSET`, the value that leaves a field unchanged.
 
-`None` can't mean that, because it clears a field. `Unset` is an Enum with one member, so that type checkers narrow the
-type on `is UNSET`.
+`None` can't be that value, because `None` clears a field. `Unset` is an Enum with one member, so that type checkers
+narrow the type on `is UNSET`.
 """
 
 from enum import Enum

@@ -41,8 +41,8 @@ class RoomsClient:
     """A client of the Telnyx Video Rooms API.
 
     Create one client and share it: all its calls share the connections, and what the client has learned about the rate
-    limit. Use it with `async with`, or call `close()` when done. It can be created outside an event loop, and belongs
-    to the loop in which it is first used. All methods can be called concurrently.
+    limit. Use the client with `async with`, or call `close()` when done. It can be created outside an event loop, and
+    belongs to the loop in which it is first used. All methods can be called concurrently.
     """
 
     rooms: Rooms
@@ -77,9 +77,9 @@ class RoomsClient:
         - `max_response_size`: maximum size of an answer in bytes, decompressed; a single room may have 8 MB of it.
         - `webhook_url_policy`: the rules that decide which webhook and failover URLs may be sent.
         - `session`: your own `aiohttp.ClientSession`, for proxies, certificates or tracing. The client does not close
-          it, and ignores its default timeout, redirects and `raise_for_status`. In such a session aiohttp itself
-          resends a GET or DELETE once if the server disconnects. If the first DELETE was carried out, the call then
-          raises `NotFoundError`.
+          the session, ignores its default timeout and `raise_for_status`, and follows no redirects. In such a session
+          aiohttp itself sends a GET or DELETE a second time if the server disconnects. If the first DELETE was carried
+          out, the call then raises `NotFoundError`.
 
         Raises `ClientSettingsError`, which is also a `ValueError`, if a setting is missing or invalid.
         """
@@ -140,7 +140,7 @@ class RoomsClient:
         await self._sender.close()
 
     def __del__(self) -> None:
-        # There is no sender if `__init__` rejected the settings.
+        # There is no sender if `__init__` raised because of a setting.
         sender = getattr(self, "_sender", None)
         if sender is not None and sender.is_open:
             warnings.warn(

@@ -1,7 +1,7 @@
 """Every exception that aiorooms raises.
 
 The names match those of the official SDK. Each error reads as one line: what happened, to which room, what the server
-said and what to do next. No error contains the API key, and all can be pickled.
+said and what to do next. No error contains the API key. All errors can be pickled.
 
     AioroomsError
     |- InvalidRequestError (ValueError)           the request is invalid and was not sent; see `.problems`
@@ -208,11 +208,11 @@ class JournalError(AioroomsError):
 
 
 class APIError(AioroomsError):
-    """The base of all errors that occur between sending a request and reading its answer."""
+    """The base of all errors in sending a request, or in receiving and reading its answer."""
 
 
 class APIConnectionError(APIError, ConnectionError):
-    """No answer arrived: the connection could not be opened, or it broke."""
+    """No answer arrived, for example because the connection could not be opened, or broke."""
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):

@@ -251,8 +251,9 @@ async def play(events: list[tuple[str, float]], max_in_flight: int, tick: float)
         elif event == "cancel" and tasks:
             tasks[int(value * len(tasks))].cancel()
         elif event == "pause":
+            paused_at = clock.now  # before the pacer reads the clock, which ticks
             pause(pacer, value)
-            resume_at = max(resume_at, clock.now + value)
+            resume_at = max(resume_at, paused_at + value)
         elif event == "advance":
             await clock.advance(value)
         await settle()

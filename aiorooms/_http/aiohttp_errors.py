@@ -1,6 +1,6 @@
 """Convert aiohttp's exceptions to failures.
 
-A failure says whether the request was sent, may have been applied, and may be sent again.
+A failure says whether the request was sent, whether it may have been applied, and whether it may be sent again.
 
 Example: `ClientConnectorError` means that nothing was sent, so even a POST may be sent again. `ServerDisconnectedError`
 after the body was sent leaves the outcome uncertain, so only an idempotent request is sent again.
@@ -30,10 +30,10 @@ def is_disconnect(error: Exception) -> bool:
 
 
 REPLAYED: Final = ("GET", "DELETE")
-"""The methods that aiohttp silently sends once more if the server disconnects.
+"""The methods of the requests that aiohttp silently sends a second time if the server disconnects.
 
 If the first DELETE was carried out, the second is answered 404, which must not be reported as a missing room. If the
-session was closed meanwhile, the second attempt raises an AssertionError."""
+session was closed before the second request, aiohttp raises an AssertionError."""
 
 
 class DisconnectedError(Exception):
@@ -53,7 +53,7 @@ NO_REPLAY: Final = (_no_replay,)
 
 
 def to_failure(request: Request[T], error: Exception, *, begun: bool, secret: str) -> Failure:
-    """Return the failure for an exception of aiohttp. `begun`: whether sending the request had begun."""
+    """Return the failure for an exception of aiohttp. `begun` says whether sending the request had begun."""
     cause = error.__cause__ if isinstance(error, DisconnectedError) and error.__cause__ is not None else error
     reason = redact(f"{type(cause).__name__}: {cause}", secret)
     match cause:

@@ -8,14 +8,15 @@ the next step (`retry`), and the exception for the caller is created once, when 
                       -> failure, nothing was changed .............. raise the error
                       -> failure, uncertain -> read-back confirms .. return the value
                                             -> read-back denies .... raise the error
-                                            -> read-back fails ..... raise it, `uncertain`; in an outage: try again
+                                            -> read-back fails ..... raise the error as `uncertain`,
+                                                                     or in an outage, try again
 
 A call that waits holds neither a permit nor a connection: both are released after each attempt.
 
 Example: an update is sent, and the connection is reset. Three more attempts are reset as well, so no attempt is left,
-and each of the four may have been carried out. Then the client reads the room. If it has the wanted values, the update
-succeeded after 4 attempts. If not, the last reset is raised as an `APIConnectionError`. If the read-back is reset as
-well, the same error has `uncertain` set.
+and each of the four may have been carried out. Then the client reads the room. If the room has the wanted values, the
+update succeeded after 4 attempts. If not, the last reset is raised as an `APIConnectionError`. If the read-back is
+reset as well, that error has `uncertain` set.
 """
 
 import asyncio
@@ -98,7 +99,7 @@ class Sender:
 
     @property
     def is_open(self) -> bool:
-        """Whether the client has its own session, which is open and must be closed."""
+        """Whether the client's own session is open, and must be closed."""
         return self.exchange.is_open
 
     def open(self) -> None:
@@ -120,15 +121,15 @@ class Sender:
     ) -> Coroutine[None, None, Answer[T]]:
         """Send until an answer settles the call, or no further attempt is allowed.
 
-        `outage` is the state that the calls of a bulk run share. Raises an `AioroomsError` with the number of attempts;
-        its `uncertain` is set if one attempt may have been carried out and no read-back could settle it.
+        `outage` is the state that the calls of a bulk run share. Raises an `AioroomsError` with the number of attempts.
+        The error is `uncertain` if an attempt may have been carried out, and no read-back showed whether it was.
         """
         limits = self.limits if timeout is None else TimeLimits.of(client_timeout(timeout))
         return _Call(self, request, limits, self.retry, outage).run()
 
 
 class _End(NamedTuple):
-    """The end of a call that has no value to return. The error is created from it."""
+    """Why a call makes no further attempt. If the call raises an error, the error is created from this."""
 
     make_error: Callable[..., AioroomsError]
     hint: str = ""
@@ -139,7 +140,7 @@ class _End(NamedTuple):
 
 
 class _Call(Generic[T]):
-    """One call, from its first attempt to its end."""
+    """One call, from its first attempt to its value or error."""
 
     __slots__ = (
         "_accepted_before", "_contacts_before", "_give_up_at", "_limits", "_outage", "_policy", "_request", "_sender",
@@ -157,9 +158,9 @@ class _Call(Generic[T]):
         self._tally = Tally()
         self._give_up_at = None if policy.max_elapsed is None else time.monotonic() + policy.max_elapsed
         self._contacts_before: int | None = None
-        """The number of successful contacts of the run before the first attempt; None until that attempt begins."""
+        """The run's number of successful contacts when the first attempt began; None before that."""
         self._accepted_before = 0
-        """The number of accepted requests of the client before the last attempt."""
+        """The client's number of accepted requests when the last attempt began."""
 
     async def run(self) -> Answer[T]:
         """Try until there is a value to return, or raise the error."""
@@ -223,9 +224,9 @@ class _Call(Generic[T]):
         return outcome
 
     async def _permit(self, last: Failure | None) -> Permit | _End:
-        """Wait for a permit, no longer than `max_elapsed` allows."""
+        """Wait for a permit, but not longer than `max_elapsed` allows."""
         sender, subject = self._sender, self._request.subject
-        sender.exchange.open()  # raises if the client is closed: no permit would be granted
+        sender.exchange.open()  # raises if the client is closed, because no permit would be granted
         try:
             if self._give_up_at is None:
                 return await sender.pacer.acquire()
@@ -286,7 +287,7 @@ class _Call(Generic[T]):
         return _End(error, hint, "outage_patience")
 
     async def _wait(self, failure: Failure, seconds: float) -> None:
-        # After a 429 the pacer makes the call wait, and in an outage the queue does.
+        # After a 429 the pacer makes the call wait. In an outage, the queue of the outage does.
         if not (failure.rate_limited and self._sender.pacing.enabled) and not self._outage.is_on:
             # Closing the client ends the sleep, and the next attempt raises.
             await sleep_unless(self._sender.closing, seconds)
@@ -298,7 +299,7 @@ class _Call(Generic[T]):
     # --- the end of the call ---
 
     async def _settle(self, end: _End) -> Verdict[T] | None:
-        """Return whether the request was carried out, after a read-back if needed; None if it must be sent again."""
+        """Find out, if needed by a read-back, whether the request was carried out. Return None to send it again."""
         if not self._tally.uncertain:
             return NotApplied()
         if self._request.read_back is None or not end.can_read_back:
@@ -325,7 +326,7 @@ class _Call(Generic[T]):
                 outage.contact()
             else:
                 outage.failed(f"read-back of {read_back.request.subject}", began_at)
-        # If a setting has ended the call, it does not continue because of an outage.
+        # If a setting such as `max_elapsed` has ended the call, the call ends even in an outage.
         return None if end.reason is None and self._keeps_trying(answered=False) else Unconfirmed()
 
     def _raise(self, end: _End, verdict: NotApplied | Unconfirmed) -> NoReturn:

@@ -1,22 +1,24 @@
-"""Outages in a bulk run: all updates wait while single requests probe the server, and no room fails because of it.
+"""Outages in a bulk run: all updates wait while single requests probe the server.
 
-An update that fails because the server can't be reached, or answers all requests with 5xx, says nothing about its room.
-So a bulk run counts the *successful contacts* of all its updates: answers that say something about the request itself.
-A rejection is one, a 5xx is not. Three rules use them:
+If an update fails because the server can't be reached, or because the server answers all requests with 5xx, the failure
+says nothing about the room. So no room fails because of an outage shorter than the patience of the run. A run counts
+the *successful contacts* of all its updates: answers that say something about the request itself. A rejection is a
+contact, a 5xx is not. Three rules use contacts:
 
 - **After several failures in a row**, without a contact in between, the run assumes an outage. Callers then queue. The
   first in the queue sends after a pause, and each pause is twice as long as the one before, up to 2 s. At the first
   contact all callers in the queue continue.
-- **An update without attempts left** fails only if there was a contact since its first attempt. Otherwise it keeps
-  trying until the patience of the run is over, which is counted from the first attempt after the last contact. Then the
-  run stops.
-- **If all answers are 5xx, for fewer than five rooms**, the cause may be the rooms themselves. Then the read-back
-  decides: if it is answered, the room is the cause; if not, the cause is an outage.
+- **An update without attempts left** fails if there was a contact since its first attempt. Otherwise it keeps trying
+  until the patience of the run is over, and then the run stops. Patience is counted from the first attempt after the
+  last contact.
+- **If the last attempt of an update was answered 5xx, and fewer than five rooms have failed since the last contact**,
+  the cause may be the rooms themselves. Then the read-back decides: if it is answered, the room is the cause; if not,
+  the cause is an outage.
 
 Example, with 50 workers and a patience of 60 s: the server crashes at t = 100. The 50 updates in flight fail, and at
-the 20th failure in a row the run assumes an outage. At t = 100.25 one update is sent again and fails. The next ones
-follow at 100.75, at 101.75, and then every 2 s. At t = 130 one is answered: all 50 continue, and none has failed. If
-the server had not come back, the run would have stopped at t = 160.
+the 20th failure in a row the run assumes an outage. At t = 100.25 one update is sent again and fails at once. The next
+ones follow at 100.75, at 101.75, and then every 2 s. The one at t = 129.75 is answered: all 50 updates continue, and no
+room has failed. If the server had stayed down, the first failure after t = 160, at 161.75, would have stopped the run.
 
 Calls outside of a bulk run use `NO_OUTAGE`, which never assumes an outage.
 """
@@ -37,11 +39,11 @@ _MAX_PAUSE: Final = 2.0
 """Seconds before a probe; doubled after each probe that fails."""
 
 _SEVERAL: Final = 5
-"""If all answers are 5xx, for at least this many rooms, the cause is the server."""
+"""If at least this many rooms have failed since the last contact, the server is the cause, not the rooms."""
 
 _MIN_FAILURES: Final = 4
 _MAX_FAILURES: Final = 20
-"""An outage is assumed after this many failures in a row: two for each worker, within these bounds, both inclusive."""
+"""An outage is assumed after two failures in a row for each worker, but not fewer or more than these numbers."""
 
 
 class Outage:
@@ -65,7 +67,7 @@ class Outage:
         self._failures = 0
         """The number of failures in a row."""
         self._failed: set[str] = set()
-        """The subjects of these failures, such as `room 7b61...`, at most `_SEVERAL`."""
+        """The different subjects of these failures, such as `room 7b61...`, at most `_SEVERAL`."""
         self._began_at = math.inf
         """When the first attempt after the last contact began."""
         self._last_failed_at = -math.inf
@@ -75,7 +77,7 @@ class Outage:
 
     @property
     def longest_wait(self) -> float:
-        """Seconds; if a 408 or 5xx answer asks for a longer wait, the wait is shortened to this."""
+        """The longest wait after an attempt without contact, in seconds, even if a 408 or 5xx answer asks for more."""
         return self.patience / 10
 
     def keeps_trying(self, contacts_before: int, *, answered: bool) -> bool:
@@ -99,7 +101,7 @@ class Outage:
     async def queue(self, closing: asyncio.Event) -> AsyncGenerator[None]:
         """Queue during an outage: one caller at a time enters, after a pause. Without an outage, enter at once.
 
-        Once `closing` is set, there are no more pauses.
+        When `closing` is set, the pause ends, and there are no more pauses.
         """
         if self.is_on:
             async with self._queue:

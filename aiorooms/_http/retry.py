@@ -4,15 +4,15 @@ Two kinds of failed attempts do not count against `max_attempts`:
 
 - **A stale connection.** The server closed a keep-alive connection just before it was used again. That says nothing
   about the server, so the request is sent again at once over a new connection.
-- **An overtaken 429.** Other requests were accepted meanwhile, so the request only has to queue again.
+- **An overtaken 429.** The server accepted other requests since this one was sent, so this one only has to queue again.
 
-Both are bounded, so that no request is retried forever.
+The number of each is limited, so that no request is retried forever.
 
 Example, with `RetryPolicy()`, which allows four attempts:
 
     attempt 1: 503 .................................................. wait 0 to 0.5 s
     attempt 2: connection reset ..................................... wait 0 to 1 s
-    attempt 3: 429, `Retry-After: 2`, other requests accepted ....... wait 2 s, not counted
+    attempt 3: 429, `Retry-After: 2`, overtaken ..................... wait 2 s, does not count
     attempt 4: 503 .................................................. wait 0 to 2 s
     attempt 5: 503, the fourth that counts .......................... the call ends with this 503
 """
@@ -29,11 +29,11 @@ from .response import Failure
 __all__ = ["Again", "GiveUp", "RetryPolicy", "Tally", "backoff", "decide"]
 
 _MAX_STALE: Final = 3
-"""Stale connections in a row. In our own session the first resend has a new connection, so there is no second. In the
-user's session, a server that resets every reused connection must not be hammered forever."""
+"""Maximum number of stale connections in a row. In our own session each resend uses a new connection, which can't be
+stale. The user's session may reuse connections, and a server that resets them all must not be hammered forever."""
 
 _MAX_OVERTAKEN: Final = 25
-"""Overtaken 429s in one call."""
+"""Maximum number of overtaken 429s in one call. Further ones count."""
 
 
 @attrs.frozen(kw_only=True)
@@ -41,9 +41,9 @@ class RetryPolicy:
     """When a failed attempt is followed by another. An invalid setting raises `ClientSettingsError`, a `ValueError`.
 
     A request is sent again after 408, 429 and 5xx answers, connection failures, timeouts, and 2xx answers that are cut
-    off or can't be read; a POST only if it can't have been carried out. The wait before attempt n + 1 is random between
-    0 and `base_delay * 2 ** (n - 1)`, at most `max_delay` ("full jitter"), and at least as long as the server asks for.
-    If a 429 asks for a wait, the wait is exactly that.
+    off or can't be read. A POST is sent again only if it can't have been carried out. The wait before attempt n + 1 is
+    random between 0 and `base_delay * 2 ** (n - 1)`, at most `max_delay` ("full jitter"), but never shorter than the
+    server asks for. If a 429 asks for a wait, the wait is exactly that.
     """
 
     max_attempts: int = attrs.field(default=4, validator=at_least(1))
@@ -53,7 +53,7 @@ class RetryPolicy:
     max_delay: float = attrs.field(default=8.0, validator=not_negative)
     """The longest wait that the client chooses by itself, in seconds."""
     max_elapsed: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
-    """Seconds after the beginning of the call. No further attempt begins later than this. None: no limit."""
+    """No attempt begins later than this many seconds after the beginning of the call. None: no limit."""
 
 
 @attrs.define
@@ -61,7 +61,7 @@ class Tally:
     """The attempts of one call so far."""
 
     attempts: int = 0
-    """The number of attempts, without those over stale connections."""
+    """The number of attempts. Those over stale connections are not included."""
     counted: int = 0
     """The number of failed attempts that count against `max_attempts`."""
     overtaken: int = 0
@@ -80,9 +80,9 @@ class Tally:
         self.attempts += 1
 
     def failed(self, failure: Failure, *, overtaken: bool) -> bool:
-        """Record a failed attempt. Return whether it used a stale connection: then send the request again at once.
+        """Record a failed attempt. If it used a stale connection, return True: the request is sent again at once.
 
-        `overtaken` says whether other requests were accepted since it was sent.
+        `overtaken` says whether other requests were accepted since the attempt was sent.
         """
         self.uncertain |= failure.uncertain
         if self.is_stale(failure):
@@ -97,7 +97,7 @@ class Tally:
         return False
 
     def begin_again(self) -> None:
-        """Restart the count: during an outage, attempts say nothing about the request."""
+        """Count from 0 again, because failures during an outage say nothing about the request."""
         self.counted = self.overtaken = 0
 
 
@@ -127,8 +127,8 @@ def decide(
 ) -> Again | GiveUp:
     """Return the next step after a failed attempt, which the tally has already recorded.
 
-    `keeps_trying` says that attempts don't count, because of an outage. Times are in seconds: `longest_wait` bounds the
-    wait after a failure without contact, `max_wait` bounds the wait that a server may ask for, and `time_left` is what
+    With `keeps_trying`, `max_attempts` is ignored because of an outage. Times are in seconds: `longest_wait` limits the
+    wait after a failure without contact, `max_wait` limits the wait that a server may ask for, and `time_left` is what
     remains of `max_elapsed`. `random` is between 0 and 1.
     """
     if not failure.retry:
@@ -137,12 +137,12 @@ def decide(
         return GiveUp()
     wait = backoff(policy, max(1, tally.counted), random)
     if failure.rate_limited:
-        # The server knows when it will accept more. Waiting longer wastes capacity.
+        # The server knows when it will accept more, so waiting longer would waste capacity.
         wait = failure.wait or wait
     elif failure.wait is not None:
         wait = max(wait, failure.wait)
     if not failure.is_contact and longest_wait < math.inf:
-        # In a bulk run the patience is the limit, not `max_wait`: no update may fail because of a long `Retry-After`.
+        # In a bulk run no update may fail because of a long `Retry-After`: shorten the wait instead.
         wait = min(wait, longest_wait, max_wait)
     if wait > max_wait:
         hint = f"the server asked to wait {wait:.0f} s, longer than Pacing(max_wait={max_wait:g}) allows"

@@ -19,11 +19,11 @@ _MARGIN: Final = 1.005
 """Latency varies: without a margin, the server would sometimes receive one request too many in a second."""
 
 _CATCH_UP: Final = 0.02
-"""Seconds. A request that is late by less does not delay the next ones, so late timers don't lower the rate."""
+"""Seconds. A request that is late by less leaves the schedule unchanged, so late timers don't lower the rate."""
 
 
 class Cap(Gate):
-    """Spreads requests evenly, `rate` per second, and never allows more than that in any second.
+    """Spreads requests evenly, and never allows more than `rate`, rounded up, in any second.
 
     For a rate below 1, it never allows more than one request in 1 / `rate` seconds.
     """

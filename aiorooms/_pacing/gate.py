@@ -4,9 +4,9 @@ The pacer knows nothing about rate limits. It asks each gate the same question, 
 reports the same events to each gate: a request was sent, its answer arrived, or no answer arrived. A new reason to
 wait, such as a limit that several machines share, would be one more gate.
 
-Example: a cap of 2 requests per second, and a reported limit with nothing remaining until t = 8. At t = 5.0 the cap
-returns 5.2, so the pacer sets a timer for 5.2. At t = 5.2 the cap is open and the reported limit returns 8, so the
-timer moves to 8. At t = 8 both are open, and the first caller in the queue gets its permit.
+Example: a cap of 2 requests per second, and a reported limit with nothing remaining until t = 8. At t = 5.0 the gate
+of the cap returns 5.2, so the pacer sets a timer for 5.2. At t = 5.2 this gate is open, the gate of the limit returns
+8, and the timer moves to 8. At t = 8 both gates are open, and the first caller in the queue gets its permit.
 """
 
 import math
@@ -64,7 +64,7 @@ class Gate:
         raise NotImplementedError
 
     def blocked_until(self, now: float) -> float:
-        """Return when the server accepts requests again, as it has reported; `now` or earlier if it accepts them now.
+        """Return when the server will accept requests again, by its own report; `now` or earlier if it does already.
 
         If that is more than `Pacing.max_wait` away, calls fail instead of waiting.
         """

@@ -1,6 +1,6 @@
 """What the headers of an answer report about the rate limit, and how long they ask to wait.
 
-Pure functions of the headers. They read the clock only if a header is a date and the answer has no `Date`.
+The functions read the clock only if a header gives a point in time and the answer has no `Date`.
 
 Example: `x-ratelimit-limit: 100`, `x-ratelimit-remaining: 40` and `x-ratelimit-reset: 4` mean that the server still
 accepts 40 of 100 requests, and more in 4 s. The 4 may have been rounded, so it is not `exact`; 4.25 would be.
@@ -73,8 +73,8 @@ def _read_report(headers: Mapping[str, str]) -> Report | None:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return how many seconds the server asks to wait, from `retry-after-ms` or `Retry-After` (RFC 9110, 10.2.3).
 
-    A date is compared with the answer's own `Date`, so that a wrong clock on either side does no harm. Return None for
-    an unreadable value, and 0 for a time that has passed.
+    A date is compared with the answer's own `Date`, so that a wrong clock on either side does no harm. Return None if
+    both headers are missing or unreadable, and 0 for a time that has passed.
     """
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
@@ -93,7 +93,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def reset_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds until the rate limit resets, from `x-ratelimit-reset`; None if that is unreadable.
+    """Return the seconds until the rate limit resets, from `x-ratelimit-reset`; None if missing or unreadable.
 
     The API sends seconds from now. Other gateways send a time in seconds or milliseconds since 1970. Values of more
     than three years are read as such a time.

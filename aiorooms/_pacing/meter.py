@@ -29,7 +29,7 @@ class Meter:
         self._count += 1
 
     def recent(self, now: float) -> tuple[float, int]:
-        """Return when counting began, and the number of requests sent since then."""
+        """Return the start of the measured time, and the number of requests sent since then."""
         if now - self._since >= 2 * _PERIOD:
             return now, 0
         if self._previous_count:

@@ -37,7 +37,7 @@ class Pacing:
     max_rate: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
     """Maximum rate in requests per second, evenly spread, even if the server allows more. None: no cap."""
     max_wait: float = attrs.field(default=300.0, validator=positive)
-    """Maximum wait in seconds, inclusive. If the server asks for more, the call raises `RateLimitError` at once."""
+    """Maximum wait for the rate limit, in seconds, inclusive. A longer wait raises `RateLimitError` at once."""
 
     def __attrs_post_init__(self) -> None:
         if self.max_rate is not None and not _MIN_RATE <= self.max_rate < math.inf:
@@ -56,7 +56,7 @@ class PacingSnapshot:
     resets_in: float | None
     """Seconds until more requests may be sent; None if no reset was reported, or an answer must arrive first."""
     sustainable_rate: float | None
-    """The highest rate that server and cap are known to sustain, in requests per second; None if unknown."""
+    """The highest rate that the server sustains and the cap allows, in requests per second; None if unknown."""
     rate: float
     """Requests sent per second, averaged over the last 2 to 4 seconds."""
     paused_until: datetime | None
@@ -135,9 +135,9 @@ class Pacer:
         cap = [] if pacing.max_rate is None else [Cap(pacing.max_rate)]
         learned = [self._pause, *cap, Probing(self._meter, random), SlowStart(max_in_flight), self._quota]
         self._gates: Sequence[Gate] = learned if pacing.enabled else cap
-        """Asked in this order, up to the first closed gate. The quota is last: when asked, it may assume a renewal."""
+        """Asked in order, up to the first closed gate. The quota is last: when asked, it may assume a renewal."""
         self._all_idle = not self._gates
-        """Whether only the connections limit requests. Then no gate is asked, which saves 3 us per update."""
+        """Whether all gates stay open until the next 429 or reported limit. Not asking them saves 3 us per update."""
 
     def acquire_now(self) -> Permit | None:
         """Return a permit if one is free now, else None. The caller must `release` it."""
@@ -162,7 +162,7 @@ class Pacer:
         self._grant_permits()
         try:
             if permit.done():
-                # Earlier callers may have got their permits at the same moment: let them run first.
+                # Earlier callers may have got their permits at the same moment. They run first.
                 await asyncio.sleep(0)
             return await permit
         except BaseException:
@@ -208,14 +208,14 @@ class Pacer:
         )
 
     def close(self) -> None:
-        """Raise `PacerClosedError` in all callers that wait, and in all later ones that would have to wait."""
+        """Raise `PacerClosedError` in all callers that wait, and in all later callers that would wait."""
         self._is_closed = True
         self._fail_waiters(PacerClosedError)
 
     # --- the gates ---
 
     def _may_send_at(self, now: float) -> float:
-        """Return when the next permit may be granted; infinity if an answer has to come first."""
+        """Return when the next permit may be granted; infinity if an answer must arrive first."""
         for gate in self._gates:
             if (at := gate.may_send_at(now, self._in_flight)) > now:
                 return at
@@ -280,7 +280,7 @@ class Pacer:
         self._grant_permits()
 
     def _remove(self, permit: "asyncio.Future[Permit]") -> None:
-        # The caller is already removed if the permit was granted, or if all waiters failed.
+        # The caller is no longer in the queue if its permit was granted, or if all waiters failed.
         self._waiters.pop(permit, None)
         if not self._waiters:
             self._cancel_timer()

@@ -1,17 +1,18 @@
 """The rate that a server sustains, found from 429s that no reported limit explains. Pure: the time is an argument.
 
 - **The first 429** stops all calls for as long as the server asks. If it does not ask for a wait, they stop for 0.2 s,
-  and for twice as long after each further 429, up to 8 s. Then a single request is sent, the *probe*. Once it is
+  and for twice as long after each further 429, up to 8 s. Then a single request is sent, the *probe*. When it is
   accepted, sending resumes at a rate that the server has sustained: the number of requests accepted in the last
   seconds, divided by the time that these requests and the stop took.
-- **From then on** requests are spread evenly. While the rate delays requests, it grows slowly. At the next 429 it falls
-  to the average rate of accepted requests since the last 429, and by at least a tenth. So the rate stays close to what
-  the server sustains, and grows when the server sustains more.
+- **From then on** requests are spread evenly. While the rate delays requests, it grows slowly. After the next 429 it
+  falls to the average rate of accepted requests since sending last resumed, but at least by a tenth, and at most by
+  half. So the rate stays close to what the server sustains, and grows when the server sustains more.
 - **429s of requests that were sent before the stop** belong to the same episode and are ignored.
 
-Example: 80 requests are accepted in 2 s, then one is answered 429. All calls stop for 0.2 s, a probe is accepted, and
-sending resumes at 80 / 2.2 = 36 requests per second. The rate grows by 10 % per second, but only by 1 % per second
-close to the rate at the last 429. A 429 at 50 per second, after an average of 44, sets the rate to 44.
+Example: 80 requests are accepted in 2 s, then one is answered 429. All calls stop for 0.2 s, a probe is accepted at
+once, and sending resumes at 81 / 2.2 = 37 requests per second. The rate grows by 10 % per second, but only by 1 % per
+second close to the rate at the last 429. If the next 429 arrives at a rate of 50, and an average of 44 per second was
+accepted, the rate falls to 44.
 """
 
 import math
@@ -30,24 +31,24 @@ _MAX_PAUSE: Final = 8.0
 
 _FAST_GROWTH: Final = 0.10
 _SLOW_GROWTH: Final = 0.01
-"""Growth per second: fast if the rate is far from that at the last 429, slow if it is close."""
+"""Growth per second: slow if the rate is close to the rate at the last 429, else fast."""
 
 _CLOSE: Final = (0.85, 1.15)
-"""A rate is close to that at the last 429 if it is between these fractions of it."""
+"""A rate is close to the rate at the last 429 if it is between these multiples of it."""
 
 _DECREASE: Final = 0.9
 _MIN_RATE: Final = 0.01
 """Requests per second."""
 
 _MIN_SAMPLE: Final = 10
-"""Minimum number of accepted requests. A rate measured from fewer is a guess, and doubles with each further one."""
+"""Minimum number of accepted requests. A rate measured from fewer is a guess, and each acceptance doubles it."""
 
 _IDLE: Final = 2.0
-"""Seconds. A longer gap between two requests does not count for the average, unless the rate caused it."""
+"""Seconds. A longer gap between two requests is left out of the average, unless the rate caused the gap."""
 
 
 class Probing(Gate):
-    """Keeps to the rate that a server sustains, once there was a 429 that the reported limit does not explain.
+    """After a 429 that the reported limit does not explain, keeps to the rate that the server sustains.
 
     `meter` counts the requests that were sent before the first 429; `random` returns numbers between 0 and 1.
     """
@@ -62,9 +63,9 @@ class Probing(Gate):
         """Whether the rate was measured from too few requests."""
         self._next_at = 0.0
         self._stopped_at = -math.inf
-        """When the last 429 that counted arrived."""
+        """When the last 429 that was not ignored arrived."""
         self._streak = 0
-        """The number of 429s in the current episode, those of probes included; 0 if there is no episode."""
+        """The number of 429s in the current episode, including answers to probes; 0 if there is no episode."""
         self._probe_sent_at: float | None = None
         self._since = 0.0
         self._accepted = 0
@@ -91,7 +92,7 @@ class Probing(Gate):
         return math.inf if self._probe_sent_at is not None else self._next_at
 
     def blocked_until(self, now: float) -> float:
-        """Return the end of the stop after a 429; it is unknown while a probe is in flight."""
+        """Return the end of the stop after a 429; -infinity while a probe is in flight, because the end is unknown."""
         return -math.inf if self._probe_sent_at is not None else self._next_at
 
     def sent(self, permit: Permit, in_flight: int) -> None:
@@ -166,7 +167,7 @@ class Probing(Gate):
         else:
             self._is_guess = False
             self._limited_rate = self._rate
-            # If less was sent than the rate allows, the average says nothing about the server.
+            # If fewer requests were sent than the rate allows, the average says nothing about the server.
             floor = max(sustained, self._rate / 2) if self._is_throttled else self._rate
             self._rate = max(_MIN_RATE, min(self._rate * _DECREASE, floor))
         self._streak = 0

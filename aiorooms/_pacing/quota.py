@@ -7,26 +7,27 @@ derives two things:
   or may not have counted the requests in flight. So the number in flight never exceeds the smallest R reported since
   the last renewal. Then no request exceeds the limit in either case, and late or reordered answers do no harm.
 - **When R grows again.** A client that has used up R waits for this moment, the *renewal*. The reset says when it is,
-  but only to within a second if it has no fraction. Then the earliest moment that any answer has reported since the
-  last renewal is used. If resets are rounded up, that moment is right to within the time between two answers. If the
-  server answers 429 to a request sent at that moment, the reset was rounded down, and from then on a second is added.
+  but only to within a second if it has no fraction. In that case the quota uses the earliest moment that any answer has
+  reported since the last renewal. If resets are rounded up, that moment is late by at most the time between two
+  answers. If the server answers 429 to a request sent at that moment, the reset was rounded down, and from then on the
+  quota adds a second.
 
-At the renewal one request is sent alone, the *probe*. If two probes in a row find at least half of the limit, the whole
-limit is from then on assumed to be available at each reset, without a probe. If a probe finds less than a quarter of
-the limit, the limit refills gradually, like a sliding window or a token bucket. If such a server reports whole seconds
-only, the next request is sent one window after the oldest of the last `limit` accepted requests: by then at least one
-request is available again.
+At the renewal one request is sent alone, the *probe*. If two probes in a row find at least half of the limit available,
+each later reset is assumed to renew the whole limit, and no probe is sent. If a probe finds less than a quarter of the
+limit available, the limit refills gradually, like a sliding window or a token bucket. If such a server reports whole
+seconds only, the next request is sent one window after the oldest of the last `limit` accepted requests: by then at
+least one request is available again.
 
 **A renewal** is certain if an answer reports a higher R than was known when its request was sent. (A higher R than is
 known when the answer arrives proves nothing, because answers overtake each other.) So each permit stores what was known
-when it was granted. A request that was sent before a renewal was noticed may belong to either window, so its answer is
-ignored unless it must belong to the new one.
+when it was granted. A request that was sent before a renewal was noticed may belong to the old window or the new one.
+Its R is ignored, unless the answer is a 429 or must belong to the new window.
 
 **Other processes** may use the same limit; `share` says which part of R is ours.
 
-Example: a limit of 100 per 10 s. An answer reports R = 40 and a reset in 4 s while 10 requests are in flight: 30 more
-may be sent. Then R = 0 is reported, and nothing is sent until the reset. At that moment a probe is sent, and its answer
-reports R = 99. After two such windows all 100 requests are sent at the reset, without a probe.
+Example: a limit of 100 per 10 s, which no other process uses. An answer reports R = 40 and a reset in 4 s while 10
+requests are in flight: 30 more may be sent. Then R = 0 is reported, and nothing is sent until the reset. At that moment
+a probe is sent, and its answer reports R = 99. After two such probes, all 100 requests may be sent at the next reset.
 """
 
 import math
@@ -40,15 +41,15 @@ from .share import Share
 __all__ = ["Quota"]
 
 _MAX_PROBE_DELAY: Final = 1.0
-"""Maximum time after the reset that a probe waits for the requests in flight, in seconds."""
+"""Seconds. After the reset, a probe waits at most this long for the requests in flight."""
 
 _FIRST_BACKOFF: Final = 0.01
 _MAX_BACKOFF: Final = 5.0
 """Seconds to wait after the first 429, doubled with each further one in a row up to the maximum. The wait is at most
-half a window, so that one 429 does not also waste the beginning of the next window."""
+half a window, so that a 429 wastes at most half of the next window."""
 
 _FULL_RENEWALS_NEEDED: Final = 2
-"""Probes in a row that must find a full renewal before one is assumed."""
+"""The number of probes in a row that must find a full renewal before one is assumed."""
 
 _FIRST_RECHECK: Final = 8
 _MAX_RECHECK: Final = 256
@@ -65,14 +66,14 @@ class Quota(Gate):
         self.limit: int | None = None
         """Requests per window, as last reported; None before the first report."""
         self.remaining = 0
-        """R: requests that may be in flight, from all processes together, as last reported or assumed."""
+        """R, for all processes together: the smallest one reported since the last renewal, or the assumed one."""
         self.window = 0.0
         """Seconds; the longest reset that was reported for this limit."""
         self.renews_at = math.inf
         """When R is expected to grow; infinite if only an answer can show it."""
         self._share = Share()
         self._lowest = 0
-        """The smallest R since the last renewal."""
+        """The smallest R reported since the last renewal. An assumed renewal does not change it."""
         self._renewals = 0
         """The number of renewals so far, reported or assumed."""
         self._window_began = 0.0
@@ -80,17 +81,17 @@ class Quota(Gate):
         """Whether the last renewal was assumed, and no answer has confirmed it yet."""
 
         self._reset_at = math.inf
-        """The end of this window, without the added second: the earliest report, or the last if resets are exact."""
+        """The end of this window, without the added second: the last report if resets are exact, else the earliest."""
         self._last_reset_at = math.inf
         """The end of this window according to the last answer."""
         self._exact = False
         """Whether any reset had a fraction."""
         self._rounded_down = False
-        """Whether a reported reset was too early. If so, a second is added to all."""
+        """Whether a reported reset was too early. While this is set, a second is added to each reset."""
         self._windows_corrected = 0
         """The number of windows for which a second has been added."""
         self._windows_until_recheck = _FIRST_RECHECK
-        """The number of such windows after which it is checked again whether resets are rounded down."""
+        """The value of `_windows_corrected` at which it is checked again whether resets are rounded down."""
 
         self._full_probes = 0
         """Probes in a row that found a full renewal; -1 after a full renewal was assumed wrongly."""
@@ -164,7 +165,7 @@ class Quota(Gate):
         limit = report.limit or max(self.limit or 1, report.remaining + 1)
         if limit != self.limit:
             if permit.known.renewals != self._renewals:
-                return  # sent before the current limit was reported
+                return  # the request was sent before the current limit was reported
             permit = self._change_limit(permit, now, report, limit)
         self._exact |= report.exact
         self.window = max(self.window, report.reset or 0.0)
@@ -173,7 +174,7 @@ class Quota(Gate):
             if not self._exact:
                 self._accepted_at.append(now)
         elif permit.sent_at >= self._limited_at:
-            # 429s of requests that were sent before the last 429 arrived are not counted: the cause is the same.
+            # A 429 of a request that was sent before the last 429 arrived has the same cause as that one: not counted.
             self._limited_streak += 1
             self._limited_at = now
         more = report.remaining > permit.known.lowest or (permit.known.lowest == 0 and not rate_limited)
@@ -191,7 +192,7 @@ class Quota(Gate):
             self._record_use(permit, report, rate_limited=rate_limited)
             self._reset_at = min(self._reset_at, reset_at)
         elif self.renews_at < math.inf:
-            return  # it may belong to either window
+            return  # the request may belong to either window
         else:
             self._reset_at = reset_at
         self._last_reset_at = reset_at
@@ -208,13 +209,13 @@ class Quota(Gate):
             window_left=None if self._is_gradual else max(0.0, 1 - passed),
         )
         free = math.floor(ours + 0.5) - in_flight
-        # If none is in flight, one may be sent: low usage so far says nothing about our share, and without a reset to
-        # wait for, only a request can show what remains.
+        # With none in flight, one may be sent if R > 1, because low usage so far says nothing about our share, or if no
+        # renewal is expected, because then only a request can show what remains.
         can_send_one = in_flight == 0 and (self.remaining > 1 or self.renews_at == math.inf)
         return 1 if free <= 0 and can_send_one else free
 
     def _change_limit(self, permit: Permit, now: float, report: Report, limit: int) -> Permit:
-        """Start over with another limit. Return the permit that the request would have if that limit had been known.
+        """Start over with another limit. Return the permit that the request would have had if the limit had been known.
 
         What was learned about rounding and the kind of limiter is kept.
         """
@@ -241,14 +242,14 @@ class Quota(Gate):
             self._full_probes = self._full_probes + 1 if report.remaining >= limit // 2 else min(self._full_probes, 0)
             self._is_gradual = report.remaining < quarter
         self._renewals += 1
-        # Other processes may have used part of the new window before us.
+        # If renewals are full, other processes have used what is missing.
         self._begin_window(permit, limit if self._renews_fully else report.remaining + 1)
         self._lowest = self.remaining = report.remaining
         self._share.used_by_us()
         self._recheck_rounding()
 
     def _recheck_rounding(self) -> None:
-        """After enough windows, stop adding 1 s to the resets: the 429s may have had another cause than rounding."""
+        """After enough windows, stop adding a second: requests of other processes may have caused the 429s."""
         if self._rounded_down and not self._exact:
             self._windows_corrected += 1
             if self._windows_corrected >= self._windows_until_recheck:
@@ -270,7 +271,7 @@ class Quota(Gate):
         if not rate_limited:
             self._share.used_by_us()
         elif self._assumed:
-            # If the request was sent at the reported reset, that was too early: the reset was rounded down.
+            # If the request was sent at the reported reset or later, the 429 shows that the reset was rounded down.
             reported_at = self._last_reset_at if self._is_gradual else self._reset_at
             self._rounded_down |= not self._exact and permit.sent_at >= reported_at
             self._is_gradual = False
@@ -281,7 +282,7 @@ class Quota(Gate):
     def _set_renewal(self, now: float, reset_at: float, *, rate_limited: bool) -> None:
         late = 1.0 if self._rounded_down and not self._exact else 0.0
         if rate_limited and self._reset_at + late <= now:
-            # The reset that was expected has passed without a renewal.
+            # The expected reset has passed without a renewal.
             self._reset_at = reset_at
         self.renews_at = self._reset_at + late
         if self._is_gradual and not self._exact and len(self._accepted_at) == self._accepted_at.maxlen:

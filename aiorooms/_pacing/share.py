@@ -4,8 +4,8 @@ Other processes may send with the same key. What remains of the limit (R, see `q
 every process sent as much as R allows, most requests would be rate limited when R gets close to 0. So each process
 keeps to its own part, which it finds without communicating with the others:
 
-- **Part.** Our part of R is our fraction of recent use. This window counts in full, and each earlier window half as
-  much as the one after it. If the others use less, our part grows.
+- **Part.** Our part of R is our fraction of recent use. This window counts in full, and each earlier window counts half
+  as much as the one after it. If the others use less, our part grows.
 - **Half of the part.** While there may be other processes, only half of our part is used. R does not yet count their
   requests in flight, which may be about as many as ours.
 - **Reserve.** If the limit has windows, we leave what the other processes will probably use in the rest of the window:
@@ -15,8 +15,8 @@ keeps to its own part, which it finds without communicating with the others:
 No part of the limit stays unused: as R shrinks and time passes, the rest becomes available step by step.
 
 Example: a limit of 100, of which we used 60 and the others 40 in the last window. Early in this window R is 90: we used
-5, and the others used 5. Our part is about 60 % of 90, and half of that is 27. The reserve is 40 - 5 = 35, which leaves
-90 - 35 = 55. The smaller number counts: 27 requests may be in flight.
+5, and the others used 5. Our part is about 60 % of 90, and half of our part is 27. The reserve is 40 - 5 = 35, which
+leaves 90 - 35 = 55. The smaller number is the limit: 27 requests may be in flight.
 """
 
 from typing import Final
@@ -28,7 +28,7 @@ _ALONE: Final = 0.9
 
 
 class Share:
-    """How much of an allowance was used, by us and by all processes."""
+    """How much of the reported limit was used, by us and by all processes."""
 
     def __init__(self) -> None:
         self._began_with = 0

@@ -1,11 +1,12 @@
 """Slow start: while the limit is unknown, more and more requests may be in flight. Pure: the time is an argument.
 
-At first one request may be in flight. Each answer allows one more, so the number doubles with each round trip. Once the
+At first one request may be in flight. Each answer allows one more, so the number doubles with each round trip. When the
 number reaches the number of connections, slow start is over for good. If no answer comes within half a second, the
 number doubles as well, so that one hanging request does not hold up all others.
 
-Example: 50 callers, answers after 100 ms, 100 connections. At t = 0 one request is sent, at t = 0.1 s two, then 4, 8,
-16, 32, and at t = 0.6 s all 50 callers are in flight. At t = 0.7 s slow start is over.
+Example: 100 connections, answers after 100 ms, and 50 workers that send one request after another. At t = 0 one request
+is sent, at t = 0.1 s two, then 4, 8, 16, 32, and at t = 0.6 s each worker has a request in flight. At t = 0.7 s the 50
+answers make the number reach 100, and slow start is over.
 """
 
 import math
@@ -26,7 +27,7 @@ class SlowStart(Gate):
     def __init__(self, max_in_flight: int) -> None:
         self._max_in_flight = max_in_flight
         self._width = 1.0
-        """The number of requests that may be in flight; infinite once slow start is over."""
+        """The number of requests that may be in flight; infinite when slow start is over."""
         self._widen_at = math.inf
 
     @property
@@ -45,7 +46,7 @@ class SlowStart(Gate):
         return now
 
     def sent(self, permit: Permit, in_flight: int) -> None:
-        """If no more requests may be in flight, set the time when the width doubles without an answer."""
+        """If no more requests may be in flight, set the time at which the width doubles if no answer arrives."""
         if in_flight + 1 >= self._width:
             self._widen_at = permit.sent_at + _WIDEN_AFTER
 

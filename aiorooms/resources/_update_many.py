@@ -4,8 +4,8 @@ A fixed number of workers pull items from the input, each worker one at a time, 
 memory grows with the length of the input. Results go into a queue, from which the caller takes them in order of
 completion. If the caller is slow, the workers stop pulling.
 
-- **One update per room.** A worker that pulls an update for a room with an update in flight waits until the earlier one
-  is done. So the updates of a room keep their order.
+- **One update per room.** A worker that pulls an update for a room waits until all earlier ones for that room are done.
+  So the updates of a room keep their order.
 - **Draining.** The run sends no more updates after an error that all of them would hit (such as 401 or 403), or after
   the caller's maximum number of failures. Updates in flight finish, and the rest of the input is reported as `skipped`.
 - **Foreign errors**, such as one from a hook in the caller's own session, end the run in the same way as an error of
@@ -14,8 +14,8 @@ completion. If the caller is slow, the workers stop pulling.
   until they have ended.
 
 Example, with `concurrency=3` and five pairs for the rooms A, B, A, C, D: workers 1, 2 and 3 pull A, B and the second A.
-Worker 3 waits for worker 1, because A has an update in flight. B is done first: its result is yielded, and worker 2
-pulls C. Then A is done, worker 3 sends the second A, and worker 1 pulls D.
+Worker 3 waits for worker 1, because A has an update in flight. Worker 2 is done first: the result of B is yielded, and
+worker 2 pulls C. Then A is done, worker 3 sends the second A, and worker 1 pulls D.
 """
 
 import asyncio
@@ -96,11 +96,11 @@ class _Run:
         self._outage = outage
         self._stopped_by: AioroomsError | None = None
         self._last: dict[str, asyncio.Event] = {}
-        """For each room with unfinished updates, the event that its last update sets when it is done."""
+        """For each room with unfinished updates: the event that the last of these updates sets when it is done."""
         self.tasks: list[asyncio.Task[None]] = []
         """All tasks of the run. The generator ends them."""
         self._working = concurrency
-        """Number of workers that have not ended."""
+        """The number of workers that have not ended."""
         # The deque is unbounded, so adding a result or the final None never waits. Workers stop pulling while it holds
         # `concurrency` results, so it never holds more than twice that number.
         self._results: deque[UpdateResult | None] = deque()
@@ -178,7 +178,7 @@ class _Run:
                     error=self._stopped_by,
                     elapsed=time.monotonic() - began,
                 )
-            assert update is not None  # None only with problems, handled above
+            assert update is not None  # it is None only if there are problems, which were handled above
             answer = await self._update_room(room_id, update)
         except AioroomsError as error:
             self._record_failure(error)
@@ -207,7 +207,7 @@ class _Run:
     def _record_failure(self, error: AioroomsError) -> None:
         if self._failures_left is not None:
             self._failures_left -= 1
-        # If the wait for a first attempt exceeds `max_wait`, all other updates would have to wait as long.
+        # If the wait before a first attempt exceeds `max_wait`, so does the wait of all other updates.
         fatal = isinstance(error, ENDS_A_RUN) or (error.reason == "max_wait" and not error.attempts)
         fatal |= self._outage.patience_is_over
         if self._stopped_by is None and (fatal or self._failures_left == 0):

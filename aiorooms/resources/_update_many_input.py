@@ -1,7 +1,7 @@
 """The input of `update_many`, from which each worker pulls one item at a time.
 
 Workers pull directly from a plain iterable. If the iterable is slow, the event loop runs between two items. An async
-iterable may keep timeouts and task groups open between two items, and these belong to the task that opened them. So a
+iterable may keep timeouts and task groups open between two items. These belong to the task that opened them, so a
 single task, the feeder, pulls all items, one for each worker that asks. If the input raises, no more items are pulled:
 the caller gets the results of the items pulled before, then the error. If the input is a generator, it is closed when
 the run ends.
@@ -16,15 +16,15 @@ from typing import Final, cast
 __all__ = ["END", "WOULD_BLOCK", "AsyncInput", "PlainInput"]
 
 END: Final = object()
-"""Returned in place of an item at the end of the input."""
+"""Returned instead of an item at the end of the input."""
 
 WOULD_BLOCK: Final = object()
-"""Returned in place of an item that is not available yet."""
+"""Returned if the caller must await `next` to get the item."""
 
 _SLOW_PULL: Final = 0.001
 """Seconds. If an item of a plain input took longer, the event loop runs before the next one is pulled. Otherwise
 workers that finish together would block the loop one after another, and requests in flight would time out although
-their answers have arrived. With 20 ms per item and a timeout of 0.3 s, 150 updates took 219 attempts."""
+their answers have arrived: with 20 ms per item and a timeout of 0.3 s, 150 updates would take 219 attempts."""
 
 
 class Input:
@@ -34,7 +34,7 @@ class Input:
         self.error: BaseException | None = None
         """The error that ended the run early, to raise to the caller: an error of the input, or a foreign error."""
         self.aborted = False
-        """Whether the caller has stopped taking results."""
+        """Whether the caller takes no more results."""
 
     def fail(self, error: BaseException) -> None:
         """Hand out no more items, and raise this error to the caller after all results."""
@@ -42,7 +42,7 @@ class Input:
             self.error = error
 
     def next_nowait(self) -> object:
-        """Return the next item or `END`; return `WOULD_BLOCK` if the caller must wait for it with `next`."""
+        """Return the next item or `END`; return `WOULD_BLOCK` if the caller must await `next` instead."""
         return WOULD_BLOCK
 
     async def next(self) -> object:
@@ -104,7 +104,7 @@ class AsyncInput(Input):
         super().__init__()
         self._items = items
         self._demand = asyncio.Semaphore(0)
-        """Number of items that workers have asked for and the feeder has not pulled yet."""
+        """The number of items that workers have asked for, but the feeder has not pulled yet."""
         self._fed: asyncio.Queue[object] = asyncio.Queue()
         """Items that no worker has taken yet. `END` stays in the queue, for all workers."""
         self._feeder: asyncio.Task[None] | None = None
