@@ -8,8 +8,8 @@ documentation is silent:
 - A name is case-sensitive, and must have a character that is not a blank.
 - A webhook URL starts with `http://` or `https://`, has a host, no blanks or control characters, and at most 2000
   characters; otherwise the code is 10003. An empty string is not a URL.
-- `null` is accepted for the failover URL and the timeout, and stored as null. If the simulator is told to reject null
-  (`rejects_null`), the failover URL is cleared by an empty string, and the timeout can't be cleared.
+- `null` is accepted for the failover URL and the timeout, and stored as null. With `rejects_null`, null is rejected;
+  then the failover URL is cleared by an empty string, and the timeout can't be cleared.
 """
 
 import re
