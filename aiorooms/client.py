@@ -59,6 +59,7 @@ class RoomsClient:
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         pacing: Pacing = Pacing(),  # noqa: B008 - frozen
         max_connections: int = 100,
+        max_response_size: int = 64 * 1024 * 1024,
         webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY,
         session: aiohttp.ClientSession | None = None,
         allow_insecure_http: bool = False,
@@ -73,6 +74,7 @@ class RoomsClient:
         - `retry`: when to send a request again.
         - `pacing`: how to keep to the server's rate limit, or to a cap of your own.
         - `max_connections`: maximum number of requests in flight, 1 or more. Further calls queue.
+        - `max_response_size`: maximum size of an answer in bytes, decompressed; a single room may have 8 MB of it.
         - `webhook_url_policy`: the rules that decide which webhook and failover URLs may be sent.
         - `session`: your own `aiohttp.ClientSession`, for proxies, certificates or tracing. The client does not close
           the session, ignores its default timeout and `raise_for_status`, and follows no redirects. In such a session
@@ -83,6 +85,7 @@ class RoomsClient:
         """
         key = _api_key(api_key)
         check_at_least(1, "max_connections", max_connections)
+        check_at_least(1, "max_response_size", max_response_size)
         check_instance(RetryPolicy, "retry", retry)
         check_instance(Pacing, "pacing", pacing)
         check_instance(WebhookUrlPolicy, "webhook_url_policy", webhook_url_policy)
@@ -102,6 +105,7 @@ class RoomsClient:
             retry=retry,
             pacing=pacing,
             max_connections=max_connections,
+            max_response_size=max_response_size,
             session=session,
             user_agent=f"aiorooms/{__version__} aiohttp/{aiohttp.__version__}",
         )

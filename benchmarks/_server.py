@@ -1,4 +1,4 @@
-"""The canned server: it answers every request immediately with the same room, under the requested id.
+"""The canned server: it answers every request immediately with the requested room, which has the values of the request.
 
 It needs so little CPU that the client is the bottleneck. `GET /cpu` returns the CPU time that the server has used, in
 seconds, and the number of other requests that it has answered. `python -m benchmarks._server` prints its port, and
@@ -15,13 +15,15 @@ import resource
 import sys
 from typing import Final, cast
 
+_dumps: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
 _CONTENT_LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 
 _ID_LENGTH: Final = 36
 
 _ROOM: Final = {
     "record_type": "room",
-    "id": "#" * _ID_LENGTH,
+    "id": "",
     "unique_name": "Room number 1234567",
     "max_participants": 20,
     "enable_recording": True,
@@ -52,8 +54,7 @@ class _Connection(asyncio.Protocol):
     """One connection. A request may arrive in parts, and several may arrive together."""
 
     def __init__(self, counts: dict[str, int], *, rate_limit: bool) -> None:
-        answer = _answer(json.dumps({"data": _ROOM}).encode(), _RATE_LIMIT if rate_limit else b"")
-        self._before, self._after = answer.split(b"#" * _ID_LENGTH)
+        self._more_headers = _RATE_LIMIT if rate_limit else b""
         self._counts = counts
         self._unread = b""
 
@@ -72,7 +73,7 @@ class _Connection(asyncio.Protocol):
                 break
             id_at = data.find(b"/rooms/", begin, head_end) + len(b"/rooms/")
             if id_at >= len(b"/rooms/"):
-                answers += (self._before, data[id_at : id_at + _ID_LENGTH], self._after)
+                answers.append(self._room(data[id_at : id_at + _ID_LENGTH], data[head_end + 4 : end]))
                 self._counts["requests"] += 1
             else:
                 answers.append(_answer(self._usage()))
@@ -80,6 +81,10 @@ class _Connection(asyncio.Protocol):
         self._unread = data[begin:]
         if answers:
             self._write(b"".join(answers))
+
+    def _room(self, room_id: bytes, body: bytes) -> bytes:
+        changes = cast("dict[str, object]", json.loads(body)) if body else {}
+        return _answer(_dumps({"data": {**_ROOM, "id": room_id.decode(), **changes}}).encode(), self._more_headers)
 
     def _usage(self) -> bytes:
         used = resource.getrusage(resource.RUSAGE_SELF)

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from aiorooms._http.request import Confirmed, NotApplied, Unconfirmed
+from aiorooms._http.request import Confirmed, NotApplied, NotConfirmedError, Unconfirmed
 from aiorooms.models import Room
 from aiorooms.models._converter import DecodeError
-from aiorooms.resources._read_back import read_back_delete, read_back_update
+from aiorooms.resources._read_back import decode_updated, read_back_delete, read_back_update
 
 from .samples import ROOM_ID
 
@@ -35,7 +35,10 @@ def test_a_room_with_the_wanted_values_confirms_the_update(
 def test_different_values_mean_not_applied_and_are_named() -> None:
     read_back = read_back_update(ROOM_ID, {"max_participants": 20, "enable_recording": True, "unique_name": "a"})
     verdict = read_back.request.decode(body(max_participants=10, enable_recording=True, unique_name="b"))
-    assert verdict == NotApplied("a read-back shows that the update was not applied (max_participants, unique_name)")
+    assert verdict == NotApplied(
+        "a read-back shows that the update was not applied "
+        "(max_participants: requested 20, the room has 10; unique_name: requested 'a', the room has 'b')"
+    )
 
 
 def test_a_missing_field_leaves_the_update_unconfirmed_unless_another_field_differs() -> None:
@@ -56,3 +59,51 @@ def test_an_answer_about_another_room_is_an_error() -> None:
     for read_back in (read_back_update(ROOM_ID, {"max_participants": 20}), read_back_delete(ROOM_ID)):
         with pytest.raises(DecodeError, match="about another room"):
             read_back.request.decode(other)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fields", "gaps"),
+    [
+        ({"max_participants": 3}, {"max_participants": 10}, "max_participants: requested 3, got 10"),
+        ({"max_participants": 3}, {}, "max_participants is missing or unreadable"),
+        ({"max_participants": 3}, {"max_participants": "3"}, "max_participants is missing or unreadable"),
+        ({"webhook_timeout_secs": None}, {}, "webhook_timeout_secs is missing or unreadable"),
+        ({"enable_recording": True}, {"enable_recording": True, "id": None}, "id is missing or unreadable"),
+        ({"enable_recording": True}, {"enable_recording": True, "id": 5}, "id is missing or unreadable"),
+        (
+            {"max_participants": 3, "unique_name": "a"},
+            {"max_participants": 4},
+            "unique_name is missing or unreadable; max_participants: requested 3, got 4",
+        ),
+        (
+            {"webhook_event_url": "https://u:secret@x.io/a"},
+            {"webhook_event_url": "https://u:secret@x.io/b"},
+            "webhook_event_url: requested 'https://***@x.io/a', got 'https://***@x.io/b'",
+        ),
+    ],
+)
+def test_an_answer_without_the_wanted_values_does_not_confirm_an_update(
+    wanted: dict[str, int | None], fields: dict[str, object], gaps: str
+) -> None:
+    with pytest.raises(NotConfirmedError) as caught:
+        decode_updated(ROOM_ID, wanted, body(**fields))
+    assert str(caught.value) == gaps
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fields"),
+    [
+        ({"max_participants": 20}, {"max_participants": 20.0, "created_at": "noon", "mood": "good"}),
+        ({"webhook_event_url": "https://x.io/h"}, {"webhook_event_url": "https://X.io:443/h", "unique_name": 5}),
+        ({"webhook_event_failover_url": None}, {"webhook_event_failover_url": "", "sessions": ["a"]}),
+    ],
+)
+def test_odd_secondary_fields_do_not_matter_for_an_update(
+    wanted: dict[str, int | None], fields: dict[str, object]
+) -> None:
+    assert decode_updated(ROOM_ID, wanted, body(**fields)).id == ROOM_ID
+
+
+def test_an_update_that_is_answered_with_another_room_is_unreadable() -> None:
+    with pytest.raises(DecodeError, match="about another room"):
+        decode_updated(ROOM_ID, {"max_participants": 20}, body(max_participants=20, id=ROOM_ID.replace("7", "8")))

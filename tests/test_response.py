@@ -11,7 +11,7 @@ from aiorooms import errors
 from aiorooms._http.request import Request
 from aiorooms._http.response import Failure, Success, no_answer, not_sent, read_answer, unreadable
 from aiorooms.models import Room
-from aiorooms.resources._bodies import decode_room
+from aiorooms.resources._bodies import MAX_ROOM, decode_room
 
 from .samples import ROOM_ID
 
@@ -19,7 +19,9 @@ KEY = "KEY_secret"
 
 
 def request(method: str = "PATCH") -> Request[Room]:
-    return Request(method=method, path=f"/rooms/{ROOM_ID}", subject=f"room {ROOM_ID}", decode=decode_room)
+    return Request(
+        method=method, path=f"/rooms/{ROOM_ID}", subject=f"room {ROOM_ID}", decode=decode_room, max_size=MAX_ROOM
+    )
 
 
 def failure(status: int, body: object = b"", headers: dict[str, str] | None = None, method: str = "PATCH") -> Failure:
@@ -50,8 +52,10 @@ STATUSES = [
     (503, errors.InternalServerError, True, True),
     (504, errors.InternalServerError, True, True),
     (599, errors.InternalServerError, True, True),
-    (301, errors.APIStatusError, False, False),
-    (100, errors.APIStatusError, False, False),
+    (301, errors.APIStatusError, False, True),
+    (303, errors.APIStatusError, False, True),
+    (100, errors.APIStatusError, False, True),
+    (99, errors.APIStatusError, False, True),
 ]
 
 
@@ -179,20 +183,9 @@ def test_no_error_contains_the_key_even_if_the_server_echoes_it() -> None:
 @pytest.mark.parametrize(
     ("body", "path", "words"),
     [
-        ({"data": {"sessions": [{"active": 1}]}}, "data.sessions[0].active", "is a number 1, not a boolean"),
-        ({"data": {"sessions": [{}, {"participants": [{"id": 5}]}]}}, "data.sessions[1].participants[0].id", "number"),
-        ({"data": {"id": None}, "extra": 1}, None, None),
-        ({"data": {"max_participants": "5"}}, "data.max_participants", "is a string '5', not a whole number"),
-        ({"data": {"max_participants": True}}, "data.max_participants", "boolean"),
-        ({"data": {"max_participants": 5.0}}, "data.max_participants", "5.0"),
-        ({"data": {"enable_recording": 1}}, "data.enable_recording", "boolean"),
-        ({"data": {"created_at": "2021-04-16"}}, "data.created_at", "timestamp"),
-        ({"data": {"created_at": "2021-04-16T09:46:20"}}, "data.created_at", "offset"),
-        ({"data": {"created_at": "yesterday at around noon"}}, "data.created_at", "timestamp"),
-        ({"data": {"created_at": 1618566380}}, "data.created_at", "timestamp"),
-        ({"data": {"sessions": {}}}, "data.sessions", "is an object, not a list"),
-        ({"data": {"sessions": "abc"}}, "data.sessions", "is a string 'abc', not a list"),
-        ({"data": {"sessions": [None]}}, "data.sessions[0]", "is null, not an object"),
+        ({"data": {}}, "data.id", "is missing"),
+        ({"data": {"id": None}}, "data.id", "is null, not a string"),
+        ({"data": {"id": 5}}, "data.id", "is a number 5, not a string"),
         ({"data": []}, "data", "is a list, not an object"),
         ({"data": None}, "data", "is null, not an object"),
         ({}, "data", "is missing"),
@@ -200,13 +193,8 @@ def test_no_error_contains_the_key_even_if_the_server_echoes_it() -> None:
         ("text", None, "is a string"),
     ],
 )
-def test_the_error_for_a_wrong_type_in_an_answer_names_the_path(
-    body: object, path: str | None, words: str | None
-) -> None:
+def test_the_error_for_a_wrong_type_in_an_answer_names_the_path(body: object, path: str | None, words: str) -> None:
     outcome = read_answer(request(), 200, {}, json.dumps(body).encode())
-    if words is None:
-        assert outcome == Success(Room())
-        return
     assert isinstance(outcome, Failure)
     error = outcome.make_error()
     assert isinstance(error, errors.APIResponseError)
@@ -262,8 +250,8 @@ ESCAPED = "".join(f"\\u{ord(char):04x}" for char in KEY)
         (401, f'{{"errors": [{{"code": "10009", "detail": "no such key: {ESCAPED}"}}]}}'),
         (422, f'{{"code": "1", "title": "{ESCAPED}", "meta": {{"deep": [{{"key": "{ESCAPED}"}}]}}}}'),
         (500, f"<title>Bearer {KEY}</title>"),
-        (200, f'{{"data": {{"id": "{ROOM_ID}", "max_participants": "{"x" * 50}{KEY}"}}}}'),
-        (200, f'{{"data": {{"id": "{ROOM_ID}", "created_at": "{ESCAPED}"}}}}'),
+        (200, f'{{"data": {{"id": ["{"x" * 50}{KEY}"]}}}}'),
+        (200, f'{{"data": "{ESCAPED}"}}'),
     ],
 )
 def test_no_error_contains_the_key_however_the_server_escapes_it(status: int, body: str) -> None:

@@ -77,6 +77,7 @@ class Sender:
         retry: RetryPolicy,
         pacing: Pacing,
         max_connections: int,
+        max_response_size: int,
         session: aiohttp.ClientSession | None,
         user_agent: str,
     ) -> None:
@@ -88,6 +89,7 @@ class Sender:
             base_url=base_url,
             limits=self.limits,
             max_connections=max_connections,
+            max_response_size=max_response_size,
             session=session,
             user_agent=user_agent,
         )
@@ -178,6 +180,8 @@ class _Call(Generic[T]):
                 last = outcome
                 if self._tally.failed(last, overtaken=self._sender.pacer.accepted > self._accepted_before):
                     continue
+                if self._is_revised(last):
+                    continue
                 after = self._after(last)
                 if isinstance(after, Again):
                     await self._wait(last, after.wait)
@@ -243,6 +247,15 @@ class _Call(Generic[T]):
             return _End(make_error, hint, "max_elapsed")
 
     # --- after a failed attempt ---
+
+    def _is_revised(self, failure: Failure) -> bool:
+        """Replace a rejected request by its revision, if it has one; return whether it has."""
+        revise = self._request.revise
+        revised = None if revise is None or failure.status is None else revise(failure.status, failure.errors)
+        if revised is None:
+            return False
+        self._request = revised
+        return True
 
     def _after(self, failure: Failure) -> Again | _End:
         outage = self._outage

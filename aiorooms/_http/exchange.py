@@ -2,18 +2,14 @@
 
 The whole answer is read, and the connection released, before the answer is interpreted.
 
-**Stale connections.** The server may close a keep-alive connection just before it is used again. Then no answer comes,
-and that says nothing about the server. To distinguish this from a server that disconnects every client, each new socket
-is recorded in the context of the request that it was opened for. If a request gets no answer and no socket was opened
-for it, its connection was reused. Example: 50 connections are idle while the server restarts. The next request gets no
-answer and opened no socket, so it is sent again at once over a new connection.
+A request counts as sent only if it was written. An answer that arrives before that belongs to another request, so the
+request is sent again. The connector (`connector`) prevents most of these: it doesn't reuse a connection that received
+bytes while it was idle.
 """
 
 import asyncio
-import socket
 import warnings
 from collections.abc import Mapping
-from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Final, Required, TypedDict, TypeVar
 
@@ -25,9 +21,11 @@ from yarl import URL
 from .._aio import is_cancelled
 from ..errors import ClientStateError
 from .aiohttp_errors import NO_REPLAY, REPLAYED, DisconnectedError, is_disconnect, to_failure
+from .body import ENCODINGS, BodyError, TooLargeError, read_body
+from .connector import Connector, Route
 from .deadlines import Deadline, Deadlines, TimeLimits
 from .request import Request
-from .response import Failure, Success, no_answer, not_sent, read_answer
+from .response import Failure, Success, no_answer, not_sent, read_answer, too_large, unreadable
 
 __all__ = ["Exchange"]
 
@@ -48,6 +46,9 @@ class _Options(TypedDict, total=False):
     middlewares: tuple[aiohttp.ClientMiddlewareType, ...]
 
 
+_MAX_ERROR: Final = 64 * 1024
+"""Bytes of an answer with an error status; the rest is not read."""
+
 _NO_REDIRECTS: Final[_Options] = {"allow_redirects": False}
 """A redirect could lead anywhere."""
 
@@ -62,6 +63,7 @@ class Exchange:
         base_url: str,
         limits: TimeLimits,
         max_connections: int,
+        max_response_size: int,
         session: aiohttp.ClientSession | None,
         user_agent: str,
     ) -> None:
@@ -73,6 +75,7 @@ class Exchange:
         self._base_path = self._base.raw_path.rstrip("/")
         self._limits = limits
         self._max_connections = max_connections
+        self._max_response_size = max_response_size
         self._session = session
         self._owns_session = session is None
         self._fresh_session: aiohttp.ClientSession | None = None
@@ -83,6 +86,7 @@ class Exchange:
         self._headers: Mapping[str, str] = {
             "Authorization": f"Bearer {api_key}",
             "Accept": "application/json",
+            "Accept-Encoding": ENCODINGS,
             "User-Agent": user_agent,
         }
         self._deadlines = Deadlines()
@@ -112,14 +116,10 @@ class Exchange:
         """Create a session; without `keepalive_timeout` each of its requests has a connection of its own."""
         _keep_read_buffers()
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=self._max_connections,
-                keepalive_timeout=keepalive_timeout,
-                force_close=keepalive_timeout is None,
-                socket_factory=_new_socket,
-            ),
+            connector=Connector(limit=self._max_connections, keepalive_timeout=keepalive_timeout),
             headers=self._headers,
             timeout=self._limits.others,
+            auto_decompress=False,  # `read_body` does it, in pieces and up to a limit
             # The API needs no cookies.
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -149,8 +149,7 @@ class Exchange:
     async def send(self, request: Request[T], limits: TimeLimits, *, fresh: bool) -> Success[T] | Failure:
         """Send once and read the whole answer; `fresh`: over a new connection. Raises `ClientStateError`."""
         session = self._session_for(fresh=fresh)
-        new_sockets: list[object] = []
-        _new_sockets.set(new_sockets)
+        route = Route()
         body = None if request.body is None else _Body(request.body, content_type="application/json")
         response: aiohttp.ClientResponse | None = None
         try:
@@ -159,7 +158,7 @@ class Exchange:
                 response = await session.request(
                     request.method, self._url(request), data=body, **self._options(request, limits)
                 )
-                answer = await response.read()
+                answer = await self._read(request, response)
                 if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
                     response.close()  # all other answers have released their connection
         except asyncio.CancelledError:
@@ -168,6 +167,13 @@ class Exchange:
             if body is not None and not body.begun:
                 return not_sent(request, "the connection was closed by the client")
             return no_answer(request, "no answer: the connection was closed by the client")
+        except TooLargeError:
+            assert response is not None
+            return too_large(request, response.status, response.headers, self._max_size(request))
+        except BodyError as error:
+            assert response is not None
+            message = f"{response.status} {request.subject}: the body of the answer can't be read: {error}"
+            return unreadable(request, message, status=response.status, secret=self._api_key)
         except (aiohttp.ClientError, OSError, ValueError, DisconnectedError) as error:
             if response is not None and not 200 <= response.status < 300:
                 # The status says enough, even if the rest of the answer was lost.
@@ -176,13 +182,35 @@ class Exchange:
             # it. A request without a body changes nothing, or is a DELETE.
             begun = body is None or body.begun or not self._owns_session
             failure = to_failure(request, error, begun=begun, secret=self._api_key)
-            # In the user's session no sockets are recorded: there, any connection may have been used before.
-            reused = not new_sockets if self._owns_session else self._had_answer
+            # In the user's session any connection may have been used before.
+            reused = route.is_reused if self._owns_session else self._had_answer
             if response is None and reused and failure.retry and is_disconnect(error):
                 return attrs.evolve(failure, stale_connection=True)
             return failure
         self._had_answer = True
+        if body is not None and not body.begun:
+            return self._answered_too_early(request)
         return read_answer(request, response.status, response.headers, answer, secret=self._api_key)
+
+    async def _read(self, request: Request[T], response: aiohttp.ClientResponse) -> bytes:
+        is_success = 200 <= response.status < 300
+        limit = self._max_size(request) if is_success else _MAX_ERROR
+        try:
+            return await read_body(response, limit, is_decompressed=not self._owns_session)
+        except TooLargeError as error:
+            if is_success:
+                raise
+            return error.beginning  # which is enough to say what went wrong
+
+    def _max_size(self, request: Request[T]) -> int:
+        return min(request.max_size, self._max_response_size)
+
+    def _answered_too_early(self, request: Request[T]) -> Failure:
+        reason = "an answer came before the request was sent"
+        if self._owns_session:
+            return attrs.evolve(not_sent(request, reason), stale_connection=True)
+        # A hook in the user's session may have replaced our body, so it may have been sent all the same.
+        return no_answer(request, reason)
 
     def _session_for(self, *, fresh: bool) -> aiohttp.ClientSession:
         session = self.open()
@@ -236,14 +264,3 @@ def _connections(wanted: int, session: aiohttp.ClientSession | None) -> int:
     connector = None if session is None else session.connector
     limits = (wanted,) if connector is None else (wanted, connector.limit, connector.limit_per_host)
     return min(limit for limit in limits if limit > 0)
-
-
-_new_sockets: ContextVar[list[object]] = ContextVar("aiorooms_new_sockets")
-"""The sockets opened for the request that is being sent in this context."""
-
-
-def _new_socket(address: "tuple[int, int, int, str, tuple[object, ...]]") -> socket.socket:
-    family, kind, protocol, _, _ = address
-    new = socket.socket(family, kind, protocol)
-    _new_sockets.get([]).append(new)
-    return new

@@ -3,6 +3,7 @@
 Both write the same bytes, and both read the API's answers in the same way.
 """
 
+import codecs
 import json
 from collections.abc import Callable
 from typing import NoReturn
@@ -51,6 +52,6 @@ else:
 def loads(body: bytes) -> object:
     """Decode JSON. Raises `DecodeError` for anything else."""
     try:
-        return _loads(body)
+        return _loads(body.removeprefix(codecs.BOM_UTF8))
     except (ValueError, RecursionError) as error:
         raise DecodeError(f"it is not JSON: {error}") from None

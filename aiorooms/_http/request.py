@@ -4,12 +4,14 @@ Example: an update to `max_participants=20` times out. Its `read_back` is a GET 
 decoded to `Confirmed`, if it has 10, to `NotApplied`, and if the field is missing, to `Unconfirmed`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeAlias, TypeVar
 
 import attrs
 
-__all__ = ["Confirmed", "NotApplied", "ReadBack", "Request", "Unconfirmed", "Verdict"]
+from ..errors import ErrorDetail
+
+__all__ = ["Confirmed", "NotApplied", "NotConfirmedError", "ReadBack", "Request", "Unconfirmed", "Verdict"]
 
 T = TypeVar("T")
 
@@ -24,8 +26,16 @@ class Request(Generic[T]):
     subject: str
     """What the call is about, for error messages: `room 7b61...`."""
     decode: Callable[[bytes], T]
-    """Decodes the body of a 2xx answer; raises `DecodeError`."""
+    """Decodes the body of a 2xx answer; raises `DecodeError`, or `NotConfirmedError`."""
+    max_size: int
+    """Maximum size of the answer, in bytes."""
+    decode_no_content: Callable[[], T] | None = None
+    """Returns the value of a 204; None if a 204 is no answer to this request."""
+    size_hint: str = ""
+    """What makes the answer smaller."""
     body: bytes | None = None
+    revise: "Callable[[int, Sequence[ErrorDetail]], Request[T] | None] | None" = None
+    """Returns the request to send in place of this one after a rejection with that status and those errors, or None."""
     query: str = ""
     """The query, percent-encoded, without the question mark."""
     read_back: "Callable[[], ReadBack[T]] | None" = None
@@ -41,6 +51,10 @@ class Request(Generic[T]):
     def read_only(self) -> bool:
         """Whether it changes nothing on the server."""
         return self.method == "GET"
+
+
+class NotConfirmedError(Exception):
+    """The answer is of the API, and doesn't show that the request was carried out; the text says what it lacks."""
 
 
 @attrs.frozen

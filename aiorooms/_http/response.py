@@ -19,6 +19,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from http import HTTPStatus
 from typing import Final, Generic, NamedTuple, TypeVar, cast
 from urllib.parse import quote
 
@@ -45,9 +46,19 @@ from ..errors import (
 )
 from ..models._converter import DecodeError, is_object
 from .json import dumps, loads
-from .request import Request
+from .request import NotConfirmedError, Request
 
-__all__ = ["Failure", "Success", "is_server_failure", "no_answer", "not_sent", "read_answer", "redact", "unreadable"]
+__all__ = [
+    "Failure",
+    "Success",
+    "is_server_failure",
+    "no_answer",
+    "not_sent",
+    "read_answer",
+    "redact",
+    "too_large",
+    "unreadable",
+]
 
 T = TypeVar("T")
 
@@ -75,6 +86,8 @@ class Failure:
     """Whether the server closed a reused connection without an answer."""
     answered: bool = False
     """Whether the server answered, with an error or with something unreadable."""
+    errors: tuple[ErrorDetail, ...] = ()
+    """The error objects of the answer."""
     rate_limit: RateLimitInfo | None = None
     """What the answer says about the rate limit; None if no answer came."""
 
@@ -127,16 +140,49 @@ def read_answer(
     rate_limit = read_rate_limit(headers, rate_limited=status == 429)
     if not 200 <= status < 300:
         return _read_error(request, status, headers, body, secret, rate_limit)
+    if status == HTTPStatus.NO_CONTENT and request.decode_no_content is not None:
+        return Success(request.decode_no_content(), rate_limit)
     try:
         return Success(request.decode(body), rate_limit)
+    except NotConfirmedError as error:
+        return _not_confirmed(request, status, redact(str(error), secret), rate_limit)
     except DecodeError as error:
         what = str(error)
         text = _plain_text(body)
+        if details := _error_details(redact(text, secret)):
+            message = f"{status} {request.subject}: the answer has errors ({'; '.join(map(str, details))})"
+            return unreadable(request, message, status=status, secret=secret, rate_limit=rate_limit)
         if redact(text, secret) != text:
             what = "is not what the API describes (not shown, as it contains the API key)"
         where = f"{error.path} {what}" if error.path else what
         message = f"{status} {request.subject}: the answer can't be read: {where}"
         return unreadable(request, message, status=status, path=error.path, secret=secret, rate_limit=rate_limit)
+
+
+def _not_confirmed(request: Request[T], status: int, gaps: str, rate_limit: RateLimitInfo) -> Failure:
+    """Return the failure of a request whose answer shows no success: only a read-back can tell."""
+    message = f"{status} {request.subject}: the answer does not confirm the request ({gaps})"
+    return Failure(
+        make_error=partial(APIResponseError, excerpt(message, _MAX_TEXT), status=status),
+        retry=False,
+        uncertain=True,
+        status=status,
+        answered=True,
+        rate_limit=rate_limit,
+    )
+
+
+def too_large(request: Request[T], status: int, headers: Mapping[str, str], limit: int) -> Failure:
+    """Return the failure of a request whose answer is larger than allowed: another attempt would bring the same."""
+    message = f"{status} {request.subject}: the answer is larger than {limit:,} bytes{request.size_hint}"
+    return Failure(
+        make_error=partial(APIResponseError, message, status=status),
+        retry=False,
+        uncertain=not request.read_only,
+        status=status,
+        answered=True,
+        rate_limit=read_rate_limit(headers, rate_limited=False),
+    )
 
 
 def unreadable(
@@ -203,10 +249,12 @@ def _read_error(
     return Failure(
         make_error=make_error,
         retry=status == 429 or (is_transient and request.idempotent),
-        uncertain=is_transient and not request.read_only,
+        # Only a 4xx says no. A redirect may come after the request was carried out (303 after a form is the classic).
+        uncertain=(is_transient or not 400 <= status < 500) and not request.read_only,
         status=status,
         wait=wait if status == 429 or is_transient else None,
         answered=True,
+        errors=details,
         rate_limit=rate_limit,
     )
 
@@ -228,7 +276,7 @@ def _error_details(text: str) -> tuple[ErrorDetail, ...]:
         return ()
     if not is_object(body):
         return ()
-    errors = body.get("errors")
+    errors = body.get("errors") or body.get("detail")
     if isinstance(errors, list):
         return tuple(_error_detail(error) for error in cast("list[object]", errors) if is_object(error))
     if "code" in body or "title" in body or "detail" in body:
@@ -244,14 +292,22 @@ _MAX_TEXT: Final = 500
 def _error_detail(error: Mapping[str, object]) -> ErrorDetail:
     source = error.get("source")
     meta = error.get("meta")
+    # The second of each pair is what FastAPI writes: `{"loc": ["body", "max_participants"], "msg": ..., "type": ...}`.
     return ErrorDetail(
-        code=_text(error.get("code")),
+        code=_text(error.get("code")) or _text(error.get("type")),
         title=_text(error.get("title")),
-        detail=_text(error.get("detail")),
-        pointer=_text(source.get("pointer")) if is_object(source) else None,
+        detail=_text(error.get("detail")) or _text(error.get("msg")),
+        pointer=_text(source.get("pointer")) if is_object(source) else _pointer(error.get("loc")),
         parameter=_text(source.get("parameter")) if is_object(source) else None,
         meta=meta if is_object(meta) else None,
     )
+
+
+def _pointer(location: object) -> str | None:
+    """Return a JSON pointer to the place that FastAPI names as a list, which begins with `body`."""
+    if not isinstance(location, list):
+        return None
+    return "".join(f"/{part}" for part in cast("list[object]", location)[1:]) or None
 
 
 def _text(value: object) -> str | None:

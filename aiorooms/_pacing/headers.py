@@ -59,7 +59,8 @@ def _read_report(headers: Mapping[str, str]) -> Report | None:
     remaining = _number(text)
     if remaining is None:
         return None
-    limit = int(_number(headers.get("x-ratelimit-limit")) or 0)
+    remaining = min(remaining, _MAX_COUNT)
+    limit = int(min(_number(headers.get("x-ratelimit-limit")) or 0, _MAX_COUNT))
     reset = reset_after(headers)
     return Report(
         limit=max(limit, int(remaining)) if limit else 0,
@@ -77,18 +78,18 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
-        return milliseconds / 1000
+        return _seconds(milliseconds / 1000)
     value = headers.get("retry-after")
     if value is None:
         return None
     seconds = _number(value)
     if seconds is not None:
-        return seconds
+        return _seconds(seconds)
     until = _date(value)
     if until is None:
         return None
     now = _date(headers.get("date")) or datetime.now(UTC)
-    return max(0.0, (until - now).total_seconds())
+    return _seconds((until - now).total_seconds())
 
 
 def reset_after(headers: Mapping[str, str]) -> float | None:
@@ -103,8 +104,18 @@ def reset_after(headers: Mapping[str, str]) -> float | None:
     seconds = value if value < 1000 * _MIN_UNIX_TIME else value / 1000
     now = _date(headers.get("date")) or datetime.now(UTC)
     # `Date` has whole seconds, so the difference is no more precise.
-    return max(0.0, float(round(seconds - now.timestamp())))
+    return _seconds(float(round(seconds - now.timestamp())))
 
+
+def _seconds(value: float) -> float:
+    """Return a time to wait within its bounds: nobody waits for a year, and a larger number has no date."""
+    return min(max(0.0, value), _MAX_SECONDS)
+
+
+_MAX_SECONDS: Final = 366 * 86_400.0
+
+_MAX_COUNT: Final = 1e9
+"""Requests."""
 
 _MIN_UNIX_TIME: Final = 1e8
 """Seconds since 1970; smaller values are seconds from now."""

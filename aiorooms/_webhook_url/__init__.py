@@ -1,6 +1,6 @@
 """Checks of the webhook URL and the failover URL. Pure: nothing here does I/O."""
 
-from .check import check_webhook_url, check_webhook_urls, same_url
+from .check import check_webhook_url, check_webhook_urls, masked_url, same_url
 from .host import YARL_ERRORS, comparable_host, is_loopback, matches
 from .policy import DEFAULT_POLICY, WebhookUrlPolicy, policy_of
 
@@ -12,6 +12,7 @@ __all__ = [
     "check_webhook_urls",
     "comparable_host",
     "is_loopback",
+    "masked_url",
     "matches",
     "policy_of",
     "same_url",

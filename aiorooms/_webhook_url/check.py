@@ -124,7 +124,7 @@ def _pair_problems(url: object, failover_url: object, policy: WebhookUrlPolicy) 
     first, second = _as_str(url), _as_str(failover_url)
     # Only URLs that passed the check can be compared by meaning.
     if first is not None and second is not None and (first == second or (not problems and same_url(first, second))):
-        shown = quote_text(_masked(second))
+        shown = quote_text(masked_url(second))
         message = f"{shown} points to the same place as the webhook URL; give a different one, or clear it"
         problems.append(Problem("/webhook_event_failover_url", message, code="same_url"))
     return tuple(problems)
@@ -204,7 +204,7 @@ _cached_problems = lru_cache(maxsize=1024)(_problems)
 
 
 def _message(url: str, finding: Finding, policy: WebhookUrlPolicy) -> str:
-    shown, hint, fix = _masked(url), finding.hint, finding.fix
+    shown, hint, fix = masked_url(url), finding.hint, finding.fix
     # No fix is suggested for a URL with credentials: it would either show or drop them.
     if fix is not None and shown == url and quote_text(fix) == repr(fix) and not _findings(fix, policy):
         hint = f"did you mean {fix!r}?"
@@ -212,7 +212,7 @@ def _message(url: str, finding: Finding, policy: WebhookUrlPolicy) -> str:
     return f"{quote_text(shown)} {finding.wrong}; {hint}{setting}"
 
 
-def _masked(url: str) -> str:
+def masked_url(url: str) -> str:
     """Hide a user name and password, even if a `/`, `?`, `#` or `@` in the password makes parsers split it wrongly.
 
     Everything before the last `@` is hidden, except the scheme. But if every `@` is in the path, query or fragment, and

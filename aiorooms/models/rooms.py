@@ -40,6 +40,10 @@ __all__ = [
 ]
 
 
+_HIDDEN: Any = attrs.field(factory=dict[str, object], eq=False, repr=False)
+"""A field that says how an answer was read, and is not part of its value."""
+
+
 @attrs.frozen(kw_only=True)
 class RoomParticipant:
     """A participant who is or was in a session."""
@@ -52,6 +56,10 @@ class RoomParticipant:
     updated_at: datetime | None = None
     left_at: datetime | None = None
     record_type: str | None = None
+    unreadable: Mapping[str, object] = _HIDDEN
+    """As in `Room`."""
+    extra: Mapping[str, object] = _HIDDEN
+    """As in `Room`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -66,6 +74,10 @@ class RoomSession:
     ended_at: datetime | None = None
     participants: tuple[RoomParticipant, ...] | None = None
     record_type: str | None = None
+    unreadable: Mapping[str, object] = _HIDDEN
+    """As in `Room`."""
+    extra: Mapping[str, object] = _HIDDEN
+    """As in `Room`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -88,6 +100,10 @@ class Room:
     webhook_timeout_secs: int | None = None
     """Seconds before a webhook times out."""
     record_type: str | None = None
+    unreadable: Mapping[str, object] = _HIDDEN
+    """Fields of the answer that could not be read, with their raw values; these attributes are None."""
+    extra: Mapping[str, object] = _HIDDEN
+    """Fields of the answer that this class doesn't have, with their raw values."""
 
 
 RoomRef: TypeAlias = str | UUID | Room
@@ -119,6 +135,8 @@ class RoomPage:
     total_pages: int | None = None
     """Number of pages when this one was read. It can change while a list is read."""
     total_results: int | None = None
+    unreadable: tuple[object, ...] = attrs.field(default=(), eq=False)
+    """What the list has besides rooms: entries without an id, as they are in the answer."""
     """Number of rooms in the whole list when this page was read."""
 
     def __iter__(self) -> Iterator[Room]:

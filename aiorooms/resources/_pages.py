@@ -13,12 +13,14 @@ is read again, and the list continues.
 """
 
 import asyncio
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from typing import Final, TypeAlias
 
 import attrs
 
 from .._aio import end_tasks
+from .._text import quoted
 from ..models import Room, RoomPage
 
 __all__ = ["ReadPage", "RoomList"]
@@ -73,17 +75,23 @@ async def _pages(read_page: ReadPage, page_size: int) -> AsyncGenerator[RoomPage
     total = rewound_from = 0
     rewind_to: int | None = None
     rewinds_at_end = _MAX_REWINDS_AT_END
+    has_warned = False
     next_page = asyncio.create_task(read_page(number))
     try:
         while True:
             page = await next_page
-            before, total = total, page.total_results or 0
+            if page.unreadable and not has_warned:
+                has_warned = True
+                example = quoted(page.unreadable[0])
+                text = f"the list of rooms has entries without an id, which are skipped, such as {example}"
+                warnings.warn(text, RuntimeWarning, stacklevel=2)
+            before, total = total, total if page.total_results is None else page.total_results
             if total < before:
                 rewind_to = max(1, (rewind_to or number) - -(-(before - total) // page_size))
             fresh = tuple(room for room in page.rooms if room.id not in yielded)
             # If the server reports no number of pages, the list ends at the first page without a new room.
             more = number < page.total_pages if page.total_pages is not None else bool(fresh)
-            last = not page.rooms or not more
+            last = not (page.rooms or page.unreadable) or not more
             first = number == 1
             # In an account that changes constantly, every page would cause a rewind. So a page may cause one only if it
             # is beyond the last page that did; the last page of the list may cause more, up to the maximum.

@@ -1,22 +1,24 @@
-"""Read-backs: the GET of a room after a request with an uncertain outcome, and the verdict. Nothing here does I/O.
+"""Whether an answer confirms an update, and the read-back that decides if it doesn't. Nothing here does I/O.
 
-Example: an update to `max_participants=20` timed out, so the room is read. If it has 20, the update is confirmed,
-whichever attempt applied it. If it has 10, the update was not applied. If the answer has no `max_participants`, the
-outcome stays uncertain.
+An update is confirmed by the room's id and the values that were sent, and by nothing else. Example: an update to
+`max_participants=20` is answered with a room that has 20: it is confirmed. It timed out, or the room in the answer has
+10, or no `max_participants`: the room is read back. If it has 20, the update is confirmed, whichever attempt applied
+it. If it has 10, the update was not applied. If the answer has no `max_participants`, the outcome stays uncertain.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
-from .._http.request import Confirmed, NotApplied, ReadBack, Request, Unconfirmed, Verdict
+from .._http.request import Confirmed, NotApplied, NotConfirmedError, ReadBack, Request, Unconfirmed, Verdict
 from .._text import quoted
+from .._webhook_url import masked_url
 from ..models import Room
 from ..models._converter import DecodeError
-from ..models._fields import Values, differing
-from ._bodies import decode_room, decode_room_and_names
+from ..models._fields import FIELDS, Values, has_value
+from ._bodies import MAX_ROOM, decode_data, decode_room, room_of
 
-__all__ = ["decode_room_of", "get_room", "read_back_delete", "read_back_update"]
+__all__ = ["decode_deleted", "decode_room_of", "decode_updated", "get_room", "read_back_delete", "read_back_update"]
 
 T = TypeVar("T")
 
@@ -38,24 +40,74 @@ def _same_room(room_id: str, room: Room) -> Room:
     return room
 
 
+# --- updates ---
+
+
+def decode_updated(room_id: str, wanted: Values, body: bytes) -> Room:
+    """Return the room after an update. Raises `DecodeError`, or `NotConfirmedError` if it lacks a wanted value."""
+    data = decode_data(body)
+    room = _same_room(room_id, room_of(data))
+    missing, different = _compare(wanted, room, data)
+    if room.id is None:
+        missing = ["id", *missing]
+    if not missing and not different:
+        return room
+    gaps = [f"{name} is missing or unreadable" for name in missing]
+    gaps += [
+        f"{name}: requested {_shown(name, wanted[name])}, got {_shown(name, getattr(room, name))}" for name in different
+    ]
+    raise NotConfirmedError("; ".join(gaps))
+
+
+def _compare(wanted: Values, room: Room, data: Mapping[str, object]) -> tuple[list[str], list[str]]:
+    """Return the names of the wanted fields that the answer doesn't tell, and of those with another value."""
+    missing: list[str] = []
+    different: list[str] = []
+    for name, value in wanted.items():
+        present = getattr(room, name)
+        # A field that is missing is None too, and so is one that can't be read.
+        if present is None and (name not in data or name in room.unreadable):
+            missing.append(name)
+        elif present != value and not has_value(name, present, value):
+            different.append(name)
+    return missing, different
+
+
+def _shown(name: str, value: object) -> str:
+    return quoted(masked_url(value) if isinstance(value, str) and FIELDS[name].kind == "url" else value)
+
+
 def read_back_update(room_id: str, wanted: Values) -> ReadBack[Room]:
     """Return the read-back of an update to the `wanted` values."""
 
     def decode(body: bytes) -> Verdict[Room]:
-        room, names = decode_room_and_names(body)
-        return judge_update(wanted, _same_room(room_id, room), names)
+        data = decode_data(body)
+        decode_room_of(room_id, body)
+        return judge_update(wanted, room_of(data), data)
 
     return ReadBack(_get(room_id, decode), not_found=NotApplied())
 
 
-def judge_update(wanted: Values, room: Room, names: frozenset[str]) -> Verdict[Room]:
-    """Return the verdict on an update to the `wanted` values. `names` are the fields in the answer."""
-    known = {name: value for name, value in wanted.items() if name in names}
-    if different := differing(room, known):
-        return NotApplied(f"a read-back shows that the update was not applied ({', '.join(different)})")
-    if missing := [name for name in wanted if name not in names]:
+def judge_update(wanted: Values, room: Room, data: Mapping[str, object]) -> Verdict[Room]:
+    """Return the verdict on an update to the `wanted` values. `data` is the answer that the room was read from."""
+    missing, different = _compare(wanted, room, data)
+    if different:
+        gaps = [
+            f"{name}: requested {_shown(name, wanted[name])}, the room has {_shown(name, getattr(room, name))}"
+            for name in different
+        ]
+        return NotApplied(f"a read-back shows that the update was not applied ({'; '.join(gaps)})")
+    if missing:
         return Unconfirmed(f"the answer to the read-back has no {', '.join(missing)}")
     return Confirmed(room)
+
+
+# --- deletes ---
+
+
+def decode_deleted(body: bytes) -> None:
+    """Accept the answer to a delete, if it is one of the API's. Raises `DecodeError`."""
+    decode_data(body)
 
 
 def read_back_delete(room_id: str) -> ReadBack[None]:
@@ -69,4 +121,11 @@ def read_back_delete(room_id: str) -> ReadBack[None]:
 
 
 def _get(room_id: str, decode: Callable[[bytes], T], query: str = "") -> Request[T]:
-    return Request(method="GET", path=f"/rooms/{room_id}", query=query, subject=f"room {room_id}", decode=decode)
+    return Request(
+        method="GET",
+        path=f"/rooms/{room_id}",
+        query=query,
+        subject=f"room {room_id}",
+        decode=decode,
+        max_size=MAX_ROOM,
+    )

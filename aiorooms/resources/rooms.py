@@ -4,18 +4,22 @@ import warnings
 from collections.abc import AsyncGenerator, Sequence
 from datetime import date
 from functools import partial
+from http import HTTPStatus
 from typing import Final, Unpack, overload
 from urllib.parse import urlencode
 
+import attrs
+
 from .._checks import bool_problems, check_at_least, check_positive, date_problems, int_problems, name_problems
-from .._http.attempts import Answer
+from .._http.attempts import Answer, Sender
 from .._http.deadlines import Timeout, client_timeout
 from .._http.json import dumps
 from .._http.outage import NO_OUTAGE, Outage
 from .._http.request import Request
 from .._text import quoted
 from .._unset import UNSET, Unset
-from ..errors import InvalidRequestError, Problem
+from .._webhook_url import WebhookUrlPolicy
+from ..errors import ErrorDetail, InvalidRequestError, Problem
 from ..models import (
     FIELD_NAMES,
     Room,
@@ -27,13 +31,21 @@ from ..models import (
     UpdateResult,
     read_room_ref,
 )
-from ._bodies import decode_room, decode_rooms
+from ..models._fields import Values
+from ._bodies import MAX_LIST, MAX_ROOM, decode_room, decode_rooms
 from ._pages import RoomList
-from ._read_back import decode_room_of, get_room, read_back_delete, read_back_update
+from ._read_back import decode_deleted, decode_updated, get_room, read_back_delete, read_back_update
 from ._resource import Resource, raise_if_invalid
 from ._update_many import Updates, update_many
 
 __all__ = ["Rooms"]
+
+_FAILOVER: Final = "webhook_event_failover_url"
+
+
+def _names_failover(error: ErrorDetail) -> bool:
+    return any(text is not None and _FAILOVER in text for text in (error.pointer, error.detail, error.title))
+
 
 _PAGE_SIZES: Final = range(1, 251)
 
@@ -50,6 +62,11 @@ class Rooms(Resource):
     - an `APIError` if the server rejects the request, or if all attempts that `RetryPolicy` allows fail;
     - `ClientStateError` if the client is closed or belongs to another event loop.
     """
+
+    def __init__(self, sender: Sender, webhook_url_policy: WebhookUrlPolicy) -> None:
+        super().__init__(sender, webhook_url_policy)
+        self._rejects_null = False
+        """Whether the server has rejected null for the failover URL."""
 
     async def retrieve(
         self, room_id: RoomRef, *, include_sessions: bool | Unset = UNSET, timeout: Timeout | None = None
@@ -120,9 +137,9 @@ class Rooms(Resource):
             raise_if_invalid(room.url_problems(self._policy))
         name = "" if room.unique_name is UNSET else f" {quoted(room.unique_name)}"
         request = Request(
-            method="POST", path="/rooms", subject=f"new room{name}", decode=decode_room, body=dumps(room.to_dict())
+            method="POST", path="/rooms", subject=f"new room{name}", decode=decode_room, max_size=MAX_ROOM
         )
-        return (await self._sender.send(request, timeout=timeout)).value
+        return (await self._sender.send(self._with_fields(request, room.to_dict()), timeout=timeout)).value
 
     @overload
     async def update(self, room_id: RoomRef, update: RoomUpdate, /, *, timeout: Timeout | None = None) -> Room: ...
@@ -230,7 +247,9 @@ class Rooms(Resource):
             method="DELETE",
             path=f"/rooms/{unwanted}",
             subject=f"room {unwanted}",
-            decode=lambda body: None,
+            decode=decode_deleted,
+            max_size=MAX_ROOM,
+            decode_no_content=lambda: None,
             read_back=partial(read_back_delete, unwanted),
         )
         await self._sender.send(request, timeout=timeout)
@@ -254,19 +273,49 @@ class Rooms(Resource):
             method="PATCH",
             path=f"/rooms/{room_id}",
             subject=f"room {room_id}",
-            decode=partial(decode_room_of, room_id),
-            body=dumps(fields),
+            decode=partial(decode_updated, room_id, fields),
+            max_size=MAX_ROOM,
             read_back=partial(read_back_update, room_id, fields),
         )
-        return await self._sender.send(request, timeout=timeout, outage=outage)
+        return await self._sender.send(self._with_fields(request, fields), timeout=timeout, outage=outage)
+
+    def _with_fields(self, request: Request[Room], fields: Values) -> Request[Room]:
+        """Add the body, and what to send instead if the server rejects null for the failover URL.
+
+        Null is what the reference page documents; an empty string is the documented default, and what published answers
+        show for a room without a failover URL. Which of the two the server accepts is learned once per client.
+        """
+        if fields.get(_FAILOVER, "") is None:
+            without_null = dumps({**fields, _FAILOVER: ""})
+            if self._rejects_null:
+                request.body = without_null
+                return request
+            request.revise = partial(self._revise, request, without_null)
+        request.body = dumps(fields)
+        return request
+
+    def _revise(
+        self, request: Request[Room], without_null: bytes, status: int, errors: Sequence[ErrorDetail]
+    ) -> Request[Room] | None:
+        if status != HTTPStatus.UNPROCESSABLE_ENTITY or not any(map(_names_failover, errors)):
+            return None
+        self._rejects_null = True
+        return attrs.evolve(request, body=without_null, revise=None)
 
     async def _page(
         self, query: Sequence[tuple[str, str]], page_size: int, timeout: Timeout | None, number: int
     ) -> RoomPage:
         paged = urlencode([*query, ("page[number]", number), ("page[size]", page_size)])
-        request = Request(method="GET", path="/rooms", query=paged, subject="list of rooms", decode=decode_rooms)
-        rooms, meta = (await self._sender.send(request, timeout=timeout)).value
-        return RoomPage(rooms=rooms, number=number, total_pages=meta.total_pages, total_results=meta.total_results)
+        request = Request(
+            method="GET",
+            path="/rooms",
+            query=paged,
+            subject="list of rooms",
+            decode=partial(decode_rooms, number),
+            max_size=MAX_LIST,
+            size_hint="; lower page_size, or raise max_response_size",
+        )
+        return (await self._sender.send(request, timeout=timeout)).value
 
 
 def _json_bool(value: bool) -> str:

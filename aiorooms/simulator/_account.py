@@ -133,6 +133,8 @@ class Account:
 
     def __init__(self, *, seed: int, clock: Callable[[], int]) -> None:
         """Start without rooms; `clock` returns microseconds since the epoch."""
+        self.rejects_null = False
+        """Whether null is rejected where the documentation allows it."""
         self.rooms: dict[str, Room] = {}
         self._ids_by_name: dict[str, str] = {}
         self._random = random.Random(seed)  # noqa: S311 - for reproducible ids, not for secrets

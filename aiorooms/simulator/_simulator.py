@@ -266,6 +266,18 @@ class RoomsSimulator:
         self._on_loop(change)
 
     @property
+    def rejects_null(self) -> bool:
+        """Whether null is rejected with a 422 even where the documentation allows it.
+
+        The failover URL is then cleared by an empty string. It may be set at any time.
+        """
+        return self._account.rejects_null
+
+    @rejects_null.setter
+    def rejects_null(self, rejects_null: bool) -> None:
+        self._account.rejects_null = rejects_null
+
+    @property
     def latency(self) -> float | tuple[float, float]:
         """Seconds before each request is handled, fixed or as two bounds. It may be set at any time."""
         low, high = self._pipeline.latency

@@ -37,7 +37,7 @@ async def test_a_stale_connection_costs_no_attempt(method: str, own_session: boo
             for sent in (1, 3, 4) if own_session else (1, 3, 5):
                 match method:
                     case "update":
-                        await client.rooms.update(ROOM_ID, max_participants=3)
+                        await client.rooms.update(ROOM_ID, max_participants=50)
                     case "retrieve":
                         await client.rooms.retrieve(ROOM_ID)
                     case _:
@@ -63,7 +63,7 @@ async def test_update_many_over_a_stale_connection() -> None:
     async with raw_server(answers_once_then_resets()) as (url, _):
         async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:
             await client.rooms.retrieve(ROOM_ID)
-            results = [r async for r in client.rooms.update_many([(ROOM_ID, RoomUpdate(max_participants=3))])]
+            results = [r async for r in client.rooms.update_many([(ROOM_ID, RoomUpdate(max_participants=50))])]
             assert [(result.status, result.attempts) for result in results] == [("updated", 1)]
 
 
@@ -71,7 +71,7 @@ async def test_several_stale_connections_cost_no_attempt() -> None:
     async with raw_server(answers_once_then_resets()) as (url, received):
         async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:
             for count in (1, 3, 10, 3):
-                await asyncio.gather(*(client.rooms.update(ROOM_ID, max_participants=3) for _ in range(count)))
+                await asyncio.gather(*(client.rooms.update(ROOM_ID, max_participants=50) for _ in range(count)))
             assert len(received) > 17, "no connection was stale"
 
 

@@ -8,7 +8,8 @@ documentation is silent:
 - A name is case-sensitive, and must have a character that is not a blank.
 - A webhook URL starts with `http://` or `https://`, has a host, no blanks or control characters, and at most 2000
   characters; otherwise the code is 10003. An empty string is not a URL.
-- `null` is accepted for the failover URL and the timeout, and stored as null.
+- `null` is accepted for the failover URL and the timeout, and stored as null. With `rejects_null`, null is rejected;
+  then the failover URL is cleared by an empty string, and the timeout can't be cleared.
 """
 
 import re
@@ -32,10 +33,12 @@ _URL = re.compile(
 )
 
 
-def check_field(name: str, value: JsonValue) -> Problem | None:
+def check_field(name: str, value: JsonValue, *, rejects_null: bool) -> Problem | None:
     """Return the problem with the value of a writable field, or None."""
     if value is None:
-        return None if name in _NULLABLE else (BAD_REQUEST, "can't be null")
+        return (BAD_REQUEST, "can't be null") if rejects_null or name not in _NULLABLE else None
+    if rejects_null and name == "webhook_event_failover_url" and value == "":
+        return None
     return _CHECKS[name](value)
 
 

@@ -79,7 +79,7 @@ def _checked_fields(account: Account, body: JsonObject, room: Room | None) -> di
     fields = {name: body[name] for name in WRITABLE if name in body}
     problems: list[JsonObject] = []
     for name, value in fields.items():
-        problem = check_field(name, value)
+        problem = check_field(name, value, rejects_null=account.rejects_null)
         if problem is None and name == "unique_name":
             owner = account.named(str(value))
             if owner is not None and owner is not room:

@@ -1,0 +1,81 @@
+"""The connector of our own session: it knows which connections were used before, and which got bytes while idle.
+
+**Bytes on an idle connection** belong to no request: a server or a proxy sent a second answer, or part of one. aiohttp
+would take them for the answer to the next request. So such a connection is closed instead of being used again. Example:
+a proxy answers a PATCH of room A twice, the second time 50 ms later, when the connection is idle. The next request, for
+room B, is sent over another connection.
+
+**Stale connections.** The server may close a keep-alive connection just before it is used again. Then no answer comes,
+and that says nothing about the server. To distinguish this from a server that disconnects every client, the context of
+a request holds whether its connection was used before.
+"""
+
+import asyncio
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, Final, cast
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+
+__all__ = ["Connector", "Route"]
+
+
+class Route:
+    """What is known of the connection of one request."""
+
+    __slots__ = ("is_reused",)
+
+    def __init__(self) -> None:
+        self.is_reused = False
+        """Whether the connection was used by an earlier request; False if there is none."""
+        _route.set(self)
+
+
+_route: Final[ContextVar[Route]] = ContextVar("aiorooms_route")
+"""The route of the request that is sent in this context."""
+
+
+class _Protocol(ResponseHandler):
+    """One connection. The connector sets `in_use` while a request has it."""
+
+    in_use = False
+    was_used = False
+    has_stray_bytes = False
+
+    def data_received(self, data: bytes) -> None:
+        if data and not self.in_use:  # aiohttp passes no data to continue reading
+            self.has_stray_bytes = True
+        super().data_received(data)
+
+
+class Connector(aiohttp.TCPConnector):
+    """Reuses only connections that have received nothing since their last answer."""
+
+    def __init__(self, *, limit: int, keepalive_timeout: float | None) -> None:
+        """Without a `keepalive_timeout`, each request has its own connection."""
+        options: dict[str, Any] = {"keepalive_timeout": keepalive_timeout}
+        if keepalive_timeout is None:
+            options = {"force_close": True}
+        super().__init__(limit=limit, **options)  # pyright: ignore[reportUnknownMemberType]
+        # aiohttp has no public way to give a connection a protocol of one's own. A test notices if this one goes.
+        self._factory = partial(_Protocol, loop=asyncio.get_running_loop())
+
+    async def connect(self, *args: Any, **kwargs: Any) -> Connection:  # noqa: ANN401 - those of `BaseConnector`
+        """Return a connection for a request."""
+        while True:
+            connection = await super().connect(*args, **kwargs)
+            protocol = cast("_Protocol", connection.protocol)
+            if not (protocol.has_stray_bytes or protocol.should_close):
+                break
+            connection.close()
+        protocol.in_use = True
+        if (route := _route.get(None)) is not None:
+            route.is_reused = protocol.was_used
+        protocol.was_used = True
+        return connection
+
+    def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:  # noqa: ANN401
+        cast("_Protocol", protocol).in_use = False
+        super()._release(key, protocol, should_close=should_close)

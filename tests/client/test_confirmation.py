@@ -1,0 +1,217 @@
+"""What counts as success: an answer that confirms the request, or a read-back that does."""
+
+import json
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from aiorooms import (
+    APIResponseError,
+    APIStatusError,
+    NotFoundError,
+    RetryPolicy,
+    RoomsClient,
+    RoomUpdate,
+    UnprocessableEntityError,
+)
+from aiorooms.simulator import RoomsSimulator
+
+from ..conftest import QUICK
+from ..raw_server import Peer, raw_server
+from ..samples import ROOM_ID
+
+HEAD = "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
+
+
+def http(status: str, body: object = "", kind: str = "application/json") -> bytes:
+    content = body if isinstance(body, str) else json.dumps(body)
+    return (HEAD.format(status=status, kind=kind, length=len(content)) + content).encode()
+
+
+def room(**fields: object) -> dict[str, object]:
+    return {"data": {"id": ROOM_ID, **fields}}
+
+
+def serving(change: bytes, *reads: bytes) -> Callable[[Peer], Awaitable[None]]:
+    """Answer GETs with `reads` in turn, the last one again and again, and everything else with `change`."""
+    left = list(reads)
+
+    async def serve(peer: Peer) -> None:
+        while True:
+            request = await peer.read()
+            if request.startswith(b"GET"):
+                peer.write(left.pop(0) if len(left) > 1 else left[0])
+            else:
+                peer.write(change)
+
+    return serve
+
+
+def methods(received: list[bytes]) -> list[str]:
+    return [request.split(b" ")[0].decode() for request in received]
+
+
+UNCONFIRMED = [
+    http("200 OK", {"data": {}}),
+    http("200 OK", {"data": {"max_participants": 3}}),
+    http("200 OK", {"data": {"id": None, "max_participants": 3}}),
+    http("200 OK", room()),
+    http("200 OK", room(max_participants=10)),
+    http("200 OK", room(max_participants="3")),
+    http("201 Created", room(max_participants=None)),
+    http("303 See Other"),
+    http("301 Moved"),
+]
+
+
+@pytest.mark.parametrize("answer", UNCONFIRMED)
+async def test_an_update_that_the_answer_does_not_confirm_is_read_back(answer: bytes) -> None:
+    async with raw_server(serving(answer, http("200 OK", room(max_participants=3)))) as (url, received):
+        async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
+            assert (await client.rooms.update(ROOM_ID, max_participants=3)).max_participants == 3
+    assert methods(received) == ["PATCH", "GET"]
+
+
+@pytest.mark.parametrize("answer", UNCONFIRMED)
+async def test_if_the_room_has_other_values_the_update_failed_and_each_is_named(answer: bytes) -> None:
+    read = http("200 OK", room(max_participants=10, unique_name="a", enable_recording=True))
+    async with raw_server(serving(answer, read)) as (url, received):
+        async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
+            with pytest.raises((APIResponseError, APIStatusError)) as caught:
+                await client.rooms.update(ROOM_ID, max_participants=3, unique_name="b", enable_recording=True)
+            assert not caught.value.uncertain
+            assert "max_participants: requested 3, the room has 10" in str(caught.value)
+            assert "unique_name: requested 'b', the room has 'a'" in str(caught.value)
+            assert "enable_recording" not in str(caught.value).partition("a read-back shows")[2]
+            updates = [(ROOM_ID, RoomUpdate(max_participants=3))]
+            (result,) = [result async for result in client.rooms.update_many(updates)]
+            assert result.status == "failed"
+    assert methods(received) == ["PATCH", "GET"] * 2
+
+
+async def test_if_the_read_back_cannot_tell_either_the_outcome_is_uncertain() -> None:
+    async with raw_server(serving(http("200 OK", room()), http("200 OK", room()))) as (url, _):
+        async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
+            with pytest.raises(APIResponseError, match="the answer to the read-back has no max_participants") as caught:
+                await client.rooms.update(ROOM_ID, max_participants=3)
+            assert caught.value.uncertain
+
+
+async def test_normalised_values_confirm_without_a_read_back() -> None:
+    answer = http("200 OK", room(webhook_event_url="https://x.io:443/a", webhook_event_failover_url=""))
+    async with raw_server(serving(answer, b"")) as (url, received):
+        async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
+            await client.rooms.update(ROOM_ID, webhook_event_url="https://X.io/a", webhook_event_failover_url=None)
+    assert methods(received) == ["PATCH"]
+
+
+async def test_a_run_goes_on_whatever_the_secondary_fields_are() -> None:
+    odd = room(max_participants=3.0, created_at="noon", sessions=["x"], unique_name=7, mood="good")
+    async with raw_server(serving(http("200 OK", odd), b"")) as (url, received):
+        async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
+            updates = [(ROOM_ID, RoomUpdate(max_participants=3))] * 40
+            results = [result async for result in client.rooms.update_many(updates)]
+    assert {result.status for result in results} == {"updated"}
+    assert len(received) == 40
+
+
+# --- deletes ---
+
+
+@pytest.mark.parametrize("answer", [http("204 No Content"), http("200 OK", room()), http("202 Accepted", {"data": {}})])
+async def test_a_delete_is_confirmed_by_a_204_or_by_a_body_of_the_api(answer: bytes) -> None:
+    async with raw_server(serving(answer, b"")) as (url, received):
+        async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
+            await client.rooms.delete(ROOM_ID)
+    assert methods(received) == ["DELETE"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http("200 OK", "Sign in", "text/html"),
+        http("200 OK", {"errors": [{"code": "10009", "detail": "no such key"}]}),
+        http("200 OK"),
+        http("200 OK", [1]),
+        http("200 OK", {"data": None}),
+    ],
+)
+async def test_a_delete_is_not_confirmed_by_anything_else(answer: bytes) -> None:
+    async with raw_server(serving(answer, http("200 OK", room()))) as (url, _):
+        async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:
+            with pytest.raises(APIResponseError) as caught:
+                await client.rooms.delete(ROOM_ID)
+            assert not caught.value.uncertain, "the read-back finds the room"
+    async with raw_server(serving(answer, http("404 Not Found"))) as (url, _):
+        async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:
+            await client.rooms.delete(ROOM_ID)
+            with pytest.raises(NotFoundError):
+                await client.rooms.retrieve(ROOM_ID)
+
+
+# --- what the server says ---
+
+
+async def test_a_200_with_errors_reports_them() -> None:
+    answer = http("200 OK", {"errors": [{"code": "10015", "detail": "try later"}]})
+    async with raw_server(serving(answer, answer)) as (url, _):
+        async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
+            with pytest.raises(APIResponseError, match=r"the answer has errors \(10015: try later\)"):
+                await client.rooms.retrieve(ROOM_ID)
+
+
+async def test_the_errors_of_fastapi_are_read() -> None:
+    detail = [{"loc": ["body", "max_participants"], "msg": "Input should be at most 50", "type": "less_than_equal"}]
+    async with raw_server(serving(http("422 Unprocessable", {"detail": detail}), b"")) as (url, _):
+        async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
+            with pytest.raises(UnprocessableEntityError) as caught:
+                await client.rooms.update(ROOM_ID, max_participants=3)
+    (error,) = caught.value.errors
+    assert (error.pointer, error.detail) == ("/max_participants", "Input should be at most 50")
+    assert str(error) == "less_than_equal: Input should be at most 50 at /max_participants"
+
+
+async def test_a_byte_order_mark_is_skipped() -> None:
+    body = b"\xef\xbb\xbf" + json.dumps(room(max_participants=3)).encode()
+    head = HEAD.format(status="200 OK", kind="application/json", length=len(body)).encode()
+    async with raw_server(serving(head + body, b"")) as (url, _):
+        async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
+            assert (await client.rooms.update(ROOM_ID, max_participants=3)).id == ROOM_ID
+
+
+# --- null for the failover URL ---
+
+
+async def test_if_null_is_rejected_the_failover_url_is_cleared_by_an_empty_string() -> None:
+    async with RoomsSimulator(rooms=3) as sim, RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
+        sim.rejects_null = True
+        sim.record = True
+        update = RoomUpdate(webhook_event_failover_url=None, max_participants=20)
+        updates = [(room_id, update) for room_id in sim.room_ids]
+        results = [result async for result in client.rooms.update_many(updates, concurrency=1)]
+        assert [(result.status, result.attempts) for result in results] == [
+            ("updated", 2),
+            ("updated", 1),
+            ("updated", 1),
+        ]
+        assert [value["webhook_event_failover_url"] for value in sim.rooms.values()] == [""] * 3
+        bodies = [json.loads(request.body)["webhook_event_failover_url"] for request in sim.recorded]
+        assert bodies == [None, "", "", ""]
+
+
+async def test_another_rejection_is_raised_as_it_is() -> None:
+    async with RoomsSimulator(rooms=2) as sim, RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
+        sim.rejects_null = True
+        first, _ = sim.room_ids
+        with pytest.raises(UnprocessableEntityError, match="webhook_timeout_secs can't be null"):
+            await client.rooms.update(first, webhook_timeout_secs=None)
+        with pytest.raises(UnprocessableEntityError, match="has already been taken"):
+            await client.rooms.update(first, webhook_event_failover_url=None, unique_name="room-000002")
+        assert sim.stats.by_method["PATCH"] == 3
+
+
+async def test_a_room_is_created_without_null_too() -> None:
+    async with RoomsSimulator() as sim, RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
+        sim.rejects_null = True
+        await client.rooms.create(unique_name="lobby", webhook_event_failover_url=None)
+        assert len(sim.rooms) == 1

@@ -1,0 +1,108 @@
+"""Answers that belong to no request: a connection that received bytes while idle is not used again."""
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+
+from aiorooms import RetryPolicy, RoomsClient, RoomUpdate
+from aiorooms._http.connector import Connector
+
+from ..raw_server import Peer, raw_server
+from ..samples import ROOM_ID
+
+ONCE = RetryPolicy(max_attempts=1)
+
+
+def room(participants: int) -> bytes:
+    body = json.dumps({"data": {"id": ROOM_ID, "max_participants": participants}}).encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+STRAYS = {
+    "200": room(3),
+    "404": b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+    "401": b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n",
+    "a part": room(3)[:30],
+    "garbage": b"\x00\x01\x02",
+}
+
+
+class Server:
+    """Carries out each PATCH and confirms it, and sends `stray` after the first: at once, or when `late` is set."""
+
+    def __init__(self, stray: bytes, late: asyncio.Event | None) -> None:
+        self.value = 0
+        self.patches: list[int] = []
+        self._stray = stray
+        self._late = late
+
+    async def serve(self, peer: Peer) -> None:
+        while True:
+            request = await peer.read()
+            if request.startswith(b"PATCH"):
+                self.value = json.loads(request.partition(b"\r\n\r\n")[2])["max_participants"]
+                self.patches.append(self.value)
+            answer, stray, self._stray = room(self.value), self._stray, b""
+            if self._late is None:
+                peer.write(answer + stray)
+            else:
+                peer.write(answer)
+                if stray:
+                    await self._late.wait()
+                    peer.write(stray)
+
+
+@pytest.mark.parametrize("stray", STRAYS.values(), ids=STRAYS)
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_second_answer_is_not_taken_for_that_of_the_next_request(stray: bytes, at_once: bool) -> None:
+    late = None if at_once else asyncio.Event()
+    server = Server(stray, late)
+    async with raw_server(server.serve) as (url, _):
+        async with RoomsClient("KEY", base_url=url, retry=ONCE) as client:
+            await client.rooms.update(ROOM_ID, max_participants=3)
+            if late is not None:
+                late.set()
+                await asyncio.sleep(0.05)  # until it has arrived; if it has not, there is nothing to mix up
+            for number in (4, 5):
+                assert (await client.rooms.update(ROOM_ID, max_participants=number)).max_participants == number
+    assert server.patches == [3, 4, 5], "each update is sent exactly once"
+
+
+@pytest.mark.parametrize("stray", STRAYS.values(), ids=STRAYS)
+async def test_in_a_session_of_the_user_the_outcome_is_true_too(stray: bytes) -> None:
+    late = asyncio.Event()
+    server = Server(stray, late)
+    async with raw_server(server.serve) as (url, _), aiohttp.ClientSession() as session:
+        async with RoomsClient("KEY", base_url=url, retry=ONCE, session=session) as client:
+            await client.rooms.update(ROOM_ID, max_participants=3)
+            late.set()
+            await asyncio.sleep(0.05)
+            (result,) = [r async for r in client.rooms.update_many([(ROOM_ID, RoomUpdate(max_participants=4))])]
+            if result.status != "uncertain":
+                assert (result.status == "updated") == (server.value == 4), result
+
+
+async def test_connections_are_reused_as_long_as_nothing_arrives_between() -> None:
+    connections = 0
+
+    async def serve(peer: Peer) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            await peer.read()
+            peer.write(room(3))
+
+    async with raw_server(serve) as (url, _), RoomsClient("KEY", base_url=url, retry=ONCE) as client:
+        for _ in range(5):
+            await client.rooms.update(ROOM_ID, max_participants=3)
+    assert connections == 1
+
+
+async def test_aiohttp_makes_its_connections_with_our_protocol() -> None:
+    connector: Any = Connector(limit=1, keepalive_timeout=1)
+    assert type(connector._factory()).__name__ == "_Protocol"
+    assert aiohttp.TCPConnector._release is not Connector._release
+    await connector.close()

@@ -1,0 +1,152 @@
+"""Rooms with odd fields: what can't be read is None and `unreadable`, what is unknown is `extra`, the rest is read."""
+
+import json
+import pickle
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from aiorooms import Room, RoomsClient
+from aiorooms.cli._json import model_data
+from aiorooms.models._converter import read_or_none
+from aiorooms.resources._bodies import decode_room, decode_rooms
+
+from .raw_server import Peer, raw_server
+from .samples import ROOM_ID
+
+AT = datetime(2021, 4, 16, 9, 46, 20, tzinfo=UTC)
+
+
+def room_with(**fields: object) -> Room:
+    return decode_room(json.dumps({"data": {"id": ROOM_ID, **fields}}).encode())
+
+
+@pytest.mark.parametrize(
+    ("field", "raw", "value"),
+    [
+        ("max_participants", 20.0, 20),
+        ("created_at", "2021-04-16T09:46:20", AT),
+        ("created_at", "2021-04-16 09:46:20", AT),
+        ("created_at", "2021-04-16t09:46:20z", AT),
+        ("created_at", "2021-04-16T11:46:20+02:00", AT),
+        ("updated_at", "2021-04-16T09:46", AT.replace(second=0)),
+    ],
+)
+def test_what_can_be_read_is_read(field: str, raw: object, value: object) -> None:
+    room = room_with(**{field: raw})
+    assert getattr(room, field) == value
+    assert type(getattr(room, field)) is type(value)
+    assert room.unreadable == {}
+
+
+@pytest.mark.parametrize(
+    ("field", "raw"),
+    [
+        ("max_participants", "20"),
+        ("max_participants", 20.5),
+        ("max_participants", True),
+        ("max_participants", 1e300),
+        ("unique_name", 5),
+        ("enable_recording", 1),
+        ("enable_recording", "true"),
+        ("created_at", "2021-04-16"),
+        ("created_at", "2016-12-31T23:59:60Z"),
+        ("created_at", 1618566380),
+        ("created_at", "yesterday at around noon"),
+        ("webhook_event_url", {"url": "https://x.io"}),
+        ("sessions", [ROOM_ID]),
+        ("sessions", {}),
+        ("sessions", "abc"),
+        ("sessions", [{"id": "s"}, None]),
+        ("active_session_id", 7),
+        ("record_type", []),
+    ],
+)
+def test_what_cannot_be_read_is_none_and_named(field: str, raw: object) -> None:
+    room = room_with(**{field: raw}, webhook_timeout_secs=7)
+    assert getattr(room, field) is None
+    assert room.unreadable == {field: raw}
+    assert (room.id, room.webhook_timeout_secs) == (ROOM_ID, 7), "the other fields are read"
+
+
+def test_sessions_and_participants_have_their_own_unreadable_fields() -> None:
+    sessions = [{"id": "s", "active": 1, "participants": [{"id": "p", "context": {"a": 1}, "mood": "good"}]}]
+    room = room_with(sessions=sessions)
+    assert room.unreadable == {}
+    assert room.sessions is not None
+    (session,) = room.sessions
+    assert (session.id, session.active, session.unreadable) == ("s", None, {"active": 1})
+    assert session.participants is not None
+    (participant,) = session.participants
+    assert (participant.id, participant.context) == ("p", None)
+    assert (participant.unreadable, participant.extra) == ({"context": {"a": 1}}, {"mood": "good"})
+
+
+def test_unknown_fields_are_extra_whatever_their_names() -> None:
+    unknown = {"video_codecs": ["h264", "vp8"], "unreadable": 1, "extra": 2, "__class__": 3}
+    room = room_with(**unknown, max_participants=10)
+    assert room.extra == unknown
+    assert (room.unreadable, room.max_participants) == ({}, 10)
+
+
+def test_unreadable_and_extra_are_no_part_of_the_value() -> None:
+    odd, plain = room_with(unique_name=5, mood="good"), room_with()
+    assert odd == plain
+    assert hash(odd) == hash(plain)
+    assert repr(odd) == repr(plain)
+    assert model_data(odd) == model_data(plain)
+    copy = pickle.loads(pickle.dumps(odd))
+    assert (copy.unreadable, copy.extra) == ({"unique_name": 5}, {"mood": "good"})
+
+
+@pytest.mark.parametrize("value", [None, [], "x", 5])
+def test_only_an_object_is_a_room(value: object) -> None:
+    assert read_or_none(value, Room) is None
+
+
+def page(data: list[Any], **meta: object) -> bytes:
+    return json.dumps({"data": data, "meta": meta}).encode()
+
+
+def test_a_list_is_read_as_far_as_possible() -> None:
+    data = [{"id": ROOM_ID, "created_at": "noon"}, {"unique_name": "no id"}, "text", {"id": 5}]
+    found = decode_rooms(3, page(data, total_pages="1", total_results=4.0))
+    assert [room.id for room in found] == [ROOM_ID]
+    assert found.unreadable == tuple(data[1:])
+    assert (found.number, found.total_pages, found.total_results) == (3, None, 4)
+    assert decode_rooms(1, json.dumps({"data": [], "meta": []}).encode()).total_pages is None
+
+
+async def test_entries_without_an_id_are_skipped_and_reported_once() -> None:
+    lists: list[list[Any]] = [[{"id": ROOM_ID}, {"x": 1}], [None], [{"id": "b"}, 1]]
+    pages = [page(data, total_pages=3) for data in lists]
+
+    async def answer(peer: Peer) -> None:
+        while True:
+            request = await peer.read()
+            number = int(request.partition(b"page%5Bnumber%5D=")[2][:1])
+            peer.answer(pages[number - 1])
+
+    async with raw_server(answer) as (url, _), RoomsClient("KEY", base_url=url) as client:
+        with pytest.warns(RuntimeWarning, match="entries without an id, which are skipped") as warned:
+            assert [room.id async for room in client.rooms.list(page_size=2)] == [ROOM_ID, "b"]
+    assert len(warned) == 1
+
+
+async def test_a_list_without_meta_is_not_read_again() -> None:
+    pages = [
+        page([{"id": "a"}], total_pages=2, total_results=2),
+        json.dumps({"data": [{"id": "b"}]}).encode(),
+        page([]),
+    ]
+
+    async def answer(peer: Peer) -> None:
+        while True:
+            request = await peer.read()
+            number = int(request.partition(b"page%5Bnumber%5D=")[2][:1])
+            peer.answer(pages[number - 1])
+
+    async with raw_server(answer) as (url, received), RoomsClient("KEY", base_url=url) as client:
+        assert [room.id async for room in client.rooms.list(page_size=1)] == ["a", "b"]
+    assert len(received) == 3
