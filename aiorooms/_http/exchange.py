@@ -18,7 +18,7 @@ import attrs
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
-from .._aio import is_cancelled
+from .._aio import finish, is_cancelled
 from ..errors import ClientStateError
 from .aiohttp_errors import NO_REPLAY, REPLAYED, DisconnectedError, is_disconnect, to_failure
 from .body import ENCODINGS, BodyError, TooLargeError, read_body
@@ -135,11 +135,17 @@ class Exchange:
         self._loop = loop
 
     async def close(self) -> None:
-        """Close the session if it is ours. Attempts in flight end with an error. May be called twice."""
+        """Close the session if it is ours. Attempts in flight end with an error. May be called twice.
+
+        If it is cancelled, it closes everything all the same.
+        """
         if self._closed:
             return
         self._closed = True
         self._deadlines.close()
+        await finish(asyncio.create_task(self._close_sessions()))
+
+    async def _close_sessions(self) -> None:
         for session in (self._session if self._owns_session else None, self._fresh_session):
             if session is not None:
                 await session.close()

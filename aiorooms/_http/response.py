@@ -18,7 +18,7 @@ No exception is raised here. The exception for the caller is created once, from 
 import json
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Final, Generic, NamedTuple, TypeVar, cast
 from urllib.parse import quote
@@ -98,12 +98,12 @@ class Failure:
 
     @property
     def is_contact(self) -> bool:
-        """Whether this is a successful contact: the answer says something about the request."""
+        """Whether this is a successful contact: a readable answer, and neither a 408 nor a 5xx."""
         return self.status is not None and not is_server_failure(self.status)
 
 
 def is_server_failure(status: int) -> bool:
-    """Return whether a status says nothing about the request: 408, and 500 and above."""
+    """Return whether a status means that the server could not handle the request: 408, or 500 and above."""
     return status == 408 or status >= 500
 
 
@@ -111,7 +111,7 @@ def is_server_failure(status: int) -> bool:
 
 
 def not_sent(request: Request[T], reason: str, *, timed_out: bool = False, retry: bool = True) -> Failure:
-    """Return the failure of a request that was not sent, so that the server can't have carried it out."""
+    """Return the failure of a request that was not sent, so the server can't have carried it out."""
     kind = APITimeoutError if timed_out else APIConnectionError
     message = f"{request.subject}: not sent: {excerpt(reason, 300)}"
     return Failure(make_error=partial(kind, message), retry=retry, uncertain=False)
@@ -249,7 +249,7 @@ def _read_error(
     return Failure(
         make_error=make_error,
         retry=status == 429 or (is_transient and request.idempotent),
-        # Only a 4xx says no. A redirect may come after the request was carried out (303 after a form is the classic).
+        # Only a 4xx shows that the request was rejected. A redirect may follow one that was carried out, as 303 does.
         uncertain=(is_transient or not 400 <= status < 500) and not request.read_only,
         status=status,
         wait=wait if status == 429 or is_transient else None,
@@ -327,11 +327,21 @@ def _describe(text: str) -> str:
 
 
 def redact(text: str, secret: str) -> str:
-    """Replace the API key in a text, also where it is percent-encoded or escaped as in JSON."""
-    if secret:
-        for written in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1]):
-            text = text.replace(written, "[API key]")
-    return text
+    """Replace the API key in a text, in any case, also where it is percent-encoded or escaped as in JSON.
+
+    A key of fewer than 8 characters is no secret of Telnyx's, and would be found in ordinary words.
+    """
+    return text if len(secret) < _MIN_SECRET else _written(secret).sub("[API key]", text)
+
+
+_MIN_SECRET: Final = 8
+
+
+@lru_cache(maxsize=8)
+def _written(secret: str) -> re.Pattern[str]:
+    """Return a pattern for all ways to write the key, the longest first."""
+    ways = {secret, quote(secret, safe=""), json.dumps(secret)[1:-1]}
+    return re.compile("|".join(map(re.escape, sorted(ways, key=len, reverse=True))), re.IGNORECASE)
 
 
 def _plain_text(body: bytes) -> str:

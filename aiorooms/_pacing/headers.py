@@ -108,7 +108,7 @@ def reset_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _seconds(value: float) -> float:
-    """Return a time to wait within its bounds: nobody waits for a year, and a larger number has no date."""
+    """Limit a wait to 0 to `_MAX_SECONDS`, inclusive: a `datetime` overflows if a much larger number is added."""
     return min(max(0.0, value), _MAX_SECONDS)
 
 

@@ -83,14 +83,14 @@ class Draw:
 
     kind: FaultKind
     noise: int
-    """A random number for the random choices of the effect; the same seed gives the same number."""
+    """A number for choices that the fault makes, such as which bytes to send. The same seed gives the same number."""
 
 
 Scripts: TypeAlias = dict[tuple[str | None, str | None], deque[FaultKind | None]]
 
 
 class FaultPlan:
-    """Chooses the fault of each request. It has the scripts, and counts the requests by method and room."""
+    """Chooses the fault of each request. Holds the scripts, and counts the requests by method and room."""
 
     def __init__(self, faults: Faults, seed: int, scripts: Scripts | None = None) -> None:
         """Start with `scripts`, the unused entries of the scripts that were added to an earlier plan."""
