@@ -92,7 +92,7 @@ class Probing(Gate):
         return math.inf if self._probe_sent_at is not None else self._next_at
 
     def blocked_until(self, now: float) -> float:
-        """Return when the stop after a 429 ends; -infinity while a probe is in flight, so that calls wait and don't fail."""
+        """Return when the stop after a 429 ends; -infinity while a probe is in flight: then calls wait, not fail."""
         return -math.inf if self._probe_sent_at is not None else self._next_at
 
     def sent(self, permit: Permit, in_flight: int) -> None:
