@@ -304,3 +304,13 @@ def test_the_wait_of_a_429(headers: dict[str, str], wait: float | None) -> None:
 def test_a_server_error_does_not_wait_for_the_reset() -> None:
     assert failure(503, headers={"x-ratelimit-reset": "9"}).wait is None
     assert failure(503, headers={"retry-after": "9"}).wait == 9
+
+
+def test_an_odd_location_in_an_error_does_no_harm() -> None:
+    deep: list[object] = []
+    for _ in range(900):
+        deep = [deep]
+    body = {"detail": [{"loc": ["body", deep, "a/b", 1, None], "msg": "x"}]}
+    error = failure(422, body).make_error()
+    assert isinstance(error, errors.UnprocessableEntityError)
+    assert error.errors[0].pointer == "/a~1b/1"

@@ -25,13 +25,14 @@ import random
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Generic, NamedTuple, NoReturn, TypeVar
+from typing import Final, Generic, NamedTuple, NoReturn, TypeVar
 
 import aiohttp
 import attrs
 
 from .._aio import sleep_unless
 from .._pacing import Pacer, PacerClosedError, Pacing, Permit, WaitTooLongError
+from .._text import excerpt
 from ..errors import (
     AioroomsError,
     APIConnectionError,
@@ -53,6 +54,9 @@ from .retry import Again, RetryPolicy, Tally, decide
 __all__ = ["Answer", "Sender"]
 
 T = TypeVar("T")
+
+_MAX_HINT: Final = 500
+"""Characters."""
 
 _ONCE = RetryPolicy(max_attempts=1)
 
@@ -330,6 +334,8 @@ class _Call(Generic[T]):
         return None if end.reason is None and self._keeps_trying(answered=False) else Unconfirmed()
 
     def _raise(self, end: _End, verdict: NotApplied | Unconfirmed) -> NoReturn:
-        hint, reason = (verdict.hint, None) if verdict.hint else (end.hint, end.reason)
+        # The hint has values of the room, and a server may echo the API key anywhere.
+        said = excerpt(self._sender.exchange.redacted(verdict.hint), _MAX_HINT)
+        hint, reason = (said, None) if verdict.hint else (end.hint, end.reason)
         uncertain = isinstance(verdict, Unconfirmed)
         raise end.make_error(attempts=self._tally.attempts, uncertain=uncertain, hint=hint, reason=reason)

@@ -11,6 +11,7 @@ a request holds whether its connection was used before.
 """
 
 import asyncio
+import select
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, cast
@@ -59,6 +60,7 @@ class Connector(aiohttp.TCPConnector):
         if keepalive_timeout is None:
             options = {"force_close": True}
         super().__init__(limit=limit, **options)  # pyright: ignore[reportUnknownMemberType]
+        self._poll = select.poll() if hasattr(select, "poll") else None  # Windows has none
         # aiohttp has no public way to give a connection a protocol of one's own. A test notices if this one goes.
         self._factory = partial(_Protocol, loop=asyncio.get_running_loop())
 
@@ -67,7 +69,8 @@ class Connector(aiohttp.TCPConnector):
         while True:
             connection = await super().connect(*args, **kwargs)
             protocol = cast("_Protocol", connection.protocol)
-            if not (protocol.has_stray_bytes or protocol.should_close):
+            # A new connection is returned in any case, so that this ends: a server may speak first, to say no.
+            if not protocol.was_used or not (protocol.has_stray_bytes or self._has_unread_bytes(protocol)):
                 break
             connection.close()
         protocol.in_use = True
@@ -75,6 +78,19 @@ class Connector(aiohttp.TCPConnector):
             route.is_reused = protocol.was_used
         protocol.was_used = True
         return connection
+
+    def _has_unread_bytes(self, protocol: ResponseHandler) -> bool:
+        """Whether bytes have arrived, or the connection has ended, and the event loop has not noticed yet."""
+        if protocol.should_close or protocol.transport is None:
+            return True
+        if self._poll is None:
+            return False
+        number = protocol.transport.get_extra_info("socket").fileno()
+        self._poll.register(number, select.POLLIN)
+        try:
+            return bool(self._poll.poll(0))
+        finally:
+            self._poll.unregister(number)
 
     def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:  # noqa: ANN401
         cast("_Protocol", protocol).in_use = False

@@ -19,13 +19,14 @@ from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from .._aio import finish, is_cancelled
+from .._pacing import read_rate_limit
 from ..errors import ClientStateError
 from .aiohttp_errors import NO_REPLAY, REPLAYED, DisconnectedError, is_disconnect, to_failure
 from .body import ENCODINGS, BodyError, TooLargeError, read_body
 from .connector import Connector, Route
 from .deadlines import Deadline, Deadlines, TimeLimits
 from .request import Request
-from .response import Failure, Success, no_answer, not_sent, read_answer, too_large, unreadable
+from .response import Failure, Success, no_answer, not_sent, read_answer, redact, too_large, unreadable
 
 __all__ = ["Exchange"]
 
@@ -150,6 +151,10 @@ class Exchange:
             if session is not None:
                 await session.close()
 
+    def redacted(self, text: str) -> str:
+        """Return a text without the API key."""
+        return redact(text, self._api_key)
+
     # --- one attempt ---
 
     async def send(self, request: Request[T], limits: TimeLimits, *, fresh: bool) -> Success[T] | Failure:
@@ -178,8 +183,12 @@ class Exchange:
             return too_large(request, response.status, response.headers, self._max_size(request))
         except BodyError as error:
             assert response is not None
+            if not 200 <= response.status < 300:
+                # The status says enough.
+                return read_answer(request, response.status, response.headers, b"", secret=self._api_key)
             message = f"{response.status} {request.subject}: the body of the answer can't be read: {error}"
-            return unreadable(request, message, status=response.status, secret=self._api_key)
+            rate_limit = read_rate_limit(response.headers, rate_limited=False)
+            return unreadable(request, message, status=response.status, secret=self._api_key, rate_limit=rate_limit)
         except (aiohttp.ClientError, OSError, ValueError, DisconnectedError) as error:
             if response is not None and not 200 <= response.status < 300:
                 # The status says enough, even if the rest of the answer was lost.
@@ -201,8 +210,9 @@ class Exchange:
     async def _read(self, request: Request[T], response: aiohttp.ClientResponse) -> bytes:
         is_success = 200 <= response.status < 300
         limit = self._max_size(request) if is_success else _MAX_ERROR
+        auto_decompress = not self._owns_session and self.open().auto_decompress
         try:
-            return await read_body(response, limit, is_decompressed=not self._owns_session)
+            return await read_body(response, limit, auto_decompress=auto_decompress)
         except TooLargeError as error:
             if is_success:
                 raise

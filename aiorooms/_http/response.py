@@ -140,9 +140,9 @@ def read_answer(
     rate_limit = read_rate_limit(headers, rate_limited=status == 429)
     if not 200 <= status < 300:
         return _read_error(request, status, headers, body, secret, rate_limit)
-    if status == HTTPStatus.NO_CONTENT and request.decode_no_content is not None:
-        return Success(request.decode_no_content(), rate_limit)
     try:
+        if status == HTTPStatus.NO_CONTENT and request.decode_no_content is not None:
+            return Success(request.decode_no_content(), rate_limit)
         return Success(request.decode(body), rate_limit)
     except NotConfirmedError as error:
         return _not_confirmed(request, status, redact(str(error), secret), rate_limit)
@@ -307,7 +307,8 @@ def _pointer(location: object) -> str | None:
     """Return a JSON pointer to the place that FastAPI names as a list, which begins with `body`."""
     if not isinstance(location, list):
         return None
-    return "".join(f"/{part}" for part in cast("list[object]", location)[1:]) or None
+    parts = [part for part in cast("list[object]", location)[1:] if isinstance(part, (str, int))]
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts) or None
 
 
 def _text(value: object) -> str | None:

@@ -73,7 +73,9 @@ def _datetime(value: object, _: object) -> datetime:
     if isinstance(value, str) and len(value) >= _SHORTEST_TIMESTAMP:
         with contextlib.suppress(ValueError):
             time = datetime.fromisoformat(value if value.isupper() else value.upper())
-            return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+            # Within a day of either end of the calendar, not every time can be written in UTC.
+            if datetime.min.year < time.year < datetime.max.year:
+                return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
     raise wrong_type("a timestamp", value)
 
 
@@ -133,7 +135,7 @@ def _object(wanted: type[attrs.AttrsInstance], converter: Converter) -> Callable
 
 
 def _is_answer(wanted: object) -> bool:
-    return attrs.has(cast("type", wanted)) and hasattr(wanted, "unreadable")
+    return attrs.has(cast("type", wanted)) and all(hasattr(wanted, name) for name in _HIDDEN)
 
 
 _HIDDEN: Final = ("unreadable", "extra")

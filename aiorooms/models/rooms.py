@@ -135,9 +135,9 @@ class RoomPage:
     total_pages: int | None = None
     """Number of pages when this one was read. It can change while a list is read."""
     total_results: int | None = None
+    """Number of rooms in the whole list when this page was read."""
     unreadable: tuple[object, ...] = attrs.field(default=(), eq=False)
     """What the list has besides rooms: entries without an id, as they are in the answer."""
-    """Number of rooms in the whole list when this page was read."""
 
     def __iter__(self) -> Iterator[Room]:
         return iter(self.rooms)

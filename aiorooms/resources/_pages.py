@@ -20,7 +20,6 @@ from typing import Final, TypeAlias
 import attrs
 
 from .._aio import end_tasks
-from .._text import quoted
 from ..models import Room, RoomPage
 
 __all__ = ["ReadPage", "RoomList"]
@@ -82,8 +81,7 @@ async def _pages(read_page: ReadPage, page_size: int) -> AsyncGenerator[RoomPage
             page = await next_page
             if page.unreadable and not has_warned:
                 has_warned = True
-                example = quoted(page.unreadable[0])
-                text = f"the list of rooms has entries without an id, which are skipped, such as {example}"
+                text = "the list of rooms has entries without an id, which are skipped; RoomPage.unreadable has them"
                 warnings.warn(text, RuntimeWarning, stacklevel=2)
             before, total = total, total if page.total_results is None else page.total_results
             if total < before:

@@ -18,7 +18,15 @@ from ..models._converter import DecodeError
 from ..models._fields import FIELDS, Values, has_value
 from ._bodies import MAX_ROOM, decode_data, decode_room, room_of
 
-__all__ = ["decode_deleted", "decode_room_of", "decode_updated", "get_room", "read_back_delete", "read_back_update"]
+__all__ = [
+    "decode_deleted",
+    "decode_room_of",
+    "decode_updated",
+    "get_room",
+    "not_confirmed",
+    "read_back_delete",
+    "read_back_update",
+]
 
 T = TypeVar("T")
 
@@ -45,7 +53,12 @@ def _same_room(room_id: str, room: Room) -> Room:
 
 def decode_updated(room_id: str, wanted: Values, body: bytes) -> Room:
     """Return the room after an update. Raises `DecodeError`, or `NotConfirmedError` if it lacks a wanted value."""
-    data = decode_data(body)
+    try:
+        data = decode_data(body)
+    except DecodeError as error:
+        if error.path is None:
+            raise
+        raise NotConfirmedError(f"{error.path} {error}") from None
     room = _same_room(room_id, room_of(data))
     missing, different = _compare(wanted, room, data)
     if room.id is None:
@@ -74,7 +87,8 @@ def _compare(wanted: Values, room: Room, data: Mapping[str, object]) -> tuple[li
 
 
 def _shown(name: str, value: object) -> str:
-    return quoted(masked_url(value) if isinstance(value, str) and FIELDS[name].kind == "url" else value)
+    # Not cut: what is cut off an API key that a server echoes could not be redacted any more.
+    return repr(masked_url(value) if isinstance(value, str) and FIELDS[name].kind == "url" else value)
 
 
 def read_back_update(room_id: str, wanted: Values) -> ReadBack[Room]:
@@ -100,6 +114,11 @@ def judge_update(wanted: Values, room: Room, data: Mapping[str, object]) -> Verd
     if missing:
         return Unconfirmed(f"the answer to the read-back has no {', '.join(missing)}")
     return Confirmed(room)
+
+
+def not_confirmed() -> Room:
+    """Raise `NotConfirmedError` for an answer without a body."""
+    raise NotConfirmedError("it has no body")
 
 
 # --- deletes ---

@@ -34,7 +34,7 @@ from ..models import (
 from ..models._fields import Values
 from ._bodies import MAX_LIST, MAX_ROOM, decode_room, decode_rooms
 from ._pages import RoomList
-from ._read_back import decode_deleted, decode_updated, get_room, read_back_delete, read_back_update
+from ._read_back import decode_deleted, decode_updated, get_room, not_confirmed, read_back_delete, read_back_update
 from ._resource import Resource, raise_if_invalid
 from ._update_many import Updates, update_many
 
@@ -274,6 +274,7 @@ class Rooms(Resource):
             path=f"/rooms/{room_id}",
             subject=f"room {room_id}",
             decode=partial(decode_updated, room_id, fields),
+            decode_no_content=not_confirmed,
             max_size=MAX_ROOM,
             read_back=partial(read_back_update, room_id, fields),
         )
@@ -299,8 +300,13 @@ class Rooms(Resource):
     ) -> Request[Room] | None:
         if status != HTTPStatus.UNPROCESSABLE_ENTITY or not any(map(_names_failover, errors)):
             return None
-        self._rejects_null = True
-        return attrs.evolve(request, body=without_null, revise=None)
+
+        def decode(body: bytes) -> Room:
+            room = request.decode(body)
+            self._rejects_null = True  # only now is it certain that null was the problem
+            return room
+
+        return attrs.evolve(request, body=without_null, revise=None, decode=decode)
 
     async def _page(
         self, query: Sequence[tuple[str, str]], page_size: int, timeout: Timeout | None, number: int
