@@ -1,11 +1,12 @@
 """Reading the body of an answer: in pieces, decompressed, and never more than a limit.
 
-A body of known length that is not compressed is read at once. Any other is read piece by piece, because its size is
-known only at its end: 2 MB of gzip may hold 6 GB of zeros. Example: the limit is 8 MB, and each piece of 64 KB unpacks
-to 60 MB. The first piece is unpacked up to 8 MB and one byte, and the body is too large.
+An uncompressed body whose length is known and within the limit is read at once. Any other body is read piece by piece,
+because its size may be known only at its end: 2 MB of gzip may hold 2 GB of zeros. Example: the limit is 8 MB, and each
+piece of 64 KB would unpack to 64 MB. Unpacking the first piece stops one byte above 8 MB, because this byte shows that
+the body is too large.
 
-Our own session leaves the decompression to this module. A session of the user may decompress by itself; then its pieces
-arrive unpacked.
+Our own session leaves the decompression to this module. The user's session is expected to decompress by itself, so that
+its pieces arrive unpacked.
 """
 
 import zlib
@@ -24,7 +25,7 @@ class BodyError(Exception):
 
 
 class TooLargeError(Exception):
-    """The body is larger than the limit. `.beginning` has as much of it as the limit allows."""
+    """The body is larger than the limit. `.beginning` has its first bytes, up to the limit."""
 
     def __init__(self, beginning: bytes) -> None:
         super().__init__()

@@ -1,13 +1,13 @@
 """The connector of our own session: it knows which connections were used before, and which got bytes while idle.
 
 **Bytes on an idle connection** belong to no request: a server or a proxy sent a second answer, or part of one. aiohttp
-would take them for the answer to the next request. So such a connection is closed instead of being used again. Example:
-a proxy answers a PATCH of room A twice, the second time 50 ms later, when the connection is idle. The next request, for
-room B, is sent over another connection.
+would take them for the answer to the next request. So such a connection is closed and not used again. Example: a proxy
+answers a PATCH of room A twice, the second time 50 ms later, when the connection is idle. The next request, for room B,
+is sent over another connection.
 
 **Stale connections.** The server may close a keep-alive connection just before it is used again. Then no answer comes,
-and that says nothing about the server. To distinguish this from a server that disconnects every client, the context of
-a request holds whether its connection was used before.
+although the server works. A server that disconnects every client does so on new connections too. To distinguish the
+two, the `Route` of a request records whether its connection was used before.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ __all__ = ["Connector", "Route"]
 
 
 class Route:
-    """What is known of the connection of one request."""
+    """What is known about the connection of one request."""
 
     __slots__ = ("is_reused",)
 
@@ -39,14 +39,14 @@ _route: Final[ContextVar[Route]] = ContextVar("aiorooms_route")
 
 
 class _Protocol(ResponseHandler):
-    """One connection. The connector sets `in_use` while a request has it."""
+    """One connection. `in_use` is True while a request uses it."""
 
     in_use = False
     was_used = False
     has_stray_bytes = False
 
     def data_received(self, data: bytes) -> None:
-        if data and not self.in_use:  # aiohttp passes no data to continue reading
+        if data and not self.in_use:  # aiohttp itself calls this with b"" to resume reading
             self.has_stray_bytes = True
         super().data_received(data)
 
