@@ -313,13 +313,30 @@ class _Call(Generic[T]):
         began_at = self._outage.begin()
         if not end.not_found:
             try:
-                verdict = (await _Call(self._sender, read_back.request, self._limits, _ONCE, NO_OUTAGE).run()).value
+                verdict = (
+                    await _Call(
+                        self._sender, read_back.request, self._limits, self._read_back_policy(end), NO_OUTAGE
+                    ).run()
+                ).value
             except NotFoundError:
                 pass
             except AioroomsError as error:
                 return self._read_back_failed(read_back, error, began_at, end)
         self._outage.contact()
         return verdict
+
+    def _read_back_policy(self, end: _End) -> RetryPolicy:
+        """Return how often the room is read: once, and again only if the request has attempts left.
+
+        It has some if an answer came that neither confirmed nor rejected it.
+        """
+        left = self._policy.max_attempts - self._tally.counted
+        if end.reason is not None or left <= 1:
+            return _ONCE
+        seconds = None if self._give_up_at is None else self._give_up_at - time.monotonic()
+        if seconds is not None and seconds <= 0:
+            return _ONCE
+        return attrs.evolve(self._policy, max_attempts=left, max_elapsed=seconds)
 
     def _read_back_failed(
         self, read_back: ReadBack[T], error: AioroomsError, began_at: float, end: _End

@@ -99,6 +99,14 @@ async def test_if_the_read_back_cannot_tell_either_the_outcome_is_uncertain() ->
             assert caught.value.uncertain
 
 
+async def test_a_read_back_has_the_attempts_that_the_update_did_not_need() -> None:
+    reads = [http("500 Broken"), b"garbage", http("200 OK", room(max_participants=3))]
+    async with raw_server(serving(http("200 OK", room()), *reads)) as (url, received):
+        async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
+            assert (await client.rooms.update(ROOM_ID, max_participants=3)).max_participants == 3
+    assert methods(received) == ["PATCH", "GET", "GET", "GET"]
+
+
 async def test_normalised_values_confirm_without_a_read_back() -> None:
     answer = http("200 OK", room(webhook_event_url="https://x.io:443/a", webhook_event_failover_url=""))
     async with raw_server(serving(answer, b"")) as (url, received):
