@@ -15,13 +15,18 @@ from ._http.retry import RetryPolicy
 from ._pacing import Pacer, Pacing, PacingSnapshot
 from ._text import quoted
 from ._version import __version__
-from ._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, is_loopback
+from ._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, check_webhook_url, is_loopback
 from .errors import ClientSettingsError
 from .resources.rooms import Rooms
 
 __all__ = ["ClientPacing", "RoomsClient"]
 
 _BASE_URL: Final = "https://api.telnyx.com/v2"
+
+_BASE_URL_POLICY: Final = WebhookUrlPolicy(schemes=("https", "http"))
+
+_INVALID_BASE_URL: Final = ("bad_characters", "bad_host", "bad_port", "ambiguous_url", "too_long")
+"""The codes of webhook URL problems that also make a base URL invalid. The others are checked below."""
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=10)
 
@@ -184,6 +189,11 @@ def _base_url(given: str | None, *, allow_insecure_http: bool) -> str:
             return setting_error("base_url", wrong, hint)
         return setting_error("base_url", f"{quoted(text)} {wrong}", hint, text)
 
+    # yarl drops tabs and line ends, so that another host would get the key.
+    problems = check_webhook_url(text, _BASE_URL_POLICY)
+    if invalid := [problem for problem in problems if problem.code in _INVALID_BASE_URL]:
+        wrong, _, hint = invalid[0].message.partition("; ")
+        raise setting_error("base_url", wrong, hint)
     try:
         url = URL(text)
         host = url.host

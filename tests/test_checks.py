@@ -219,7 +219,7 @@ def test_a_setting_of_a_wrong_type_is_a_type_error_too() -> None:
         ("key", 5, "base_url", 5, "is 5"),
         ("key", "https://a:pass@x.io", "base_url", None, "contains credentials"),
         ("key", "ftp://a:pass@x.io", "base_url", None, "contains credentials"),
-        ("key", "https://a:pass@x.io:99999", "base_url", None, "can't be parsed: Port out of range 0-65535"),
+        ("key", "https://a:pass@x.io:99999", "base_url", None, "'https://***@x.io:99999' has a port above 65535"),
     ],
 )
 def test_the_settings_errors_of_a_client_carry_data_but_no_secret(

@@ -53,6 +53,8 @@ def test_what_can_be_read_is_read(field: str, raw: object, value: object) -> Non
         ("created_at", "2021-04-16"),
         ("created_at", "2016-12-31T23:59:60Z"),
         ("created_at", 1618566380),
+        ("created_at", "0001-01-01T00:00:00+01:00"),
+        ("created_at", "9999-12-31T23:59:59-23:00"),
         ("created_at", "yesterday at around noon"),
         ("webhook_event_url", {"url": "https://x.io"}),
         ("sessions", [ROOM_ID]),

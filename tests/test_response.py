@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aiorooms import errors
 from aiorooms._http.request import Request
-from aiorooms._http.response import Failure, Success, no_answer, not_sent, read_answer, unreadable
+from aiorooms._http.response import Failure, Success, no_answer, not_sent, read_answer, redact, unreadable
 from aiorooms.models import Room
 from aiorooms.resources._bodies import MAX_ROOM, decode_room
 
@@ -262,7 +262,20 @@ def test_no_error_contains_the_key_however_the_server_escapes_it(status: int, bo
         assert KEY[:8] not in shown.replace("KEY_simulated", "")
 
 
-@pytest.mark.parametrize("key", ["a+b/c==", 'quo"ted\\', "it's"])
+@pytest.mark.parametrize(
+    ("key", "text", "redacted"),
+    [
+        ("KEY_secret", "key_SECRET and KEY_secret", "[API key] and [API key]"),
+        ("k", "keep this", "keep this"),
+        ("API key]", "[API key] and API key]", "[[API key] and [API key]"),
+        ("", "anything", "anything"),
+    ],
+)
+def test_each_occurrence_of_a_key_is_redacted_once_in_any_case(key: str, text: str, redacted: str) -> None:
+    assert redact(text, key) == redacted
+
+
+@pytest.mark.parametrize("key", ["a+b/c==0123", 'quo"ted\\0123', "it's a key"])
 def test_keys_are_redacted_in_urls_and_in_json(key: str) -> None:
     body = json.dumps({"code": "1", "detail": f"key {key}"}).encode()
     outcome = read_answer(request(), 307, {"location": f"/?key={quote(key, safe='')}"}, body, secret=key)
@@ -291,3 +304,13 @@ def test_the_wait_of_a_429(headers: dict[str, str], wait: float | None) -> None:
 def test_a_server_error_does_not_wait_for_the_reset() -> None:
     assert failure(503, headers={"x-ratelimit-reset": "9"}).wait is None
     assert failure(503, headers={"retry-after": "9"}).wait == 9
+
+
+def test_an_odd_location_in_an_error_does_no_harm() -> None:
+    deep: list[object] = []
+    for _ in range(900):
+        deep = [deep]
+    body = {"detail": [{"loc": ["body", deep, "a/b", 1, None], "msg": "x"}]}
+    error = failure(422, body).make_error()
+    assert isinstance(error, errors.UnprocessableEntityError)
+    assert error.errors[0].pointer == "/a~1b/1"

@@ -25,13 +25,14 @@ import random
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Generic, NamedTuple, NoReturn, TypeVar
+from typing import Final, Generic, NamedTuple, NoReturn, TypeVar
 
 import aiohttp
 import attrs
 
 from .._aio import sleep_unless
 from .._pacing import Pacer, PacerClosedError, Pacing, Permit, WaitTooLongError
+from .._text import excerpt
 from ..errors import (
     AioroomsError,
     APIConnectionError,
@@ -53,6 +54,9 @@ from .retry import Again, RetryPolicy, Tally, decide
 __all__ = ["Answer", "Sender"]
 
 T = TypeVar("T")
+
+_MAX_HINT: Final = 500
+"""Characters."""
 
 _ONCE = RetryPolicy(max_attempts=1)
 
@@ -309,13 +313,30 @@ class _Call(Generic[T]):
         began_at = self._outage.begin()
         if not end.not_found:
             try:
-                verdict = (await _Call(self._sender, read_back.request, self._limits, _ONCE, NO_OUTAGE).run()).value
+                verdict = (
+                    await _Call(
+                        self._sender, read_back.request, self._limits, self._read_back_policy(end), NO_OUTAGE
+                    ).run()
+                ).value
             except NotFoundError:
                 pass
             except AioroomsError as error:
                 return self._read_back_failed(read_back, error, began_at, end)
         self._outage.contact()
         return verdict
+
+    def _read_back_policy(self, end: _End) -> RetryPolicy:
+        """Return how often the room is read: once, and again only if the request has attempts left.
+
+        It has some if an answer came that neither confirmed nor rejected it.
+        """
+        left = self._policy.max_attempts - self._tally.counted
+        if end.reason is not None or left <= 1:
+            return _ONCE
+        seconds = None if self._give_up_at is None else self._give_up_at - time.monotonic()
+        if seconds is not None and seconds <= 0:
+            return _ONCE
+        return attrs.evolve(self._policy, max_attempts=left, max_elapsed=seconds)
 
     def _read_back_failed(
         self, read_back: ReadBack[T], error: AioroomsError, began_at: float, end: _End
@@ -330,6 +351,8 @@ class _Call(Generic[T]):
         return None if end.reason is None and self._keeps_trying(answered=False) else Unconfirmed()
 
     def _raise(self, end: _End, verdict: NotApplied | Unconfirmed) -> NoReturn:
-        hint, reason = (verdict.hint, None) if verdict.hint else (end.hint, end.reason)
+        # The hint has values of the room, and a server may echo the API key anywhere.
+        said = excerpt(self._sender.exchange.redacted(verdict.hint), _MAX_HINT)
+        hint, reason = (said, None) if verdict.hint else (end.hint, end.reason)
         uncertain = isinstance(verdict, Unconfirmed)
         raise end.make_error(attempts=self._tally.attempts, uncertain=uncertain, hint=hint, reason=reason)

@@ -1,11 +1,12 @@
 """Reading the body of an answer: in pieces, decompressed, and never more than a limit.
 
-A body of known length that is not compressed is read at once. Any other is read piece by piece, because its size is
-known only at its end: 2 MB of gzip may hold 6 GB of zeros. Example: the limit is 8 MB, and each piece of 64 KB unpacks
-to 60 MB. The first piece is unpacked up to 8 MB and one byte, and the body is too large.
+An uncompressed body whose length is known and within the limit is read at once. Any other body is read piece by piece,
+because its size may be known only at its end: 2 MB of gzip may hold 2 GB of zeros. Example: the limit is 8 MB, and each
+piece of 64 KB would unpack to 64 MB. Unpacking the first piece stops one byte above 8 MB, because this byte shows that
+the body is too large.
 
-Our own session leaves the decompression to this module. A session of the user may decompress by itself; then its pieces
-arrive unpacked.
+Our own session leaves the decompression to this module. The user's session is expected to decompress by itself, so that
+its pieces arrive unpacked.
 """
 
 import zlib
@@ -24,37 +25,36 @@ class BodyError(Exception):
 
 
 class TooLargeError(Exception):
-    """The body is larger than the limit. `.beginning` has as much of it as the limit allows."""
+    """The body is larger than the limit. `.beginning` has its first bytes, up to the limit."""
 
     def __init__(self, beginning: bytes) -> None:
         super().__init__()
         self.beginning = beginning
 
 
-async def read_body(response: aiohttp.ClientResponse, limit: int, *, is_decompressed: bool) -> bytes:
+async def read_body(response: aiohttp.ClientResponse, limit: int, *, auto_decompress: bool) -> bytes:
     """Return the body of an answer. Raises `BodyError`, `TooLargeError`, or what aiohttp raises.
 
-    `is_decompressed`: whether the session decompresses by itself. The connection is closed if the body is not read to
+    `auto_decompress`: whether the session decompresses by itself. The connection is closed if the body is not read to
     its end.
     """
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     length = response.content_length
     if length is not None and length <= limit and not encoding:
         return await response.read()
-    try:
-        unpacker = None if is_decompressed or encoding in ("", "identity") else _Unpacker(encoding)
-    except BodyError:
-        response.close()
-        raise
-    pieces: list[bytes] = []
-    size = 0
+    is_plain = encoding in ("", "identity") or (auto_decompress and encoding in _DECODED_BY_AIOHTTP)
     is_at_end = False
+    pieces: list[bytes] = []
+    size = packed_size = 0
     try:
+        unpacker = None if is_plain else _Unpacker(encoding)
         async for packed in response.content.iter_any():
             piece = packed if unpacker is None else unpacker.unpack(packed, limit - size + 1)
             pieces.append(piece)
             size += len(piece)
-            if size > limit:
+            packed_size += len(packed)
+            # A compressed body may be endless and still unpack to nothing.
+            if max(size, packed_size) > limit:
                 break
         else:
             is_at_end = True
@@ -63,9 +63,15 @@ async def read_body(response: aiohttp.ClientResponse, limit: int, *, is_decompre
             response.close()
     if not is_at_end:
         raise TooLargeError(b"".join(pieces)[:limit])
-    if unpacker is not None and size and not unpacker.is_complete:
+    if unpacker is not None and packed_size and not unpacker.is_complete:
         raise BodyError(f"its {encoding} data is cut off")
     return b"".join(pieces)
+
+
+_DECODED_BY_AIOHTTP: Final = ("gzip", "deflate", "br", "zstd")
+
+_ZLIB_HEADER: Final = 2
+"""Bytes."""
 
 
 class _Unpacker:
@@ -76,28 +82,29 @@ class _Unpacker:
         if encoding not in ("gzip", "x-gzip", "deflate"):
             raise BodyError(f"its Content-Encoding is {encoding[:50]!r}; supported are {ENCODINGS}")
         self._encoding = encoding
-        self._decompress = zlib.decompressobj(zlib.MAX_WBITS | 16 if "gzip" in encoding else zlib.MAX_WBITS)
-        self._is_first = True
+        self._decompressor = None if encoding == "deflate" else zlib.decompressobj(zlib.MAX_WBITS | 16)
+        self._held: bytes = b""
+        """The beginning of deflate data, until there is enough of it to recognize a zlib header."""
 
     @property
     def is_complete(self) -> bool:
-        return self._decompress.eof
+        return self._decompressor is not None and self._decompressor.eof
 
     def unpack(self, packed: bytes, limit: int) -> bytes:
         """Decompress the next piece, up to a limit. Raises `BodyError`."""
+        if self._decompressor is None:
+            packed = self._held + packed
+            if len(packed) < _ZLIB_HEADER:
+                self._held = packed
+                return b""
+            # Some servers send deflate without the zlib header that belongs to it (RFC 9110, 8.4.1.2; RFC 1950, 2.2).
+            has_header = packed[0] & 15 == zlib.DEFLATED and int.from_bytes(packed[:2], "big") % 31 == 0
+            self._decompressor = zlib.decompressobj(zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
+        was_complete = self._decompressor.eof
         try:
-            return self._unpack(packed, limit)
+            piece = b"" if was_complete else self._decompressor.decompress(packed, limit)
         except zlib.error as error:
             raise BodyError(f"it is not {self._encoding}: {error}") from None
-
-    def _unpack(self, packed: bytes, limit: int) -> bytes:
-        try:
-            return self._decompress.decompress(packed, limit)
-        except zlib.error:
-            # Some servers send deflate without the zlib header that belongs to it (RFC 9110, 8.4.1.2).
-            if self._encoding != "deflate" or not self._is_first:
-                raise
-            self._decompress = zlib.decompressobj(-zlib.MAX_WBITS)
-            return self._decompress.decompress(packed, limit)
-        finally:
-            self._is_first = False
+        if was_complete or self._decompressor.unused_data:
+            raise BodyError(f"there is more data after the end of its {self._encoding} data")
+        return piece

@@ -1,16 +1,17 @@
 """The connector of our own session: it knows which connections were used before, and which got bytes while idle.
 
 **Bytes on an idle connection** belong to no request: a server or a proxy sent a second answer, or part of one. aiohttp
-would take them for the answer to the next request. So such a connection is closed instead of being used again. Example:
-a proxy answers a PATCH of room A twice, the second time 50 ms later, when the connection is idle. The next request, for
-room B, is sent over another connection.
+would take them for the answer to the next request. So such a connection is closed and not used again. Example: a proxy
+answers a PATCH of room A twice, the second time 50 ms later, when the connection is idle. The next request, for room B,
+is sent over another connection.
 
 **Stale connections.** The server may close a keep-alive connection just before it is used again. Then no answer comes,
-and that says nothing about the server. To distinguish this from a server that disconnects every client, the context of
-a request holds whether its connection was used before.
+although the server works. A server that disconnects every client does so on new connections too. To distinguish the
+two, the `Route` of a request records whether its connection was used before.
 """
 
 import asyncio
+import select
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, cast
@@ -23,7 +24,7 @@ __all__ = ["Connector", "Route"]
 
 
 class Route:
-    """What is known of the connection of one request."""
+    """What is known about the connection of one request."""
 
     __slots__ = ("is_reused",)
 
@@ -38,14 +39,14 @@ _route: Final[ContextVar[Route]] = ContextVar("aiorooms_route")
 
 
 class _Protocol(ResponseHandler):
-    """One connection. The connector sets `in_use` while a request has it."""
+    """One connection. `in_use` is True while a request uses it."""
 
     in_use = False
     was_used = False
     has_stray_bytes = False
 
     def data_received(self, data: bytes) -> None:
-        if data and not self.in_use:  # aiohttp passes no data to continue reading
+        if data and not self.in_use:  # aiohttp itself calls this with b"" to resume reading
             self.has_stray_bytes = True
         super().data_received(data)
 
@@ -59,6 +60,7 @@ class Connector(aiohttp.TCPConnector):
         if keepalive_timeout is None:
             options = {"force_close": True}
         super().__init__(limit=limit, **options)  # pyright: ignore[reportUnknownMemberType]
+        self._poll = select.poll() if hasattr(select, "poll") else None  # Windows has none
         # aiohttp has no public way to give a connection a protocol of one's own. A test notices if this one goes.
         self._factory = partial(_Protocol, loop=asyncio.get_running_loop())
 
@@ -67,7 +69,8 @@ class Connector(aiohttp.TCPConnector):
         while True:
             connection = await super().connect(*args, **kwargs)
             protocol = cast("_Protocol", connection.protocol)
-            if not (protocol.has_stray_bytes or protocol.should_close):
+            # A new connection is returned in any case, so that this ends: a server may speak first, to say no.
+            if not protocol.was_used or not (protocol.has_stray_bytes or self._has_unread_bytes(protocol)):
                 break
             connection.close()
         protocol.in_use = True
@@ -75,6 +78,19 @@ class Connector(aiohttp.TCPConnector):
             route.is_reused = protocol.was_used
         protocol.was_used = True
         return connection
+
+    def _has_unread_bytes(self, protocol: ResponseHandler) -> bool:
+        """Whether bytes have arrived, or the connection has ended, and the event loop has not noticed yet."""
+        if protocol.should_close or protocol.transport is None:
+            return True
+        if self._poll is None:
+            return False
+        number = protocol.transport.get_extra_info("socket").fileno()
+        self._poll.register(number, select.POLLIN)
+        try:
+            return bool(self._poll.poll(0))
+        finally:
+            self._poll.unregister(number)
 
     def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:  # noqa: ANN401
         cast("_Protocol", protocol).in_use = False

@@ -1,6 +1,6 @@
 """Encoding and decoding JSON: with orjson if it is installed (extra `speed`), else with the standard library.
 
-Both write the same bytes, and both read the API's answers in the same way.
+Both libraries write the same bytes, and read the API's answers in the same way.
 """
 
 import codecs
@@ -25,7 +25,7 @@ def stdlib_loads(body: bytes) -> object:
     """Decode JSON as orjson does. Raises `ValueError` or `RecursionError`."""
     text = body.decode()
     value: object
-    # The most common case without `decode`, which searches for whitespace with two regular expressions.
+    # The most common case skips `decode`, which searches for whitespace with two regular expressions.
     value, end = _decoder.raw_decode(text) if text.startswith("{") else (None, -1)
     if end != len(text):
         value = _decoder.decode(text)
@@ -50,7 +50,7 @@ else:
 
 
 def loads(body: bytes) -> object:
-    """Decode JSON. Raises `DecodeError` for anything else."""
+    """Decode JSON. Raises `DecodeError` if the body is not JSON."""
     try:
         return _loads(body.removeprefix(codecs.BOM_UTF8))
     except (ValueError, RecursionError) as error:

@@ -1,7 +1,7 @@
-"""A call that can be sent any number of times, and the read-back that settles it if its outcome is uncertain.
+"""A call that is ready to be sent, and the read-back that follows if its outcome is uncertain.
 
-Example: an update to `max_participants=20` times out. Its `read_back` is a GET of the room. If the answer has 20, it is
-decoded to `Confirmed`, if it has 10, to `NotApplied`, and if the field is missing, to `Unconfirmed`.
+Example: an update to `max_participants=20` times out. Its `read_back` is a GET of the room. An answer with 20 is
+decoded to `Confirmed`, an answer with 10 to `NotApplied`, and an answer without the field to `Unconfirmed`.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,12 +30,12 @@ class Request(Generic[T]):
     max_size: int
     """Maximum size of the answer, in bytes."""
     decode_no_content: Callable[[], T] | None = None
-    """Returns the value of a 204; None if a 204 is no answer to this request."""
+    """Returns the value of a 204; None if the API never answers this request with a 204."""
     size_hint: str = ""
-    """What makes the answer smaller."""
+    """The end of the error message if the answer is too large: what the caller can do."""
     body: bytes | None = None
     revise: "Callable[[int, Sequence[ErrorDetail]], Request[T] | None] | None" = None
-    """Returns the request to send in place of this one after a rejection with that status and those errors, or None."""
+    """Takes the status and the errors of a rejection; returns the request to send instead, or None."""
     query: str = ""
     """The query, percent-encoded, without the question mark."""
     read_back: "Callable[[], ReadBack[T]] | None" = None
@@ -43,18 +43,18 @@ class Request(Generic[T]):
 
     @property
     def idempotent(self) -> bool:
-        """Whether it may be sent again after it was carried out (RFC 9110, 9.2.2)."""
+        """Whether the request may be sent again even if it was already carried out (RFC 9110, 9.2.2)."""
         # RFC 9110 excludes PATCH because a patch may be relative. Ours hold absolute values only.
         return self.method != "POST"
 
     @property
     def read_only(self) -> bool:
-        """Whether it changes nothing on the server."""
+        """Whether the request changes nothing on the server."""
         return self.method == "GET"
 
 
 class NotConfirmedError(Exception):
-    """The answer is of the API, and doesn't show that the request was carried out; the text says what it lacks."""
+    """The answer can be read, but doesn't show that the request was carried out; the text says what is wrong."""
 
 
 @attrs.frozen
@@ -69,7 +69,7 @@ class NotApplied:
     """The request was not carried out."""
 
     hint: str = ""
-    """How that is known."""
+    """What shows that it was not carried out."""
 
 
 @attrs.frozen

@@ -4,13 +4,13 @@ An attempt ends in a `Success` or a `Failure`. Besides what went wrong, a failur
 
 - `retry`: another attempt may succeed, and is safe. A request that may have been carried out is sent again only if it
   is idempotent: a PATCH of absolute values, a GET and a DELETE are; a POST is not.
-- `uncertain`: the server may have carried out the request although the attempt failed. This holds whenever the request
-  was sent and no answer rules it out; a rejection (4xx except 408) rules it out.
-- `wait`: how long the server asked to wait.
+- `uncertain`: the server may have carried out the request although the attempt failed. This is so if the request was
+  sent and changes something, unless the answer is a rejection (4xx except 408). A GET is never uncertain.
+- `wait`: the time that the server asked to wait, in seconds.
 
 Example: a PATCH is answered 502 by a proxy. The failure is an `InternalServerError` with `retry` and `uncertain` set.
-The next attempt is answered 422: it changed nothing, but the first one is still uncertain, so the call ends with a
-read-back of the room.
+The next attempt is answered 422, so this attempt changed nothing. The first attempt is still uncertain, so the call
+ends with a read-back of the room.
 
 No exception is raised here. The exception for the caller is created once, from the last failure, when the call ends.
 """
@@ -18,7 +18,7 @@ No exception is raised here. The exception for the caller is created once, from 
 import json
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Final, Generic, NamedTuple, TypeVar, cast
 from urllib.parse import quote
@@ -79,13 +79,13 @@ class Failure:
     retry: bool
     uncertain: bool
     status: int | None = None
-    """The HTTP status of a readable error answer; None if none came."""
+    """The HTTP status of the answer; None if no answer came, or if it can't be read."""
     wait: float | None = None
     """Seconds that the server asked to wait."""
     stale_connection: bool = False
     """Whether the server closed a reused connection without an answer."""
     answered: bool = False
-    """Whether the server answered, with an error or with something unreadable."""
+    """Whether the server answered, even if the answer can't be read."""
     errors: tuple[ErrorDetail, ...] = ()
     """The error objects of the answer."""
     rate_limit: RateLimitInfo | None = None
@@ -98,12 +98,12 @@ class Failure:
 
     @property
     def is_contact(self) -> bool:
-        """Whether this is a successful contact: the answer says something about the request."""
+        """Whether this is a successful contact: a readable answer whose status is neither 408 nor 5xx."""
         return self.status is not None and not is_server_failure(self.status)
 
 
 def is_server_failure(status: int) -> bool:
-    """Return whether a status says nothing about the request: 408, and 500 and above."""
+    """Return whether a status means that the server could not handle the request: 408, or 500 and above."""
     return status == 408 or status >= 500
 
 
@@ -111,14 +111,14 @@ def is_server_failure(status: int) -> bool:
 
 
 def not_sent(request: Request[T], reason: str, *, timed_out: bool = False, retry: bool = True) -> Failure:
-    """Return the failure of a request that was not sent, so that the server can't have carried it out."""
+    """Return the failure of a request that was not sent, so the server can't have carried it out."""
     kind = APITimeoutError if timed_out else APIConnectionError
     message = f"{request.subject}: not sent: {excerpt(reason, 300)}"
     return Failure(make_error=partial(kind, message), retry=retry, uncertain=False)
 
 
 def no_answer(request: Request[T], reason: str, *, timed_out: bool = False) -> Failure:
-    """Return the failure of a request that was sent, at least in part, without a complete answer."""
+    """Return the failure of a request that was sent, at least in part, and got no complete answer."""
     kind = APITimeoutError if timed_out else APIConnectionError
     return Failure(
         make_error=partial(kind, f"{request.subject}: {excerpt(reason, 300)}"),
@@ -140,9 +140,9 @@ def read_answer(
     rate_limit = read_rate_limit(headers, rate_limited=status == 429)
     if not 200 <= status < 300:
         return _read_error(request, status, headers, body, secret, rate_limit)
-    if status == HTTPStatus.NO_CONTENT and request.decode_no_content is not None:
-        return Success(request.decode_no_content(), rate_limit)
     try:
+        if status == HTTPStatus.NO_CONTENT and request.decode_no_content is not None:
+            return Success(request.decode_no_content(), rate_limit)
         return Success(request.decode(body), rate_limit)
     except NotConfirmedError as error:
         return _not_confirmed(request, status, redact(str(error), secret), rate_limit)
@@ -160,7 +160,7 @@ def read_answer(
 
 
 def _not_confirmed(request: Request[T], status: int, gaps: str, rate_limit: RateLimitInfo) -> Failure:
-    """Return the failure of a request whose answer shows no success: only a read-back can tell."""
+    """Return the failure of a request whose answer does not confirm it: only a read-back can show the outcome."""
     message = f"{status} {request.subject}: the answer does not confirm the request ({gaps})"
     return Failure(
         make_error=partial(APIResponseError, excerpt(message, _MAX_TEXT), status=status),
@@ -173,7 +173,7 @@ def _not_confirmed(request: Request[T], status: int, gaps: str, rate_limit: Rate
 
 
 def too_large(request: Request[T], status: int, headers: Mapping[str, str], limit: int) -> Failure:
-    """Return the failure of a request whose answer is larger than allowed: another attempt would bring the same."""
+    """Return the failure of a request whose answer is larger than allowed. A retry would get the same."""
     message = f"{status} {request.subject}: the answer is larger than {limit:,} bytes{request.size_hint}"
     return Failure(
         make_error=partial(APIResponseError, message, status=status),
@@ -249,7 +249,8 @@ def _read_error(
     return Failure(
         make_error=make_error,
         retry=status == 429 or (is_transient and request.idempotent),
-        # Only a 4xx says no. A redirect may come after the request was carried out (303 after a form is the classic).
+        # Only a 4xx shows that the request was rejected. A redirect may follow a request that was carried out, as 303
+        # does.
         uncertain=(is_transient or not 400 <= status < 500) and not request.read_only,
         status=status,
         wait=wait if status == 429 or is_transient else None,
@@ -269,7 +270,7 @@ def _phrase(status: int, headers: Mapping[str, str], secret: str) -> str:
 
 
 def _error_details(text: str) -> tuple[ErrorDetail, ...]:
-    """Return the errors of an answer, in any of the API's three formats; empty for anything else."""
+    """Return the errors of an answer: a list `errors` or `detail`, one error object, or a `message`. Else empty."""
     try:
         body = loads(text.encode())
     except (DecodeError, UnicodeEncodeError):
@@ -292,7 +293,7 @@ _MAX_TEXT: Final = 500
 def _error_detail(error: Mapping[str, object]) -> ErrorDetail:
     source = error.get("source")
     meta = error.get("meta")
-    # The second of each pair is what FastAPI writes: `{"loc": ["body", "max_participants"], "msg": ..., "type": ...}`.
+    # The alternatives are for FastAPI's format: `{"loc": ["body", "max_participants"], "msg": ..., "type": ...}`.
     return ErrorDetail(
         code=_text(error.get("code")) or _text(error.get("type")),
         title=_text(error.get("title")),
@@ -304,10 +305,11 @@ def _error_detail(error: Mapping[str, object]) -> ErrorDetail:
 
 
 def _pointer(location: object) -> str | None:
-    """Return a JSON pointer to the place that FastAPI names as a list, which begins with `body`."""
+    """Return FastAPI's `loc` as a JSON pointer: `["body", "max_participants"]` becomes `/max_participants`."""
     if not isinstance(location, list):
         return None
-    return "".join(f"/{part}" for part in cast("list[object]", location)[1:]) or None
+    parts = [part for part in cast("list[object]", location)[1:] if isinstance(part, (str, int))]
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts) or None
 
 
 def _text(value: object) -> str | None:
@@ -320,22 +322,32 @@ def _text(value: object) -> str | None:
 def _describe(text: str) -> str:
     if not text.strip():
         return "no body"
-    # Only the beginning is searched: a long text of nothing but "<title" would take seconds.
+    # Only the beginning is searched: a long text that only repeats "<title" would take seconds.
     if title := re.search(r"<title[^>]*>([^<]{1,200})", text[:2000], re.IGNORECASE):
         return f"HTML: {excerpt(title[1], _MAX_TEXT)}"
     return f"unknown body: {excerpt(text, 100)!r}"
 
 
 def redact(text: str, secret: str) -> str:
-    """Replace the API key in a text, also where it is percent-encoded or escaped as in JSON."""
-    if secret:
-        for written in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1]):
-            text = text.replace(written, "[API key]")
-    return text
+    """Replace the API key in a text, in upper or lower case, also if it is percent-encoded or escaped as in JSON.
+
+    A key of fewer than 8 characters is not replaced: it can't be a key of Telnyx, and may be part of ordinary words.
+    """
+    return text if len(secret) < _MIN_SECRET else _written(secret).sub("[API key]", text)
+
+
+_MIN_SECRET: Final = 8
+
+
+@lru_cache(maxsize=8)
+def _written(secret: str) -> re.Pattern[str]:
+    """Return a pattern for the key as it is, percent-encoded, and escaped as in JSON. Longer forms come first."""
+    ways = {secret, quote(secret, safe=""), json.dumps(secret)[1:-1]}
+    return re.compile("|".join(map(re.escape, sorted(ways, key=len, reverse=True))), re.IGNORECASE)
 
 
 def _plain_text(body: bytes) -> str:
-    """Return a body as text. JSON is rewritten without needless escapes, which could hide the API key."""
+    """Return a body as text. JSON is rewritten without needless escapes, because an escape could hide the API key."""
     if b"\\" in body:
         try:
             return dumps(loads(body)).decode()

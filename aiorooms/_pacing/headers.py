@@ -99,8 +99,10 @@ def reset_after(headers: Mapping[str, str]) -> float | None:
     than three years are read as such a time.
     """
     value = _number(headers.get("x-ratelimit-reset"))
-    if value is None or value < _MIN_UNIX_TIME:
-        return value
+    if value is None:
+        return None
+    if value < _MIN_UNIX_TIME:
+        return _seconds(value)
     seconds = value if value < 1000 * _MIN_UNIX_TIME else value / 1000
     now = _date(headers.get("date")) or datetime.now(UTC)
     # `Date` has whole seconds, so the difference is no more precise.
@@ -108,7 +110,7 @@ def reset_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _seconds(value: float) -> float:
-    """Return a time to wait within its bounds: nobody waits for a year, and a larger number has no date."""
+    """Limit a wait to 0 to `_MAX_SECONDS`, inclusive: a `datetime` overflows if a much larger number is added."""
     return min(max(0.0, value), _MAX_SECONDS)
 
 
@@ -120,7 +122,7 @@ _MAX_COUNT: Final = 1e9
 _MIN_UNIX_TIME: Final = 1e8
 """Seconds since 1970; smaller values are seconds from now."""
 
-_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,15}(\.[0-9]{0,15})?\s*", re.ASCII)
+_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,40}(\.[0-9]{0,15})?\s*", re.ASCII)
 
 
 # Cached because the same numbers recur. This saves 1 of 2 us per answer.

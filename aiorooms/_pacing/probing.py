@@ -92,7 +92,7 @@ class Probing(Gate):
         return math.inf if self._probe_sent_at is not None else self._next_at
 
     def blocked_until(self, now: float) -> float:
-        """Return the end of the stop after a 429; -infinity while a probe is in flight, because the end is unknown."""
+        """Return when the stop after a 429 ends; -infinity while a probe is in flight: then calls wait, not fail."""
         return -math.inf if self._probe_sent_at is not None else self._next_at
 
     def sent(self, permit: Permit, in_flight: int) -> None:

@@ -57,11 +57,14 @@ class HostError(ValueError):
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine: `localhost` or a name below it (RFC 6761), 127.0.0.0/8 or ::1."""
+    """Return whether a host is this machine: `localhost`, 127.0.0.0/8 or ::1.
+
+    A name below `localhost` is not: RFC 6761 reserves it, but not every resolver keeps it on this machine.
+    """
     address = read_address(host)
     if address is not None:
         return address.is_loopback
-    return f".{host.lower().removesuffix('.')}".endswith(".localhost")
+    return host.lower().removesuffix(".") == "localhost"
 
 
 def normal_host(host: str) -> str:

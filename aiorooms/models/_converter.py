@@ -1,13 +1,13 @@
 """The cattrs converter: JSON data to attrs classes and back.
 
 cattrs coerces by default: `{"id": null, "max_participants": "5"}` would become `id='None', max_participants=5`. Here
-every scalar has a strict hook, so nothing is coerced in either direction. Two things are read for what they are: a
-whole number that is written `20.0`, and a timestamp without an offset, which is in UTC.
+every scalar has a strict hook, which rejects other types. Two special forms are accepted: `20.0` is read as the whole
+number 20, and a timestamp without an offset is read as UTC.
 
-A class with a field `unreadable` is an answer of the server, and is read as far as possible: a field that can't be read
-is None, and `unreadable` has its raw value; `extra` has the fields that the class doesn't know. For example, a room
-with `"max_participants": "many", "mood": "good"` has `max_participants=None`, `unreadable={"max_participants": "many"}`
-and `extra={"mood": "good"}`.
+A class with a field `unreadable` describes an answer of the server. It is read as far as possible: a field that can't
+be read is None, and `unreadable` has its raw value; `extra` has the fields that the class doesn't know. For example, a
+room with `"max_participants": "many", "mood": "good"` has `max_participants=None`,
+`unreadable={"max_participants": "many"}` and `extra={"mood": "good"}`.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ class DecodeError(ValueError):
 
 
 def is_object(value: object) -> TypeGuard[Mapping[str, object]]:
-    """Return whether a value came from a JSON object."""
+    """Return whether a value is a decoded JSON object."""
     return isinstance(value, dict)
 
 
@@ -66,14 +66,16 @@ def _int(value: object, _: object) -> int:
 
 
 def _datetime(value: object, _: object) -> datetime:
-    """Read a timestamp of ISO 8601, in upper or lower case; without an offset it is in UTC.
+    """Read an ISO 8601 timestamp, in upper or lower case. Without an offset, it is read as UTC.
 
     A space may replace the `T`.
     """
     if isinstance(value, str) and len(value) >= _SHORTEST_TIMESTAMP:
         with contextlib.suppress(ValueError):
             time = datetime.fromisoformat(value if value.isupper() else value.upper())
-            return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+            # Within a day of either end of the calendar, not every time can be written in UTC.
+            if datetime.min.year < time.year < datetime.max.year:
+                return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
     raise wrong_type("a timestamp", value)
 
 
@@ -101,18 +103,18 @@ def _optional(scalar: type[T], hook: Callable[[object, object], T]) -> Callable[
     def structure(value: object, wanted: object) -> T | None:
         if value is None:
             return None
-        # This saves calling the hook for every scalar but timestamps, which arrive as str.
+        # This skips the hook for all valid scalars except timestamps, which arrive as str.
         return value if type(value) is scalar else hook(value, wanted)
 
     return structure
 
 
 converter = Converter(detailed_validation=False)
-"""Its errors lack the path to the invalid value, because tracking it slows down valid data; `structure` adds it."""
+"""Its errors lack the path to the invalid value, because tracking the path slows down reading; `structure` adds it."""
 
 for scalar, hook in ((str, _str), (bool, _bool), (int, _int), (datetime, _datetime)):
     converter.register_structure_hook(scalar, hook)
-    # Most fields are `... | None`. A hook of their own saves two calls of cattrs for each field. It is registered by a
+    # Most fields are `... | None`. A hook for the union saves two calls of cattrs for each field. It is registered by a
     # predicate, because a copy of a converter loses hooks that are registered for a union.
     converter.register_structure_hook_func(partial(eq, scalar | None), _optional(scalar, hook))
 
@@ -133,7 +135,7 @@ def _object(wanted: type[attrs.AttrsInstance], converter: Converter) -> Callable
 
 
 def _is_answer(wanted: object) -> bool:
-    return attrs.has(cast("type", wanted)) and hasattr(wanted, "unreadable")
+    return attrs.has(cast("type", wanted)) and all(hasattr(wanted, name) for name in _HIDDEN)
 
 
 _HIDDEN: Final = ("unreadable", "extra")
@@ -141,7 +143,7 @@ _HIDDEN: Final = ("unreadable", "extra")
 _OMIT_HIDDEN: Final[dict[str, Any]] = {name: override(omit=True) for name in _HIDDEN}
 
 
-# Registered after `_object`, so that it comes before it.
+# Registered after `_object`, so that cattrs tries this hook first.
 @converter.register_structure_hook_factory(_is_answer)
 def _answer(wanted: type[Any], converter: Converter) -> Callable[[object, object], object]:
     fields: dict[str, Any] = {field.name: field.type for field in attrs.fields(wanted) if field.name not in _HIDDEN}
@@ -150,7 +152,8 @@ def _answer(wanted: type[Any], converter: Converter) -> Callable[[object, object
     def structure_answer(value: object, _: object) -> object:
         if not is_object(value):
             raise wrong_type("an object", value)
-        # Nearly every answer is as the API describes it. Then one function for all fields saves two thirds of the time.
+        # Nearly every answer is as the API describes it. Reading all its fields with one function saves two thirds of
+        # the time.
         if value.keys() <= fields.keys():
             try:
                 return structure(value, wanted)

@@ -1,9 +1,9 @@
 """Rooms, their sessions and participants as the API returns them, and the requests that create or change a room.
 
 Answers (`Room`, `RoomSession`, `RoomParticipant`) contain only what the server sent: a field that it left out is None.
-Requests (`RoomUpdate`, `RoomCreate`) are validated when they are created, and report all problems at once, so an
-invalid request is never sent. In a request, `UNSET` leaves a field unchanged and `None` clears it; the types say which
-fields can be cleared.
+Requests (`RoomUpdate`, `RoomCreate`) are validated when they are created, so an invalid request is never sent. One
+error reports all problems of a request. In a request, `UNSET` leaves a field unchanged and `None` clears it; the types
+say which fields can be cleared.
 """
 
 import functools
@@ -41,7 +41,7 @@ __all__ = [
 
 
 _HIDDEN: Any = attrs.field(factory=dict[str, object], eq=False, repr=False)
-"""A field that says how an answer was read, and is not part of its value."""
+"""A field that says how an answer was read. It is not compared, and not shown in the repr."""
 
 
 @attrs.frozen(kw_only=True)
@@ -96,7 +96,7 @@ class Room:
     enable_recording: bool | None = None
     webhook_event_url: str | None = None
     webhook_event_failover_url: str | None = None
-    """Empty or None if the room has none."""
+    """Empty or None if the room has no failover URL."""
     webhook_timeout_secs: int | None = None
     """Seconds before a webhook times out."""
     record_type: str | None = None
@@ -111,7 +111,7 @@ RoomRef: TypeAlias = str | UUID | Room
 
 
 def read_room_ref(room: object) -> tuple[str, tuple[Problem, ...]]:
-    """Return the id of a room as a string, and the problem if it is not a valid id."""
+    """Return the id of a room as a string, and a problem if it is not a valid id."""
     room_id = room.id if isinstance(room, Room) else room
     if isinstance(room_id, str) and _UUID.fullmatch(room_id):
         return room_id, ()
@@ -135,9 +135,9 @@ class RoomPage:
     total_pages: int | None = None
     """Number of pages when this one was read. It can change while a list is read."""
     total_results: int | None = None
+    """Number of rooms in the whole list when this page was read."""
     unreadable: tuple[object, ...] = attrs.field(default=(), eq=False)
     """What the list has besides rooms: entries without an id, as they are in the answer."""
-    """Number of rooms in the whole list when this page was read."""
 
     def __iter__(self) -> Iterator[Room]:
         return iter(self.rooms)
@@ -200,7 +200,7 @@ class _RoomRequest:
 
         Raises `InvalidRequestError` with all problems, including unknown keys.
         """
-        # cattrs would stop at the first unknown key, and has no place for the policy.
+        # cattrs stops at the first unknown key and can't pass on the policy.
         if not isinstance(cast("object", data), Mapping):
             message = f"{quoted(data)} is not {_AN_OBJECT}"
             raise InvalidRequestError([Problem("", message, code="wrong_type", value=data, expected=_AN_OBJECT)])
@@ -220,7 +220,7 @@ class _RoomRequest:
         return _unstructure()(self)
 
     def url_problems(self, webhook_url_policy: WebhookUrlPolicy) -> tuple[Problem, ...]:
-        """Return the problems of both URLs under another policy. A policy equal to their own finds none."""
+        """Return the problems of both URLs under another policy; empty if it equals `self.webhook_url_policy`."""
         if webhook_url_policy is self.webhook_url_policy or webhook_url_policy == self.webhook_url_policy:
             return ()
         return self._url_problems(webhook_url_policy)
@@ -252,12 +252,12 @@ class RoomUpdate(_RoomRequest):
     - `max_participants`: maximum number of participants, 2 to 50 inclusive.
     - `enable_recording`: whether sessions of the room are recorded, True or False.
     - `webhook_event_url`: the URL that receives the events of the room, with a scheme and at most 2000 characters.
-    - `webhook_event_failover_url`: a different URL, which receives them if `webhook_event_url` fails; None clears it.
+    - `webhook_event_failover_url`: a different URL, for events that the first URL fails to receive; None clears it.
     - `webhook_timeout_secs`: seconds before a webhook times out, 0 to 30 inclusive; None clears it.
     - `webhook_url_policy`: the policy that both URLs are checked against. It is not sent.
 
     Raises `InvalidRequestError`, which is also a `ValueError`, if a value is out of range or has the wrong type. An
-    update without any field can be created, but sending it raises the same error.
+    update without any field can be created, but sending it raises `InvalidRequestError`.
     """
 
 
@@ -278,6 +278,6 @@ def _unknown_key(key: object) -> Problem:
 
 
 def _pointer(key: object) -> str:
-    """Return a JSON pointer to a key, with `~` and `/` escaped (RFC 6901), on one line for any key."""
+    """Return a JSON pointer to a key, with `~` and `/` (RFC 6901) and line breaks escaped."""
     text = str(key).replace("~", "~0").replace("/", "~1")
     return "/" + json.dumps(text)[1:-1]

@@ -1,7 +1,7 @@
 """Decoding answers about rooms, from bytes to models.
 
-A room is what has an id. Its other fields are read as far as possible (`models._converter`), so that an odd one never
-spoils an answer.
+An object is a room if it has an id. Its other fields are read as far as possible (`models._converter`), so one invalid
+field doesn't make the whole answer unreadable.
 """
 
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ __all__ = ["MAX_LIST", "MAX_ROOM", "decode_data", "decode_room", "decode_rooms",
 
 
 MAX_ROOM: Final = 8 * 1024 * 1024
-"""Bytes of an answer about one room: thousands of sessions fit."""
+"""Maximum size of an answer about one room, in bytes: enough for thousands of sessions."""
 
 MAX_LIST: Final = 64 * 1024 * 1024
-"""Bytes of one page of a list."""
+"""Maximum size of one page of a list, in bytes."""
 
 
 def decode_room(body: bytes) -> Room:
@@ -45,7 +45,7 @@ def decode_data(body: bytes) -> Mapping[str, object]:
 
 
 def room_of(data: Mapping[str, object]) -> Room:
-    """Return the room that an object describes; its id is None if there is none, or it isn't a string."""
+    """Return the room that an object describes; `.id` is None if the id is missing or not a string."""
     room = read_or_none(data, Room)
     assert room is not None  # every object can be read
     return room
@@ -55,7 +55,7 @@ _MISSING: Final = object()
 
 
 def decode_rooms(number: int, body: bytes) -> RoomPage:
-    """Return a page of rooms. Raises `DecodeError` if it is not a list."""
+    """Return a page of rooms. Raises `DecodeError` if the answer has no list `data`."""
     answer = loads(body)
     if not is_object(answer):
         raise DecodeError(str(wrong_type("an object", answer)))

@@ -3,13 +3,13 @@
 Pages are numbered, not anchored to a room. If a room is deleted while the list is read, all rooms after it move up by
 one place, and the first room of the next page moves onto a page that was already read. So if a page reports a smaller
 total than the page before, the list goes back far enough to see every room that may have moved. If a room is created,
-rooms move down and are read twice. The ids of yielded rooms are kept, about 100 bytes each, so that each room is
-yielded once. A room is missed only if the total hides the change: as many rooms were created as deleted between two
-pages.
+rooms move down and are read twice. The ids of yielded rooms are kept, about 100 bytes each, so that no room is yielded
+twice. A room can be missed if the total doesn't show the change, for example because as many rooms were created as
+deleted between two pages.
 
 Example, with pages of 3: page 1 has A, B, C and reports 9 rooms. Then A is deleted, and D moves onto page 1. Page 2 has
 E, F, G and reports 8 rooms, so page 1 is read again. It has B, C, D, of which only D is new and is yielded. Then page 2
-is read again, and the list continues.
+is read again, E, F and G are yielded, and the list continues.
 """
 
 import asyncio
@@ -20,7 +20,6 @@ from typing import Final, TypeAlias
 import attrs
 
 from .._aio import end_tasks
-from .._text import quoted
 from ..models import Room, RoomPage
 
 __all__ = ["ReadPage", "RoomList"]
@@ -32,16 +31,16 @@ ReadPage: TypeAlias = Callable[[int], Coroutine[None, None, RoomPage]]
 class RoomList(AsyncIterator[Room]):
     """The rooms of a list: `async for room in client.rooms.list()`, or page by page with `.pages()`.
 
-    The next page is fetched while you use the current one. Each room is yielded once, even if rooms are created or
-    deleted meanwhile. You can iterate over the rooms once; each call of `.pages()` starts again from the first page.
-    You can leave the loop at any time; `await aclose()` also cancels the page in flight at once.
+    The next page is fetched while you use the current one. No room is yielded twice, even if rooms are created or
+    deleted meanwhile. You can iterate over the rooms only once; each call of `.pages()` starts again from the first
+    page. You can leave the loop at any time; `await aclose()` also cancels the request in flight at once.
     """
 
     def __init__(self, read_page: ReadPage, page_size: int) -> None:
         self._read_page = read_page
         self._page_size = page_size
-        # An iterator around one generator, not a generator around another. If two are dropped together, Python closes
-        # both at the same time, and the outer one finds the inner one "already running".
+        # This iterator is a class because it wraps a generator. If it were a generator too and both were dropped,
+        # Python would close both at the same time, and the outer one would find the inner one "already running".
         self._pages: AsyncGenerator[RoomPage] | None = None
         self._rooms: Iterator[Room] = iter(())
 
@@ -54,7 +53,7 @@ class RoomList(AsyncIterator[Room]):
         return room
 
     async def aclose(self) -> None:
-        """Stop the iteration, and cancel the page in flight."""
+        """Stop the iteration, and cancel the request in flight."""
         self._rooms = iter(())
         if self._pages is None:
             self._pages = self.pages()
@@ -82,8 +81,7 @@ async def _pages(read_page: ReadPage, page_size: int) -> AsyncGenerator[RoomPage
             page = await next_page
             if page.unreadable and not has_warned:
                 has_warned = True
-                example = quoted(page.unreadable[0])
-                text = f"the list of rooms has entries without an id, which are skipped, such as {example}"
+                text = "the list of rooms has entries without an id, which are skipped; RoomPage.unreadable has them"
                 warnings.warn(text, RuntimeWarning, stacklevel=2)
             before, total = total, total if page.total_results is None else page.total_results
             if total < before:
@@ -93,8 +91,8 @@ async def _pages(read_page: ReadPage, page_size: int) -> AsyncGenerator[RoomPage
             more = number < page.total_pages if page.total_pages is not None else bool(fresh)
             last = not (page.rooms or page.unreadable) or not more
             first = number == 1
-            # In an account that changes constantly, every page would cause a rewind. So a page may cause one only if it
-            # is beyond the last page that did; the last page of the list may cause more, up to the maximum.
+            # In an account that changes constantly, every page would cause a rewind. So only a page beyond all pages
+            # that caused one may cause another. The last page of the list may cause several, up to the maximum.
             rewinds_at_end -= last and number <= rewound_from
             if rewind_to is not None and (number > rewound_from or (last and rewinds_at_end > 0)):
                 rewound_from = max(rewound_from, number)

@@ -1,9 +1,9 @@
-"""Whether an answer confirms an update, and the read-back that decides if it doesn't. Nothing here does I/O.
+"""Checking whether an answer confirms an update, and the read-back if it doesn't. Nothing here does I/O.
 
-An update is confirmed by the room's id and the values that were sent, and by nothing else. Example: an update to
-`max_participants=20` is answered with a room that has 20: it is confirmed. It timed out, or the room in the answer has
-10, or no `max_participants`: the room is read back. If it has 20, the update is confirmed, whichever attempt applied
-it. If it has 10, the update was not applied. If the answer has no `max_participants`, the outcome stays uncertain.
+An update is confirmed only by an answer with the room's id and the values that were sent. Example: an update sets
+`max_participants=20`. An answer with 20 confirms it. If all attempts time out, or an answer has 10 or no
+`max_participants`, the room is read back. If the read-back has 20, the update is confirmed, whichever attempt applied
+it. If the read-back has 10, the update was not applied. If it has no `max_participants`, the outcome stays uncertain.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,15 @@ from ..models._converter import DecodeError
 from ..models._fields import FIELDS, Values, has_value
 from ._bodies import MAX_ROOM, decode_data, decode_room, room_of
 
-__all__ = ["decode_deleted", "decode_room_of", "decode_updated", "get_room", "read_back_delete", "read_back_update"]
+__all__ = [
+    "decode_deleted",
+    "decode_room_of",
+    "decode_updated",
+    "get_room",
+    "not_confirmed",
+    "read_back_delete",
+    "read_back_update",
+]
 
 T = TypeVar("T")
 
@@ -29,12 +37,12 @@ def get_room(room_id: str, query: str = "") -> Request[Room]:
 
 
 def decode_room_of(room_id: str, body: bytes) -> Room:
-    """Return the room in an answer. Raises `DecodeError` if it can't be read, or has another id."""
+    """Return the room in an answer. Raises `DecodeError` if the room can't be read or has another id."""
     return _same_room(room_id, decode_room(body))
 
 
 def _same_room(room_id: str, room: Room) -> Room:
-    """Return the room if it has the requested id; raise `DecodeError` if a proxy has mixed up answers."""
+    """Return the room. Raises `DecodeError` if it has another id, because a proxy may have mixed up answers."""
     if room.id is not None and room.id != room_id and room.id.lower() != room_id.lower():
         raise DecodeError(f"is {quoted(room.id)}: the answer is about another room", "data.id")
     return room
@@ -45,7 +53,12 @@ def _same_room(room_id: str, room: Room) -> Room:
 
 def decode_updated(room_id: str, wanted: Values, body: bytes) -> Room:
     """Return the room after an update. Raises `DecodeError`, or `NotConfirmedError` if it lacks a wanted value."""
-    data = decode_data(body)
+    try:
+        data = decode_data(body)
+    except DecodeError as error:
+        if error.path is None:
+            raise
+        raise NotConfirmedError(f"{error.path} {error}") from None
     room = _same_room(room_id, room_of(data))
     missing, different = _compare(wanted, room, data)
     if room.id is None:
@@ -60,12 +73,12 @@ def decode_updated(room_id: str, wanted: Values, body: bytes) -> Room:
 
 
 def _compare(wanted: Values, room: Room, data: Mapping[str, object]) -> tuple[list[str], list[str]]:
-    """Return the names of the wanted fields that the answer doesn't tell, and of those with another value."""
+    """Return the names of the wanted fields that can't be read from the answer, and of those with another value."""
     missing: list[str] = []
     different: list[str] = []
     for name, value in wanted.items():
         present = getattr(room, name)
-        # A field that is missing is None too, and so is one that can't be read.
+        # None stands for null, and also for a field that is missing or unreadable.
         if present is None and (name not in data or name in room.unreadable):
             missing.append(name)
         elif present != value and not has_value(name, present, value):
@@ -74,7 +87,8 @@ def _compare(wanted: Values, room: Room, data: Mapping[str, object]) -> tuple[li
 
 
 def _shown(name: str, value: object) -> str:
-    return quoted(masked_url(value) if isinstance(value, str) and FIELDS[name].kind == "url" else value)
+    # Not cut: what is cut off an API key that a server echoes could not be redacted any more.
+    return repr(masked_url(value) if isinstance(value, str) and FIELDS[name].kind == "url" else value)
 
 
 def read_back_update(room_id: str, wanted: Values) -> ReadBack[Room]:
@@ -102,11 +116,16 @@ def judge_update(wanted: Values, room: Room, data: Mapping[str, object]) -> Verd
     return Confirmed(room)
 
 
+def not_confirmed() -> Room:
+    """Raise `NotConfirmedError` for an answer without a body."""
+    raise NotConfirmedError("it has no body")
+
+
 # --- deletes ---
 
 
 def decode_deleted(body: bytes) -> None:
-    """Accept the answer to a delete, if it is one of the API's. Raises `DecodeError`."""
+    """Accept the answer to a delete if it has an object `data`. Raises `DecodeError` if not."""
     decode_data(body)
 
 

@@ -34,7 +34,7 @@ from ..models import (
 from ..models._fields import Values
 from ._bodies import MAX_LIST, MAX_ROOM, decode_room, decode_rooms
 from ._pages import RoomList
-from ._read_back import decode_deleted, decode_updated, get_room, read_back_delete, read_back_update
+from ._read_back import decode_deleted, decode_updated, get_room, not_confirmed, read_back_delete, read_back_update
 from ._resource import Resource, raise_if_invalid
 from ._update_many import Updates, update_many
 
@@ -158,10 +158,10 @@ class Rooms(Resource):
     ) -> Room:
         """Change the given fields, or those that a `RoomUpdate` sets, and return the updated room.
 
-        A field that is not given stays unchanged; None clears a field that can be cleared. The update is sent again
-        after every transient failure. If all attempts fail and one of them may have been carried out, the room is read
-        once (read-back). If it has the wanted values, the update succeeded. If not, the failure is raised. If the
-        read-back can't tell, the raised error has `uncertain` set.
+        A field that is not given stays unchanged; None clears a field that can be cleared. After a transient failure,
+        the update is sent again as often as `RetryPolicy` allows. If all attempts fail and one of them may have been
+        carried out, the room is read once (read-back). If the room has the wanted values, it is returned. If not, the
+        error of the last attempt is raised. If the read-back can't show the outcome, this error has `uncertain` set.
 
         Raises `NotFoundError` if the account has no such room.
         """
@@ -204,16 +204,16 @@ class Rooms(Resource):
         result, and nothing is sent for it. If the input raises, the results of the earlier pairs are yielded first, and
         then the error is raised.
 
-        401, 403 and a pause longer than `Pacing(max_wait)` also stop the run, because every later update would fail in
-        the same way. When a run stops, updates in flight are finished, and the rest of the input is yielded as
-        `skipped`.
+        401, 403 and a rate limit pause longer than `Pacing(max_wait)` also stop the run, because every later update
+        would fail in the same way. When a run stops, updates in flight are finished, and the rest of the input is
+        yielded as `skipped`.
 
         In an outage, when the server is unreachable or answers 5xx to all updates, the run waits and probes the server
-        with single requests until it has a successful contact. No update fails because of the outage, unless
-        `RetryPolicy(max_elapsed)` ends it first, or `outage_patience` is over.
+        with single requests until it has a successful contact. An update fails because of the outage only if its
+        `RetryPolicy(max_elapsed)` or the run's `outage_patience` is over.
 
         Leaving the loop early cancels what is in flight, and closes `updates` if it is a generator. Wrap the call in
-        `contextlib.aclosing` to make that happen at once.
+        `contextlib.aclosing` to cancel and close at once.
 
         Raises `ClientSettingsError` for an invalid setting, and `TypeError` if `updates` is not iterable.
         """
@@ -239,7 +239,7 @@ class Rooms(Resource):
         """Delete a room, and disconnect its participants.
 
         Raises `NotFoundError` if the account has no such room. If the answer to an attempt was lost and the next
-        attempt finds no room, the delete succeeded.
+        attempt finds no room, the delete counts as successful.
         """
         unwanted, problems = read_room_ref(room_id)
         raise_if_invalid(problems)
@@ -274,16 +274,17 @@ class Rooms(Resource):
             path=f"/rooms/{room_id}",
             subject=f"room {room_id}",
             decode=partial(decode_updated, room_id, fields),
+            decode_no_content=not_confirmed,
             max_size=MAX_ROOM,
             read_back=partial(read_back_update, room_id, fields),
         )
         return await self._sender.send(self._with_fields(request, fields), timeout=timeout, outage=outage)
 
     def _with_fields(self, request: Request[Room], fields: Values) -> Request[Room]:
-        """Add the body, and what to send instead if the server rejects null for the failover URL.
+        """Add the body, and the request to send instead if the server rejects null for the failover URL.
 
-        Null is what the reference page documents; an empty string is the documented default, and what published answers
-        show for a room without a failover URL. Which of the two the server accepts is learned once per client.
+        The reference page documents null. But the documented default is an empty string, and published answers show an
+        empty string for a room without a failover URL. After one rejection of null, the client sends empty strings.
         """
         if fields.get(_FAILOVER, "") is None:
             without_null = dumps({**fields, _FAILOVER: ""})
@@ -299,8 +300,13 @@ class Rooms(Resource):
     ) -> Request[Room] | None:
         if status != HTTPStatus.UNPROCESSABLE_ENTITY or not any(map(_names_failover, errors)):
             return None
-        self._rejects_null = True
-        return attrs.evolve(request, body=without_null, revise=None)
+
+        def decode(body: bytes) -> Room:
+            room = request.decode(body)
+            self._rejects_null = True  # only now is it certain that null was the problem
+            return room
+
+        return attrs.evolve(request, body=without_null, revise=None, decode=decode)
 
     async def _page(
         self, query: Sequence[tuple[str, str]], page_size: int, timeout: Timeout | None, number: int

@@ -1,4 +1,4 @@
-"""The choice of the fault of each request, or of none. Pure: it depends only on settings, counts and a seed.
+"""Choosing the fault of each request, if any. Pure: the choice depends only on settings, counts and a seed.
 
 `_fault_kinds` defines the faults. Only requests that pass the key check and the rate limit can get a fault.
 """
@@ -63,7 +63,7 @@ class Faults:
     first_tries: int | None = attrs.field(default=None, kw_only=True)
     """Only the first `first_tries` requests for each method and room can get a random fault; None for all."""
     script: Sequence[FaultKind | None] = attrs.field(default=(), kw_only=True, converter=_known_script)
-    """Faults for the first requests, one entry for each in the order of arrival; None is a normal answer.
+    """Faults for the first requests, one entry per request in the order of arrival; None is a normal answer.
 
     Random faults start after the last entry is used.
     """
@@ -83,17 +83,17 @@ class Draw:
 
     kind: FaultKind
     noise: int
-    """A random number for the random choices of the effect; the same seed gives the same number."""
+    """A number for choices that the fault makes, such as which bytes to send. It is reproducible with the same seed."""
 
 
 Scripts: TypeAlias = dict[tuple[str | None, str | None], deque[FaultKind | None]]
 
 
 class FaultPlan:
-    """Chooses the fault of each request. It has the scripts, and counts the requests by method and room."""
+    """Chooses the fault of each request. Holds the scripts, and counts the requests by method and room."""
 
     def __init__(self, faults: Faults, seed: int, scripts: Scripts | None = None) -> None:
-        """Start with `scripts`, the unused entries of the scripts that were added to an earlier plan."""
+        """Start with `scripts`: entries that were added to an earlier plan and not used."""
         self.faults = faults
         self._seed = seed
         self._tries: Counter[tuple[str, str]] = Counter()
@@ -134,7 +134,7 @@ class FaultPlan:
         if not tries or (faults.first_tries is not None and tries > faults.first_tries):
             return None
         bits = self._hash(f"{method}\0{target}\0{tries}")
-        # Of the 128 bits, the upper 53 decide whether there is a fault, and the lower 64 which one.
+        # Of the 128 bits, the upper 53 decide whether there is a fault, and the lower 64 decide which one.
         if (bits >> 75) / (1 << 53) >= faults.rate:
             return None
         low = bits & ((1 << 64) - 1)

@@ -215,11 +215,18 @@ def until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.01)
 
 
-_READING = {"0", "7", "23", "270", "271", "63", "72", "73"}
-"""The numbers of the system calls read, poll, select and their like, on x86-64 and on ARM64."""
-
-
 def until_reading(process: "subprocess.Popen[str]") -> None:
     """Wait until a process waits for input: a signal just before a read is noticed only after the read."""
     call = Path(f"/proc/{process.pid}/syscall")
-    until(lambda: call.read_text().split()[0] in _READING, "it waited for input")
+
+    def is_reading() -> bool:
+        # The number of the system call and its first argument: a read of standard input, or a select of one number.
+        return call.read_text().split()[:2] in (
+            ["0", "0x0"],
+            ["63", "0x0"],
+            ["23", "0x1"],
+            ["270", "0x1"],
+            ["72", "0x1"],
+        )
+
+    until(is_reading, "it waited for input")

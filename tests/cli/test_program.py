@@ -125,7 +125,7 @@ def test_ctrl_c_while_ids_are_read(program: Program) -> None:
         until_reading(updating)
         updating.send_signal(signal.SIGINT)
         out, err = updating.communicate(timeout=20)
-    assert updating.returncode == 130
+    assert updating.returncode == 130, err
     assert out == ""
     assert err.strip() == "aiorooms: interrupted"
 

@@ -131,7 +131,7 @@ def test_base_url_wins_over_the_environment(
     sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TELNYX_BASE_URL", "not a url")
-    assert "TELNYX_BASE_URL 'not a url' is not an absolute" in invoke("list").stderr
+    assert "TELNYX_BASE_URL 'not a url' has whitespace at index 3" in invoke("list").stderr
     assert invoke("list", "--base-url", sim.url).exit_code == 0
 
 

@@ -59,6 +59,8 @@ UNCONFIRMED = [
     http("200 OK", room(max_participants=10)),
     http("200 OK", room(max_participants="3")),
     http("201 Created", room(max_participants=None)),
+    http("204 No Content"),
+    http("200 OK", {"data": None}),
     http("303 See Other"),
     http("301 Moved"),
 ]
@@ -95,6 +97,14 @@ async def test_if_the_read_back_cannot_tell_either_the_outcome_is_uncertain() ->
             with pytest.raises(APIResponseError, match="the answer to the read-back has no max_participants") as caught:
                 await client.rooms.update(ROOM_ID, max_participants=3)
             assert caught.value.uncertain
+
+
+async def test_a_read_back_has_the_attempts_that_the_update_did_not_need() -> None:
+    reads = [http("500 Broken"), b"garbage", http("200 OK", room(max_participants=3))]
+    async with raw_server(serving(http("200 OK", room()), *reads)) as (url, received):
+        async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
+            assert (await client.rooms.update(ROOM_ID, max_participants=3)).max_participants == 3
+    assert methods(received) == ["PATCH", "GET", "GET", "GET"]
 
 
 async def test_normalised_values_confirm_without_a_read_back() -> None:
@@ -215,3 +225,31 @@ async def test_a_room_is_created_without_null_too() -> None:
         sim.rejects_null = True
         await client.rooms.create(unique_name="lobby", webhook_event_failover_url=None)
         assert len(sim.rooms) == 1
+
+
+async def test_null_is_given_up_only_if_the_empty_string_works() -> None:
+    async def serve(peer: Peer) -> None:
+        while True:
+            request = await peer.read()
+            fields = json.loads(request.partition(b"\r\n\r\n")[2])
+            if fields.get("max_participants") == 3 or fields["webhook_event_failover_url"] == "":
+                errors = [{"code": "1", "detail": "webhook_event_failover_url can't be changed with max_participants"}]
+                peer.write(http("422 Unprocessable", {"errors": errors}))
+            else:
+                peer.write(http("200 OK", room(**fields)))
+
+    async with raw_server(serve) as (url, _), RoomsClient("KEY", base_url=url, retry=QUICK) as client:
+        with pytest.raises(UnprocessableEntityError):
+            await client.rooms.update(ROOM_ID, webhook_event_failover_url=None, max_participants=3)
+        await client.rooms.update(ROOM_ID, webhook_event_failover_url=None)
+
+
+@pytest.mark.parametrize("name", ["KEY_secret_0123", "x" * 62 + "KEY_secret_0123"])
+async def test_a_key_that_the_server_echoes_as_a_value_is_not_shown(name: str) -> None:
+    answer = http("200 OK", room(unique_name=name))
+    async with raw_server(serving(answer, answer)) as (url, _):
+        async with RoomsClient("KEY_secret_0123", base_url=url, retry=QUICK) as client:
+            with pytest.raises(APIResponseError, match="requested 'a', the room has 'x*.API key") as caught:
+                await client.rooms.update(ROOM_ID, unique_name="a")
+    assert "KEY_" not in str(caught.value)
+    assert "KEY_" not in repr(vars(caught.value))

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import warnings
+from typing import Any
 
 import aiohttp
 import pytest
@@ -170,3 +171,20 @@ async def test_cancelling_a_call_leaves_nothing_behind() -> None:
             async with asyncio.timeout(30):
                 await closed.wait()  # the connection is closed and not reused
     assert tasks_left() == set()
+
+
+async def test_a_cancelled_close_closes_every_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with RoomsSimulator(rooms=1) as sim:
+        client = RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK)
+        sim.script(None, "reset_before")
+        for _ in range(2):  # the second one needs the session for new connections
+            await client.rooms.retrieve(sim.room_ids[0])
+        exchange: Any = client._sender.exchange
+        sessions = [exchange._session, exchange._fresh_session]
+        assert None not in sessions
+        closing = asyncio.create_task(client.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert [session.closed for session in sessions] == [True, True]

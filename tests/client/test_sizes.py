@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 import pytest
 
-from aiorooms import APIResponseError, InternalServerError, RetryPolicy, RoomsClient
+from aiorooms import APIResponseError, InternalServerError, RateLimitError, RetryPolicy, RoomsClient
 from aiorooms.errors import AioroomsError
 
 from ..raw_server import Peer, raw_server
@@ -142,3 +142,31 @@ async def test_absurd_numbers_in_headers_do_no_harm(header: str, number: str) ->
                 await client.rooms.retrieve(ROOM_ID)
             snapshot = client.pacing.snapshot()
     assert snapshot.rate_limited == 1
+
+
+@pytest.mark.parametrize(
+    "headers", [["Content-Encoding: br"], ["Content-Encoding: gzip"], ["Content-Encoding: gzip", "Retry-After: 7"]]
+)
+async def test_an_error_whose_body_cannot_be_decompressed_keeps_its_status(headers: list[str]) -> None:
+    async with raw_server(serving(b"text", *headers, status="429 Too Many Requests")) as (url, received):
+        async with RoomsClient("KEY", base_url=url, retry=ONCE) as client:
+            with pytest.raises(RateLimitError) as caught:
+                await client.rooms.update(ROOM_ID, max_participants=3)
+    assert not caught.value.uncertain
+    assert caught.value.retry_after == (7 if len(headers) == 2 else None)
+    assert len(received) == 1
+
+
+@pytest.mark.parametrize("trailing", [b"\0", b"\0" * 20_000_000])
+async def test_data_after_the_end_of_a_compressed_body_is_an_error(trailing: bytes) -> None:
+    async with raw_server(serving(packed(ROOM) + trailing, "Content-Encoding: gzip", sized=False)) as (url, _):
+        async with RoomsClient("KEY", base_url=url, retry=ONCE) as client:
+            with pytest.raises(APIResponseError, match="there is more data after the end of its gzip data"):
+                await client.rooms.retrieve(ROOM_ID)
+
+
+async def test_a_session_of_the_user_that_does_not_decompress_is_served_too() -> None:
+    async with raw_server(serving(packed(ROOM), "Content-Encoding: gzip")) as (url, _):
+        async with aiohttp.ClientSession(auto_decompress=False) as session:
+            async with RoomsClient("KEY", base_url=url, retry=ONCE, session=session) as client:
+                assert (await client.rooms.retrieve(ROOM_ID)).max_participants == 3

@@ -208,7 +208,7 @@ def test_a_disguised_private_host_is_reported_as_private_and_not_suggested(host:
 
 
 def test_is_loopback_recognizes_this_machine() -> None:
-    assert all(map(is_loopback, ["localhost", "LOCALHOST.", "a.localhost", "127.0.0.1", "127.8.9.1", "::1"]))
+    assert all(map(is_loopback, ["localhost", "LOCALHOST.", "127.0.0.1", "127.8.9.1", "::1"]))
     assert not any(map(is_loopback, ["", "10.0.0.1", "127.0.0.1.nip.io", "notlocalhost", "::", "intranet", "8.8.8.8"]))
 
 
