@@ -37,7 +37,7 @@ from ._runs import (
 IMPORT_TARGET: Final = 1.2
 
 _CHECKS: Final = 10_000
-"""Number of URLs to check in one round, for each row."""
+"""Number of URLs that each URL check is timed on in one round."""
 
 
 # --- importing ---

@@ -179,7 +179,8 @@ class Run:
             str(self._journal),
         ]
         process = subprocess.Popen(command, stderr=subprocess.PIPE)
-        # A kill comes at a random request or at a time, whichever is first. Some times are before anything is sent.
+        # Kill after a random number of requests. In `_ANY_TIME` of the kills, a random time limit may end the process
+        # before its first request.
         at_time = time.monotonic() + (
             self._random.uniform(0, 0.6) if self._random.random() < _ANY_TIME else _STUCK_AFTER
         )

@@ -55,7 +55,7 @@ class Shared:
 
 @attrs.define
 class Incoming:
-    """One request. Its connection is closed after it, unless the answer that was sent keeps the connection open."""
+    """One request. The connection closes after the request, unless the answer keeps it open."""
 
     request: web.BaseRequest
     shared: Shared
@@ -77,7 +77,7 @@ class Incoming:
         return not self.request.keep_alive or self.request.version < HttpVersion11
 
     def next_lines(self) -> str:
-        """Return the header lines that every answer has, with the values for the next one."""
+        """Return the common header lines (request id, rate limit, date) for the answer to send next."""
         return self.shared.lines.of_next_answer(self.limit_lines)
 
     def send(self, answer: Answer) -> None:
