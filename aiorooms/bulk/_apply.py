@@ -77,9 +77,9 @@ def resume(
 ) -> "BulkRun":
     """Prepare to continue the apply that a journal records. Rooms that were updated are not sent again.
 
-    `plan` is the new path of the plan if the file was moved. `retry_failed` sends failed rooms again. `force` also sends
-    rooms that someone else modified since the plan was made. Raises `JournalError` if the journal can't be used or belongs to another plan, and
-    `PlanFileError` if the plan can't be used.
+    `plan` is the new path of the plan if the file was moved. `retry_failed` sends failed rooms again. `force` also
+    sends rooms that someone else modified since the plan was made. Raises `JournalError` if the journal can't be used
+    or belongs to another plan, and `PlanFileError` if the plan can't be used.
     """
     _check_settings("resume", concurrency, max_failures)
     read = Journal.open(journal)
