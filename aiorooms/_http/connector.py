@@ -62,7 +62,7 @@ class Connector(aiohttp.TCPConnector):
         super().__init__(limit=limit, **options)  # pyright: ignore[reportUnknownMemberType]
         self._poll = select.poll() if hasattr(select, "poll") else None  # Windows has none
         # aiohttp has no public way to give a connection a protocol of one's own. A test notices if this one goes.
-        self._factory = partial(_Protocol, loop=asyncio.get_running_loop())
+        self._factory: Any = partial(_Protocol, loop=asyncio.get_running_loop())
 
     async def connect(self, *args: Any, **kwargs: Any) -> Connection:  # noqa: ANN401 - those of `BaseConnector`
         """Return a connection for a request."""

@@ -30,6 +30,13 @@ KEY = "KEY0123456789abcdef"
 Invoke = Callable[..., Result]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def sigint_is_not_ignored() -> None:
+    """Let programs started by tests receive Ctrl-C: a shell's background job inherits that SIGINT is ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make retries fast, ignore the machine's colour settings, and use 80 columns and asyncio's own event loop.
