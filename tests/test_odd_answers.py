@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -120,17 +121,20 @@ def test_a_list_is_read_as_far_as_possible() -> None:
     assert decode_rooms(1, json.dumps({"data": [], "meta": []}).encode()).total_pages is None
 
 
+def serving(pages: list[bytes]) -> Callable[[Peer], Awaitable[None]]:
+    async def serve(peer: Peer) -> None:
+        while True:
+            request = await peer.read()
+            peer.answer(pages[int(request.partition(b"page%5Bnumber%5D=")[2][:1]) - 1])
+
+    return serve
+
+
 async def test_entries_without_an_id_are_skipped_and_reported_once() -> None:
     lists: list[list[Any]] = [[{"id": ROOM_ID}, {"x": 1}], [None], [{"id": "b"}, 1]]
     pages = [page(data, total_pages=3) for data in lists]
 
-    async def answer(peer: Peer) -> None:
-        while True:
-            request = await peer.read()
-            number = int(request.partition(b"page%5Bnumber%5D=")[2][:1])
-            peer.answer(pages[number - 1])
-
-    async with raw_server(answer) as (url, _), RoomsClient("KEY", base_url=url) as client:
+    async with raw_server(serving(pages)) as (url, _), RoomsClient("KEY", base_url=url) as client:
         with pytest.warns(RuntimeWarning, match="entries without an id, which are skipped") as warned:
             assert [room.id async for room in client.rooms.list(page_size=2)] == [ROOM_ID, "b"]
     assert len(warned) == 1
@@ -143,12 +147,6 @@ async def test_a_list_without_meta_is_not_read_again() -> None:
         page([]),
     ]
 
-    async def answer(peer: Peer) -> None:
-        while True:
-            request = await peer.read()
-            number = int(request.partition(b"page%5Bnumber%5D=")[2][:1])
-            peer.answer(pages[number - 1])
-
-    async with raw_server(answer) as (url, received), RoomsClient("KEY", base_url=url) as client:
+    async with raw_server(serving(pages)) as (url, received), RoomsClient("KEY", base_url=url) as client:
         assert [room.id async for room in client.rooms.list(page_size=1)] == ["a", "b"]
     assert len(received) == 3

@@ -183,9 +183,6 @@ class Exchange:
             return too_large(request, response.status, response.headers, self._max_size(request))
         except BodyError as error:
             assert response is not None
-            if not 200 <= response.status < 300:
-                # The status says enough.
-                return read_answer(request, response.status, response.headers, b"", secret=self._api_key)
             message = f"{response.status} {request.subject}: the body of the answer can't be read: {error}"
             rate_limit = read_rate_limit(response.headers, rate_limited=False)
             return unreadable(request, message, status=response.status, secret=self._api_key, rate_limit=rate_limit)
@@ -217,6 +214,10 @@ class Exchange:
             if is_success:
                 raise
             return error.beginning  # enough of the answer to describe the error
+        except BodyError:
+            if is_success:
+                raise
+            return b""  # the status says enough
 
     def _max_size(self, request: Request[T]) -> int:
         return min(request.max_size, self._max_response_size)

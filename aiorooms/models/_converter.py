@@ -152,8 +152,7 @@ def _answer(wanted: type[Any], converter: Converter) -> Callable[[object, object
     def structure_answer(value: object, _: object) -> object:
         if not is_object(value):
             raise wrong_type("an object", value)
-        # Nearly every answer is as the API describes it. Reading all its fields with one function saves two thirds of
-        # the time.
+        # Nearly every answer is as the API describes it, and one function that reads all its fields is faster.
         if value.keys() <= fields.keys():
             try:
                 return structure(value, wanted)

@@ -13,7 +13,7 @@ from .._http.json import loads
 from ..models import Room, RoomPage
 from ..models._converter import DecodeError, is_object, read_or_none, wrong_type
 
-__all__ = ["MAX_LIST", "MAX_ROOM", "decode_data", "decode_room", "decode_rooms", "room_of"]
+__all__ = ["MAX_LIST", "MAX_ROOM", "decode_data", "decode_room", "decode_rooms", "room_of", "room_with_id"]
 
 
 MAX_ROOM: Final = 8 * 1024 * 1024
@@ -25,7 +25,11 @@ MAX_LIST: Final = 64 * 1024 * 1024
 
 def decode_room(body: bytes) -> Room:
     """Return the room in an answer. Raises `DecodeError`."""
-    data = decode_data(body)
+    return room_with_id(decode_data(body))
+
+
+def room_with_id(data: Mapping[str, object]) -> Room:
+    """Return the room that an object describes. Raises `DecodeError` if it has no id."""
     room = room_of(data)
     if room.id is None:
         raw = data.get("id", _MISSING)

@@ -6,7 +6,7 @@ An update is confirmed only by an answer with the room's id and the values that 
 it. If the read-back has 10, the update was not applied. If it has no `max_participants`, the outcome stays uncertain.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ from .._webhook_url import masked_url
 from ..models import Room
 from ..models._converter import DecodeError
 from ..models._fields import FIELDS, Values, has_value
-from ._bodies import MAX_ROOM, decode_data, decode_room, room_of
+from ._bodies import MAX_ROOM, decode_data, decode_room, room_of, room_with_id
 
 __all__ = [
     "decode_deleted",
@@ -66,10 +66,7 @@ def decode_updated(room_id: str, wanted: Values, body: bytes) -> Room:
     if not missing and not different:
         return room
     gaps = [f"{name} is missing or unreadable" for name in missing]
-    gaps += [
-        f"{name}: requested {_shown(name, wanted[name])}, got {_shown(name, getattr(room, name))}" for name in different
-    ]
-    raise NotConfirmedError("; ".join(gaps))
+    raise NotConfirmedError("; ".join([*gaps, *_differences(different, wanted, room, "got")]))
 
 
 def _compare(wanted: Values, room: Room, data: Mapping[str, object]) -> tuple[list[str], list[str]]:
@@ -86,6 +83,12 @@ def _compare(wanted: Values, room: Room, data: Mapping[str, object]) -> tuple[li
     return missing, different
 
 
+def _differences(names: Sequence[str], wanted: Values, room: Room, verb: str) -> list[str]:
+    return [
+        f"{name}: requested {_shown(name, wanted[name])}, {verb} {_shown(name, getattr(room, name))}" for name in names
+    ]
+
+
 def _shown(name: str, value: object) -> str:
     # Not cut: what is cut off an API key that a server echoes could not be redacted any more.
     return repr(masked_url(value) if isinstance(value, str) and FIELDS[name].kind == "url" else value)
@@ -96,8 +99,7 @@ def read_back_update(room_id: str, wanted: Values) -> ReadBack[Room]:
 
     def decode(body: bytes) -> Verdict[Room]:
         data = decode_data(body)
-        decode_room_of(room_id, body)
-        return judge_update(wanted, room_of(data), data)
+        return judge_update(wanted, _same_room(room_id, room_with_id(data)), data)
 
     return ReadBack(_get(room_id, decode), not_found=NotApplied())
 
@@ -106,11 +108,8 @@ def judge_update(wanted: Values, room: Room, data: Mapping[str, object]) -> Verd
     """Return the verdict on an update to the `wanted` values. `data` is the answer that the room was read from."""
     missing, different = _compare(wanted, room, data)
     if different:
-        gaps = [
-            f"{name}: requested {_shown(name, wanted[name])}, the room has {_shown(name, getattr(room, name))}"
-            for name in different
-        ]
-        return NotApplied(f"a read-back shows that the update was not applied ({'; '.join(gaps)})")
+        gaps = "; ".join(_differences(different, wanted, room, "the room has"))
+        return NotApplied(f"a read-back shows that the update was not applied ({gaps})")
     if missing:
         return Unconfirmed(f"the answer to the read-back has no {', '.join(missing)}")
     return Confirmed(room)

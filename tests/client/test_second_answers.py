@@ -36,6 +36,7 @@ class Server:
     def __init__(self, stray: bytes, late: asyncio.Event | None) -> None:
         self.value = 0
         self.patches: list[int] = []
+        self.has_written_stray = asyncio.Event()
         self._stray = stray
         self._late = late
 
@@ -53,6 +54,7 @@ class Server:
                 if stray:
                     await self._late.wait()
                     peer.write(stray)
+                    self.has_written_stray.set()
 
 
 @pytest.mark.parametrize("stray", STRAYS.values(), ids=STRAYS)
@@ -65,7 +67,7 @@ async def test_a_second_answer_is_not_taken_for_that_of_the_next_request(stray: 
             await client.rooms.update(ROOM_ID, max_participants=3)
             if late is not None:
                 late.set()
-                await asyncio.sleep(0.05)  # until it has arrived; if it has not, there is nothing to mix up
+                await server.has_written_stray.wait()
             for number in (4, 5):
                 assert (await client.rooms.update(ROOM_ID, max_participants=number)).max_participants == number
     assert server.patches == [3, 4, 5], "each update is sent exactly once"
@@ -79,7 +81,7 @@ async def test_in_a_session_of_the_user_the_outcome_is_true_too(stray: bytes) ->
         async with RoomsClient("KEY", base_url=url, retry=ONCE, session=session) as client:
             await client.rooms.update(ROOM_ID, max_participants=3)
             late.set()
-            await asyncio.sleep(0.05)
+            await server.has_written_stray.wait()
             (result,) = [r async for r in client.rooms.update_many([(ROOM_ID, RoomUpdate(max_participants=4))])]
             if result.status != "uncertain":
                 assert (result.status == "updated") == (server.value == 4), result
@@ -104,5 +106,5 @@ async def test_connections_are_reused_as_long_as_nothing_arrives_between() -> No
 async def test_aiohttp_makes_its_connections_with_our_protocol() -> None:
     connector: Any = Connector(limit=1, keepalive_timeout=1)
     assert type(connector._factory()).__name__ == "_Protocol"
-    assert aiohttp.TCPConnector._release is not Connector._release
+    assert callable(getattr(aiohttp.TCPConnector, "_release", None)), "aiohttp releases connections in another way"
     await connector.close()
