@@ -11,7 +11,6 @@ room with `"max_participants": "many", "mood": "good"` has `max_participants=Non
 """
 
 import contextlib
-import functools
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -19,13 +18,13 @@ from operator import eq
 from typing import Any, Final, TypeGuard, TypeVar, cast, get_origin
 
 import attrs
-from cattrs import BaseValidationError, Converter, transform_error
+from cattrs import BaseValidationError, Converter
 from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from .._text import excerpt, timestamp
 
-__all__ = ["DecodeError", "converter", "is_object", "read_or_none", "structure", "wrong_type"]
+__all__ = ["DecodeError", "converter", "is_object", "read_or_none", "wrong_type"]
 
 T = TypeVar("T")
 
@@ -110,7 +109,7 @@ def _optional(scalar: type[T], hook: Callable[[object, object], T]) -> Callable[
 
 
 converter = Converter(detailed_validation=False)
-"""Its errors lack the path to the invalid value, because tracking the path slows down reading; `structure` adds it."""
+"""Its errors lack the path to the invalid value, because tracking the path slows down reading."""
 
 for scalar, hook in ((str, _str), (bool, _bool), (int, _int), (datetime, _datetime)):
     converter.register_structure_hook(scalar, hook)
@@ -192,30 +191,9 @@ def _list(wanted: type[Any], converter: Converter) -> Callable[[object, object],
     return structure_list
 
 
-def structure(value: object, wanted: type[T]) -> T:
-    """Return an instance of a class from JSON data. Raises `DecodeError` with the path to the invalid value."""
-    if (instance := read_or_none(value, wanted)) is not None:
-        return instance
-    try:
-        return _detailed_converter().structure(value, wanted)
-    except (ValueError, BaseValidationError) as error:
-        message, _, path = transform_error(error, "$", _format)[0].rpartition(" @ $")
-        raise DecodeError(message, path.lstrip(".") or None) from None
-
-
 def read_or_none(value: object, wanted: type[T]) -> T | None:
-    """Return an instance of a class from JSON data, or None if the data is invalid; `structure` says why."""
+    """Return an instance of a class from JSON data, or None if the data is invalid."""
     try:
         return converter.structure(value, wanted)
     except (ValueError, KeyError, BaseValidationError):
         return None
-
-
-@functools.cache
-def _detailed_converter() -> Converter:
-    """Return the same converter, but with the path to the invalid value in its errors."""
-    return converter.copy(detailed_validation=True)
-
-
-def _format(error: BaseException, _: object) -> str:
-    return "is missing" if isinstance(error, KeyError) else str(error)
