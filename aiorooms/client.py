@@ -6,12 +6,14 @@ from types import TracebackType
 from typing import Final, Self, cast
 
 import aiohttp
+from aiohttp.helpers import netrc_from_env
 from yarl import URL
 
 from ._checks import check_at_least, check_instance, setting_error, wrong_type
 from ._http.attempts import Sender
 from ._http.deadlines import Timeout, client_timeout
 from ._http.retry import RetryPolicy
+from ._http.secret import ApiKey
 from ._pacing import Pacer, Pacing, PacingSnapshot
 from ._text import quoted
 from ._version import __version__
@@ -55,6 +57,8 @@ class RoomsClient:
     pacing: ClientPacing
     """The state of the rate limit: `client.pacing.snapshot()`."""
 
+    _base_url: str = ""  # the repr of a client needs it even if its settings were invalid
+
     def __init__(
         self,
         api_key: str | None = None,
@@ -88,7 +92,11 @@ class RoomsClient:
 
         Raises `ClientSettingsError`, which is also a `ValueError`, if a setting is missing or invalid.
         """
-        key = _api_key(api_key)
+        key = ApiKey(os.environ.get("TELNYX_API_KEY", "") if api_key is None else api_key)
+        source = "TELNYX_API_KEY" if api_key is None else "api_key"
+        # If an error is raised below, some tools show the local variables. (cgitb fails if an argument was deleted.)
+        api_key = None
+        _check_api_key(key, source)
         check_at_least(1, "max_connections", max_connections)
         check_at_least(1, "max_response_size", max_response_size)
         check_instance(RetryPolicy, "retry", retry)
@@ -96,15 +104,14 @@ class RoomsClient:
         check_instance(WebhookUrlPolicy, "webhook_url_policy", webhook_url_policy)
         if session is not None:
             check_instance(aiohttp.ClientSession, "session", session)
-        if session is not None and session.auth is not None:
-            wrong = "has its own `auth`, which conflicts with the API key"
-            raise setting_error("session", wrong, "give a session without `auth`")
         attempt_timeout = client_timeout(cast("Timeout | None", timeout))
         if attempt_timeout is None:
             raise setting_error("timeout", "is None", "give a number of seconds above 0, or an aiohttp.ClientTimeout")
         self._base_url = _base_url(base_url, allow_insecure_http=allow_insecure_http)
+        if session is not None:
+            _check_no_other_credentials(session, URL(self._base_url).host or "")
         self._sender = Sender(
-            api_key=key,
+            key=key,
             base_url=self._base_url,
             timeout=attempt_timeout,
             retry=retry,
@@ -156,12 +163,12 @@ class RoomsClient:
             )
 
 
-def _api_key(given: str | None) -> str:
-    key = os.environ.get("TELNYX_API_KEY", "") if given is None else given
+def _check_api_key(key: ApiKey, source: str) -> None:
+    """Raise a `ClientSettingsError` if the key, which came from `source`, is missing or invalid."""
     # No error may contain the key itself.
-    if not isinstance(cast("object", key), str):
-        raise setting_error("api_key", f"is of type {type(key).__name__}", "give a str")
-    if not key:
+    if not issubclass(key.given_type, str):
+        raise setting_error("api_key", f"is of type {key.given_type.__name__}", "give a str")
+    if key.is_empty:
         raise ClientSettingsError(
             "there is no API key",
             setting="api_key",
@@ -169,13 +176,23 @@ def _api_key(given: str | None) -> str:
             hint="give api_key=... or set TELNYX_API_KEY",
         )
     # The most common mistake is a line break at the end of the file that contains the key.
-    if not (key.isascii() and key.isprintable() and " " not in key):
-        where = "TELNYX_API_KEY" if given is None else "api_key"
+    if not key.is_valid:
         wrong = "contains spaces, line breaks or other characters that no API key has"
         raise ClientSettingsError(
-            f"{where} {wrong}", setting="api_key", wrong=wrong, hint="give the key and nothing else"
+            f"{source} {wrong}", setting="api_key", wrong=wrong, hint="give the key and nothing else"
         )
-    return key
+
+
+def _check_no_other_credentials(session: aiohttp.ClientSession, host: str) -> None:
+    """Raise a `ClientSettingsError` if the session would send its own credentials to the API."""
+    if session.auth is not None:
+        wrong = "has its own `auth`, which conflicts with the API key"
+        raise setting_error("session", wrong, "give a session without `auth`")
+    # aiohttp 3.12 sends the password from netrc in place of the key, and 3.14 fails each call.
+    if session.trust_env and (entries := netrc_from_env()) is not None and entries.authenticators(host) is not None:
+        wrong = f"has `trust_env` set, and netrc has credentials for {host}, which conflict with the API key"
+        hint = "give a session with trust_env=False, or remove the entry of that host (or `default`) from netrc"
+        raise setting_error("session", wrong, hint)
 
 
 def _base_url(given: str | None, *, allow_insecure_http: bool) -> str:

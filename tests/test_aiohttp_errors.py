@@ -13,10 +13,12 @@ from yarl import URL
 from aiorooms import APIConnectionError, APIResponseError, APIStatusError, APITimeoutError, RetryPolicy, RoomsClient
 from aiorooms._http.aiohttp_errors import to_failure
 from aiorooms._http.request import Request
+from aiorooms._http.secret import ApiKey
 from aiorooms.resources._bodies import decode_room
 from aiorooms.simulator import Faults, RoomsSimulator
 
 KEY = "KEY_secret"
+API_KEY = ApiKey(KEY)
 UPDATE = Request(method="PATCH", path="/rooms/1", subject="room 1", decode=decode_room, max_size=1000, body=b"{}")
 REFUSED = OSError(111, "Connect call failed ('1.2.3.4', 443)")
 PLACE = ConnectionKey("api.example.com", 443, True, True, None, None, None)
@@ -50,7 +52,7 @@ def test_an_exception_becomes_a_failure(
     error: Exception, kind: type[Exception], uncertain: bool, retry: bool, words: str
 ) -> None:
     # aiohttp itself raises a ValueError only before sending; a hook may raise one at any time.
-    failure = to_failure(UPDATE, error, begun=not isinstance(error, ValueError), secret=KEY)
+    failure = to_failure(UPDATE, error, begun=not isinstance(error, ValueError), key=API_KEY)
     assert type(failure.make_error()) is kind
     assert failure.uncertain == uncertain
     assert failure.retry == retry
@@ -72,7 +74,7 @@ def test_an_exception_becomes_a_failure(
 def test_a_request_whose_sending_has_not_begun_was_not_sent(
     error: Exception, kind: type[Exception], words: str
 ) -> None:
-    failure = to_failure(UPDATE, error, begun=False, secret=KEY)
+    failure = to_failure(UPDATE, error, begun=False, key=API_KEY)
     assert type(failure.make_error()) is kind
     assert not failure.uncertain
     assert failure.retry
@@ -80,10 +82,10 @@ def test_a_request_whose_sending_has_not_begun_was_not_sent(
 
 
 def test_an_error_of_a_hook_after_sending_is_uncertain() -> None:
-    failure = to_failure(UPDATE, ValueError("a hook's own"), begun=True, secret=KEY)
+    failure = to_failure(UPDATE, ValueError("a hook's own"), begun=True, key=API_KEY)
     assert failure.uncertain
     create = attrs.evolve(UPDATE, method="POST")
-    assert not to_failure(create, ValueError("a hook's own"), begun=True, secret=KEY).retry
+    assert not to_failure(create, ValueError("a hook's own"), begun=True, key=API_KEY).retry
 
 
 async def test_a_server_without_tls_is_not_retried() -> None:

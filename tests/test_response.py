@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 
 from aiorooms import errors
 from aiorooms._http.request import Request
-from aiorooms._http.response import Failure, Success, no_answer, not_sent, read_answer, redact, unreadable
+from aiorooms._http.response import Failure, Success, no_answer, not_sent, read_answer, unreadable
+from aiorooms._http.secret import ApiKey
 from aiorooms.models import Room
 from aiorooms.resources._bodies import MAX_ROOM, decode_room
 
 from .samples import ROOM_ID
 
 KEY = "KEY_secret"
+API_KEY = ApiKey(KEY)
 
 
 def request(method: str = "PATCH") -> Request[Room]:
@@ -26,13 +28,13 @@ def request(method: str = "PATCH") -> Request[Room]:
 
 def failure(status: int, body: object = b"", headers: dict[str, str] | None = None, method: str = "PATCH") -> Failure:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    outcome = read_answer(request(method), status, headers or {}, content, secret=KEY)
+    outcome = read_answer(request(method), status, headers or {}, content, API_KEY)
     assert isinstance(outcome, Failure), f"{status} was read as {outcome!r}"
     return outcome
 
 
 def test_a_2xx_answer_is_the_value() -> None:
-    outcome = read_answer(request(), 200, {}, json.dumps({"data": {"id": ROOM_ID}}).encode())
+    outcome = read_answer(request(), 200, {}, json.dumps({"data": {"id": ROOM_ID}}).encode(), API_KEY)
     assert outcome == Success(Room(id=ROOM_ID))
 
 
@@ -92,7 +94,7 @@ def test_failures_without_an_answer() -> None:
     assert (type(lost.make_error()), lost.retry, lost.uncertain) == (errors.APIConnectionError, True, True)
     late = no_answer(request("POST"), "late", timed_out=True)
     assert (type(late.make_error()), late.retry, late.uncertain) == (errors.APITimeoutError, False, True)
-    odd = unreadable(request(), "odd")
+    odd = unreadable(request(), "odd", key=API_KEY)
     assert (type(odd.make_error()), odd.retry, odd.uncertain) == (errors.APIResponseError, True, True)
 
 
@@ -194,7 +196,7 @@ def test_no_error_contains_the_key_even_if_the_server_echoes_it() -> None:
     ],
 )
 def test_the_error_for_a_wrong_type_in_an_answer_names_the_path(body: object, path: str | None, words: str) -> None:
-    outcome = read_answer(request(), 200, {}, json.dumps(body).encode())
+    outcome = read_answer(request(), 200, {}, json.dumps(body).encode(), API_KEY)
     assert isinstance(outcome, Failure)
     error = outcome.make_error()
     assert isinstance(error, errors.APIResponseError)
@@ -228,7 +230,7 @@ def test_the_error_for_a_wrong_type_in_an_answer_names_the_path(body: object, pa
 def test_any_answer_is_read_into_a_value_or_one_of_our_errors(
     status: int, body: bytes, headers: dict[str, str], method: str
 ) -> None:
-    outcome = read_answer(request(method), status, headers, body, secret=KEY)
+    outcome = read_answer(request(method), status, headers, body, API_KEY)
     if isinstance(outcome, Failure):
         error = outcome.make_error()
         assert isinstance(error, errors.APIError)
@@ -272,13 +274,13 @@ def test_no_error_contains_the_key_however_the_server_escapes_it(status: int, bo
     ],
 )
 def test_each_occurrence_of_a_key_is_redacted_once_in_any_case(key: str, text: str, redacted: str) -> None:
-    assert redact(text, key) == redacted
+    assert ApiKey(key).redact(text) == redacted
 
 
 @pytest.mark.parametrize("key", ["a+b/c==0123", 'quo"ted\\0123', "it's a key"])
 def test_keys_are_redacted_in_urls_and_in_json(key: str) -> None:
     body = json.dumps({"code": "1", "detail": f"key {key}"}).encode()
-    outcome = read_answer(request(), 307, {"location": f"/?key={quote(key, safe='')}"}, body, secret=key)
+    outcome = read_answer(request(), 307, {"location": f"/?key={quote(key, safe='')}"}, body, ApiKey(key))
     assert isinstance(outcome, Failure)
     assert str(outcome.make_error()).count("[API key]") == 2
 

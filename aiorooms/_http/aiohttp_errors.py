@@ -15,7 +15,8 @@ from typing import Final, TypeVar
 import aiohttp
 
 from .request import Request
-from .response import Failure, no_answer, not_sent, redact, unreadable
+from .response import Failure, no_answer, not_sent, unreadable
+from .secret import ApiKey
 
 __all__ = ["NO_REPLAY", "REPLAYED", "DisconnectedError", "is_disconnect", "to_failure"]
 
@@ -52,10 +53,10 @@ async def _no_replay(request: aiohttp.ClientRequest, send: aiohttp.ClientHandler
 NO_REPLAY: Final = (_no_replay,)
 
 
-def to_failure(request: Request[T], error: Exception, *, begun: bool, secret: str) -> Failure:
+def to_failure(request: Request[T], error: Exception, *, begun: bool, key: ApiKey) -> Failure:
     """Return the failure for an exception of aiohttp. `begun` says whether sending the request had begun."""
     cause = error.__cause__ if isinstance(error, DisconnectedError) and error.__cause__ is not None else error
-    reason = redact(f"{type(cause).__name__}: {cause}", secret)
+    reason = key.redact(f"{type(cause).__name__}: {cause}")
     match cause:
         case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch():
             return not_sent(request, reason, retry=False)
@@ -83,6 +84,6 @@ def to_failure(request: Request[T], error: Exception, *, begun: bool, secret: st
         case aiohttp.ClientResponseError():
             # The lines after the first contain the received bytes.
             why = cause.message.partition("\n")[0]
-            return unreadable(request, f"{request.subject}: the answer is not HTTP: {why}", secret=secret)
+            return unreadable(request, f"{request.subject}: the answer is not HTTP: {why}", key=key)
         case _:
             return no_answer(request, f"no answer: {reason}")

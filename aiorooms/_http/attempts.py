@@ -50,6 +50,7 @@ from .outage import NO_OUTAGE, Outage
 from .request import Confirmed, NotApplied, ReadBack, Request, Unconfirmed, Verdict
 from .response import Failure, Success, is_server_failure
 from .retry import Again, RetryPolicy, Tally, decide
+from .secret import ApiKey, hide_frames
 
 __all__ = ["Answer", "Sender"]
 
@@ -75,7 +76,7 @@ class Sender:
     def __init__(
         self,
         *,
-        api_key: str,
+        key: ApiKey,
         base_url: str,
         timeout: aiohttp.ClientTimeout,
         retry: RetryPolicy,
@@ -89,7 +90,7 @@ class Sender:
         self.retry = retry
         self.pacing = pacing
         self.exchange: Exchange = Exchange(
-            api_key=api_key,
+            key=key,
             base_url=base_url,
             limits=self.limits,
             max_connections=max_connections,
@@ -216,6 +217,9 @@ class _Call(Generic[T]):
         try:
             outcome = await sender.exchange.send(self._request, self._limits, fresh=self._tally.stale > 0)
             rate_limit = outcome.rate_limit
+        except BaseException as error:
+            hide_frames(error)
+            raise
         finally:
             sender.pacer.release(permit, rate_limit)
         if isinstance(outcome, Success):

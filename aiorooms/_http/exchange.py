@@ -26,7 +26,8 @@ from .body import ENCODINGS, BodyError, TooLargeError, read_body
 from .connector import Connector, Route
 from .deadlines import Deadline, Deadlines, TimeLimits
 from .request import Request
-from .response import Failure, Success, no_answer, not_sent, read_answer, redact, too_large, unreadable
+from .response import Failure, Success, no_answer, not_sent, read_answer, too_large, unreadable
+from .secret import ApiKey
 
 __all__ = ["Exchange"]
 
@@ -60,7 +61,7 @@ class Exchange:
     def __init__(
         self,
         *,
-        api_key: str,
+        key: ApiKey,
         base_url: str,
         limits: TimeLimits,
         max_connections: int,
@@ -70,7 +71,7 @@ class Exchange:
     ) -> None:
         self.max_in_flight: int = _connections(max_connections, session)
         """The maximum number of requests that have a connection at a time."""
-        self._api_key = api_key
+        self._key = key
         self._base_url = base_url
         self._base = URL(base_url)
         self._base_path = self._base.raw_path.rstrip("/")
@@ -85,7 +86,7 @@ class Exchange:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._headers: Mapping[str, str] = {
-            "Authorization": f"Bearer {api_key}",
+            "Authorization": key.authorization,
             "Accept": "application/json",
             "Accept-Encoding": ENCODINGS,
             "User-Agent": user_agent,
@@ -153,7 +154,7 @@ class Exchange:
 
     def redacted(self, text: str) -> str:
         """Return a text without the API key."""
-        return redact(text, self._api_key)
+        return self._key.redact(text)
 
     # --- one attempt ---
 
@@ -185,15 +186,15 @@ class Exchange:
             assert response is not None
             message = f"{response.status} {request.subject}: the body of the answer can't be read: {error}"
             rate_limit = read_rate_limit(response.headers, rate_limited=False)
-            return unreadable(request, message, status=response.status, secret=self._api_key, rate_limit=rate_limit)
+            return unreadable(request, message, status=response.status, key=self._key, rate_limit=rate_limit)
         except (aiohttp.ClientError, OSError, ValueError, DisconnectedError) as error:
             if response is not None and not 200 <= response.status < 300:
                 # The status says enough, even if the rest of the answer was lost.
-                return read_answer(request, response.status, response.headers, b"", secret=self._api_key)
+                return read_answer(request, response.status, response.headers, b"", self._key)
             # Only our own body records whether sending has begun. Without a body, or in the user's session, where a
             # hook may have replaced the body, assume that it has begun.
             begun = body is None or body.begun or not self._owns_session
-            failure = to_failure(request, error, begun=begun, secret=self._api_key)
+            failure = to_failure(request, error, begun=begun, key=self._key)
             # In the user's session, any connection may be a reused one after the first answer.
             reused = route.is_reused if self._owns_session else self._had_answer
             if response is None and reused and failure.retry and is_disconnect(error):
@@ -202,7 +203,7 @@ class Exchange:
         self._had_answer = True
         if body is not None and not body.begun:
             return self._answered_too_early(request)
-        return read_answer(request, response.status, response.headers, answer, secret=self._api_key)
+        return read_answer(request, response.status, response.headers, answer, self._key)
 
     async def _read(self, request: Request[T], response: aiohttp.ClientResponse) -> bytes:
         is_success = 200 <= response.status < 300

@@ -15,13 +15,11 @@ ends with a read-back of the room.
 No exception is raised here. The exception for the caller is created once, from the last failure, when the call ends.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from http import HTTPStatus
 from typing import Final, Generic, NamedTuple, TypeVar, cast
-from urllib.parse import quote
 
 import attrs
 
@@ -47,6 +45,7 @@ from ..errors import (
 from ..models._converter import DecodeError, is_object
 from .json import dumps, loads
 from .request import NotConfirmedError, Request
+from .secret import ApiKey
 
 __all__ = [
     "Failure",
@@ -55,7 +54,6 @@ __all__ = [
     "no_answer",
     "not_sent",
     "read_answer",
-    "redact",
     "too_large",
     "unreadable",
 ]
@@ -131,32 +129,32 @@ def no_answer(request: Request[T], reason: str, *, timed_out: bool = False) -> F
 
 
 def read_answer(
-    request: Request[T], status: int, headers: Mapping[str, str], body: bytes, *, secret: str = ""
+    request: Request[T], status: int, headers: Mapping[str, str], body: bytes, key: ApiKey
 ) -> Success[T] | Failure:
     """Return the value of an answer, or a failure. Raises nothing, whatever the bytes are.
 
-    `secret` is the API key: a server may echo it, and no error may contain it.
+    The server may repeat `key`, the API key; no error contains it.
     """
     rate_limit = read_rate_limit(headers, rate_limited=status == 429)
     if not 200 <= status < 300:
-        return _read_error(request, status, headers, body, secret, rate_limit)
+        return _read_error(request, status, headers, body, key, rate_limit)
     try:
         if status == HTTPStatus.NO_CONTENT and request.decode_no_content is not None:
             return Success(request.decode_no_content(), rate_limit)
         return Success(request.decode(body), rate_limit)
     except NotConfirmedError as error:
-        return _not_confirmed(request, status, redact(str(error), secret), rate_limit)
+        return _not_confirmed(request, status, key.redact(str(error)), rate_limit)
     except DecodeError as error:
         what = str(error)
         text = _plain_text(body)
-        if details := _error_details(redact(text, secret)):
+        if details := _error_details(key.redact(text)):
             message = f"{status} {request.subject}: the answer has errors ({'; '.join(map(str, details))})"
-            return unreadable(request, message, status=status, secret=secret, rate_limit=rate_limit)
-        if redact(text, secret) != text:
+            return unreadable(request, message, status=status, key=key, rate_limit=rate_limit)
+        if key.redact(text) != text:
             what = "is not what the API describes (not shown, as it contains the API key)"
         where = f"{error.path} {what}" if error.path else what
         message = f"{status} {request.subject}: the answer can't be read: {where}"
-        return unreadable(request, message, status=status, path=error.path, secret=secret, rate_limit=rate_limit)
+        return unreadable(request, message, status=status, path=error.path, key=key, rate_limit=rate_limit)
 
 
 def _not_confirmed(request: Request[T], status: int, gaps: str, rate_limit: RateLimitInfo) -> Failure:
@@ -191,11 +189,11 @@ def unreadable(
     *,
     status: int | None = None,
     path: str | None = None,
-    secret: str = "",
+    key: ApiKey,
     rate_limit: RateLimitInfo | None = None,
 ) -> Failure:
     """Return the failure of a request whose answer can't be read."""
-    message = excerpt(redact(message, secret), _MAX_TEXT)
+    message = excerpt(key.redact(message), _MAX_TEXT)
     return Failure(
         make_error=partial(APIResponseError, message, path=path, status=status),
         retry=request.idempotent,
@@ -228,9 +226,9 @@ _PHRASES: Final = {
 
 
 def _read_error(
-    request: Request[T], status: int, headers: Mapping[str, str], body: bytes, secret: str, rate_limit: RateLimitInfo
+    request: Request[T], status: int, headers: Mapping[str, str], body: bytes, key: ApiKey, rate_limit: RateLimitInfo
 ) -> Failure:
-    text = redact(_plain_text(body), secret)
+    text = key.redact(_plain_text(body))
     details = _error_details(text)
     said = excerpt("; ".join(map(str, details)), _MAX_TEXT) if details else _describe(text)
     wait = rate_limit.retry_after if status == 429 else retry_after(headers)
@@ -239,10 +237,10 @@ def _read_error(
     request_id = headers.get("x-request-id")
     make_error = partial(
         InternalServerError if status >= 500 else _ERRORS.get(status, APIStatusError),
-        f"{status} {request.subject} {_phrase(status, headers, secret)} ({said})",
+        f"{status} {request.subject} {_phrase(status, headers, key)} ({said})",
         status=status,
         errors=details,
-        request_id=None if request_id is None else redact(request_id, secret),
+        request_id=None if request_id is None else key.redact(request_id),
         retry_after=wait,
     )
     is_transient = is_server_failure(status)
@@ -260,11 +258,11 @@ def _read_error(
     )
 
 
-def _phrase(status: int, headers: Mapping[str, str], secret: str) -> str:
+def _phrase(status: int, headers: Mapping[str, str], key: ApiKey) -> str:
     if status >= 500:
         return "failed on the server"
     if 300 <= status < 400:
-        target = redact(headers.get("location", "an unknown location"), secret)
+        target = key.redact(headers.get("location", "an unknown location"))
         return f"was redirected to {excerpt(target, 200)}: check base_url"
     return _PHRASES.get(status, "rejected")
 
@@ -326,24 +324,6 @@ def _describe(text: str) -> str:
     if title := re.search(r"<title[^>]*>([^<]{1,200})", text[:2000], re.IGNORECASE):
         return f"HTML: {excerpt(title[1], _MAX_TEXT)}"
     return f"unknown body: {excerpt(text, 100)!r}"
-
-
-def redact(text: str, secret: str) -> str:
-    """Replace the API key in a text, in upper or lower case, also if it is percent-encoded or escaped as in JSON.
-
-    A key of fewer than 8 characters is not replaced: it can't be a key of Telnyx, and may be part of ordinary words.
-    """
-    return text if len(secret) < _MIN_SECRET else _written(secret).sub("[API key]", text)
-
-
-_MIN_SECRET: Final = 8
-
-
-@lru_cache(maxsize=8)
-def _written(secret: str) -> re.Pattern[str]:
-    """Return a pattern for the key as it is, percent-encoded, and escaped as in JSON. Longer forms come first."""
-    ways = {secret, quote(secret, safe=""), json.dumps(secret)[1:-1]}
-    return re.compile("|".join(map(re.escape, sorted(ways, key=len, reverse=True))), re.IGNORECASE)
 
 
 def _plain_text(body: bytes) -> str:

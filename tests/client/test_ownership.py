@@ -3,12 +3,13 @@
 import asyncio
 import gc
 import warnings
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from aiorooms import ClientStateError, NotFoundError, RoomsClient
+from aiorooms import ClientSettingsError, ClientStateError, NotFoundError, RoomsClient
 from aiorooms.simulator import Faults, RoomsSimulator
 
 from ..conftest import QUICK, settle, tasks_left
@@ -188,3 +189,30 @@ async def test_a_cancelled_close_closes_every_session(monkeypatch: pytest.Monkey
         with pytest.raises(asyncio.CancelledError):
             await closing
         assert [session.closed for session in sessions] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("netrc", "trust_env", "is_accepted"),
+    [
+        ("machine api.telnyx.com login me password secret", True, False),
+        ("default login me password secret", True, False),
+        ("machine api.telnyx.com login me password secret", False, True),
+        ("machine proxy.x.io login me password secret", True, True),
+        ("", True, True),
+    ],
+)
+async def test_a_session_that_would_send_a_password_from_netrc_is_rejected(
+    netrc: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, trust_env: bool, is_accepted: bool
+) -> None:
+    file = tmp_path / "netrc"
+    file.write_text(netrc)
+    monkeypatch.setenv("NETRC", str(file))
+    async with aiohttp.ClientSession(trust_env=trust_env) as session:
+        if is_accepted:
+            RoomsClient("KEY", session=session)
+            return
+        with pytest.raises(ClientSettingsError) as caught:
+            RoomsClient("KEY", session=session)
+    assert caught.value.setting == "session"
+    assert "netrc has credentials for api.telnyx.com, which conflict with the API key" in str(caught.value)
+    assert "secret" not in str(caught.value)

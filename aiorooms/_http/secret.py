@@ -1,0 +1,114 @@
+"""The API key, kept out of everything that shows the state of a program.
+
+A key can appear in three places besides a request. Each has its own protection:
+
+- **A repr**: an `ApiKey` shows itself as `ApiKey(***)`. It is no `str`, because tools such as error trackers show a
+  `str` by its characters, whatever its `repr` says.
+- **A text from the server**, which may repeat the headers of the request: `ApiKey.redact` replaces the key there.
+- **Local variables in a traceback**, which rich, cgitb and error trackers show: `hide_frames` cuts the traceback where
+  it leaves this package. Example: a call is cancelled while aiohttp waits for the answer. The traceback of the
+  `CancelledError` leads into `aiohttp.ClientSession._request`, whose variable `headers` has the key. After the cut it
+  ends in `attempts`, whose variables don't have it.
+"""
+
+import json
+import re
+from traceback import walk_tb
+from types import TracebackType
+from typing import Final, cast
+from urllib.parse import quote
+
+__all__ = ["ApiKey", "hide_frames"]
+
+
+class ApiKey:
+    """An API key, which may be invalid: see `is_valid`."""
+
+    __slots__ = ("_key", "_pattern")
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._pattern: re.Pattern[str] | None = None
+
+    def __repr__(self) -> str:
+        return "ApiKey(***)"
+
+    @property
+    def given_type(self) -> type[object]:
+        """The type of the key, which is `str` if it is valid."""
+        return type(self._key)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the key has no characters."""
+        return not self._key
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the key has only characters that may be in an API key."""
+        return self._key.isascii() and self._key.isprintable() and " " not in self._key
+
+    @property
+    def authorization(self) -> str:
+        """The value of the header `Authorization`."""
+        return f"Bearer {self._key}"
+
+    def redact(self, text: str) -> str:
+        """Replace the key in a text, in upper or lower case, also if it is percent-encoded or escaped as in JSON.
+
+        A key of fewer than 8 characters is not replaced: it can't be a key of Telnyx, and may be part of an ordinary
+        word.
+        """
+        if len(self._key) < _MIN_LENGTH:
+            return text
+        if self._pattern is None:
+            forms = {self._key, quote(self._key, safe=""), json.dumps(self._key)[1:-1]}
+            # Longer forms come first, because a shorter one may be part of a longer one.
+            self._pattern = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))), re.IGNORECASE)
+        return self._pattern.sub("[API key]", text)
+
+
+_MIN_LENGTH: Final = 8
+
+
+def hide_frames(error: BaseException) -> None:
+    """Cut the frames that may have the key among their variables from an exception, and from those it is chained to.
+
+    Call it in an `except` block that raises the exception again. If the exception is a bug or comes from a hook, a note
+    says where it was raised, because its traceback no longer does.
+    """
+    errors: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while errors:
+        current = errors.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        hidden = _cut(current)
+        if hidden is not None and current is error and isinstance(error, Exception):
+            places = (f"{at.f_code.co_filename}:{line} in {at.f_code.co_name}" for at, line in walk_tb(hidden))
+            error.add_note(
+                "Raised in (frames hidden, as their variables may have the API key):\n  " + "\n  ".join(places)
+            )
+        errors += [current.__cause__, current.__context__]
+        if isinstance(current, BaseExceptionGroup):
+            errors += cast("BaseExceptionGroup[BaseException]", current).exceptions
+
+
+def _cut(error: BaseException) -> TracebackType | None:
+    """Cut a traceback at its first frame of this package or of aiohttp, and return what was cut off."""
+    before, at = None, error.__traceback__
+    while at is not None and not _may_have_key(at.tb_frame.f_globals.get("__name__", "")):
+        before, at = at, at.tb_next
+    if before is None:
+        error.__traceback__ = None
+    else:
+        before.tb_next = None
+    return at
+
+
+def _may_have_key(module: str) -> bool:
+    return module.startswith((_PACKAGE, "aiohttp."))
+
+
+_PACKAGE: Final = __name__.rpartition(".")[0]

@@ -1,0 +1,245 @@
+"""No tool that shows the local variables of a traceback shows the API key, whichever way a call fails."""
+
+import asyncio
+import io
+import json
+import sys
+import types
+import warnings
+from collections.abc import Awaitable, Callable
+from typing import NoReturn, cast
+
+import aiohttp
+import pytest
+from rich.console import Console
+from rich.traceback import Traceback
+from sentry_sdk.serializer import serialize
+from sentry_sdk.utils import event_from_exception
+
+from aiorooms import AioroomsError, ClientSettingsError, RetryPolicy, RoomsClient, RoomUpdate
+from aiorooms._http import exchange
+from aiorooms.simulator import FaultKind, Faults, RoomsSimulator
+
+from ..conftest import QUICK
+from ..raw_server import Peer, raw_server
+from ..samples import ROOM_ID
+
+KEY = "KEY_very_secret"
+
+
+# --- the tools ---
+
+
+def shown_by_rich(error: BaseException) -> str:
+    console = Console(file=io.StringIO(), width=1000)
+    traceback = Traceback.from_exception(
+        type(error), error, error.__traceback__, show_locals=True, locals_max_length=1000, locals_max_string=10_000
+    )
+    with console.capture() as captured:
+        console.print(traceback)
+    return captured.get()
+
+
+def shown_by_sentry(error: BaseException) -> str:
+    options = {"include_local_variables": True, "include_source_context": True, "max_value_length": 100_000}
+    event, _ = event_from_exception(error, client_options=options)
+    return json.dumps(serialize(dict(event)), default=repr)
+
+
+def shown_by_cgitb(error: BaseException) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import cgitb
+
+    texts: list[str] = []
+    errors: list[BaseException | None] = [error]
+    while errors:  # cgitb itself shows no chained exceptions
+        if (current := errors.pop()) is not None:
+            stand_in = Exception(repr(current), vars(current))  # cgitb fails on any OSError
+            texts.append(
+                cgitb.text((Exception, stand_in, cast("types.TracebackType", current.__traceback__)), context=1)
+            )
+            errors += [current.__cause__, current.__context__]
+    return "".join(texts)
+
+
+TOOLS = [shown_by_rich, shown_by_sentry]
+if sys.version_info < (3, 13):  # 3.13 has no cgitb any more
+    TOOLS.append(shown_by_cgitb)
+
+
+def without_callers(error: BaseException) -> BaseException:
+    """Return the error with the frames of aiorooms and below, because the tests' own frames have the key."""
+    traceback = error.__traceback__
+    while traceback is not None and not _is_ours(traceback):
+        traceback = traceback.tb_next
+    return error.with_traceback(traceback)
+
+
+def _is_ours(traceback: types.TracebackType) -> bool:
+    return str(traceback.tb_frame.f_globals["__name__"]).startswith("aiorooms.")
+
+
+def check(error: BaseException) -> None:
+    """Check what the tools show of an error."""
+    for tool in TOOLS:
+        shown = tool(without_callers(error))
+        assert KEY not in shown, f"{tool.__name__}: {shown}"
+
+
+# --- the ways to fail ---
+
+Call = Callable[[RoomsClient, str], Awaitable[object]]
+
+
+async def update(client: RoomsClient, room_id: str) -> None:
+    await client.rooms.update(room_id, max_participants=3)
+
+
+async def cancelled(client: RoomsClient, room_id: str) -> None:
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(update(client, room_id))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.wait([task])
+    await task
+
+
+async def timed_out(client: RoomsClient, room_id: str) -> None:
+    async with asyncio.timeout(0.05):
+        await update(client, room_id)
+
+
+async def closed(client: RoomsClient, room_id: str) -> None:
+    task = asyncio.ensure_future(update(client, room_id))
+    await asyncio.sleep(0.05)
+    await client.close()
+    await task
+
+
+async def many_timed_out(client: RoomsClient, room_id: str) -> None:
+    async with asyncio.timeout(0.05):
+        async for result in client.rooms.update_many([(room_id, RoomUpdate(max_participants=3))]):
+            raise result.error or AssertionError("the update succeeded")
+
+
+async def listed(client: RoomsClient, _: str) -> None:
+    async for room in client.rooms.list():
+        pytest.fail(f"{room} was listed")
+
+
+async def deleted(client: RoomsClient, room_id: str) -> None:
+    await client.rooms.delete(room_id)
+
+
+KINDS: list[FaultKind] = [
+    "408", "429", "502", "bad_http", "bad_gzip", "cut_head", "error_200", "garbage", "html_200", "long_header",
+    "redirect", "reset_after", "reset_before", "truncated",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call", [update, listed])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_fault_of_the_server(kind: FaultKind, call: Call) -> None:
+    async with RoomsSimulator(rooms=1, api_key=KEY, faults=Faults(rate=1, kinds=[kind])) as sim:
+        async with RoomsClient(KEY, base_url=sim.url, retry=QUICK) as client:
+            with pytest.raises(AioroomsError) as caught:
+                await call(client, sim.room_ids[0])
+    check(caught.value)
+
+
+@pytest.mark.parametrize("call", [update, listed, deleted])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 500])
+async def test_a_rejection_that_repeats_the_key(status: int, call: Call) -> None:
+    async def serve(peer: Peer) -> None:
+        while True:
+            await peer.read()
+            body = b'{"errors": [{"detail": "%s", "meta": {"key": "%s"}}]}' % (KEY.encode(), KEY.encode())
+            head = f"HTTP/1.1 {status} No\r\nX-Request-Id: {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
+            peer.write(head.encode() + body)
+
+    async with raw_server(serve) as (url, _), RoomsClient(KEY, base_url=url, retry=QUICK) as client:
+        with pytest.raises(AioroomsError) as caught:
+            await call(client, ROOM_ID)
+    check(caught.value)
+
+
+@pytest.mark.parametrize("with_session", [False, True])
+@pytest.mark.parametrize("call", [cancelled, timed_out, closed, many_timed_out])
+@pytest.mark.parametrize("part", ["", f"HTTP/1.1 200 OK\r\nX-Echo: Bearer {KEY}\r\nContent-Length: 9\r\n\r\n["])
+async def test_a_call_that_ends_while_it_waits_for_the_answer(part: str, call: Call, *, with_session: bool) -> None:
+    async def serve(peer: Peer) -> None:
+        await peer.read()
+        peer.write(part.encode())
+        await peer.read_to_the_end()
+
+    async with raw_server(serve) as (url, _), aiohttp.ClientSession() as session:
+        own = session if with_session else None
+        async with RoomsClient(
+            KEY, base_url=url, session=own, retry=RetryPolicy(max_attempts=1), timeout=0.3
+        ) as client:
+            with pytest.raises(BaseException) as caught:  # noqa: PT011 - CancelledError, too
+                await call(client, ROOM_ID)
+                pytest.fail("the call succeeded")
+    check(caught.value)
+
+
+async def test_an_attempt_that_exceeds_its_timeout() -> None:
+    async with RoomsSimulator(rooms=1, api_key=KEY, latency=10) as sim:
+        async with RoomsClient(KEY, base_url=sim.url, retry=RetryPolicy(max_attempts=1), timeout=0.05) as client:
+            with pytest.raises(TimeoutError) as caught:
+                await update(client, sim.room_ids[0])
+    check(caught.value)
+
+
+async def test_an_error_of_a_hook_in_the_session_of_the_user() -> None:
+    async def hook(*_: object) -> NoReturn:
+        raise KeyError("a mistake in the hook")
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(hook)
+    async with RoomsSimulator(rooms=1, api_key=KEY) as sim, aiohttp.ClientSession(trace_configs=[trace]) as session:
+        async with RoomsClient(KEY, base_url=sim.url, session=session) as client:
+            with pytest.raises(KeyError) as caught:
+                await update(client, sim.room_ids[0])
+    assert f"{__file__}:" in caught.value.__notes__[0], "the place of the mistake has to be shown"
+    check(caught.value)
+
+
+@pytest.mark.parametrize("name", ["read_answer", "read_body", "to_failure"])
+async def test_a_mistake_of_our_own(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise LookupError("a mistake")
+
+    monkeypatch.setattr(exchange, name, fail)
+    faults = Faults(rate=1, kinds=["reset_before"]) if name == "to_failure" else None
+    async with RoomsSimulator(rooms=1, api_key=KEY, faults=faults) as sim:
+        async with RoomsClient(KEY, base_url=sim.url) as client:
+            with pytest.raises(LookupError) as caught:
+                await update(client, sim.room_ids[0])
+    check(caught.value)
+
+
+INVALID: dict[str, Callable[[], RoomsClient]] = {
+    "a timeout": lambda: RoomsClient(KEY, timeout=-1),
+    "a timeout, the key from the environment": lambda: RoomsClient(timeout=-1),
+    "a line break in the key": lambda: RoomsClient(f"{KEY}\n"),
+    "bytes as the key": lambda: RoomsClient(KEY.encode()),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    "a base URL": lambda: RoomsClient(KEY, base_url="ftp://x.io"),
+    "a retry policy": lambda: RoomsClient(KEY, retry=3),  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+}
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_an_invalid_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TELNYX_API_KEY", KEY)
+    with pytest.raises(ClientSettingsError) as caught:
+        INVALID[name]()
+    check(caught.value)
+
+
+def test_a_line_break_in_the_key_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TELNYX_API_KEY", f"{KEY}\n")
+    with pytest.raises(ClientSettingsError, match="TELNYX_API_KEY contains") as caught:
+        RoomsClient()
+    check(caught.value)
