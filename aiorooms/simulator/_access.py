@@ -1,10 +1,14 @@
-"""The checks of the API key (401, 403) and of the rate limit (429).
+"""The checks of the header `Host` (421), of the API key (401, 403) and of the rate limit (429).
 
 Requests with a missing or unknown key do not count against the rate limit. The shape of a 401, 403 or 429 does not
 depend on the operation.
+
+`Host` is checked only by a simulator on a loopback address. A web page can make a browser send requests to it, by
+resolving a host of its own to 127.0.0.1 (DNS rebinding). Such requests have the page's host as `Host`.
 """
 
 import time
+from ipaddress import ip_address
 
 from ._answers import (
     AUTHENTICATION,
@@ -14,6 +18,7 @@ from ._answers import (
     bare_error,
     error_item,
     error_list,
+    plain_failure,
 )
 from ._limiters import Limiter, RateLimit, limit_headers, make_limiter
 from ._stats import Stats
@@ -22,11 +27,12 @@ from ._stats import Stats
 class Access:
     """Checks the API key and the rate limit of each request."""
 
-    def __init__(self, api_key: str, stats: Stats) -> None:
-        """Accept `api_key`, and start without a rate limit."""
+    def __init__(self, api_key: str, stats: Stats, host: str) -> None:
+        """Accept `api_key`, and start without a rate limit. `host` is the address of the simulator."""
         self.api_key = api_key
         self.forbidden_keys: set[str] = set()
         self._stats = stats
+        self._checks_host = _is_loopback(host)
         self._rate_limit: RateLimit | None = None
         self._limiter: Limiter | None = None
 
@@ -40,10 +46,21 @@ class Access:
         self._rate_limit = rule
         self._limiter = None if rule is None else make_limiter(rule, time.monotonic_ns)
 
+    def check_host(self, header: str | None) -> Answer | None:
+        """Return the error answer for a request whose `Host` is another host, or None."""
+        # Only HTTP/1.0 allows a request without `Host`, and no browser sends one.
+        if not self._checks_host or header is None or _is_loopback(_without_port(header)):
+            return None
+        return plain_failure(421, "The simulator answers only requests to localhost or a loopback address.")
+
+    def knows_key(self, authorization: str) -> bool:
+        """Return whether a request has a key of this account, with permissions or without."""
+        scheme, _, key = authorization.partition(" ")
+        return scheme.lower() == "bearer" and (key == self.api_key or key in self.forbidden_keys)
+
     def check(self, authorization: str) -> tuple[str, Answer | None]:
         """Return the header lines that report the rate limit, and the error answer or None."""
-        scheme, _, key = authorization.partition(" ")
-        known = scheme.lower() == "bearer" and (key == self.api_key or key in self.forbidden_keys)
+        known = self.knows_key(authorization)
         lines = ""
         if self._rate_limit is not None and self._limiter is not None:
             verdict = self._limiter.take() if known else self._limiter.peek()
@@ -57,6 +74,21 @@ class Access:
             self._stats.unauthorized += 1
             detail = "Could not understand the provided authentication credentials."
             return lines, error_list(401, error_item(AUTHENTICATION, detail))
-        if key in self.forbidden_keys:
+        if authorization.partition(" ")[2] in self.forbidden_keys:
             return lines, bare_error(403, AUTHORIZATION, "You do not have permission to perform the requested action.")
         return lines, None
+
+
+def _without_port(header: str) -> str:
+    """Return the host of a `Host` header: `[::1]:80` becomes `::1`."""
+    host, _, port = header.rpartition(":")
+    if not host or not port.isdecimal():
+        host = header
+    return host.strip("[]")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower().removesuffix(".") == "localhost"

@@ -1,6 +1,6 @@
 """The steps of one request, from its arrival to its answer.
 
-1. The request is counted, and its body is read (413 if it is too large).
+1. The request is counted, and its body is read (413 if it is too large). A request for another host ends here (421).
 2. The latency passes. The request goes on even if the client gives up meanwhile.
 3. During an outage, the request ends here.
 4. The key (401, 403) and the rate limit (429) are checked.
@@ -83,8 +83,12 @@ class Pipeline:
     async def _answer(self, incoming: Incoming) -> None:
         if not await self._read_body(incoming):
             return
+        request = incoming.request
+        rejection = self._access.check_host(request.headers.get("Host"))
+        if rejection is not None:
+            incoming.send(rejection)
+            return
         if self.record:
-            request = incoming.request
             recorded = RecordedRequest(incoming.method, request.raw_path, request.headers, incoming.body)
             self.recorded.append(recorded)
         if not await self._pass_latency():
@@ -92,8 +96,7 @@ class Pipeline:
         if self.outage is not None:
             await self._in_outage(incoming, self.outage)
             return
-        authorization = incoming.request.headers.get("Authorization", "")
-        incoming.limit_lines, rejection = self._access.check(authorization)
+        incoming.limit_lines, rejection = self._access.check(request.headers.get("Authorization", ""))
         if rejection is not None:
             incoming.send(rejection)
             return
@@ -112,8 +115,13 @@ class Pipeline:
             self._counted_connections.add(connection)
             stats.connections += 1
         room_id = incoming.room_id
-        if room_id is not None and (room_id in self._account.rooms or is_uuid(room_id)):
+        if room_id is not None and (room_id in self._account.rooms or self._may_be_counted(incoming, room_id)):
             stats.requests_by_room[room_id] += 1
+
+    def _may_be_counted(self, incoming: Incoming, unknown_id: str) -> bool:
+        """Return whether a room that does not exist may have a counter."""
+        authorization = incoming.request.headers.get("Authorization", "")
+        return is_uuid(unknown_id) and self._access.knows_key(authorization)
 
     async def _read_body(self, incoming: Incoming) -> bool:
         """Read the body, and return whether to continue with the request."""

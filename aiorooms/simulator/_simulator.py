@@ -75,7 +75,7 @@ class RoomsSimulator:
         self._rooms_view = RoomsView(self._account)
         self._stats = Stats()
         self._waits = Waits()
-        self._access = Access(api_key, self._stats)
+        self._access = Access(api_key, self._stats, host)
         self._faults = faults
         self._pipeline = Pipeline(self._account, self._access, self._stats, self._waits, faults or Faults(), seed)
         self._listener = Listener(self._pipeline.handle, self._pipeline.forget, self._waits)

@@ -51,7 +51,10 @@ class Stats:
     faults: Counter[str] = attrs.Factory(Counter[str])
     """By kind of fault: requests with that fault."""
     requests_by_room: Counter[str] = attrs.Factory(Counter[str])
-    """By the room id in the path (lower case): all requests, also failed ones, and also for rooms that don't exist."""
+    """By the room id in the path (lower case): all requests, also failed ones.
+
+    Rooms that don't exist are counted only if the key is known, so that requests without a key need no memory.
+    """
 
     def clear(self) -> None:
         """Set all counters to 0, except `in_flight`; `peak_in_flight` becomes the current `in_flight`."""

@@ -102,3 +102,9 @@ async def test_filters(query: str, names: str) -> None:
         reply = await ask(sim, "GET", f"/rooms?{query}")
     assert [room["unique_name"] for room in reply.data] == list(names)
     assert reply.json["meta"]["total_results"] == len(names)
+
+
+async def test_a_page_far_after_the_last_one_is_empty() -> None:
+    async with RoomsSimulator(rooms=1) as sim:
+        reply = await ask(sim, "GET", "/rooms?page[number]=1000000000")
+        assert (reply.status, reply.data, reply.json["meta"]["page_number"]) == (200, [], 1_000_000_000)

@@ -16,7 +16,7 @@ from .._answers import Answer, JsonObject, JsonValue, Rejected, plain_failure, t
 
 T = TypeVar("T")
 
-_NUMBER = re.compile(r"[0-9]{1,9}")
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _DATE_FILTER = re.compile(r"filter\[date_(created_at|updated_at)\]\[(eq|gte|lte)\]")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _DEFAULT_PAGE_SIZE = 20
