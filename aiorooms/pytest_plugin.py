@@ -1,8 +1,9 @@
 """The pytest fixture `rooms_simulator`, available wherever aiorooms and pytest are installed.
 
 Each test that requests the fixture gets its own simulator with 10 rooms. The simulator runs in a thread, so it works in
-sync tests, and in async tests under any plugin. The marker passes arguments to `RoomsSimulator`. If a test, its class
-and its module have markers, the arguments are merged. If an argument is repeated, the value closest to the test counts.
+sync tests, and in async tests with any async plugin. The marker `rooms_simulator` passes arguments to `RoomsSimulator`.
+A test, its class and its module can all have markers: their arguments are merged, and the marker closest to the test
+takes precedence.
 
     @pytest.mark.rooms_simulator(rooms=1000, rate_limit="100/1s")
     def test_many_rooms(rooms_simulator):
@@ -34,13 +35,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def rooms_simulator(request: pytest.FixtureRequest) -> "Iterator[RoomsSimulator]":
-    """A running Telnyx Video Rooms simulator with 10 rooms; the marker `rooms_simulator` changes its settings."""
+    """A running Telnyx Video Rooms simulator with 10 rooms. The marker `rooms_simulator` changes its settings."""
     from .simulator import RoomsSimulator  # imported here: most test runs don't need it
 
     arguments: dict[str, Any] = {"rooms": _ROOMS}
     for marker in reversed([*request.node.iter_markers("rooms_simulator")]):
         if marker.args:
-            raise pytest.UsageError(f"the marker rooms_simulator takes keyword arguments only, not {marker.args!r}")
+            raise pytest.UsageError(f"the marker rooms_simulator accepts keyword arguments only, not {marker.args!r}")
         arguments.update(marker.kwargs)
     with RoomsSimulator(**arguments) as simulator:
         yield simulator

@@ -1,6 +1,6 @@
 """The command `aiorooms`: arguments, output and exit codes. All other logic is in the rest of the package.
 
-It needs the extra `cli` (click and rich); the rest of the package does not.
+The command needs the extra `cli` (click and rich). The rest of the package does not.
 """
 
 import os
@@ -15,10 +15,11 @@ def main() -> None:
     if find_spec("click") is None or find_spec("rich") is None:
         sys.stderr.write("aiorooms: the command line needs click and rich; run pip install 'aiorooms[cli]'\n")
         raise SystemExit(2)
-    # If a stream is closed (`2>&-`), the next connection gets its file descriptor, and would receive our messages.
+    # If the shell closed a standard stream (`2>&-`), the next socket would get its file descriptor. Our messages would
+    # then be sent to the server.
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123 - it stays open, as the other streams do
-    from ._main import cli  # late: it imports click
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123 - standard streams stay open
+    from ._main import cli  # imported here, because it imports click
 
     cli(prog_name="aiorooms")

@@ -24,7 +24,7 @@ from ._words import error_line
 __all__ = ["apply", "resume"]
 
 _MAX_LINES: Final = 50
-"""Maximum number of error lines about single rooms. The journal has all errors."""
+"""Maximum number of errors about single rooms to print. The journal contains all errors."""
 
 
 @click.command(cls=Command, steps=[make_client_and_keep_url])
@@ -44,9 +44,9 @@ def apply(
 ) -> int:
     """Carry out a plan, and record each step in a journal.
 
-    If the run ends early, even by a crash, `aiorooms resume` continues it from the journal. `aiorooms rollback` plans
-    the reversal of a run. If someone else modified a room after the plan was made, that is a conflict, and the room
-    stays unchanged without --force.
+    If the run stops early, even in a crash, `aiorooms resume` continues it from the journal. `aiorooms rollback` plans
+    the reversal of a run. A room that someone else modified after the plan was made is reported as a conflict. It stays
+    unchanged, unless you give --force.
 
     \b
     Examples:
@@ -56,7 +56,7 @@ def apply(
     After the first Ctrl-C no new update starts, and updates in flight have 5 seconds to finish. After that time, or at
     a second Ctrl-C, they are aborted. The journal stays correct in all cases.
 
-    With --json each outcome is one JSON object on a line of its own; the last line has the totals.
+    With --json, each outcome is one JSON object on its own line. The last line contains the totals.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     plan = Plan.open(path)
     journal_path = journal or Path(f"{path}.journal")
@@ -90,10 +90,10 @@ def resume(
     client: RoomsClient,
     as_json: bool,
 ) -> int:
-    """Continue a run that ended early.
+    """Continue a run that stopped early.
 
-    Rooms that are already updated are not updated again. A room whose update was in flight when the last run ended is
-    read first, and is updated only if it doesn't have the planned values.
+    Rooms that are already updated are not updated again. If an update was in flight when the last run stopped, its room
+    is read first. The room is then updated only if it doesn't have the planned values.
 
     \b
     Examples:
@@ -147,13 +147,13 @@ class _Applying(ManyUpdates):
         self._base_url = base_url
         self._plan_option = () if plan is None else ("--plan", plan)
         self._lines = 0
-        """Number of errors about single rooms so far; those after the first 50 are not printed."""
+        """Number of errors about single rooms so far. Only the first 50 are printed."""
         self._uncertain: set[str] = set()
-        """Rooms that were reported as uncertain."""
+        """Ids of the rooms that were reported as uncertain."""
         self._listing_failed = False
-        """Whether listing the account failed, before the first update or after the last one."""
+        """Whether listing the rooms of the account failed, before the first update or after the last one."""
         self._ended = False
-        """Whether the run ended by itself; False if it was cancelled."""
+        """Whether `send` finished without being cancelled."""
         self._journal_error: JournalError | None = None
 
     def stop(self, why: str) -> None:
@@ -172,7 +172,7 @@ class _Applying(ManyUpdates):
             self.out.error(error_line(error))
         except JournalError as error:
             if not self.counts:
-                raise  # there are no outcomes to sum up
+                raise  # there are no outcomes to summarize
             self._journal_error = error
         self._ended = True
 
@@ -216,7 +216,12 @@ class _Applying(ManyUpdates):
         return counts["updated"] >= self.total and not self._listing_failed and self._journal_error is None
 
     def _count_states(self) -> Mapping[str, int]:
-        """Return the number of rooms by state, from the journal. If it can't be read, count only this run."""
+        """Return the number of rooms in each state, from the journal.
+
+        If the journal can't be read, or if this run updated all rooms, return the counts of this run.
+
+        With --json, also write a line for each room whose update was in flight when the run was interrupted.
+        """
         counts = self.counts.copy()
         if counts["updated"] == self.total or self._journal_error is not None:
             return counts
@@ -233,7 +238,7 @@ class _Applying(ManyUpdates):
         return counts
 
     def _show_next_commands(self, counts: Mapping[str, int]) -> None:
-        """Print the commands to run next."""
+        """Suggest the commands to run next."""
         out = self.out
         done = counts["updated"] + counts["failed"] + counts["conflict"]
         if done < self.total:
@@ -242,7 +247,7 @@ class _Applying(ManyUpdates):
             out.note(f"To retry failed rooms: {self._resume('--retry-failed')}")
         if counts["conflict"] and done == self.total:
             out.note(f"To change rooms that someone else modified: {self._resume('--force')}")
-        # The next two commands are for people, not for scripts.
+        # Scripts don't need the next two suggestions.
         if out.on_terminal and counts:
             out.note(f"To write a report: {command_line('report', self._journal)}")
             if counts["updated"] or counts["uncertain"] or self._run.settled:

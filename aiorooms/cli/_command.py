@@ -1,14 +1,15 @@
 """The class of all commands. It reports all problems of a command line together, before anything is sent.
 
-click stops at the first invalid parameter. Here parameters have the type `Value`, which records the problem in the
-context and lets click continue. After all parameters, the *steps* of the command run. They check combinations of
-options, read standard input, and create the objects that the command needs, such as the client. A step reads and
-changes `ctx.params`, which click passes to the command's function. That function needs no checks of its own.
+click stops at the first invalid parameter. Here, parameters have the type `Value`. If a value is invalid, `Value`
+records the problem in the context, and click continues with the next parameter.
 
-Example: `aiorooms get lobby --timeout 0`, without an API key. `ROOM_ID` and `--timeout` are invalid: two problems. The
-step `make_client` gets None for the timeout, uses the default instead, and finds that the API key is missing: a third
-problem. `InvalidInputError` then lists the three: first the parameters, in the order in which the command declares
-them, then the problem that has no parameter.
+When all parameters are parsed, the *steps* of the command run. Steps are functions that check combinations of options,
+read standard input, and create objects such as the client. They read and change `ctx.params`, which click passes to the
+command's function. So the command's function receives only valid values.
+
+For example, `aiorooms get lobby --timeout 0` is run without an API key. The values of `ROOM_ID` and `--timeout` are two
+problems. The step `make_client` then finds a third one: the API key is missing. `InvalidInputError` lists all three.
+Problems with parameters come first, in the order in which the command declares the parameters. Other problems follow.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ T = TypeVar("T")
 
 
 class InvalidInputError(Exception):
-    """The input is invalid, and nothing was sent. `.problems` has one line for each problem."""
+    """The input is invalid, and nothing was sent. `.problems` contains one line for each problem."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
@@ -39,7 +40,7 @@ class Context(click.Context):
         self._problems: list[tuple[str, str]] = []
 
     def add_problem(self, message: str, name: str = "") -> None:
-        """Record a problem. `name` is the invalid option or argument, or empty if there is no single one."""
+        """Record a problem. `name` is the invalid option or argument. It is empty if there is no single one."""
         self._problems.append((name, message))
 
     @property
@@ -63,7 +64,10 @@ class Context(click.Context):
 HELP_OPTIONS: Final = ["-h", "--help"]
 
 Step: TypeAlias = Callable[[Context], None]
-"""Checks several parameters together, or adds values to `ctx.params`. An invalid parameter is None in `ctx.params`."""
+"""A function that checks several parameters together, or adds values to `ctx.params`.
+
+In `ctx.params`, an invalid parameter is None.
+"""
 
 
 class Command(click.Command):
@@ -72,19 +76,19 @@ class Command(click.Command):
     context_class = Context
 
     def __init__(self, *args: Any, steps: Sequence[Step] = (), **attributes: Any) -> None:  # noqa: ANN401 - click's own
-        # click creates the help option only once, with the names in the first context. Without these settings, a first
-        # context without the group `aiorooms` has no `-h`.
+        # A command gets `-h` from the settings of the group `aiorooms`. These settings add `-h` if the command is run
+        # without the group.
         attributes["context_settings"] = {"help_option_names": HELP_OPTIONS}
         super().__init__(*args, **attributes)
         self._steps = steps
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Fill `ctx.params`. Raises `InvalidInputError` with all problems."""
+        """Parse the arguments into `ctx.params`, and run the steps. Raise `InvalidInputError` with all problems."""
         context = cast("Context", ctx)
         rest = args
         try:
             rest = super().parse_args(ctx, args)
-        except click.UsageError as error:  # a missing or extra argument ends the parsing
+        except click.UsageError as error:  # click stops parsing at a missing or extra argument
             if not context.has_problems:
                 error.ctx = error.ctx or ctx  # click doesn't set `ctx` if the argument of an option is missing
                 raise

@@ -31,7 +31,7 @@ _FAILOVER_URL: Final = "https://failover.example.net/rooms"
 _CONCURRENCY: Final = 50
 
 _FAULTY_ATTEMPTS: Final = 2
-"""Faults break only the first 2 attempts for a room, because the faults of a real network are temporary too."""
+"""Only the first 2 requests with each method for a room can get a fault, because real faults are temporary too."""
 
 _STALL: Final = 1.0
 """Duration of a stall in seconds. The simulator's default would make the demo too long."""
@@ -43,21 +43,21 @@ _STALL: Final = 1.0
     "--rate-limit",
     "N/WINDOW",
     read_rate_limit,
-    "Number of requests that the server accepts per window (ms, s, m or h); none for no limit.",
+    "Rate limit of the server, in requests per window (ms, s, m or h), or none.",
     to="limit",
     default="400/1s",
 )
 @value_option(
     "--faults", "SHARE", read_share, "Share of requests that the server breaks, 0 to 1 or in percent.", default="5%"
 )
-@seed_option("Seed of the faults, 0 to 999999999. Another seed breaks other requests.")
+@seed_option("Seed of the faults, 0 to 999999999. Another seed breaks different requests.")
 @json_option
 def demo(rooms: int, limit: "RateLimit | None", faults: float, seed: int, as_json: bool) -> int:
     """Try a bulk update without an account, key or network.
 
     A simulated Telnyx server starts inside this program. It has 2,000 rooms and a rate limit, and it breaks some
-    requests: it resets connections, answers 5xx or garbage, or carries out an update and loses the answer. The demo
-    moves all rooms to a new webhook URL and failover URL, and then verifies every room on the server.
+    requests: it resets connections, answers with a 5xx or garbage, or carries out an update and loses the answer. The
+    demo moves all rooms to a new webhook URL and failover URL, and then verifies every room on the server.
 
     \b
     Examples:
@@ -65,9 +65,9 @@ def demo(rooms: int, limit: "RateLimit | None", faults: float, seed: int, as_jso
       aiorooms demo --faults 50%
       aiorooms demo --rooms 10000 --rate-limit none --json
     """  # noqa: D301 - a backspace tells click to keep the line breaks
-    from rich.text import Text  # late: most commands don't need it
+    from rich.text import Text  # imported here, because most commands don't need it
 
-    from ..simulator import Faults, RoomsSimulator  # late: most commands don't need the simulator
+    from ..simulator import Faults, RoomsSimulator  # imported here, because most commands don't need it
 
     simulator = RoomsSimulator(
         rooms=rooms,
@@ -166,7 +166,7 @@ def percentile(latencies: Sequence[float], share: int) -> float:
 
 
 def _show(move: Move, out: Output) -> None:
-    from rich.table import Table  # late: only drawing needs rich
+    from rich.table import Table  # imported here, because only drawing needs rich
     from rich.text import Text
 
     counts = move.counts
@@ -186,7 +186,7 @@ def _show(move: Move, out: Output) -> None:
     table.add_row("broken", f"{stats.faults.total():,}", "requests with a fault")
     table.add_row("time", f"{move.seconds:.1f} s")
     table.add_row("updates/s", f"{counts['updated'] / move.seconds:,.0f}")
-    notes = ("from dequeue to outcome,", "waits for the rate limit and for retries included", "")
+    notes = ("from dequeue to outcome,", "including waits for the rate limit and for retries", "")
     for share, note in zip((50, 95, 99), notes, strict=True):
         table.add_row(f"latency p{share}", _duration(percentile(move.latencies, share)), note)
     out.draw(table)

@@ -1,4 +1,4 @@
-"""Print a plan for people: the old and the new values. Rooms with the same change are grouped."""
+"""Print a plan as text, with the old and new value of each field. Rooms with the same change are grouped."""
 
 from collections import Counter
 from typing import Final, TypeAlias
@@ -15,10 +15,13 @@ _MAX_LINES: Final = 45
 """Maximum number of lines about changes: one screen."""
 
 _MAX_CHANGES: Final = 1000
-"""Maximum number of different changes to count. If a plan has more, probably no two rooms have the same change."""
+"""Maximum number of different changes to count. With more, grouping would hardly shorten the output."""
 
 _Change: TypeAlias = tuple[tuple[str, str, str], ...]
-"""The name of each field that changes, and its value before and after."""
+"""For each field that changes: its name, its old value and its new value.
+
+If two URLs differ only in the host, the hosts are the values.
+"""
 
 
 def show_plan(plan: Plan, out: Output, *, every_room: bool) -> None:

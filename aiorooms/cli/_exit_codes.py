@@ -11,4 +11,4 @@ UNAUTHORIZED: Final = 3
 INTERRUPTED: Final = 130
 
 CHANGES: Final = 2
-"""The exit code of `aiorooms plan --detailed-exitcode` for a plan with changes; errors then exit with `FAILED`."""
+"""The exit code of `aiorooms plan --detailed-exitcode` if the plan has changes. Errors then exit with `FAILED`."""

@@ -1,4 +1,4 @@
-"""`aiorooms export`: write all rooms to a file that `aiorooms plan` reads."""
+"""`aiorooms export`: write all rooms to a file that `aiorooms plan` can read."""
 
 from pathlib import Path
 from typing import Final, Literal
@@ -27,11 +27,11 @@ def _check_export(ctx: Context) -> None:
 
 @click.command(cls=Command, steps=[_check_export, make_client])
 @click.argument("file", metavar="FILE", type=FILE)
-@value_option("--format", "csv|jsonl", one_of(_FORMATS), "Format of FILE.  [default: by its ending]", to="form")
+@value_option("--format", "csv|jsonl", one_of(_FORMATS), "Format of FILE.  [default: from its extension]", to="form")
 @overwrite_option
 @api_options
 def export(file: Path, form: _Format | None, client: RoomsClient, as_json: bool) -> int:
-    """Write all rooms to a file that `aiorooms plan` reads.
+    """Write all rooms to a file that `aiorooms plan` can read.
 
     \b
     Examples:

@@ -1,4 +1,7 @@
-"""Models as JSON data: the API's own field names, null for None, and UTC timestamps in ISO 8601 with a Z."""
+"""Convert models and errors to JSON data.
+
+Fields have the API's own names, None becomes null, and timestamps are in UTC, in ISO 8601 format with a Z.
+"""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +18,7 @@ JsonValue: TypeAlias = str | int | float | bool | Mapping[str, "JsonValue"] | li
 
 
 def dumps(value: JsonValue) -> str:
-    """Return a value as one line of JSON, in ASCII, which every terminal, pipe and locale accepts."""
+    """Return a value as one line of JSON. It contains only ASCII characters, so it can be written in every locale."""
     return json.dumps(value)
 
 
@@ -37,7 +40,7 @@ def result_data(result: UpdateResult) -> dict[str, JsonValue]:
 
 
 def error_data(error: AioroomsError) -> dict[str, JsonValue]:
-    """Return the class and the message of an error; for an `APIStatusError` also the status, codes and request id."""
+    """Return the class and message of an error. An `APIStatusError` adds its status, error codes and request id."""
     data: dict[str, JsonValue] = {"type": type(error).__name__, "message": error_line(error)}
     if isinstance(error, APIStatusError):
         data["status"] = error.status

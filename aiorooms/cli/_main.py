@@ -1,4 +1,4 @@
-"""The top-level command `aiorooms`. It turns every error into a line and an exit code."""
+"""The top-level command `aiorooms`. It prints errors to standard error, and exits with the matching code."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -74,7 +74,7 @@ _INVALID_INPUT: Final = (InvalidRequestError, ClientSettingsError, PlanFileError
 
 
 class _Program(click.Group):
-    """The top-level command. It turns every error into one line on standard error and an exit code."""
+    """The command `aiorooms`. It prints expected errors to standard error, and exits with the matching code."""
 
     def main(self, args: Sequence[str] | None = None, *more: Any, standalone_mode: bool = True, **extra: Any) -> Any:  # noqa: ANN401 - click's own types
         """Run a command and exit with its code. Outside standalone mode, return the code."""
@@ -88,12 +88,12 @@ class _Program(click.Group):
         return code
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the options of the program. If that fails, `ctx.args` has all arguments, for the error message."""
+        """Parse the options before the command. Set `ctx.args` first, because an error message uses all arguments."""
         ctx.args = [*args]
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the usual order of use, not in alphabetical order."""
+        """Return the commands in the order in which they were added. click would sort them alphabetically."""
         return list(self.commands)
 
 
@@ -136,9 +136,9 @@ def _report(error: Exception) -> int | None:
             print_error(error_line(error))
             return INVALID_INPUT if isinstance(error, _INVALID_INPUT) else FAILED
         case OutputLostError() | OSError():
-            # An OSError comes only from click, which writes the help texts directly to standard output.
+            # Only click can raise an OSError here, because it writes help texts directly to standard output.
             output_error = output_lost(error) if isinstance(error, OSError) else error
-            # A reader that closes the pipe early, such as `head`, is not a failure.
+            # It is not a failure if the reader closes the pipe early, as `head` does.
             if output_error.reader_closed:
                 return OK
             print_error(str(output_error))
@@ -157,7 +157,7 @@ def _report(error: Exception) -> int | None:
 @click.version_option(__version__, prog_name="aiorooms", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> int:
-    """Update Telnyx Video rooms, and never lose track of one."""
+    """Update Telnyx Video rooms, and report every outcome."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)
     return INVALID_INPUT

@@ -1,7 +1,8 @@
-"""The shared part of `update`, `apply` and `resume`: send updates, report each outcome and sum up, even after Ctrl-C.
+"""Code that `update`, `apply` and `resume` share: send updates, report each outcome, and print the totals.
 
-If the server rejects the API key, all updates in flight fail, but only the first error is reported. If standard output
-can't be written any more, the run stops: a run that continued would change rooms without reporting them.
+The totals are printed even after Ctrl-C. If the server rejects the API key, all updates in flight fail, but only the
+first error is reported. If standard output can't be written any more, the run stops: otherwise it would change rooms
+without reporting them.
 """
 
 import time
@@ -46,7 +47,7 @@ class ManyUpdates(ABC):
         self.unauthorized = False
         """Whether the server rejected the API key."""
         self.output_error: OutputLostError | None = None
-        """The error after which standard output can't be written any more, or None."""
+        """The error that made standard output unusable, or None."""
         self._bar: Bar | None = None
         self._started_at = time.monotonic()
 
@@ -54,11 +55,11 @@ class ManyUpdates(ABC):
 
     @abstractmethod
     async def send(self) -> None:
-        """Send all updates, and call `count` with each outcome. May be cancelled at any time."""
+        """Send all updates, and call `count` with each outcome. This coroutine may be cancelled at any time."""
 
     @abstractmethod
     def stop(self, why: str) -> None:
-        """Start no new update."""
+        """Stop starting new updates. `why` is the reason."""
 
     @abstractmethod
     def summarize(self) -> bool:
@@ -76,7 +77,7 @@ class ManyUpdates(ABC):
         return time.monotonic() - self._started_at
 
     def run(self) -> int:
-        """Send all updates, sum up, and return the exit code. After a signal, sum up and raise `Interrupted`."""
+        """Send all updates, print the totals, and return the exit code. After a signal, raise `Interrupted` instead."""
         with self.out.progress(self.total) as self._bar:
             if self._bar is not None:
                 self._bar.pacing = self.client.pacing.snapshot
@@ -92,12 +93,12 @@ class ManyUpdates(ABC):
         return OK if succeeded and self.output_error is None else FAILED
 
     def count(self, status: str, *, before: int = 0) -> None:
-        """Count an outcome. `before` is the number of rooms with an outcome from earlier runs."""
+        """Count an outcome. `before` is the number of rooms that have an outcome from an earlier run."""
         self.counts[status] += 1
         self.show(before)
 
     def show(self, before: int = 0) -> None:
-        """Update the progress bar."""
+        """Update the progress bar. `before` is the number of rooms that have an outcome from an earlier run."""
         if self._bar is not None:
             self._bar.show(self.counts, before)
 
@@ -119,8 +120,8 @@ class ManyUpdates(ABC):
         return not before
 
     def totals(self, counts: Mapping[str, int], *, before: int = 0) -> str:
-        """Return the counts as the start of a sentence."""
-        parts = [f"{self.counts['updated']:,} updated{f' ({before:,} in earlier runs)' * bool(before)}"]
+        """Return the totals as text, such as `18 updated, 1 failed`."""
+        parts = [f"{self.counts['updated']:,} updated{f' (plus {before:,} in earlier runs)' * bool(before)}"]
         parts += [f"{counts[status]:,} {name}" for status, name in NOT_UPDATED.items() if counts[status]]
         return "interrupted: " * self.interrupted + ", ".join(parts)
 

@@ -40,7 +40,7 @@ FILE: Final = click.Path(path_type=Path)
 
 _MAX_CONCURRENCY: Final = 1000
 _MAX_CONNECTIONS: Final = 100
-"""Maximum number of connections of a command without `--concurrency`."""
+"""Maximum number of connections, for commands that have no option `--concurrency`."""
 MAX_FAILURES: Final = 1_000_000
 MAX_ROOMS: Final = 1_000_000
 _MAX_SEED: Final = 999_999_999
@@ -56,7 +56,10 @@ def value_option(
     default: str | None = None,
     hidden: bool = False,
 ) -> Callable[[F], F]:
-    """Make an option. `read` converts the argument to a value; `to` is the name of the parameter that receives it."""
+    """Return a decorator that adds an option.
+
+    `read` converts the argument to a value. `to` is the name of the parameter that receives the value.
+    """
     return click.option(
         *((name,) if to is None else (name, to)),
         metavar=metavar,
@@ -87,7 +90,7 @@ concurrency_option: Final = value_option(
 
 
 def max_failures_option(more: str = "") -> Callable[[F], F]:
-    """Make `--max-failures`; `more` is appended to its help."""
+    """Return a decorator that adds `--max-failures`. `more` is appended to its help."""
     return value_option(
         "--max-failures",
         "N",
@@ -97,12 +100,12 @@ def max_failures_option(more: str = "") -> Callable[[F], F]:
 
 
 def seed_option(text: str) -> Callable[[F], F]:
-    """Make `--seed` for a simulator."""
+    """Return a decorator that adds `--seed`, the seed of a simulator."""
     return value_option("--seed", "N", whole_number(0, _MAX_SEED), text, default="0")
 
 
 def api_options(command: F) -> F:
-    """Add `--base-url`, `--timeout` and `--json`. The step `make_client` replaces the first two by `client`."""
+    """Add `--base-url`, `--timeout` and `--json`. The step `make_client` replaces the first two with `client`."""
     base_url = click.option(
         "--base-url",
         metavar="URL",
@@ -126,7 +129,7 @@ def bulk_options(command: F) -> F:
             "--rate",
             "N",
             read_rate,
-            "Maximum number of requests per second, at least 0.001. The server may allow less.  [default: no limit]",
+            "Maximum number of requests per second, at least 0.001. The server may allow fewer.  [default: no limit]",
         ),
         click.option(
             "--yes", is_flag=True, help="Don't ask for confirmation.  [default: ask if more than one room changes]"
@@ -139,7 +142,7 @@ def bulk_options(command: F) -> F:
 
 
 def make_client(ctx: Context) -> None:
-    """Make `client` from the options and the environment."""
+    """Create `client` from the options and the environment."""
     base_url: str | None = ctx.params.pop("base_url")
     timeout: float | None = ctx.params.pop("timeout")
     key = os.environ.get("TELNYX_API_KEY")
@@ -159,14 +162,14 @@ def make_client(ctx: Context) -> None:
 
 
 def make_client_and_keep_url(ctx: Context) -> None:
-    """Make `client`, and keep `base_url`, which is part of the commands that the output suggests."""
+    """Create `client`, and keep `base_url` for the commands that the output suggests."""
     base_url: str | None = ctx.params["base_url"]
     make_client(ctx)
     ctx.params["base_url"] = base_url
 
 
 def check_new_file(ctx: Context, name: str, path: Path, *, source: Path | None = None) -> None:
-    """Check that `path` may be written. An existing file needs `--overwrite`; the file `source` is never allowed."""
+    """Record a problem if `path` is the input file `source`, or if it exists and `--overwrite` was not given."""
     overwrite: bool = ctx.params.pop("overwrite")
     try:
         exists = path.exists()

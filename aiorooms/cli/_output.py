@@ -1,8 +1,8 @@
 """Output: results go to standard output, errors and progress bars to standard error.
 
-Notes, such as totals, go to standard output on a terminal, else to standard error. Only a terminal gets colours.
-Control characters in text from the server are escaped, so that a room's name can neither break a line nor control the
-terminal. rich draws tables, colours and progress bars; all other lines are written directly.
+If standard output is a terminal, notes such as totals go there too; otherwise they go to standard error. Only a
+terminal gets colours. Control characters in text from the server are escaped: a room's name must neither break a line
+nor control the terminal. rich draws tables, colours and progress bars. All other lines are written directly.
 """
 
 import os
@@ -59,7 +59,7 @@ def escape(text: str) -> str:
 
 
 def field_text(value: object) -> str:
-    """Return the value of a field as text: empty for None, else as the API writes it."""
+    """Return the value of a field as text, in the API's format. None becomes an empty text."""
     match value:
         case None:
             return ""
@@ -83,11 +83,11 @@ def print_error(text: str) -> None:
 
 
 _MAX_PROBLEMS: Final = 50
-"""Maximum number of problems to print; a wrong file can have a million."""
+"""Maximum number of problems to print. The wrong file can cause a million of them."""
 
 
 def print_problems(problems: Sequence[object]) -> None:
-    """Write the first 50 problems, one on each line. If there are several, write their number at the end."""
+    """Write the first 50 problems, one on each line. If there is more than one problem, write their number last."""
     for problem in problems[:_MAX_PROBLEMS]:
         print_error(str(problem))
     if (count := len(problems)) > 1:
@@ -102,14 +102,14 @@ def end_ctrl_c_line() -> None:
 
 
 def configure_stdout() -> None:
-    """Make standard output escape characters that its encoding lacks, instead of failing."""
+    """Configure standard output to escape characters that its encoding lacks, instead of raising an error."""
     stdout: TextIO = sys.stdout
     if isinstance(stdout, TextIOWrapper):
         cast("TextIOWrapper[BinaryIO]", stdout).reconfigure(errors="backslashreplace")
 
 
 def flush() -> None:
-    """Flush standard output. Raises `OutputLostError`."""
+    """Flush standard output. Raise `OutputLostError` if that fails."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -133,7 +133,7 @@ class Output:
         self._bar: Bar | None = None
 
     def line(self, text: str) -> None:
-        """Write a line to standard output. Raises `OutputLostError`, now or at the next `flush`."""
+        """Write a line to standard output. If that fails, this call or the next `flush` raises `OutputLostError`."""
         try:
             sys.stdout.write(text + "\n")
         except OSError as error:
@@ -144,7 +144,7 @@ class Output:
         if not self.on_terminal:
             self.line(f"  {name}: {before} -> {after}")
             return
-        from rich.text import Text  # late: only drawing needs rich
+        from rich.text import Text  # imported here, because only drawing needs rich
 
         parts = (f"  {name}: ", (before, "red"), " -> ", (after, "green"))
         with self._console.capture() as drawn:
@@ -156,7 +156,7 @@ class Output:
         self.line(dumps(value))
 
     def note(self, text: str) -> None:
-        """Write a line that is not a result: to standard output on a terminal, else to standard error."""
+        """Write a line that is not a result: to standard output if it is a terminal, otherwise to standard error."""
         if self.on_terminal:
             self.line(text)
         else:
@@ -173,7 +173,7 @@ class Output:
         """Draw on standard output with rich. On a terminal, use colours and the terminal's width."""
         with self._console.capture() as drawn:
             self._console.print(*parts)
-        # rich pads lines with blanks, which are unwanted in a file or a pipe.
+        # rich pads each line with blanks. A file or a pipe should not contain them.
         self.line("\n".join(line.rstrip(" ") for line in drawn.get().removesuffix("\n").split("\n")))
 
     @property
@@ -183,15 +183,15 @@ class Output:
 
     @cached_property
     def _console(self) -> "Console":
-        from rich.console import Console  # late: only drawing needs rich
+        from rich.console import Console  # imported here, because only drawing needs rich
 
         return Console(file=sys.stdout, highlight=False, markup=False)
 
     @contextmanager
     def progress(self, total: int) -> "Generator[Bar | None]":
-        """Show a progress bar while the block runs.
+        """Show a progress bar while the block runs, and yield it.
 
-        There is none for 10 rooms or fewer, if standard error is not a terminal, or if standard output is a pipe.
+        Yield None if there are 10 rooms or fewer, if standard error is not a terminal, or if standard output is a pipe.
         """
         if total <= MAX_ROOM_LINES or not (sys.stderr.isatty() and not _is_pipe(sys.stdout)):
             yield None
@@ -206,9 +206,9 @@ class Output:
 
     @contextmanager
     def reading(self) -> Generator[Callable[[], None]]:
-        """Show the number of rooms read so far while the block runs.
+        """Show the number of rooms read so far while the block runs. Yield the function that counts one room.
 
-        It is not shown if standard error is not a terminal, or if standard output is a pipe.
+        Nothing is shown if standard error is not a terminal, or if standard output is a pipe.
         """
         if not sys.stderr.isatty() or _is_pipe(sys.stdout):
             yield lambda: None
@@ -237,7 +237,7 @@ def _is_pipe(stream: TextIO) -> bool:
 
 
 def _discard(stream: TextIO) -> None:
-    """Redirect the stream to /dev/null: the interpreter flushes it at exit, and would report the failure."""
+    """Redirect the stream to /dev/null. Otherwise the interpreter would fail to flush it at exit, and report that."""
     try:
         number = stream.fileno()
     except OSError:

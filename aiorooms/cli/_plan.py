@@ -53,7 +53,7 @@ def _read_source(ctx: Context) -> None:
 
 
 def _check_out_and_make_client(ctx: Context) -> None:
-    """Check `--out` and make `client`. With `--check`, `client` is None, because the account is not read."""
+    """Check `--out` and create `client`. With `--check`, `client` is None, because the account is not read."""
     if ctx.params.pop("check"):
         for name in ("overwrite", "timeout"):
             del ctx.params[name]
@@ -70,7 +70,8 @@ def _check_out_and_make_client(ctx: Context) -> None:
     "--where",
     metavar="COND",
     multiple=True,
-    help="Only rooms that meet this condition; if repeated, rooms must meet all.  [default: all rooms]",
+    help="Only change rooms that meet this condition. Repeat it for more conditions, which must all be met."
+    "  [default: all rooms]",
 )
 @click.option(
     "--set",
@@ -83,7 +84,7 @@ def _check_out_and_make_client(ctx: Context) -> None:
     "--rewrite-webhook-host",
     metavar="OLD=NEW",
     multiple=True,
-    help="Replace this host in webhook and failover URLs, and keep path, port and query. Repeat it for more hosts."
+    help="Replace the host OLD in webhook and failover URLs. Path, port and query stay. Repeat it for more hosts."
     "  [default: unchanged]",
 )
 @click.option("--out", metavar="PLAN", type=FILE, default="rooms.plan", show_default=True, help="Path of the new plan.")
@@ -105,12 +106,12 @@ def plan(
     client: RoomsClient | None,
     as_json: bool,
 ) -> int:
-    """Plan a change of many rooms, without changing any yet.
+    """Plan a change to many rooms, without changing any yet.
 
-    The new values come from FILE (CSV, JSONL or JSON), or from --set and --rewrite-webhook-host. Each row of FILE names
-    a room in the column room_id (an id) or room (an id or a unique name), and gives new values for any writable fields.
-    An empty cell leaves a field unchanged; the word null clears it. All problems of FILE are reported together, before
-    a plan is written.
+    The new values come from FILE (CSV, JSONL or JSON), or from --set and --rewrite-webhook-host. Each row of FILE is
+    for one room. The column room_id contains the room's id, or the column room contains its id or unique name. The other
+    columns contain new values of writable fields. An empty cell leaves a field unchanged, and the word null clears it.
+    All problems in FILE are reported together, before a plan is written.
 
     \b
     Conditions: name=support-*  webhook_host=*.example.com  recording=on
@@ -123,9 +124,9 @@ def plan(
       aiorooms plan --rewrite-webhook-host old.example.com=new.example.com
       aiorooms plan --where 'name=support-*' --set max_participants=20
 
-    The plan is a file: `aiorooms show` shows it again, and `aiorooms apply` carries it out.
+    The plan is a file. `aiorooms show` displays it again, and `aiorooms apply` carries it out.
 
-    With --json the output is one object with the totals. With --all, one object for each room comes first.
+    With --json, the output is one object with the totals. With --all, it is preceded by one object for each room.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     output = Output(json=as_json)
     if client is None:
@@ -169,7 +170,7 @@ def show(path: Path, every_room: bool, as_json: bool) -> int:
       aiorooms show rooms.plan
       aiorooms show rooms.plan --all
 
-    With --json the output is one object with the totals. With --all, one object for each room comes first.
+    With --json, the output is one object with the totals. With --all, it is preceded by one object for each room.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     _show(Plan.open(path), Output(json=as_json), every_room=every_room)
     return OK

@@ -14,7 +14,7 @@ __all__ = ["Bar", "Count", "time_left"]
 
 
 class _Rate(ProgressColumn):
-    """The number of rooms per second over the last seconds, and the rate limit if it is known."""
+    """The number of rooms per second over the last few seconds, and the rate limit if it is known."""
 
     def render(self, task: Task) -> Text:
         # At the end, and while there are too few samples, show the mean over the whole run.
@@ -40,11 +40,11 @@ class _TimeLeft(ProgressColumn):
 def time_left(
     total: float, completed: float, at_this_speed: float | None, pacing: "PacingSnapshot | None"
 ) -> float | None:
-    """Return the estimated seconds until the end, at the measured speed or at the rate limit, the lower of the two.
+    """Return the estimated time left in seconds, at the measured speed or the rate limit, whichever is slower.
 
-    Requests are sent in a burst at the beginning of each window, so the measured speed may be far above the limit.
-    Example: 900 rooms are left, the limit is 100 requests/s, and the measured speed is 900/s. The result is 900 / 100 =
-    9 s, not 900 / 900 = 1 s.
+    Requests are sent in a burst at the beginning of each window, so the measured speed may be far above the limit. For
+    example, 900 rooms are left, the limit is 100 requests/s, and the measured speed is 900 rooms/s. The result is
+    900 / 100 = 9 s, not 900 / 900 = 1 s.
     """
     if pacing is None or pacing.sustainable_rate is None:
         return at_this_speed
@@ -75,13 +75,13 @@ class Bar(Progress):
         self.done = 0
         """Number of rooms with an outcome, including earlier runs."""
         self.before = 0
-        """Number of rooms with an outcome from earlier runs. These rooms don't count for the speed."""
+        """Number of rooms with an outcome from earlier runs. They don't count towards the speed."""
         self.failed = 0
         self.conflicts = 0
         self.pacing: Callable[[], PacingSnapshot] | None = None
-        """Returns the state of the rate limit. The attribute is None until there is a client."""
+        """A function that returns the state of the rate limit, or None while there is no client."""
         super().__init__(
-            # rich's default colour looks like an error.
+            # rich's default colour is a red that looks like an error.
             BarColumn(bar_width=None, complete_style="cyan", finished_style="green"),
             TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
             _Rate(),
@@ -89,7 +89,7 @@ class Bar(Progress):
             _Failures(),
             console=Console(stderr=True, highlight=False, markup=False),
             expand=True,
-            # Lines above the bar are written with `above`.
+            # rich need not redirect the streams, because `above` writes the lines above the bar.
             redirect_stdout=False,
             redirect_stderr=False,
         )

@@ -25,7 +25,7 @@ __all__ = ["get", "list_"]
 T = TypeVar("T")
 
 _FIELDS: Final = ("id", *FIELD_NAMES, "created_at", "updated_at", "active_session_id")
-"""The fields on a line of `list`."""
+"""The fields of a room in the tab-separated output of `list`."""
 
 _ID_WIDTH: Final = 36
 
@@ -41,7 +41,7 @@ _ID_WIDTH: Final = 36
 def get(room_id: str, include_sessions: bool, client: RoomsClient, as_json: bool) -> int:
     """Show one room.
 
-    Each line has the name and the value of one field, separated by a tab if the output is not a terminal.
+    Each line shows the name and value of one field. If the output is not a terminal, a tab separates them.
 
     \b
     Examples:
@@ -67,7 +67,7 @@ def _show_room(room: Room, out: Output) -> None:
         for name, value in fields:
             out.line(f"{name}\t{field_text(value)}")
         return
-    from rich.table import Table  # late: only drawing needs rich
+    from rich.table import Table  # imported here, because only drawing needs rich
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="cyan", no_wrap=True)
@@ -78,7 +78,7 @@ def _show_room(room: Room, out: Output) -> None:
 
 
 def _flat(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
-    """Yield each single value with its path, such as `sessions[0].active`."""
+    """Yield the path and value of each simple value. An example of a path is `sessions[0].active`."""
     if isinstance(value, list):
         for number, item in enumerate(value):
             yield from _flat(f"{path}[{number}]", item)
@@ -120,8 +120,8 @@ def list_(
     webhook_event_failover_url, webhook_timeout_secs, created_at, updated_at,
     active_session_id
 
-    With --json each room is one JSON object on a line of its own. Rooms are written page by page, so an account of any
-    size can be listed. Days are in UTC.
+    With --json, each room is one JSON object on its own line. Rooms are written page by page, so an account of any size
+    can be listed. Days are in UTC.
 
     \b
     Examples:
@@ -156,7 +156,7 @@ class _Listing:
         self._out = out
         self._count = 0
         if out.on_terminal:
-            importlib.import_module("rich.table")  # now: an import while the event loop runs would block it
+            importlib.import_module("rich.table")  # imported now, because an import would block the running event loop
             self._columns = _columns(out.width)
 
     async def read(self, client: RoomsClient, rooms: RoomList) -> None:
@@ -184,7 +184,7 @@ class _Listing:
     def _draw(self, page: RoomPage) -> None:
         from rich.table import Table
 
-        # All pages use the same widths, so that they look like one table.
+        # All pages use the same column widths, so they look like one table.
         table = Table(box=None, show_header=not self._count, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
         for name, width in self._columns:
             style = "cyan" if name == "id" else ""

@@ -38,7 +38,7 @@ def rollback(
 ) -> int:
     """Plan the reversal of a run, without changing any room yet.
 
-    Rooms that someone else modified after the run are reported, and are not in the plan.
+    Rooms that someone else modified after the run are reported as conflicts, and are not in the plan.
 
     \b
     Examples:

@@ -2,8 +2,8 @@
 
 The first signal calls `on_stop`, after which the command starts no new updates. Updates in flight have `GRACE` seconds
 to finish, because the outcome of an aborted update is uncertain. After that time, or at the second signal, the
-coroutine is cancelled. A command without `on_stop` is cancelled at the first signal. The second signal also restores
-the system's default handlers, so a third signal kills the process.
+coroutine is cancelled. Without `on_stop`, the coroutine is cancelled at the first signal. The second signal also
+restores the system's default handlers, so a third signal kills the process.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(Exception):  # noqa: N818 - it is not an error
-    """A signal ended the command. `.line` is the message, or empty if the command has already printed a message."""
+    """A signal stopped the command. `.line` is the message to print, or empty if one has already been printed."""
 
     def __init__(self, line: str = "interrupted") -> None:
         super().__init__(line)
@@ -39,7 +39,7 @@ def run(
 ) -> T:
     """Run the coroutine and return its value. After a signal, raise `Interrupted(interrupted)`.
 
-    `on_stop` is called in the event loop at the first signal. Without it, the first signal cancels the coroutine.
+    `on_stop` is called in the event loop at the first signal. If it is None, the first signal cancels the coroutine.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         loop = runner.get_loop()

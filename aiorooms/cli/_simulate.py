@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["simulate"]
 
 
-# The simulator defines these words too. They are repeated here, because every command imports this module, and only
-# `demo` and `simulate` need the simulator.
+# The simulator defines these values too. They are repeated here to avoid an import: every command imports this module,
+# but only `demo` and `simulate` need the simulator.
 _LIMITERS: Final[tuple[Literal["fixed", "sliding", "bucket"], ...]] = ("fixed", "sliding", "bucket")
 _ROUNDINGS: Final[tuple[Literal["fractional", "up", "down"], ...]] = ("fractional", "up", "down")
 _RETRY_AFTERS: Final[tuple[Literal["none", "seconds", "date", "ms"], ...]] = ("none", "seconds", "date", "ms")
@@ -53,7 +53,7 @@ class _Simulate(Command):
     """The command `simulate`. Its help ends with the kinds of faults."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from ..simulator import fault_descriptions  # late: most commands don't need the simulator
+        from ..simulator import fault_descriptions  # imported here, because most commands don't need it
 
         for applied, title in ((False, "Faults before"), (True, "Faults after")):
             with formatter.section(f"{title} a request is carried out, as the client sees them"):
@@ -68,13 +68,13 @@ class _Simulate(Command):
     "--rate-limit",
     "N/WINDOW",
     read_rate_limit,
-    "Number of requests to accept per window (ms, s, m or h), such as 100/1s; the rest get a 429.  [default: none]",
+    "Rate limit in requests per window (ms, s, m or h), such as 100/1s, or none.  [default: none]",
 )
 @value_option(
     "--limiter",
     "|".join(_LIMITERS),
     one_of(_LIMITERS),
-    "How to count requests: in consecutive windows, over the last window, or with a token bucket.  [default: fixed]",
+    "How to limit requests: with fixed windows, a sliding window or a token bucket.  [default: fixed]",
 )
 @value_option(
     "--reset-rounding",
@@ -86,12 +86,12 @@ class _Simulate(Command):
     "--retry-after",
     "|".join(_RETRY_AFTERS),
     one_of(_RETRY_AFTERS),
-    "Header of a 429: none, Retry-After in seconds or as a date, or retry-after-ms.  [default: none]",
+    "Header to send with a 429: none, Retry-After in seconds or as a date, or retry-after-ms.  [default: none]",
 )
 @click.option("--no-rate-limit-headers", is_flag=True, help="Send no x-ratelimit-* headers.  [default: send them]")
 @value_option("--api-key", "KEY", read_api_key, "API key that the server accepts.", default="KEY_simulated")
 @value_option("--faults", "SHARE", read_share, "Share of requests to break, 0 to 1 or in percent.", default="0")
-@value_option("--latency", "SECONDS", read_seconds_or_zero, "Time that each request takes, in seconds.", default="0")
+@value_option("--latency", "SECONDS", read_seconds_or_zero, "Seconds to wait before each request.", default="0")
 @seed_option("Seed of the rooms and faults, 0 to 999999999.")
 @json_option
 def simulate(
@@ -107,12 +107,14 @@ def simulate(
     """Run a simulated Telnyx Video Rooms API on this machine.
 
     It is a real HTTP server on 127.0.0.1 with rooms in memory. It checks requests as the API does, and answers with the
-    API's own status codes and bodies. With --faults it breaks requests: it resets or cuts off connections, stalls, or
-    answers 5xx or garbage. Ctrl-C or SIGTERM stops it (exit code 0). It then writes the totals.
+    API's own status codes and bodies. With --faults, it breaks requests: it resets or closes connections, stalls, or
+    answers with a 5xx or garbage. Ctrl-C or SIGTERM stops the server. The command then writes the totals, and exits
+    with code 0.
 
     These options need --rate-limit: --limiter, --reset-rounding, --retry-after, --no-rate-limit-headers.
 
-    With --json it writes one object when it is ready: url, api_key, rooms, room_id (of the first room, or null).
+    With --json, the command writes one object when the server is ready. Its keys are url, api_key, rooms (their number)
+    and room_id (of the first room, or null).
 
     \b
     Examples:
@@ -120,7 +122,7 @@ def simulate(
       aiorooms simulate --port 8080 --rooms 1000 --rate-limit 100/1s --faults 5%
       aiorooms simulate --rate-limit 100/1s --limiter bucket --retry-after ms
     """  # noqa: D301 - a backspace tells click to keep the line breaks
-    from ..simulator import Faults, RoomsSimulator  # late: most commands don't need the simulator
+    from ..simulator import Faults, RoomsSimulator  # imported here, because most commands don't need it
 
     simulator = RoomsSimulator(
         rooms=rooms,
@@ -133,7 +135,7 @@ def simulate(
     )
     out = Output(json=as_json)
     ended = asyncio.Event()
-    with suppress(Interrupted):  # a signal is the normal end
+    with suppress(Interrupted):  # a signal is the normal way to stop the simulator
         run(_serve(simulator, out, ended), on_stop=ended.set)
     end_ctrl_c_line()
     stats = simulator.stats
@@ -151,7 +153,7 @@ async def _serve(simulator: "RoomsSimulator", out: Output, ended: asyncio.Event)
         await simulator.start()
     except OSError as error:
         raise InvalidInputError(
-            [f"{error.strerror}; choose another port with --port, or let --port 0 find a free one"]
+            [f"{error.strerror}; choose another port with --port, or use --port 0 for a free one"]
         ) from None
     try:
         _introduce(simulator, out)
@@ -162,7 +164,7 @@ async def _serve(simulator: "RoomsSimulator", out: Output, ended: asyncio.Event)
 
 
 def _introduce(simulator: "RoomsSimulator", out: Output) -> None:
-    """Write the URL, the API key and examples for clients."""
+    """Write the URL, the API key and example commands."""
     url, key = simulator.url, simulator.api_key
     room_id = next(iter(simulator.room_ids), None)
     if out.json:

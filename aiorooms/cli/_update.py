@@ -1,4 +1,4 @@
-"""`aiorooms update`: make the same change to one room or many, with one outcome for each, even after Ctrl-C."""
+"""`aiorooms update`: make the same change to one room or many, and report the outcome of each, even after Ctrl-C."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ from ._words import error_line, option_name
 __all__ = ["update"]
 
 _OUTAGE_PATIENCE: Final = 60.0
-"""Seconds without successful contact after which the run stops."""
+"""The run stops after this many seconds without successful contact."""
 
 _STANDARD_INPUT: Final = "-"
 
@@ -123,7 +123,7 @@ def _accept_old_name(ctx: Context) -> None:
     help="Timeout of a webhook in seconds, 0 to 30; null clears it.  [default: unchanged]",
 )
 @concurrency_option
-@max_failures_option(" A 401 or 403, a rate limit pause over 300 s and an outage over 60 s always stop the run.")
+@max_failures_option(" A 401 or 403, a rate limit pause above 300 s or an outage above 60 s always stops the run.")
 @value_option(
     "--stop-after-failures", "N", whole_number(1, MAX_FAILURES), "The old name of --max-failures.", hidden=True
 )
@@ -153,9 +153,9 @@ def update(
     Each updated room is one line on standard output: its id, the word updated, and its name, separated by tabs. On a
     terminal, more than 10 rooms get a progress bar instead of these lines. Each failure is one line on standard error.
 
-    With --json each room is one JSON object on a line of its own: room_id, status, attempts, elapsed (seconds, waits
-    included), error, room. The status is updated, failed, uncertain (the room may have been updated) or skipped (not
-    sent).
+    With --json, each room is one JSON object on its own line. Its keys are room_id, status, attempts, elapsed (seconds,
+    including waits), error and room. The status is updated, failed, uncertain (the room may have been updated) or
+    skipped (not sent).
 
     After the first Ctrl-C no new update starts, and updates in flight have 5 seconds to finish. After that time, or at
     a second Ctrl-C, they are aborted. A summary follows in all cases. Running the same command again is always safe.
@@ -167,7 +167,7 @@ def update(
 
 
 class _Updating(ManyUpdates):
-    """Sends the updates, and tracks the state of every room."""
+    """Sends the updates, and knows which rooms have no outcome yet."""
 
     def __init__(
         self,
@@ -180,7 +180,7 @@ class _Updating(ManyUpdates):
     ) -> None:
         super().__init__(client, out, len(room_ids))
         self._left = iter(room_ids)
-        """Rooms whose update has not started."""
+        """An iterator over the rooms whose update has not started."""
         self._in_flight: dict[str, None] = {}
         """Rooms whose update has started and has no outcome yet, in the order of their start."""
         self._change = change
@@ -199,7 +199,8 @@ class _Updating(ManyUpdates):
             self._next_updates(),
             concurrency=self._concurrency,
             max_failures=self._max_failures,
-            # With None, the update fails after its retries: for a single room, that is better than a wait of 60 s.
+            # With None, the update fails when it has no attempts left. For a single room, that is better than to wait
+            # for 60 s.
             outage_patience=_OUTAGE_PATIENCE if self.total > 1 else None,
         )
         async with self.client, aclosing(results):
@@ -247,7 +248,7 @@ class _Updating(ManyUpdates):
 
 
 def _unfinished(room_id: str, status: UpdateStatus, why: str) -> str:
-    """Return the outcome of an update without a result as JSON. Its attempts and duration are unknown, so null."""
+    """Return a line of JSON for an update without a result. Its attempts and duration are unknown, so they are null."""
     error: dict[str, JsonValue] = {"type": "Interrupted", "message": why}
     return dumps(
         {"room_id": room_id, "status": status, "attempts": None, "elapsed": None, "error": error, "room": None}

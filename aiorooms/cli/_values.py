@@ -1,6 +1,6 @@
-"""Read single values of the command line. Each function returns the value, or raises `ValueError` with the problem.
+"""Parse values from the command line. Each function returns the value, or raises `ValueError` with the problem.
 
-The functions are pure. The command class (`_command`) collects the problems and adds the names of the options.
+The functions have no side effects. The class `Command` collects the problems and adds the names of the options.
 """
 
 import math
@@ -105,7 +105,7 @@ def read_day(text: str) -> date:
 
 
 def read_name(text: str) -> str:
-    """Read the unique name by which to filter a list of rooms."""
+    """Read the unique name to filter a list of rooms by."""
     if not text.strip():
         raise ValueError("the name is empty; omit the option to list all rooms")
     return text
@@ -130,7 +130,7 @@ def read_rate_limit(text: str) -> "RateLimit | None":
     """Read a rate limit such as `100/1s`; `none` means no limit."""
     if text == "none":
         return None
-    from ..simulator import RateLimit  # late: most commands don't need the simulator
+    from ..simulator import RateLimit  # imported here, because most commands don't need it
 
     return RateLimit.parse(text)
 

@@ -24,8 +24,8 @@ __all__ = ["verify"]
 def verify(path: Path, client: RoomsClient, as_json: bool) -> int:
     """Compare the rooms on the server with a plan.
 
-    Each room that differs is one line: its id, and the planned and the found values of its fields. The exit code is 0
-    if no room differs, else 1.
+    Each room that differs from the plan is one line: its id, and the planned and actual values of the planned fields.
+    The exit code is 0 if no room differs, otherwise 1.
 
     \b
     Examples:
@@ -49,7 +49,7 @@ def verify(path: Path, client: RoomsClient, as_json: bool) -> int:
     except OutputLostError as error:
         if not error.reader_closed:
             raise
-        return FAILED  # there was a line to write, and every line is a room that differs
+        return FAILED  # the lost line was about a room that differs
     if not as_json:
         out.note(f"{plan.rooms - count:,} of {plan.rooms:,} rooms are as planned.")
     return FAILED if count else OK

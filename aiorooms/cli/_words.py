@@ -1,7 +1,7 @@
 """Error messages that name the options and commands of the command line, not Python's arguments and methods.
 
-The `hint` of an error is written for Python programs. Here the `reason` of the error selects a hint for the command
-line.
+The `hint` of an error is written for Python programs. This module replaces it with a hint for the command line, chosen
+by the `reason` of the error.
 """
 
 import copy
@@ -34,11 +34,11 @@ _HINTS: Final[Mapping[Reason, str]] = {
     "empty_journal": "start again with `aiorooms apply`",
     "journal_exists": "continue it with `aiorooms resume`, or give another file with --journal",
     "file_exists": "give another file with --journal",
-    "journal_in_use": "wait until the other command has ended",
+    "journal_in_use": "wait until the other command has finished",
     "journal_lost": "no further update was sent; `aiorooms resume` reads back the rooms whose update was in flight",
     "overwrites_journal": "give another file with --out",
 }
-"""The hint for each reason of an error. For other reasons the error's own hint is used."""
+"""A hint for each reason that needs one. For other reasons, the error's own hint is used."""
 
 
 def error_line(error: AioroomsError) -> str:

@@ -66,7 +66,7 @@ def test_plan_apply_verify_resume_rollback_and_report(sim: RoomsSimulator, invok
     assert invoke("verify", "rooms.plan").exit_code == 0
 
     result = invoke("resume", "rooms.plan.journal", "--yes")
-    assert (result.exit_code, result.stderr) == (0, "0 updated (20 in earlier runs), out of 20.\n")
+    assert (result.exit_code, result.stderr) == (0, "0 updated (plus 20 in earlier runs), out of 20.\n")
 
     sim.change_room(sim.room_ids[0], max_participants=7)
     result = invoke("rollback", "rooms.plan.journal")
@@ -202,7 +202,7 @@ def test_failures_and_conflicts_are_reported_and_can_be_resumed(sim: RoomsSimula
     assert sim.rooms[changed]["max_participants"] == 7
     result = invoke("resume", "rooms.plan.journal", "--yes", "--force")
     assert result.exit_code == 1, "a room that failed in an earlier run is still not as planned"
-    assert lines(result.stderr)[0] == "1 updated (18 in earlier runs), 1 failed, out of 20."
+    assert lines(result.stderr)[0] == "1 updated (plus 18 in earlier runs), 1 failed, out of 20."
     assert sim.rooms[changed]["max_participants"] == 30
 
 

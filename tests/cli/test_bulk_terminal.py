@@ -183,7 +183,7 @@ def test_resume_asks_only_about_the_remaining_rooms(sim: RoomsSimulator, invoke:
         session.press("y\n")
         assert session.end() == 0
     result = invoke("resume", "rooms.plan.journal")
-    assert (result.exit_code, result.stderr) == (0, "0 updated (20 in earlier runs), out of 20.\n"), (
+    assert (result.exit_code, result.stderr) == (0, "0 updated (plus 20 in earlier runs), out of 20.\n"), (
         "it asked although nothing is left"
     )
 

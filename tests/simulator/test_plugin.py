@@ -95,7 +95,7 @@ def test_the_fixture_in_the_tests_of_a_user(tmp_path: Path) -> None:
     plugins += ["-o", "asyncio_default_fixture_loop_scope=function"]
     done = run(tmp_path, "-m", "pytest", *plugins, "--strict-markers", "-W", "error", "-rE")
     assert "3 passed, 1 error" in done.stdout, done.stdout + done.stderr
-    assert "takes keyword arguments only, not (1000,)" in done.stdout
+    assert "accepts keyword arguments only, not (1000,)" in done.stdout
     listed = run(tmp_path, "-m", "pytest", *plugins, "--markers")
     assert "@pytest.mark.rooms_simulator(**arguments)" in listed.stdout
     listed = run(tmp_path, "-m", "pytest", *plugins, "--fixtures")
