@@ -109,9 +109,9 @@ def plan(
     """Plan a change to many rooms, without changing any yet.
 
     The new values come from FILE (CSV, JSONL or JSON), or from --set and --rewrite-webhook-host. Each row of FILE is
-    for one room. The column room_id contains the room's id, or the column room contains its id or unique name. The other
-    columns contain new values of writable fields. An empty cell leaves a field unchanged, and the word null clears it.
-    All problems in FILE are reported together, before a plan is written.
+    for one room. The column room_id contains the room's id, or the column room contains its id or unique name. The
+    other columns contain new values of writable fields. An empty cell leaves a field unchanged, and the word null
+    clears it. All problems in FILE are reported together, before a plan is written.
 
     \b
     Conditions: name=support-*  webhook_host=*.example.com  recording=on

@@ -1,4 +1,4 @@
-"""A Telnyx Video Rooms API that runs on your own machine, for tests, demos and benchmarks.
+"""A simulator of the Telnyx Video Rooms API that runs on your own machine, for tests, demos and benchmarks.
 
 `RoomsSimulator` is a real HTTP server on loopback with rooms in memory. It validates requests as the API does, and
 answers with the API's own status codes and bodies. It can also limit the rate, and inject the faults of networks,

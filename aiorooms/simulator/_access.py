@@ -1,10 +1,10 @@
-"""The checks of the header `Host` (421), of the API key (401, 403) and of the rate limit (429).
+"""Check the header `Host` (421), the API key (401, 403) and the rate limit (429) of each request.
 
-Requests with a missing or unknown key do not count against the rate limit. The shape of a 401, 403 or 429 does not
-depend on the operation.
+Requests with a missing or unknown key do not count towards the rate limit. All operations use the same format for the
+body of a 401, 403 or 429.
 
-`Host` is checked only by a simulator on a loopback address. A web page can make a browser send requests to it, by
-resolving a host of its own to 127.0.0.1 (DNS rebinding). Such requests have the page's host as `Host`.
+`Host` is checked only by a simulator on a loopback address. A web page can make a browser send requests to such an
+address by resolving the page's own host to 127.0.0.1 (DNS rebinding). These requests have the page's host as `Host`.
 """
 
 import time
@@ -38,7 +38,7 @@ class Access:
 
     @property
     def rate_limit(self) -> RateLimit | None:
-        """The current rate limit. Setting it starts the count of requests again."""
+        """The current rate limit. Setting it resets the count of requests."""
         return self._rate_limit
 
     @rate_limit.setter
@@ -59,7 +59,7 @@ class Access:
         return scheme.lower() == "bearer" and (key == self.api_key or key in self.forbidden_keys)
 
     def check(self, authorization: str) -> tuple[str, Answer | None]:
-        """Return the header lines that report the rate limit, and the error answer or None."""
+        """Return the header lines that report the rate limit, and the error answer, or None if there is no error."""
         known = self.knows_key(authorization)
         lines = ""
         if self._rate_limit is not None and self._limiter is not None:

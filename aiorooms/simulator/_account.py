@@ -1,7 +1,7 @@
-"""The rooms of one account, as the API stores them. Pure: no sockets, and the clock is an argument.
+"""The rooms of one account, as the API stores them. This module does no I/O, and its clock is an argument.
 
-The operations in `_operations/` validate requests; this module stores values unchecked. A room that never had a
-failover URL has the documented default, the empty string.
+The operations in `_operations/` validate requests. This module stores values without checking them. If no failover URL
+was ever set, its value is the documented default, the empty string.
 """
 
 import operator
@@ -134,7 +134,7 @@ class Account:
     def __init__(self, *, seed: int, clock: Callable[[], int]) -> None:
         """Start without rooms; `clock` returns microseconds since the epoch."""
         self.rejects_null = False
-        """Whether null is rejected where the documentation allows it."""
+        """Whether null is rejected even where the documentation allows it."""
         self.rooms: dict[str, Room] = {}
         self._ids_by_name: dict[str, str] = {}
         self._random = random.Random(seed)  # noqa: S311 - for reproducible ids, not for secrets
@@ -143,7 +143,7 @@ class Account:
         self._in_order: list[Room] | None = None
 
     def fill(self, count: int) -> None:
-        """Add `count` rooms, from `room-000001`, created about a minute apart. The same seed gives the same rooms."""
+        """Add `count` rooms, created about a minute apart: `room-000001`, ... The same seed adds the same rooms."""
         for number in range(1, count + 1):
             created = timestamp(_FILL_START + number * _MINUTE + self._random.randrange(1_000_000))
             self.insert(
@@ -163,12 +163,12 @@ class Account:
         return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 
     def now(self) -> str:
-        """Return the current timestamp, which is always later than the previous one."""
+        """Return the current time as a timestamp. It is always later than the previous timestamp."""
         self._last_microseconds = max(self._clock(), self._last_microseconds + 1)
         return timestamp(self._last_microseconds)
 
     def insert(self, room: Room) -> None:
-        """Add a room unchecked. Raise ValueError if its id or name is taken."""
+        """Add a room without checking its values. Raise ValueError if its id or name is already taken."""
         if room.id in self.rooms:
             raise ValueError(f"the room id {room.id} is already taken")
         if room.unique_name in self._ids_by_name:
@@ -178,7 +178,7 @@ class Account:
         self._in_order = None
 
     def change(self, room: Room, changes: Mapping[str, JsonValue]) -> None:
-        """Set fields, unchecked, and update `updated_at`."""
+        """Set fields without checking the values, and set `updated_at` to the current time."""
         for name, value in changes.items():
             if name == "unique_name":
                 del self._ids_by_name[room.unique_name]
@@ -193,7 +193,7 @@ class Account:
         self._in_order = None
 
     def create(self, fields: Mapping[str, JsonValue]) -> Room:
-        """Create a room with fields that the caller has checked; the name defaults to the id."""
+        """Create a room and return it. The caller has checked the fields. The name defaults to the id."""
         room_id = self.new_id()
         now = self.now()
         room = Room(id=room_id, unique_name=room_id, created_at=now, updated_at=now)
@@ -210,7 +210,8 @@ class Account:
     def select(self, unique_name: str | None, dates: Sequence[tuple[str, str, str]]) -> Sequence[Room]:
         """Return the rooms that match, in the order in which they were added.
 
-        Each of `dates` has a field (`created_at` or `updated_at`), a relation (`eq`, `gte` or `lte`), and a YYYY-MM-DD.
+        Each of `dates` is a field (`created_at` or `updated_at`), a relation (`eq`, `gte` or `lte`) and a day
+        (YYYY-MM-DD).
         """
         if self._in_order is None:
             self._in_order = [*self.rooms.values()]
@@ -223,7 +224,7 @@ class Account:
         return [room for room in found if all(_on_date(room, *date) for date in dates)]
 
     def add_session(self, room: Room, *, active: bool, participants: Sequence[str]) -> Session:
-        """Add a session to a room; an active one ends the room's previous active session."""
+        """Add a session to a room. An active session ends the room's previous active session."""
         if active:
             self.end_session(room)
         session_id = self.new_id()

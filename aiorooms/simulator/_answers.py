@@ -1,7 +1,7 @@
-"""The answers of the API, and the three shapes of its errors.
+"""The answers of the API, and the three formats of its errors.
 
-The shape depends on the operation and the status: a list of errors, one bare error object, or
-`{"success": false, "message": ...}`. A client must handle all three.
+An error body is a list of errors, one error object without a list, or `{"success": false, "message": ...}`. The
+operation and the status determine which. A client must handle all three.
 """
 
 import json
@@ -58,8 +58,8 @@ class Answer:
     """Send `Connection: close`, and close the connection after this answer."""
 
 
-class Rejected(Exception):  # noqa: N818 - not an error of the simulator: it carries the answer to a bad request
-    """Ends an operation with an error answer."""
+class Rejected(Exception):  # noqa: N818 - not an error of the simulator: it contains the answer to an invalid request
+    """Raised by an operation to reject the request. `.answer` is the error answer."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)

@@ -1,4 +1,4 @@
-"""The effects of the faults. They replace the normal sending of the answer.
+"""The effects of the faults. An effect runs instead of the normal sending of the answer.
 
 An effect writes to the connection of the request. If it writes nothing, the connection is closed. `_fault_kinds` maps
 each kind of fault to its effect.
@@ -40,10 +40,10 @@ class FaultyRequest:
 
     incoming: Incoming
     answer: Answer
-    """The correct answer; an empty one if the request was not carried out."""
+    """The correct answer, or an empty answer if the request was not carried out."""
     account: Account
     noise: int
-    """A random number for the random choices of the effect; the same seed gives the same number."""
+    """A random number for the random choices of the effect. The same seed produces the same number."""
     stall_seconds: float
     slow_seconds: float
     retry_after: str | int | None
@@ -61,11 +61,11 @@ async def reset(faulty: FaultyRequest) -> None:
 
 
 async def close(faulty: FaultyRequest) -> None:
-    """Send nothing, so that the connection is closed."""
+    """Send nothing. The connection is then closed."""
 
 
 async def stall(faulty: FaultyRequest) -> None:
-    """Wait for `stall_seconds`, or until the client gives up, and send nothing."""
+    """Wait for `stall_seconds`, or until the client disconnects, and send nothing."""
     await faulty.incoming.wait(faulty.stall_seconds)
 
 
@@ -73,7 +73,7 @@ async def stall(faulty: FaultyRequest) -> None:
 
 
 def answers(make: Callable[[FaultyRequest], Answer]) -> Effect:
-    """Return the effect that sends the answer that `make` returns."""
+    """Return an effect that sends the answer returned by `make`."""
 
     async def send(faulty: FaultyRequest) -> None:
         faulty.incoming.send(make(faulty))
@@ -82,12 +82,12 @@ def answers(make: Callable[[FaultyRequest], Answer]) -> Effect:
 
 
 def proxy_page(status: int) -> Effect:
-    """Return the effect that sends the HTML page of a proxy."""
+    """Return an effect that sends the HTML error page of a proxy."""
     return answers(lambda _: proxy_error(status))
 
 
 def proxy_page_with_retry_after(status: int) -> Effect:
-    """Return the effect that sends the HTML page of a proxy, with the header `Faults.retry_after` unless it is None."""
+    """Return an effect that sends the HTML error page of a proxy, with `Retry-After` if `Faults.retry_after` is set."""
     return answers(lambda faulty: proxy_error(status, faulty.retry_after))
 
 
@@ -97,7 +97,7 @@ def server_error(_: FaultyRequest) -> Answer:
 
 
 def request_timeout(_: FaultyRequest) -> Answer:
-    """Return the API's own 408, after which the connection is closed."""
+    """Return the API's own 408. The connection is closed after it is sent."""
     answer = error_list(408, error_item(TIMED_OUT, "The request timed out."))
     answer.close = True
     return answer
@@ -126,7 +126,10 @@ def empty(_: FaultyRequest) -> Answer:
 
 
 def wrong_type(faulty: FaultyRequest) -> Answer:
-    """Return the correct answer with a value of the wrong type in one field of the room, or of a list's first room."""
+    """Return the correct answer, but with a wrong type in one field of the room, or of the first room of a list.
+
+    If the answer contains no room, all of its values have the wrong type.
+    """
     parsed = _parsed_body(faulty)
     data = parsed.get("data") if isinstance(parsed, dict) else None
     room = data[0] if isinstance(data, list) and data else data
@@ -152,7 +155,7 @@ def wrong_type(faulty: FaultyRequest) -> Answer:
 
 
 def cut_json(faulty: FaultyRequest) -> Answer:
-    """Return the first half of the JSON."""
+    """Return the correct answer with only the first half of its JSON."""
     return _with_body(faulty, _first_half(faulty.answer.body or b'{"data":{}}'))
 
 
@@ -178,7 +181,7 @@ def mislabeled(faulty: FaultyRequest) -> Answer:
 
 
 def wrong_room(faulty: FaultyRequest) -> Answer:
-    """Return another room instead of the correct one. For a list, return the correct answer."""
+    """Return another room instead of the correct one. If the answer is not one room, return it unchanged."""
     parsed = _parsed_body(faulty)
     data = parsed.get("data") if isinstance(parsed, dict) else None
     if not isinstance(parsed, dict) or not isinstance(data, dict):
@@ -202,13 +205,14 @@ async def stale(faulty: FaultyRequest) -> None:
     faulty.incoming.close_at_next_request()
 
 
-# Effects that write bytes of their own: half an answer, two answers, an unusual end of the body, or no HTTP
+# Effects that write raw bytes: half an answer, two answers, a body with an unusual end, or bytes that are not HTTP
 
 
 def writes(make: Callable[[Answer, str], bytes], *, stays_open: bool = False) -> Effect:
-    """Return the effect that writes the bytes that `make(answer, common)` returns.
+    """Return an effect that writes the bytes returned by `make(answer, common)`.
 
-    `answer` is the correct answer, and `common` the header lines that all answers have.
+    `answer` is the correct answer, and `common` contains the header lines of all answers. With `stays_open`, the
+    connection stays open unless the client wants it closed.
     """
 
     async def write(faulty: FaultyRequest) -> None:
@@ -225,14 +229,14 @@ async def bad_http(faulty: FaultyRequest) -> None:
 
 
 def truncated(answer: Answer, common: str) -> bytes:
-    """Return the complete head and half of the body; half of the head if there is no body."""
+    """Return the complete head and half of the body. If there is no body, return half of the head."""
     if not answer.body:
         return _first_half(serialize(answer, common))
     return head_of(answer, common, f"Content-Length: {len(answer.body)}\r\n") + _first_half(answer.body)
 
 
 def truncated_chunked(answer: Answer, common: str) -> bytes:
-    """Return half of the body, chunked, without the last chunk; half of the head if there is no body."""
+    """Return half of the body, chunked, without the last chunk. If there is no body, return half of the head."""
     if not answer.body:
         return _first_half(serialize(answer, common))
     half = _first_half(answer.body)
@@ -245,7 +249,7 @@ def cut_head(answer: Answer, common: str) -> bytes:
 
 
 def until_close(answer: Answer, common: str) -> bytes:
-    """Return the correct answer without a length, so that the close marks its end."""
+    """Return the correct answer without a length. The close of the connection marks the end of the body."""
     closing = attrs.evolve(answer, close=True)
     return head_of(closing, common, "") + answer.body if answer.body else serialize(closing, common)
 
@@ -256,7 +260,7 @@ def early_hints(answer: Answer, common: str) -> bytes:
 
 
 def surplus(answer: Answer, common: str) -> bytes:
-    """Return the correct answer, then a second one that no request asked for."""
+    """Return the correct answer, followed by a second answer without a request."""
     extra = error_list(500, error_item(BAD_REQUEST, "This answer belongs to no request."))
     return serialize(answer, common) + serialize(extra, common)
 
@@ -271,7 +275,7 @@ def _parsed_body(faulty: FaultyRequest) -> JsonValue:
 
 
 def _with_body(faulty: FaultyRequest, body: bytes) -> Answer:
-    """Return the correct answer with another body. A 204 becomes a 200; any other status stays."""
+    """Return the correct answer with another body. A 204 becomes a 200. Any other status is unchanged."""
     answer = faulty.answer
     status = HTTPStatus.OK if answer.status == HTTPStatus.NO_CONTENT else answer.status
     return attrs.evolve(answer, status=int(status), body=body, content_type=JSON_TYPE)

@@ -1,15 +1,14 @@
-"""The registry of fault kinds: name, effect, description, and whether the request is applied.
+"""All kinds of faults: name, effect, description, and whether the request is carried out.
 
-With an *applied* fault, the simulator first carries out the request, and then loses or damages the answer. With a
-fault that is *not applied*, it never carries out the request. A client often can't distinguish the two, and must handle
-both.
+With an *applied* fault, the simulator carries out the request, and then loses or damages the answer. With a *not
+applied* fault, it never carries out the request. A client often can't distinguish the two cases, and must handle both.
 
-A client recovers from most faults by sending the request again. It can't recover from the *odd* ones: a retry does not
-help, or the wrong answer is hard to detect. Odd faults are not in `ALL`, which is the default of `Faults.kinds`.
+A client recovers from most faults by sending the request again. *Odd* faults are the exception: a retry does not help,
+or the wrong answer is hard to detect. Odd faults are not in `ALL`, which is the default of `Faults.kinds`.
 
-`ALL`, `ODD`, `APPLIED`, `NOT_APPLIED` and the help of `aiorooms simulate` derive from `_KINDS`. To add a kind, add a
-row to `_KINDS`, its effect to `_fault_effects`, and its name to `FaultKind`. The names are repeated there because type
-checkers need a literal; a test compares them with `_KINDS`.
+`ALL`, `ODD`, `APPLIED`, `NOT_APPLIED` and the help of `aiorooms simulate` are generated from `_KINDS`. To add a kind,
+add it to `_KINDS`, add its effect to `_fault_effects`, and add its name to `FaultKind`. `FaultKind` repeats the names
+because type checkers need a literal. A test compares it with `_KINDS`.
 """
 
 from collections.abc import Mapping
@@ -92,7 +91,7 @@ _KINDS = (
     _before(
         "429",
         proxy_page_with_retry_after(429),
-        "HTML 429 of a gateway, with `Retry-After` if set; the gateway itself adds no `x-ratelimit-*`",
+        "HTML 429 page of a gateway, with `Retry-After` if set; the page itself adds no `x-ratelimit-*` headers",
         odd=True,
     ),
     _before("500", answers(effects.server_error), "500 with an errors list (10007)"),
@@ -139,15 +138,15 @@ KINDS: Mapping[FaultKind, Kind] = {kind.name: kind for kind in _KINDS}
 """All kinds, by name."""
 
 ODD: tuple[FaultKind, ...] = tuple(kind.name for kind in _KINDS if kind.odd)
-"""The faults against which a retry does not help, or that are hard to detect; not in `ALL`."""
+"""The faults for which a retry does not help, or whose wrong answer is hard to detect. They are not in `ALL`."""
 ALL: tuple[FaultKind, ...] = tuple(kind.name for kind in _KINDS if not kind.odd)
 """The faults that a correct client recovers from by sending the request again."""
 NOT_APPLIED: frozenset[FaultKind] = frozenset(kind.name for kind in _KINDS if not kind.applied)
-"""The faults of requests that are not carried out."""
+"""The faults with which the request is never carried out."""
 APPLIED: frozenset[FaultKind] = frozenset(kind.name for kind in _KINDS if kind.applied)
-"""The faults of requests that are carried out, and whose answer is then lost, damaged or unusual."""
+"""The faults with which the request is carried out, and its answer is then lost, damaged or unusual."""
 
 
 def fault_descriptions(*, applied: bool) -> dict[FaultKind, str]:
-    """Return the descriptions of the kinds in `ALL` that are in `APPLIED`, or with False, in `NOT_APPLIED`."""
+    """Return descriptions of the faults in `ALL`: those in `APPLIED` if `applied` is true, else in `NOT_APPLIED`."""
     return {kind.name: kind.description for kind in _KINDS if kind.applied == applied and not kind.odd}

@@ -1,4 +1,4 @@
-"""Choosing the fault of each request, if any. Pure: the choice depends only on settings, counts and a seed.
+"""Choose the fault for each request, if any. The choice depends only on the settings, request counts and a seed.
 
 `_fault_kinds` defines the faults. Only requests that pass the key check and the rate limit can get a fault.
 """
@@ -49,32 +49,32 @@ def _check_seconds(_instance: object, attribute: "attrs.Attribute[float]", value
 
 @attrs.frozen
 class Faults:
-    """Which faults are injected, and how often. `aiorooms simulate --help` describes the kinds in `ALL`.
+    """The faults to inject, and how often. `aiorooms simulate --help` describes the kinds in `ALL`.
 
     With the same settings, the random fault of a request depends only on the seed, the method, the room, and the number
     of earlier requests with that method for that room. It does not depend on the clock, or on the order in which
-    requests for different rooms arrive. (For a list, the query takes the place of the room; for a create, the body.)
+    requests for different rooms arrive. Instead of the room, a list uses its query, and a create uses its body.
     """
 
     rate: float = attrs.field(default=0.0, validator=_check_rate)
     """Probability that a request gets a random fault, 0 to 1."""
     kinds: Sequence[FaultKind] = attrs.field(default=ALL, kw_only=True, converter=_known_kinds)
-    """The kinds of random faults, all equally likely. List one twice to get it twice as often."""
+    """The kinds of random faults, all equally likely. A kind that is listed twice is twice as likely."""
     first_tries: int | None = attrs.field(default=None, kw_only=True)
-    """Only the first `first_tries` requests for each method and room can get a random fault; None for all."""
+    """The first `first_tries` requests for each method and room can get a random fault. None means all requests."""
     script: Sequence[FaultKind | None] = attrs.field(default=(), kw_only=True, converter=_known_script)
-    """Faults for the first requests, one entry per request in the order of arrival; None is a normal answer.
+    """Faults for the first requests, one entry per request in the order of arrival. None means a normal answer.
 
-    Random faults start after the last entry is used.
+    Random faults start when all entries are used up.
     """
     methods: Collection[str] | None = attrs.field(default=None, kw_only=True, converter=_upper)
-    """HTTP methods of requests that can get a random fault or one from the field `script`; None for all methods."""
+    """HTTP methods of requests that can get a random fault, or one from the field `script`. None means all methods."""
     stall_seconds: float = attrs.field(default=30.0, kw_only=True, validator=_check_seconds)
     """Seconds until `stall_before` and `stall_after` close the connection, unless the client closes it first."""
     slow_seconds: float = attrs.field(default=0.2, kw_only=True, validator=_check_seconds)
-    """Seconds that the answer of `slow` takes."""
+    """Time that `slow` takes to send the answer, in seconds."""
     retry_after: str | int | None = attrs.field(default=None, kw_only=True)
-    """The `Retry-After` header of `503`, `503_after` and `429`, sent unchanged; None for no header."""
+    """The value of the `Retry-After` header of `503`, `503_after` and `429`. None means no header."""
 
 
 @attrs.frozen
@@ -83,23 +83,23 @@ class Draw:
 
     kind: FaultKind
     noise: int
-    """A number for choices that the fault makes, such as which bytes to send. It is reproducible with the same seed."""
+    """A random number for choices that the fault makes, such as which bytes to send. The same seed reproduces it."""
 
 
 Scripts: TypeAlias = dict[tuple[str | None, str | None], deque[FaultKind | None]]
 
 
 class FaultPlan:
-    """Chooses the fault of each request. Holds the scripts, and counts the requests by method and room."""
+    """Chooses the fault for each request. It keeps the scripts, and counts the requests by method and room."""
 
     def __init__(self, faults: Faults, seed: int, scripts: Scripts | None = None) -> None:
-        """Start with `scripts`: entries that were added to an earlier plan and not used."""
+        """Start with `scripts`, the unused entries of an earlier plan."""
         self.faults = faults
         self._seed = seed
         self._tries: Counter[tuple[str, str]] = Counter()
         self._initial_script = deque(faults.script)
         self.scripts: Scripts = {} if scripts is None else scripts
-        """The unused entries of added scripts, by room and method; None stands for all rooms or methods."""
+        """The unused entries of added scripts, by room and method. None means all rooms or methods."""
         self._script_draws = 0
 
     @property
@@ -108,7 +108,7 @@ class FaultPlan:
         return bool(self.faults.rate or self._initial_script or self.scripts)
 
     def add_script(self, kinds: Sequence[FaultKind | None], room_id: str | None, method: str | None) -> None:
-        """Append to the script for one room, one method, both, or all requests."""
+        """Append entries to the script for one room, one method, both, or all requests."""
         key = (room_id, None if method is None else method.upper())
         self.scripts.setdefault(key, deque()).extend(_known_script(kinds))
 

@@ -1,7 +1,7 @@
 """One request, and the ways to answer it on its connection.
 
-Answers bypass aiohttp and are written to the transport, because a fault may send half a head, two answers, or none.
-aiohttp gets `result`, an answer that writes nothing. It tells aiohttp whether to keep the connection open.
+Answers are written directly to the transport, because a fault may send half a head, two answers, or none. aiohttp only
+receives `result`, which writes nothing, and says whether to keep the connection open.
 """
 
 import socket
@@ -21,7 +21,7 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 seconds: a close then se
 
 
 class _AlreadySent(web.StreamResponse):
-    """An answer that writes nothing, and tells aiohttp whether the connection stays open."""
+    """A response that writes nothing, and tells aiohttp whether to keep the connection open."""
 
     def __init__(self, *, keep_alive: bool) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Shared:
 
 @attrs.define
 class Incoming:
-    """One request. The connection closes after the request, unless the answer keeps it open."""
+    """One request. Its connection is closed afterwards, unless the answer keeps it open."""
 
     request: web.BaseRequest
     shared: Shared
@@ -69,15 +69,15 @@ class Incoming:
     limit_lines: str = ""
     """The header lines that report the rate limit."""
     result: web.StreamResponse = CLOSED
-    """The answer that aiohttp gets."""
+    """The response that aiohttp receives."""
 
     @property
     def is_last(self) -> bool:
-        """Whether the client wants the connection closed after the answer."""
+        """Whether the client wants the connection closed after the answer, or uses HTTP/1.0."""
         return not self.request.keep_alive or self.request.version < HttpVersion11
 
     def next_lines(self) -> str:
-        """Return the common header lines (request id, rate limit, date) for the answer to send next."""
+        """Return the header lines of all answers (request id, rate limit, date), for the next answer."""
         return self.shared.lines.of_next_answer(self.limit_lines)
 
     def send(self, answer: Answer) -> None:
@@ -121,7 +121,7 @@ class Incoming:
             self.shared.stale.add(self.request.protocol)
 
     async def wait(self, seconds: float) -> bool:
-        """Wait, and return whether the answer is still needed."""
+        """Wait for `seconds`. Return early, with False, if the answer is no longer needed."""
         return await self.shared.waits.wait(seconds, self.request.protocol)
 
     def _close_if_last(self, answer: Answer) -> None:

@@ -1,15 +1,16 @@
-"""The rate limit: which requests are allowed, and what the answers report about it.
+"""The rate limit: which requests are allowed, and what the answers report about the limit.
 
-A `RateLimit` is the rule as a test writes it. A `Limiter` counts requests against a rule. What the answers report
-(rounding, headers, Retry-After) is separate from the counting, because real gateways combine the two freely.
+A `RateLimit` is the rule that a test defines. A `Limiter` counts requests and decides which the rule allows. What the
+answers report (headers, rounding, Retry-After) does not depend on how requests are counted, because real gateways
+combine the two freely.
 
 | kind | requests allowed |
 |---|---|
-| `fixed` | `limit` in each window; windows follow one another from the creation of the limiter |
+| `fixed` | `limit` in each window; the first window starts when the limiter is created, and windows don't overlap |
 | `sliding` | `limit` in any period of `window` seconds |
-| `bucket` | one for each token; a bucket of `limit` tokens starts full, and is refilled evenly in `window` seconds |
+| `bucket` | one for each token; the bucket starts with `limit` tokens, and refills evenly within `window` seconds |
 
-For example, five requests with a limit of 2 in 10 seconds:
+Example: five requests are sent, and the limit is 2 requests in 10 seconds.
 
 | sent at | 0 s | 4 s | 9 s | 10 s | 11 s |
 |---|---|---|---|---|---|
@@ -17,9 +18,9 @@ For example, five requests with a limit of 2 in 10 seconds:
 | `sliding` | allowed | allowed | 429 | allowed | 429 |
 | `bucket` | allowed | allowed | allowed | allowed | 429 |
 
-A request that gets a 429 is not counted. With `fixed`, unused requests of a window don't carry over to the next. The
-windows start with the limiter, not with the client, which usually starts in the middle of a window. Time is counted in
-whole nanoseconds, so that rounding never allows a request too early or too late.
+A request that gets a 429 is not counted. With `fixed`, unused requests of a window don't carry over to the next window.
+A client usually sends its first request in the middle of a window. Time is counted in whole nanoseconds, so rounding
+errors never allow a request too early or too late.
 """
 
 import math
@@ -50,34 +51,34 @@ def _check_window(_instance: "RateLimit", _attribute: "attrs.Attribute[float]", 
 
 @attrs.frozen
 class RateLimit:
-    """How many requests are allowed per window, how they are counted, and what the answers report.
+    """The number of requests allowed per window, how they are counted, and what the answers report.
 
-    `RateLimit(100)` is 100 requests in each second. Requests over the limit get a 429 with code 10011 and change
+    `RateLimit(100)` allows 100 requests in each second. Requests over the limit get a 429 with code 10011 and change
     nothing. With `headers=False`, the only rate limit header is the one that `retry_after` adds to a 429.
     """
 
     limit: int = attrs.field(default=100, validator=_check_limit)
-    """Requests per window, at least 1; the size of a bucket."""
+    """Number of requests per window, at least 1. For a bucket, its size in tokens."""
     window: float = attrs.field(default=1.0, validator=_check_window)
-    """Length of a window in seconds, more than 0; the time that an empty bucket takes to fill."""
+    """Length of a window in seconds, more than 0. For a bucket, the time in which an empty bucket becomes full."""
     reset_rounding: Literal["fractional", "up", "down"] = attrs.field(
         default="up", validator=in_(("fractional", "up", "down"))
     )
-    """How the seconds in `x-ratelimit-reset` are rounded. With `down`, a client that trusts them retries too early."""
+    """How the seconds in `x-ratelimit-reset` are rounded. With `down`, a client that trusts it retries too early."""
     headers: bool = True
-    """Whether answers carry `x-ratelimit-limit`, `-remaining` and `-reset`."""
+    """Whether answers have the headers `x-ratelimit-limit`, `x-ratelimit-remaining` and `x-ratelimit-reset`."""
     retry_after: Literal["none", "seconds", "date", "ms"] = attrs.field(
         default="none", validator=in_(("none", "seconds", "date", "ms"))
     )
-    """What a 429 carries: nothing, Retry-After in whole seconds or as a date (both rounded up), or `retry-after-ms`."""
+    """Header of a 429: none, Retry-After in whole seconds or as a date (both rounded up), or `retry-after-ms`."""
     kind: Literal["fixed", "sliding", "bucket"] = attrs.field(
         default="fixed", kw_only=True, validator=in_(("fixed", "sliding", "bucket"))
     )
-    """How requests are counted: in consecutive windows, over the last `window` seconds, or with a token bucket.
+    """How requests are counted: in fixed windows, over the last `window` seconds, or with a token bucket.
 
     `x-ratelimit-reset` is the time until the window ends (`fixed`), until the oldest counted request leaves the window
-    (`sliding`) or until the bucket is full (`bucket`). An empty bucket allows the next request before it is full: as
-    soon as it has one token. The header that `retry_after` selects reports that time.
+    (`sliding`) or until the bucket is full (`bucket`). An empty bucket allows the next request earlier: as soon as it
+    contains one token. The header that `retry_after` selects reports the time until that token.
     """
 
     @classmethod
@@ -96,22 +97,22 @@ class Verdict:
 
     allowed: bool
     remaining: int
-    """Requests that would be allowed now, after this one."""
+    """Number of further requests that would be allowed at this moment."""
     reset: float
-    """Seconds until the window ends, its oldest request leaves it, or the bucket is full; not rounded."""
+    """Seconds until the window ends, its oldest request leaves it, or the bucket is full. Not rounded."""
     retry: float
-    """Seconds until the next request is allowed; not rounded, and exactly 0 if `remaining` is more than 0."""
+    """Seconds until the next request is allowed. Not rounded, and exactly 0 if `remaining` is more than 0."""
 
 
 class Limiter(Protocol):
-    """Counts requests against a rule."""
+    """Counts requests, and decides whether a rule allows them."""
 
     def take(self) -> Verdict:
-        """Count one request, and return the decision on it."""
+        """Decide on one request, and count it if it is allowed."""
         ...
 
     def peek(self) -> Verdict:
-        """Return the current state without counting a request; `allowed` is always true."""
+        """Return the current state without counting a request. `allowed` is always true."""
         ...
 
 
@@ -130,18 +131,18 @@ class FixedWindow:
         self._origin = self._clock()
 
     def take(self) -> Verdict:
-        """Count one request, and return the decision on it."""
+        """Decide on one request, and count it if it is allowed."""
         left = self._advance()
         allowed = self._used < self._limit
         self._used += allowed
         return self._verdict(allowed, left)
 
     def peek(self) -> Verdict:
-        """Return the current state without counting a request; `allowed` is always true."""
+        """Return the current state without counting a request. `allowed` is always true."""
         return self._verdict(True, self._advance())
 
     def _advance(self) -> int:
-        """Move to the current window, and return the nanoseconds that are left of it."""
+        """Move to the current window, and return the number of nanoseconds left in it."""
         current, passed = divmod(self._clock() - self._origin, self._window)
         if current != self._current:
             self._current = current
@@ -165,7 +166,7 @@ class SlidingWindow:
     """The times of the allowed requests that are still in the window."""
 
     def take(self) -> Verdict:
-        """Count one request, and return the decision on it."""
+        """Decide on one request, and count it if it is allowed."""
         now = self._advance()
         allowed = len(self._allowed) < self._limit
         if allowed:
@@ -173,7 +174,7 @@ class SlidingWindow:
         return self._verdict(allowed, now)
 
     def peek(self) -> Verdict:
-        """Return the current state without counting a request; `allowed` is always true."""
+        """Return the current state without counting a request. `allowed` is always true."""
         return self._verdict(True, self._advance())
 
     def _advance(self) -> int:
@@ -191,9 +192,10 @@ class SlidingWindow:
 
 @attrs.define
 class TokenBucket:
-    """The limiter with a bucket: each request takes a token, and the bucket is refilled evenly.
+    """The limiter with a token bucket: each request uses one token, and the bucket refills evenly.
 
-    The level is a whole number: a token is `_window` units, and the bucket gains `_limit` units in each nanosecond.
+    The level is an integer, for exact arithmetic: one token is `_window` units, and the bucket gains `_limit` units in
+    each nanosecond.
     """
 
     _limit: int
@@ -207,7 +209,7 @@ class TokenBucket:
         self._time = self._clock()
 
     def take(self) -> Verdict:
-        """Count one request, and return the decision on it."""
+        """Decide on one request, and count it if it is allowed."""
         self._refill()
         allowed = self._level >= self._window
         if allowed:
@@ -215,7 +217,7 @@ class TokenBucket:
         return self._verdict(allowed)
 
     def peek(self) -> Verdict:
-        """Return the current state without counting a request; `allowed` is always true."""
+        """Return the current state without counting a request. `allowed` is always true."""
         self._refill()
         return self._verdict(True)
 
@@ -235,7 +237,7 @@ class TokenBucket:
 
 
 def make_limiter(rule: RateLimit, clock: Callable[[], int]) -> Limiter:
-    """Return a limiter for a rule; `clock` returns nanoseconds and never goes back."""
+    """Return a limiter for a rule. `clock` returns nanoseconds, and never goes backwards."""
     window = max(1, round(Fraction(rule.window) * _SECOND))
     if rule.kind == "sliding":
         return SlidingWindow(rule.limit, window, clock)
@@ -245,10 +247,10 @@ def make_limiter(rule: RateLimit, clock: Callable[[], int]) -> Limiter:
 
 
 def limit_headers(rule: RateLimit, verdict: Verdict, wall_time: float) -> list[tuple[str, str]]:
-    """Return the header fields that report the limit; `wall_time` is Unix seconds, for Retry-After as a date."""
+    """Return the header fields that report the limit. `wall_time` is a Unix time, for Retry-After as a date."""
     fields: list[tuple[str, str]] = []
     if rule.headers:
-        seconds = round(verdict.reset, 6)  # so that a floating-point error is not rounded up to a whole second
+        seconds = round(verdict.reset, 6)  # otherwise a floating-point error could be rounded up to a whole second
         fields.append(("x-ratelimit-limit", str(rule.limit)))
         fields.append(("x-ratelimit-remaining", str(verdict.remaining)))
         if rule.reset_rounding == "up":

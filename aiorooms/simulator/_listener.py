@@ -1,10 +1,10 @@
-"""The listening socket and its connections, and how all of them are closed.
+"""The listening socket and its connections, and how they are closed.
 
-aiohttp reads the requests (`aiohttp.web.Server`); this module owns the listening socket. A stop is immediate: it ends
-all waits inside requests, drops all connections, and then waits until their tasks are done.
+This module owns the listening socket, and `aiohttp.web.Server` reads the requests. A stop is immediate: it ends all
+waits inside requests, drops all connections, and then waits until their tasks are done.
 
-While connections are refused, the port stays bound to a socket that does not listen. No other program can take the
-port, and the kernel refuses every connection immediately.
+While connections are refused, the port stays bound to a socket that does not listen. No other program can use the port,
+and the kernel refuses every connection immediately.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ _ACCEPT_PAUSE = 0.05  # seconds
 
 
 class _Connections(web.Server):
-    """The server of aiohttp. In addition, it calls `on_lost` for each connection that is lost."""
+    """An aiohttp server that also calls `on_lost` for each connection that is lost."""
 
     def __init__(
         self,
         handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
         on_lost: Callable[[web.RequestHandler], None],
     ) -> None:
-        # No lingering: bodies are always read, and a stop must not wait for a body that never arrives.
+        # Lingering is off: bodies are always read, and a stop must not wait for a body that never arrives.
         super().__init__(handler, access_log=None, keepalive_timeout=3600.0, lingering_time=0.0)
         self._on_lost = on_lost
 
@@ -50,8 +50,8 @@ class _Connections(web.Server):
 class _Port:
     """A listening socket, and the task that accepts connections on it.
 
-    If an `asyncio.Server` accepts a connection and is closed in the same loop iteration, it leaks the connection. Here
-    the task is never cancelled while it holds an accepted socket.
+    An `asyncio.Server` would leak a connection if it accepted one and were closed in the same loop iteration. This
+    class does not: it never cancels its task while the task owns an accepted socket.
     """
 
     def __init__(self, listening: socket.socket, connections: _Connections) -> None:
@@ -62,7 +62,7 @@ class _Port:
         self.task = asyncio.get_running_loop().create_task(self._accept())
 
     def close(self) -> None:
-        """Close the port immediately; `task` ends soon after."""
+        """Close the port immediately. `task` finishes soon after."""
         loop = asyncio.get_running_loop()
         self._open = False
         with contextlib.suppress(NotImplementedError):  # a proactor event loop has no readers
@@ -83,7 +83,7 @@ class _Port:
             self._idle = True
             try:
                 accepted, _ = await loop.sock_accept(self._socket)
-            except OSError:  # the client is gone, or too many files are open: both are temporary
+            except OSError:  # the client has disconnected, or too many files are open; both are temporary
                 await asyncio.sleep(_ACCEPT_PAUSE)
                 continue
             self._idle = False
@@ -101,7 +101,7 @@ class Listener:
         on_lost: Callable[[web.RequestHandler], None],
         waits: Waits,
     ) -> None:
-        """Start closed. `on_lost` is called with each lost connection; `waits` are the waits of the handler."""
+        """Start closed. `on_lost` is called with each lost connection. `waits` are the waits inside the handler."""
         self._handler = handler
         self._on_lost = on_lost
         self._waits = waits

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """A thread that runs an event loop until it is closed."""
+    """A thread that runs an event loop until `close` is called."""
 
     def __init__(self) -> None:
         """Start the thread."""
@@ -38,8 +38,8 @@ def call_in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], T]) -> 
     async def called() -> T:
         return function()
 
-    # The wait takes microseconds. In async tests, detectors of blocking calls would report `Future.result`, which waits
-    # for a lock. They don't report a wait for a `SimpleQueue`.
+    # The wait blocks, but only for microseconds. In async tests, a detector of blocking calls would report
+    # `Future.result`, which waits for a lock. It does not report a wait for a `SimpleQueue`.
     done: SimpleQueue[Future[T]] = SimpleQueue()
     asyncio.run_coroutine_threadsafe(called(), loop).add_done_callback(done.put)
     return done.get().result()

@@ -1,12 +1,12 @@
 """The steps of one request, from its arrival to its answer.
 
 1. The request is counted, and its body is read (413 if it is too large). A request for another host ends here (421).
-2. The latency passes. The request goes on even if the client gives up meanwhile.
+2. The request waits for the latency. It continues even if the client disconnects meanwhile.
 3. During an outage, the request ends here.
 4. The key (401, 403) and the rate limit (429) are checked.
-5. The fault is drawn, or none (`_faults`).
+5. The fault of the request is chosen, if any (`_faults`).
 6. The operation is carried out (`_routes`), unless the fault is in `NOT_APPLIED`.
-7. The answer is sent; with a fault, its effect sends or loses the answer instead.
+7. The answer is sent. If there is a fault, its effect sends or loses the answer instead.
 """
 
 from hashlib import blake2b
@@ -38,7 +38,7 @@ class Pipeline:
         """Start without latency and without an outage."""
         self.plan = FaultPlan(faults, seed)
         self.latency = (0.0, 0.0)
-        """Lower and upper bound, in seconds."""
+        """Lower and upper bound of the wait before each request, in seconds."""
         self.outage: Literal["503", "reset", "hang"] | None = None
         self.record = False
         self.recorded: list[RecordedRequest] = []

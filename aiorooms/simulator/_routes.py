@@ -1,9 +1,10 @@
 """The routes of the API: method, path and operation.
 
-To add an operation, write its function in a module of `_operations/` and add a row to `ROUTES`. A function takes a
-`Call` and returns an `Answer`, or raises `Rejected`. Everything else follows from the table. The ids are read from the
-path. A path without a row is a 404. A method without a row is a 405, whose `Allow` header lists the methods in the
-order of the rows.
+To add an operation, write its function in a module of `_operations/` and add a row to `ROUTES`. The function accepts a
+`Call`, and returns an `Answer` or raises `Rejected`.
+
+Ids are read from the path. A request gets a 404 if its path is not in `ROUTES`. It gets a 405 if its path is there, but
+not with its method. The `Allow` header of a 405 lists the methods in the order of the rows.
 """
 
 import re
@@ -44,7 +45,7 @@ class Target:
     operations: Mapping[str, Callable[[Call], Answer]]
     """The operations by method."""
     ids: Mapping[str, str]
-    """The ids in the path by name, in lower case and not validated."""
+    """The ids in the path by name. They are in lower case and not validated."""
 
 
 def _patterns() -> list[tuple[re.Pattern[str], dict[str, Callable[[Call], Answer]]]]:
@@ -60,7 +61,7 @@ _PATTERNS = _patterns()
 
 
 def find_target(path: str) -> Target | None:
-    """Return the operations and ids of a path; None if the API has no such path."""
+    """Return the operations and ids of a path, or None if the API has no such path."""
     for pattern, operations in _PATTERNS:
         match = pattern.fullmatch(path)
         if match is not None:

@@ -1,6 +1,6 @@
 """The public class: start and stop a simulator, change its rooms and settings, and read what it received.
 
-It connects the parts: `Account` holds the rooms, `Listener` receives the requests, `Pipeline` answers them, and
+The class connects the parts: `Account` stores the rooms, `Listener` receives the requests, `Pipeline` answers them, and
 `Access` checks the key and the rate limit.
 """
 
@@ -32,12 +32,14 @@ _MAX_PORT = 65535
 
 
 class RoomsSimulator:
-    """A Telnyx Video Rooms API on loopback, with rooms in memory.
+    """A simulator of the Telnyx Video Rooms API: an HTTP server on loopback, with rooms in memory.
 
     `async with RoomsSimulator(...) as sim:` runs it in the current event loop. A plain `with` runs it in a thread with
-    its own event loop, for synchronous code and for tests under any async plugin. It can be started again after a
-    stop, with the same rooms and counters. While it runs in a thread, its methods and attributes may be used from any
-    thread; otherwise only from the thread of the loop.
+    its own event loop, for synchronous code and for tests with any async plugin. After a stop, it can be started again,
+    with the same rooms and counters.
+
+    A simulator in its own thread may be used from any thread. A simulator in the current event loop may be used only
+    from the thread of that loop.
     """
 
     def __init__(
@@ -52,10 +54,10 @@ class RoomsSimulator:
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
-        """Create an account; no port is opened yet.
+        """Create the simulator and its rooms. No port is opened yet.
 
         `rooms` is the number of rooms to create: `room-000001`, `room-000002`, ..., with the webhook URL
-        `https://old.example.com/rooms`. The same `seed` gives the same rooms. `rate_limit` may be text, such as
+        `https://old.example.com/rooms`. The same `seed` creates the same rooms. `rate_limit` may be text, such as
         `"100/1s"`. `latency` is the wait before each request is handled, in seconds: fixed, or random between two
         bounds. Port 0 chooses a free port.
         """
@@ -87,8 +89,7 @@ class RoomsSimulator:
     async def start(self) -> None:
         """Open the port and answer requests in the current event loop.
 
-        Raise OSError, which names the address, if the port can't be opened, and RuntimeError if the simulator is
-        already running.
+        Raise OSError if the port can't be opened. Raise RuntimeError if the simulator is already running.
         """
         if self._loop is not None:
             raise RuntimeError(f"{self!r} is already running; stop it first")
@@ -101,7 +102,7 @@ class RoomsSimulator:
     async def stop(self) -> None:
         """Close the port and all connections, even with requests in flight, and wait until they are closed.
 
-        A request that waits for its latency is not applied. Do nothing if the simulator is not running.
+        Requests that still wait for their latency are not applied. Do nothing if the simulator is not running.
         """
         if self._loop is None:
             return
@@ -178,10 +179,10 @@ class RoomsSimulator:
         created_at: str | None = None,
         updated_at: str | None = None,
     ) -> str:
-        """Add a room and return its id; the name defaults to the id.
+        """Add a room and return its id. The name defaults to the id.
 
-        The values are not checked, so that a test can have a room that the API would reject. Raise ValueError only if
-        the id or the name is taken.
+        The values are not checked, so a test can add a room that the API would reject. Raise ValueError only if the id
+        or the name is already taken.
         """
 
         def add() -> str:
@@ -206,7 +207,7 @@ class RoomsSimulator:
         return self._on_loop(add)
 
     def change_room(self, room_id: str, **fields: JsonValue) -> None:
-        """Update a room as another client would, but unchecked: set writable fields, and `updated_at` to now."""
+        """Set writable fields as another client would, and set `updated_at` to now. The values are not checked."""
         unknown = fields.keys() - set(WRITABLE)
         if unknown:
             raise TypeError(f"not writable fields: {', '.join(sorted(unknown))}; choose from {', '.join(WRITABLE)}")
@@ -217,10 +218,10 @@ class RoomsSimulator:
         self._on_loop(lambda: self._account.remove(room_id))
 
     def add_session(self, room_id: str, *, active: bool = True, participants: Sequence[str] = ()) -> str:
-        """Add a session to a room and return its id; `participants` are the contexts of its participants.
+        """Add a session to a room and return its id. `participants` are the contexts of its participants.
 
-        An active session becomes the room's `active_session_id`, and ends the previous active session. A session that
-        is not active has already ended, and its participants have left.
+        If the session is active, the room's `active_session_id` becomes its id, and the previous active session ends.
+        Otherwise it has already ended, and its participants have left.
         """
         account = self._account
         return self._on_loop(
@@ -228,14 +229,14 @@ class RoomsSimulator:
         )
 
     def end_session(self, room_id: str) -> None:
-        """End the active session of a room, if there is one; its participants leave."""
+        """End the active session of a room, if there is one. Its participants leave."""
         self._on_loop(lambda: self._account.end_session(self._account.rooms[room_id]))
 
     # Keys, limits, faults, outages
 
     @property
     def api_key(self) -> str:
-        """The accepted key. It may be changed at any time; the old key then gets a 401."""
+        """The accepted key. It may be changed at any time. Requests with the old key then get a 401."""
         return self._access.api_key
 
     @api_key.setter
@@ -244,7 +245,7 @@ class RoomsSimulator:
 
     @property
     def forbidden_keys(self) -> set[str]:
-        """Known keys without permissions: their requests get a 403."""
+        """Known keys without permissions. Requests with these keys get a 403."""
         return self._access.forbidden_keys
 
     @forbidden_keys.setter
@@ -253,7 +254,7 @@ class RoomsSimulator:
 
     @property
     def rate_limit(self) -> RateLimit | None:
-        """The current rate limit. It may be set at any time, also as text ("100/1s"); the count then starts again."""
+        """The current rate limit. It may be set at any time, also as text ("100/1s"). This resets the request count."""
         return self._access.rate_limit
 
     @rate_limit.setter
@@ -269,7 +270,7 @@ class RoomsSimulator:
     def rejects_null(self) -> bool:
         """Whether null is rejected with a 422 even where the documentation allows it.
 
-        The failover URL is then cleared by an empty string. It may be set at any time.
+        An empty string then clears the failover URL. This attribute may be set at any time.
         """
         return self._account.rejects_null
 
@@ -292,7 +293,7 @@ class RoomsSimulator:
 
     @property
     def faults(self) -> Faults | None:
-        """The current faults. They may be set at any time; the counts for `first_tries` are then reset."""
+        """The current faults. They may be set at any time. This resets the counts for `first_tries`."""
         return self._faults
 
     @faults.setter
@@ -304,22 +305,22 @@ class RoomsSimulator:
         self._on_loop(change)
 
     def script(self, *kinds: FaultKind | None, room_id: str | None = None, method: str | None = None) -> None:
-        """Set the faults of the next requests, one entry for each; None is a normal answer.
+        """Inject faults into the next requests. Each entry is for one request, and None means a normal answer.
 
         With `room_id` or `method`, the entries are only for requests with that room or method. If several scripts match
-        a request, the most specific one is used: room and method, then room, then method, then all requests. Without a
-        match, `Faults(script=...)` is used, and then random faults. A further script with the same `room_id` and
-        `method` is appended to the first.
+        a request, the most specific one is used: room and method, then room, then method, then all requests. If no
+        script matches, `Faults(script=...)` is used. When that is used up too, random faults are injected. A further
+        script with the same `room_id` and `method` is appended to the first.
         """
         self._on_loop(lambda: self._pipeline.plan.add_script(kinds, room_id, method))
 
     def refuse_connections(self, how: Literal["closed", "503", "reset", "hang"] = "closed") -> None:
         """Start an outage, which lasts until `accept_connections()`.
 
-        `closed` closes the port and drops all connections; requests that wait for their latency are still applied.
+        `closed` closes the port and drops all connections. Requests that wait for their latency are still applied.
         `503` answers each request with the 503 page of a proxy. `reset` resets the connection of each request. `hang`
-        sends no answer until the client gives up or the outage ends. With these three, a request is not applied if its
-        latency ends during the outage.
+        sends no answer until the client disconnects or the outage ends. With `503`, `reset` and `hang`, a request is
+        not applied if its latency ends during the outage.
         """
 
         def begin() -> None:
@@ -333,7 +334,7 @@ class RoomsSimulator:
         self._on_loop(begin)
 
     def accept_connections(self) -> None:
-        """End an outage, and accept connections as soon as this returns. Close connections with a hanging request."""
+        """End an outage. Connections are accepted as soon as this returns. Those with a hanging request are closed."""
         self._on_loop(self._end_outage)
 
     def _end_outage(self) -> None:
@@ -347,12 +348,12 @@ class RoomsSimulator:
 
     @property
     def stats(self) -> Stats:
-        """The counters, always the same object; `reset_stats()` sets them to 0."""
+        """The counters. This is always the same object. `reset_stats()` sets the counters to 0."""
         return self._stats
 
     @property
     def record(self) -> bool:
-        """Whether to keep every request in `recorded`, which grows without bound. It may be set at any time."""
+        """Whether to add every request to `recorded`, which grows without bound. This may be set at any time."""
         return self._pipeline.record
 
     @record.setter
@@ -372,7 +373,7 @@ class RoomsSimulator:
         self._on_loop(self._pipeline.clear)
 
     def _on_loop(self, change: Callable[[], T]) -> T:
-        """Make a change in the thread of the loop, so that no request sees only a part of the change."""
+        """Make a change in the thread of the loop. Then no request sees only a part of the change."""
         if self._loop is None or self._thread_id == threading.get_ident():
             return change()
         return call_in_loop(self._loop, change)

@@ -16,7 +16,7 @@ class RecordedRequest(NamedTuple):
     path: str
     """The request target as in the request line: path and query, not decoded."""
     headers: Mapping[str, str]
-    """Case-insensitive; `.items()` has all values of a repeated header."""
+    """The headers by case-insensitive name. `.items()` contains all values of a repeated header."""
     body: bytes
 
 
@@ -25,39 +25,42 @@ class Stats:
     """The counters since the simulator was created, or since `reset_stats()`."""
 
     requests: int = 0
-    """Requests whose head was read, with any outcome."""
+    """Number of requests whose head was read, whatever their outcome."""
     by_method: Counter[str] = attrs.Factory(Counter[str])
-    """By HTTP method; unusual methods are counted together as `OTHER`."""
+    """Number of requests by HTTP method. Unusual methods are counted together as `OTHER`."""
     by_status: Counter[int] = attrs.Factory(Counter[int])
-    """By status of the answer; requests that got no status line are not counted."""
+    """Number of answers by status. Requests that got no status line are not counted."""
     refused: int = 0
-    """Rate limited requests: the 429s of the rate limit, without the 429s of faults."""
+    """Number of rate limited requests. The 429s of faults are not counted."""
     unauthorized: int = 0
-    """Requests with a missing or wrong key (401)."""
+    """Number of requests with a missing or wrong key (401)."""
     stale: int = 0
-    """Requests that arrived on a connection after the fault `stale`; they are dropped, and are not in `requests`."""
+    """Number of requests that arrived on a connection after the fault `stale`.
+
+    These requests are dropped, and are not counted in `requests`.
+    """
     in_flight: int = 0
-    """Requests received and not yet answered. `reset_stats()` leaves it unchanged."""
+    """Number of requests received and not yet answered. `reset_stats()` leaves this number unchanged."""
     peak_in_flight: int = 0
     """Maximum of `in_flight`.
 
     Without latency or faults, a request is answered in the loop iteration in which its body is complete. The maximum is
-    then 1 or little more, however many requests the client sends at once. Set a latency to measure its concurrency.
+    then about 1, however many requests the client sends at once. Set a latency to measure the client's concurrency.
     """
     connections: int = 0
-    """Distinct connections with at least one request."""
+    """Number of connections with at least one request."""
     updates_applied: Counter[str] = attrs.Factory(Counter[str])
-    """By room id: PATCHes that were applied, even if the answer was lost."""
+    """Number of PATCHes that were applied, by room id, even if the answer was lost."""
     faults: Counter[str] = attrs.Factory(Counter[str])
-    """By kind of fault: requests with that fault."""
+    """Number of requests with a fault, by kind of fault."""
     requests_by_room: Counter[str] = attrs.Factory(Counter[str])
-    """By the room id in the path (lower case): all requests, also failed ones.
+    """Number of requests by room id in lower case, including failed requests.
 
     Rooms that don't exist are counted only if the key is known, so that requests without a key need no memory.
     """
 
     def clear(self) -> None:
-        """Set all counters to 0, except `in_flight`; `peak_in_flight` becomes the current `in_flight`."""
+        """Set all counters to 0, except `in_flight`. Set `peak_in_flight` to the current `in_flight`."""
         self.requests = self.refused = self.unauthorized = self.stale = self.connections = 0
         self.peak_in_flight = self.in_flight
         for counter in (self.by_method, self.updates_applied, self.faults, self.requests_by_room):

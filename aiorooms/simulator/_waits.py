@@ -19,13 +19,13 @@ class Waits:
         self._open = True
 
     def close(self) -> None:
-        """End all waits; those that start later end immediately."""
+        """End all waits. Waits that start later end immediately."""
         self._open = False
         for future in self._all:
             _finish(future, False)
 
     def release(self) -> None:
-        """End all waits that have a connection."""
+        """End all waits that were started with a connection."""
         for future in self._by_connection.values():
             _finish(future, False)
 
@@ -36,10 +36,10 @@ class Waits:
             _finish(future, False)
 
     async def wait(self, seconds: float, connection: web.RequestHandler | None = None) -> bool:
-        """Wait, and return whether the time has passed.
+        """Wait for `seconds`, and return whether they have passed.
 
-        False means that the answer is no longer needed: the simulator stops, `release` was called, or the client of
-        `connection` has disconnected. Without a connection, the wait continues even if the client disconnects.
+        The wait ends early if the answer is no longer needed: the simulator stops, `release` is called, or the client
+        of `connection` disconnects. Without a connection, the wait continues even if the client disconnects.
         """
         if not self._open or (connection is not None and connection.transport is None):
             return False

@@ -1,7 +1,8 @@
-"""The serialization of answers. Nothing is sent here.
+"""Convert answers to bytes. Nothing is sent here.
 
-The head (status line and header) is formatted here, and not by a web framework, so that an answer with a fault differs
-from the correct one by that fault only. Formatting here is also several times faster.
+This module formats the head (status line and header) without a web framework. An answer with a fault then differs from
+the correct answer only by that fault. Formatting the head here is also several
+times faster.
 """
 
 import time
@@ -21,14 +22,14 @@ class CommonLines:
     """The header lines that all answers of one simulator have."""
 
     def __init__(self, seed: int) -> None:
-        """Start before the first answer; the same seed gives the same request ids."""
+        """Start before the first answer. The same seed produces the same request ids."""
         self._suffix = f"5eed-4000-8000-{seed & 0xFFFFFFFFFFFF:012x}"
         self._answers = 0
         self._date_second = 0
         self._date_line = ""
 
     def of_next_answer(self, limit_lines: str) -> str:
-        """Return the lines of the next answer, with `limit_lines`, which report the rate limit."""
+        """Return the lines for the next answer. They include `limit_lines`, which report the rate limit."""
         second = int(time.time())
         if second != self._date_second:  # formatting the date costs more than the rest of the head
             self._date_second = second
@@ -38,7 +39,7 @@ class CommonLines:
 
 
 def head_of(answer: Answer, common: str, framing: str) -> bytes:
-    """Return the status line and the header; `common` and `framing` are header lines that end in CRLF."""
+    """Return the status line and the header. `common` and `framing` are header lines that end in CRLF."""
     lines = f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, '')}\r\n{common}"
     if answer.content_type is not None:
         lines += f"Content-Type: {answer.content_type}\r\n"
@@ -50,7 +51,7 @@ def head_of(answer: Answer, common: str, framing: str) -> bytes:
 
 
 def serialize(answer: Answer, common: str, *, with_body: bool = True) -> bytes:
-    """Return a complete answer; `with_body` is false for an answer to HEAD."""
+    """Return a complete answer as bytes. `with_body` is false for an answer to HEAD."""
     if answer.status == HTTPStatus.NO_CONTENT:
         return head_of(answer, common, "")
     head = head_of(answer, common, f"Content-Length: {len(answer.body)}\r\n")

@@ -1,4 +1,4 @@
-"""The operations of the API, one module for each resource. Pure: no sockets, and no clock of their own.
+"""The operations of the API, one module for each resource. They do no I/O, and read the clock of the account.
 
-`.._routes` maps requests to operations; `call` and `lists` have the code that the operations share.
+`.._routes` maps requests to operations. `call` and `lists` contain code that the operations share.
 """

@@ -1,10 +1,10 @@
-"""The argument of an operation, which reads the parts of a request.
+"""The argument of an operation: one request, and methods that read its parts.
 
 Choices where the documentation is silent:
 
-- An id that is not a UUID is a 422 with code 10006, in a list of errors. Ids are case-insensitive.
-- Checks run in the order that most frameworks use: media type (415, 10014), JSON (400, 10015), id, resource (404),
-  fields (422).
+- A request with an id that is not a UUID gets a 422 with code 10006, in a list of errors. Ids are case-insensitive.
+- Requests are checked in the order that most frameworks use: media type (415, 10014), JSON (400, 10015), id, resource
+  (404), fields (422).
 - The body of a GET or DELETE is ignored.
 """
 
@@ -25,13 +25,13 @@ class Call:
 
     account: Account
     ids: Mapping[str, str]
-    """The ids in the path, by their names in the route; in lower case and not validated."""
+    """The ids in the path by their names in the route. They are in lower case and not validated."""
     query: str
     content_type: str | None
     body: bytes
 
     def id(self, name: str, known: Container[str]) -> str:
-        """Return an id of the path, or reject the request if the id is neither known nor a UUID."""
+        """Return an id from the path. Reject the request if the id is neither in `known` nor a UUID."""
         found = self.ids[name]
         if found not in known and not is_uuid(found):
             raise Rejected(error_list(422, error_item(INVALID_ID, f"{name} is not a valid UUID", parameter=name)))
@@ -42,7 +42,7 @@ class Call:
         return dict(parse_qsl(self.query, keep_blank_values=True)) if self.query else {}
 
     def json_object(self) -> JsonObject:
-        """Return the body, or reject the request if it is not a JSON object."""
+        """Return the body. Reject the request if the body is not a JSON object."""
         if not _is_json(self.content_type or ""):
             raise Rejected(error_list(415, error_item(MEDIA_TYPE, "The content type must be application/json.")))
         try:

@@ -1,8 +1,11 @@
 """The pages, date filters and answers of all lists of the API.
 
-Choices where the documentation is silent: an invalid page or filter parameter is a 400 in the shape
-`{"success": false, "message": ...}`; unknown parameters are ignored; a page after the last one is empty; an empty list
-has 0 pages.
+Choices where the documentation is silent:
+
+- A request with an invalid page or filter parameter gets a 400 with the body `{"success": false, "message": ...}`.
+- Unknown parameters are ignored.
+- A page after the last page is empty.
+- An empty list has 0 pages.
 """
 
 import re
@@ -61,7 +64,7 @@ def read_dates(parameters: Mapping[str, str]) -> list[tuple[str, str, str]]:
 
 
 def read_boolean(parameters: Mapping[str, str], name: str) -> bool:
-    """Read a parameter that is `true` or `false`; its default is false."""
+    """Read a parameter that is `true` or `false`. The default is false."""
     value = parameters.get(name, "false")
     if value not in ("true", "false"):
         raise Rejected(plain_failure(400, f"{name} must be true or false"))

@@ -1,15 +1,15 @@
 """The rules for the writable fields of a room.
 
-The rules follow the API's documentation, and deliberately not the client's own checks. Choices where the
-documentation is silent:
+The rules follow the API's documentation. They are deliberately independent of the client's own checks. Choices where
+the documentation is silent:
 
 - Unknown keys and read-only keys, such as `id` and `sessions`, are ignored, as in most JSON APIs.
 - Integers must be JSON integers, not `10.0` or `true`, and booleans must be JSON booleans.
-- A name is case-sensitive, and must have a character that is not a blank.
-- A webhook URL starts with `http://` or `https://`, has a host, no blanks or control characters, and at most 2000
-  characters; otherwise the code is 10003. An empty string is not a URL.
-- `null` is accepted for the failover URL and the timeout, and stored as null. With `rejects_null`, null is rejected;
-  then the failover URL is cleared by an empty string, and the timeout can't be cleared.
+- A name is case-sensitive, and must contain a character that is not a blank.
+- A webhook URL starts with `http://` or `https://`, and contains a host. It must not contain blanks or control
+  characters, or be longer than 2000 characters. An empty string is not a URL. The code for an invalid URL is 10003.
+- `null` is accepted for the failover URL and the timeout, and stored as null. With `rejects_null`, null is rejected.
+  Then an empty string clears the failover URL, and the timeout can't be cleared.
 """
 
 import re
@@ -19,7 +19,7 @@ from typing import TypeAlias
 from .._answers import BAD_REQUEST, INVALID_URL, JsonValue
 
 Problem: TypeAlias = tuple[str, str]
-"""The code and the text of an error in a field."""
+"""The code and the text of an error about a field."""
 
 _MAX_URL_LENGTH = 2000
 _MAX_PORT = 65535

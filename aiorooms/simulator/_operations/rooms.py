@@ -2,9 +2,10 @@
 
 Choices where the documentation is silent:
 
-- `GET` omits the key `sessions` unless `include_sessions=true`; `PATCH` and `POST` always include it, as in the sample
-  on the reference page.
-- A name that is taken is a 422 with code 10012 at `/unique_name`. The name of a new room defaults to its id.
+- The answer to a `GET` has no key `sessions` unless `include_sessions=true`. The answers to `PATCH` and `POST` always
+  have it, as in the sample on the reference page.
+- A request with a name that is already taken gets a 422 with code 10012 and the pointer `/unique_name`.
+- The name of a new room defaults to its id.
 - An update without fields (`{}`) is applied, and changes `updated_at`.
 - Rooms are listed oldest first.
 """
@@ -67,7 +68,7 @@ def delete_room(call: Call) -> Answer:
 
 
 def _room(call: Call) -> Room:
-    """Return the room of the path, or reject the request."""
+    """Return the room whose id is in the path. Reject the request if there is no such room."""
     room = call.account.rooms.get(call.id("room_id", call.account.rooms))
     if room is None:
         raise Rejected(not_found())
@@ -75,7 +76,7 @@ def _room(call: Call) -> Room:
 
 
 def _checked_fields(account: Account, body: JsonObject, room: Room | None) -> dict[str, JsonValue]:
-    """Return the fields to set, or reject the request with all problems; `room` is None for a new one."""
+    """Return the fields to set, or reject the request with all problems. `room` is None for a new room."""
     fields = {name: body[name] for name in WRITABLE if name in body}
     problems: list[JsonObject] = []
     for name, value in fields.items():
