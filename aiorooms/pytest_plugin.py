@@ -36,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def rooms_simulator(request: pytest.FixtureRequest) -> "Iterator[RoomsSimulator]":
     """A running Telnyx Video Rooms simulator with 10 rooms. The marker `rooms_simulator` changes its settings."""
-    from .simulator import RoomsSimulator  # imported here: most test runs don't need it
+    from .simulator import RoomsSimulator  # imported here, because most test runs don't need it
 
     arguments: dict[str, Any] = {"rooms": _ROOMS}
     for marker in reversed([*request.node.iter_markers("rooms_simulator")]):

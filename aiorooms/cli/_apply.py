@@ -44,16 +44,16 @@ def apply(
 ) -> int:
     """Carry out a plan, and record each step in a journal.
 
-    If the run stops early, even in a crash, `aiorooms resume` continues it from the journal. `aiorooms rollback` plans
-    the reversal of a run. A room that someone else modified after the plan was made is reported as a conflict. It stays
-    unchanged, unless you give --force.
+    If the run stops early, even because of a crash, `aiorooms resume` continues it from the journal. `aiorooms rollback`
+    plans the reversal of a run. A room that someone else modified after the plan was made is reported as a conflict. It
+    stays unchanged, unless you give --force.
 
     \b
     Examples:
       aiorooms apply rooms.plan
       aiorooms apply rooms.plan --yes --rate 20 --max-failures 10
 
-    After the first Ctrl-C no new update starts, and updates in flight have 5 seconds to finish. After that time, or at
+    After the first Ctrl-C, no new update starts, and updates in flight have 5 seconds to finish. After that time, or at
     a second Ctrl-C, they are aborted. The journal stays correct in all cases.
 
     With --json, each outcome is one JSON object on its own line. The last line contains the totals.

@@ -1,4 +1,4 @@
-"""The class of all commands. It reports all problems of a command line together, before anything is sent.
+"""The class of all commands. It reports all problems in a command line together, before anything is sent.
 
 click stops at the first invalid parameter. Here, parameters have the type `Value`. If a value is invalid, `Value`
 records the problem in the context, and click continues with the next parameter.
@@ -7,9 +7,9 @@ When all parameters are parsed, the *steps* of the command run. Steps are functi
 read standard input, and create objects such as the client. They read and change `ctx.params`, which click passes to the
 command's function. So the command's function receives only valid values.
 
-For example, `aiorooms get lobby --timeout 0` is run without an API key. The values of `ROOM_ID` and `--timeout` are two
-problems. The step `make_client` then finds a third one: the API key is missing. `InvalidInputError` lists all three.
-Problems with parameters come first, in the order in which the command declares the parameters. Other problems follow.
+For example, `aiorooms get lobby --timeout 0` is run without an API key. `ROOM_ID` and `--timeout` are both invalid. The
+step `make_client` then finds a third problem: the API key is missing. `InvalidInputError` lists all three. Problems
+with parameters come first, in the order in which the command declares the parameters. Other problems follow.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ class Context(click.Context):
         self._problems: list[tuple[str, str]] = []
 
     def add_problem(self, message: str, name: str = "") -> None:
-        """Record a problem. `name` is the invalid option or argument. It is empty if there is no single one."""
+        """Record a problem. `name` is the invalid option or argument. It is empty if the problem has no single one."""
         self._problems.append((name, message))
 
     @property

@@ -77,7 +77,10 @@ class ManyUpdates(ABC):
         return time.monotonic() - self._started_at
 
     def run(self) -> int:
-        """Send all updates, print the totals, and return the exit code. After a signal, raise `Interrupted` instead."""
+        """Send all updates, print the totals, and return the exit code.
+
+        After a signal, print the totals and raise `Interrupted`.
+        """
         with self.out.progress(self.total) as self._bar:
             if self._bar is not None:
                 self._bar.pacing = self.client.pacing.snapshot

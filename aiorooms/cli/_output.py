@@ -59,7 +59,7 @@ def escape(text: str) -> str:
 
 
 def field_text(value: object) -> str:
-    """Return the value of a field as text, in the API's format. None becomes an empty text."""
+    """Return the value of a field as text, in the API's format. None becomes an empty string."""
     match value:
         case None:
             return ""
@@ -83,7 +83,7 @@ def print_error(text: str) -> None:
 
 
 _MAX_PROBLEMS: Final = 50
-"""Maximum number of problems to print. The wrong file can cause a million of them."""
+"""Maximum number of problems to print. A file in the wrong format can cause a million."""
 
 
 def print_problems(problems: Sequence[object]) -> None:

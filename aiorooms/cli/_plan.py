@@ -70,7 +70,7 @@ def _check_out_and_make_client(ctx: Context) -> None:
     "--where",
     metavar="COND",
     multiple=True,
-    help="Only change rooms that meet this condition. Repeat it for more conditions, which must all be met."
+    help="Only change rooms that meet this condition. Repeat the option for more conditions, which must all be met."
     "  [default: all rooms]",
 )
 @click.option(
@@ -78,14 +78,14 @@ def _check_out_and_make_client(ctx: Context) -> None:
     "set_fields",
     metavar="FIELD=VALUE",
     multiple=True,
-    help="New value of a field. Repeat it for more fields.  [default: unchanged]",
+    help="New value of a field. Repeat the option for more fields.  [default: unchanged]",
 )
 @click.option(
     "--rewrite-webhook-host",
     metavar="OLD=NEW",
     multiple=True,
-    help="Replace the host OLD in webhook and failover URLs. Path, port and query stay. Repeat it for more hosts."
-    "  [default: unchanged]",
+    help="Replace the host OLD in webhook and failover URLs. Path, port and query are kept."
+    " Repeat the option for more hosts.  [default: unchanged]",
 )
 @click.option("--out", metavar="PLAN", type=FILE, default="rooms.plan", show_default=True, help="Path of the new plan.")
 @overwrite_option

@@ -78,7 +78,7 @@ def _show_room(room: Room, out: Output) -> None:
 
 
 def _flat(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
-    """Yield the path and value of each simple value. An example of a path is `sessions[0].active`."""
+    """Yield each scalar value with its path, such as `sessions[0].active`."""
     if isinstance(value, list):
         for number, item in enumerate(value):
             yield from _flat(f"{path}[{number}]", item)

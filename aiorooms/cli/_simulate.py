@@ -50,7 +50,7 @@ def _read_limit(ctx: Context) -> None:
 
 
 class _Simulate(Command):
-    """The command `simulate`. Its help ends with the kinds of faults."""
+    """The command `simulate`. Its help lists the kinds of faults at the end."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from ..simulator import fault_descriptions  # imported here, because most commands don't need it
@@ -91,7 +91,7 @@ class _Simulate(Command):
 @click.option("--no-rate-limit-headers", is_flag=True, help="Send no x-ratelimit-* headers.  [default: send them]")
 @value_option("--api-key", "KEY", read_api_key, "API key that the server accepts.", default="KEY_simulated")
 @value_option("--faults", "SHARE", read_share, "Share of requests to break, 0 to 1 or in percent.", default="0")
-@value_option("--latency", "SECONDS", read_seconds_or_zero, "Delay of each request, in seconds.", default="0")
+@value_option("--latency", "SECONDS", read_seconds_or_zero, "Delay added to each request, in seconds.", default="0")
 @seed_option("Seed of the rooms and faults, 0 to 999999999.")
 @json_option
 def simulate(
@@ -113,8 +113,8 @@ def simulate(
 
     These options need --rate-limit: --limiter, --reset-rounding, --retry-after, --no-rate-limit-headers.
 
-    With --json, the command writes one object when the server is ready. Its keys are url, api_key, rooms (their number)
-    and room_id (of the first room, or null).
+    With --json, the command writes one object when the server is ready. Its keys are url, api_key, rooms (the number
+    of rooms) and room_id (the id of the first room, or null).
 
     \b
     Examples:

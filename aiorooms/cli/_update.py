@@ -154,11 +154,11 @@ def update(
     terminal, more than 10 rooms get a progress bar instead of these lines. Each failure is one line on standard error.
 
     With --json, each room is one JSON object on its own line. Its keys are room_id, status, attempts, elapsed (seconds,
-    including waits), error and room. The status is updated, failed, uncertain (the room may have been updated) or
-    skipped (not sent).
+    including waits), error and room. The status is one of updated, failed, uncertain (the room may have been updated)
+    and skipped (not sent).
 
-    After the first Ctrl-C no new update starts, and updates in flight have 5 seconds to finish. After that time, or at
-    a second Ctrl-C, they are aborted. A summary follows in all cases. Running the same command again is always safe.
+    After the first Ctrl-C, no new update starts, and updates in flight have 5 seconds to finish. After that time, or at
+    a second Ctrl-C, they are aborted. A summary is always printed. Running the same command again is always safe.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     out = Output(json=as_json)
     if duplicates:
@@ -199,7 +199,7 @@ class _Updating(ManyUpdates):
             self._next_updates(),
             concurrency=self._concurrency,
             max_failures=self._max_failures,
-            # With None, the update fails when it has no attempts left. For a single room, that is better than to wait
+            # With None, the update fails when it has no attempts left. For a single room, that is better than waiting
             # for 60 s.
             outage_patience=_OUTAGE_PATIENCE if self.total > 1 else None,
         )

@@ -98,7 +98,7 @@ def one_of(allowed: Sequence[Word]) -> Callable[[str], Word]:
 def read_day(text: str) -> date:
     """Read a date such as 2024-05-31."""
     try:
-        # `fromisoformat` would also accept 20240531 and 2024-W22-5, which are probably typing errors.
+        # `fromisoformat` would also accept 20240531 and 2024-W22-5, which are probably typos.
         return date.fromisoformat(text if _DAY.fullmatch(text) else "")
     except ValueError:
         raise ValueError(f"{quoted(text)} is not a date; write it as YYYY-MM-DD") from None

@@ -96,7 +96,7 @@ def setting_problem(error: ClientSettingsError, *, base_url: str | None) -> str:
 
 
 def usage_text(error: click.ClickException) -> str:
-    """Return click's message as a clause: no capital letter, no full stop."""
+    """Return click's message without its initial capital letter and its full stop."""
     if isinstance(error, (click.NoSuchOption, click.NoSuchCommand)) and error.possibilities:
         return f"{_clause(error.message)}; did you mean {' or '.join(map(repr, error.possibilities))}?"
     return _clause(error.format_message())

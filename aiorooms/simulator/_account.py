@@ -254,7 +254,7 @@ def _on_date(room: Room, field: str, relation: str, date: str) -> bool:
 
 
 class RoomsView(Mapping[str, dict[str, JsonValue]]):
-    """The rooms by id, as JSON objects. Each look-up returns a new dict with the current state."""
+    """The rooms by id, as JSON objects. Each lookup returns a new dict with the current state."""
 
     def __init__(self, account: Account) -> None:
         self._account = account

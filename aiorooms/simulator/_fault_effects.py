@@ -1,6 +1,6 @@
-"""The effects of the faults. An effect runs instead of the normal sending of the answer.
+"""The effects of the faults. If a request has a fault, the effect of the fault is responsible for the answer.
 
-An effect writes to the connection of the request. If it writes nothing, the connection is closed. `_fault_kinds` maps
+An effect writes to the connection of the request. If nothing is written, the connection is closed. `_fault_kinds` maps
 each kind of fault to its effect.
 """
 
@@ -36,7 +36,7 @@ _HEAD_OF_103 = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n
 
 @attrs.frozen
 class FaultyRequest:
-    """A request into which a fault is injected."""
+    """A request with a fault."""
 
     incoming: Incoming
     answer: Answer
@@ -128,7 +128,7 @@ def empty(_: FaultyRequest) -> Answer:
 def wrong_type(faulty: FaultyRequest) -> Answer:
     """Return the correct answer, but with a wrong type in one field of the room, or of the first room of a list.
 
-    If the answer contains no room, all of its values have the wrong type.
+    If the answer contains no room, return `{"data": 17, "errors": 17}`.
     """
     parsed = _parsed_body(faulty)
     data = parsed.get("data") if isinstance(parsed, dict) else None
@@ -181,7 +181,7 @@ def mislabeled(faulty: FaultyRequest) -> Answer:
 
 
 def wrong_room(faulty: FaultyRequest) -> Answer:
-    """Return another room instead of the correct one. If the answer is not one room, return it unchanged."""
+    """Return another room instead of the correct one. For answers that are not a single room, change nothing."""
     parsed = _parsed_body(faulty)
     data = parsed.get("data") if isinstance(parsed, dict) else None
     if not isinstance(parsed, dict) or not isinstance(data, dict):
@@ -260,7 +260,7 @@ def early_hints(answer: Answer, common: str) -> bytes:
 
 
 def surplus(answer: Answer, common: str) -> bytes:
-    """Return the correct answer, followed by a second answer without a request."""
+    """Return the correct answer, followed by a second answer that belongs to no request."""
     extra = error_list(500, error_item(BAD_REQUEST, "This answer belongs to no request."))
     return serialize(answer, common) + serialize(extra, common)
 

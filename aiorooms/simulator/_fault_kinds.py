@@ -142,9 +142,9 @@ ODD: tuple[FaultKind, ...] = tuple(kind.name for kind in _KINDS if kind.odd)
 ALL: tuple[FaultKind, ...] = tuple(kind.name for kind in _KINDS if not kind.odd)
 """The faults that a correct client recovers from by sending the request again."""
 NOT_APPLIED: frozenset[FaultKind] = frozenset(kind.name for kind in _KINDS if not kind.applied)
-"""The faults with which the request is never carried out."""
+"""The faults whose request is never carried out."""
 APPLIED: frozenset[FaultKind] = frozenset(kind.name for kind in _KINDS if kind.applied)
-"""The faults with which the request is carried out, and its answer is then lost, damaged or unusual."""
+"""The faults whose request is carried out. The answer is then lost, damaged or unusual."""
 
 
 def fault_descriptions(*, applied: bool) -> dict[FaultKind, str]:

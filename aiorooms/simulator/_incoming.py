@@ -62,7 +62,7 @@ class Incoming:
     method: str
     query: str
     target: Target | None
-    """The operations and ids of the path; None if the API has no such path."""
+    """The operations and ids of the path, or None if the API has no such path."""
     room_id: str | None
     """The room id in the path, in lower case and not validated, or None."""
     body: bytes = b""
@@ -121,7 +121,7 @@ class Incoming:
             self.shared.stale.add(self.request.protocol)
 
     async def wait(self, seconds: float) -> bool:
-        """Wait for `seconds`. Return early, with False, if the answer is no longer needed."""
+        """Wait for `seconds`, and return True. If the answer is no longer needed, return False early."""
         return await self.shared.waits.wait(seconds, self.request.protocol)
 
     def _close_if_last(self, answer: Answer) -> None:

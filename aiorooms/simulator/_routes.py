@@ -3,8 +3,8 @@
 To add an operation, write its function in a module of `_operations/` and add a row to `ROUTES`. The function accepts a
 `Call`, and returns an `Answer` or raises `Rejected`.
 
-Ids are read from the path. A request gets a 404 if its path is not in `ROUTES`. It gets a 405 if its path is there, but
-not with its method. The `Allow` header of a 405 lists the methods in the order of the rows.
+Ids are read from the path. A request gets a 404 if its path is not in `ROUTES`. It gets a 405 if `ROUTES` contains its
+path, but not with its method. The `Allow` header of a 405 lists the methods in the order of the rows.
 """
 
 import re

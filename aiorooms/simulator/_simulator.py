@@ -107,7 +107,7 @@ class RoomsSimulator:
         if self._loop is None:
             return
         if self._loop is not asyncio.get_running_loop():
-            raise RuntimeError(f"{self!r} runs in another event loop; stop it there, or leave its `with` block")
+            raise RuntimeError(f"{self!r} runs in another event loop; stop it there, or exit its `with` block")
         self._loop = None
         await self._listener.stop()
 
@@ -157,7 +157,7 @@ class RoomsSimulator:
     def rooms(self) -> Mapping[str, dict[str, JsonValue]]:
         """The rooms by id, in the order of creation, as JSON objects with all 12 fields.
 
-        Each look-up returns a new dict with the current state.
+        Each lookup returns a new dict with the current state.
         """
         return self._rooms_view
 
@@ -254,7 +254,7 @@ class RoomsSimulator:
 
     @property
     def rate_limit(self) -> RateLimit | None:
-        """The current rate limit. It may be set at any time, also as text ("100/1s"). This resets the request count."""
+        """The current rate limit. It may be set at any time, for example to "100/1s". This resets the request count."""
         return self._access.rate_limit
 
     @rate_limit.setter
@@ -334,7 +334,10 @@ class RoomsSimulator:
         self._on_loop(begin)
 
     def accept_connections(self) -> None:
-        """End an outage. Connections are accepted as soon as this returns. Those with a hanging request are closed."""
+        """End an outage. Connections are accepted as soon as this returns.
+
+        The connections of hanging requests are closed.
+        """
         self._on_loop(self._end_outage)
 
     def _end_outage(self) -> None:

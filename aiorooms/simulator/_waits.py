@@ -15,7 +15,7 @@ class Waits:
         self._by_connection: dict[web.RequestHandler, asyncio.Future[bool]] = {}
 
     def open(self) -> None:
-        """Let requests wait."""
+        """Allow requests to wait."""
         self._open = True
 
     def close(self) -> None:

@@ -1,8 +1,7 @@
 """Convert answers to bytes. Nothing is sent here.
 
 This module formats the head (status line and header) without a web framework. An answer with a fault then differs from
-the correct answer only by that fault. Formatting the head here is also several
-times faster.
+the correct answer only by that fault. Formatting the head here is also several times faster.
 """
 
 import time

@@ -100,7 +100,7 @@ def test_a_port_in_use_is_one_line() -> None:
     assert result.stdout == ""
     (line,) = lines(result.stderr)
     assert line.startswith(f"aiorooms: the simulator can't listen on 127.0.0.1 port {port}: ")
-    assert line.endswith("choose another port with --port, or let --port 0 find a free one")
+    assert line.endswith("choose another port with --port, or use --port 0 for a free one")
 
 
 def test_invalid_options_are_reported_together() -> None:
