@@ -44,9 +44,9 @@ def apply(
 ) -> int:
     """Carry out a plan, and record each step in a journal.
 
-    If the run stops early, even because of a crash, `aiorooms resume` continues it from the journal. `aiorooms rollback`
-    plans the reversal of a run. A room that someone else modified after the plan was made is reported as a conflict. It
-    stays unchanged, unless you give --force.
+    If the run stops early, even because of a crash, `aiorooms resume` continues it from the journal. To undo a run,
+    plan its reversal with `aiorooms rollback`. A room that someone else modified after the plan was made is reported as
+    a conflict. It stays unchanged, unless you give --force.
 
     \b
     Examples:

@@ -48,7 +48,7 @@ _STALL: Final = 1.0
     default="400/1s",
 )
 @value_option(
-    "--faults", "SHARE", read_share, "Share of requests that the server breaks, 0 to 1 or in percent.", default="5%"
+    "--faults", "SHARE", read_share, "Share of requests that the server breaks, 0 to 1 or 0% to 100%.", default="5%"
 )
 @seed_option("Seed of the faults, 0 to 999999999. Another seed breaks different requests.")
 @json_option

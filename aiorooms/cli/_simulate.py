@@ -90,7 +90,7 @@ class _Simulate(Command):
 )
 @click.option("--no-rate-limit-headers", is_flag=True, help="Send no x-ratelimit-* headers.  [default: send them]")
 @value_option("--api-key", "KEY", read_api_key, "API key that the server accepts.", default="KEY_simulated")
-@value_option("--faults", "SHARE", read_share, "Share of requests to break, 0 to 1 or in percent.", default="0")
+@value_option("--faults", "SHARE", read_share, "Share of requests to break, 0 to 1 or 0% to 100%.", default="0")
 @value_option("--latency", "SECONDS", read_seconds_or_zero, "Delay added to each request, in seconds.", default="0")
 @seed_option("Seed of the rooms and faults, 0 to 999999999.")
 @json_option

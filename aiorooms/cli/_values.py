@@ -75,7 +75,7 @@ def read_rate(text: str) -> float:
 
 
 def read_share(text: str) -> float:
-    """Read a share from 0 to 1, as a number or in percent."""
+    """Read a share from 0 to 1, or a percentage such as `5%`."""
     wanted = "a share from 0 to 1, such as 0.05 or 5%"
     value = _float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     if not 0 <= value <= 1:  # NaN is rejected too
@@ -122,7 +122,7 @@ def read_room_id(text: str) -> str:
 def read_api_key(text: str) -> str:
     """Read the API key that a simulator accepts."""
     if not (text and text.isascii() and text.isprintable() and " " not in text):
-        raise ValueError("a key consists of printable ASCII characters without blanks")
+        raise ValueError("a key consists of printable ASCII characters without spaces")
     return text
 
 

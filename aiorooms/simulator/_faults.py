@@ -53,8 +53,8 @@ class Faults:
 
     With the same settings, the random fault of a request depends only on the seed, the method, the room, and the number
     of earlier requests with that method for that room. It does not depend on the clock, or on the order in which
-    requests for different rooms arrive. Lists and creates have no room: the query or the body is used
-    instead.
+    requests for different rooms arrive. Lists and creates have no room: the query or the body is
+    used instead.
     """
 
     rate: float = attrs.field(default=0.0, validator=_check_rate)
