@@ -1,6 +1,6 @@
-"""What type checkers infer from the public API. This file is not run: mypy and pyright check it (`.ci/run`).
+"""Check the types that mypy and pyright infer for the public API. CI checks this file but never runs it.
 
-A `type: ignore` marks a line that must be an error; mypy complains if it is none.
+Each line with `type: ignore` must be a type error. Otherwise mypy reports the `type: ignore` as unused.
 """
 
 from collections.abc import AsyncGenerator

@@ -1,4 +1,4 @@
-"""Fixtures and helpers for all tests. A test fails if code of aiorooms blocks the event loop."""
+"""Fixtures and helpers for all tests. A test fails if aiorooms blocks the event loop while it runs."""
 
 import asyncio
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ settings.register_profile("quick", max_examples=100, deadline=None, suppress_hea
 settings.load_profile("quick")
 
 QUICK = RetryPolicy(base_delay=0.001, max_delay=0.002)
-"""Retries with almost no delay, for tests that are not about waiting."""
+"""A retry policy with almost no delay, for tests that are not about waiting."""
 
 
 @pytest.fixture(autouse=True)
@@ -26,23 +26,25 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 MAY_BLOCK = [
-    (
-        "os.write",
-        "bulk/_journal_writer.py",
-        {"_write"},
-    ),  # a line of the journal has to be there before anything is sent
-    ("io.BufferedReader.read", "bulk/_journal.py", {"_complete_size"}),  # 64 KB
+    # A journal line must be written before its request is sent.
+    ("os.write", "bulk/_journal_writer.py", {"_write"}),
+    # This reads 64 KB at a time.
+    ("io.BufferedReader.read", "bulk/_journal.py", {"_complete_size"}),
     ("os.getcwd", "bulk/_journal_writer.py", {"create"}),
     ("os.unlink", "bulk/_journal_writer.py", {"create"}),
-    ("io.BufferedWriter.write", "bulk/_plan_writer.py", {"_write", "finish"}),  # it goes into a buffer, 8 KB at a time
-    ("io.BufferedWriter.write", "bulk/_export.py", {"export_rooms"}),  # the same
+    # The buffer is written to the disk 8 KB at a time.
+    ("io.BufferedWriter.write", "bulk/_plan_writer.py", {"_write", "finish"}),
+    ("io.BufferedWriter.write", "bulk/_export.py", {"export_rooms"}),
     ("os.path.abspath", "bulk/_files.py", {"write_atomically"}),
     ("os.replace", "bulk/_files.py", {"write_atomically"}),
     ("os.stat", "bulk/_files.py", {"write_atomically"}),
     ("os.unlink", "bulk/_files.py", {"write_atomically"}),
     ("io.TextIOWrapper.read", "aiorooms/client.py", {"_check_no_other_credentials"}),  # netrc, once per client
 ]
-"""Blocking calls that are made in the event loop on purpose: they are short, and most are faster than a thread."""
+"""Blocking calls that are made in the event loop on purpose. Most take less time than handing them to a thread.
+
+Each entry is a blocking function, a file of aiorooms, and the functions in that file that may call it.
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +63,7 @@ def times(kind: FaultKind, count: int) -> list[FaultKind]:
 
 
 async def settle() -> None:
-    """Run the event loop until nothing more can happen without time passing."""
+    """Run 20 iterations of the event loop, so that every task that needs neither a timer nor I/O can finish."""
     for _ in range(20):
         await asyncio.sleep(0)
 
@@ -78,11 +80,11 @@ def tasks_left() -> set[asyncio.Task[Any]]:
 def _origin(task: asyncio.Task[Any]) -> str:
     code = getattr(task.get_coro(), "cr_code", None)
     filename = "" if code is None else code.co_filename
-    # aiohttp's server runs the simulator's handlers in tasks of its own.
+    # The tasks that run the simulator's handlers begin in aiohttp's web_protocol.py.
     return "aiorooms/simulator" if filename.endswith("web_protocol.py") else filename
 
 
 def in_flight_and_waiting(pacer: Pacer) -> tuple[int, int]:
-    """Return the number of attempts in flight, and the number that wait."""
+    """Return the number of attempts in flight and the number of attempts that wait for a permit."""
     snapshot = pacer.snapshot()
     return snapshot.in_flight, snapshot.waiting

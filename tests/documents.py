@@ -1,4 +1,4 @@
-"""Reading the examples of the README and of the guides."""
+"""Helpers that extract and run the examples in the README and the guides."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ SIMULATOR_GUIDE = ROOT / "aiorooms/simulator/README.md"
 
 
 def blocks(document: Path, language: str, heading: str | None = None) -> list[str]:
-    """Return the code blocks in a language, from a whole document or from the section under one heading."""
+    """Return the code blocks in one language, from the whole document or from the section with a heading."""
     text = document.read_text()
     if heading is not None:
         text = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
@@ -19,7 +19,7 @@ def blocks(document: Path, language: str, heading: str | None = None) -> list[st
 
 
 def run(code: str) -> dict[str, Any]:
-    """Run a block of Python, and return the names that it defines."""
+    """Run a block of Python code, and return the names that it defines."""
     names: dict[str, Any] = {"__name__": "document"}
     exec(compile(code, "README.md", "exec"), names)
     return names

@@ -1,4 +1,4 @@
-"""Fake clocks: an event loop in which hours pass in no time, and a clock for a single object."""
+"""Fake clocks: an event loop that skips all waiting, and a clock that a test advances by hand."""
 
 import asyncio
 import selectors
@@ -20,14 +20,14 @@ class _Selector(selectors.SelectSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if not ready and timeout is None:
-            raise AssertionError("all tasks wait for something that never happens")
+            raise AssertionError("deadlock: no task can run, and no timer is set")
         if not ready and timeout:
             self.now += timeout
         return ready
 
 
 class FakeClockLoop(asyncio.SelectorEventLoop):
-    """Never waits: when no task can run, its clock jumps to the next timer."""
+    """An event loop that never sleeps. When no task can run, its clock jumps to the next timer."""
 
     def __init__(self) -> None:
         self._selector_with_clock = _Selector()
@@ -60,7 +60,7 @@ class Timer:
 
 
 class FakeClock:
-    """A clock that tests advance, with the timers set on it. With a `tick`, each reading advances it by that."""
+    """A clock that a test advances, and that runs the timers set on it. Each reading advances it by `tick` seconds."""
 
     def __init__(self, tick: float = 0.0) -> None:
         self.now = 1000.0

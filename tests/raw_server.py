@@ -1,4 +1,4 @@
-"""A plain TCP server for tests that decide about every byte, for behaviour that no HTTP server library allows."""
+"""A plain TCP server for tests that must control every byte of an answer, valid HTTP or not."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -33,7 +33,7 @@ class Peer:
         self._writer.write(data)
 
     def answer(self, body: bytes) -> None:
-        """Answer 200 with a JSON body."""
+        """Send a 200 answer with a JSON body."""
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
         self.write(head % len(body) + body)
 
@@ -43,7 +43,7 @@ class Peer:
 
 @asynccontextmanager
 async def raw_server(serve: Callable[[Peer], Awaitable[None]]) -> AsyncGenerator[tuple[str, list[bytes]]]:
-    """Serve each connection with `serve`, then close it. Yield the base URL and the list of received requests."""
+    """Run `serve` for each connection, then close the connection. Yield the base URL and the received requests."""
     received: list[bytes] = []
     handlers: set[asyncio.Task[Any]] = set()
 

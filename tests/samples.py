@@ -1,4 +1,4 @@
-"""The sample request and answer of the API reference."""
+"""The sample request and the sample answer in Telnyx's API reference."""
 
 ROOM_ID = "7b61621f-62e0-4aad-ab11-9fd19e272e73"
 

@@ -1,4 +1,4 @@
-"""Helpers for cancelling and waiting."""
+"""`finish` waits for a task even if its caller is cancelled."""
 
 import asyncio
 import threading

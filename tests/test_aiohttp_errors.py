@@ -1,4 +1,4 @@
-"""aiohttp's exceptions as failures, and waits that the server asks for."""
+"""Converting aiohttp's exceptions to failures, and waiting as long as the server asks before a retry."""
 
 import asyncio
 import socket
@@ -48,10 +48,10 @@ INFO = aiohttp.RequestInfo(ADDRESS, "PATCH", CIMultiDictProxy(CIMultiDict({"Auth
         (ValueError("Cannot combine"), APIConnectionError, False, False, "Cannot combine"),
     ],
 )  # fmt: skip
-def test_an_exception_becomes_a_failure(
+def test_each_exception_becomes_the_expected_failure(
     error: Exception, kind: type[Exception], uncertain: bool, retry: bool, words: str
 ) -> None:
-    # aiohttp itself raises a ValueError only before sending; a hook may raise one at any time.
+    # aiohttp raises a ValueError only before sending. Middleware of the user's session may raise one at any time.
     failure = to_failure(UPDATE, error, begun=not isinstance(error, ValueError), key=API_KEY)
     assert type(failure.make_error()) is kind
     assert failure.uncertain == uncertain
@@ -71,7 +71,7 @@ def test_an_exception_becomes_a_failure(
         (aiohttp.ClientOSError(104, "reset"), APIConnectionError, "not sent: ClientOSError"),
     ],
 )
-def test_a_request_whose_sending_has_not_begun_was_not_sent(
+def test_a_failure_before_sending_is_reported_as_not_sent(
     error: Exception, kind: type[Exception], words: str
 ) -> None:
     failure = to_failure(UPDATE, error, begun=False, key=API_KEY)
@@ -81,14 +81,14 @@ def test_a_request_whose_sending_has_not_begun_was_not_sent(
     assert words in str(failure.make_error())
 
 
-def test_an_error_of_a_hook_after_sending_is_uncertain() -> None:
-    failure = to_failure(UPDATE, ValueError("a hook's own"), begun=True, key=API_KEY)
+def test_an_error_raised_by_middleware_after_sending_is_uncertain() -> None:
+    failure = to_failure(UPDATE, ValueError("raised by middleware"), begun=True, key=API_KEY)
     assert failure.uncertain
     create = attrs.evolve(UPDATE, method="POST")
-    assert not to_failure(create, ValueError("a hook's own"), begun=True, key=API_KEY).retry
+    assert not to_failure(create, ValueError("raised by middleware"), begun=True, key=API_KEY).retry
 
 
-async def test_a_server_without_tls_is_not_retried() -> None:
+async def test_an_https_request_to_a_server_without_tls_is_not_retried() -> None:
     async with RoomsSimulator() as sim:
         async with RoomsClient("key", base_url=sim.url.replace("http:", "https:")) as client:
             with pytest.raises(APIConnectionError, match="not sent: ") as caught:
@@ -97,7 +97,7 @@ async def test_a_server_without_tls_is_not_retried() -> None:
             assert not caught.value.uncertain
 
 
-async def test_a_server_error_is_retried_after_the_wait_that_the_server_asks_for() -> None:
+async def test_a_5xx_is_retried_after_the_requested_wait_unless_that_is_too_long() -> None:
     async with RoomsSimulator(rooms=1, faults=Faults(script=["503"], retry_after="0.2")) as sim:
         async with RoomsClient(sim.api_key, base_url=sim.url, retry=RetryPolicy(base_delay=0)) as client:
             loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""The benchmarks run and print what they should; no test depends on times."""
+"""The benchmarks run and print their results. No test depends on measured times."""
 
 import importlib.util
 import json
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(300)  # several processes, one after another
 
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, Any], str]:
-    """The output of a very short comparison, its JSON, and its chart."""
+    """Run a very short comparison, and return its output, its JSON and its chart."""
     folder = tmp_path_factory.mktemp("comparison")
     command = [sys.executable, "-m", "benchmarks", "compare", "--rounds", "1", "--count", "100"]
     command += ["--only", "floor,script,update_many", "--json", f"{folder}/a.json", "--chart", f"{folder}/a.svg"]
@@ -29,7 +29,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str,
     return done.stdout, json.loads((folder / "a.json").read_text()), (folder / "a.svg").read_text()
 
 
-def test_a_comparison_has_all_figures(comparison: tuple[str, dict[str, Any], str]) -> None:
+def test_the_json_of_a_comparison_contains_every_contestant_and_figure(comparison: tuple[str, dict[str, Any], str]) -> None:
     _, found, _ = comparison
     assert {"python", "platform", "cores", "pinned", "aiorooms", "aiohttp"} <= found["environment"].keys()
     loops = ["asyncio", "uvloop"] if importlib.util.find_spec("uvloop") else ["asyncio"]
@@ -44,7 +44,8 @@ def test_a_comparison_has_all_figures(comparison: tuple[str, dict[str, Any], str
         for figure in ("cpu_us", "cpu_ratio", "per_second", "per_second_ratio", "client_busy", "server_busy"):
             assert row[figure]["median"] > 0, (row["label"], figure)
         for figure in ("above_mb", "above_ratio"):
-            assert row[figure]["median"] >= 0, (row["label"], figure)  # the imports may have left enough free memory
+            # It is 0 if the run needs no more memory than the imports.
+            assert row[figure]["median"] >= 0, (row["label"], figure)
         assert len(row["runs"]) == 1
     for bar in found["bars"]:
         assert bar["met"] == (bar["measured"]["median"] <= bar["bar"])
@@ -52,7 +53,7 @@ def test_a_comparison_has_all_figures(comparison: tuple[str, dict[str, Any], str
     assert found["headroom"]["pipelined_per_second"] > 0
 
 
-def test_a_comparison_is_printed_and_drawn(comparison: tuple[str, dict[str, Any], str]) -> None:
+def test_every_row_of_a_comparison_is_in_the_output_and_in_the_chart(comparison: tuple[str, dict[str, Any], str]) -> None:
     printed, found, chart = comparison
     for row in found["rows"]:
         assert row["label"] in printed

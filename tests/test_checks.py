@@ -1,4 +1,4 @@
-"""Problems and errors carry data, from which Python and text messages are written."""
+"""Problems and errors carry data. Messages for Python code and for text input are built from it."""
 
 import pickle
 import re
@@ -37,7 +37,7 @@ def of_update(**fields: Any) -> tuple[Problem, ...]:
     return caught.value.problems
 
 
-# (problems, code, the attributes that are set, the message for text)
+# (problems, code, attributes that are set, end of the message for text input)
 CODES: list[tuple[tuple[Problem, ...], str, dict[str, object], str]] = [
     (
         of_update(max_participants="5"),
@@ -202,7 +202,7 @@ def test_an_invalid_setting_names_its_argument_and_keeps_the_value() -> None:
         check_at_least(1, "max_connections", True)
 
 
-def test_a_setting_of_a_wrong_type_is_a_type_error_too() -> None:
+def test_a_setting_of_the_wrong_type_raises_an_error_that_is_also_a_type_error() -> None:
     with pytest.raises(TypeError, match=r"\Aretry is '5'; give an int\Z") as caught:
         check_instance(int, "retry", "5")
     assert isinstance(caught.value, ClientSettingsError)
@@ -233,7 +233,7 @@ def test_the_settings_errors_of_a_client_carry_data_but_no_secret(
     assert "pass" not in str(error)
 
 
-def test_the_deprecated_name_of_the_policy_works_and_warns() -> None:
+def test_the_deprecated_argument_policy_works_and_warns() -> None:
     policy = WebhookUrlPolicy(allow_credentials=True)
     with pytest.warns(DeprecationWarning, match="webhook_url_policy") as caught:
         assert check_webhook_url("https://u@x.io", policy=policy) == ()

@@ -1,4 +1,4 @@
-"""Deadlines behave as `asyncio.timeout` does, and share one timer."""
+"""Deadlines behave like `asyncio.timeout`, but share one timer."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -20,7 +20,7 @@ def cancelling() -> int:
     return task.cancelling()
 
 
-def test_a_body_that_takes_too_long_is_cancelled_on_time() -> None:
+def test_a_body_that_exceeds_its_deadline_is_cancelled_on_time() -> None:
     async def main() -> float:
         with pytest.raises(TimeoutError), Deadline(Deadlines(), 10):
             await asyncio.sleep(1000)
@@ -30,7 +30,7 @@ def test_a_body_that_takes_too_long_is_cancelled_on_time() -> None:
     assert run_with_fake_clock(main()) == pytest.approx(10, abs=0.01)
 
 
-def test_a_body_that_ends_in_time_is_not_cancelled() -> None:
+def test_a_body_that_finishes_in_time_is_not_cancelled() -> None:
     async def main() -> None:
         deadlines = Deadlines()
         for _ in range(5):
@@ -42,7 +42,7 @@ def test_a_body_that_ends_in_time_is_not_cancelled() -> None:
     run_with_fake_clock(main())
 
 
-def test_without_a_limit_nothing_is_cancelled_and_no_timer_is_set() -> None:
+def test_a_deadline_of_none_cancels_nothing_and_sets_no_timer() -> None:
     async def main() -> None:
         with Deadline(Deadlines(), None):
             assert timers() == 0
@@ -72,7 +72,7 @@ def test_one_timer_serves_all_deadlines_and_closing_cancels_it() -> None:
     run_with_fake_clock(main())
 
 
-def test_closing_does_not_lift_running_deadlines() -> None:
+def test_running_deadlines_still_apply_after_closing() -> None:
     async def main() -> None:
         deadlines = Deadlines()
         with pytest.raises(TimeoutError), Deadline(deadlines, 10):
@@ -88,7 +88,7 @@ def test_closing_does_not_lift_running_deadlines() -> None:
     run_with_fake_clock(main())
 
 
-def test_a_cancellation_from_outside_at_the_same_moment_stays_a_cancellation() -> None:
+def test_a_cancellation_at_the_moment_of_the_deadline_does_not_become_a_timeout() -> None:
     async def main() -> None:
         async def slow() -> None:
             with Deadline(Deadlines(), 10):
@@ -97,12 +97,12 @@ def test_a_cancellation_from_outside_at_the_same_moment_stays_a_cancellation() -
         task = asyncio.create_task(slow())
         asyncio.get_running_loop().call_later(10, task.cancel)
         await asyncio.wait([task])
-        assert task.cancelled(), "the cancellation was taken for a timeout"
+        assert task.cancelled(), "the cancellation became a timeout"
 
     run_with_fake_clock(main())
 
 
-def test_another_error_of_the_body_is_not_hidden() -> None:
+def test_an_error_that_the_body_raises_when_cancelled_is_not_replaced_by_a_timeout() -> None:
     async def main() -> None:
         with pytest.raises(KeyError), Deadline(Deadlines(), 10):
             try:
@@ -120,7 +120,7 @@ Limits = list[tuple[float, float | None, float]]
 async def how_each_ends(
     limits: Limits, limit: Callable[[float | None], AbstractAsyncContextManager[Any]]
 ) -> list[tuple[str, float]]:
-    """Start each after a pause, let it run, and return how and when it ended."""
+    """Run a body for each (pause before its start, limit, duration) in seconds. Return how and when each one ended."""
 
     async def one(pause: float, seconds: float | None, takes: float) -> tuple[str, float]:
         await asyncio.sleep(pause)
@@ -140,7 +140,7 @@ times = st.integers(0, 40).map(lambda quarters: quarters / 4)
 
 
 @given(st.lists(st.tuples(times, st.none() | times.map(lambda time: time + 0.1), times.map(lambda time: time + 0.05))))
-def test_many_deadlines_end_as_with_asyncio_timeout(limits: Limits) -> None:
+def test_random_deadlines_have_the_same_results_as_asyncio_timeout(limits: Limits) -> None:
     deadlines = Deadlines()
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Every error reads as one line and can be pickled."""
+"""Every error has a one-line message and can be pickled."""
 
 import copy
 import pickle
@@ -56,7 +56,7 @@ def test_an_error_survives_copying(error: AioroomsError, way: str) -> None:
 
 
 @pytest.mark.parametrize("error", examples(), ids=lambda error: type(error).__name__)
-def test_one_line_has_the_attempts_the_hint_and_the_uncertain_outcome(error: AioroomsError) -> None:
+def test_the_message_is_one_line_with_attempts_hint_and_uncertain_outcome(error: AioroomsError) -> None:
     text = str(error)
     assert "\n" not in text
     assert text.startswith(error.message)
@@ -97,7 +97,7 @@ def test_problems_are_listed_with_their_fields() -> None:
         (ErrorDetail(), "no detail given"),
     ],
 )
-def test_an_error_detail_reads_well(detail: ErrorDetail, text: str) -> None:
+def test_an_error_detail_is_shown_with_its_code_and_location(detail: ErrorDetail, text: str) -> None:
     assert str(detail) == text
 
 
@@ -106,7 +106,7 @@ def test_a_status_error_keeps_the_details_from_the_server() -> None:
     assert (error.status, error.errors, error.request_id, error.retry_after) == (429, (DETAIL,), "r1", 2.5)
 
 
-def test_the_deprecated_name_of_uncertain_works_and_warns() -> None:
+def test_the_deprecated_attribute_outcome_unknown_works_and_warns() -> None:
     error = APIConnectionError("room 1: no answer", uncertain=True)
     with pytest.warns(DeprecationWarning, match="uncertain"):
         assert error.outcome_unknown

@@ -1,4 +1,4 @@
-"""Every fault kind of the simulator with every method: exactly one outcome is reported, and it is true."""
+"""Every kind of fault with every method: the outcome that the client reports matches the simulator's state."""
 
 import asyncio
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from aiorooms.simulator import ALL, NOT_APPLIED, ODD, FaultKind, Faults, RoomsSi
 from .conftest import QUICK, times
 
 HARMLESS = {"mislabeled", "until_close", "early_hints", "slow", "stale", "long_header"}
-"""Kinds that a client may accept: a good answer in an odd form."""
+"""Kinds whose answer a client may accept, because only its form is odd."""
 
 Method = Literal["retrieve", "list", "create", "update", "delete"]
 METHODS: tuple[Method, ...] = ("retrieve", "list", "create", "update", "delete")
@@ -41,14 +41,14 @@ def carried_out(sim: RoomsSimulator, method: Method, room_id: str) -> bool:
 
 
 def client_of(sim: RoomsSimulator, kind: FaultKind | None = None, retry: RetryPolicy = QUICK) -> RoomsClient:
-    """A client with a short timeout only for faults that send no answer."""
+    """Return a client whose timeout is short only if the fault sends no answer."""
     timeout = 0.3 if kind in ("stall_before", "stall_after") else 30
     return RoomsClient(sim.api_key, base_url=sim.url, retry=retry, timeout=timeout)
 
 
 @pytest.mark.parametrize("kind", [*ALL, *ODD])
 @pytest.mark.parametrize("method", METHODS)
-async def test_one_fault_on_a_new_connection(kind: FaultKind, method: Method) -> None:
+async def test_after_one_fault_on_a_new_connection_the_reported_outcome_is_true(kind: FaultKind, method: Method) -> None:
     async with RoomsSimulator(rooms=3, faults=Faults(script=[kind], slow_seconds=0.01)) as sim:
         room_id = sim.room_ids[0]
         async with client_of(sim, kind) as client:
@@ -57,7 +57,7 @@ async def test_one_fault_on_a_new_connection(kind: FaultKind, method: Method) ->
 
 @pytest.mark.parametrize("kind", [*ALL, *ODD])
 @pytest.mark.parametrize("method", METHODS)
-async def test_one_fault_on_a_reused_connection(kind: FaultKind, method: Method) -> None:
+async def test_after_one_fault_on_a_reused_connection_the_reported_outcome_is_true(kind: FaultKind, method: Method) -> None:
     async with RoomsSimulator(rooms=3, faults=Faults(slow_seconds=0.01)) as sim:
         room_id = sim.room_ids[0]
         async with client_of(sim, kind) as client:
@@ -68,7 +68,10 @@ async def test_one_fault_on_a_reused_connection(kind: FaultKind, method: Method)
 
 
 async def outcome(sim: RoomsSimulator, client: RoomsClient, method: Method, room_id: str, kind: FaultKind) -> None:
-    """Check one fault followed by good answers: all methods but POST succeed, and the reported outcome is true."""
+    """Send one request that meets the fault once, and check that the reported outcome is true.
+
+    Every method but `create` must succeed, because the request is sent again. A redirect is an error for all methods.
+    """
     error: AioroomsError | None = None
     value: Any = None
     try:
@@ -83,20 +86,20 @@ async def outcome(sim: RoomsSimulator, client: RoomsClient, method: Method, room
         assert "redirected" in str(error)
         return
     if error is not None:
-        assert method == "create", f"{method} could have been sent again after {kind}: {error!r}"
+        assert method == "create", f"{method} was not sent again after {kind}: {error!r}"
         assert error.attempts == 1
         assert error.uncertain or not carried_out(sim, method, room_id)
         return
     if method in ("create", "update", "delete"):
-        assert carried_out(sim, method, room_id), f"{method} after {kind} was reported done and is not"
+        assert carried_out(sim, method, room_id), f"{method} was reported as done after {kind}, but was not carried out"
     if method in ("retrieve", "update") and kind != "wrong_room":
         assert value.id == room_id
     if method == "list":
         assert [room.id for room in value] == sim.room_ids
     if method == "create":
-        # The answer to a POST does not show that it is about another room.
+        # The client can't know that the answer to a POST is about another room.
         assert kind in HARMLESS | {"wrong_room", "wrong_type", "surplus"} or kind in NOT_APPLIED, (
-            f"a POST was reported done after {kind}"
+            f"a POST was reported as done after {kind}"
         )
         assert sum(room["unique_name"] == NAME for room in sim.rooms.values()) == 1
 
@@ -111,17 +114,17 @@ async def test_an_update_that_always_fails_is_settled_by_one_read_back(kind: Fau
                 room = await client.rooms.update(room_id, max_participants=33)
             except APIError as error:
                 assert not error.uncertain
-                assert sim.rooms[room_id]["max_participants"] != 33, f"{kind} was reported failed and is done: {error}"
+                assert sim.rooms[room_id]["max_participants"] != 33, f"reported as failed after {kind}, but applied: {error}"
                 assert error.attempts == 2
                 if kind != "bad_http":
                     assert "the update was not applied (max_participants: requested 33, the room has" in str(error)
             else:
                 assert room.max_participants == 33
-                assert sim.rooms[room_id]["max_participants"] == 33, f"{kind} was reported done and is not"
-        if kind == "wrong_type":  # harmless, unless it is the field of the update that has the wrong type
+                assert sim.rooms[room_id]["max_participants"] == 33, f"reported as done after {kind}, but not applied"
+        if kind == "wrong_type":  # needs a read-back only if the updated field has the wrong type
             assert sim.stats.by_method["GET"] <= 1
         elif kind not in HARMLESS:
-            assert sim.stats.by_method["GET"] == 1, f"{kind}: one read-back settles it"
+            assert sim.stats.by_method["GET"] == 1, f"{kind} was not settled by a single read-back"
 
 
 @pytest.mark.parametrize("kind", ["reset_after", "500_after", "truncated", "garbage", "stall_after", "reset_before"])
@@ -165,7 +168,7 @@ async def test_an_update_of_a_field_that_the_read_back_lacks_is_uncertain(
             with pytest.raises(APIError, match="the read-back has no webhook_event_failover_url") as caught:
                 await client.rooms.update(room_id, webhook_event_failover_url=value)
             assert caught.value.uncertain
-            # If another field differs, the outcome is certain: an update is carried out as a whole.
+            # If another field differs, the update was certainly not applied: updates are never applied in part.
             if kind == "reset_before":
                 with pytest.raises(
                     APIError, match=r"not applied \(max_participants: requested 7, the room has"
@@ -174,7 +177,7 @@ async def test_an_update_of_a_field_that_the_read_back_lacks_is_uncertain(
                 assert not caught.value.uncertain
 
 
-async def test_an_update_of_a_room_that_is_gone_after_a_lost_answer_is_not_uncertain() -> None:
+async def test_an_update_is_not_uncertain_if_the_retry_after_a_lost_answer_gets_a_404() -> None:
     async with RoomsSimulator(rooms=1) as sim:
         (room_id,) = sim.room_ids
         sim.script("reset_before", method="PATCH")
@@ -190,7 +193,7 @@ async def test_an_update_of_a_room_that_is_gone_after_a_lost_answer_is_not_uncer
 
 @pytest.mark.parametrize("kind", ["close_after", "500_after", "garbage", "stall_after", "truncated"])
 @pytest.mark.parametrize("warm", [True, False])
-async def test_a_delete_whose_answer_was_lost_is_a_success(kind: FaultKind, warm: bool) -> None:
+async def test_a_delete_whose_answer_was_lost_succeeds(kind: FaultKind, warm: bool) -> None:
     async with RoomsSimulator(rooms=1) as sim:
         (room_id,) = sim.room_ids
         async with client_of(sim, kind) as client:
@@ -214,7 +217,7 @@ async def test_a_delete_that_always_fails_is_settled_by_a_read_back() -> None:
 
 
 async def test_2000_updates_with_faults_in_half_of_their_first_three_attempts_all_succeed() -> None:
-    # The server ends stalls, not the timeout of the client, so that a slow machine does not add failed attempts.
+    # The server ends each stall itself. A short client timeout would also end other attempts on a slow machine.
     faults = Faults(rate=0.5, first_tries=3, methods={"PATCH"}, slow_seconds=0.02, stall_seconds=0.2)
     async with RoomsSimulator(rooms=2000, faults=faults, seed=7) as sim:
         wanted = RoomUpdate(

@@ -1,4 +1,4 @@
-"""The six writable fields: reading them from text, and comparing them with a room."""
+"""Reading the six writable fields from text, and comparing them with a room."""
 
 from typing import get_args, get_type_hints
 
@@ -46,7 +46,7 @@ def test_every_word_for_false_is_read_as_false(word: str) -> None:
         ("webhook_event_url", "https://x.io/", "https://x.io/"),
     ],
 )
-def test_the_kind_of_a_field_decides_how_its_value_is_read(name: str, text: str, value: object) -> None:
+def test_text_is_converted_to_the_type_of_its_field_if_possible(name: str, text: str, value: object) -> None:
     read = read_value(name, text)
     assert (type(read), read) == (type(value), value)
 
@@ -68,7 +68,7 @@ def test_the_kind_of_a_field_decides_how_its_value_is_read(name: str, text: str,
         ("max_participants", 10, 10, True),
     ],
 )
-def test_only_urls_are_compared_as_urls(name: str, present: object, wanted: object, same: bool) -> None:
+def test_urls_are_equal_in_any_spelling_and_other_values_only_exactly(name: str, present: object, wanted: object, same: bool) -> None:
     assert has_value(name, present, wanted) is same
 
 

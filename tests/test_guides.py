@@ -1,4 +1,4 @@
-"""Every example of the guides runs, and prints what its guide says."""
+"""Every example in the guides runs and prints what its guide says."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from aiorooms.simulator import RoomsSimulator
 from .documents import BULK_GUIDE, SIMULATOR_GUIDE, blocks, run
 
 
-def test_a_bulk_change_in_python(
+def test_the_example_of_a_bulk_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, _ = blocks(BULK_GUIDE, "python")
@@ -29,7 +29,7 @@ def test_a_bulk_change_in_python(
     assert back == "2 rooms to change back, 0 conflicts"
 
 
-def test_the_problems_of_a_file(
+def test_the_example_of_a_file_with_problems(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, code = blocks(BULK_GUIDE, "python")
@@ -39,7 +39,7 @@ def test_the_problems_of_a_file(
     assert capsys.readouterr().out == blocks(BULK_GUIDE, "text")[0]
 
 
-def test_the_pytest_fixture(tmp_path: Path) -> None:
+def test_the_example_of_the_pytest_fixture(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(blocks(SIMULATOR_GUIDE, "python")[0])
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", str(tmp_path)],
@@ -51,7 +51,7 @@ def test_the_pytest_fixture(tmp_path: Path) -> None:
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
-def test_a_script_for_the_next_requests(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_example_of_a_fault_script(capsys: pytest.CaptureFixture[str]) -> None:
     _, code = blocks(SIMULATOR_GUIDE, "python")
     run(code)
     assert capsys.readouterr().out == blocks(SIMULATOR_GUIDE, "text")[0]

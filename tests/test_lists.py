@@ -1,4 +1,4 @@
-"""Lists: all pages, the next one fetched in advance, and each room once, even if rooms come and go meanwhile."""
+"""Lists fetch the next page in advance, and yield each room once even if rooms are created or deleted meanwhile."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from .conftest import QUICK, settle, tasks_left, times
 @pytest.mark.parametrize(
     ("rooms", "page_size", "pages"), [(0, 250, 1), (1, 1, 1), (10, 3, 4), (9, 3, 3), (251, 250, 2)]
 )
-async def test_all_rooms_come_in_order(rooms: int, page_size: int, pages: int) -> None:
+async def test_all_rooms_are_yielded_in_order(rooms: int, page_size: int, pages: int) -> None:
     async with RoomsSimulator(rooms=rooms) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         listed = [room async for room in client.rooms.list(page_size=page_size)]
         assert [room.id for room in listed] == sim.room_ids
@@ -32,7 +32,7 @@ async def test_all_rooms_come_in_order(rooms: int, page_size: int, pages: int) -
         assert [room.id for page in by_page for room in page] == sim.room_ids
 
 
-async def test_the_next_page_is_fetched_while_this_one_is_used() -> None:
+async def test_the_next_page_is_fetched_while_the_current_one_is_used() -> None:
     async with RoomsSimulator(rooms=10) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         rooms = client.rooms.list(page_size=5)
         assert sim.stats.requests == 0
@@ -76,7 +76,7 @@ async def test_filters_reach_the_server() -> None:
         )
 
 
-async def test_leaving_the_loop_cancels_the_page_in_flight() -> None:
+async def test_breaking_out_of_the_loop_cancels_the_page_in_flight() -> None:
     async with RoomsSimulator(rooms=10, latency=0.01) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         async for _ in client.rooms.list(page_size=2):
             break
@@ -101,13 +101,13 @@ async def test_cancelling_leaves_no_task_behind() -> None:
         assert tasks_left() == set()
 
 
-async def test_a_failing_page_raises_after_the_rooms_before_it() -> None:
+async def test_a_failing_page_raises_after_the_rooms_of_earlier_pages() -> None:
     async with RoomsSimulator(rooms=4) as sim, RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
         sim.script(None, *times("500", 4))
         seen: list[str | None] = []
         with pytest.raises(APIStatusError, match="500 list of rooms failed on the server .*after 4 attempts"):
             async for room in client.rooms.list(page_size=2):
-                seen.append(room.id)  # noqa: PERF401 - the results before the error count
+                seen.append(room.id)  # noqa: PERF401 - a comprehension would lose the rooms before the error
         assert seen == sim.room_ids[:2]
         sim.api_key = "other"
         with pytest.raises(AuthenticationError, match="401 list of rooms rejected: check the API key"):
@@ -123,16 +123,16 @@ async def test_deleting_rooms_during_a_list_hides_no_other_room() -> None:
             if len(seen) in (1, 4, 9):
                 sim.remove_room(ids[len(seen) - 1])
         assert len(seen) == len(set(seen)), "a room was yielded twice"
-        assert set(sim.room_ids) <= set(seen), "a room that was there all the time is missing"
+        assert set(sim.room_ids) <= set(seen), "a room that existed all the time is missing"
 
 
-# --- the paging alone, with random accounts that change while they are read ---
+# --- RoomList without a server, with random accounts that change while they are read ---
 
 changes = st.lists(st.tuples(st.sampled_from(["delete", "create", "nothing"]), st.floats(0, 0.999)), max_size=40)
 
 
 @given(rooms=st.integers(0, 30), page_size=st.integers(1, 7), changes=changes, meta=st.booleans())
-def test_each_room_is_yielded_once_and_no_deletion_hides_one(
+def test_no_room_is_yielded_twice_and_no_deletion_hides_another_room(
     rooms: int, page_size: int, changes: list[tuple[str, float]], meta: bool
 ) -> None:
     asyncio.run(play(rooms, page_size, changes, meta))
@@ -155,7 +155,7 @@ async def play(rooms: int, page_size: int, changes: list[tuple[str, float]], met
         )
         change, where = next(pending, ("nothing", 0.0))
         if change == "delete" and account:
-            # Sometimes more than a page of rooms at a time.
+            # Delete up to nine rooms at once, which may be more than a page.
             for _ in range(min(len(account), 1 + int(where * 20) % 9)):
                 there_all_the_time.discard(account.pop(int(where * len(account))))
             kinds.add(change)
@@ -167,18 +167,18 @@ async def play(rooms: int, page_size: int, changes: list[tuple[str, float]], met
     seen = [room.id async for room in RoomList(read_page, page_size)]
     assert len(seen) == len(set(seen)), "a room was yielded twice"
     if meta and kinds != {"create", "delete"}:
-        assert there_all_the_time <= set(seen), "a room that was there all the time is missing"
+        assert there_all_the_time <= set(seen), "a room that existed all the time is missing"
     assert tasks_left() == set()
 
 
 @pytest.mark.parametrize("server", ["flapping", "no meta and always the same page", "endless empty pages"])
-async def test_a_list_ends_whatever_the_server_reports(server: str) -> None:
+async def test_a_list_ends_even_if_the_reported_totals_make_no_sense(server: str) -> None:
     calls = 0
 
     async def read_page(number: int) -> RoomPage:
         nonlocal calls
         calls += 1
-        assert calls < 500, "this list has no end"
+        assert calls < 500, "the list does not end"
         rooms = tuple(Room(id=f"{number}-{place}") for place in range(2))
         match server:
             case "flapping":
@@ -199,7 +199,7 @@ async def test_a_list_of_a_constantly_changing_account_ends() -> None:
     async def read_page(number: int) -> RoomPage:
         nonlocal calls
         calls += 1
-        assert calls < 500, "this list has no end"
+        assert calls < 500, "the list does not end"
         if calls % 2:
             account.append(f"new-{calls}")
         else:
@@ -215,7 +215,7 @@ async def test_a_list_of_a_constantly_changing_account_ends() -> None:
     assert len(seen) == len(set(seen)) >= 55
 
 
-async def test_pages_starts_again_after_a_list_was_read() -> None:
+async def test_pages_starts_at_the_first_page_after_the_list_was_read() -> None:
     calls: list[int] = []
     page: Callable[[int], RoomPage] = lambda number: RoomPage(rooms=(Room(id="1"),), number=number, total_pages=1)  # noqa: E731
 

@@ -1,4 +1,4 @@
-"""Requests are validated when they are created; UNSET, None and values mean different things."""
+"""Requests are validated when they are created. UNSET leaves a field unchanged, and None clears it."""
 
 import copy
 import enum
@@ -79,7 +79,7 @@ def test_both_json_libraries_reject_invalid_json(body: bytes) -> None:
         stdlib_loads(body)
 
 
-def test_a_surrogate_pair_is_one_character() -> None:
+def test_an_escaped_surrogate_pair_is_read_as_one_character() -> None:
     assert stdlib_loads(b'"\\ud83d\\ude00"') == loads(b'"\\ud83d\\ude00"') == "\U0001f600"
 
 
@@ -87,7 +87,7 @@ class Three(enum.IntEnum):
     THREE = 3
 
 
-# (field, value, words of the message)
+# (field, value, part of the message)
 BAD = [
     ("unique_name", "", "'' is blank"),
     ("unique_name", " \t ", "is blank; give"),
@@ -120,7 +120,7 @@ BAD = [
 
 @pytest.mark.parametrize("kind", [RoomUpdate, RoomCreate])
 @pytest.mark.parametrize(("field", "value", "words"), BAD)
-def test_an_invalid_value_is_rejected_with_its_pointer(kind: Any, field: str, value: object, words: str) -> None:
+def test_an_invalid_value_raises_an_error_with_its_pointer(kind: Any, field: str, value: object, words: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         kind(**{field: value})
     (problem,) = caught.value.problems
@@ -142,7 +142,7 @@ def test_an_invalid_value_is_rejected_with_its_pointer(kind: Any, field: str, va
         ("unique_name", "ö \U0001f600"),
     ],
 )
-def test_the_bounds_of_the_ranges_are_valid(field: str, value: object) -> None:
+def test_bounds_of_ranges_and_other_edge_cases_are_valid(field: str, value: object) -> None:
     update = RoomUpdate.from_dict({field: value})
     assert getattr(update, field) == value
     assert json.loads(dumps(update.to_dict())) == {field: value}
@@ -243,7 +243,7 @@ def test_urls_are_checked_again_only_against_a_different_policy(monkeypatch: pyt
     assert checked == [("https://user:secret@example.com", UNSET, strict)]
 
 
-def test_evolve_checks_again_against_the_new_policy() -> None:
+def test_evolve_checks_the_urls_against_the_new_policy() -> None:
     update = lax_update()
     assert attrs.evolve(update, webhook_event_failover_url="https://u:p@x.io").webhook_url_policy is LAX
     with pytest.raises(InvalidRequestError, match="user name or password"):
@@ -261,7 +261,7 @@ def test_problems_are_in_the_order_of_the_fields() -> None:
     assert [problem.field for problem in caught.value.problems] == list(FIELD_NAMES)
 
 
-def test_requests_are_frozen_values() -> None:
+def test_requests_are_immutable_and_compared_by_value() -> None:
     update = RoomUpdate(max_participants=20)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         update.max_participants = 21  # type: ignore[misc]
@@ -275,7 +275,7 @@ def test_requests_are_frozen_values() -> None:
     assert copy.deepcopy(update) == update
 
 
-def test_a_request_shows_only_what_it_sets() -> None:
+def test_the_repr_of_a_request_shows_only_the_fields_that_it_sets() -> None:
     assert repr(RoomUpdate(max_participants=20, webhook_event_failover_url=None)) == (
         "RoomUpdate(max_participants=20, webhook_event_failover_url=None)"
     )
@@ -291,7 +291,7 @@ def test_unset_is_falsy_and_a_singleton_even_after_copying() -> None:
 
 
 @pytest.mark.parametrize("ref", [ROOM_ID, ROOM_ID.upper(), UUID(ROOM_ID), Room(id=ROOM_ID)])
-def test_a_room_is_given_by_its_id(ref: object) -> None:
+def test_a_room_reference_may_be_an_id_a_uuid_or_a_room(ref: object) -> None:
     room_id, problems = read_room_ref(ref)
     assert room_id.lower() == ROOM_ID
     assert problems == ()
@@ -302,7 +302,7 @@ def test_a_room_is_given_by_its_id(ref: object) -> None:
     ["", "x", f"{ROOM_ID}\n", f" {ROOM_ID}", f"{{{ROOM_ID}}}", f"urn:uuid:{ROOM_ID}", ROOM_ID.replace("-", ""),
      ROOM_ID + "/actions", "../rooms", None, 5, b"x", Room(), ROOM_ID.replace("7", "٧")],
 )  # fmt: skip
-def test_anything_but_a_uuid_is_a_problem(ref: object) -> None:
+def test_any_other_room_reference_is_a_problem(ref: object) -> None:
     _, (problem,) = read_room_ref(ref)
     assert problem.pointer == "/room_id"
     assert "is not a UUID" in problem.message

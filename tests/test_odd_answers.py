@@ -1,4 +1,7 @@
-"""Rooms with odd fields: what can't be read is None and `unreadable`, what is unknown is `extra`, the rest is read."""
+"""Reading answers with odd fields.
+
+An unreadable field is None, and `unreadable` has its raw value. `extra` has the unknown fields. All others are read.
+"""
 
 import json
 import pickle
@@ -34,7 +37,7 @@ def room_with(**fields: object) -> Room:
         ("updated_at", "2021-04-16T09:46", AT.replace(second=0)),
     ],
 )
-def test_what_can_be_read_is_read(field: str, raw: object, value: object) -> None:
+def test_a_value_in_an_unusual_format_is_read(field: str, raw: object, value: object) -> None:
     room = room_with(**{field: raw})
     assert getattr(room, field) == value
     assert type(getattr(room, field)) is type(value)
@@ -66,11 +69,11 @@ def test_what_can_be_read_is_read(field: str, raw: object, value: object) -> Non
         ("record_type", []),
     ],
 )
-def test_what_cannot_be_read_is_none_and_named(field: str, raw: object) -> None:
+def test_an_unreadable_field_is_none_and_its_raw_value_is_kept(field: str, raw: object) -> None:
     room = room_with(**{field: raw}, webhook_timeout_secs=7)
     assert getattr(room, field) is None
     assert room.unreadable == {field: raw}
-    assert (room.id, room.webhook_timeout_secs) == (ROOM_ID, 7), "the other fields are read"
+    assert (room.id, room.webhook_timeout_secs) == (ROOM_ID, 7), "the other fields were not read"
 
 
 def test_sessions_and_participants_have_their_own_unreadable_fields() -> None:
@@ -86,14 +89,14 @@ def test_sessions_and_participants_have_their_own_unreadable_fields() -> None:
     assert (participant.unreadable, participant.extra) == ({"context": {"a": 1}}, {"mood": "good"})
 
 
-def test_unknown_fields_are_extra_whatever_their_names() -> None:
+def test_unknown_fields_are_in_extra_even_if_they_are_named_like_attributes() -> None:
     unknown = {"video_codecs": ["h264", "vp8"], "unreadable": 1, "extra": 2, "__class__": 3}
     room = room_with(**unknown, max_participants=10)
     assert room.extra == unknown
     assert (room.unreadable, room.max_participants) == ({}, 10)
 
 
-def test_unreadable_and_extra_are_no_part_of_the_value() -> None:
+def test_unreadable_and_extra_do_not_affect_equality_hash_repr_or_json() -> None:
     odd, plain = room_with(unique_name=5, mood="good"), room_with()
     assert odd == plain
     assert hash(odd) == hash(plain)
@@ -104,7 +107,7 @@ def test_unreadable_and_extra_are_no_part_of_the_value() -> None:
 
 
 @pytest.mark.parametrize("value", [None, [], "x", 5])
-def test_only_an_object_is_a_room(value: object) -> None:
+def test_only_a_json_object_is_read_as_a_room(value: object) -> None:
     assert read_or_none(value, Room) is None
 
 
@@ -112,7 +115,7 @@ def page(data: list[Any], **meta: object) -> bytes:
     return json.dumps({"data": data, "meta": meta}).encode()
 
 
-def test_a_list_is_read_as_far_as_possible() -> None:
+def test_entries_of_a_page_without_a_valid_id_are_unreadable_and_the_others_are_read() -> None:
     data = [{"id": ROOM_ID, "created_at": "noon"}, {"unique_name": "no id"}, "text", {"id": 5}]
     found = decode_rooms(3, page(data, total_pages="1", total_results=4.0))
     assert [room.id for room in found] == [ROOM_ID]
@@ -130,7 +133,7 @@ def serving(pages: list[bytes]) -> Callable[[Peer], Awaitable[None]]:
     return serve
 
 
-async def test_entries_without_an_id_are_skipped_and_reported_once() -> None:
+async def test_entries_without_an_id_are_skipped_with_a_single_warning() -> None:
     lists: list[list[Any]] = [[{"id": ROOM_ID}, {"x": 1}], [None], [{"id": "b"}, 1]]
     pages = [page(data, total_pages=3) for data in lists]
 
@@ -140,7 +143,7 @@ async def test_entries_without_an_id_are_skipped_and_reported_once() -> None:
     assert len(warned) == 1
 
 
-async def test_a_list_without_meta_is_not_read_again() -> None:
+async def test_a_page_without_meta_does_not_restart_the_list() -> None:
     pages = [
         page([{"id": "a"}], total_pages=2, total_results=2),
         json.dumps({"data": [{"id": "b"}]}).encode(),

@@ -1,4 +1,4 @@
-"""Outages in a bulk run: all updates wait, one at a time probes the server, and no room fails because of it."""
+"""Outages in a bulk run: updates queue, one at a time probes the server, and none fails because of the outage."""
 
 import asyncio
 from collections import Counter
@@ -29,11 +29,11 @@ async def collect(results: AsyncIterator[UpdateResult]) -> list[UpdateResult]:
 
 @pytest.mark.parametrize("how", ["closed", "503", "reset", "hang"])
 @pytest.mark.parametrize("concurrency", [1, 20])
-async def test_an_outage_in_the_middle_fails_no_room(
+async def test_no_update_fails_because_of_a_short_outage(
     how: Literal["closed", "503", "reset", "hang"], concurrency: int
 ) -> None:
     before = 0
-    # A hanging server ends attempts by their timeout, so the outage is longer than that.
+    # If the server hangs, attempts end only by their timeout, so the outage must last longer than the timeout.
     timeout, seconds = (1, 2) if how == "hang" else (30, 0.5)
     async with RoomsSimulator(rooms=60) as sim:
         async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK, timeout=timeout) as client:
@@ -48,13 +48,13 @@ async def test_an_outage_in_the_middle_fails_no_room(
             assert counts(results) == {"updated": 60}
             assert all(room["max_participants"] == 20 for room in sim.rooms.values())
             if how in ("503", "reset"):
-                # The requests in flight, then two failures for each worker (at least four), then a few probes.
+                # 40 requests succeed. The rest: those in flight, two failures per worker (at least four), a few probes.
                 sent = sim.stats.requests - before - 40
                 assert sent <= 3 * concurrency + 4 + 5, f"{sent} requests were sent during the outage"
             assert tasks_left() == set()
 
 
-async def test_a_server_that_is_never_reached_ends_the_run_after_the_patience() -> None:
+async def test_a_run_stops_after_its_patience_if_the_server_is_never_reached() -> None:
     async with RoomsClient("key", base_url="http://127.0.0.1:9/v2", retry=QUICK) as client:
         updates = [(f"7b61621f-62e0-4aad-ab11-{number:012}", UPDATE) for number in range(200)]
         began = asyncio.get_running_loop().time()
@@ -68,7 +68,7 @@ async def test_a_server_that_is_never_reached_ends_the_run_after_the_patience() 
             assert "been unavailable for more than 0.5 s (outage_patience)" in str(result.error)
 
 
-async def test_a_failing_room_among_good_ones_is_no_outage() -> None:
+async def test_a_single_failing_room_is_not_treated_as_an_outage() -> None:
     async with RoomsSimulator(rooms=30) as sim:
         broken = sim.room_ids[3]
         sim.script(*times("500", 1000), room_id=broken, method="PATCH")
@@ -90,7 +90,7 @@ async def test_a_long_retry_after_does_not_delay_the_probes_of_an_outage() -> No
             assert counts(results) == {"updated": 20}
 
 
-async def test_an_input_that_was_idle_for_longer_than_the_patience_is_no_outage() -> None:
+async def test_time_spent_waiting_for_the_input_does_not_count_against_the_patience() -> None:
     async with RoomsSimulator(rooms=10) as sim:
         async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
 
@@ -106,7 +106,7 @@ async def test_an_input_that_was_idle_for_longer_than_the_patience_is_no_outage(
             assert counts(results) == {"updated": 10}
 
 
-async def test_a_failing_room_whose_read_back_is_rate_limited_does_not_end_the_run() -> None:
+async def test_a_failing_room_whose_read_back_is_rate_limited_does_not_stop_the_run() -> None:
     async with RoomsSimulator(rooms=3) as sim:
         broken = sim.room_ids[1]
         sim.script(*times("500", 4), room_id=broken, method="PATCH")
@@ -118,7 +118,7 @@ async def test_a_failing_room_whose_read_back_is_rate_limited_does_not_end_the_r
 
 
 @pytest.mark.parametrize("methods", [None, "PATCH"])
-async def test_a_failing_room_is_distinguished_from_an_outage_without_other_rooms(methods: str | None) -> None:
+async def test_a_failing_room_is_not_treated_as_an_outage_by_a_single_worker_either(methods: str | None) -> None:
     async with RoomsSimulator(rooms=3) as sim:
         broken = sim.room_ids[1]
         sim.script(*times("500", 1000 if methods else 4), room_id=broken, method=methods)
@@ -152,7 +152,7 @@ async def test_cancelling_during_an_outage_leaves_nothing_behind() -> None:
             assert (snapshot.in_flight, snapshot.waiting) == (0, 0)
 
 
-async def test_closing_the_client_ends_the_queue() -> None:
+async def test_closing_the_client_during_an_outage_ends_the_run() -> None:
     async with RoomsSimulator(rooms=40) as sim:
         client = RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK)
         sim.refuse_connections("503")
@@ -169,7 +169,7 @@ async def test_closing_the_client_ends_the_queue() -> None:
         assert tasks_left() == set()
 
 
-async def test_without_patience_each_update_has_only_its_own_attempts() -> None:
+async def test_without_patience_each_update_fails_after_its_own_attempts() -> None:
     async with RoomsClient("key", base_url="http://127.0.0.1:9/v2", retry=QUICK) as client:
         updates = [(f"7b61621f-62e0-4aad-ab11-{number:012}", UPDATE) for number in range(20)]
         results = await collect(client.rooms.update_many(updates, concurrency=10, outage_patience=None))
@@ -218,7 +218,7 @@ def test_one_caller_at_a_time_probes_with_growing_pauses_until_a_contact() -> No
     probed_at, ended = run_with_fake_clock(main())
     pauses = [later - earlier for earlier, later in pairwise(probed_at)]
     assert pauses == pytest.approx([0.51, 1.01, *[2.01] * (len(pauses) - 2)])
-    assert ended < probed_at[-1] + 0.1, "the other callers were not released together"
+    assert ended < probed_at[-1] + 0.1, "the other callers did not continue at the first contact"
     assert ended < 13
 
 
@@ -228,18 +228,18 @@ def test_patience_is_counted_from_the_first_attempt_after_the_last_contact() -> 
         outage = Outage(60, 2, clock=loop.time)
         await asyncio.sleep(1000)
         outage.failed("a room", outage.begin())
-        assert not outage.patience_is_over, "this was the first attempt"
+        assert not outage.patience_is_over, "the first attempt ended the patience"
         await asyncio.sleep(59)
         outage.failed("a room", outage.begin())
         assert not outage.patience_is_over
         outage.contact()
-        await asyncio.sleep(1000)  # the input is slow
+        await asyncio.sleep(1000)  # as if the input were slow
         outage.failed("a room", outage.begin())
         assert not outage.patience_is_over
         last = outage.begin()
-        await asyncio.sleep(90)  # a timeout that is longer than the patience
+        await asyncio.sleep(90)  # an attempt that takes longer than the patience
         outage.failed("a room", last)
-        assert not outage.patience_is_over, "the server may be back by then"
+        assert not outage.patience_is_over, "the duration of the last attempt was counted"
         outage.failed("a room", outage.begin())
         assert outage.patience_is_over
 
@@ -253,30 +253,30 @@ def test_an_update_without_attempts_left_keeps_trying_only_if_the_room_is_not_th
         began = outage.contacts
         outage.failed("room 1", outage.begin())
         outage.failed("room 1", outage.begin())
-        assert outage.keeps_trying(began, answered=False), "there was no answer"
-        assert not outage.keeps_trying(began, answered=True), "the room may be the cause"
+        assert outage.keeps_trying(began, answered=False), "the update gave up, although the server did not answer"
+        assert not outage.keeps_trying(began, answered=True), "the update kept trying, although the room may be the cause"
         for number in range(2, 6):
             outage.failed(f"room {number}", outage.begin())
-        assert outage.keeps_trying(began, answered=True), "the rooms are not the cause"
+        assert outage.keeps_trying(began, answered=True), "the update gave up, although five rooms have failed"
         await asyncio.sleep(1)
         outage.contact()
-        assert not outage.keeps_trying(began, answered=False), "another update had a contact"
+        assert not outage.keeps_trying(began, answered=False), "the update kept trying, although another one had a contact"
         await asyncio.sleep(1)
         later = outage.contacts
         outage.failed("room 3", outage.begin())
         assert outage.keeps_trying(later, answered=False)
         await asyncio.sleep(61)
         outage.failed("room 3", outage.begin())
-        assert not outage.keeps_trying(later, answered=False), "the patience is over"
+        assert not outage.keeps_trying(later, answered=False), "the update kept trying after the patience was over"
 
     run_with_fake_clock(main())
 
 
-async def test_an_update_that_queued_during_contacts_survives_the_outage_that_follows() -> None:
+async def test_an_update_that_waits_for_a_permit_when_the_outage_begins_does_not_fail() -> None:
     retry = RetryPolicy(max_attempts=2, base_delay=0.01)
     async with (
         RoomsSimulator(rooms=60) as sim,
-        # One connection: all other updates queue, and none is answered while an attempt is in flight.
+        # With one connection, at most one update is in flight, and the others wait for a permit.
         RoomsClient(sim.api_key, base_url=sim.url, retry=retry, max_connections=1) as client,
     ):
         updates = [(room_id, RoomUpdate(max_participants=20)) for room_id in sim.room_ids]
