@@ -71,9 +71,7 @@ def test_each_exception_becomes_the_expected_failure(
         (aiohttp.ClientOSError(104, "reset"), APIConnectionError, "not sent: ClientOSError"),
     ],
 )
-def test_a_failure_before_sending_is_reported_as_not_sent(
-    error: Exception, kind: type[Exception], words: str
-) -> None:
+def test_a_failure_before_sending_is_reported_as_not_sent(error: Exception, kind: type[Exception], words: str) -> None:
     failure = to_failure(UPDATE, error, begun=False, key=API_KEY)
     assert type(failure.make_error()) is kind
     assert not failure.uncertain

@@ -29,7 +29,9 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str,
     return done.stdout, json.loads((folder / "a.json").read_text()), (folder / "a.svg").read_text()
 
 
-def test_the_json_of_a_comparison_contains_every_contestant_and_figure(comparison: tuple[str, dict[str, Any], str]) -> None:
+def test_the_json_of_a_comparison_contains_every_contestant_and_figure(
+    comparison: tuple[str, dict[str, Any], str],
+) -> None:
     _, found, _ = comparison
     assert {"python", "platform", "cores", "pinned", "aiorooms", "aiohttp"} <= found["environment"].keys()
     loops = ["asyncio", "uvloop"] if importlib.util.find_spec("uvloop") else ["asyncio"]
@@ -53,7 +55,9 @@ def test_the_json_of_a_comparison_contains_every_contestant_and_figure(compariso
     assert found["headroom"]["pipelined_per_second"] > 0
 
 
-def test_every_row_of_a_comparison_is_in_the_output_and_in_the_chart(comparison: tuple[str, dict[str, Any], str]) -> None:
+def test_every_row_of_a_comparison_is_in_the_output_and_in_the_chart(
+    comparison: tuple[str, dict[str, Any], str],
+) -> None:
     printed, found, chart = comparison
     for row in found["rows"]:
         assert row["label"] in printed

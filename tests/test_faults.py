@@ -48,7 +48,9 @@ def client_of(sim: RoomsSimulator, kind: FaultKind | None = None, retry: RetryPo
 
 @pytest.mark.parametrize("kind", [*ALL, *ODD])
 @pytest.mark.parametrize("method", METHODS)
-async def test_after_one_fault_on_a_new_connection_the_reported_outcome_is_true(kind: FaultKind, method: Method) -> None:
+async def test_after_one_fault_on_a_new_connection_the_reported_outcome_is_true(
+    kind: FaultKind, method: Method
+) -> None:
     async with RoomsSimulator(rooms=3, faults=Faults(script=[kind], slow_seconds=0.01)) as sim:
         room_id = sim.room_ids[0]
         async with client_of(sim, kind) as client:
@@ -57,7 +59,9 @@ async def test_after_one_fault_on_a_new_connection_the_reported_outcome_is_true(
 
 @pytest.mark.parametrize("kind", [*ALL, *ODD])
 @pytest.mark.parametrize("method", METHODS)
-async def test_after_one_fault_on_a_reused_connection_the_reported_outcome_is_true(kind: FaultKind, method: Method) -> None:
+async def test_after_one_fault_on_a_reused_connection_the_reported_outcome_is_true(
+    kind: FaultKind, method: Method
+) -> None:
     async with RoomsSimulator(rooms=3, faults=Faults(slow_seconds=0.01)) as sim:
         room_id = sim.room_ids[0]
         async with client_of(sim, kind) as client:
@@ -114,7 +118,9 @@ async def test_an_update_that_always_fails_is_settled_by_one_read_back(kind: Fau
                 room = await client.rooms.update(room_id, max_participants=33)
             except APIError as error:
                 assert not error.uncertain
-                assert sim.rooms[room_id]["max_participants"] != 33, f"reported as failed after {kind}, but applied: {error}"
+                assert sim.rooms[room_id]["max_participants"] != 33, (
+                    f"reported as failed after {kind}, but applied: {error}"
+                )
                 assert error.attempts == 2
                 if kind != "bad_http":
                     assert "the update was not applied (max_participants: requested 33, the room has" in str(error)

@@ -68,7 +68,9 @@ def test_text_is_converted_to_the_type_of_its_field_if_possible(name: str, text:
         ("max_participants", 10, 10, True),
     ],
 )
-def test_urls_are_equal_in_any_spelling_and_other_values_only_exactly(name: str, present: object, wanted: object, same: bool) -> None:
+def test_urls_are_equal_in_any_spelling_and_other_values_only_exactly(
+    name: str, present: object, wanted: object, same: bool
+) -> None:
     assert has_value(name, present, wanted) is same
 
 

@@ -74,7 +74,9 @@ def test_a_module_imports_only_from_its_own_layer_or_lower(path: Path) -> None:
     name = part(path)
     assert known(name), f"{name} is in no layer: add it to LAYERS"
     if name in OUTSIDE_LAYERS:
-        assert imported_parts(path) <= OUTSIDE_LAYERS[name] | {name}, f"{name} may not import all of {imported_parts(path)}"
+        assert imported_parts(path) <= OUTSIDE_LAYERS[name] | {name}, (
+            f"{name} may not import all of {imported_parts(path)}"
+        )
         return
     for imported in imported_parts(path):
         if imported in OUTSIDE_LAYERS:

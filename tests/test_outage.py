@@ -254,13 +254,17 @@ def test_an_update_without_attempts_left_keeps_trying_only_if_the_room_is_not_th
         outage.failed("room 1", outage.begin())
         outage.failed("room 1", outage.begin())
         assert outage.keeps_trying(began, answered=False), "the update gave up, although the server did not answer"
-        assert not outage.keeps_trying(began, answered=True), "the update kept trying, although the room may be the cause"
+        assert not outage.keeps_trying(began, answered=True), (
+            "the update kept trying, although the room may be the cause"
+        )
         for number in range(2, 6):
             outage.failed(f"room {number}", outage.begin())
         assert outage.keeps_trying(began, answered=True), "the update gave up, although five rooms have failed"
         await asyncio.sleep(1)
         outage.contact()
-        assert not outage.keeps_trying(began, answered=False), "the update kept trying, although another one had a contact"
+        assert not outage.keeps_trying(began, answered=False), (
+            "the update kept trying, although another one had a contact"
+        )
         await asyncio.sleep(1)
         later = outage.contacts
         outage.failed("room 3", outage.begin())

@@ -22,16 +22,16 @@ def make(*, max_in_flight: int = 2, max_wait: float = 300.0, tick: float = 0.0) 
 
 
 def pause(pacer: Pacer, seconds: float) -> None:
-    """Report a 429 that asks to wait."""
+    """Report to the pacer a 429 that asks for a wait of `seconds`."""
     pacer._in_flight += 1
     pacer.release(PERMIT, RateLimitInfo(rate_limited=True, retry_after=seconds))
 
 
 PERMIT = Permit(0.0)
-"""A permit to release where it does not matter which one."""
+"""The argument of `release` where any permit will do."""
 
 
-async def test_at_most_as_many_are_in_flight_as_there_are_connections() -> None:
+async def test_at_most_max_in_flight_permits_are_granted_at_once() -> None:
     pacer, _ = make(max_in_flight=2)
     tasks = [asyncio.create_task(pacer.acquire()) for _ in range(5)]
     await settle()
@@ -46,7 +46,7 @@ async def test_at_most_as_many_are_in_flight_as_there_are_connections() -> None:
     assert in_flight_and_waiting(pacer) == (2, 0)
 
 
-async def test_a_pause_holds_all_callers_until_it_ends() -> None:
+async def test_callers_wait_until_a_pause_ends() -> None:
     pacer, clock = make()
     pause(pacer, 10)
     task = asyncio.create_task(pacer.acquire())
@@ -71,7 +71,7 @@ async def test_a_pause_is_never_shortened() -> None:
     assert task.done()
 
 
-async def test_a_success_during_a_pause_does_not_end_it() -> None:
+async def test_a_success_during_a_pause_does_not_end_the_pause() -> None:
     pacer, clock = make()
     await pacer.acquire()
     pause(pacer, 10)
@@ -92,7 +92,7 @@ async def test_a_pause_that_ends_between_two_readings_of_the_clock_wakes_all_cal
     first = asyncio.create_task(pacer.acquire())
     await settle()
     (timer,) = clock.pending
-    clock.now = timer.at - early  # a timer may be early by the resolution of the loop's clock
+    clock.now = timer.at - early  # a timer may fire early by up to the resolution of the loop's clock
     clock.timers.clear()
     timer.callback()
     second = asyncio.create_task(pacer.acquire())
@@ -143,7 +143,7 @@ async def test_a_permit_granted_just_before_a_cancellation_goes_to_the_next_call
     first, second = asyncio.create_task(pacer.acquire()), asyncio.create_task(pacer.acquire())
     await settle()
     pacer.release(PERMIT, NO_INFO)  # grants the permit to the first ...
-    first.cancel()  # ... which is cancelled before it can take it
+    first.cancel()  # ... which is cancelled before it runs again
     await settle()
     assert first.cancelled()
     assert second.done()
@@ -152,7 +152,7 @@ async def test_a_permit_granted_just_before_a_cancellation_goes_to_the_next_call
 
 
 @pytest.mark.parametrize("paused_before", [True, False])
-async def test_a_wait_longer_than_max_wait_raises_with_its_seconds(paused_before: bool) -> None:
+async def test_a_wait_longer_than_max_wait_raises_an_error_with_the_seconds(paused_before: bool) -> None:
     pacer, _ = make(max_wait=60)
     if paused_before:
         pause(pacer, 61)
@@ -168,7 +168,7 @@ async def test_a_wait_longer_than_max_wait_raises_with_its_seconds(paused_before
     assert in_flight_and_waiting(pacer) == (0, 0)
 
 
-async def test_callers_wait_again_once_the_rest_of_the_pause_is_within_max_wait() -> None:
+async def test_a_caller_waits_if_the_rest_of_the_pause_is_within_max_wait() -> None:
     pacer, clock = make(max_wait=60)
     pause(pacer, 100)
     await clock.advance(41)
@@ -194,19 +194,19 @@ async def test_closing_raises_in_all_waiting_callers() -> None:
 
 
 @pytest.mark.parametrize("max_wait", [0, -1, True, "5", float("nan")])
-def test_max_wait_is_checked(max_wait: float) -> None:
+def test_an_invalid_max_wait_raises(max_wait: float) -> None:
     with pytest.raises(ValueError, match=r"Pacing\(max_wait=\) is .*; give a number above 0"):
         Pacing(max_wait=max_wait)
 
 
 @pytest.mark.parametrize("max_rate", [0, -1, 1e-9, math.inf, math.nan, True, "5"])
-def test_max_rate_is_checked(max_rate: float) -> None:
+def test_an_invalid_max_rate_raises(max_rate: float) -> None:
     with pytest.raises(ClientSettingsError, match=r"Pacing\(max_rate=\) is .*; give a"):
         Pacing(max_rate=max_rate)
 
 
 @pytest.mark.parametrize("enabled", [1, None, "yes"])
-def test_enabled_is_checked(enabled: bool) -> None:
+def test_an_invalid_enabled_raises(enabled: bool) -> None:
     with pytest.raises(ClientSettingsError, match=r"Pacing\(enabled=\) is .*; give a bool"):
         Pacing(enabled=enabled)
 
@@ -251,7 +251,7 @@ async def play(events: list[tuple[str, float]], max_in_flight: int, tick: float)
         elif event == "cancel" and tasks:
             tasks[int(value * len(tasks))].cancel()
         elif event == "pause":
-            paused_at = clock.now  # before the pacer reads the clock, which ticks
+            paused_at = clock.now  # read first, because each later reading advances the clock
             pause(pacer, value)
             resume_at = max(resume_at, paused_at + value)
         elif event == "advance":
@@ -270,7 +270,7 @@ async def play(events: list[tuple[str, float]], max_in_flight: int, tick: float)
     assert (in_flight_and_waiting(pacer), clock.pending) == ((0, 0), [])
 
 
-def test_the_deprecated_name_of_rate_limited_works_and_warns() -> None:
+def test_the_deprecated_attribute_refused_works_and_warns() -> None:
     pacer, _ = make()
     pause(pacer, 1)
     with pytest.warns(DeprecationWarning, match="rate_limited"):

@@ -1,4 +1,7 @@
-"""Tests of single gates. test_pacing_learning tests all of them together, against simulated limiters."""
+"""Single gates: the rules by which the pacer decides when a request may be sent.
+
+test_pacing_learning tests all gates together, against simulated limiters.
+"""
 
 import math
 
@@ -20,7 +23,7 @@ def limited(seconds: float | None) -> RateLimitInfo:
     return RateLimitInfo(rate_limited=True, retry_after=seconds)
 
 
-def test_a_pause_ends_at_the_latest_time_that_was_asked_for() -> None:
+def test_a_pause_ends_at_the_latest_requested_time() -> None:
     pause = Pause()
     pause.answered(PERMIT, limited(10), 100, 0)
     pause.answered(PERMIT, limited(5), 101, 0)
@@ -31,14 +34,14 @@ def test_a_pause_ends_at_the_latest_time_that_was_asked_for() -> None:
     assert pause.is_idle
 
 
-def test_a_429_without_a_wait_begins_no_pause() -> None:
+def test_a_429_that_asks_for_no_wait_begins_no_pause() -> None:
     pause = Pause()
     pause.answered(PERMIT, limited(None), 100, 0)
     pause.answered(PERMIT, limited(0), 100, 0)
     assert pause.is_idle
 
 
-def test_slow_start_allows_one_more_with_each_answer_until_it_is_over() -> None:
+def test_slow_start_allows_one_more_request_in_flight_after_each_answer() -> None:
     gate = SlowStart(4)
     allowed: list[int] = []
     for _ in range(4):
@@ -48,7 +51,7 @@ def test_slow_start_allows_one_more_with_each_answer_until_it_is_over() -> None:
     assert gate.is_idle
 
 
-def test_slow_start_continues_without_an_answer_after_half_a_second() -> None:
+def test_slow_start_allows_the_next_request_after_half_a_second_without_an_answer() -> None:
     gate = SlowStart(100)
     gate.sent(Permit(7.0), 0)
     assert gate.may_send_at(7.1, 1) == 7.5
@@ -79,7 +82,7 @@ def test_no_gate_ever_returns_nan(events: list[tuple[str, float, int]]) -> None:
             assert gate.rate is None or 0 < gate.rate < math.inf
 
 
-async def test_without_pacing_only_the_cap_is_asked() -> None:
+async def test_a_429_causes_no_pause_if_pacing_is_disabled() -> None:
     pacer = Pacer(Pacing(enabled=False), max_in_flight=10)
     pacer.release(await pacer.acquire(), limited(100))
     assert pacer.acquire_now() is not None

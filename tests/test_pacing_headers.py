@@ -1,4 +1,4 @@
-"""What headers report about the rate limit, and how long they ask to wait."""
+"""Reading the rate limit and the requested wait from headers."""
 
 from datetime import UTC, datetime
 
@@ -39,11 +39,11 @@ NOW = "Wed, 21 Oct 2015 07:28:00 GMT"
         ({"retry-after-ms": "-1"}, 0.0),
     ],
 )
-def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+def test_retry_after_is_read_as_seconds_or_none_if_invalid(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers) == seconds
 
 
-def test_a_retry_after_date_without_a_date_header_is_compared_with_our_clock() -> None:
+def test_a_retry_after_date_without_a_date_header_is_compared_with_the_local_clock() -> None:
     soon = datetime.fromtimestamp(datetime.now(UTC).timestamp() + 100, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
     seconds = retry_after({"retry-after": soon})
     assert seconds is not None
@@ -61,7 +61,7 @@ NOW_SECONDS = datetime(2015, 10, 21, 7, 28, tzinfo=UTC).timestamp()
         ("soon", None), ("", None), ("nan", None), (None, None),
     ],
 )  # fmt: skip
-def test_reset_after(value: str | None, seconds: float | None) -> None:
+def test_the_reset_is_read_as_seconds_from_now_or_none_if_invalid(value: str | None, seconds: float | None) -> None:
     headers = {"date": NOW} if value is None else {"date": NOW, "x-ratelimit-reset": value}
     assert reset_after(headers) == (None if seconds is None else pytest.approx(seconds))
 

@@ -1,6 +1,6 @@
-"""What the pacer learns from a server, over thousands of random limiters, with a fake clock and no sockets.
+"""How the pacer adapts to a server's rate limit, with a fake clock and no sockets.
 
-The limiters are the simulator's own, which know nothing about the pacer.
+The limiters are those of the simulator, which shares no code with the pacer.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ MAX_ATTEMPTS = 40
 
 @attrs.define
 class Server:
-    """Answers after a random latency, half of it before and half after the limiter decides."""
+    """A server that waits for a random time before its limiter decides, and again before it answers."""
 
     rule: RateLimit | None
     latency: tuple[float, float]
@@ -69,7 +69,10 @@ class Server:
 
 
 async def work(pacer: Pacer, server: Server, updates: int, workers: int, drop: float = 0.0) -> int:
-    """Send updates until all are accepted; `drop` of the answers are lost. Return the most attempts of one update."""
+    """Send updates until all are accepted. Return the largest number of attempts that one update needed.
+
+    `drop` is the probability that an answer is lost.
+    """
     left = iter(range(updates))
     most = 0
     lost = random.Random(server.seed + 1)
@@ -88,7 +91,7 @@ async def work(pacer: Pacer, server: Server, updates: int, workers: int, drop: f
                 if accepted:
                     break
             else:
-                raise AssertionError("an update was rate limited forever")
+                raise AssertionError("an update was not accepted within MAX_ATTEMPTS")
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(workers):
@@ -97,12 +100,14 @@ async def work(pacer: Pacer, server: Server, updates: int, workers: int, drop: f
 
 
 class WatchedPacer(Pacer):
-    """Asserts that no more are in flight than may remain, except for a probe."""
+    """A pacer that checks that no more requests are in flight than the server has left, except for one probe."""
 
     def _grant(self, now: float) -> Permit:
         permit, quota = super()._grant(now), self._quota
         in_flight = self.snapshot().in_flight
-        assert not quota.is_known or in_flight <= max(1, quota.remaining), "more were in flight than may remain"
+        assert not quota.is_known or in_flight <= max(1, quota.remaining), (
+            "more requests were in flight than the server has left"
+        )
         return permit
 
 
@@ -116,9 +121,9 @@ class Result:
     rate_limited: float
     """429s per update."""
     time: float
-    """As a multiple of the shortest possible time."""
+    """Duration of the run, as a multiple of the shortest possible duration."""
     attempts: int
-    """The most that one update took."""
+    """The largest number of attempts that one update needed."""
 
 
 def run(
@@ -133,7 +138,11 @@ def run(
     ideal: float = 9.0,
     clients: int = 1,
 ) -> Result:
-    """Run updates against a limiter; the client starts `begin` seconds after the limiter was created."""
+    """Run updates against a limiter, and return how the run went.
+
+    The clients start `begin` seconds after the limiter was created. `changes` are pairs of a time and a new limit.
+    `ideal` is the shortest possible duration. All times are in seconds.
+    """
 
     async def main() -> Result:
         loop = asyncio.get_running_loop()
@@ -181,7 +190,9 @@ def test_a_reported_limit_is_fully_used_and_not_exceeded(
 
 @pytest.mark.parametrize("begin", BEGINS)
 @pytest.mark.parametrize("rounding", ["fractional", "up", "down"])
-def test_a_limit_of_20_per_second(rounding: Literal["fractional", "up", "down"], begin: float) -> None:
+def test_a_reported_limit_of_20_per_second_is_fully_used_with_few_429s(
+    rounding: Literal["fractional", "up", "down"], begin: float
+) -> None:
     result = run(RateLimit(20, reset_rounding=rounding), updates=500, ideal=24.0, begin=begin)
     assert result.rate_limited <= 0.005
     assert result.time <= 1.05
@@ -189,8 +200,10 @@ def test_a_limit_of_20_per_second(rounding: Literal["fractional", "up", "down"],
 
 @pytest.mark.parametrize("begin", BEGINS)
 @pytest.mark.parametrize("rounding", ["fractional", "up", "down"])
-def test_a_limit_that_changes_during_the_run(rounding: Literal["fractional", "up", "down"], begin: float) -> None:
-    # Four windows of 100, three of 40, and three and a part of 100.
+def test_a_reported_limit_that_changes_during_the_run_is_fully_used_with_few_429s(
+    rounding: Literal["fractional", "up", "down"], begin: float
+) -> None:
+    # 3 s at 100 per second, then 3 s at 40, then the remaining 580 updates at 100.
     result = run(
         RateLimit(reset_rounding=rounding), changes=[(3.0, 40), (6.0, 100)], begin=begin, ideal=3 + 3 + 580 / 100
     )
@@ -201,7 +214,7 @@ def test_a_limit_that_changes_during_the_run(rounding: Literal["fractional", "up
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("retry_after", ["none", "seconds"])
 @pytest.mark.parametrize("kind", ["fixed", "sliding", "bucket"])
-def test_a_limit_that_is_not_reported(
+def test_an_unreported_limit_is_used_with_few_429s(
     kind: Literal["fixed", "sliding", "bucket"], retry_after: Literal["none", "seconds"], seed: int
 ) -> None:
     result = run(RateLimit(headers=False, retry_after=retry_after, kind=kind), begin=BEGINS[seed], seed=seed)
@@ -220,7 +233,7 @@ def test_four_processes_with_one_key_share_the_limit_without_communicating(
     assert result.time < 2.5
 
 
-def test_the_probed_rate_grows_when_the_server_sustains_more() -> None:
+def test_the_rate_grows_after_an_unreported_limit_was_raised() -> None:
     async def main() -> tuple[float, float]:
         loop = asyncio.get_running_loop()
         server = Server(RateLimit(20, headers=False), (0.001, 0.004))
@@ -240,8 +253,8 @@ def test_the_probed_rate_grows_when_the_server_sustains_more() -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("limit", [1, 2, 3, 20])
-def test_a_server_that_reports_what_remains_but_not_its_limit(limit: int, seed: int) -> None:
-    """A regression test: a caller was never served."""
+def test_every_update_is_accepted_if_the_server_reports_what_remains_but_not_its_limit(limit: int, seed: int) -> None:
+    """Regression test: a caller used to wait forever."""
 
     async def main() -> Result:
         loop = asyncio.get_running_loop()
@@ -260,8 +273,8 @@ def test_a_server_that_reports_what_remains_but_not_its_limit(limit: int, seed: 
 @pytest.mark.parametrize(
     "extra", [{}, {"retry-after": "0"}, {"x-ratelimit-remaining": "90", "x-ratelimit-limit": "100"}]
 )
-def test_a_hidden_second_limiter_is_found_behind_a_reported_one(extra: dict[str, str]) -> None:
-    """Behind the limiter that reports its state, another one limits to 20 per second and reports nothing."""
+def test_the_pacer_adapts_to_a_second_limiter_that_reports_nothing(extra: dict[str, str]) -> None:
+    """The server reports a limit of 1000, but another limiter, which reports nothing, accepts 20 per second."""
 
     async def main() -> tuple[float, float]:
         loop = asyncio.get_running_loop()
@@ -279,20 +292,20 @@ def test_a_hidden_second_limiter_is_found_behind_a_reported_one(extra: dict[str,
                     if accepted:
                         break
                 else:
-                    raise AssertionError("an update was rate limited forever")
+                    raise AssertionError("an update was not accepted within MAX_ATTEMPTS")
 
         await asyncio.gather(*(worker() for _ in range(50)))
         return hidden.rate_limited / 200, loop.time()
 
     rate_limited, time = run_with_fake_clock(main())
-    assert rate_limited <= 0.4, "most of them are the requests in flight at the first 429"
+    assert rate_limited <= 0.4, "more 429s than the requests in flight at the first one explain"
     assert time <= 1.7 * 9
 
 
 @pytest.mark.parametrize("kind", ["fixed", "bucket"])
 @pytest.mark.parametrize("rounding", ["fractional", "up", "down"])
 @pytest.mark.parametrize("latency", [(0.1, 0.1), (0.08, 0.12), (0.1, 0.2)])
-def test_a_high_latency_costs_little(
+def test_a_high_latency_adds_little_time_and_few_429s(
     kind: Literal["fixed", "bucket"], rounding: Literal["fractional", "up", "down"], latency: tuple[float, float]
 ) -> None:
     result = run(RateLimit(reset_rounding=rounding, kind=kind), updates=1500, ideal=14.0, latency=latency, seed=1)
@@ -302,7 +315,7 @@ def test_a_high_latency_costs_little(
 
 @pytest.mark.parametrize("retry_after", [None, "1", "60"])
 @pytest.mark.parametrize("workers", [1, 50])
-def test_a_single_429_without_a_limit_costs_little(retry_after: str | None, workers: int) -> None:
+def test_a_single_429_from_a_server_without_a_limit_adds_little_time(retry_after: str | None, workers: int) -> None:
     async def main() -> float:
         loop = asyncio.get_running_loop()
         server = Server(None, (0.01, 0.01))
@@ -317,7 +330,7 @@ def test_a_single_429_without_a_limit_costs_little(retry_after: str | None, work
     assert run_with_fake_clock(main()) <= 2 * ideal + float(retry_after or 0) + 10
 
 
-def test_occasional_429s_without_a_limit_do_not_add_up() -> None:
+def test_the_delays_after_occasional_429s_do_not_add_up() -> None:
     async def main() -> float:
         loop = asyncio.get_running_loop()
         server = Server(None, (0.01, 0.02))
@@ -341,7 +354,7 @@ def test_a_wrong_conclusion_about_rounding_is_corrected_after_some_windows() -> 
         server = Server(RateLimit(reset_rounding="up"), (0.001, 0.004))
         pacer = new_pacer()
         await work(pacer, server, 300, 50)
-        pacer._quota._rounded_down = True  # as after another process used a whole window
+        pacer._quota._rounded_down = True  # as if another process had used a whole window
         await work(pacer, server, 1800, 50)
         began = loop.time()
         await work(pacer, server, 1000, 50)
@@ -351,7 +364,7 @@ def test_a_wrong_conclusion_about_rounding_is_corrected_after_some_windows() -> 
 
 
 @pytest.mark.parametrize("reported_before", [True, False])
-async def test_a_reset_reported_with_a_429_is_not_waited_for_if_it_is_too_long(reported_before: bool) -> None:
+async def test_callers_raise_if_a_429_reports_a_reset_later_than_max_wait(reported_before: bool) -> None:
     pacer = Pacer(Pacing(), max_in_flight=10)
     permit = await pacer.acquire()
     if reported_before:
@@ -368,7 +381,7 @@ async def test_a_reset_reported_with_a_429_is_not_waited_for_if_it_is_too_long(r
 
 @pytest.mark.parametrize("max_rate", [0.5, 2.5, 20, 333])
 @pytest.mark.parametrize("rule", [None, RateLimit(1000), RateLimit(5, headers=False)])
-def test_a_cap_is_never_exceeded(max_rate: float, rule: RateLimit | None) -> None:
+def test_max_rate_is_never_exceeded(max_rate: float, rule: RateLimit | None) -> None:
     async def main() -> tuple[list[float], float]:
         loop = asyncio.get_running_loop()
         server = Server(rule, (0.0, 0.0))
@@ -378,12 +391,12 @@ def test_a_cap_is_never_exceeded(max_rate: float, rule: RateLimit | None) -> Non
     accepted_at, time = run_with_fake_clock(main())
     count, seconds = (math.floor(max_rate), math.floor(max_rate) / max_rate) if max_rate >= 1 else (1, 1 / max_rate)
     for first, later in zip(accepted_at, islice(accepted_at, count, None), strict=False):
-        assert later - first >= seconds - 1e-6, f"more than {max_rate:g} in a second"
+        assert later - first >= seconds - 1e-6, f"more than {max_rate:g} requests per second"
     if rule is None or rule.headers:
-        assert time <= 1.01 * 100 / max_rate + 0.1, "the cap was not used"
+        assert time <= 1.01 * 100 / max_rate + 0.1, "max_rate was not fully used"
 
 
-def test_without_pacing_nothing_is_learned() -> None:
+def test_the_pacer_records_no_limit_if_pacing_is_disabled() -> None:
     async def main() -> Pacer:
         pacer = new_pacer(Pacing(enabled=False))
         server = Server(RateLimit(5, retry_after="seconds"), (0.001, 0.002))
@@ -399,7 +412,7 @@ def test_without_pacing_nothing_is_learned() -> None:
     assert (snapshot.limit, snapshot.remaining, snapshot.paused_until, snapshot.in_flight) == (None, None, None, 0)
 
 
-def test_slow_start_begins_with_one_request_and_doubles() -> None:
+def test_slow_start_begins_with_one_request_in_flight_and_doubles() -> None:
     async def main() -> list[int]:
         pacer = new_pacer()
         at_once: list[int] = []
@@ -467,7 +480,7 @@ def test_no_caller_starves_and_nothing_leaks_with_any_limiter(
         server = Server(rule, latency, seed)
         await asyncio.sleep(begin)
         pending = [loop.call_later(at, server.change, attrs.evolve(rule, limit=limit)) for at, limit in changes]
-        # With very few requests per window, one client may get all of them for long: the others are always too late.
+        # If a window allows very few requests, one client may get all of them, window after window. Then use one client.
         count = clients if rule.limit >= 10 * clients and all(limit >= 10 * clients for _, limit in changes) else 1
         pacers = [new_pacer(Pacing(max_rate=cap, max_wait=1e6), seed=seed + number) for number in range(count)]
         async with asyncio.timeout(100_000):
@@ -520,7 +533,7 @@ def test_a_cancelled_caller_changes_nothing_for_the_others(
     run_with_fake_clock(main())
 
 
-def test_a_single_call_waits_behind_the_queued_calls_of_a_bulk_run_and_no_others() -> None:
+def test_a_single_call_during_a_bulk_run_waits_only_for_the_calls_queued_before_it() -> None:
     async def main() -> float:
         loop = asyncio.get_running_loop()
         server = Server(RateLimit(100), (0.001, 0.004))
@@ -538,7 +551,7 @@ def test_a_single_call_waits_behind_the_queued_calls_of_a_bulk_run_and_no_others
         await bulk
         return max(waits)
 
-    assert run_with_fake_clock(main()) <= 1.0, "a single call waited for more than the queue before it"
+    assert run_with_fake_clock(main()) <= 1.0, "a single call waited for calls that were queued after it"
 
 
 def test_a_snapshot_shows_the_current_state() -> None:

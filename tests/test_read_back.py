@@ -1,4 +1,4 @@
-"""The verdict of a read-back on an uncertain update or delete."""
+"""What a read-back shows about an uncertain update or delete."""
 
 import json
 
@@ -32,7 +32,7 @@ def test_a_room_with_the_wanted_values_confirms_the_update(
     assert verdict == Confirmed(Room(id=ROOM_ID, **fields))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
-def test_different_values_mean_not_applied_and_are_named() -> None:
+def test_other_values_mean_that_the_update_was_not_applied_and_are_named() -> None:
     read_back = read_back_update(ROOM_ID, {"max_participants": 20, "enable_recording": True, "unique_name": "a"})
     verdict = read_back.request.decode(body(max_participants=10, enable_recording=True, unique_name="b"))
     assert verdict == NotApplied(
@@ -48,7 +48,7 @@ def test_a_missing_field_leaves_the_update_unconfirmed_unless_another_field_diff
     assert isinstance(read_back.request.decode(body(unique_name="b")), NotApplied)
 
 
-def test_a_missing_room_was_deleted_and_not_updated() -> None:
+def test_a_missing_room_confirms_a_delete_and_means_that_an_update_was_not_applied() -> None:
     assert read_back_update(ROOM_ID, {"max_participants": 20}).not_found == NotApplied()
     assert read_back_delete(ROOM_ID).not_found == Confirmed(None)
     assert read_back_delete(ROOM_ID).request.decode(body()) == NotApplied()
@@ -98,12 +98,12 @@ def test_an_answer_without_the_wanted_values_does_not_confirm_an_update(
         ({"webhook_event_failover_url": None}, {"webhook_event_failover_url": "", "sessions": ["a"]}),
     ],
 )
-def test_odd_secondary_fields_do_not_matter_for_an_update(
+def test_odd_values_in_other_fields_do_not_prevent_confirmation(
     wanted: dict[str, int | None], fields: dict[str, object]
 ) -> None:
     assert decode_updated(ROOM_ID, wanted, body(**fields)).id == ROOM_ID
 
 
-def test_an_update_that_is_answered_with_another_room_is_unreadable() -> None:
+def test_the_answer_to_an_update_is_unreadable_if_it_is_about_another_room() -> None:
     with pytest.raises(DecodeError, match="about another room"):
         decode_updated(ROOM_ID, {"max_participants": 20}, body(max_participants=20, id=ROOM_ID.replace("7", "8")))

@@ -1,4 +1,4 @@
-"""Every example of the README runs, against the simulator, and its commands are the ones that CI runs."""
+"""Every example in the README runs against the simulator, and CI runs the README's test command."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ def simulator(monkeypatch: pytest.MonkeyPatch) -> Any:
         yield sim
 
 
-def test_update_a_room(simulator: RoomsSimulator, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_example_of_an_update(simulator: RoomsSimulator, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = blocks(README, "python", "Update one room")
     run(first)
     room = simulator.rooms[ROOM_ID]
@@ -43,14 +43,14 @@ def test_update_a_room(simulator: RoomsSimulator, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == blocks(README, "text", "Update one room")[0]
 
 
-def test_the_line_of_the_errors_section_is_what_is_printed(simulator: RoomsSimulator) -> None:
+def test_the_error_message_in_the_readme_is_the_one_that_is_raised(simulator: RoomsSimulator) -> None:
     code = blocks(README, "python", "Update one room")[0].replace(ROOM_ID, other := str(uuid4()))
     with pytest.raises(NotFoundError, match="404 room") as caught:
         run(code)
     assert str(caught.value).split("(")[0] == blocks(README, "text", "Errors")[0].replace(ROOM_ID, other).split("(")[0]
 
 
-def test_fastapi(simulator: RoomsSimulator) -> None:
+def test_the_example_for_fastapi(simulator: RoomsSimulator) -> None:
     import httpx
 
     names = run(blocks(README, "python", "In a web backend")[0])
@@ -72,7 +72,7 @@ def test_fastapi(simulator: RoomsSimulator) -> None:
     assert simulator.rooms[ROOM_ID]["enable_recording"] is True
 
 
-def test_aiohttp(simulator: RoomsSimulator) -> None:
+def test_the_example_for_aiohttp(simulator: RoomsSimulator) -> None:
     names = run(blocks(README, "python", "In a web backend")[1])
 
     async def use() -> Any:
@@ -83,14 +83,14 @@ def test_aiohttp(simulator: RoomsSimulator) -> None:
     assert asyncio.run(use()) == {"recording": True}
 
 
-def test_bulk_script(simulator: RoomsSimulator, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_example_of_update_many(simulator: RoomsSimulator, capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = blocks(README, "python", "Update many rooms")
     run(code)
     assert capsys.readouterr().out == "{'updated': 6}\n"
     assert all(room["webhook_event_url"] == "https://hooks.example.com/rooms" for room in simulator.rooms.values())
 
 
-def test_the_rate_limit(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_example_of_the_rate_limit(capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = blocks(README, "python", "The rate limit")
     run(code)
     promised = re.search(r"print\(now.*\)  # (.*)", code)
@@ -98,14 +98,14 @@ def test_the_rate_limit(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.strip() == promised[1]
 
 
-def test_webhook_urls(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_example_of_webhook_urls(capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = blocks(README, "python", "Webhook and failover URLs")
     names = run(code)
     assert len(capsys.readouterr().out.splitlines()) >= 3
     assert names["update"].webhook_event_url == "https://hooks.example.com/rooms"
 
 
-def test_the_simulator(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_example_of_the_simulator(capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = blocks(README, "python", "The simulator")
     run(code)
     assert capsys.readouterr().out.startswith("20 ")
@@ -121,14 +121,14 @@ HEADINGS = [
 ]
 
 
-def test_every_python_block_is_run_by_a_test_here() -> None:
+def test_every_python_block_is_run_by_a_test_in_this_module() -> None:
     assert sum(len(blocks(README, "python", heading)) for heading in HEADINGS) == len(blocks(README, "python")) == 8
 
 
 @pytest.mark.parametrize("module", [aiorooms, bulk, errors, simulator_module, webhook_config])
 def test_the_readme_names_everything_public(module: ModuleType) -> None:
     words = set(re.findall(r"\w+", README.read_text()))
-    # Types of fields and codes are named where the editor shows them.
+    # The README omits the version and the type aliases of codes, which editors show where they are used.
     assert set(module.__all__) - words - {"__version__", "InputCode", "ProblemCode", "Reason"} == set()
 
 
@@ -139,7 +139,7 @@ def test_the_readme_names_every_method_of_a_client() -> None:
 
 
 @pytest.mark.parametrize("heading", ["Try it", "Run the tests"])
-def test_the_two_commands_are_one_line_each(heading: str) -> None:
+def test_the_first_command_of_a_section_is_one_line(heading: str) -> None:
     command = blocks(README, "sh", heading)[0]
     assert command.count("\n") == 1
     assert "\\" not in command
@@ -163,7 +163,7 @@ def test_the_command_line_section_names_real_commands(
     for words in lines:
         assert words[0] == "aiorooms"
         arguments = [ROOM_ID if word.startswith("ROOM_ID") else word for word in words]
-        if words[1] in ("simulate", "demo"):  # these are run by tests of their own
+        if words[1] in ("simulate", "demo"):  # other tests run these
             arguments.append("--help")
         monkeypatch.setattr(sys, "argv", arguments)
         with contextlib.suppress(SystemExit):
@@ -174,8 +174,8 @@ def test_the_command_line_section_names_real_commands(
     assert simulator.rooms[ROOM_ID]["max_participants"] == 20
 
 
-@pytest.mark.timeout(300)  # six commands, each a process of its own
-def test_moving_every_room_to_a_new_webhook_host(tmp_path: Path) -> None:
+@pytest.mark.timeout(300)  # six commands, each in a separate process
+def test_the_commands_move_every_room_to_a_new_webhook_host_and_back(tmp_path: Path) -> None:
     simulate, commands = blocks(README, "sh", "Change every room: plan, apply, roll back")
     words = simulate.split()
     assert words[:4] == ["aiorooms", "simulate", "--port", "8080"]

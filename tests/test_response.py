@@ -1,4 +1,4 @@
-"""Reading an answer into a value or a failure, without I/O."""
+"""Converting an answer to a value or a failure, without I/O."""
 
 import json
 from urllib.parse import quote
@@ -33,12 +33,12 @@ def failure(status: int, body: object = b"", headers: dict[str, str] | None = No
     return outcome
 
 
-def test_a_2xx_answer_is_the_value() -> None:
+def test_a_2xx_answer_with_a_room_is_a_success() -> None:
     outcome = read_answer(request(), 200, {}, json.dumps({"data": {"id": ROOM_ID}}).encode(), API_KEY)
     assert outcome == Success(Room(id=ROOM_ID))
 
 
-# (status, error class, whether a PATCH is sent again, whether it is uncertain)
+# (status, error class, whether a PATCH is retried, whether the PATCH is uncertain)
 STATUSES = [
     (400, errors.BadRequestError, False, False),
     (401, errors.AuthenticationError, False, False),
@@ -62,7 +62,7 @@ STATUSES = [
 
 
 @pytest.mark.parametrize(("status", "kind", "retry", "uncertain"), STATUSES)
-def test_a_status_decides_error_class_retry_and_uncertain(
+def test_the_status_decides_the_error_class_and_whether_a_patch_is_retried_and_uncertain(
     status: int, kind: type[errors.APIStatusError], retry: bool, uncertain: bool
 ) -> None:
     outcome = failure(status)
@@ -87,7 +87,7 @@ def test_a_get_is_never_uncertain(status: int) -> None:
     assert failure(status, method="GET").uncertain is False
 
 
-def test_failures_without_an_answer() -> None:
+def test_a_failure_without_a_readable_answer_is_uncertain_if_the_request_was_sent() -> None:
     never = not_sent(request("POST"), "refused")
     assert (type(never.make_error()), never.retry, never.uncertain) == (errors.APIConnectionError, True, False)
     lost = no_answer(request(), "reset")
@@ -98,7 +98,7 @@ def test_failures_without_an_answer() -> None:
     assert (type(odd.make_error()), odd.retry, odd.uncertain) == (errors.APIResponseError, True, True)
 
 
-# The three error formats of the API, and what proxies send: (status, body, message)
+# (status, body, message) for the three error formats of the API and for answers of proxies
 LINES: list[tuple[int, object, str]] = [
     (
         404,
@@ -146,11 +146,11 @@ LINES: list[tuple[int, object, str]] = [
 
 
 @pytest.mark.parametrize(("status", "body", "line"), LINES)
-def test_the_message_of_an_error(status: int, body: object, line: str) -> None:
+def test_an_error_message_names_the_status_the_room_and_the_reason(status: int, body: object, line: str) -> None:
     assert str(failure(status, body).make_error()) == line
 
 
-def test_a_redirect_names_its_target() -> None:
+def test_the_error_for_a_redirect_names_the_target() -> None:
     text = str(failure(301, headers={"location": "https://other.example.com/v2"}).make_error())
     assert "redirected to https://other.example.com/v2: check base_url" in text
 
@@ -209,7 +209,7 @@ def test_the_error_for_a_wrong_type_in_an_answer_names_the_path(body: object, pa
     status=st.integers(100, 599),
     body=st.binary(max_size=200)
     | st.text(max_size=100).map(str.encode)
-    # surrogates can't be encoded, so they are JSON escapes
+    # json.dumps escapes surrogates, which can't be encoded as UTF-8
     | st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
         lambda inner: (
@@ -227,7 +227,7 @@ def test_the_error_for_a_wrong_type_in_an_answer_names_the_path(body: object, pa
     ),
     method=st.sampled_from(["GET", "PATCH", "POST", "DELETE"]),
 )
-def test_any_answer_is_read_into_a_value_or_one_of_our_errors(
+def test_any_answer_becomes_a_value_or_an_api_error(
     status: int, body: bytes, headers: dict[str, str], method: str
 ) -> None:
     outcome = read_answer(request(method), status, headers, body, API_KEY)
@@ -256,7 +256,7 @@ ESCAPED = "".join(f"\\u{ord(char):04x}" for char in KEY)
         (200, f'{{"data": "{ESCAPED}"}}'),
     ],
 )
-def test_no_error_contains_the_key_however_the_server_escapes_it(status: int, body: str) -> None:
+def test_no_error_contains_the_key_even_if_the_server_escapes_it(status: int, body: str) -> None:
     headers = {"x-request-id": f"for {KEY}", "location": f"https://elsewhere.example/?key={KEY}"}
     for code in (status, 307):
         error = failure(code, body.encode(), headers).make_error()
@@ -295,7 +295,9 @@ def test_keys_are_redacted_in_urls_and_in_json(key: str) -> None:
         ({}, None),
     ],
 )
-def test_the_wait_of_a_429(headers: dict[str, str], wait: float | None) -> None:
+def test_a_429_waits_for_its_retry_after_or_otherwise_for_the_reset(
+    headers: dict[str, str], wait: float | None
+) -> None:
     outcome = failure(429, headers=headers)
     assert outcome.wait == wait
     error = outcome.make_error()
@@ -303,12 +305,12 @@ def test_the_wait_of_a_429(headers: dict[str, str], wait: float | None) -> None:
     assert error.retry_after == wait
 
 
-def test_a_server_error_does_not_wait_for_the_reset() -> None:
+def test_a_5xx_waits_for_its_retry_after_but_not_for_the_reset() -> None:
     assert failure(503, headers={"x-ratelimit-reset": "9"}).wait is None
     assert failure(503, headers={"retry-after": "9"}).wait == 9
 
 
-def test_an_odd_location_in_an_error_does_no_harm() -> None:
+def test_odd_parts_of_an_error_location_are_left_out_of_the_pointer() -> None:
     deep: list[object] = []
     for _ in range(900):
         deep = [deep]

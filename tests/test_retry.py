@@ -1,4 +1,4 @@
-"""Whether a failed attempt is followed by another, and when, without I/O."""
+"""Whether and when a failed attempt is retried, without I/O."""
 
 import math
 from functools import partial
@@ -51,7 +51,7 @@ def test_a_failure_that_must_not_be_retried_ends_the_call() -> None:
     assert after(attrs.evolve(RESET, retry=False), Tally()) == GiveUp()
 
 
-def test_overtaken_429s_do_not_count_up_to_a_limit() -> None:
+def test_the_first_25_overtaken_429s_do_not_count_as_attempts() -> None:
     tally = Tally()
     followed = [after(LIMITED, tally, overtaken=True) for _ in range(25)]
     assert all(isinstance(one, Again) for one in followed)
@@ -63,9 +63,9 @@ def test_overtaken_429s_do_not_count_up_to_a_limit() -> None:
 @pytest.mark.parametrize(
     ("failure", "asked", "wait"),
     [
-        (LIMITED, 0.1, 0.1),  # exactly what the server asks for
+        (LIMITED, 0.1, 0.1),  # exactly the requested wait
         (LIMITED, None, 0.5),
-        (SERVER_ERROR, 0.1, 0.5),  # at least the backoff
+        (SERVER_ERROR, 0.1, 0.5),  # never shorter than the backoff
         (SERVER_ERROR, 7.0, 7.0),
     ],
 )
@@ -91,7 +91,7 @@ def test_a_wait_that_is_too_long_ends_the_call_and_names_the_setting() -> None:
     assert "max_elapsed=9" in end.hint
 
 
-def test_stale_connections_do_not_count_up_to_three_in_a_row() -> None:
+def test_the_first_three_stale_connections_in_a_row_do_not_count_as_attempts() -> None:
     stale = attrs.evolve(RESET, stale_connection=True)
     tally = Tally()
     assert [tally.failed(stale, overtaken=False) for _ in range(5)] == [True, True, True, False, True]

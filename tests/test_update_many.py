@@ -1,4 +1,4 @@
-"""Many updates: each has one result, updates of a room keep their order, and no task is left behind."""
+"""`update_many`: each update has one result, updates of a room keep their order, and no task is left behind."""
 
 import asyncio
 import gc
@@ -63,7 +63,7 @@ async def test_every_update_is_applied_and_has_one_result(concurrency: int) -> N
         assert sim.stats.connections <= min(concurrency, 100)
 
 
-async def test_an_async_iterable_and_all_kinds_of_room_references() -> None:
+async def test_an_async_iterable_and_every_kind_of_room_reference_are_accepted() -> None:
     async with RoomsSimulator(rooms=4) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         first, second, third, fourth = sim.room_ids
 
@@ -92,7 +92,7 @@ async def test_updates_of_one_room_keep_their_order_and_are_never_in_flight_toge
     async with RoomsSimulator(rooms=3, latency=0.002) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         sim.record = True
         names = [f"name-{number}" for number in range(30)]
-        # The ids differ in case only, so they are the same room.
+        # Ids that differ only in case mean the same room.
         updates = [
             (room_id.upper() if number % 2 else room_id, RoomUpdate(unique_name=f"{name}-{room_id}"))
             for number, name in enumerate(names)
@@ -116,7 +116,7 @@ async def test_updates_of_one_room_keep_their_order_and_are_never_in_flight_toge
      (ROOM_ID, None),
      (ROOM_ID, RoomUpdate())],
 )  # fmt: skip
-async def test_an_invalid_pair_is_a_failed_result_and_nothing_is_sent(item: Any) -> None:
+async def test_an_invalid_pair_yields_a_failed_result_and_sends_nothing(item: Any) -> None:
     async with RoomsSimulator(rooms=2) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         first, second = sim.room_ids
         results = await collect(client.rooms.update_many([(first, UPDATE), item, (second, UPDATE)], concurrency=1))
@@ -133,7 +133,7 @@ class BrokenRepr:
 
 
 @pytest.mark.parametrize("item", [BrokenRepr(), (BrokenRepr(), UPDATE), (10**5000, BrokenRepr())])
-async def test_an_input_whose_repr_raises_is_a_failed_result_too(item: Any) -> None:
+async def test_an_invalid_pair_whose_repr_raises_yields_a_failed_result(item: Any) -> None:
     async with RoomsClient("key") as client:
         (result,) = await collect(client.rooms.update_many([item]))
         assert result.status == "failed"
@@ -141,7 +141,7 @@ async def test_an_input_whose_repr_raises_is_a_failed_result_too(item: Any) -> N
 
 
 @pytest.mark.parametrize("value", [0, -1, True, 2.0, "5", None])
-async def test_settings_are_checked_at_the_call(value: Any) -> None:
+async def test_settings_are_checked_when_update_many_is_called(value: Any) -> None:
     async with RoomsClient("key") as client:
         with pytest.raises(ValueError, match=r"update_many\(concurrency=\) is .*; give a whole number, 1 or above"):
             client.rooms.update_many([], concurrency=value)
@@ -183,7 +183,7 @@ async def test_10000_updates_with_a_wrong_key_send_at_most_50_requests() -> None
         assert all(isinstance(result.error, AuthenticationError) for result in results)
 
 
-async def test_a_key_without_permission_stops_the_run_too() -> None:
+async def test_a_key_without_permission_stops_the_run() -> None:
     async with RoomsSimulator(rooms=50) as sim, RoomsClient("limited", base_url=sim.url) as client:
         sim.forbidden_keys.add("limited")
         results = await collect(
@@ -194,7 +194,7 @@ async def test_a_key_without_permission_stops_the_run_too() -> None:
         assert all(isinstance(result.error, PermissionDeniedError) for result in results)
 
 
-async def test_max_failures_skips_the_rest() -> None:
+async def test_after_max_failures_the_run_skips_the_rest() -> None:
     async with RoomsSimulator(rooms=50) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         ids = sim.room_ids
         for room_id in ids[10:13]:
@@ -234,7 +234,7 @@ class InputError(Exception):
 
 
 @pytest.mark.parametrize("is_async", [True, False])
-async def test_an_input_that_raises_loses_no_result_in_flight(is_async: bool) -> None:
+async def test_no_result_in_flight_is_lost_if_the_input_raises(is_async: bool) -> None:
     async with RoomsSimulator(rooms=20, latency=0.01) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
 
         def updates() -> Iterator[tuple[str, RoomUpdate]]:
@@ -249,12 +249,12 @@ async def test_an_input_that_raises_loses_no_result_in_flight(is_async: bool) ->
         results: list[UpdateResult] = []
         with pytest.raises(InputError):
             async for result in client.rooms.update_many(async_updates() if is_async else updates(), concurrency=7):
-                results.append(result)  # noqa: PERF401 - the results before the error count
+                results.append(result)  # noqa: PERF401 - a comprehension would lose the results before the error
         assert counts(results) == {"updated": 20}
         assert tasks_left() == set()
 
 
-async def test_a_slow_async_input_does_not_hold_back_results() -> None:
+async def test_a_slow_async_input_does_not_delay_results() -> None:
     async with RoomsSimulator(rooms=2) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         more = asyncio.Event()
 
@@ -269,7 +269,7 @@ async def test_a_slow_async_input_does_not_hold_back_results() -> None:
             assert (await anext(results)).room_id == sim.room_ids[1]
 
 
-async def test_a_slow_plain_input_does_not_hold_back_results() -> None:
+async def test_a_slow_plain_input_does_not_delay_results() -> None:
     pulled = 0
 
     def updates() -> Iterator[tuple[str, RoomUpdate]]:
@@ -304,13 +304,13 @@ async def test_a_cancellation_raised_by_the_input_is_not_swallowed() -> None:
     results: list[UpdateResult] = []
     with pytest.raises(asyncio.CancelledError):
         async for result in update_many(updates(), done, concurrency=2):
-            results.append(result)  # noqa: PERF401 - the results before the error count
+            results.append(result)  # noqa: PERF401 - a comprehension would lose the results before the error
     assert len(results) == 1
     assert tasks_left() == set()
 
 
 async def done(room_id: str, update: RoomUpdate) -> Answer[Room]:
-    """Update a room in the next iteration of the event loop."""
+    """Return an updated room in the next iteration of the event loop."""
     await asyncio.sleep(0)
     return Answer(Room(id=room_id), 1)
 
@@ -331,7 +331,7 @@ async def test_an_input_may_keep_timeouts_and_task_groups_open_between_two_items
 
 
 @pytest.mark.parametrize("goes_on", [True, False])
-async def test_a_timeout_of_the_input_between_two_items_loses_no_result(goes_on: bool) -> None:
+async def test_no_result_is_lost_if_a_timeout_of_the_input_expires_between_two_items(goes_on: bool) -> None:
     async def updates() -> AsyncIterator[tuple[str, RoomUpdate]]:
         try:
             async with asyncio.timeout(0.01):
@@ -349,7 +349,7 @@ async def test_a_timeout_of_the_input_between_two_items_loses_no_result(goes_on:
     results: list[int] = []
     try:
         async for result in update_many(updates(), slow, concurrency=1):
-            results.append(UUID(result.room_id).int)  # noqa: PERF401 - the results before the error count
+            results.append(UUID(result.room_id).int)  # noqa: PERF401 - a comprehension would lose the results before the error
     except TimeoutError:
         assert not goes_on
     else:
@@ -372,7 +372,7 @@ async def test_an_input_that_swallows_its_cancellation_does_not_delay_closing() 
     assert tasks_left() == set()
 
 
-async def test_an_async_input_is_pulled_from_only_as_workers_ask_for_items() -> None:
+async def test_a_slow_consumer_slows_down_an_async_input() -> None:
     pulled = 0
 
     async def updates() -> AsyncIterator[tuple[str, RoomUpdate]]:
@@ -389,7 +389,7 @@ async def test_an_async_input_is_pulled_from_only_as_workers_ask_for_items() -> 
 
 
 @pytest.mark.parametrize("is_async", [True, False])
-async def test_an_input_that_is_a_generator_is_closed_with_the_run(is_async: bool) -> None:
+async def test_closing_the_run_closes_an_input_that_is_a_generator(is_async: bool) -> None:
     closed: list[bool] = []
 
     def updates() -> Iterator[tuple[str, RoomUpdate]]:
@@ -417,7 +417,7 @@ async def test_an_input_that_is_a_generator_is_closed_with_the_run(is_async: boo
 
 
 @pytest.mark.parametrize("concurrency", [1, 3])
-async def test_a_consumer_that_comes_late_gets_every_result_and_the_end(concurrency: int) -> None:
+async def test_a_slow_consumer_gets_every_result(concurrency: int) -> None:
     async def at_once(room_id: str, update: RoomUpdate) -> Answer[Room]:
         return Answer(Room(), 1)
 
@@ -430,7 +430,7 @@ async def test_a_consumer_that_comes_late_gets_every_result_and_the_end(concurre
     assert len(results) == 10
 
 
-async def test_a_slow_consumer_holds_back_the_input() -> None:
+async def test_a_slow_consumer_slows_down_a_plain_input() -> None:
     pulled = 0
 
     def updates() -> Iterator[tuple[str, RoomUpdate]]:
@@ -453,7 +453,7 @@ async def test_a_slow_consumer_holds_back_the_input() -> None:
 # --- aborting ---
 
 
-async def test_leaving_the_loop_stops_the_run_at_once() -> None:
+async def test_breaking_out_of_the_loop_stops_the_run_at_once() -> None:
     async with RoomsSimulator(rooms=100, latency=0.01) as sim:
         client = RoomsClient(sim.api_key, base_url=sim.url)
         async for _ in client.rooms.update_many(((room_id, UPDATE) for room_id in sim.room_ids), concurrency=10):
@@ -489,7 +489,7 @@ async def test_cancelling_leaves_no_task_behind(where: str) -> None:
         await client.close()
 
 
-async def test_closing_ends_while_updates_of_a_room_are_queued() -> None:
+async def test_closing_finishes_even_if_updates_of_a_room_are_queued() -> None:
     async with RoomsSimulator(rooms=1, latency=0.02) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         updates = [(sim.room_ids[0], RoomUpdate(max_participants=2 + number)) for number in range(10)]
         async with aclosing(client.rooms.update_many(updates, concurrency=5)) as results:
@@ -498,7 +498,7 @@ async def test_closing_ends_while_updates_of_a_room_are_queued() -> None:
         assert tasks_left() == set()
 
 
-async def test_a_dropped_generator_is_cleaned_up() -> None:
+async def test_a_garbage_collected_run_leaves_no_task_behind() -> None:
     async with RoomsSimulator(rooms=20, latency=0.01) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         results = client.rooms.update_many(((room_id, UPDATE) for room_id in sim.room_ids), concurrency=3)
         await anext(results)
@@ -508,7 +508,7 @@ async def test_a_dropped_generator_is_cleaned_up() -> None:
         assert tasks_left() == set()
 
 
-async def test_a_generator_that_was_never_started_sends_nothing() -> None:
+async def test_closing_a_run_that_was_never_started_sends_nothing() -> None:
     async with RoomsSimulator(rooms=1) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         results = client.rooms.update_many([(sim.room_ids[0], UPDATE)])
         await results.aclose()
@@ -517,11 +517,11 @@ async def test_a_generator_that_was_never_started_sends_nothing() -> None:
 
 
 @pytest.mark.parametrize("is_async", [True, False])
-async def test_a_foreign_error_ends_the_run_after_the_results_in_flight(is_async: bool) -> None:
+async def test_an_unexpected_error_of_an_update_is_raised_after_the_results_in_flight(is_async: bool) -> None:
     async def updates() -> AsyncIterator[tuple[str, RoomUpdate]]:
         for number in range(10):
             yield str(UUID(int=number)), UPDATE
-        await asyncio.Event().wait()  # an input that has no end must not hide the error
+        await asyncio.Event().wait()  # an input that never ends must not hide the error
 
     async def broken(room_id: str, update: RoomUpdate) -> Answer[Room]:
         await asyncio.sleep(0)
@@ -533,12 +533,12 @@ async def test_a_foreign_error_ends_the_run_after_the_results_in_flight(is_async
     results: list[UpdateResult] = []
     with pytest.raises(ZeroDivisionError):
         async for result in update_many(updates() if is_async else plain, broken, concurrency=3, max_failures=None):
-            results.append(result)  # noqa: PERF401 - the results before the error count
+            results.append(result)  # noqa: PERF401 - a comprehension would lose the results before the error
     assert {UUID(result.room_id).int for result in results} >= set(range(5))
     assert tasks_left() == set()
 
 
-async def test_closing_ends_although_an_update_raises_meanwhile() -> None:
+async def test_closing_finishes_even_if_an_update_raises_meanwhile() -> None:
     async def broken(room_id: str, update: RoomUpdate) -> Answer[Room]:
         if UUID(room_id).int > 0:
             return Answer(Room(id=room_id), 1)
@@ -558,7 +558,7 @@ async def test_closing_ends_although_an_update_raises_meanwhile() -> None:
 
 
 class OnlyNext:
-    """An iterator that `for` and `async for` accept although it has no `__iter__`."""
+    """An iterator without `__iter__` and `__aiter__`, which `for` and `async for` accept nevertheless."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -587,7 +587,7 @@ class Async:
 
 
 @pytest.mark.parametrize("source", [Plain(), Async()])
-async def test_an_iterator_without_iter_is_a_valid_input(source: Any) -> None:
+async def test_an_iterator_without_iter_and_aiter_is_a_valid_input(source: Any) -> None:
     results = await collect(update_many(source, done, concurrency=2))
     assert len(results) == 3
 
@@ -596,7 +596,7 @@ class Weird(BaseException):
     pass
 
 
-async def test_a_base_exception_is_raised_too() -> None:
+async def test_a_base_exception_of_an_update_is_raised() -> None:
     async def broken(room_id: str, update: RoomUpdate) -> Answer[Room]:
         raise Weird
 
@@ -605,7 +605,7 @@ async def test_a_base_exception_is_raised_too() -> None:
             await collect(update_many([(str(UUID(int=1)), UPDATE)], broken, concurrency=2))
 
 
-async def test_workers_that_are_cancelled_from_outside_end_the_run() -> None:
+async def test_the_run_raises_if_its_workers_are_cancelled_from_outside() -> None:
     async def slow(room_id: str, update: RoomUpdate) -> Answer[Room]:
         await asyncio.Event().wait()
         raise AssertionError
@@ -620,7 +620,7 @@ async def test_workers_that_are_cancelled_from_outside_end_the_run() -> None:
             await run
 
 
-async def test_closing_ends_although_an_update_swallows_its_cancellation() -> None:
+async def test_closing_finishes_even_if_an_update_swallows_its_cancellation() -> None:
     begun = 0
 
     async def swallows_it(room_id: str, update: RoomUpdate) -> Answer[Room]:
@@ -688,7 +688,7 @@ async def test_a_plain_generator_may_keep_a_context_variable_set_between_two_ite
     assert len(await collect(update_many(updates(), done, concurrency=5))) == 20
 
 
-async def test_a_second_cancellation_waits_for_the_workers_too() -> None:
+async def test_the_run_waits_for_its_workers_even_after_a_second_cancellation() -> None:
     ended: list[str] = []
 
     async def slow_to_end(room_id: str, update: RoomUpdate) -> Answer[Room]:
@@ -712,7 +712,7 @@ async def test_a_second_cancellation_waits_for_the_workers_too() -> None:
     assert tasks_left() == set()
 
 
-async def test_closing_the_client_during_a_run_still_yields_every_result() -> None:
+async def test_every_result_is_yielded_even_if_the_client_is_closed_during_the_run() -> None:
     async with RoomsSimulator(rooms=30, latency=0.01) as sim:
         client = RoomsClient(sim.api_key, base_url=sim.url, retry=RetryPolicy(base_delay=0.001))
         results: list[UpdateResult] = []
@@ -726,7 +726,7 @@ async def test_closing_the_client_during_a_run_still_yields_every_result() -> No
         assert counts(results)["skipped"] >= 20
 
 
-# --- the engine alone, with random runs ---
+# --- update_many without a server, with random runs ---
 
 
 @given(
@@ -754,7 +754,7 @@ async def play(
     begun: list[tuple[str, int]] = []
 
     async def update_room(room_id: str, update: RoomUpdate) -> Answer[Room]:
-        assert room_id not in in_flight, "two updates of a room in flight together"
+        assert room_id not in in_flight, "two updates of a room were in flight together"
         assert len(in_flight) < concurrency
         in_flight.add(room_id)
         number = int(str(update.unique_name))
@@ -803,7 +803,7 @@ async def play(
     assert tasks_left() == set()
 
 
-async def test_the_deprecated_name_of_max_failures_works_and_warns() -> None:
+async def test_the_deprecated_argument_stop_after_failures_works_and_warns() -> None:
     async with RoomsSimulator(rooms=3) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         bad = [("no id", UPDATE), *((room_id, UPDATE) for room_id in sim.room_ids)]
         with pytest.warns(DeprecationWarning, match="max_failures"):

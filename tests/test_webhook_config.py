@@ -1,4 +1,4 @@
-"""The webhook settings of a room as one value."""
+"""`WebhookConfig`: the webhook settings of a room as one value."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The project speaks the vocabulary of its field: its old private words are not in the sources any more."""
+"""The sources and documents do not use words for which the project has chosen a standard term."""
 
 import re
 
@@ -29,11 +29,11 @@ WORDS = [
     r"somebody|anybody",
     r"leaves? (it|them|a field) alone",
 ]
-"""The worst of what the vocabulary replaced."""
+"""Regular expressions for the words that must not be used."""
 
 
 @pytest.mark.parametrize("words", WORDS)
-def test_no_private_word_is_left(words: str) -> None:
+def test_a_replaced_word_is_not_used_anywhere(words: str) -> None:
     pattern = re.compile(rf"\b({words})\b", re.IGNORECASE)
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
