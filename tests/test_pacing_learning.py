@@ -480,7 +480,7 @@ def test_no_caller_starves_and_nothing_leaks_with_any_limiter(
         server = Server(rule, latency, seed)
         await asyncio.sleep(begin)
         pending = [loop.call_later(at, server.change, attrs.evolve(rule, limit=limit)) for at, limit in changes]
-        # If a window allows very few requests, one client may get all of them, window after window. Then use one client.
+        # If a window allows very few requests, one client may get all of them for a long time. Then use one client.
         count = clients if rule.limit >= 10 * clients and all(limit >= 10 * clients for _, limit in changes) else 1
         pacers = [new_pacer(Pacing(max_rate=cap, max_wait=1e6), seed=seed + number) for number in range(count)]
         async with asyncio.timeout(100_000):

@@ -51,7 +51,7 @@ def test_a_failure_that_must_not_be_retried_ends_the_call() -> None:
     assert after(attrs.evolve(RESET, retry=False), Tally()) == GiveUp()
 
 
-def test_the_first_25_overtaken_429s_do_not_count_as_attempts() -> None:
+def test_the_first_25_overtaken_429s_do_not_count_against_max_attempts() -> None:
     tally = Tally()
     followed = [after(LIMITED, tally, overtaken=True) for _ in range(25)]
     assert all(isinstance(one, Again) for one in followed)

@@ -1,4 +1,4 @@
-"""What counts as success: an answer that confirms the request, or a read-back that does."""
+"""An update or delete succeeds only if its answer or a read-back confirms it."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -33,7 +33,7 @@ def room(**fields: object) -> dict[str, object]:
 
 
 def serving(change: bytes, *reads: bytes) -> Callable[[Peer], Awaitable[None]]:
-    """Answer GETs with `reads` in turn, the last one again and again, and everything else with `change`."""
+    """Answer each GET with the next of `reads`, repeating the last one. Answer all other requests with `change`."""
     left = list(reads)
 
     async def serve(peer: Peer) -> None:
@@ -75,7 +75,7 @@ async def test_an_update_that_the_answer_does_not_confirm_is_read_back(answer: b
 
 
 @pytest.mark.parametrize("answer", UNCONFIRMED)
-async def test_if_the_room_has_other_values_the_update_failed_and_each_is_named(answer: bytes) -> None:
+async def test_if_the_read_back_shows_other_values_the_update_fails_and_the_error_names_them(answer: bytes) -> None:
     read = http("200 OK", room(max_participants=10, unique_name="a", enable_recording=True))
     async with raw_server(serving(answer, read)) as (url, received):
         async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
@@ -91,7 +91,7 @@ async def test_if_the_room_has_other_values_the_update_failed_and_each_is_named(
     assert methods(received) == ["PATCH", "GET"] * 2
 
 
-async def test_if_the_read_back_cannot_tell_either_the_outcome_is_uncertain() -> None:
+async def test_if_the_read_back_does_not_contain_the_field_the_update_is_uncertain() -> None:
     async with raw_server(serving(http("200 OK", room()), http("200 OK", room()))) as (url, _):
         async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
             with pytest.raises(APIResponseError, match="the answer to the read-back has no max_participants") as caught:
@@ -99,7 +99,7 @@ async def test_if_the_read_back_cannot_tell_either_the_outcome_is_uncertain() ->
             assert caught.value.uncertain
 
 
-async def test_a_read_back_has_the_attempts_that_the_update_did_not_need() -> None:
+async def test_a_read_back_may_use_the_remaining_attempts_of_the_update() -> None:
     reads = [http("500 Broken"), b"garbage", http("200 OK", room(max_participants=3))]
     async with raw_server(serving(http("200 OK", room()), *reads)) as (url, received):
         async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
@@ -107,7 +107,7 @@ async def test_a_read_back_has_the_attempts_that_the_update_did_not_need() -> No
     assert methods(received) == ["PATCH", "GET", "GET", "GET"]
 
 
-async def test_normalised_values_confirm_without_a_read_back() -> None:
+async def test_an_answer_with_normalized_values_confirms_the_update() -> None:
     answer = http("200 OK", room(webhook_event_url="https://x.io:443/a", webhook_event_failover_url=""))
     async with raw_server(serving(answer, b"")) as (url, received):
         async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
@@ -115,7 +115,7 @@ async def test_normalised_values_confirm_without_a_read_back() -> None:
     assert methods(received) == ["PATCH"]
 
 
-async def test_a_run_goes_on_whatever_the_secondary_fields_are() -> None:
+async def test_odd_values_in_other_fields_do_not_stop_a_run() -> None:
     odd = room(max_participants=3.0, created_at="noon", sessions=["x"], unique_name=7, mood="good")
     async with raw_server(serving(http("200 OK", odd), b"")) as (url, received):
         async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
@@ -129,7 +129,7 @@ async def test_a_run_goes_on_whatever_the_secondary_fields_are() -> None:
 
 
 @pytest.mark.parametrize("answer", [http("204 No Content"), http("200 OK", room()), http("202 Accepted", {"data": {}})])
-async def test_a_delete_is_confirmed_by_a_204_or_by_a_body_of_the_api(answer: bytes) -> None:
+async def test_a_delete_is_confirmed_by_a_204_or_by_a_json_object_with_data(answer: bytes) -> None:
     async with raw_server(serving(answer, b"")) as (url, received):
         async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
             await client.rooms.delete(ROOM_ID)
@@ -146,12 +146,12 @@ async def test_a_delete_is_confirmed_by_a_204_or_by_a_body_of_the_api(answer: by
         http("200 OK", {"data": None}),
     ],
 )
-async def test_a_delete_is_not_confirmed_by_anything_else(answer: bytes) -> None:
+async def test_any_other_answer_to_a_delete_requires_a_read_back(answer: bytes) -> None:
     async with raw_server(serving(answer, http("200 OK", room()))) as (url, _):
         async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:
             with pytest.raises(APIResponseError) as caught:
                 await client.rooms.delete(ROOM_ID)
-            assert not caught.value.uncertain, "the read-back finds the room"
+            assert not caught.value.uncertain, "the read-back found the room, so the outcome is certain"
     async with raw_server(serving(answer, http("404 Not Found"))) as (url, _):
         async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:
             await client.rooms.delete(ROOM_ID)
@@ -159,10 +159,10 @@ async def test_a_delete_is_not_confirmed_by_anything_else(answer: bytes) -> None
                 await client.rooms.retrieve(ROOM_ID)
 
 
-# --- what the server says ---
+# --- unusual answers ---
 
 
-async def test_a_200_with_errors_reports_them() -> None:
+async def test_the_errors_in_a_200_answer_are_reported() -> None:
     answer = http("200 OK", {"errors": [{"code": "10015", "detail": "try later"}]})
     async with raw_server(serving(answer, answer)) as (url, _):
         async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
@@ -170,7 +170,7 @@ async def test_a_200_with_errors_reports_them() -> None:
                 await client.rooms.retrieve(ROOM_ID)
 
 
-async def test_the_errors_of_fastapi_are_read() -> None:
+async def test_errors_in_the_format_of_fastapi_are_read() -> None:
     detail = [{"loc": ["body", "max_participants"], "msg": "Input should be at most 50", "type": "less_than_equal"}]
     async with raw_server(serving(http("422 Unprocessable", {"detail": detail}), b"")) as (url, _):
         async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
@@ -209,7 +209,7 @@ async def test_if_null_is_rejected_the_failover_url_is_cleared_by_an_empty_strin
         assert bodies == [None, "", "", ""]
 
 
-async def test_another_rejection_is_raised_as_it_is() -> None:
+async def test_a_rejection_of_another_field_is_raised() -> None:
     async with RoomsSimulator(rooms=2) as sim, RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
         sim.rejects_null = True
         first, _ = sim.room_ids
@@ -220,14 +220,14 @@ async def test_another_rejection_is_raised_as_it_is() -> None:
         assert sim.stats.by_method["PATCH"] == 3
 
 
-async def test_a_room_is_created_without_null_too() -> None:
+async def test_create_also_replaces_a_rejected_null_with_an_empty_string() -> None:
     async with RoomsSimulator() as sim, RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
         sim.rejects_null = True
         await client.rooms.create(unique_name="lobby", webhook_event_failover_url=None)
         assert len(sim.rooms) == 1
 
 
-async def test_null_is_given_up_only_if_the_empty_string_works() -> None:
+async def test_the_client_stops_sending_null_only_after_an_empty_string_was_accepted() -> None:
     async def serve(peer: Peer) -> None:
         while True:
             request = await peer.read()
@@ -245,7 +245,7 @@ async def test_null_is_given_up_only_if_the_empty_string_works() -> None:
 
 
 @pytest.mark.parametrize("name", ["KEY_secret_0123", "x" * 62 + "KEY_secret_0123"])
-async def test_a_key_that_the_server_echoes_as_a_value_is_not_shown(name: str) -> None:
+async def test_an_error_does_not_show_the_key_if_the_server_echoes_it_as_a_value(name: str) -> None:
     answer = http("200 OK", room(unique_name=name))
     async with raw_server(serving(answer, answer)) as (url, _):
         async with RoomsClient("KEY_secret_0123", base_url=url, retry=QUICK) as client:

@@ -1,4 +1,4 @@
-"""Connections: failing ones, answers that are cut off, switched protocols, and keep-alive."""
+"""Connection failures, truncated answers, switched protocols and keep-alive."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ async def test_an_unreachable_server_is_a_connection_error_and_nothing_is_sent()
 
 
 @pytest.mark.parametrize("status", [401, 429, 404])
-async def test_a_rejection_counts_even_if_its_body_is_lost(status: int) -> None:
+async def test_a_4xx_is_reported_even_if_its_body_is_truncated(status: int) -> None:
     async def answer(peer: Peer) -> None:
         await peer.read()
         peer.write(b"HTTP/1.1 %d No\r\nContent-Length: 900\r\nRetry-After: 900\r\n\r\n{" % status)
@@ -37,7 +37,7 @@ async def test_a_rejection_counts_even_if_its_body_is_lost(status: int) -> None:
         assert len(received) == 1
 
 
-async def test_a_post_whose_body_a_hook_replaced_is_not_sent_twice() -> None:
+async def test_a_post_whose_body_was_replaced_by_middleware_is_not_sent_twice() -> None:
     async def signs(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         await request.update_body(b'{"unique_name":"signed"}')
         return await send(request)
@@ -75,7 +75,7 @@ async def test_an_answer_about_another_room_is_an_error() -> None:
         assert caught.value.path == "data.id"
 
 
-async def test_an_answer_that_switches_protocols_leaves_no_connection_behind() -> None:
+async def test_an_answer_that_switches_protocols_is_closed() -> None:
     loop = asyncio.get_running_loop()
     messages: list[str] = []
     loop.set_debug(True)
@@ -94,7 +94,7 @@ async def test_an_answer_that_switches_protocols_leaves_no_connection_behind() -
     assert "Unclosed response" not in messages
 
 
-async def test_keep_alive_is_on() -> None:
+async def test_consecutive_requests_use_the_same_connection() -> None:
     async with RoomsSimulator(rooms=1) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         for _ in range(20):
             await client.rooms.update(sim.room_ids[0], max_participants=3)

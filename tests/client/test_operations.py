@@ -1,4 +1,4 @@
-"""The five operations, and the checks of each before anything is sent."""
+"""The five operations, and the checks of their arguments before anything is sent."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -21,7 +21,7 @@ from aiorooms import (
 from aiorooms.simulator import RoomsSimulator
 
 
-async def test_create_retrieve_update_delete() -> None:
+async def test_a_room_is_created_retrieved_updated_and_deleted() -> None:
     async with RoomsSimulator() as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         room = await client.rooms.create(unique_name="first", webhook_event_url="https://a.example.com")
         assert room.id is not None
@@ -111,7 +111,7 @@ async def test_invalid_calls_send_nothing_and_report_all_problems_together() -> 
         assert sim.stats.requests == 0
 
 
-async def test_the_policy_of_the_client_applies_to_every_way_of_sending() -> None:
+async def test_the_webhook_url_policy_of_the_client_applies_to_every_update_and_create() -> None:
     policy = WebhookUrlPolicy(schemes=("https",), allow_credentials=True)
     async with (
         RoomsSimulator(rooms=1) as sim,
@@ -134,7 +134,7 @@ async def test_the_policy_of_the_client_applies_to_every_way_of_sending() -> Non
         await client.rooms.update(room_id, RoomUpdate(webhook_event_url=url, webhook_url_policy=policy))
 
 
-async def test_date_filters_are_sent_as_days() -> None:
+async def test_date_filters_are_sent_as_iso_dates() -> None:
     async with RoomsSimulator(rooms=1) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         sim.record = True
         day = date(2021, 4, 25)

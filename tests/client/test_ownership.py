@@ -1,4 +1,4 @@
-"""Opening and closing, event loops, and sessions of the caller."""
+"""Opening and closing a client, its event loop, and an aiohttp session that the caller provides."""
 
 import asyncio
 import gc
@@ -17,7 +17,7 @@ from ..raw_server import Peer, raw_server
 from ..samples import ROOM_ID
 
 
-async def test_a_client_opens_at_the_first_call_and_closes_once() -> None:
+async def test_a_client_opens_at_the_first_call_and_stays_closed_after_close() -> None:
     async with RoomsSimulator(rooms=1) as sim:
         client = RoomsClient(sim.api_key, base_url=sim.url)
         await client.rooms.retrieve(sim.room_ids[0])
@@ -107,7 +107,7 @@ def test_a_session_of_another_loop_is_rejected_with_a_clear_error() -> None:
         first.run(session.close())
 
 
-async def test_default_headers_of_the_callers_session_do_not_replace_those_of_a_request() -> None:
+async def test_default_headers_of_the_callers_session_do_not_replace_the_headers_of_the_client() -> None:
     headers = {"Content-Type": "text/plain", "Authorization": "Basic x", "Accept": "text/html"}
     async with RoomsSimulator(rooms=1) as sim, aiohttp.ClientSession(headers=headers) as session:
         async with RoomsClient(sim.api_key, base_url=sim.url, session=session) as client:
@@ -116,7 +116,7 @@ async def test_default_headers_of_the_callers_session_do_not_replace_those_of_a_
 
 
 @pytest.mark.parametrize("method", ["update", "retrieve"])
-async def test_closing_ends_calls_in_flight_and_queued_ones(method: str) -> None:
+async def test_closing_the_client_ends_the_calls_in_flight_and_in_the_queue(method: str) -> None:
     async with RoomsSimulator(rooms=1, latency=5) as sim:
         client = RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK, max_connections=1)
         call = client.rooms.update(sim.room_ids[0], max_participants=3)
@@ -137,7 +137,7 @@ async def test_closing_ends_calls_in_flight_and_queued_ones(method: str) -> None
         assert tasks_left() == set()
 
 
-async def test_closing_wakes_a_call_that_waits_before_its_next_attempt() -> None:
+async def test_closing_the_client_ends_a_call_that_waits_for_its_next_attempt() -> None:
     async with RoomsSimulator(rooms=1, faults=Faults(script=["503"], retry_after="60")) as sim:
         client = RoomsClient(sim.api_key, base_url=sim.url)
         task = asyncio.create_task(client.rooms.update(sim.room_ids[0], max_participants=3))
@@ -174,11 +174,11 @@ async def test_cancelling_a_call_leaves_nothing_behind() -> None:
     assert tasks_left() == set()
 
 
-async def test_a_cancelled_close_closes_every_session(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cancelled_close_still_closes_every_session(monkeypatch: pytest.MonkeyPatch) -> None:
     async with RoomsSimulator(rooms=1) as sim:
         client = RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK)
         sim.script(None, "reset_before")
-        for _ in range(2):  # the second one needs the session for new connections
+        for _ in range(2):  # the second call opens the extra session for resends
             await client.rooms.retrieve(sim.room_ids[0])
         exchange: Any = client._sender.exchange
         sessions = [exchange._session, exchange._fresh_session]

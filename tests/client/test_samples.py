@@ -1,4 +1,4 @@
-"""The samples of the API's reference page are sent and read byte for byte."""
+"""The sample request in the API reference is sent as documented, and the sample answer is read."""
 
 import json
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ async def test_the_samples_of_the_reference_page_are_sent_and_read() -> None:
             peer.answer(SAMPLE_ANSWER)
 
     async with raw_server(answer) as (url, received), RoomsClient("KEY", base_url=url) as client:
-        # The sample answer has other values than the sample request, so it doesn't confirm the update.
+        # The values in the sample answer differ from those in the sample request, so it doesn't confirm the update.
         with pytest.raises(APIResponseError, match="max_participants: requested 10, got 50"):
             await client.rooms.update(ROOM_ID, RoomUpdate.from_dict(SAMPLE_REQUEST))
         room = await client.rooms.retrieve(ROOM_ID)
@@ -76,7 +76,9 @@ TIMESTAMP_FORMATS = [
 
 @pytest.mark.parametrize("written", TIMESTAMP_FORMATS)
 @pytest.mark.parametrize("field", [name for name in json.loads(SAMPLE_ANSWER)["data"] if name != "id"])
-async def test_missing_fields_are_none_unknown_ones_ignored_and_timestamps_aware(field: str, written: str) -> None:
+async def test_missing_fields_are_none_unknown_fields_are_extra_and_timestamps_are_aware(
+    field: str, written: str
+) -> None:
     data = json.loads(SAMPLE_ANSWER)
     data["data"]["created_at"] = written
     data["data"].pop(field)

@@ -1,4 +1,4 @@
-"""Answers that belong to no request: a connection that received bytes while idle is not used again."""
+"""Stray answers, which belong to no request: a connection that received bytes while idle is not reused."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ STRAYS = {
 
 
 class Server:
-    """Carries out each PATCH and confirms it, and sends `stray` after the first: at once, or when `late` is set."""
+    """A server that applies each PATCH. After the first answer it also sends `stray`, at once or when `late` is set."""
 
     def __init__(self, stray: bytes, late: asyncio.Event | None) -> None:
         self.value = 0
@@ -59,7 +59,7 @@ class Server:
 
 @pytest.mark.parametrize("stray", STRAYS.values(), ids=STRAYS)
 @pytest.mark.parametrize("at_once", [True, False])
-async def test_a_second_answer_is_not_taken_for_that_of_the_next_request(stray: bytes, at_once: bool) -> None:
+async def test_a_stray_answer_is_not_used_for_the_next_request(stray: bytes, at_once: bool) -> None:
     late = None if at_once else asyncio.Event()
     server = Server(stray, late)
     async with raw_server(server.serve) as (url, _):
@@ -70,11 +70,11 @@ async def test_a_second_answer_is_not_taken_for_that_of_the_next_request(stray: 
                 await server.has_written_stray.wait()
             for number in (4, 5):
                 assert (await client.rooms.update(ROOM_ID, max_participants=number)).max_participants == number
-    assert server.patches == [3, 4, 5], "each update is sent exactly once"
+    assert server.patches == [3, 4, 5], "an update was not sent exactly once"
 
 
 @pytest.mark.parametrize("stray", STRAYS.values(), ids=STRAYS)
-async def test_in_a_session_of_the_user_the_outcome_is_true_too(stray: bytes) -> None:
+async def test_the_reported_outcome_is_also_true_if_the_user_provides_the_session(stray: bytes) -> None:
     late = asyncio.Event()
     server = Server(stray, late)
     async with raw_server(server.serve) as (url, _), aiohttp.ClientSession() as session:
@@ -87,7 +87,7 @@ async def test_in_a_session_of_the_user_the_outcome_is_true_too(stray: bytes) ->
                 assert (result.status == "updated") == (server.value == 4), result
 
 
-async def test_connections_are_reused_as_long_as_nothing_arrives_between() -> None:
+async def test_a_connection_is_reused_if_nothing_arrives_between_requests() -> None:
     connections = 0
 
     async def serve(peer: Peer) -> None:
@@ -103,8 +103,10 @@ async def test_connections_are_reused_as_long_as_nothing_arrives_between() -> No
     assert connections == 1
 
 
-async def test_aiohttp_makes_its_connections_with_our_protocol() -> None:
+async def test_aiohttp_still_has_the_private_methods_that_our_connector_uses() -> None:
     connector: Any = Connector(limit=1, keepalive_timeout=1)
     assert type(connector._factory()).__name__ == "_Protocol"
-    assert callable(getattr(aiohttp.TCPConnector, "_release", None)), "aiohttp releases connections in another way"
+    assert callable(getattr(aiohttp.TCPConnector, "_release", None)), (
+        "aiohttp no longer has the method that our connector overrides"
+    )
     await connector.close()

@@ -1,4 +1,4 @@
-"""Settings of a client: arguments, environment, and invalid values."""
+"""Settings of a client: arguments, environment variables and invalid values."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def test_arguments_take_precedence_over_the_environment(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "a\n", "a\r\nX-Evil: 1", "ключ", 5, b"key"])
-def test_an_invalid_key_is_rejected(key: Any) -> None:
+def test_an_invalid_key_raises_without_showing_the_key(key: Any) -> None:
     with pytest.raises(ClientSettingsError) as caught:
         RoomsClient(key)
     assert "Evil" not in str(caught.value)
@@ -53,7 +53,7 @@ def test_an_invalid_key_is_rejected(key: Any) -> None:
         (5, "base_url"),
     ],
 )
-def test_an_invalid_base_url_is_rejected(url: Any, words: str) -> None:
+def test_an_invalid_base_url_raises_without_showing_a_password(url: Any, words: str) -> None:
     with pytest.raises(ClientSettingsError, match=words) as caught:
         RoomsClient("key", base_url=url)
     assert "pass@" not in str(caught.value)
@@ -85,6 +85,6 @@ def test_plain_http_is_allowed_for_loopback_addresses_only(url: str) -> None:
         {"max_connections": 2.5},
     ],
 )
-def test_the_other_settings_are_checked(settings: Any) -> None:
+def test_other_invalid_settings_raise(settings: Any) -> None:
     with pytest.raises(ClientSettingsError, match="|".join(settings)):
         RoomsClient("key", **settings)

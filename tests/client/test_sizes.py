@@ -1,4 +1,4 @@
-"""Bodies of answers: compressed, of unknown length, and larger than anyone can use."""
+"""Bodies of answers: compressed, without a Content-Length, and too large."""
 
 import gzip
 import json
@@ -17,7 +17,7 @@ from ..samples import ROOM_ID
 ONCE = RetryPolicy(max_attempts=1)
 ROOM = json.dumps({"data": {"id": ROOM_ID, "max_participants": 3}}).encode()
 ZEROS = b"0" * 1_000_000
-"""A megabyte, which is a kilobyte as gzip."""
+"""One megabyte, which gzip compresses to about one kilobyte."""
 
 
 def serving(
@@ -36,7 +36,7 @@ def serving(
 
 
 def packed(body: bytes) -> bytes:
-    """Compress as gzip, without the time of day: the bytes are part of the names of tests."""
+    """Compress with gzip, without a timestamp, because the bytes are part of test ids, which must not change."""
     return gzip.compress(body, mtime=0)
 
 
@@ -58,7 +58,7 @@ def raw_deflate(body: bytes) -> bytes:
         ("", ROOM),
     ],
 )
-async def test_encodings_are_read(encoding: str, body: bytes, sized: bool) -> None:
+async def test_a_body_in_a_supported_encoding_is_read(encoding: str, body: bytes, sized: bool) -> None:
     server = serving(body, *([f"Content-Encoding: {encoding}"] if encoding else []), sized=sized)
     async with raw_server(server) as (url, _), RoomsClient("KEY", base_url=url, retry=ONCE) as client:
         assert (await client.rooms.retrieve(ROOM_ID)).max_participants == 3
@@ -74,7 +74,7 @@ async def test_encodings_are_read(encoding: str, body: bytes, sized: bool) -> No
         ("gzip", packed(ROOM)[:-4], "its gzip data is cut off"),
     ],
 )
-async def test_what_cannot_be_decompressed_is_named(encoding: str, body: bytes, words: str) -> None:
+async def test_the_error_says_why_a_body_cannot_be_decompressed(encoding: str, body: bytes, words: str) -> None:
     async with raw_server(serving(body, f"Content-Encoding: {encoding}")) as (url, _):
         async with RoomsClient("KEY", base_url=url, retry=ONCE) as client:
             with pytest.raises(APIResponseError, match="the body of the answer can't be read") as caught:
@@ -92,7 +92,9 @@ TOO_LARGE = [
 
 @pytest.mark.parametrize("server", TOO_LARGE)
 @pytest.mark.parametrize("own_session", [True, False])
-async def test_a_room_has_at_most_8_mb(server: Callable[[Peer], Awaitable[None]], own_session: bool) -> None:
+async def test_an_answer_larger_than_8_mb_is_an_error_and_not_retried(
+    server: Callable[[Peer], Awaitable[None]], own_session: bool
+) -> None:
     async with raw_server(server) as (url, received), aiohttp.ClientSession() as session:
         async with RoomsClient(
             "KEY", base_url=url, retry=RetryPolicy(max_attempts=4), session=None if own_session else session
@@ -103,7 +105,7 @@ async def test_a_room_has_at_most_8_mb(server: Callable[[Peer], Awaitable[None]]
     assert len(received) == 1
 
 
-async def test_a_list_has_at_most_64_mb_or_what_the_client_allows() -> None:
+async def test_a_page_of_a_list_larger_than_64_mb_or_max_response_size_is_an_error() -> None:
     async with raw_server(serving(packed(ZEROS * 70), "Content-Encoding: gzip")) as (url, _):
         for limit, shown in ((10**9, "67,108,864"), (1000, "1,000")):
             async with RoomsClient("KEY", base_url=url, retry=ONCE, max_response_size=limit) as client:
@@ -112,7 +114,7 @@ async def test_a_list_has_at_most_64_mb_or_what_the_client_allows() -> None:
 
 
 @pytest.mark.parametrize("sized", [True, False])
-async def test_of_an_error_64_kb_are_read(sized: bool) -> None:
+async def test_an_error_is_read_even_if_its_body_is_too_large(sized: bool) -> None:
     body = json.dumps({"errors": [{"code": "1", "detail": "out of order"}]}).encode() + b" " * 10_000_000
     async with raw_server(serving(body, status="500 Broken", sized=sized)) as (url, _):
         async with RoomsClient("KEY", base_url=url, retry=ONCE) as client:
@@ -134,7 +136,7 @@ async def test_an_update_with_a_too_large_answer_is_read_back() -> None:
 
 @pytest.mark.parametrize("header", ["Retry-After", "retry-after-ms", "x-ratelimit-reset"])
 @pytest.mark.parametrize("number", ["999999999999999", "99999999999", "-5", "0.000000000000001"])
-async def test_absurd_numbers_in_headers_do_no_harm(header: str, number: str) -> None:
+async def test_absurd_numbers_in_rate_limit_headers_cause_no_unexpected_error(header: str, number: str) -> None:
     headers = [f"{header}: {number}", f"x-ratelimit-limit: {number}", f"x-ratelimit-remaining: {number}"]
     async with raw_server(serving(b"{}", *headers, status="429 Too Many Requests")) as (url, _):
         async with RoomsClient("KEY", base_url=url, retry=ONCE) as client:
@@ -165,7 +167,7 @@ async def test_data_after_the_end_of_a_compressed_body_is_an_error(trailing: byt
                 await client.rooms.retrieve(ROOM_ID)
 
 
-async def test_a_session_of_the_user_that_does_not_decompress_is_served_too() -> None:
+async def test_a_compressed_body_is_read_even_if_the_users_session_does_not_decompress() -> None:
     async with raw_server(serving(packed(ROOM), "Content-Encoding: gzip")) as (url, _):
         async with aiohttp.ClientSession(auto_decompress=False) as session:
             async with RoomsClient("KEY", base_url=url, retry=ONCE, session=session) as client:

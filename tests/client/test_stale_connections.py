@@ -1,4 +1,4 @@
-"""Keep-alive connections that the server has closed: sending again over a new one costs no attempt."""
+"""Stale connections: sending a request again because the server has closed an idle connection costs no attempt."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ from ..samples import ROOM_ID, SAMPLE_ANSWER
 
 
 def answers_once_then_resets() -> Callable[..., Awaitable[None]]:
-    """Answer the first request of each connection. Read the second, and reset the connection."""
+    """Return a handler that answers the first request of each connection and resets it after the second."""
 
     async def answer(peer: Peer) -> None:
         await peer.read()
@@ -33,7 +33,7 @@ async def test_a_stale_connection_costs_no_attempt(method: str, own_session: boo
         async with RoomsClient(
             "KEY", base_url=url, retry=RetryPolicy(max_attempts=1), session=None if own_session else session
         ) as client:
-            # In our own session a resend has its own connection, which is not reused and so never stale.
+            # In the client's own session, a resend uses a new connection and closes it afterwards. So it is never stale.
             for sent in (1, 3, 4) if own_session else (1, 3, 5):
                 match method:
                     case "update":
@@ -54,12 +54,12 @@ async def test_a_read_back_over_a_stale_connection_settles_the_update() -> None:
 
     async with raw_server(answer) as (url, _):
         async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:
-            # The read-back reuses the connection of the update, which is stale by then.
+            # The read-back reuses the connection of the update, and the server resets it.
             room = await client.rooms.update(ROOM_ID, max_participants=50)
             assert room.max_participants == 50
 
 
-async def test_update_many_over_a_stale_connection() -> None:
+async def test_a_stale_connection_costs_no_attempt_in_update_many() -> None:
     async with raw_server(answers_once_then_resets()) as (url, _):
         async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:
             await client.rooms.retrieve(ROOM_ID)
@@ -75,7 +75,7 @@ async def test_several_stale_connections_cost_no_attempt() -> None:
             assert len(received) > 17, "no connection was stale"
 
 
-async def test_a_server_that_resets_every_reused_connection_is_not_hammered() -> None:
+async def test_a_server_that_resets_every_connection_gets_few_requests() -> None:
     resets = 0
 
     async def answer(peer: Peer) -> None:
@@ -93,7 +93,7 @@ async def test_a_server_that_resets_every_reused_connection_is_not_hammered() ->
             resets = 0
             with pytest.raises(APIConnectionError):
                 await client.rooms.update(ROOM_ID, max_participants=3)
-    # Two attempts and one read-back, each of them once more over a new connection.
+    # Two attempts and one read-back. Each may be sent once more over a new connection.
     assert resets <= 2 * (2 + 1)
 
 
@@ -101,14 +101,14 @@ async def test_a_whole_pool_of_stale_connections_costs_no_attempt() -> None:
     async with RoomsSimulator(rooms=1, latency=0.02) as sim:
         (room_id,) = sim.room_ids
         async with RoomsClient(sim.api_key, base_url=sim.url, retry=RetryPolicy(max_attempts=1)) as client:
-            for _ in range(8):  # a few times, until many are in flight
+            for _ in range(8):  # repeated, so that many connections are open
                 await asyncio.gather(*(client.rooms.retrieve(room_id) for _ in range(50)))
             assert sim.stats.connections >= 20
             sim.record = True
             sim.script("reset_before", method="PATCH")
             assert (await client.rooms.update(room_id, max_participants=3)).max_participants == 3
             kept = [request.headers.get("Connection") != "close" for request in sim.recorded]
-            assert kept == [True, False], "the connection of a resend was kept"
+            assert kept == [True, False], "the connection of the resend was kept alive"
 
 
 async def test_a_post_on_a_stale_connection_is_not_sent_again() -> None:

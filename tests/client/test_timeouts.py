@@ -16,7 +16,7 @@ from ..samples import ROOM_ID
 
 async def test_a_timeout_while_connecting_is_not_uncertain() -> None:
     with socket.socket() as full:
-        # With a full backlog, connecting never ends.
+        # With a full backlog, connecting never succeeds.
         full.bind(("127.0.0.1", 0))
         full.listen(0)
         with socket.create_connection(full.getsockname()), contextlib.ExitStack() as waiting:
@@ -56,7 +56,7 @@ async def test_max_elapsed_includes_the_wait_for_a_permit() -> None:
             await client.rooms.retrieve(sim.room_ids[0])
             with pytest.raises(RateLimitError, match=r"429 .*RetryPolicy\(max_elapsed=0.05\) allows no further"):
                 await client.rooms.retrieve(sim.room_ids[0])
-            # Now all calls are paused, so this one is not sent.
+            # The 429 paused all calls, so this one is not sent.
             with pytest.raises(
                 APITimeoutError, match=r"not sent; .*max_elapsed=0.05\) ended while the call waited in the queue"
             ):
@@ -65,7 +65,7 @@ async def test_max_elapsed_includes_the_wait_for_a_permit() -> None:
         assert sim.stats.requests == 2
 
 
-async def test_an_attempt_that_would_begin_after_max_elapsed_is_not_waited_for() -> None:
+async def test_a_call_fails_at_once_if_its_next_attempt_would_begin_after_max_elapsed() -> None:
     async with RoomsSimulator(rooms=1, faults=Faults(script=["503"], retry_after="5")) as sim:
         async with RoomsClient(sim.api_key, base_url=sim.url, retry=RetryPolicy(max_elapsed=3)) as client:
             with pytest.raises(APIStatusError, match="allows no further attempt") as caught:

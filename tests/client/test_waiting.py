@@ -12,7 +12,7 @@ from aiorooms.simulator import RateLimit, RoomsSimulator
 
 @pytest.mark.parametrize("retry_after", ["seconds", "date", "ms", "none"])
 async def test_a_call_waits_after_a_429_and_succeeds(retry_after: Any) -> None:
-    # Without headers, as a client that knows the limit is not rate limited.
+    # The limit is not reported, because a client that knows the limit gets no 429.
     limit = RateLimit(limit=1, window=0.3, retry_after=retry_after, headers=False)
     async with RoomsSimulator(rooms=1, rate_limit=limit) as sim:
         async with RoomsClient(sim.api_key, base_url=sim.url) as client:
@@ -67,7 +67,7 @@ async def test_the_connection_limit_of_the_callers_session_limits_requests_in_fl
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, limit_per_host=3)) as session,
         RoomsClient(sim.api_key, base_url=sim.url, session=session, timeout=1) as client,
     ):
-        # 33 calls, 3 at a time, 0.1 s each: the last one waits longer than its timeout.
+        # 33 calls, 3 at a time, 0.1 s each: the last ones finish after 1.1 s, longer than the timeout.
         await asyncio.gather(*(client.rooms.retrieve(room_id) for room_id in sim.room_ids))
         assert sim.stats.peak_in_flight <= 3
         assert sim.stats.requests == 33
@@ -78,7 +78,7 @@ async def test_the_wait_for_a_connection_does_not_count_against_the_timeout() ->
         async with RoomsClient(
             sim.api_key, base_url=sim.url, max_connections=4, timeout=1, retry=RetryPolicy(max_attempts=1)
         ) as client:
-            # 44 calls, 4 at a time, 0.1 s each: the last one waits longer than its timeout.
+            # 44 calls, 4 at a time, 0.1 s each: the last ones finish after 1.1 s, longer than the timeout.
             await asyncio.gather(*(client.rooms.retrieve(room_id) for room_id in sim.room_ids))
         assert sim.stats.peak_in_flight <= 4
         assert sim.stats.connections <= 4

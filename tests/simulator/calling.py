@@ -1,4 +1,4 @@
-"""Requests to the simulator without the code of aiorooms: with aiohttp, or byte by byte over a connection."""
+"""Helpers that send requests to the simulator without the client of aiorooms: with aiohttp, or as raw bytes."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from aiorooms.simulator import RoomsSimulator
 from ..samples import ROOM_ID
 
 UNKNOWN_ID = ROOM_ID
-"""The id of no room."""
+"""An id that no room has."""
 UPDATE = b'{"max_participants":20,"webhook_event_url":"https://new.example.com/rooms"}'
 
 
@@ -33,7 +33,7 @@ class Reply:
 
     @property
     def errors(self) -> list[tuple[str, str | None]]:
-        """The code and the pointer (or parameter) of each error in a list."""
+        """The code and the pointer (or parameter) of each error in the answer."""
         found: list[tuple[str, str | None]] = []
         for error in self.json["errors"]:
             source: dict[str, str] = error.get("source", {})
@@ -54,7 +54,10 @@ async def ask(
     headers: dict[str, str] | None = None,
     key: str | None = "",
 ) -> Reply:
-    """Send one request on a new connection, with `body` as JSON or `data` unchanged; `key=None` sends no key."""
+    """Send one request on a new connection, with `body` as JSON or with `data` unchanged.
+
+    The default key is the one of the simulator. `key=None` sends no key.
+    """
     sent = {"Authorization": f"Bearer {key or sim.api_key}"} if key is not None else {}
     if body is not None:
         data = json.dumps(body).encode()
@@ -70,7 +73,7 @@ async def ask(
 
 
 def head(sim: RoomsSimulator, method: str, path: str, *lines: str, body: bytes = b"") -> bytes:
-    """Return the bytes of a request."""
+    """Return the bytes of a request: its head, with additional header lines, and its body."""
     fields = ["Host: localhost", f"Authorization: Bearer {sim.api_key}", *lines]
     if body:
         fields += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
@@ -108,12 +111,12 @@ class RawConnection:
         return start, await self.reader.readexactly(length)
 
     async def rest(self) -> bytes:
-        """Read until the simulator closes the connection. Raise ConnectionResetError if it resets it."""
+        """Read until the simulator closes the connection. Raise ConnectionResetError if the simulator resets it."""
         return await self.reader.read()
 
 
 async def until(condition: Any) -> None:
-    """Wait until a condition is true, for at least 2 seconds."""
+    """Wait until a condition is true. Raise an AssertionError if it is still false after 2 seconds or more."""
     for _ in range(2000):
         if condition():
             return

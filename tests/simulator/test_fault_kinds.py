@@ -1,3 +1,5 @@
+"""Every kind of fault, checked byte by byte on a connection, and with aiohttp."""
+
 import asyncio
 import gzip
 import json
@@ -35,7 +37,7 @@ PROXY_PAGES: dict[FaultKind, bytes] = {
     "524_after": b"524 A Timeout Occurred",
 }
 wire_checks: dict[FaultKind, Callable[[RoomsSimulator, RawConnection], Awaitable[None]]] = {}
-"""For each kind of fault, a check that reads the answer to one PATCH."""
+"""For each kind of fault, a function that reads and checks the answer to one PATCH."""
 
 
 def on_wire(*kinds: FaultKind) -> Callable[[Any], Any]:
@@ -283,7 +285,9 @@ async def _(sim: RoomsSimulator, connection: RawConnection) -> None:
 
 
 def test_every_kind_is_in_the_registry_and_has_a_check() -> None:
-    assert get_args(FaultKind) == tuple(KINDS), "the literal and the registry name the same kinds in the same order"
+    assert get_args(FaultKind) == tuple(KINDS), (
+        "`FaultKind` and the registry name different kinds, or in a different order"
+    )
     assert set(wire_checks) == set(KINDS)
     assert set(ALL) | set(ODD) == NOT_APPLIED | APPLIED == set(KINDS)
     assert not set(ALL) & set(ODD)
@@ -298,7 +302,7 @@ def test_every_random_kind_has_a_description() -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-async def test_the_fault_on_the_wire(kind: FaultKind) -> None:
+async def test_each_kind_of_fault_sends_the_expected_bytes(kind: FaultKind) -> None:
     faults = Faults(stall_seconds=0.01, slow_seconds=0.02, retry_after=7)
     async with RoomsSimulator(rooms=2, faults=faults) as sim, RawConnection(sim) as connection:
         room_id = sim.room_ids[0]
@@ -317,7 +321,7 @@ async def test_the_fault_on_the_wire(kind: FaultKind) -> None:
     ("method", "path"),
     [("GET", ""), ("GET", "/{}"), ("GET", f"/{UNKNOWN_ID}"), ("POST", ""), ("PATCH", "/{}"), ("DELETE", "/{}")],
 )
-async def test_every_fault_of_every_operation_reaches_aiohttp_as_intended(
+async def test_every_fault_of_every_operation_has_the_expected_effect_on_aiohttp(
     kind: FaultKind, method: str, path: str
 ) -> None:
     faults = Faults(1.0, kinds=[kind], stall_seconds=0, slow_seconds=0)
@@ -348,7 +352,7 @@ async def test_an_error_page_has_retry_after_only_if_it_is_set() -> None:
         assert "x-request-id" in reply.headers
 
 
-async def test_a_stall_ends_when_the_client_gives_up() -> None:
+async def test_a_stall_ends_when_the_client_disconnects() -> None:
     async with RoomsSimulator(rooms=1, faults=Faults(script=["stall_after"])) as sim:
         async with RawConnection(sim) as connection:
             await connection.send(patch(sim))
@@ -362,7 +366,7 @@ async def test_a_stall_ends_when_the_client_gives_up() -> None:
         await until(lambda: sim.stats.in_flight == 0)
 
 
-async def test_a_slow_answer_takes_slow_seconds_and_closes_on_request() -> None:
+async def test_a_slow_answer_takes_slow_seconds_and_closes_the_connection_if_requested() -> None:
     async with (
         RoomsSimulator(rooms=1, faults=Faults(script=["slow"], slow_seconds=0.02)) as sim,
         RawConnection(sim) as connection,

@@ -1,3 +1,5 @@
+"""Scripted and random faults: which requests get them, and in which order."""
+
 from typing import Any
 
 import pytest
@@ -26,10 +28,10 @@ async def test_scripts_are_used_in_order_the_most_specific_first() -> None:
         assert await status("GET", "/rooms") == 500
         assert await status("GET", two) == 504
         assert await status("PATCH", two) == 503
-        assert await status("PATCH", two) == 200  # the None of the constructor's script
+        assert await status("PATCH", two) == 200  # the None in the script of the constructor, which means no fault
         assert await status("PATCH", two) == 200
         sim.script("500", room_id=sim.room_ids[1])
-        sim.faults = None  # scripts that were added stay
+        sim.faults = None  # removes only the faults of the constructor, not the script just added
         assert sim.faults is None
         assert await status("GET", two) == 500
         assert sim.stats.faults.total() == 7
@@ -59,7 +61,7 @@ async def test_random_faults_can_be_limited_to_the_first_tries() -> None:
         assert lists == [500, 500, 500, 500, 200, 500, 500, 200]
 
 
-async def test_requests_with_a_wrong_key_or_over_the_limit_get_no_fault() -> None:
+async def test_requests_with_a_wrong_key_or_over_the_rate_limit_get_no_fault() -> None:
     async with RoomsSimulator(rooms=1, rate_limit="1/1h", faults=Faults(1.0, kinds=["500"])) as sim:
         assert (await ask(sim, "GET", "/rooms", key="KEY_wrong")).status == 401
         broken = await ask(sim, "GET", "/rooms")

@@ -1,3 +1,5 @@
+"""Starting and stopping the simulator, in an event loop and in a thread, and its outages and latency."""
+
 import asyncio
 import contextlib
 import gc
@@ -31,7 +33,7 @@ def other_tasks() -> set["asyncio.Task[object]"]:
     return asyncio.all_tasks() - {asyncio.current_task()}
 
 
-async def test_it_runs_in_the_current_loop() -> None:
+async def test_the_simulator_runs_in_the_current_loop() -> None:
     before = other_tasks()
     sim = RoomsSimulator(rooms=1)
     assert repr(sim) == "<RoomsSimulator not started, 1 rooms>"
@@ -48,7 +50,7 @@ async def test_it_runs_in_the_current_loop() -> None:
         await asyncio.open_connection(url.host, url.port)
 
 
-async def test_it_can_be_started_and_stopped_more_than_once() -> None:
+async def test_the_simulator_can_be_started_and_stopped_more_than_once() -> None:
     sim = RoomsSimulator(rooms=1)
     await sim.stop()
     for _ in range(3):
@@ -63,7 +65,7 @@ async def test_it_can_be_started_and_stopped_more_than_once() -> None:
     assert sim.stats.requests == 3
 
 
-def test_it_runs_in_a_thread() -> None:
+def test_the_simulator_runs_in_a_thread() -> None:
     with RoomsSimulator(rooms=2) as sim:
         assert get(sim) == 200
         with pytest.raises(urllib.error.HTTPError, match="401") as caught:
@@ -95,7 +97,7 @@ def test_it_runs_in_a_thread() -> None:
             sim.__enter__()
     assert threading.active_count() == 1
     assert sim.room_ids
-    with sim:  # a second time
+    with sim:  # the simulator can be started again
         sim.rate_limit = None
         assert get(sim) == 200
     sim.__exit__(None, None, None)
@@ -108,7 +110,7 @@ def in_thread() -> Iterator[RoomsSimulator]:
     assert threading.active_count() == 1
 
 
-async def test_it_runs_in_a_thread_and_serves_async_code(in_thread: RoomsSimulator) -> None:
+async def test_the_simulator_runs_in_a_thread_and_serves_async_code(in_thread: RoomsSimulator) -> None:
     sim = in_thread
     assert (await ask(sim, "GET", f"/rooms/{sim.add_room()}")).status == 200
     sim.refuse_connections()
@@ -148,12 +150,12 @@ def test_a_port_in_use_leaves_no_thread(taken: int) -> None:
         assert threading.active_count() == 1
 
 
-async def test_a_host_that_is_not_local() -> None:
+async def test_a_host_that_is_not_local_is_a_clear_error() -> None:
     with pytest.raises(OSError, match=r"can't listen on 192\.0\.2\.1 port 0"):
         await RoomsSimulator(host="192.0.2.1").start()
 
 
-async def test_a_host_by_name_and_by_ipv6() -> None:
+async def test_the_simulator_listens_on_a_host_name_and_on_ipv6() -> None:
     async with RoomsSimulator(host="localhost") as sim:
         assert sim.url.startswith("http://localhost:")
         assert (await ask(sim, "GET", "/rooms")).status == 200
@@ -185,7 +187,7 @@ def test_a_stop_is_prompt_and_leaves_no_task_or_socket(loop_factory: None, laten
         await connections[4].send(head(sim, "GET", "/v2/rooms")[:-5])  # a head that never ends
         await until(lambda: sim.stats.in_flight == 4)
         await connections[0].__aexit__()  # a client that has already disconnected
-        async with asyncio.timeout(10):  # what is in flight lasts 600 s
+        async with asyncio.timeout(10):  # the requests in flight would take 600 s
             await sim.stop()
         assert sim.stats.in_flight == 0
         assert not other_tasks()
@@ -246,7 +248,7 @@ def test_an_outage_closes_the_port_until_it_ends(loop_factory: None) -> None:
             sim.accept_connections()
             sim.refuse_connections()  # no loop iteration in between
         assert not other_tasks()
-        async with sim:  # the outage does not outlive a stop
+        async with sim:  # stopping the simulator ended the outage
             assert (await ask(sim, "GET", "/rooms")).status == 200
             sim.refuse_connections("503")
         async with sim:
@@ -257,7 +259,7 @@ def test_an_outage_closes_the_port_until_it_ends(loop_factory: None) -> None:
     gc.collect()
 
 
-async def test_it_goes_on_after_a_failure_to_accept(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_simulator_keeps_running_after_a_failure_to_accept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_listener, "_ACCEPT_PAUSE", 0.001)
     loop = asyncio.get_running_loop()
     accept, failures = loop.sock_accept, [OSError(24, "Too many open files"), ConnectionAbortedError()]
@@ -273,7 +275,7 @@ async def test_it_goes_on_after_a_failure_to_accept(monkeypatch: pytest.MonkeyPa
         assert not failures
 
 
-async def test_outages_and_stops_while_it_is_not_running() -> None:
+async def test_outages_and_stops_have_no_effect_while_the_simulator_is_not_running() -> None:
     sim = RoomsSimulator()
     sim.refuse_connections()
     sim.accept_connections()
@@ -283,7 +285,7 @@ async def test_outages_and_stops_while_it_is_not_running() -> None:
         assert (await ask(sim, "GET", "/rooms")).status == 200
 
 
-async def test_other_kinds_of_outage() -> None:
+async def test_an_outage_can_answer_503_reset_connections_or_hang() -> None:
     async with RoomsSimulator(rooms=1) as sim:
         room = f"/rooms/{sim.room_ids[0]}"
         sim.refuse_connections("503")
@@ -307,7 +309,7 @@ async def test_other_kinds_of_outage() -> None:
         assert (await ask(sim, "PATCH", room, {})).status == 200
 
 
-async def test_latency() -> None:
+async def test_latency_delays_each_answer_and_can_be_changed() -> None:
     async with RoomsSimulator(rooms=1, latency=(0.01, 0.02)) as sim:
         assert sim.latency == (0.01, 0.02)
         begun = time.perf_counter()
@@ -315,7 +317,7 @@ async def test_latency() -> None:
         assert time.perf_counter() - begun >= 0.01
         sim.latency = 600
         assert sim.latency == 600
-        async with RawConnection(sim) as connection:  # a client that gives up does not stop the server
+        async with RawConnection(sim) as connection:  # the server continues even if the client disconnects
             await connection.send(patch(sim))
             await until(lambda: sim.stats.in_flight == 1)
         sim.latency = 0
@@ -325,7 +327,7 @@ async def test_latency() -> None:
         assert sim.stats.in_flight == 1
         assert not sim.stats.updates_applied
         (waiting,) = sim._waits._all
-        waiting.set_result(True)  # as after the 600 s
+        waiting.set_result(True)  # as if the 600 s were over
         await until(lambda: sim.stats.in_flight == 0)
         assert sim.stats.updates_applied == {sim.room_ids[0]: 1}
         for wrong in (-1.0, (2.0, 1.0), float("nan")):

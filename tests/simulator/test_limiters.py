@@ -1,3 +1,5 @@
+"""The three kinds of limiters, with a fake clock: fixed window, sliding window and token bucket."""
+
 import copy
 from email.utils import parsedate_to_datetime
 from fractions import Fraction
@@ -16,7 +18,7 @@ KINDS: tuple[Literal["fixed", "sliding", "bucket"], ...] = ("fixed", "sliding", 
 
 
 class NanosecondClock:
-    """A clock in whole nanoseconds that tests set: limits are exact to the nanosecond, and float seconds are not."""
+    """A clock that tests set, in whole nanoseconds. Limits are exact to the nanosecond, and float seconds are not."""
 
     def __init__(self) -> None:
         self.now = 1000 * SECOND
@@ -67,10 +69,10 @@ def test_the_positional_order_of_the_settings_is_stable() -> None:
     rule = RateLimit(5, 2.0, "down", False, "ms")
     assert rule == RateLimit(
         limit=5, window=2.0, reset_rounding="down", headers=False, retry_after="ms", kind="fixed"
-    ), "the default kind is fixed"
+    ), "the order of the settings or the default kind has changed"
 
 
-# seconds passed, allowed, remaining, reset, retry
+# (seconds since the start, allowed, remaining, reset, retry)
 Table = list[tuple[float, bool, int, float, float]]
 
 FIXED: Table = [
@@ -80,7 +82,7 @@ FIXED: Table = [
     (10.0, True, 1, 10.0, 0.0),
     (19.0, True, 0, 1.0, 1.0),
     (19.75, False, 0, 0.25, 0.25),
-    (45.0, True, 1, 5.0, 0.0),  # unused windows are lost
+    (45.0, True, 1, 5.0, 0.0),  # what was not used in earlier windows is lost
     (50.0, True, 1, 10.0, 0.0),
 ]
 SLIDING: Table = [
@@ -103,13 +105,13 @@ BUCKET: Table = [
     (12.5, True, 0, 7.5, 2.5),  # half a token is left
     (15.0, True, 0, 10.0, 5.0),
     (20.0, True, 0, 10.0, 5.0),
-    (31.0, True, 1, 5.0, 0.0),  # it is never more than full
+    (31.0, True, 1, 5.0, 0.0),  # a bucket holds at most two tokens here
     (33.5, True, 0, 7.5, 2.5),
 ]
 
 
 @pytest.mark.parametrize(("kind", "table"), [("fixed", FIXED), ("sliding", SLIDING), ("bucket", BUCKET)])
-def test_the_verdicts_of_each_kind(kind: Any, table: Table) -> None:
+def test_each_kind_of_limiter_returns_the_expected_verdicts(kind: Any, table: Table) -> None:
     clock = NanosecondClock()
     began = clock.now
     limiter = make_limiter(RateLimit(2, 10.0, kind=kind), clock)
@@ -122,7 +124,7 @@ def test_the_verdicts_of_each_kind(kind: Any, table: Table) -> None:
     ("kind", "unused", "used"),
     [("fixed", 1.0, 1.0), ("sliding", 0.0, 1.0), ("bucket", 0.0, 1.0)],
 )
-def test_a_peek_counts_nothing_and_is_always_allowed(kind: Any, unused: float, used: float) -> None:
+def test_a_peek_is_always_allowed_and_not_counted(kind: Any, unused: float, used: float) -> None:
     clock = NanosecondClock()
     limiter = make_limiter(RateLimit(1, 1.0, kind=kind), clock)
     assert limiter.peek() == limiter.peek() == Verdict(True, 1, unused, 0.0)
@@ -140,14 +142,14 @@ def test_a_window_may_be_of_any_length(kind: Any, window: float) -> None:
     assert limiter.peek().reset == pytest.approx(window, abs=1e-9)
 
 
-# Properties of any sequence of requests. Windows and pauses last a few nanoseconds, so that they often coincide.
+# The tests below use random sequences of requests. Windows and pauses last a few nanoseconds, so they often coincide.
 
 limits = st.integers(1, 5)
 windows = st.integers(1, 12)
 kinds = st.sampled_from(KINDS)
 pauses = st.lists(st.integers(0, 9), max_size=60)
 steps = st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=40)
-"""Pauses, each with whether a request follows, or only a peek."""
+"""Pairs: a pause, and whether a request (True) or a peek (False) follows it."""
 
 
 def limiter_of(kind: Any, limit: int, window: int) -> tuple[NanosecondClock, Limiter]:
@@ -193,12 +195,12 @@ def test_a_sliding_window_allows_exactly_the_limit(limit: int, window: int, paus
 
 
 @given(limit=limits, window=windows, pauses=pauses)
-def test_a_bucket_allows_exactly_its_tokens(limit: int, window: int, pauses: list[int]) -> None:
+def test_a_bucket_allows_exactly_as_many_requests_as_it_has_tokens(limit: int, window: int, pauses: list[int]) -> None:
     clock, limiter = limiter_of("bucket", limit, window)
     passed: list[int] = []
     for pause in pauses:
         clock.now += pause
-        # From any request on, at most a full bucket and the tokens added since are used.
+        # Since any earlier request, at most a full bucket and the tokens added since then were used.
         level = min(
             limit - (len(passed) - number) + Fraction((clock.now - moment) * limit, window)
             for number, moment in enumerate([*passed, clock.now])
@@ -289,7 +291,7 @@ def test_peeks_and_rate_limited_requests_change_nothing(
         ("fractional", 59.9876543, "59.987654"),
     ],
 )
-def test_the_reset_is_rounded_as_the_rule_says(rounding: Any, reset: float, shown: str) -> None:
+def test_the_reported_reset_is_rounded_as_configured(rounding: Any, reset: float, shown: str) -> None:
     rule = RateLimit(5, 60.0, reset_rounding=rounding)
     assert limit_headers(rule, Verdict(True, 3, reset, 0.0), 0.0) == [
         ("x-ratelimit-limit", "5"),
@@ -307,7 +309,7 @@ def test_the_reset_is_rounded_as_the_rule_says(rounding: Any, reset: float, show
         ("ms", [("retry-after-ms", "2500")]),
     ],
 )
-def test_retry_after_of_a_429(how: Any, expected: list[tuple[str, str]]) -> None:
+def test_only_a_429_has_retry_after_and_in_the_configured_format(how: Any, expected: list[tuple[str, str]]) -> None:
     rule = RateLimit(5, 60.0, retry_after=how, headers=False)
     wall = parsedate_to_datetime("Fri, 16 Apr 2021 09:46:20 GMT").timestamp() + 0.75
     assert limit_headers(rule, Verdict(False, 0, 50.25, 2.5), wall) == expected

@@ -1,3 +1,5 @@
+"""The rate limit of a running simulator: 429s, reported headers, and changes at run time."""
+
 import threading
 import time
 from collections.abc import Callable
@@ -91,13 +93,14 @@ def test_a_new_limit_is_set_in_the_thread_of_the_loop(monkeypatch: pytest.Monkey
 )
 @pytest.mark.parametrize("retry_after", ["none", "seconds", "date", "ms"])
 @pytest.mark.parametrize("headers", [True, False])
-async def test_what_the_answers_report(
+async def test_answers_report_the_limit_as_configured(
     kind: Any, resets: list[int], retry: int, retry_after: Any, headers: bool
 ) -> None:
     rule = RateLimit(2, 3600.0, "fractional", headers, retry_after, kind=kind)
     began = time.time()
     async with RoomsSimulator(rate_limit=rule) as sim:
-        assert (await ask(sim, "GET", "/rooms", key="KEY_wrong")).status == 401, "a 401 is not counted"
+        # A 401 does not count against the limit.
+        assert (await ask(sim, "GET", "/rooms", key="KEY_wrong")).status == 401
         replies = [await ask(sim, "GET", "/rooms") for _ in range(3)]
     assert [reply.status for reply in replies] == [200, 200, 429]
     assert [requested_waits(reply, began) for reply in replies[:2]] == [{}, {}]
@@ -128,7 +131,7 @@ def requested_waits(reply: Reply, began: float) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_limit_in_real_time(kind: Any) -> None:
+async def test_a_limit_allows_requests_again_after_its_window_in_real_time(kind: Any) -> None:
     async with RoomsSimulator(rooms=1, rate_limit=RateLimit(1, 0.005, kind=kind)) as sim:
         statuses: list[int] = []
         while statuses.count(200) < 3:

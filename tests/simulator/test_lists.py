@@ -1,3 +1,5 @@
+"""Listing rooms in the simulator: pages, filters and invalid parameters."""
+
 import pytest
 
 from aiorooms.simulator import RoomsSimulator
@@ -5,7 +7,7 @@ from aiorooms.simulator import RoomsSimulator
 from .calling import ask
 
 
-async def test_all_pages() -> None:
+async def test_the_pages_contain_all_rooms_in_order() -> None:
     async with RoomsSimulator(rooms=45) as sim:
         ids: list[str] = []
         for number in (1, 2, 3):
@@ -28,7 +30,7 @@ async def test_all_pages() -> None:
         }
 
 
-async def test_an_account_without_rooms() -> None:
+async def test_the_list_of_an_account_without_rooms_is_empty() -> None:
     async with RoomsSimulator() as sim:
         reply = await ask(sim, "GET", "/rooms")
         assert reply.json == {
@@ -37,7 +39,7 @@ async def test_an_account_without_rooms() -> None:
         }
 
 
-async def test_the_list_follows_changes() -> None:
+async def test_the_list_shows_added_rooms_and_omits_removed_ones() -> None:
     async with RoomsSimulator(rooms=3) as sim:
         first, second, third = sim.room_ids
         await ask(sim, "GET", "/rooms")
@@ -66,7 +68,7 @@ async def test_the_list_follows_changes() -> None:
         "filter[date_updated_at][lte]=2021-04-30T00:00:00Z",
     ],
 )
-async def test_invalid_parameters_get_an_error_in_the_plain_shape(query: str) -> None:
+async def test_an_invalid_parameter_gets_a_400_with_only_success_and_message(query: str) -> None:
     async with RoomsSimulator(rooms=1) as sim:
         reply = await ask(sim, "GET", f"/rooms?{query}")
     assert reply.status == 400
@@ -91,7 +93,7 @@ async def test_invalid_parameters_get_an_error_in_the_plain_shape(query: str) ->
         ("filter[something]=else", "abc"),
     ],
 )
-async def test_filters(query: str, names: str) -> None:
+async def test_filters_select_rooms_by_name_and_date(query: str, names: str) -> None:
     async with RoomsSimulator() as sim:
         for name, created, updated in (
             ("a", "2021-04-24T23:59:59.999999Z", "2022-01-01T00:00:00.000000Z"),

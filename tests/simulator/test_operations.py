@@ -1,3 +1,5 @@
+"""The operations of the simulator on single rooms, its keys and its connections."""
+
 import re
 from datetime import datetime
 
@@ -25,7 +27,7 @@ FIELDS = {
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
-async def test_the_sample_of_the_reference_page_is_applied() -> None:
+async def test_the_sample_request_of_the_api_reference_is_applied() -> None:
     async with RoomsSimulator(rooms=3) as sim:
         room_id = sim.room_ids[1]
         before = sim.rooms[room_id]
@@ -66,7 +68,7 @@ async def test_updated_at_changes_with_every_applied_update_and_only_then() -> N
         assert sim.rooms[room_id]["created_at"] == created
 
 
-async def test_a_room_is_returned() -> None:
+async def test_a_get_returns_the_room() -> None:
     async with RoomsSimulator(rooms=1) as sim:
         room_id = sim.room_ids[0]
         reply = await ask(sim, "GET", f"/rooms/{room_id}")
@@ -107,7 +109,7 @@ async def test_sessions_are_included_on_request() -> None:
         assert (wrong.status, wrong.errors) == (422, [("10001", "include_sessions")])
 
 
-async def test_a_room_is_created() -> None:
+async def test_a_post_creates_a_room() -> None:
     async with RoomsSimulator(rooms=1) as sim:
         reply = await ask(sim, "POST", "/rooms", SAMPLE_REQUEST)
         assert reply.status == 201
@@ -140,7 +142,7 @@ async def test_a_room_is_deleted_once() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
-async def test_an_unknown_room_is_a_bare_error(method: str) -> None:
+async def test_an_unknown_room_gets_a_404_with_a_single_error_object(method: str) -> None:
     async with RoomsSimulator(rooms=1) as sim:
         reply = await ask(sim, method, f"/rooms/{UNKNOWN_ID}", {} if method == "PATCH" else None)
     assert reply.status == 404
@@ -153,7 +155,7 @@ async def test_an_unknown_room_is_a_bare_error(method: str) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
 @pytest.mark.parametrize("room_id", ["1", "room-000001", "%00", "7b61621f62e04aadab119fd19e272e73", UNKNOWN_ID + "0"])
-async def test_an_id_that_is_not_a_uuid(method: str, room_id: str) -> None:
+async def test_an_id_that_is_not_a_uuid_gets_a_422(method: str, room_id: str) -> None:
     async with RoomsSimulator(rooms=1) as sim:
         reply = await ask(sim, method, f"/rooms/{room_id}", {} if method == "PATCH" else None)
     assert (reply.status, reply.errors) == (422, [("10006", "room_id")])
@@ -162,7 +164,7 @@ async def test_an_id_that_is_not_a_uuid(method: str, room_id: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/rooms/", f"/rooms/{UNKNOWN_ID}/", f"/rooms/{UNKNOWN_ID}/sessions", "/room", "/roomsx"]
 )
-async def test_an_unknown_path(path: str) -> None:
+async def test_an_unknown_path_gets_a_404(path: str) -> None:
     async with RoomsSimulator() as sim:
         reply = await ask(sim, "GET", path)
     assert (reply.status, reply.json["code"]) == (404, "10005")
@@ -178,7 +180,7 @@ async def test_an_unknown_path(path: str) -> None:
         ("DELETE", "/rooms", "GET, POST"),
     ],
 )
-async def test_a_wrong_method(method: str, path: str, allowed: str) -> None:
+async def test_a_method_that_the_path_does_not_support_gets_a_405(method: str, path: str, allowed: str) -> None:
     async with RoomsSimulator() as sim:
         reply = await ask(sim, method, path)
     assert reply.status == 405
@@ -187,7 +189,7 @@ async def test_a_wrong_method(method: str, path: str, allowed: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/rooms", f"/rooms/{UNKNOWN_ID}", "/nothing"])
-async def test_a_wrong_or_missing_key(path: str) -> None:
+async def test_a_wrong_or_missing_key_gets_a_401_that_does_not_count_against_the_limit(path: str) -> None:
     async with RoomsSimulator(rate_limit="5/1h") as sim:
         replies = [
             await ask(sim, "GET", path, key="KEY_other"),
@@ -202,7 +204,7 @@ async def test_a_wrong_or_missing_key(path: str) -> None:
         assert small.status != 401
 
 
-async def test_a_key_may_be_revoked_or_forbidden_at_run_time() -> None:
+async def test_a_key_can_be_revoked_or_forbidden_at_run_time() -> None:
     async with RoomsSimulator(rooms=1, api_key="KEY_one") as sim:
         room = f"/rooms/{sim.room_ids[0]}"
         assert (await ask(sim, "PATCH", room, {}, key="KEY_one")).status == 200
@@ -250,7 +252,7 @@ async def test_rooms_can_be_changed_without_requests() -> None:
             sim.remove_room(room_id)
 
 
-async def test_the_same_seed_gives_the_same_rooms() -> None:
+async def test_the_same_seed_creates_the_same_rooms() -> None:
     one, two, three = RoomsSimulator(rooms=50), RoomsSimulator(rooms=50), RoomsSimulator(rooms=50, seed=1)
     assert dict(one.rooms) == dict(two.rooms)
     assert not set(one.room_ids) & set(three.room_ids)

@@ -1,3 +1,5 @@
+"""The pytest plugin: the fixture `rooms_simulator` and its marker."""
+
 import os
 import subprocess
 import sys
@@ -89,7 +91,7 @@ def test_pytest_finds_the_plugin_by_its_entry_point() -> None:
     assert set(found) == {"aiorooms.pytest_plugin"}
 
 
-def test_the_fixture_in_the_tests_of_a_user(tmp_path: Path) -> None:
+def test_the_fixture_and_its_marker_work_in_the_tests_of_a_user(tmp_path: Path) -> None:
     (tmp_path / "test_users.py").write_text(USER_TESTS)
     plugins = ["-p", "aiorooms.pytest_plugin", "-p", "pytest_asyncio.plugin", "-p", "no:cacheprovider"]
     plugins += ["-o", "asyncio_default_fixture_loop_scope=function"]
@@ -102,7 +104,7 @@ def test_the_fixture_in_the_tests_of_a_user(tmp_path: Path) -> None:
     assert "A running Telnyx Video Rooms simulator" in listed.stdout
 
 
-def test_the_fixture_without_a_marker(request: pytest.FixtureRequest) -> None:
+def test_without_a_marker_the_fixture_has_10_rooms(request: pytest.FixtureRequest) -> None:
     if not request.config.pluginmanager.hasplugin("aiorooms"):
         pytest.skip("aiorooms is not installed, so pytest has not loaded its plugin")
     sim = request.getfixturevalue("rooms_simulator")

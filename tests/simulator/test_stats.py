@@ -1,3 +1,5 @@
+"""The counters of the simulator, and the requests that it records."""
+
 import asyncio
 
 from aiorooms.simulator import Faults, RateLimit, RoomsSimulator, Stats
@@ -5,7 +7,7 @@ from aiorooms.simulator import Faults, RateLimit, RoomsSimulator, Stats
 from .calling import UNKNOWN_ID, UPDATE, RawConnection, ask, head, patch, until
 
 
-async def test_everything_is_counted() -> None:
+async def test_requests_are_counted_by_method_status_and_room() -> None:
     async with RoomsSimulator(rooms=2) as sim:
         one, two = sim.room_ids
         await ask(sim, "PATCH", f"/rooms/{one}", {"max_participants": 5})
@@ -35,7 +37,7 @@ async def test_everything_is_counted() -> None:
         assert stats == Stats()
 
 
-async def test_requests_in_flight_and_connections() -> None:
+async def test_requests_in_flight_and_connections_are_counted() -> None:
     async with RoomsSimulator(rooms=3, latency=0.03) as sim:
         asking = [asyncio.create_task(ask(sim, "PATCH", f"/rooms/{room_id}", {})) for room_id in sim.room_ids]
         await until(lambda: sim.stats.in_flight == 3)
@@ -44,7 +46,7 @@ async def test_requests_in_flight_and_connections() -> None:
         assert (sim.stats.in_flight, sim.stats.peak_in_flight, sim.stats.requests) == (3, 3, 0)
         assert {reply.status for reply in await asyncio.gather(*asking)} == {200}
         assert sim.stats.in_flight == 0
-        async with RawConnection(sim) as connection, RawConnection(sim):  # nothing is sent on the second one
+        async with RawConnection(sim) as connection, RawConnection(sim):  # nothing is sent on the second connection
             sim.latency = 0
             for _ in range(3):
                 await connection.send(patch(sim))
@@ -86,7 +88,7 @@ async def test_requests_are_recorded_exactly_as_received() -> None:
             sim.record = False
             await connection.send(head(sim, "GET", "/v2/rooms"))
             await connection.answer()
-        assert len(sim.recorded) == 3  # the rate limited one too
+        assert len(sim.recorded) == 3  # including the rate limited one
         first = sim.recorded[0]
         assert first.method == "PATCH"
         assert first.path == path

@@ -1,3 +1,5 @@
+"""Validation of requests by the simulator: fields, bodies and content types."""
+
 import json
 from typing import Any
 
@@ -127,7 +129,7 @@ async def test_invalid_values_change_nothing(operation: str) -> None:
         assert not sim.stats.updates_applied
 
 
-async def test_all_problems_are_reported_at_once() -> None:
+async def test_all_problems_are_reported_together() -> None:
     async with RoomsSimulator(rooms=2) as sim:
         body = {
             "webhook_timeout_secs": 31,
@@ -149,7 +151,7 @@ async def test_all_problems_are_reported_at_once() -> None:
     ]
 
 
-async def test_a_name_is_free_again_when_its_room_is_renamed() -> None:
+async def test_a_name_can_be_used_again_after_its_room_was_renamed() -> None:
     async with RoomsSimulator(rooms=2) as sim:
         one, two = sim.room_ids
         assert (await ask(sim, "PATCH", f"/rooms/{one}", {"unique_name": "Room-000002"})).status == 200
@@ -178,7 +180,7 @@ async def test_a_name_is_free_again_when_its_room_is_renamed() -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["PATCH", "POST"])
-async def test_a_body_that_is_not_a_json_object(method: str, data: bytes) -> None:
+async def test_a_body_that_is_not_a_json_object_gets_a_400(method: str, data: bytes) -> None:
     async with RoomsSimulator(rooms=1) as sim:
         path = f"/rooms/{sim.room_ids[0]}" if method == "PATCH" else "/rooms"
         reply = await ask(sim, method, path, data=data)
@@ -199,7 +201,7 @@ async def test_a_body_that_is_not_a_json_object(method: str, data: bytes) -> Non
         ("", False),
     ],
 )
-async def test_the_content_type(content_type: str, accepted: bool) -> None:
+async def test_only_json_in_utf_8_is_accepted_as_content_type(content_type: str, accepted: bool) -> None:
     async with RoomsSimulator(rooms=1) as sim:
         path = f"/rooms/{sim.room_ids[0]}"
         reply = await ask(sim, "PATCH", path, data=b"{}", headers={"Content-Type": content_type})
@@ -209,7 +211,7 @@ async def test_the_content_type(content_type: str, accepted: bool) -> None:
             assert (reply.status, reply.errors) == (415, [("10014", None)])
 
 
-async def test_no_content_type_and_no_body() -> None:
+async def test_a_patch_without_content_type_and_body_gets_a_415() -> None:
     async with RoomsSimulator(rooms=1) as sim, RawConnection(sim) as connection:
         await connection.send(head(sim, "PATCH", f"/v2/rooms/{sim.room_ids[0]}"))
         start, body = await connection.answer()
@@ -232,7 +234,7 @@ async def test_a_chunked_body_is_read() -> None:
         assert sim.rooms[sim.room_ids[0]]["max_participants"] == 7
 
 
-async def test_a_body_that_is_too_large() -> None:
+async def test_a_body_that_is_too_large_gets_a_413_and_the_connection_stays_open() -> None:
     async with RoomsSimulator(rooms=1) as sim, RawConnection(sim) as connection:
         await connection.send(head(sim, "PATCH", f"/v2/rooms/{sim.room_ids[0]}", body=b"x" * 3_000_000))
         start, body = await connection.answer()

@@ -31,6 +31,8 @@ OTHER = ":80 :0 :65536 :８０ + ℀ ／ \\ < { | \" ' ~ * ! ＠ user:secret@ �
 UNSEEN = ["\u200b", "\u200d", "\u202e", "\u00ad", "\ud800", "\0", "\n", "\t", " ", "\u00a0", "\u2028", "\U000e0041"]
 LONG = ["a" * 64, "ü" * 60, "x" * 2000]
 TOKENS = [*PLAIN.split(" "), *HOSTS.split(" "), *OTHER.split(" "), *UNSEEN, *LONG]
+"""Pieces of URLs, valid and invalid, which the strategies below join at random."""
+
 urlish = st.lists(st.sampled_from(TOKENS) | st.text(max_size=2), max_size=12).map("".join)
 hostish = st.lists(st.sampled_from(TOKENS) | st.characters(), min_size=1, max_size=5).map("".join)
 any_text = st.text(st.characters(exclude_categories=())) | urlish | hostish.map(lambda host: f"https://{host}/x")

@@ -175,7 +175,9 @@ SEVERAL = {
 
 
 @pytest.mark.parametrize(("url", "expected"), SEVERAL.items(), ids=lambda value: ascii(value)[:40])
-def test_independent_problems_are_reported_together_without_their_consequences(url: str, expected: list[str]) -> None:
+def test_independent_problems_are_reported_together_and_their_consequences_are_not(
+    url: str, expected: list[str]
+) -> None:
     found = messages(url)
 
     assert len(found) == len(expected)
@@ -222,7 +224,7 @@ def test_a_subclass_of_str_is_read_by_its_characters_and_not_by_its_methods() ->
     assert "has no scheme" in messages(FakeStr("x.io"))[0]
 
 
-def test_an_object_whose_methods_raise_is_only_a_problem() -> None:
+def test_an_object_whose_methods_raise_yields_a_problem_and_no_exception() -> None:
     class Meta(type):
         __name__ = property(lambda cls: 1 // 0)  # pyright: ignore[reportAssignmentType]
 
@@ -266,7 +268,7 @@ def test_the_cache_separates_policies_and_skips_urls_that_are_too_long() -> None
     assert cache.cache_info().currsize == 2
 
 
-# -- The second parser
+# -- URLs that another parser reads differently
 
 
 @pytest.mark.parametrize("seen", ["http://x.io:81/", "https://y.io:81/", "https://x.io:82/", "https://[/"])
@@ -321,7 +323,7 @@ objects = st.none() | numbers | st.binary() | st.dates() | st.uuids() | st.build
 
 
 @given(objects | st.lists(st.text()) | st.dictionaries(st.text(), st.text()) | st.tuples(objects, objects))
-def test_any_object_is_a_problem_and_not_an_exception(value: object) -> None:
+def test_any_object_that_is_not_a_str_yields_a_problem_and_no_exception(value: object) -> None:
     (message,) = messages(value)
 
     assert ("can't clear" if value is None else "instead of a str") in message

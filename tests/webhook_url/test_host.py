@@ -157,7 +157,7 @@ IS_PUBLIC = [
     "localhost.example.com",
     "mylocal.io",
     "home.arpa.example",
-    "127.0.0.1.nip.io",  # only DNS could tell
+    "127.0.0.1.nip.io",  # points to 127.0.0.1, which only DNS shows
 ]
 
 
@@ -199,7 +199,7 @@ def test_the_policy_decides_about_private_addresses_in_any_notation(host: str) -
         "[fe80::1%25eth0]",
     ],
 )
-def test_a_disguised_private_host_is_reported_as_private_and_not_suggested(host: str) -> None:
+def test_a_private_host_in_disguise_is_reported_and_not_suggested(host: str) -> None:
     found = messages(f"https://{host}/", PUBLIC)
 
     assert len(found) == 2

@@ -103,7 +103,9 @@ def test_same_url_accepts_any_text() -> None:
 
 @thorough
 @given(any_text, any_text | st.none() | st.just(UNSET), policies)
-def test_no_pair_of_texts_raises_an_exception(url: str, failover_url: object, policy: WebhookUrlPolicy) -> None:
+def test_checking_any_pair_of_texts_raises_no_exception(
+    url: str, failover_url: object, policy: WebhookUrlPolicy
+) -> None:
     alone = check_webhook_url(url, policy)
     assert same_url(url, url)
     assert same_url(url, str(failover_url)) == same_url(str(failover_url), url)
