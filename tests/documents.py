@@ -11,7 +11,7 @@ SIMULATOR_GUIDE = ROOT / "aiorooms/simulator/README.md"
 
 
 def blocks(document: Path, language: str, heading: str | None = None) -> list[str]:
-    """Return the code blocks in one language, from the whole document or from the section with a heading."""
+    """Return the code blocks in one language, from the whole document or only from the section under `heading`."""
     text = document.read_text()
     if heading is not None:
         text = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]

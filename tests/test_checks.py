@@ -28,10 +28,12 @@ KEEP = "or leave it out to keep the current value"
 
 
 def url(text: object, policy: WebhookUrlPolicy = STRICT) -> tuple[Problem, ...]:
+    """Return the problems of a webhook URL."""
     return check_webhook_url(text, policy)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
 def of_update(**fields: Any) -> tuple[Problem, ...]:
+    """Return the problems of an update with invalid fields."""
     with pytest.raises(InvalidRequestError) as caught:
         RoomUpdate.from_dict(fields)
     return caught.value.problems

@@ -1,4 +1,4 @@
-"""Modules import only from lower layers, and the core needs only its four dependencies."""
+"""Modules import only from their own layer and lower ones, and everything public has a docstring."""
 
 import ast
 import graphlib
@@ -38,7 +38,7 @@ def modules() -> list[Path]:
 
 
 def part(path: Path) -> str:
-    """Return the name that stands for a module in LAYERS: the name of its top folder, or its own."""
+    """Return the name under which LAYERS lists a module: the name of its top folder, or its own name."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 

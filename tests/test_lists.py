@@ -1,4 +1,4 @@
-"""Lists fetch the next page in advance, and yield each room once even if rooms are created or deleted meanwhile."""
+"""Lists fetch the next page in advance. They yield no room twice, and the deletion of a room hides no other room."""
 
 import asyncio
 from collections.abc import Callable
@@ -43,7 +43,7 @@ async def test_the_next_page_is_fetched_while_the_current_one_is_used() -> None:
         assert tasks_left() == set()
 
 
-async def test_filters_reach_the_server() -> None:
+async def test_filters_are_encoded_and_applied_by_the_server() -> None:
     async with RoomsSimulator(rooms=5) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         name = "a & b=c/[d] ü"
         room_id = sim.add_room(unique_name=name)
@@ -139,6 +139,7 @@ def test_no_room_is_yielded_twice_and_no_deletion_hides_another_room(
 
 
 async def play(rooms: int, page_size: int, changes: list[tuple[str, float]], meta: bool) -> None:
+    """Read a list while the account changes after each page. Without `meta`, pages report no totals."""
     account = [f"room-{number}" for number in range(rooms)]
     there_all_the_time = set(account)
     kinds: set[str] = set()
@@ -172,7 +173,7 @@ async def play(rooms: int, page_size: int, changes: list[tuple[str, float]], met
 
 
 @pytest.mark.parametrize("server", ["flapping", "no meta and always the same page", "endless empty pages"])
-async def test_a_list_ends_even_if_the_reported_totals_make_no_sense(server: str) -> None:
+async def test_a_list_ends_even_if_the_pages_make_no_sense(server: str) -> None:
     calls = 0
 
     async def read_page(number: int) -> RoomPage:

@@ -23,6 +23,7 @@ AT = datetime(2021, 4, 16, 9, 46, 20, tzinfo=UTC)
 
 
 def room_with(**fields: object) -> Room:
+    """Return a room as decoded from an answer with these fields."""
     return decode_room(json.dumps({"data": {"id": ROOM_ID, **fields}}).encode())
 
 
@@ -112,6 +113,7 @@ def test_only_a_json_object_is_read_as_a_room(value: object) -> None:
 
 
 def page(data: list[Any], **meta: object) -> bytes:
+    """Return the body of a page of a list."""
     return json.dumps({"data": data, "meta": meta}).encode()
 
 
@@ -125,6 +127,8 @@ def test_entries_of_a_page_without_a_valid_id_are_unreadable_and_the_others_are_
 
 
 def serving(pages: list[bytes]) -> Callable[[Peer], Awaitable[None]]:
+    """Return a handler that answers each request with the page whose number it asks for."""
+
     async def serve(peer: Peer) -> None:
         while True:
             request = await peer.read()

@@ -28,7 +28,7 @@ def pause(pacer: Pacer, seconds: float) -> None:
 
 
 PERMIT = Permit(0.0)
-"""The argument of `release` where any permit will do."""
+"""The permit passed to `release` where any permit will do."""
 
 
 async def test_at_most_max_in_flight_permits_are_granted_at_once() -> None:
@@ -142,7 +142,7 @@ async def test_a_permit_granted_just_before_a_cancellation_goes_to_the_next_call
     await pacer.acquire()
     first, second = asyncio.create_task(pacer.acquire()), asyncio.create_task(pacer.acquire())
     await settle()
-    pacer.release(PERMIT, NO_INFO)  # grants the permit to the first ...
+    pacer.release(PERMIT, NO_INFO)  # grants the permit to the first caller ...
     first.cancel()  # ... which is cancelled before it runs again
     await settle()
     assert first.cancelled()
@@ -180,7 +180,7 @@ async def test_a_caller_waits_if_the_rest_of_the_pause_is_within_max_wait() -> N
     assert task.exception() is None
 
 
-async def test_closing_raises_in_all_waiting_callers() -> None:
+async def test_closing_raises_an_error_in_all_waiting_callers() -> None:
     pacer, clock = make()
     pause(pacer, 10)
     task = asyncio.create_task(pacer.acquire())
@@ -231,6 +231,7 @@ def test_no_caller_starves_or_is_overtaken_and_nothing_leaks(
 
 
 async def play(events: list[tuple[str, float]], max_in_flight: int, tick: float) -> None:
+    """Apply random events to a pacer, and check its guarantees after each event."""
     pacer, clock = make(max_in_flight=max_in_flight, tick=tick)
     served: list[int] = []
     tasks: list[asyncio.Task[None]] = []

@@ -100,13 +100,13 @@ async def work(pacer: Pacer, server: Server, updates: int, workers: int, drop: f
 
 
 class WatchedPacer(Pacer):
-    """A pacer that checks that no more requests are in flight than the server has left, except for one probe."""
+    """A pacer that checks that no more requests are in flight than remain in the quota, except for one probe."""
 
     def _grant(self, now: float) -> Permit:
         permit, quota = super()._grant(now), self._quota
         in_flight = self.snapshot().in_flight
         assert not quota.is_known or in_flight <= max(1, quota.remaining), (
-            "more requests were in flight than the server has left"
+            "more requests were in flight than remain in the quota"
         )
         return permit
 
@@ -298,7 +298,7 @@ def test_the_pacer_adapts_to_a_second_limiter_that_reports_nothing(extra: dict[s
         return hidden.rate_limited / 200, loop.time()
 
     rate_limited, time = run_with_fake_clock(main())
-    assert rate_limited <= 0.4, "more 429s than the requests in flight at the first one explain"
+    assert rate_limited <= 0.4, "the pacer did not slow down after the first 429s"
     assert time <= 1.7 * 9
 
 

@@ -29,6 +29,7 @@ def after(
     max_wait: float = 300.0,
     time_left: float = math.inf,
 ) -> Again | GiveUp:
+    """Record a failed attempt in `tally`, and return what follows it."""
     assert not tally.failed(failure, overtaken=overtaken)
     return decide(
         policy,

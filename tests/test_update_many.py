@@ -288,7 +288,7 @@ async def test_a_slow_plain_input_does_not_delay_results() -> None:
     results = update_many(updates(), done, concurrency=20)
     async with aclosing(results):
         await anext(results)
-        assert pulled < 10, "the first result waited for the whole input"
+        assert pulled < 10, "the first result waited for too much of the input"
 
 
 async def test_a_cancellation_raised_by_the_input_is_not_swallowed() -> None:
@@ -385,7 +385,7 @@ async def test_a_slow_consumer_slows_down_an_async_input() -> None:
         await anext(results)
         for _ in range(100):
             await asyncio.sleep(0)
-        assert pulled <= 16, "results pile up behind a slow consumer"
+        assert pulled <= 16, "results piled up behind a slow consumer"
 
 
 @pytest.mark.parametrize("is_async", [True, False])
@@ -447,7 +447,7 @@ async def test_a_slow_consumer_slows_down_a_plain_input() -> None:
         await anext(results)
         for _ in range(100):
             await asyncio.sleep(0)
-        assert pulled <= 12, "results pile up behind a slow consumer"
+        assert pulled <= 12, "results piled up behind a slow consumer"
 
 
 # --- aborting ---
@@ -558,7 +558,7 @@ async def test_closing_finishes_even_if_an_update_raises_meanwhile() -> None:
 
 
 class OnlyNext:
-    """An iterator without `__iter__` and `__aiter__`, which `for` and `async for` accept nevertheless."""
+    """An iterator without `__iter__` and `__aiter__`. `for` and `async for` accept it nevertheless."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -745,6 +745,7 @@ def test_random_runs_keep_every_guarantee(
 async def play(
     rooms: list[int], concurrency: int, outcomes: list[str], stop_after: int | None, delays: list[int]
 ) -> None:
+    """Run updates whose outcomes and durations are given, and check every result and the order of sending."""
     updates = [
         (str(UUID(int=room)), RoomUpdate(unique_name=f"{number}"), outcomes[number % len(outcomes)])
         for number, room in enumerate(rooms)

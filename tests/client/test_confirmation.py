@@ -33,7 +33,10 @@ def room(**fields: object) -> dict[str, object]:
 
 
 def serving(change: bytes, *reads: bytes) -> Callable[[Peer], Awaitable[None]]:
-    """Answer each GET with the next of `reads`, repeating the last one. Answer all other requests with `change`."""
+    """Return a handler that answers each GET with the next of `reads`, or with the last one if none is left.
+
+    It answers all other requests with `change`.
+    """
     left = list(reads)
 
     async def serve(peer: Peer) -> None:
@@ -52,6 +55,7 @@ def methods(received: list[bytes]) -> list[str]:
 
 
 UNCONFIRMED = [
+    # Answers to an update of max_participants to 3 that do not show whether the update was applied.
     http("200 OK", {"data": {}}),
     http("200 OK", {"data": {"max_participants": 3}}),
     http("200 OK", {"data": {"id": None, "max_participants": 3}}),

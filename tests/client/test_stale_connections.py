@@ -33,7 +33,7 @@ async def test_a_stale_connection_costs_no_attempt(method: str, own_session: boo
         async with RoomsClient(
             "KEY", base_url=url, retry=RetryPolicy(max_attempts=1), session=None if own_session else session
         ) as client:
-            # In the client's own session, a resend uses a new connection and closes it afterwards. So it is never stale.
+            # In the client's own session, a resend uses a new connection and closes it. So it is never stale.
             for sent in (1, 3, 4) if own_session else (1, 3, 5):
                 match method:
                     case "update":

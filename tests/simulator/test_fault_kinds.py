@@ -41,6 +41,8 @@ wire_checks: dict[FaultKind, Callable[[RoomsSimulator, RawConnection], Awaitable
 
 
 def on_wire(*kinds: FaultKind) -> Callable[[Any], Any]:
+    """Register the decorated function in `wire_checks` for these kinds of fault."""
+
     def register(check: Any) -> Any:
         for kind in kinds:
             wire_checks[kind] = check
@@ -88,6 +90,8 @@ async def _(sim: RoomsSimulator, connection: RawConnection) -> None:
 
 
 def proxy_page(kind: FaultKind, title: bytes) -> None:
+    """Register a check for a kind of fault that answers with an HTML error page, as a proxy does."""
+
     async def check(sim: RoomsSimulator, connection: RawConnection) -> None:
         start, body = await connection.answer()
         assert start.startswith(b"HTTP/1.1 %b\r\n" % title)
@@ -332,10 +336,12 @@ async def test_every_fault_of_every_operation_has_the_expected_effect_on_aiohttp
         try:
             reply = await ask(sim, method, target, body)
         except (aiohttp.ClientError, ConnectionError):
+            # Only these kinds may cause an error in aiohttp. Each is given by the first letters of its name.
             assert kind[:3] in ("res", "clo", "sta", "bad", "tru", "cut", "lon") or kind == "surplus"
         else:
             fixed = {"redirect": 307, "html_200": 200, "empty_200": 200, "error_200": 200}
             expected = fixed.get(kind) or (int(kind[:3]) if kind[:3].isdigit() else status)
+            # A fault that sends a body turns a 204 into a 200.
             assert reply.status == expected or (reply.status, status) == (200, 204)
         sim.faults = None
         changed = method != "GET" and kind in APPLIED

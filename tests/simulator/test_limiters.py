@@ -82,7 +82,7 @@ FIXED: Table = [
     (10.0, True, 1, 10.0, 0.0),
     (19.0, True, 0, 1.0, 1.0),
     (19.75, False, 0, 0.25, 0.25),
-    (45.0, True, 1, 5.0, 0.0),  # what was not used in earlier windows is lost
+    (45.0, True, 1, 5.0, 0.0),  # requests not used in earlier windows are lost
     (50.0, True, 1, 10.0, 0.0),
 ]
 SLIDING: Table = [
@@ -200,7 +200,7 @@ def test_a_bucket_allows_exactly_as_many_requests_as_it_has_tokens(limit: int, w
     passed: list[int] = []
     for pause in pauses:
         clock.now += pause
-        # Since any earlier request, at most a full bucket and the tokens added since then were used.
+        # From any request onwards, at most a full bucket and the tokens added since then can be used.
         level = min(
             limit - (len(passed) - number) + Fraction((clock.now - moment) * limit, window)
             for number, moment in enumerate([*passed, clock.now])

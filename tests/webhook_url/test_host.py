@@ -157,7 +157,7 @@ IS_PUBLIC = [
     "localhost.example.com",
     "mylocal.io",
     "home.arpa.example",
-    "127.0.0.1.nip.io",  # points to 127.0.0.1, which only DNS shows
+    "127.0.0.1.nip.io",  # resolves to 127.0.0.1, but the check makes no DNS queries
 ]
 
 
