@@ -1,4 +1,4 @@
-"""Problems and errors carry data. Messages for Python code and for text input are built from it."""
+"""Problems and errors carry data, from which messages for Python code and for text input are built."""
 
 import pickle
 import re

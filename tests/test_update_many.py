@@ -745,7 +745,7 @@ def test_random_runs_keep_every_guarantee(
 async def play(
     rooms: list[int], concurrency: int, outcomes: list[str], stop_after: int | None, delays: list[int]
 ) -> None:
-    """Run updates whose outcomes and durations are given, and check every result and the order of sending."""
+    """Run updates with the given outcomes and durations. Check every result and the order of the requests."""
     updates = [
         (str(UUID(int=room)), RoomUpdate(unique_name=f"{number}"), outcomes[number % len(outcomes)])
         for number, room in enumerate(rooms)

@@ -309,7 +309,9 @@ def test_the_reported_reset_is_rounded_as_configured(rounding: Any, reset: float
         ("ms", [("retry-after-ms", "2500")]),
     ],
 )
-def test_only_a_429_has_retry_after_and_in_the_configured_format(how: Any, expected: list[tuple[str, str]]) -> None:
+def test_retry_after_is_sent_in_the_configured_format_and_only_with_a_429(
+    how: Any, expected: list[tuple[str, str]]
+) -> None:
     rule = RateLimit(5, 60.0, retry_after=how, headers=False)
     wall = parsedate_to_datetime("Fri, 16 Apr 2021 09:46:20 GMT").timestamp() + 0.75
     assert limit_headers(rule, Verdict(False, 0, 50.25, 2.5), wall) == expected

@@ -10,6 +10,7 @@ from aiorooms.errors import ClientSettingsError
 
 from .helpers import CREDENTIALS, messages
 
+# (policy, URL, part of the message, or "" if the policy accepts the URL)
 POLICIES: list[tuple[WebhookUrlPolicy, str, str]] = [
     (WebhookUrlPolicy(schemes=["https"]), "https://x.io/", ""),
     (WebhookUrlPolicy(schemes=["https"]), "http://x.io/", "has the scheme 'http'; did you mean 'https://x.io/'?"),
@@ -65,6 +66,7 @@ def test_a_policy_accepts_or_rejects_a_url(policy: WebhookUrlPolicy, url: str, w
     assert words in "".join(found)
 
 
+# (settings, error class, part of the message)
 WRONG_SETTINGS: list[tuple[dict[str, object], type[Exception], str]] = [
     ({"schemes": "https"}, TypeError, "schemes=) is 'https'; give a tuple or another iterable of str"),
     ({"schemes": b"https"}, TypeError, "schemes=) is b'https'; give a tuple"),
