@@ -1,9 +1,9 @@
 """Run all benchmarks, one of them, or a short version.
 
-python -m benchmarks                 all, about 45 minutes
-python -m benchmarks NAME ...        one benchmark, with its own options (NAME --help lists them)
-python -m benchmarks --short         compare, growth and costs in a few seconds; tests only that they run, and their
-                                     figures are meaningless
+python -m benchmarks                 run all benchmarks, which takes about 45 minutes
+python -m benchmarks NAME ...        run one benchmark; NAME --help lists its options
+python -m benchmarks --short         run compare, growth and costs for a few seconds, to check that they work; the
+                                     figures of such short runs are meaningless
 """
 
 import argparse
@@ -23,13 +23,14 @@ BENCHMARKS: Final = {
     "bulk": bulk,
     "crash": crash,
 }
-"""The modules by name. Each has a `main` that takes the command-line arguments."""
+"""The benchmark modules by name. Each has a function `main`, whose argument is a list of command-line arguments."""
 
 SHORT: Final = {
     "compare": ["--rounds=1", "--count=300", "--only=floor,script,update_many"],
     "growth": ["--rounds=1", "--count=300", "--max-count=600", "--max-concurrency=10"],
     "costs": ["--rounds=1", "--count=300"],
 }
+"""The benchmarks that `--short` runs, with their arguments."""
 
 
 def run_several(chosen: Mapping[str, Sequence[str]], folder: Path | None) -> None:
@@ -50,8 +51,12 @@ def main(arguments: Sequence[str]) -> None:
         epilog="benchmarks:\n" + "\n".join(summaries),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--short", action="store_true", help="run compare, growth and costs for a few seconds")
-    parser.add_argument("--json", metavar="FOLDER", type=Path, help="also write the figures to FOLDER/NAME.json")
+    parser.add_argument(
+        "--short", action="store_true", help="run compare, growth and costs for a few seconds, to check that they work"
+    )
+    parser.add_argument(
+        "--json", metavar="FOLDER", type=Path, help="also write the figures of each benchmark to FOLDER/NAME.json"
+    )
     if arguments and not arguments[0].startswith("-"):
         name, *rest = arguments
         if name not in BENCHMARKS:

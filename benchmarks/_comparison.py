@@ -1,4 +1,4 @@
-"""The results of a comparison, which `compare` measures and `chart` draws."""
+"""Classes for the results that `compare` measures and `chart` draws."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -8,12 +8,15 @@ import attrs
 from ._runs import Figures, Spread, Target
 
 OURS: Final = ("update", "update_many")
-"""The contestants that are aiorooms."""
+"""The contestants that use aiorooms. The others use another client, or none."""
 
 
 @attrs.frozen(kw_only=True)
 class Row:
-    """The results of one contestant. Ratios are to the script on the same loop; None if that script did not run."""
+    """The results of one contestant on one event loop.
+
+    A ratio is the figure divided by that of `script` on the same loop. It is None if `script` did not run.
+    """
 
     contestant: str
     label: str
@@ -26,36 +29,41 @@ class Row:
     """Updates per second."""
     per_second_ratio: Spread | None
     above_mb: Spread
-    """Peak memory above the import, in MB."""
+    """Increase of the peak memory after the imports, in MB."""
     above_ratio: Spread | None
     client_busy: Spread
-    """Share of the wall time in which the client used its core, 0 to 1."""
+    """CPU time of the client as a share of the wall time, 0 to 1."""
     server_busy: Spread
-    """Share of the wall time in which the server used its core, 0 to 1."""
+    """CPU time of the server as a share of the wall time, 0 to 1."""
     runs: Sequence[Figures]
 
 
 @attrs.frozen(kw_only=True)
 class Headroom:
-    """The capacity of the server, compared with the load of the clients."""
+    """How many requests per second the server can answer, and how many the clients send."""
 
     pipelined_per_second: float
-    """Pipelined requests answered per second. The server's capacity is higher if `pipelined_busy` is below 1."""
+    """Pipelined requests that the server answers per second. It could answer more if `pipelined_busy` is below 1."""
     pipelined_busy: float
-    """Share of the time in which the server used its core to answer the pipelined requests, 0 to 1."""
+    """CPU time of the server as a share of the wall time while it answers the pipelined requests, 0 to 1."""
     fastest: str
-    """The contestant with the most updates per second, except the raw sockets."""
+    """The contestant with the most updates per second. `floor` counts only if no other contestant ran."""
     fastest_per_second: float
+    """Its updates per second."""
     fastest_busy: float
+    """Its `server_busy`."""
     too_busy: Mapping[str, float]
-    """The contestants that kept the server busy for more than a quarter of the time, with the share of the time."""
+    """The contestants whose `server_busy` is above 1/4, each with its `server_busy`."""
 
 
 @attrs.frozen(kw_only=True)
 class Comparison:
+    """The results of all contestants."""
+
     rounds: int
     count: int
     concurrency: int
     rows: Sequence[Row]
     bars: Sequence[Target]
+    """The targets."""
     headroom: Headroom

@@ -1,10 +1,11 @@
-"""The contestants: each updates rooms of the canned server with a different client, `concurrency` rooms at a time.
+"""The contestants: different clients that update rooms on the canned server (see `_server`).
 
-A contestant is an async context manager. It yields the function to measure, which makes `count` updates. All
-contestants set the same three fields. The number of participants varies, except in `floor` and `bare`. All contestants
-except `bare` decode the room in each answer.
+A contestant is an async context manager that yields the function to measure. This function makes `count` updates,
+`concurrency` at a time. Every update sets the same three fields. The value of `max_participants` varies from update to
+update, except in `floor` and `bare`. All contestants except `bare` decode the JSON of each answer.
 
-`python -m benchmarks._contestants NAME --url ...` runs a contestant, and prints its times and memory as a line of JSON.
+`python -m benchmarks._contestants NAME --url ...` runs one contestant, and prints its CPU time, wall time and peak
+memory as one line of JSON.
 """
 
 import argparse
@@ -30,14 +31,14 @@ FAILOVER_URL: Final = "https://failover.example.com/telnyx/rooms"
 ROOM_IDS: Final = [f"{number:08x}-62e0-4aad-ab11-9fd19e272e73" for number in range(2_000)]
 
 Run: TypeAlias = Callable[[int], Awaitable[None]]
-"""Makes the given number of updates."""
+"""A function that makes the given number of updates."""
 
 Contestant: TypeAlias = Callable[[str, int], AbstractAsyncContextManager[Run]]
-"""Takes the base URL of the server, and the number of updates in flight."""
+"""A contestant. Its arguments are the base URL of the server, and the number of updates in flight."""
 
 
 def _todo(count: int) -> Iterator[tuple[str, int]]:
-    """Return `count` room ids, each with a number of participants."""
+    """Return an iterator over `count` pairs of a room id and a value for `max_participants`."""
     return zip(itertools.islice(itertools.cycle(ROOM_IDS), count), itertools.cycle(range(2, 51)), strict=False)
 
 
@@ -55,7 +56,7 @@ def _host_and_port(url: str) -> tuple[str, int]:
 
 
 def _preformatted(url: str) -> bytes:
-    """Return the bytes of one request."""
+    """Return one complete PATCH request as bytes."""
     _, _, host_and_port, path = url.split("/", 3)
     body = json.dumps(_body(20)).encode()
     head = (
@@ -76,7 +77,7 @@ async def _with_workers(concurrency: int, work: Callable[[], Awaitable[None]]) -
 
 @asynccontextmanager
 async def floor(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """Raw asyncio protocols: each connection repeats one preformatted request, and decodes the JSON of the answers."""
+    """Repeat one preformatted request on raw asyncio protocols, and decode the JSON of the answers."""
     host, port = _host_and_port(url)
     request = _preformatted(url)
 
@@ -118,7 +119,7 @@ async def floor(url: str, concurrency: int) -> AsyncGenerator[Run]:
 
 @asynccontextmanager
 async def bare(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """A session of aiohttp with as little work as its public API allows: bytes out, bytes in."""
+    """Use an aiohttp session with as little work as its public API allows. JSON is neither encoded nor decoded."""
     import aiohttp
     from yarl import URL
 
@@ -149,7 +150,7 @@ async def bare(url: str, concurrency: int) -> AsyncGenerator[Run]:
 
 @asynccontextmanager
 async def script(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """A user's script with aiohttp: `json=`, `raise_for_status`, `await response.json()`, and workers."""
+    """Use aiohttp as a typical script does: `json=`, `raise_for_status` and `response.json()`, called by workers."""
     import aiohttp
 
     connector = aiohttp.TCPConnector(limit=max(100, concurrency))  # 100 is aiohttp's default
@@ -172,10 +173,13 @@ async def script(url: str, concurrency: int) -> AsyncGenerator[Run]:
 
 @asynccontextmanager
 async def gather(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """The same script with `asyncio.gather` over all updates. aiohttp's connector allows 100 requests in flight."""
+    """Do the same as `script`, but with one `asyncio.gather` over all updates instead of workers.
+
+    Regardless of `concurrency`, up to 100 requests are in flight, the default limit of aiohttp's connector.
+    """
     import aiohttp
 
-    assert concurrency <= 100  # the limit of aiohttp's connector
+    assert concurrency <= 100  # aiohttp's connector allows no more in flight
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as session:
 
         async def update(room_id: str, participants: int) -> object:
@@ -192,7 +196,7 @@ async def gather(url: str, concurrency: int) -> AsyncGenerator[Run]:
 
 @asynccontextmanager
 async def httpx(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """The same script with httpx."""
+    """Do the same as `script` with httpx."""
     import httpx
 
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {KEY}"}) as client:
@@ -216,7 +220,7 @@ async def httpx(url: str, concurrency: int) -> AsyncGenerator[Run]:
 
 @asynccontextmanager
 async def _telnyx(url: str, concurrency: int, transport: str) -> AsyncGenerator[Run]:
-    sdk = importlib.import_module("telnyx")  # optional, so type checkers don't know its types
+    sdk = importlib.import_module("telnyx")  # optional; type checkers would report a plain import as missing
     http_client = sdk.DefaultAioHttpClient() if transport == "aiohttp" else None
     async with sdk.AsyncTelnyx(api_key=KEY, base_url=url, http_client=http_client) as client:
 
@@ -234,12 +238,12 @@ async def _telnyx(url: str, concurrency: int, transport: str) -> AsyncGenerator[
 
 
 def telnyx_aiohttp(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
-    """The official SDK on its aiohttp transport, with workers."""
+    """Use the official SDK on its aiohttp transport, called by workers."""
     return _telnyx(url, concurrency, "aiohttp")
 
 
 def telnyx_httpx(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
-    """The official SDK on its default transport, httpx, with workers."""
+    """Use the official SDK on its default transport, httpx, called by workers."""
     return _telnyx(url, concurrency, "httpx")
 
 
@@ -248,7 +252,7 @@ def telnyx_httpx(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]
 
 @asynccontextmanager
 async def update(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """`rooms.update`, called by workers as in the script."""
+    """Call `rooms.update` from workers, as `script` does."""
     from aiorooms import RoomsClient
 
     async with RoomsClient(KEY, base_url=url, max_connections=max(100, concurrency)) as client:
@@ -278,7 +282,7 @@ async def _update_many(
     from aiorooms import Pacing, RoomsClient, RoomUpdate
 
     pacing = Pacing(enabled=enabled)
-    numbers = itertools.count()  # continues after the warm-up, so that no URL was checked before
+    numbers = itertools.count()  # the measured run continues where the warm-up stopped, so every URL is new
     async with RoomsClient(KEY, base_url=url, pacing=pacing, max_connections=max(100, concurrency)) as client:
 
         async def run(count: int) -> None:
@@ -303,17 +307,17 @@ async def _update_many(
 
 
 def update_many(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
-    """`rooms.update_many` over a generator."""
+    """Call `rooms.update_many` with a generator."""
     return _update_many(url, concurrency)
 
 
 def update_many_unpaced(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
-    """`rooms.update_many` with `Pacing(enabled=False)`."""
+    """Call `rooms.update_many` with `Pacing(enabled=False)`."""
     return _update_many(url, concurrency, enabled=False)
 
 
 def update_many_different_urls(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
-    """`rooms.update_many` with a different webhook URL for each update."""
+    """Call `rooms.update_many` with a different webhook URL in each update."""
     return _update_many(url, concurrency, different_urls=True)
 
 
@@ -322,7 +326,7 @@ def update_many_different_urls(url: str, concurrency: int) -> AbstractAsyncConte
 
 @asynccontextmanager
 async def pipelined(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """Batches of preformatted requests on 4 connections, `concurrency` requests in flight. No answer is decoded."""
+    """Send batches of preformatted requests on 4 connections, `concurrency` in flight in total. Decode no answers."""
     host, port = _host_and_port(url)
     request = _preformatted(url)
 
@@ -364,12 +368,12 @@ CONTESTANTS: Final[dict[str, Contestant]] = {
 }
 
 NEEDS: Final = {
-    # Without sniffio, httpcore tries to import it for each request, which takes a quarter of the time of the request.
+    # If sniffio is missing, httpcore tries to import it for each request. That takes a quarter of the request's time.
     "httpx": ("httpx", "sniffio"),
     "telnyx_aiohttp": ("telnyx", "httpx_aiohttp"),
     "telnyx_httpx": ("telnyx",),
 }
-"""Packages that a contestant needs. It is skipped if one is missing."""
+"""Optional packages that a contestant needs. If one of them is missing, the contestant is skipped."""
 
 IMPORTS: Final = {
     "floor": ("asyncio",),
@@ -379,19 +383,22 @@ IMPORTS: Final = {
     "pipelined": ("asyncio",),
     **NEEDS,
 }
-"""Packages to import before the measurement. Contestants that are not listed here import `aiorooms`."""
+"""Packages that a contestant's process imports before the measurement. Contestants not listed here import aiorooms."""
 
 _PIPELINES: Final = 4
-"""Connections of `pipelined`."""
+"""Number of connections that `pipelined` opens."""
 
 _WARM_UP: Final = 500
-"""Number of updates before the measurement, at least. They open the connections."""
+"""Number of updates before the measurement. They open the connections.
+
+If more than 250 updates are in flight, the warm-up makes twice as many. It never makes more than the measured run does.
+"""
 
 _FREED: Final = 512 * 1024
 """Size of a block that each process allocates and frees at the start, in bytes.
 
-After that, glibc reuses the memory of the buffers that asyncio reads into. aiorooms frees such a block for its users.
-Here the processes of all contestants do it, so that none has an advantage.
+After that, glibc reuses the memory of asyncio's read buffers, which saves CPU time. aiorooms always frees such a block.
+Here all contestants do so, to keep the comparison fair.
 """
 
 
@@ -404,7 +411,7 @@ def _cpu() -> float:
 
 
 def _peak_mb() -> float:
-    # On Linux `ru_maxrss` includes the memory of the parent when it started this process; VmHWM does not.
+    # On Linux, `ru_maxrss` may be the memory of the parent process at the fork. VmHWM is that of this process alone.
     with contextlib.suppress(FileNotFoundError):
         peak = re.search(r"VmHWM:\s*([0-9]+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
         assert peak is not None
@@ -434,7 +441,7 @@ def main() -> None:
     if options.core is not None:
         os.sched_setaffinity(0, {options.core})
     if options.without_orjson:
-        cast("dict[str, object]", sys.modules)["orjson"] = None  # as if it were not installed
+        cast("dict[str, object]", sys.modules)["orjson"] = None  # makes `import orjson` fail
     bytes(_FREED)
     new_loop = importlib.import_module(options.loop).new_event_loop
     for package in IMPORTS.get(options.name, ("aiorooms",)):

@@ -1,7 +1,8 @@
-"""Runs of contestants against the canned server, each in a process on one core, with the server on another core.
+"""Run contestants against the canned server (see `_contestants` and `_server`).
 
-The result of a run is `Figures`. Only runs of the same round are compared: a machine that is slow for a minute then
-slows down both. The reported figures are the median over the rounds, with the minimum and the maximum.
+Each run has its own process on one core. The server runs on another core. The result of a run is `Figures`. Ratios
+compare runs of the same round: if the machine is slow for a minute, both runs are slow. The reported figures are the
+median over the rounds, with the minimum and the maximum.
 """
 
 import argparse
@@ -33,7 +34,7 @@ Loop: TypeAlias = Literal["asyncio", "uvloop"]
 LOOPS: Final[tuple[Loop, ...]] = ("asyncio", "uvloop")
 
 
-# --- what is run ---
+# --- the variants of a contestant ---
 
 
 @attrs.frozen
@@ -46,7 +47,7 @@ class Variant:
 
     @property
     def lacks(self) -> list[str]:
-        """The missing packages that the contestant needs."""
+        """The packages that the variant needs and that are not installed."""
         needed = [*NEEDS.get(self.contestant, ()), *(["uvloop"] if self.loop == "uvloop" else [])]
         return missing([*needed, *(["orjson"] if self.orjson else [])])
 
@@ -63,7 +64,7 @@ def how_to_install(package: str) -> str:
 
 
 def installed(variants: Iterable[Variant]) -> list[Variant]:
-    """Return the variants that can run, and print those that are skipped. Exit if none can run."""
+    """Return the variants whose packages are installed. Print the others, and exit if all of them are skipped."""
     runnable: list[Variant] = []
     skipped: dict[tuple[str, ...], list[Variant]] = {}
     for variant in variants:
@@ -84,7 +85,7 @@ def installed(variants: Iterable[Variant]) -> list[Variant]:
 
 @attrs.frozen(kw_only=True)
 class Figures:
-    """The figures of one run."""
+    """The measurements of one run."""
 
     count: int
     """Number of updates."""
@@ -116,15 +117,15 @@ class Figures:
 
     @property
     def client_busy(self) -> float:
-        """Share of the wall time in which the client used its core, 0 to 1.
+        """CPU time of the client as a share of the wall time, 0 to 1.
 
-        In the rest of the time, the client waited for the server, or another process used the core.
+        For the rest of the time, the client waited for the server, or another process used the core.
         """
         return self.cpu / self.seconds
 
     @property
     def server_busy(self) -> float:
-        """Share of the wall time in which the server used its core, 0 to 1."""
+        """CPU time of the server as a share of the wall time, 0 to 1."""
         return self.server_cpu * self.per_second
 
 
@@ -133,7 +134,7 @@ Measure: TypeAlias = Literal["cpu_us", "per_second", "above_mb", "peak_mb", "cli
 
 @attrs.frozen
 class Spread:
-    """A figure over several rounds: median, minimum and maximum."""
+    """The median, minimum and maximum of a figure over several rounds."""
 
     median: float
     least: float
@@ -152,20 +153,20 @@ def spread(runs: Sequence[Figures], measure: Measure) -> Spread:
 
 
 def ratio(runs: Sequence[Figures], reference: Sequence[Figures], measure: Measure) -> Spread:
-    """Return the spread of the ratios of `runs` to `reference`, one ratio for each round."""
+    """Divide each run's figure by that of the reference in the same round, and return the spread of the ratios."""
     pairs = zip(runs, reference, strict=True)
-    # A reference whose memory did not grow counts as 1/256 MB (4 KiB, one page), because nothing can be divided by 0.
+    # The memory of the reference may not have grown at all. To avoid a division by 0, use at least 1/256 MB (4 KiB).
     return Spread.of([getattr(ours, measure) / max(getattr(theirs, measure), 1 / 256) for ours, theirs in pairs])
 
 
 @attrs.frozen
 class Target:
-    """A measured figure, and the maximum for its median, inclusive. A missed target does not change the exit status."""
+    """A measured figure, and the maximum for its median. A missed target does not change the exit status."""
 
     what: str
     measured: Spread
     bar: float
-    """The maximum."""
+    """The maximum, inclusive."""
     unit: str = ""
     met: bool = attrs.field(init=False)
 
@@ -185,7 +186,7 @@ def print_targets(targets: Sequence[Target]) -> None:
 
 
 def choose_cores() -> tuple[int, int] | None:
-    """Return a core for the client and one for the server, or None if they can't be chosen."""
+    """Return a core for the client and one for the server. Return None if there is only one, or none can be chosen."""
     if not hasattr(os, "sched_getaffinity"):
         return None
     cores = sorted(os.sched_getaffinity(0))
@@ -193,7 +194,7 @@ def choose_cores() -> tuple[int, int] | None:
 
 
 class Server:
-    """The canned server's process, and the runs against it."""
+    """The canned server in its own process. `run` measures a contestant against it."""
 
     def __init__(self, *, rate_limit: bool = False) -> None:
         self._cores = choose_cores()
@@ -204,7 +205,7 @@ class Server:
         assert self._process.stdout is not None
         port = self._process.stdout.readline().strip()
         if not port:
-            sys.exit(f"the server did not start: it ended with exit status {self._process.wait()}")
+            sys.exit(f"the server did not start: its process ended with exit status {self._process.wait()}")
         self._address = f"127.0.0.1:{port}"
         self._connection = http.client.HTTPConnection(self._address)
 
@@ -221,7 +222,7 @@ class Server:
         return usage["cpu"], usage["requests"]
 
     def run(self, variant: Variant, count: int, concurrency: int = CONCURRENCY) -> Figures:
-        """Run a contestant in a new process. If that process fails, exit; it has printed its own error."""
+        """Run a contestant in a new process, and return its figures. Exit if that process fails."""
         command = [sys.executable, "-m", "benchmarks._contestants", variant.contestant]
         command += ["--url", f"http://{self._address}/v2", "--count", str(count), "--concurrency", str(concurrency)]
         command += ["--loop", variant.loop, *([] if variant.orjson else ["--without-orjson"])]
@@ -236,7 +237,7 @@ class Server:
         return Figures(count=count, server_cpu=server_cpu, **cast("dict[str, float]", json.loads(ended.stdout)))
 
 
-# --- options and output that the benchmarks share ---
+# --- shared options and output ---
 
 
 def at_least_one(text: str) -> int:
@@ -254,14 +255,14 @@ def make_parser(name: str, description: str | None, *, rounds: int) -> argparse.
     )
     text = f"number of rounds; each runs everything once (default: {rounds})"
     parser.add_argument("--rounds", metavar="NUMBER", type=at_least_one, default=rounds, help=text)
-    text = "updates in a run (default: 20000)"
+    text = "number of updates in a run (default: 20000)"
     parser.add_argument("--count", metavar="NUMBER", type=at_least_one, default=20_000, help=text)
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
     return parser
 
 
 def environment() -> dict[str, str | int]:
-    """Return the machine, and the versions of the packages."""
+    """Return a description of the machine and the versions of the installed packages."""
     cores = choose_cores()
     versions = {
         package: importlib.metadata.version(package)
@@ -287,7 +288,7 @@ def write_json(file: Path, figures: attrs.AttrsInstance) -> None:
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print columns: the first aligned to the left, the others to the right."""
+    """Print a table. The first column is left-aligned, the others are right-aligned."""
     widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
     for row in (head, *rows):
         cells = [

@@ -1,8 +1,9 @@
-"""The canned server: it answers every request immediately with the requested room, which has the values of the request.
+"""The canned server: it answers every request at once, and stores nothing.
 
-It needs so little CPU that the client is the bottleneck. `GET /cpu` returns the CPU time that the server has used, in
-seconds, and the number of other requests that it has answered. `python -m benchmarks._server` prints its port, and
-serves until its standard input ends.
+Each answer is the same room, except for the id and the values in the request. The server needs so little CPU time that
+the client is the bottleneck. `GET /cpu` returns the CPU time that the server has used, in seconds, and the number of
+other requests that it has answered. `python -m benchmarks._server` prints its port, and serves until its standard input
+is closed.
 """
 
 import argparse
@@ -51,7 +52,7 @@ _RATE_LIMIT: Final = b"X-RateLimit-Limit: 1000000\r\nX-RateLimit-Remaining: 9000
 
 
 class _Connection(asyncio.Protocol):
-    """One connection. A request may arrive in parts, and several may arrive together."""
+    """A connection. A request may arrive in several parts, and one part may contain several requests."""
 
     def __init__(self, counts: dict[str, int], *, rate_limit: bool) -> None:
         self._more_headers = _RATE_LIMIT if rate_limit else b""

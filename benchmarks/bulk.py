@@ -1,15 +1,18 @@
-"""Cost of a plan and an apply of many rooms: time, CPU, memory.
+"""Measure the time, CPU time and memory of planning and applying a change of many rooms.
 
-The simulator runs in a process on one core, with new rooms in each round. Each client runs in a new process on another
-core, with uvloop and orjson if they are installed. Every room gets a new webhook URL and a new number of participants.
+The simulator runs in its own process on one core, with new rooms in each round. Each task runs in a new process on
+another core, with uvloop and orjson if they are installed. It plans or makes a change of `webhook_event_url` and
+`max_participants` in every room. All rooms get the same URL, except in the rows "a different URL per room".
 
-The CPU time of an apply includes everything from opening the plan file to closing the journal. The ratio compares it
-with the CPU time of `update_many` in the same round, which updates the same fields of the same rooms from a generator.
-In the row "apply, updated lately", all rooms were updated on the day of the plan. The apply then lists all rooms, to
-find rooms that were modified after the plan.
+The CPU time of an apply includes everything from opening the plan file to closing the journal. It is compared with the
+CPU time of `update_many` in the same round, which updates the same fields of the same rooms from a generator.
 
-The figures are the median over the rounds, with the minimum and the maximum. A missed target is only reported: the exit
-status stays 0.
+Before an apply sends anything, it lists the rooms that were updated since the day before the plan's latest
+`updated_at`, to find rooms that someone else has modified. These are few rooms, except in the row "apply, all rooms
+updated recently", where they are all rooms.
+
+The figures are the median over the rounds, with the minimum and the maximum. The exit status is 0
+even if a target is missed.
 """
 
 import argparse
@@ -54,10 +57,10 @@ PLAN_TARGET: Final = 60.0
 CPU_TARGET: Final = 1.15
 """Maximum ratio of the CPU time of an apply to that of `update_many`."""
 MEMORY_TARGET: Final = 30.0
-"""Maximum difference between the peak memory of an apply of `--rooms` rooms and of an apply of `_FEW` rooms, in MB."""
+"""Maximum peak memory of an apply of `--rooms` rooms, in MB above that of an apply of `_FEW` rooms."""
 
 _FEW: Final = 1_000
-"""Number of rooms in the small apply, whose memory is the reference."""
+"""Number of rooms in the small runs. Their peak memory is the reference for `MEMORY_TARGET`."""
 
 _WARM_UP: Final = 200
 """Number of requests before the measurement. They open the connections."""
@@ -102,7 +105,7 @@ class Server:
         self._folder.cleanup()
 
     def run(self, task: Task, number: int) -> "Figures":
-        """Run a task in a new process. `number` selects the values to set (see `Wanted`)."""
+        """Run a task in a new process, and return its figures. `number` selects the values to set (see `Wanted`)."""
         command = [sys.executable, "-m", "benchmarks.bulk", "--task", task]
         command += ["--url", self._url, "--key", self._key, "--folder", self._folder.name, "--number", str(number)]
         if self._core is not None:
@@ -118,7 +121,7 @@ class Server:
 
 @attrs.frozen(kw_only=True)
 class Figures:
-    """The figures of one process."""
+    """The measurements of one task."""
 
     rooms: int
     cpu: float
@@ -136,7 +139,7 @@ class Figures:
 
 @attrs.frozen
 class Wanted:
-    """The values to set, different for each `number`. With a negative number, each room gets its own webhook URL."""
+    """The values to set, which depend on `number`. If it is negative, each room gets a different webhook URL."""
 
     number: int
     source: str = "the benchmark"
@@ -169,7 +172,7 @@ async def _apply(client: RoomsClient, folder: Path, number: int) -> int:
 
 
 async def _resume(client: RoomsClient, folder: Path, number: int) -> int:
-    """Resume a journal whose rooms are all done."""
+    """Resume a finished run, which sends nothing. Return the number of rooms in its journal."""
     run = resume(client, folder / f"{number}.journal", concurrency=CONCURRENCY)
     assert [outcome async for outcome in run.outcomes()] == []
     return run.settled
@@ -190,7 +193,10 @@ async def _update_many(client: RoomsClient, room_ids: Sequence[str], number: int
 
 
 def _room_ids(folder: Path) -> Sequence[str]:
-    """Return the room ids of a plan in `folder`. Listing the account would add to the peak memory of `update_many`."""
+    """Return the room ids of a plan in `folder`.
+
+    Listing the account instead would raise the peak memory that is measured for `update_many`.
+    """
     return [planned.room_id for planned in Plan.open(next(folder.glob("*.plan"))).updates()]
 
 
@@ -229,16 +235,16 @@ ROWS: Final = {
     "plan": None,
     "update_many": None,
     "apply": "update_many",
-    "apply, updated lately": "update_many",
-    "update_many, another URL for each": None,
-    "apply, another URL for each": "update_many, another URL for each",
-    "resume, nothing left": None,
+    "apply, all rooms updated recently": "update_many",
+    "update_many, a different URL per room": None,
+    "apply, a different URL per room": "update_many, a different URL per room",
+    "resume of a finished run": None,
 }
-"""Each measurement, with the measurement to compare its CPU time with, or None."""
+"""The rows of the table. The value is the row to compare the CPU time with, or None if there is no comparison."""
 
 
 def measure_round(rooms: int) -> Mapping[str, Figures]:
-    """Measure everything once."""
+    """Measure each row once."""
     with Server(rooms) as server:
         plan = server.run("plan", 1)
         applied = server.run("apply", 1)
@@ -261,7 +267,7 @@ class Row:
     cpu_us: Spread
     """CPU time of the client for one room, in microseconds."""
     ratio: Spread | None
-    """Ratio to the CPU time of `update_many` in the same round; None for rows that are not compared."""
+    """The CPU time divided by that of `update_many` in the same round. None if the row is not compared."""
     seconds: Spread
     peak_mb: Spread
     runs: Sequence[Figures]
@@ -295,13 +301,13 @@ def make_targets(rooms: int, rows: Sequence[Row], few: Sequence[Row]) -> list[Ta
     what = f"{rooms:,} rooms"
     peaks = [figures.peak_mb - small["apply"] for figures in by_name["apply"].runs]
     return [
-        Target(f"{what}: plan", by_name["plan"].seconds, PLAN_TARGET, " s"),
+        Target(f"{what}: wall time of the plan", by_name["plan"].seconds, PLAN_TARGET, " s"),
         *(
-            Target(f"{what}: {row.what}, CPU against update_many", row.ratio, CPU_TARGET)
+            Target(f"{what}: {row.what}, CPU time relative to update_many", row.ratio, CPU_TARGET)
             for row in rows
             if row.ratio is not None
         ),
-        Target(f"{what}: apply, peak memory above that of {_FEW:,} rooms", Spread.of(peaks), MEMORY_TARGET, " MB"),
+        Target(f"{what}: apply, peak memory above that with {_FEW:,} rooms", Spread.of(peaks), MEMORY_TARGET, " MB"),
     ]
 
 
@@ -315,7 +321,7 @@ def main(arguments: Sequence[str]) -> None:
     text = "number of rounds; each runs everything once (default: 3)"
     parser.add_argument("--rounds", metavar="NUMBER", type=at_least_one, default=3, help=text)
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
-    # For the process of a client.
+    # Options of the processes that this benchmark starts.
     parser.add_argument("--task", help=argparse.SUPPRESS)
     for name in ("--url", "--key", "--folder"):
         parser.add_argument(name, help=argparse.SUPPRESS)
@@ -337,7 +343,7 @@ def main(arguments: Sequence[str]) -> None:
         rows=[row for rows in by_rooms.values() for row in rows],
         bars=make_targets(options.rooms, by_rooms[options.rooms], by_rooms[_FEW]),
     )
-    head = ("what", "rooms", "CPU µs per room", "ratio to update_many", "seconds", "peak MB")
+    head = ("task", "rooms", "CPU µs per room", "ratio to update_many", "seconds", "peak MB")
     cells = [
         (
             row.what,

@@ -1,11 +1,11 @@
-"""The chart of the comparison: a bar for the CPU time of one update, for each contestant and loop.
+"""Draw the results of `compare` as a bar chart. Each bar shows the CPU time of one update with one client and loop.
 
-The scale is linear and starts at 0, so that a bar twice as long means twice the cost. Bars more than 8 times as long as
-the longest bar of aiorooms are cut and marked with //. The number at each bar is the measured value.
+The scale is linear and starts at 0. Bars more than 8 times as long as the longest bar of aiorooms are cut, and marked
+with //. The number next to a bar is the measured value.
 """
 
 # pyright: reportUnknownMemberType=false
-# The types of matplotlib don't cover its keyword arguments.
+# matplotlib's type hints don't cover its keyword arguments.
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,25 +25,25 @@ _COLOURS: Final = {
     (False, "asyncio"): "#6b7280",
     (False, "uvloop"): "#b6bcc6",
 }
-"""The colours of the bars. A key says whether the contestant is aiorooms, and names the loop."""
+"""The colours of the bars. A key is a pair: whether the contestant is in `OURS`, and the name of the loop."""
 
 _SMALL_PRINT: Final = "#4b5563"
 
 _HEIGHT: Final = 0.4
-"""Height of a bar, as a share of the height for one contestant, which has a bar for each loop."""
+"""Height of a bar, as a share of the space for one contestant. This space has a bar for each loop."""
 
 _MAX_RATIO: Final = 8
 """Maximum length of a bar, as a multiple of the longest bar of aiorooms. Longer bars are cut."""
 
 _CUT: Final = 0.88
-"""Length of a cut bar, as a share of the scale; the rest leaves room for the number."""
+"""Length of a cut bar, as a share of the scale. The rest is space for the number."""
 
 
 def draw(comparison: Comparison, file: Path) -> None:
     """Write the chart to a file whose name ends in .svg or .png."""
     rows = comparison.rows
     labels = list(dict.fromkeys(row.label for row in rows))
-    # Write text as text, not as outlines, and the same bytes for the same figures.
+    # In an SVG, keep text as text instead of outlines, and always write the same bytes for the same figures.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "aiorooms", "font.size": 9}):
         figure = Figure(figsize=(8, 1.7 + 0.4 * len(labels)), layout="constrained", facecolor="white")
         axes = figure.add_subplot()
@@ -75,7 +75,7 @@ def draw(comparison: Comparison, file: Path) -> None:
 
 
 def _end_of_scale(rows: Sequence[Row]) -> float:
-    """Return the end of the scale. It leaves room for the number after the longest bar that isn't cut."""
+    """Return the largest value on the scale. It leaves space for the number after the longest uncut bar."""
     lengths = [row.cpu_us.median for row in rows]
     ours = max((row.cpu_us.median for row in rows if row.contestant in OURS), default=max(lengths))
     return 1.2 * max(length for length in lengths if length <= _MAX_RATIO * ours)
@@ -104,7 +104,7 @@ def _small_print(comparison: Comparison, end: float) -> str:
     values = environment()
     packages = ("aiohttp", "httpx", "telnyx", "orjson", "uvloop")
     lines = [
-        f"{comparison.concurrency} updates in flight; rounds of python -m benchmarks compare: {comparison.rounds}",
+        f"Medians of: python -m benchmarks compare --concurrency {comparison.concurrency} --rounds {comparison.rounds}",
         ", ".join([str(values["python"]), *(f"{name} {values[name]}" for name in packages if name in values)]),
     ]
     if any(row.cpu_us.median > end for row in comparison.rows):

@@ -1,12 +1,16 @@
-"""Cost of one update with aiorooms and with its alternatives.
+"""Compare the cost of one update with aiorooms and with other clients.
 
-Each round runs all contestants, on asyncio's loop and on uvloop. Only contestants marked "orjson" use it. The table has
-the client's CPU time for one update (user and system, without imports), the updates per second, and the increase of
-the peak memory after the imports. Each figure is the median over the rounds, with the minimum and the maximum. The
-columns "x script" have its ratio to the aiohttp script on the same loop in the same round.
+Each round runs every contestant (a program that updates rooms with one client) once on asyncio's event loop and once on
+uvloop. Only contestants marked "orjson" use orjson. The columns of the table are
 
-The last two columns are the shares of the time in which the client and the server used their cores. If both are low,
-another process used the client's core: measure again. A missed target is only reported: the exit status stays 0.
+- CPU µs per update: CPU time of the client for one update, user and system, without imports;
+- updates/s: updates per second;
+- MB after imports: increase of the peak memory after the imports;
+- x script: the figure to the left, divided by that of the aiohttp script on the same loop in the same round;
+- client busy, server busy: CPU time of the client or the server, as a share of the wall time.
+
+The figures are medians over the rounds. In parentheses are the minimum and the maximum. If both busy shares are low,
+another process probably used the client's core: measure again. The exit status is 0 even if a target is missed.
 """
 
 import time
@@ -52,13 +56,13 @@ LABELS: Final = {
 """The labels of the contestants, in the order of the table."""
 
 _SLOW: Final = ("httpx", "telnyx_aiohttp", "telnyx_httpx")
-"""Slow contestants. They make only a tenth of the updates; this changes no figure, because figures are per update."""
+"""Slow contestants. To save time, they make only a tenth of the updates. The CPU time is still that of one update."""
 
 _GATHERED: Final = 20_000
-"""Maximum number of updates of `gather`. Its memory grows with their number, and the target is for 20,000 updates."""
+"""Maximum number of updates of `gather`. Its memory grows with their number, and its target is for 20,000 updates."""
 
 _PIPELINED: Final = 102_400
-"""Number of requests that measure the capacity of the server."""
+"""Number of requests that are sent to measure the capacity of the server."""
 
 _HEADROOM: Final = 4
 """The server should be able to answer 4 times as many requests per second as a client sends."""
@@ -66,7 +70,7 @@ _HEADROOM: Final = 4
 _Runs: TypeAlias = Mapping[Variant, Sequence[Figures]]
 
 
-# --- what is run ---
+# --- the runs ---
 
 
 def variants(names: Sequence[str]) -> list[Variant]:
@@ -142,7 +146,7 @@ def print_rows(rows: Sequence[Row]) -> None:
             for row in rows
             if row.loop == loop
         ]
-        figures = ("CPU µs per update", "x script", "updates/s", "x script", "peak MB", "x script")
+        figures = ("CPU µs per update", "x script", "updates/s", "x script", "MB after imports", "x script")
         print_table((f"on {loop}", *figures, "client busy", "server busy"), cells)
 
 
@@ -160,8 +164,8 @@ def make_targets(runs: _Runs) -> list[Target]:
 def _targets_of(name: str, runs: _Runs) -> Iterator[Target]:
     def target(ours: Variant, theirs: Variant, maximum: float, measure: Measure = "cpu_us") -> Iterator[Target]:
         if ours in runs and theirs in runs:
-            prefix = f"memory over {runs[theirs][0].count:,} updates: " if measure == "above_mb" else ""
-            yield Target(f"{prefix}{ours} against {theirs}", ratio(runs[ours], runs[theirs], measure), maximum)
+            prefix = f"memory for {runs[theirs][0].count:,} updates: " if measure == "above_mb" else "CPU time: "
+            yield Target(f"{prefix}{ours} / {theirs}", ratio(runs[ours], runs[theirs], measure), maximum)
 
     for loop in LOOPS:
         yield from target(Variant(name, loop), Variant("script", loop), 1.00)
@@ -201,16 +205,16 @@ def measure_headroom(server: Server, rows: Sequence[Row]) -> Headroom:
 def print_headroom(found: Headroom) -> None:
     print(
         f"The server answers {found.pipelined_per_second:,.0f} pipelined requests per second"
-        f" ({found.pipelined_busy:.0%} busy), {found.pipelined_per_second / found.fastest_per_second:.0f} times the"
-        f" rate of the fastest client ({found.fastest}). Requests that are not pipelined need more CPU: that client"
-        f" kept the server {found.fastest_busy:.0%} busy, so the server could answer {1 / found.fastest_busy:.1f} times"
-        " its requests."
+        f" ({found.pipelined_busy:.0%} busy). That is {found.pipelined_per_second / found.fastest_per_second:.0f} times"
+        f" the rate of the fastest client ({found.fastest}). Requests that are not pipelined cost more CPU time: the"
+        f" server was {found.fastest_busy:.0%} busy with that client, so it could answer"
+        f" {1 / found.fastest_busy:.1f} times as many requests."
     )
     if found.too_busy:
         names = ", ".join(f"{name} ({share:.0%} busy)" for name, share in found.too_busy.items())
         print(
-            f"The server could not answer {_HEADROOM} times the requests of {names}. The server may limit the updates"
-            " per second of these contestants, but not their CPU time."
+            f"The server could not answer {_HEADROOM} times as many requests as these contestants send: {names}. So it"
+            " may limit their updates per second, but not their CPU time."
         )
 
 
@@ -219,19 +223,22 @@ def print_headroom(found: Headroom) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     parser = make_parser("compare", __doc__, rounds=5)
-    text = f"updates in flight (default: {CONCURRENCY})"
+    text = f"number of updates in flight (default: {CONCURRENCY})"
     parser.add_argument("--concurrency", metavar="NUMBER", type=at_least_one, default=CONCURRENCY, help=text)
-    text = f"run only these contestants, of {','.join(LABELS)} (default: all)"
+    text = f"run only these contestants (default: all, which are {','.join(LABELS)})"
     parser.add_argument("--only", metavar="NAME,NAME", default="", help=text)
     parser.add_argument(
-        "--chart", metavar="FILE", type=Path, help="also draw the CPU times into this file, .svg or .png"
+        "--chart",
+        metavar="FILE",
+        type=Path,
+        help="also draw a chart of the CPU times; the file's name ends in .svg or .png",
     )
     options = parser.parse_args(arguments)
     names = cast("str", options.only).split(",") if options.only else list(LABELS)
     if unknown := [name for name in names if name not in LABELS]:
         parser.error(f"unknown contestant {unknown[0]!r}; choose from {', '.join(LABELS)}")
     if options.chart is not None and options.chart.suffix not in {".svg", ".png"}:
-        parser.error(f"--chart must end in .svg or .png, not be {options.chart.name!r}")
+        parser.error(f"--chart: the file name {options.chart.name!r} must end in .svg or .png")
     if options.chart is not None and missing(["matplotlib"]):
         parser.error(f"--chart needs matplotlib ({how_to_install('matplotlib')})")
 

@@ -1,7 +1,7 @@
-"""Cost of the import, of pacing, and of checking a webhook URL.
+"""Measure the CPU time of importing aiorooms, of pacing, and of checking webhook URLs.
 
-Times are CPU times (user and system): the median over the rounds, with the minimum and the maximum. Updates run on
-asyncio's loop without orjson. A missed target is only reported: the exit status stays 0.
+All times are CPU times, user and system. Each is the median over the rounds, with the minimum and the maximum. Updates
+run on asyncio's event loop, without orjson. The exit status is 0 even if a target is missed.
 """
 
 import asyncio
@@ -35,12 +35,13 @@ from ._runs import (
 )
 
 IMPORT_TARGET: Final = 1.2
+"""Maximum CPU time of `import aiorooms`, as a multiple of that of `import aiohttp`."""
 
 _CHECKS: Final = 10_000
-"""Number of URLs that each URL check is timed on in one round."""
+"""Number of calls of each check in one round."""
 
 
-# --- importing ---
+# --- imports ---
 
 _IMPORTED: Final = ("aiohttp", "aiorooms")
 
@@ -52,7 +53,7 @@ started = time.process_time()
 __import__(sys.argv[1])
 print([started, time.process_time() - started])
 """
-"""Prints two CPU times in seconds: of the start of the interpreter, and of the import."""
+"""A script that prints the CPU time of the interpreter's start and that of the import, in seconds."""
 
 
 @attrs.frozen(kw_only=True)
@@ -60,13 +61,16 @@ class Imports:
     """CPU times in milliseconds."""
 
     interpreter: Spread
-    """Start of the interpreter. The other times don't include it."""
+    """Start of the interpreter. It is not included in the times of the imports."""
     aiohttp: Spread
     aiorooms: Spread
 
 
 def import_times(package: str) -> tuple[float, float]:
-    """Import a package in a new interpreter. Return two CPU times in seconds: of its start, and of the import."""
+    """Import a package in a new interpreter.
+
+    Return the CPU time of the interpreter's start and that of the import, in seconds.
+    """
     cores = choose_cores()
     command = [sys.executable, "-I", "-c", _TIME_IMPORT, package, "" if cores is None else str(cores[0])]
     started, imported = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
@@ -75,7 +79,7 @@ def import_times(package: str) -> tuple[float, float]:
 
 def measure_imports(rounds: int) -> tuple[Imports, Target]:
     for package in _IMPORTED:
-        import_times(package)  # not measured: it writes the bytecode files
+        import_times(package)  # the first import is not measured, because it writes the bytecode files
     measured = [[import_times(package) for package in _IMPORTED] for _ in range(rounds)]
     aiohttp, aiorooms = ([times[place][1] for times in measured] for place in range(len(_IMPORTED)))
     imports = Imports(
@@ -84,21 +88,21 @@ def measure_imports(rounds: int) -> tuple[Imports, Target]:
         aiorooms=Spread.of([seconds * 1e3 for seconds in aiorooms]),
     )
     ratios = [ours / theirs for ours, theirs in zip(aiorooms, aiohttp, strict=True)]
-    return imports, Target("import aiorooms against import aiohttp", Spread.of(ratios), IMPORT_TARGET)
+    return imports, Target("CPU time: import aiorooms / import aiohttp", Spread.of(ratios), IMPORT_TARGET)
 
 
-# --- pacing, within an update and alone ---
+# --- updates with and without pacing, and pacing alone ---
 
 
 @attrs.frozen(kw_only=True)
 class Update:
-    """The cost of an update in one setting."""
+    """The cost of an update in one row of the table."""
 
     what: str
     cpu_us: Spread
     """CPU time of the client for one update, in microseconds."""
     more_us: Spread
-    """CPU time minus the CPU time with the first setting in the same round, in microseconds."""
+    """The CPU time minus that of the row "update_many" in the same round, in microseconds."""
     runs: Sequence[Figures]
 
 
@@ -106,9 +110,9 @@ def measure_updates(rounds: int, count: int) -> list[Update]:
     with Server() as server, Server(rate_limit=True) as limiting:
         settings = {
             "update_many": (server, "update_many"),
-            "without pacing": (server, "update_many_unpaced"),
-            "the server reports a rate limit": (limiting, "update_many"),
-            "another webhook URL for each room": (server, "update_many_different_urls"),
+            "update_many without pacing": (server, "update_many_unpaced"),
+            "update_many, the server reports a rate limit": (limiting, "update_many"),
+            "update_many, a new webhook URL in each update": (server, "update_many_different_urls"),
         }
         runs: Mapping[str, list[Figures]] = {what: [] for what in settings}
         for number in range(1, rounds + 1):
@@ -143,7 +147,7 @@ def invalid_update(url: str) -> None:
         RoomUpdate(webhook_event_url=url)
     except InvalidRequestError:
         return
-    raise AssertionError(f"{url} passed the check")
+    raise AssertionError(f"{url} is invalid, but was accepted")
 
 
 def room_update(url: str) -> None:
@@ -154,12 +158,12 @@ def measure_checks(rounds: int) -> dict[str, Spread]:
     """Return the CPU time of each check, in microseconds."""
     good, bad = f"{WEBHOOK_URL}/{{}}", "hooks.example.com/{}"
     checks: dict[str, tuple[Callable[[str], object], str]] = {
-        "check_webhook_url, seen before": (check_webhook_url, WEBHOOK_URL),
-        "check_webhook_url, never seen": (check_webhook_url, good),
-        "check_webhook_url, never seen and bad": (check_webhook_url, bad),
-        "RoomUpdate, URLs seen before": (room_update, WEBHOOK_URL),
-        "RoomUpdate, another URL each": (room_update, good),
-        "RoomUpdate, refused for its URL": (invalid_update, bad),
+        "check_webhook_url, always the same URL": (check_webhook_url, WEBHOOK_URL),
+        "check_webhook_url, a new URL each time": (check_webhook_url, good),
+        "check_webhook_url, a new invalid URL each time": (check_webhook_url, bad),
+        "RoomUpdate, always the same URLs": (room_update, WEBHOOK_URL),
+        "RoomUpdate, a new webhook URL each time": (room_update, good),
+        "RoomUpdate, a new invalid URL each time": (invalid_update, bad),
     }
     measured: dict[str, list[float]] = {what: [] for what in checks}
     for number in range(rounds):
@@ -182,9 +186,9 @@ class Costs:
     imports: Imports
     updates: Sequence[Update]
     pacer: Mapping[str, Spread]
-    """Microseconds to acquire and release a permit, without the update."""
+    """CPU time to acquire and release one permit, in microseconds."""
     checks: Mapping[str, Spread]
-    """Microseconds."""
+    """CPU time of one check, in microseconds."""
     bars: Sequence[Target]
 
 
@@ -211,7 +215,7 @@ def main(arguments: Sequence[str]) -> None:
     ]
     print_table(("import", "CPU ms"), [(what, figure.text()) for what, figure in rows])
     print_table(("operation", "CPU µs"), [(what, figure.text(2)) for what, figure in {**pacer, **checks}.items()])
-    head = ("updates", "CPU µs per update", "more than the first")
+    head = ("updates", "CPU µs per update", "difference from update_many")
     print_table(head, [(row.what, row.cpu_us.text(), row.more_us.text()) for row in updates])
     print_targets(found.bars)
     if options.json is not None:

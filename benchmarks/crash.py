@@ -1,16 +1,16 @@
-"""Applies that are killed at random instants, and resumed until done.
+"""Kill bulk runs at random instants, resume them, and check that no room is lost or updated twice.
 
 In each run, a process applies a plan to the simulator, which injects random faults. The process is killed with SIGKILL
-at a random instant. Then further processes resume the run until all rooms are updated; about half of these processes
+at a random instant. Further processes then resume the run until all rooms are updated. About half of these processes
 are killed too. After each process, the benchmark checks that
 
-- the journal can be read, and has every room for which the server received an update;
-- the process sent no update for a room that was already `updated` in the journal;
-- the process read only rooms that an earlier process left `begun` or `uncertain` in the journal, and rooms whose update
-  it began itself.
+- the journal can be read, and contains a `begin` record of every update that the process sent;
+- the process sent no update for a room that was already `updated` in the journal, and such rooms are still `updated`;
+- the process read back only rooms whose update it began itself, and rooms that were `begun` or `uncertain` in the
+  journal when it started.
 
 At the end of a run, every room must have the wanted values and the outcome `updated`. The seed of a run determines its
-faults and the planned instants of the kills; the actual instants also depend on the speed of the machine. The first
+faults and the planned instants of the kills. The actual instants also depend on the speed of the machine. The first
 failed check ends the benchmark with exit status 1.
 """
 
@@ -46,16 +46,20 @@ _FAULTS: Final = Faults(0.15, stall_seconds=0.05, slow_seconds=0.02)
 _LATENCY: Final = (0.0, 0.006)
 
 _ENDED_EARLY: Final = 3
-"""The exit status of a process that could not list the account."""
+"""The exit status of a process that could not list the rooms of the account."""
 
 _KILLED: Final = 0.5
-"""Share of the resumes that are killed. Every apply is killed."""
+"""Probability that a resume is chosen to be killed. Until the journal contains a room, every process is chosen."""
 
 _ANY_TIME: Final = 0.2
-"""Share of the kills after a random time of up to 0.6 s, which may be before anything is sent."""
+"""Share of the kills that come after 0.6 s at the latest, and possibly before anything is sent."""
 
 _STUCK_AFTER: Final = 60.0
-"""Seconds from the start to the latest kill, and from the time of the kill until the process counts as stuck."""
+"""Time limit in seconds.
+
+A process chosen to be killed is killed no later than this after its start. Any other process counts as stuck after one
+to two times this limit.
+"""
 
 
 class CheckError(Exception):
@@ -75,7 +79,7 @@ async def work(what: Literal["apply", "resume"], url: str, plan: Path, journal: 
         try:
             async for _ in run.outcomes():
                 pass
-        except APIError as error:  # the account could not be listed, because of faults
+        except APIError as error:  # faults made all attempts to list the account fail
             print(error, file=sys.stderr)
             sys.exit(_ENDED_EARLY)
 
@@ -85,28 +89,28 @@ async def work(what: Literal["apply", "resume"], url: str, plan: Path, journal: 
 
 @attrs.define
 class Campaign:
-    """The counts over all runs."""
+    """Counts over all runs."""
 
     runs: int = 0
     kills: int = 0
     early_kills: int = 0
-    """Kills before there was a journal."""
+    """Processes that ended before the first line of the journal was complete."""
     ended_early: int = 0
     """Processes that exited because all attempts to list the account failed."""
     torn: int = 0
-    """Journals whose last line was cut off."""
+    """Processes that left the last line of the journal incomplete."""
     begun: int = 0
-    """Rooms whose update had begun and had no outcome yet when a process ended."""
+    """Rooms in flight when a process ended: their update had begun, and had no outcome."""
     most_begun: int = 0
     """Maximum of `begun` for a single process."""
     looked_at: int = 0
-    """Rooms that an earlier process left `begun` or `uncertain` in the journal, and that a resume read back."""
+    """Rooms that a resume read back because an earlier process left them `begun` or `uncertain` in the journal."""
     found: int = 0
-    """Read-backs that found the wanted values."""
+    """Rooms read back by a resume that already had the wanted values."""
     confirmed: int = 0
     """Rooms that a process read back because the answer to its own update was lost or invalid."""
     updates: int = 0
-    """Update requests, as counted by the server."""
+    """Update requests that the server received."""
     resent: int = 0
     """Update requests for rooms that were already `updated` in the journal."""
 
@@ -114,21 +118,21 @@ class Campaign:
         return [
             ("runs", self.runs),
             ("kills", self.kills),
-            ("  before there was a journal", self.early_kills),
-            ("  in the middle of a line", self.torn),
+            ("  before the first line of the journal", self.early_kills),
+            ("  in the middle of a line of the journal", self.torn),
             ("processes that could not list the account", self.ended_early),
-            ("rooms begun and without outcome at a kill", self.begun),
-            ("  maximum at one kill", self.most_begun),
+            ("rooms in flight when a process ended", self.begun),
+            ("  maximum for one process", self.most_begun),
             ("rooms read back by a resume", self.looked_at),
-            ("  found with the wanted values", self.found),
-            ("rooms read back after a fault", self.confirmed),
+            ("  that already had the wanted values", self.found),
+            ("rooms read back after a lost or invalid answer", self.confirmed),
             ("update requests", self.updates),
             ("  for rooms that were already updated", self.resent),
         ]
 
 
 class Run:
-    """One plan, applied, killed and resumed until it is done."""
+    """One run: a plan is applied, and the processes are killed and resumed, until every room is updated."""
 
     def __init__(self, seed: int, rooms: int, folder: Path, campaign: Campaign) -> None:
         self._rooms = rooms
@@ -138,7 +142,7 @@ class Run:
         self._campaign = campaign
         self._sim = RoomsSimulator(rooms=rooms, seed=seed, latency=_LATENCY, api_key=KEY)
         self._checked_records = 0
-        """Number of journal records that are already checked."""
+        """Number of journal records that have been checked."""
 
     def play(self) -> None:
         """Execute the run. Raise `CheckError` if a check fails."""
@@ -179,8 +183,8 @@ class Run:
             str(self._journal),
         ]
         process = subprocess.Popen(command, stderr=subprocess.PIPE)
-        # Kill after a random number of requests. In `_ANY_TIME` of the kills, a random time limit may end the process
-        # before its first request.
+        # Kill the process after a random number of requests. In a share `_ANY_TIME` of the cases, a random time limit
+        # applies as well, so that some processes are killed before their first request.
         at_time = time.monotonic() + (
             self._random.uniform(0, 0.6) if self._random.random() < _ANY_TIME else _STUCK_AFTER
         )
@@ -193,7 +197,7 @@ class Run:
                 break
             if time.monotonic() > at_time + _STUCK_AFTER:
                 process.kill()
-                raise CheckError(f"{what} did not end in time")
+                raise CheckError(f"{what} did not finish in time")
             time.sleep(0.0005)
         stderr = process.communicate()[1].decode()
         if process.returncode == -signal.SIGKILL:
@@ -202,7 +206,7 @@ class Run:
             self._campaign.ended_early += 1
         elif process.returncode != 0:
             raise CheckError(f"{what} ended with exit status {process.returncode}: {stderr}")
-        while sim.stats.in_flight:  # the server still carries out requests of the killed process
+        while sim.stats.in_flight:  # the server may still be applying requests of the killed process
             time.sleep(0.0005)
         return process.returncode == 0
 
@@ -242,7 +246,10 @@ class Run:
         return new
 
     def _check(self, before: Mapping[str, str], states: Mapping[str, str]) -> None:
-        """Check the requests and records of the last process. `before` has the states of the rooms before it ran."""
+        """Check the requests and records of the last process.
+
+        `before` and `states` are the states of the rooms in the journal, before and after the process ran.
+        """
         paths = Counter((one.method, one.path.partition("?")[0].rpartition("/rooms/")[2]) for one in self._sim.recorded)
         sent = {room_id: count for (method, room_id), count in paths.items() if method == "PATCH"}
         read = {room_id for (method, room_id) in paths if method == "GET" and room_id in self._sim.rooms}
@@ -257,15 +264,15 @@ class Run:
         done = {room_id for room_id, state in before.items() if state == "updated"}
         campaign.resent += sum(count for room_id, count in sent.items() if room_id in done)
         if again := done & sent.keys():
-            raise CheckError(f"{len(again)} rooms got another update although they were updated: {sorted(again)}")
+            raise CheckError(f"{len(again)} rooms were already updated, and were sent again: {sorted(again)}")
         if missing := sent.keys() - states.keys():
-            raise CheckError(f"{len(missing)} rooms got an update but are not in the journal: {sorted(missing)}")
+            raise CheckError(f"{len(missing)} rooms were sent, but are not in the journal: {sorted(missing)}")
         if unbegun := sent.keys() - begun:
-            raise CheckError(f"{len(unbegun)} rooms got an update without a begin record: {sorted(unbegun)}")
+            raise CheckError(f"{len(unbegun)} rooms were sent without a begin record: {sorted(unbegun)}")
         if other := read - read_by_resume - begun:
-            raise CheckError(f"{len(other)} rooms were read back without need: {sorted(other)}")
+            raise CheckError(f"{len(other)} rooms were read back needlessly: {sorted(other)}")
         if lost := {room_id for room_id in done if states.get(room_id) != "updated"}:
-            raise CheckError(f"{len(lost)} rooms are no longer updated in the journal: {sorted(lost)}")
+            raise CheckError(f"{len(lost)} rooms were updated in the journal, and no longer are: {sorted(lost)}")
 
     def _check_rooms(self) -> None:
         rooms = self._sim.rooms
@@ -279,9 +286,10 @@ class Run:
 
 
 def play(seeds: Sequence[int], rooms: int, *, every: int = 0) -> Campaign:
-    """Execute a run for each seed. Print a line after each `every` runs, or none if `every` is 0.
+    """Execute a run for each seed, and return the counts over all runs.
 
-    Raise `CheckError`, which names the seed, if a check fails.
+    Print a line after every `every` runs, or no lines if `every` is 0. If a check fails, raise a `CheckError` with the
+    seed in its message.
     """
     campaign = Campaign()
     for number, seed in enumerate(seeds, 1):

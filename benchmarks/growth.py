@@ -1,12 +1,12 @@
-"""Cost of an update by size of the job and by concurrency.
+"""Measure how the cost of an update depends on the number of updates and on concurrency.
 
-The cost of an update should depend neither on the size of the job nor on the number of updates in flight. The table by
-concurrency includes the aiohttp script for comparison: with few updates in flight, each client waits for the server
-more often, which costs CPU time too.
+The first table varies the number of updates. Neither the CPU time for one update nor the peak memory should grow with
+it. The second table varies the number of updates in flight. With few updates in flight, any client waits for the server
+more often, and each wait costs CPU time. The aiohttp script is in this table to show how much that is.
 
 The figures are the client's CPU time for one update, and the increase of its peak memory after the imports. They are
-measured on asyncio's loop without orjson. Each is the median over the rounds, with the minimum and the maximum. A
-missed target is only reported: the exit status stays 0.
+measured on asyncio's event loop, without orjson. Each is the median over the rounds, with the minimum and the maximum.
+The exit status is 0 even if a target is missed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,7 +41,7 @@ _LARGE: Final = 1_000_000
 _CONCURRENCIES: Final = (1, 10, 50, 100, 200, 500)
 
 _Sizes: TypeAlias = Mapping[tuple[Variant, int, int], Sequence[Figures]]
-"""The runs by variant, count and concurrency."""
+"""The figures of the runs. A key is (variant, number of updates, number in flight)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -54,7 +54,7 @@ class Row:
     cpu_us: Spread
     """CPU time of the client for one update, in microseconds."""
     above_mb: Spread
-    """Peak memory above the import, in MB."""
+    """Increase of the peak memory after the imports, in MB."""
     runs: Sequence[Figures]
 
 
@@ -67,7 +67,7 @@ class Growth:
 
 
 def run_all(server: Server, variants: Sequence[Variant], sizes: Sequence[tuple[int, int]], rounds: int) -> _Sizes:
-    """Run each variant with each pair (count, concurrency), in each round."""
+    """In each round, run each variant with each pair (number of updates, number in flight) of `sizes`."""
     runs: dict[tuple[Variant, int, int], list[Figures]] = {}
     for number in range(1, rounds + 1):
         for count, concurrency in sizes:
@@ -90,21 +90,21 @@ def make_rows(sizes: _Sizes) -> list[Row]:
         )
         for (variant, count, concurrency), runs in sizes.items()
     ]
-    return sorted(rows, key=lambda row: row.contestant)  # stable: the sizes stay in order
+    return sorted(rows, key=lambda row: row.contestant)  # this sort is stable, so each contestant's sizes stay in order
 
 
 def make_targets(sizes: _Sizes) -> Iterator[Target]:
     for variant in _OURS:
         small, large = (sizes.get((variant, count, CONCURRENCY)) for count in (_SMALL, _LARGE))
         if small is not None and large is not None:
-            what = f"{_LARGE:,} against {_SMALL:,}: {variant}"
-            yield Target(f"{what}, CPU per update", ratio(large, small, "cpu_us"), 1.05)
+            what = f"{_LARGE:,} compared with {_SMALL:,} updates: {variant}"
+            yield Target(f"{what}, ratio of the CPU time per update", ratio(large, small, "cpu_us"), 1.05)
             more = [one.peak_mb - other.peak_mb for one, other in zip(large, small, strict=True)]
             yield Target(f"{what}, increase of the peak memory", Spread.of(more), 10, " MB")
 
 
 def print_rows(rows: Sequence[Row]) -> None:
-    head = ("contestant", "updates", "in flight", "CPU µs per update", "peak MB above the import")
+    head = ("contestant", "updates", "in flight", "CPU µs per update", "MB after imports")
     cells = [
         (row.contestant, f"{row.count:,}", f"{row.concurrency:,}", row.cpu_us.text(), row.above_mb.text())
         for row in rows
@@ -141,6 +141,6 @@ def main(arguments: Sequence[str]) -> None:
     if found.bars:
         print_targets(found.bars)
     else:
-        print(f"The targets compare {_LARGE:,} updates with {_SMALL:,}, and were not measured.")
+        print(f"No target was measured, because the targets compare {_LARGE:,} updates with {_SMALL:,}.")
     if options.json is not None:
         write_json(options.json, found)

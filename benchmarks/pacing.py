@@ -1,11 +1,16 @@
-"""Use of the rate limit over real sockets, and CPU cost of pacing.
+"""Measure how well a client uses various rate limits, and the CPU time of pacing.
 
-In each row, the simulator and each client have their own process, so that they share no event loop. Every room gets its
-own webhook URL, and at the end of a row, the URLs on the server are checked. The limiter starts with its full allowance
-when the clients start, and all times count from then. If the official SDK (`telnyx`) is installed, it runs some of the
-rows too, with 50 tasks and its own retries.
+For each row of the table, the simulator and each client run in separate processes, and communicate over sockets. Every
+room gets a different webhook URL. At the end, the URLs on the server are checked. When the clients start, the limiter
+has its full allowance. All times are measured from that moment. If the official SDK (`telnyx`) is installed, it runs
+some of the rows too, with 50 tasks and its own retries. The columns of the table are
 
-A missed target is only reported: the exit status stays 0.
+- failed, unc., skip.: numbers of failed, uncertain and skipped updates;
+- wrong: number of rooms on the server that don't have the wanted URL;
+- 429s: share of the requests that were rate limited;
+- time, ideal, ratio: duration of the run, the minimum duration that the limit allows, and time / ideal.
+
+The exit status is 0 even if a target is missed.
 """
 
 import argparse
@@ -37,7 +42,7 @@ from aiorooms.simulator import RateLimit, RoomsSimulator, Stats
 T = TypeVar("T")
 
 Wanted: TypeAlias = list[tuple[str, str]]
-"""Room ids, each with the webhook URL to set."""
+"""Pairs of a room id and the webhook URL to set."""
 
 Pipe: TypeAlias = "connection.Connection[Any, Any]"
 
@@ -47,7 +52,7 @@ Action: TypeAlias = Callable[[RoomsSimulator], T]
 WORKERS: Final = 50
 
 GRACE: Final = 60.0
-"""A client is stopped after 4 times the ideal time plus this number of seconds."""
+"""Clients that still run after 4 times the ideal time plus this number of seconds are stopped."""
 
 INSTALL: Final = "python -m pip install telnyx"
 
@@ -85,7 +90,7 @@ def count_wrong(wanted: Wanted, sim: RoomsSimulator) -> int:
 
 
 class Server:
-    """The server's process, and the pipe to it."""
+    """A simulator in its own process, and a pipe to that process."""
 
     def __init__(self, rooms: int) -> None:
         self._pipe, self._process = start(serve, rooms)
@@ -111,15 +116,15 @@ class Report:
     """The result of a client's run."""
 
     outcomes: Counter[str] = attrs.Factory(Counter[str])
-    """By status; every failure of the official SDK is `failed`."""
+    """Number of updates by status. Any exception of the official SDK counts as `failed`."""
     errors: Counter[str] = attrs.Factory(Counter[str])
-    """By class."""
+    """Number of errors by class name."""
     seconds: float = 0.0
 
 
 def run_client(pipe: Pipe, client: Literal["aiorooms", "telnyx"], url: str, key: str, wanted: Wanted) -> None:
     def wait_for_start() -> None:
-        # This may block the loop, which has nothing to do yet.
+        # Blocking the event loop does no harm here, because nothing else is running yet.
         pipe.send(None)
         pipe.recv()
 
@@ -142,7 +147,7 @@ async def with_aiorooms(url: str, key: str, wanted: Wanted, wait_for_start: Call
 
 
 async def with_telnyx(url: str, key: str, wanted: Wanted, wait_for_start: Callable[[], None]) -> Report:
-    # Optional, so type checkers don't know its types.
+    # The package is optional. Type checkers would report a plain import as missing.
     sdk = importlib.import_module("telnyx")
     report = Report()
     todo = iter(wanted)
@@ -172,19 +177,19 @@ async def with_telnyx(url: str, key: str, wanted: Wanted, wait_for_start: Callab
 
 @attrs.frozen
 class Row:
-    """A measurement, and its targets."""
+    """One row of the table: what to measure, and the targets."""
 
     name: str
     limit: RateLimit
     ideal: float
-    """Minimum time in seconds."""
+    """Minimum duration that the limit allows, in seconds."""
     max_seconds: float | None
     max_rate_limited: float | None
     """Maximum share of rate limited requests, in percent of the requests that the server received."""
     updates: int = 1000
     clients: int = 1
     events: tuple[tuple[float, Action[None]], ...] = ()
-    """Changes to the server, each with its time in seconds after the start."""
+    """Changes to the simulator. Each is a pair: seconds after the start, and the function to call."""
     official_sdk_too: bool = False
     """Whether the official SDK runs the row too."""
 
@@ -199,13 +204,16 @@ class Row:
 
 
 def ideal(updates: int, *limits: tuple[int, int]) -> float:
-    """Return the minimum seconds for `updates`. Each of `limits` is (second in which it starts, requests per second).
+    """Return the minimum duration of `updates` updates, in seconds.
 
-    At the start of each second, an ideal client sends all that the limit allows. 1000 updates at 100 per second take
-    9 s, not 10: the first 100 are sent at 0 s, and the last 100 at 9 s. The time is the same with a sliding window that
-    starts empty, and with a bucket that starts full. A new limit starts with its full allowance. If the limit of 100 is
-    cut to 40 at 3 s and restored at 6 s, 1000 updates take 11 s: 3 * 100 (at 0 to 2 s) + 3 * 40 (at 3 to 5 s) + 5 * 100
-    (at 6 to 10 s) = 920, and the last 80 are sent at 11 s.
+    Each of `limits` is a pair: the second in which the limit starts, and the requests per second that it allows. An
+    ideal client sends as many requests as possible at the start of each second. So 1000 updates at 100 per second take
+    only 9 s: the first 100 are sent at 0 s, and the last 100 at 9 s. A sliding window that starts empty and a token
+    bucket that starts full allow the same.
+
+    A new limit starts with its full allowance. For example, a limit of 100 is cut to 40 at 3 s and restored at 6 s. By
+    10 s, 3 * 100 requests (at 0 to 2 s) + 3 * 40 (at 3 to 5 s) + 5 * 100 (at 6 to 10 s) = 920 were sent. So 1000
+    updates take 11 s.
     """
     second = 0
     while True:
@@ -238,9 +246,9 @@ def make_rows() -> list[Row]:
                 (6.0, partial(set_limit, fraction)),
             ),
         ),
-        Row("silent, no Retry-After", silent, nine, nine * 1.6, 10, official_sdk_too=True),
-        # The targets are the same as in the row without Retry-After.
-        Row("silent, Retry-After in seconds", attrs.evolve(silent, retry_after="seconds"), nine, nine * 1.6, 10),
+        Row("no headers, 429 without Retry-After", silent, nine, nine * 1.6, 10, official_sdk_too=True),
+        # The targets are the same as without Retry-After.
+        Row("no headers, 429 with Retry-After", attrs.evolve(silent, retry_after="seconds"), nine, nine * 1.6, 10),
         Row(
             "20 per second, 500 updates",
             attrs.evolve(fraction, limit=20),
@@ -251,7 +259,7 @@ def make_rows() -> list[Row]:
             official_sdk_too=True,
         ),
         Row(
-            "server gone from 4 s to 14 s",
+            "server unreachable from 4 s to 14 s",
             fraction,
             nine,
             nine + 13,
@@ -274,10 +282,10 @@ class Result:
     updates: int
     outcomes: dict[str, int]
     lost: int
-    """Updates without an outcome: their client crashed, or did not end in time."""
+    """Updates without an outcome, because their client crashed or did not finish in time."""
     errors: dict[str, int]
     wrong_rooms: int
-    """Rooms without the wanted value on the server."""
+    """Rooms on the server that don't have the wanted URL."""
     requests: int
     refused: int
     refused_percent: float
@@ -291,11 +299,11 @@ class Result:
 
 
 def start(target: Callable[..., None], *args: object) -> tuple[Pipe, SpawnProcess]:
-    """Start a process with one end of a pipe as its first argument; return the other end and the process."""
+    """Start a process that calls `target` with one end of a pipe and `args`. Return the other end, and the process."""
     ours, theirs = _SPAWN.Pipe()
     process = _SPAWN.Process(target=target, args=(theirs, *args), daemon=True)
     process.start()
-    theirs.close()  # then our end reports EOF when the process exits
+    theirs.close()  # so that our end reports EOF when the process exits
     return ours, process
 
 
@@ -332,7 +340,10 @@ def measure(row: Row, client: Literal["aiorooms", "telnyx"]) -> Result:
 
 
 def collect(pipes: Sequence[Pipe], row: Row, server: Server) -> tuple[list[Report], float]:
-    """Wait for the clients, and apply the row's events in the meantime. Return the reports and the run's seconds."""
+    """Wait for the clients, and make the row's changes to the simulator in the meantime.
+
+    Return the reports, and the duration of the run in seconds.
+    """
     began = time.monotonic()
     deadline = began + 4 * row.ideal + GRACE
     events = deque(row.events)
@@ -351,7 +362,7 @@ def collect(pipes: Sequence[Pipe], row: Row, server: Server) -> tuple[list[Repor
             server.ask(events.popleft()[1])
     if len(reports) < row.clients:
         return reports, time.monotonic() - began
-    # The times in the reports don't include the closing of the clients and the transfer of the reports.
+    # The clients' own times exclude closing the clients and sending the reports.
     return reports, max(report.seconds for report in reports)
 
 
@@ -392,7 +403,7 @@ def summary(
     )
 
 
-# --- what pacing costs ---
+# --- the CPU time of pacing ---
 
 
 @attrs.frozen(kw_only=True)
@@ -406,10 +417,10 @@ class Cost:
     bar: float | None
 
 
-COST_UNLIMITED: Final = "cost of pacing, no limit seen"
-COST_LIMITED: Final = "cost of pacing, a limit known"
+COST_UNLIMITED: Final = "cost of pacing, no limit reported"
+COST_LIMITED: Final = "cost of pacing, limit reported"
 COST_TARGET: Final = 3.0
-"""Microseconds."""
+"""Maximum of `COST_UNLIMITED`, in microseconds of CPU time."""
 
 _COST_RUNS: Final = 15
 _COST_UPDATES: Final = 20_000
@@ -423,10 +434,10 @@ def measure_cost(row: str) -> Cost:
 
 
 async def permit_cost(limited: bool) -> float:
-    """Return the microseconds to acquire and release a permit without a wait."""
+    """Return the CPU time to acquire and release a permit that is free, in microseconds."""
     pacer = Pacer(Pacing(), max_in_flight=100)
     answers = [answer_head(number, limited) for number in range(_COST_UPDATES + 1000)]
-    # These answers end the slow start, in which the pacer allows one request in flight at first, and then more.
+    # The first 1000 answers complete slow start, in which the pacer limits the number of requests in flight.
     for head in answers[:1000]:
         pacer.release(await pacer.acquire(), read_rate_limit(head, rate_limited=False))
     answers = answers[1000:]
@@ -444,7 +455,7 @@ async def permit_cost(limited: bool) -> float:
 def answer_head(number: int, limited: bool) -> CIMultiDictProxy[str]:
     head = CIMultiDict({"Content-Type": "application/json; charset=utf-8", "x-request-id": f"{number:032x}"})
     if limited:
-        # The limit is so high that no request waits.
+        # The limit is so high that no request has to wait.
         head["x-ratelimit-limit"] = str(_PLENTY)
         head["x-ratelimit-remaining"] = str(_PLENTY - 1 - number)
         head["x-ratelimit-reset"] = "59.500000"

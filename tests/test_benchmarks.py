@@ -51,7 +51,7 @@ def test_the_json_of_a_comparison_contains_every_contestant_and_figure(
         assert len(row["runs"]) == 1
     for bar in found["bars"]:
         assert bar["met"] == (bar["measured"]["median"] <= bar["bar"])
-    assert any("against script" in bar["what"] for bar in found["bars"])
+    assert any("/ script" in bar["what"] for bar in found["bars"])
     assert found["headroom"]["pipelined_per_second"] > 0
 
 
@@ -88,7 +88,7 @@ def test_contestants_whose_packages_are_missing_are_skipped_with_a_note(
         (["nope"], "unknown benchmark 'nope'; choose from compare, growth,"),
         (["compare", "--only", "floor,nope"], "unknown contestant 'nope'; choose from floor, bare,"),
         (["compare", "--rounds", "0"], "argument --rounds: must be 1 or more"),
-        (["compare", "--chart", "chart.pdf"], "--chart must end in .svg or .png, not be 'chart.pdf'"),
+        (["compare", "--chart", "chart.pdf"], "--chart: the file name 'chart.pdf' must end in .svg or .png"),
     ],
 )
 def test_invalid_arguments_are_usage_errors(
