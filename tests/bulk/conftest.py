@@ -1,4 +1,4 @@
-"""Helpers for the tests of bulk runs: plans, journals, runs and accounts."""
+"""Helpers for the tests of bulk runs."""
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -30,12 +30,12 @@ from aiorooms.simulator import ALL, FaultKind, RoomsSimulator
 Fields: TypeAlias = Mapping[str, object]
 
 PERSISTENT = RetryPolicy(max_attempts=8, base_delay=0.001, max_delay=0.002)
-"""Retries that don't wait, and enough of them for any transient fault."""
+"""Enough retries for any transient fault, with almost no delay between them."""
 
 
 @asynccontextmanager
 async def client_of(sim: RoomsSimulator, *, timeout: float = 5.0) -> AsyncGenerator[RoomsClient]:
-    """Yield a client that doesn't wait between attempts."""
+    """Yield a client of `sim` that retries with almost no delay."""
     async with RoomsClient(sim.api_key, base_url=sim.url, retry=PERSISTENT, timeout=timeout) as client:
         yield client
 
@@ -43,7 +43,7 @@ async def client_of(sim: RoomsSimulator, *, timeout: float = 5.0) -> AsyncGenera
 async def plan_of(
     client: RoomsClient, folder: Path, *set_fields: str, where: tuple[str, ...] = (), name: str = "a.plan"
 ) -> Plan:
-    """Make a plan that sets fields; `max_participants=20` if none are given."""
+    """Make a plan that sets the given fields. Without `set_fields`, set `max_participants=20`."""
     wanted = select(where=where, set_fields=set_fields or ("max_participants=20",))
     await make_plan(client, wanted, folder / name)
     return Plan.open(folder / name)
@@ -58,21 +58,22 @@ def counts(outcomes: list[Outcome]) -> dict[str, int]:
 
 
 def fields_of(room: Fields) -> Fields:
-    """Return the writable fields of a room in the simulator; "no URL" is null."""
+    """Return the writable fields of a room in the simulator, with None instead of an empty URL."""
     return {name: None if room[name] == "" else room[name] for name in FIELD_NAMES}
 
 
 def account(sim: RoomsSimulator) -> Mapping[str, Fields]:
+    """Return the writable fields of all rooms in the simulator, by room id."""
     return {room_id: fields_of(room) for room_id, room in sim.rooms.items()}
 
 
 def patches(sim: RoomsSimulator) -> Counter[str]:
-    """Return the number of PATCH requests by room, since `sim.record` was set."""
+    """Return the number of recorded PATCH requests by room id."""
     return Counter(one.path.rpartition("/")[2] for one in sim.recorded if one.method == "PATCH")
 
 
 def read_backs(sim: RoomsSimulator) -> Counter[str]:
-    """Return the number of GET requests by room, since `sim.record` was set; lists are not counted."""
+    """Return the number of recorded GET requests by room id. Requests for lists are not counted."""
     return Counter(
         one.path.partition("?")[0].rpartition("/")[2]
         for one in sim.recorded
@@ -81,10 +82,12 @@ def read_backs(sim: RoomsSimulator) -> Counter[str]:
 
 
 def states(path: Path) -> Mapping[str, int]:
+    """Return the number of rooms in each state, according to the journal."""
     return dict(Counter(Journal.open(path).states().values()))
 
 
 def open_files() -> int:
+    """Return the number of files that this process has open, or 0 if it is unknown."""
     numbers = Path("/proc/self/fd")
     return len([*numbers.iterdir()]) if numbers.exists() else 0
 
@@ -113,7 +116,7 @@ def write_plan(path: Path, count: int = 3) -> Plan:
 
 @attrs.frozen
 class FixedChanges:
-    """An input of `make_plan` that is neither `Rows` nor `Selection`."""
+    """The wanted changes by room id, as an input of `make_plan`."""
 
     changes: dict[str, Change]
     missing: tuple[InputProblem, ...] = ()
@@ -131,7 +134,7 @@ HARMLESS: list[FaultKind] = [kind for kind in ALL if "stall" not in kind and kin
 
 
 def rooms_to_change(plan: Plan, sim: RoomsSimulator) -> set[str]:
-    """Return the rooms of the plan that don't have the planned values."""
+    """Return the ids of the rooms that don't have their planned values."""
     rooms = sim.rooms
     return {
         one.room_id
@@ -146,7 +149,7 @@ def by_room(outcomes: list[Outcome]) -> dict[str, Outcome]:
 
 
 async def interrupted(sim: RoomsSimulator, client: RoomsClient, plan: Plan, path: Path, after: int = 10) -> set[str]:
-    """Apply a plan, close the outcomes after some of them, and return the rooms that were in flight."""
+    """Apply a plan, but abort the run after `after` outcomes. Return the ids of the rooms then in flight."""
 
     def begun() -> set[str]:
         return {room_id for room_id, state in Journal.open(path).states().items() if state == "begun"}
@@ -154,7 +157,7 @@ async def interrupted(sim: RoomsSimulator, client: RoomsClient, plan: Plan, path
     async with aclosing(apply(client, plan, path, concurrency=5).outcomes()) as outcomes:
         for _ in range(after):
             await anext(outcomes)
-        while not begun():  # on a slow machine, all updates in flight may have been answered by now
+        while not begun():  # on a slow machine, no update may be in flight at this moment
             await anext(outcomes)
     return begun()
 
@@ -165,7 +168,10 @@ def append_lines(path: Path, *lines: str) -> None:
 
 
 async def handwritten_journal(client: RoomsClient, plan: Plan, path: Path, rooms: list[str], *ends: str) -> None:
-    """Write a journal in which rooms have a `begin` line, and `end` lines if `ends` are given; nothing is sent."""
+    """Write a journal without sending anything.
+
+    Each of `rooms` gets a `begin` line, followed by an `end` line for each status in `ends`.
+    """
     run = apply(client, plan, path)
     run.stop("by hand")
     await collect(run)
@@ -176,6 +182,7 @@ async def handwritten_journal(client: RoomsClient, plan: Plan, path: Path, rooms
 
 
 async def append_uncertain_room(path: Path, room_id: str) -> None:
+    """Append the lines of an uncertain update to a journal."""
     append_lines(
         path,
         f'{{"begin":"{room_id}","at":1.0,"before":{{}},"after":{{}}}}',

@@ -1,4 +1,4 @@
-"""Apply: every room gets one outcome, whatever happens during the run."""
+"""Apply: every room gets exactly one outcome, even if the run fails or is stopped."""
 
 import asyncio
 from collections.abc import Callable
@@ -72,7 +72,7 @@ async def test_every_room_of_the_plan_is_updated_once(tmp_path: Path, concurrenc
     assert tasks_left() == set()
 
 
-async def test_an_empty_plan_is_applied_at_once(tmp_path: Path) -> None:
+async def test_applying_an_empty_plan_sends_nothing(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path, "max_participants=10")
         assert await collect(apply(client, plan, tmp_path / "a.journal")) == []
@@ -99,7 +99,7 @@ async def test_every_room_gets_its_own_values(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("force", [False, True])
-async def test_a_deleted_room_fails(tmp_path: Path, force: bool) -> None:
+async def test_the_update_of_a_deleted_room_fails(tmp_path: Path, force: bool) -> None:
     async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         gone = sim.room_ids[2]
@@ -131,7 +131,7 @@ async def test_a_rejected_update_fails_and_is_sent_again_with_retry_failed(tmp_p
         assert states(path) == {"updated": 2}
 
 
-async def test_an_update_with_a_url_that_the_client_rejects_fails_without_the_others(tmp_path: Path) -> None:
+async def test_a_url_that_the_client_rejects_fails_only_its_own_room(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=4) as sim, client_of(sim) as client:
         changes = {
             room_id: Change(RoomUpdate(webhook_event_url=f"{scheme}://new.example.com/"))
@@ -148,7 +148,7 @@ async def test_an_update_with_a_url_that_the_client_rejects_fails_without_the_ot
         assert counts(await collect(resume(client, path, retry_failed=True))) == {"updated": 2}
 
 
-async def test_after_max_failures_no_further_update_begins(tmp_path: Path) -> None:
+async def test_no_new_updates_start_after_max_failures(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=100, latency=0.001) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         for room_id in sim.room_ids[::2]:
@@ -202,7 +202,7 @@ async def test_nothing_is_sent_if_the_account_can_not_be_listed(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("how", ["closed", "503", "reset"])
-async def test_an_outage_during_the_run_fails_no_room(tmp_path: Path, how: Any) -> None:
+async def test_no_room_fails_because_of_a_short_outage(tmp_path: Path, how: Any) -> None:
     async with RoomsSimulator(rooms=60, latency=0.001) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         outcomes: list[Outcome] = []
@@ -215,7 +215,7 @@ async def test_an_outage_during_the_run_fails_no_room(tmp_path: Path, how: Any) 
         assert rooms_to_change(plan, sim) == set()
 
 
-async def test_the_state_of_the_rate_limit_is_recorded_periodically(
+async def test_the_journal_records_the_state_of_the_rate_limit_periodically(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aiorooms.bulk._apply._PACING_INTERVAL", 0.02)
@@ -226,7 +226,7 @@ async def test_the_state_of_the_rate_limit_is_recorded_periodically(
     assert all(isinstance(one, dict) and one.keys() == {"refused", "limit", "rate"} for one in states)
 
 
-async def test_stop_begins_no_further_update_and_finishes_those_in_flight(tmp_path: Path) -> None:
+async def test_stop_starts_no_new_updates_and_drains_those_in_flight(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=100, latency=0.005) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         path = tmp_path / "a.journal"
@@ -340,7 +340,7 @@ async def test_a_plan_for_another_server_is_an_error(tmp_path: Path) -> None:
         assert not (tmp_path / "b.journal").exists()
 
 
-async def test_a_plan_that_was_replaced_before_the_run_is_not_sent(tmp_path: Path) -> None:
+async def test_a_plan_that_was_replaced_before_the_run_is_an_error(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         await plan_of(client, tmp_path, "max_participants=30")
@@ -351,7 +351,7 @@ async def test_a_plan_that_was_replaced_before_the_run_is_not_sent(tmp_path: Pat
     assert tasks_left() == set()
 
 
-async def test_a_plan_that_is_replaced_during_the_run_does_no_harm(tmp_path: Path) -> None:
+async def test_replacing_the_plan_during_the_run_does_not_affect_the_run(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=100, latency=0.001) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         outcomes: list[Outcome] = []

@@ -1,4 +1,4 @@
-"""Conflicts: rooms that someone else modified are not sent, unless the run is forced."""
+"""Conflicts: rooms that someone else modified are not updated, except with `force`."""
 
 from pathlib import Path
 
@@ -30,12 +30,12 @@ from .conftest import (
 )
 
 
-async def test_a_room_that_someone_else_modified_since_is_a_conflict_and_not_sent(tmp_path: Path) -> None:
+async def test_a_room_modified_after_the_plan_was_made_is_a_conflict_and_not_sent(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:
         changed, same, *_ = sim.room_ids
         plan = await plan_of(client, tmp_path)
         sim.change_room(changed, enable_recording=True)
-        sim.change_room(same, max_participants=20)  # the planned change, made by someone else
+        sim.change_room(same, max_participants=20)  # someone else has made the planned change
         sim.record = True
         outcomes = by_room(await collect(apply(client, plan, tmp_path / "a.journal")))
         assert counts([*outcomes.values()]) == {"conflict": 1, "updated": 4}
@@ -46,13 +46,13 @@ async def test_a_room_that_someone_else_modified_since_is_a_conflict_and_not_sen
         assert not {changed, same} & patches(sim).keys()
         assert read_backs(sim) == {}
         assert sim.rooms[changed]["max_participants"] == 10
-        # A resume doesn't send it either, unless it is forced.
+        # A resume sends it only with `force`.
         assert await collect(resume(client, tmp_path / "a.journal")) == []
         assert counts(await collect(resume(client, tmp_path / "a.journal", force=True))) == {"updated": 1}
         assert sim.rooms[changed]["max_participants"] == 20
 
 
-async def test_a_modification_while_the_plan_is_made_is_a_conflict_too(tmp_path: Path) -> None:
+async def test_a_room_modified_while_the_plan_is_made_is_a_conflict(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=500) as sim, client_of(sim) as client:
         first, *_, last = sim.room_ids
         read = 0
@@ -84,7 +84,7 @@ async def test_a_room_that_was_modified_and_then_deleted_is_a_conflict(tmp_path:
         assert str(by_room(outcomes)[changed].error).endswith("since the plan was made, and then deleted")
 
 
-async def test_a_stopped_run_leaves_conflicts_to_the_next_run(tmp_path: Path) -> None:
+async def test_a_stopped_run_records_no_conflicts_and_the_next_run_does(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=20, latency=0.001) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         changed = sim.room_ids[0]
@@ -98,7 +98,7 @@ async def test_a_stopped_run_leaves_conflicts_to_the_next_run(tmp_path: Path) ->
         assert states(tmp_path / "a.journal") == {"updated": 19, "conflict": 1}
 
 
-async def test_force_sends_modified_rooms_too(tmp_path: Path) -> None:
+async def test_with_force_modified_rooms_are_updated_too(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         sim.change_room(sim.room_ids[0], max_participants=33)
@@ -106,7 +106,7 @@ async def test_force_sends_modified_rooms_too(tmp_path: Path) -> None:
         assert rooms_to_change(plan, sim) == set()
 
 
-async def test_rooms_without_updated_at_are_compared_by_their_values(tmp_path: Path) -> None:
+async def test_rooms_planned_without_updated_at_are_compared_by_their_values(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
         modified, *others = sim.room_ids
         with new_plan(tmp_path / "a.plan", client.base_url, "a test") as writer:

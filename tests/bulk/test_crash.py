@@ -1,9 +1,9 @@
-"""Apply killed at random moments, and resumed. `python -m benchmarks crash` does it some hundred times."""
+"""Bulk runs are killed at random instants and resumed. `python -m benchmarks crash` does this 300 times."""
 
 from benchmarks import crash
 
 
-def test_a_killed_apply_is_resumed_and_no_updated_room_is_sent_again() -> None:
+def test_killed_runs_are_resumed_and_no_updated_room_is_sent_again() -> None:
     campaign = crash.play([1, 2, 3], 60)
     assert campaign.runs == 3
     assert campaign.kills >= 1

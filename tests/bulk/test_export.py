@@ -1,4 +1,4 @@
-"""Export: a plan from an unedited export has no changes."""
+"""Export: the exported file can be edited, and a plan can be made from it."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ rooms = st.builds(
     st.lists(rooms, min_size=1, max_size=8, unique_by=(lambda room: room.id, lambda room: room.unique_name or room.id)),
     st.sampled_from(["csv", "jsonl"]),
 )
-def test_a_plan_from_an_export_changes_nothing(
+def test_a_plan_from_an_unedited_export_changes_nothing(
     tmp_path: Path, account: list[Room], form: Literal["csv", "jsonl"]
 ) -> None:
     account = [
@@ -57,7 +57,7 @@ def test_a_plan_from_an_export_changes_nothing(
 
 
 @pytest.mark.parametrize("name", ["rooms.csv", "rooms.jsonl"])
-async def test_all_rooms_of_an_account_are_exported_and_planned(tmp_path: Path, name: str) -> None:
+async def test_a_whole_account_is_exported_and_an_edit_of_the_file_is_planned(tmp_path: Path, name: str) -> None:
     async with RoomsSimulator(rooms=600) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         read: list[None] = []
         assert await export_rooms(client, tmp_path / name, on_room=lambda: read.append(None)) == 600 == len(read)
@@ -75,7 +75,7 @@ async def test_all_rooms_of_an_account_are_exported_and_planned(tmp_path: Path, 
         assert None not in json.loads(text.splitlines()[0]).values()
 
 
-async def test_a_file_that_can_not_be_written_or_has_an_unknown_extension(tmp_path: Path) -> None:
+async def test_a_path_that_can_not_be_written_or_has_an_unknown_extension_is_an_error(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=1) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         with pytest.raises(BulkInputError, match=r"rooms\.txt: the extension '\.txt' is unknown; name the file"):
             await export_rooms(client, tmp_path / "rooms.txt")

@@ -1,4 +1,4 @@
-"""The index finds a line by its key, and finds duplicate keys."""
+"""`LineIndex` finds the line of a file that belongs to a key, and finds duplicate keys."""
 
 import tempfile
 from contextlib import closing
@@ -24,7 +24,7 @@ from .conftest import planned
     numbers=st.sets(st.integers(0, 2**128 - 1) | st.integers(0, 20), max_size=30),
     asked=st.lists(st.integers(0, 20) | st.integers(0, 2**128 - 1), max_size=30),
 )
-def test_the_index_finds_each_room_of_the_plan_once(numbers: set[int], asked: list[int]) -> None:
+def test_find_once_finds_each_room_of_a_plan_once(numbers: set[int], asked: list[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.plan")
         with new_plan(path, "http://127.0.0.1:1/v2", "x") as writer:

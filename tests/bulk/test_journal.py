@@ -1,4 +1,4 @@
-"""Journals: right after any failure of the process or the disk; no room is sent without its line in the journal."""
+"""Journals survive any failure of the process or the disk, and no update is sent before its line is written."""
 
 import asyncio
 import errno
@@ -76,7 +76,7 @@ def replay(records: list[tuple[str, int]]) -> Mapping[str, str]:
 # --- content ---
 
 
-async def test_a_journal_has_a_header_and_a_record_of_each_step(tmp_path: Path) -> None:
+async def test_a_journal_has_a_header_and_a_record_for_each_step(tmp_path: Path) -> None:
     plan = write_plan(tmp_path / "a.plan")
     await write_journal(tmp_path / "a.journal", plan, [("begin", 1), ("updated", 1)])
     journal = Journal.open(tmp_path / "a.journal")
@@ -112,7 +112,7 @@ _records = st.lists(
 
 
 @given(records=_records, more=_records, data=st.data())
-def test_a_journal_cut_at_any_byte_is_right_up_to_its_last_complete_line(
+def test_a_journal_cut_at_any_byte_is_valid_up_to_its_last_complete_line(
     records: list[tuple[str, int]], more: list[tuple[str, int]], data: st.DataObject
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -121,10 +121,11 @@ def test_a_journal_cut_at_any_byte_is_right_up_to_its_last_complete_line(
         asyncio.run(write_journal(path, plan, records))
         whole = path.read_bytes()
         header = whole.index(b"\n") + 1
-        cut = header + int(data.draw(st.floats(0, 1)) * (len(whole) - header))  # not an integer: times vary in length
+        # Draw a share, not a number of bytes, because the timestamps vary in length.
+        cut = header + int(data.draw(st.floats(0, 1)) * (len(whole) - header))
         torn = data.draw(st.sampled_from([b"", b"", b"\0" * 100]))  # a file system may leave zeros at the end
         path.write_bytes(whole[:cut] + torn)
-        # The header, the run, and then a line for each record.
+        # The first two lines are the header and the start of the run. Each record has one line after them.
         there = max(0, whole[:cut].count(b"\n") - 2)
         journal = Journal.open(path)
         assert journal.states() == replay(records[:there])
@@ -141,7 +142,7 @@ def test_a_journal_cut_at_any_byte_is_right_up_to_its_last_complete_line(
 
 
 @given(data=st.data())
-def test_a_journal_cut_within_its_header_can_be_started_again(data: st.DataObject) -> None:
+def test_apply_can_replace_a_journal_that_was_cut_within_its_header(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.journal")
         plan = write_plan(Path(folder, "a.plan"))
@@ -158,7 +159,7 @@ Damage: TypeAlias = Callable[[list[bytes]], list[bytes]]
 
 
 def at(number: int, line: bytes, *, replaced: bool = True) -> tuple[Damage, int]:
-    """Replace a line, or insert one before it. The number counts from 1."""
+    """Return a function that replaces or inserts line `number`, and the number, which counts from 1."""
     return lambda lines: [*lines[: number - 1], line + b"\n", *lines[number - (not replaced) :]], number
 
 
@@ -213,7 +214,7 @@ async def test_damage_is_reported_with_its_line_and_nothing_is_written(
         (b'{"aiorooms_journal":1,"pl\n', "is not a journal"),
     ],
 )
-def test_a_file_that_is_not_a_journal_is_an_error_of_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_that_is_not_a_journal_is_a_one_line_error(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "a.journal"
     path.write_bytes(content)
     with pytest.raises(JournalError) as caught:
@@ -233,7 +234,7 @@ def test_a_directory_and_a_missing_file_are_not_journals(tmp_path: Path) -> None
         Journal.open(tmp_path / "a.journal")
 
 
-def test_a_journal_that_disappears_is_an_error_of_one_line(tmp_path: Path) -> None:
+def test_a_journal_that_disappears_is_a_one_line_error(tmp_path: Path) -> None:
     path = tmp_path / "a.journal"
     asyncio.run(write_journal(path, write_plan(tmp_path / "a.plan"), []))
     journal = Journal.open(path)
@@ -250,11 +251,11 @@ def test_a_journal_that_disappears_is_an_error_of_one_line(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("content", [b"", b"notes", b"notes\n", b'{"aiorooms_journal":1,"plan":"x"}\n'])
-async def test_an_existing_file_is_not_overwritten(tmp_path: Path, content: bytes) -> None:
+async def test_an_existing_file_is_overwritten_only_if_it_is_empty(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.journal"
     path.write_bytes(content)
     plan = write_plan(tmp_path / "a.plan")
-    if not content:  # an empty file has nothing to lose
+    if not content:  # an empty file may be overwritten
         await write_journal(path, plan, [])
         assert Journal.open(path).runs() == 1
         return
@@ -282,7 +283,7 @@ async def test_only_one_run_at_a_time_writes_a_journal(tmp_path: Path) -> None:
         before = path.read_bytes()
         with pytest.raises(JournalError, match=r"the journal '.*' is in use: another apply or resume is writing it$"):
             async with JournalWriter.reopen(Journal.open(path)):
-                pytest.fail("two runs at a time")
+                pytest.fail("the journal was opened twice")
         assert path.read_bytes() == before
         writer.write(begin(1))
     async with JournalWriter.reopen(Journal.open(path)):
@@ -332,7 +333,7 @@ def test_the_lock_on_a_journal_is_released_when_its_process_is_killed(tmp_path: 
     assert Journal.open(path).states() == {room_id(1): "begun"}
 
 
-async def test_of_two_resumes_at_the_same_time_one_is_rejected(tmp_path: Path) -> None:
+async def test_of_two_concurrent_resumes_one_is_an_error(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=20, latency=0.01) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         path = tmp_path / "a.journal"
@@ -353,7 +354,7 @@ async def test_of_two_resumes_at_the_same_time_one_is_rejected(tmp_path: Path) -
 
 @asynccontextmanager
 async def first_outcome(outcomes: Any) -> AsyncGenerator[Any]:
-    """Yield the first outcome, and close the others at the end."""
+    """Yield the first outcome. Close the iterator at the end of the block."""
     try:
         yield await anext(outcomes)
     finally:
@@ -363,7 +364,7 @@ async def first_outcome(outcomes: Any) -> AsyncGenerator[Any]:
 # --- the disk ---
 
 
-async def test_the_journal_is_synced_while_lines_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_new_lines_are_synced_to_the_disk_periodically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     fsync = os.fsync
 
@@ -385,13 +386,13 @@ async def test_the_journal_is_synced_while_lines_are_written(tmp_path: Path, mon
                     await asyncio.sleep(0.002)
         there = len(synced)
         await asyncio.sleep(0.06)
-        assert len(synced) == there  # nothing was written, so nothing is synced
+        assert len(synced) == there  # no line was written, so there was no sync
         writer.write(end(1, "updated"))
     assert synced[-1] == (tmp_path / "a.journal").stat().st_size
     assert open_files() == open_files()
 
 
-async def test_a_line_that_is_written_during_a_sync_is_synced_too(
+async def test_a_line_written_during_a_sync_is_synced_by_the_next_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began, go_on = asyncio.Event(), asyncio.Event()
@@ -414,13 +415,13 @@ async def test_a_line_that_is_written_during_a_sync_is_synced_too(
     assert synced[-1] == (tmp_path / "a.journal").stat().st_size
 
 
-def test_the_journal_is_synced_once_a_second() -> None:
+def test_the_journal_is_synced_at_least_once_a_second() -> None:
     assert module._SYNC_INTERVAL <= 1.0
 
 
 @pytest.fixture(params=["nothing", "half"])
 def full_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Return a function that sets how many more lines fit; of the next one nothing, or half, is written."""
+    """Return a function that sets how many more lines fit on the disk. Of the next line, nothing or half is written."""
     left: list[int] = []
     write = os.write
 
@@ -438,7 +439,7 @@ def full_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("space", [0, 1, 2, 3, 10, 25])
-async def test_no_room_is_sent_without_its_line_if_the_disk_is_full(
+async def test_a_full_disk_ends_the_run_and_no_room_is_sent_without_its_line(
     tmp_path: Path, full_disk: Callable[[int], None], space: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with RoomsSimulator(rooms=40, latency=0.001) as sim, client_of(sim) as client:
@@ -449,7 +450,7 @@ async def test_no_room_is_sent_without_its_line_if_the_disk_is_full(
         outcomes: list[Outcome] = []
         with pytest.raises(JournalError) as caught:
             async for outcome in apply(client, plan, path, concurrency=4).outcomes():
-                outcomes.append(outcome)  # noqa: PERF401 - needed even if it raises
+                outcomes.append(outcome)  # noqa: PERF401 - a comprehension would lose the outcomes before the error
         assert "a.journal' can't be written any more: No space left on device" in str(caught.value)
         assert caught.value.reason == ("unwritable" if space < 2 else "journal_lost")
         assert "\n" not in str(caught.value)
@@ -457,7 +458,7 @@ async def test_no_room_is_sent_without_its_line_if_the_disk_is_full(
         assert tasks_left() == set()
         monkeypatch.undo()
         changed = {room_id for room_id, fields in account(sim).items() if fields["max_participants"] == 20}
-        if space < 2:  # no space for the header and the line of the run: no journal is left
+        if space < 2:  # the header and the line of the run didn't fit, so no journal is left
             assert not path.exists()
             assert (outcomes, changed) == ([], set())
             await collect(apply(client, plan, path))
@@ -475,7 +476,7 @@ async def test_no_room_is_sent_without_its_line_if_the_disk_is_full(
         assert {fields["max_participants"] for fields in account(sim).values()} == {20}
 
 
-async def test_a_disk_that_fails_to_sync_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_sync_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(number: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
@@ -489,7 +490,7 @@ async def test_a_disk_that_fails_to_sync_ends_the_run(tmp_path: Path, monkeypatc
         assert tasks_left() == set()
 
 
-async def test_a_failure_of_the_last_sync_is_raised_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failure_of_the_last_sync_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = write_plan(tmp_path / "a.plan")
 
     def broken(number: int) -> None:

@@ -1,4 +1,4 @@
-"""A plan and a journal of the first version, byte for byte, are read and continued."""
+"""A plan and a journal that the first version of aiorooms wrote can still be read and continued."""
 
 from datetime import datetime
 from pathlib import Path
@@ -82,7 +82,7 @@ def test_an_old_plan_is_read(tmp_path: Path) -> None:
         "webhook_timeout_secs": None,
     }
     assert updates[2].after == {"unique_name": 'räum "5"', "enable_recording": True, "webhook_timeout_secs": 7}
-    # The same lines are written today.
+    # The current version writes the same lines.
     assert [PLANNED.line(one) for one in updates] == PLAN.splitlines(keepends=True)[1:-1]
 
 
@@ -100,7 +100,7 @@ async def test_an_old_journal_is_read_and_continued(tmp_path: Path) -> None:
         *[Begin, End] * 4,
         End,
         Stop,
-    ]  # the record of an unknown kind is ignored
+    ]  # the record of an unknown kind is skipped
     assert len([*journal.records()]) == len(entries) + 1
     ended = entries[2]
     assert isinstance(ended, End)

@@ -32,7 +32,7 @@ from .conftest import client_of, files_in, plan_of, planned, write_plan
     ("place", "reason"),
     [("no/such/folder/a.plan", "No such file or directory"), ("folder", "Is a directory"), ("file/a.plan", "Not a di")],
 )
-async def test_a_path_that_can_not_be_written_is_an_error_before_the_account_is_read(
+async def test_a_path_that_can_not_be_written_is_reported_before_the_account_is_read(
     tmp_path: Path, place: str, reason: str
 ) -> None:
     (tmp_path / "folder").mkdir()
@@ -45,7 +45,7 @@ async def test_a_path_that_can_not_be_written_is_an_error_before_the_account_is_
     assert files_in(tmp_path) == ["file", "folder"]
 
 
-def test_a_full_disk_is_an_error_and_leaves_no_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_and_no_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(BytesIO):
         def __init__(self, number: int, *_: object) -> None:
             super().__init__()
@@ -71,7 +71,7 @@ def test_the_umask_decides_who_may_read_a_plan(tmp_path: Path) -> None:
     assert (tmp_path / "a.plan").stat().st_mode & 0o777 == 0o640
 
 
-def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_a_plan_that_is_read_equals_the_one_that_was_written(tmp_path: Path) -> None:
     plan = write_plan(tmp_path / "a.plan")
     assert [*plan.updates()] == [planned(number) for number in range(3)]
     assert (plan.rooms, plan.unchanged, plan.source) == (3, 7, "rooms.csv")
@@ -100,7 +100,7 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
         (b'{"aiorooms_plan":1}\n{"rooms":0,"unchanged":0,"sha256":"SUM"}\n', "was modified after it was made"),
     ],
 )
-def test_a_file_that_is_not_a_plan_is_an_error_of_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_that_is_not_a_plan_is_a_one_line_error(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "a.plan"
     path.write_bytes(content.replace(b"SUM", hashlib.sha256(content.split(b"\n")[0] + b"\n").hexdigest().encode()))
     with pytest.raises(PlanFileError) as caught:
@@ -126,7 +126,7 @@ def test_a_plan_with_one_changed_byte_is_an_error(data: st.DataObject) -> None:
         write_plan(path)
         content = bytearray(path.read_bytes())
         last_line = content.rindex(b"\n", 0, -1) + 1
-        # In half of the examples in the last line, which has the checksum.
+        # In at least half of the examples, the byte is in the last line, which contains the checksum.
         place = data.draw(st.integers(0, len(content) - 1) | st.integers(last_line, len(content) - 1))
         byte = data.draw(st.integers(0, 255).filter(lambda byte: byte != content[place]))
         content[place] = byte
@@ -136,7 +136,7 @@ def test_a_plan_with_one_changed_byte_is_an_error(data: st.DataObject) -> None:
 
 
 @given(data=st.data())
-def test_a_plan_with_a_missing_or_added_part_is_an_error(data: st.DataObject) -> None:
+def test_a_plan_with_missing_or_added_bytes_is_an_error(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.plan")
         write_plan(path)
@@ -151,7 +151,7 @@ def test_a_plan_with_a_missing_or_added_part_is_an_error(data: st.DataObject) ->
                 Plan.open(path)
 
 
-def test_a_plan_that_replaced_an_opened_one_is_not_used(tmp_path: Path) -> None:
+def test_a_plan_whose_file_was_replaced_after_it_was_opened_is_an_error(tmp_path: Path) -> None:
     plan = write_plan(tmp_path / "a.plan")
     write_plan(tmp_path / "a.plan", 5)
     with closing(plan.open_file()) as file:
@@ -160,7 +160,7 @@ def test_a_plan_that_replaced_an_opened_one_is_not_used(tmp_path: Path) -> None:
                 use()
 
 
-def test_a_plan_that_disappears_is_an_error_of_one_line(tmp_path: Path) -> None:
+def test_a_plan_that_disappears_is_a_one_line_error(tmp_path: Path) -> None:
     plan = write_plan(tmp_path / "a.plan")
     plan.path.unlink()
     for use in (plan.open_file, lambda: list(plan.updates())):
@@ -168,7 +168,7 @@ def test_a_plan_that_disappears_is_an_error_of_one_line(tmp_path: Path) -> None:
             use()
 
 
-def test_the_line_of_a_room_is_read_as_it_was_written() -> None:
+def test_a_planned_update_that_is_read_equals_the_one_that_was_written() -> None:
     file = BytesIO()
     PlanWriter(file, "http://127.0.0.1:1/v2", "x").add(planned())
     assert PLANNED.read(file.getvalue().splitlines()[1]) == planned()

@@ -1,4 +1,4 @@
-"""Making a plan: which rooms and fields it contains, and which problems it reports."""
+"""Planning: which rooms and fields a plan contains, and which problems are reported."""
 
 from datetime import datetime
 from pathlib import Path
@@ -73,7 +73,7 @@ async def test_the_account_is_read_in_pages_and_on_room_is_called_for_each_room(
         (
             room(webhook_event_url="https://A.example.com"),
             RoomUpdate(webhook_event_url="https://a.example.com/"),
-            None,  # the server may normalise what it is sent
+            None,  # the server may have normalised the URL
         ),
         (
             room(webhook_event_url="https://a.example.com/A"),
@@ -97,7 +97,7 @@ def test_an_empty_url_and_a_null_url_are_the_same() -> None:
     assert change.has_changed(room(webhook_event_failover_url=URL))
 
 
-async def test_any_class_with_the_methods_of_wanted_can_be_planned(tmp_path: Path) -> None:
+async def test_make_plan_accepts_any_object_that_implements_wanted(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
         first, second, _ = sim.room_ids
         changes = {first: Change(RoomUpdate(unique_name="other"), 2), second: Change(RoomUpdate(), 3)}
@@ -145,7 +145,7 @@ async def test_the_problems_of_all_selected_rooms_are_reported_together(tmp_path
         assert {one.field for one in caught.value.problems} == {"webhook_event_url"}
 
 
-async def test_after_1000_problems_the_others_are_counted(tmp_path: Path) -> None:
+async def test_problems_after_the_first_1000_are_only_counted(tmp_path: Path) -> None:
     async with RoomsSimulator() as sim, client_of(sim) as client:
         missing = tuple(InputProblem("rooms.csv", line, None, "no such room") for line in range(1500))
         with pytest.raises(BulkInputError) as caught:
@@ -154,7 +154,7 @@ async def test_after_1000_problems_the_others_are_counted(tmp_path: Path) -> Non
         assert str(caught.value.problems[-1]) == "rooms.csv: 500 more problems are not shown"
 
 
-async def test_a_failed_list_leaves_the_old_file(tmp_path: Path) -> None:
+async def test_an_existing_plan_is_kept_if_the_account_can_not_be_listed(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
         (tmp_path / "a.plan").write_text("the one before")
         sim.api_key = "another"

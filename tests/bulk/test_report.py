@@ -1,4 +1,4 @@
-"""Reports: right totals from any journal, and a page that fetches nothing."""
+"""Reports: the totals are correct for any journal, and the page loads nothing from the network."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def journal(folder: Path, records: Sequence[Mapping[str, object]], *, planned: i
 
 
 class Fetched(HTMLParser):
-    """The tags of a page, and the addresses that a browser would fetch for it."""
+    """The tags of a page, and the addresses that a browser would load for it."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Fetched(HTMLParser):
         self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
 
 
-def test_a_report_has_totals_and_failures_by_reason_and_fetches_nothing(tmp_path: Path) -> None:
+def test_a_report_has_totals_and_failures_by_reason_and_loads_nothing(tmp_path: Path) -> None:
     first, second, third, fourth, fifth = rooms(5)
     records: list[Mapping[str, object]] = [
         {"run": 1, "at": 1_000_000.0},
@@ -73,7 +73,7 @@ def test_a_report_has_totals_and_failures_by_reason_and_fetches_nothing(tmp_path
     summary = summarize(opened)
     assert dict(summary.states) == {"updated": 2, "failed": 2, "begun": 1}
     assert summary.runs == ["no end was recorded: killed, or still running", "done"]
-    assert 1 < summary.seconds < 5, "the pause between the two runs is counted"
+    assert 1 < summary.seconds < 5, "the pause between the two runs was counted"
     assert sum(bucket.retries for bucket in summary.buckets) == 1
     assert sum(bucket.rate_limited for bucket in summary.buckets) == 7
     assert len(set(summary.reasons.values())) == 1
@@ -92,16 +92,14 @@ def test_a_report_has_totals_and_failures_by_reason_and_fetches_nothing(tmp_path
         assert text in page, text
 
 
-def test_a_journal_without_records(tmp_path: Path) -> None:
+def test_a_journal_without_records_has_a_report(tmp_path: Path) -> None:
     write_report(journal(tmp_path, []), tmp_path / "a.html")
     assert "<p>None.</p>" in (tmp_path / "a.html").read_text()
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(st.lists(st.tuples(st.floats(-100, 1e5), st.sampled_from(rooms(30)), st.sampled_from(["updated", "failed"]))))
-def test_every_outcome_is_counted_however_long_the_run_took(
-    tmp_path: Path, endings: list[tuple[float, str, str]]
-) -> None:
+def test_every_outcome_is_counted_for_runs_of_any_length(tmp_path: Path, endings: list[tuple[float, str, str]]) -> None:
     at = 1_000_000.0
     records: list[dict[str, object]] = []
     for pause, room_id, status in endings:
@@ -126,7 +124,7 @@ def test_without_plotly_the_error_says_how_to_install_it(tmp_path: Path, monkeyp
         write_report(journal(tmp_path, []), tmp_path / "a.html")
 
 
-def test_a_path_that_can_not_be_written(tmp_path: Path) -> None:
+def test_a_path_that_can_not_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="the report .* can't be written: No such file or directory"):
         write_report(journal(tmp_path, []), tmp_path / "none" / "a.html")
 

@@ -1,4 +1,4 @@
-"""Resume: rooms that were in flight are read back, updated rooms are not sent again."""
+"""Resume: rooms that were in flight are read back, and updated rooms are not sent again."""
 
 import asyncio
 import random
@@ -81,10 +81,10 @@ async def test_a_read_back_that_hangs_does_not_delay_the_others(tmp_path: Path) 
         assert len(outcomes) == 20
         asked = [one.path.rpartition("/")[2] for one in sim.recorded if one.method == "GET" and "?" not in one.path]
         again = len(asked) - 1 - asked[::-1].index(sim.room_ids[0])
-        assert len(set(asked[:again])) == 20, "the other read-backs waited for the one that hangs"
+        assert len(set(asked[:again])) == 20, "the other read-backs waited for the one that hung"
 
 
-async def test_a_room_that_was_in_flight_is_sent_if_its_update_never_arrived(tmp_path: Path) -> None:
+async def test_a_read_back_room_is_sent_only_if_it_still_has_its_old_values(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=10) as sim, client_of(sim) as client:
         plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
         unsent, done, changed, gone, uncertain = sim.room_ids[:5]
@@ -164,7 +164,7 @@ async def test_a_wrong_api_key_during_the_read_backs_stops_the_run(tmp_path: Pat
 
 @pytest.mark.parametrize("end", ["failed", "conflict", "skipped", "updated"])
 @pytest.mark.parametrize("options", [{}, {"retry_failed": True}, {"force": True}])
-async def test_a_room_keeps_its_outcome_unless_an_option_says_otherwise(
+async def test_only_skipped_rooms_are_sent_again_unless_an_option_includes_others(
     tmp_path: Path, end: str, options: dict[str, Any]
 ) -> None:
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
@@ -203,7 +203,7 @@ async def test_many_interrupted_runs_update_every_room_once(tmp_path: Path) -> N
     assert tasks_left() == set()
 
 
-async def test_a_journal_of_another_plan_is_an_error(tmp_path: Path) -> None:
+async def test_a_journal_and_a_plan_that_do_not_belong_together_are_an_error(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         await collect(apply(client, plan, tmp_path / "a.journal"))
@@ -212,7 +212,7 @@ async def test_a_journal_of_another_plan_is_an_error(tmp_path: Path) -> None:
             resume(client, tmp_path / "a.journal", plan=other.path)
 
 
-async def test_a_plan_that_was_moved_has_to_be_given(tmp_path: Path) -> None:
+async def test_a_plan_that_was_moved_has_to_be_passed_to_resume(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
         plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
         await handwritten_journal(client, plan, path, [])
@@ -231,7 +231,7 @@ async def test_a_read_back_accepts_a_url_that_the_server_normalised(tmp_path: Pa
         assert (outcomes[sim.room_ids[0]].status, outcomes[sim.room_ids[0]].found) == ("updated", True)
 
 
-async def test_the_errors_of_a_missing_plan_and_of_an_edited_one_differ(tmp_path: Path) -> None:
+async def test_a_missing_plan_and_an_edited_plan_have_different_errors(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
         plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
         await handwritten_journal(client, plan, path, [])

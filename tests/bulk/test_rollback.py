@@ -1,4 +1,4 @@
-"""Rollback: changed rooms get their previous values, unless someone else modified them since."""
+"""Rollback: updated rooms get their previous values, unless someone else has modified them since."""
 
 import asyncio
 import random
@@ -47,7 +47,7 @@ NEW = "https://new.example.com/rooms"
 
 
 async def roll_back(client: RoomsClient, folder: Path, name: str = "a.journal") -> Sequence[str]:
-    """Roll back, apply the rollback plan, and return the conflicts."""
+    """Make a rollback plan, apply it, and return its conflicts."""
     back = await plan_rollback(client, Journal.open(folder / name), folder / f"{name}.back")
     outcomes = await collect(apply(client, Plan.open(folder / f"{name}.back"), folder / f"{name}.back.journal"))
     assert counts(outcomes) == ({"updated": back.plan.rooms} if back.plan.rooms else {})
@@ -81,7 +81,7 @@ async def test_a_rollback_restores_the_previous_values(tmp_path: Path) -> None:
         assert {fields["max_participants"] for fields in account(sim).values()} == {20}
 
 
-async def test_a_room_that_someone_else_modified_since_is_a_conflict(tmp_path: Path) -> None:
+async def test_a_room_modified_after_its_update_is_a_conflict(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=6) as sim, client_of(sim) as client:
         same, other, back, gone, *_ = sim.room_ids
         await collect(apply(client, await plan_of(client, tmp_path), tmp_path / "a.journal"))
@@ -98,7 +98,7 @@ async def test_a_room_that_someone_else_modified_since_is_a_conflict(tmp_path: P
         assert [fields["max_participants"] for fields in account(sim).values()] == [20, 30, 10, 10, 10]
 
 
-async def test_a_room_in_flight_is_rolled_back_if_it_was_changed(tmp_path: Path) -> None:
+async def test_a_room_in_flight_is_rolled_back_if_its_update_was_applied(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=100, latency=0.005) as sim, client_of(sim) as client:
         before = account(sim)
         plan = await plan_of(client, tmp_path)
@@ -114,7 +114,7 @@ async def test_a_room_in_flight_is_rolled_back_if_it_was_changed(tmp_path: Path)
 
 
 @pytest.mark.parametrize("end", ["failed", "skipped", "conflict"])
-async def test_a_room_that_was_not_changed_is_not_rolled_back(tmp_path: Path, end: str) -> None:
+async def test_a_room_that_was_not_updated_is_not_rolled_back(tmp_path: Path, end: str) -> None:
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
         plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
         await handwritten_journal(client, plan, path, [sim.room_ids[0]], end)
@@ -133,7 +133,7 @@ async def test_a_room_that_had_the_wanted_values_before_is_not_rolled_back(tmp_p
         assert [fields["max_participants"] for fields in account(sim).values()] == [20, 10, 10]
 
 
-async def test_a_room_without_a_url_has_none_after_the_rollback(tmp_path: Path) -> None:
+async def test_a_room_without_a_failover_url_has_none_after_the_rollback(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
         sim.change_room(sim.room_ids[1], webhook_event_failover_url=None)
         await collect(
@@ -141,12 +141,12 @@ async def test_a_room_without_a_url_has_none_after_the_rollback(tmp_path: Path) 
         )
         assert await roll_back(client, tmp_path) == []
         assert [room["webhook_event_failover_url"] for room in sim.rooms.values()] == [None, None]
-        # The room that had "" has null now, which counts as equal.
+        # One room had "" and has null now. Both mean that there is no URL, so no room has to be changed.
         again = await plan_rollback(client, Journal.open(tmp_path / "a.journal"), tmp_path / "again.plan")
         assert (again.plan.rooms, again.plan.unchanged, [*again.conflicts]) == (0, 2, [])
 
 
-async def test_previous_values_that_can_not_be_sent_are_conflicts(tmp_path: Path) -> None:
+async def test_a_room_whose_previous_values_can_not_be_sent_is_a_conflict(tmp_path: Path) -> None:
     async with RoomsSimulator() as sim, client_of(sim) as client:
         none = sim.add_room(webhook_event_url="")
         both = sim.add_room(webhook_event_url=OLD, webhook_event_failover_url=OLD)
@@ -168,7 +168,8 @@ async def test_previous_values_that_can_not_be_sent_are_conflicts(tmp_path: Path
         sim.change_room(fine, webhook_event_url=NEW, webhook_event_failover_url=f"{NEW}/2")
         policy = WebhookUrlPolicy(schemes=("https",))
         path = tmp_path / "a.journal"
-        path.write_text(path.read_text().replace('"updated_at":"20', '"was":"20'))  # updated_at is not compared then
+        # Without `updated_at`, rooms are compared by their values.
+        path.write_text(path.read_text().replace('"updated_at":"20', '"was":"20'))
         async with RoomsClient(sim.api_key, base_url=sim.url, webhook_url_policy=policy) as careful:
             back = await plan_rollback(careful, Journal.open(path), tmp_path / "again.plan")
         assert back.plan.rooms == 0
@@ -200,7 +201,7 @@ async def test_a_journal_of_another_server_is_an_error(tmp_path: Path) -> None:
         assert not (tmp_path / "back.plan").exists()
 
 
-async def test_a_damaged_journal_and_a_path_that_can_not_be_written_are_errors_of_one_line(tmp_path: Path) -> None:
+async def test_a_damaged_journal_and_a_path_that_can_not_be_written_are_one_line_errors(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
         await collect(apply(client, await plan_of(client, tmp_path), tmp_path / "a.journal"))
         journal = Journal.open(tmp_path / "a.journal")

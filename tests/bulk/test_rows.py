@@ -1,4 +1,4 @@
-"""Rows of a file: values are read right, and all problems are reported together, with line and field."""
+"""Rows of a file: values are parsed correctly, and all problems are reported together, with line and field."""
 
 import json
 import os
@@ -111,7 +111,7 @@ def test_problems_are_reported_with_line_and_field(tmp_path: Path, name: str, te
     assert problems_of(path) == expected
 
 
-def test_after_1000_problems_the_others_are_counted(tmp_path: Path) -> None:
+def test_problems_after_the_first_1000_are_only_counted(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("room_id\n" + "x\n" * (_MAX_PROBLEMS + 5))
     problems = problems_of(path)
@@ -135,14 +135,14 @@ def test_a_failover_url_equal_to_the_webhook_url_is_a_problem(tmp_path: Path) ->
         ("room,unique_name\nx,B\xfcro\n".encode("latin-1"), "a.csv, line 2: the file is not UTF-8"),
     ],
 )
-def test_a_file_in_another_encoding(tmp_path: Path, data: bytes, expected: str) -> None:
+def test_a_file_in_another_encoding_is_a_problem(tmp_path: Path, data: bytes, expected: str) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(data)
     (problem,) = problems_of(path)
     assert problem.startswith(expected)
 
 
-def test_a_directory_and_a_missing_file(tmp_path: Path) -> None:
+def test_a_directory_and_a_missing_file_are_problems(tmp_path: Path) -> None:
     assert problems_of(tmp_path)[0].endswith("the file can't be read: Is a directory")
     assert problems_of(tmp_path / "a.csv") == ["a.csv: the file can't be read: No such file or directory"]
 
@@ -150,7 +150,7 @@ def test_a_directory_and_a_missing_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
-def test_csv_with_other_encodings_delimiters_and_line_ends(
+def test_csv_is_read_in_several_encodings_with_several_delimiters_and_line_ends(
     tmp_path: Path, encoding: str, delimiter: str, newline: str
 ) -> None:
     rows = [
@@ -171,7 +171,7 @@ def test_csv_with_other_encodings_delimiters_and_line_ends(
 @pytest.mark.parametrize(
     ("text", "value"), [("on", True), ("OFF", False), ("yes", True), ("1", True), ("0", False), ("True", True)]
 )
-def test_true_and_false_in_csv(tmp_path: Path, text: str, value: bool) -> None:
+def test_csv_accepts_several_words_for_true_and_false(tmp_path: Path, text: str, value: bool) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f"room_id,enable_recording\n{A},{text}\n")
     assert wanted(path, Room(id=A)) == [{"enable_recording": value}]
@@ -191,7 +191,7 @@ def test_problems_have_a_line_a_field_and_a_code(tmp_path: Path) -> None:
     assert [one.line for one in caught.value.problems] == [3, 4, 5, 6]
 
 
-def test_the_old_name_of_webhook_url_policy(tmp_path: Path) -> None:
+def test_policy_is_a_deprecated_name_of_webhook_url_policy(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f"room_id,webhook_event_url\n{A},http://a.example.com/\n")
     strict = WebhookUrlPolicy(schemes=("https",))
@@ -201,13 +201,13 @@ def test_the_old_name_of_webhook_url_policy(tmp_path: Path) -> None:
         read_rows(path, policy=strict)
 
 
-def test_lines_are_counted_right_after_a_row_of_several_lines(tmp_path: Path) -> None:
+def test_line_numbers_are_correct_after_a_row_of_several_lines(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f'room_id,unique_name,max_participants\n{A},"two\nlines",20\n{B},b,1\n')
     assert problems_of(path) == ["a.csv, line 4, max_participants: 1 is not in the range 2 to 50"]
 
 
-def test_a_room_by_its_name_and_rooms_that_do_not_exist(tmp_path: Path) -> None:
+def test_rooms_are_found_by_name_and_rooms_that_do_not_exist_are_problems(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"room": "main", "max_participants": 5}\n{"room": "none"}\n' + json.dumps({"room": A}))
     with read_rows(path) as rows:
@@ -220,7 +220,7 @@ def test_a_room_by_its_name_and_rooms_that_do_not_exist(tmp_path: Path) -> None:
         ]
 
 
-def test_a_room_with_two_rows_by_its_id_and_by_its_name(tmp_path: Path) -> None:
+def test_two_rows_for_one_room_by_id_and_by_name_are_a_problem(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f"room,max_participants\nmain,5\n{A},6\n")
     with read_rows(path) as rows, pytest.raises(BulkInputError, match="is also in line 2"):
@@ -258,7 +258,7 @@ def test_a_pipe_is_a_problem(tmp_path: Path) -> None:
     assert problems_of(tmp_path / "a.csv") == ["a.csv: this is a pipe or a device; save its content as a file"]
 
 
-def test_invalid_names_of_rooms(tmp_path: Path) -> None:
+def test_a_room_name_that_is_blank_or_invalid_unicode_is_a_problem(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"room": "\\ud800"}\n{"room": " "}\n')
     half, blank = problems_of(path)

@@ -1,4 +1,4 @@
-"""Selections: conditions, edits and rewritten hosts, and the problems of wrong ones."""
+"""Selections: conditions, edits and host rewrites, and the problems of invalid ones."""
 
 import re
 from datetime import UTC, datetime
@@ -59,7 +59,7 @@ def problems(**options: Any) -> list[str]:
         ("name!=x", None, True),
     ],
 )
-def test_names(condition: str, name: str | None, meets: bool) -> None:
+def test_a_condition_on_the_name(condition: str, name: str | None, meets: bool) -> None:
     assert selects(condition, unique_name=name) is meets
 
 
@@ -87,7 +87,7 @@ def test_names(condition: str, name: str | None, meets: bool) -> None:
         ("webhook_host=[2001:db8::1]", "https://[2001:DB8::1]:8443/", None, True),
     ],
 )
-def test_webhook_hosts(condition: str, url: str | None, failover: str | None, meets: bool) -> None:
+def test_a_condition_on_the_webhook_host(condition: str, url: str | None, failover: str | None, meets: bool) -> None:
     assert selects(condition, webhook_event_url=url, webhook_event_failover_url=failover) is meets
 
 
@@ -103,7 +103,7 @@ def test_webhook_hosts(condition: str, url: str | None, failover: str | None, me
         ("recording!=on", True, False),
     ],
 )
-def test_recording(condition: str, recording: bool | None, meets: bool) -> None:
+def test_a_condition_on_recording(condition: str, recording: bool | None, meets: bool) -> None:
     assert selects(condition, enable_recording=recording) is meets
 
 
@@ -120,7 +120,7 @@ def test_recording(condition: str, recording: bool | None, meets: bool) -> None:
         ("updated>=2024-05-03", False),
     ],
 )
-def test_days_are_those_of_utc(condition: str, meets: bool) -> None:
+def test_conditions_on_dates_use_days_in_utc(condition: str, meets: bool) -> None:
     created = datetime.fromisoformat("2024-05-02T01:30:00+02:00")  # 1 May in UTC
     updated = datetime(2024, 5, 2, 23, 59, 59, tzinfo=UTC)
     assert selects(condition, created_at=created, updated_at=updated) is meets
@@ -166,7 +166,7 @@ def test_a_room_has_to_meet_all_conditions() -> None:
         ("name\n=\x1b[31m=", "where"),
     ],
 )
-def test_wrong_conditions(condition: str, message: str) -> None:
+def test_an_invalid_condition_is_a_problem(condition: str, message: str) -> None:
     if condition == "name\n=\x1b[31m=":
         select(where=[condition], set_fields=SET)  # a name may contain any character
         return
@@ -192,7 +192,7 @@ def test_wrong_conditions(condition: str, message: str) -> None:
         ("webhook_event_url=https://a.example.com/?x=1", {"webhook_event_url": "https://a.example.com/?x=1"}),
     ],
 )
-def test_edits(edit: str, fields: dict[str, object]) -> None:
+def test_an_edit_sets_its_field(edit: str, fields: dict[str, object]) -> None:
     change = select(set_fields=[edit]).change_of(room())
     assert change is not None
     assert change.update.to_dict() == fields
@@ -230,7 +230,7 @@ def test_edits(edit: str, fields: dict[str, object]) -> None:
         ([], [": there is nothing to change; give set_fields or rewrite_webhook_host"]),
     ],
 )
-def test_wrong_edits(edits: list[str], messages: list[str]) -> None:
+def test_invalid_edits_are_problems(edits: list[str], messages: list[str]) -> None:
     found = problems(set_fields=edits)
     assert len(found) == len(messages)
     for problem, message in zip(found, messages, strict=True):
@@ -238,7 +238,7 @@ def test_wrong_edits(edits: list[str], messages: list[str]) -> None:
         assert problem.isprintable()
 
 
-def test_problems_have_the_argument_the_field_and_a_code() -> None:
+def test_a_problem_has_the_argument_the_field_and_a_code() -> None:
     with pytest.raises(BulkInputError) as caught:
         select(where=["x"], set_fields=["unique_name=a", "y", "max_participants=1"], rewrite_webhook_host=["z"])
     assert [(one.file, one.field, one.code) for one in caught.value.problems][:4] == [
@@ -253,7 +253,7 @@ def test_problems_have_the_argument_the_field_and_a_code() -> None:
     assert [one.code for one in caught.value.problems] == ["nothing_to_change"]
 
 
-def test_the_old_name_of_webhook_url_policy() -> None:
+def test_policy_is_a_deprecated_name_of_webhook_url_policy() -> None:
     strict = WebhookUrlPolicy(schemes=("https",))
     with pytest.warns(DeprecationWarning, match="webhook_url_policy"):
         assert select(set_fields=SET, policy=strict).webhook_url_policy is strict
@@ -269,7 +269,7 @@ def test_all_problems_are_reported_together() -> None:
     ]
 
 
-# --- rewritten hosts ---
+# --- host rewrites ---
 
 REWRITE = "old.example.com=new.example.com"
 
@@ -296,7 +296,7 @@ REWRITE = "old.example.com=new.example.com"
         (None, None),
     ],
 )
-def test_a_host_is_rewritten(url: str | None, rewritten: str | None) -> None:
+def test_a_rewrite_replaces_only_the_old_host(url: str | None, rewritten: str | None) -> None:
     for field in ("webhook_event_url", "webhook_event_failover_url"):
         change = select(rewrite_webhook_host=[REWRITE]).change_of(room(**{field: url}))
         assert change is not None
@@ -321,7 +321,7 @@ def test_credentials_are_kept_when_a_host_is_rewritten() -> None:
         (" old.example.com = new.example.com ", "https://old.example.com/p", "https://new.example.com/p"),
     ],
 )
-def test_hosts_of_all_kinds_are_rewritten(rewrite: str, url: str, rewritten: str) -> None:
+def test_names_and_ip_addresses_can_be_rewritten(rewrite: str, url: str, rewritten: str) -> None:
     change = select(rewrite_webhook_host=[rewrite]).change_of(room(webhook_event_url=url))
     assert change is not None
     assert change.update.webhook_event_url == rewritten
@@ -346,7 +346,7 @@ def test_a_url_that_is_set_is_not_rewritten() -> None:
      "a.example=b.example=c.example", "old.example.com=new example.com", "2001:db8::1=new.example.com",
      "*.example.com=new.example.com", "old.example.com=?"],
 )  # fmt: skip
-def test_wrong_rewrites(rewrite: str) -> None:
+def test_an_invalid_rewrite_is_a_problem(rewrite: str) -> None:
     (problem,) = problems(rewrite_webhook_host=[rewrite])
     assert problem.startswith("rewrite_webhook_host: ")
     assert problem.endswith(" is not OLD=NEW with two hosts, such as old.example.com=new.example.com")
@@ -406,7 +406,7 @@ _host = st.from_regex(r"[a-z][a-z0-9]{0,5}(-[a-z0-9]{1,3})?(\.[a-z]{2,5}){1,3}",
     path=st.lists(_text, max_size=4),
     query=st.none() | _text,
 )  # fmt: skip
-def test_only_the_host_is_rewritten(
+def test_a_rewrite_keeps_all_other_parts_of_a_url(
     scheme: str, userinfo: str | None, old: str, new: str, port: int | None, path: list[str], query: str | None
 ) -> None:
     place = ("" if userinfo is None else f"{userinfo}@") + "{}" + ("" if port is None else f":{port}")
@@ -428,6 +428,6 @@ def test_hosts_are_normalised_for_comparison() -> None:
     assert wanted.change_of(room) is not None
     other = Room(
         id=ROOM_ID, webhook_event_url="http://straße.de/hook"
-    )  # a room may have it, though the checks reject it
+    )  # aiorooms would not send this URL, but a room may have it
     wanted = select(where=["webhook_host=*.de"], set_fields=["max_participants=20"])
     assert wanted.change_of(other) is not None

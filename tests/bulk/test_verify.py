@@ -1,4 +1,4 @@
-"""Verify: the rooms of the account are compared with the plan."""
+"""Verify: rooms that differ from the plan are found."""
 
 import asyncio
 from pathlib import Path
@@ -43,7 +43,7 @@ async def test_verify_yields_rooms_that_differ_from_the_plan(tmp_path: Path) -> 
         }
 
 
-async def test_verify_does_not_compare_with_another_server(tmp_path: Path) -> None:
+async def test_verify_with_a_plan_for_another_server_is_an_error(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=1) as sim, client_of(sim) as client, RoomsSimulator() as other:
         plan = await plan_of(client, tmp_path)
         async with client_of(other) as elsewhere:
@@ -71,13 +71,14 @@ async def test_urls_that_the_server_normalised_do_not_differ_from_the_plan(tmp_p
         assert [one async for one in verify(client, plan)] == []
         again = await plan_of(client, tmp_path, wanted, name="again.plan")
         assert (again.rooms, again.unchanged) == (0, 2)
-        # A rollback doesn't take them for modified rooms.
+        # A rollback doesn't treat these rooms as modified.
         path = tmp_path / "a.journal"
-        path.write_text(path.read_text().replace('"updated_at":"20', '"was":"20'))  # updated_at is not compared then
+        # Without `updated_at`, rooms are compared by their values.
+        path.write_text(path.read_text().replace('"updated_at":"20', '"was":"20'))
         back = await plan_rollback(client, Journal.open(path), tmp_path / "back.plan")
         assert (back.plan.rooms, back.conflicts) == (2, [])
         await collect(apply(client, Plan.open(tmp_path / "back.plan"), tmp_path / "back.journal"))
         assert account(sim) == before
-        # Another path makes another URL.
+        # A URL with a different path is different, even if only the case differs.
         sim.change_room(sim.room_ids[0], webhook_event_url="https://x.example.com/H")
         assert len([one async for one in verify(client, plan)]) == 2
