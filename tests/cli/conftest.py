@@ -1,4 +1,4 @@
-"""Run the command line in this process (so that coverage sees it), in a terminal, or in a process of its own."""
+"""Run the command line in this process (so that coverage sees it), on a terminal, or in a separate process."""
 
 import contextlib
 import fcntl
@@ -32,7 +32,10 @@ Invoke = Callable[..., Result]
 
 @pytest.fixture(autouse=True, scope="session")
 def sigint_is_not_ignored() -> None:
-    """Let programs started by tests receive Ctrl-C: a shell's background job inherits that SIGINT is ignored."""
+    """Make sure that programs started by tests receive Ctrl-C.
+
+    If the tests run as a background job of a shell, SIGINT is ignored, and child processes inherit this.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -41,7 +44,7 @@ def sigint_is_not_ignored() -> None:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make retries fast, ignore the machine's colour settings, and use 80 columns and asyncio's own event loop.
 
-    pytest-timeout can't interrupt uvloop. In a process of its own the command runs on uvloop.
+    uvloop is not used, because pytest-timeout can't interrupt it. Commands in a separate process do use it.
     """
     monkeypatch.setattr(_run, "find_spec", dict[str, object]().get)
     quick = functools.partial(RoomsClient, retry=RetryPolicy(base_delay=0.001, max_delay=0.002))
@@ -71,7 +74,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[RoomsSimulator], None]:
 
 @pytest.fixture
 def invoke(sim: RoomsSimulator, use: Callable[[RoomsSimulator], None]) -> Invoke:
-    """Run a command against `sim`."""
+    """Return a function that runs a command in this process against `sim`."""
     use(sim)
     return run
 
@@ -85,7 +88,7 @@ def run(*args: str, stdin: str | bytes | None = None) -> Result:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[RoomsSimulator]:
-    """The simulators that were started since the test began."""
+    """Return a list of the simulators that the test has started. It grows during the test."""
     simulators: list[RoomsSimulator] = []
     start = RoomsSimulator.start
 
@@ -103,7 +106,7 @@ def lines(text: str) -> list[str]:
 
 @contextlib.contextmanager
 def signals_when(ready: Callable[[], bool], *numbers: int, between: float = 0.1) -> Generator[None]:
-    """Send signals to this process, the first one when `ready` returns True."""
+    """When `ready` returns True, send signals to this process, `between` seconds apart."""
     given_up = threading.Event()
 
     def send() -> None:
@@ -116,7 +119,7 @@ def signals_when(ready: Callable[[], bool], *numbers: int, between: float = 0.1)
                 return
 
     sender = threading.Thread(target=send)
-    # A signal that comes too late must not end the whole test run.
+    # If a signal arrives after the command has finished, it must not end the whole test run.
     before = {number: signal.signal(number, _ignore) for number in set(numbers)}
     sender.start()
     try:
@@ -142,7 +145,7 @@ class Terminal:
         self._reader.start()
 
     def _read(self) -> None:
-        # On Linux the end is an error.
+        # On Linux, reading raises an OSError when the terminal is closed.
         with contextlib.suppress(OSError):
             while piece := os.read(self._ours, 65536):
                 self._written += piece
@@ -159,7 +162,7 @@ class Terminal:
 
 @pytest.fixture
 def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
-    """Run a command in this process with its output on a terminal, and return the exit code and the text."""
+    """Return a function that runs a command in this process on a terminal, and returns its exit code and its output."""
 
     def invoke(*args: str, columns: int = 80) -> tuple[int, str]:
         monkeypatch.setenv("COLUMNS", str(columns))
@@ -177,7 +180,10 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str
 
 @pytest.fixture
 def into(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
-    """Run a command in this process with a file as standard output, and return the exit code and standard error."""
+    """Return a function that runs a command in this process with a file as standard output.
+
+    The function returns the exit code and the text on standard error.
+    """
 
     def invoke(file: IO[str], *args: str) -> tuple[int, str]:
         errors = io.StringIO()
@@ -205,7 +211,7 @@ Program = Callable[..., "contextlib.AbstractContextManager[subprocess.Popen[str]
 
 @pytest.fixture
 def program(sim: RoomsSimulator) -> Program:
-    """Run a command in a process of its own, against `sim`."""
+    """Return a function that starts a command in a separate process, against `sim`."""
 
     def start(*args: str, **how: Any) -> "contextlib.AbstractContextManager[subprocess.Popen[str]]":
         environment = {**os.environ, "TELNYX_API_KEY": KEY, "TELNYX_BASE_URL": sim.url, **how.pop("env", {})}
@@ -216,6 +222,7 @@ def program(sim: RoomsSimulator) -> Program:
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait until `condition` returns True. Fail after 15 seconds, with `what` in the message."""
     give_up_at = time.monotonic() + 15
     while not condition():
         assert time.monotonic() < give_up_at, f"timed out waiting until {what}"
@@ -223,11 +230,14 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 def until_reading(process: "subprocess.Popen[str]") -> None:
-    """Wait until a process waits for input: a signal just before a read is noticed only after the read."""
+    """Wait until a process is blocked in a read of its input.
+
+    If a signal arrived just before the read, the process would notice it only after the read.
+    """
     call = Path(f"/proc/{process.pid}/syscall")
 
     def is_reading() -> bool:
-        # The number of the system call and its first argument: a read of standard input, or a select of one number.
+        # Number and first argument of the system call: `read` of descriptor 0, or `select` with one descriptor.
         return call.read_text().split()[:2] in (
             ["0", "0x0"],
             ["63", "0x0"],
@@ -236,4 +246,4 @@ def until_reading(process: "subprocess.Popen[str]") -> None:
             ["72", "0x1"],
         )
 
-    until(is_reading, "it waited for input")
+    until(is_reading, "the process reads its input")

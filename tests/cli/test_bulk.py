@@ -1,4 +1,4 @@
-"""The commands plan, apply, resume, verify, rollback, report and export."""
+"""The commands plan, show, apply, resume, verify, rollback, report and export."""
 
 import asyncio
 import json
@@ -42,6 +42,7 @@ async def delete(sim: RoomsSimulator, room_id: str) -> None:
 
 
 def planned(invoke: Invoke, *options: str) -> None:
+    """Write the plan rooms.plan."""
     result = invoke("plan", *(options or ("--set", "max_participants=30")))
     assert result.exit_code == 0, result.stderr
 
@@ -81,7 +82,7 @@ def test_plan_apply_verify_resume_rollback_and_report(sim: RoomsSimulator, invok
     assert "<b>20</b> updated" in (folder / "a.html").read_text()
 
 
-def test_a_file_is_checked_planned_and_exported(sim: RoomsSimulator, invoke: Invoke, folder: Path) -> None:
+def test_a_file_is_exported_checked_and_planned(sim: RoomsSimulator, invoke: Invoke, folder: Path) -> None:
     assert invoke("export", "rooms.csv").stdout == "Wrote 20 rooms to rooms.csv.\n"
     assert run("plan", "rooms.csv", "--check").stdout == "rooms.csv: 20 rows, no problems.\n"
     result = invoke("plan", "rooms.csv", "--detailed-exitcode")
@@ -154,7 +155,7 @@ def test_all_problems_of_a_file_are_reported_and_nothing_is_sent(
         (("export", "rooms.csv", "--format", "xml"), "--format: 'xml' is not one of csv, jsonl"),
     ],
 )
-def test_invalid_input_is_one_line_and_nothing_is_sent(
+def test_invalid_input_is_a_one_line_error_and_nothing_is_sent(
     sim: RoomsSimulator, invoke: Invoke, folder: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     (folder / "there").write_text("x")
@@ -201,7 +202,7 @@ def test_failures_and_conflicts_are_reported_and_can_be_resumed(sim: RoomsSimula
     assert errors[-1] == "To change rooms that someone else modified: aiorooms resume rooms.plan.journal --force"
     assert sim.rooms[changed]["max_participants"] == 7
     result = invoke("resume", "rooms.plan.journal", "--yes", "--force")
-    assert result.exit_code == 1, "a room that failed in an earlier run is still not as planned"
+    assert result.exit_code == 1, "a room that failed in an earlier run counts as failed, so the exit code must be 1"
     assert lines(result.stderr)[0] == "1 updated (plus 18 in earlier runs), 1 failed, out of 20."
     assert sim.rooms[changed]["max_participants"] == 30
 
@@ -230,7 +231,7 @@ def test_ctrl_c_drains_updates_in_flight_and_shows_how_to_continue(sim: RoomsSim
 
 
 @pytest.mark.parametrize(("answer", "code", "expected"), [("y", 0, 30), ("n", 0, 10), ("", 0, 10)])
-def test_the_confirmation_and_the_bar_on_a_terminal(
+def test_apply_asks_for_confirmation_and_shows_a_bar_on_a_terminal(
     sim: RoomsSimulator, invoke: Invoke, folder: Path, answer: str, code: int, expected: int
 ) -> None:
     planned(invoke)
@@ -245,7 +246,7 @@ def test_the_confirmation_and_the_bar_on_a_terminal(
             while piece := os.read(ours, 65536):
                 shown += piece
         except OSError:
-            pass  # on Linux the end is an error
+            pass  # on Linux, reading raises an OSError when the terminal is closed
         assert process.wait(10) == code, shown
     os.close(ours)
     assert b"Update 20 rooms at http://127.0.0.1:" in shown
@@ -254,7 +255,7 @@ def test_the_confirmation_and_the_bar_on_a_terminal(
     assert all(room["max_participants"] == expected for room in sim.rooms.values())
 
 
-def test_a_plan_is_in_colour_on_a_terminal(invoke: Invoke, on_terminal: Callable[..., tuple[int, str]]) -> None:
+def test_show_uses_colours_on_a_terminal(invoke: Invoke, on_terminal: Callable[..., tuple[int, str]]) -> None:
     planned(invoke)
     code, text = on_terminal("show", "rooms.plan")
     assert code == 0

@@ -1,4 +1,4 @@
-"""Bulk commands in a real terminal, with a typed Ctrl-C and with commands to copy."""
+"""Bulk commands on a real terminal: Ctrl-C, suggested commands, exit codes and the progress bar."""
 
 import contextlib
 import itertools
@@ -38,7 +38,7 @@ def planned(invoke: Invoke, *options: str) -> None:
 
 
 class Session:
-    """A command with a terminal of its own, in which keys can be pressed."""
+    """A command on its own terminal. A test can press keys and read the output."""
 
     def __init__(self, process: "subprocess.Popen[str]", number: int) -> None:
         self.process = process
@@ -48,7 +48,7 @@ class Session:
         self._reader.start()
 
     def _read(self) -> None:
-        with contextlib.suppress(OSError):  # on Linux the end is an OSError
+        with contextlib.suppress(OSError):  # on Linux, reading raises an OSError when the terminal is closed
             while piece := os.read(self._number, 65536):
                 self._written += piece
 
@@ -60,7 +60,7 @@ class Session:
         os.write(self._number, keys.encode())
 
     def wait_for(self, text: str) -> None:
-        until(lambda: text in self.text, f"there is {text!r} on the terminal: {self.text!r}")
+        until(lambda: text in self.text, f"{text!r} is on the terminal: {self.text!r}")
 
     def end(self) -> int:
         code = self.process.wait(60)
@@ -77,7 +77,7 @@ def in_terminal(sim: RoomsSimulator) -> Start:
     def start(*args: str, grace: float = _run.GRACE) -> Generator[Session]:
         ours, theirs = os.openpty()
         environment = {**os.environ, "TELNYX_API_KEY": KEY, "TELNYX_BASE_URL": sim.url, "COLUMNS": "100"}
-        # It must lead a session with this terminal, or Ctrl-C would not reach it.
+        # The process must lead a session on this terminal. Otherwise Ctrl-C would not reach it.
         code = (
             "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
             f"from aiorooms.cli import _run, main; _run.GRACE = {grace}; main()"
@@ -103,7 +103,7 @@ def test_ctrl_c_once_drains_updates_in_flight_and_the_run_can_be_resumed(
     with in_terminal("apply", "to night.plan", "--concurrency", "3") as session:
         session.wait_for("Update 20 rooms at")
         session.press("y\n")
-        until(lambda: sim.stats.in_flight == 3, "three are in flight")
+        until(lambda: sim.stats.in_flight == 3, "three updates are in flight")
         session.press("\x03")
         assert session.end() == 130
         assert "stopping: waiting up to 5 s for updates in flight; press Ctrl-C again to abort" in session.text
@@ -124,7 +124,7 @@ def test_ctrl_c_twice_aborts_and_the_run_can_be_resumed(
     planned(invoke)
     sim.latency = 600
     with in_terminal("apply", "rooms.plan", "--yes", "--concurrency", "3", "--force", grace=600.0) as session:
-        until(lambda: sim.stats.in_flight == 3, "three are in flight")
+        until(lambda: sim.stats.in_flight == 3, "three updates are in flight")
         session.press("\x03")
         session.wait_for("stopping")
         session.press("\x03")
@@ -144,7 +144,7 @@ def test_sigterm_works_like_ctrl_c(sim: RoomsSimulator, invoke: Invoke, program:
     planned(invoke)
     sim.latency = 0.2
     with program("apply", "rooms.plan", "--yes", "--concurrency", "3") as process:
-        until(lambda: sim.stats.in_flight == 3, "three are in flight")
+        until(lambda: sim.stats.in_flight == 3, "three updates are in flight")
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=10)
         assert process.returncode == 130
@@ -153,7 +153,7 @@ def test_sigterm_works_like_ctrl_c(sim: RoomsSimulator, invoke: Invoke, program:
 
 
 @pytest.mark.skipif(not Path("/proc/self/syscall").exists(), reason="needs /proc")
-@pytest.mark.timeout(120)  # a process of its own, on a machine that may be busy
+@pytest.mark.timeout(120)  # the test starts a process, and the machine may be busy
 def test_ctrl_c_at_the_confirmation_changes_nothing(
     sim: RoomsSimulator, invoke: Invoke, in_terminal: Start, folder: Path
 ) -> None:
@@ -163,7 +163,7 @@ def test_ctrl_c_at_the_confirmation_changes_nothing(
         until_reading(session.process)
         session.press("\x03")
         assert session.end() == 130
-        assert lines(session.text)[-1] == "aiorooms: interrupted", "not on a line of its own"
+        assert lines(session.text)[-1] == "aiorooms: interrupted", "the message is not on a separate line"
     assert not (folder / "rooms.plan.journal").exists()
 
 
@@ -184,7 +184,7 @@ def test_resume_asks_only_about_the_remaining_rooms(sim: RoomsSimulator, invoke:
         assert session.end() == 0
     result = invoke("resume", "rooms.plan.journal")
     assert (result.exit_code, result.stderr) == (0, "0 updated (plus 20 in earlier runs), out of 20.\n"), (
-        "it asked although nothing is left"
+        "resume asked for confirmation although no room is left"
     )
 
 
@@ -204,8 +204,8 @@ def test_rooms_are_counted_on_a_terminal_while_the_account_is_read(
 
 
 def test_a_suggested_command_can_be_copied(sim: RoomsSimulator, invoke: Invoke, folder: Path) -> None:
-    """With blanks in file names, a server that only the command line names, and a plan that was moved."""
-    os.environ.pop("TELNYX_BASE_URL")  # `invoke` restores it
+    """File names with spaces are quoted, and `--base-url` and `--plan` are repeated if they were given."""
+    os.environ.pop("TELNYX_BASE_URL")  # the `invoke` fixture restores it
     server = ("--base-url", sim.url)
     result = invoke("plan", "--set", "max_participants=30", "--out", "a b.plan", *server)
     command = f"aiorooms apply 'a b.plan' --base-url {sim.url}"
@@ -221,7 +221,7 @@ def test_a_suggested_command_can_be_copied(sim: RoomsSimulator, invoke: Invoke, 
     assert lines(result.stderr)[-1] == f"To continue: aiorooms resume {ending}"
 
 
-# --- failures that are not the outcome of a room ---
+# --- failures of the run as a whole ---
 
 
 @pytest.mark.parametrize(("number", "updated"), [(1, 0), (2, 19)], ids=["before", "after"])
@@ -265,7 +265,7 @@ def test_a_closed_pipe_stops_the_run_and_drains_updates_in_flight(
         assert json.loads(process.stdout.readline())["status"] == "updated"
         process.stdout.close()
         errors = process.stderr.read()
-        assert process.wait(10) == 1, "not all rooms were updated"
+        assert process.wait(10) == 1, "the exit code must be 1, because not all rooms were updated"
     messages = lines(errors)
     assert "aiorooms: stopped: can't write to standard output: Broken pipe" in messages
     assert messages[-1] == "To continue: aiorooms resume rooms.plan.journal"
@@ -279,7 +279,7 @@ def test_a_key_that_is_revoked_during_the_run_is_reported_once(sim: RoomsSimulat
     sim.latency = 0.2
 
     def revoke() -> None:
-        until(lambda: sim.stats.in_flight >= 5, "five are in flight")
+        until(lambda: sim.stats.in_flight >= 5, "five updates are in flight")
         sim.api_key = "KEY_other"
 
     revoking = threading.Thread(target=revoke)
@@ -294,7 +294,7 @@ def test_a_key_that_is_revoked_during_the_run_is_reported_once(sim: RoomsSimulat
 # --- JSON and exit codes ---
 
 
-def test_all_adds_every_room_to_the_json_of_a_plan(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_with_all_the_json_of_a_plan_contains_every_room(sim: RoomsSimulator, invoke: Invoke) -> None:
     options = ("--set", "max_participants=30", "--json")
     totals = json.loads(invoke("plan", *options).stdout)
     *rooms, last = map(json.loads, lines(invoke("plan", *options, "--all", "--overwrite").stdout))
@@ -317,19 +317,21 @@ def test_all_adds_every_room_to_the_json_of_a_plan(sim: RoomsSimulator, invoke: 
         ("--set", "max_participants=30", "--timeout", "soon"),
     ],
 )
-def test_with_a_detailed_exit_code_no_error_looks_like_changes(invoke: Invoke, arguments: tuple[str, ...]) -> None:
+def test_with_detailed_exitcode_errors_exit_with_1_because_2_means_changes(
+    invoke: Invoke, arguments: tuple[str, ...]
+) -> None:
     assert invoke("plan", "--detailed-exitcode", *arguments).exit_code == 1
     assert invoke("plan", *arguments).exit_code == 2
 
 
-def test_with_a_detailed_exit_code_a_missing_key_does_not_look_like_changes(
+def test_with_detailed_exitcode_a_missing_key_exits_with_1(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("TELNYX_API_KEY", raising=False)
     assert run("plan", "--set", "max_participants=30", "--detailed-exitcode").exit_code == 1
 
 
-def test_the_problems_of_a_file_are_limited_with_a_detailed_exit_code_too(folder: Path) -> None:
+def test_with_detailed_exitcode_the_same_problems_are_shown(folder: Path) -> None:
     rows = "".join(f"room-{number},99\n" for number in range(200))
     (folder / "a.csv").write_text("room,max_participants\n" + rows)
     plain, detailed = run("plan", "a.csv", "--check"), run("plan", "a.csv", "--check", "--detailed-exitcode")
@@ -338,7 +340,7 @@ def test_the_problems_of_a_file_are_limited_with_a_detailed_exit_code_too(folder
     assert lines(plain.stderr)[50:] == ["aiorooms: 200 problems (150 not shown); nothing was sent"]
 
 
-def test_a_file_with_one_row_is_reported_in_the_singular(folder: Path) -> None:
+def test_the_number_of_rows_is_singular_for_one_row(folder: Path) -> None:
     (folder / "a.csv").write_text("room,max_participants\nroom-1,9\n")
     assert run("plan", "a.csv", "--check").stdout == "a.csv: 1 row, no problems.\n"
 
@@ -357,7 +359,7 @@ def test_the_speed_of_a_resume_excludes_earlier_runs() -> None:
     assert " 10/s " in shown.get()
 
 
-def test_the_bar_shows_conflicts_apart_from_failures() -> None:
+def test_the_bar_shows_conflicts_separately_from_failures() -> None:
     bar = Bar(100)
     bar.done, bar.failed = 10, 2
     with bar.console.capture() as shown:

@@ -1,4 +1,4 @@
-"""A command line is checked as a whole: all problems in one list, and nothing is sent."""
+"""A command line is checked as a whole: all problems are reported together, and nothing is sent."""
 
 from collections.abc import Callable
 from datetime import date
@@ -23,7 +23,7 @@ def problems(stderr: str) -> list[str]:
     return [line.removeprefix("aiorooms: ").split(": ")[0].split(" ")[0] for line in messages]
 
 
-def test_invalid_options_arguments_and_settings_are_one_list(
+def test_invalid_options_arguments_and_settings_are_reported_together(
     sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TELNYX_API_KEY")
@@ -52,7 +52,7 @@ def test_invalid_options_arguments_and_settings_are_one_list(
         (["rollback", "x", "--out", "there", "--timeout", "x"], ["--out", "--timeout"]),
     ],
 )
-def test_checks_of_several_parameters_join_the_list(
+def test_problems_of_combined_parameters_are_reported_with_the_others(
     invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], names: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -93,7 +93,7 @@ def test_shell_completion_runs_no_steps() -> None:
     assert context.params["given"] == ("-",)
 
 
-def test_a_default_is_read_like_a_given_value() -> None:
+def test_a_default_is_parsed_like_a_given_value() -> None:
     assert cli.commands["demo"].make_context("demo", []).params["faults"] == 0.05
 
 
@@ -115,7 +115,7 @@ def test_a_default_is_read_like_a_given_value() -> None:
         (_values.read_rate_limit, "none", None),
     ],
 )
-def test_valid_values(read: Callable[[str], object], text: str, value: object) -> None:
+def test_a_valid_value_is_parsed(read: Callable[[str], object], text: str, value: object) -> None:
     assert read(text) == value
 
 
@@ -142,14 +142,16 @@ def test_valid_values(read: Callable[[str], object], text: str, value: object) -
         (_values.read_rate_limit, "fast", "'fast' is not a rate limit"),
     ],
 )
-def test_invalid_values(read: Callable[[str], object], text: str, message: str) -> None:
+def test_an_invalid_value_is_an_error_with_a_short_message(
+    read: Callable[[str], object], text: str, message: str
+) -> None:
     with pytest.raises(ValueError, match="^") as raised:
         read(text)
     assert message in str(raised.value)
     assert len(str(raised.value)) < 200
 
 
-def test_the_short_help_option_does_not_depend_on_which_context_came_first() -> None:
+def test_the_short_help_option_exists_even_if_the_first_context_lacked_it() -> None:
     probe = Command("probe", callback=lambda: None)
     probe.make_context("probe", [])
     assert "-h" in [name for parameter in probe.get_params(Context(probe)) for name in parameter.opts]

@@ -20,7 +20,7 @@ CALM = ["--rate-limit", "none", "--faults", "0"]
 
 @pytest.fixture(autouse=True)
 def _quick_demo(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The demo creates its own client, because it must ignore the user's environment.
+    # The demo creates its own client, because it must ignore the user's environment. `_quick` doesn't replace this one.
     quick = functools.partial(RoomsClient, retry=RetryPolicy(base_delay=0.01, max_delay=0.02))
     monkeypatch.setattr(_demo, "RoomsClient", quick)
     monkeypatch.setattr(_demo, "_STALL", 0.05)
@@ -35,7 +35,7 @@ def demo_json(*options: str) -> dict[str, Any]:
     return data
 
 
-def test_the_json_agrees_with_the_simulator() -> None:
+def test_the_json_has_all_totals_and_they_are_consistent() -> None:
     data = demo_json("--rooms", "300", "--rate-limit", "200/1s", "--faults", "10%", "--seed", "5")
     assert list(data) == [
         *["rooms", "updated", "failed", "uncertain", "skipped", "verified", "retried", "refused", "broken"],
@@ -50,7 +50,7 @@ def test_the_json_agrees_with_the_simulator() -> None:
     assert 0 < data["latency"]["p50"] <= data["latency"]["p95"] <= data["latency"]["p99"] <= data["seconds"]
 
 
-def test_the_seed_decides_which_requests_break() -> None:
+def test_the_same_seed_breaks_the_same_number_of_requests() -> None:
     options = ["--rooms", "100", "--rate-limit", "none", "--faults", "0.2"]
     assert demo_json(*options)["broken"] == demo_json(*options)["broken"]
 
@@ -61,10 +61,10 @@ def test_the_demo_succeeds_with_half_of_all_requests_broken() -> None:
     assert data["retried"] > 50
 
 
-def test_without_a_terminal_it_is_plain_text() -> None:
+def test_without_a_terminal_the_demo_writes_plain_text() -> None:
     result = run("demo", "--rooms", "30", *CALM)
     assert result.exit_code == 0
-    assert result.stderr == "", "there is a bar where there is no terminal"
+    assert result.stderr == "", "a bar was shown without a terminal"
     assert "\x1b" not in result.stdout
     rows = [line.split() for line in lines(result.stdout)]
     for label in (
@@ -84,24 +84,28 @@ def test_without_a_terminal_it_is_plain_text() -> None:
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-def test_on_a_terminal_it_has_a_bar_and_colour(on_terminal: Callable[..., tuple[int, str]], columns: int) -> None:
+def test_on_a_terminal_the_demo_shows_a_bar_and_colours(
+    on_terminal: Callable[..., tuple[int, str]], columns: int
+) -> None:
     code, text = on_terminal("demo", "--rooms", "300", *CALM, columns=columns)
     assert code == 0
     assert "\x1b[" in text
-    assert "300/300" in text, "there is no bar"
-    assert "/s in 0:0" in "".join(without_colour(text)), "the bar has no rate or no time"
+    assert "300/300" in text, "no bar was shown"
+    assert "/s in 0:0" in "".join(without_colour(text)), "the bar lacks the rate or the time"
     for line in without_colour(text):
         assert cell_len(line.rsplit("\r", 1)[-1]) <= columns, f"wider than the screen: {line}"
 
 
-def test_no_color(on_terminal: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_color_turns_colours_off(
+    on_terminal: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     _, text = on_terminal("demo", "--rooms", "30", *CALM)
     assert "30/30" in text
-    assert "\x1b[3" not in text, "there is colour"
+    assert "\x1b[3" not in text, "colours were used"
 
 
-def test_the_users_key_and_server_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_ignores_the_users_key_and_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TELNYX_API_KEY", "not a key")
     monkeypatch.setenv("TELNYX_BASE_URL", "not a URL")
     assert run("demo", "--rooms", "20", *CALM).exit_code == 0
@@ -129,7 +133,7 @@ def test_rooms_without_the_new_urls_are_reported(monkeypatch: pytest.MonkeyPatch
     assert "Not verified: 1 of 30 rooms lack the new URLs." in result.stdout
 
 
-def test_ctrl_c(started: list[RoomsSimulator]) -> None:
+def test_ctrl_c_is_reported_in_one_line(started: list[RoomsSimulator]) -> None:
     with signals_when(lambda: bool(started) and started[0].stats.requests > 10, signal.SIGINT):
         result = run("demo", "--rooms", "200", "--rate-limit", "20/1s")
     assert result.exit_code == 130
@@ -150,5 +154,5 @@ def test_invalid_options_are_reported_together() -> None:
 @pytest.mark.parametrize(
     ("count", "share", "value"), [(1, 50, 1), (1, 99, 1), (2, 50, 1), (100, 50, 50), (100, 99, 99), (2000, 95, 1900)]
 )
-def test_percentile(count: int, share: int, value: int) -> None:
+def test_percentile_is_the_nearest_rank(count: int, share: int, value: int) -> None:
     assert _demo.percentile([float(n) for n in range(1, count + 1)], share) == value

@@ -34,7 +34,7 @@ def test_the_help_of_a_command_has_examples_and_fits_on_80_columns(command: str,
     result = run(command, option)
     assert result.exit_code == 0
     assert "Examples:\n    aiorooms " in result.stdout.replace("  Examples", "Examples")
-    assert result.stdout.count(f"\n    aiorooms {command}") >= 2, "there is one example, or none"
+    assert result.stdout.count(f"\n    aiorooms {command}") >= 2, "there are fewer than two examples"
     assert "--json" in result.stdout
     for line in lines(result.stdout):
         assert len(line) <= 80, f"too long: {line}"
@@ -57,13 +57,12 @@ def test_every_option_has_a_help_text_that_is_a_sentence(command: str) -> None:
 
 
 def test_every_example_in_the_help_has_valid_options() -> None:
-    """Every option that an example uses is one that the command has."""
     for name, command in cli.commands.items():
         known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
         for line in lines(command.help or ""):
             if line.strip().startswith("aiorooms ") and f"aiorooms {name}" in line:
                 used = {word for word in line.split() if word.startswith("--")}
-                assert used <= known, f"{line.strip()}: there is no {used - known}"
+                assert used <= known, f"{line.strip()}: the command has no {used - known}"
 
 
 def test_without_a_command_the_help_is_shown_as_a_usage_error() -> None:
@@ -73,7 +72,7 @@ def test_without_a_command_the_help_is_shown_as_a_usage_error() -> None:
     assert "Commands:" in result.stderr
 
 
-def test_version() -> None:
+def test_version_is_printed() -> None:
     assert run("--version").stdout == f"aiorooms {aiorooms.__version__}\n"
 
 
@@ -107,7 +106,7 @@ def test_a_usage_error_is_one_helpful_line(words: list[str], message: str) -> No
     assert "KEY_secret" not in line
 
 
-def test_without_the_extra_the_command_says_how_to_install_it() -> None:
+def test_if_click_is_missing_the_command_says_how_to_install_it() -> None:
     code = "import sys; sys.modules['click'] = None; from aiorooms.cli import main; main()"
     ended = subprocess.run([sys.executable, "-c", code, "list"], capture_output=True, text=True, check=False)
     assert ended.returncode == 2

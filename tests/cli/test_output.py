@@ -22,7 +22,7 @@ Into = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def closed_pipe() -> Iterator[IO[str]]:
-    """A pipe that its reader has closed."""
+    """Yield a pipe to write to, whose reader has closed it."""
     theirs, ours = os.pipe()
     os.close(theirs)
     with os.fdopen(ours, "w", buffering=1) as file:
@@ -31,6 +31,7 @@ def closed_pipe() -> Iterator[IO[str]]:
 
 @pytest.fixture
 def full() -> Iterator[IO[str]]:
+    """Yield a file on a full disk."""
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     with Path("/dev/full").open("w", buffering=1) as file:
@@ -45,13 +46,13 @@ def test_a_closed_pipe_is_not_an_error(invoke: Invoke, into: Into, closed_pipe: 
 
 
 @pytest.mark.parametrize("command", [["list"], ["demo", "--rooms", "5"], ["--help"]])
-def test_a_full_disk_is_one_line(invoke: Invoke, into: Into, full: IO[str], command: list[str]) -> None:
+def test_a_full_disk_is_a_one_line_error(invoke: Invoke, into: Into, full: IO[str], command: list[str]) -> None:
     code, errors = into(full, *command)
     assert code == 1
     assert lines(errors) == ["aiorooms: can't write to standard output: No space left on device"]
 
 
-def test_an_update_stops_when_its_output_fails(
+def test_an_update_stops_if_its_output_can_not_be_written(
     sim: RoomsSimulator, invoke: Invoke, into: Into, closed_pipe: IO[str]
 ) -> None:
     code, errors = into(closed_pipe, "update", *sim.room_ids, "--max-participants", "20", "--concurrency", "1")
@@ -74,7 +75,7 @@ def test_an_error_that_cannot_be_written_is_ignored(invoke: Invoke, monkeypatch:
     assert ended.value.code == 2
 
 
-def test_closed_streams_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_works_if_all_standard_streams_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("stdin", "stdout", "stderr"):
         monkeypatch.setattr(sys, name, None)
     monkeypatch.setattr(sys, "argv", ["aiorooms", "--version"])
@@ -87,7 +88,7 @@ def test_closed_streams_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("absent", ["click", "rich"])
-def test_a_missing_extra_is_reported(
+def test_a_missing_package_is_reported_with_the_command_to_install_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], absent: str
 ) -> None:
     monkeypatch.setitem(sys.modules, absent, None)
@@ -99,7 +100,7 @@ def test_a_missing_extra_is_reported(
     )
 
 
-def test_characters_that_the_encoding_lacks_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_characters_missing_in_the_encoding_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
     configure_stdout()
@@ -132,6 +133,6 @@ def test_list_works_in_a_locale_without_unicode(sim: RoomsSimulator, invoke: Inv
         (datetime(2021, 4, 12, 22, 29, 42, tzinfo=UTC), "2021-04-12T22:29:42Z"),
     ],
 )
-def test_field_text(value: object, text: str) -> None:
+def test_a_field_is_text_with_control_characters_escaped(value: object, text: str) -> None:
     assert field_text(value) == text
     assert escape(text) == text

@@ -1,4 +1,4 @@
-"""The command in a process of its own: exit codes, pipes, signals, a real terminal."""
+"""The command in a separate process: exit codes, pipes, signals, and a real terminal."""
 
 import fcntl
 import json
@@ -19,7 +19,7 @@ from ..samples import ROOM_ID
 from .conftest import KEY, Program, Terminal, lines, running, until, until_reading
 
 
-def test_a_successful_run(sim: RoomsSimulator, program: Program) -> None:
+def test_a_successful_update_exits_with_0(sim: RoomsSimulator, program: Program) -> None:
     with program("update", "-", "--max-participants", "20") as updating:
         out, err = updating.communicate("\n".join(sim.room_ids), timeout=20)
     assert updating.returncode == 0
@@ -27,7 +27,7 @@ def test_a_successful_run(sim: RoomsSimulator, program: Program) -> None:
     assert err.startswith("20 updated in ")
 
 
-def test_no_key(program: Program) -> None:
+def test_a_missing_key_exits_with_2(program: Program) -> None:
     with program("list", env={"TELNYX_API_KEY": ""}) as listing:
         out, err = listing.communicate(timeout=20)
     assert listing.returncode == 2
@@ -66,7 +66,7 @@ def test_an_update_stops_if_its_reader_closes_the_pipe(sim: RoomsSimulator, prog
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_one_line(sim: RoomsSimulator, program: Program) -> None:
+def test_a_full_disk_is_a_one_line_error(sim: RoomsSimulator, program: Program) -> None:
     with (
         Path("/dev/full").open("w") as full,
         program("update", sim.room_ids[0], "--enable-recording", stdout=full) as updating,
@@ -87,7 +87,7 @@ def test_a_closed_stream_causes_no_traceback(sim: RoomsSimulator, closed: str) -
     assert "Traceback" not in ended.stderr
 
 
-def test_ctrl_c_in_the_middle_of_a_slow_update(sim: RoomsSimulator, program: Program) -> None:
+def test_ctrl_c_drains_updates_in_flight_and_every_room_has_one_outcome(sim: RoomsSimulator, program: Program) -> None:
     sim.latency = 0.5
     options = ["--max-participants", "20", "--concurrency", "4", "--json"]
     with program("update", "-", *options) as updating:
@@ -95,7 +95,7 @@ def test_ctrl_c_in_the_middle_of_a_slow_update(sim: RoomsSimulator, program: Pro
         updating.stdin.write("\n".join(sim.room_ids))
         updating.stdin.close()
         updating.stdin = None
-        until(lambda: sim.stats.in_flight == 4, "four updates were in flight")
+        until(lambda: sim.stats.in_flight == 4, "four updates are in flight")
         updating.send_signal(signal.SIGINT)
         out, err = updating.communicate(timeout=20)
     assert updating.returncode == 130
@@ -103,25 +103,25 @@ def test_ctrl_c_in_the_middle_of_a_slow_update(sim: RoomsSimulator, program: Pro
     assert set(by_room) == set(sim.room_ids)
     assert {room for room, status in by_room.items() if status == "updated"} == set(sim.stats.updates_applied)
     updated = list(by_room.values()).count("updated")
-    # At the beginning one request is sent, then two, then four.
+    # Slow start: one request is in flight at first, then two, then four.
     assert 4 <= updated < 20
     assert f"interrupted: {updated} updated, {20 - updated} not sent in " in err
     assert "Traceback" not in err
 
 
 def unread_bytes(pipe: int) -> int:
-    """Return the number of bytes in a pipe that were not read yet."""
+    """Return the number of bytes in a pipe that have not been read yet."""
     return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0])
 
 
 @pytest.mark.skipif(not Path("/proc/self/syscall").exists(), reason="needs /proc")
-def test_ctrl_c_while_ids_are_read(program: Program) -> None:
+def test_ctrl_c_interrupts_the_reading_of_ids(program: Program) -> None:
     with program("update", "-", "--enable-recording") as updating:
         assert updating.stdin is not None
         updating.stdin.write(f"{ROOM_ID}\n")
         updating.stdin.flush()
         pipe = updating.stdin.fileno()
-        until(lambda: unread_bytes(pipe) == 0, "it read the first id")
+        until(lambda: unread_bytes(pipe) == 0, "the command has read the first id")
         until_reading(updating)
         updating.send_signal(signal.SIGINT)
         out, err = updating.communicate(timeout=20)
@@ -130,7 +130,7 @@ def test_ctrl_c_while_ids_are_read(program: Program) -> None:
     assert err.strip() == "aiorooms: interrupted"
 
 
-def test_the_demo_in_a_real_terminal() -> None:
+def test_the_demo_shows_a_moving_bar_on_a_real_terminal() -> None:
     terminal = Terminal(80)
     environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
     command = [sys.executable, "-m", "aiorooms", "demo", "--rooms", "200", "--rate-limit", "1000/1s"]
@@ -140,10 +140,10 @@ def test_the_demo_in_a_real_terminal() -> None:
     terminal.close()
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.text)
     shown = [int(done) for done in re.findall(r"(\d+)/200 ", text)]
-    assert shown == sorted(shown), "the bar went back"
+    assert shown == sorted(shown), "the bar moved backwards"
     assert shown[-1] == 200
     assert len(set(shown)) > 2, "the bar did not move"
     assert "0 failed" in text
     assert "Verified: all 200 rooms" in text
-    assert "\x1b[32m" in terminal.text or "\x1b[1;32m" in terminal.text, "there is no colour"
+    assert "\x1b[32m" in terminal.text or "\x1b[1;32m" in terminal.text, "no colours were used"
     assert terminal.text.count("\x1b[?25l") == terminal.text.count("\x1b[?25h"), "the cursor was left hidden"

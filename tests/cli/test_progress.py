@@ -1,4 +1,4 @@
-"""The numbers of the progress bar."""
+"""The numbers that the progress bar shows."""
 
 import re
 
@@ -27,8 +27,8 @@ def snapshot(rate: float | None) -> PacingSnapshot:
     [
         (None, None, None),
         (7.0, None, 7.0),
-        (1.0, 100.0, 9.0),  # a burst at the beginning of a window
-        (20.0, 100.0, 20.0),  # something else is slower than the limit
+        (1.0, 100.0, 9.0),  # after a burst at the start of a window, the limit decides
+        (20.0, 100.0, 20.0),  # updates are slower than the limit allows
         (None, 100.0, 9.0),
     ],
 )

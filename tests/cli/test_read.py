@@ -25,7 +25,7 @@ FIELDS = [
 ]
 
 
-# get
+# --- get ---
 
 
 def test_get_writes_a_field_on_each_line(sim: RoomsSimulator, invoke: Invoke) -> None:
@@ -40,7 +40,7 @@ def test_get_writes_a_field_on_each_line(sim: RoomsSimulator, invoke: Invoke) ->
     assert fields["created_at"] == sim.rooms[sim.room_ids[0]]["created_at"]
 
 
-def test_get_as_json_has_all_fields_as_the_api_writes_them(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_get_as_json_writes_all_fields_in_the_format_of_the_api(sim: RoomsSimulator, invoke: Invoke) -> None:
     room_id = sim.room_ids[0]
     data = json.loads(invoke("get", room_id, "--json").stdout)
     assert list(data) == FIELDS
@@ -48,7 +48,7 @@ def test_get_as_json_has_all_fields_as_the_api_writes_them(sim: RoomsSimulator, 
     assert ours == {name: value for name, value in sim.rooms[room_id].items() if name != "sessions"}
 
 
-def test_get_with_sessions(sim: RoomsSimulator, invoke: Invoke, on_terminal: OnTerminal) -> None:
+def test_get_shows_sessions_if_they_are_requested(sim: RoomsSimulator, invoke: Invoke, on_terminal: OnTerminal) -> None:
     room_id = sim.room_ids[0]
     session_id = sim.add_session(room_id, participants=["Ada", "Bob"])
     fields = dict(line.split("\t") for line in lines(invoke("get", room_id, "--include-sessions").stdout))
@@ -67,7 +67,7 @@ def without_colour(text: str) -> list[str]:
     return lines(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text))
 
 
-def test_get_of_an_unknown_room(invoke: Invoke) -> None:
+def test_get_of_an_unknown_room_is_a_one_line_error(invoke: Invoke) -> None:
     result = invoke("get", UNKNOWN_ROOM, "--json")
     assert result.exit_code == 1
     assert result.stdout == ""
@@ -75,7 +75,7 @@ def test_get_of_an_unknown_room(invoke: Invoke) -> None:
     assert line.startswith(f"aiorooms: 404 room {UNKNOWN_ROOM} not found (10005: ")
 
 
-def test_get_of_an_invalid_id(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_get_of_an_invalid_id_sends_nothing(sim: RoomsSimulator, invoke: Invoke) -> None:
     result = invoke("get", "lobby", "--timeout", "0")
     assert result.exit_code == 2
     assert lines(result.stderr) == [
@@ -101,7 +101,7 @@ def test_a_timeout_is_a_number_of_seconds(invoke: Invoke, given: str, message: s
 
 
 @pytest.mark.parametrize("command", [["get", UNKNOWN_ROOM], ["list"]])
-def test_a_rejected_key_is_exit_code_3(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+def test_a_rejected_key_exits_with_3(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
     monkeypatch.setenv("TELNYX_API_KEY", "KEY_revoked")
     result = invoke(*command)
     assert result.exit_code == 3
@@ -118,7 +118,7 @@ def test_a_key_with_a_line_end_is_invalid(invoke: Invoke, monkeypatch: pytest.Mo
     assert result.stderr.startswith("aiorooms: TELNYX_API_KEY contains spaces")
 
 
-def test_an_unreachable_server_is_one_line(invoke: Invoke) -> None:
+def test_an_unreachable_server_is_a_one_line_error(invoke: Invoke) -> None:
     with RoomsSimulator() as gone:
         url = gone.url
     result = invoke("list", "--base-url", url)
@@ -127,7 +127,7 @@ def test_an_unreachable_server_is_one_line(invoke: Invoke) -> None:
     assert line.startswith("aiorooms: list of rooms: not sent: ")
 
 
-def test_base_url_wins_over_the_environment(
+def test_the_base_url_option_overrides_the_environment(
     sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TELNYX_BASE_URL", "not a url")
@@ -135,7 +135,7 @@ def test_base_url_wins_over_the_environment(
     assert invoke("list", "--base-url", sim.url).exit_code == 0
 
 
-# list
+# --- list ---
 
 
 def test_list_writes_a_room_on_each_line(sim: RoomsSimulator, invoke: Invoke) -> None:
@@ -149,13 +149,13 @@ def test_list_writes_a_room_on_each_line(sim: RoomsSimulator, invoke: Invoke) ->
     assert sim.stats.requests == 3
 
 
-def test_list_as_json(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_list_writes_json_lines(sim: RoomsSimulator, invoke: Invoke) -> None:
     rooms = [json.loads(line) for line in lines(invoke("list", "--json").stdout)]
     assert [room["id"] for room in rooms] == sim.room_ids
     assert list(rooms[0]) == FIELDS
 
 
-def test_list_with_filters(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_list_shows_only_rooms_that_match_the_filters(sim: RoomsSimulator, invoke: Invoke) -> None:
     for day in (1, 2, 3):
         sim.add_room(unique_name=f"day-{day}", created_at=f"2031-05-0{day}T12:00:00.000000Z")
 
@@ -212,7 +212,7 @@ def test_list_is_a_table_on_a_terminal(
         assert cell_len(line) <= columns, f"wider than the screen: {line}"
 
 
-def test_an_empty_list_on_a_terminal(invoke: Invoke, on_terminal: OnTerminal) -> None:
+def test_an_empty_list_on_a_terminal_is_0_rooms(invoke: Invoke, on_terminal: OnTerminal) -> None:
     assert on_terminal("list", "--unique-name", "no such room") == (0, "0 rooms\n")
 
 
@@ -225,7 +225,7 @@ def test_json_on_a_terminal_is_json_and_nothing_else(
 
 
 @pytest.mark.parametrize("command", [["get", UNKNOWN_ROOM], ["list"]])
-def test_ctrl_c(sim: RoomsSimulator, invoke: Invoke, command: list[str]) -> None:
+def test_ctrl_c_is_reported_in_one_line(sim: RoomsSimulator, invoke: Invoke, command: list[str]) -> None:
     sim.latency = 60
     with signals_when(lambda: sim.stats.in_flight > 0, signal.SIGINT):
         result = invoke(*command)
@@ -233,7 +233,7 @@ def test_ctrl_c(sim: RoomsSimulator, invoke: Invoke, command: list[str]) -> None
     assert lines(result.stderr) == ["aiorooms: interrupted"]
 
 
-# Models as JSON
+# --- models as JSON ---
 
 
 @pytest.mark.parametrize(

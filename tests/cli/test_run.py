@@ -30,13 +30,13 @@ def _loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 pytestmark = pytest.mark.usefixtures("_loop")
 
 
-def test_a_command_that_ends_by_itself() -> None:
+def test_run_returns_the_result_of_the_command() -> None:
     before = signal.getsignal(signal.SIGINT)
     assert _run.run(seven()) == 7
     assert signal.getsignal(signal.SIGINT) is before, "the handler was not restored"
 
 
-def test_an_error_propagates() -> None:
+def test_an_error_of_the_command_is_raised() -> None:
     async def fail() -> None:
         await asyncio.sleep(0)
         raise LookupError
@@ -45,7 +45,7 @@ def test_an_error_propagates() -> None:
         _run.run(fail())
 
 
-def test_a_command_without_on_stop_is_cancelled() -> None:
+def test_a_signal_cancels_a_command_without_on_stop() -> None:
     ended: list[str] = []
 
     async def command() -> None:
@@ -61,7 +61,7 @@ def test_a_command_without_on_stop_is_cancelled() -> None:
     assert ended == ["cleanly"]
 
 
-def test_a_signal_before_the_first_step_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_before_the_command_starts_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     listening = _run.SignalHandler.listening
 
     @contextlib.contextmanager
@@ -81,7 +81,7 @@ def test_a_signal_before_the_first_step_is_not_lost(monkeypatch: pytest.MonkeyPa
     assert ran == []
 
 
-def test_a_command_with_on_stop_may_end_by_itself() -> None:
+def test_a_signal_calls_on_stop_and_the_command_may_finish() -> None:
     async def command() -> None:
         interrupt()
         await asyncio.wait_for(stopping.wait(), 10)
@@ -92,7 +92,7 @@ def test_a_command_with_on_stop_may_end_by_itself() -> None:
     assert stopping.is_set()
 
 
-def test_a_command_is_cancelled_after_the_grace_period(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_that_does_not_finish_in_the_grace_period_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_run, "GRACE", 0.05)
     stopping: list[str] = []
 
@@ -105,7 +105,7 @@ def test_a_command_is_cancelled_after_the_grace_period(monkeypatch: pytest.Monke
     assert stopping == ["once"]
 
 
-def test_the_third_signal_has_the_default_handler() -> None:
+def test_after_two_signals_the_default_handler_is_restored() -> None:
     handlers: list[object] = []
 
     async def command() -> None:
@@ -130,7 +130,7 @@ def test_a_cancellation_without_a_signal_is_not_hidden() -> None:
         _run.run(command())
 
 
-def test_it_runs_in_any_thread() -> None:
+def test_run_works_in_any_thread() -> None:
     ended: list[int] = []
     thread = threading.Thread(target=lambda: ended.append(_run.run(seven())))
     thread.start()

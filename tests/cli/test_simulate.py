@@ -17,7 +17,7 @@ from .conftest import Program, lines, run, signals_when
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_until_a_signal_and_reports_what_it_served(started: list[RoomsSimulator], number: int) -> None:
+def test_simulate_serves_until_a_signal_and_then_prints_totals(started: list[RoomsSimulator], number: int) -> None:
     asked: list[str] = []
 
     def ask() -> bool:
@@ -71,7 +71,7 @@ def test_the_printed_commands_work(program: Program) -> None:
         printed: list[str] = []
         while not printed or "aiorooms update" not in printed[-1]:
             printed.append(simulating.stdout.readline())
-            assert printed[-1], f"it ended: {printed}"
+            assert printed[-1], f"the simulator exited: {printed}"
         curl = next(line for line in printed if line.strip().startswith("curl "))
         exports = "".join(line for line in printed if "export " in line)
         get = f"{shlex.quote(sys.executable)} -m aiorooms get {printed[-1].split()[2]}"
@@ -92,7 +92,7 @@ def test_the_printed_commands_work(program: Program) -> None:
         assert err == ""
 
 
-def test_a_port_in_use_is_one_line() -> None:
+def test_a_port_in_use_is_a_one_line_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         result = run("simulate", "--port", str(port))
@@ -114,7 +114,7 @@ def test_invalid_options_are_reported_together() -> None:
     ]
 
 
-def test_a_rate_limit_alone_has_the_simulators_defaults(started: list[RoomsSimulator]) -> None:
+def test_without_other_options_a_rate_limit_has_the_simulators_defaults(started: list[RoomsSimulator]) -> None:
     with signals_when(lambda: bool(started), signal.SIGINT):
         assert run("simulate", "--port", "0", "--rate-limit", "7/2s").exit_code == 0
     assert started[0].rate_limit == RateLimit(7, 2.0)
@@ -166,7 +166,7 @@ def test_rate_limit_options_need_a_rate_limit(none: list[str], options: list[str
     assert ("--seed" in options) == ("--seed: 'x' is not a whole number" in result.stderr)
 
 
-def test_the_help_lists_the_kinds_of_faults_that_are_drawn() -> None:
+def test_the_help_lists_all_random_faults() -> None:
     shown = run("simulate", "--help").stdout.split("Faults before")[1]
     listed = [line.split()[0] for line in lines(shown) if line.startswith("  ") and not line.startswith("   ")]
     assert listed == list(ALL)

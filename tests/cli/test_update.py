@@ -45,7 +45,7 @@ def test_an_option_sends_its_field_and_no_other(
     assert sim.rooms[room_id][field] == value
 
 
-def test_a_room_that_was_updated_is_a_line(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_an_updated_room_is_printed_as_one_line(sim: RoomsSimulator, invoke: Invoke) -> None:
     room_id = sim.room_ids[0]
     result = invoke("update", room_id, "--max-participants", "20")
     assert result.stdout == f"{room_id}\tupdated\troom-000001\n"
@@ -87,7 +87,7 @@ def test_null_is_invalid_where_a_field_cannot_be_cleared(sim: RoomsSimulator, in
     assert sim.stats.requests == 0
 
 
-def test_messages_name_options_and_not_python_arguments(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_messages_name_options_instead_of_python_arguments(sim: RoomsSimulator, invoke: Invoke) -> None:
     result = invoke(
         *["update", sim.room_ids[0], "--webhook-event-url", "https://a.example/x"],
         *["--webhook-event-failover-url", "https://a.example/x", "--base-url", "http://example.com/?x=1"],
@@ -114,13 +114,13 @@ def test_a_missing_key_is_invalid_input(sim: RoomsSimulator, invoke: Invoke, mon
     assert sim.stats.requests == 0
 
 
-def test_a_name_is_for_one_room(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_a_unique_name_for_two_rooms_is_invalid(sim: RoomsSimulator, invoke: Invoke) -> None:
     result = invoke("update", *sim.room_ids[:2], "--unique-name", "lobby")
     assert result.exit_code == 2
     assert "--unique-name: a unique name belongs to only one room, but 2 rooms were given" in result.stderr
 
 
-# Ids on standard input
+# --- ids on standard input ---
 
 
 @pytest.mark.parametrize("form", ["{}\n{}\n", "{}\r\n{}\r\n", "\ufeff{}\n\n  {}  \n\n", "{}\n{}"])
@@ -140,7 +140,7 @@ def test_an_id_given_twice_is_updated_once(sim: RoomsSimulator, invoke: Invoke) 
     assert set(sim.stats.updates_applied.values()) == {1}
 
 
-def test_standard_input_that_cannot_be_read(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input_that_cannot_be_read_is_an_error(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(io.BytesIO):
         def __next__(self) -> bytes:
             raise OSError(errno.EIO, "Input/output error")
@@ -158,7 +158,7 @@ def test_standard_input_without_ids_is_invalid(invoke: Invoke, stdin: str) -> No
     assert lines(result.stderr) == ["aiorooms: standard input: has no room ids; give one on each line"]
 
 
-def test_a_file_that_holds_no_ids_does_not_flood_the_screen(invoke: Invoke) -> None:
+def test_only_50_problems_of_standard_input_are_shown(invoke: Invoke) -> None:
     result = invoke("update", "-", "--enable-recording", stdin=b"\xff\x00\x1b[31m,,\n" * 5000)
     assert result.exit_code == 2
     assert len(lines(result.stderr)) == 51
@@ -166,10 +166,10 @@ def test_a_file_that_holds_no_ids_does_not_flood_the_screen(invoke: Invoke) -> N
     assert "\x1b" not in result.stderr
 
 
-# Outcomes
+# --- outcomes ---
 
 
-def test_some_failed(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_a_failed_update_exits_with_1_and_the_others_are_updated(sim: RoomsSimulator, invoke: Invoke) -> None:
     result = invoke("update", *sim.room_ids[:3], UNKNOWN_ROOM, "--max-participants", "20")
     assert result.exit_code == 1
     assert len(lines(result.stdout)) == 3
@@ -178,7 +178,7 @@ def test_some_failed(sim: RoomsSimulator, invoke: Invoke) -> None:
     assert summary.startswith("3 updated, 1 failed in ")
 
 
-def test_an_outcome_that_cannot_be_read_back_is_uncertain(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_an_update_that_cannot_be_read_back_is_uncertain(sim: RoomsSimulator, invoke: Invoke) -> None:
     room_id = sim.room_ids[0]
     sim.faults = Faults(1, kinds=["close_after"])
     result = invoke("update", room_id, "--max-participants", "20", "--json")
@@ -187,7 +187,7 @@ def test_an_outcome_that_cannot_be_read_back_is_uncertain(sim: RoomsSimulator, i
     assert "check the room before sending the request again" in result.stderr
 
 
-def test_a_wrong_key_is_one_line_and_stops_the_run(
+def test_a_wrong_key_is_reported_once_and_stops_the_run(
     sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TELNYX_API_KEY", "KEY_revoked")
@@ -200,7 +200,7 @@ def test_a_wrong_key_is_one_line_and_stops_the_run(
     assert sim.stats.requests <= 5
 
 
-def test_a_key_without_permission_is_exit_code_3(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_a_key_without_permission_exits_with_3(sim: RoomsSimulator, invoke: Invoke) -> None:
     sim.forbidden_keys = {KEY}
     sim.api_key = "KEY_other"
     result = invoke("update", *sim.room_ids, "--max-participants", "20")
@@ -209,7 +209,9 @@ def test_a_key_without_permission_is_exit_code_3(sim: RoomsSimulator, invoke: In
 
 
 @pytest.mark.parametrize("option", ["--max-failures", "--stop-after-failures"])
-def test_max_failures_and_its_old_name(sim: RoomsSimulator, invoke: Invoke, option: str) -> None:
+def test_max_failures_stops_the_run_and_its_old_name_still_works(
+    sim: RoomsSimulator, invoke: Invoke, option: str
+) -> None:
     ids = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(50)]
     options = ["--enable-recording", option, "3", "--concurrency", "1", "--json"]
     result = invoke("update", "-", *options, stdin="\n".join(ids))
@@ -223,7 +225,7 @@ def test_max_failures_and_its_old_name(sim: RoomsSimulator, invoke: Invoke, opti
     assert warnings == ["aiorooms: --stop-after-failures is deprecated; use --max-failures"] * is_old
 
 
-def test_the_old_name_of_an_option_is_not_in_the_help_but_its_problems_have_it(invoke: Invoke) -> None:
+def test_a_deprecated_option_is_hidden_in_the_help_and_named_in_its_problems(invoke: Invoke) -> None:
     assert "--stop-after-failures" not in invoke("update", "--help").output
     result = invoke("update", UNKNOWN_ROOM, "--enable-recording", "--stop-after-failures", "0")
     assert result.exit_code == 2
@@ -240,7 +242,7 @@ def test_an_update_succeeds_despite_faults(sim: RoomsSimulator, invoke: Invoke) 
     assert all(room["max_participants"] == 20 for room in sim.rooms.values())
 
 
-def test_json(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_json_has_an_object_for_each_room(sim: RoomsSimulator, invoke: Invoke) -> None:
     room_id = sim.room_ids[0]
     result = invoke("update", room_id, UNKNOWN_ROOM, "--max-participants", "20", "--json")
     by_room = {one["room_id"]: one for one in map(json.loads, lines(result.stdout))}
@@ -258,14 +260,14 @@ def test_json(sim: RoomsSimulator, invoke: Invoke) -> None:
     assert failed["error"]["message"].startswith("404 room")
 
 
-def test_concurrency_is_respected(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_concurrency_limits_the_updates_in_flight(sim: RoomsSimulator, invoke: Invoke) -> None:
     sim.latency = 0.02
     assert invoke("update", *sim.room_ids, "--enable-recording", "--concurrency", "3").exit_code == 0
     assert sim.stats.peak_in_flight == 3
 
 
-def test_more_updates_than_the_clients_default_of_100_can_be_in_flight(use: Callable[[RoomsSimulator], None]) -> None:
-    """The first 200 answers end the slow start; the others never come, so that all that may be sent is in flight."""
+def test_more_updates_can_be_in_flight_than_the_clients_default_of_100(use: Callable[[RoomsSimulator], None]) -> None:
+    """The first 200 requests are answered, which completes slow start. The others are not, so they stay in flight."""
     faults = Faults(script=[*[None] * 200, *times("stall_before", 200)], stall_seconds=600)
     with RoomsSimulator(rooms=400, api_key=KEY, faults=faults) as sim:
         use(sim)
@@ -276,7 +278,7 @@ def test_more_updates_than_the_clients_default_of_100_can_be_in_flight(use: Call
         assert sim.stats.peak_in_flight == 150
 
 
-def test_timeout_is_for_one_attempt(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_timeout_limits_each_attempt(sim: RoomsSimulator, invoke: Invoke) -> None:
     sim.latency = 30
     result = invoke("update", sim.room_ids[0], "--enable-recording", "--timeout", "0.05", "--json")
     assert result.exit_code == 1
@@ -284,7 +286,7 @@ def test_timeout_is_for_one_attempt(sim: RoomsSimulator, invoke: Invoke) -> None
     assert (data["error"]["type"], data["attempts"]) == ("APITimeoutError", 4)
 
 
-# Ctrl-C
+# --- Ctrl-C ---
 
 
 def in_flight(sim: RoomsSimulator, count: int) -> Callable[[], bool]:
@@ -300,7 +302,7 @@ def test_a_signal_drains_updates_in_flight_and_starts_nothing_new(
         result = invoke("update", *sim.room_ids, "--max-participants", "20", "--concurrency", "5")
     assert result.exit_code == 130
     done = len(lines(result.stdout))
-    # At the beginning one request is sent, then two, then four; five are in flight after seven or eight.
+    # In slow start, one request is sent, then two, then four. Five are in flight only after at least seven were sent.
     assert 5 <= done < 20
     stopping, summary, hint = lines(result.stderr)
     assert stopping == "aiorooms: stopping: waiting up to 5 s for 5 updates in flight; press Ctrl-C again to abort"
@@ -334,7 +336,7 @@ def test_aborted_updates_are_uncertain_and_every_room_has_one_outcome(
     assert "interrupted: 0 updated, 5 uncertain, 15 not sent in " in result.stderr
 
 
-# On a terminal
+# --- on a terminal ---
 
 
 def test_a_few_rooms_are_lines_on_a_terminal(
@@ -352,8 +354,8 @@ def test_many_rooms_are_a_bar_on_a_terminal(
 ) -> None:
     code, text = on_terminal("update", *sim.room_ids, UNKNOWN_ROOM, "--max-participants", "20")
     assert code == 1
-    assert "21/21" in text, "there is no bar"
+    assert "21/21" in text, "no bar was shown"
     assert "1 failed" in text
     assert f"aiorooms: 404 room {UNKNOWN_ROOM}" in text
     assert "20 updated, 1 failed in " in text
-    assert f"{sim.room_ids[0]}\tupdated" not in text, "lines would break the bar"
+    assert f"{sim.room_ids[0]}\tupdated" not in text, "a line was printed in addition to the bar"

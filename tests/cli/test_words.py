@@ -32,7 +32,7 @@ def test_a_hint_names_options_and_commands(reason: Reason) -> None:
     assert not PYTHON.search(line), line
 
 
-def test_only_the_hint_for_python_is_replaced() -> None:
+def test_the_hint_for_python_is_replaced_and_the_rest_is_kept() -> None:
     error = RateLimitError(
         "429 room x",
         status=429,
@@ -49,12 +49,12 @@ def test_only_the_hint_for_python_is_replaced() -> None:
     assert error.hint == "longer than Pacing(max_wait=300) allows", "the error was changed"
 
 
-def test_without_a_reason_the_errors_own_hint_stays() -> None:
+def test_without_a_reason_the_hint_is_kept() -> None:
     error = APITimeoutError("room x: no answer", hint="a read-back shows that the update was not applied")
     assert error_line(error) == str(error)
 
 
-def test_problems_of_a_selection_have_the_options_name() -> None:
+def test_problems_of_a_selection_name_the_option() -> None:
     error = BulkInputError(
         [InputProblem(name, None, None, "no") for name in ("where", "set_fields", "rewrite_webhook_host", "room 1")]
     )
@@ -64,7 +64,7 @@ def test_problems_of_a_selection_have_the_options_name() -> None:
 
 
 @pytest.mark.parametrize("how", [[], ["--json"]])
-def test_errors_of_rooms_have_the_command_lines_hint(
+def test_errors_of_single_rooms_have_a_hint_for_the_command_line(
     sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, how: list[str]
 ) -> None:
     async def fail(rooms: Rooms, *args: object, **more: object) -> None:
@@ -79,7 +79,7 @@ def test_errors_of_rooms_have_the_command_lines_hint(
         assert json.loads(result.stdout)["error"]["message"] == wanted
 
 
-def test_an_error_that_ends_a_command_has_the_command_lines_hint(
+def test_an_error_that_ends_a_command_has_a_hint_for_the_command_line(
     sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(rooms: Rooms, *args: object, **more: object) -> None:
