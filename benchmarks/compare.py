@@ -225,7 +225,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = make_parser("compare", __doc__, rounds=5)
     text = f"number of updates in flight (default: {CONCURRENCY})"
     parser.add_argument("--concurrency", metavar="NUMBER", type=at_least_one, default=CONCURRENCY, help=text)
-    text = f"run only these contestants (default: all, which are {','.join(LABELS)})"
+    text = f"run only these contestants (default: all: {', '.join(LABELS)})"
     parser.add_argument("--only", metavar="NAME,NAME", default="", help=text)
     parser.add_argument(
         "--chart",
