@@ -1,4 +1,4 @@
-"""The contestants: different clients that update rooms on the canned server (see `_server`).
+"""The contestants: different clients that update rooms on the canned server, which answers at once (see `_server`).
 
 A contestant is an async context manager that yields the function to measure. This function makes `count` updates,
 `concurrency` at a time. Every update sets the same three fields. The value of `max_participants` varies from update to
@@ -77,7 +77,7 @@ async def _with_workers(concurrency: int, work: Callable[[], Awaitable[None]]) -
 
 @asynccontextmanager
 async def floor(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """Repeat one preformatted request on raw asyncio protocols, and decode the JSON of the answers."""
+    """Send one preformatted request again and again with raw asyncio protocols, and decode the JSON of the answers."""
     host, port = _host_and_port(url)
     request = _preformatted(url)
 
@@ -150,7 +150,7 @@ async def bare(url: str, concurrency: int) -> AsyncGenerator[Run]:
 
 @asynccontextmanager
 async def script(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """Use aiohttp as a typical script does: `json=`, `raise_for_status` and `response.json()`, called by workers."""
+    """Use aiohttp as a typical script does. Workers call `patch(json=...)`, `raise_for_status` and `json`."""
     import aiohttp
 
     connector = aiohttp.TCPConnector(limit=max(100, concurrency))  # 100 is aiohttp's default
@@ -175,7 +175,7 @@ async def script(url: str, concurrency: int) -> AsyncGenerator[Run]:
 async def gather(url: str, concurrency: int) -> AsyncGenerator[Run]:
     """Do the same as `script`, but with one `asyncio.gather` over all updates instead of workers.
 
-    Regardless of `concurrency`, up to 100 requests are in flight, the default limit of aiohttp's connector.
+    `concurrency` is ignored. aiohttp's connector limits the number of requests in flight to 100, its default.
     """
     import aiohttp
 
@@ -238,12 +238,12 @@ async def _telnyx(url: str, concurrency: int, transport: str) -> AsyncGenerator[
 
 
 def telnyx_aiohttp(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
-    """Use the official SDK on its aiohttp transport, called by workers."""
+    """Call the official SDK from workers, with its aiohttp transport."""
     return _telnyx(url, concurrency, "aiohttp")
 
 
 def telnyx_httpx(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
-    """Use the official SDK on its default transport, httpx, called by workers."""
+    """Call the official SDK from workers, with its default transport, httpx."""
     return _telnyx(url, concurrency, "httpx")
 
 
@@ -391,14 +391,15 @@ _PIPELINES: Final = 4
 _WARM_UP: Final = 500
 """Number of updates before the measurement. They open the connections.
 
-If more than 250 updates are in flight, the warm-up makes twice as many. It never makes more than the measured run does.
+If more than 250 updates are in flight, this number is twice the number in flight. It is never higher than the number of
+updates in the measured run.
 """
 
 _FREED: Final = 512 * 1024
 """Size of a block that each process allocates and frees at the start, in bytes.
 
-After that, glibc reuses the memory of asyncio's read buffers, which saves CPU time. aiorooms always frees such a block.
-Here all contestants do so, to keep the comparison fair.
+After that, glibc reuses the memory of asyncio's read buffers, which saves CPU time. aiorooms frees such a block as well.
+Here all contestants do, to keep the comparison fair.
 """
 
 

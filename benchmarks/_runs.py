@@ -186,7 +186,7 @@ def print_targets(targets: Sequence[Target]) -> None:
 
 
 def choose_cores() -> tuple[int, int] | None:
-    """Return a core for the client and one for the server. Return None if there is only one, or none can be chosen."""
+    """Return a core for the client and one for the server. Return None if this is not possible."""
     if not hasattr(os, "sched_getaffinity"):
         return None
     cores = sorted(os.sched_getaffinity(0))

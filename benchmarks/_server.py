@@ -1,9 +1,9 @@
 """The canned server: it answers every request at once, and stores nothing.
 
-Each answer is the same room, except for the id and the values in the request. The server needs so little CPU time that
-the client is the bottleneck. `GET /cpu` returns the CPU time that the server has used, in seconds, and the number of
-other requests that it has answered. `python -m benchmarks._server` prints its port, and serves until its standard input
-is closed.
+Each answer contains the same room, but with the id and the values of the request. The server needs so little CPU time
+that the client is the bottleneck. `GET /cpu` returns the CPU time that the server has used, in seconds, and the number
+of other requests that it has answered. `python -m benchmarks._server` prints its port, and serves until its standard
+input is closed.
 """
 
 import argparse

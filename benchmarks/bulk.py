@@ -1,18 +1,19 @@
 """Measure the time, CPU time and memory of planning and applying a change of many rooms.
 
-The simulator runs in its own process on one core, with new rooms in each round. Each task runs in a new process on
-another core, with uvloop and orjson if they are installed. It plans or makes a change of `webhook_event_url` and
-`max_participants` in every room. All rooms get the same URL, except in the rows "a different URL per room".
+The simulator runs in its own process on one core, with new rooms in each round. Each task (plan, apply, resume or
+`update_many`) runs in a new process on another core, with uvloop and orjson if they are installed. The change sets
+`webhook_event_url` and `max_participants` of every room. All rooms get the same URL, except in the rows "a different
+URL per room".
 
 The CPU time of an apply includes everything from opening the plan file to closing the journal. It is compared with the
 CPU time of `update_many` in the same round, which updates the same fields of the same rooms from a generator.
 
 Before an apply sends anything, it lists the rooms that were updated since the day before the plan's latest
-`updated_at`, to find rooms that someone else has modified. These are few rooms, except in the row "apply, all rooms
-updated recently", where they are all rooms.
+`updated_at`, to find rooms that someone else has modified. In the row "apply, all rooms updated recently", it lists all
+rooms. In the other rows of an apply, it lists only a few.
 
-The figures are the median over the rounds, with the minimum and the maximum. The exit status is 0
-even if a target is missed.
+The figures are the median over the rounds, with the minimum and the maximum. The exit status is 0 even if a target is
+missed.
 """
 
 import argparse

@@ -6,8 +6,8 @@ uvloop. Only contestants marked "orjson" use orjson. The columns of the table ar
 - CPU µs per update: CPU time of the client for one update, user and system, without imports;
 - updates/s: updates per second;
 - MB after imports: increase of the peak memory after the imports;
-- x script: the figure to the left, divided by that of the aiohttp script on the same loop in the same round;
-- client busy, server busy: CPU time of the client or the server, as a share of the wall time.
+- x script: the figure to the left divided by that of the aiohttp script on the same loop in the same round;
+- client busy, server busy: CPU time of the client and of the server, as a share of the wall time.
 
 The figures are medians over the rounds. In parentheses are the minimum and the maximum. If both busy shares are low,
 another process probably used the client's core: measure again. The exit status is 0 even if a target is missed.

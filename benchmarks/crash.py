@@ -106,7 +106,7 @@ class Campaign:
     looked_at: int = 0
     """Rooms that a resume read back because an earlier process left them `begun` or `uncertain` in the journal."""
     found: int = 0
-    """Rooms read back by a resume that already had the wanted values."""
+    """Of these rooms, those that already had the wanted values."""
     confirmed: int = 0
     """Rooms that a process read back because the answer to its own update was lost or invalid."""
     updates: int = 0
@@ -132,7 +132,7 @@ class Campaign:
 
 
 class Run:
-    """One run: a plan is applied, and the processes are killed and resumed, until every room is updated."""
+    """One run. It applies a plan, and kills and resumes the processes until every room is updated."""
 
     def __init__(self, seed: int, rooms: int, folder: Path, campaign: Campaign) -> None:
         self._rooms = rooms
@@ -183,8 +183,8 @@ class Run:
             str(self._journal),
         ]
         process = subprocess.Popen(command, stderr=subprocess.PIPE)
-        # Kill the process after a random number of requests. In a share `_ANY_TIME` of the cases, a random time limit
-        # applies as well, so that some processes are killed before their first request.
+        # Kill the process after a random number of requests. In some cases (`_ANY_TIME`), a random time limit applies
+        # as well, so that some processes are killed before their first request.
         at_time = time.monotonic() + (
             self._random.uniform(0, 0.6) if self._random.random() < _ANY_TIME else _STUCK_AFTER
         )

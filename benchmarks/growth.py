@@ -2,7 +2,7 @@
 
 The first table varies the number of updates. Neither the CPU time for one update nor the peak memory should grow with
 it. The second table varies the number of updates in flight. With few updates in flight, any client waits for the server
-more often, and each wait costs CPU time. The aiohttp script is in this table to show how much that is.
+more often, and each wait costs CPU time. For comparison, this table includes the aiohttp script.
 
 The figures are the client's CPU time for one update, and the increase of its peak memory after the imports. They are
 measured on asyncio's event loop, without orjson. Each is the median over the rounds, with the minimum and the maximum.
@@ -46,7 +46,7 @@ _Sizes: TypeAlias = Mapping[tuple[Variant, int, int], Sequence[Figures]]
 
 @attrs.frozen(kw_only=True)
 class Row:
-    """The results of one contestant with one count and concurrency."""
+    """The results of one contestant for one pair of `count` and `concurrency`."""
 
     contestant: str
     count: int

@@ -212,8 +212,8 @@ def ideal(updates: int, *limits: tuple[int, int]) -> float:
     bucket that starts full allow the same.
 
     A new limit starts with its full allowance. For example, a limit of 100 is cut to 40 at 3 s and restored at 6 s. By
-    10 s, 3 * 100 requests (at 0 to 2 s) + 3 * 40 (at 3 to 5 s) + 5 * 100 (at 6 to 10 s) = 920 were sent. So 1000
-    updates take 11 s.
+    10 s, 3 * 100 requests (at 0 to 2 s) + 3 * 40 (at 3 to 5 s) + 5 * 100 (at 6 to 10 s) = 920 were sent. The last 80 of
+    1000 updates are sent at 11 s.
     """
     second = 0
     while True:
@@ -420,7 +420,7 @@ class Cost:
 COST_UNLIMITED: Final = "cost of pacing, no limit reported"
 COST_LIMITED: Final = "cost of pacing, limit reported"
 COST_TARGET: Final = 3.0
-"""Maximum of `COST_UNLIMITED`, in microseconds of CPU time."""
+"""Maximum CPU time in the row `COST_UNLIMITED`, in microseconds."""
 
 _COST_RUNS: Final = 15
 _COST_UPDATES: Final = 20_000
@@ -434,7 +434,7 @@ def measure_cost(row: str) -> Cost:
 
 
 async def permit_cost(limited: bool) -> float:
-    """Return the CPU time to acquire and release a permit that is free, in microseconds."""
+    """Return the CPU time to acquire and release a permit without waiting, in microseconds."""
     pacer = Pacer(Pacing(), max_in_flight=100)
     answers = [answer_head(number, limited) for number in range(_COST_UPDATES + 1000)]
     # The first 1000 answers complete slow start, in which the pacer limits the number of requests in flight.

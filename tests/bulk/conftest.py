@@ -43,7 +43,7 @@ async def client_of(sim: RoomsSimulator, *, timeout: float = 5.0) -> AsyncGenera
 async def plan_of(
     client: RoomsClient, folder: Path, *set_fields: str, where: tuple[str, ...] = (), name: str = "a.plan"
 ) -> Plan:
-    """Make a plan that sets the given fields. Without `set_fields`, set `max_participants=20`."""
+    """Make a plan that sets the given fields, or `max_participants=20` if there are none."""
     wanted = select(where=where, set_fields=set_fields or ("max_participants=20",))
     await make_plan(client, wanted, folder / name)
     return Plan.open(folder / name)
@@ -87,7 +87,7 @@ def states(path: Path) -> Mapping[str, int]:
 
 
 def open_files() -> int:
-    """Return the number of files that this process has open, or 0 if it is unknown."""
+    """Return the number of open files of this process, or 0 on a system without /proc."""
     numbers = Path("/proc/self/fd")
     return len([*numbers.iterdir()]) if numbers.exists() else 0
 
@@ -116,7 +116,7 @@ def write_plan(path: Path, count: int = 3) -> Plan:
 
 @attrs.frozen
 class FixedChanges:
-    """The wanted changes by room id, as an input of `make_plan`."""
+    """An input of `make_plan` with a fixed change for each room id."""
 
     changes: dict[str, Change]
     missing: tuple[InputProblem, ...] = ()
@@ -149,7 +149,7 @@ def by_room(outcomes: list[Outcome]) -> dict[str, Outcome]:
 
 
 async def interrupted(sim: RoomsSimulator, client: RoomsClient, plan: Plan, path: Path, after: int = 10) -> set[str]:
-    """Apply a plan, but abort the run after `after` outcomes. Return the ids of the rooms then in flight."""
+    """Apply a plan, but abort the run after `after` outcomes. Return the ids of the rooms that were in flight."""
 
     def begun() -> set[str]:
         return {room_id for room_id, state in Journal.open(path).states().items() if state == "begun"}

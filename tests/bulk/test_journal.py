@@ -125,7 +125,7 @@ def test_a_journal_cut_at_any_byte_is_valid_up_to_its_last_complete_line(
         cut = header + int(data.draw(st.floats(0, 1)) * (len(whole) - header))
         torn = data.draw(st.sampled_from([b"", b"", b"\0" * 100]))  # a file system may leave zeros at the end
         path.write_bytes(whole[:cut] + torn)
-        # The first two lines are the header and the start of the run. Each record has one line after them.
+        # The first two lines are the header and the start of the run. Each further line is one of `records`.
         there = max(0, whole[:cut].count(b"\n") - 2)
         journal = Journal.open(path)
         assert journal.states() == replay(records[:there])
@@ -159,7 +159,7 @@ Damage: TypeAlias = Callable[[list[bytes]], list[bytes]]
 
 
 def at(number: int, line: bytes, *, replaced: bool = True) -> tuple[Damage, int]:
-    """Return a function that replaces or inserts line `number`, and the number, which counts from 1."""
+    """Return a function that replaces line `number` or inserts a line before it, together with `number`."""
     return lambda lines: [*lines[: number - 1], line + b"\n", *lines[number - (not replaced) :]], number
 
 
@@ -421,7 +421,7 @@ def test_the_journal_is_synced_at_least_once_a_second() -> None:
 
 @pytest.fixture(params=["nothing", "half"])
 def full_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Return a function that sets how many more lines fit on the disk. Of the next line, nothing or half is written."""
+    """Return a function that sets how many more lines fit on the disk. Nothing or half of the next line is written."""
     left: list[int] = []
     write = os.write
 

@@ -230,7 +230,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 def until_reading(process: "subprocess.Popen[str]") -> None:
-    """Wait until a process is blocked in a read of its input.
+    """Wait until a process is blocked while it reads its input.
 
     If a signal arrived just before the read, the process would notice it only after the read.
     """

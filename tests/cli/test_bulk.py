@@ -42,7 +42,7 @@ async def delete(sim: RoomsSimulator, room_id: str) -> None:
 
 
 def planned(invoke: Invoke, *options: str) -> None:
-    """Write the plan rooms.plan."""
+    """Write rooms.plan with the given options of `plan`, or with a default change."""
     result = invoke("plan", *(options or ("--set", "max_participants=30")))
     assert result.exit_code == 0, result.stderr
 

@@ -33,6 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def planned(invoke: Invoke, *options: str) -> None:
+    """Write rooms.plan with the given options of `plan`, or with a default change."""
     result = invoke("plan", *(options or ("--set", "max_participants=30")))
     assert result.exit_code == 0, result.stderr
 

@@ -20,7 +20,7 @@ CALM = ["--rate-limit", "none", "--faults", "0"]
 
 @pytest.fixture(autouse=True)
 def _quick_demo(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The demo creates its own client, because it must ignore the user's environment. `_quick` doesn't replace this one.
+    # The fixture `_quick` doesn't affect the demo, which creates its own client to ignore the user's environment.
     quick = functools.partial(RoomsClient, retry=RetryPolicy(base_delay=0.01, max_delay=0.02))
     monkeypatch.setattr(_demo, "RoomsClient", quick)
     monkeypatch.setattr(_demo, "_STALL", 0.05)
