@@ -398,8 +398,8 @@ updates in the measured run.
 _FREED: Final = 512 * 1024
 """Size of a block that each process allocates and frees at the start, in bytes.
 
-After that, glibc reuses the memory of asyncio's read buffers, which saves CPU time. aiorooms frees such a block as well.
-Here all contestants do, to keep the comparison fair.
+After that, glibc reuses the memory of asyncio's read buffers, which saves CPU time. aiorooms frees such a block too.
+Here all contestants do it, to keep the comparison fair.
 """
 
 

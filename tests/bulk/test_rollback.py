@@ -168,7 +168,7 @@ async def test_a_room_whose_previous_values_can_not_be_sent_is_a_conflict(tmp_pa
         sim.change_room(fine, webhook_event_url=NEW, webhook_event_failover_url=f"{NEW}/2")
         policy = WebhookUrlPolicy(schemes=("https",))
         path = tmp_path / "a.journal"
-        # Without `updated_at`, rooms are compared by their values.
+        # Without `updated_at` in the journal, rooms are compared by their values.
         path.write_text(path.read_text().replace('"updated_at":"20', '"was":"20'))
         async with RoomsClient(sim.api_key, base_url=sim.url, webhook_url_policy=policy) as careful:
             back = await plan_rollback(careful, Journal.open(path), tmp_path / "again.plan")
