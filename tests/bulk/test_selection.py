@@ -59,7 +59,7 @@ def problems(**options: Any) -> list[str]:
         ("name!=x", None, True),
     ],
 )
-def test_a_condition_on_the_name(condition: str, name: str | None, meets: bool) -> None:
+def test_a_condition_on_the_name_selects_matching_rooms(condition: str, name: str | None, meets: bool) -> None:
     assert selects(condition, unique_name=name) is meets
 
 
@@ -87,7 +87,9 @@ def test_a_condition_on_the_name(condition: str, name: str | None, meets: bool) 
         ("webhook_host=[2001:db8::1]", "https://[2001:DB8::1]:8443/", None, True),
     ],
 )
-def test_a_condition_on_the_webhook_host(condition: str, url: str | None, failover: str | None, meets: bool) -> None:
+def test_a_condition_on_the_webhook_host_selects_matching_rooms(
+    condition: str, url: str | None, failover: str | None, meets: bool
+) -> None:
     assert selects(condition, webhook_event_url=url, webhook_event_failover_url=failover) is meets
 
 
@@ -103,7 +105,7 @@ def test_a_condition_on_the_webhook_host(condition: str, url: str | None, failov
         ("recording!=on", True, False),
     ],
 )
-def test_a_condition_on_recording(condition: str, recording: bool | None, meets: bool) -> None:
+def test_a_condition_on_recording_selects_matching_rooms(condition: str, recording: bool | None, meets: bool) -> None:
     assert selects(condition, enable_recording=recording) is meets
 
 
