@@ -1,8 +1,8 @@
-"""The cap: a rate that the caller sets, and that is never exceeded. Pure: the time is an argument.
+"""The cap: a maximum rate that the caller sets, and that is never exceeded.
 
 Example: with `max_rate=10` a request is due every 100 ms. If a timer fires 15 ms late, the next request is still due on
-schedule, 85 ms later. In addition, each request is sent at least 1.005 s after the one ten places before it, so late
-timers never lead to more than 10 requests in a second.
+schedule, 85 ms later. In addition, there is always at least 1.005 s between a request and the tenth one after it. So
+late timers never lead to more than 10 requests in a second.
 """
 
 import math
@@ -16,16 +16,16 @@ __all__ = ["Cap"]
 _MAX_REMEMBERED: Final = 1000
 
 _MARGIN: Final = 1.005
-"""Latency varies: without a margin, the server would sometimes receive one request too many in a second."""
+"""A factor for the period. Without it, varying latency would sometimes bring one request too many into a second."""
 
 _CATCH_UP: Final = 0.02
-"""Seconds. A request that is late by less leaves the schedule unchanged, so late timers don't lower the rate."""
+"""Seconds. If a request is less late than this, the schedule stays unchanged, so late timers don't lower the rate."""
 
 
 class Cap(Gate):
-    """Spreads requests evenly, and never allows more than `rate`, rounded up, in any second.
+    """Spreads requests evenly. It never allows more than `rate` requests, rounded up, in any second.
 
-    For a rate below 1, it never allows more than one request in 1 / `rate` seconds.
+    If `rate` is below 1, it never allows more than one request in 1 / `rate` seconds.
     """
 
     def __init__(self, rate: float) -> None:

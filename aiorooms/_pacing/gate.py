@@ -1,12 +1,12 @@
 """The interface of a gate: one reason why a request may have to wait.
 
-The pacer knows nothing about rate limits. It asks each gate the same question, "when may a request be sent?", and
-reports the same events to each gate: a request was sent, its answer arrived, or no answer arrived. A new reason to
-wait, such as a limit that several machines share, would be one more gate.
+The pacer contains no rules about rate limits. It asks each gate the same question, "When may a request be sent?", and
+reports the same events to each gate: a request was sent, its answer arrived, or no answer arrived. To support another
+reason to wait, such as a limit that several machines share, add another gate.
 
-Example: a cap of 2 requests per second, and a reported limit with nothing remaining until t = 8. At t = 5.0 the gate
-of the cap returns 5.2, so the pacer sets a timer for 5.2. At t = 5.2 this gate is open, the gate of the limit returns
-8, and the timer moves to 8. At t = 8 both gates are open, and the first caller in the queue gets its permit.
+Example: there is a cap of 2 requests per second, and the quota is used up until t = 8. At t = 5.0 the cap returns 5.2,
+so the pacer sets a timer for 5.2. At t = 5.2 the cap is open, but the quota returns 8, so the pacer sets a timer for 8.
+At t = 8 both gates are open, and the first caller in the queue gets its permit.
 """
 
 import math
@@ -21,7 +21,7 @@ class Known(NamedTuple):
     """What was known about the reported limit when a permit was granted."""
 
     lowest: int = 0
-    """The smallest `remaining` reported since the last renewal."""
+    """The smallest `remaining` reported since the last renewal (see `quota`)."""
     renewals: int = 0
     """The number of renewals before the permit was granted."""
 
@@ -30,7 +30,7 @@ _NOTHING = Known()
 
 
 class Permit:
-    """Permission to send one attempt, with what was known about the limit when the permit was granted."""
+    """Permission to send one attempt. It stores what was known about the limit when it was granted."""
 
     __slots__ = ("known", "sent_at")
 
@@ -43,12 +43,12 @@ class Permit:
 class Gate:
     """One reason why requests may have to wait. Times are seconds on the pacer's monotonic clock.
 
-    `in_flight` is the number of requests sent and not answered, not counting the request in question.
+    `in_flight` is the number of other requests that were sent and not answered yet.
     """
 
     @property
     def is_idle(self) -> bool:
-        """Whether the gate is open, and stays open until an answer is rate limited or reports a limit."""
+        """Whether the gate is open, and will stay open until an answer is a 429 or reports a limit."""
         return False
 
     @property
@@ -57,16 +57,17 @@ class Gate:
         return None
 
     def may_send_at(self, now: float, in_flight: int) -> float:
-        """Return when the next request may be sent; `now` or earlier means at once.
+        """Return when the next request may be sent. `now` or earlier means immediately.
 
-        At a later time, ask the gate again: it may still be closed. Infinity means that an answer must arrive first.
+        When a later time comes, the gate must be asked again, because it may still be closed. Infinity means that an
+        answer must arrive first.
         """
         raise NotImplementedError
 
     def blocked_until(self, now: float) -> float:
-        """Return when the server will accept requests again, by its own report; `now` or earlier if it does already.
+        """Return when the server is expected to accept requests again; `now` or earlier if it already does.
 
-        If that is more than `Pacing.max_wait` away, calls fail instead of waiting.
+        If this is more than `Pacing.max_wait` away, calls fail instead of waiting.
         """
         return -math.inf
 

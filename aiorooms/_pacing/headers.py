@@ -1,9 +1,10 @@
-"""What the headers of an answer report about the rate limit, and how long they ask to wait.
+"""Read what the headers of an answer report about the rate limit, and how long they ask to wait.
 
-The functions read the clock only if a header gives a point in time and the answer has no `Date`.
+The functions use the local clock only if a header contains a point in time and the answer has no `Date`.
 
 Example: `x-ratelimit-limit: 100`, `x-ratelimit-remaining: 40` and `x-ratelimit-reset: 4` mean that the server still
-accepts 40 of 100 requests, and more in 4 s. The 4 may have been rounded, so it is not `exact`; 4.25 would be.
+accepts 40 of 100 requests now, and more in 4 s. The reset is not `exact`, because 4 may be a rounded number. A reset of
+4.25 would be exact.
 """
 
 import re
@@ -26,16 +27,16 @@ class Report(NamedTuple):
     reset: float | None = None
     """Seconds until the server accepts more; None if not reported."""
     exact: bool = False
-    """Whether `reset` has a fraction. If not, it may have been rounded up or down."""
+    """Whether `reset` has a fractional part. If not, it may have been rounded up or down."""
 
 
 class RateLimitInfo(NamedTuple):
-    """What an answer says about the rate limit. The headers are read once, for both the pacer and the error."""
+    """What an answer says about the rate limit. It is read once, for both the pacer and the error for the caller."""
 
     rate_limited: bool = False
     """Whether the answer is a 429."""
     retry_after: float | None = None
-    """The wait that a 429 asks for, in seconds; None if it asks for none. The reset of the window is in `report`."""
+    """The wait that a 429 asks for, in seconds; None if it asks for none. This does not include `report.reset`."""
     report: Report | None = None
 
 
@@ -52,7 +53,7 @@ def read_rate_limit(headers: Mapping[str, str], *, rate_limited: bool) -> RateLi
 
 
 def _read_report(headers: Mapping[str, str]) -> Report | None:
-    """Return the reported limit; None without a readable `x-ratelimit-remaining`."""
+    """Return the reported limit; None if `x-ratelimit-remaining` is missing or unreadable."""
     text = headers.get("x-ratelimit-remaining")
     if text is None:
         return None
@@ -73,8 +74,8 @@ def _read_report(headers: Mapping[str, str]) -> Report | None:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return how many seconds the server asks to wait, from `retry-after-ms` or `Retry-After` (RFC 9110, 10.2.3).
 
-    A date is compared with the answer's own `Date`, so that a wrong clock on either side does no harm. Return None if
-    both headers are missing or unreadable, and 0 for a time that has passed.
+    A date is compared with the answer's own `Date`, so the two machines' clocks may differ. Return None if both headers
+    are missing or unreadable, and 0 for a time that has passed.
     """
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
@@ -95,8 +96,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def reset_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds until the rate limit resets, from `x-ratelimit-reset`; None if missing or unreadable.
 
-    The API sends seconds from now. Other gateways send a time in seconds or milliseconds since 1970. Values of more
-    than three years are read as such a time.
+    The API sends seconds from now. Other servers send a Unix time in seconds or milliseconds. A value that would be
+    more than three years from now is read as a Unix time.
     """
     value = _number(headers.get("x-ratelimit-reset"))
     if value is None:
@@ -105,30 +106,30 @@ def reset_after(headers: Mapping[str, str]) -> float | None:
         return _seconds(value)
     seconds = value if value < 1000 * _MIN_UNIX_TIME else value / 1000
     now = _date(headers.get("date")) or datetime.now(UTC)
-    # `Date` has whole seconds, so the difference is no more precise.
+    # `Date` has whole seconds, so a fraction of the difference would be meaningless.
     return _seconds(float(round(seconds - now.timestamp())))
 
 
 def _seconds(value: float) -> float:
-    """Limit a wait to 0 to `_MAX_SECONDS`, inclusive: a `datetime` overflows if a much larger number is added."""
+    """Clamp a wait to the range 0 to `_MAX_SECONDS`. Adding a much larger number to a `datetime` would overflow."""
     return min(max(0.0, value), _MAX_SECONDS)
 
 
 _MAX_SECONDS: Final = 366 * 86_400.0
 
 _MAX_COUNT: Final = 1e9
-"""Requests."""
+"""Maximum number of requests that is read from a header. Larger numbers are reduced to this one."""
 
 _MIN_UNIX_TIME: Final = 1e8
-"""Seconds since 1970; smaller values are seconds from now."""
+"""Values from here on are Unix times. Smaller values are seconds from now."""
 
 _NUMBER = re.compile(r"\s*[+-]?[0-9]{1,40}(\.[0-9]{0,15})?\s*", re.ASCII)
 
 
-# Cached because the same numbers recur. This saves 1 of 2 us per answer.
+# Cached because the same numbers recur. This saves half of the 2 us that reading the headers takes.
 @lru_cache(maxsize=1024)
 def _number(value: str | None) -> float | None:
-    """Return a plain decimal number, or 0 if it is negative; None for anything else, such as `inf` and `1e400`."""
+    """Return a plain decimal number; 0 if it is negative, and None for anything else, such as `inf` or `1e400`."""
     return max(0.0, float(value)) if value is not None and _NUMBER.fullmatch(value) else None
 
 
@@ -139,5 +140,5 @@ def _date(value: str | None) -> datetime | None:
         date = parsedate_to_datetime(value)
     except (ValueError, OverflowError, TypeError, IndexError):
         return None
-    # "-0000" results in a date without an offset; HTTP dates are in UTC.
+    # A date with the zone "-0000" is parsed without an offset. HTTP dates are in UTC.
     return date if date.tzinfo is not None else date.replace(tzinfo=UTC)

@@ -1,7 +1,7 @@
-"""Counts the requests of the last few seconds. Pure: the time is an argument.
+"""Measure the rate of requests over the last few seconds.
 
-Example: 10 requests per second are sent from t = 0 on. At t = 5 the meter has counted the 31 requests since t = 2. The
-rate is (31 - 1) / 3 s = 10 per second.
+Example: 10 requests per second are sent from t = 0 on. At t = 5 the meter has counted 31 requests since t = 2. The
+first of them, at t = 2, marks the start of the interval. So the rate is (31 - 1) / 3 s = 10 per second.
 """
 
 import math
@@ -10,7 +10,7 @@ from typing import Final
 __all__ = ["Meter"]
 
 _PERIOD: Final = 2.0
-"""Seconds; a rate is measured over the last one to two periods."""
+"""Seconds. The rate is measured over the current period and the previous one."""
 
 
 class Meter:
@@ -29,7 +29,7 @@ class Meter:
         self._count += 1
 
     def recent(self, now: float) -> tuple[float, int]:
-        """Return the start of the measured time, and the number of requests sent since then."""
+        """Return the start of the measured interval, and the number of requests sent since then."""
         if now - self._since >= 2 * _PERIOD:
             return now, 0
         if self._previous_count:
@@ -39,7 +39,7 @@ class Meter:
     def rate(self, now: float) -> float:
         """Return the average rate of the last few seconds, in requests per second."""
         since, count = self.recent(now)
-        # The first request only starts the measured time.
+        # The first request marks the start of the interval, so it is not counted.
         return (count - 1) / (now - since) if count > 1 and now > since else 0.0
 
     def _roll(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""The queue of callers that wait for a permit, and its one timer. The docstring of the package explains pacing."""
+"""The pacer: the queue of callers that wait for a permit, and its timer. The package's docstring explains pacing."""
 
 import asyncio
 import math
@@ -33,11 +33,11 @@ class Pacing:
     """How a client keeps to the rate limit. Raises `ClientSettingsError`, a `ValueError`, for an invalid setting."""
 
     enabled: bool = attrs.field(default=True, validator=instance_of(bool))
-    """Whether calls learn from each other's answers and wait together. If False, each waits only after its own 429s."""
+    """Whether calls share what their answers report about the limit. If False, a call only waits after its own 429s."""
     max_rate: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
-    """Maximum rate in requests per second, evenly spread, even if the server allows more. None: no cap."""
+    """Maximum rate in requests per second, evenly spread, even if the server allows more. None means no maximum."""
     max_wait: float = attrs.field(default=300.0, validator=positive)
-    """Maximum wait for the rate limit, in seconds, inclusive. A longer wait raises `RateLimitError` at once."""
+    """Maximum wait for the rate limit, in seconds, inclusive. A call that would wait longer raises `RateLimitError`."""
 
     def __attrs_post_init__(self) -> None:
         if self.max_rate is not None and not _MIN_RATE <= self.max_rate < math.inf:
@@ -47,26 +47,26 @@ class Pacing:
 
 @attrs.frozen(kw_only=True)
 class PacingSnapshot:
-    """The state of the rate limit at one moment: `client.pacing.snapshot()`."""
+    """The state of the rate limit at one moment, from `client.pacing.snapshot()`."""
 
     limit: int | None
     """Requests per window, as last reported; None if no limit was reported yet."""
     remaining: int | None
-    """Further requests that may be sent until the reset, from all processes with the same key; None if not reported."""
+    """Requests that all processes with the same key may still send until the reset; None if no limit was reported."""
     resets_in: float | None
-    """Seconds until more requests may be sent; None if no reset was reported, or an answer must arrive first."""
+    """Seconds until more requests may be sent; None if no reset was reported, or if an answer must arrive first."""
     sustainable_rate: float | None
-    """The highest rate that the server sustains and the cap allows, in requests per second; None if unknown."""
+    """The highest rate that both the server and `max_rate` allow, in requests per second; None if unknown."""
     rate: float
     """Requests sent per second, averaged over the last 2 to 4 seconds."""
     paused_until: datetime | None
-    """When the current pause ends, in UTC; None if there is none."""
+    """When the current pause ends, in UTC; None if there is no pause."""
     in_flight: int
-    """Attempts that were sent but not yet answered."""
+    """Number of attempts that were sent but not yet answered."""
     waiting: int
-    """Attempts that wait for a permit."""
+    """Number of attempts that wait for a permit."""
     rate_limited: int
-    """Attempts that were answered with a 429 since the client was created."""
+    """Number of attempts that were answered with a 429 since the client was created."""
 
     @property
     def refused(self) -> int:
@@ -84,7 +84,7 @@ def _call_later(delay: float, callback: Callable[[], None]) -> _Handle:
 
 
 _MAX_TIMER: Final = 60.0
-"""Seconds; a longer wait takes several timers."""
+"""Maximum duration of a timer, in seconds. For a longer wait, several timers are set in turn."""
 
 
 class PacerClosedError(Exception):
@@ -102,7 +102,7 @@ class WaitTooLongError(Exception):
 class Pacer:
     """Grants permits to the attempts of one client.
 
-    `clock` (seconds, monotonic), `call_later` and `random` (0 to 1) are replaced in tests.
+    Tests replace `clock` (monotonic, in seconds), `call_later` and `random` (0 to 1).
     """
 
     def __init__(
@@ -115,15 +115,15 @@ class Pacer:
         random: Callable[[], float] = random.random,
     ) -> None:
         self.accepted: int = 0
-        """Attempts that were answered, but not with a 429."""
+        """Number of attempts that were answered, but not with a 429."""
         self.rate_limited: int = 0
-        """Attempts that were answered with a 429."""
+        """Number of attempts that were answered with a 429."""
         self._max_wait = pacing.max_wait
         self._max_in_flight = max_in_flight
         self._clock = clock
         self._call_later = call_later
         self._in_flight = 0
-        # Callers in order of arrival. An OrderedDict is fast even if 20,000 of them are cancelled at once.
+        # Callers in order of arrival. With an OrderedDict, it is fast to remove 20,000 callers that are cancelled.
         self._waiters: OrderedDict[asyncio.Future[Permit], None] = OrderedDict()
         self._timer: _Handle | None = None
         self._timer_at = math.inf
@@ -135,12 +135,15 @@ class Pacer:
         cap = [] if pacing.max_rate is None else [Cap(pacing.max_rate)]
         learned = [self._pause, *cap, Probing(self._meter, random), SlowStart(max_in_flight), self._quota]
         self._gates: Sequence[Gate] = learned if pacing.enabled else cap
-        """Asked in order, up to the first closed gate. The quota is last: when asked, it may assume a renewal."""
+        """The gates, which are asked in this order up to the first closed one.
+
+        The quota is asked last, when all other gates are open, because it may then assume a renewal.
+        """
         self._all_idle = not self._gates
         """Whether all gates stay open until the next 429 or reported limit. Not asking them saves 3 us per update."""
 
     def acquire_now(self) -> Permit | None:
-        """Return a permit if one is free now, else None. The caller must `release` it."""
+        """Return a permit if one can be granted now, else None. The caller must `release` it."""
         if self._waiters or self._in_flight >= self._max_in_flight:
             return None
         now = self._clock()
@@ -162,7 +165,7 @@ class Pacer:
         self._grant_permits()
         try:
             if permit.done():
-                # Earlier callers may have got their permits at the same moment. They run first.
+                # `_grant_permits` may have granted permits to earlier callers too. Let them run first.
                 await asyncio.sleep(0)
             return await permit
         except BaseException:
@@ -208,7 +211,7 @@ class Pacer:
         )
 
     def close(self) -> None:
-        """Raise `PacerClosedError` in all callers that wait, and in all later callers that would wait."""
+        """Raise `PacerClosedError` in all waiting callers, and in all later callers that would have to wait."""
         self._is_closed = True
         self._fail_waiters(PacerClosedError)
 
@@ -242,7 +245,7 @@ class Pacer:
             self._fail_waiters(lambda: WaitTooLongError(wait))
 
     def _blocked_for(self, now: float) -> float:
-        """Return for how many seconds the server reports that it accepts no requests."""
+        """Return the number of seconds until the server accepts requests again, according to the gates."""
         return max((gate.blocked_until(now) for gate in self._gates), default=now) - now
 
     # --- the queue ---
@@ -250,8 +253,7 @@ class Pacer:
     def _grant_permits(self) -> None:
         """Grant a permit to each caller that can get one now. If a gate is closed, set a timer to ask again.
 
-        The clock is read once. If it were read again to set the timer, a pause might end in between, and no timer would
-        be set.
+        The clock is read only once, so that the gates and the timer use the same time.
         """
         now = self._clock()
         while self._waiters and self._in_flight < self._max_in_flight:
@@ -274,13 +276,13 @@ class Pacer:
             self._timer = self._call_later(min(at - now, _MAX_TIMER), self._on_timer)
 
     def _on_timer(self) -> None:
-        # If a gate is still closed, or the timer fired early, another timer is set.
+        # If a gate is still closed, or the timer fired too early, this sets another timer.
         self._timer = None
         self._timer_at = math.inf
         self._grant_permits()
 
     def _remove(self, permit: "asyncio.Future[Permit]") -> None:
-        # The caller is no longer in the queue if its permit was granted, or if all waiters failed.
+        # The caller has already left the queue if its permit was granted, or if all waiting callers failed.
         self._waiters.pop(permit, None)
         if not self._waiters:
             self._cancel_timer()

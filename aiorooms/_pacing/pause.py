@@ -1,8 +1,8 @@
-"""A pause that a 429 asked for. It applies to all calls. Pure: the time is an argument.
+"""A pause that a 429 asked for. It applies to all calls.
 
 No later answer can shorten the pause. Example: at t = 100 a 429 says `Retry-After: 10`, and at t = 101 another one says
-5. The pause ends at 110, not at 106. At t = 102 a request that was sent before the pause succeeds, which changes
-nothing.
+`Retry-After: 5`. The pause ends at t = 110, not at t = 106. At t = 102 a request that was sent before the pause
+succeeds. The pause still ends at t = 110.
 """
 
 from .gate import Gate, Permit
@@ -12,11 +12,11 @@ __all__ = ["Pause"]
 
 
 class Pause(Gate):
-    """Closed until the wait that a 429 asked for is over."""
+    """A gate that is closed for as long as a 429 asked to wait."""
 
     def __init__(self) -> None:
         self.ends_at = 0.0
-        """The end of the last pause."""
+        """When the last pause ends or ended."""
         self._is_idle = True
 
     @property

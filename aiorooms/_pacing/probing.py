@@ -1,18 +1,21 @@
-"""The rate that a server sustains, found from 429s that no reported limit explains. Pure: the time is an argument.
+"""Find the rate that a server sustains from its unexplained 429s.
 
-- **The first 429** stops all calls for as long as the server asks. If it does not ask for a wait, they stop for 0.2 s,
-  and for twice as long after each further 429, up to 8 s. Then a single request is sent, the *probe*. When it is
-  accepted, sending resumes at a rate that the server has sustained: the number of requests accepted in the last
-  seconds, divided by the time that these requests and the stop took.
-- **From then on** requests are spread evenly. While the rate delays requests, it grows slowly. After the next 429 it
-  falls to the average rate of accepted requests since sending last resumed, but at least by a tenth, and at most by
-  half. So the rate stays close to what the server sustains, and grows when the server sustains more.
-- **429s of requests that were sent before the stop** belong to the same episode and are ignored.
+A 429 is *explained* if the server reports a limit, and this answer says that the limit is used up. `Quota` handles such
+a 429. All others are handled here:
 
-Example: 80 requests are accepted in 2 s, then one is answered 429. All calls stop for 0.2 s, a probe is accepted at
-once, and sending resumes at 81 / 2.2 = 37 requests per second. The rate grows by 10 % per second, but only by 1 % per
-second close to the rate at the last 429. If the next 429 arrives at a rate of 50, and an average of 44 per second was
-accepted, the rate falls to 44.
+- **The first 429** stops all calls for as long as the server asks, or for 0.2 s if it does not ask for a wait. Then a
+  single request is sent, the *probe*. If the probe is answered 429 too, all calls stop again, each time for twice as
+  long, up to 8 s. When a probe is accepted, sending resumes. The new rate is the number of requests accepted in the
+  last few seconds, divided by the time since the first of them.
+- **After that**, requests are spread evenly. As long as the rate delays requests, it is raised slowly. The next 429
+  lowers it to the average rate of accepted requests since sending last resumed, but by at least a tenth, and by at most
+  a half. So the rate stays close to what the server sustains, and grows if the server sustains more.
+- **A 429 of a request that was sent before the stop** has the same cause as the stop, and is ignored.
+
+Example: 80 requests are accepted in 2 s, then one is answered 429. All calls stop for 0.2 s. A probe is accepted, and
+sending resumes at 81 / 2.2 = 37 requests per second. The rate grows by 10 % per second, but only by 1 % per second
+while it is close to the rate at the last 429. Say the next 429 arrives at a rate of 50, when an average of 44 requests
+per second were accepted. Then the rate falls to 44.
 """
 
 import math
@@ -27,30 +30,30 @@ __all__ = ["Probing"]
 
 _FIRST_PAUSE: Final = 0.2
 _MAX_PAUSE: Final = 8.0
-"""Seconds."""
+"""Duration of the stop in seconds, if the server does not ask for a wait."""
 
 _FAST_GROWTH: Final = 0.10
 _SLOW_GROWTH: Final = 0.01
-"""Growth per second: slow if the rate is close to the rate at the last 429, else fast."""
+"""Growth of the rate per second: slow if the rate is close to the rate at the last 429, else fast."""
 
 _CLOSE: Final = (0.85, 1.15)
-"""A rate is close to the rate at the last 429 if it is between these multiples of it."""
+"""A rate is close to the rate at the last 429 if their quotient is between these numbers."""
 
 _DECREASE: Final = 0.9
 _MIN_RATE: Final = 0.01
 """Requests per second."""
 
 _MIN_SAMPLE: Final = 10
-"""Minimum number of accepted requests. A rate measured from fewer is a guess, and each acceptance doubles it."""
+"""Minimum number of accepted requests for measuring a rate. A rate from fewer is a guess, and grows much faster."""
 
 _IDLE: Final = 2.0
-"""Seconds. A longer gap between two requests is left out of the average, unless the rate caused the gap."""
+"""Seconds. The average rate does not include a longer gap between two requests, unless the gate caused the gap."""
 
 
 class Probing(Gate):
-    """After a 429 that the reported limit does not explain, keeps to the rate that the server sustains.
+    """After the first unexplained 429, keeps to the rate that the server sustains.
 
-    `meter` counts the requests that were sent before the first 429; `random` returns numbers between 0 and 1.
+    `meter` counts the requests that were sent before that 429. `random` returns numbers between 0 and 1.
     """
 
     def __init__(self, meter: Meter, random: Callable[[], float]) -> None:
@@ -58,14 +61,14 @@ class Probing(Gate):
         self._random = random
         self._rate: float | None = None
         self._limited_rate = math.inf
-        """The rate at the last 429; infinite if there was none since the rate became known."""
+        """The rate at the last 429; infinite if no 429 arrived since the rate became known."""
         self._is_guess = False
         """Whether the rate was measured from too few requests."""
         self._next_at = 0.0
         self._stopped_at = -math.inf
         """When the last 429 that was not ignored arrived."""
         self._streak = 0
-        """The number of 429s in the current episode, including answers to probes; 0 if there is no episode."""
+        """The number of 429s since calls were stopped, including answers to probes; 0 if calls are not stopped."""
         self._probe_sent_at: float | None = None
         self._since = 0.0
         self._accepted = 0
@@ -75,7 +78,7 @@ class Probing(Gate):
         self._is_throttled = False
         """Whether the rate delayed the last request."""
         self._reports_limit = False
-        """Whether the server also reports a limit with answers other than 429."""
+        """Whether any answer other than a 429 has reported a limit."""
 
     @property
     def is_idle(self) -> bool:
@@ -92,7 +95,7 @@ class Probing(Gate):
         return math.inf if self._probe_sent_at is not None else self._next_at
 
     def blocked_until(self, now: float) -> float:
-        """Return when the stop after a 429 ends; -infinity while a probe is in flight: then calls wait, not fail."""
+        """Return when the next request may be sent; -infinity while a probe is in flight, because calls then wait."""
         return -math.inf if self._probe_sent_at is not None else self._next_at
 
     def sent(self, permit: Permit, in_flight: int) -> None:
@@ -105,7 +108,7 @@ class Probing(Gate):
             self._is_throttled = now < self._next_at + interval
             if not self._is_throttled and now - self._sent_at > _IDLE:
                 self._since += now - self._sent_at
-            # After a late timer, requests catch up by at most one interval.
+            # If a timer fired late, the following requests catch up by at most one interval.
             self._next_at = max(self._next_at, now - interval) + interval
         self._sent_at = now
 
@@ -136,7 +139,7 @@ class Probing(Gate):
         elif self._rate is not None and self._is_throttled:
             low, high = _CLOSE
             is_close = low < self._rate / self._limited_rate < high
-            # Growth per second, spread over the requests of a second.
+            # Divide the growth per second by the number of requests per second.
             growth = (_SLOW_GROWTH if is_close else _FAST_GROWTH) / self._rate
             self._rate *= 2.0 if self._is_guess else 1 + min(1.0, growth)
 
@@ -152,10 +155,10 @@ class Probing(Gate):
         self._stopped_at = now
         self._streak += 1
         if not wait:
-            # `Retry-After: 0` is ignored. Jitter keeps processes that share a key from resuming together.
+            # `Retry-After: 0` is ignored. With jitter, processes that share a key don't all resume at the same time.
             wait = min(_FIRST_PAUSE * 2.0 ** min(self._streak - 1, 32), _MAX_PAUSE) * (0.75 + self._random() / 2)
             if self._rate is not None:
-                # The rate is known roughly, so a few intervals are enough.
+                # The rate is roughly known, so a wait of a few intervals is enough.
                 wait = min(wait, 2.0 ** min(self._streak, 32) / self._rate)
         self._next_at = max(self._next_at, now + wait)
 
@@ -167,7 +170,7 @@ class Probing(Gate):
         else:
             self._is_guess = False
             self._limited_rate = self._rate
-            # If fewer requests were sent than the rate allows, the average says nothing about the server.
+            # If fewer requests were sent than the rate allows, their average says nothing about the server.
             floor = max(sustained, self._rate / 2) if self._is_throttled else self._rate
             self._rate = max(_MIN_RATE, min(self._rate * _DECREASE, floor))
         self._streak = 0

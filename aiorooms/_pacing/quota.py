@@ -1,33 +1,35 @@
-"""How many requests may be in flight under the limit that the server reports. Pure: the time is an argument.
+"""The quota: how many requests may be in flight under the limit that the server reports.
 
-Each answer reports how many requests remain (R) and when more become available (the reset). From these values the quota
-derives two things:
+Each answer reports how many requests remain (R) and when more become available (the reset). R grows at a *renewal*. The
+quota calculates two things:
 
-- **How many may be in flight.** An answer reports R as it was when the server processed *that* request. The server may
-  or may not have counted the requests in flight. So the number in flight never exceeds the smallest R reported since
-  the last renewal. Then no request exceeds the limit in either case, and late or reordered answers do no harm.
-- **When R grows again.** A client that has used up R waits for this moment, the *renewal*. The reset says when it is,
-  but only to within a second if it has no fraction. In that case the quota uses the earliest moment that any answer has
-  reported since the last renewal. If resets are rounded up, that moment is late by at most the time between two
-  answers. If the server answers 429 to a request sent at that moment, the reset was rounded down, and from then on the
-  quota adds a second.
+- **How many requests may be in flight.** An answer reports R as it was when the server processed that request. It is
+  not known whether the server has counted the requests that are in flight now. So the quota assumes that it has not,
+  and the number in flight never exceeds the smallest R reported since the last renewal. Answers may therefore arrive
+  late or out of order.
+- **When the next renewal is.** A client that has used up R waits for it. If the reset is a whole number of seconds, it
+  may have been rounded. Then the quota uses the earliest time that any answer has reported since the last renewal. If
+  resets are rounded up, this time is late by at most the time between two answers. If a request sent at this time is
+  answered 429, the quota concludes that resets are rounded down, and adds a second to each later one.
 
-At the renewal one request is sent alone, the *probe*. If two probes in a row find at least half of the limit available,
-each later reset is assumed to renew the whole limit, and no probe is sent. If a probe finds less than a quarter of the
-limit available, the limit refills gradually, like a sliding window or a token bucket. If such a server reports whole
-seconds only, the next request is sent one window after the oldest of the last `limit` accepted requests: by then at
-least one request is available again.
+At the time of the renewal, one request is sent alone, the *probe*. If two probes in a row find at least half of the
+limit available, the quota assumes that every reset renews the whole limit, and sends no more probes. If a probe finds
+less than a quarter of the limit available, the limit refills gradually, like a sliding window or a token bucket. If
+such a server reports whole seconds only, the next request is sent at the latest one window after the oldest of the last
+`limit` accepted requests, because at least one request is available again at that time.
 
-**A renewal** is certain if an answer reports a higher R than was known when its request was sent. (A higher R than is
-known when the answer arrives proves nothing, because answers overtake each other.) So each permit stores what was known
-when it was granted. A request that was sent before a renewal was noticed may belong to the old window or the new one.
-Its R is ignored, unless the answer is a 429 or must belong to the new window.
+**Detecting a renewal.** If an answer reports a higher R than was known when its request was sent, there was a renewal.
+The R that is known when the answer arrives can't be used for this, because answers may arrive out of order. So each
+permit stores what was known when it was granted. If a request was sent before a renewal was noticed, its R may be that
+of the old window or the new one. Such an R is ignored, unless the answer is a 429, the limit refills gradually, or R is
+so high that it must be that of the new window.
 
-**Other processes** may use the same limit; `share` says which part of R is ours.
+**Other processes** may use the same limit. The module `share` calculates which part of R is ours.
 
-Example: a limit of 100 per 10 s, which no other process uses. An answer reports R = 40 and a reset in 4 s while 10
-requests are in flight: 30 more may be sent. Then R = 0 is reported, and nothing is sent until the reset. At that moment
-a probe is sent, and its answer reports R = 99. After two such probes, all 100 requests may be sent at the next reset.
+Example: the limit is 100 requests per 10 s, and no other process uses it. An answer reports R = 40 and a reset in 4 s
+while 10 requests are in flight, so 30 more may be sent. Then R = 0 is reported, and nothing is sent until the reset. At
+that time a probe is sent, and its answer reports R = 99. After two such probes, all 100 requests may be sent at the
+next reset.
 """
 
 import math
@@ -45,18 +47,18 @@ _MAX_PROBE_DELAY: Final = 1.0
 
 _FIRST_BACKOFF: Final = 0.01
 _MAX_BACKOFF: Final = 5.0
-"""Seconds to wait after the first 429, doubled with each further one in a row up to the maximum. The wait is at most
-half a window, so that a 429 wastes at most half of the next window."""
+"""Seconds to wait after the first 429. The wait is doubled with each further 429 in a row, up to the maximum. It is
+never longer than half a window, so that a 429 wastes at most half of the next window."""
 
 _FULL_RENEWALS_NEEDED: Final = 2
 """The number of probes in a row that must find a full renewal before one is assumed."""
 
 _FIRST_RECHECK: Final = 8
 _MAX_RECHECK: Final = 256
-"""Number of windows after which it is checked again whether resets are rounded down; doubled each time."""
+"""Number of windows after which the quota checks again whether resets are rounded down. It is doubled each time."""
 
 _MAX_REMEMBERED: Final = 10_000
-"""Maximum number of accepted requests whose times are kept, even if the limit is higher."""
+"""Maximum number of accepted requests whose times are stored, even if the limit is higher."""
 
 
 class Quota(Gate):
@@ -66,14 +68,14 @@ class Quota(Gate):
         self.limit: int | None = None
         """Requests per window, as last reported; None before the first report."""
         self.remaining = 0
-        """R, for all processes together: the smallest one reported since the last renewal, or the assumed one."""
+        """R: the smallest value reported since the last renewal, or the value assumed at an assumed renewal."""
         self.window = 0.0
-        """Seconds; the longest reset that was reported for this limit."""
+        """The longest reset that was reported for this limit, in seconds."""
         self.renews_at = math.inf
-        """When R is expected to grow; infinite if only an answer can show it."""
+        """When the next renewal is expected; infinite if only an answer can show it."""
         self._share = Share()
         self._lowest = 0
-        """The smallest R reported since the last renewal. An assumed renewal does not change it."""
+        """The smallest R reported since the last reported renewal."""
         self._renewals = 0
         """The number of renewals so far, reported or assumed."""
         self._window_began = 0.0
@@ -81,24 +83,24 @@ class Quota(Gate):
         """Whether the last renewal was assumed, and no answer has confirmed it yet."""
 
         self._reset_at = math.inf
-        """The end of this window, without the added second: the last report if resets are exact, else the earliest."""
+        """When this window ends: the last time reported if resets are exact, else the earliest. Has no second added."""
         self._last_reset_at = math.inf
-        """The end of this window according to the last answer."""
+        """When this window ends according to the last answer."""
         self._exact = False
-        """Whether any reset had a fraction."""
+        """Whether any reported reset had a fractional part."""
         self._rounded_down = False
-        """Whether a reported reset was too early. While this is set, a second is added to each reset."""
+        """Whether a reported reset was too early. While this is True, a second is added to each reset."""
         self._windows_corrected = 0
         """The number of windows for which a second has been added."""
         self._windows_until_recheck = _FIRST_RECHECK
-        """The value of `_windows_corrected` at which it is checked again whether resets are rounded down."""
+        """The value of `_windows_corrected` at which the quota checks again whether resets are rounded down."""
 
         self._full_probes = 0
-        """Probes in a row that found a full renewal; -1 after a full renewal was assumed wrongly."""
+        """The number of probes in a row that found a full renewal; -1 after a full renewal was wrongly assumed."""
         self._is_gradual = False
-        """Whether the last probe found that R grows gradually."""
+        """Whether the last probe showed that the limit refills gradually."""
         self._accepted_at: deque[float] = deque(maxlen=1)
-        """The times at which the last requests, at most `limit`, were accepted; recorded while resets are not exact."""
+        """When each of the last `limit` requests was accepted. Recorded only while no reset was exact."""
 
         self._limited_streak = 0
         """The number of 429s in a row."""
@@ -135,7 +137,7 @@ class Quota(Gate):
         return max(self._probe_at(in_flight), math.nextafter(now, math.inf))
 
     def blocked_until(self, now: float) -> float:
-        """Return the time of the next renewal if no request could be sent even with none in flight."""
+        """Return the time of the next renewal if no request may be sent before it; else -infinity."""
         exhausted = self.limit is not None and self._free(now, 0) <= 0 and now < self.renews_at < math.inf
         return self.renews_at if exhausted else -math.inf
 
@@ -145,7 +147,7 @@ class Quota(Gate):
 
     def answered(self, permit: Permit, info: RateLimitInfo, now: float, in_flight: int) -> None:
         """Record what an answer reports."""
-        # If only 429s report the limit, it says nothing about accepted requests: `Probing` handles it.
+        # A limit that only 429s report says nothing about accepted requests. `Probing` handles this case.
         if info.report is not None and (self.is_known or not info.rate_limited):
             self._learn(permit, now, info.report, rate_limited=info.rate_limited)
         else:
@@ -154,14 +156,14 @@ class Quota(Gate):
     def lost(self, permit: Permit, now: float, in_flight: int) -> None:
         """Record that no answer arrived, or that it reported no limit."""
         if self.limit is not None and self.renews_at == math.inf and in_flight == 0:
-            # No request is in flight whose answer could report a renewal.
+            # No answer is expected that could report a renewal.
             self.renews_at = now + self.window
 
     def _probe_at(self, in_flight: int) -> float:
         return self.renews_at if self._renews_fully or in_flight == 0 else self.renews_at + _MAX_PROBE_DELAY
 
     def _learn(self, permit: Permit, now: float, report: Report, *, rate_limited: bool) -> None:
-        # An unreported limit is at least as high as what remains plus this request.
+        # If no limit is reported, it is at least what remains plus this request.
         limit = report.limit or max(self.limit or 1, report.remaining + 1)
         if limit != self.limit:
             if permit.known.renewals != self._renewals:
@@ -174,12 +176,12 @@ class Quota(Gate):
             if not self._exact:
                 self._accepted_at.append(now)
         elif permit.sent_at >= self._limited_at:
-            # A 429 of a request that was sent before the last 429 arrived has the same cause as that one: not counted.
+            # A 429 is not counted if its request was sent before the last 429 arrived: both have the same cause.
             self._limited_streak += 1
             self._limited_at = now
         more = report.remaining > permit.known.lowest or (permit.known.lowest == 0 and not rate_limited)
         reset_at = now + (report.reset or 0.0)
-        # A request that was sent just before the assumed renewal can confirm it too.
+        # A request that was sent just before an assumed renewal can confirm it too.
         confirms_it = self._assumed and more and not rate_limited and permit.known.renewals == self._renewals - 1
         if permit.known.renewals == self._renewals or confirms_it:
             if more:
@@ -209,15 +211,15 @@ class Quota(Gate):
             window_left=None if self._is_gradual else max(0.0, 1 - passed),
         )
         free = math.floor(ours + 0.5) - in_flight
-        # With none in flight, one may be sent if R > 1, because low usage so far says nothing about our share, or if no
-        # renewal is expected, because then only a request can show what remains.
+        # With none in flight, one request may be sent in two cases. If R > 1, our share may only seem to be 0 because
+        # we have used little so far. If no time of a renewal is known, only an answer can show what remains.
         can_send_one = in_flight == 0 and (self.remaining > 1 or self.renews_at == math.inf)
         return 1 if free <= 0 and can_send_one else free
 
     def _change_limit(self, permit: Permit, now: float, report: Report, limit: int) -> Permit:
         """Start over with another limit. Return the permit that the request would have had if the limit had been known.
 
-        What was learned about rounding and the kind of limiter is kept.
+        What was learned about the rounding of resets and about the kind of renewal is kept.
         """
         self.limit = limit
         self.window = 0.0
@@ -235,28 +237,28 @@ class Quota(Gate):
         self._window_began = now
 
     def _renew(self, permit: Permit, report: Report) -> None:
-        """Record a renewal, which an answer reports."""
+        """Record a renewal that an answer reports."""
         limit = self.limit or 1
         quarter = limit / 4
         if self._assumed and not self._renews_fully and self._lowest < quarter:
             self._full_probes = self._full_probes + 1 if report.remaining >= limit // 2 else min(self._full_probes, 0)
             self._is_gradual = report.remaining < quarter
         self._renewals += 1
-        # If renewals are full, other processes have used what is missing.
+        # If renewals are full, other processes have used the requests that are missing.
         self._begin_window(permit, limit if self._renews_fully else report.remaining + 1)
         self._lowest = self.remaining = report.remaining
         self._share.used_by_us()
         self._recheck_rounding()
 
     def _recheck_rounding(self) -> None:
-        """After enough windows, stop adding a second: requests of other processes may have caused the 429s."""
+        """After enough windows, stop adding a second, because other processes may have caused the 429s."""
         if self._rounded_down and not self._exact:
             self._windows_corrected += 1
             if self._windows_corrected >= self._windows_until_recheck:
                 self._rounded_down = False
                 self._windows_corrected = 0
                 self._windows_until_recheck = min(2 * self._windows_until_recheck, _MAX_RECHECK)
-                self._full_probes = 0  # so that one probe is sent at the next reset, not the whole limit at once
+                self._full_probes = 0  # so that a probe is sent at the next reset, before any other request
 
     def _begin_window(self, permit: Permit, remaining: int) -> None:
         self._share.begin_window(self._lowest, remaining)

@@ -1,12 +1,12 @@
-"""Slow start: while the limit is unknown, more and more requests may be in flight. Pure: the time is an argument.
+"""Slow start: a new client doesn't know the limit, so it begins with one request in flight, and then allows more.
 
-At first one request may be in flight. Each answer allows one more, so the number doubles with each round trip. When the
-number reaches the number of connections, slow start is over for good. If no answer comes within half a second, the
-number doubles as well, so that one hanging request does not hold up all others.
+The number of requests that may be in flight is the *width*. Each answer increases it by 1, so it doubles with each
+round trip. If no answer arrives for half a second, the width doubles too, so that one hanging request does not hold up
+all others. When the width reaches the number of connections, slow start is over and does not begin again.
 
-Example: 100 connections, answers after 100 ms, and 50 workers that send one request after another. At t = 0 one request
-is sent, at t = 0.1 s two, then 4, 8, 16, 32, and at t = 0.6 s each worker has a request in flight. At t = 0.7 s the 50
-answers make the number reach 100, and slow start is over.
+Example: there are 100 connections, and 50 workers that send one request after another. Each answer takes 0.1 s. At
+t = 0 one request is sent, at t = 0.1 s two, then 4, 8, 16, 32, and at t = 0.6 s each worker has a request in flight. At
+t = 0.7 s the 50 answers raise the width to 100, and slow start is over.
 """
 
 import math
@@ -18,7 +18,7 @@ from .headers import RateLimitInfo
 __all__ = ["SlowStart"]
 
 _WIDEN_AFTER: Final = 0.5
-"""Seconds. If no answer arrives within this time, the width doubles."""
+"""Seconds without an answer after which the width doubles."""
 
 
 class SlowStart(Gate):
@@ -27,7 +27,7 @@ class SlowStart(Gate):
     def __init__(self, max_in_flight: int) -> None:
         self._max_in_flight = max_in_flight
         self._width = 1.0
-        """The number of requests that may be in flight; infinite when slow start is over."""
+        """The maximum number of requests in flight; infinite when slow start is over."""
         self._widen_at = math.inf
 
     @property
@@ -36,7 +36,7 @@ class SlowStart(Gate):
         return self._width == math.inf
 
     def may_send_at(self, now: float, in_flight: int) -> float:
-        """Return when one more request may be in flight."""
+        """Return when one more request may be in flight. If no answer has arrived for too long, double the width."""
         if in_flight < self._width:
             return now
         if now < self._widen_at:
@@ -46,7 +46,7 @@ class SlowStart(Gate):
         return now
 
     def sent(self, permit: Permit, in_flight: int) -> None:
-        """If no more requests may be in flight, set the time at which the width doubles if no answer arrives."""
+        """If this request reaches the width, set the time at which the width doubles unless an answer arrives."""
         if in_flight + 1 >= self._width:
             self._widen_at = permit.sent_at + _WIDEN_AFTER
 

@@ -1,4 +1,4 @@
-"""Changing many rooms of an account: plan, apply, resume, roll back.
+"""Change many rooms of an account: plan, apply, resume and roll back.
 
     wanted = select(where=["webhook_host=old.example.com"], rewrite_webhook_host=["old.example.com=new.example.com"])
     async with RoomsClient() as client:
@@ -8,9 +8,9 @@
             async for outcome in outcomes:
                 ...
 
-A plan file lists the rooms to change, with their old and new values. A journal records each room before it is sent, and
-then its outcome. After a crash, `resume` continues from the journal. `plan_rollback` makes a plan that restores the old
-values.
+A plan file lists the rooms to change, with their old and new values. A journal records each update before it is sent,
+and later its outcome. After a crash, `resume` continues from the journal. `plan_rollback` makes a plan that restores
+the old values.
 """
 
 from ..errors import BulkInputError, InputProblem, JournalError, PlanFileError

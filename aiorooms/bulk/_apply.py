@@ -1,12 +1,15 @@
-"""Apply and resume: send a plan with `update_many`, and record the start and the outcome of each update in the journal.
+"""Apply a plan, or resume an apply: send the updates with `update_many`, and record each of them in the journal.
 
-A run has four steps. For example, a plan has 1,000 rooms, and its apply was killed when 600 rooms had been updated and
-50 others were in flight. The resume then
+Each apply and each resume is a *run* with four steps. For example, a plan has 1,000 rooms. Its apply is killed after
+600 updates, while 50 more are in flight. The resume then
 
-1. reads the 50 rooms back (`_earlier`): 30 have the wanted values and are `updated`, and the other 20 must be sent;
-2. lists the rooms that were modified since the plan was made (`_conflicts`): 2 of the other 350 rooms are set aside;
-3. sends the 20 rooms, and the remaining 348 (`_sending`);
-4. lists the modified rooms again (`_conflicts`): if the 2 rooms still don't have the wanted values, they are conflicts.
+1. reads the 50 rooms back (`_earlier`). 30 of them have the wanted values, so their outcome is `updated`. The updates
+   of the other 20 must be sent;
+2. lists the rooms that were modified since the plan was made (`_conflicts`). 2 of the remaining 350 rooms were
+   modified, and are set aside;
+3. sends the updates of 20 + 348 rooms (`_sending`);
+4. lists the modified rooms again (`_conflicts`). If the 2 rooms set aside don't have the wanted values now, they are
+   conflicts.
 
 The journal then has an outcome for each of the 1,000 rooms. If none of them is uncertain, another resume sends nothing.
 """
@@ -48,10 +51,11 @@ def apply(
     force: bool = False,
     max_failures: int | None = None,
 ) -> "BulkRun":
-    """Prepare to apply a plan, with a new journal file. Nothing is sent until `outcomes` is iterated over.
+    """Return a `BulkRun` that applies a plan. Nothing is sent before you iterate over its `outcomes`.
 
-    `force` also sends rooms that someone else modified since the plan was made. After `max_failures` failed or
-    uncertain updates, no further update begins. Raises `PlanFileError` if the plan was made for another server.
+    The run creates the file `journal`. With `force`, it also updates rooms that someone else modified since the plan
+    was made. After `max_failures` failed or uncertain updates, no further update begins. Raises `PlanFileError` if the
+    plan was made for another server.
     """
     _check_settings("apply", concurrency, max_failures)
     plan.check_server(client)
@@ -75,11 +79,11 @@ def resume(
     retry_failed: bool = False,
     max_failures: int | None = None,
 ) -> "BulkRun":
-    """Prepare to continue the apply that a journal records. Rooms that were updated are not sent again.
+    """Return a `BulkRun` that continues the apply recorded in a journal. Successful updates are not repeated.
 
-    `plan` is the new path of the plan if the file was moved. `retry_failed` sends failed rooms again. `force` also
-    sends rooms that someone else modified since the plan was made. Raises `JournalError` if the journal can't be used
-    or belongs to another plan, and `PlanFileError` if the plan can't be used.
+    If the plan file was moved, `plan` is its new path. With `retry_failed`, failed updates are sent again. With
+    `force`, rooms that someone else modified since the plan was made are updated too. Raises `JournalError` if the
+    journal can't be used or belongs to another plan, and `PlanFileError` if the plan can't be used.
     """
     _check_settings("resume", concurrency, max_failures)
     read = Journal.open(journal)
@@ -118,7 +122,7 @@ def _check_settings(caller: str, concurrency: int, max_failures: int | None) -> 
 
 
 class BulkRun:
-    """One run of a plan, made by `apply` or `resume`. Its outcomes can be iterated over only once."""
+    """One run of a plan, created by `apply` or `resume`. You can iterate over its outcomes only once."""
 
     def __init__(
         self,
@@ -133,7 +137,7 @@ class BulkRun:
     ) -> None:
         self.plan = plan
         self.settled: int = 0
-        """Number of rooms that keep the outcome of an earlier run."""
+        """Number of rooms that keep their outcome from an earlier run; 0 until `outcomes` has read the journal."""
         self._client = client
         self._journal = journal
         self._concurrency = concurrency
@@ -156,7 +160,7 @@ class BulkRun:
         self._signal.stop(why)
 
     def rooms_left(self) -> int:
-        """Return the number of rooms of the plan that need an outcome from this run.
+        """Return the number of rooms of the plan that still need an outcome.
 
         Raises `JournalError` if the journal is damaged.
         """
@@ -164,10 +168,12 @@ class BulkRun:
         return self.plan.rooms - sum(map(self._keep_policy.keeps, states))
 
     async def outcomes(self) -> AsyncGenerator[Outcome]:
-        """Send the planned updates, and yield an `Outcome` for each room that gets one in this run.
+        """Send the planned updates, and yield the `Outcome` of each room.
 
-        Closing the generator early cancels the updates in flight; `resume` reads their rooms back. If the journal can't
-        be written, no further update begins, updates in flight finish, and then `JournalError` is raised.
+        Rooms that keep their outcome from an earlier run are not yielded. If the run stops early, rooms that it did not
+        reach are not yielded either. Closing the generator cancels the updates in flight; `resume` reads their rooms
+        back. If the journal can't be written, no further update begins, updates in flight finish, and then
+        `JournalError` is raised.
 
         Also raises `JournalError` if the new journal already exists or another run is writing it, `PlanFileError` if
         the plan was modified or replaced since it was opened, and `APIError` if the account can't be listed.
@@ -177,8 +183,8 @@ class BulkRun:
             recorder = Recorder(journal, signal)
             conflicts = Conflicts(client, self.plan, recorder, force=self._keep_policy.force)
             in_flight = InFlight(recorder, signal, client.webhook_url_policy)
-            # The plan is checked again because the file may have been replaced since `Plan.open`. From now on the
-            # file stays open, so replacing it has no effect.
+            # The plan is checked again because the file may have been replaced since `Plan.open`. The file then stays
+            # open, so replacing it later has no effect.
             with closing(self.plan.open_file()) as file:
                 await asyncio.to_thread(self.plan.check, file)
                 earlier = await asyncio.to_thread(

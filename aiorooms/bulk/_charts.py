@@ -9,7 +9,7 @@ from ._summary import Summary
 __all__ = ["charts"]
 
 _Line: TypeAlias = tuple[str, Sequence[float | None]]
-"""A colour, and a value for each bucket; None leaves a gap."""
+"""A color, and a value for each time bucket. None leaves a gap in the line."""
 
 _STATUSES: Final = {
     "updated": "#3c8d5a",
@@ -48,7 +48,7 @@ def _figures(summary: Summary) -> Sequence[Mapping[str, object]]:
             bars=True,
         ),
         _figure(
-            "Duration of an update, waits included",
+            "Duration of an update, including waits",
             "seconds",
             seconds,
             {"average": ("#2f6f9f", average), "slowest": ("#c9793a", slowest)},

@@ -1,18 +1,19 @@
-"""Conflicts: rooms that someone else modified since the plan was made. They are not sent, except with `force`.
+"""Find conflicts: rooms that someone else modified since the plan was made. They are updated only with `force`.
 
-They are found without a GET for each room, because the API can list the rooms that were updated on a given day or
-later. For example, a plan has the rooms A, B and C, last updated on 1, 2 and 3 May. It was made on 3 May or later, so a
-room that was modified since then has an `updated_at` of 3 May or later. Before anything is sent, the run lists the
-rooms updated on 2 May or later; the extra day allows for a server in another time zone. Usually the list is short. Say
-it contains
+This needs no GET for each room, because the API can list the rooms that were updated on a given day or later. For
+example, a plan has the rooms A, B and C, last updated on 1, 2 and 3 May. The plan was made on 3 May or later, so any
+room modified after that has an `updated_at` of 3 May or later. Before the run sends anything, it lists the rooms
+updated on 2 May or later. (The extra day allows for a server in another time zone.) The list is usually short. In this
+example it contains
 
-- B, updated on 2 May, and C, updated on 3 May: unchanged since the plan was made. They are sent.
-- A, updated on 4 May: modified since the plan was made. It is set aside.
-- X, updated on 4 May: not in the plan. It is ignored.
+- B, updated on 2 May, and C, updated on 3 May. They were not modified since the plan was made, so they are updated.
+- A, updated on 4 May. It was modified since the plan was made, so it is *set aside*: its update is not sent.
+- X, updated on 4 May. It is not in the plan, so it is ignored.
 
-After everything else is sent, the rooms are listed again. A is `updated` if it has the wanted values by then, and a
-`conflict` otherwise. If a room of the plan has no `updated_at`, the whole account is listed, and that room is set aside
-if its values differ from the plan's `before` values. Changes by others during the run are not detected.
+After all other updates, the run lists the rooms again. If A has the wanted values now, its outcome is `updated`,
+otherwise `conflict`. If the plan contains a room without an `updated_at`, the run lists the whole account, and sets
+that room aside if its values differ from the plan's `before` values. Changes that others make during the run are not
+detected.
 """
 
 from collections.abc import AsyncGenerator, Container
@@ -40,14 +41,14 @@ class Conflicts:
         self._recorder = recorder
         self._force = force
         self._listed: dict[str, datetime | None] = {}
-        """The `updated_at` of the rooms that were listed before anything was sent, by room id."""
+        """The `updated_at` of each room that was listed before anything was sent, by room id."""
         self._listed_rooms: dict[str, Room] = {}
-        """The listed rooms by id. Used only if a room of the plan has no `updated_at`: its values are then compared."""
+        """The same rooms, by id. Filled only if a room of the plan has no `updated_at`, to compare its values."""
         self._aside: dict[str, bytes] = {}
-        """For each room set aside, its line in the plan, by room id. A line takes less memory than an object."""
+        """The plan's lines for the rooms set aside, by room id. A line needs less memory than a parsed object."""
 
     async def find(self, excluded: Container[str]) -> None:
-        """List the rooms that may have been modified since the plan was made."""
+        """List the rooms that may have been modified since the plan was made. With `force`, do nothing."""
         if not self._force:
             async for room in self._changed_rooms():
                 if room.id is not None and room.id not in excluded:
@@ -56,7 +57,7 @@ class Conflicts:
                         self._listed_rooms[room.id] = room
 
     def set_aside(self, planned: PlannedUpdate, line: bytes) -> bool:
-        """Set a room aside if it was modified since the plan was made; return whether it was set aside."""
+        """Set a room aside if it was modified since the plan was made, and return whether it was set aside."""
         if planned.room_id not in self._listed:
             return False
         if planned.updated_at is None:
@@ -75,7 +76,7 @@ class Conflicts:
         async for room in self._changed_rooms():
             if room.id is not None and (line := self._aside.pop(room.id, None)) is not None:
                 outcome = self.compare(PLANNED.read(line), room)
-                # The outcome is None if the room has its planned `before` values again. A resume can send it.
+                # None means that the room has its `before` values again. A resume can then send its update.
                 if outcome is not None:
                     yield outcome
         for line in self._aside.values():
@@ -84,7 +85,7 @@ class Conflicts:
             yield self._recorder.end(planned.room_id, planned.unique_name, "conflict", error=text)
 
     def compare(self, planned: PlannedUpdate, room: Room) -> Outcome | None:
-        """If a room has the wanted values or is a conflict, record its outcome and return it; otherwise return None."""
+        """Record and return the outcome of a room that has the wanted values or is a conflict; else return None."""
         if not differing(room, planned.after):
             return self._recorder.end(
                 planned.room_id, planned.unique_name, "updated", found=True, updated_at=room.updated_at

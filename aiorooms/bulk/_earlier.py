@@ -1,13 +1,15 @@
-"""Rooms that earlier runs recorded. A resume keeps final outcomes (`KeepPolicy`), and reads uncertain rooms back.
+"""Decide what a resume does with the rooms of earlier runs: it keeps their outcome, or reads them back.
 
-A room is uncertain if it was in flight when a run ended, or if its outcome is `uncertain`. A resume sends a GET for it.
-For example, a plan changes `max_participants` from 10 to 20, and the room's `updated_at` in the plan is 06:00:
+`KeepPolicy` says which outcomes are kept. A room is uncertain if its update was in flight when a run ended, or if its
+outcome is `uncertain`. A resume reads such a room back with a GET. For example, a plan changes `max_participants` from
+10 to 20, and the room's `updated_at` in the plan is 06:00. What the resume does depends on the room:
 
-- The room has 20: it is `updated`, and nothing is sent.
-- It has 10 and `updated_at` 06:00: the update was not applied, and is sent.
-- It has 10 or 30 and `updated_at` 09:00: someone else modified it. It is a `conflict`, or is sent with `force`.
-- It no longer exists: it is `failed`.
-- The GET fails: the room's state in the journal doesn't change, and the next resume reads the room back.
+- `max_participants` is 20. The outcome is `updated`, and no update is sent.
+- `max_participants` is 10, and `updated_at` is 06:00. The update was not applied, so it is sent.
+- `max_participants` is 10 or 30, and `updated_at` is 09:00. Someone else modified the room. The outcome is `conflict`,
+  but with `force` the update is sent.
+- The room no longer exists. The outcome is `failed`.
+- The GET fails. The room's state in the journal doesn't change, so the next resume reads the room back again.
 """
 
 import asyncio
@@ -37,7 +39,7 @@ class KeepPolicy:
     force: bool = False
 
     def keeps(self, state: RoomState) -> bool:
-        """Whether a room in this state keeps its outcome. If so, it is neither read nor sent."""
+        """Return whether a room in this state keeps its outcome. Such a room is neither read back nor updated."""
         if state == "failed":
             return not self.retry_failed
         if state == "conflict":
@@ -50,11 +52,11 @@ class EarlierRuns:
     """The rooms of the plan that are settled or uncertain after earlier runs."""
 
     settled: frozenset[str]
-    """Rooms that keep their outcome."""
+    """The ids of rooms that keep their outcome."""
     uncertain: tuple[PlannedUpdate, ...]
-    """Rooms to read back."""
+    """The planned updates of rooms to read back."""
     excluded: frozenset[str]
-    """Settled and uncertain rooms. `rooms_to_send` skips them."""
+    """The ids of all settled and uncertain rooms, which `rooms_to_send` skips."""
 
     @classmethod
     def read(cls, states: Mapping[str, RoomState], keep_policy: KeepPolicy, plan: Plan, file: BinaryIO) -> Self:
@@ -79,9 +81,9 @@ async def read_back(
     *,
     concurrency: int,
 ) -> tuple[list[Outcome], list[PlannedUpdate]]:
-    """Read uncertain rooms. Return the outcomes, and the rooms that have no outcome and must be sent.
+    """Read uncertain rooms back. Return the outcomes, and the rooms whose update must be sent.
 
-    If the run is stopped meanwhile, the rooms that were not read are in neither list.
+    If the run is stopped before all rooms have been read, the unread rooms are in neither list.
     """
     outcomes: list[Outcome] = []
     to_send: list[PlannedUpdate] = []
@@ -106,7 +108,7 @@ async def read_back(
 async def _read_one(
     client: RoomsClient, planned: PlannedUpdate, conflicts: Conflicts, recorder: Recorder, signal: StopSignal
 ) -> Outcome | None:
-    """Read a room; return its outcome, or None if it must be sent."""
+    """Read a room back. Return its outcome, or None if its update must be sent."""
     room_id, name = planned.room_id, planned.unique_name
     try:
         room = await client.rooms.retrieve(room_id)
@@ -115,6 +117,6 @@ async def _read_one(
     except (APIError, ClientStateError) as error:
         if isinstance(error, ENDS_A_RUN):
             signal.stop(error)
-        # This outcome is not recorded: in the journal, the room stays `begun` or `uncertain`.
+        # This outcome is not recorded, so the room stays `begun` or `uncertain` in the journal.
         return Outcome(room_id=room_id, unique_name=name, status="uncertain", error=str(error), failure=error)
     return conflicts.compare(planned, room)

@@ -1,8 +1,8 @@
-"""Exporting all rooms of the account to a file, in the format that `read_rows` reads.
+"""Export all rooms of the account to a file, in the format that `read_rows` reads.
 
-An export can be edited and then planned; a plan from an unedited export has no changes. A field without a value is
-omitted, so reading the file leaves that field unchanged. A name is also omitted if it can't be read back: the word
-`null` in CSV, which means "clear", and a name of blanks, which is invalid.
+You can edit an export and make a plan from it. A plan from an unedited export has no changes. A field without a value
+is omitted, and `read_rows` leaves it unchanged. Names that `read_rows` would misread or reject are omitted too: the
+name `null` in a CSV file, which would mean "clear", and blank names, which are invalid.
 """
 
 import csv
@@ -29,9 +29,9 @@ async def export_rooms(
 ) -> int:
     """Write all rooms to a file, atomically, and return their number.
 
-    Without `form`, the file's extension selects the format: `.csv`, `.jsonl` or `.ndjson`. `on_room` is called after
-    each room. Raises `BulkInputError` if the extension is unknown or the file can't be written, and `APIError` if the
-    account can't be listed.
+    If `form` is None, the file's extension selects the format: `.csv`, `.jsonl` or `.ndjson`. `on_room` is called after
+    each room is written. Raises `BulkInputError` if the extension is unknown or the file can't be written, and
+    `APIError` if the account can't be listed.
     """
     path = Path(path)
     line = _LINES[form or format_of(path)]
@@ -93,7 +93,7 @@ def _cell(value: str | int | bool | None) -> str:
 
 def _csv_row(cells: list[str] | tuple[str, ...]) -> bytes:
     written = io.StringIO()
-    # The line end of RFC 4180. With `\n` alone, the csv module would not quote a carriage return in a cell.
+    # RFC 4180 requires `\r\n`. With `\n`, the csv module would not quote a cell that contains a carriage return.
     csv.writer(written, lineterminator="\r\n").writerow(cells)
     return written.getvalue().encode()
 

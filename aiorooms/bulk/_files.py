@@ -1,4 +1,4 @@
-"""JSON lines, atomic file writes, and conversion of `OSError` to errors of this package."""
+"""Helpers for files: JSON lines, atomic writes, and conversion of `OSError` to errors of this package."""
 
 import contextlib
 import errno
@@ -20,12 +20,12 @@ JsonObject: TypeAlias = Mapping[str, object]
 
 
 def json_line(value: JsonObject) -> bytes:
-    """Encode a value as a line of JSON, with a line end."""
+    """Encode a value as a line of JSON, including the line break."""
     return dumps(value) + b"\n"
 
 
 def json_object(line: bytes) -> JsonObject | None:
-    """Decode a line; return None if it is not a JSON object."""
+    """Decode a line, and return None if it is not a JSON object."""
     try:
         value = loads(line)
     except DecodeError:
@@ -65,7 +65,7 @@ def os_errors_as(error_of: Callable[[Path, str], AioroomsError], path: Path) -> 
 @contextmanager
 def write_atomically(path: Path) -> Generator[BinaryIO]:
     """Yield a temporary file in the same folder, and rename it to `path` if the block succeeds. Raises `OSError`."""
-    # Without this check, the error would come at the rename, when the whole file has been written.
+    # Without this check, the error would only be raised by the rename, after the whole file has been written.
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -74,7 +74,7 @@ def write_atomically(path: Path) -> Generator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp creates a file that only its owner can read. Give the file the mode that the user's umask allows.
+        # Only the owner can read a file from mkstemp. Give the file the mode that `open` would have given it.
         mask = os.umask(0)
         os.umask(mask)
         Path(name).chmod(0o666 & ~mask)

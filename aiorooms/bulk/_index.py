@@ -1,8 +1,8 @@
 """An index that finds a line of a file by a room's id or name, with about 75 bytes of memory per line.
 
-Each line has an entry of 24 bytes: a digest of its key in 16 bytes, and the offset of the line in the file in 8 bytes.
-The entries are sorted and searched by bisection: 20 comparisons for a million lines. Two keys with the same digest are
-as unlikely as two equal random UUIDs.
+Each line has an entry of 24 bytes: a 16-byte digest of its key, and its offset in the file in 8 bytes. The entries are
+sorted and searched by bisection, which needs 20 comparisons for a million lines. Two keys with the same digest are as
+unlikely as two equal random UUIDs.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ _DIGEST: Final = 16
 
 
 class LineIndex:
-    """Finds lines of a file by key: add all lines, call `sort`, then find lines. The file must stay open."""
+    """An index of the lines of a file by key. Add all lines, call `sort`, then find lines. The file must stay open."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -34,7 +34,7 @@ class LineIndex:
         self._found = bytearray(len(self._entries))
 
     def duplicates(self) -> Iterator[tuple[int, int]]:
-        """Yield pairs of offsets: the first line with a key, and each later line with the same key."""
+        """For each line whose key already occurs in an earlier line, yield the offsets of the first line and of it."""
         first = b""
         for entry in self._entries:
             if entry[:_DIGEST] == first[:_DIGEST]:
@@ -48,7 +48,7 @@ class LineIndex:
         return None if position is None else self._read(position)
 
     def find_once(self, key: str) -> bytes | None:
-        """Return the line with this key; None if there is none, or if it was found before."""
+        """Return the line with this key; None if there is none, or if an earlier call returned it."""
         position = self._position(key)
         return None if position is None or self._found[position] else self._read(position)
 

@@ -1,8 +1,8 @@
-"""Reading a journal: which rooms of a plan were sent, and their outcomes.
+"""Read a journal: which updates of a plan were sent, and their outcomes.
 
-A journal is a file of JSON lines that is only appended to. A `begin` line is written before a room is sent, an `end`
-line when its outcome is known. If the process dies, only the last line can be incomplete; an incomplete line is
-ignored. For example, a plan has the rooms A to E, and the apply is killed while it writes the `begin` line of D:
+A journal is an append-only file of JSON lines. A `begin` line is written before an update is sent, and an `end` line
+when its outcome is known. If the process dies, the last line may be incomplete, and is then ignored. For example, a
+plan has the rooms A to E, and the apply is killed while it writes the `begin` line of D:
 
     {"aiorooms_journal":1,"plan":"eb745684-455d-48d7-895b-1daf77cc356f",...,"rooms":5,...}
     {"run":1,...}
@@ -13,11 +13,12 @@ ignored. For example, a plan has the rooms A to E, and the apply is killed while
     {"end":"B",...,"status":"failed",...}
     {"begin":"D","at":1795684799.5
 
-For a resume this means:
+A resume then does the following:
 
-- A and B have an `end` line, and keep their outcome. With `retry_failed`, B is sent again.
-- C has a `begin` line only: its update may have been applied. C is read back, and sent if it needs the update.
-- D and E have no complete line: they were not sent. The resume sends them.
+- A and B have an `end` line, so they keep their outcome. With `retry_failed`, the update of B is sent again.
+- C has only a `begin` line, so its update may have been applied. The resume reads C back, and sends the update if it
+  was not applied.
+- D and E have no complete line, so their updates were not sent. The resume sends them.
 """
 
 import os
@@ -42,11 +43,14 @@ class Journal:
     path: Path
     head: JournalHeader
     size: int
-    """Length up to the end of the last complete line, in bytes."""
+    """Length of the file up to the end of the last complete line, in bytes."""
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Read the header. Raises `JournalError` if the file is not a readable journal of this format version."""
+        """Open a journal, and read its header.
+
+        Raises `JournalError` if the file can't be read, is not a journal, or has another format version.
+        """
         path = Path(path)
         with os_errors_as(_unreadable, path), path.open("rb") as file:
             first = file.readline(_LONGEST_HEADER)
@@ -95,7 +99,10 @@ class Journal:
             yield value
 
     def entries(self) -> Iterator[Record]:
-        """Yield the records of known kinds. Raises `JournalError` at the first damaged line."""
+        """Yield all complete lines after the header as records. Lines of an unknown kind are skipped.
+
+        Raises `JournalError` at the first damaged line.
+        """
         for _, record in self._read():
             if record is not None:
                 yield record
@@ -143,7 +150,7 @@ class Journal:
 
 
 _LONGEST_HEADER: Final = 64 * 1024
-"""In bytes. Without this limit, a file without line ends would be read into memory as a whole."""
+"""In bytes. If the file is not a journal, its first line may be too long to be read into memory."""
 
 
 def first_line(path: Path) -> bytes:
@@ -157,13 +164,13 @@ def _unreadable(path: Path, reason: str) -> JournalError:
 
 
 def is_incomplete_header(first: bytes) -> bool:
-    """Whether a file with this first line is empty, or a journal whose header was not written completely."""
+    """Return whether a file with this first line is empty, or a journal with an incomplete header."""
     begin = first.rstrip(b"\0")  # after a crash of the machine, the file may end with NUL bytes
     return not first.endswith(b"\n") and len(first) < _LONGEST_HEADER and begin[: len(_BEGIN)] == _BEGIN[: len(begin)]
 
 
 def is_journal(first: bytes) -> bool:
-    """Whether a file with this first line is a journal."""
+    """Return whether a file with this first line is a journal."""
     return first.startswith(_BEGIN)
 
 

@@ -1,8 +1,8 @@
-"""Writing a journal: a line before a room is sent, and a line when its outcome is known.
+"""Write a journal: one line before an update is sent, and one when its outcome is known.
 
-Each line is one unbuffered write, so it survives the death of the process. A thread syncs the file to the disk once a
-second, so a crash of the machine loses at most the lines of the last second. If a line can't be written, for example
-because the disk is full, the run stops: no room is sent without its `begin` line.
+Each line is written with one unbuffered write, so it is not lost if the process dies. A thread syncs the file to the
+disk once a second, so at most the lines of the last second are lost if the machine crashes. If a line can't be written,
+for example because the disk is full, the run stops. No update is sent without its `begin` line.
 
 Only one process at a time can write a journal, because the writer locks the file. The operating system releases the
 lock when the process dies. On Windows the file is not locked.
@@ -49,7 +49,7 @@ class JournalWriter:
         """Number of bytes that were synced to the disk."""
         self._write_error: OSError | None = None
         self._is_resumable = False
-        """Whether the journal has a header, and the `run` line of this run."""
+        """Whether the header and the `run` line of this run have been written."""
 
     @classmethod
     @asynccontextmanager
@@ -60,7 +60,7 @@ class JournalWriter:
         """
         path = Path(path)
         async with cls._locked(path, _open(path, os.O_CREAT)) as writer:
-            # Checked under the lock, because another process may have written the header before the file was locked.
+            # Check under the lock, because another process may have written the header before the file was locked.
             first = first_line(path)
             if not is_incomplete_header(first):
                 raise _already_exists(path, first)
@@ -114,12 +114,12 @@ class JournalWriter:
         self._write(line_of(record))
 
     def begin_run(self, run: int) -> None:
-        """Append the `run` line. From then on, the run can be resumed."""
+        """Append the `run` line, which makes the run resumable."""
         self.write(Run(run=run, at=now()))
         self._is_resumable = True
 
     def truncate(self, size: int) -> None:
-        """Drop everything after `size` bytes."""
+        """Truncate the file to `size` bytes. A file that is not longer stays unchanged."""
         if size < self._size:
             try:
                 os.ftruncate(self._descriptor, size)

@@ -24,11 +24,11 @@ class Outcome:
     attempts: int = 0
     """Number of attempts in this run."""
     found: bool = False
-    """Whether this run sent nothing because the room had the wanted values already."""
+    """Whether this run sent no update because the room already had the wanted values."""
 
 
 class StopSignal:
-    """Tells the run to begin no further update. Keeps the first reason."""
+    """The signal that stops a run early. It keeps the first reason."""
 
     def __init__(self, max_failures: int | None) -> None:
         self.reason: str | None = None
@@ -37,13 +37,13 @@ class StopSignal:
         self.failures_left = max_failures
 
     def stop(self, reason: str | AioroomsError) -> None:
-        """Tell the run to begin no further update."""
+        """Stop the run: no further update begins. Only the first call has an effect."""
         if self.reason is None:
             self.reason = str(reason)
             self.error = reason if isinstance(reason, AioroomsError) else None
 
     def count_failure(self, error: AioroomsError) -> None:
-        """Count a failure, and stop at the maximum number of failures."""
+        """Count a failed or uncertain update, and stop the run if the maximum number is reached."""
         if self.failures_left is not None:
             self.failures_left -= 1
             if self.failures_left == 0:

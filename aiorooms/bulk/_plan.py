@@ -1,14 +1,14 @@
-"""Reading a plan file.
+"""Read a plan file.
 
-A plan is a file of JSON lines: a header, a line for each room that changes, and totals with a checksum. For example,
-a plan is to set `max_participants` to 20 in 3 rooms, and 2 of them have that value already:
+A plan is a file of JSON lines: a header, a line for each room to change, and totals with a checksum. For example, a
+plan sets `max_participants` to 20 in 3 rooms. Two of them have that value already, so only one room is listed:
 
     {"aiorooms_plan":1,"id":"eb74...","created_at":"2024-...","base_url":"https://...","source":"rooms.csv"}
     {"room_id":"c386...",...,"before":{"max_participants":10},"after":{"max_participants":20}}
     {"rooms":1,"unchanged":2,"latest_update":"2024-...","sha256":"3969..."}
 
 The checksum covers all lines, so `Plan.open` rejects a plan that is incomplete or was edited. The rooms are read line
-by line, so even a plan of a million rooms takes little memory.
+by line, so even a plan with a million rooms needs little memory.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ __all__ = ["Plan"]
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """A plan file that is complete and was not modified since it was made."""
+    """A plan file. `open` has checked that it is complete and was not modified since it was made."""
 
     path: Path
     plan_id: str
@@ -40,9 +40,9 @@ class Plan:
     source: str
     """The file or the selection that the plan was made from."""
     rooms: int
-    """Number of rooms that change."""
+    """Number of rooms to change."""
     unchanged: int
-    """Number of rooms that had the wanted values already."""
+    """Number of rooms that already had the wanted values when the plan was made."""
     latest_update: datetime | None
     """The latest `updated_at` of the planned rooms; None if a planned room has no `updated_at`."""
     sha256: str
@@ -52,7 +52,8 @@ class Plan:
     def open(cls, path: str | Path) -> Self:
         """Check a plan file, and read its header and totals.
 
-        Raises `PlanFileError` if it is not a readable plan, is incomplete, was modified, or has another format version.
+        Raises `PlanFileError` if the file can't be read, is not a plan, is incomplete, was modified after it was made,
+        or has another format version.
         """
         path = Path(path)
         with os_errors_as(_unreadable, path), path.open("rb") as file:
@@ -108,7 +109,7 @@ class Plan:
             return self.path.open("rb")
 
     def check(self, file: BinaryIO) -> None:
-        """Read the whole file. Raises `PlanFileError` if its checksum differs from `sha256`."""
+        """Read the whole file, and raise `PlanFileError` if its checksum differs from `sha256`."""
         for _ in self.room_lines(file):
             pass
 
@@ -137,7 +138,7 @@ class Plan:
 
 
 _LONGEST_HEADER: Final = 1024 * 1024
-"""In bytes. Without this limit, a file without line ends would be read into memory as a whole."""
+"""In bytes. If the file is not a plan, its first line may be too long to be read into memory."""
 
 
 def _check_version(path: Path, first: bytes) -> None:

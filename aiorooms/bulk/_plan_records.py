@@ -1,6 +1,6 @@
-"""The lines of a plan file: a header, a line for each room that changes, and totals with a checksum.
+"""The lines of a plan file: a header, a line for each room to change, and totals with a checksum.
 
-The values of a line are not checked again when the line is read: the checksum shows that nothing was changed.
+When a line is read, its values are not validated again, because the checksum shows that they were not modified.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ class PlannedUpdate:
         return RoomUpdate.from_dict(self.after, webhook_url_policy=webhook_url_policy)
 
     def has_changed(self, room: Room) -> bool:
-        """Whether the room was modified since the plan was made."""
+        """Return whether the room was modified since the plan was made."""
         if self.updated_at is None:
             return bool(differing(room, self.before))
         return room.updated_at != self.updated_at
@@ -67,7 +67,7 @@ class PlanTotals:
 
 
 class Checksum:
-    """The checksum of a plan: the SHA-256 of all its lines, with `"sha256":""` in the last one."""
+    """The checksum of a plan: the SHA-256 of all its lines. In the last line, `sha256` is empty for this purpose."""
 
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()
@@ -77,7 +77,7 @@ class Checksum:
         self._sha256.update(line)
 
     def seal(self, totals: PlanTotals) -> PlanTotals:
-        """Return the totals with the checksum. No line can be added afterwards."""
+        """Return the totals with the checksum. Call this once, after all lines have been added."""
         self._sha256.update(TOTALS.line(attrs.evolve(totals, sha256="")))
         return attrs.evolve(totals, sha256=self._sha256.hexdigest())
 

@@ -1,4 +1,4 @@
-"""Writing a plan file, line by line and atomically: the file exists only when it is complete."""
+"""Write a plan file line by line and atomically: the file exists only when it is complete."""
 
 import uuid
 from collections.abc import Generator
@@ -23,9 +23,9 @@ class PlanSummary:
 
     plan_id: str
     rooms: int
-    """Number of rooms that change."""
+    """Number of rooms to change."""
     unchanged: int
-    """Number of rooms that have the wanted values already."""
+    """Number of rooms that already have the wanted values."""
 
 
 class PlanWriter:
@@ -66,7 +66,7 @@ class PlanWriter:
 
 @contextmanager
 def new_plan(path: str | Path, base_url: str, source: str) -> Generator[PlanWriter]:
-    """Yield a writer; the file is created when the block succeeds. Raises `PlanFileError` if it can't be written."""
+    """Yield a writer, and create the file if the block succeeds. Raises `PlanFileError` if it can't be written."""
     path = Path(path)
     with os_errors_as(_unwritable, path), write_atomically(path) as file:
         yield PlanWriter(file, base_url, source)

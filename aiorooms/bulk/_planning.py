@@ -1,4 +1,4 @@
-"""Making a plan: read the account, and write a plan file with the rooms that must change."""
+"""Make a plan: read all rooms of the account, and write a plan file with the rooms that must change."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,9 +50,9 @@ async def make_plan(
 ) -> PlanSummary:
     """Read all rooms of the account, 250 per page, and write a plan file with those that must change.
 
-    The file is written atomically. `on_room` is called after each room is read. Raises `BulkInputError` if a change is
-    invalid or a wanted room is not in the account; the error has the first 1,000 problems. Raises `PlanFileError` if
-    the file can't be written, and `APIError` if the account can't be listed.
+    The file is written atomically. `on_room` is called after each room is read. Raises `BulkInputError`, with the first
+    1,000 problems, if a change is invalid or a wanted room is not in the account. Raises `PlanFileError` if the file
+    can't be written, and `APIError` if the account can't be listed.
     """
     unchanged = 0
     problems = Problems(wanted.source)
@@ -74,7 +74,7 @@ async def make_plan(
                 problems.add(problem)
             else:
                 plan.add(planned)
-        for problem in wanted.not_met():  # one by one: a million at once would fill the memory
+        for problem in wanted.not_met():  # added one by one, because a list of all would need too much memory
             problems.add(problem)
         problems.raise_if_any()
         return plan.finish(unchanged)

@@ -1,4 +1,4 @@
-"""Collecting the problems of an input: the first 1,000 are kept, the others are only counted."""
+"""Collect the problems of an input. The first 1,000 are kept, and the others are only counted."""
 
 from typing import Final, NoReturn
 

@@ -1,4 +1,4 @@
-"""Writing the `begin` and `end` lines of rooms to the journal."""
+"""Write the `begin` and `end` lines of rooms to the journal."""
 
 from datetime import datetime
 
@@ -12,10 +12,10 @@ __all__ = ["Recorder"]
 
 
 class Recorder:
-    """Writes the `begin` and `end` lines of a run, and makes an `Outcome` from each `end`.
+    """Writes the `begin` and `end` lines of a run, and returns an `Outcome` for each `end` line.
 
     If an `end` line can't be written, the run is drained: no further update begins, and updates in flight finish. The
-    journal then has only the `begin` line of a room that was sent, so a resume reads the room back.
+    journal then contains only the `begin` lines of those updates, so a resume reads their rooms back.
     """
 
     def __init__(self, journal: JournalWriter, signal: StopSignal) -> None:
@@ -25,7 +25,7 @@ class Recorder:
         self._signal = signal
 
     def begin(self, planned: PlannedUpdate) -> None:
-        """Write the `begin` line of a room that is about to be sent. Raises `JournalError` if it can't be written."""
+        """Write the `begin` line of an update before it is sent. Raises `JournalError` if it can't be written."""
         self._journal.write(
             Begin(
                 begin=planned.room_id,

@@ -1,4 +1,4 @@
-"""Conversion between JSON lines and attrs classes, with cattrs.
+"""Convert between JSON lines and attrs classes, with cattrs.
 
 The converter is a copy of the models' converter, and equally strict: a missing key or a value of the wrong type raises
 `ValueError`. Unknown keys are ignored, so that a later version can add keys to a line.
@@ -41,11 +41,11 @@ class Codec(Generic[T]):
         return json_line(self.to_json(record))
 
     def read(self, line: bytes) -> T:
-        """Decode a line. Raises `ValueError` if it is not a record of this class."""
+        """Decode a line. Raises `ValueError` if the line is not a record of this class."""
         return self.from_json(json_object(line))
 
     def from_json(self, value: object) -> T:
-        """Make a record from JSON data. Raises `ValueError` if it is not a record of this class."""
+        """Return a record from JSON data. Raises `ValueError` if the data is not a record of this class."""
         if not is_object(value):
             raise ValueError("it is not an object")
         try:
@@ -55,7 +55,7 @@ class Codec(Generic[T]):
 
     @cached_property
     def to_json(self) -> Callable[[T], dict[str, Any]]:
-        """Convert a record to JSON data."""
+        """The function that converts a record to JSON data."""
         omit = self._omit_if_default
         return make_dict_unstructure_fn(self.record_class, file_converter, _cattrs_omit_if_default=omit, **self._keys)
 
@@ -113,7 +113,7 @@ def _one_of(kind: object) -> Callable[[object, object], object]:
 
 
 file_converter.register_structure_hook_func(_is_values, _values)
-# For its function `identity`, cattrs generates code that copies the value without a call.
+# cattrs recognizes its function `identity`, and generates code that copies the value without a call.
 for kind in (Values, str | None, float | None):
     file_converter.register_unstructure_hook_func(partial(eq, kind), identity)
 file_converter.register_structure_hook(float, _number)

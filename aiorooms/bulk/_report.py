@@ -1,4 +1,4 @@
-"""The report of a journal: an HTML page with totals, charts, and failures by reason. The page needs no network."""
+"""The report of a journal: an HTML page with totals, charts, and failures by reason. It needs no network access."""
 
 import html
 from collections import Counter

@@ -1,16 +1,17 @@
-"""Rolling back: make a plan from a journal. The plan restores the values that the rooms had before the apply.
+"""Roll back an apply: make a plan from its journal that restores the values from before the apply.
 
 Each room of the account is compared with the journal. For example, an apply changed a room's `max_participants` from 10
-to 20, and the room's `updated_at` was 12:00 afterwards. At the time of the rollback:
+to 20, and the server then reported an `updated_at` of 12:00. What the rollback does depends on the room:
 
-- The room has 20, and `updated_at` is still 12:00: the plan sets `max_participants` to 10.
-- It has 10, because someone else has changed it back: the room needs no change.
-- It has another value, or another `updated_at`: someone else modified it. It is a conflict, and is not in the plan.
-- It no longer exists, or the API doesn't accept its previous value: the room is also a conflict.
+- `max_participants` is 20, and `updated_at` is still 12:00. The plan sets `max_participants` to 10.
+- `max_participants` is 10, because someone else has changed it back. The room needs no change.
+- `max_participants` has another value, or `updated_at` has changed. Someone else modified the room, so it is a conflict
+  and is not in the plan.
+- The room no longer exists, or the API doesn't accept its previous value. This is a conflict too.
 
-If the update was not confirmed (in flight, `uncertain` or `failed`), the journal has no `updated_at` after the update,
-and only the values are compared. If the update failed and the room has another value, the room is neither planned nor
-a conflict.
+If the update was not confirmed, because it was in flight, `uncertain` or `failed`, the journal has no `updated_at` to
+compare, so only the values are compared. A room whose update failed is ignored if it has neither the old values nor the
+new ones.
 """
 
 import asyncio
@@ -40,7 +41,7 @@ class Rollback:
 
     plan: PlanSummary
     conflicts: Sequence[str]
-    """One line for each room that can't be rolled back, with the reason; these rooms are not in the plan."""
+    """For each room that can't be rolled back, a line with the reason. These rooms are not in the plan."""
 
 
 @attrs.define
@@ -52,7 +53,7 @@ class _JournaledUpdate:
     updated_at: datetime | None = None
     """The room's `updated_at` after the update; None if the update was not confirmed."""
     failed: bool = False
-    """Whether the update failed. Even then, an attempt that timed out may have been applied."""
+    """Whether the update failed. Even then, the server may have applied a timed-out attempt later."""
 
 
 async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path) -> Rollback:
@@ -104,12 +105,12 @@ def _updates_of(journal: Journal) -> dict[str, _JournaledUpdate]:
 
 
 def _can_be_restored(name: str, value: object) -> bool:
-    """Whether the API accepts the previous value of a field: some fields can't be cleared."""
+    """Return whether the API accepts the previous value of a field. Some fields can't be cleared."""
     return FIELDS[name].nullable or value not in (None, "")
 
 
 def _problems(before: Values, policy: WebhookUrlPolicy) -> str:
-    """Return why this client rejects the previous values; "" if it accepts them. Another client may have set them."""
+    """Return why this client rejects the previous values, such as a URL that its policy forbids; "" if it doesn't."""
     try:
         RoomUpdate.from_dict({name: _sendable(value) for name, value in before.items()}, webhook_url_policy=policy)
     except InvalidRequestError as error:

@@ -1,8 +1,9 @@
 """The summary of a journal, for its report.
 
-A journal may have millions of lines, so its records are added to at most 200 time buckets while it is read. A bucket is
-1 second wide at first. When a 201st bucket would be needed, pairs of neighbours are merged, and the width doubles. For
-example, after 30 minutes of active time there are 113 buckets of 16 seconds. The time between two runs isn't active.
+A journal may have millions of lines, so its records are summed in at most 200 time buckets while it is read. At first,
+a bucket is 1 second wide. When a 201st bucket would be needed, adjacent buckets are merged in pairs, and the width
+doubles. For example, after 30 minutes of active time there are 113 buckets of 16 seconds. The time during a run is
+active, and the time between two runs is not.
 """
 
 import re
@@ -73,13 +74,13 @@ def summarize(journal: Journal) -> Summary:
     states: dict[str, str] = {}
     last_at, rate_limited = head.at, 0
     for record in journal.entries():
-        # Not active: the time before a run, a negative step (the clock was set back), a long step (the machine slept).
+        # Don't count the time before a run, a negative step (the clock was set back) or a long one (the machine slept).
         if not isinstance(record, Run) and 0 <= record.at - last_at <= _MAX_PAUSE:
             summary.seconds += record.at - last_at
         last_at = record.at
         match record:
             case Run():
-                summary.runs.append("no end was recorded: killed, or still running")
+                summary.runs.append("no end was recorded; the run was killed or is still in progress")
                 rate_limited = 0
             case Stop() if summary.runs:
                 summary.runs[-1] = record.stop
@@ -98,7 +99,7 @@ def summarize(journal: Journal) -> Summary:
 
 
 def _current_bucket(summary: Summary) -> Bucket:
-    """Return the bucket for the current active time; make the buckets wider if there would be too many."""
+    """Return the bucket for the current active time. If there would be too many buckets, merge them in pairs first."""
     buckets = summary.buckets
     while (number := int(summary.seconds / summary.width)) >= _MAX_BUCKETS:
         merged: list[Bucket] = []

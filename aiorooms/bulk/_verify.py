@@ -1,4 +1,4 @@
-"""Verifying an apply: read the account again, and compare it with the plan."""
+"""Verify an apply: read the account again, and compare it with the plan."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -36,8 +36,8 @@ async def verify(client: RoomsClient, plan: Plan) -> AsyncGenerator[Difference]:
     `APIError` if the account can't be listed.
     """
     plan.check_server(client)
-    # The file stays open, so replacing it has no effect. If the task is cancelled while the index is made, the file is
-    # closed, and the next read ends the thread with an error.
+    # The file stays open, so replacing it has no effect. If the task is cancelled while the thread builds the index,
+    # the file is closed, and the next read raises an error that ends the thread.
     with closing(plan.open_file()) as file:
         index = await asyncio.to_thread(plan_index, plan, file)
         async with aclosing(client.rooms.list()) as rooms:
@@ -54,7 +54,7 @@ async def verify(client: RoomsClient, plan: Plan) -> AsyncGenerator[Difference]:
 
 
 def plan_index(plan: Plan, file: BinaryIO) -> LineIndex:
-    """Make the index of a plan. This takes some seconds for a million rooms.
+    """Build the index of a plan. This takes several seconds for a million rooms.
 
     Raises `PlanFileError` if the file was modified or replaced since it was opened.
     """

@@ -1,13 +1,13 @@
-"""The cattrs converter: JSON data to attrs classes and back.
+"""The cattrs converter, which converts JSON data to attrs classes and back.
 
-cattrs coerces by default: `{"id": null, "max_participants": "5"}` would become `id='None', max_participants=5`. Here
-every scalar has a strict hook, which rejects other types. Two special forms are accepted: `20.0` is read as the whole
-number 20, and a timestamp without an offset is read as UTC.
+cattrs coerces by default: `{"id": null, "max_participants": "5"}` would become `id='None', max_participants=5`. This
+converter has a strict hook for each scalar type, which rejects other types. Two special forms are accepted: `20.0` is
+read as the whole number 20, and a timestamp without an offset is read as UTC.
 
-A class with a field `unreadable` describes an answer of the server. It is read as far as possible: a field that can't
-be read is None, and `unreadable` has its raw value; `extra` has the fields that the class doesn't know. For example, a
-room with `"max_participants": "many", "mood": "good"` has `max_participants=None`,
-`unreadable={"max_participants": "many"}` and `extra={"mood": "good"}`.
+Classes with the fields `unreadable` and `extra` describe answers of the server, and are read leniently. If a field is
+invalid, it becomes None, and its raw value is put into `unreadable`. Fields that the class doesn't have are put into
+`extra`. For example, if the server sends `"max_participants": "many", "mood": "good"`, the room has
+`max_participants=None`, `unreadable={"max_participants": "many"}` and `extra={"mood": "good"}`.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class DecodeError(ValueError):
-    """A body can't be read; `path` says where, or is None if the body as a whole is wrong."""
+    """A body can't be decoded. `path` is the path of the invalid value; None if the body as a whole is invalid."""
 
     def __init__(self, message: str, path: str | None = None) -> None:
         super().__init__(message)
@@ -58,27 +58,27 @@ def _int(value: object, _: object) -> int:
     # bool is a subclass of int.
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    # Above 2**53 a float doesn't hold every whole number.
+    # Above 2**53, a float can't represent every whole number.
     if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
         return int(value)
     raise wrong_type("a whole number", value)
 
 
 def _datetime(value: object, _: object) -> datetime:
-    """Read an ISO 8601 timestamp, in upper or lower case. Without an offset, it is read as UTC.
+    """Parse an ISO 8601 timestamp in upper or lower case, with a `T` or a space before the time.
 
-    A space may replace the `T`.
+    A timestamp without an offset is in UTC.
     """
     if isinstance(value, str) and len(value) >= _SHORTEST_TIMESTAMP:
         with contextlib.suppress(ValueError):
             time = datetime.fromisoformat(value if value.isupper() else value.upper())
-            # Within a day of either end of the calendar, not every time can be written in UTC.
+            # In the first and the last year that `datetime` supports, a conversion to UTC could overflow.
             if datetime.min.year < time.year < datetime.max.year:
                 return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
     raise wrong_type("a timestamp", value)
 
 
-# A shorter text is a date without a time, which `fromisoformat` reads as midnight.
+# A shorter text may be a date without a time, which `fromisoformat` would read as midnight.
 _SHORTEST_TIMESTAMP = len("2021-04-16T09:46")
 
 _KINDS: Final[Mapping[type[object], str]] = {
@@ -92,7 +92,7 @@ _KINDS: Final[Mapping[type[object], str]] = {
 
 
 def wrong_type(wanted: str, value: object) -> ValueError:
-    """Return the error for a value of another type, such as `is null, not a string`."""
+    """Return the error for a value of the wrong type. Its message is, for example, `is null, not a string`."""
     kind = "null" if value is None else _KINDS.get(type(value), "something else")
     shown = f" {excerpt(repr(value), 60)}" if isinstance(value, (str, int, float)) else ""
     return ValueError(f"is {kind}{shown}, not {wanted}")
@@ -109,18 +109,18 @@ def _optional(scalar: type[T], hook: Callable[[object, object], T]) -> Callable[
 
 
 converter = Converter(detailed_validation=False)
-"""Its errors lack the path to the invalid value, because tracking the path slows down reading."""
+"""The converter. Its errors don't contain the path of the invalid value, because tracking the path is slow."""
 
 for scalar, hook in ((str, _str), (bool, _bool), (int, _int), (datetime, _datetime)):
     converter.register_structure_hook(scalar, hook)
-    # Most fields are `... | None`. A hook for the union saves two calls of cattrs for each field. It is registered by a
-    # predicate, because a copy of a converter loses hooks that are registered for a union.
+    # Most fields are `... | None`. A hook for the union saves two calls of cattrs for each field. The hook is
+    # registered with a predicate, because a copy of a converter loses hooks that are registered for a union.
     converter.register_structure_hook_func(partial(eq, scalar | None), _optional(scalar, hook))
 
 converter.register_unstructure_hook(datetime, timestamp)
 
 
-# The functions that cattrs generates accept a list as an object without fields, and any iterable as a list.
+# The functions that cattrs generates would accept a list where an object is expected, and any iterable where a list is.
 @converter.register_structure_hook_factory(attrs.has)
 def _object(wanted: type[attrs.AttrsInstance], converter: Converter) -> Callable[[object, object], object]:
     structure = make_dict_structure_fn(wanted, converter)
@@ -151,7 +151,7 @@ def _answer(wanted: type[Any], converter: Converter) -> Callable[[object, object
     def structure_answer(value: object, _: object) -> object:
         if not is_object(value):
             raise wrong_type("an object", value)
-        # Nearly every answer is as the API describes it, and one function that reads all its fields is faster.
+        # Most answers contain only known and valid fields. It is faster to read all of them with one function.
         if value.keys() <= fields.keys():
             try:
                 return structure(value, wanted)

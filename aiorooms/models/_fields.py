@@ -1,8 +1,7 @@
 """The six writable fields of a room: their rules, how to read a value from text, and how to compare values.
 
-`FIELDS` is the single source. Requests, files, options and read-backs all take the field names from it, so they can't
-disagree. The attributes of `RoomUpdate` and the keys of `RoomFields` repeat the names for type checkers; a test checks
-that they are equal.
+`FIELDS` is the only list of these fields: requests, input files, command-line options and read-backs all use it. Type
+checkers need the names as attributes of `RoomUpdate` and as keys of `RoomFields` too. A test checks that these match.
 """
 
 import re
@@ -93,7 +92,7 @@ def _check_of(name: str, field: Field) -> _Check | None:
 CHECKS: Final[tuple[tuple[str, _Check], ...]] = tuple(
     (name, check) for name, field in FIELDS.items() if (check := _check_of(name, field)) is not None
 )
-"""The checks of single values, by field name. The URLs are missing because they are checked as a pair."""
+"""The names and checks of the fields. The two URLs are not included, because they are checked together elsewhere."""
 
 
 # --- reading ---
@@ -105,10 +104,9 @@ _NUMBER: Final = re.compile("-?[0-9]{1,9}", re.ASCII)
 
 
 def read_value(name: str, text: str) -> object:
-    """Read the value of a field from the text of a file or an option. The word `null` becomes None.
+    """Convert the text of a file or an option to the value of a field. The word `null` becomes None.
 
-    Text that is not of the field's kind, such as `many` for a number, is returned unchanged. The field's check then
-    rejects it.
+    Text that can't be converted, such as `many` for a number, is returned unchanged. The field's check then rejects it.
     """
     if text == "null":
         return None
@@ -121,7 +119,7 @@ def read_value(name: str, text: str) -> object:
 
 
 def read_bool(text: str) -> bool | None:
-    """Read `true`, `yes`, `on` or `1`, or their opposites, ignoring case; return None for anything else."""
+    """Return True for `true`, `yes`, `on` or `1`, False for their opposites, else None. Case is ignored."""
     word = text.lower()
     return True if word in _TRUE else False if word in _FALSE else None
 
@@ -130,14 +128,14 @@ def read_bool(text: str) -> bool | None:
 
 
 def differing(room: "Room", wanted: Values) -> Values:
-    """Return those wanted values that differ from the room's values."""
+    """Return the wanted values that differ from the room's current values."""
     return {name: value for name, value in wanted.items() if not has_value(name, getattr(room, name), value)}
 
 
 def has_value(name: str, present: object, wanted: object) -> bool:
-    """Return whether the current value of a field (`present`) equals the wanted one.
+    """Return whether the current value of a field (`present`) is equivalent to the wanted one.
 
-    The server may write a value differently: it may normalize a URL, and writes "no URL" as "" or as null.
+    The two may differ in form: the server may normalize a URL, and it returns either "" or null if there is no URL.
     """
     if present == wanted:
         return True

@@ -1,9 +1,9 @@
 """Rooms, their sessions and participants as the API returns them, and the requests that create or change a room.
 
-Answers (`Room`, `RoomSession`, `RoomParticipant`) contain only what the server sent: a field that it left out is None.
+Answers (`Room`, `RoomSession`, `RoomParticipant`) contain only what the server sent. A field that it left out is None.
 Requests (`RoomUpdate`, `RoomCreate`) are validated when they are created, so an invalid request is never sent. One
-error reports all problems of a request. In a request, `UNSET` leaves a field unchanged and `None` clears it; the types
-say which fields can be cleared.
+error reports all problems of a request. In a request, `UNSET` leaves a field unchanged, and `None` clears it. The type
+of a field shows whether it can be cleared.
 """
 
 import functools
@@ -41,7 +41,7 @@ __all__ = [
 
 
 _HIDDEN: Any = attrs.field(factory=dict[str, object], eq=False, repr=False)
-"""A field that says how an answer was read. It is not compared, and not shown in the repr."""
+"""The definition of the fields `unreadable` and `extra`. They are not compared, and not shown in the repr."""
 
 
 @attrs.frozen(kw_only=True)
@@ -57,14 +57,14 @@ class RoomParticipant:
     left_at: datetime | None = None
     record_type: str | None = None
     unreadable: Mapping[str, object] = _HIDDEN
-    """As in `Room`."""
+    """See `Room.unreadable`."""
     extra: Mapping[str, object] = _HIDDEN
-    """As in `Room`."""
+    """See `Room.extra`."""
 
 
 @attrs.frozen(kw_only=True)
 class RoomSession:
-    """One session of a room, from the first participant who joins until it ends."""
+    """One session of a room. It begins when the first participant joins."""
 
     id: str | None = None
     room_id: str | None = None
@@ -75,14 +75,14 @@ class RoomSession:
     participants: tuple[RoomParticipant, ...] | None = None
     record_type: str | None = None
     unreadable: Mapping[str, object] = _HIDDEN
-    """As in `Room`."""
+    """See `Room.unreadable`."""
     extra: Mapping[str, object] = _HIDDEN
-    """As in `Room`."""
+    """See `Room.extra`."""
 
 
 @attrs.frozen(kw_only=True)
 class Room:
-    """A room as the server returned it. A field missing from the answer is None; timestamps are aware datetimes."""
+    """A room as the server returned it. Fields missing from the answer are None. Timestamps are aware datetimes."""
 
     id: str | None = None
     max_participants: int | None = None
@@ -90,7 +90,7 @@ class Room:
     created_at: datetime | None = None
     updated_at: datetime | None = None
     active_session_id: str | None = None
-    """The id of the session that is running now, if any."""
+    """The id of the current session, if there is one."""
     sessions: tuple[RoomSession, ...] | None = None
     """The sessions, if the call asked for them with `include_sessions=True`."""
     enable_recording: bool | None = None
@@ -101,9 +101,9 @@ class Room:
     """Seconds before a webhook times out."""
     record_type: str | None = None
     unreadable: Mapping[str, object] = _HIDDEN
-    """Fields of the answer that could not be read, with their raw values; these attributes are None."""
+    """The raw values of fields that could not be read. The attributes with these names are None."""
     extra: Mapping[str, object] = _HIDDEN
-    """Fields of the answer that this class doesn't have, with their raw values."""
+    """The raw values of fields of the answer that this class doesn't have."""
 
 
 RoomRef: TypeAlias = str | UUID | Room
@@ -111,7 +111,7 @@ RoomRef: TypeAlias = str | UUID | Room
 
 
 def read_room_ref(room: object) -> tuple[str, tuple[Problem, ...]]:
-    """Return the id of a room as a string, and a problem if it is not a valid id."""
+    """Return the id of a room as a string, and a tuple that contains a problem if the id is invalid."""
     room_id = room.id if isinstance(room, Room) else room
     if isinstance(room_id, str) and _UUID.fullmatch(room_id):
         return room_id, ()
@@ -133,11 +133,11 @@ class RoomPage:
     number: int
     """The number of the page, counted from 1."""
     total_pages: int | None = None
-    """Number of pages when this one was read. It can change while a list is read."""
+    """Number of pages when this one was read. The number can change while a list is read."""
     total_results: int | None = None
     """Number of rooms in the whole list when this page was read."""
     unreadable: tuple[object, ...] = attrs.field(default=(), eq=False)
-    """What the list has besides rooms: entries without an id, as they are in the answer."""
+    """The raw entries of the page that are not rooms with an id."""
 
     def __iter__(self) -> Iterator[Room]:
         return iter(self.rooms)
@@ -161,7 +161,7 @@ class RoomFields(TypedDict, total=False):
 class _RoomRequest:
     """The six writable fields, validated. The base of `RoomUpdate` and `RoomCreate`.
 
-    This class has the types and the documentation of the fields; `_fields` has their rules.
+    This class contains the types and the documentation of the fields. `_fields` contains their rules.
     """
 
     unique_name: str | Unset = UNSET
@@ -173,7 +173,7 @@ class _RoomRequest:
     webhook_event_url: str | Unset = UNSET
     """The URL that receives the events of the room: with a scheme, such as `https`, and at most 2000 characters."""
     webhook_event_failover_url: str | Unset | None = UNSET
-    """A different URL, which receives the events if `webhook_event_url` fails. None clears it."""
+    """A different URL that receives the events if `webhook_event_url` fails. None clears it."""
     webhook_timeout_secs: int | Unset | None = UNSET
     """Seconds before a webhook times out, 0 to 30 inclusive. None clears it."""
     webhook_url_policy: WebhookUrlPolicy = attrs.field(default=DEFAULT_POLICY, eq=False)
@@ -196,11 +196,11 @@ class _RoomRequest:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, object], /, *, webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY) -> Self:
-        """Create the request from JSON data: a missing key becomes `UNSET`, null becomes None.
+        """Create the request from JSON data. A missing key becomes `UNSET`, and null becomes None.
 
         Raises `InvalidRequestError` with all problems, including unknown keys.
         """
-        # cattrs stops at the first unknown key and can't pass on the policy.
+        # cattrs isn't used here, because it stops at the first unknown key and can't pass on the policy.
         if not isinstance(cast("object", data), Mapping):
             message = f"{quoted(data)} is not {_AN_OBJECT}"
             raise InvalidRequestError([Problem("", message, code="wrong_type", value=data, expected=_AN_OBJECT)])
@@ -216,11 +216,14 @@ class _RoomRequest:
         raise InvalidRequestError(unknown)
 
     def to_dict(self) -> dict[str, str | int | bool | None]:
-        """Return the JSON object to send: `UNSET` fields are left out, None becomes null."""
+        """Return the JSON object to send. `UNSET` fields are left out, and None becomes null."""
         return _unstructure()(self)
 
     def url_problems(self, webhook_url_policy: WebhookUrlPolicy) -> tuple[Problem, ...]:
-        """Return the problems of both URLs under another policy; empty if it equals `self.webhook_url_policy`."""
+        """Check both URLs against another policy, and return the problems.
+
+        If the policy equals `self.webhook_url_policy`, nothing needs to be checked again.
+        """
         if webhook_url_policy is self.webhook_url_policy or webhook_url_policy == self.webhook_url_policy:
             return ()
         return self._url_problems(webhook_url_policy)
@@ -246,13 +249,13 @@ def _field_index(problem: Problem) -> int:
 
 @attrs.frozen(kw_only=True, repr=False)
 class RoomUpdate(_RoomRequest):
-    """The changes to a room. A field that is not given is `UNSET`, which leaves it unchanged on the server.
+    """The changes to a room. Fields that you don't give are `UNSET`, and stay unchanged on the server.
 
     - `unique_name`: the name of the room, unique within the account; neither empty nor only whitespace.
     - `max_participants`: maximum number of participants, 2 to 50 inclusive.
     - `enable_recording`: whether sessions of the room are recorded, True or False.
     - `webhook_event_url`: the URL that receives the events of the room, with a scheme and at most 2000 characters.
-    - `webhook_event_failover_url`: a different URL, for events that the first URL fails to receive; None clears it.
+    - `webhook_event_failover_url`: a different URL that receives the events if the first one fails; None clears it.
     - `webhook_timeout_secs`: seconds before a webhook times out, 0 to 30 inclusive; None clears it.
     - `webhook_url_policy`: the policy that both URLs are checked against. It is not sent.
 

@@ -72,7 +72,7 @@ def test_a_report_has_totals_and_failures_by_reason_and_loads_nothing(tmp_path: 
     opened = journal(tmp_path, records)
     summary = summarize(opened)
     assert dict(summary.states) == {"updated": 2, "failed": 2, "begun": 1}
-    assert summary.runs == ["no end was recorded: killed, or still running", "done"]
+    assert summary.runs == ["no end was recorded; the run was killed or is still in progress", "done"]
     assert 1 < summary.seconds < 5, "the pause between the two runs was counted"
     assert sum(bucket.retries for bucket in summary.buckets) == 1
     assert sum(bucket.rate_limited for bucket in summary.buckets) == 7

@@ -1,1 +1,1 @@
-"""The inputs of a plan: rows of a file, or a selection from the account."""
+"""The inputs for a plan: the rows of a file, or a selection of rooms of the account."""

@@ -1,4 +1,4 @@
-"""Conditions on rooms: `FIELD=VALUE` or `FIELD!=VALUE`, and for days `=`, `>=` or `<=`.
+"""Conditions on rooms: `NAME=VALUE` or `NAME!=VALUE`. Days are compared with `=`, `>=` or `<=`.
 
 name=support-*                  the unique name, ignoring case; * and ? match as in file names
 webhook_host=old.example.com    the host of the webhook URL or the failover URL; *.example.com matches all subdomains
@@ -43,7 +43,7 @@ def read_condition(text: str) -> Condition:
 
 
 def _named(pattern: str) -> Condition:
-    # Not `fnmatch.fnmatch`, which ignores case on Windows only.
+    # `fnmatch.fnmatch` is not used, because it ignores case on Windows only.
     matches = re.compile(fnmatch.translate(pattern.casefold())).match
     return lambda room: matches((room.unique_name or "").casefold()) is not None
 
@@ -96,12 +96,12 @@ _HOST: Final = re.compile(r"[^\s/?#@:\\*=\[\]]+|\[[0-9A-Fa-f:.]+\]")
 
 
 def read_host(text: str) -> str | None:
-    """Parse a host and normalise it for comparison; return None if it is not a host. An IPv6 address needs brackets."""
+    """Return a host, normalized for comparison; None if the text is not a host. An IPv6 address needs brackets."""
     return host_of(f"https://{text}/") if _HOST.fullmatch(text) else None
 
 
 def host_of(url: str) -> str | None:
-    """Return the host of a URL, normalised for comparison; None if the URL has no host."""
+    """Return the host of a URL, normalized for comparison; None if the URL has no host."""
     try:
         return comparable_host(URL(url)) or None
     except YARL_ERRORS:

@@ -1,4 +1,4 @@
-"""Rows of a CSV file: an empty cell leaves a field unchanged, and the word `null` clears it."""
+"""Read the rows of a CSV file. An empty cell leaves a field unchanged, and the word `null` clears it."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ __all__ = ["read_csv"]
 
 
 def read_csv(file: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
-    """Yield a pair for each row of a CSV file: the number of its first line, and its values."""
+    """Yield the line number and the values of each row. If a row has several lines, the number is that of the first."""
     first = file.readline()
     if not first.strip():
         problems.fail("empty", None, "the file or its first line is empty")
@@ -49,7 +49,7 @@ def _delimiter(header: str) -> str:
 
 
 def _check_header(problems: Problems, header: Sequence[str]) -> bool:
-    """Record unknown, duplicate and missing columns; return whether there is a column for the room."""
+    """Record unknown, duplicate and missing columns. Return whether there is a column for the room."""
     for number, name in enumerate(header):
         if name not in COLUMNS:
             problems.record("unknown_column", 1, None, unknown_column(name), name)

@@ -1,4 +1,4 @@
-"""Rows of a JSON lines file or a JSON list. The elements of a list are read one by one."""
+"""Read the rows of a JSON lines file or a JSON list. The elements of a list are read one by one."""
 
 import json
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ _DECODER: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_re
 
 
 def read_jsonl(text: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
-    """Yield a pair for each line: its number, and its object."""
+    """Yield the number and the object of each line that is not empty."""
     for number, line in enumerate(text, 1):
         if not line.strip():
             continue
@@ -45,9 +45,9 @@ def read_jsonl(text: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
 
 
 def read_json(text: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
-    """Yield a pair for each object of a list: the number of its first line, and the object.
+    """Yield the number of the first line, and the object, for each object of a list.
 
-    The objects are read one by one: loading a million rows at once would take a gigabyte of memory.
+    The objects are read one by one, because loading a million rows at once would need a gigabyte of memory.
     """
     scanner = _Scanner(text, problems)
     if not scanner.accept("["):
@@ -76,7 +76,7 @@ class _Scanner:
         self._buffer = ""
 
     def at_end(self) -> bool:
-        """Skip white space; return whether the file ends after it."""
+        """Skip white space, and return whether the file ends after it."""
         while not (rest := self._buffer.lstrip()):
             self._advance(len(self._buffer))
             self._buffer = self._text.read(_CHUNK)
@@ -91,7 +91,7 @@ class _Scanner:
         return self.line
 
     def accept(self, char: str) -> bool:
-        """Skip white space; consume the next character if it is `char`, and return whether it was."""
+        """Skip white space. Consume the next character if it is `char`, and return whether it was."""
         if self.at_end() or self._buffer[0] != char:
             return False
         self._advance(1)
@@ -104,8 +104,8 @@ class _Scanner:
             try:
                 value, end = cast("tuple[object, int]", _DECODER.raw_decode(self._buffer))
             except (ValueError, RecursionError) as error:
-                # The end of the value may not be in the buffer yet. Each attempt parses from the start of the value, so
-                # the buffer doubles each time: steps of a fixed size would take quadratic time.
+                # The end of the value may not be in the buffer yet. Each attempt parses from the start of the value. So
+                # the buffer is doubled, because adding chunks of a fixed size would take quadratic time.
                 final = isinstance(error, (_DuplicateKeyError, RecursionError))
                 more = "" if final else self._text.read(len(self._buffer) + _CHUNK)
                 if not more:

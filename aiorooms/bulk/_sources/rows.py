@@ -1,12 +1,13 @@
-"""Reading changes from a CSV file, JSON lines or a JSON list. Every row is checked before anything is sent.
+"""Read changes from a CSV file, JSON lines or a JSON list. Every row is checked before anything is sent.
 
-The column `room_id` (or `id`) has the id of the room; `room` has its id or its current unique name. The other columns
-are any of the six writable fields. In CSV, an empty cell leaves a field unchanged, and the word `null` clears it. In
-JSON, an absent key or an empty string leaves a field unchanged, and null clears it. The read-only columns of an export
-are ignored, so that an export can be edited and planned. Unknown columns are problems.
+The column `room_id` (or `id`) contains the id of the room. Alternatively, the column `room` contains its id or its
+current unique name. The other columns are the writable fields to change. In CSV, an empty cell leaves a field
+unchanged, and the word `null` clears it. In JSON, an absent key or an empty string leaves a field unchanged, and null
+clears it. The read-only columns of an export are ignored, so you can edit an export and make a plan from it. An unknown
+column is reported as a problem.
 
 All problems are reported together, each with file, line and field. The rows are kept in a temporary file with an index
-by room, so a million rows take little memory.
+by room, so a million rows need little memory.
 """
 
 import tempfile
@@ -49,7 +50,10 @@ _ROW: Final = Codec(_Row)
 
 
 class Rows:
-    """The rows of a file, for `make_plan`. The end of a `with` block removes the temporary file."""
+    """The rows of a file, as the input for `make_plan`.
+
+    They are kept in a temporary file. `close`, or the end of a `with` block, removes it.
+    """
 
     def __init__(self, source: str, webhook_url_policy: WebhookUrlPolicy) -> None:
         self.source = source
@@ -104,7 +108,7 @@ class Rows:
         self.count += 1
 
     def check(self, problems: Problems) -> None:
-        """Record a problem for each repeated row of a room, and for each new name that an earlier row sets too."""
+        """Record a problem for each row whose room or new name is also in an earlier row."""
         self._rooms.sort()
         self._names.sort()
         duplicates: set[int] = set()
@@ -128,16 +132,17 @@ def _line(row: _Row) -> int:
 
 
 def _key_of_name(name: str) -> str:
-    return f"name {name}"  # an id has no blank, so this key differs from every id
+    return f"name {name}"  # an id contains no space, so this key differs from every id
 
 
 def read_rows(
     path: str | Path, *, webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY, policy: WebhookUrlPolicy | None = None
 ) -> Rows:
-    """Read and check a file. Raises `BulkInputError` with the first 1,000 problems, and the number of further ones.
+    """Read a file, and check all of its rows.
 
-    A million rows take a minute: in an event loop, call `read_rows` in a thread. `policy` is the deprecated
-    name of `webhook_url_policy`.
+    Raises `BulkInputError` if there are problems. It lists the first 1,000, and the number of the others. A million
+    rows take a minute, so call `read_rows` in a thread if an event loop is running. `policy` is the deprecated name of
+    `webhook_url_policy`.
     """
     chosen = policy_of(webhook_url_policy, policy)
     rows = Rows(str(path), chosen)
@@ -181,7 +186,7 @@ def _check_row(rows: Rows, problems: Problems, line: int, cells: Cells, policy: 
 
 
 def _read_room(problems: Problems, line: int, cells: Cells) -> tuple[str | None, str | None]:
-    """Return the room of a row as `(id, None)` or `(None, name)`. If a problem is recorded, ignore the result."""
+    """Return the room of a row as `(id, None)` or `(None, name)`. If this records a problem, ignore the result."""
     given = [column for column in ROOM_COLUMNS if column in cells]
     if len(given) != 1:
         wrong = (

@@ -1,8 +1,8 @@
-"""Selecting rooms of the account by conditions, and editing them.
+"""Select rooms of the account by conditions, and define their new values by edits and rewrites.
 
 A room is selected if it meets all conditions (module `conditions`). An edit is `FIELD=VALUE`, where `null` clears the
-field. A rewrite is `OLD=NEW`: in webhook and failover URLs, it replaces the host OLD with NEW. The rest of each URL is
-unchanged, such as its scheme, port, path and query.
+field. A rewrite is `OLD=NEW`: in webhook and failover URLs, it replaces the host OLD with NEW. All other parts of the
+URL, such as its scheme, port, path and query, stay unchanged.
 """
 
 import re
@@ -27,14 +27,14 @@ _EDIT: Final = re.compile(r"\s*([A-Za-z_]+)\s*=\s*(.*?)\s*", re.DOTALL)
 
 @attrs.frozen(kw_only=True)
 class Selection:
-    """Conditions on rooms, and the edits of rooms that meet all of them. `select` makes a selection for `make_plan`."""
+    """A selection of rooms and their new values, made by `select`. It is an input for `make_plan`."""
 
     source: str
     conditions: Sequence[Condition]
     fields: Mapping[str, object]
-    """The new values for every selected room."""
+    """The new values of every selected room."""
     hosts: Mapping[str, str]
-    """Maps each old host, normalised for comparison, to the new host of webhook and failover URLs."""
+    """For webhook and failover URLs: the new host for each old host, which is normalized for comparison."""
     webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY
 
     def change_of(self, room: Room) -> Change | None:
@@ -56,7 +56,7 @@ class Selection:
             raise BulkInputError([input_problem(problem, where) for problem in error.problems]) from None
 
     def not_met(self) -> Iterator[InputProblem]:
-        """Yield no problems: a selection names no rooms that could be missing."""
+        """Yield nothing, because a selection does not name rooms that could be missing."""
         return iter(())
 
     def _rewritten(self, url: str) -> str | None:
@@ -65,7 +65,7 @@ class Selection:
         authority = _AUTHORITY.match(url)
         if other is None or authority is None:
             return None
-        # Replace only the host in the text: parsing and rebuilding the URL could change its other parts.
+        # Replace the host in the text, because parsing and rebuilding the URL could change its other parts.
         port = re.search(r":[0-9]*$", authority[2])
         return f"{authority[1]}{other}{port.group() if port else ''}{url[authority.end() :]}"
 
@@ -82,10 +82,11 @@ def select(
     webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY,
     policy: WebhookUrlPolicy | None = None,
 ) -> Selection:
-    """Make a selection from conditions (`name=support-*`), edits (`max_participants=20`) and rewrites of hosts.
+    """Return a selection of rooms, as the input for `make_plan`.
 
-    A rewrite is `old.example.com=new.example.com`. Raises `BulkInputError` with all problems. `policy` is the
-    deprecated name of `webhook_url_policy`.
+    `where` has the conditions, such as `name=support-*`, and `set_fields` the edits, such as `max_participants=20`.
+    `rewrite_webhook_host` has the rewrites, such as `old.example.com=new.example.com`. Raises `BulkInputError`, with
+    all problems, if any of them is invalid. `policy` is the deprecated name of `webhook_url_policy`.
     """
     chosen = policy_of(webhook_url_policy, policy)
     problems: list[InputProblem] = []

@@ -1,4 +1,4 @@
-"""Opening an input file: detects its encoding, and its format (CSV, JSON lines or a JSON list)."""
+"""Open an input file, and detect its encoding and its format (CSV, JSON lines or a JSON list)."""
 
 import io
 from collections.abc import Generator
@@ -14,7 +14,7 @@ __all__ = ["open_text"]
 
 @contextmanager
 def open_text(path: Path, problems: Problems) -> Generator[tuple[TextIO, str]]:
-    """Open a file as text; yield it with its format: `csv`, `jsonl` or `json`."""
+    """Open a file as text. Yield the file and its format: `csv`, `jsonl` or `json`."""
     if path.exists() and not path.is_file() and not path.is_dir():
         # Reading a pipe or a device could block forever.
         problems.fail("unreadable", None, "this is a pipe or a device; save its content as a file")
@@ -38,7 +38,7 @@ _WRONG_ENCODING: Final = {
 
 
 def _encoding(file: BinaryIO) -> str:
-    """Return the encoding that the byte order mark shows; UTF-8 if the file has no such mark."""
+    """Return the encoding that the file's byte order mark indicates, or UTF-8 if there is no such mark."""
     begin = file.read(3)
     file.seek(0)
     return "utf-16" if begin[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -60,7 +60,7 @@ _FORMATS: Final = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "
 
 
 def _format_of(path: Path, text: TextIO) -> str:
-    """Return the format for the file's extension; if that is unknown, guess it from the first character of the text."""
+    """Return the format for the file's extension. If it is unknown, guess the format from the first character."""
     if (known := _FORMATS.get(path.suffix.lower())) is not None:
         return known
     begin = text.read(4096).lstrip()
