@@ -10,7 +10,7 @@ all calls of the client. Each reason to wait is a *gate*: a class in its own mod
 request is sent when all gates are open:
 
 - **Pause** (`pause`). If a 429 says how long to wait, all calls wait, not only the call that received it.
-- **Cap** (`cap`). The caller can set a maximum rate, `Pacing(max_rate=)`, even if the server allows more.
+- **Cap** (`cap`). The pacer never exceeds the maximum rate that the caller sets with `Pacing(max_rate=)`.
 - **Probing** (`probing`). If the server reports no limit, the pacer finds the sustained rate from 429s alone.
 - **Slow start** (`slow_start`). A new client doesn't know the limit. So it sends one request alone, then 2, 4, 8 etc.
 - **Quota** (`quota`). If the server reports a limit in `x-ratelimit` headers, the pacer calculates how many requests
@@ -26,8 +26,8 @@ window never more than half of what remains, because other processes may use the
 is closed until the reset, which is 3 s away, and one timer is set for that moment. At the reset one request is sent
 alone, and its answer reports `remaining: 99` again.
 
-If the server reports that it accepts no requests for longer than `Pacing.max_wait`, all calls that need a permit fail
-immediately. Otherwise a program that silently sleeps for an hour would seem to hang.
+If the server reports a wait that is longer than `Pacing.max_wait`, all calls that need a permit fail immediately.
+Otherwise a program could sleep silently for an hour, and would seem to hang.
 
 Gates only calculate: they get the current time as an argument, and never wait. Only the pacer has a queue and a timer.
 """

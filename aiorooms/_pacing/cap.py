@@ -16,10 +16,10 @@ __all__ = ["Cap"]
 _MAX_REMEMBERED: Final = 1000
 
 _MARGIN: Final = 1.005
-"""A factor for the period. Without it, varying latency would sometimes bring one request too many into a second."""
+"""A factor for the period. Latency varies, so without it the server could receive one request too many in a second."""
 
 _CATCH_UP: Final = 0.02
-"""Seconds. If a request is less late than this, the schedule stays unchanged, so late timers don't lower the rate."""
+"""Seconds. If a request is late by less than this, the schedule stays the same. So late timers don't lower the rate."""
 
 
 class Cap(Gate):

@@ -53,7 +53,7 @@ class Gate:
 
     @property
     def rate(self) -> float | None:
-        """The sustained rate in requests per second; None if the gate knows none."""
+        """The sustained rate in requests per second; None if it is unknown to this gate."""
         return None
 
     def may_send_at(self, now: float, in_flight: int) -> float:

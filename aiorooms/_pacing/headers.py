@@ -1,4 +1,4 @@
-"""Read what the headers of an answer report about the rate limit, and how long they ask to wait.
+"""Read the rate limit and the requested wait from the headers of an answer.
 
 The functions use the local clock only if a header contains a point in time and the answer has no `Date`.
 
@@ -118,10 +118,10 @@ def _seconds(value: float) -> float:
 _MAX_SECONDS: Final = 366 * 86_400.0
 
 _MAX_COUNT: Final = 1e9
-"""Maximum number of requests that is read from a header. Larger numbers are reduced to this one."""
+"""Maximum request count. Larger counts in a header are reduced to this number."""
 
 _MIN_UNIX_TIME: Final = 1e8
-"""Values from here on are Unix times. Smaller values are seconds from now."""
+"""Values of at least this number are Unix times. Smaller values are seconds from now."""
 
 _NUMBER = re.compile(r"\s*[+-]?[0-9]{1,40}(\.[0-9]{0,15})?\s*", re.ASCII)
 
@@ -129,7 +129,7 @@ _NUMBER = re.compile(r"\s*[+-]?[0-9]{1,40}(\.[0-9]{0,15})?\s*", re.ASCII)
 # Cached because the same numbers recur. This saves half of the 2 us that reading the headers takes.
 @lru_cache(maxsize=1024)
 def _number(value: str | None) -> float | None:
-    """Return a plain decimal number; 0 if it is negative, and None for anything else, such as `inf` or `1e400`."""
+    """Parse a plain decimal number. Return 0 if it is negative, and None for other text, such as `inf` or `1e400`."""
     return max(0.0, float(value)) if value is not None and _NUMBER.fullmatch(value) else None
 
 

@@ -35,7 +35,7 @@ class Pacing:
     enabled: bool = attrs.field(default=True, validator=instance_of(bool))
     """Whether calls share what their answers report about the limit. If False, a call only waits after its own 429s."""
     max_rate: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
-    """Maximum rate in requests per second, evenly spread, even if the server allows more. None means no maximum."""
+    """Maximum requests per second, spread evenly, even if the server allows more. None means no maximum."""
     max_wait: float = attrs.field(default=300.0, validator=positive)
     """Maximum wait for the rate limit, in seconds, inclusive. A call that would wait longer raises `RateLimitError`."""
 
@@ -92,7 +92,7 @@ class PacerClosedError(Exception):
 
 
 class WaitTooLongError(Exception):
-    """The server reports that it accepts no requests for longer than `Pacing.max_wait`."""
+    """The server reports a wait that is longer than `Pacing.max_wait`."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
@@ -123,7 +123,7 @@ class Pacer:
         self._clock = clock
         self._call_later = call_later
         self._in_flight = 0
-        # Callers in order of arrival. With an OrderedDict, it is fast to remove 20,000 callers that are cancelled.
+        # Callers in order of arrival. Removing a caller from an OrderedDict is fast, even if there are 20,000 callers.
         self._waiters: OrderedDict[asyncio.Future[Permit], None] = OrderedDict()
         self._timer: _Handle | None = None
         self._timer_at = math.inf

@@ -30,24 +30,24 @@ __all__ = ["Probing"]
 
 _FIRST_PAUSE: Final = 0.2
 _MAX_PAUSE: Final = 8.0
-"""Duration of the stop in seconds, if the server does not ask for a wait."""
+"""Duration of the first and of the longest stop in seconds, if the server does not ask for a wait."""
 
 _FAST_GROWTH: Final = 0.10
 _SLOW_GROWTH: Final = 0.01
 """Growth of the rate per second: slow if the rate is close to the rate at the last 429, else fast."""
 
 _CLOSE: Final = (0.85, 1.15)
-"""A rate is close to the rate at the last 429 if their quotient is between these numbers."""
+"""A rate is close to the rate at the last 429 if the ratio of the two is between these numbers."""
 
 _DECREASE: Final = 0.9
 _MIN_RATE: Final = 0.01
 """Requests per second."""
 
 _MIN_SAMPLE: Final = 10
-"""Minimum number of accepted requests for measuring a rate. A rate from fewer is a guess, and grows much faster."""
+"""Minimum number of accepted requests for measuring a rate. A rate measured from fewer is a guess, and grows faster."""
 
 _IDLE: Final = 2.0
-"""Seconds. The average rate does not include a longer gap between two requests, unless the gate caused the gap."""
+"""Seconds. A longer gap between two requests does not count in the average rate, unless this gate caused the gap."""
 
 
 class Probing(Gate):

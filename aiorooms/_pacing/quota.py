@@ -5,18 +5,18 @@ quota calculates two things:
 
 - **How many requests may be in flight.** An answer reports R as it was when the server processed that request. It is
   not known whether the server has counted the requests that are in flight now. So the quota assumes that it has not,
-  and the number in flight never exceeds the smallest R reported since the last renewal. Answers may therefore arrive
-  late or out of order.
+  and the number in flight never exceeds the smallest R reported since the last renewal. This is safe even if answers
+  arrive late or out of order.
 - **When the next renewal is.** A client that has used up R waits for it. If the reset is a whole number of seconds, it
   may have been rounded. Then the quota uses the earliest time that any answer has reported since the last renewal. If
   resets are rounded up, this time is late by at most the time between two answers. If a request sent at this time is
-  answered 429, the quota concludes that resets are rounded down, and adds a second to each later one.
+  answered 429, the quota concludes that resets are rounded down, and adds a second to each later reset.
 
 At the time of the renewal, one request is sent alone, the *probe*. If two probes in a row find at least half of the
 limit available, the quota assumes that every reset renews the whole limit, and sends no more probes. If a probe finds
 less than a quarter of the limit available, the limit refills gradually, like a sliding window or a token bucket. If
-such a server reports whole seconds only, the next request is sent at the latest one window after the oldest of the last
-`limit` accepted requests, because at least one request is available again at that time.
+such a server reports resets in whole seconds, the next request is sent no later than one window after the oldest of the
+last `limit` accepted requests. At that time, at least one request is available again.
 
 **Detecting a renewal.** If an answer reports a higher R than was known when its request was sent, there was a renewal.
 The R that is known when the answer arrives can't be used for this, because answers may arrive out of order. So each
@@ -68,7 +68,7 @@ class Quota(Gate):
         self.limit: int | None = None
         """Requests per window, as last reported; None before the first report."""
         self.remaining = 0
-        """R: the smallest value reported since the last renewal, or the value assumed at an assumed renewal."""
+        """R: the smallest value reported since the last renewal. A renewal that is only assumed sets an assumed value."""
         self.window = 0.0
         """The longest reset that was reported for this limit, in seconds."""
         self.renews_at = math.inf
@@ -83,7 +83,7 @@ class Quota(Gate):
         """Whether the last renewal was assumed, and no answer has confirmed it yet."""
 
         self._reset_at = math.inf
-        """When this window ends: the last time reported if resets are exact, else the earliest. Has no second added."""
+        """When this window ends: the last reported time if resets are exact, else the earliest. No second is added yet."""
         self._last_reset_at = math.inf
         """When this window ends according to the last answer."""
         self._exact = False
@@ -212,7 +212,7 @@ class Quota(Gate):
         )
         free = math.floor(ours + 0.5) - in_flight
         # With none in flight, one request may be sent in two cases. If R > 1, our share may only seem to be 0 because
-        # we have used little so far. If no time of a renewal is known, only an answer can show what remains.
+        # we have used little so far. If the time of the next renewal is unknown, only an answer can show what remains.
         can_send_one = in_flight == 0 and (self.remaining > 1 or self.renews_at == math.inf)
         return 1 if free <= 0 and can_send_one else free
 

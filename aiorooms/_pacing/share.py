@@ -4,8 +4,8 @@ Other processes may send with the same key. What remains of the limit (R, see `q
 every process sent as much as R allows, most requests would be rate limited when R gets close to 0. So each process
 keeps to its own part, which it calculates without communicating with the others:
 
-- **Part.** Our part of R is the fraction of recent requests that were ours. The current window counts fully, the
-  previous one counts half, the one before that a quarter, and so on. If the others send less, our part grows.
+- **Part.** Our part of R corresponds to our fraction of recent requests. The current window counts fully, the previous
+  one counts half, the one before that a quarter, and so on. If the others send less, our part grows.
 - **Half of the part.** As long as there may be other processes, we use only half of our part. The others may have about
   as many requests in flight as we do, and R does not include these yet.
 - **Reserve.** If the limit has windows, we keep a reserve for the other processes: what they will probably use in the
@@ -40,7 +40,7 @@ class Share:
         """What we and all processes used in earlier windows. Each window counts half as much as the next one."""
 
     def begin_window(self, lowest: int, remaining: int) -> None:
-        """Begin a window with R = `remaining`. `lowest` is the last R of the previous window."""
+        """Begin a window with R = `remaining`. `lowest` is the smallest R reported in the previous window."""
         self._earlier_ours = (self._earlier_ours + self._ours) / 2
         self._earlier_all = (self._earlier_all + self._began_with - lowest) / 2
         self._began_with, self._ours = remaining, 0

@@ -1,14 +1,14 @@
 """Apply a plan, or resume an apply: send the updates with `update_many`, and record each of them in the journal.
 
 Each apply and each resume is a *run* with four steps. For example, a plan has 1,000 rooms. Its apply is killed after
-600 updates, while 50 more are in flight. The resume then
+600 updates, while 50 more are in flight. The resume has these steps:
 
-1. reads the 50 rooms back (`_earlier`). 30 of them have the wanted values, so their outcome is `updated`. The updates
-   of the other 20 must be sent;
-2. lists the rooms that were modified since the plan was made (`_conflicts`). 2 of the remaining 350 rooms were
-   modified, and are set aside;
-3. sends the updates of 20 + 348 rooms (`_sending`);
-4. lists the modified rooms again (`_conflicts`). If the 2 rooms set aside don't have the wanted values now, they are
+1. It reads the 50 rooms back (`_earlier`). 30 of them have the wanted values, so their outcome is `updated`. The
+   updates of the other 20 must be sent.
+2. It lists the rooms that were modified since the plan was made (`_conflicts`). 2 of the remaining 350 rooms were
+   modified, and are set aside: their updates are not sent.
+3. It sends the updates of 20 + 348 rooms (`_sending`).
+4. It lists the modified rooms again (`_conflicts`). If the 2 rooms set aside don't have the wanted values now, they are
    conflicts.
 
 The journal then has an outcome for each of the 1,000 rooms. If none of them is uncertain, another resume sends nothing.

@@ -1,8 +1,8 @@
 """Export all rooms of the account to a file, in the format that `read_rows` reads.
 
 You can edit an export and make a plan from it. A plan from an unedited export has no changes. A field without a value
-is omitted, and `read_rows` leaves it unchanged. Names that `read_rows` would misread or reject are omitted too: the
-name `null` in a CSV file, which would mean "clear", and blank names, which are invalid.
+is omitted, so that a plan leaves it unchanged. Names that `read_rows` would misread or reject are omitted too: the name
+`null` in a CSV file, which would mean "clear", and blank names, which are invalid.
 """
 
 import csv
@@ -27,7 +27,7 @@ Format = Literal["csv", "jsonl"]
 async def export_rooms(
     client: RoomsClient, path: str | Path, *, form: Format | None = None, on_room: Callable[[], None] | None = None
 ) -> int:
-    """Write all rooms to a file, atomically, and return their number.
+    """Write all rooms of the account to a file atomically, and return their number.
 
     If `form` is None, the file's extension selects the format: `.csv`, `.jsonl` or `.ndjson`. `on_room` is called after
     each room is written. Raises `BulkInputError` if the extension is unknown or the file can't be written, and

@@ -34,7 +34,7 @@ class LineIndex:
         self._found = bytearray(len(self._entries))
 
     def duplicates(self) -> Iterator[tuple[int, int]]:
-        """For each line whose key already occurs in an earlier line, yield the offsets of the first line and of it."""
+        """Yield pairs of offsets: that of the first line with a key, and that of a later line with the same key."""
         first = b""
         for entry in self._entries:
             if entry[:_DIGEST] == first[:_DIGEST]:

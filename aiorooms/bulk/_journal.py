@@ -150,7 +150,7 @@ class Journal:
 
 
 _LONGEST_HEADER: Final = 64 * 1024
-"""In bytes. If the file is not a journal, its first line may be too long to be read into memory."""
+"""Maximum number of bytes to read as the header. If the file is not a journal, its first line may be very long."""
 
 
 def first_line(path: Path) -> bytes:

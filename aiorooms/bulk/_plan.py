@@ -138,7 +138,7 @@ class Plan:
 
 
 _LONGEST_HEADER: Final = 1024 * 1024
-"""In bytes. If the file is not a plan, its first line may be too long to be read into memory."""
+"""Maximum number of bytes to read as the header. If the file is not a plan, its first line may be very long."""
 
 
 def _check_version(path: Path, first: bytes) -> None:

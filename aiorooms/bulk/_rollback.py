@@ -9,9 +9,9 @@ to 20, and the server then reported an `updated_at` of 12:00. What the rollback 
   and is not in the plan.
 - The room no longer exists, or the API doesn't accept its previous value. This is a conflict too.
 
-If the update was not confirmed, because it was in flight, `uncertain` or `failed`, the journal has no `updated_at` to
-compare, so only the values are compared. A room whose update failed is ignored if it has neither the old values nor the
-new ones.
+An update that was in flight, `uncertain` or `failed` was not confirmed. The journal then has no `updated_at` from after
+the update, so only the values are compared. A room whose update failed is ignored if it has neither the old values nor
+the new ones.
 """
 
 import asyncio

@@ -151,7 +151,7 @@ def _answer(wanted: type[Any], converter: Converter) -> Callable[[object, object
     def structure_answer(value: object, _: object) -> object:
         if not is_object(value):
             raise wrong_type("an object", value)
-        # Most answers contain only known and valid fields. It is faster to read all of them with one function.
+        # Most answers contain only known and valid fields. One generated function reads these faster than a loop.
         if value.keys() <= fields.keys():
             try:
                 return structure(value, wanted)

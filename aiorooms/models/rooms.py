@@ -159,7 +159,7 @@ class RoomFields(TypedDict, total=False):
 
 @attrs.frozen(kw_only=True, repr=False)
 class _RoomRequest:
-    """The six writable fields, validated. The base of `RoomUpdate` and `RoomCreate`.
+    """The base of `RoomUpdate` and `RoomCreate`: the six writable fields, with validation.
 
     This class contains the types and the documentation of the fields. `_fields` contains their rules.
     """

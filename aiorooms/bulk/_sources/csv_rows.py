@@ -12,7 +12,7 @@ __all__ = ["read_csv"]
 
 
 def read_csv(file: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
-    """Yield the line number and the values of each row. If a row has several lines, the number is that of the first."""
+    """Yield the rows of a CSV file, each as a pair of the number of its first line and the values."""
     first = file.readline()
     if not first.strip():
         problems.fail("empty", None, "the file or its first line is empty")

@@ -31,7 +31,7 @@ _DECODER: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_re
 
 
 def read_jsonl(text: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
-    """Yield the number and the object of each line that is not empty."""
+    """Yield the objects of a file with one object per line, each as a pair of the line number and the object."""
     for number, line in enumerate(text, 1):
         if not line.strip():
             continue
@@ -45,7 +45,7 @@ def read_jsonl(text: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
 
 
 def read_json(text: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
-    """Yield the number of the first line, and the object, for each object of a list.
+    """Yield the objects of a list, each as a pair of the number of its first line and the object.
 
     The objects are read one by one, because loading a million rows at once would need a gigabyte of memory.
     """

@@ -140,9 +140,9 @@ def read_rows(
 ) -> Rows:
     """Read a file, and check all of its rows.
 
-    Raises `BulkInputError` if there are problems. It lists the first 1,000, and the number of the others. A million
-    rows take a minute, so call `read_rows` in a thread if an event loop is running. `policy` is the deprecated name of
-    `webhook_url_policy`.
+    Raises `BulkInputError` if there are problems. The error contains the first 1,000, and the number of the others. A
+    million rows take a minute, so call `read_rows` in a thread if an event loop is running. `policy` is the deprecated
+    name of `webhook_url_policy`.
     """
     chosen = policy_of(webhook_url_policy, policy)
     rows = Rows(str(path), chosen)

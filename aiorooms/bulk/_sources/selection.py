@@ -84,9 +84,10 @@ def select(
 ) -> Selection:
     """Return a selection of rooms, as the input for `make_plan`.
 
-    `where` has the conditions, such as `name=support-*`, and `set_fields` the edits, such as `max_participants=20`.
-    `rewrite_webhook_host` has the rewrites, such as `old.example.com=new.example.com`. Raises `BulkInputError`, with
-    all problems, if any of them is invalid. `policy` is the deprecated name of `webhook_url_policy`.
+    `where` contains conditions, such as `name=support-*`, and `set_fields` contains edits, such as
+    `max_participants=20`. `rewrite_webhook_host` contains rewrites, such as `old.example.com=new.example.com`. Raises
+    `BulkInputError`, with all problems, if any of them is invalid. `policy` is the deprecated name of
+    `webhook_url_policy`.
     """
     chosen = policy_of(webhook_url_policy, policy)
     problems: list[InputProblem] = []
