@@ -68,7 +68,7 @@ class Quota(Gate):
         self.limit: int | None = None
         """Requests per window, as last reported; None before the first report."""
         self.remaining = 0
-        """R: the smallest value reported since the last renewal. A renewal that is only assumed sets an assumed value."""
+        """R: the smallest value reported since the last renewal. An assumed renewal sets it to an assumed value."""
         self.window = 0.0
         """The longest reset that was reported for this limit, in seconds."""
         self.renews_at = math.inf
@@ -83,7 +83,7 @@ class Quota(Gate):
         """Whether the last renewal was assumed, and no answer has confirmed it yet."""
 
         self._reset_at = math.inf
-        """When this window ends: the last reported time if resets are exact, else the earliest. No second is added yet."""
+        """When this window ends: the last reported time if resets are exact, else the earliest. No second is added."""
         self._last_reset_at = math.inf
         """When this window ends according to the last answer."""
         self._exact = False

@@ -41,7 +41,7 @@ RoomState: TypeAlias = Ending | Literal["begun"]
 
 @attrs.frozen(kw_only=True)
 class JournalHeader:
-    """The first line."""
+    """The first line of a journal."""
 
     version: int = VERSION
     plan: str

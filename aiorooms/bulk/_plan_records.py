@@ -21,7 +21,7 @@ VERSION: Final = 1
 
 @attrs.frozen(kw_only=True)
 class PlanHeader:
-    """The first line."""
+    """The first line of a plan."""
 
     version: int = VERSION
     plan_id: str
@@ -57,7 +57,7 @@ class PlannedUpdate:
 
 @attrs.frozen(kw_only=True)
 class PlanTotals:
-    """The last line."""
+    """The last line of a plan."""
 
     rooms: int
     unchanged: int

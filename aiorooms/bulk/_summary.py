@@ -1,6 +1,6 @@
 """The summary of a journal, for its report.
 
-A journal may have millions of lines, so its records are summed in at most 200 time buckets while it is read. At first,
+A journal may have millions of lines, so its records are added up in at most 200 time buckets while it is read. At first
 a bucket is 1 second wide. When a 201st bucket would be needed, adjacent buckets are merged in pairs, and the width
 doubles. For example, after 30 minutes of active time there are 113 buckets of 16 seconds. *Active time* is the time
 during runs. It does not include the time between two runs.
