@@ -251,7 +251,7 @@ class Quota(Gate):
         self._recheck_rounding()
 
     def _recheck_rounding(self) -> None:
-        """After enough windows, stop adding a second, because other processes may have caused the 429s."""
+        """Stop adding a second after enough windows, because other processes may have caused the 429s."""
         if self._rounded_down and not self._exact:
             self._windows_corrected += 1
             if self._windows_corrected >= self._windows_until_recheck:

@@ -74,7 +74,7 @@ def wanted(path: Path, *rooms: Room) -> list[dict[str, Any] | None]:
         (
             "a.csv",
             f"room_id,unique_name\n{A},new\n{B},new\n",
-            ["a.csv, line 3: the room in line 2 gets the name 'new' too; names must be unique"],
+            ["a.csv, line 3: the room in line 2 also gets the name 'new'; names must be unique"],
         ),
         ("a.csv", "", ["a.csv: the file or its first line is empty"]),
         ("a.csv", "room_id\n", ["a.csv: the file has no rows"]),
@@ -131,7 +131,7 @@ def test_a_failover_url_equal_to_the_webhook_url_is_a_problem(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (b"\xff\xfe\x00", "a.csv: the file is not UTF-16, although it has the byte order mark of UTF-16"),
+        (b"\xff\xfe\x00", "a.csv: the file begins with a UTF-16 byte order mark, but is not valid UTF-16"),
         ("room,unique_name\nx,B\xfcro\n".encode("latin-1"), "a.csv, line 2: the file is not UTF-8"),
     ],
 )

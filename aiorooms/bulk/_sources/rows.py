@@ -120,7 +120,7 @@ class Rows:
             if other not in duplicates:
                 row = self._row_at(other)
                 name = quoted(row.fields["unique_name"])
-                text = f"the room in line {self._row_at(first).line:,} gets the name {name} too; names must be unique"
+                text = f"the room in line {self._row_at(first).line:,} also gets the name {name}; names must be unique"
                 problems.record("duplicate_name", row.line, None, text)
 
     def _row_at(self, offset: int) -> _Row:

@@ -33,7 +33,7 @@ def open_text(path: Path, problems: Problems) -> Generator[tuple[TextIO, str]]:
 
 _WRONG_ENCODING: Final = {
     "utf-8-sig": "the file is not UTF-8",
-    "utf-16": "the file is not UTF-16, although it has the byte order mark of UTF-16",
+    "utf-16": "the file begins with a UTF-16 byte order mark, but is not valid UTF-16",
 }
 
 
