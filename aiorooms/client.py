@@ -1,4 +1,4 @@
-"""`RoomsClient`: its settings, their environment variables, and one attribute for each resource."""
+"""The `RoomsClient` class, and how it reads its settings from arguments and environment variables."""
 
 import os
 import warnings
@@ -28,13 +28,13 @@ _BASE_URL: Final = "https://api.telnyx.com/v2"
 _BASE_URL_POLICY: Final = WebhookUrlPolicy(schemes=("https", "http"))
 
 _INVALID_BASE_URL: Final = ("bad_characters", "bad_host", "bad_port", "ambiguous_url", "too_long")
-"""The codes of webhook URL problems that also make a base URL invalid. The others are checked below."""
+"""The problems of a webhook URL that also make a base URL invalid. `_base_url` makes all further checks itself."""
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=10)
 
 
 class ClientPacing:
-    """The state of a client's rate limit: `client.pacing`."""
+    """The state of a client's rate limit, available as `client.pacing`."""
 
     def __init__(self, pacer: Pacer) -> None:
         self._pacer = pacer
@@ -45,11 +45,13 @@ class ClientPacing:
 
 
 class RoomsClient:
-    """A client of the Telnyx Video Rooms API.
+    """A client for the Telnyx Video Rooms API.
 
-    Create one client and share it: all its calls share the connections, and what the client has learned about the rate
-    limit. Use the client with `async with`, or call `close()` when done. It can be created outside an event loop, and
-    belongs to the loop in which it is first used. All methods can be called concurrently.
+    Create one client and share it, because all calls of a client use the same connections and the same estimate of the
+    rate limit. Use the client with `async with`, or call `close()` when done. All methods can be called concurrently.
+
+    The client can be created outside an event loop. It belongs to the event loop in which it is first used, and raises
+    `ClientStateError` in any other.
     """
 
     rooms: Rooms
@@ -75,20 +77,21 @@ class RoomsClient:
     ) -> None:
         """Check the settings. No connection is opened before the first call.
 
-        - `api_key`: defaults to `TELNYX_API_KEY` from the environment. aiorooms shows it in no repr, log or error.
+        - `api_key`: defaults to `TELNYX_API_KEY` from the environment. The key never appears in a repr, log or error.
         - `base_url`: defaults to `TELNYX_BASE_URL`, then to `https://api.telnyx.com/v2`. Plain http would send the API
           key unencrypted, so it is accepted only for loopback addresses, or with `allow_insecure_http=True`.
         - `timeout`: for one attempt, a number of seconds above 0 or an `aiohttp.ClientTimeout`. Defaults to 30 s, of
           which connecting may take at most 10 s.
-        - `retry`: when to send a request again.
-        - `pacing`: how to keep to the server's rate limit, or to a cap of your own.
+        - `retry`: whether and when a failed attempt is retried.
+        - `pacing`: how to stay within the server's rate limit, or within a lower limit that you set.
         - `max_connections`: maximum number of requests in flight, 1 or more. Further calls queue.
-        - `max_response_size`: maximum size of an answer in bytes, decompressed; a single room may have 8 MB of it.
+        - `max_response_size`: maximum size of an answer in bytes, after decompression. It can only lower the built-in
+          limits, which are 64 MB for a page of a list and 8 MB for a single room.
         - `webhook_url_policy`: the rules that decide which webhook and failover URLs may be sent.
         - `session`: your own `aiohttp.ClientSession`, for proxies, certificates or tracing. The client does not close
-          the session, ignores its default timeout and `raise_for_status`, and follows no redirects. In such a session
-          aiohttp itself sends a GET or DELETE a second time if the server disconnects. If the first DELETE was carried
-          out, the call then raises `NotFoundError`.
+          the session, ignores its default timeout and `raise_for_status`, and does not follow redirects. With your own
+          session, aiohttp itself resends a GET or DELETE if the server disconnects. If the server had already carried
+          out the first DELETE, the call raises `NotFoundError`.
 
         Raises `ClientSettingsError`, which is also a `ValueError`, if a setting is missing or invalid.
         """
@@ -148,11 +151,11 @@ class RoomsClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections. Unfinished calls raise `ClientStateError`. Closing again does nothing."""
+        """Close the connections. Unfinished calls raise `ClientStateError`. A second call of `close` does nothing."""
         await self._sender.close()
 
     def __del__(self) -> None:
-        # There is no sender if `__init__` raised because of a setting.
+        # `_sender` does not exist if `__init__` raised an error.
         sender = getattr(self, "_sender", None)
         if sender is not None and sender.is_open:
             warnings.warn(
@@ -177,7 +180,7 @@ def _check_api_key(key: ApiKey, source: str) -> None:
         )
     # The most common mistake is a line break at the end of the file that contains the key.
     if not key.is_valid:
-        wrong = "contains spaces, line breaks or other characters that no API key has"
+        wrong = "contains spaces, line breaks or other invalid characters"
         raise ClientSettingsError(
             f"{source} {wrong}", setting="api_key", wrong=wrong, hint="give the key and nothing else"
         )
@@ -206,7 +209,7 @@ def _base_url(given: str | None, *, allow_insecure_http: bool) -> str:
             return setting_error("base_url", wrong, hint)
         return setting_error("base_url", f"{quoted(text)} {wrong}", hint, text)
 
-    # yarl drops tabs and line ends, so that another host would get the key.
+    # Check this before parsing: yarl removes tabs and line breaks, and the key could then be sent to a different host.
     problems = check_webhook_url(text, _BASE_URL_POLICY)
     if invalid := [problem for problem in problems if problem.code in _INVALID_BASE_URL]:
         wrong, _, hint = invalid[0].message.partition("; ")

@@ -215,7 +215,7 @@ def test_a_setting_of_the_wrong_type_raises_an_error_that_is_also_a_type_error()
     ("key", "base_url", "setting", "value", "wrong"),
     [
         ("", None, "api_key", None, "is missing"),
-        ("key\n", None, "api_key", None, "contains spaces, line breaks or other characters that no API key has"),
+        ("key\n", None, "api_key", None, "contains spaces, line breaks or other invalid characters"),
         (5, None, "api_key", None, "is of type int"),
         ("key", "http://x.io", "base_url", "http://x.io", "'http://x.io' would send the API key unencrypted"),
         ("key", 5, "base_url", 5, "is 5"),

@@ -1,1 +1,1 @@
-"""HTTP: from a request to its outcome."""
+"""The HTTP layer: send a request, retry it if needed, and return its outcome."""

@@ -1,12 +1,12 @@
 """Convert aiohttp's exceptions to failures.
 
-A failure says whether the request was sent, whether it may have been applied, and whether it may be sent again.
+A failure records whether the server may have carried out the request, and whether the request may be sent again.
 
 Example: `ClientConnectorError` means that nothing was sent, so even a POST may be sent again. `ServerDisconnectedError`
 after the body was sent leaves the outcome uncertain, so only an idempotent request is sent again.
 
-No exception of aiohttp is re-raised or chained to ours, because some hold the request's headers, which contain the API
-key.
+aiohttp's exceptions are neither re-raised nor chained to the exceptions of aiorooms. Some of them contain the request
+headers, and with them the API key.
 """
 
 import os
@@ -31,14 +31,14 @@ def is_disconnect(error: Exception) -> bool:
 
 
 REPLAYED: Final = ("GET", "DELETE")
-"""The methods of the requests that aiohttp silently sends a second time if the server disconnects.
+"""The methods that aiohttp silently retries if the server disconnects.
 
-If the first DELETE was carried out, the second is answered 404, which must not be reported as a missing room. If the
-session was closed before the second request, aiohttp raises an AssertionError."""
+If the server carried out the first DELETE, it answers the second with 404, and a successful call would look as if the
+room did not exist. If the session is closed between the two requests, aiohttp raises an AssertionError."""
 
 
 class DisconnectedError(Exception):
-    """The server disconnected. aiohttp does not know this class, so it does not send the request again by itself."""
+    """The server disconnected. Replaces aiohttp's own exception, after which aiohttp would silently retry."""
 
 
 async def _no_replay(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -63,7 +63,8 @@ def to_failure(request: Request[T], error: Exception, *, begun: bool, key: ApiKe
         case aiohttp.ConnectionTimeoutError():
             return not_sent(request, reason, timed_out=True)
         case aiohttp.ClientConnectorError(host=host, port=port, os_error=os_error):
-            # asyncio's own texts repeat the address; error numbers of getaddrinfo are negative.
+            # asyncio's message repeats the address, so use the text for the error number. The errors of getaddrinfo
+            # have negative numbers; for them, use the text in the exception.
             number = os_error.errno or 0
             why = os.strerror(number) if number > 0 else os_error.strerror or str(os_error)
             return not_sent(request, f"can't connect to {host}:{port}: {why}")
@@ -82,7 +83,7 @@ def to_failure(request: Request[T], error: Exception, *, begun: bool, key: ApiKe
         case aiohttp.ClientPayloadError():
             return no_answer(request, f"the answer was cut off: {reason}")
         case aiohttp.ClientResponseError():
-            # The lines after the first contain the received bytes.
+            # Keep only the first line, because the others contain the received bytes.
             why = cause.message.partition("\n")[0]
             return unreadable(request, f"{request.subject}: the answer is not HTTP: {why}", key=key)
         case _:

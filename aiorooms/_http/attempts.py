@@ -1,22 +1,23 @@
 """The retry loop: attempts, the waits between them, outages, and the read-back after an uncertain outcome.
 
-Each step takes a value and returns one. An attempt returns a `Success` or a `Failure` (`exchange`), `decide` returns
-the next step (`retry`), and the exception for the caller is created once, when the call ends.
+A read-back is a GET that shows whether the server carried out an update. Until a call ends, failures are returned as
+values: an attempt returns a `Success` or a `Failure` (see `exchange`), and `decide` returns the next step (see
+`retry`). The exception for the caller is created only once, when the call ends.
 
-    permit -> attempt -> success ................................... return the value
-                      -> failure, may be retried ................... wait, try again
-                      -> failure, nothing was changed .............. raise the error
-                      -> failure, uncertain -> read-back confirms .. return the value
-                                            -> read-back denies .... raise the error
-                                            -> read-back fails ..... raise the error as `uncertain`,
-                                                                     or in an outage, try again
+    permit -> attempt -> success .............................. return the value
+                      -> failure, may be retried .............. wait, try again
+                      -> failure, nothing was changed ......... raise the error
+                      -> failure, uncertain -> read-back:
+                         -> the change was applied ............ return the value
+                         -> the change was not applied ........ raise the error
+                         -> still uncertain ................... raise the error with `uncertain` set
+                         -> the read-back failed .............. the same, but try again during an outage
 
-A call that waits holds neither a permit nor a connection: both are released after each attempt.
+A waiting call occupies no permit and no connection, because both are released after each attempt.
 
-Example: an update is sent, and the connection is reset. Three more attempts are reset as well, so no attempt is left,
-and each of the four may have been carried out. Then the client reads the room. If the room has the wanted values, the
-update succeeded after 4 attempts. If not, the last reset is raised as an `APIConnectionError`. If the read-back is
-reset as well, that error has `uncertain` set.
+Example: the connection is reset in all four attempts of an update, and the server may have carried out any of them. So
+the client reads the room. If the room has the requested values, the call succeeds after 4 attempts. If not, the last
+reset is raised as an `APIConnectionError`. If the read-back is reset as well, that error has `uncertain` set.
 """
 
 import asyncio
@@ -57,14 +58,14 @@ __all__ = ["Answer", "Sender"]
 T = TypeVar("T")
 
 _MAX_HINT: Final = 500
-"""Characters."""
+"""The maximum length of a read-back's hint in an error message, in characters."""
 
 _ONCE = RetryPolicy(max_attempts=1)
 
 
 @attrs.define
 class Answer(Generic[T]):
-    """The value that a call returns, and the number of attempts it took."""
+    """The result of a call: its value, and the number of attempts."""
 
     value: T
     attempts: int
@@ -100,19 +101,19 @@ class Sender:
         )
         self.pacer: Pacer = Pacer(pacing, max_in_flight=self.exchange.max_in_flight)
         self.closing: asyncio.Event = asyncio.Event()
-        """Set by `close`, to wake calls that wait before their next attempt."""
+        """Set by `close`, to wake the calls that are waiting for their next attempt."""
 
     @property
     def is_open(self) -> bool:
-        """Whether the client's own session is open, and must be closed."""
+        """Whether the client has created a session that is still open."""
         return self.exchange.is_open
 
     def open(self) -> None:
-        """Open the session. Raises `ClientStateError` if the client can't be used here."""
+        """Open the session. Raises `ClientStateError` if the client is closed or belongs to another event loop."""
         self.exchange.open()
 
     async def close(self) -> None:
-        """Wake all waiting calls, which then raise, and close the client's own session. May be called twice."""
+        """Make all waiting calls raise `ClientStateError`, and close the client's own session. Can be called again."""
         self.pacer.close()
         self.closing.set()
         await self.exchange.close()
@@ -124,17 +125,18 @@ class Sender:
         timeout: Timeout | None = None,
         outage: Outage = NO_OUTAGE,
     ) -> Coroutine[None, None, Answer[T]]:
-        """Send until an answer settles the call, or no further attempt is allowed.
+        """Send a request, retry it if needed, and return its answer.
 
-        `outage` is the state that the calls of a bulk run share. Raises an `AioroomsError` with the number of attempts.
-        The error is `uncertain` if an attempt may have been carried out, and no read-back showed whether it was.
+        `outage` is the outage state that all updates of a bulk run share. Raises an `AioroomsError` with the number of
+        attempts. Its `uncertain` is True if the server may have carried out an attempt, and no read-back showed whether
+        it did.
         """
         limits = self.limits if timeout is None else TimeLimits.of(client_timeout(timeout))
         return _Call(self, request, limits, self.retry, outage).run()
 
 
 class _End(NamedTuple):
-    """Why a call makes no further attempt. If the call raises an error, the error is created from this."""
+    """The reason why a call makes no further attempt, and the data for the error if the call raises one."""
 
     make_error: Callable[..., AioroomsError]
     hint: str = ""
@@ -145,7 +147,7 @@ class _End(NamedTuple):
 
 
 class _Call(Generic[T]):
-    """One call, from its first attempt to its value or error."""
+    """One call, from its first attempt to the value it returns or the error it raises."""
 
     __slots__ = (
         "_accepted_before", "_contacts_before", "_give_up_at", "_limits", "_outage", "_policy", "_request", "_sender",
@@ -163,12 +165,12 @@ class _Call(Generic[T]):
         self._tally = Tally()
         self._give_up_at = None if policy.max_elapsed is None else time.monotonic() + policy.max_elapsed
         self._contacts_before: int | None = None
-        """The run's number of successful contacts when the first attempt began; None before that."""
+        """The number of successful contacts in the bulk run when the first attempt began; None before that."""
         self._accepted_before = 0
-        """The client's number of accepted requests when the last attempt began."""
+        """The number of the client's requests that the server had accepted when the last attempt began."""
 
     async def run(self) -> Answer[T]:
-        """Try until there is a value to return, or raise the error."""
+        """Make as many attempts as needed and allowed. Return the answer, or raise the error."""
         last: Failure | None = None
         while True:
             try:
@@ -234,7 +236,7 @@ class _Call(Generic[T]):
     async def _permit(self, last: Failure | None) -> Permit | _End:
         """Wait for a permit, but not longer than `max_elapsed` allows."""
         sender, subject = self._sender, self._request.subject
-        sender.exchange.open()  # raises if the client is closed, because no permit would be granted
+        sender.exchange.open()  # raises if the client is closed or belongs to another event loop
         try:
             if self._give_up_at is None:
                 return await sender.pacer.acquire()
@@ -251,13 +253,13 @@ class _Call(Generic[T]):
             return _End(partial(RateLimitError, message, status=429, retry_after=wait), hint, "max_wait")
         except TimeoutError:
             make_error = partial(APITimeoutError, f"{subject}: not sent") if last is None else last.make_error
-            hint = f"RetryPolicy(max_elapsed={self._policy.max_elapsed:g}) ended while the call waited in the queue"
+            hint = f"RetryPolicy(max_elapsed={self._policy.max_elapsed:g}) expired while the call was queued"
             return _End(make_error, hint, "max_elapsed")
 
     # --- after a failed attempt ---
 
     def _is_revised(self, failure: Failure) -> bool:
-        """Replace a rejected request by its revision, if it has one; return whether it has."""
+        """Replace a rejected request with its revised version, if there is one. Return whether it was replaced."""
         revise = self._request.revise
         revised = None if revise is None or failure.status is None else revise(failure.status, failure.errors)
         if revised is None:
@@ -285,7 +287,7 @@ class _Call(Generic[T]):
         return _End(failure.make_error, after.hint, after.reason, not_found=failure.status == 404)
 
     def _keeps_trying(self, *, answered: bool) -> bool:
-        """Return whether the call continues although it has no attempts left, because there may be an outage."""
+        """Return whether the call continues with no attempts left, because there may be an outage."""
         before = self._contacts_before
         return before is not None and self._outage.keeps_trying(before, answered=answered)
 
@@ -295,9 +297,9 @@ class _Call(Generic[T]):
         return _End(error, hint, "outage_patience")
 
     async def _wait(self, failure: Failure, seconds: float) -> None:
-        # After a 429 the pacer makes the call wait. In an outage, the queue of the outage does.
+        # After a 429, the call waits in the pacer's queue. During an outage, it waits in the queue of `Outage`.
         if not (failure.rate_limited and self._sender.pacing.enabled) and not self._outage.is_on:
-            # Closing the client ends the sleep, and the next attempt raises.
+            # If the client is closed, the sleep ends early and the next attempt raises.
             await sleep_unless(self._sender.closing, seconds)
 
     def _begin_again(self) -> None:
@@ -307,7 +309,7 @@ class _Call(Generic[T]):
     # --- the end of the call ---
 
     async def _settle(self, end: _End) -> Verdict[T] | None:
-        """Find out, if needed by a read-back, whether the request was carried out. Return None to send it again."""
+        """Return whether the request was carried out, after a read-back if needed. None means: send it again."""
         if not self._tally.uncertain:
             return NotApplied()
         if self._request.read_back is None or not end.can_read_back:
@@ -330,9 +332,9 @@ class _Call(Generic[T]):
         return verdict
 
     def _read_back_policy(self, end: _End) -> RetryPolicy:
-        """Return how often the room is read: once, and again only if the request has attempts left.
+        """Return the retry policy of the read-back: the attempts and time that the request has left.
 
-        It has some if an answer came that neither confirmed nor rejected it.
+        The read-back has at least one attempt. It has more if the call ended with an answer that is not retried.
         """
         left = self._policy.max_attempts - self._tally.counted
         if end.reason is not None or left <= 1:
@@ -351,11 +353,11 @@ class _Call(Generic[T]):
                 outage.contact()
             else:
                 outage.failed(f"read-back of {read_back.request.subject}", began_at)
-        # If a setting such as `max_elapsed` has ended the call, the call ends even in an outage.
+        # A call that was stopped by a setting such as `max_elapsed` does not continue, not even during an outage.
         return None if end.reason is None and self._keeps_trying(answered=False) else Unconfirmed()
 
     def _raise(self, end: _End, verdict: NotApplied | Unconfirmed) -> NoReturn:
-        # The hint has values of the room, and a server may echo the API key anywhere.
+        # The hint contains values from the server, which may echo the API key.
         said = excerpt(self._sender.exchange.redacted(verdict.hint), _MAX_HINT)
         hint, reason = (said, None) if verdict.hint else (end.hint, end.reason)
         uncertain = isinstance(verdict, Unconfirmed)

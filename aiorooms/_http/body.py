@@ -1,12 +1,12 @@
-"""Reading the body of an answer: in pieces, decompressed, and never more than a limit.
+"""Read the body of an answer, decompress it, and stop at a size limit.
 
-An uncompressed body whose length is known and within the limit is read at once. Any other body is read piece by piece,
-because its size may be known only at its end: 2 MB of gzip may hold 2 GB of zeros. Example: the limit is 8 MB, and each
-piece of 64 KB would unpack to 64 MB. Unpacking the first piece stops one byte above 8 MB, because this byte shows that
-the body is too large.
+An uncompressed body is read in one call if its length is known and within the limit. Any other body is read piece by
+piece, because its size is unknown in advance: 2 MB of gzip can decompress to 2 GB of zeros. Example: the limit is 8 MB,
+and the first piece of 64 KB would decompress to 64 MB. Decompression stops one byte above 8 MB, because that byte
+proves that the body is too large.
 
-Our own session leaves the decompression to this module. The user's session is expected to decompress by itself, so that
-its pieces arrive unpacked.
+Our own session leaves decompression to this module. A session that the user passed in usually decompresses by itself,
+so its pieces arrive decompressed.
 """
 
 import zlib
@@ -17,15 +17,15 @@ import aiohttp
 __all__ = ["ENCODINGS", "BodyError", "TooLargeError", "read_body"]
 
 ENCODINGS: Final = "gzip, deflate"
-"""What a server may use; the value of `Accept-Encoding`."""
+"""The compression formats that the server may use. Sent as `Accept-Encoding`."""
 
 
 class BodyError(Exception):
-    """The body can't be decompressed; the text says why."""
+    """The body can't be decompressed. The message says why."""
 
 
 class TooLargeError(Exception):
-    """The body is larger than the limit. `.beginning` has its first bytes, up to the limit."""
+    """The body is larger than the limit. `.beginning` contains its first bytes, up to the limit."""
 
     def __init__(self, beginning: bytes) -> None:
         super().__init__()
@@ -33,10 +33,10 @@ class TooLargeError(Exception):
 
 
 async def read_body(response: aiohttp.ClientResponse, limit: int, *, auto_decompress: bool) -> bytes:
-    """Return the body of an answer. Raises `BodyError`, `TooLargeError`, or what aiohttp raises.
+    """Return the decompressed body of an answer. Raises `BodyError`, `TooLargeError` or an exception of aiohttp.
 
-    `auto_decompress`: whether the session decompresses by itself. The connection is closed if the body is not read to
-    its end.
+    `auto_decompress` says whether the session decompresses by itself. If the body is not read to its end, the
+    connection is closed.
     """
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     length = response.content_length
@@ -53,7 +53,7 @@ async def read_body(response: aiohttp.ClientResponse, limit: int, *, auto_decomp
             pieces.append(piece)
             size += len(piece)
             packed_size += len(packed)
-            # A compressed body may be endless and still unpack to nothing.
+            # Both sizes are limited, because a compressed body may be endless and decompress to nothing.
             if max(size, packed_size) > limit:
                 break
         else:
@@ -71,7 +71,7 @@ async def read_body(response: aiohttp.ClientResponse, limit: int, *, auto_decomp
 _DECODED_BY_AIOHTTP: Final = ("gzip", "deflate", "br", "zstd")
 
 _ZLIB_HEADER: Final = 2
-"""Bytes."""
+"""The size of a zlib header, in bytes."""
 
 
 class _Unpacker:
@@ -84,20 +84,20 @@ class _Unpacker:
         self._encoding = encoding
         self._decompressor = None if encoding == "deflate" else zlib.decompressobj(zlib.MAX_WBITS | 16)
         self._held: bytes = b""
-        """The beginning of deflate data, until there is enough of it to recognize a zlib header."""
+        """The deflate data received so far, while it is too short to recognize a zlib header."""
 
     @property
     def is_complete(self) -> bool:
         return self._decompressor is not None and self._decompressor.eof
 
     def unpack(self, packed: bytes, limit: int) -> bytes:
-        """Decompress the next piece, up to a limit. Raises `BodyError`."""
+        """Decompress the next piece to at most `limit` bytes. Raises `BodyError`."""
         if self._decompressor is None:
             packed = self._held + packed
             if len(packed) < _ZLIB_HEADER:
                 self._held = packed
                 return b""
-            # Some servers send deflate without the zlib header that belongs to it (RFC 9110, 8.4.1.2; RFC 1950, 2.2).
+            # Some servers omit the zlib header that deflate requires (RFC 9110, 8.4.1.2; RFC 1950, 2.2).
             has_header = packed[0] & 15 == zlib.DEFLATED and int.from_bytes(packed[:2], "big") % 31 == 0
             self._decompressor = zlib.decompressobj(zlib.MAX_WBITS if has_header else -zlib.MAX_WBITS)
         was_complete = self._decompressor.eof

@@ -1,13 +1,13 @@
-"""The connector of our own session: it knows which connections were used before, and which got bytes while idle.
+"""The connector of our own session. It tracks which connections were used before, and which received bytes while idle.
 
-**Bytes on an idle connection** belong to no request: a server or a proxy sent a second answer, or part of one. aiohttp
-would take them for the answer to the next request. So such a connection is closed and not used again. Example: a proxy
-answers a PATCH of room A twice, the second time 50 ms later, when the connection is idle. The next request, for room B,
-is sent over another connection.
+**Bytes on an idle connection.** If a server or proxy answers a request twice, the second answer may arrive when the
+connection is idle. aiohttp would treat these bytes as the answer to the next request. So the connector closes the
+connection instead of reusing it. Example: a proxy answers a PATCH of room A twice, and the second answer arrives 50 ms
+after the first. The next request, for room B, is sent over another connection.
 
-**Stale connections.** The server may close a keep-alive connection just before it is used again. Then no answer comes,
-although the server works. A server that disconnects every client does so on new connections too. To distinguish the
-two, the `Route` of a request records whether its connection was used before.
+**Stale connections.** The server may close a keep-alive connection just before the client reuses it. The request then
+gets no answer, although nothing is wrong with the server. If something is wrong, the server also drops new connections.
+To distinguish the two cases, the `Route` of a request records whether its connection was used before.
 """
 
 import asyncio
@@ -30,12 +30,12 @@ class Route:
 
     def __init__(self) -> None:
         self.is_reused = False
-        """Whether the connection was used by an earlier request; False if there is none."""
+        """Whether an earlier request used the same connection. False until the request has a connection."""
         _route.set(self)
 
 
 _route: Final[ContextVar[Route]] = ContextVar("aiorooms_route")
-"""The route of the request that is sent in this context."""
+"""The route of the request that is being sent in this context."""
 
 
 class _Protocol(ResponseHandler):
@@ -55,13 +55,13 @@ class Connector(aiohttp.TCPConnector):
     """Reuses only connections that have received nothing since their last answer."""
 
     def __init__(self, *, limit: int, keepalive_timeout: float | None) -> None:
-        """Without a `keepalive_timeout`, each request has its own connection."""
+        """Set the limits. If `keepalive_timeout` is None, each request gets a new connection."""
         options: dict[str, Any] = {"keepalive_timeout": keepalive_timeout}
         if keepalive_timeout is None:
             options = {"force_close": True}
         super().__init__(limit=limit, **options)  # pyright: ignore[reportUnknownMemberType]
         self._poll = select.poll() if hasattr(select, "poll") else None  # Windows has none
-        # aiohttp has no public way to give a connection a protocol of one's own. A test notices if this one goes.
+        # aiohttp has no public way to set the protocol class. A test fails if this private attribute disappears.
         self._factory: Any = partial(_Protocol, loop=asyncio.get_running_loop())
 
     async def connect(self, *args: Any, **kwargs: Any) -> Connection:  # noqa: ANN401 - those of `BaseConnector`
@@ -69,7 +69,8 @@ class Connector(aiohttp.TCPConnector):
         while True:
             connection = await super().connect(*args, **kwargs)
             protocol = cast("_Protocol", connection.protocol)
-            # A new connection is returned in any case, so that this ends: a server may speak first, to say no.
+            # Accept a new connection even if it has unread bytes, or this loop might never end: a server that rejects
+            # the client may send an answer before any request.
             if not protocol.was_used or not (protocol.has_stray_bytes or self._has_unread_bytes(protocol)):
                 break
             connection.close()
@@ -80,7 +81,7 @@ class Connector(aiohttp.TCPConnector):
         return connection
 
     def _has_unread_bytes(self, protocol: ResponseHandler) -> bool:
-        """Whether bytes have arrived, or the connection has ended, and the event loop has not noticed yet."""
+        """Return whether the connection was closed, or has received bytes that the event loop has not read yet."""
         if protocol.should_close or protocol.transport is None:
             return True
         if self._poll is None:

@@ -1,9 +1,11 @@
 """Time limits of attempts, which behave like `asyncio.timeout` but share one timer.
 
-A timer for each attempt would cost 6 of the 90 us of an update, and hardly any timer would ever fire. So one timer is
-set for the earliest deadline. When it fires, it cancels the attempts that are late, and is set for the next deadline.
-Example: 50 attempts begin at t = 0 with 30 s each, and one timer is set for t = 30. At t = 30 all 50 are done, and
-others are running. The earliest of these began at t = 29.9, so the timer is set for t = 59.9.
+A timer for each attempt would cost 6 us of the 90 us that an update takes, and hardly any timer would ever fire. So
+there is only one timer, set for the earliest deadline. When it fires, it cancels the attempts whose deadline has
+passed, and is set for the next deadline.
+
+Example: 50 attempts with a timeout of 30 s begin at t = 0, and the timer is set for t = 30. When it fires, all 50 are
+finished, and other attempts are running. The earliest of these began at t = 29.9, so the timer is set for t = 59.9.
 """
 
 import asyncio
@@ -27,7 +29,7 @@ def client_timeout(timeout: Timeout) -> aiohttp.ClientTimeout: ...
 @overload
 def client_timeout(timeout: Timeout | None) -> aiohttp.ClientTimeout | None: ...
 def client_timeout(timeout: Timeout | None) -> aiohttp.ClientTimeout | None:
-    """Return the timeout in aiohttp's form. Raises `ClientSettingsError` if it is a number not above 0."""
+    """Convert a timeout to an `aiohttp.ClientTimeout`. Raises `ClientSettingsError` if it is invalid."""
     if timeout is None or isinstance(timeout, aiohttp.ClientTimeout):
         return timeout
     check_positive("timeout", timeout)
@@ -40,8 +42,8 @@ class TimeLimits(NamedTuple):
     total: float | None
     """Seconds for a whole attempt, enforced by our own `Deadline`.
 
-    aiohttp's own limit loses a cancellation that arrives at the same moment: aiohttp enters the same timer twice, and
-    each of the two entries treats one cancellation as its own.
+    aiohttp's own total timeout can swallow a cancellation of the task that arrives just as the timeout expires. The
+    reason is that aiohttp enters the same timer context twice, and each entry consumes one cancellation.
     """
     others: aiohttp.ClientTimeout
     """The limits that aiohttp enforces."""
@@ -53,7 +55,7 @@ class TimeLimits(NamedTuple):
 
 
 class Deadlines:
-    """The deadlines that run in one event loop."""
+    """The running deadlines of one event loop, and the timer that they share."""
 
     def __init__(self) -> None:
         self.running: set[Deadline] = set()
@@ -81,7 +83,7 @@ class Deadlines:
         self._timer = loop.call_at(at, self._on_timer, loop) if at < math.inf else None
 
     def _on_timer(self, loop: asyncio.AbstractEventLoop) -> None:
-        # The loop may call a timer early by the resolution of its clock.
+        # The loop may fire a timer slightly early, by up to the resolution of its clock.
         now = max(loop.time(), self.timer_at)
         next_at = math.inf
         for deadline in self.running:
@@ -93,9 +95,9 @@ class Deadlines:
 
 
 class Deadline:
-    """A context manager that raises TimeoutError if its body takes longer than `seconds`. None: no limit.
+    """A context manager that raises TimeoutError if its body takes longer than `seconds`. None means no limit.
 
-    It treats cancellations as `asyncio.timeout` does.
+    Cancellations from outside are handled as in `asyncio.timeout`.
     """
 
     __slots__ = ("_cancelling", "_deadlines", "_expired", "_seconds", "_task", "at")
@@ -105,7 +107,7 @@ class Deadline:
         self._seconds = seconds
         self._expired = False
         self.at = math.inf
-        """When the deadline expires, in seconds on the clock of the loop; infinite without a limit, or when expired."""
+        """When the deadline expires, in seconds on the clock of the loop. Infinite without a limit, or once expired."""
 
     def __enter__(self) -> None:
         loop = asyncio.get_running_loop()

@@ -1,10 +1,10 @@
-"""The aiohttp session, and one attempt over it: send a request, and return a `Success` or a `Failure`.
+"""Make one attempt over the aiohttp session: send a request, and return a `Success` or a `Failure`.
 
-The whole answer is read, and the connection released, before the answer is interpreted.
+The answer is interpreted only after it has been read completely and its connection has been released.
 
-A request with a body counts as sent as soon as aiohttp begins to write it. An answer that arrives earlier belongs to
-another request; it is ignored, and the attempt fails. The connector (`connector`) prevents most such answers: it
-doesn't reuse a connection that received bytes while it was idle.
+A request with a body counts as sent as soon as aiohttp begins to write the body. An answer that arrives earlier belongs
+to another request. It is ignored, and the attempt fails. The connector (see `connector`) prevents most of these cases,
+because it does not reuse a connection that received bytes while it was idle.
 """
 
 import asyncio
@@ -34,12 +34,12 @@ __all__ = ["Exchange"]
 T = TypeVar("T")
 
 _KEEPALIVE: Final = 15.0
-"""Seconds until the client closes an idle connection. Servers and proxies usually wait 60 s or more, so the client
-closes it first."""
+"""Seconds until the client closes an idle connection. Most servers and proxies keep idle connections for 60 s or more,
+so usually the client closes first."""
 
 
 class _Options(TypedDict, total=False):
-    """The arguments of a request besides method, URL and body."""
+    """The arguments of `ClientSession.request` besides method, URL and body."""
 
     allow_redirects: Required[bool]
     timeout: aiohttp.ClientTimeout
@@ -49,14 +49,14 @@ class _Options(TypedDict, total=False):
 
 
 _MAX_ERROR: Final = 64 * 1024
-"""Maximum number of bytes that are read of an answer with an error status."""
+"""Maximum number of bytes to read from an answer with an error status."""
 
 _NO_REDIRECTS: Final[_Options] = {"allow_redirects": False}
-"""Redirects are not followed, because they could lead to any server."""
+"""Redirects are not followed, because they may lead to a server that the user did not choose."""
 
 
 class Exchange:
-    """The session of one client, within one event loop."""
+    """The aiohttp session of one client, used within one event loop."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Exchange:
         user_agent: str,
     ) -> None:
         self.max_in_flight: int = _connections(max_connections, session)
-        """The maximum number of requests that have a connection at a time."""
+        """The maximum number of requests that can have a connection at the same time."""
         self._key = key
         self._base_url = base_url
         self._base = URL(base_url)
@@ -81,7 +81,7 @@ class Exchange:
         self._session = session
         self._owns_session = session is None
         self._fresh_session: aiohttp.ClientSession | None = None
-        """For requests that are sent again after a stale connection; created when it is needed."""
+        """A session that never reuses connections, for resends after a stale connection. Created when first needed."""
         self._had_answer = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -97,11 +97,14 @@ class Exchange:
 
     @property
     def is_open(self) -> bool:
-        """Whether our own session is open and must still be closed."""
+        """Whether we have created a session that is still open."""
         return self._owns_session and self._session is not None and not self._closed
 
     def open(self) -> aiohttp.ClientSession:
-        """Return the session, created at the first call. Raises `ClientStateError` if the client can't be used here."""
+        """Return the session, and create it on the first call.
+
+        Raises `ClientStateError` if the client or its session is closed or belongs to another event loop.
+        """
         if self._closed:
             raise ClientStateError("the client is closed; create a new RoomsClient", reason="closed")
         loop = asyncio.get_running_loop()
@@ -115,13 +118,13 @@ class Exchange:
         return session
 
     def _new_session(self, *, keepalive_timeout: float | None) -> aiohttp.ClientSession:
-        """Create a session; without `keepalive_timeout` each of its requests has a connection of its own."""
+        """Create a session. If `keepalive_timeout` is None, each of its requests gets a new connection."""
         _keep_read_buffers()
         return aiohttp.ClientSession(
             connector=Connector(limit=self._max_connections, keepalive_timeout=keepalive_timeout),
             headers=self._headers,
             timeout=self._limits.others,
-            auto_decompress=False,  # `read_body` does it, in pieces and up to a limit
+            auto_decompress=False,  # `read_body` decompresses instead, because it enforces a size limit
             # The API needs no cookies.
             cookie_jar=aiohttp.DummyCookieJar(),
         )
@@ -130,16 +133,16 @@ class Exchange:
         if self._loop is not None:
             raise ClientStateError("the client was first used in another event loop; create one client per event loop")
         if self._session is not None:
-            # `loop` is deprecated, but aiohttp before 4 has no other way to find out.
+            # The `loop` property is deprecated, but in aiohttp 3 it is the only way to find the session's event loop.
             with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
                 if self._session.loop is not loop:
                     raise ClientStateError("the aiohttp session of the client (session=) belongs to another event loop")
         self._loop = loop
 
     async def close(self) -> None:
-        """Close the session if it is ours. Attempts in flight end with an error. May be called twice.
+        """Close the session if it is ours. Attempts in flight fail. A second call does nothing.
 
-        If the caller is cancelled, everything is closed nevertheless.
+        The session is closed even if the caller is cancelled.
         """
         if self._closed:
             return
@@ -153,20 +156,21 @@ class Exchange:
                 await session.close()
 
     def redacted(self, text: str) -> str:
-        """Return a text without the API key."""
+        """Return a text with the API key replaced."""
         return self._key.redact(text)
 
     # --- one attempt ---
 
     async def send(self, request: Request[T], limits: TimeLimits, *, fresh: bool) -> Success[T] | Failure:
-        """Send once, over a new connection if `fresh`, and read the whole answer. Raises `ClientStateError`."""
+        """Send a request once, over a new connection if `fresh`, and read the whole answer. Raises as `open` does."""
         session = self._session_for(fresh=fresh)
         route = Route()
         body = None if request.body is None else _Body(request.body, content_type="application/json")
         response: aiohttp.ClientResponse | None = None
         try:
             with Deadline(self._deadlines, limits.total):
-                # No `async with`: nothing suspends between the two calls, and `read` closes the connection if it fails.
+                # `async with` is not needed: nothing can fail between the two calls, and `_read` closes the connection
+                # if it fails.
                 response = await session.request(
                     request.method, self._url(request), data=body, **self._options(request, limits)
                 )
@@ -189,13 +193,13 @@ class Exchange:
             return unreadable(request, message, status=response.status, key=self._key, rate_limit=rate_limit)
         except (aiohttp.ClientError, OSError, ValueError, DisconnectedError) as error:
             if response is not None and not 200 <= response.status < 300:
-                # The status says enough, even if the rest of the answer was lost.
+                # The status is enough to describe the error, even if the rest of the answer was lost.
                 return read_answer(request, response.status, response.headers, b"", self._key)
-            # Only our own body records whether sending has begun. Without a body, or in the user's session, where a
-            # hook may have replaced the body, assume that it has begun.
+            # Only our own `_Body` records whether sending has begun. A request may have no body, and a hook in the
+            # user's session may have replaced it. In both cases, assume that sending has begun.
             begun = body is None or body.begun or not self._owns_session
             failure = to_failure(request, error, begun=begun, key=self._key)
-            # In the user's session, any connection may be a reused one after the first answer.
+            # In the user's session, any connection after the first answer may be a reused one.
             reused = route.is_reused if self._owns_session else self._had_answer
             if response is None and reused and failure.retry and is_disconnect(error):
                 return attrs.evolve(failure, stale_connection=True)
@@ -218,7 +222,7 @@ class Exchange:
         except BodyError:
             if is_success:
                 raise
-            return b""  # the status says enough
+            return b""  # the status is enough to describe the error
 
     def _max_size(self, request: Request[T]) -> int:
         return min(request.max_size, self._max_response_size)
@@ -227,13 +231,13 @@ class Exchange:
         reason = "an answer came before the request was sent"
         if self._owns_session:
             return attrs.evolve(not_sent(request, reason), stale_connection=True)
-        # A hook in the user's session may have replaced our body, so the request may have been sent nevertheless.
+        # A hook in the user's session may have replaced our body, so the request may have been sent after all.
         return no_answer(request, reason)
 
     def _session_for(self, *, fresh: bool) -> aiohttp.ClientSession:
         session = self.open()
         if fresh and self._owns_session:
-            # If one connection of a pool is stale, others may be as well.
+            # If one pooled connection is stale, others may be stale too, so use a session that does not reuse any.
             if self._fresh_session is None:
                 self._fresh_session = self._new_session(keepalive_timeout=None)
             return self._fresh_session
@@ -242,12 +246,12 @@ class Exchange:
     def _url(self, request: Request[T]) -> URL:
         if request.query:
             return URL(f"{self._base_url}{request.path}?{request.query}", encoded=True)
-        # Building the URL without parsing saves 3 us, 4 % of an update.
+        # Building the URL without parsing it saves 3 us per update (4 %).
         return self._base.with_path(self._base_path + request.path, encoded=True)
 
     def _options(self, request: Request[T], limits: TimeLimits) -> _Options:
         if self._owns_session:
-            # Our session has the other options as defaults. Passing them costs 1.7 us, 2 % of an update.
+            # The other options are the defaults of our session. Passing them again would cost 1.7 us per update (2 %).
             if limits is self._limits and request.method not in REPLAYED:
                 return _NO_REDIRECTS
             middlewares = NO_REPLAY if request.method in REPLAYED else ()
@@ -258,7 +262,7 @@ class Exchange:
 
 
 class _Body(aiohttp.BytesPayload):
-    """The body of one attempt, which records whether sending has begun: aiohttp sends the head with it."""
+    """The body of one attempt. It records whether sending has begun: aiohttp sends the headers along with the body."""
 
     begun = False
 
@@ -270,15 +274,15 @@ class _Body(aiohttp.BytesPayload):
 def _keep_read_buffers() -> None:
     """Make glibc reuse the memory of asyncio's read buffers.
 
-    asyncio's loop allocates a buffer of 256 KiB for each read. glibc requests such large blocks from the kernel and
-    returns them at once. After a larger block has been freed, glibc keeps blocks up to that size for reuse (mallopt(3),
-    M_MMAP_THRESHOLD). If no such block has been freed, an update takes 110 us instead of 95.
+    asyncio's event loop allocates a buffer of 256 KiB for each read. At first, glibc requests each block of this size
+    from the kernel and returns it as soon as it is freed. Once a larger block has been freed, glibc keeps blocks up to
+    that size for reuse (see M_MMAP_THRESHOLD in mallopt(3)). This reduces the time per update from 110 us to 95 us.
     """
     bytes(512 * 1024)
 
 
 def _connections(wanted: int, session: aiohttp.ClientSession | None) -> int:
-    """Return the maximum number of requests that have a connection at a time. In aiohttp, 0 means no limit."""
+    """Return how many requests can have a connection at the same time. In aiohttp's settings, 0 means no limit."""
     connector = None if session is None else session.connector
     limits = (wanted,) if connector is None else (wanted, connector.limit, connector.limit_per_host)
     return min(limit for limit in limits if limit > 0)

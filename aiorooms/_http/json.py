@@ -1,6 +1,6 @@
-"""Encoding and decoding JSON: with orjson if it is installed (extra `speed`), else with the standard library.
+"""Encode and decode JSON, with orjson if it is installed (extra `speed`), otherwise with the standard library.
 
-Both libraries write the same bytes, and read the API's answers in the same way.
+Both libraries encode to the same bytes, and decode the API's answers to the same values.
 """
 
 import codecs
@@ -25,7 +25,7 @@ def stdlib_loads(body: bytes) -> object:
     """Decode JSON as orjson does. Raises `ValueError` or `RecursionError`."""
     text = body.decode()
     value: object
-    # The most common case skips `decode`, which searches for whitespace with two regular expressions.
+    # In the most common case, avoid `decode`, which also searches for whitespace with two regular expressions.
     value, end = _decoder.raw_decode(text) if text.startswith("{") else (None, -1)
     if end != len(text):
         value = _decoder.decode(text)

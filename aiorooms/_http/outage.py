@@ -1,26 +1,27 @@
-"""Outages in a bulk run: all updates wait while single requests probe the server.
+"""Outages in a bulk run: all updates wait while one request at a time probes the server.
 
-If an update fails because the server can't be reached, or because the server answers all requests with 5xx, the failure
-says nothing about the room. So no room fails because of an outage shorter than the patience of the run. A run counts
-the *successful contacts* of all its updates: answers that say something about the request itself. A rejection is a
-contact, a 5xx is not. Three rules use contacts:
+If the server can't be reached, or answers every request with 5xx, a failed update says nothing about its room. So no
+room fails because of an outage that is shorter than the run's patience (`outage_patience`, in seconds).
 
-- **After several failures in a row**, without a contact in between, the run assumes an outage. Callers then queue. The
-  first in the queue sends after a pause, and each pause is twice as long as the one before, up to 2 s. At the first
-  contact all callers in the queue continue.
-- **An update without attempts left** fails if there was a contact since its first attempt. Otherwise it keeps trying
-  until the patience of the run is over, and then the run stops. Patience is counted from the first attempt after the
-  last contact.
-- **If the last attempt of an update was answered 5xx, and fewer than five rooms have failed since the last contact**,
-  the cause may be the rooms themselves. Then the read-back decides: if it is answered, the room is the cause; if not,
-  the cause is an outage.
+A run counts the *successful contacts* of all its updates. A successful contact, or contact for short, is a readable
+answer other than 408 or 5xx. So a rejection such as 422 is a contact. Three rules use contacts:
 
-Example, with 50 workers and a patience of 60 s: the server crashes at t = 100. The 50 updates in flight fail, and at
-the 20th failure in a row the run assumes an outage. At t = 100.25 one update is sent again and fails at once. The next
-ones follow at 100.75, at 101.75, and then every 2 s. The one at t = 129.75 is answered: all 50 updates continue, and no
-room has failed. If the server had stayed down, the first failure after t = 160, at 161.75, would have stopped the run.
+- **After several failures in a row**, without a contact in between, the run assumes an outage. Callers then queue, and
+  the first in the queue sends a request after a pause. Each pause is twice as long as the previous one, up to 2 s. At
+  the first contact, all callers in the queue continue.
+- **An update with no attempts left** fails if there was a contact since its first attempt. Otherwise it keeps trying
+  until the run's patience is over, and then the run stops. Patience is measured from the first attempt after the last
+  contact.
+- **If the last attempt of an update got a 5xx, and fewer than five rooms have failed since the last contact**, the
+  rooms themselves may be the cause. So the client reads the room. If this read-back is a contact, the room is the
+  cause, and the update ends. If not, the cause is an outage, and the update keeps trying.
 
-Calls outside of a bulk run use `NO_OUTAGE`, which never assumes an outage.
+Example, with 50 workers and a patience of 60 s: the server crashes at t = 100. The 50 updates in flight fail, and after
+20 failures in a row the run assumes an outage. At t = 100.25 one update is sent again and fails at once. The next ones
+follow at 100.75, at 101.75, and then every 2 s. The one at t = 129.75 succeeds, so all 50 updates continue, and no room
+has failed. If the server had stayed down, the first failure after t = 160, at 161.75, would have stopped the run.
+
+Calls outside a bulk run use `NO_OUTAGE`, which never assumes an outage.
 """
 
 import asyncio
@@ -36,18 +37,18 @@ __all__ = ["NO_OUTAGE", "Outage"]
 
 _FIRST_PAUSE: Final = 0.25
 _MAX_PAUSE: Final = 2.0
-"""Seconds before a probe; doubled after each probe that fails."""
+"""The first and the longest pause before a probe, in seconds. The pause doubles after each failed probe."""
 
 _SEVERAL: Final = 5
 """If at least this many rooms have failed since the last contact, the server is the cause, not the rooms."""
 
 _MIN_FAILURES: Final = 4
 _MAX_FAILURES: Final = 20
-"""An outage is assumed after two failures in a row for each worker, but not fewer or more than these numbers."""
+"""The number of failures in a row after which an outage is assumed is two per worker, but within these limits."""
 
 
 class Outage:
-    """The state of the server, as one bulk run sees it. `clock` (seconds, monotonic) is replaced in tests."""
+    """The outage state that all updates of one bulk run share. Tests replace `clock`, which returns seconds."""
 
     def __init__(self, patience: float, concurrency: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.patience = patience
@@ -57,8 +58,8 @@ class Outage:
         """Whether the outage has been too long for the run to continue.
 
         The outage is measured from the beginning of the first attempt after the last contact to the beginning of the
-        last attempt. The duration of the last attempt does not count: when it times out, the server may already be
-        back.
+        last failed attempt. The duration of that attempt does not count, because the server may be available again by
+        the time the attempt times out.
         """
         self.contacts: int = 0
         """The number of successful contacts so far."""
@@ -67,21 +68,21 @@ class Outage:
         self._failures = 0
         """The number of failures in a row."""
         self._failed: set[str] = set()
-        """The different subjects of these failures, such as `room 7b61...`, at most `_SEVERAL`."""
+        """The distinct subjects of these failures, such as `room 7b61...`. At most `_SEVERAL` are kept."""
         self._began_at = math.inf
         """When the first attempt after the last contact began."""
         self._last_failed_at = -math.inf
-        """When the last attempt without a contact began."""
+        """When the last attempt that led to no contact began."""
         self._queue = asyncio.Lock()
         self._pause = _FIRST_PAUSE
 
     @property
     def longest_wait(self) -> float:
-        """The longest wait after an attempt without contact, in seconds, even if a 408 or 5xx answer asks for more."""
+        """The longest wait after a failure without contact, in seconds. A `Retry-After` can't make it longer."""
         return self.patience / 10
 
     def keeps_trying(self, contacts_before: int, *, answered: bool) -> bool:
-        """Return whether an update without attempts left keeps trying.
+        """Return whether an update with no attempts left keeps trying.
 
         `contacts_before` is the value of `contacts` before the first attempt of the update. `answered` says whether the
         server answered its last attempt with an error.
@@ -91,7 +92,7 @@ class Outage:
         return not answered or len(self._failed) >= _SEVERAL
 
     def begin(self) -> float:
-        """Record that an attempt begins. Return the time, to be passed to `failed`."""
+        """Record that an attempt begins. Return the current time, which `failed` takes as `began_at`."""
         now = self._clock()
         if now < self._began_at:
             self._began_at = now
@@ -99,9 +100,9 @@ class Outage:
 
     @asynccontextmanager
     async def queue(self, closing: asyncio.Event) -> AsyncGenerator[None]:
-        """Queue during an outage: one caller at a time enters, after a pause. Without an outage, enter at once.
+        """Make callers queue during an outage: one at a time enters, each after a pause. Otherwise enter at once.
 
-        When `closing` is set, the pause ends, and there are no more pauses.
+        Setting `closing` ends the current pause, and there are no further pauses.
         """
         if self.is_on:
             async with self._queue:
@@ -123,7 +124,7 @@ class Outage:
             self.is_on = self.patience_is_over = False
 
     def failed(self, subject: str, began_at: float) -> None:
-        """Record that an attempt for `subject`, which began at `began_at`, led to no contact."""
+        """Record that an attempt led to no contact. `subject` is what it was about, such as `room 7b61...`."""
         self._failures += 1
         self._last_failed_at = max(self._last_failed_at, began_at)
         if len(self._failed) < _SEVERAL:
@@ -133,7 +134,7 @@ class Outage:
 
 
 class _NoOutage(Outage):
-    """For calls outside of a bulk run: records nothing, and never assumes an outage."""
+    """Records nothing, and never assumes an outage."""
 
     def __init__(self) -> None:
         super().__init__(math.inf, 1)
@@ -152,4 +153,4 @@ class _NoOutage(Outage):
 
 
 NO_OUTAGE: Final[Outage] = _NoOutage()
-"""For calls outside of a bulk run: never assumes an outage."""
+"""The outage state of all calls outside a bulk run. It never assumes an outage."""

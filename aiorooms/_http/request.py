@@ -1,7 +1,8 @@
-"""A call that is ready to be sent, and the read-back that follows if its outcome is uncertain.
+"""A request that is ready to be sent, and the read-back that follows if its outcome is uncertain.
 
-Example: an update to `max_participants=20` times out. Its `read_back` is a GET of the room. An answer with 20 is
-decoded to `Confirmed`, an answer with 10 to `NotApplied`, and an answer without the field to `Unconfirmed`.
+Example: an update to `max_participants=20` times out, so the client reads the room. If the room has the value 20, the
+read-back returns `Confirmed`. If it has the value 10, the result is `NotApplied`. If the field is missing, the result
+is `Unconfirmed`.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,35 +17,36 @@ __all__ = ["Confirmed", "NotApplied", "NotConfirmedError", "ReadBack", "Request"
 T = TypeVar("T")
 
 
-@attrs.define(kw_only=True)  # not frozen, which would cost 0.7 us per update
+@attrs.define(kw_only=True)  # creating a frozen instance would cost 0.7 us more per update
 class Request(Generic[T]):
-    """A call with its body encoded: every attempt sends the same bytes."""
+    """A request whose body is already encoded, so every attempt sends the same bytes."""
 
     method: str
     path: str
     """The path after the base URL, percent-encoded."""
     subject: str
-    """What the call is about, for error messages: `room 7b61...`."""
+    """What the request is about, for error messages, such as `room 7b61...`."""
     decode: Callable[[bytes], T]
-    """Decodes the body of a 2xx answer; raises `DecodeError`, or `NotConfirmedError`."""
+    """Decodes the body of a 2xx answer. Raises `DecodeError` or `NotConfirmedError`."""
     max_size: int
     """Maximum size of the answer, in bytes."""
     decode_no_content: Callable[[], T] | None = None
-    """Returns the value of a 204; None if the API never answers this request with a 204."""
+    """Returns the value for a 204 answer. None if the API never answers this request with 204."""
     size_hint: str = ""
-    """The end of the error message if the answer is too large: what the caller can do."""
+    """Advice for the caller, appended to the error message if the answer is too large."""
     body: bytes | None = None
     revise: "Callable[[int, Sequence[ErrorDetail]], Request[T] | None] | None" = None
-    """Takes the status and the errors of a rejection; returns the request to send instead, or None."""
+    """Called with the status and the errors of a rejection. Returns the request to send instead, or None."""
     query: str = ""
     """The query, percent-encoded, without the question mark."""
     read_back: "Callable[[], ReadBack[T]] | None" = None
-    """Creates the read-back for an uncertain outcome; None if no read-back can settle it."""
+    """Creates the read-back for an uncertain outcome. None if a read-back can't show the outcome."""
 
     @property
     def idempotent(self) -> bool:
         """Whether the request may be sent again even if it was already carried out (RFC 9110, 9.2.2)."""
-        # RFC 9110 excludes PATCH because a patch may be relative. Ours hold absolute values only.
+        # In RFC 9110, PATCH is not idempotent, because a patch may depend on the current state. Ours contain only
+        # absolute values.
         return self.method != "POST"
 
     @property
@@ -54,12 +56,12 @@ class Request(Generic[T]):
 
 
 class NotConfirmedError(Exception):
-    """The answer can be read, but doesn't show that the request was carried out; the text says what is wrong."""
+    """The answer can be read, but does not show that the request was carried out. The message says why."""
 
 
 @attrs.frozen
 class Confirmed(Generic[T]):
-    """The request was carried out; `value` is what the call returns."""
+    """The request was carried out. The call returns `value`."""
 
     value: T
 
@@ -69,7 +71,7 @@ class NotApplied:
     """The request was not carried out."""
 
     hint: str = ""
-    """What shows that it was not carried out."""
+    """The evidence that the request was not carried out, for the error message."""
 
 
 @attrs.frozen
@@ -77,7 +79,7 @@ class Unconfirmed:
     """It is not known whether the request was carried out."""
 
     hint: str = ""
-    """Why the read-back could not tell."""
+    """Why the read-back does not show it, for the error message."""
 
 
 Verdict: TypeAlias = Confirmed[T] | NotApplied | Unconfirmed
@@ -89,6 +91,6 @@ class ReadBack(Generic[T]):
     """The GET that follows an uncertain request."""
 
     request: Request[Verdict[T]]
-    """Its answer says whether the uncertain request was carried out."""
+    """The GET itself. Its answer is decoded to the result of the read-back."""
     not_found: Verdict[T]
     """The result if the server answers 404."""

@@ -1,18 +1,19 @@
-"""Interpreting an answer: from its bytes to a value or a failure. Pure: values in, values out.
+"""Interpret an answer: turn its status, headers and body into a value or a failure. No I/O, no state.
 
-An attempt ends in a `Success` or a `Failure`. Besides what went wrong, a failure says:
+The result of an attempt is a `Success` or a `Failure`. Besides the error, a failure records:
 
-- `retry`: another attempt may succeed, and is safe. A request that may have been carried out is sent again only if it
-  is idempotent: a PATCH of absolute values, a GET and a DELETE are; a POST is not.
-- `uncertain`: the server may have carried out the request although the attempt failed. This is so if the request was
-  sent and changes something, unless the answer is a rejection (4xx except 408). A GET is never uncertain.
-- `wait`: the time that the server asked to wait, in seconds.
+- `retry`: whether another attempt is safe and may succeed. A request that may have been carried out is sent again only
+  if it is idempotent. GET, DELETE and a PATCH of absolute values are idempotent, POST is not.
+- `uncertain`: whether the server may have carried out the request although the attempt failed. This is the case for
+  every request other than a GET that was sent, unless the answer is a rejection (4xx except 408).
+- `wait`: how long the server asked the client to wait, in seconds.
 
-Example: a PATCH is answered 502 by a proxy. The failure is an `InternalServerError` with `retry` and `uncertain` set.
-The next attempt is answered 422, so this attempt changed nothing. The first attempt is still uncertain, so the call
-ends with a read-back of the room.
+Example: a proxy answers a PATCH with 502. The failure is an `InternalServerError` with `retry` and `uncertain` set. The
+server answers the next attempt with 422, so that attempt changed nothing. The outcome of the first attempt is still
+uncertain, so the client reads the room before the call ends.
 
-No exception is raised here. The exception for the caller is created once, from the last failure, when the call ends.
+The functions here return failures and raise no exceptions. When a call ends, the exception for the caller is created
+from its last failure.
 """
 
 import re
@@ -73,13 +74,13 @@ class Failure:
     """How an attempt failed, and what may follow."""
 
     make_error: Callable[..., APIError]
-    """Creates the exception; takes what is known when the call ends (`attempts`, `uncertain`, `hint`, `reason`)."""
+    """Creates the exception when the call ends. Called with `attempts`, `uncertain`, `hint` and `reason`."""
     retry: bool
     uncertain: bool
     status: int | None = None
-    """The HTTP status of the answer; None if no answer came, or if it can't be read."""
+    """The HTTP status of the answer. None if there was no answer, or if the answer can't be read."""
     wait: float | None = None
-    """Seconds that the server asked to wait."""
+    """How long the server asked the client to wait, in seconds. None if it did not ask."""
     stale_connection: bool = False
     """Whether the server closed a reused connection without an answer."""
     answered: bool = False
@@ -87,7 +88,7 @@ class Failure:
     errors: tuple[ErrorDetail, ...] = ()
     """The error objects of the answer."""
     rate_limit: RateLimitInfo | None = None
-    """What the answer says about the rate limit; None if no answer came."""
+    """The rate limit that the answer reports. None if there was no answer."""
 
     @property
     def rate_limited(self) -> bool:
@@ -109,7 +110,7 @@ def is_server_failure(status: int) -> bool:
 
 
 def not_sent(request: Request[T], reason: str, *, timed_out: bool = False, retry: bool = True) -> Failure:
-    """Return the failure of a request that was not sent, so the server can't have carried it out."""
+    """Return the failure of a request that was not sent. The server can't have carried it out."""
     kind = APITimeoutError if timed_out else APIConnectionError
     message = f"{request.subject}: not sent: {excerpt(reason, 300)}"
     return Failure(make_error=partial(kind, message), retry=retry, uncertain=False)
@@ -131,9 +132,9 @@ def no_answer(request: Request[T], reason: str, *, timed_out: bool = False) -> F
 def read_answer(
     request: Request[T], status: int, headers: Mapping[str, str], body: bytes, key: ApiKey
 ) -> Success[T] | Failure:
-    """Return the value of an answer, or a failure. Raises nothing, whatever the bytes are.
+    """Return the value of an answer, or a failure. Never raises, whatever the answer contains.
 
-    The server may repeat `key`, the API key; no error contains it.
+    `key` is replaced in error messages, because a server may echo it.
     """
     rate_limit = read_rate_limit(headers, rate_limited=status == 429)
     if not 200 <= status < 300:
@@ -148,17 +149,17 @@ def read_answer(
         what = str(error)
         text = _plain_text(body)
         if details := _error_details(key.redact(text)):
-            message = f"{status} {request.subject}: the answer has errors ({'; '.join(map(str, details))})"
+            message = f"{status} {request.subject}: the answer contains errors ({'; '.join(map(str, details))})"
             return unreadable(request, message, status=status, key=key, rate_limit=rate_limit)
         if key.redact(text) != text:
-            what = "is not what the API describes (not shown, as it contains the API key)"
+            what = "is not what the API describes (not shown, because it contains the API key)"
         where = f"{error.path} {what}" if error.path else what
         message = f"{status} {request.subject}: the answer can't be read: {where}"
         return unreadable(request, message, status=status, path=error.path, key=key, rate_limit=rate_limit)
 
 
 def _not_confirmed(request: Request[T], status: int, gaps: str, rate_limit: RateLimitInfo) -> Failure:
-    """Return the failure of a request whose answer does not confirm it: only a read-back can show the outcome."""
+    """Return the failure of a request whose answer does not show the outcome. Only a read-back can show it."""
     message = f"{status} {request.subject}: the answer does not confirm the request ({gaps})"
     return Failure(
         make_error=partial(APIResponseError, excerpt(message, _MAX_TEXT), status=status),
@@ -171,7 +172,7 @@ def _not_confirmed(request: Request[T], status: int, gaps: str, rate_limit: Rate
 
 
 def too_large(request: Request[T], status: int, headers: Mapping[str, str], limit: int) -> Failure:
-    """Return the failure of a request whose answer is larger than allowed. A retry would get the same."""
+    """Return the failure of a request whose answer is too large. It is not retried: the answer would be the same."""
     message = f"{status} {request.subject}: the answer is larger than {limit:,} bytes{request.size_hint}"
     return Failure(
         make_error=partial(APIResponseError, message, status=status),
@@ -247,8 +248,8 @@ def _read_error(
     return Failure(
         make_error=make_error,
         retry=status == 429 or (is_transient and request.idempotent),
-        # Only a 4xx shows that the request was rejected. A redirect may follow a request that was carried out, as 303
-        # does.
+        # Only a 4xx shows that the request was rejected. A redirect does not: the server sends a 303, for example,
+        # after it has carried out the request.
         uncertain=(is_transient or not 400 <= status < 500) and not request.read_only,
         status=status,
         wait=wait if status == 429 or is_transient else None,
@@ -268,7 +269,7 @@ def _phrase(status: int, headers: Mapping[str, str], key: ApiKey) -> str:
 
 
 def _error_details(text: str) -> tuple[ErrorDetail, ...]:
-    """Return the errors of an answer: a list `errors` or `detail`, one error object, or a `message`. Else empty."""
+    """Return the errors in a body: the list `errors` or `detail`, a single error object, or the text `message`."""
     try:
         body = loads(text.encode())
     except (DecodeError, UnicodeEncodeError):
@@ -285,7 +286,7 @@ def _error_details(text: str) -> tuple[ErrorDetail, ...]:
 
 
 _MAX_TEXT: Final = 500
-"""Maximum number of characters of the server's text in an error message. `.errors` has all of it."""
+"""Maximum number of characters of the server's text in an error message. `.errors` contains the full text."""
 
 
 def _error_detail(error: Mapping[str, object]) -> ErrorDetail:
@@ -311,7 +312,7 @@ def _pointer(location: object) -> str | None:
 
 
 def _text(value: object) -> str | None:
-    """Return a text, or a number as text; None for anything else."""
+    """Return a string unchanged, and an integer as a string. Return None for anything else."""
     if isinstance(value, (str, int)) and not isinstance(value, bool):
         return str(value)
     return None
@@ -320,17 +321,17 @@ def _text(value: object) -> str | None:
 def _describe(text: str) -> str:
     if not text.strip():
         return "no body"
-    # Only the beginning is searched: a long text that only repeats "<title" would take seconds.
+    # Search only the beginning, because searching a long text that repeats "<title" would take seconds.
     if title := re.search(r"<title[^>]*>([^<]{1,200})", text[:2000], re.IGNORECASE):
         return f"HTML: {excerpt(title[1], _MAX_TEXT)}"
     return f"unknown body: {excerpt(text, 100)!r}"
 
 
 def _plain_text(body: bytes) -> str:
-    """Return a body as text. JSON is rewritten without needless escapes, because an escape could hide the API key."""
+    """Return a body as text. JSON is re-encoded without needless escapes, which could hide the API key."""
     if b"\\" in body:
         try:
             return dumps(loads(body)).decode()
-        except (ValueError, TypeError, RecursionError):  # not JSON, or too deeply nested to be rewritten
+        except (ValueError, TypeError, RecursionError):  # not JSON, or nested too deeply to be re-encoded
             pass
     return body.decode("utf-8", "replace")

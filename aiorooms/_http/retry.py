@@ -1,12 +1,13 @@
-"""Whether a failed attempt is followed by another, and when. Pure: values in, values out.
+"""Decide whether a failed attempt is retried, and when. No I/O.
 
 Two kinds of failed attempts do not count against `max_attempts`:
 
-- **A stale connection.** The server closed a keep-alive connection just before it was used again. That says nothing
-  about the server, so the request is sent again at once over a new connection.
-- **An overtaken 429.** The server accepted other requests since this one was sent, so this one only has to queue again.
+- **A stale connection.** The server closed a keep-alive connection just before the client reused it. This does not mean
+  that the server has a problem, so the request is sent again at once over a new connection.
+- **An overtaken 429.** The request was rate limited, but the server has accepted other requests of this client since
+  the request was sent. So this request only has to queue again.
 
-The number of each is limited, so that no request is retried forever.
+The number of each is limited, so no request is retried forever.
 
 Example, with `RetryPolicy()`, which allows four attempts:
 
@@ -29,8 +30,9 @@ from .response import Failure
 __all__ = ["Again", "GiveUp", "RetryPolicy", "Tally", "backoff", "decide"]
 
 _MAX_STALE: Final = 3
-"""Maximum number of stale connections in a row. In our own session each resend uses a new connection, which can't be
-stale. The user's session may reuse connections, and a server that resets them all must not be hammered forever."""
+"""Maximum number of stale connections in a row. In our own session, each resend uses a new connection, which can't be
+stale. The user's session may reuse connections. Without a maximum, a server that resets every connection would receive
+resends forever."""
 
 _MAX_OVERTAKEN: Final = 25
 """Maximum number of overtaken 429s in one call. Further ones count."""
@@ -38,27 +40,27 @@ _MAX_OVERTAKEN: Final = 25
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """When a failed attempt is followed by another. An invalid setting raises `ClientSettingsError`, a `ValueError`.
+    """The rules for retries. An invalid setting raises `ClientSettingsError`, which is also a `ValueError`.
 
     A request is sent again after 408, 429 and 5xx answers, connection failures, timeouts, and 2xx answers that are cut
     off or can't be read. A POST is sent again only if it can't have been carried out. The wait before attempt n + 1 is
-    random between 0 and `base_delay * 2 ** (n - 1)`, at most `max_delay` ("full jitter"), but never shorter than the
-    server asks for. If a 429 asks for a wait, the wait is exactly that.
+    random between 0 and `base_delay * 2 ** (n - 1)`, at most `max_delay` ("full jitter"). It is never shorter than the
+    server asks for. If a 429 asks for a wait, the client waits exactly that long.
     """
 
     max_attempts: int = attrs.field(default=4, validator=at_least(1))
-    """Maximum number of attempts, 1 or above; 1 switches retries off."""
+    """Maximum number of attempts, 1 or above. The value 1 disables retries."""
     base_delay: float = attrs.field(default=0.5, validator=not_negative)
     """The longest wait before the second attempt, in seconds."""
     max_delay: float = attrs.field(default=8.0, validator=not_negative)
-    """The longest wait that the client chooses by itself, in seconds."""
+    """The longest wait in seconds, unless the server asks for a longer one."""
     max_elapsed: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
-    """No attempt begins later than this many seconds after the beginning of the call. None: no limit."""
+    """No attempt begins later than this many seconds after the beginning of the call. None means no limit."""
 
 
 @attrs.define
 class Tally:
-    """The attempts of one call so far."""
+    """Counts the attempts of one call."""
 
     attempts: int = 0
     """The number of attempts. Those over stale connections are not included."""
@@ -72,7 +74,7 @@ class Tally:
     """Whether the server may have carried out one of the attempts."""
 
     def is_stale(self, failure: Failure) -> bool:
-        """Return whether a failed attempt used a stale connection, and does not count."""
+        """Return whether a failed attempt does not count because it used a stale connection."""
         return failure.stale_connection and self.stale < _MAX_STALE
 
     def succeeded(self) -> None:
@@ -97,7 +99,7 @@ class Tally:
         return False
 
     def begin_again(self) -> None:
-        """Count from 0 again, because failures during an outage say nothing about the request."""
+        """Reset the counts, because failures during an outage say nothing about the request."""
         self.counted = self.overtaken = 0
 
 
@@ -108,7 +110,7 @@ class Again(NamedTuple):
 
 
 class GiveUp(NamedTuple):
-    """No further attempt. `hint` and `reason` name the setting that forbids one, if any."""
+    """No further attempt. If a setting forbids it, `hint` and `reason` name that setting."""
 
     hint: str = ""
     reason: Reason | None = None
@@ -127,9 +129,9 @@ def decide(
 ) -> Again | GiveUp:
     """Return the next step after a failed attempt, which the tally has already recorded.
 
-    With `keeps_trying`, `max_attempts` is ignored because of an outage. Times are in seconds: `longest_wait` limits the
-    wait after a failure without contact, `max_wait` limits the wait that a server may ask for, and `time_left` is what
-    remains of `max_elapsed`. `random` is between 0 and 1.
+    `keeps_trying` means that `max_attempts` is ignored, because there may be an outage. Times are in seconds:
+    `longest_wait` limits the wait after a failure without successful contact, `max_wait` limits the wait that a server
+    may ask for, and `time_left` is what remains of `max_elapsed`. `random` is between 0 and 1.
     """
     if not failure.retry:
         return GiveUp()
@@ -142,7 +144,7 @@ def decide(
     elif failure.wait is not None:
         wait = max(wait, failure.wait)
     if not failure.is_contact and longest_wait < math.inf:
-        # In a bulk run no update may fail because of a long `Retry-After`: shorten the wait instead.
+        # In a bulk run, an update must not fail because of a long `Retry-After`, so the wait is shortened instead.
         wait = min(wait, longest_wait, max_wait)
     if wait > max_wait:
         hint = f"the server asked to wait {wait:.0f} s, longer than Pacing(max_wait={max_wait:g}) allows"
@@ -154,5 +156,5 @@ def decide(
 
 def backoff(policy: RetryPolicy, attempt: int, random: float) -> float:
     """Return the seconds to wait after failed attempt number `attempt`, counted from 1; `random` is between 0 and 1."""
-    # The exponent is bounded: 2 ** 5000 is an OverflowError.
+    # The exponent is limited, because 2.0 ** 5000 raises OverflowError.
     return random * min(policy.max_delay, policy.base_delay * 2.0 ** min(attempt - 1, 32))

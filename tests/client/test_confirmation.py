@@ -170,7 +170,7 @@ async def test_the_errors_in_a_200_answer_are_reported() -> None:
     answer = http("200 OK", {"errors": [{"code": "10015", "detail": "try later"}]})
     async with raw_server(serving(answer, answer)) as (url, _):
         async with RoomsClient("KEY", base_url=url, retry=QUICK) as client:
-            with pytest.raises(APIResponseError, match=r"the answer has errors \(10015: try later\)"):
+            with pytest.raises(APIResponseError, match=r"the answer contains errors \(10015: try later\)"):
                 await client.rooms.retrieve(ROOM_ID)
 
 

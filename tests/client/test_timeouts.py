@@ -58,7 +58,7 @@ async def test_max_elapsed_includes_the_wait_for_a_permit() -> None:
                 await client.rooms.retrieve(sim.room_ids[0])
             # The 429 paused all calls, so this one is not sent.
             with pytest.raises(
-                APITimeoutError, match=r"not sent; .*max_elapsed=0.05\) ended while the call waited in the queue"
+                APITimeoutError, match=r"not sent; .*max_elapsed=0.05\) expired while the call was queued"
             ):
                 await client.rooms.update(sim.room_ids[0], max_participants=3)
             assert client.pacing.snapshot().waiting == 0
