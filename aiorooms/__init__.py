@@ -3,8 +3,9 @@
     async with RoomsClient() as client:
         room = await client.rooms.update(room_id, max_participants=20, webhook_event_failover_url=None)
 
-`aiorooms.errors` contains the exceptions, `aiorooms.models` the models, `aiorooms.webhook_config` the checks of webhook
-and failover URLs, and `aiorooms.simulator` a local server to develop and test against.
+`aiorooms.errors` contains the exceptions, and `aiorooms.models` the models. `aiorooms.bulk` plans a change of many
+rooms, applies it and rolls it back. `aiorooms.webhook_config` checks webhook and failover URLs. `aiorooms.simulator` is
+a local server for development and tests.
 """
 
 from ._http.deadlines import Timeout

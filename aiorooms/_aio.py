@@ -1,7 +1,7 @@
-"""Helpers that cancel tasks and wait for them, and a sleep that an event can end.
+"""Helpers that cancel tasks and wait for them, and a sleep that an event can interrupt.
 
-Example: `end_tasks` cancels 50 workers. If its caller is cancelled when 10 of them have ended, `end_tasks` cancels the
-other 40 again, waits for them, and only then raises CancelledError.
+Example: `end_tasks` cancels 50 workers. If its caller is cancelled when 10 of them have finished, `end_tasks` cancels
+the other 40 again, waits for them, and only then raises CancelledError.
 """
 
 import asyncio
@@ -25,9 +25,10 @@ def is_cancelled() -> bool:
 
 
 async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait until all have ended, even if the caller is cancelled meanwhile. Ignore their outcomes.
+    """Cancel tasks, and wait until all have finished. Ignore their results and exceptions.
 
-    Each cancellation of the caller cancels the tasks again, because their cleanup may be slow.
+    If the caller is cancelled meanwhile, the tasks are cancelled again, because their cleanup may be slow. The
+    cancellation of the caller is raised only after all tasks have finished.
     """
     cancelled: asyncio.CancelledError | None = None
     while left := [task for task in tasks if not task.done()]:
@@ -39,13 +40,13 @@ async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
             cancelled = error
     for task in tasks:
         if not task.cancelled():
-            task.exception()  # retrieved, so that asyncio does not warn about it
+            task.exception()  # asyncio would warn about an exception that was never retrieved
     if cancelled is not None:
         raise cancelled
 
 
 async def finish(task: asyncio.Task[T]) -> T:
-    """Return the result of a task. A cancellation of the caller is raised only when the task has ended."""
+    """Wait for a task and return its result. If the caller is cancelled meanwhile, still wait for the task first."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
@@ -54,7 +55,7 @@ async def finish(task: asyncio.Task[T]) -> T:
             cancelled = error
     if cancelled is not None:
         if not task.cancelled():
-            task.exception()  # retrieved, so that asyncio does not warn about it
+            task.exception()  # asyncio would warn about an exception that was never retrieved
         raise cancelled
     return task.result()
 

@@ -1,9 +1,10 @@
-"""Checks of what a caller passes in: values of a request, and settings.
+"""Check the values of a request, and check settings.
 
-For an invalid value of a request, a check returns a `Problem`, so that all problems are reported together. For an
-invalid setting, a check raises `ClientSettingsError` at once, so that the traceback shows the line that sets it. A
-`Problem` and this error carry data, from which the command line creates its own message: `None can't clear this field`
-in Python is `null can't clear this field` for a JSON file.
+For an invalid value of a request, a check returns a `Problem`, so that all problems can be reported together. For an
+invalid setting, a check raises `ClientSettingsError` at once, so that the traceback shows the line that sets it.
+
+Both contain the data from which the command line creates its own messages. Example: `None can't clear this field` in
+Python becomes `null can't clear this field` for a JSON file.
 """
 
 import json
@@ -43,7 +44,7 @@ T = TypeVar("T")
 
 
 def name_problems(pointer: str, value: object) -> tuple[Problem, ...]:
-    """Return the problems of a name: a valid one is a string that is not blank and can be encoded as UTF-8."""
+    """Return the problems of a name. A valid name is a string that is not blank and can be encoded as UTF-8."""
     if value is UNSET:
         return ()
     if not isinstance(value, str):
@@ -58,7 +59,7 @@ def name_problems(pointer: str, value: object) -> tuple[Problem, ...]:
 
 
 def int_problems(pointer: str, value: object, allowed: range, *, nullable: bool = False) -> tuple[Problem, ...]:
-    """Return the problems of a number: a valid one is whole and in the range. A nullable field may also be None."""
+    """Return the problems of a number. It must be a whole number in the range, or None if the field is nullable."""
     if value is UNSET or (value is None and nullable):
         return ()
     if not _is_int(value):
@@ -71,20 +72,20 @@ def int_problems(pointer: str, value: object, allowed: range, *, nullable: bool 
 
 
 def bool_problems(pointer: str, value: object) -> tuple[Problem, ...]:
-    """Return the problems of a boolean: True and False are valid, 1 and 0 are not."""
+    """Return the problems of a boolean. True and False are valid, 1 and 0 are not."""
     return () if value is UNSET or isinstance(value, bool) else _wrong_type(pointer, value, "True or False")
 
 
 def date_problems(pointer: str, value: object) -> tuple[Problem, ...]:
-    """Return the problems of a date: a valid one is a `datetime.date`, but not a `datetime.datetime`."""
-    # `datetime` is a subclass of `date`, but its time would be dropped.
+    """Return the problems of a date. A `datetime.date` is valid, a `datetime.datetime` is not."""
+    # `datetime` is a subclass of `date`. It is rejected because its time of day would be dropped.
     if value is UNSET or (isinstance(value, date) and not isinstance(value, datetime)):
         return ()
     return _wrong_type(pointer, value, "a datetime.date")
 
 
 def not_nullable(pointer: str, expected: str) -> Problem:
-    """Return the problem of a None for a field that can't be cleared."""
+    """Return the problem that None was given for a field that can't be cleared."""
     message = f"None {_CAN_NOT_CLEAR.format(expected)}"
     return Problem(pointer, message, code="not_nullable", expected=expected)
 
@@ -100,18 +101,18 @@ _CAN_NOT_CLEAR = "can't clear this field; give {}, or leave it out to keep the c
 
 
 def text_message(problem: Problem) -> str:
-    """Return the message of a problem whose value was given in a file or a command-line option.
+    """Return the message for a value that was given in a file or a command-line option.
 
-    Such a value is text or JSON, so the message says `null` and `true`, and mentions no types or arguments of Python.
+    The value is text or JSON there, so the message says `null` and `true`, and mentions no Python types or arguments.
     """
     expected = _TEXT_WORDS.get(problem.expected or "", problem.expected)
     if problem.code == "not_nullable":
         return f"null {_CAN_NOT_CLEAR.format(expected)}"
     if problem.code == "wrong_type" and expected is not None:
         wanted = f"{expected}{' or null' * problem.nullable}"
-        # `value` is None for a URL, which may contain a password.
+        # `problem.value` is None for a URL, because a URL may contain a password.
         return f"give {wanted}" if problem.value is None else f"{_as_json(problem.value)} is not {wanted}"
-    # The message may end with the setting of the policy, which is a Python argument.
+    # The message may end with the name of a policy setting, which is a Python argument.
     return problem.message.removesuffix(f" ({problem.setting})")
 
 
@@ -129,7 +130,8 @@ def _as_json(value: object) -> str:
 
 # --- settings ---
 #
-# A setting is named as in the user's code: `max_connections`, or `Pacing(max_rate=)` for the argument of another class.
+# The names of settings are as in the user's code: `max_connections`, or `Pacing(max_rate=)` for an argument of another
+# class.
 
 
 class WrongTypeError(ClientSettingsError, TypeError):

@@ -1,6 +1,6 @@
-"""The items that errors list: problems of a request or a bulk input, and the error objects of an answer.
+"""The details of errors: the problems of a request or of a bulk input, and the error objects of an answer.
 
-`errors` re-exports all of them.
+The module `errors` re-exports all of these classes.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ ProblemCode: TypeAlias = Literal[
 
 @attrs.frozen
 class Problem:
-    """One problem of an invalid request, which was not sent."""
+    """One problem of an invalid request. The request was not sent."""
 
     pointer: str
     """A JSON pointer (RFC 6901) to the field, such as `/webhook_event_url`; empty for the whole request."""
@@ -96,7 +96,7 @@ class InputProblem:
     """One problem of the input of a bulk run."""
 
     file: str
-    """The name of the file as it was given; for a selection, the argument (`where`, `set_fields`) or the room."""
+    """The name of the file, as the caller gave it. For a selection, the argument (such as `where`) or the room."""
     line: int | None
     """The line on which the row begins, counted from 1; None for the whole file."""
     field: str | None

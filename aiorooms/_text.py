@@ -1,4 +1,4 @@
-"""Convert values to text: any value to one printable line of limited length, and times to UTC."""
+"""Format values as text: any value as one printable line of limited length, and times in UTC."""
 
 from datetime import UTC, datetime
 
@@ -7,7 +7,7 @@ __all__ = ["excerpt", "quoted", "timestamp"]
 
 def excerpt(text: str, max_length: int) -> str:
     """Return the text on one line, with `?` for unprintable characters and `...` where it was cut."""
-    # A very long text is cut first, to avoid processing a megabyte.
+    # Cut a very long text first, because processing a megabyte would be slow.
     line = " ".join(text[: 4 * max_length].split())
     line = "".join(char if char.isprintable() else "?" for char in line)
     return line if len(line) <= max_length and len(text) <= 4 * max_length else f"{line[: max_length - 3]}..."
@@ -17,7 +17,7 @@ def quoted(value: object) -> str:
     """Return the `repr` of a value, which shows whitespace, control characters and types, cut to 80 characters."""
     try:
         text = repr(value[:200]) if isinstance(value, str) else repr(value)
-    except Exception:  # noqa: BLE001 - a foreign `__repr__` may raise anything, and an int may have too many digits
+    except Exception:  # noqa: BLE001 - a `__repr__` may raise anything; the repr of a very long int raises ValueError
         text = f"<{type(value).__name__}>"
     return excerpt(text, 80)
 

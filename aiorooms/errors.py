@@ -1,7 +1,7 @@
-"""Every exception that aiorooms raises.
+"""All exceptions that aiorooms raises.
 
-The names match those of the official SDK. Each error reads as one line: what happened, to which room, what the server
-said and what to do next. No error contains the API key. All errors can be pickled.
+The names match those of the official SDK. Each message is one line: what happened, to which room, what the server said
+and what to do next. No error contains the API key. All errors can be pickled.
 
     AioroomsError
     |- InvalidRequestError (ValueError)           the request is invalid and was not sent; see `.problems`
@@ -91,14 +91,14 @@ Reason: TypeAlias = Literal[
 
 
 class AioroomsError(Exception):
-    """The base of all errors of aiorooms."""
+    """The base class of all errors of aiorooms."""
 
     attempts: int
     """Number of attempts. A resend after a stale keep-alive connection does not count."""
     uncertain: bool
     """True if the server may have carried out the request, and the client could not find out whether it did."""
     hint: str
-    """The next step, or the reason for not trying again, in terms of the Python API; may be empty."""
+    """What to do next, or why there was no further attempt, in terms of the Python API. May be empty."""
     reason: Reason | None
     """A fixed code for the cause; None if the class of the error is specific enough."""
 
@@ -119,7 +119,7 @@ class AioroomsError(Exception):
 
     @property
     def message(self) -> str:
-        """The text of the error without the number of attempts and the hint."""
+        """The error message, without the number of attempts and the hint."""
         return str(self.args[0])
 
     @property
@@ -165,7 +165,7 @@ class ClientSettingsError(AioroomsError, ValueError):
     setting: str | None
     """The name of the argument, such as `base_url` or `max_rate`; None if the error is not about a single argument."""
     value: object
-    """The value that was given; None if there was none, or if it may contain a secret."""
+    """The value that was given. None if no value was given, or if the value may contain a secret."""
     wrong: str
     """The mistake without the name of the setting, such as `is 0`. The `hint` says what would be valid."""
 
@@ -208,15 +208,15 @@ class JournalError(AioroomsError):
 
 
 class APIError(AioroomsError):
-    """The base of all errors in sending a request, or in receiving and reading its answer."""
+    """The base class of all errors that can occur when a request is sent and its answer is read."""
 
 
 class APIConnectionError(APIError, ConnectionError):
-    """No answer arrived, for example because the connection could not be opened, or broke."""
+    """No answer arrived, for example because the connection could not be opened or was lost."""
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):
-    """No answer arrived within an attempt's timeout, or `RetryPolicy(max_elapsed)` ended before the first attempt."""
+    """No answer arrived within an attempt's timeout, or `RetryPolicy(max_elapsed)` expired before the first attempt."""
 
 
 class APIResponseError(APIError):

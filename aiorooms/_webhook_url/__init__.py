@@ -1,4 +1,4 @@
-"""Checks of the webhook URL and the failover URL. Pure: nothing here does I/O."""
+"""Check webhook URLs and failover URLs. No I/O."""
 
 from .check import check_webhook_url, check_webhook_urls, masked_url, same_url
 from .host import YARL_ERRORS, comparable_host, is_loopback, matches

@@ -1,8 +1,8 @@
-"""Characters that are not allowed anywhere in a URL, and how messages show text from a URL.
+"""Find characters that are not allowed anywhere in a URL, and quote parts of a URL for messages.
 
-The check works on the exact string that will be sent. Parsers repair some strings silently: yarl drops newlines, and
-browsers turn backslashes into slashes. The raw characters are therefore checked before the URL is parsed. If one of
-them is forbidden, the check ends, because the URL can't be split reliably.
+The check works on the exact string that will be sent. Parsers silently repair some strings: yarl drops newlines, and
+browsers turn backslashes into slashes. So the characters are checked before the URL is parsed. If one of them is
+forbidden, nothing else is checked, because the URL can't be split reliably.
 """
 
 import re
@@ -41,8 +41,8 @@ _BAD_CHARACTERS = (
     (_INVISIBLE, "an invisible character", "remove it"),
     (re.compile(r"[\ud800-\udfff]"), "a lone surrogate", "remove it, because it can't be sent as UTF-8"),
     (re.compile(r"\\"), "a backslash", "write '/', or '%5C' if a backslash is meant"),
-    # A suggested fix does not encode these: in `https://{host}/` and `<https://...>` they are template syntax and
-    # markup.
+    # The suggested fix does not encode these, because they may be template syntax (`https://{host}/`) or markup
+    # (`<https://...>`).
     (re.compile(r'[<>"{}|^`]'), "an illegal character", "remove it or percent-encode it (RFC 3986, 2)"),
 )
 
@@ -53,7 +53,7 @@ BAD_IN_PATH = re.compile(r"[^A-Za-z0-9\-._~!$&'()*+,;=:%@/?]")  # RFC 3986, 3.3 
 
 @attrs.frozen
 class Finding:
-    """One problem of a URL, before it becomes a `Problem`."""
+    """One mistake in a URL, from which a `Problem` is created."""
 
     code: ProblemCode
     wrong: str
@@ -61,7 +61,7 @@ class Finding:
     hint: str
     """How to correct the mistake."""
     fix: str | None = None
-    """A repaired URL. The message suggests it in place of the hint if it passes the check."""
+    """A repaired URL. If it passes the check, the message suggests it instead of the hint."""
     setting: str | None = None
     """The policy setting that rejects the URL; None if every policy would reject it."""
 
@@ -80,7 +80,7 @@ def character_findings(url: str) -> list[Finding]:
 
 
 def quote_text(text: str) -> str:
-    """Quote a text on one line, as repr does. Cut a long text to about 80 characters."""
+    """Return the `repr` of a text, shortened to about 80 characters."""
     quoted = repr(text[:_MAX_SHOWN])
     if len(text) <= _MAX_SHOWN and len(quoted) <= _MAX_SHOWN + 2:
         return quoted
@@ -93,5 +93,5 @@ def code_point(character: str) -> str:
 
 
 def percent_encoded(bad: re.Pattern[str], text: str) -> str:
-    """Percent-encode everything that the pattern matches. A text that is too long for a URL is returned unchanged."""
+    """Percent-encode all matches of the pattern. A text that is too long for a URL is returned unchanged."""
     return bad.sub(lambda found: quote(found.group(), safe=""), text) if len(text) <= MAX_URL else text

@@ -1,9 +1,9 @@
-"""Hosts: the normal form in which they are compared, and whether the public internet can reach them.
+"""Convert hosts to a normal form, so that they can be compared, and tell public hosts from private ones.
 
-A host must mean the same to every program. `normal_host` returns its normal form, or raises an error if it has none.
-It accepts names that RFC 1123 and IDNA allow, IPv4 addresses in every notation that inet_aton and browsers read, and
-IPv6 addresses in brackets. Examples: `EXAMPLE.com.` becomes `example.com`, `0x7f.1` becomes `127.0.0.1`, `[0:0::1]`
-becomes `[::1]`.
+`normal_host` returns the normal form of a host, and raises an error if programs do not agree on the meaning of the
+host. It accepts names that RFC 1123 and IDNA allow, IPv4 addresses in every notation that inet_aton and browsers read,
+and IPv6 addresses in brackets. Examples: `EXAMPLE.com.` becomes `example.com`, `0x7f.1` becomes `127.0.0.1`, and
+`[0:0::1]` becomes `[::1]`.
 
 Nothing here does I/O, so a public name that resolves to a private address is not detected.
 """
@@ -47,7 +47,7 @@ YARL_ERRORS = (ValueError, IndexError)  # UnicodeError is a ValueError; `https:/
 
 
 class HostError(ValueError):
-    """A host is invalid. Carries the mistake, a hint, and the host that was probably meant, if any."""
+    """A host is invalid. Contains the mistake, a hint, and the host that was probably meant, or an empty string."""
 
     def __init__(self, wrong: str, hint: str, meant: str = "") -> None:
         super().__init__(wrong)
@@ -59,7 +59,7 @@ class HostError(ValueError):
 def is_loopback(host: str) -> bool:
     """Return whether a host is this machine: `localhost`, 127.0.0.0/8 or ::1.
 
-    A name below `localhost` is not: RFC 6761 reserves it, but not every resolver keeps it on this machine.
+    Subdomains of `localhost` do not count. RFC 6761 reserves them, but some resolvers send them to other machines.
     """
     address = read_address(host)
     if address is not None:
@@ -70,7 +70,7 @@ def is_loopback(host: str) -> bool:
 def normal_host(host: str) -> str:
     """Return the normal form of a host: IDNA, lower case, no trailing dot, IPv6 compressed and in brackets.
 
-    Raises `HostError` if it is not a host, or if programs would read it as different hosts.
+    Raises `HostError` if the text is not a host, or if programs would read it as different hosts.
     """
     if len(host) > _MAX_HOST + 1:
         raise _host_too_long(len(host))
@@ -153,8 +153,8 @@ def _to_ascii(labels: list[str]) -> str:
 def _is_sound_idna(name: str, decoded: str) -> bool:
     """Return whether yarl read a host name in the same way as UTS 46 and current browsers.
 
-    If IDNA 2008 rejects a name, yarl falls back to IDNA 2003. Emoji need that fallback, but IDNA 2003 covers only
-    Unicode 3.2, and turns some characters into dots and slashes.
+    If IDNA 2008 rejects a name, yarl falls back to IDNA 2003. Names with emoji need that fallback. But IDNA 2003 covers
+    only Unicode 3.2, and it maps some characters to dots and slashes.
     """
     given, seen = name.split("."), decoded.split(".")
     if len(given) != len(seen) or "" in seen or any(label.startswith("-") or label.endswith("-") for label in seen):
@@ -177,7 +177,7 @@ def _is_sound_idna(name: str, decoded: str) -> bool:
 def _read_ipv4(name: str) -> str:
     """Return the IPv4 address of a host that ends in a number, or "" for other hosts.
 
-    The address may have any notation of inet_aton and the WHATWG URL standard. Raises `HostError` if it is invalid.
+    All notations of inet_aton and the WHATWG URL standard are accepted. Raises `HostError` if the address is invalid.
     """
     labels = name.split(".")
     if not _NUMBER.fullmatch(labels[-1]):
@@ -211,7 +211,7 @@ def read_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | N
 
 
 def is_public(host: str) -> bool:
-    """Return whether the public internet can reach a host in normal form. DNS is not asked."""
+    """Return whether a host in normal form can be reached from the public internet. DNS is not queried."""
     address = read_address(host)
     if address is None:
         return "." in host and not any(f".{host}".endswith(f".{name}") for name in _PRIVATE_NAMES)
@@ -223,7 +223,7 @@ def is_public(host: str) -> bool:
 
 
 def comparable_host(url: URL) -> str:
-    """Return the host of a URL in normal form. A host without one is returned as yarl reads it, in lower case."""
+    """Return the host of a URL in normal form, or as yarl reads it, in lower case, if it has no normal form."""
     host = url.host_subcomponent or ""
     try:
         return normal_host(host)

@@ -1,4 +1,4 @@
-"""The user's policy: which valid webhook and failover URLs are accepted."""
+"""`WebhookUrlPolicy`, in which the user says which valid webhook and failover URLs are accepted."""
 
 import re
 import warnings
@@ -73,35 +73,35 @@ def _to_denied_hosts(value: Iterable[str]) -> tuple[str, ...]:
 
 @attrs.frozen(kw_only=True, cache_hash=True)
 class WebhookUrlPolicy:
-    """Says which valid webhook and failover URLs you accept.
+    """The rules that decide which valid webhook and failover URLs are accepted.
 
     A host pattern is a host (`example.com`, `203.0.113.7`, `[2001:db8::1]`), or `*.` and a name. `*.example.com`
     matches `a.example.com` and `a.b.example.com` but not `example.com` itself; give both patterns to match both. Hosts
     and patterns are compared after IDNA encoding, in lower case and without a trailing dot.
 
-    Each setting is checked when the policy is created. For a tuple, any iterable of str is accepted, except a single
-    str. An invalid setting raises `ClientSettingsError`, a `ValueError` that names the setting. If the type is wrong,
-    the error is also a `TypeError`.
+    Each setting is checked when the policy is created. A setting that is a tuple can be given as any iterable of str,
+    but not as a single str. An invalid setting raises `ClientSettingsError`, which is a `ValueError` and names the
+    setting. If the type is wrong, the error is also a `TypeError`.
     """
 
     schemes: tuple[str, ...] = attrs.field(default=("https", "http"), converter=_to_schemes)
-    """The schemes that a URL may have, ignoring case (RFC 3986, 3.1); `("https",)` accepts only encrypted webhooks."""
+    """The schemes that a URL may have. Case is ignored (RFC 3986, 3.1). Use `("https",)` to require encryption."""
     allow_credentials: bool = attrs.field(default=False, validator=instance_of(bool))
     """Whether a URL may contain a user name and password (RFC 3986, 3.2.1), as in `https://user:secret@x.io/`."""
     allow_private_hosts: bool = attrs.field(default=True, validator=instance_of(bool))
     """Whether a URL may have a host that the public internet can't reach. False rejects
 
     - addresses that are private, shared, loopback, link-local (such as the metadata service of clouds), reserved,
-      multicast or unspecified, also in the notations of inet_aton and browsers: `127.1`, `0x7f.1`, `0177.0.0.1`,
+      multicast or unspecified, in every notation that inet_aton and browsers read: `127.1`, `0x7f.1`, `0177.0.0.1`,
       `2130706433`;
-    - IPv6 addresses outside 2000::/3, and all that embed an IPv4 address: mapped, compatible, NAT64, 6to4 and Teredo;
-    - `localhost`, `local`, `internal`, `home.arpa`, `localdomain`, all names below these, and names with one label.
+    - IPv6 addresses outside 2000::/3, and those that embed an IPv4 address: mapped, compatible, NAT64, 6to4 and Teredo;
+    - `localhost`, `local`, `internal`, `home.arpa`, `localdomain`, all subdomains of these, and names without a dot.
 
     `allowed_hosts` does not override this setting. A public name that resolves to a private address is not detected."""
     allowed_hosts: tuple[str, ...] = attrs.field(default=(), converter=_to_allowed_hosts)
-    """Patterns of the only hosts that a URL may have; an empty tuple allows all hosts."""
+    """Patterns of the hosts that are allowed. An empty tuple allows all hosts."""
     denied_hosts: tuple[str, ...] = attrs.field(default=(), converter=_to_denied_hosts)
-    """Patterns of hosts that a URL must not have. They take precedence over `allowed_hosts`."""
+    """Patterns of the hosts that are not allowed. They take precedence over `allowed_hosts`."""
 
 
 DEFAULT_POLICY = WebhookUrlPolicy()

@@ -1,7 +1,7 @@
-"""Decoding answers about rooms, from bytes to models.
+"""Decode answers about rooms: from bytes to models.
 
-An object is a room if it has an id. Its other fields are read as far as possible (`models._converter`), so one invalid
-field doesn't make the whole answer unreadable.
+A room must have an id. Every other field may be invalid without making the whole answer unreadable (see
+`models._converter`).
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ __all__ = ["MAX_LIST", "MAX_ROOM", "decode_data", "decode_room", "decode_rooms",
 
 
 MAX_ROOM: Final = 8 * 1024 * 1024
-"""Maximum size of an answer about one room, in bytes: enough for thousands of sessions."""
+"""Maximum size of an answer about one room, in bytes. This is enough for thousands of sessions."""
 
 MAX_LIST: Final = 64 * 1024 * 1024
 """Maximum size of one page of a list, in bytes."""
@@ -38,7 +38,7 @@ def room_with_id(data: Mapping[str, object]) -> Room:
 
 
 def decode_data(body: bytes) -> Mapping[str, object]:
-    """Return the `data` of an answer, an object. Raises `DecodeError`."""
+    """Return the object `data` of an answer. Raises `DecodeError` if there is no such object."""
     answer = loads(body)
     if not is_object(answer):
         raise DecodeError(str(wrong_type("an object", answer)))
@@ -51,7 +51,7 @@ def decode_data(body: bytes) -> Mapping[str, object]:
 def room_of(data: Mapping[str, object]) -> Room:
     """Return the room that an object describes; `.id` is None if the id is missing or not a string."""
     room = read_or_none(data, Room)
-    assert room is not None  # every object can be read
+    assert room is not None  # only a value that is not an object is read as None
     return room
 
 
@@ -59,7 +59,7 @@ _MISSING: Final = object()
 
 
 def decode_rooms(number: int, body: bytes) -> RoomPage:
-    """Return a page of rooms. Raises `DecodeError` if the answer has no list `data`."""
+    """Return page `number` of a list of rooms. Raises `DecodeError` if the answer does not contain a list `data`."""
     answer = loads(body)
     if not is_object(answer):
         raise DecodeError(str(wrong_type("an object", answer)))

@@ -1,15 +1,17 @@
-"""Reading a list page by page, with the next page fetched in advance.
+"""Read a list page by page, and fetch the next page in advance.
 
-Pages are numbered, not anchored to a room. If a room is deleted while the list is read, all rooms after it move up by
-one place, and the first room of the next page moves onto a page that was already read. So if a page reports a smaller
-total than the page before, the list goes back far enough to see every room that may have moved. If a room is created,
-rooms move down and are read twice. The ids of yielded rooms are kept, about 100 bytes each, so that no room is yielded
-twice. A room can be missed if the total doesn't show the change, for example because as many rooms were created as
-deleted between two pages.
+The API identifies a page only by its number. If a room is deleted while the list is being read, all later rooms move up
+by one place, and the first room of the next page moves to a page that was already read. So if a page reports a smaller
+total than the previous page, the client goes back far enough to find every room that may have moved.
 
-Example, with pages of 3: page 1 has A, B, C and reports 9 rooms. Then A is deleted, and D moves onto page 1. Page 2 has
-E, F, G and reports 8 rooms, so page 1 is read again. It has B, C, D, of which only D is new and is yielded. Then page 2
-is read again, E, F and G are yielded, and the list continues.
+If a room is created, later rooms move down, and some are read twice. The client keeps the ids of all yielded rooms
+(about 100 bytes each), so that no room is yielded twice.
+
+A room can be missed if the total stays the same, because one room was created and another deleted between two pages.
+
+Example, with pages of 3 rooms: page 1 contains A, B, C and reports 9 rooms. Then A is deleted, and D moves to page 1.
+Page 2 contains E, F, G and reports 8 rooms, so page 1 is read again. It now contains B, C, D, and D is yielded because
+it is new. Then page 2 is read again, E, F and G are yielded, and the list continues.
 """
 
 import asyncio
@@ -32,15 +34,15 @@ class RoomList(AsyncIterator[Room]):
     """The rooms of a list: `async for room in client.rooms.list()`, or page by page with `.pages()`.
 
     The next page is fetched while you use the current one. No room is yielded twice, even if rooms are created or
-    deleted meanwhile. You can iterate over the rooms only once; each call of `.pages()` starts again from the first
-    page. You can leave the loop at any time; `await aclose()` also cancels the request in flight at once.
+    deleted meanwhile. You can iterate over the rooms only once, but each call of `.pages()` starts at the first page.
+    You can leave the loop at any time. To cancel the request in flight at once, call `await rooms.aclose()`.
     """
 
     def __init__(self, read_page: ReadPage, page_size: int) -> None:
         self._read_page = read_page
         self._page_size = page_size
-        # This iterator is a class because it wraps a generator. If it were a generator too and both were dropped,
-        # Python would close both at the same time, and the outer one would find the inner one "already running".
+        # This iterator is a class, because an async generator that wraps another one can't be closed reliably. When
+        # both are garbage-collected, the event loop closes both at once, and one finds the other "already running".
         self._pages: AsyncGenerator[RoomPage] | None = None
         self._rooms: Iterator[Room] = iter(())
 
@@ -60,12 +62,12 @@ class RoomList(AsyncIterator[Room]):
         await self._pages.aclose()
 
     def pages(self) -> AsyncGenerator[RoomPage]:
-        """Yield the list page by page, from the first page. Each page has only rooms that no earlier page had."""
+        """Yield the list page by page, from the first page. A page contains only rooms that were not yielded before."""
         return _pages(self._read_page, self._page_size)
 
 
 _MAX_REWINDS_AT_END: Final = 50
-"""Maximum number of rewinds from the last page, so that a list whose length keeps changing comes to an end."""
+"""Maximum number of rewinds from the last page. It ensures that a list ends even if its length keeps changing."""
 
 
 async def _pages(read_page: ReadPage, page_size: int) -> AsyncGenerator[RoomPage]:
@@ -81,18 +83,18 @@ async def _pages(read_page: ReadPage, page_size: int) -> AsyncGenerator[RoomPage
             page = await next_page
             if page.unreadable and not has_warned:
                 has_warned = True
-                text = "the list of rooms has entries without an id, which are skipped; RoomPage.unreadable has them"
+                text = "the list of rooms contains entries without an id, which are skipped; see RoomPage.unreadable"
                 warnings.warn(text, RuntimeWarning, stacklevel=2)
             before, total = total, total if page.total_results is None else page.total_results
             if total < before:
                 rewind_to = max(1, (rewind_to or number) - -(-(before - total) // page_size))
             fresh = tuple(room for room in page.rooms if room.id not in yielded)
-            # If the server reports no number of pages, the list ends at the first page without a new room.
+            # If the server does not report the number of pages, the list ends at the first page without a new room.
             more = number < page.total_pages if page.total_pages is not None else bool(fresh)
             last = not (page.rooms or page.unreadable) or not more
             first = number == 1
-            # In an account that changes constantly, every page would cause a rewind. So only a page beyond all pages
-            # that caused one may cause another. The last page of the list may cause several, up to the maximum.
+            # In an account that changes constantly, every page could cause a rewind. So after a rewind, only pages
+            # beyond the one that caused it can cause another. The last page can cause several, up to the maximum.
             rewinds_at_end -= last and number <= rewound_from
             if rewind_to is not None and (number > rewound_from or (last and rewinds_at_end > 0)):
                 rewound_from = max(rewound_from, number)

@@ -1,9 +1,11 @@
-"""Checking whether an answer confirms an update, and the read-back if it doesn't. Nothing here does I/O.
+"""Check whether an answer confirms an update, and define the read-back for an uncertain outcome. No I/O.
 
-An update is confirmed only by an answer with the room's id and the values that were sent. Example: an update sets
-`max_participants=20`. An answer with 20 confirms it. If all attempts time out, or an answer has 10 or no
-`max_participants`, the room is read back. If the read-back has 20, the update is confirmed, whichever attempt applied
-it. If the read-back has 10, the update was not applied. If it has no `max_participants`, the outcome stays uncertain.
+A read-back is a GET that shows whether an update or a delete was carried out. An update is confirmed only by an answer
+with the room's id and the values that were sent.
+
+Example: an update sets `max_participants=20`. An answer with 20 confirms the update. If an answer has another value or
+none, or if all attempts time out, the client reads the room. If the room has 20, the update is confirmed. If it has 10,
+the update was not applied. If `max_participants` is missing, the outcome stays uncertain.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +44,7 @@ def decode_room_of(room_id: str, body: bytes) -> Room:
 
 
 def _same_room(room_id: str, room: Room) -> Room:
-    """Return the room. Raises `DecodeError` if it has another id, because a proxy may have mixed up answers."""
+    """Return the room unchanged. Raises `DecodeError` if it has another id: a proxy may have mixed up answers."""
     if room.id is not None and room.id != room_id and room.id.lower() != room_id.lower():
         raise DecodeError(f"is {quoted(room.id)}: the answer is about another room", "data.id")
     return room
@@ -52,7 +54,11 @@ def _same_room(room_id: str, room: Room) -> Room:
 
 
 def decode_updated(room_id: str, wanted: Values, body: bytes) -> Room:
-    """Return the room after an update. Raises `DecodeError`, or `NotConfirmedError` if it lacks a wanted value."""
+    """Return the room in the answer to an update.
+
+    Raises `DecodeError` if the answer can't be read or is about another room, and `NotConfirmedError` if it does not
+    contain the room's id and all wanted values.
+    """
     try:
         data = decode_data(body)
     except DecodeError as error:
@@ -70,12 +76,12 @@ def decode_updated(room_id: str, wanted: Values, body: bytes) -> Room:
 
 
 def _compare(wanted: Values, room: Room, data: Mapping[str, object]) -> tuple[list[str], list[str]]:
-    """Return the names of the wanted fields that can't be read from the answer, and of those with another value."""
+    """Return the wanted fields that can't be read from the answer, and the wanted fields that have another value."""
     missing: list[str] = []
     different: list[str] = []
     for name, value in wanted.items():
         present = getattr(room, name)
-        # None stands for null, and also for a field that is missing or unreadable.
+        # None can mean null, or a field that is missing or unreadable.
         if present is None and (name not in data or name in room.unreadable):
             missing.append(name)
         elif present != value and not has_value(name, present, value):
@@ -90,7 +96,7 @@ def _differences(names: Sequence[str], wanted: Values, room: Room, verb: str) ->
 
 
 def _shown(name: str, value: object) -> str:
-    # Not cut: what is cut off an API key that a server echoes could not be redacted any more.
+    # Do not shorten the value: if a server echoes the API key, only the whole key can be recognized and redacted.
     return repr(masked_url(value) if isinstance(value, str) and FIELDS[name].kind == "url" else value)
 
 
@@ -105,7 +111,7 @@ def read_back_update(room_id: str, wanted: Values) -> ReadBack[Room]:
 
 
 def judge_update(wanted: Values, room: Room, data: Mapping[str, object]) -> Verdict[Room]:
-    """Return the verdict on an update to the `wanted` values. `data` is the answer that the room was read from."""
+    """Return whether an update to the `wanted` values was carried out. `room` was decoded from `data`."""
     missing, different = _compare(wanted, room, data)
     if different:
         gaps = "; ".join(_differences(different, wanted, room, "the room has"))
@@ -116,7 +122,7 @@ def judge_update(wanted: Values, room: Room, data: Mapping[str, object]) -> Verd
 
 
 def not_confirmed() -> Room:
-    """Raise `NotConfirmedError` for an answer without a body."""
+    """Raise `NotConfirmedError`, because an answer without a body does not confirm an update."""
     raise NotConfirmedError("it has no body")
 
 
@@ -124,12 +130,12 @@ def not_confirmed() -> Room:
 
 
 def decode_deleted(body: bytes) -> None:
-    """Accept the answer to a delete if it has an object `data`. Raises `DecodeError` if not."""
+    """Check the answer to a delete. Raises `DecodeError` if it does not contain an object `data`."""
     decode_data(body)
 
 
 def read_back_delete(room_id: str) -> ReadBack[None]:
-    """Return the read-back of a delete."""
+    """Return the read-back of a delete. The delete is confirmed if the room does not exist."""
 
     def decode(body: bytes) -> Verdict[None]:
         decode_room_of(room_id, body)

@@ -1,4 +1,4 @@
-"""The base of all resources: the client's sender and webhook URL policy, and the error for invalid arguments."""
+"""The base class of all resources, and helpers that the resources share."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,7 +10,7 @@ from ..errors import AuthenticationError, ClientStateError, InvalidRequestError,
 __all__ = ["ENDS_A_RUN", "Resource", "raise_if_invalid"]
 
 ENDS_A_RUN: Final = (AuthenticationError, PermissionDeniedError, ClientStateError)
-"""Errors that end a run, because every later request would fail in the same way."""
+"""Errors that stop a run of many updates, because every later request would fail in the same way."""
 
 
 class Resource:

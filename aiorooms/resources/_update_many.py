@@ -1,21 +1,21 @@
-"""The engine of `update_many`: many updates at a time, each with exactly one result.
+"""The implementation of `update_many`: many concurrent updates, each with exactly one result.
 
-A fixed number of workers pull items from the input, each worker one at a time, so neither the number of tasks nor the
-memory grows with the length of the input. Results go into a queue, from which the caller takes them in order of
-completion. If the caller is slow, the workers stop pulling.
+A fixed number of workers pull items from the input, each worker one item at a time. So neither the number of tasks nor
+the memory grows with the length of the input. The workers put results into a queue, from which the generator yields
+them in order of completion. If the caller is slow, the workers stop pulling.
 
-- **One update per room.** A worker that pulls an update for a room waits until all earlier ones for that room are done.
-  So the updates of a room keep their order.
-- **Draining.** The run sends no more updates after an error that all of them would hit (such as 401 or 403), or after
+- **One update per room at a time.** A worker that pulls an update for a room waits until all earlier updates of that
+  room are finished. So the updates of a room keep their order.
+- **Draining.** The run sends no more updates after an error that every update would get (such as 401 or 403), or after
   the caller's maximum number of failures. Updates in flight finish, and the rest of the input is reported as `skipped`.
-- **Foreign errors**, such as one from a hook in the caller's own session, end the run in the same way as an error of
-  the input does.
+- **Unexpected exceptions.** If an update raises anything but an `AioroomsError`, no more items are pulled. The caller
+  gets the results of the updates in flight, and then the exception. A hook in the user's session may raise one.
 - **Aborting.** The generator owns its workers. If it is closed, cancelled or dropped early, it cancels them and waits
-  until they have ended.
+  until they have finished.
 
 Example, with `concurrency=3` and five pairs for the rooms A, B, A, C, D: workers 1, 2 and 3 pull A, B and the second A.
-Worker 3 waits for worker 1, because A has an update in flight. Worker 2 is done first: the result of B is yielded, and
-worker 2 pulls C. Then A is done, worker 3 sends the second A, and worker 1 pulls D.
+Worker 3 waits for worker 1, because A has an update in flight. Worker 2 finishes first, so the result of B is yielded,
+and worker 2 pulls C. When worker 1 finishes the first A, worker 3 sends the second A, and worker 1 pulls D.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ Updates: TypeAlias = Iterable[tuple[RoomRef, RoomUpdate]] | AsyncIterable[tuple[
 """The input of `update_many`: any number of (room, update) pairs, from a plain or an async iterable."""
 
 UpdateRoom: TypeAlias = Callable[[str, RoomUpdate], Awaitable[Answer[Room]]]
-"""Updates a room by id. Raises an `AioroomsError`; if the update is invalid, an `InvalidRequestError`."""
+"""Updates the room with the given id. Raises an `AioroomsError` if the update is invalid or fails."""
 
 
 def update_many(
@@ -50,7 +50,7 @@ def update_many(
     max_failures: int | None = None,
     outage: Outage = NO_OUTAGE,
 ) -> AsyncGenerator[UpdateResult]:
-    """Update all rooms of the input, `concurrency` at a time; yield results in order of completion.
+    """Update all rooms of the input, `concurrency` at a time, and yield the results in order of completion.
 
     Raises `TypeError` if `updates` is not iterable, or is a mapping or a str.
     """
@@ -96,19 +96,19 @@ class _Run:
         self._outage = outage
         self._stopped_by: AioroomsError | None = None
         self._last: dict[str, asyncio.Event] = {}
-        """For each room with unfinished updates: the event that the last of these updates sets when it is done."""
+        """For each room with unfinished updates, the event that its last update sets when it has finished."""
         self.tasks: list[asyncio.Task[None]] = []
-        """All tasks of the run. The generator ends them."""
+        """All tasks of the run. The generator cancels those that are still running when it ends."""
         self._working = concurrency
-        """The number of workers that have not ended."""
-        # The deque is unbounded, so adding a result or the final None never waits. Workers stop pulling while it holds
-        # `concurrency` results, so it never holds more than twice that number.
+        """The number of workers that are still running."""
+        # The deque is unbounded, so adding a result or the final None never waits. Workers stop pulling while it
+        # contains `concurrency` results or more, so it never contains more than twice that number.
         self._results: deque[UpdateResult | None] = deque()
         self._has_result = asyncio.Event()
         self._has_space = asyncio.Event()
 
     def start(self) -> None:
-        """Start the workers, and the feeder of an async input."""
+        """Start the workers, and the feeder if the input is async."""
         if isinstance(self.source, AsyncInput):
             self.tasks.append(self.source.feed())
         for _ in range(self._concurrency):
@@ -117,7 +117,7 @@ class _Run:
             self.tasks.append(worker)
 
     async def next_result(self) -> UpdateResult | None:
-        """Wait for the next result and return it; None marks the end."""
+        """Wait for the next result and return it. None means that there are no more results."""
         if not self._results:
             self._has_result.clear()
             await self._has_result.wait()
@@ -137,7 +137,7 @@ class _Run:
             if not self.source.aborted:
                 self.source.fail(RuntimeError("a worker task of update_many was cancelled from outside"))
         elif (error := worker.exception()) is not None:
-            # A foreign error, or a bug.
+            # An exception from a hook in the user's session, or a bug.
             self.source.fail(error)
         self._working -= 1
         if not self._working:
@@ -151,7 +151,8 @@ class _Run:
             item = source.next_nowait()
             if item is WOULD_BLOCK:
                 item = await source.next()
-            # There is no await between pulling and joining the room's queue, so the updates of a room keep their order.
+            # Nothing is awaited before `_outcome` records the update for its room, so the updates of a room keep their
+            # order.
             if item is END:
                 return
             self._put_result(await self._outcome(item))
@@ -163,7 +164,7 @@ class _Run:
             error = InvalidRequestError(problems)
             self._record_failure(error)
             return UpdateResult(room_id=room_id, update=update, status="failed", error=error)
-        # The updates of a room form a queue: each waits for the one before it.
+        # Each update waits for the previous update of the same room.
         room = room_id.lower()
         earlier, done = self._last.get(room), asyncio.Event()
         self._last[room] = done
@@ -192,7 +193,7 @@ class _Run:
             )
         finally:
             done.set()
-            # A later update of the room may have replaced the entry, or have deleted it after a cancellation.
+            # A later update of the room may have replaced the entry, or deleted it after a cancellation.
             if self._last.get(room) is done:
                 del self._last[room]
         return UpdateResult(
@@ -207,7 +208,7 @@ class _Run:
     def _record_failure(self, error: AioroomsError) -> None:
         if self._failures_left is not None:
             self._failures_left -= 1
-        # If the wait before a first attempt exceeds `max_wait`, so does the wait of all other updates.
+        # If an update would wait longer than `max_wait` before its first attempt, so would all others.
         fatal = isinstance(error, ENDS_A_RUN) or (error.reason == "max_wait" and not error.attempts)
         fatal |= self._outage.patience_is_over
         if self._stopped_by is None and (fatal or self._failures_left == 0):
@@ -215,7 +216,7 @@ class _Run:
 
 
 def _read_pair(item: object) -> tuple[str, RoomUpdate | None, tuple[Problem, ...]]:
-    """Return the room's id as a string, the update, and the problems if the item is not a valid pair."""
+    """Return the room id, the update (None if it is not a `RoomUpdate`), and the problems of an item of the input."""
     if not _is_tuple(item) or len(item) != 2:
         shown = quoted(item)
         return shown, None, (Problem("", f"{shown} is not a tuple of a room id and a RoomUpdate"),)

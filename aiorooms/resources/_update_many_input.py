@@ -1,10 +1,13 @@
 """The input of `update_many`, from which each worker pulls one item at a time.
 
-Workers pull directly from a plain iterable. If the iterable is slow, the event loop runs between two items. An async
-iterable may keep timeouts and task groups open between two items. These belong to the task that opened them, so a
-single task, the feeder, pulls all items, one for each worker that asks. If the input raises, no more items are pulled:
-the caller gets the results of the items pulled before, then the error. If the input is a generator, it is closed when
-the run ends.
+If the input is a plain iterable, the workers pull items directly. If it is slow, the event loop runs between two items.
+
+If the input is an async iterable, a single task pulls all items: the feeder. It pulls an item whenever a worker asks
+for one. A single task is needed because an async generator may keep a timeout or a task group open between two items,
+and both work only in the task that opened them.
+
+If the input raises an exception, no more items are pulled. The caller first gets the results of the earlier items, and
+then the exception. If the input is a generator, it is closed when the run ends.
 """
 
 import asyncio
@@ -19,12 +22,14 @@ END: Final = object()
 """Returned instead of an item at the end of the input."""
 
 WOULD_BLOCK: Final = object()
-"""Returned if the caller must await `next` to get the item."""
+"""Returned by `next_nowait` if the caller must await `next` instead."""
 
 _SLOW_PULL: Final = 0.001
-"""Seconds. If an item of a plain input took longer, the event loop runs before the next one is pulled. Otherwise
-workers that finish together would block the loop one after another, and requests in flight would time out although
-their answers have arrived: with 20 ms per item and a timeout of 0.3 s, 150 updates would take 219 attempts."""
+"""In seconds. If a plain iterable takes longer to return an item, the event loop runs before the next item is pulled.
+
+Otherwise, workers that finish together would block the event loop, because each pulls its next item at once. Requests
+in flight would then time out although their answers have arrived. Example: with 20 ms per item and a timeout of 0.3 s,
+150 updates would take 219 attempts."""
 
 
 class Input:
@@ -32,17 +37,17 @@ class Input:
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
-        """The error that ended the run early, to raise to the caller: an error of the input, or a foreign error."""
+        """The exception that ended the run early and is raised to the caller. It came from the input or an update."""
         self.aborted = False
-        """Whether the caller takes no more results."""
+        """Whether the generator has ended, so no further results are needed."""
 
     def fail(self, error: BaseException) -> None:
-        """Hand out no more items, and raise this error to the caller after all results."""
+        """Hand out no more items. After all results, raise this error to the caller. Later errors are ignored."""
         if self.error is None:
             self.error = error
 
     def next_nowait(self) -> object:
-        """Return the next item or `END`; return `WOULD_BLOCK` if the caller must await `next` instead."""
+        """Return the next item or `END`. Return `WOULD_BLOCK` if the caller must await `next` instead."""
         return WOULD_BLOCK
 
     async def next(self) -> object:
@@ -50,11 +55,11 @@ class Input:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Close the input if it is a plain generator. The feeder closes an async one."""
+        """Close the input if it is a plain generator. An async generator is closed by the feeder."""
 
 
 class PlainInput(Input):
-    """A plain iterable. There is no await between pull and return, so workers get the items in order."""
+    """A plain iterable. Pulling an item does not suspend the worker, so items are handed out in order."""
 
     def __init__(self, items: Iterator[object]) -> None:
         super().__init__()
@@ -104,13 +109,13 @@ class AsyncInput(Input):
         super().__init__()
         self._items = items
         self._demand = asyncio.Semaphore(0)
-        """The number of items that workers have asked for, but the feeder has not pulled yet."""
+        """The number of items that workers have asked for and the feeder has not pulled yet."""
         self._fed: asyncio.Queue[object] = asyncio.Queue()
-        """Items that no worker has taken yet. `END` stays in the queue, for all workers."""
+        """Items that no worker has taken yet. `END` stays in the queue, so that every worker gets it."""
         self._feeder: asyncio.Task[None] | None = None
 
     def feed(self) -> asyncio.Task[None]:
-        """Start the feeder."""
+        """Start the feeder, and return its task."""
         self._feeder = asyncio.create_task(self._feed())
         return self._feeder
 

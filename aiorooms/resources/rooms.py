@@ -1,4 +1,4 @@
-"""The operations on rooms, one typed method each."""
+"""The operations on rooms: `client.rooms`."""
 
 import warnings
 from collections.abc import AsyncGenerator, Sequence
@@ -53,12 +53,12 @@ _PAGE_SIZES: Final = range(1, 251)
 class Rooms(Resource):
     """The operations on rooms: `client.rooms`.
 
-    A room is given by its id, as a string or a `uuid.UUID`, or as a `Room` that has an id. `timeout` is for one
-    attempt, in seconds above 0 or as an `aiohttp.ClientTimeout`; it defaults to the timeout of the client.
+    A room can be given as its id (a string or a `uuid.UUID`), or as a `Room` that has an id. `timeout` limits one
+    attempt. It is a number of seconds above 0 or an `aiohttp.ClientTimeout`, and defaults to the timeout of the client.
 
     All methods raise
 
-    - `InvalidRequestError` if an argument is invalid; nothing is sent then;
+    - `InvalidRequestError` if an argument is invalid, before anything is sent;
     - an `APIError` if the server rejects the request, or if all attempts that `RetryPolicy` allows fail;
     - `ClientStateError` if the client is closed or belongs to another event loop.
     """
@@ -96,8 +96,8 @@ class Rooms(Resource):
     ) -> RoomList:
         """Return all rooms, or those that match every given filter: `async for room in client.rooms.list()`.
 
-        The dates are days in UTC: `eq` means on that day, `gte` on it or later, `lte` on it or earlier. `page_size` is
-        the number of rooms in one request, 1 to 250. Nothing is sent before the loop begins.
+        The dates are days in UTC: `eq` means on that day, `gte` on that day or later, `lte` on that day or earlier.
+        `page_size` is the number of rooms per request, 1 to 250. Nothing is sent before the iteration begins.
         """
         days = {
             "[date_created_at][eq]": date_created_at_eq,
@@ -126,9 +126,9 @@ class Rooms(Resource):
     ) -> Room:
         """Create a room from the given fields or from a `RoomCreate`, and return it.
 
-        The server applies its default to each field that is not given. A POST that may have been carried out is not
-        sent again. If its answer was lost, the error has `uncertain` set; `list(unique_name=...)` shows whether the
-        room exists.
+        The server uses its default for each field that is not given. If the answer is lost, the room may exist, so the
+        request is not sent again, and the error has `uncertain` set. `list(unique_name=...)` shows whether the room
+        exists.
         """
         if room is None:
             room = RoomCreate(**fields, webhook_url_policy=self._policy)
@@ -156,12 +156,13 @@ class Rooms(Resource):
         timeout: Timeout | None = None,
         **fields: Unpack[RoomFields],
     ) -> Room:
-        """Change the given fields, or those that a `RoomUpdate` sets, and return the updated room.
+        """Update a room with the given fields or with a `RoomUpdate`, and return the updated room.
 
-        A field that is not given stays unchanged; None clears a field that can be cleared. After a transient failure,
+        A field that is not given stays unchanged. None clears a field that can be cleared. After a transient failure,
         the update is sent again as often as `RetryPolicy` allows. If all attempts fail and one of them may have been
-        carried out, the room is read once (read-back). If the room has the wanted values, it is returned. If not, the
-        error of the last attempt is raised. If the read-back can't show the outcome, this error has `uncertain` set.
+        carried out, the client reads the room (read-back). If the room has the wanted values, it is returned. If not,
+        the error of the last attempt is raised. If the read-back can't show the outcome, that error has `uncertain`
+        set.
 
         Raises `NotFoundError` if the account has no such room.
         """
@@ -190,30 +191,31 @@ class Rooms(Resource):
     ) -> AsyncGenerator[UpdateResult]:
         """Send many updates concurrently, and yield one `UpdateResult` for each, in order of completion.
 
-        - `updates`: an iterable or async iterable of `(room, RoomUpdate)` pairs. Items are pulled as results are taken,
-          so it can have any length. A plain iterable runs in the event loop; if it is slow, use an async one.
-        - `concurrency`: number of updates in progress at a time, 1 or more. `max_connections` of the client limits how
+        - `updates`: an iterable or async iterable of `(room, RoomUpdate)` pairs. It can have any length, because it is
+          read only as fast as results are taken. A plain iterable that is slow blocks the event loop, so use an async
+          iterable instead.
+        - `concurrency`: number of updates in progress at a time, 1 or more. The client's `max_connections` limits how
           many of them are in flight.
-        - `max_failures`: stop the run after this many `failed` or `uncertain` results, 1 or more. None: no limit.
-        - `outage_patience`: stop the run after this many seconds of an outage, above 0. None: do not wait for the end
-          of an outage; updates then fail as soon as they are out of attempts.
-        - `timeout`: for one attempt, as in all methods.
+        - `max_failures`: stop the run after this many `failed` or `uncertain` results, 1 or more. None means no limit.
+        - `outage_patience`: stop the run when an outage has lasted this many seconds, above 0. None means that the run
+          does not wait for the end of an outage, and updates fail when they have no attempts left.
+        - `timeout`: the limit for one attempt, as in all methods.
         - `stop_after_failures`: the deprecated name of `max_failures`.
 
         Updates of the same room keep their order and are never in flight together. An invalid pair yields a `failed`
         result, and nothing is sent for it. If the input raises, the results of the earlier pairs are yielded first, and
         then the error is raised.
 
-        401, 403 and a rate limit pause longer than `Pacing(max_wait)` also stop the run, because every later update
-        would fail in the same way. When a run stops, updates in flight are finished, and the rest of the input is
+        A 401, a 403 and a rate limit pause longer than `Pacing(max_wait)` also stop the run, because every later update
+        would fail in the same way. When a run stops, the updates in flight are finished, and the rest of the input is
         yielded as `skipped`.
 
-        In an outage, when the server is unreachable or answers 5xx to all updates, the run waits and probes the server
-        with single requests until it has a successful contact. An update fails because of the outage only if its
-        `RetryPolicy(max_elapsed)` or the run's `outage_patience` is over.
+        An outage means that the server is unreachable or answers every update with 5xx. The run then pauses, and probes
+        the server with single requests until it is available again. An update fails because of an outage only if
+        `RetryPolicy(max_elapsed)` or `outage_patience` is exceeded.
 
-        Leaving the loop early cancels what is in flight, and closes `updates` if it is a generator. Wrap the call in
-        `contextlib.aclosing` to cancel and close at once.
+        If you leave the loop early, the updates in flight are cancelled, and `updates` is closed if it is a generator.
+        Wrap the call in `contextlib.aclosing` to ensure that this happens at once.
 
         Raises `ClientSettingsError` for an invalid setting, and `TypeError` if `updates` is not iterable.
         """
@@ -281,10 +283,10 @@ class Rooms(Resource):
         return await self._sender.send(self._with_fields(request, fields), timeout=timeout, outage=outage)
 
     def _with_fields(self, request: Request[Room], fields: Values) -> Request[Room]:
-        """Add the body, and the request to send instead if the server rejects null for the failover URL.
+        """Set the body of a request, and the request to send instead if the server rejects null for the failover URL.
 
-        The reference page documents null. But the documented default is an empty string, and published answers show an
-        empty string for a room without a failover URL. After one rejection of null, the client sends empty strings.
+        The API reference allows null. But the documented default is an empty string, and published answers contain an
+        empty string if a room has no failover URL. After one rejection of null, the client sends an empty string.
         """
         if fields.get(_FAILOVER, "") is None:
             without_null = dumps({**fields, _FAILOVER: ""})
@@ -303,7 +305,7 @@ class Rooms(Resource):
 
         def decode(body: bytes) -> Room:
             room = request.decode(body)
-            self._rejects_null = True  # only now is it certain that null was the problem
+            self._rejects_null = True  # the server accepted "", so null was the problem
             return room
 
         return attrs.evolve(request, body=without_null, revise=None, decode=decode)

@@ -1,7 +1,7 @@
-"""Checks of webhook and failover URLs, and the webhook settings of a room as one value.
+"""Check webhook and failover URLs, and combine the webhook settings of a room in one object.
 
-`check_webhook_url` and `WebhookUrlPolicy` say whether a URL may be sent. `WebhookConfig` combines the three webhook
-fields of a room, to copy them from room to room or to keep them in your own settings.
+`check_webhook_url` returns the problems of a URL, and `WebhookUrlPolicy` says which URLs are accepted. `WebhookConfig`
+combines the three webhook fields of a room, so that you can copy them to other rooms or keep them in your own settings.
 """
 
 from typing import Self
@@ -19,7 +19,8 @@ __all__ = ["DEFAULT_POLICY", "WebhookConfig", "WebhookUrlPolicy", "check_webhook
 class WebhookConfig:
     """The webhook settings of a room. In an update, `UNSET` leaves a setting unchanged, and None clears it.
 
-    The values are checked by `to_update` and not before, because a room may have URLs that the check would reject.
+    Only `to_update` checks the values. Creating an object does not, because a room may have URLs that the check would
+    reject.
     """
 
     url: str | Unset = UNSET
@@ -31,9 +32,9 @@ class WebhookConfig:
 
     @classmethod
     def from_room(cls, room: Room) -> Self:
-        """Return the settings of a room. Without a failover URL, `failover_url` is None.
+        """Return the settings of a room. If it has no failover URL, `failover_url` is None.
 
-        Without a webhook URL, `url` is `UNSET`, because a webhook URL can't be cleared.
+        If it has no webhook URL, `url` is `UNSET`, because a webhook URL can't be cleared.
         """
         return cls(
             url=room.webhook_event_url or UNSET,
