@@ -28,7 +28,7 @@ _BASE_URL: Final = "https://api.telnyx.com/v2"
 _BASE_URL_POLICY: Final = WebhookUrlPolicy(schemes=("https", "http"))
 
 _INVALID_BASE_URL: Final = ("bad_characters", "bad_host", "bad_port", "ambiguous_url", "too_long")
-"""The problems of a webhook URL that also make a base URL invalid. `_base_url` makes all further checks itself."""
+"""The codes of webhook URL problems that also make a base URL invalid. `_base_url` makes all further checks itself."""
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=10)
 
@@ -151,7 +151,7 @@ class RoomsClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections. Unfinished calls raise `ClientStateError`. A second call of `close` does nothing."""
+        """Close the connections. Unfinished calls raise `ClientStateError`. Calling `close` again does nothing."""
         await self._sender.close()
 
     def __del__(self) -> None:

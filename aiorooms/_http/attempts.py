@@ -11,7 +11,7 @@ values: an attempt returns a `Success` or a `Failure` (see `exchange`), and `dec
                          -> the change was applied ............ return the value
                          -> the change was not applied ........ raise the error
                          -> still uncertain ................... raise the error with `uncertain` set
-                         -> the read-back failed .............. the same, but try again during an outage
+                         -> the read-back failed .............. the same, or during an outage, try again
 
 A waiting call occupies no permit and no connection, because both are released after each attempt.
 

@@ -77,7 +77,7 @@ class Deadlines:
             self._timer.cancel()
 
     def set_timer(self, at: float, loop: asyncio.AbstractEventLoop) -> None:
-        """Cancel the current timer, and set a new one."""
+        """Replace the timer with one that fires at `at`. If `at` is infinite, set no timer."""
         self.cancel_timer()
         self.timer_at = at
         self._timer = loop.call_at(at, self._on_timer, loop) if at < math.inf else None

@@ -40,7 +40,7 @@ _MAX_PAUSE: Final = 2.0
 """The first and the longest pause before a probe, in seconds. The pause doubles after each failed probe."""
 
 _SEVERAL: Final = 5
-"""If at least this many rooms have failed since the last contact, the server is the cause, not the rooms."""
+"""If at least this many rooms have failed since the last contact, the cause is assumed to be the server."""
 
 _MIN_FAILURES: Final = 4
 _MAX_FAILURES: Final = 20
@@ -124,7 +124,7 @@ class Outage:
             self.is_on = self.patience_is_over = False
 
     def failed(self, subject: str, began_at: float) -> None:
-        """Record that an attempt led to no contact. `subject` is what it was about, such as `room 7b61...`."""
+        """Record an attempt without contact, for a subject such as `room 7b61...`. It began at `began_at`."""
         self._failures += 1
         self._last_failed_at = max(self._last_failed_at, began_at)
         if len(self._failed) < _SEVERAL:

@@ -4,8 +4,8 @@ The result of an attempt is a `Success` or a `Failure`. Besides the error, a fai
 
 - `retry`: whether another attempt is safe and may succeed. A request that may have been carried out is sent again only
   if it is idempotent. GET, DELETE and a PATCH of absolute values are idempotent, POST is not.
-- `uncertain`: whether the server may have carried out the request although the attempt failed. This is the case for
-  every request other than a GET that was sent, unless the answer is a rejection (4xx except 408).
+- `uncertain`: whether the server may have carried out the request although the attempt failed. This is the case if the
+  request was sent and is not a GET, unless the answer is a rejection (4xx except 408).
 - `wait`: how long the server asked the client to wait, in seconds.
 
 Example: a proxy answers a PATCH with 502. The failure is an `InternalServerError` with `retry` and `uncertain` set. The

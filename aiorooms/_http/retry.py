@@ -82,9 +82,9 @@ class Tally:
         self.attempts += 1
 
     def failed(self, failure: Failure, *, overtaken: bool) -> bool:
-        """Record a failed attempt. If it used a stale connection, return True: the request is sent again at once.
+        """Record a failed attempt. Return True if the request should be sent again at once: its connection was stale.
 
-        `overtaken` says whether other requests were accepted since the attempt was sent.
+        `overtaken` says whether the server has accepted other requests since the attempt was sent.
         """
         self.uncertain |= failure.uncertain
         if self.is_stale(failure):

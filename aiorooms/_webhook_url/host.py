@@ -223,7 +223,7 @@ def is_public(host: str) -> bool:
 
 
 def comparable_host(url: URL) -> str:
-    """Return the host of a URL in normal form, or as yarl reads it, in lower case, if it has no normal form."""
+    """Return the host of a URL in normal form. If it has none, return the host as yarl reads it, in lower case."""
     host = url.host_subcomponent or ""
     try:
         return normal_host(host)

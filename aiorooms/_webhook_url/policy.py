@@ -1,4 +1,4 @@
-"""`WebhookUrlPolicy`, in which the user says which valid webhook and failover URLs are accepted."""
+"""`WebhookUrlPolicy`: the user's rules for accepting valid webhook and failover URLs."""
 
 import re
 import warnings

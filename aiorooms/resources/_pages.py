@@ -7,7 +7,8 @@ total than the previous page, the client goes back far enough to find every room
 If a room is created, later rooms move down, and some are read twice. The client keeps the ids of all yielded rooms
 (about 100 bytes each), so that no room is yielded twice.
 
-A room can be missed if the total stays the same, because one room was created and another deleted between two pages.
+A room can still be missed if one room is created and another is deleted between two pages, because the total then stays
+the same.
 
 Example, with pages of 3 rooms: page 1 contains A, B, C and reports 9 rooms. Then A is deleted, and D moves to page 1.
 Page 2 contains E, F, G and reports 8 rooms, so page 1 is read again. It now contains B, C, D, and D is yielded because

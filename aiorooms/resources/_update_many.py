@@ -8,8 +8,9 @@ them in order of completion. If the caller is slow, the workers stop pulling.
   room are finished. So the updates of a room keep their order.
 - **Draining.** The run sends no more updates after an error that every update would get (such as 401 or 403), or after
   the caller's maximum number of failures. Updates in flight finish, and the rest of the input is reported as `skipped`.
-- **Unexpected exceptions.** If an update raises anything but an `AioroomsError`, no more items are pulled. The caller
-  gets the results of the updates in flight, and then the exception. A hook in the user's session may raise one.
+- **Unexpected exceptions.** An update may raise an exception that is not an `AioroomsError`, for example from a hook in
+  the user's session. Then no more items are pulled. The caller first gets the results of the updates in flight, and
+  then the exception.
 - **Aborting.** The generator owns its workers. If it is closed, cancelled or dropped early, it cancels them and waits
   until they have finished.
 

@@ -25,7 +25,8 @@ WOULD_BLOCK: Final = object()
 """Returned by `next_nowait` if the caller must await `next` instead."""
 
 _SLOW_PULL: Final = 0.001
-"""In seconds. If a plain iterable takes longer to return an item, the event loop runs before the next item is pulled.
+"""A time in seconds. If a plain iterable takes longer than this to return an item, the event loop runs before the next
+item is pulled.
 
 Otherwise, workers that finish together would block the event loop, because each pulls its next item at once. Requests
 in flight would then time out although their answers have arrived. Example: with 20 ms per item and a timeout of 0.3 s,
