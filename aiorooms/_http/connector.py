@@ -3,7 +3,9 @@
 **Bytes on an idle connection.** If a server or proxy answers a request twice, the second answer may arrive when the
 connection is idle. aiohttp would treat these bytes as the answer to the next request. So the connector closes the
 connection instead of reusing it. Example: a proxy answers a PATCH of room A twice, and the second answer arrives 50 ms
-after the first. The next request, for room B, is sent over another connection.
+after the first. The next request, for room B, is sent over another connection. aiohttp may write the body of a request
+one iteration of the event loop after it got the connection. So a request with a body checks its connection again, just
+before it is written (`Route.check`).
 
 **Stale connections.** The server may close a keep-alive connection just before the client reuses it. The request then
 gets no answer, although nothing is wrong with the server. If something is wrong, the server also drops new connections.
@@ -12,6 +14,7 @@ To distinguish the two cases, the `Route` of a request records whether its conne
 
 import asyncio
 import select
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, cast
@@ -26,12 +29,23 @@ __all__ = ["Connector", "Route"]
 class Route:
     """What is known about the connection of one request."""
 
-    __slots__ = ("is_reused",)
+    __slots__ = ("_has_unread_bytes", "has_body", "is_reused")
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_body: bool) -> None:
+        self.has_body = has_body
         self.is_reused = False
         """Whether an earlier request used the same connection. False until the request has a connection."""
+        self._has_unread_bytes: Callable[[], bool] | None = None
         _route.set(self)
+
+    def check_when_written(self, has_unread_bytes: Callable[[], bool]) -> None:
+        """Set the check of a reused connection."""
+        self._has_unread_bytes = has_unread_bytes
+
+    def check(self) -> None:
+        """Raise ConnectionResetError if the connection was closed, or received bytes, before the request."""
+        if self._has_unread_bytes is not None and self._has_unread_bytes():
+            raise ConnectionResetError("the connection was closed, or received an answer, before the request was sent")
 
 
 _route: Final[ContextVar[Route]] = ContextVar("aiorooms_route")
@@ -66,16 +80,24 @@ class Connector(aiohttp.TCPConnector):
 
     async def connect(self, *args: Any, **kwargs: Any) -> Connection:  # noqa: ANN401 - those of `BaseConnector`
         """Return a connection for a request."""
+        route = _route.get(None)
         while True:
             connection = await super().connect(*args, **kwargs)
             protocol = cast("_Protocol", connection.protocol)
             # Accept a new connection even if it has unread bytes, or this loop might never end: a server that rejects
             # the client may send an answer before any request.
-            if not protocol.was_used or not (protocol.has_stray_bytes or self._has_unread_bytes(protocol)):
+            if not protocol.was_used:
                 break
+            if not protocol.has_stray_bytes:
+                # One check is enough, and costs 1.5 us.
+                if route is not None and route.has_body:
+                    route.check_when_written(partial(self._has_unread_bytes, protocol))
+                    break
+                if not self._has_unread_bytes(protocol):
+                    break
             connection.close()
         protocol.in_use = True
-        if (route := _route.get(None)) is not None:
+        if route is not None:
             route.is_reused = protocol.was_used
         protocol.was_used = True
         return connection

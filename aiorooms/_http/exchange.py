@@ -164,8 +164,8 @@ class Exchange:
     async def send(self, request: Request[T], limits: TimeLimits, *, fresh: bool) -> Success[T] | Failure:
         """Send a request once, over a new connection if `fresh`, and read the whole answer. Raises as `open` does."""
         session = self._session_for(fresh=fresh)
-        route = Route()
-        body = None if request.body is None else _Body(request.body, content_type="application/json")
+        route = Route(has_body=request.body is not None)
+        body = None if request.body is None else _Body(request.body, route)
         response: aiohttp.ClientResponse | None = None
         try:
             with Deadline(self._deadlines, limits.total):
@@ -174,7 +174,7 @@ class Exchange:
                 response = await session.request(
                     request.method, self._url(request), data=body, **self._options(request, limits)
                 )
-                answer = await self._read(request, response)
+                answer = await self._read(request, response, session)
                 if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
                     response.close()  # any other answer released its connection when it was read
         except asyncio.CancelledError:
@@ -183,36 +183,21 @@ class Exchange:
             if body is not None and not body.begun:
                 return not_sent(request, "the connection was closed by the client")
             return no_answer(request, "no answer: the connection was closed by the client")
-        except TooLargeError:
-            assert response is not None
-            return too_large(request, response.status, response.headers, self._max_size(request))
-        except BodyError as error:
-            assert response is not None
-            message = f"{response.status} {request.subject}: the body of the answer can't be read: {error}"
-            rate_limit = read_rate_limit(response.headers, rate_limited=False)
-            return unreadable(request, message, status=response.status, key=self._key, rate_limit=rate_limit)
-        except (aiohttp.ClientError, OSError, ValueError, DisconnectedError) as error:
-            if response is not None and not 200 <= response.status < 300:
-                # The status is enough to describe the error, even if the rest of the answer was lost.
-                return read_answer(request, response.status, response.headers, b"", self._key)
-            # Only our own `_Body` records whether sending has begun. A request may have no body, and a hook in the
-            # user's session may have replaced it. In both cases, assume that sending has begun.
-            begun = body is None or body.begun or not self._owns_session
-            failure = to_failure(request, error, begun=begun, key=self._key)
-            # In the user's session, any connection after the first answer may be a reused one.
-            reused = route.is_reused if self._owns_session else self._had_answer
-            if response is None and reused and failure.retry and is_disconnect(error):
-                return attrs.evolve(failure, stale_connection=True)
-            return failure
+        except (TooLargeError, BodyError, aiohttp.ClientError, OSError, ValueError, DisconnectedError) as error:
+            if response is not None and body is not None and not body.begun:
+                return self._answered_too_early(request)
+            return self._failure(request, error, response, body, route)
         self._had_answer = True
         if body is not None and not body.begun:
             return self._answered_too_early(request)
         return read_answer(request, response.status, response.headers, answer, self._key)
 
-    async def _read(self, request: Request[T], response: aiohttp.ClientResponse) -> bytes:
+    async def _read(
+        self, request: Request[T], response: aiohttp.ClientResponse, session: aiohttp.ClientSession
+    ) -> bytes:
         is_success = 200 <= response.status < 300
         limit = self._max_size(request) if is_success else _MAX_ERROR
-        auto_decompress = not self._owns_session and self.open().auto_decompress
+        auto_decompress = session.auto_decompress
         try:
             return await read_body(response, limit, auto_decompress=auto_decompress)
         except TooLargeError as error:
@@ -223,6 +208,36 @@ class Exchange:
             if is_success:
                 raise
             return b""  # the status is enough to describe the error
+
+    def _failure(
+        self,
+        request: Request[T],
+        error: Exception,
+        response: aiohttp.ClientResponse | None,
+        body: "_Body | None",
+        route: Route,
+    ) -> Success[T] | Failure:
+        """Return the failure for an exception of an attempt. `response` is None if no answer arrived."""
+        if isinstance(error, TooLargeError):
+            assert response is not None
+            return too_large(request, response.status, response.headers, self._max_size(request))
+        if isinstance(error, BodyError):
+            assert response is not None
+            message = f"{response.status} {request.subject}: the body of the answer can't be read: {error}"
+            rate_limit = read_rate_limit(response.headers, rate_limited=False)
+            return unreadable(request, message, status=response.status, key=self._key, rate_limit=rate_limit)
+        if response is not None and not 200 <= response.status < 300:
+            # The status is enough to describe the error, even if the rest of the answer was lost.
+            return read_answer(request, response.status, response.headers, b"", self._key)
+        # Only our own `_Body` records whether sending has begun. A request may have no body, and a hook in the user's
+        # session may have replaced it. In both cases, assume that sending has begun.
+        begun = body is None or body.begun or not self._owns_session
+        failure = to_failure(request, error, begun=begun, key=self._key)
+        # In the user's session, any connection after the first answer may be a reused one.
+        reused = route.is_reused if self._owns_session else self._had_answer
+        if response is None and reused and failure.retry and (is_disconnect(error) or not begun):
+            return attrs.evolve(failure, stale_connection=True)
+        return failure
 
     def _max_size(self, request: Request[T]) -> int:
         return min(request.max_size, self._max_response_size)
@@ -266,7 +281,12 @@ class _Body(aiohttp.BytesPayload):
 
     begun = False
 
+    def __init__(self, content: bytes, route: Route) -> None:
+        super().__init__(content, content_type="application/json")
+        self._route = route
+
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self._route.check()
         self.begun = True
         await super().write_with_length(writer, content_length)
 

@@ -191,6 +191,24 @@ async def test_a_cancelled_close_still_closes_every_session(monkeypatch: pytest.
         assert [session.closed for session in sessions] == [True, True]
 
 
+async def test_an_update_whose_answer_comes_after_the_client_was_closed_has_a_true_outcome() -> None:
+    is_received, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def serve(peer: Peer) -> None:
+        await peer.read()
+        is_received.set()
+        await may_answer.wait()
+        peer.answer(b'{"data": {"id": "%s", "max_participants": 3}}' % ROOM_ID.encode())
+
+    async with raw_server(serve) as (url, _), aiohttp.ClientSession() as session:
+        client = RoomsClient("KEY", base_url=url, session=session)
+        update = asyncio.ensure_future(client.rooms.update(ROOM_ID, max_participants=3))
+        await is_received.wait()
+        await client.close()
+        may_answer.set()
+        assert (await update).max_participants == 3
+
+
 @pytest.mark.parametrize(
     ("netrc", "trust_env", "is_accepted"),
     [

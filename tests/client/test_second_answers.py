@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from aiorooms import RetryPolicy, RoomsClient, RoomUpdate
-from aiorooms._http.connector import Connector
+from aiorooms._http.connector import Connector, Route
 
 from ..raw_server import Peer, raw_server
 from ..samples import ROOM_ID
@@ -71,6 +71,37 @@ async def test_a_stray_answer_is_not_used_for_the_next_request(stray: bytes, at_
             for number in (4, 5):
                 assert (await client.rooms.update(ROOM_ID, max_participants=number)).max_participants == number
     assert server.patches == [3, 4, 5], "an update was not sent exactly once"
+
+
+@pytest.mark.parametrize("stray", STRAYS.values(), ids=STRAYS)
+async def test_an_answer_that_arrives_just_before_the_request_is_written_is_not_used(
+    stray: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    peers: list[Peer] = []
+    check = Route.check
+
+    def check_late(route: Route) -> None:
+        # The request has its connection, and is about to be written.
+        if len(written) == 1:
+            peers[0].write(stray)
+            written.append(0)
+        check(route)
+
+    async def serve(peer: Peer) -> None:
+        peers.append(peer)
+        while True:
+            request = await peer.read()
+            written.append(json.loads(request.partition(b"\r\n\r\n")[2])["max_participants"])
+            peer.write(room(written[-1]))
+
+    monkeypatch.setattr(Route, "check", check_late)
+    async with raw_server(serve) as (url, _):
+        async with RoomsClient("KEY", base_url=url, retry=ONCE) as client:
+            for number in (3, 4):
+                assert (await client.rooms.update(ROOM_ID, max_participants=number)).max_participants == number
+    assert written == [3, 0, 4], "the second update was not sent exactly once"
+    assert len(peers) == 2, "the connection was used again"
 
 
 @pytest.mark.parametrize("stray", STRAYS.values(), ids=STRAYS)
