@@ -1,6 +1,6 @@
 """Run all benchmarks, one of them, or a short version.
 
-python -m benchmarks                 run all benchmarks, which takes about 45 minutes
+python -m benchmarks                 run all benchmarks, which takes about an hour
 python -m benchmarks NAME ...        run one benchmark; NAME --help lists its options
 python -m benchmarks --short         run compare, growth and costs for a few seconds, to check that they work; the
                                      figures of such short runs are meaningless
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from . import bulk, compare, costs, crash, growth, pacing
+from . import bulk, compare, costs, crash, fuzz, growth, pacing
 
 BENCHMARKS: Final = {
     "compare": compare,
@@ -22,6 +22,7 @@ BENCHMARKS: Final = {
     "pacing": pacing,
     "bulk": bulk,
     "crash": crash,
+    "fuzz": fuzz,
 }
 """The benchmark modules by name. Each has a function `main`, whose argument is a list of command-line arguments."""
 
