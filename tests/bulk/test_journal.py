@@ -376,6 +376,7 @@ async def test_new_lines_are_synced_to_the_disk_periodically(tmp_path: Path, mon
     monkeypatch.setattr(os, "fsync", counted)
     plan = write_plan(tmp_path / "a.plan")
     synced.clear()
+    files = open_files()
     async with JournalWriter.create(tmp_path / "a.journal", plan) as writer:
         sizes: list[int] = []
         for number in range(3):
@@ -389,7 +390,7 @@ async def test_new_lines_are_synced_to_the_disk_periodically(tmp_path: Path, mon
         assert len(synced) == there  # no line was written, so there was no sync
         writer.write(end(1, "updated"))
     assert synced[-1] == (tmp_path / "a.journal").stat().st_size
-    assert open_files() == open_files()
+    assert open_files() == files
 
 
 async def test_a_line_written_during_a_sync_is_synced_by_the_next_one(

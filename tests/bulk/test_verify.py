@@ -1,13 +1,14 @@
 """Verify: rooms that differ from the plan are found."""
 
-import asyncio
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from aiorooms.bulk import Difference, Journal, Plan, PlanFileError, apply, plan_rollback, verify
 from aiorooms.simulator import RoomsSimulator
 
+from ..conftest import tasks_left
 from .conftest import (
     account,
     client_of,
@@ -52,12 +53,23 @@ async def test_verify_with_a_plan_for_another_server_is_an_error(tmp_path: Path)
         assert other.stats.requests == 0
 
 
-async def test_closing_verify_early_leaves_no_file_open(tmp_path: Path) -> None:
+async def test_closing_verify_early_closes_the_plan_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[BinaryIO] = []
+    open_file = Plan.open_file
+
+    def recorded(plan: Plan) -> BinaryIO:
+        opened.append(open_file(plan))
+        return opened[-1]
+
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
-        differences = verify(client, await plan_of(client, tmp_path))
+        plan = await plan_of(client, tmp_path)
+        monkeypatch.setattr(Plan, "open_file", recorded)
+        differences = verify(client, plan)
         await anext(differences)
+        assert [file.closed for file in opened] == [False]
         await differences.aclose()
-        await asyncio.sleep(0)
+        assert [file.closed for file in opened] == [True]
+    assert tasks_left() == set()
 
 
 async def test_urls_that_the_server_normalised_do_not_differ_from_the_plan(tmp_path: Path) -> None:
