@@ -43,7 +43,7 @@ async def client_of(sim: RoomsSimulator, *, timeout: float = 5.0) -> AsyncGenera
 async def plan_of(
     client: RoomsClient, folder: Path, *set_fields: str, where: tuple[str, ...] = (), name: str = "a.plan"
 ) -> Plan:
-    """Make a plan that sets the given fields, or `max_participants=20` if there are none."""
+    """Make a plan that sets the given fields, or `max_participants=20` if none are given."""
     wanted = select(where=where, set_fields=set_fields or ("max_participants=20",))
     await make_plan(client, wanted, folder / name)
     return Plan.open(folder / name)
@@ -130,11 +130,11 @@ class FixedChanges:
 
 
 HARMLESS: list[FaultKind] = [kind for kind in ALL if "stall" not in kind and kind != "slow"]
-"""Faults that don't delay a request."""
+"""Kinds of faults that neither stall nor slow down a request."""
 
 
 def rooms_to_change(plan: Plan, sim: RoomsSimulator) -> set[str]:
-    """Return the ids of the rooms that don't have their planned values."""
+    """Return the ids of the planned rooms that exist but don't have their planned values."""
     rooms = sim.rooms
     return {
         one.room_id
@@ -149,7 +149,7 @@ def by_room(outcomes: list[Outcome]) -> dict[str, Outcome]:
 
 
 async def interrupted(sim: RoomsSimulator, client: RoomsClient, plan: Plan, path: Path, after: int = 10) -> set[str]:
-    """Apply a plan, but abort the run after `after` outcomes. Return the ids of the rooms that were in flight."""
+    """Apply a plan, and abort the run after `after` outcomes or a few more. Return the ids of the rooms in flight."""
 
     def begun() -> set[str]:
         return {room_id for room_id, state in Journal.open(path).states().items() if state == "begun"}
@@ -157,7 +157,7 @@ async def interrupted(sim: RoomsSimulator, client: RoomsClient, plan: Plan, path
     async with aclosing(apply(client, plan, path, concurrency=5).outcomes()) as outcomes:
         for _ in range(after):
             await anext(outcomes)
-        while not begun():  # on a slow machine, no update may be in flight at this moment
+        while not begun():  # on a slow machine, it can happen that no update is in flight at this moment
             await anext(outcomes)
     return begun()
 
@@ -168,7 +168,7 @@ def append_lines(path: Path, *lines: str) -> None:
 
 
 async def handwritten_journal(client: RoomsClient, plan: Plan, path: Path, rooms: list[str], *ends: str) -> None:
-    """Write a journal without sending anything.
+    """Write a journal without sending any update.
 
     Each of `rooms` gets a `begin` line, followed by an `end` line for each status in `ends`.
     """

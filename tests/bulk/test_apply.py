@@ -1,4 +1,4 @@
-"""Apply: every room gets exactly one outcome, even if the run fails or is stopped."""
+"""`apply`: no room gets more than one outcome. If the run fails or is stopped, `resume` can finish it."""
 
 import asyncio
 from collections.abc import Callable
@@ -72,7 +72,7 @@ async def test_every_room_of_the_plan_is_updated_once(tmp_path: Path, concurrenc
     assert tasks_left() == set()
 
 
-async def test_applying_an_empty_plan_sends_nothing(tmp_path: Path) -> None:
+async def test_applying_an_empty_plan_sends_no_update(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path, "max_participants=10")
         assert await collect(apply(client, plan, tmp_path / "a.journal")) == []
@@ -131,7 +131,7 @@ async def test_a_rejected_update_fails_and_is_sent_again_with_retry_failed(tmp_p
         assert states(path) == {"updated": 2}
 
 
-async def test_a_url_that_the_client_rejects_fails_only_its_own_room(tmp_path: Path) -> None:
+async def test_if_the_client_rejects_a_url_only_the_update_of_its_room_fails(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=4) as sim, client_of(sim) as client:
         changes = {
             room_id: Change(RoomUpdate(webhook_event_url=f"{scheme}://new.example.com/"))
@@ -165,7 +165,7 @@ async def test_no_new_updates_start_after_max_failures(tmp_path: Path) -> None:
         assert len(rest) + len(outcomes) - counts(outcomes).get("skipped", 0) == 100
 
 
-async def test_a_wrong_api_key_stops_the_run_and_a_resume_finishes_it(tmp_path: Path) -> None:
+async def test_a_wrong_api_key_stops_the_run_and_resume_finishes_it(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=60, latency=0.001) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         key, sim.api_key = sim.api_key, "another"
@@ -187,7 +187,7 @@ async def test_a_wrong_api_key_stops_the_run_and_a_resume_finishes_it(tmp_path: 
         assert states(path) == {"updated": 60}
 
 
-async def test_nothing_is_sent_if_the_account_can_not_be_listed(tmp_path: Path) -> None:
+async def test_no_update_is_sent_if_the_account_can_not_be_listed(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         sim.script(*times("500", 8), method="GET")
@@ -226,7 +226,7 @@ async def test_the_journal_records_the_state_of_the_rate_limit_periodically(
     assert all(isinstance(one, dict) and one.keys() == {"refused", "limit", "rate"} for one in states)
 
 
-async def test_stop_starts_no_new_updates_and_drains_those_in_flight(tmp_path: Path) -> None:
+async def test_after_stop_no_new_updates_start_and_those_in_flight_finish(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=100, latency=0.005) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         path = tmp_path / "a.journal"
@@ -250,7 +250,7 @@ async def test_stop_starts_no_new_updates_and_drains_those_in_flight(tmp_path: P
         assert read_backs(sim) == {}
 
 
-async def test_stop_before_the_run_sends_nothing(tmp_path: Path) -> None:
+async def test_a_run_that_is_stopped_before_it_begins_sends_no_update(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=10) as sim, client_of(sim) as client:
         run = apply(client, await plan_of(client, tmp_path), tmp_path / "a.journal")
         run.stop("never mind")
@@ -299,7 +299,7 @@ async def test_a_run_that_is_cancelled_twice_can_be_resumed(tmp_path: Path) -> N
         assert rooms_to_change(plan, sim) == set()
 
 
-async def test_rate_limited_requests_before_the_run_are_not_counted(
+async def test_the_journal_does_not_count_429s_from_before_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_apply, "_PACING_INTERVAL", 0.001)

@@ -46,7 +46,7 @@ async def test_a_room_modified_after_the_plan_was_made_is_a_conflict_and_not_sen
         assert not {changed, same} & patches(sim).keys()
         assert read_backs(sim) == {}
         assert sim.rooms[changed]["max_participants"] == 10
-        # A resume sends it only with `force`.
+        # `resume` sends the conflicting update only with `force`.
         assert await collect(resume(client, tmp_path / "a.journal")) == []
         assert counts(await collect(resume(client, tmp_path / "a.journal", force=True))) == {"updated": 1}
         assert sim.rooms[changed]["max_participants"] == 20
@@ -61,8 +61,8 @@ async def test_a_room_modified_while_the_plan_is_made_is_a_conflict(tmp_path: Pa
             nonlocal read
             read += 1
             if read == 2:
-                sim.change_room(first, enable_recording=True)  # after it was read
-                sim.change_room(last, enable_recording=True)  # possibly before it is read
+                sim.change_room(first, enable_recording=True)  # after this room was read
+                sim.change_room(last, enable_recording=True)  # possibly before this room is read
 
         wanted = FixedChanges({room_id: Change(RoomUpdate(max_participants=20)) for room_id in (first, last)})
         await make_plan(client, wanted, tmp_path / "a.plan", on_room=on_room)

@@ -1,4 +1,4 @@
-"""Bulk runs are killed at random instants and resumed. `python -m benchmarks crash` does this 300 times."""
+"""Bulk runs are killed at random instants and resumed. `python -m benchmarks crash` does the same for 300 runs."""
 
 from benchmarks import crash
 

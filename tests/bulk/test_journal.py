@@ -1,4 +1,4 @@
-"""Journals survive any failure of the process or the disk, and no update is sent before its line is written."""
+"""Journals can be read after a crash or on a full disk, and no update is sent before its line is written."""
 
 import asyncio
 import errno
@@ -76,7 +76,7 @@ def replay(records: list[tuple[str, int]]) -> Mapping[str, str]:
 # --- content ---
 
 
-async def test_a_journal_has_a_header_and_a_record_for_each_step(tmp_path: Path) -> None:
+async def test_a_journal_has_a_header_and_records_of_the_run_and_of_each_update(tmp_path: Path) -> None:
     plan = write_plan(tmp_path / "a.plan")
     await write_journal(tmp_path / "a.journal", plan, [("begin", 1), ("updated", 1)])
     journal = Journal.open(tmp_path / "a.journal")
@@ -159,7 +159,7 @@ Damage: TypeAlias = Callable[[list[bytes]], list[bytes]]
 
 
 def at(number: int, line: bytes, *, replaced: bool = True) -> tuple[Damage, int]:
-    """Return a function that replaces line `number` or inserts a line before it, together with `number`."""
+    """Return a function that replaces line `number` with `line` or inserts `line` before it. Also return `number`."""
     return lambda lines: [*lines[: number - 1], line + b"\n", *lines[number - (not replaced) :]], number
 
 
@@ -181,7 +181,7 @@ def at(number: int, line: bytes, *, replaced: bool = True) -> tuple[Damage, int]
         at(6, b'{"begin":null,"at":1.0,"before":{},"after":{}}'),
     ],
 )
-async def test_damage_is_reported_with_its_line_and_nothing_is_written(
+async def test_damage_is_reported_with_its_line_number_and_nothing_is_written(
     tmp_path: Path, damage: Damage, line: int
 ) -> None:
     path = tmp_path / "a.journal"
@@ -333,7 +333,7 @@ def test_the_lock_on_a_journal_is_released_when_its_process_is_killed(tmp_path: 
     assert Journal.open(path).states() == {room_id(1): "begun"}
 
 
-async def test_of_two_concurrent_resumes_one_is_an_error(tmp_path: Path) -> None:
+async def test_of_two_concurrent_runs_of_resume_one_raises_an_error(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=20, latency=0.01) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         path = tmp_path / "a.journal"
@@ -422,7 +422,7 @@ def test_the_journal_is_synced_at_least_once_a_second() -> None:
 
 @pytest.fixture(params=["nothing", "half"])
 def full_disk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Return a function that sets how many more lines fit on the disk. Nothing or half of the next line is written."""
+    """Return a function that sets how many lines fit on the disk. Half of the next line, or nothing, is written."""
     left: list[int] = []
     write = os.write
 
@@ -459,7 +459,7 @@ async def test_a_full_disk_ends_the_run_and_no_room_is_sent_without_its_line(
         assert tasks_left() == set()
         monkeypatch.undo()
         changed = {room_id for room_id, fields in account(sim).items() if fields["max_participants"] == 20}
-        if space < 2:  # the header and the line of the run didn't fit, so no journal is left
+        if space < 2:  # the header or the line of the run didn't fit, so no journal is left
             assert not path.exists()
             assert (outcomes, changed) == ([], set())
             await collect(apply(client, plan, path))

@@ -1,4 +1,4 @@
-"""A plan and a journal that the first version of aiorooms wrote can still be read and continued."""
+"""A plan and a journal of the first version of aiorooms can still be read, and the journal can be continued."""
 
 from datetime import datetime
 from pathlib import Path

@@ -90,7 +90,7 @@ def test_only_fields_that_differ_are_planned(present: Room, update: RoomUpdate, 
         assert change.before == {name: getattr(present, name) for name in change.after}
 
 
-def test_an_empty_url_and_a_null_url_are_the_same() -> None:
+def test_an_empty_url_and_a_null_url_are_equal() -> None:
     change = attrs.evolve(planned(), updated_at=None, before={"webhook_event_failover_url": ""})
     assert not change.has_changed(room(webhook_event_failover_url=None))
     assert not change.has_changed(room(webhook_event_failover_url=""))

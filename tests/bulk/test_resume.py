@@ -1,4 +1,4 @@
-"""Resume: rooms that were in flight are read back, and updated rooms are not sent again."""
+"""`resume`: rooms that were in flight are read back, and updated rooms are not sent again."""
 
 import asyncio
 import random
@@ -84,7 +84,7 @@ async def test_a_read_back_that_hangs_does_not_delay_the_others(tmp_path: Path) 
         assert len(set(asked[:again])) == 20, "the other read-backs waited for the one that hung"
 
 
-async def test_a_read_back_room_is_sent_only_if_it_still_has_its_old_values(tmp_path: Path) -> None:
+async def test_a_room_that_was_read_back_is_sent_only_if_it_has_not_changed(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=10) as sim, client_of(sim) as client:
         plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
         unsent, done, changed, gone, uncertain = sim.room_ids[:5]
@@ -123,7 +123,7 @@ async def test_a_room_that_can_not_be_read_back_stays_uncertain_and_is_not_sent(
         assert states(path) == {"updated": 3}
 
 
-async def test_stop_during_the_read_backs_sends_nothing(tmp_path: Path) -> None:
+async def test_a_run_that_is_stopped_during_its_read_backs_sends_no_update(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=20, latency=0.01) as sim, client_of(sim) as client:
         plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
         await handwritten_journal(client, plan, path, sim.room_ids[:10])

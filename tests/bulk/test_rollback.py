@@ -47,7 +47,7 @@ NEW = "https://new.example.com/rooms"
 
 
 async def roll_back(client: RoomsClient, folder: Path, name: str = "a.journal") -> Sequence[str]:
-    """Make a rollback plan, apply it, and return its conflicts."""
+    """Make a rollback plan and apply it. Return the conflicts that were found when the plan was made."""
     back = await plan_rollback(client, Journal.open(folder / name), folder / f"{name}.back")
     outcomes = await collect(apply(client, Plan.open(folder / f"{name}.back"), folder / f"{name}.back.journal"))
     assert counts(outcomes) == ({"updated": back.plan.rooms} if back.plan.rooms else {})
@@ -176,7 +176,7 @@ async def test_a_room_whose_previous_values_can_not_be_sent_is_a_conflict(tmp_pa
         assert f"{unsendable} {fine} can't be sent: webhook_event_url: 'http://" in back.conflicts[-1]
 
 
-async def test_a_room_that_failed_and_was_updated_by_a_resume_is_rolled_back(tmp_path: Path) -> None:
+async def test_a_room_that_failed_and_was_then_updated_by_resume_is_rolled_back(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
         first, second = sim.room_ids
         await make_plan(

@@ -135,7 +135,9 @@ def test_a_failover_url_equal_to_the_webhook_url_is_a_problem(tmp_path: Path) ->
         ("room,unique_name\nx,B\xfcro\n".encode("latin-1"), "a.csv, line 2: the file is not UTF-8"),
     ],
 )
-def test_a_file_in_another_encoding_is_a_problem(tmp_path: Path, data: bytes, expected: str) -> None:
+def test_a_file_that_is_neither_valid_utf_8_nor_valid_utf_16_is_a_problem(
+    tmp_path: Path, data: bytes, expected: str
+) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(data)
     (problem,) = problems_of(path)
@@ -220,7 +222,7 @@ def test_rooms_are_found_by_name_and_rooms_that_do_not_exist_are_problems(tmp_pa
         ]
 
 
-def test_two_rows_for_one_room_by_id_and_by_name_are_a_problem(tmp_path: Path) -> None:
+def test_a_room_with_one_row_by_id_and_another_by_name_is_a_problem(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f"room,max_participants\nmain,5\n{A},6\n")
     with read_rows(path) as rows, pytest.raises(BulkInputError, match="is also in line 2"):

@@ -241,7 +241,7 @@ def test_invalid_edits_are_problems(edits: list[str], messages: list[str]) -> No
         assert problem.isprintable()
 
 
-def test_a_problem_has_the_argument_the_field_and_a_code() -> None:
+def test_a_problem_names_its_argument_and_field_and_has_a_code() -> None:
     with pytest.raises(BulkInputError) as caught:
         select(where=["x"], set_fields=["unique_name=a", "y", "max_participants=1"], rewrite_webhook_host=["z"])
     assert [(one.file, one.field, one.code) for one in caught.value.problems][:4] == [

@@ -1,4 +1,4 @@
-"""Verify: rooms that differ from the plan are found."""
+"""`verify`: rooms that differ from the plan are found."""
 
 from pathlib import Path
 from typing import BinaryIO
@@ -83,7 +83,8 @@ async def test_urls_that_the_server_normalised_do_not_differ_from_the_plan(tmp_p
         assert [one async for one in verify(client, plan)] == []
         again = await plan_of(client, tmp_path, wanted, name="again.plan")
         assert (again.rooms, again.unchanged) == (0, 2)
-        # A rollback doesn't treat these rooms as modified. To make it compare values, `updated_at` is removed.
+        # A rollback doesn't treat these rooms as modified. The test removes `updated_at` from the journal, so that
+        # `plan_rollback` compares values.
         path = tmp_path / "a.journal"
         path.write_text(path.read_text().replace('"updated_at":"20', '"was":"20'))
         back = await plan_rollback(client, Journal.open(path), tmp_path / "back.plan")
