@@ -33,9 +33,9 @@ def room(**fields: object) -> dict[str, object]:
 
 
 def serving(change: bytes, *reads: bytes) -> Callable[[Peer], Awaitable[None]]:
-    """Return a handler that answers each GET with the next of `reads`, or with the last one if none is left.
+    """Return a handler that answers each GET with the next of `reads`, and all other requests with `change`.
 
-    It answers all other requests with `change`.
+    The last of `reads` is repeated.
     """
     left = list(reads)
 
@@ -55,7 +55,7 @@ def methods(received: list[bytes]) -> list[str]:
 
 
 UNCONFIRMED = [
-    # Answers to an update of max_participants to 3 that do not show whether the update was applied.
+    # None of these answers confirms an update that sets max_participants to 3.
     http("200 OK", {"data": {}}),
     http("200 OK", {"data": {"max_participants": 3}}),
     http("200 OK", {"data": {"id": None, "max_participants": 3}}),

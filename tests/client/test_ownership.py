@@ -1,4 +1,4 @@
-"""Opening and closing a client, its event loop, and an aiohttp session that the caller provides."""
+"""The life of a client: its opening, its closing, its event loop, and an aiohttp session that the caller provides."""
 
 import asyncio
 import gc

@@ -18,7 +18,8 @@ async def test_the_samples_of_the_reference_page_are_sent_and_read() -> None:
             peer.answer(SAMPLE_ANSWER)
 
     async with raw_server(answer) as (url, received), RoomsClient("KEY", base_url=url) as client:
-        # The values in the sample answer differ from those in the sample request, so it doesn't confirm the update.
+        # The values in the sample answer differ from those in the sample request, so the sample
+        # answer doesn't confirm the update.
         with pytest.raises(APIResponseError, match="max_participants: requested 10, got 50"):
             await client.rooms.update(ROOM_ID, RoomUpdate.from_dict(SAMPLE_REQUEST))
         room = await client.rooms.retrieve(ROOM_ID)
@@ -76,7 +77,7 @@ TIMESTAMP_FORMATS = [
 
 @pytest.mark.parametrize("written", TIMESTAMP_FORMATS)
 @pytest.mark.parametrize("field", [name for name in json.loads(SAMPLE_ANSWER)["data"] if name != "id"])
-async def test_missing_fields_are_none_unknown_fields_are_extra_and_timestamps_are_aware(
+async def test_missing_fields_are_none_unknown_fields_are_in_extra_and_timestamps_are_aware(
     field: str, written: str
 ) -> None:
     data = json.loads(SAMPLE_ANSWER)

@@ -1,4 +1,4 @@
-"""Stray answers, which belong to no request: a connection that received bytes while idle is not reused."""
+"""Stray answers, which no request has asked for. A connection that receives one while it is idle is not reused."""
 
 import asyncio
 import json
@@ -31,7 +31,10 @@ STRAYS = {
 
 
 class Server:
-    """A server that applies each PATCH. After the first answer it also sends `stray`, at once or when `late` is set."""
+    """A server that applies each PATCH, and sends `stray` after its first answer.
+
+    It sends `stray` at once if `late` is None, and otherwise when `late` is set.
+    """
 
     def __init__(self, stray: bytes, late: asyncio.Event | None) -> None:
         self.value = 0

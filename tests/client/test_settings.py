@@ -62,7 +62,7 @@ def test_an_invalid_base_url_raises_without_showing_a_password(url: Any, words: 
 @pytest.mark.parametrize(
     "url", ["http://localhost:80/v2", "http://127.0.0.1", "http://127.9.9.9/", "http://[::1]:8/v2", "https://x.io/v2"]
 )
-def test_plain_http_is_allowed_for_loopback_addresses_only(url: str) -> None:
+def test_http_without_tls_is_allowed_for_loopback_hosts_or_with_allow_insecure_http(url: str) -> None:
     assert RoomsClient("key", base_url=url).base_url == str(URL(url)).rstrip("/")
     elsewhere = RoomsClient("key", base_url="http://api.example.com", allow_insecure_http=True)
     assert elsewhere.base_url == "http://api.example.com"

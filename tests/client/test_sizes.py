@@ -23,7 +23,7 @@ ZEROS = b"0" * 1_000_000
 def serving(
     body: bytes, *headers: str, status: str = "200 OK", sized: bool = True
 ) -> Callable[[Peer], Awaitable[None]]:
-    """Return a handler that sends one answer. Without `sized`, closing the connection ends the body."""
+    """Return a handler that sends one answer. Unless `sized`, closing the connection ends the body."""
     lines = [f"HTTP/1.1 {status}", "Content-Type: application/json", *headers]
     lines.append(f"Content-Length: {len(body)}" if sized else "Connection: close")
 
@@ -37,7 +37,7 @@ def serving(
 
 
 def packed(body: bytes) -> bytes:
-    """Compress with gzip, without a timestamp, because the bytes are part of test ids, which must not change."""
+    """Compress with gzip. The timestamp is left out, because the bytes are part of test ids, which must not change."""
     return gzip.compress(body, mtime=0)
 
 
@@ -106,7 +106,7 @@ async def test_an_answer_larger_than_8_mb_is_an_error_and_not_retried(
     assert len(received) == 1
 
 
-async def test_a_page_of_a_list_larger_than_64_mb_or_max_response_size_is_an_error() -> None:
+async def test_a_list_page_larger_than_64_mb_or_max_response_size_is_an_error() -> None:
     async with raw_server(serving(packed(ZEROS * 70), "Content-Encoding: gzip")) as (url, _):
         for limit, shown in ((10**9, "67,108,864"), (1000, "1,000")):
             async with RoomsClient("KEY", base_url=url, retry=ONCE, max_response_size=limit) as client:

@@ -1,4 +1,4 @@
-"""Stale connections: sending a request again because the server has closed an idle connection costs no attempt."""
+"""Stale connections: if the server has closed an idle connection, sending the request again costs no attempt."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ from ..samples import ROOM_ID, SAMPLE_ANSWER
 
 
 def answers_once_then_resets() -> Callable[..., Awaitable[None]]:
-    """Return a handler that answers the first request of each connection and resets it after the second."""
+    """Return a handler that answers the first request on each connection, and resets the connection at the second."""
 
     async def answer(peer: Peer) -> None:
         await peer.read()
@@ -33,7 +33,8 @@ async def test_a_stale_connection_costs_no_attempt(method: str, own_session: boo
         async with RoomsClient(
             "KEY", base_url=url, retry=RetryPolicy(max_attempts=1), session=None if own_session else session
         ) as client:
-            # In the client's own session, a resend uses a new connection and closes it. So it is never stale.
+            # Each resend opens a connection. The client's own session closes that connection after the resend, so the
+            # third call is sent once. In the user's session, the third call reuses that connection, which is stale.
             for sent in (1, 3, 4) if own_session else (1, 3, 5):
                 match method:
                     case "update":
@@ -54,7 +55,7 @@ async def test_a_read_back_over_a_stale_connection_settles_the_update() -> None:
 
     async with raw_server(answer) as (url, _):
         async with RoomsClient("KEY", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:
-            # The read-back reuses the connection of the update, and the server resets it.
+            # The read-back reuses the connection of the update, and then the server resets that connection.
             room = await client.rooms.update(ROOM_ID, max_participants=50)
             assert room.max_participants == 50
 
@@ -93,7 +94,7 @@ async def test_a_server_that_resets_every_connection_gets_few_requests() -> None
             resets = 0
             with pytest.raises(APIConnectionError):
                 await client.rooms.update(ROOM_ID, max_participants=3)
-    # Two attempts and one read-back. Each may be sent once more over a new connection.
+    # Two attempts and one read-back. Each of the three may be sent once more over a new connection.
     assert resets <= 2 * (2 + 1)
 
 

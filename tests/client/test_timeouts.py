@@ -1,4 +1,4 @@
-"""Time limits: `timeout` for one attempt, `max_elapsed` for all of them."""
+"""Time limits: `timeout` for one attempt, and `max_elapsed` for the attempts of a whole call."""
 
 import contextlib
 import socket
@@ -56,7 +56,7 @@ async def test_max_elapsed_includes_the_wait_for_a_permit() -> None:
             await client.rooms.retrieve(sim.room_ids[0])
             with pytest.raises(RateLimitError, match=r"429 .*RetryPolicy\(max_elapsed=0.05\) allows no further"):
                 await client.rooms.retrieve(sim.room_ids[0])
-            # The 429 paused all calls, so this one is not sent.
+            # The 429 paused all calls, so this call is not sent.
             with pytest.raises(
                 APITimeoutError, match=r"not sent; .*max_elapsed=0.05\) expired while the call was queued"
             ):

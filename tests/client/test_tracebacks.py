@@ -1,4 +1,4 @@
-"""No tool that shows the local variables of a traceback shows the API key, whichever way a call fails."""
+"""Tools that show the local variables in a traceback do not show the API key, no matter how a call fails."""
 
 import asyncio
 import io
@@ -64,12 +64,12 @@ def shown_by_cgitb(error: BaseException) -> str:
 
 
 TOOLS = [shown_by_rich, shown_by_sentry]
-if sys.version_info < (3, 13):  # 3.13 has no cgitb any more
+if sys.version_info < (3, 13):  # Python 3.13 removed cgitb
     TOOLS.append(shown_by_cgitb)
 
 
 def without_callers(error: BaseException) -> BaseException:
-    """Return the error with the frames of aiorooms and below, because the tests' own frames have the key."""
+    """Remove the frames of the test from the traceback, because they contain the key. Return the error."""
     traceback = error.__traceback__
     while traceback is not None and not _is_ours(traceback):
         traceback = traceback.tb_next
@@ -81,7 +81,7 @@ def _is_ours(traceback: types.TracebackType) -> bool:
 
 
 def check(error: BaseException) -> None:
-    """Check what the tools show of an error."""
+    """Check that the output of the tools for an error does not contain the key."""
     for tool in TOOLS:
         shown = tool(without_callers(error))
         assert KEY not in shown, f"{tool.__name__}: {shown}"
@@ -140,7 +140,7 @@ KINDS: list[FaultKind] = [
 
 @pytest.mark.parametrize("call", [update, listed])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_fault_of_the_server(kind: FaultKind, call: Call) -> None:
+async def test_the_key_is_not_shown_after_a_fault_of_the_server(kind: FaultKind, call: Call) -> None:
     async with RoomsSimulator(rooms=1, api_key=KEY, faults=Faults(rate=1, kinds=[kind])) as sim:
         async with RoomsClient(KEY, base_url=sim.url, retry=QUICK) as client:
             with pytest.raises(AioroomsError) as caught:
@@ -150,7 +150,7 @@ async def test_a_fault_of_the_server(kind: FaultKind, call: Call) -> None:
 
 @pytest.mark.parametrize("call", [update, listed, deleted])
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 500])
-async def test_a_rejection_that_repeats_the_key(status: int, call: Call) -> None:
+async def test_the_key_is_not_shown_even_if_the_server_repeats_it(status: int, call: Call) -> None:
     async def serve(peer: Peer) -> None:
         while True:
             await peer.read()
@@ -167,7 +167,9 @@ async def test_a_rejection_that_repeats_the_key(status: int, call: Call) -> None
 @pytest.mark.parametrize("with_session", [False, True])
 @pytest.mark.parametrize("call", [cancelled, timed_out, closed, many_timed_out])
 @pytest.mark.parametrize("part", ["", f"HTTP/1.1 200 OK\r\nX-Echo: Bearer {KEY}\r\nContent-Length: 9\r\n\r\n["])
-async def test_a_call_that_ends_while_it_waits_for_the_answer(part: str, call: Call, *, with_session: bool) -> None:
+async def test_the_key_is_not_shown_if_a_call_ends_while_it_waits_for_the_answer(
+    part: str, call: Call, *, with_session: bool
+) -> None:
     async def serve(peer: Peer) -> None:
         await peer.read()
         peer.write(part.encode())
@@ -178,13 +180,13 @@ async def test_a_call_that_ends_while_it_waits_for_the_answer(part: str, call: C
         async with RoomsClient(
             KEY, base_url=url, session=own, retry=RetryPolicy(max_attempts=1), timeout=0.3
         ) as client:
-            with pytest.raises(BaseException) as caught:  # noqa: PT011 - CancelledError, too
+            with pytest.raises(BaseException) as caught:  # noqa: PT011 - includes CancelledError
                 await call(client, ROOM_ID)
                 pytest.fail("the call succeeded")
     check(caught.value)
 
 
-async def test_an_attempt_that_exceeds_its_timeout() -> None:
+async def test_the_key_is_not_shown_if_an_attempt_exceeds_its_timeout() -> None:
     async with RoomsSimulator(rooms=1, api_key=KEY, latency=10) as sim:
         async with RoomsClient(KEY, base_url=sim.url, retry=RetryPolicy(max_attempts=1), timeout=0.05) as client:
             with pytest.raises(TimeoutError) as caught:
@@ -192,7 +194,7 @@ async def test_an_attempt_that_exceeds_its_timeout() -> None:
     check(caught.value)
 
 
-async def test_an_error_of_a_hook_in_the_session_of_the_user() -> None:
+async def test_the_key_is_not_shown_if_a_hook_of_the_users_session_raises() -> None:
     async def hook(*_: object) -> NoReturn:
         raise KeyError("a mistake in the hook")
 
@@ -202,12 +204,12 @@ async def test_an_error_of_a_hook_in_the_session_of_the_user() -> None:
         async with RoomsClient(KEY, base_url=sim.url, session=session) as client:
             with pytest.raises(KeyError) as caught:
                 await update(client, sim.room_ids[0])
-    assert f"{__file__}:" in caught.value.__notes__[0], "the place of the mistake has to be shown"
+    assert f"{__file__}:" in caught.value.__notes__[0], "the note does not name the place of the mistake"
     check(caught.value)
 
 
 @pytest.mark.parametrize("name", ["read_answer", "read_body", "to_failure"])
-async def test_a_mistake_of_our_own(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_key_is_not_shown_after_a_mistake_in_aiorooms(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> NoReturn:
         raise LookupError("a mistake")
 
@@ -231,14 +233,14 @@ INVALID: dict[str, Callable[[], RoomsClient]] = {
 
 
 @pytest.mark.parametrize("name", INVALID)
-def test_an_invalid_setting(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_is_not_shown_if_a_setting_is_invalid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TELNYX_API_KEY", KEY)
     with pytest.raises(ClientSettingsError) as caught:
         INVALID[name]()
     check(caught.value)
 
 
-def test_a_line_break_in_the_key_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_key_with_a_line_break_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TELNYX_API_KEY", f"{KEY}\n")
     with pytest.raises(ClientSettingsError, match="TELNYX_API_KEY contains") as caught:
         RoomsClient()

@@ -35,7 +35,7 @@ async def test_a_call_that_waits_for_the_rate_limit_holds_no_connection() -> Non
         task = asyncio.create_task(client.rooms.retrieve(sim.room_ids[0]))
         while client.pacing.snapshot().waiting == 0:
             await asyncio.sleep(0.001)
-        async with asyncio.timeout(30), session.get(sim.url) as answer:  # over the only connection
+        async with asyncio.timeout(30), session.get(sim.url) as answer:  # uses the only connection
             assert answer.status == 401
         assert not task.done()
         task.cancel()
@@ -67,7 +67,7 @@ async def test_the_connection_limit_of_the_callers_session_limits_requests_in_fl
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, limit_per_host=3)) as session,
         RoomsClient(sim.api_key, base_url=sim.url, session=session, timeout=1) as client,
     ):
-        # 33 calls, 3 at a time, 0.1 s each: the last ones finish after 1.1 s, longer than the timeout.
+        # 33 calls, 3 at a time, 0.1 s each: the last ones finish after 1.1 s, which is longer than the timeout.
         await asyncio.gather(*(client.rooms.retrieve(room_id) for room_id in sim.room_ids))
         assert sim.stats.peak_in_flight <= 3
         assert sim.stats.requests == 33
@@ -78,7 +78,7 @@ async def test_the_wait_for_a_connection_does_not_count_against_the_timeout() ->
         async with RoomsClient(
             sim.api_key, base_url=sim.url, max_connections=4, timeout=1, retry=RetryPolicy(max_attempts=1)
         ) as client:
-            # 44 calls, 4 at a time, 0.1 s each: the last ones finish after 1.1 s, longer than the timeout.
+            # 44 calls, 4 at a time, 0.1 s each: the last ones finish after 1.1 s, which is longer than the timeout.
             await asyncio.gather(*(client.rooms.retrieve(room_id) for room_id in sim.room_ids))
         assert sim.stats.peak_in_flight <= 4
         assert sim.stats.connections <= 4

@@ -51,7 +51,7 @@ def test_a_bad_character_is_one_problem_with_a_hint(url: str, words: str) -> Non
     assert words in message
 
 
-def test_every_control_space_invisible_character_and_lone_surrogate_is_rejected() -> None:
+def test_every_control_character_space_invisible_character_and_lone_surrogate_is_rejected() -> None:
     for code in range(sys.maxunicode + 1):
         character = chr(code)
         if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"}:

@@ -56,7 +56,7 @@ def test_a_different_failover_url_or_none_is_valid(url: object, failover_url: ob
     assert check_webhook_urls(url, failover_url) == ()
 
 
-def test_each_url_has_its_own_pointer() -> None:
+def test_problems_point_to_the_url_that_has_them() -> None:
     problems = check_webhook_urls("x.io", "https://x.io:0/#top")
 
     assert [problem.pointer for problem in problems] == [
