@@ -1,4 +1,4 @@
-"""Check the types that mypy and pyright infer for the public API. CI checks this file but never runs it.
+"""Check the types that mypy and pyright infer for the public API. CI type-checks this file, and never runs it.
 
 Each line with `type: ignore` must be a type error. Otherwise mypy reports the `type: ignore` as unused.
 """

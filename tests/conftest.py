@@ -1,4 +1,4 @@
-"""Fixtures and helpers for all tests. A test fails if aiorooms blocks the event loop while it runs."""
+"""Fixtures and helpers for all tests. A test fails if aiorooms blocks the event loop."""
 
 import asyncio
 from collections.abc import Iterator
@@ -28,20 +28,20 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 MAY_BLOCK = [
     # A journal line must be written before its request is sent.
     ("os.write", "bulk/_journal_writer.py", {"_write"}),
-    # This reads 64 KB at a time.
+    # The file is read backwards, 64 KB at a time.
     ("io.BufferedReader.read", "bulk/_journal.py", {"_complete_size"}),
     ("os.getcwd", "bulk/_journal_writer.py", {"create"}),
     ("os.unlink", "bulk/_journal_writer.py", {"create"}),
-    # The buffer is written to the disk 8 KB at a time.
+    # Most writes only fill a buffer.
     ("io.BufferedWriter.write", "bulk/_plan_writer.py", {"_write", "finish"}),
     ("io.BufferedWriter.write", "bulk/_export.py", {"export_rooms"}),
     ("os.path.abspath", "bulk/_files.py", {"write_atomically"}),
     ("os.replace", "bulk/_files.py", {"write_atomically"}),
     ("os.stat", "bulk/_files.py", {"write_atomically"}),
     ("os.unlink", "bulk/_files.py", {"write_atomically"}),
-    ("io.TextIOWrapper.read", "aiorooms/client.py", {"_check_no_other_credentials"}),  # netrc, once per client
+    ("io.TextIOWrapper.read", "aiorooms/client.py", {"_check_no_other_credentials"}),  # reads netrc, once per client
 ]
-"""Blocking calls that are made in the event loop on purpose. Most take less time than handing them to a thread.
+"""Blocking calls that aiorooms makes in the event loop on purpose. Most are faster than `asyncio.to_thread`.
 
 Each entry is a blocking function, a file of aiorooms, and the functions in that file that may call it.
 """
@@ -50,7 +50,7 @@ Each entry is a blocking function, a file of aiorooms, and the functions in that
 @pytest.fixture(autouse=True)
 def _no_blocking_calls() -> Iterator[None]:
     with blockbuster_ctx("aiorooms") as detector:
-        # Coverage takes a lock for each new file, and another thread may hold it.
+        # Coverage takes a lock for each new file, and another thread may hold that lock.
         detector.functions["threading.Lock.acquire"].can_block_in("coverage/collector.py", {"lock_data"})
         for name, file, functions in MAY_BLOCK:
             detector.functions[name].can_block_in(file, functions)
@@ -63,13 +63,13 @@ def times(kind: FaultKind, count: int) -> list[FaultKind]:
 
 
 async def settle() -> None:
-    """Run 20 iterations of the event loop, so that every task that needs neither a timer nor I/O can finish."""
+    """Run 20 iterations of the event loop, which is enough for most tasks that need neither a timer nor I/O."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
 def tasks_left() -> set[asyncio.Task[Any]]:
-    """Return the tasks of the running loop that belong neither to this test nor to a simulator."""
+    """Return the tasks of the running loop, except for the current task and the tasks of simulators."""
     return {
         task
         for task in asyncio.all_tasks()

@@ -44,7 +44,7 @@ def run_with_fake_clock(main: Coroutine[Any, Any, T]) -> T:
 
 
 def timers() -> int:
-    """Return the number of timers of the running loop."""
+    """Return the number of timers of the running loop that have neither fired nor been cancelled."""
     scheduled: list[asyncio.TimerHandle] = vars(asyncio.get_running_loop())["_scheduled"]
     return sum(not timer.cancelled() for timer in scheduled)
 
@@ -60,7 +60,7 @@ class Timer:
 
 
 class FakeClock:
-    """A clock that a test advances, and that runs the timers set on it. Each reading advances it by `tick` seconds."""
+    """A clock that a test advances, and that runs the timers set on it. Each reading adds `tick` seconds."""
 
     def __init__(self, tick: float = 0.0) -> None:
         self.now = 1000.0

@@ -43,7 +43,7 @@ class Peer:
 
 @asynccontextmanager
 async def raw_server(serve: Callable[[Peer], Awaitable[None]]) -> AsyncGenerator[tuple[str, list[bytes]]]:
-    """Run `serve` for each connection, then close the connection. Yield the base URL and the received requests."""
+    """Yield a server's base URL and received requests. The server calls `serve` for each connection, then closes it."""
     received: list[bytes] = []
     handlers: set[asyncio.Task[Any]] = set()
 

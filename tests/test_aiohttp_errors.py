@@ -1,4 +1,4 @@
-"""Converting aiohttp's exceptions to failures, and waiting as long as the server asks before a retry."""
+"""How aiohttp's exceptions become failures, and how long a retry waits if the server asks for a wait."""
 
 import asyncio
 import socket
@@ -95,7 +95,7 @@ async def test_an_https_request_to_a_server_without_tls_is_not_retried() -> None
             assert not caught.value.uncertain
 
 
-async def test_a_5xx_is_retried_after_the_requested_wait_unless_that_is_too_long() -> None:
+async def test_a_5xx_is_retried_after_the_requested_wait_unless_the_wait_is_too_long() -> None:
     async with RoomsSimulator(rooms=1, faults=Faults(script=["503"], retry_after="0.2")) as sim:
         async with RoomsClient(sim.api_key, base_url=sim.url, retry=RetryPolicy(base_delay=0)) as client:
             loop = asyncio.get_running_loop()

@@ -46,7 +46,7 @@ def test_the_json_of_a_comparison_contains_every_contestant_and_figure(
         for figure in ("cpu_us", "cpu_ratio", "per_second", "per_second_ratio", "client_busy", "server_busy"):
             assert row[figure]["median"] > 0, (row["label"], figure)
         for figure in ("above_mb", "above_ratio"):
-            # It is 0 if the run needs no more memory than the imports.
+            # The figure is 0 if the run needs no more memory than the imports.
             assert row[figure]["median"] >= 0, (row["label"], figure)
         assert len(row["runs"]) == 1
     for bar in found["bars"]:

@@ -1,4 +1,4 @@
-"""Problems and errors carry data, from which messages for Python code and for text input are built."""
+"""Problems and errors carry data. A message for Python code differs from a message for files and command lines."""
 
 import pickle
 import re
@@ -39,7 +39,7 @@ def of_update(**fields: Any) -> tuple[Problem, ...]:
     return caught.value.problems
 
 
-# (problems, code, attributes that are set, end of the message for text input)
+# (problems, code, attributes that are set, end of the message for a value in a file or a command-line option)
 CODES: list[tuple[tuple[Problem, ...], str, dict[str, object], str]] = [
     (
         of_update(max_participants="5"),
@@ -161,7 +161,7 @@ CODES: list[tuple[tuple[Problem, ...], str, dict[str, object], str]] = [
 
 
 @pytest.mark.parametrize(("problems", "code", "data", "text"), CODES, ids=lambda value: str(value)[:24])
-def test_a_problem_carries_data_for_its_text_message(
+def test_text_message_builds_its_message_from_the_data_of_a_problem(
     problems: tuple[Problem, ...], code: str, data: dict[str, object], text: str
 ) -> None:
     (problem,) = problems
@@ -192,7 +192,7 @@ def test_a_valid_value_has_no_problem(problems: tuple[Problem, ...]) -> None:
     assert problems == ()
 
 
-def test_an_invalid_setting_names_its_argument_and_keeps_the_value() -> None:
+def test_the_error_for_an_invalid_setting_names_its_argument_and_keeps_its_value() -> None:
     with pytest.raises(ClientSettingsError) as caught:
         check_positive("Pacing(max_rate=)", -1)
     error = caught.value

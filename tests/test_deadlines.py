@@ -120,7 +120,7 @@ Limits = list[tuple[float, float | None, float]]
 async def how_each_ends(
     limits: Limits, limit: Callable[[float | None], AbstractAsyncContextManager[Any]]
 ) -> list[tuple[str, float]]:
-    """Run a body for each (pause before its start, limit, duration) in seconds. Return how and when each one ended."""
+    """Run a body for each (pause before the start, limit, duration) in seconds. Return how and when each body ended."""
 
     async def one(pause: float, seconds: float | None, takes: float) -> tuple[str, float]:
         await asyncio.sleep(pause)

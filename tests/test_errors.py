@@ -45,7 +45,7 @@ def examples() -> list[AioroomsError]:
 
 @pytest.mark.parametrize("error", examples(), ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("way", ["pickle", "copy", "deepcopy"])
-def test_an_error_survives_copying(error: AioroomsError, way: str) -> None:
+def test_an_error_survives_pickling_and_copying(error: AioroomsError, way: str) -> None:
     if way == "pickle":
         other = pickle.loads(pickle.dumps(error))
     else:
@@ -71,7 +71,7 @@ def test_a_single_attempt_and_a_known_outcome_are_not_mentioned() -> None:
     assert str(error) == "404 room 1 not found"
 
 
-def test_errors_are_also_builtin_exceptions() -> None:
+def test_some_errors_are_also_builtin_exceptions() -> None:
     assert issubclass(InvalidRequestError, ValueError)
     assert issubclass(APIConnectionError, ConnectionError)
     assert issubclass(APITimeoutError, TimeoutError)

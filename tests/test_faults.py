@@ -11,7 +11,7 @@ from aiorooms.simulator import ALL, NOT_APPLIED, ODD, FaultKind, Faults, RoomsSi
 from .conftest import QUICK, times
 
 HARMLESS = {"mislabeled", "until_close", "early_hints", "slow", "stale", "long_header"}
-"""Kinds whose answer a client may accept, because only its form is odd."""
+"""Kinds of faults whose answers a client may accept: the answers are correct, and only their delivery is odd."""
 
 Method = Literal["retrieve", "list", "create", "update", "delete"]
 METHODS: tuple[Method, ...] = ("retrieve", "list", "create", "update", "delete")
@@ -34,14 +34,14 @@ async def call(client: RoomsClient, method: Method, room_id: str) -> Any:
 
 
 def carried_out(sim: RoomsSimulator, method: Method, room_id: str) -> bool:
-    """Return whether the simulator has carried out the request."""
+    """Return whether the simulator has carried out a create, an update or a delete."""
     if method == "delete":
         return room_id not in sim.rooms
     return any(room["unique_name"] == NAME for room in sim.rooms.values())
 
 
 def client_of(sim: RoomsSimulator, kind: FaultKind | None = None, retry: RetryPolicy = QUICK) -> RoomsClient:
-    """Return a client whose timeout is short only if the fault sends no answer."""
+    """Return a client. Its timeout is short only for faults that send no answer."""
     timeout = 0.3 if kind in ("stall_before", "stall_after") else 30
     return RoomsClient(sim.api_key, base_url=sim.url, retry=retry, timeout=timeout)
 
@@ -74,7 +74,7 @@ async def test_after_one_fault_on_a_reused_connection_the_reported_outcome_is_tr
 async def outcome(sim: RoomsSimulator, client: RoomsClient, method: Method, room_id: str, kind: FaultKind) -> None:
     """Send one request that meets the fault once, and check that the reported outcome is true.
 
-    Every method but `create` must succeed, because the request is sent again. A redirect is an error for all methods.
+    Every method except `create` must succeed, because its request is sent again. But a redirect is always an error.
     """
     error: AioroomsError | None = None
     value: Any = None
@@ -101,7 +101,7 @@ async def outcome(sim: RoomsSimulator, client: RoomsClient, method: Method, room
     if method == "list":
         assert [room.id for room in value] == sim.room_ids
     if method == "create":
-        # The client can't know that the answer to a POST is about another room.
+        # The client doesn't know the id of a new room, so it can't detect that the answer is about another room.
         assert kind in HARMLESS | {"wrong_room", "wrong_type", "surplus"} or kind in NOT_APPLIED, (
             f"a POST was reported as done after {kind}"
         )
@@ -127,7 +127,7 @@ async def test_an_update_that_always_fails_is_settled_by_one_read_back(kind: Fau
             else:
                 assert room.max_participants == 33
                 assert sim.rooms[room_id]["max_participants"] == 33, f"reported as done after {kind}, but not applied"
-        if kind == "wrong_type":  # needs a read-back only if the updated field has the wrong type
+        if kind == "wrong_type":  # a read-back is needed only if the updated field has the wrong type
             assert sim.stats.by_method["GET"] <= 1
         elif kind not in HARMLESS:
             assert sim.stats.by_method["GET"] == 1, f"{kind} was not settled by a single read-back"
@@ -183,7 +183,7 @@ async def test_an_update_of_a_field_that_the_read_back_lacks_is_uncertain(
                 assert not caught.value.uncertain
 
 
-async def test_an_update_is_not_uncertain_if_the_retry_after_a_lost_answer_gets_a_404() -> None:
+async def test_an_update_is_not_uncertain_if_its_retry_gets_a_404() -> None:
     async with RoomsSimulator(rooms=1) as sim:
         (room_id,) = sim.room_ids
         sim.script("reset_before", method="PATCH")
@@ -223,7 +223,7 @@ async def test_a_delete_that_always_fails_is_settled_by_a_read_back() -> None:
 
 
 async def test_2000_updates_with_faults_in_half_of_their_first_three_attempts_all_succeed() -> None:
-    # The server ends each stall itself. A short client timeout would also end other attempts on a slow machine.
+    # The server ends each stall itself. On a slow machine, a short client timeout would also end other attempts.
     faults = Faults(rate=0.5, first_tries=3, methods={"PATCH"}, slow_seconds=0.02, stall_seconds=0.2)
     async with RoomsSimulator(rooms=2000, faults=faults, seed=7) as sim:
         wanted = RoomUpdate(

@@ -9,7 +9,7 @@ from aiorooms.models import Room, RoomCreate, RoomFields, RoomUpdate
 from aiorooms.models._fields import FIELDS, Values, differing, has_value, read_value
 
 
-def test_the_table_has_exactly_the_fields_of_an_update() -> None:
+def test_the_table_of_fields_has_exactly_the_fields_of_an_update() -> None:
     assert list(FIELDS) == list(get_type_hints(RoomFields))
     for request in (RoomUpdate, RoomCreate):
         types = get_type_hints(request)
@@ -68,7 +68,7 @@ def test_text_is_converted_to_the_type_of_its_field_if_possible(name: str, text:
         ("max_participants", 10, 10, True),
     ],
 )
-def test_urls_are_equal_in_any_spelling_and_other_values_only_exactly(
+def test_urls_are_compared_after_normalization_and_other_values_exactly(
     name: str, present: object, wanted: object, same: bool
 ) -> None:
     assert has_value(name, present, wanted) is same

@@ -1,4 +1,4 @@
-"""Every example in the guides runs and prints what its guide says."""
+"""Every Python example in the guides runs and does what its guide says."""
 
 import subprocess
 import sys

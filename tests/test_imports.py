@@ -30,7 +30,7 @@ LAYERS = [
 OUTSIDE_LAYERS: dict[str, set[str]] = {"simulator": set(), "pytest_plugin": {"simulator"}}
 """The parts of the package that belong to no layer, each with the other parts that it may import."""
 ALLOWED_IMPORTS = {("cli", "simulator")}
-"""Exceptions: pairs of a part in a layer and a part outside the layers that it may import."""
+"""Exceptions. In each pair, the first part belongs to a layer, and may import the second, which belongs to none."""
 
 
 def modules() -> list[Path]:
@@ -38,7 +38,7 @@ def modules() -> list[Path]:
 
 
 def part(path: Path) -> str:
-    """Return the name under which LAYERS lists a module: the name of its top folder, or its own name."""
+    """Return the name under which LAYERS lists a module: that of its top folder, or its own if it is in no folder."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
@@ -86,7 +86,7 @@ def test_a_module_imports_only_from_its_own_layer_or_lower(path: Path) -> None:
 
 
 def run_time_imports(path: Path) -> set[Path]:
-    """Return the modules of this package that are imported at the top level of a module, except for type checking."""
+    """Return the modules of this package that a module imports at its top level, but not under `if TYPE_CHECKING:`."""
     package = ("aiorooms", *path.relative_to(PACKAGE).parent.parts)
     found: set[Path] = set()
     for node in ast.parse(path.read_text()).body:
@@ -110,7 +110,7 @@ def test_importing_the_package_loads_neither_extras_nor_the_simulator() -> None:
         "print([m for m in ('click', 'rich', 'uvloop', 'aiohttp.web_app', 'aiorooms.simulator')"
         " if m in sys.modules])"
     )
-    # Importing aiohttp alone may already load its server, and then aiorooms is not the cause.
+    # If importing aiohttp alone loads aiohttp's server, then aiorooms is not the cause.
     baseline = "import sys, aiohttp; print('aiohttp.web_app' in sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     base = subprocess.run([sys.executable, "-c", baseline], capture_output=True, text=True, check=True).stdout

@@ -1,4 +1,4 @@
-"""Lists fetch the next page in advance. They yield no room twice, and the deletion of a room hides no other room."""
+"""Lists fetch the next page in advance, yield no room twice, and miss no room when another one is deleted."""
 
 import asyncio
 from collections.abc import Callable
@@ -114,7 +114,7 @@ async def test_a_failing_page_raises_after_the_rooms_of_earlier_pages() -> None:
             await anext(client.rooms.list())
 
 
-async def test_deleting_rooms_during_a_list_hides_no_other_room() -> None:
+async def test_a_list_misses_no_room_when_other_rooms_are_deleted() -> None:
     async with RoomsSimulator(rooms=20) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         ids = sim.room_ids
         seen: list[str | None] = []
@@ -132,14 +132,14 @@ changes = st.lists(st.tuples(st.sampled_from(["delete", "create", "nothing"]), s
 
 
 @given(rooms=st.integers(0, 30), page_size=st.integers(1, 7), changes=changes, meta=st.booleans())
-def test_no_room_is_yielded_twice_and_no_deletion_hides_another_room(
+def test_a_list_yields_no_room_twice_and_misses_none_when_others_are_deleted(
     rooms: int, page_size: int, changes: list[tuple[str, float]], meta: bool
 ) -> None:
     asyncio.run(play(rooms, page_size, changes, meta))
 
 
 async def play(rooms: int, page_size: int, changes: list[tuple[str, float]], meta: bool) -> None:
-    """Read a list while the account changes after each page. Without `meta`, pages report no totals."""
+    """Read the list of an account that changes after each page. Without `meta`, pages report no totals."""
     account = [f"room-{number}" for number in range(rooms)]
     there_all_the_time = set(account)
     kinds: set[str] = set()
@@ -173,7 +173,7 @@ async def play(rooms: int, page_size: int, changes: list[tuple[str, float]], met
 
 
 @pytest.mark.parametrize("server", ["flapping", "no meta and always the same page", "endless empty pages"])
-async def test_a_list_ends_even_if_the_pages_make_no_sense(server: str) -> None:
+async def test_a_list_ends_even_if_its_pages_contradict_each_other_or_never_end(server: str) -> None:
     calls = 0
 
     async def read_page(number: int) -> RoomPage:
@@ -216,7 +216,7 @@ async def test_a_list_of_a_constantly_changing_account_ends() -> None:
     assert len(seen) == len(set(seen)) >= 55
 
 
-async def test_pages_starts_at_the_first_page_after_the_list_was_read() -> None:
+async def test_pages_begins_at_the_first_page_even_if_the_rooms_were_already_read() -> None:
     calls: list[int] = []
     page: Callable[[int], RoomPage] = lambda number: RoomPage(rooms=(Room(id="1"),), number=number, total_pages=1)  # noqa: E731
 

@@ -1,4 +1,4 @@
-"""Requests are validated when they are created. UNSET leaves a field unchanged, and None clears it."""
+"""Requests are validated when they are created. UNSET leaves a field unchanged, and None clears a nullable field."""
 
 import copy
 import enum
@@ -120,7 +120,9 @@ BAD = [
 
 @pytest.mark.parametrize("kind", [RoomUpdate, RoomCreate])
 @pytest.mark.parametrize(("field", "value", "words"), BAD)
-def test_an_invalid_value_raises_an_error_with_its_pointer(kind: Any, field: str, value: object, words: str) -> None:
+def test_an_invalid_value_raises_an_error_with_a_pointer_to_its_field(
+    kind: Any, field: str, value: object, words: str
+) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         kind(**{field: value})
     (problem,) = caught.value.problems

@@ -1,6 +1,7 @@
 """Reading answers with odd fields.
 
-An unreadable field is None, and `unreadable` has its raw value. `extra` has the unknown fields. All others are read.
+A field that can't be read is None, and `unreadable` has its raw value. Unknown fields are in `extra`. All other fields
+are read as usual.
 """
 
 import json
@@ -113,11 +114,11 @@ def test_only_a_json_object_is_read_as_a_room(value: object) -> None:
 
 
 def page(data: list[Any], **meta: object) -> bytes:
-    """Return the body of a page of a list."""
+    """Return the body of an answer that contains one page of a list."""
     return json.dumps({"data": data, "meta": meta}).encode()
 
 
-def test_entries_of_a_page_without_a_valid_id_are_unreadable_and_the_others_are_read() -> None:
+def test_page_entries_without_a_valid_id_are_unreadable_and_the_others_are_read() -> None:
     data = [{"id": ROOM_ID, "created_at": "noon"}, {"unique_name": "no id"}, "text", {"id": 5}]
     found = decode_rooms(3, page(data, total_pages="1", total_results=4.0))
     assert [room.id for room in found] == [ROOM_ID]
@@ -127,7 +128,7 @@ def test_entries_of_a_page_without_a_valid_id_are_unreadable_and_the_others_are_
 
 
 def serving(pages: list[bytes]) -> Callable[[Peer], Awaitable[None]]:
-    """Return a handler that answers each request with the page whose number it asks for."""
+    """Return a handler that answers each request with the page that the request asks for."""
 
     async def serve(peer: Peer) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Outages in a bulk run: updates queue, one at a time probes the server, and a short outage makes no update fail."""
+"""Outages in a bulk run: the updates queue, and one at a time probes the server. In a short outage, none fails."""
 
 import asyncio
 from collections import Counter
@@ -48,13 +48,14 @@ async def test_no_update_fails_because_of_a_short_outage(
             assert counts(results) == {"updated": 60}
             assert all(room["max_participants"] == 20 for room in sim.rooms.values())
             if how in ("503", "reset"):
-                # 40 requests succeed. The rest: those in flight, two failures per worker (at least four), a few probes.
+                # 40 requests succeed. At most the following fail: one per worker when the outage begins, two per worker
+                # (or four, if that is more) until an outage is assumed, and five probes.
                 sent = sim.stats.requests - before - 40
-                assert sent <= 3 * concurrency + 4 + 5, f"{sent} requests were sent during the outage"
+                assert sent <= 3 * concurrency + 4 + 5, f"{sent} requests failed because of the outage"
             assert tasks_left() == set()
 
 
-async def test_a_run_stops_after_its_patience_if_the_server_is_never_reached() -> None:
+async def test_a_run_stops_when_its_patience_is_over_if_the_server_is_never_reached() -> None:
     async with RoomsClient("key", base_url="http://127.0.0.1:9/v2", retry=QUICK) as client:
         updates = [(f"7b61621f-62e0-4aad-ab11-{number:012}", UPDATE) for number in range(200)]
         began = asyncio.get_running_loop().time()
@@ -129,7 +130,7 @@ async def test_a_single_worker_does_not_treat_a_failing_room_as_an_outage(method
             assert results[1].attempts == 4
 
 
-async def test_single_calls_do_not_wait_out_an_outage() -> None:
+async def test_single_calls_do_not_wait_for_the_end_of_an_outage() -> None:
     async with RoomsClient("key", base_url="http://127.0.0.1:9/v2", retry=QUICK) as client:
         with pytest.raises(APIConnectionError, match="after 4 attempts"):
             await client.rooms.update(ROOM_ID, max_participants=3)
@@ -222,7 +223,7 @@ def test_one_caller_at_a_time_probes_with_growing_pauses_until_a_contact() -> No
     assert ended < 13
 
 
-def test_patience_is_counted_from_the_first_attempt_after_the_last_contact() -> None:
+def test_patience_is_measured_from_the_first_attempt_after_the_last_contact() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         outage = Outage(60, 2, clock=loop.time)
@@ -263,7 +264,7 @@ def test_an_update_without_attempts_left_keeps_trying_only_if_the_room_is_not_th
         await asyncio.sleep(1)
         outage.contact()
         assert not outage.keeps_trying(began, answered=False), (
-            "the update kept trying, although another one had a contact"
+            "the update kept trying, although another update had a contact"
         )
         await asyncio.sleep(1)
         later = outage.contacts

@@ -28,7 +28,7 @@ def pause(pacer: Pacer, seconds: float) -> None:
 
 
 PERMIT = Permit(0.0)
-"""The permit passed to `release` where any permit will do."""
+"""A permit for calls of `release` in which the permit makes no difference."""
 
 
 async def test_at_most_max_in_flight_permits_are_granted_at_once() -> None:
@@ -152,7 +152,7 @@ async def test_a_permit_granted_just_before_a_cancellation_goes_to_the_next_call
 
 
 @pytest.mark.parametrize("paused_before", [True, False])
-async def test_a_wait_longer_than_max_wait_raises_an_error_with_the_seconds(paused_before: bool) -> None:
+async def test_a_wait_longer_than_max_wait_raises_an_error_with_its_length(paused_before: bool) -> None:
     pacer, _ = make(max_wait=60)
     if paused_before:
         pause(pacer, 61)
@@ -231,7 +231,7 @@ def test_no_caller_starves_or_is_overtaken_and_nothing_leaks(
 
 
 async def play(events: list[tuple[str, float]], max_in_flight: int, tick: float) -> None:
-    """Apply random events to a pacer, and check its guarantees after each event."""
+    """Apply random events to a pacer, and check its guarantees after each event and at the end."""
     pacer, clock = make(max_in_flight=max_in_flight, tick=tick)
     served: list[int] = []
     tasks: list[asyncio.Task[None]] = []
@@ -252,7 +252,7 @@ async def play(events: list[tuple[str, float]], max_in_flight: int, tick: float)
         elif event == "cancel" and tasks:
             tasks[int(value * len(tasks))].cancel()
         elif event == "pause":
-            paused_at = clock.now  # read first, because each later reading advances the clock
+            paused_at = clock.now  # read before the pause, because each later reading advances the clock
             pause(pacer, value)
             resume_at = max(resume_at, paused_at + value)
         elif event == "advance":

@@ -29,7 +29,7 @@ MAX_ATTEMPTS = 40
 
 @attrs.define
 class Server:
-    """A server that waits for a random time before its limiter decides, and again before it answers."""
+    """A server that waits for a random time before its limiter decides about a request, and again before the answer."""
 
     rule: RateLimit | None
     latency: tuple[float, float]
@@ -91,7 +91,7 @@ async def work(pacer: Pacer, server: Server, updates: int, workers: int, drop: f
                 if accepted:
                     break
             else:
-                raise AssertionError("an update was not accepted within MAX_ATTEMPTS")
+                raise AssertionError("an update was not accepted within MAX_ATTEMPTS attempts")
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(workers):
@@ -111,7 +111,7 @@ class WatchedPacer(Pacer):
         return permit
 
 
-def new_pacer(pacing: Pacing = Pacing(), *, seed: int = 0, max_in_flight: int = 100) -> Pacer:  # noqa: B008 - frozen
+def new_pacer(pacing: Pacing = Pacing(), *, seed: int = 0, max_in_flight: int = 100) -> Pacer:  # noqa: B008 - immutable
     loop = asyncio.get_running_loop()
     return WatchedPacer(pacing, max_in_flight=max_in_flight, clock=loop.time, random=random.Random(seed).random)
 
@@ -119,7 +119,7 @@ def new_pacer(pacing: Pacing = Pacing(), *, seed: int = 0, max_in_flight: int = 
 @attrs.frozen
 class Result:
     rate_limited: float
-    """429s per update."""
+    """The number of 429s per update."""
     time: float
     """Duration of the run, as a multiple of the shortest possible duration."""
     attempts: int
@@ -140,8 +140,8 @@ def run(
 ) -> Result:
     """Run updates against a limiter, and return how the run went.
 
-    The clients start `begin` seconds after the limiter was created. `changes` are pairs of a time and a new limit.
-    `ideal` is the shortest possible duration. All times are in seconds.
+    The clients start `begin` seconds after the limiter was created. Each of `changes` is a pair: the seconds from
+    the start of the clients to the change, and the new limit. `ideal` is the shortest possible duration, in seconds.
     """
 
     async def main() -> Result:
@@ -183,8 +183,8 @@ def test_a_reported_limit_is_fully_used_and_not_exceeded(
     rule: RateLimit, rate_limited: float, time: float, begin: float, latency: tuple[float, float]
 ) -> None:
     result = run(rule, begin=begin, latency=latency, seed=int(1000 * begin))
-    assert result.rate_limited <= rate_limited, f"{result.rate_limited:.1%} were rate limited"
-    assert result.time <= time, f"it took {result.time:.2f} times as long as necessary"
+    assert result.rate_limited <= rate_limited, f"there were {result.rate_limited:.3f} 429s per update"
+    assert result.time <= time, f"the run took {result.time:.2f} times as long as necessary"
     assert result.attempts <= 2
 
 
@@ -273,8 +273,8 @@ def test_every_update_is_accepted_if_the_server_reports_what_remains_but_not_its
 @pytest.mark.parametrize(
     "extra", [{}, {"retry-after": "0"}, {"x-ratelimit-remaining": "90", "x-ratelimit-limit": "100"}]
 )
-def test_the_pacer_adapts_to_a_second_limiter_that_reports_nothing(extra: dict[str, str]) -> None:
-    """The server reports a limit of 1000, but another limiter, which reports nothing, accepts 20 per second."""
+def test_the_pacer_adapts_to_a_second_limiter_that_no_header_reveals(extra: dict[str, str]) -> None:
+    """No header reveals that a second limiter accepts only 20 requests per second."""
 
     async def main() -> tuple[float, float]:
         loop = asyncio.get_running_loop()
@@ -292,7 +292,7 @@ def test_the_pacer_adapts_to_a_second_limiter_that_reports_nothing(extra: dict[s
                     if accepted:
                         break
                 else:
-                    raise AssertionError("an update was not accepted within MAX_ATTEMPTS")
+                    raise AssertionError("an update was not accepted within MAX_ATTEMPTS attempts")
 
         await asyncio.gather(*(worker() for _ in range(50)))
         return hidden.rate_limited / 200, loop.time()
@@ -364,7 +364,7 @@ def test_a_wrong_conclusion_about_rounding_is_corrected_after_some_windows() -> 
 
 
 @pytest.mark.parametrize("reported_before", [True, False])
-async def test_callers_raise_if_a_429_reports_a_reset_later_than_max_wait(reported_before: bool) -> None:
+async def test_acquire_raises_if_a_429_reports_a_reset_that_is_more_than_max_wait_away(reported_before: bool) -> None:
     pacer = Pacer(Pacing(), max_in_flight=10)
     permit = await pacer.acquire()
     if reported_before:
@@ -430,7 +430,7 @@ def test_slow_start_begins_with_one_request_in_flight_and_doubles() -> None:
     assert at_once[:7] == [1, 2, 2, 4, 4, 4, 4]
 
 
-def test_a_missing_first_answer_does_not_delay_the_others_for_long() -> None:
+def test_a_first_request_without_an_answer_does_not_delay_the_others_for_long() -> None:
     async def main() -> float:
         pacer = new_pacer()
         await pacer.acquire()  # and never released
@@ -480,7 +480,8 @@ def test_no_caller_starves_and_nothing_leaks_with_any_limiter(
         server = Server(rule, latency, seed)
         await asyncio.sleep(begin)
         pending = [loop.call_later(at, server.change, attrs.evolve(rule, limit=limit)) for at, limit in changes]
-        # If a window allows very few requests, one client may get all of them for a long time. Then use one client.
+        # If a window allows very few requests, one of several clients may get all of them for
+        # a long time. In that case, this test uses only one client.
         count = clients if rule.limit >= 10 * clients and all(limit >= 10 * clients for _, limit in changes) else 1
         pacers = [new_pacer(Pacing(max_rate=cap, max_wait=1e6), seed=seed + number) for number in range(count)]
         async with asyncio.timeout(100_000):

@@ -32,7 +32,7 @@ def test_a_room_with_the_wanted_values_confirms_the_update(
     assert verdict == Confirmed(Room(id=ROOM_ID, **fields))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
-def test_other_values_mean_that_the_update_was_not_applied_and_are_named() -> None:
+def test_other_values_are_named_and_mean_that_the_update_was_not_applied() -> None:
     read_back = read_back_update(ROOM_ID, {"max_participants": 20, "enable_recording": True, "unique_name": "a"})
     verdict = read_back.request.decode(body(max_participants=10, enable_recording=True, unique_name="b"))
     assert verdict == NotApplied(
@@ -54,7 +54,7 @@ def test_a_missing_room_confirms_a_delete_and_means_that_an_update_was_not_appli
     assert read_back_delete(ROOM_ID).request.decode(body()) == NotApplied()
 
 
-def test_an_answer_about_another_room_is_an_error() -> None:
+def test_a_read_back_whose_answer_is_about_another_room_is_an_error() -> None:
     other = json.dumps({"data": {"id": ROOM_ID.replace("7", "8"), "max_participants": 20}}).encode()
     for read_back in (read_back_update(ROOM_ID, {"max_participants": 20}), read_back_delete(ROOM_ID)):
         with pytest.raises(DecodeError, match="about another room"):
@@ -104,6 +104,6 @@ def test_odd_values_in_other_fields_do_not_prevent_confirmation(
     assert decode_updated(ROOM_ID, wanted, body(**fields)).id == ROOM_ID
 
 
-def test_the_answer_to_an_update_is_unreadable_if_it_is_about_another_room() -> None:
+def test_an_answer_about_another_room_does_not_confirm_an_update() -> None:
     with pytest.raises(DecodeError, match="about another room"):
         decode_updated(ROOM_ID, {"max_participants": 20}, body(max_participants=20, id=ROOM_ID.replace("7", "8")))

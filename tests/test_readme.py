@@ -1,4 +1,4 @@
-"""Every example in the README runs against the simulator, and CI runs the README's test command."""
+"""The examples in the README run and do what the README says, and CI runs the README's test command."""
 
 import asyncio
 import contextlib
@@ -128,7 +128,7 @@ def test_every_python_block_is_run_by_a_test_in_this_module() -> None:
 @pytest.mark.parametrize("module", [aiorooms, bulk, errors, simulator_module, webhook_config])
 def test_the_readme_names_everything_public(module: ModuleType) -> None:
     words = set(re.findall(r"\w+", README.read_text()))
-    # The README omits the version and the type aliases of codes. Editors show the values of these aliases.
+    # The README omits the version and the type aliases of codes. An editor shows the values of these aliases.
     assert set(module.__all__) - words - {"__version__", "InputCode", "ProblemCode", "Reason"} == set()
 
 

@@ -155,7 +155,7 @@ def test_the_error_for_a_redirect_names_the_target() -> None:
     assert "redirected to https://other.example.com/v2: check base_url" in text
 
 
-def test_an_error_keeps_everything_that_the_server_said() -> None:
+def test_an_error_keeps_all_details_that_the_server_reported() -> None:
     said = {
         "code": "10001",
         "title": "Bad",
@@ -209,7 +209,6 @@ def test_the_error_for_a_wrong_type_in_an_answer_names_the_path(body: object, pa
     status=st.integers(100, 599),
     body=st.binary(max_size=200)
     | st.text(max_size=100).map(str.encode)
-    # json.dumps escapes surrogates, which can't be encoded as UTF-8
     | st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
         lambda inner: (
@@ -295,7 +294,7 @@ def test_keys_are_redacted_in_urls_and_in_json(key: str) -> None:
         ({}, None),
     ],
 )
-def test_a_429_waits_for_its_retry_after_or_otherwise_for_the_reset(
+def test_the_wait_after_a_429_is_its_retry_after_or_else_the_time_until_the_reset(
     headers: dict[str, str], wait: float | None
 ) -> None:
     outcome = failure(429, headers=headers)
@@ -305,7 +304,7 @@ def test_a_429_waits_for_its_retry_after_or_otherwise_for_the_reset(
     assert error.retry_after == wait
 
 
-def test_a_5xx_waits_for_its_retry_after_but_not_for_the_reset() -> None:
+def test_the_wait_after_a_5xx_is_its_retry_after_and_never_the_time_until_the_reset() -> None:
     assert failure(503, headers={"x-ratelimit-reset": "9"}).wait is None
     assert failure(503, headers={"retry-after": "9"}).wait == 9
 

@@ -21,7 +21,7 @@ SERVER_ERROR = Failure(make_error=partial(InternalServerError, status=503), retr
 def after(
     failure: Failure,
     tally: Tally,
-    policy: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+    policy: RetryPolicy = RetryPolicy(),  # noqa: B008 - the default is immutable
     *,
     overtaken: bool = False,
     keeps_trying: bool = False,
@@ -29,7 +29,7 @@ def after(
     max_wait: float = 300.0,
     time_left: float = math.inf,
 ) -> Again | GiveUp:
-    """Record a failed attempt in `tally`, and return what follows it."""
+    """Record a failed attempt in `tally`, and return the next step."""
     assert not tally.failed(failure, overtaken=overtaken)
     return decide(
         policy,

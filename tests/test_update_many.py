@@ -234,7 +234,7 @@ class InputError(Exception):
 
 
 @pytest.mark.parametrize("is_async", [True, False])
-async def test_no_result_in_flight_is_lost_if_the_input_raises(is_async: bool) -> None:
+async def test_no_result_of_an_update_in_flight_is_lost_if_the_input_raises(is_async: bool) -> None:
     async with RoomsSimulator(rooms=20, latency=0.01) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
 
         def updates() -> Iterator[tuple[str, RoomUpdate]]:
@@ -254,7 +254,7 @@ async def test_no_result_in_flight_is_lost_if_the_input_raises(is_async: bool) -
         assert tasks_left() == set()
 
 
-async def test_a_slow_async_input_does_not_delay_results() -> None:
+async def test_a_slow_async_iterable_does_not_delay_results() -> None:
     async with RoomsSimulator(rooms=2) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         more = asyncio.Event()
 
@@ -269,7 +269,7 @@ async def test_a_slow_async_input_does_not_delay_results() -> None:
             assert (await anext(results)).room_id == sim.room_ids[1]
 
 
-async def test_a_slow_plain_input_does_not_delay_results() -> None:
+async def test_a_slow_sync_iterable_does_not_delay_results() -> None:
     pulled = 0
 
     def updates() -> Iterator[tuple[str, RoomUpdate]]:
@@ -372,7 +372,7 @@ async def test_an_input_that_swallows_its_cancellation_does_not_delay_closing() 
     assert tasks_left() == set()
 
 
-async def test_a_slow_consumer_slows_down_an_async_input() -> None:
+async def test_a_slow_consumer_slows_down_an_async_iterable() -> None:
     pulled = 0
 
     async def updates() -> AsyncIterator[tuple[str, RoomUpdate]]:
@@ -385,7 +385,7 @@ async def test_a_slow_consumer_slows_down_an_async_input() -> None:
         await anext(results)
         for _ in range(100):
             await asyncio.sleep(0)
-        assert pulled <= 16, "results piled up behind a slow consumer"
+        assert pulled <= 16, "the input was read too far ahead of a slow consumer"
 
 
 @pytest.mark.parametrize("is_async", [True, False])
@@ -430,7 +430,7 @@ async def test_a_slow_consumer_gets_every_result(concurrency: int) -> None:
     assert len(results) == 10
 
 
-async def test_a_slow_consumer_slows_down_a_plain_input() -> None:
+async def test_a_slow_consumer_slows_down_a_sync_iterable() -> None:
     pulled = 0
 
     def updates() -> Iterator[tuple[str, RoomUpdate]]:
@@ -447,7 +447,7 @@ async def test_a_slow_consumer_slows_down_a_plain_input() -> None:
         await anext(results)
         for _ in range(100):
             await asyncio.sleep(0)
-        assert pulled <= 12, "results piled up behind a slow consumer"
+        assert pulled <= 12, "the input was read too far ahead of a slow consumer"
 
 
 # --- aborting ---
@@ -517,7 +517,7 @@ async def test_closing_a_run_that_was_never_started_sends_nothing() -> None:
 
 
 @pytest.mark.parametrize("is_async", [True, False])
-async def test_an_unexpected_error_of_an_update_is_raised_after_the_results_in_flight(is_async: bool) -> None:
+async def test_an_unexpected_error_is_raised_after_the_results_of_the_updates_in_flight(is_async: bool) -> None:
     async def updates() -> AsyncIterator[tuple[str, RoomUpdate]]:
         for number in range(10):
             yield str(UUID(int=number)), UPDATE
@@ -538,7 +538,7 @@ async def test_an_unexpected_error_of_an_update_is_raised_after_the_results_in_f
     assert tasks_left() == set()
 
 
-async def test_closing_finishes_even_if_an_update_raises_meanwhile() -> None:
+async def test_closing_finishes_even_if_an_update_raises_when_it_is_cancelled() -> None:
     async def broken(room_id: str, update: RoomUpdate) -> Answer[Room]:
         if UUID(room_id).int > 0:
             return Answer(Room(id=room_id), 1)
@@ -558,7 +558,7 @@ async def test_closing_finishes_even_if_an_update_raises_meanwhile() -> None:
 
 
 class OnlyNext:
-    """An iterator without `__iter__` and `__aiter__`. `for` and `async for` accept it nevertheless."""
+    """An iterator without `__iter__` and `__aiter__`. A loop accepts it as the iterator of `Plain` or `Async`."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -587,7 +587,7 @@ class Async:
 
 
 @pytest.mark.parametrize("source", [Plain(), Async()])
-async def test_an_iterator_without_iter_and_aiter_is_a_valid_input(source: Any) -> None:
+async def test_the_iterator_of_an_input_needs_neither_iter_nor_aiter(source: Any) -> None:
     results = await collect(update_many(source, done, concurrency=2))
     assert len(results) == 3
 
@@ -675,7 +675,7 @@ async def test_a_cancellation_is_not_replaced_by_an_error_of_the_input() -> None
         await run
 
 
-async def test_a_plain_generator_may_keep_a_context_variable_set_between_two_items() -> None:
+async def test_a_sync_generator_may_keep_a_context_variable_set_between_two_items() -> None:
     variable = ContextVar("variable", default=0)
 
     def updates() -> Iterator[tuple[str, RoomUpdate]]:
@@ -745,7 +745,7 @@ def test_random_runs_keep_every_guarantee(
 async def play(
     rooms: list[int], concurrency: int, outcomes: list[str], stop_after: int | None, delays: list[int]
 ) -> None:
-    """Run updates with the given outcomes and durations. Check every result and the order of the requests."""
+    """Run updates with the given outcomes and delays. Check every result, and the order of the updates of each room."""
     updates = [
         (str(UUID(int=room)), RoomUpdate(unique_name=f"{number}"), outcomes[number % len(outcomes)])
         for number, room in enumerate(rooms)
@@ -784,7 +784,7 @@ async def play(
         )
     )
     numbers = [int(str(result.update.unique_name)) for result in results if result.update is not None]
-    assert sorted(numbers) == list(range(len(rooms))), "an input does not have exactly one result"
+    assert sorted(numbers) == list(range(len(rooms))), "an update does not have exactly one result"
     for room_id in {room_id for room_id, _ in begun}:
         order = [number for room, number in begun if room == room_id]
         assert order == sorted(order), "a room's updates lost their order"

@@ -1,4 +1,4 @@
-"""The sources and documents do not use words for which the project has chosen a standard term."""
+"""The sources and documents do not use words that the project has replaced with a standard term."""
 
 import re
 
