@@ -1,6 +1,6 @@
 """Helpers that cancel tasks and wait for them, and a sleep that an event can interrupt.
 
-Example: `end_tasks` cancels 50 workers. If its caller is cancelled when 10 of them have finished, `end_tasks` cancels
+Example: `end_tasks` cancels 50 workers. If its caller is cancelled when 10 workers have finished, `end_tasks` cancels
 the other 40 again, waits for them, and only then raises CancelledError.
 """
 
@@ -27,8 +27,8 @@ def is_cancelled() -> bool:
 async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
     """Cancel tasks, and wait until all have finished. Ignore their results and exceptions.
 
-    If the caller is cancelled meanwhile, the tasks are cancelled again, because their cleanup may be slow. The
-    cancellation of the caller is raised only after all tasks have finished.
+    If the caller is cancelled while it waits, the tasks are cancelled again, because their cleanup may be slow.
+    CancelledError is raised in the caller only after all tasks have finished.
     """
     cancelled: asyncio.CancelledError | None = None
     while left := [task for task in tasks if not task.done()]:
@@ -46,7 +46,7 @@ async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
 
 
 async def finish(task: asyncio.Task[T]) -> T:
-    """Wait for a task and return its result. If the caller is cancelled meanwhile, still wait for the task first."""
+    """Wait for a task and return its result. A cancellation of the caller is raised only after the task has finished."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:

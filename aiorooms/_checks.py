@@ -3,8 +3,8 @@
 For an invalid value of a request, a check returns a `Problem`, so that all problems can be reported together. For an
 invalid setting, a check raises `ClientSettingsError` at once, so that the traceback shows the line that sets it.
 
-Both contain the data from which the command line creates its own messages. Example: `None can't clear this field` in
-Python becomes `null can't clear this field` for a JSON file.
+A `Problem` and a `ClientSettingsError` both contain the data from which the command line creates its own messages.
+Example: `None can't clear this field` in Python becomes `null can't clear this field` for a JSON file.
 """
 
 import json
@@ -59,7 +59,7 @@ def name_problems(pointer: str, value: object) -> tuple[Problem, ...]:
 
 
 def int_problems(pointer: str, value: object, allowed: range, *, nullable: bool = False) -> tuple[Problem, ...]:
-    """Return the problems of a number. It must be a whole number in the range, or None if the field is nullable."""
+    """Return the problems of a number. A whole number in the range is valid, and None if the field is nullable."""
     if value is UNSET or (value is None and nullable):
         return ()
     if not _is_int(value):
@@ -103,7 +103,7 @@ _CAN_NOT_CLEAR = "can't clear this field; give {}, or leave it out to keep the c
 def text_message(problem: Problem) -> str:
     """Return the message for a value that was given in a file or a command-line option.
 
-    The value is text or JSON there, so the message says `null` and `true`, and mentions no Python types or arguments.
+    Files and options contain text or JSON, so the message says `null` and `true`, and no Python types or arguments.
     """
     expected = _TEXT_WORDS.get(problem.expected or "", problem.expected)
     if problem.code == "not_nullable":
@@ -130,12 +130,12 @@ def _as_json(value: object) -> str:
 
 # --- settings ---
 #
-# The names of settings are as in the user's code: `max_connections`, or `Pacing(max_rate=)` for an argument of another
-# class.
+# Settings are named as in the user's code: `max_connections` for an argument of `RoomsClient`, and, for example,
+# `Pacing(max_rate=)` for all others.
 
 
 class WrongTypeError(ClientSettingsError, TypeError):
-    """A setting has a wrong type. Also a `TypeError`."""
+    """A setting has the wrong type. The error is also a `TypeError`."""
 
 
 def setting_error(name: str, wrong: str, hint: str, value: object = None) -> ClientSettingsError:
@@ -162,7 +162,7 @@ def check_instance(kind: type[object], name: str, value: object) -> None:
 
 
 def wrong_type(name: str, value: object, expected: str) -> WrongTypeError:
-    """Return the error for a setting of a wrong type."""
+    """Return the error for a setting of the wrong type."""
     return _error_of(WrongTypeError, name, f"is {quoted(value)}", f"give {expected}", value)
 
 
@@ -207,7 +207,7 @@ def _error_of(kind: type[E], name: str, wrong: str, hint: str, value: object) ->
     return kind(f"{name} {wrong}", setting=setting, wrong=wrong, value=value, hint=hint)
 
 
-# --- helpers for both ---
+# --- helpers for values and settings ---
 
 
 def _article(noun: str) -> str:

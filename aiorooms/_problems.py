@@ -42,7 +42,7 @@ class Problem:
     """One problem of an invalid request. The request was not sent."""
 
     pointer: str
-    """A JSON pointer (RFC 6901) to the field, such as `/webhook_event_url`; empty for the whole request."""
+    """A JSON pointer (RFC 6901) to the field, such as `/webhook_event_url`; empty if the whole request is invalid."""
     message: str
     """The value that was given, what is wrong with it and what would be valid, in terms of the Python API."""
     code: ProblemCode = attrs.field(default="wrong_type", kw_only=True)
@@ -56,12 +56,12 @@ class Problem:
     nullable: bool = attrs.field(default=False, kw_only=True)
     """Whether None would be valid too."""
     setting: str | None = attrs.field(default=None, kw_only=True)
-    """The `WebhookUrlPolicy` setting that rejects the URL, such as `allow_credentials=False`; `message` ends with it in
-    parentheses."""
+    """The `WebhookUrlPolicy` setting that rejects the URL, such as `allow_credentials=False`; None for other problems.
+    The message ends with the setting, in parentheses."""
 
     @property
     def field(self) -> str | None:
-        """The name of the field; None for the whole request."""
+        """The name of the invalid field; None if the whole request is invalid."""
         return self.pointer[1:].replace("~1", "/").replace("~0", "~") or None
 
     def __str__(self) -> str:
@@ -98,13 +98,13 @@ class InputProblem:
     file: str
     """The name of the file, as the caller gave it. For a selection, the argument (such as `where`) or the room."""
     line: int | None
-    """The line on which the row begins, counted from 1; None for the whole file."""
+    """The line on which the row begins, counted from 1; None if the problem is not in a row."""
     field: str | None
-    """The column or key; None for the whole row."""
+    """The column or key of the invalid value; None if the problem is not in a single value."""
     message: str
     """The value that was given, what is wrong with it and what would be valid."""
     code: "ProblemCode | InputCode | None" = attrs.field(default=None, kw_only=True)
-    """The kind of problem; None if it has no code."""
+    """The kind of problem; None if this kind has no code."""
     value: object = attrs.field(default=None, kw_only=True, eq=False, repr=False)
     """The value that was given; None for a URL, which may contain a password."""
     limits: tuple[int, int] | None = attrs.field(default=None, kw_only=True)
@@ -122,7 +122,7 @@ class InputProblem:
 
 @attrs.frozen
 class ErrorDetail:
-    """One error object of an answer."""
+    """One of the error objects in an answer of the server."""
 
     code: str | None = None
     """Telnyx's error code, such as `10005`."""

@@ -6,7 +6,7 @@ __all__ = ["excerpt", "quoted", "timestamp"]
 
 
 def excerpt(text: str, max_length: int) -> str:
-    """Return the text on one line, with `?` for unprintable characters and `...` where it was cut."""
+    """Return the text on one line, with `?` for unprintable characters, and `...` at the end if it was cut."""
     # Cut a very long text first, because processing a megabyte would be slow.
     line = " ".join(text[: 4 * max_length].split())
     line = "".join(char if char.isprintable() else "?" for char in line)
@@ -14,7 +14,7 @@ def excerpt(text: str, max_length: int) -> str:
 
 
 def quoted(value: object) -> str:
-    """Return the `repr` of a value, which shows whitespace, control characters and types, cut to 80 characters."""
+    """Return the `repr` of a value, cut to 80 characters. A repr shows whitespace, control characters and the type."""
     try:
         text = repr(value[:200]) if isinstance(value, str) else repr(value)
     except Exception:  # noqa: BLE001 - a `__repr__` may raise anything; the repr of a very long int raises ValueError

@@ -34,13 +34,13 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=10)
 
 
 class ClientPacing:
-    """The state of a client's rate limit, available as `client.pacing`."""
+    """What a client knows about the rate limit, available as `client.pacing`."""
 
     def __init__(self, pacer: Pacer) -> None:
         self._pacer = pacer
 
     def snapshot(self) -> PacingSnapshot:
-        """Return the current limit, rate and queue, for progress bars, logs and metrics. Can be called at any time."""
+        """Return what the client knows about the rate limit now, for progress bars, logs and metrics."""
         return self._pacer.snapshot()
 
 
@@ -48,10 +48,10 @@ class RoomsClient:
     """A client for the Telnyx Video Rooms API.
 
     Create one client and share it, because all calls of a client use the same connections and the same estimate of the
-    rate limit. Use the client with `async with`, or call `close()` when done. All methods can be called concurrently.
+    rate limit. Use the client with `async with`, or call `close()` at the end. All methods can be called concurrently.
 
     The client can be created outside an event loop. It belongs to the event loop in which it is first used, and raises
-    `ClientStateError` in any other.
+    `ClientStateError` in any other event loop.
     """
 
     rooms: Rooms
@@ -78,15 +78,16 @@ class RoomsClient:
         """Check the settings. No connection is opened before the first call.
 
         - `api_key`: defaults to `TELNYX_API_KEY` from the environment. The key never appears in a repr, log or error.
-        - `base_url`: defaults to `TELNYX_BASE_URL`, then to `https://api.telnyx.com/v2`. Plain http would send the API
-          key unencrypted, so it is accepted only for loopback addresses, or with `allow_insecure_http=True`.
-        - `timeout`: for one attempt, a number of seconds above 0 or an `aiohttp.ClientTimeout`. Defaults to 30 s, of
-          which connecting may take at most 10 s.
+        - `base_url`: defaults to `TELNYX_BASE_URL` from the environment, or else to `https://api.telnyx.com/v2`. Plain
+          http would send the API key unencrypted, so it is accepted only for `localhost` and loopback addresses, or
+          with `allow_insecure_http=True`.
+        - `timeout`: the time limit of one attempt, a number of seconds above 0 or an `aiohttp.ClientTimeout`. Defaults
+          to 30 s, of which connecting may take at most 10 s.
         - `retry`: whether and when a failed attempt is retried.
         - `pacing`: how to stay within the server's rate limit, or within a lower limit that you set.
         - `max_connections`: maximum number of requests in flight, 1 or more. Further calls queue.
         - `max_response_size`: maximum size of an answer in bytes, after decompression. It can only lower the built-in
-          limits, which are 64 MB for a page of a list and 8 MB for a single room.
+          limits, which are 64 MiB for a page of a list and 8 MiB for a single room.
         - `webhook_url_policy`: the rules that decide which webhook and failover URLs may be sent.
         - `session`: your own `aiohttp.ClientSession`, for proxies, certificates or tracing. The client does not close
           the session, ignores its default timeout and `raise_for_status`, and does not follow redirects. With your own
@@ -97,7 +98,8 @@ class RoomsClient:
         """
         key = ApiKey(os.environ.get("TELNYX_API_KEY", "") if api_key is None else api_key)
         source = "TELNYX_API_KEY" if api_key is None else "api_key"
-        # If an error is raised below, some tools show the local variables. (cgitb fails if an argument was deleted.)
+        # Some tools show the local variables of a traceback, so the key must not be one of them. (Deleting the argument
+        # would make cgitb fail.)
         api_key = None
         _check_api_key(key, source)
         check_at_least(1, "max_connections", max_connections)
@@ -209,7 +211,7 @@ def _base_url(given: str | None, *, allow_insecure_http: bool) -> str:
             return setting_error("base_url", wrong, hint)
         return setting_error("base_url", f"{quoted(text)} {wrong}", hint, text)
 
-    # Check this before parsing: yarl removes tabs and line breaks, and the key could then be sent to a different host.
+    # Check the text before yarl parses it. yarl removes tabs and line breaks, so the key could go to a different host.
     problems = check_webhook_url(text, _BASE_URL_POLICY)
     if invalid := [problem for problem in problems if problem.code in _INVALID_BASE_URL]:
         wrong, _, hint = invalid[0].message.partition("; ")

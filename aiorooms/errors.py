@@ -1,19 +1,19 @@
 """All exceptions that aiorooms raises.
 
-The names match those of the official SDK. Each message is one line: what happened, to which room, what the server said
-and what to do next. No error contains the API key. All errors can be pickled.
+The names of status and connection errors match those of the official SDK. Each message is one line: what happened, to
+which room, what the server said and what to do next. No error contains the API key. All errors can be pickled.
 
     AioroomsError
     |- InvalidRequestError (ValueError)           the request is invalid and was not sent; see `.problems`
     |- ClientSettingsError (ValueError)           a setting is missing or invalid
     |- ClientStateError (RuntimeError)            the client is closed, or is used from another event loop
     |- BulkInputError (ValueError)                the input of a bulk run is invalid; see `.problems`
-    |- PlanFileError                              a plan file can't be used
-    |- JournalError                               a journal can't be used, or can no longer be written
+    |- PlanFileError                              a plan file can't be used or written
+    |- JournalError                               a journal can't be used or written
     `- APIError
        |- APIConnectionError (ConnectionError)    no answer arrived
        |  `- APITimeoutError (TimeoutError)       no answer arrived in time
-       |- APIResponseError                        an answer arrived that can't be read
+       |- APIResponseError                        an answer can't be read, or does not confirm the request
        `- APIStatusError                          the server answered with an error status
           |- BadRequestError           400
           |- AuthenticationError       401
@@ -94,7 +94,7 @@ class AioroomsError(Exception):
     """The base class of all errors of aiorooms."""
 
     attempts: int
-    """Number of attempts. A resend after a stale keep-alive connection does not count."""
+    """Number of attempts. An attempt over a keep-alive connection that the server had already closed does not count."""
     uncertain: bool
     """True if the server may have carried out the request, and the client could not find out whether it did."""
     hint: str
@@ -119,7 +119,7 @@ class AioroomsError(Exception):
 
     @property
     def message(self) -> str:
-        """The error message, without the number of attempts and the hint."""
+        """What happened, without the number of attempts, the hint and the advice for an uncertain outcome."""
         return str(self.args[0])
 
     @property
@@ -200,11 +200,11 @@ class BulkInputError(AioroomsError, ValueError):
 
 
 class PlanFileError(AioroomsError):
-    """A plan file can't be used: it is not a plan, is incomplete, was edited, or is from a newer version."""
+    """A plan file can't be used or written. For example, it is not a plan, is incomplete, or was edited."""
 
 
 class JournalError(AioroomsError):
-    """A journal can't be used: it is invalid, belongs to another plan, is in use, or can no longer be written."""
+    """A journal can't be used or written. For example, it is damaged, belongs to another plan, or is in use."""
 
 
 class APIError(AioroomsError):
@@ -216,11 +216,11 @@ class APIConnectionError(APIError, ConnectionError):
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):
-    """No answer arrived within an attempt's timeout, or `RetryPolicy(max_elapsed)` expired before the first attempt."""
+    """No answer arrived within the timeout of an attempt, or `max_elapsed` expired before the first attempt."""
 
 
 class APIResponseError(APIError):
-    """An answer arrived that can't be read: it is not JSON, or not what the API describes."""
+    """An answer arrived, but it can't be read (for example, it is not JSON), or does not confirm the request."""
 
     path: str | None
     """The path of the invalid value, such as `data.sessions[0].active`; None if the whole answer is invalid."""
@@ -300,7 +300,7 @@ class UnprocessableEntityError(APIStatusError):
 
 
 class RateLimitError(APIStatusError):
-    """429: too many requests. Also raised without sending if the required wait exceeds `Pacing(max_wait)` seconds."""
+    """429: too many requests. Or nothing was sent, because the rate limit requires a wait above `Pacing.max_wait`."""
 
 
 class InternalServerError(APIStatusError):

@@ -115,7 +115,7 @@ CODES: list[tuple[tuple[Problem, ...], str, dict[str, object], str]] = [
         of_update(colour="red"),
         "unknown_field",
         {"value": "colour"},
-        f"'colour' is not a field of a room; the fields are {', '.join(FIELD_NAMES)}",
+        f"'colour' is not a writable field; the writable fields are {', '.join(FIELD_NAMES)}",
     ),
     (url("x.io"), "not_absolute", {}, "'x.io' has no scheme; did you mean 'https://x.io'?"),
     (url("https://x.io/" + "a" * 2000), "too_long", {}, "Telnyx accepts at most 2000 (error 10003)"),
@@ -155,7 +155,7 @@ CODES: list[tuple[tuple[Problem, ...], str, dict[str, object], str]] = [
         check_webhook_urls("https://x.io", "https://x.io/"),
         "same_url",
         {},
-        "'https://x.io/' points to the same place as the webhook URL; give a different one, or clear it",
+        "'https://x.io/' points to the same place as the webhook URL; give a different failover URL",
     ),
 ]
 

@@ -224,7 +224,7 @@ def test_the_policy_is_not_sent_not_shown_and_not_compared() -> None:
     assert hash(default) == hash(other)
     assert repr(other) == "RoomUpdate(max_participants=20)"
     assert other.to_dict() == {"max_participants": 20}
-    with pytest.raises(InvalidRequestError, match="'webhook_url_policy' is not a field"):
+    with pytest.raises(InvalidRequestError, match="'webhook_url_policy' is not a writable field"):
         RoomUpdate.from_dict({"webhook_url_policy": LAX})
 
 

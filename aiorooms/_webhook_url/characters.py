@@ -1,8 +1,8 @@
 """Find characters that are not allowed anywhere in a URL, and quote parts of a URL for messages.
 
 The check works on the exact string that will be sent. Parsers silently repair some strings: yarl drops newlines, and
-browsers turn backslashes into slashes. So the characters are checked before the URL is parsed. If one of them is
-forbidden, nothing else is checked, because the URL can't be split reliably.
+browsers turn backslashes into slashes. So the characters are checked before the URL is parsed. If a URL has a
+forbidden character, its parts are not checked, because the URL can't be split reliably.
 """
 
 import re

@@ -76,8 +76,8 @@ def check_webhook_url(
       characters that RFC 3986 does not allow, a `%` without two hex digits, and non-ASCII characters outside the host;
     - a wrong form: no scheme, no `://`, no host, a fragment, more than 2000 characters (Telnyx, error 10003);
     - a port that is empty, 0, above 65535, or has characters other than `0` to `9`;
-    - a host name that RFC 1123 or IDNA does not allow, such as a name of more than 253 characters, or with a label that
-      is empty or has more than 63 characters (underscores are accepted, because names with underscores are in use);
+    - a host name that RFC 1123 or IDNA does not allow, such as a name of more than 253 characters, or one with a label
+      that is empty or has more than 63 characters (underscores are accepted, because existing names use them);
     - an invalid IPv6 address, or one with a zone;
     - a host that parsers read in different ways, because it contains lookalikes of ASCII characters (fullwidth letters,
       ideographic full stops), percent escapes, or a `ß` or `ς` that is not in the `xn--` form;
@@ -126,7 +126,7 @@ def _pair_problems(url: object, failover_url: object, policy: WebhookUrlPolicy) 
     # Only URLs that passed the check can be compared by meaning.
     if first is not None and second is not None and (first == second or (not problems and same_url(first, second))):
         shown = quote_text(masked_url(second))
-        message = f"{shown} points to the same place as the webhook URL; give a different one, or clear it"
+        message = f"{shown} points to the same place as the webhook URL; give a different failover URL"
         problems.append(Problem("/webhook_event_failover_url", message, code="same_url"))
     return tuple(problems)
 
@@ -244,7 +244,7 @@ def _findings(url: str, policy: WebhookUrlPolicy) -> list[Finding]:
     found += _port_findings(parts)
     found += _path_findings(parts)
     if parts.fragment:
-        hint = "fragments are never sent to a server: remove it, or write '#' as '%23'"
+        hint = "fragments are never sent to a server: remove the fragment, or write '#' as '%23'"
         found.append(Finding("fragment", "has a fragment", hint, str(attrs.evolve(parts, fragment=""))))
     if not found and not _yarl_agrees(url, parts):
         hint = "write its scheme, host and port in a simpler form"

@@ -47,7 +47,7 @@ YARL_ERRORS = (ValueError, IndexError)  # UnicodeError is a ValueError; `https:/
 
 
 class HostError(ValueError):
-    """A host is invalid. Contains the mistake, a hint, and the host that was probably meant, or an empty string."""
+    """A host is invalid. `wrong` is the mistake. `meant` is the host that was probably meant, or empty if unknown."""
 
     def __init__(self, wrong: str, hint: str, meant: str = "") -> None:
         super().__init__(wrong)
@@ -59,7 +59,8 @@ class HostError(ValueError):
 def is_loopback(host: str) -> bool:
     """Return whether a host is this machine: `localhost`, 127.0.0.0/8 or ::1.
 
-    Subdomains of `localhost` do not count. RFC 6761 reserves them, but some resolvers send them to other machines.
+    Subdomains of `localhost` do not count. RFC 6761 reserves them, but some resolvers return addresses of other
+    machines.
     """
     address = read_address(host)
     if address is not None:
@@ -223,7 +224,7 @@ def is_public(host: str) -> bool:
 
 
 def comparable_host(url: URL) -> str:
-    """Return the host of a URL in normal form. If it has none, return the host as yarl reads it, in lower case."""
+    """Return the host of a URL in normal form. If this is impossible, return it as yarl reads it, in lower case."""
     host = url.host_subcomponent or ""
     try:
         return normal_host(host)

@@ -76,8 +76,8 @@ class WebhookUrlPolicy:
     """The rules that decide which valid webhook and failover URLs are accepted.
 
     A host pattern is a host (`example.com`, `203.0.113.7`, `[2001:db8::1]`), or `*.` and a name. `*.example.com`
-    matches `a.example.com` and `a.b.example.com` but not `example.com` itself; give both patterns to match both. Hosts
-    and patterns are compared after IDNA encoding, in lower case and without a trailing dot.
+    matches `a.example.com` and `a.b.example.com` but not `example.com` itself; give both patterns to match all three.
+    Hosts and patterns are compared after IDNA encoding, in lower case and without a trailing dot.
 
     Each setting is checked when the policy is created. A setting that is a tuple can be given as any iterable of str,
     but not as a single str. An invalid setting raises `ClientSettingsError`, which is a `ValueError` and names the

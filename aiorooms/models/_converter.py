@@ -1,8 +1,8 @@
 """The cattrs converter, which converts JSON data to attrs classes and back.
 
 cattrs coerces by default: `{"id": null, "max_participants": "5"}` would become `id='None', max_participants=5`. This
-converter has a strict hook for each scalar type, which rejects other types. Two special forms are accepted: `20.0` is
-read as the whole number 20, and a timestamp without an offset is read as UTC.
+converter has a strict hook for each scalar type, and the hook rejects all other types. Two special forms are accepted:
+`20.0` is read as the whole number 20, and a timestamp without an offset is read as UTC.
 
 Classes with the fields `unreadable` and `extra` describe answers of the server, and are read leniently. If a field is
 invalid, it becomes None, and its raw value is put into `unreadable`. Fields that the class doesn't have are put into
@@ -102,7 +102,7 @@ def _optional(scalar: type[T], hook: Callable[[object, object], T]) -> Callable[
     def structure(value: object, wanted: object) -> T | None:
         if value is None:
             return None
-        # This skips the hook for all valid scalars except timestamps, which arrive as str.
+        # Comparing the types saves a call of the hook for all valid scalars except timestamps, which arrive as str.
         return value if type(value) is scalar else hook(value, wanted)
 
     return structure

@@ -1,7 +1,7 @@
 """The six writable fields of a room: their rules, how to read a value from text, and how to compare values.
 
 `FIELDS` is the only list of these fields: requests, input files, command-line options and read-backs all use it. Type
-checkers need the names as attributes of `RoomUpdate` and as keys of `RoomFields` too. A test checks that these match.
+checkers need the names as attributes of `RoomUpdate` and as keys of `RoomFields` too. A test checks that they match.
 """
 
 import re
@@ -50,7 +50,7 @@ class Field:
 
     kind: Literal["text", "number", "switch", "url"]
     allowed: range = range(0)
-    """The valid values of a number."""
+    """The valid values, if `kind` is "number"."""
     nullable: bool = attrs.field(default=False, kw_only=True)
     """Whether null clears the field."""
 
@@ -92,7 +92,7 @@ def _check_of(name: str, field: Field) -> _Check | None:
 CHECKS: Final[tuple[tuple[str, _Check], ...]] = tuple(
     (name, check) for name, field in FIELDS.items() if (check := _check_of(name, field)) is not None
 )
-"""The names and checks of the fields. The two URLs are not included, because they are checked together elsewhere."""
+"""The names and checks of the fields, without the two URLs, which `check_webhook_urls` checks together."""
 
 
 # --- reading ---
@@ -119,7 +119,7 @@ def read_value(name: str, text: str) -> object:
 
 
 def read_bool(text: str) -> bool | None:
-    """Return True for `true`, `yes`, `on` or `1`, False for their opposites, else None. Case is ignored."""
+    """Return True for `true`, `yes`, `on` or `1`, False for `false`, `no`, `off` or `0`, else None. Case is ignored."""
     word = text.lower()
     return True if word in _TRUE else False if word in _FALSE else None
 

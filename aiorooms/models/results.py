@@ -24,9 +24,9 @@ class UpdateResult:
     """The result of one update of `update_many`. Every update has exactly one result."""
 
     room_id: str
-    """The room's id as a string. If the input item has no id, this is the repr of what it has instead."""
+    """The room's id as a string. If the input contained no valid id, what it contained instead, as text."""
     update: RoomUpdate | None
-    """The update from the input item; None if the item has no `RoomUpdate`."""
+    """The `RoomUpdate` from the input; None if the input contained something else in its place."""
     status: UpdateStatus
     """How the update ended."""
     room: Room | None = None
@@ -36,4 +36,4 @@ class UpdateResult:
     attempts: int = 0
     """Number of attempts; 0 if nothing was sent."""
     elapsed: float = 0.0
-    """Time from taking the update from the input to its outcome, in seconds, including waits."""
+    """Seconds from when the update was read from the input until its outcome, including waits."""

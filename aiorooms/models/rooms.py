@@ -1,9 +1,9 @@
 """Rooms, their sessions and participants as the API returns them, and the requests that create or change a room.
 
-Answers (`Room`, `RoomSession`, `RoomParticipant`) contain only what the server sent. A field that it left out is None.
-Requests (`RoomUpdate`, `RoomCreate`) are validated when they are created, so an invalid request is never sent. One
-error reports all problems of a request. In a request, `UNSET` leaves a field unchanged, and `None` clears it. The type
-of a field shows whether it can be cleared.
+Answers (`Room`, `RoomSession`, `RoomParticipant`) contain only what the server sent. A field that the server omitted is
+None. Requests (`RoomUpdate`, `RoomCreate`) are validated when they are created, so an invalid request is never sent.
+One error reports all problems of a request. In a request, `UNSET` leaves a field unchanged, and `None` clears it. A
+field can be cleared if its type includes None.
 """
 
 import functools
@@ -92,7 +92,7 @@ class Room:
     active_session_id: str | None = None
     """The id of the current session, if there is one."""
     sessions: tuple[RoomSession, ...] | None = None
-    """The sessions, if the call asked for them with `include_sessions=True`."""
+    """The sessions; None if the call did not ask for them with `include_sessions=True`."""
     enable_recording: bool | None = None
     webhook_event_url: str | None = None
     webhook_event_failover_url: str | None = None
@@ -133,7 +133,7 @@ class RoomPage:
     number: int
     """The number of the page, counted from 1."""
     total_pages: int | None = None
-    """Number of pages when this one was read. The number can change while a list is read."""
+    """Number of pages of the list when this page was read. The number can change while the list is read."""
     total_results: int | None = None
     """Number of rooms in the whole list when this page was read."""
     unreadable: tuple[object, ...] = attrs.field(default=(), eq=False)
@@ -222,7 +222,7 @@ class _RoomRequest:
     def url_problems(self, webhook_url_policy: WebhookUrlPolicy) -> tuple[Problem, ...]:
         """Check both URLs against another policy, and return the problems.
 
-        If the policy equals `self.webhook_url_policy`, nothing needs to be checked again.
+        If the policy equals `self.webhook_url_policy`, the URLs are valid, because they have already been checked.
         """
         if webhook_url_policy is self.webhook_url_policy or webhook_url_policy == self.webhook_url_policy:
             return ()
@@ -255,12 +255,12 @@ class RoomUpdate(_RoomRequest):
     - `max_participants`: maximum number of participants, 2 to 50 inclusive.
     - `enable_recording`: whether sessions of the room are recorded, True or False.
     - `webhook_event_url`: the URL that receives the events of the room, with a scheme and at most 2000 characters.
-    - `webhook_event_failover_url`: a different URL that receives the events if the first one fails; None clears it.
+    - `webhook_event_failover_url`: a different URL that gets the events if `webhook_event_url` fails; None clears it.
     - `webhook_timeout_secs`: seconds before a webhook times out, 0 to 30 inclusive; None clears it.
     - `webhook_url_policy`: the policy that both URLs are checked against. It is not sent.
 
-    Raises `InvalidRequestError`, which is also a `ValueError`, if a value is out of range or has the wrong type. An
-    update without any field can be created, but sending it raises `InvalidRequestError`.
+    Raises `InvalidRequestError`, which is also a `ValueError`, if a value is invalid. An update without any field can
+    be created, but sending it raises `InvalidRequestError`.
     """
 
 
@@ -268,15 +268,15 @@ class RoomUpdate(_RoomRequest):
 class RoomCreate(_RoomRequest):
     """A new room, with the fields of `RoomUpdate`. The server applies its default to each `UNSET` field.
 
-    Raises `InvalidRequestError`, which is also a `ValueError`, if a value is out of range or has the wrong type.
+    Raises `InvalidRequestError`, which is also a `ValueError`, if a value is invalid.
     """
 
 
-_AN_OBJECT = "an object with fields of a room"
+_AN_OBJECT = "an object whose keys are writable fields"
 
 
 def _unknown_key(key: object) -> Problem:
-    message = f"{quoted(key)} is not a field of a room; the fields are {', '.join(FIELD_NAMES)}"
+    message = f"{quoted(key)} is not a writable field; the writable fields are {', '.join(FIELD_NAMES)}"
     return Problem(_pointer(key), message, code="unknown_field", value=key)
 
 

@@ -17,7 +17,7 @@ __all__ = ["MAX_LIST", "MAX_ROOM", "decode_data", "decode_room", "decode_rooms",
 
 
 MAX_ROOM: Final = 8 * 1024 * 1024
-"""Maximum size of an answer about one room, in bytes. This is enough for thousands of sessions."""
+"""Maximum size of an answer about one room, in bytes: enough for thousands of sessions."""
 
 MAX_LIST: Final = 64 * 1024 * 1024
 """Maximum size of one page of a list, in bytes."""

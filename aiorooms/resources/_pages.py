@@ -2,7 +2,7 @@
 
 The API identifies a page only by its number. If a room is deleted while the list is being read, all later rooms move up
 by one place, and the first room of the next page moves to a page that was already read. So if a page reports a smaller
-total than the previous page, the client goes back far enough to find every room that may have moved.
+total than the previous page, the client rewinds: it goes back far enough to find every room that may have moved.
 
 If a room is created, later rooms move down, and some are read twice. The client keeps the ids of all yielded rooms
 (about 100 bytes each), so that no room is yielded twice.
@@ -35,8 +35,8 @@ class RoomList(AsyncIterator[Room]):
     """The rooms of a list: `async for room in client.rooms.list()`, or page by page with `.pages()`.
 
     The next page is fetched while you use the current one. No room is yielded twice, even if rooms are created or
-    deleted meanwhile. You can iterate over the rooms only once, but each call of `.pages()` starts at the first page.
-    You can leave the loop at any time. To cancel the request in flight at once, call `await rooms.aclose()`.
+    deleted during the iteration. You can iterate over the rooms only once, but each call of `.pages()` starts at the
+    first page. You can leave the loop at any time. To cancel the request in flight at once, await `aclose()`.
     """
 
     def __init__(self, read_page: ReadPage, page_size: int) -> None:
@@ -63,7 +63,7 @@ class RoomList(AsyncIterator[Room]):
         await self._pages.aclose()
 
     def pages(self) -> AsyncGenerator[RoomPage]:
-        """Yield the list page by page, from the first page. A page contains only rooms that were not yielded before."""
+        """Yield the list page by page, from the first page. No room is on two of the yielded pages."""
         return _pages(self._read_page, self._page_size)
 
 

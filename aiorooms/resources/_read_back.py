@@ -3,9 +3,9 @@
 A read-back is a GET that shows whether an update or a delete was carried out. An update is confirmed only by an answer
 with the room's id and the values that were sent.
 
-Example: an update sets `max_participants=20`. An answer with 20 confirms the update. If an answer has another value or
-none, or if all attempts time out, the client reads the room. If the room has 20, the update is confirmed. If it has 10,
-the update was not applied. If `max_participants` is missing, the outcome stays uncertain.
+Example: an update sets `max_participants=20`. An answer with 20 confirms the update. If the answer has another value or
+no value, or if all attempts time out, the client reads the room. If the room has 20, the update is confirmed. If the
+room has 10, the update was not applied. If `max_participants` is missing, the outcome stays uncertain.
 """
 
 from collections.abc import Callable, Mapping, Sequence

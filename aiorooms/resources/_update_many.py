@@ -11,8 +11,8 @@ them in order of completion. If the caller is slow, the workers stop pulling.
 - **Unexpected exceptions.** An update may raise an exception that is not an `AioroomsError`, for example from a hook in
   the user's session. Then no more items are pulled. The caller first gets the results of the updates in flight, and
   then the exception.
-- **Aborting.** The generator owns its workers. If it is closed, cancelled or dropped early, it cancels them and waits
-  until they have finished.
+- **Aborting.** The generator owns the workers. If the generator is closed, cancelled or dropped early, it cancels the
+  workers and waits until they have finished.
 
 Example, with `concurrency=3` and five pairs for the rooms A, B, A, C, D: workers 1, 2 and 3 pull A, B and the second A.
 Worker 3 waits for worker 1, because A has an update in flight. Worker 2 finishes first, so the result of B is yielded,
@@ -37,7 +37,7 @@ from ._update_many_input import END, WOULD_BLOCK, AsyncInput, PlainInput
 __all__ = ["UpdateRoom", "Updates", "update_many"]
 
 Updates: TypeAlias = Iterable[tuple[RoomRef, RoomUpdate]] | AsyncIterable[tuple[RoomRef, RoomUpdate]]
-"""The input of `update_many`: any number of (room, update) pairs, from a plain or an async iterable."""
+"""The input of `update_many`: any number of (room, update) pairs, from an iterable or an async iterable."""
 
 UpdateRoom: TypeAlias = Callable[[str, RoomUpdate], Awaitable[Answer[Room]]]
 """Updates the room with the given id. Raises an `AioroomsError` if the update is invalid or fails."""
@@ -56,9 +56,9 @@ def update_many(
     Raises `TypeError` if `updates` is not iterable, or is a mapping or a str.
     """
     if isinstance(updates, Mapping):
-        raise TypeError("update_many(updates) is a mapping; give its .items()")
+        raise TypeError("update_many(updates=) is a mapping; give its .items()")
     if isinstance(updates, str) or not isinstance(cast("object", updates), (Iterable, AsyncIterable)):
-        raise TypeError(f"update_many(updates) is {quoted(updates)}; give an iterable of (room id, RoomUpdate) pairs")
+        raise TypeError(f"update_many(updates=) is {quoted(updates)}; give an iterable of (room id, RoomUpdate) pairs")
     source = AsyncInput(aiter(updates)) if isinstance(updates, AsyncIterable) else PlainInput(iter(updates))
     return _results(_Run(source, update_room, concurrency, max_failures, outage))
 
@@ -97,12 +97,12 @@ class _Run:
         self._outage = outage
         self._stopped_by: AioroomsError | None = None
         self._last: dict[str, asyncio.Event] = {}
-        """For each room with unfinished updates, the event that its last update sets when it has finished."""
+        """For each room with unfinished updates, the event that is set when the last of these updates has finished."""
         self.tasks: list[asyncio.Task[None]] = []
         """All tasks of the run. The generator cancels those that are still running when it ends."""
         self._working = concurrency
         """The number of workers that are still running."""
-        # The deque is unbounded, so adding a result or the final None never waits. Workers stop pulling while it
+        # The deque is unbounded, so adding a result or the final None never waits. Workers stop pulling while the deque
         # contains `concurrency` results or more, so it never contains more than twice that number.
         self._results: deque[UpdateResult | None] = deque()
         self._has_result = asyncio.Event()
@@ -152,8 +152,8 @@ class _Run:
             item = source.next_nowait()
             if item is WOULD_BLOCK:
                 item = await source.next()
-            # Nothing is awaited before `_outcome` records the update for its room, so the updates of a room keep their
-            # order.
+            # Nothing is awaited between here and the lines that record the update in `_last`. So the updates of a room
+            # keep their order.
             if item is END:
                 return
             self._put_result(await self._outcome(item))
@@ -220,7 +220,7 @@ def _read_pair(item: object) -> tuple[str, RoomUpdate | None, tuple[Problem, ...
     """Return the room id, the update (None if it is not a `RoomUpdate`), and the problems of an item of the input."""
     if not _is_tuple(item) or len(item) != 2:
         shown = quoted(item)
-        return shown, None, (Problem("", f"{shown} is not a tuple of a room id and a RoomUpdate"),)
+        return shown, None, (Problem("", f"{shown} is not a tuple of a room (or its id) and a RoomUpdate"),)
     room, update = item
     room_id, problems = read_room_ref(room)
     if isinstance(update, RoomUpdate):

@@ -1,6 +1,7 @@
 """The input of `update_many`, from which each worker pulls one item at a time.
 
-If the input is a plain iterable, the workers pull items directly. If it is slow, the event loop runs between two items.
+If the input is a sync iterable, the workers pull items directly. If the iterable is slow, the event loop runs between
+two items.
 
 If the input is an async iterable, a single task pulls all items: the feeder. It pulls an item whenever a worker asks
 for one. A single task is needed because an async generator may keep a timeout or a task group open between two items,
@@ -25,7 +26,7 @@ WOULD_BLOCK: Final = object()
 """Returned by `next_nowait` if the caller must await `next` instead."""
 
 _SLOW_PULL: Final = 0.001
-"""A time in seconds. If a plain iterable takes longer than this to return an item, the event loop runs before the next
+"""A time in seconds. If a sync iterable takes longer than this to return an item, the event loop runs before the next
 item is pulled.
 
 Otherwise, workers that finish together would block the event loop, because each pulls its next item at once. Requests
@@ -40,7 +41,7 @@ class Input:
         self.error: BaseException | None = None
         """The exception that ended the run early and is raised to the caller. It came from the input or an update."""
         self.aborted = False
-        """Whether the generator has ended, so no further results are needed."""
+        """Whether the generator of `update_many` has ended, so no further results are needed."""
 
     def fail(self, error: BaseException) -> None:
         """Hand out no more items. After all results, raise this error to the caller. Later errors are ignored."""
@@ -56,11 +57,11 @@ class Input:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Close the input if it is a plain generator. An async generator is closed by the feeder."""
+        """Close the input if it is a sync generator. The feeder closes an async generator."""
 
 
 class PlainInput(Input):
-    """A plain iterable. Pulling an item does not suspend the worker, so items are handed out in order."""
+    """A sync iterable. Pulling an item does not suspend the worker, so items are handed out in order."""
 
     def __init__(self, items: Iterator[object]) -> None:
         super().__init__()

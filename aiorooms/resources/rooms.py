@@ -56,7 +56,7 @@ class Rooms(Resource):
     A room can be given as its id (a string or a `uuid.UUID`), or as a `Room` that has an id. `timeout` limits one
     attempt. It is a number of seconds above 0 or an `aiohttp.ClientTimeout`, and defaults to the timeout of the client.
 
-    All methods raise
+    All methods except `update_many`, which yields errors in its results, raise
 
     - `InvalidRequestError` if an argument is invalid, before anything is sent;
     - an `APIError` if the server rejects the request, or if all attempts that `RetryPolicy` allows fail;
@@ -159,10 +159,10 @@ class Rooms(Resource):
         """Update a room with the given fields or with a `RoomUpdate`, and return the updated room.
 
         A field that is not given stays unchanged. None clears a field that can be cleared. After a transient failure,
-        the update is sent again as often as `RetryPolicy` allows. If all attempts fail and one of them may have been
-        carried out, the client reads the room (read-back). If the room has the wanted values, it is returned. If not,
-        the error of the last attempt is raised. If the read-back can't show the outcome, that error has `uncertain`
-        set.
+        the update is sent again, until `RetryPolicy` allows no further attempt. If all attempts fail and one of them
+        may have been carried out, the client reads the room (read-back). If the room has the wanted values, it is
+        returned. If not, the error of the last attempt is raised. If the read-back can't show the outcome, that error
+        has `uncertain` set.
 
         Raises `NotFoundError` if the account has no such room.
         """
@@ -191,11 +191,10 @@ class Rooms(Resource):
     ) -> AsyncGenerator[UpdateResult]:
         """Send many updates concurrently, and yield one `UpdateResult` for each, in order of completion.
 
-        - `updates`: an iterable or async iterable of `(room, RoomUpdate)` pairs. It can have any length, because it is
-          read only as fast as results are taken. A plain iterable that is slow blocks the event loop, so use an async
-          iterable instead.
-        - `concurrency`: number of updates in progress at a time, 1 or more. The client's `max_connections` limits how
-          many of them are in flight.
+        - `updates`: an iterable or async iterable of `(room, RoomUpdate)` pairs. It can have any length, because pairs
+          are read only as fast as you take results. A slow sync iterable blocks the event loop, so make it async.
+        - `concurrency`: maximum number of updates in progress at a time, 1 or more. The client's `max_connections`
+          limits how many of them are in flight.
         - `max_failures`: stop the run after this many `failed` or `uncertain` results, 1 or more. None means no limit.
         - `outage_patience`: stop the run when an outage has lasted this many seconds, above 0. None means that the run
           does not wait for the end of an outage, and updates fail when they have no attempts left.
@@ -206,13 +205,13 @@ class Rooms(Resource):
         result, and nothing is sent for it. If the input raises, the results of the earlier pairs are yielded first, and
         then the error is raised.
 
-        A 401, a 403 and a rate limit pause longer than `Pacing(max_wait)` also stop the run, because every later update
-        would fail in the same way. When a run stops, the updates in flight are finished, and the rest of the input is
-        yielded as `skipped`.
+        A 401, a 403 and a wait for the rate limit that would exceed `Pacing.max_wait` also stop the run, because every
+        later update would fail in the same way. When a run stops, the updates in flight are finished, and the rest of
+        the input is yielded as `skipped`.
 
         An outage means that the server is unreachable or answers every update with 5xx. The run then pauses, and probes
         the server with single requests until it is available again. An update fails because of an outage only if
-        `RetryPolicy(max_elapsed)` or `outage_patience` is exceeded.
+        `RetryPolicy.max_elapsed` or `outage_patience` is exceeded.
 
         If you leave the loop early, the updates in flight are cancelled, and `updates` is closed if it is a generator.
         Wrap the call in `contextlib.aclosing` to ensure that this happens at once.
@@ -283,10 +282,10 @@ class Rooms(Resource):
         return await self._sender.send(self._with_fields(request, fields), timeout=timeout, outage=outage)
 
     def _with_fields(self, request: Request[Room], fields: Values) -> Request[Room]:
-        """Set the body of a request, and the request to send instead if the server rejects null for the failover URL.
+        """Set the body of a request, and what to send instead if the server rejects null for the failover URL.
 
         The API reference allows null. But the documented default is an empty string, and published answers contain an
-        empty string if a room has no failover URL. After one rejection of null, the client sends an empty string.
+        empty string if a room has no failover URL. After one rejection of null, the client sends only empty strings.
         """
         if fields.get(_FAILOVER, "") is None:
             without_null = dumps({**fields, _FAILOVER: ""})

@@ -19,8 +19,8 @@ __all__ = ["DEFAULT_POLICY", "WebhookConfig", "WebhookUrlPolicy", "check_webhook
 class WebhookConfig:
     """The webhook settings of a room. In an update, `UNSET` leaves a setting unchanged, and None clears it.
 
-    Only `to_update` checks the values. Creating an object does not, because a room may have URLs that the check would
-    reject.
+    Only `to_update` checks the values. Creating a `WebhookConfig` does not, because a room may have URLs that the check
+    would reject.
     """
 
     url: str | Unset = UNSET
@@ -32,9 +32,9 @@ class WebhookConfig:
 
     @classmethod
     def from_room(cls, room: Room) -> Self:
-        """Return the settings of a room. If it has no failover URL, `failover_url` is None.
+        """Return the settings of a room. If the room has no failover URL, `failover_url` is None.
 
-        If it has no webhook URL, `url` is `UNSET`, because a webhook URL can't be cleared.
+        If the room has no webhook URL, `url` is `UNSET`, because a webhook URL can't be cleared.
         """
         return cls(
             url=room.webhook_event_url or UNSET,
@@ -43,7 +43,7 @@ class WebhookConfig:
         )
 
     def to_update(self, *, webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY) -> RoomUpdate:
-        """Return the update that applies these settings to a room. Raises `InvalidRequestError` if any is invalid."""
+        """Return the update that applies these settings to a room. Raises `InvalidRequestError` if one is invalid."""
         return RoomUpdate(
             webhook_event_url=self.url,
             webhook_event_failover_url=self.failover_url,

@@ -46,7 +46,7 @@ def test_a_failover_url_that_points_to_the_same_place_is_a_problem(url: str, fai
 
     assert problem.pointer == "/webhook_event_failover_url"
     assert problem.message == (
-        f"{failover_url!r} points to the same place as the webhook URL; give a different one, or clear it"
+        f"{failover_url!r} points to the same place as the webhook URL; give a different failover URL"
     )
     assert check_webhook_urls(failover_url, url)
 
