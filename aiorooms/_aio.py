@@ -46,7 +46,7 @@ async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
 
 
 async def finish(task: asyncio.Task[T]) -> T:
-    """Wait for a task and return its result. A cancellation of the caller is raised only after the task has finished."""
+    """Wait for a task and return its result. If the caller is cancelled, still wait, and then raise CancelledError."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:

@@ -78,7 +78,7 @@ def bool_problems(pointer: str, value: object) -> tuple[Problem, ...]:
 
 def date_problems(pointer: str, value: object) -> tuple[Problem, ...]:
     """Return the problems of a date. A `datetime.date` is valid, a `datetime.datetime` is not."""
-    # `datetime` is a subclass of `date`. It is rejected because its time of day would be dropped.
+    # `datetime` is a subclass of `date`, but a `datetime` is rejected, because its time of day would be dropped.
     if value is UNSET or (isinstance(value, date) and not isinstance(value, datetime)):
         return ()
     return _wrong_type(pointer, value, "a datetime.date")

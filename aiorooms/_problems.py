@@ -48,7 +48,7 @@ class Problem:
     code: ProblemCode = attrs.field(default="wrong_type", kw_only=True)
     """The kind of problem."""
     value: object = attrs.field(default=None, kw_only=True, eq=False, repr=False)
-    """The value that was given; None for a URL, which may contain a password."""
+    """The value that was given; None for a URL, because a URL may contain a password."""
     limits: tuple[int, int] | None = attrs.field(default=None, kw_only=True)
     """The lowest and the highest value, both inclusive, for `out_of_range`."""
     expected: str | None = attrs.field(default=None, kw_only=True)
@@ -106,7 +106,7 @@ class InputProblem:
     code: "ProblemCode | InputCode | None" = attrs.field(default=None, kw_only=True)
     """The kind of problem; None if this kind has no code."""
     value: object = attrs.field(default=None, kw_only=True, eq=False, repr=False)
-    """The value that was given; None for a URL, which may contain a password."""
+    """The value that was given; None for a URL, because a URL may contain a password."""
     limits: tuple[int, int] | None = attrs.field(default=None, kw_only=True)
     """The lowest and the highest value, both inclusive, for `out_of_range`."""
     expected: str | None = attrs.field(default=None, kw_only=True)

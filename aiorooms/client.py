@@ -86,8 +86,8 @@ class RoomsClient:
         - `retry`: whether and when a failed attempt is retried.
         - `pacing`: how to stay within the server's rate limit, or within a lower limit that you set.
         - `max_connections`: maximum number of requests in flight, 1 or more. Further calls queue.
-        - `max_response_size`: maximum size of an answer in bytes, after decompression. It can only lower the built-in
-          limits, which are 64 MiB for a page of a list and 8 MiB for a single room.
+        - `max_response_size`: maximum size of an answer in bytes, after decompression. The built-in limits are 64 MiB
+          for a page of a list and 8 MiB for a single room, and this setting can only lower them.
         - `webhook_url_policy`: the rules that decide which webhook and failover URLs may be sent.
         - `session`: your own `aiohttp.ClientSession`, for proxies, certificates or tracing. The client does not close
           the session, ignores its default timeout and `raise_for_status`, and does not follow redirects. With your own

@@ -166,7 +166,7 @@ def test_all_problems_are_reported_together() -> None:
         RoomUpdate.from_dict(data)
     pointers = [problem.pointer for problem in caught.value.problems]
     assert set(pointers) == {f"/{name}" for name in FIELD_NAMES} | {"/maxparticipants", "/a~1b~0c\\n", "/7"}
-    assert "the fields are unique_name, max_participants" in str(caught.value)
+    assert "the writable fields are unique_name, max_participants" in str(caught.value)
     assert isinstance(caught.value, ValueError)
 
 

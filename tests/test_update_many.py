@@ -152,7 +152,7 @@ async def test_settings_are_checked_when_update_many_is_called(value: Any) -> No
             client.rooms.update_many([], timeout=0)
         wrong: list[Any] = [5, ROOM_ID, {"7b61": UPDATE}]
         for updates in wrong:
-            with pytest.raises(TypeError, match=r"update_many\(updates\) is .*; give "):
+            with pytest.raises(TypeError, match=r"update_many\(updates=\) is .*; give "):
                 client.rooms.update_many(updates)
 
 

@@ -177,7 +177,7 @@ class _RoomRequest:
     webhook_timeout_secs: int | Unset | None = UNSET
     """Seconds before a webhook times out, 0 to 30 inclusive. None clears it."""
     webhook_url_policy: WebhookUrlPolicy = attrs.field(default=DEFAULT_POLICY, eq=False)
-    """The policy that both URLs were checked against. It is not sent, not shown in the repr and not compared."""
+    """The policy that both URLs were checked against. It is neither sent, nor shown in the repr, nor compared."""
 
     def __attrs_post_init__(self) -> None:
         problems: tuple[Problem, ...] = ()
@@ -257,7 +257,7 @@ class RoomUpdate(_RoomRequest):
     - `webhook_event_url`: the URL that receives the events of the room, with a scheme and at most 2000 characters.
     - `webhook_event_failover_url`: a different URL that gets the events if `webhook_event_url` fails; None clears it.
     - `webhook_timeout_secs`: seconds before a webhook times out, 0 to 30 inclusive; None clears it.
-    - `webhook_url_policy`: the policy that both URLs are checked against. It is not sent.
+    - `webhook_url_policy`: the policy that both URLs are checked against; the policy itself is not sent.
 
     Raises `InvalidRequestError`, which is also a `ValueError`, if a value is invalid. An update without any field can
     be created, but sending it raises `InvalidRequestError`.
