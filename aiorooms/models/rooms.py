@@ -64,7 +64,7 @@ class RoomParticipant:
 
 @attrs.frozen(kw_only=True)
 class RoomSession:
-    """One session of a room. It begins when the first participant joins."""
+    """One session of a room. A session begins when its first participant joins."""
 
     id: str | None = None
     room_id: str | None = None

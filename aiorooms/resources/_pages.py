@@ -11,8 +11,8 @@ A room can still be missed if one room is created and another is deleted between
 the same.
 
 Example, with pages of 3 rooms: page 1 contains A, B, C and reports 9 rooms. Then A is deleted, and D moves to page 1.
-Page 2 contains E, F, G and reports 8 rooms, so page 1 is read again. It now contains B, C, D, and D is yielded because
-it is new. Then page 2 is read again, E, F and G are yielded, and the list continues.
+Page 2 contains E, F, G and reports 8 rooms, so page 1 is read again. Page 1 now contains B, C, D, and D is yielded,
+because it was not yielded before. Then page 2 is read again, E, F and G are yielded, and the list continues.
 """
 
 import asyncio
