@@ -1,4 +1,4 @@
-"""`aiorooms apply` and `aiorooms resume`: carry out a plan, with a journal that stays correct after any crash."""
+"""`aiorooms apply` and `aiorooms resume`: carry out a plan, and record each update in a journal."""
 
 import sys
 from collections import Counter
@@ -45,8 +45,8 @@ def apply(
     """Carry out a plan, and record each step in a journal.
 
     If the run stops early, even because of a crash, `aiorooms resume` continues it from the journal. To undo a run,
-    plan its reversal with `aiorooms rollback`. A room that someone else modified after the plan was made is reported as
-    a conflict. It stays unchanged, unless you give --force.
+    plan its reversal with `aiorooms rollback`. If someone else modified a room after the plan was made, the room is
+    reported as a conflict and is not updated. With --force, it is updated too.
 
     \b
     Examples:
@@ -54,7 +54,7 @@ def apply(
       aiorooms apply rooms.plan --yes --rate 20 --max-failures 10
 
     After the first Ctrl-C, no new update starts, and updates in flight have 5 seconds to finish. After that time, or at
-    a second Ctrl-C, they are aborted. The journal stays correct in all cases.
+    a second Ctrl-C, updates still in flight are aborted. In all cases, `aiorooms resume` can continue the run.
 
     With --json, each outcome is one JSON object on its own line. The last line contains the totals.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
@@ -76,7 +76,7 @@ def apply(
     type=FILE,
     help="Path of the plan, if it was moved.  [default: the path in the journal]",
 )
-@click.option("--retry-failed", is_flag=True, help="Also retry failed rooms.  [default: only unfinished rooms]")
+@click.option("--retry-failed", is_flag=True, help="Also retry failed updates.  [default: only unfinished ones]")
 @bulk_options
 def resume(
     journal: Path,
@@ -92,8 +92,9 @@ def resume(
 ) -> int:
     """Continue a run that stopped early.
 
-    Rooms that are already updated are not updated again. If an update was in flight when the last run stopped, its room
-    is read first. The room is then updated only if it doesn't have the planned values.
+    Rooms that are already updated are not updated again. If it is uncertain whether an update was carried out, for
+    example because it was in flight when the run crashed, its room is read first. The update is sent again only if it
+    was not carried out.
 
     \b
     Examples:
@@ -117,11 +118,11 @@ def resume(
 
 
 def _confirmed(question: str, rooms: int, out: Output, *, yes: bool) -> bool:
-    """Return whether to go ahead. Ask the user if more than one room would change."""
+    """Return whether to go ahead. If more than one room would change, ask the user, unless `yes` is true."""
     if yes or rooms <= 1:
         return True
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise InvalidInputError([f"{rooms:,} rooms would change, and there is no terminal to confirm that; give --yes"])
+        raise InvalidInputError([f"{rooms:,} rooms would change; without a terminal, confirm with --yes"])
     if click.confirm(question, err=True):
         return True
     out.note("Nothing was changed.")
@@ -149,7 +150,7 @@ class _Applying(ManyUpdates):
         self._lines = 0
         """Number of errors about single rooms so far. Only the first 50 are printed."""
         self._uncertain: set[str] = set()
-        """Ids of the rooms that were reported as uncertain."""
+        """Ids of the rooms that this run reported as uncertain."""
         self._listing_failed = False
         """Whether listing the rooms of the account failed, before the first update or after the last one."""
         self._ended = False
@@ -218,9 +219,9 @@ class _Applying(ManyUpdates):
     def _count_states(self) -> Mapping[str, int]:
         """Return the number of rooms in each state, from the journal.
 
-        If the journal can't be read, or if this run updated all rooms, return the counts of this run.
+        If the journal can't be read or written, or if this run updated all rooms, return the counts of this run.
 
-        With --json, also write a line for each room whose update was in flight when the run was interrupted.
+        With --json, also write a line for each room whose update was in flight when a run was interrupted.
         """
         counts = self.counts.copy()
         if counts["updated"] == self.total or self._journal_error is not None:
@@ -258,7 +259,7 @@ class _Applying(ManyUpdates):
         return command_line("resume", self._journal, *options, *self._plan_option, base_url=self._base_url)
 
 
-_INTERRUPTED: Final = "interrupted in flight; `aiorooms resume` reads the room first"
+_INTERRUPTED: Final = "the run was interrupted during this update; `aiorooms resume` reads the room first"
 
 
 def _json_line(outcome: Outcome) -> str:

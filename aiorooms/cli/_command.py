@@ -1,11 +1,11 @@
 """The class of all commands. It reports all problems in a command line together, before anything is sent.
 
-click stops at the first invalid parameter. Here, parameters have the type `Value`. If a value is invalid, `Value`
-records the problem in the context, and click continues with the next parameter.
+By default, click stops at the first invalid parameter. So parameters with a value to check have the type `Value`. If
+the value is invalid, `Value` records the problem in the context, and click continues with the next parameter.
 
 When all parameters are parsed, the *steps* of the command run. Steps are functions that check combinations of options,
-read standard input, and create objects such as the client. They read and change `ctx.params`, which click passes to the
-command's function. So the command's function receives only valid values.
+read standard input, and create objects such as the client. The steps read and change `ctx.params`, which click then
+passes to the command's function. So the function receives only valid values.
 
 For example, `aiorooms get lobby --timeout 0` is run without an API key. `ROOM_ID` and `--timeout` are both invalid. The
 step `make_client` then finds a third problem: the API key is missing. `InvalidInputError` lists all three. Problems
@@ -40,7 +40,7 @@ class Context(click.Context):
         self._problems: list[tuple[str, str]] = []
 
     def add_problem(self, message: str, name: str = "") -> None:
-        """Record a problem. `name` is the invalid option or argument. It is empty if the problem has no single one."""
+        """Record a problem. `name` is the invalid option or argument, or empty if there is no single one."""
         self._problems.append((name, message))
 
     @property
@@ -76,8 +76,8 @@ class Command(click.Command):
     context_class = Context
 
     def __init__(self, *args: Any, steps: Sequence[Step] = (), **attributes: Any) -> None:  # noqa: ANN401 - click's own
-        # A command gets `-h` from the settings of the group `aiorooms`. These settings add `-h` if the command is run
-        # without the group.
+        # In the program, a command gets the option `-h` from the settings of the group `aiorooms`. The settings below
+        # add `-h` to a command that is run without the group.
         attributes["context_settings"] = {"help_option_names": HELP_OPTIONS}
         super().__init__(*args, **attributes)
         self._steps = steps

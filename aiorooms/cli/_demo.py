@@ -31,10 +31,10 @@ _FAILOVER_URL: Final = "https://failover.example.net/rooms"
 _CONCURRENCY: Final = 50
 
 _FAULTY_ATTEMPTS: Final = 2
-"""Only the first 2 requests with each method for a room can get a fault, because real faults are temporary too."""
+"""For each method and room, only the first 2 requests can get a fault, because real faults are temporary too."""
 
 _STALL: Final = 1.0
-"""Duration of a stall in seconds. The simulator's default would make the demo too long."""
+"""Duration of a stall in seconds. The simulator's default of 30 seconds would make the demo too long."""
 
 
 @click.command(cls=Command)
@@ -48,16 +48,21 @@ _STALL: Final = 1.0
     default="400/1s",
 )
 @value_option(
-    "--faults", "SHARE", read_share, "Share of requests that the server breaks, 0 to 1 or 0% to 100%.", default="5%"
+    "--faults",
+    "SHARE",
+    read_share,
+    "Share of requests to break, 0 to 1 or 0% to 100%. Only the first two updates and the first two reads of a room"
+    " can be broken.",
+    default="5%",
 )
 @seed_option("Seed of the faults, 0 to 999999999. Another seed breaks different requests.")
 @json_option
 def demo(rooms: int, limit: "RateLimit | None", faults: float, seed: int, as_json: bool) -> int:
     """Try a bulk update without an account, key or network.
 
-    A simulated Telnyx server starts inside this program. It has 2,000 rooms and a rate limit, and it breaks some
-    requests: it resets connections, answers with a 5xx or garbage, or carries out an update and loses the answer. The
-    demo moves all rooms to a new webhook URL and failover URL, and then verifies every room on the server.
+    A simulated Telnyx server starts inside this program. By default, it has 2,000 rooms and a rate limit, and breaks
+    some requests: it resets the connection, answers with a 5xx or garbage, or carries out an update and loses the
+    answer. The demo moves all rooms to a new webhook URL and failover URL, and then verifies every room on the server.
 
     \b
     Examples:
@@ -79,7 +84,7 @@ def demo(rooms: int, limit: "RateLimit | None", faults: float, seed: int, as_jso
     if not as_json:
         limited = "no rate limit" if limit is None else f"at most {limit.limit:,} requests in {limit.window:g} s"
         out.draw(Text(f"Moving {rooms:,} rooms to a new webhook URL and failover URL.", style="bold"))
-        out.line(f"The server is simulated: {limited}, and {faults * 100:g}% of requests are broken.\n")
+        out.line(f"The server is simulated: {limited}, and a fault rate of {faults * 100:g}%.\n")
         flush()
     move = Move(simulator)
     with out.progress(rooms) as bar:
@@ -115,7 +120,7 @@ class Move:
         return self.counts.total()
 
     async def run(self, bar: "Bar | None") -> None:
-        """Start the simulator, update all of its rooms, and stop it."""
+        """Start the simulator, update all of its rooms, and stop the simulator."""
         change = RoomUpdate(webhook_event_url=_URL, webhook_event_failover_url=_FAILOVER_URL)
         simulator = self.simulator
         async with simulator, RoomsClient(simulator.api_key, base_url=simulator.url) as client:
@@ -195,7 +200,7 @@ def _show(move: Move, out: Output) -> None:
         out.draw(Text(f"Verified: all {move.done:,} rooms on the server have both new URLs.", style="bold green"))
     else:
         missing = move.done - move.verified
-        out.draw(Text(f"Not verified: {missing:,} of {move.done:,} rooms lack the new URLs.", style="bold red"))
+        out.draw(Text(f"Not verified: {missing:,} of {move.done:,} rooms don't have both new URLs.", style="bold red"))
     out.line("Next: try `aiorooms simulate`, or read `aiorooms update --help`.")
 
 

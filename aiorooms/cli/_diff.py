@@ -1,4 +1,4 @@
-"""Print a plan as text, with the old and new value of each field. Rooms with the same change are grouped."""
+"""Print a plan as text: the old and new values of each room, or of each group of rooms with the same change."""
 
 from collections import Counter
 from typing import Final, TypeAlias
@@ -12,15 +12,15 @@ from ._output import Output, command_line, field_text
 __all__ = ["show_how_to_apply", "show_plan"]
 
 _MAX_LINES: Final = 45
-"""Maximum number of lines about changes: one screen."""
+"""Maximum number of lines about changes, so that the output fits on one screen."""
 
 _MAX_CHANGES: Final = 1000
-"""Maximum number of different changes to count. With more, grouping would hardly shorten the output."""
+"""Maximum number of different changes to count separately. Rooms with any other change are counted together."""
 
 _Change: TypeAlias = tuple[tuple[str, str, str], ...]
-"""For each field that changes: its name, its old value and its new value.
+"""The name, old value and new value of each field that changes.
 
-If two URLs differ only in the host, the hosts are the values.
+If the two values are URLs that differ only in the host, they may be shortened to the hosts.
 """
 
 

@@ -11,4 +11,7 @@ UNAUTHORIZED: Final = 3
 INTERRUPTED: Final = 130
 
 CHANGES: Final = 2
-"""The exit code of `aiorooms plan --detailed-exitcode` if the plan has changes. Errors then exit with `FAILED`."""
+"""The exit code of `aiorooms plan --detailed-exitcode` if the plan has changes.
+
+With this option, errors exit with `FAILED`.
+"""

@@ -18,12 +18,12 @@ JsonValue: TypeAlias = str | int | float | bool | Mapping[str, "JsonValue"] | li
 
 
 def dumps(value: JsonValue) -> str:
-    """Return a value as one line of JSON. It contains only ASCII characters, so it can be written in every locale."""
+    """Return a value as one line of JSON. Only ASCII characters are used, so every locale can write the line."""
     return json.dumps(value)
 
 
 def model_data(model: Room) -> dict[str, JsonValue]:
-    """Return all fields of a model, including those that are None."""
+    """Return all fields of a room as JSON data, including those that are None."""
     return cast("dict[str, JsonValue]", converter.unstructure(model))
 
 
@@ -40,7 +40,7 @@ def result_data(result: UpdateResult) -> dict[str, JsonValue]:
 
 
 def error_data(error: AioroomsError) -> dict[str, JsonValue]:
-    """Return the class and message of an error. An `APIStatusError` adds its status, error codes and request id."""
+    """Return the class and message of an error. For an `APIStatusError`, add its status, error codes and request id."""
     data: dict[str, JsonValue] = {"type": type(error).__name__, "message": error_line(error)}
     if isinstance(error, APIStatusError):
         data["status"] = error.status

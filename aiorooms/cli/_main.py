@@ -1,4 +1,4 @@
-"""The top-level command `aiorooms`. It prints errors to standard error, and exits with the matching code."""
+"""The top-level command `aiorooms`. It prints errors to standard error, and exits with the matching exit code."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -48,7 +48,7 @@ Your own rooms:
   aiorooms list | cut -f1 | aiorooms update - --enable-recording
 
 \b
-All rooms, with a plan to review and a rollback:
+Change all rooms, with a plan to review and a rollback:
   aiorooms plan --rewrite-webhook-host old.example.com=new.example.com
   aiorooms apply rooms.plan
   aiorooms rollback rooms.plan.journal
@@ -63,8 +63,8 @@ Environment:
 \b
 Exit codes:
   0    everything succeeded
-  1    something failed, or its outcome is uncertain
-  2    the input is invalid or the API key is missing; nothing was sent
+  1    something failed, is uncertain or differs from the plan
+  2    the input is invalid or the API key is missing; nothing was changed
   3    the server rejected the API key (401 or 403)
   130  interrupted by Ctrl-C or SIGTERM
 """
@@ -74,7 +74,7 @@ _INVALID_INPUT: Final = (InvalidRequestError, ClientSettingsError, PlanFileError
 
 
 class _Program(click.Group):
-    """The command `aiorooms`. It prints expected errors to standard error, and exits with the matching code."""
+    """The command `aiorooms`. It prints expected errors to standard error, and exits with the matching exit code."""
 
     def main(self, args: Sequence[str] | None = None, *more: Any, standalone_mode: bool = True, **extra: Any) -> Any:  # noqa: ANN401 - click's own types
         """Run a command and exit with its code. Outside standalone mode, return the code."""
@@ -88,7 +88,7 @@ class _Program(click.Group):
         return code
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the options before the command. Set `ctx.args` first, because an error message uses all arguments."""
+        """Parse the options of the group. Set `ctx.args` first, because an error message uses all arguments."""
         ctx.args = [*args]
         return super().parse_args(ctx, args)
 

@@ -1,8 +1,8 @@
 """Code that `update`, `apply` and `resume` share: send updates, report each outcome, and print the totals.
 
 The totals are printed even after Ctrl-C. If the server rejects the API key, all updates in flight fail, but only the
-first error is reported. If standard output can't be written any more, the run stops: otherwise it would change rooms
-without reporting them.
+first error is reported. If standard output can't be written any more, the run stops, because it would otherwise
+change rooms without reporting them.
 """
 
 import time
@@ -43,7 +43,7 @@ class ManyUpdates(ABC):
         self.counts: Counter[str] = Counter()
         """Number of outcomes of this run, by status."""
         self.interrupted = False
-        """Whether a signal arrived."""
+        """Whether Ctrl-C or SIGTERM interrupted the run."""
         self.unauthorized = False
         """Whether the server rejected the API key."""
         self.output_error: OutputLostError | None = None
@@ -59,7 +59,7 @@ class ManyUpdates(ABC):
 
     @abstractmethod
     def stop(self, why: str) -> None:
-        """Stop starting new updates. `why` is the reason."""
+        """Start no further update. `why` is the reason."""
 
     @abstractmethod
     def summarize(self) -> bool:
@@ -116,7 +116,7 @@ class ManyUpdates(ABC):
                 self.stop(str(error))
 
     def should_report(self, error: AioroomsError | None) -> bool:
-        """Return whether to report an error. A rejected API key is reported only once."""
+        """Return whether to report an error. Of all errors about a rejected API key, only the first is reported."""
         if not isinstance(error, _REJECTED_KEY):
             return True
         before, self.unauthorized = self.unauthorized, True

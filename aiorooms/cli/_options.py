@@ -95,7 +95,7 @@ def max_failures_option(more: str = "") -> Callable[[F], F]:
         "--max-failures",
         "N",
         whole_number(1, MAX_FAILURES),
-        f"Start no new update after N failures.{more}  [default: no limit]",
+        f"Start no new update after N failed or uncertain updates.{more}  [default: no limit]",
     )
 
 

@@ -1,8 +1,9 @@
 """Output: results go to standard output, errors and progress bars to standard error.
 
-If standard output is a terminal, notes such as totals go there too; otherwise they go to standard error. Only a
-terminal gets colours. Control characters in text from the server are escaped: a room's name must neither break a line
-nor control the terminal. rich draws tables, colours and progress bars. All other lines are written directly.
+Notes, such as totals, also go to standard output if it is a terminal that doesn't show JSON. Otherwise they go to
+standard error. Only a terminal gets colours. Control characters in text from the server are escaped, because a room's
+name must neither break a line nor control the terminal. rich draws tables, colours and progress bars. All other lines
+are written directly.
 """
 
 import os
@@ -72,7 +73,7 @@ def field_text(value: object) -> str:
 
 
 def command_line(*words: object, base_url: str | None = None) -> str:
-    """Return a command to copy into a shell. `base_url` is the `--base-url` of the running command, or None."""
+    """Return a command to copy into a shell. `base_url` is the value of `--base-url`, if it was given."""
     more = () if base_url is None else ("--base-url", base_url)
     return shlex.join(["aiorooms", *map(str, words), *more])
 
@@ -83,16 +84,16 @@ def print_error(text: str) -> None:
 
 
 _MAX_PROBLEMS: Final = 50
-"""Maximum number of problems to print. A file in the wrong format can cause a million."""
+"""Maximum number of problems to print. A file in the wrong format can cause a million problems."""
 
 
 def print_problems(problems: Sequence[object]) -> None:
-    """Write the first 50 problems, one on each line. If there is more than one problem, write their number last."""
+    """Write the first 50 problems, one on each line. If there are several, end with a line that says how many."""
     for problem in problems[:_MAX_PROBLEMS]:
         print_error(str(problem))
     if (count := len(problems)) > 1:
         hidden = f" ({count - _MAX_PROBLEMS:,} not shown)" * (count > _MAX_PROBLEMS)
-        print_error(f"{count:,} problems{hidden}; nothing was sent")
+        print_error(f"{count:,} problems{hidden}; nothing was changed")
 
 
 def end_ctrl_c_line() -> None:
@@ -156,7 +157,7 @@ class Output:
         self.line(dumps(value))
 
     def note(self, text: str) -> None:
-        """Write a line that is not a result: to standard output if it is a terminal, otherwise to standard error."""
+        """Write a line that is not a result: to standard output if `on_terminal` is true, else to standard error."""
         if self.on_terminal:
             self.line(text)
         else:
@@ -229,7 +230,7 @@ def _write_stderr(text: str) -> None:
 
 
 def _is_pipe(stream: TextIO) -> bool:
-    """Return whether the stream is a pipe. Its reader, such as `less`, may draw over a progress bar."""
+    """Return whether the stream is a pipe. The reader of a pipe, such as `less`, may draw over a progress bar."""
     try:
         return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
     except OSError:
@@ -237,7 +238,7 @@ def _is_pipe(stream: TextIO) -> bool:
 
 
 def _discard(stream: TextIO) -> None:
-    """Redirect the stream to /dev/null. Otherwise the interpreter would fail to flush it at exit, and report that."""
+    """Redirect the stream to /dev/null, so that the interpreter reports no error when it flushes the stream at exit."""
     try:
         number = stream.fileno()
     except OSError:

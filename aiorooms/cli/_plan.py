@@ -111,7 +111,7 @@ def plan(
     The new values come from FILE (CSV, JSONL or JSON), or from --set and --rewrite-webhook-host. Each row of FILE is
     for one room. The column room_id contains the room's id, or the column room contains its id or unique name. The
     other columns contain new values of writable fields. An empty cell leaves a field unchanged, and the word null
-    clears it. All problems in FILE are reported together, before a plan is written.
+    clears the field. All problems in FILE are reported together, before a plan is written.
 
     \b
     Conditions: name=support-*  webhook_host=*.example.com  recording=on
@@ -126,7 +126,7 @@ def plan(
 
     The plan is a file. `aiorooms show` displays it again, and `aiorooms apply` carries it out.
 
-    With --json, the output is one object with the totals. With --all, it is preceded by one object for each room.
+    With --json, the output is one object with the totals. With --json and --all, one object for each room comes first.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     output = Output(json=as_json)
     if client is None:
@@ -170,7 +170,7 @@ def show(path: Path, every_room: bool, as_json: bool) -> int:
       aiorooms show rooms.plan
       aiorooms show rooms.plan --all
 
-    With --json, the output is one object with the totals. With --all, it is preceded by one object for each room.
+    With --json, the output is one object with the totals. With --json and --all, one object for each room comes first.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     _show(Plan.open(path), Output(json=as_json), every_room=every_room)
     return OK

@@ -14,10 +14,10 @@ __all__ = ["Bar", "Count", "time_left"]
 
 
 class _Rate(ProgressColumn):
-    """The number of rooms per second over the last few seconds, and the rate limit if it is known."""
+    """The number of rooms per second over the last 30 seconds, and the rate limit if it is known."""
 
     def render(self, task: Task) -> Text:
-        # At the end, and while there are too few samples, show the mean over the whole run.
+        # At the end, and while there are too few samples, show the mean rate since the start of the run.
         speed = None if task.finished else task.speed
         if speed is None and (seconds := task.elapsed):
             before: int = task.fields["before"]
@@ -40,7 +40,9 @@ class _TimeLeft(ProgressColumn):
 def time_left(
     total: float, completed: float, at_this_speed: float | None, pacing: "PacingSnapshot | None"
 ) -> float | None:
-    """Return the estimated time left in seconds, at the measured speed or the rate limit, whichever is slower.
+    """Return the estimated time left in seconds, at the measured speed or at the rate limit, whichever is slower.
+
+    `at_this_speed` is the estimate at the measured speed. Return None if both the speed and the limit are unknown.
 
     Requests are sent in a burst at the beginning of each window, so the measured speed may be far above the limit. For
     example, 900 rooms are left, the limit is 100 requests/s, and the measured speed is 900 rooms/s. The result is
@@ -69,13 +71,13 @@ class _Failures(ProgressColumn):
 
 
 class Bar(Progress):
-    """A bar on standard error, shown while its `with` block runs."""
+    """A progress bar on standard error. It moves while the `with` block runs, and stays visible afterwards."""
 
     def __init__(self, total: int) -> None:
         self.done = 0
         """Number of rooms with an outcome, including earlier runs."""
         self.before = 0
-        """Number of rooms with an outcome from earlier runs. They don't count towards the speed."""
+        """Number of rooms with an outcome from earlier runs. These rooms don't count towards the speed."""
         self.failed = 0
         self.conflicts = 0
         self.pacing: Callable[[], PacingSnapshot] | None = None
@@ -122,7 +124,7 @@ class Bar(Progress):
 
 
 class Count(Progress):
-    """A count of rooms on standard error, shown only while its `with` block runs."""
+    """A count of rooms on standard error, shown only while the `with` block runs."""
 
     def __init__(self) -> None:
         self._count = 0

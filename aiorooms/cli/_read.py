@@ -41,7 +41,8 @@ _ID_WIDTH: Final = 36
 def get(room_id: str, include_sessions: bool, client: RoomsClient, as_json: bool) -> int:
     """Show one room.
 
-    Each line shows the name and value of one field. If the output is not a terminal, a tab separates them.
+    On a terminal, the output is a table of names and values. Otherwise each field is one line: its name, a tab and its
+    value. With --json, the output is one JSON object.
 
     \b
     Examples:
@@ -113,7 +114,8 @@ def list_(
 ) -> int:
     """List all rooms, or those that match all filters.
 
-    On a terminal the output is a table. Otherwise each room is one line of fields separated by tabs, without a header:
+    On a terminal, the output is a table. Otherwise each room is one line, and there is no header. A line has these
+    fields, separated by tabs:
 
     \b
     id, unique_name, max_participants, enable_recording, webhook_event_url,
@@ -121,7 +123,7 @@ def list_(
     active_session_id
 
     With --json, each room is one JSON object on its own line. Rooms are written page by page, so an account of any size
-    can be listed. Days are in UTC.
+    can be listed. The days in the filters are in UTC.
 
     \b
     Examples:
@@ -156,7 +158,7 @@ class _Listing:
         self._out = out
         self._count = 0
         if out.on_terminal:
-            importlib.import_module("rich.table")  # imported now, because an import would block the running event loop
+            importlib.import_module("rich.table")  # now, because it would block the event loop later
             self._columns = _columns(out.width)
 
     async def read(self, client: RoomsClient, rooms: RoomList) -> None:

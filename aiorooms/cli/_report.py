@@ -28,8 +28,8 @@ def _check_report(ctx: Context) -> None:
 def report(journal: Path, page: Path, as_json: bool) -> int:
     """Write an HTML report about a journal.
 
-    The report can be opened offline. It shows the totals, charts of updates, latency, 429s and retries over time, and
-    the failures by reason.
+    The report can be opened offline. It shows the totals, the failures by reason, and charts of updates, latency, 429s
+    and retries over time.
 
     \b
     Examples:

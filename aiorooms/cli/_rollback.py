@@ -38,7 +38,8 @@ def rollback(
 ) -> int:
     """Plan the reversal of a run, without changing any room yet.
 
-    Rooms that someone else modified after the run are reported as conflicts, and are not in the plan.
+    If a room can't be rolled back, for example because someone else modified it after the run, the room is reported as
+    a conflict and is not in the plan.
 
     \b
     Examples:

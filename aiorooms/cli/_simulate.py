@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 __all__ = ["simulate"]
 
 
-# The simulator defines these values too. They are repeated here to avoid an import: every command imports this module,
-# but only `demo` and `simulate` need the simulator.
+# The simulator defines these values too. They are repeated here because every command imports this module, but only
+# `demo` and `simulate` need to import the simulator.
 _LIMITERS: Final[tuple[Literal["fixed", "sliding", "bucket"], ...]] = ("fixed", "sliding", "bucket")
 _ROUNDINGS: Final[tuple[Literal["fractional", "up", "down"], ...]] = ("fractional", "up", "down")
 _RETRY_AFTERS: Final[tuple[Literal["none", "seconds", "date", "ms"], ...]] = ("none", "seconds", "date", "ms")
 
 _LIMIT_OPTIONS: Final = {"limiter": "kind", "reset_rounding": "reset_rounding", "retry_after": "retry_after"}
-"""Options that describe the rate limit, and their fields in `RateLimit`."""
+"""Options that modify the rate limit. The values are the fields of `RateLimit` that the options set."""
 
 _NO_LIMIT: Final = "there is no rate limit to change; give one with --rate-limit, such as 100/1s"
 
 
 def _read_limit(ctx: Context) -> None:
-    """Set `limit` from `--rate-limit` and the options that modify it, which are invalid without `--rate-limit`."""
+    """Set `limit` from `--rate-limit` and its modifying options. Without `--rate-limit`, these options are invalid."""
     limit: RateLimit | None = ctx.params.pop("rate_limit")
     given = {name: ctx.params.pop(name) for name in _LIMIT_OPTIONS}
     no_headers: bool = ctx.params.pop("no_rate_limit_headers")
@@ -55,14 +55,14 @@ class _Simulate(Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from ..simulator import fault_descriptions  # imported here, because most commands don't need it
 
-        for applied, title in ((False, "Faults before"), (True, "Faults after")):
-            with formatter.section(f"{title} a request is carried out, as the client sees them"):
+        for applied, title in ((False, "that are not carried out"), (True, "that are carried out")):
+            with formatter.section(f"Faults of requests {title}, as the client sees them"):
                 formatter.write_dl([*fault_descriptions(applied=applied).items()])
         super().format_epilog(ctx, formatter)
 
 
 @click.command(cls=_Simulate, steps=[_read_limit])
-@value_option("--port", "N", whole_number(0, 65535), "TCP port to listen on; 0 chooses a free one.", default="8080")
+@value_option("--port", "N", whole_number(0, 65535), "TCP port to listen on; 0 chooses a free port.", default="8080")
 @value_option("--rooms", "N", whole_number(0, MAX_ROOMS), "Number of rooms, 0 to 1000000.", default="1000")
 @value_option(
     "--rate-limit",
@@ -106,15 +106,15 @@ def simulate(
 ) -> int:
     """Run a simulated Telnyx Video Rooms API on this machine.
 
-    It is a real HTTP server on 127.0.0.1 with rooms in memory. It checks requests as the API does, and answers with the
-    API's own status codes and bodies. With --faults, it breaks requests: it resets or closes connections, stalls, or
-    answers with a 5xx or garbage. Ctrl-C or SIGTERM stops the server. The command then writes the totals, and exits
-    with code 0.
+    The simulator is a real HTTP server on 127.0.0.1 with rooms in memory. It checks requests as the API does, and
+    answers with the API's own status codes and bodies. With --faults, it breaks some requests: it resets or closes
+    connections, stalls, or answers with a 5xx or garbage. Ctrl-C or SIGTERM stops the server. The command then writes
+    the totals, and exits with code 0.
 
     These options need --rate-limit: --limiter, --reset-rounding, --retry-after, --no-rate-limit-headers.
 
-    With --json, the command writes one object when the server is ready. Its keys are url, api_key, rooms (the number
-    of rooms) and room_id (the id of the first room, or null).
+    With --json, the command writes one object when the server is ready. The object has the keys url, api_key, rooms
+    (the number of rooms) and room_id (the id of the first room, or null).
 
     \b
     Examples:
@@ -180,7 +180,7 @@ def _introduce(simulator: "RoomsSimulator", out: Output) -> None:
     out.line("Send a request:")
     out.line(f"  curl -H {header} {url}/rooms{'' if room_id is None else '/' + room_id}")
     out.line("")
-    out.line("Use it from another shell (press Ctrl-C here to stop it):")
+    out.line("Use the simulator from another shell (press Ctrl-C here to stop it):")
     out.line(f"  export TELNYX_API_KEY={shlex.quote(key)}")
     out.line(f"  export TELNYX_BASE_URL={url}")
     out.line("  aiorooms list" if room_id is None else f"  aiorooms update {room_id} --max-participants 20")

@@ -1,4 +1,4 @@
-"""`aiorooms update`: make the same change to one room or many, and report the outcome of each, even after Ctrl-C."""
+"""`aiorooms update`: make the same change to one room or many, and report every outcome, even after Ctrl-C."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ from ._words import error_line, option_name
 __all__ = ["update"]
 
 _OUTAGE_PATIENCE: Final = 60.0
-"""The run stops after this many seconds without successful contact."""
+"""An update of several rooms stops after this many seconds without successful contact."""
 
 _STANDARD_INPUT: Final = "-"
 
@@ -69,10 +69,10 @@ def _read_standard_input(ctx: Context) -> list[str]:
                 except ValueError as error:
                     ctx.add_problem(str(error), f"standard input, line {number:,}")
     except OSError as error:
-        ctx.add_problem(f"can't be read: {error.strerror}", "standard input")
+        ctx.add_problem(f"reading failed: {error.strerror}", "standard input")
         return ids
     if is_empty:
-        ctx.add_problem("has no room ids; give one on each line", "standard input")
+        ctx.add_problem("there are no room ids; give one on each line", "standard input")
     return ids
 
 
@@ -115,15 +115,15 @@ def _accept_old_name(ctx: Context) -> None:
 @click.option(
     "--webhook-event-failover-url",
     metavar="URL|null",
-    help="Where the API sends events if the webhook URL fails; null clears it.  [default: unchanged]",
+    help="Where the API sends events if the webhook URL fails; null clears the field.  [default: unchanged]",
 )
 @click.option(
     "--webhook-timeout-secs",
     metavar="N|null",
-    help="Timeout of a webhook in seconds, 0 to 30; null clears it.  [default: unchanged]",
+    help="Timeout of a webhook request in seconds, 0 to 30; null clears the field.  [default: unchanged]",
 )
 @concurrency_option
-@max_failures_option(" A 401 or 403, a rate limit pause above 300 s or an outage above 60 s always stops the run.")
+@max_failures_option(" A 401 or 403, a rate limit pause of over 300 s or an outage of over 60 s always stops the run.")
 @value_option(
     "--stop-after-failures", "N", whole_number(1, MAX_FAILURES), "The old name of --max-failures.", hidden=True
 )
@@ -153,16 +153,17 @@ def update(
     Each updated room is one line on standard output: its id, the word updated, and its name, separated by tabs. On a
     terminal, more than 10 rooms get a progress bar instead of these lines. Each failure is one line on standard error.
 
-    With --json, each room is one JSON object on its own line. Its keys are room_id, status, attempts, elapsed (seconds,
-    including waits), error and room. The status is one of updated, failed, uncertain (the room may have been updated)
-    and skipped (not sent).
+    With --json, each room is one JSON object on its own line, with the keys room_id, status, attempts, elapsed
+    (seconds, including waits), error and room. The status is one of updated, failed, uncertain (the room may have been
+    updated) and skipped (not sent).
 
     After the first Ctrl-C, no new update starts, and updates in flight have 5 seconds to finish. After that time, or at
-    a second Ctrl-C, they are aborted. A summary is always printed. Running the same command again is always safe.
+    a second Ctrl-C, updates still in flight are aborted. In both cases, the totals are printed. You can then run the
+    same command again, because updating a room twice is safe.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     out = Output(json=as_json)
     if duplicates:
-        out.error(f"duplicate room ids: {duplicates:,}; each room is updated once")
+        out.error(f"duplicate room ids: {duplicates:,}; each room is updated only once")
     return _Updating(client, out, room_ids, change, concurrency, max_failures).run()
 
 
@@ -182,7 +183,7 @@ class _Updating(ManyUpdates):
         self._left = iter(room_ids)
         """An iterator over the rooms whose update has not started."""
         self._in_flight: dict[str, None] = {}
-        """Rooms whose update has started and has no outcome yet, in the order of their start."""
+        """Rooms whose update has started and has no outcome yet, in the order in which the updates started."""
         self._change = change
         self._concurrency = concurrency
         self._max_failures = max_failures
@@ -227,10 +228,10 @@ class _Updating(ManyUpdates):
         out, counts = self.out, self.counts
         for room_id in self._in_flight:
             counts["uncertain"] += 1
-            out.error(f"room {room_id}: interrupted in flight, so the outcome is uncertain")
+            out.error(f"room {room_id}: the update was interrupted, so its outcome is uncertain")
             if out.json:
                 self.write(
-                    _unfinished(room_id, "uncertain", "interrupted in flight; read the room, or update it again")
+                    _unfinished(room_id, "uncertain", "the update was interrupted; read the room, or update it again")
                 )
         for room_id in self._left:
             counts["skipped"] += 1
@@ -241,7 +242,7 @@ class _Updating(ManyUpdates):
             rate = f" ({counts['updated'] / seconds:,.0f}/s)" if counts["updated"] > 1 else ""
             out.note(f"{self.totals(counts)} in {seconds:.1f} s{rate}")
         if self.interrupted and counts["updated"] < self.total:
-            out.note("Run the same command again to update the rest. Repeating it is safe.")
+            out.note("Run the same command again to update the rest. Updating a room twice is safe.")
         if self.output_error is not None:
             out.error(f"stopped: {self.output_error}")
         return counts["updated"] == self.total

@@ -1,6 +1,6 @@
 """Parse values from the command line. Each function returns the value, or raises `ValueError` with the problem.
 
-The functions have no side effects. The class `Command` collects the problems and adds the names of the options.
+The functions have no side effects. The class `Value` records the problems, with the names of the options.
 """
 
 import math
@@ -107,7 +107,7 @@ def read_day(text: str) -> date:
 def read_name(text: str) -> str:
     """Read the unique name to filter a list of rooms by."""
     if not text.strip():
-        raise ValueError("the name is empty; omit the option to list all rooms")
+        raise ValueError("the name is blank; omit the option to list rooms with any name")
     return text
 
 

@@ -24,8 +24,8 @@ __all__ = ["verify"]
 def verify(path: Path, client: RoomsClient, as_json: bool) -> int:
     """Compare the rooms on the server with a plan.
 
-    Each room that differs from the plan is one line: its id, and the planned and actual values of the planned fields.
-    The exit code is 0 if no room differs, otherwise 1.
+    Each room that differs from the plan is one line: its id, and the planned and current values of the fields that
+    differ. The exit code is 0 if no room differs, and 1 if any room differs.
 
     \b
     Examples:
@@ -49,7 +49,7 @@ def verify(path: Path, client: RoomsClient, as_json: bool) -> int:
     except OutputLostError as error:
         if not error.reader_closed:
             raise
-        return FAILED  # the lost line was about a room that differs
+        return FAILED  # a line about a room that differs was lost
     if not as_json:
         out.note(f"{plan.rooms - count:,} of {plan.rooms:,} rooms are as planned.")
     return FAILED if count else OK
@@ -66,7 +66,7 @@ def _write(difference: Difference, out: Output) -> None:
         return
     found_values = difference.found
     fields = (
-        f"{name}: planned {field_text(value) or 'nothing'}, found {field_text(found_values[name]) or 'nothing'}"
+        f"{name}: planned {field_text(value) or 'null'}, found {field_text(found_values[name]) or 'no value'}"
         for name, value in difference.wanted.items()
     )
     out.line(f"{difference.room_id}\t{'; '.join(fields)}")

@@ -119,7 +119,7 @@ def usage_error_line(error: click.ClickException) -> str:
 def _option_hint(name: str, context: click.Context | None) -> str | None:
     """Return the advice for an option that is not allowed here, or None."""
     if name == "--api-key":
-        return "set TELNYX_API_KEY instead of --api-key: other users of the machine can read a command's options"
+        return "set TELNYX_API_KEY instead of --api-key, because other users of the machine can read the options"
     if context is not None and isinstance(context.command, click.Group):
         commands = context.command.commands
         named = [commands[word] for word in context.args if word in commands]

@@ -34,7 +34,7 @@ Invoke = Callable[..., Result]
 def sigint_is_not_ignored() -> None:
     """Make sure that programs started by tests receive Ctrl-C.
 
-    If the tests run as a background job of a shell, SIGINT is ignored, and child processes inherit this.
+    If the tests run as a background job of a shell, SIGINT is ignored, also in child processes.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -88,7 +88,7 @@ def run(*args: str, stdin: str | bytes | None = None) -> Result:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[RoomsSimulator]:
-    """Return a list of the simulators that the test has started. It grows during the test."""
+    """Return a list of the simulators that the test has started. The list grows during the test."""
     simulators: list[RoomsSimulator] = []
     start = RoomsSimulator.start
 

@@ -99,7 +99,7 @@ def test_a_file_is_exported_checked_and_planned(sim: RoomsSimulator, invoke: Inv
     assert sim.rooms[sim.room_ids[1]]["max_participants"] == 12
 
 
-def test_all_problems_of_a_file_are_reported_and_nothing_is_sent(
+def test_all_problems_of_a_file_are_reported_and_no_plan_is_written(
     sim: RoomsSimulator, invoke: Invoke, folder: Path
 ) -> None:
     (folder / "a.csv").write_text(f"room,max_participants\nroom-000002,1\n{sim.room_ids[3]},99\n")
@@ -109,7 +109,7 @@ def test_all_problems_of_a_file_are_reported_and_nothing_is_sent(
         assert lines(result.stderr) == [
             "aiorooms: a.csv, line 2, max_participants: 1 is not in the range 2 to 50",
             "aiorooms: a.csv, line 3, max_participants: 99 is not in the range 2 to 50",
-            "aiorooms: 2 problems; nothing was sent",
+            "aiorooms: 2 problems; nothing was changed",
         ]
     assert invoke("plan", "a.csv", "--detailed-exitcode").exit_code == 1
     (folder / "b.csv").write_text("room,max_participants\nnobody,5\n")
@@ -140,7 +140,7 @@ def test_all_problems_of_a_file_are_reported_and_nothing_is_sent(
         (("show", "none.plan"), "the plan 'none.plan' can't be read: No such file or directory"),
         (("show", "there"), "'there' is not a plan; create one with `aiorooms plan`"),
         (("apply", "there"), "'there' is not a plan"),
-        (("apply", "rooms.plan"), "20 rooms would change, and there is no terminal to confirm that; give --yes"),
+        (("apply", "rooms.plan"), "20 rooms would change; without a terminal, confirm with --yes"),
         (("apply", "rooms.plan", "--yes", "--rate", "0"), "--rate: '0' is less than 0.001 requests per second"),
         (
             ("apply", "rooms.plan", "--yes", "--journal", "there"),
@@ -155,7 +155,7 @@ def test_all_problems_of_a_file_are_reported_and_nothing_is_sent(
         (("export", "rooms.csv", "--format", "xml"), "--format: 'xml' is not one of csv, jsonl"),
     ],
 )
-def test_invalid_input_is_a_one_line_error_and_nothing_is_sent(
+def test_invalid_input_is_a_one_line_error_and_changes_nothing(
     sim: RoomsSimulator, invoke: Invoke, folder: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     (folder / "there").write_text("x")
@@ -187,7 +187,7 @@ def test_the_input_file_is_never_overwritten(invoke: Invoke, folder: Path, argum
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_failures_and_conflicts_are_reported_and_can_be_resumed(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_failures_and_conflicts_are_reported_and_the_run_can_be_resumed(sim: RoomsSimulator, invoke: Invoke) -> None:
     planned(invoke)
     gone, changed, *_ = sim.room_ids
     asyncio.run(delete(sim, gone))

@@ -1,4 +1,4 @@
-"""Bulk commands on a real terminal: Ctrl-C, suggested commands, exit codes and the progress bar."""
+"""Bulk commands: Ctrl-C on a real terminal, suggested commands, failures, exit codes and the progress bar."""
 
 import contextlib
 import itertools
@@ -61,7 +61,7 @@ class Session:
         os.write(self._number, keys.encode())
 
     def wait_for(self, text: str) -> None:
-        until(lambda: text in self.text, f"{text!r} is on the terminal: {self.text!r}")
+        until(lambda: text in self.text, f"{text!r} is on the terminal, which showed {self.text!r} at first")
 
     def end(self) -> int:
         code = self.process.wait(60)
@@ -226,7 +226,7 @@ def test_a_suggested_command_can_be_copied(sim: RoomsSimulator, invoke: Invoke, 
 
 
 @pytest.mark.parametrize(("number", "updated"), [(1, 0), (2, 19)], ids=["before", "after"])
-def test_a_failed_list_is_reported_with_totals_and_the_next_command(
+def test_a_failure_to_list_the_rooms_is_reported_with_totals_and_the_next_command(
     sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, number: int, updated: int
 ) -> None:
     """The account is listed before anything is sent, and again at the end, because a room was modified."""
@@ -295,7 +295,7 @@ def test_a_key_that_is_revoked_during_the_run_is_reported_once(sim: RoomsSimulat
 # --- JSON and exit codes ---
 
 
-def test_with_all_the_json_of_a_plan_contains_every_room(sim: RoomsSimulator, invoke: Invoke) -> None:
+def test_the_json_of_a_plan_has_every_room_if_the_option_all_is_given(sim: RoomsSimulator, invoke: Invoke) -> None:
     options = ("--set", "max_participants=30", "--json")
     totals = json.loads(invoke("plan", *options).stdout)
     *rooms, last = map(json.loads, lines(invoke("plan", *options, "--all", "--overwrite").stdout))
@@ -338,7 +338,7 @@ def test_with_detailed_exitcode_the_same_problems_are_shown(folder: Path) -> Non
     plain, detailed = run("plan", "a.csv", "--check"), run("plan", "a.csv", "--check", "--detailed-exitcode")
     assert (plain.exit_code, detailed.exit_code) == (2, 1)
     assert plain.stderr == detailed.stderr
-    assert lines(plain.stderr)[50:] == ["aiorooms: 200 problems (150 not shown); nothing was sent"]
+    assert lines(plain.stderr)[50:] == ["aiorooms: 200 problems (150 not shown); nothing was changed"]
 
 
 def test_the_number_of_rows_is_singular_for_one_row(folder: Path) -> None:

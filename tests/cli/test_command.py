@@ -19,7 +19,7 @@ from .conftest import Invoke, lines, run
 def problems(stderr: str) -> list[str]:
     """Return the names of the invalid parameters, in the order in which they are reported."""
     *messages, total = lines(stderr)
-    assert total == f"aiorooms: {len(messages)} problems; nothing was sent"
+    assert total == f"aiorooms: {len(messages)} problems; nothing was changed"
     return [line.removeprefix("aiorooms: ").split(": ")[0].split(" ")[0] for line in messages]
 
 
@@ -52,7 +52,7 @@ def test_invalid_options_arguments_and_settings_are_reported_together(
         (["rollback", "x", "--out", "there", "--timeout", "x"], ["--out", "--timeout"]),
     ],
 )
-def test_problems_of_combined_parameters_are_reported_with_the_others(
+def test_problems_of_combined_parameters_are_reported_with_other_problems(
     invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], names: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -70,7 +70,7 @@ def test_an_invalid_value_does_not_hide_the_help() -> None:
     assert run("list", "--page-size", "x", "--help").exit_code == 0
 
 
-def test_the_steps_run_in_order_and_set_the_functions_arguments() -> None:
+def test_the_steps_run_in_order_and_set_the_arguments_of_the_function() -> None:
     def double(ctx: Context) -> None:
         ctx.params["number"] = 2 * (ctx.params["number"] or 0)
 
@@ -136,7 +136,7 @@ def test_a_valid_value_is_parsed(read: Callable[[str], object], text: str, value
         (_values.one_of(["a", "b", "c"]), "d", "'d' is not one of a, b, c"),
         (_values.read_day, "20240229", "'20240229' is not a date; write it as YYYY-MM-DD"),
         (_values.read_day, "2023-02-29", "'2023-02-29' is not a date"),
-        (_values.read_name, " ", "the name is empty"),
+        (_values.read_name, " ", "the name is blank"),
         (_values.read_room_id, "lobby", "'lobby' is not a UUID"),
         (_values.read_api_key, "a b", "a key consists of printable ASCII characters"),
         (_values.read_rate_limit, "fast", "'fast' is not a rate limit"),

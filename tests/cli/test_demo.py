@@ -55,7 +55,7 @@ def test_the_same_seed_breaks_the_same_number_of_requests() -> None:
     assert demo_json(*options)["broken"] == demo_json(*options)["broken"]
 
 
-def test_the_demo_succeeds_with_half_of_all_requests_broken() -> None:
+def test_the_demo_succeeds_with_a_fault_rate_of_50_percent() -> None:
     data = demo_json("--rooms", "200", "--rate-limit", "none", "--faults", "50%")
     assert data["updated"] == data["verified"] == 200
     assert data["retried"] > 50
@@ -130,7 +130,7 @@ def test_rooms_without_the_new_urls_are_reported(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(_demo.Move, "verify", change_one_first)
     result = run("demo", "--rooms", "30", *CALM)
     assert result.exit_code == 1
-    assert "Not verified: 1 of 30 rooms lack the new URLs." in result.stdout
+    assert "Not verified: 1 of 30 rooms don't have both new URLs." in result.stdout
 
 
 def test_ctrl_c_is_reported_in_one_line(started: list[RoomsSimulator]) -> None:
@@ -154,5 +154,5 @@ def test_invalid_options_are_reported_together() -> None:
 @pytest.mark.parametrize(
     ("count", "share", "value"), [(1, 50, 1), (1, 99, 1), (2, 50, 1), (100, 50, 50), (100, 99, 99), (2000, 95, 1900)]
 )
-def test_percentile_is_the_nearest_rank(count: int, share: int, value: int) -> None:
+def test_percentiles_are_computed_by_nearest_rank(count: int, share: int, value: int) -> None:
     assert _demo.percentile([float(n) for n in range(1, count + 1)], share) == value

@@ -92,8 +92,8 @@ def test_version_is_printed() -> None:
         ),
         (["update", "--max-participants"], "'--max-participants' requires an argument; see `aiorooms update --help`"),
         (["update", "--enable-recording=yes"], "does not take a value; see `aiorooms update --help`"),
-        (["list", "--api-key=KEY_secret"], "set TELNYX_API_KEY instead of --api-key: "),
-        (["list", "--api-key", "KEY_secret"], "set TELNYX_API_KEY instead of --api-key: "),
+        (["list", "--api-key=KEY_secret"], "set TELNYX_API_KEY instead of --api-key, because "),
+        (["list", "--api-key", "KEY_secret"], "set TELNYX_API_KEY instead of --api-key, because "),
     ],
 )
 def test_a_usage_error_is_one_helpful_line(words: list[str], message: str) -> None:

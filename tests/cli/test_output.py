@@ -22,7 +22,7 @@ Into = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def closed_pipe() -> Iterator[IO[str]]:
-    """Yield a pipe to write to, whose reader has closed it."""
+    """Yield the writing end of a pipe whose reading end is closed."""
     theirs, ours = os.pipe()
     os.close(theirs)
     with os.fdopen(ours, "w", buffering=1) as file:
@@ -31,7 +31,7 @@ def closed_pipe() -> Iterator[IO[str]]:
 
 @pytest.fixture
 def full() -> Iterator[IO[str]]:
-    """Yield a file on a full disk."""
+    """Yield /dev/full, which fails like a file on a full disk."""
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     with Path("/dev/full").open("w", buffering=1) as file:
@@ -100,7 +100,7 @@ def test_a_missing_package_is_reported_with_the_command_to_install_it(
     )
 
 
-def test_characters_missing_in_the_encoding_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_characters_that_the_encoding_lacks_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
     configure_stdout()

@@ -81,7 +81,7 @@ def test_get_of_an_invalid_id_sends_nothing(sim: RoomsSimulator, invoke: Invoke)
     assert lines(result.stderr) == [
         "aiorooms: ROOM_ID: 'lobby' is not a UUID such as '7b61621f-62e0-4aad-ab11-9fd19e272e73'",
         "aiorooms: --timeout: '0' is not a positive number of seconds",
-        "aiorooms: 2 problems; nothing was sent",
+        "aiorooms: 2 problems; nothing was changed",
     ]
     assert sim.stats.requests == 0
 
@@ -212,7 +212,7 @@ def test_list_is_a_table_on_a_terminal(
         assert cell_len(line) <= columns, f"wider than the screen: {line}"
 
 
-def test_an_empty_list_on_a_terminal_is_0_rooms(invoke: Invoke, on_terminal: OnTerminal) -> None:
+def test_an_empty_list_is_shown_as_0_rooms_on_a_terminal(invoke: Invoke, on_terminal: OnTerminal) -> None:
     assert on_terminal("list", "--unique-name", "no such room") == (0, "0 rooms\n")
 
 

@@ -124,7 +124,7 @@ def test_without_other_options_a_rate_limit_has_the_simulators_defaults(started:
     ("option", "setting"),
     [("--limiter", "kind"), ("--reset-rounding", "reset_rounding"), ("--retry-after", "retry_after")],
 )
-def test_every_kind_of_rate_limit_can_be_chosen(option: str, setting: str) -> None:
+def test_every_value_of_the_rate_limit_options_can_be_chosen(option: str, setting: str) -> None:
     for word in get_args(inspect.get_annotations(RateLimit)[setting]):
         limit = simulate.make_context("simulate", ["--rate-limit", "7/2s", option, word]).params["limit"]
         assert getattr(limit, setting) == word
@@ -166,7 +166,7 @@ def test_rate_limit_options_need_a_rate_limit(none: list[str], options: list[str
     assert ("--seed" in options) == ("--seed: 'x' is not a whole number" in result.stderr)
 
 
-def test_the_help_lists_all_random_faults() -> None:
-    shown = run("simulate", "--help").stdout.split("Faults before")[1]
+def test_the_help_lists_all_faults_except_odd_ones() -> None:
+    shown = run("simulate", "--help").stdout.split("Faults of requests that are not")[1]
     listed = [line.split()[0] for line in lines(shown) if line.startswith("  ") and not line.startswith("   ")]
     assert listed == list(ALL)

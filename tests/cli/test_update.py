@@ -72,7 +72,7 @@ def test_all_problems_are_reported_together_and_nothing_is_sent(sim: RoomsSimula
         "--max-failures: 'none'",
         "--timeout: '-1'",
         "--base-url 'http://example.com'",
-        "problems; nothing was sent",
+        "problems; nothing was changed",
     ):
         assert f"aiorooms: {named}" in result.stderr or named in lines(result.stderr)[-1], f"{named} is missing"
     assert all(line.startswith("aiorooms: ") for line in lines(result.stderr))
@@ -148,21 +148,21 @@ def test_standard_input_that_cannot_be_read_is_an_error(invoke: Invoke, monkeypa
     monkeypatch.setattr(_update, "sys", types.SimpleNamespace(stdin=io.TextIOWrapper(Broken())))
     result = invoke("update", "-", "--enable-recording")
     assert result.exit_code == 2
-    assert lines(result.stderr) == ["aiorooms: standard input: can't be read: Input/output error"]
+    assert lines(result.stderr) == ["aiorooms: standard input: reading failed: Input/output error"]
 
 
 @pytest.mark.parametrize("stdin", ["", "\n \n"])
 def test_standard_input_without_ids_is_invalid(invoke: Invoke, stdin: str) -> None:
     result = invoke("update", "-", "--enable-recording", stdin=stdin)
     assert result.exit_code == 2
-    assert lines(result.stderr) == ["aiorooms: standard input: has no room ids; give one on each line"]
+    assert lines(result.stderr) == ["aiorooms: standard input: there are no room ids; give one on each line"]
 
 
 def test_only_50_problems_of_standard_input_are_shown(invoke: Invoke) -> None:
     result = invoke("update", "-", "--enable-recording", stdin=b"\xff\x00\x1b[31m,,\n" * 5000)
     assert result.exit_code == 2
     assert len(lines(result.stderr)) == 51
-    assert lines(result.stderr)[-1] == "aiorooms: 5,000 problems (4,950 not shown); nothing was sent"
+    assert lines(result.stderr)[-1] == "aiorooms: 5,000 problems (4,950 not shown); nothing was changed"
     assert "\x1b" not in result.stderr
 
 
@@ -266,7 +266,7 @@ def test_concurrency_limits_the_updates_in_flight(sim: RoomsSimulator, invoke: I
     assert sim.stats.peak_in_flight == 3
 
 
-def test_more_updates_can_be_in_flight_than_the_clients_default_of_100(use: Callable[[RoomsSimulator], None]) -> None:
+def test_a_concurrency_above_100_raises_the_number_of_connections(use: Callable[[RoomsSimulator], None]) -> None:
     """The first 200 requests are answered, which completes slow start. The others are not, so they stay in flight."""
     faults = Faults(script=[*[None] * 200, *times("stall_before", 200)], stall_seconds=600)
     with RoomsSimulator(rooms=400, api_key=KEY, faults=faults) as sim:
@@ -307,7 +307,7 @@ def test_a_signal_drains_updates_in_flight_and_starts_nothing_new(
     stopping, summary, hint = lines(result.stderr)
     assert stopping == "aiorooms: stopping: waiting up to 5 s for 5 updates in flight; press Ctrl-C again to abort"
     assert summary.startswith(f"interrupted: {done} updated, {20 - done} not sent in ")
-    assert hint == "Run the same command again to update the rest. Repeating it is safe."
+    assert hint == "Run the same command again to update the rest. Updating a room twice is safe."
     assert sim.stats.requests == done
 
 
@@ -332,14 +332,14 @@ def test_aborted_updates_are_uncertain_and_every_room_has_one_outcome(
     statuses = [by_room[room_id]["status"] for room_id in sim.room_ids]
     assert statuses == ["uncertain"] * 5 + ["skipped"] * 15
     assert by_room[sim.room_ids[0]]["error"]["type"] == "Interrupted"
-    assert f"aiorooms: room {sim.room_ids[0]}: interrupted in flight, so the outcome is uncertain" in result.stderr
+    assert f"aiorooms: room {sim.room_ids[0]}: the update was interrupted, so its outcome is uncertain" in result.stderr
     assert "interrupted: 0 updated, 5 uncertain, 15 not sent in " in result.stderr
 
 
 # --- on a terminal ---
 
 
-def test_a_few_rooms_are_lines_on_a_terminal(
+def test_a_few_rooms_are_shown_as_lines_on_a_terminal(
     sim: RoomsSimulator, invoke: Invoke, on_terminal: Callable[..., tuple[int, str]]
 ) -> None:
     code, text = on_terminal("update", *sim.room_ids[:2], "--max-participants", "20")
@@ -349,7 +349,7 @@ def test_a_few_rooms_are_lines_on_a_terminal(
     assert summary.startswith("2 updated in ")
 
 
-def test_many_rooms_are_a_bar_on_a_terminal(
+def test_many_rooms_are_shown_as_a_bar_on_a_terminal(
     sim: RoomsSimulator, invoke: Invoke, on_terminal: Callable[..., tuple[int, str]]
 ) -> None:
     code, text = on_terminal("update", *sim.room_ids, UNKNOWN_ROOM, "--max-participants", "20")
