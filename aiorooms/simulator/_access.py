@@ -1,10 +1,11 @@
 """Check the header `Host` (421), the API key (401, 403) and the rate limit (429) of each request.
 
-Requests with a missing or unknown key do not count towards the rate limit. All operations use the same format for the
-body of a 401, 403 or 429.
+Requests with a missing or unknown key do not count towards the rate limit. The format of the error body depends only on
+the status, not on the operation.
 
-`Host` is checked only by a simulator on a loopback address. A web page can make a browser send requests to such an
-address by resolving the page's own host to 127.0.0.1 (DNS rebinding). These requests have the page's host as `Host`.
+`Host` is checked only if the simulator listens on a loopback address. A web page can make a browser send requests to
+such an address by resolving the page's own host to 127.0.0.1 (DNS rebinding). These requests have the page's host as
+`Host`.
 """
 
 import time
@@ -25,7 +26,7 @@ from ._stats import Stats
 
 
 class Access:
-    """Checks the API key and the rate limit of each request."""
+    """Checks the host, the API key and the rate limit of each request."""
 
     def __init__(self, api_key: str, stats: Stats, host: str) -> None:
         """Accept `api_key`, and start without a rate limit. `host` is the address of the simulator."""
@@ -47,7 +48,7 @@ class Access:
         self._limiter = None if rule is None else make_limiter(rule, time.monotonic_ns)
 
     def check_host(self, header: str | None) -> Answer | None:
-        """Return the error answer for a request whose `Host` is another host, or None."""
+        """Return the error answer if `Host` names another host. Return None if the request is allowed."""
         # Only HTTP/1.0 allows a request without `Host`, and no browser sends one.
         if not self._checks_host or header is None or _is_loopback(_without_port(header)):
             return None
@@ -59,7 +60,7 @@ class Access:
         return scheme.lower() == "bearer" and (key == self.api_key or key in self.forbidden_keys)
 
     def check(self, authorization: str) -> tuple[str, Answer | None]:
-        """Return the header lines that report the rate limit, and the error answer, or None if there is no error."""
+        """Return the header lines that report the rate limit, and the error answer (None if the request is allowed)."""
         known = self.knows_key(authorization)
         lines = ""
         if self._rate_limit is not None and self._limiter is not None:

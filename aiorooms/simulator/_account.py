@@ -1,7 +1,7 @@
-"""The rooms of one account, as the API stores them. This module does no I/O, and its clock is an argument.
+"""The rooms of one account, as the API stores them. This module does no I/O, and gets its clock as an argument.
 
-The operations in `_operations/` validate requests. This module stores values without checking them. If no failover URL
-was ever set, its value is the documented default, the empty string.
+The operations in `_operations/` validate requests. This module stores values without checking them. The failover URL of
+a new room is the empty string, which is the documented default.
 """
 
 import operator
@@ -26,7 +26,7 @@ OLD_WEBHOOK_URL = "https://old.example.com/rooms"
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _EPOCH = datetime(1970, 1, 1)  # naive UTC: `timestamp` appends the Z
-_FILL_START = 1_704_067_200_000_000  # 2024-01-01 UTC in microseconds; `fill` creates room N about N minutes later
+_FILL_START = 1_704_067_200_000_000  # 2024-01-01 UTC in microseconds; `fill` dates room N about N minutes later
 _MINUTE = 60_000_000
 _RELATIONS: Mapping[str, Callable[[str, str], bool]] = {"eq": operator.eq, "gte": operator.ge, "lte": operator.le}
 
@@ -143,7 +143,7 @@ class Account:
         self._in_order: list[Room] | None = None
 
     def fill(self, count: int) -> None:
-        """Add `count` rooms, created about a minute apart: `room-000001`, ... The same seed adds the same rooms."""
+        """Add `count` rooms, named `room-000001` and so on, a minute apart by `created_at`. A seed fixes the rooms."""
         for number in range(1, count + 1):
             created = timestamp(_FILL_START + number * _MINUTE + self._random.randrange(1_000_000))
             self.insert(
@@ -163,7 +163,7 @@ class Account:
         return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 
     def now(self) -> str:
-        """Return the current time as a timestamp. It is always later than the previous timestamp."""
+        """Return the current time as a timestamp. It is always later than the one before."""
         self._last_microseconds = max(self._clock(), self._last_microseconds + 1)
         return timestamp(self._last_microseconds)
 

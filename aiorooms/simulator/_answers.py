@@ -1,7 +1,7 @@
 """The answers of the API, and the three formats of its errors.
 
 An error body is a list of errors, one error object without a list, or `{"success": false, "message": ...}`. The
-operation and the status determine which. A client must handle all three.
+operation and the status determine the format. A client must handle all three.
 """
 
 import json

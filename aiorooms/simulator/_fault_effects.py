@@ -1,6 +1,6 @@
 """The effects of the faults. If a request has a fault, the effect of the fault is responsible for the answer.
 
-An effect writes to the connection of the request. If nothing is written, the connection is closed. `_fault_kinds` maps
+An effect writes to the connection of the request. If it writes nothing, the connection is closed. `_fault_kinds` maps
 each kind of fault to its effect.
 """
 
@@ -97,7 +97,7 @@ def server_error(_: FaultyRequest) -> Answer:
 
 
 def request_timeout(_: FaultyRequest) -> Answer:
-    """Return the API's own 408. The connection is closed after it is sent."""
+    """Return the API's own 408. The connection is closed after this answer."""
     answer = error_list(408, error_item(TIMED_OUT, "The request timed out."))
     answer.close = True
     return answer
@@ -109,7 +109,7 @@ def redirect(_: FaultyRequest) -> Answer:
 
 
 def garbage(faulty: FaultyRequest) -> Answer:
-    """Return random bytes as the body."""
+    """Return the correct answer with random bytes as its body."""
     count = len(faulty.answer.body) or 64
     return _with_body(faulty, b"\xff" + Random(faulty.noise).randbytes(count))  # noqa: S311 - noise, not a secret
 
@@ -165,13 +165,13 @@ def error_with_200(faulty: FaultyRequest) -> Answer:
 
 
 def bad_gzip(faulty: FaultyRequest) -> Answer:
-    """Return the body uncompressed, with `Content-Encoding: gzip`."""
+    """Return the correct answer, uncompressed but with `Content-Encoding: gzip`."""
     answer = _with_body(faulty, faulty.answer.body or b"{}")
     return attrs.evolve(answer, headers=(*answer.headers, ("Content-Encoding", "gzip")))
 
 
 def long_header(faulty: FaultyRequest) -> Answer:
-    """Return the correct answer with a header field that is longer than clients accept."""
+    """Return the correct answer with a header field that is longer than most clients accept."""
     return attrs.evolve(faulty.answer, headers=(*faulty.answer.headers, ("X-Debug", "x" * _LONG_HEADER)))
 
 

@@ -1,14 +1,16 @@
 """All kinds of faults: name, effect, description, and whether the request is carried out.
 
-With an *applied* fault, the simulator carries out the request, and then loses or damages the answer. With a *not
-applied* fault, it never carries out the request. A client often can't distinguish the two cases, and must handle both.
+With an *applied* fault, the simulator carries out the request, and its answer is then lost, damaged or unusual. With a
+*not applied* fault, the simulator never carries out the request. A client often can't distinguish the two cases, and
+must handle both.
 
-A client recovers from most faults by sending the request again. *Odd* faults are the exception: a retry does not help,
-or the wrong answer is hard to detect. Odd faults are not in `ALL`, which is the default of `Faults.kinds`.
+A correct client copes with most faults: it accepts an unusual answer, or sends the request again. *Odd* faults can
+mislead even a correct client. It may wait for a rate limit that does not exist (`429`), give up (`redirect`), or accept
+a wrong answer (`wrong_room`, `surplus`). Odd faults are not in `ALL`, which is the default of `Faults.kinds`.
 
 `ALL`, `ODD`, `APPLIED`, `NOT_APPLIED` and the help of `aiorooms simulate` are generated from `_KINDS`. To add a kind,
 add it to `_KINDS`, add its effect to `_fault_effects`, and add its name to `FaultKind`. `FaultKind` repeats the names
-because type checkers need a literal. A test compares it with `_KINDS`.
+because type checkers need a literal. A test compares `FaultKind` with `_KINDS`.
 """
 
 from collections.abc import Mapping
@@ -68,11 +70,11 @@ class Kind:
     name: FaultKind
     effect: Effect
     description: str
-    """What the client sees."""
+    """What the client receives."""
     applied: bool
     """Whether the request is carried out before the fault."""
     odd: bool
-    """Whether a retry does not help, or the wrong answer is hard to detect."""
+    """Whether the fault can mislead even a correct client. If so, it is not in `ALL`."""
 
 
 def _before(name: FaultKind, effect: Effect, description: str, *, odd: bool = False) -> Kind:
@@ -91,12 +93,17 @@ _KINDS = (
     _before(
         "429",
         proxy_page_with_retry_after(429),
-        "HTML 429 page of a gateway, with `Retry-After` if set; the page itself adds no `x-ratelimit-*` headers",
+        "HTML 429 page of a gateway, with `Retry-After` if `Faults.retry_after` is set"
+        "; the fault adds no `x-ratelimit-*` headers",
         odd=True,
     ),
     _before("500", answers(effects.server_error), "500 with an errors list (10007)"),
     _before("502", proxy_page(502), "HTML error page of a proxy"),
-    _before("503", proxy_page_with_retry_after(503), "HTML error page of a proxy, with `Retry-After` if set"),
+    _before(
+        "503",
+        proxy_page_with_retry_after(503),
+        "HTML error page of a proxy, with `Retry-After` if `Faults.retry_after` is set",
+    ),
     _before("504", proxy_page(504), "HTML error page of a proxy"),
     _before("520", proxy_page(520), "HTML error page of a proxy"),
     _before("bad_http", effects.bad_http, "bytes that are not HTTP (a TLS alert), then a close"),
@@ -111,11 +118,19 @@ _KINDS = (
     _after("stall_after", effects.stall, "no answer for a long time, then a close"),
     _after("500_after", answers(effects.server_error), "500 with an errors list (10007)"),
     _after("502_after", proxy_page(502), "HTML error page of a proxy"),
-    _after("503_after", proxy_page_with_retry_after(503), "HTML error page of a proxy, with `Retry-After` if set"),
+    _after(
+        "503_after",
+        proxy_page_with_retry_after(503),
+        "HTML error page of a proxy, with `Retry-After` if `Faults.retry_after` is set",
+    ),
     _after("504_after", proxy_page(504), "HTML error page of a proxy"),
     _after("524_after", proxy_page(524), "HTML error page of a proxy"),
     _after("truncated", writes(effects.truncated), "complete head, half of the body, then a close"),
-    _after("truncated_chunked", writes(effects.truncated_chunked), "half of the body, chunked, without the last chunk"),
+    _after(
+        "truncated_chunked",
+        writes(effects.truncated_chunked),
+        "half of the body, chunked, without the last chunk, then a close",
+    ),
     _after("cut_head", writes(effects.cut_head), "half of the head, then a close"),
     _after("garbage", answers(effects.garbage), "random bytes with the content type of JSON"),
     _after("html_200", answers(effects.html), "200 with an HTML page"),
@@ -135,12 +150,12 @@ _KINDS = (
 )
 
 KINDS: Mapping[FaultKind, Kind] = {kind.name: kind for kind in _KINDS}
-"""All kinds, by name."""
+"""All kinds of faults, by name."""
 
 ODD: tuple[FaultKind, ...] = tuple(kind.name for kind in _KINDS if kind.odd)
-"""The faults for which a retry does not help, or whose wrong answer is hard to detect. They are not in `ALL`."""
+"""The faults that can mislead even a correct client, such as the answer for another room. They are not in `ALL`."""
 ALL: tuple[FaultKind, ...] = tuple(kind.name for kind in _KINDS if not kind.odd)
-"""The faults that a correct client recovers from by sending the request again."""
+"""The faults that a correct client copes with: it accepts the unusual answer, or sends the request again."""
 NOT_APPLIED: frozenset[FaultKind] = frozenset(kind.name for kind in _KINDS if not kind.applied)
 """The faults whose request is never carried out."""
 APPLIED: frozenset[FaultKind] = frozenset(kind.name for kind in _KINDS if kind.applied)
@@ -148,5 +163,5 @@ APPLIED: frozenset[FaultKind] = frozenset(kind.name for kind in _KINDS if kind.a
 
 
 def fault_descriptions(*, applied: bool) -> dict[FaultKind, str]:
-    """Return descriptions of the faults in `ALL`: those in `APPLIED` if `applied` is true, else in `NOT_APPLIED`."""
+    """Return the descriptions of all faults in both `ALL` and `APPLIED`, or if `applied` is false, `NOT_APPLIED`."""
     return {kind.name: kind.description for kind in _KINDS if kind.applied == applied and not kind.odd}

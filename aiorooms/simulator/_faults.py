@@ -1,4 +1,4 @@
-"""Choose the fault for each request, if any. The choice depends only on the settings, request counts and a seed.
+"""Choose the fault for each request, if any. The choice depends only on the settings, the seed and the requests.
 
 `_fault_kinds` defines the faults. Only requests that pass the key check and the rate limit can get a fault.
 """
@@ -26,7 +26,7 @@ def _known_script(script: Sequence[FaultKind | None]) -> tuple[FaultKind | None,
 def _check_kinds(kinds: Sequence[FaultKind | None]) -> None:
     unknown = [kind for kind in kinds if kind is not None and kind not in KINDS]
     if unknown or isinstance(kinds, str):
-        raise ValueError(f"unknown fault kinds: {unknown or kinds!r}; choose from {', '.join(KINDS)}")
+        raise ValueError(f"unknown fault kinds: {unknown or kinds!r}; give a sequence of names from {', '.join(KINDS)}")
 
 
 def _upper(methods: Collection[str] | None) -> frozenset[str] | None:
@@ -53,8 +53,8 @@ class Faults:
 
     With the same settings, the random fault of a request depends only on the seed, the method, the room, and the number
     of earlier requests with that method for that room. It does not depend on the clock, or on the order in which
-    requests for different rooms arrive. Lists and creates have no room: the query or the body is
-    used instead.
+    requests for different rooms arrive. A list or create has no room, so its query and body are used
+    instead.
     """
 
     rate: float = attrs.field(default=0.0, validator=_check_rate)
@@ -62,20 +62,20 @@ class Faults:
     kinds: Sequence[FaultKind] = attrs.field(default=ALL, kw_only=True, converter=_known_kinds)
     """The kinds of random faults, all equally likely. A kind that is listed twice is twice as likely."""
     first_tries: int | None = attrs.field(default=None, kw_only=True)
-    """The first `first_tries` requests for each method and room can get a random fault. None means all requests."""
+    """How many requests for each method and room, from the first on, can get a random fault. None means all."""
     script: Sequence[FaultKind | None] = attrs.field(default=(), kw_only=True, converter=_known_script)
     """Faults for the first requests, one entry per request in the order of arrival. None means a normal answer.
 
     Random faults start when all entries are used up.
     """
     methods: Collection[str] | None = attrs.field(default=None, kw_only=True, converter=_upper)
-    """HTTP methods of requests that can get a random fault, or one from the field `script`. None means all methods."""
+    """HTTP methods of the requests that can get a random fault or one from `Faults.script`. None means all methods."""
     stall_seconds: float = attrs.field(default=30.0, kw_only=True, validator=_check_seconds)
     """Seconds until `stall_before` and `stall_after` close the connection, unless the client closes it first."""
     slow_seconds: float = attrs.field(default=0.2, kw_only=True, validator=_check_seconds)
     """Time that `slow` takes to send the answer, in seconds."""
     retry_after: str | int | None = attrs.field(default=None, kw_only=True)
-    """The value of the `Retry-After` header of `503`, `503_after` and `429`. None means no header."""
+    """The `Retry-After` header in the answers of the faults `503`, `503_after` and `429`. None means no header."""
 
 
 @attrs.frozen
@@ -100,7 +100,7 @@ class FaultPlan:
         self._tries: Counter[tuple[str, str]] = Counter()
         self._initial_script = deque(faults.script)
         self.scripts: Scripts = {} if scripts is None else scripts
-        """The unused entries of added scripts, by room and method. None means all rooms or methods."""
+        """The unused entries of the scripts from `add_script`, by room and method. In a key, None means all of them."""
         self._script_draws = 0
 
     @property

@@ -64,7 +64,7 @@ class Incoming:
     target: Target | None
     """The operations and ids of the path, or None if the API has no such path."""
     room_id: str | None
-    """The room id in the path, in lower case and not validated, or None."""
+    """The room id in the path, in lower case and not validated. None if the path has no room id."""
     body: bytes = b""
     limit_lines: str = ""
     """The header lines that report the rate limit."""
@@ -77,7 +77,7 @@ class Incoming:
         return not self.request.keep_alive or self.request.version < HttpVersion11
 
     def next_lines(self) -> str:
-        """Return the header lines of all answers (request id, rate limit, date), for the next answer."""
+        """Return the common header lines (request id, rate limit, date), with the values for the next answer."""
         return self.shared.lines.of_next_answer(self.limit_lines)
 
     def send(self, answer: Answer) -> None:
@@ -99,7 +99,7 @@ class Incoming:
                 return
 
     def write(self, data: bytes, *, status: int | None, keep_open: bool) -> None:
-        """Write bytes, and count `status` unless it is None."""
+        """Write bytes, and count them as an answer with this status unless `status` is None."""
         if status is not None:
             self.shared.stats.by_status[status] += 1
         self.result = CLOSED

@@ -1,8 +1,8 @@
 """The rate limit: which requests are allowed, and what the answers report about the limit.
 
-A `RateLimit` is the rule that a test defines. A `Limiter` counts requests and decides which the rule allows. What the
-answers report (headers, rounding, Retry-After) does not depend on how requests are counted, because real gateways
-combine the two freely.
+A `RateLimit` is the rule that a test defines. A `Limiter` counts requests, and decides which of them the rule allows.
+You can combine any way to count requests with any way to report the limit (headers, rounding, Retry-After), because
+real gateways differ in both.
 
 | kind | requests allowed |
 |---|---|
@@ -19,8 +19,8 @@ Example: five requests are sent, and the limit is 2 requests in 10 seconds.
 | `bucket` | allowed | allowed | allowed | allowed | 429 |
 
 A request that gets a 429 is not counted. With `fixed`, unused requests of a window don't carry over to the next window.
-A client usually sends its first request in the middle of a window. Time is counted in whole nanoseconds, so rounding
-errors never allow a request too early or too late.
+Since the first window starts before the first request, that request usually arrives in the middle of a window. All
+kinds count time in whole nanoseconds, so no rounding error allows a request too early or too late.
 """
 
 import math
@@ -64,13 +64,16 @@ class RateLimit:
     reset_rounding: Literal["fractional", "up", "down"] = attrs.field(
         default="up", validator=in_(("fractional", "up", "down"))
     )
-    """How the seconds in `x-ratelimit-reset` are rounded. With `down`, a client that trusts it retries too early."""
+    """How the seconds in `x-ratelimit-reset` are rounded.
+
+    With `down`, a client that relies on the header retries too early.
+    """
     headers: bool = True
     """Whether answers have the headers `x-ratelimit-limit`, `x-ratelimit-remaining` and `x-ratelimit-reset`."""
     retry_after: Literal["none", "seconds", "date", "ms"] = attrs.field(
         default="none", validator=in_(("none", "seconds", "date", "ms"))
     )
-    """Header of a 429: none, Retry-After in whole seconds or as a date (both rounded up), or `retry-after-ms`."""
+    """Header of a 429: none, Retry-After in whole seconds or as a date, or `retry-after-ms` (all rounded up)."""
     kind: Literal["fixed", "sliding", "bucket"] = attrs.field(
         default="fixed", kw_only=True, validator=in_(("fixed", "sliding", "bucket"))
     )
@@ -78,12 +81,12 @@ class RateLimit:
 
     `x-ratelimit-reset` is the time until the window ends (`fixed`), until the oldest counted request leaves the window
     (`sliding`) or until the bucket is full (`bucket`). An empty bucket allows the next request earlier: as soon as it
-    contains one token. The header that `retry_after` selects reports the time until that token.
+    contains one token. The header that `retry_after` selects reports the time until the next request is allowed.
     """
 
     @classmethod
     def parse(cls, text: str) -> "RateLimit":
-        """Read `100/1s`, `100/s`, `20/1m`, `5/250ms` or `1000/h`. Raise ValueError for anything else."""
+        """Read a limit such as `100/1s`, `100/s`, `20/1m` or `5/250ms`. Raise ValueError if the text is not a limit."""
         match = _RULE.fullmatch(text.strip())
         if match is None:
             raise ValueError(f"{text!r} is not a rate limit; write requests/window, such as '100/1s' or '20/1m'")
@@ -99,7 +102,10 @@ class Verdict:
     remaining: int
     """Number of further requests that would be allowed at this moment."""
     reset: float
-    """Seconds until the window ends, its oldest request leaves it, or the bucket is full. Not rounded."""
+    """Seconds until the fixed window ends, the oldest request leaves the sliding window, or the bucket is full.
+
+    Not rounded.
+    """
     retry: float
     """Seconds until the next request is allowed. Not rounded, and exactly 0 if `remaining` is more than 0."""
 

@@ -1,7 +1,7 @@
 """The listening socket and its connections, and how they are closed.
 
-This module owns the listening socket, and `aiohttp.web.Server` reads the requests. A stop is immediate: it ends all
-waits inside requests, drops all connections, and then waits until their tasks are done.
+This module owns the listening socket, and `aiohttp.web.Server` reads the requests. A stop does not wait for answers: it
+ends all waits inside requests, drops all connections, and then waits until the tasks of the connections are done.
 
 While connections are refused, the port stays bound to a socket that does not listen. No other program can use the port,
 and the kernel refuses every connection immediately.
@@ -146,14 +146,14 @@ class Listener:
             iterations += 1
 
     def refuse(self) -> None:
-        """Close the port and drop all connections immediately. Do nothing if the port is already closed."""
+        """Refuse new connections and drop all others immediately. Do nothing if the port is not open."""
         if self._connections is not None and self._port is not None:
             self._close_port()
             self._reserved = self._bind(listen=False)
             self._connections.drop()
 
     def accept(self) -> None:
-        """Open the port again, and accept connections as soon as this returns. Do nothing if it is already open."""
+        """Open the port again, and accept connections as soon as this returns. Do nothing if it is open."""
         reserved, self._reserved = self._reserved, None
         if self._connections is not None and reserved is not None:
             reserved.listen(_BACKLOG)

@@ -1,12 +1,13 @@
 """The steps of one request, from its arrival to its answer.
 
-1. The request is counted, and its body is read (413 if it is too large). A request for another host ends here (421).
-2. The request waits for the latency. It continues even if the client disconnects meanwhile.
+1. The request is counted, and its body is read (413 if the body is too large). A request for another host ends here
+   (421).
+2. The request waits for the latency. It continues even if the client disconnects during this wait.
 3. During an outage, the request ends here.
 4. The key (401, 403) and the rate limit (429) are checked.
 5. The fault of the request is chosen, if any (`_faults`).
 6. The operation is carried out (`_routes`), unless the fault is in `NOT_APPLIED`.
-7. The answer is sent. If there is a fault, its effect sends or loses the answer instead.
+7. The answer is sent. If there is a fault, the effect of the fault sends or loses the answer instead.
 """
 
 from hashlib import blake2b

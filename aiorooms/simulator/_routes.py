@@ -4,7 +4,7 @@ To add an operation, write its function in a module of `_operations/` and add a 
 `Call`, and returns an `Answer` or raises `Rejected`.
 
 Ids are read from the path. A request gets a 404 if its path is not in `ROUTES`. It gets a 405 if `ROUTES` contains its
-path, but not with its method. The `Allow` header of a 405 lists the methods in the order of the rows.
+path, but not with the method of the request. The `Allow` header of a 405 lists the methods in the order of the rows.
 """
 
 import re
@@ -25,7 +25,7 @@ class Route:
 
     method: str
     path: str
-    """The path with the names of its ids in braces. Paths are tried in the order of the table."""
+    """The path with the names of its ids in braces. Paths are tried in the order of `ROUTES`."""
     operation: Callable[[Call], Answer]
 
 
@@ -78,7 +78,7 @@ def call_operation(
     operation = target.operations.get(method)
     if operation is None:
         methods = ", ".join(target.operations)
-        item = error_item(BAD_REQUEST, f"The method is not allowed here; use {methods}.")
+        item = error_item(BAD_REQUEST, f"The method is not allowed here; use one of {methods}.")
         return error_list(405, item, headers=(("Allow", methods),))
     try:
         return operation(Call(account, target.ids, query, content_type, body))

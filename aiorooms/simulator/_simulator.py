@@ -221,7 +221,7 @@ class RoomsSimulator:
         """Add a session to a room and return its id. `participants` are the contexts of its participants.
 
         If the session is active, the room's `active_session_id` becomes its id, and the previous active session ends.
-        Otherwise it has already ended, and its participants have left.
+        Otherwise the new session has already ended, and its participants have left.
         """
         account = self._account
         return self._on_loop(
@@ -229,14 +229,14 @@ class RoomsSimulator:
         )
 
     def end_session(self, room_id: str) -> None:
-        """End the active session of a room, if there is one. Its participants leave."""
+        """End the active session of a room, if there is one. The participants of the session leave."""
         self._on_loop(lambda: self._account.end_session(self._account.rooms[room_id]))
 
     # Keys, limits, faults, outages
 
     @property
     def api_key(self) -> str:
-        """The accepted key. It may be changed at any time. Requests with the old key then get a 401."""
+        """The accepted key. You can change it at any time. Requests with the old key then get a 401."""
         return self._access.api_key
 
     @api_key.setter
@@ -254,7 +254,7 @@ class RoomsSimulator:
 
     @property
     def rate_limit(self) -> RateLimit | None:
-        """The current rate limit. It may be set at any time, for example to "100/1s". This resets the request count."""
+        """The current rate limit. You can set it at any time, such as to "100/1s". This resets the request count."""
         return self._access.rate_limit
 
     @rate_limit.setter
@@ -270,7 +270,7 @@ class RoomsSimulator:
     def rejects_null(self) -> bool:
         """Whether null is rejected with a 422 even where the documentation allows it.
 
-        An empty string then clears the failover URL. This attribute may be set at any time.
+        If it is true, an empty string clears the failover URL. You can set this attribute at any time.
         """
         return self._account.rejects_null
 
@@ -280,7 +280,7 @@ class RoomsSimulator:
 
     @property
     def latency(self) -> float | tuple[float, float]:
-        """Seconds before each request is handled, fixed or as two bounds. It may be set at any time."""
+        """The wait before each request is handled, in seconds: fixed, or two bounds. You can set it at any time."""
         low, high = self._pipeline.latency
         return low if low == high else (low, high)
 
@@ -293,7 +293,7 @@ class RoomsSimulator:
 
     @property
     def faults(self) -> Faults | None:
-        """The current faults. They may be set at any time. This resets the counts for `first_tries`."""
+        """The current faults. You can set them at any time, which resets the counts for `first_tries`."""
         return self._faults
 
     @faults.setter
@@ -309,8 +309,8 @@ class RoomsSimulator:
 
         With `room_id` or `method`, the entries are only for requests with that room or method. If several scripts match
         a request, the most specific one is used: room and method, then room, then method, then all requests. If no
-        script matches, `Faults(script=...)` is used. When that is used up too, random faults are injected. A further
-        script with the same `room_id` and `method` is appended to the first.
+        script matches, `Faults(script=...)` is used. After its last entry, random faults are injected. A further script
+        with the same `room_id` and `method` is appended to the first.
         """
         self._on_loop(lambda: self._pipeline.plan.add_script(kinds, room_id, method))
 
@@ -319,7 +319,7 @@ class RoomsSimulator:
 
         `closed` closes the port and drops all connections. Requests that wait for their latency are still applied.
         `503` answers each request with the 503 page of a proxy. `reset` resets the connection of each request. `hang`
-        sends no answer until the client disconnects or the outage ends. With `503`, `reset` and `hang`, a request is
+        sends no answer, and closes the connection when the outage ends. With `503`, `reset` and `hang`, a request is
         not applied if its latency ends during the outage.
         """
 
@@ -334,7 +334,7 @@ class RoomsSimulator:
         self._on_loop(begin)
 
     def accept_connections(self) -> None:
-        """End an outage. Connections are accepted as soon as this returns.
+        """End an outage. Connections are accepted as soon as this method returns.
 
         The connections of hanging requests are closed.
         """
@@ -351,12 +351,12 @@ class RoomsSimulator:
 
     @property
     def stats(self) -> Stats:
-        """The counters. This is always the same object. `reset_stats()` sets the counters to 0."""
+        """The counters. This is always the same object. `reset_stats()` resets the counters."""
         return self._stats
 
     @property
     def record(self) -> bool:
-        """Whether to add every request to `recorded`, which grows without bound. This may be set at any time."""
+        """Whether to add requests to `recorded`, which then grows without bound. You can set this at any time."""
         return self._pipeline.record
 
     @record.setter
@@ -376,7 +376,7 @@ class RoomsSimulator:
         self._on_loop(self._pipeline.clear)
 
     def _on_loop(self, change: Callable[[], T]) -> T:
-        """Make a change in the thread of the loop. Then no request sees only a part of the change."""
+        """Make a change in the thread of the loop, so that no request sees only a part of the change."""
         if self._loop is None or self._thread_id == threading.get_ident():
             return change()
         return call_in_loop(self._loop, change)

@@ -25,24 +25,24 @@ class Stats:
     """The counters since the simulator was created, or since `reset_stats()`."""
 
     requests: int = 0
-    """Number of requests whose head was read, whatever their outcome."""
+    """Number of requests whose head was read, whatever their outcome, except those counted in `stale`."""
     by_method: Counter[str] = attrs.Factory(Counter[str])
     """Number of requests by HTTP method. Unusual methods are counted together as `OTHER`."""
     by_status: Counter[int] = attrs.Factory(Counter[int])
-    """Number of answers by status. Requests that got no status line are not counted."""
+    """Number of answers by status. Answers without a status line are not counted."""
     refused: int = 0
     """Number of rate limited requests. The 429s of faults are not counted."""
     unauthorized: int = 0
     """Number of requests with a missing or wrong key (401)."""
     stale: int = 0
-    """Number of requests that arrived on a connection after the fault `stale`.
+    """Number of requests that arrived on a connection on which the fault `stale` had occurred.
 
     These requests are dropped, and are not counted in `requests`.
     """
     in_flight: int = 0
     """Number of requests received and not yet answered. `reset_stats()` leaves this number unchanged."""
     peak_in_flight: int = 0
-    """Maximum of `in_flight`.
+    """Maximum of `in_flight` since the last `reset_stats()`.
 
     Without latency or faults, a request is answered in the loop iteration in which its body is complete. The maximum is
     then about 1, however many requests the client sends at once. Set a latency to measure the client's concurrency.
@@ -56,7 +56,8 @@ class Stats:
     requests_by_room: Counter[str] = attrs.Factory(Counter[str])
     """Number of requests by room id in lower case, including failed requests.
 
-    Rooms that don't exist are counted only if the key is known, so that requests without a key need no memory.
+    A room that doesn't exist is counted only if its id is a UUID and the key is known. Otherwise requests without a key
+    could fill the memory.
     """
 
     def clear(self) -> None:

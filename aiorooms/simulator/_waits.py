@@ -38,8 +38,8 @@ class Waits:
     async def wait(self, seconds: float, connection: web.RequestHandler | None = None) -> bool:
         """Wait for `seconds`, and return whether they have passed.
 
-        The wait ends early if the answer is no longer needed: the simulator stops, `release` is called, or the client
-        of `connection` disconnects. Without a connection, the wait continues even if the client disconnects.
+        The wait ends early if the simulator stops. A wait with a connection also ends early if the client disconnects
+        or `release` is called, because the answer is then no longer needed.
         """
         if not self._open or (connection is not None and connection.transport is None):
             return False

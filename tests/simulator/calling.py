@@ -116,7 +116,7 @@ class RawConnection:
 
 
 async def until(condition: Any) -> None:
-    """Wait until a condition is true. Raise an AssertionError if it is still false after 2 seconds or more."""
+    """Wait until a condition is true. Raise an AssertionError if it is still false after 2,000 checks."""
     for _ in range(2000):
         if condition():
             return

@@ -1,4 +1,4 @@
-"""What a stranger can do: requests for other hosts (DNS rebinding), and requests without the key."""
+"""Requests from strangers: for another host (DNS rebinding), or without the key."""
 
 from uuid import uuid4
 

@@ -289,16 +289,14 @@ async def _(sim: RoomsSimulator, connection: RawConnection) -> None:
 
 
 def test_every_kind_is_in_the_registry_and_has_a_check() -> None:
-    assert get_args(FaultKind) == tuple(KINDS), (
-        "`FaultKind` and the registry name different kinds, or in a different order"
-    )
+    assert get_args(FaultKind) == tuple(KINDS), "`FaultKind` and the registry differ in the kinds or in their order"
     assert set(wire_checks) == set(KINDS)
     assert set(ALL) | set(ODD) == NOT_APPLIED | APPLIED == set(KINDS)
     assert not set(ALL) & set(ODD)
     assert not NOT_APPLIED & APPLIED
 
 
-def test_every_random_kind_has_a_description() -> None:
+def test_every_kind_in_all_has_a_description() -> None:
     before, after = fault_descriptions(applied=False), fault_descriptions(applied=True)
     assert before.keys() == set(ALL) & NOT_APPLIED
     assert after.keys() == set(ALL) & APPLIED
@@ -325,7 +323,7 @@ async def test_each_kind_of_fault_sends_the_expected_bytes(kind: FaultKind) -> N
     ("method", "path"),
     [("GET", ""), ("GET", "/{}"), ("GET", f"/{UNKNOWN_ID}"), ("POST", ""), ("PATCH", "/{}"), ("DELETE", "/{}")],
 )
-async def test_every_fault_of_every_operation_has_the_expected_effect_on_aiohttp(
+async def test_every_fault_in_every_operation_has_the_expected_effect_on_aiohttp(
     kind: FaultKind, method: str, path: str
 ) -> None:
     faults = Faults(1.0, kinds=[kind], stall_seconds=0, slow_seconds=0)

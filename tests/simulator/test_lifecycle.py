@@ -285,7 +285,7 @@ async def test_outages_and_stops_have_no_effect_while_the_simulator_is_not_runni
         assert (await ask(sim, "GET", "/rooms")).status == 200
 
 
-async def test_an_outage_can_answer_503_reset_connections_or_hang() -> None:
+async def test_an_outage_can_answer_with_503_or_reset_connections_or_hang() -> None:
     async with RoomsSimulator(rooms=1) as sim:
         room = f"/rooms/{sim.room_ids[0]}"
         sim.refuse_connections("503")

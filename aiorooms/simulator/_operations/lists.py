@@ -55,7 +55,7 @@ def read_page(parameters: Mapping[str, str]) -> Page:
 
 
 def read_dates(parameters: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """Return a field (`created_at` or `updated_at`), relation (`eq`, `gte` or `lte`) and day for each date filter."""
+    """Return the field (`created_at` or `updated_at`), relation (`eq`, `gte` or `lte`) and day of each date filter."""
     return [
         (match[1], match[2], _day(name, value))
         for name, value in parameters.items()

@@ -8,8 +8,8 @@ the documentation is silent:
 - A name is case-sensitive, and must contain a character that is not a blank.
 - A webhook URL starts with `http://` or `https://`, and contains a host. It must not contain blanks or control
   characters, or be longer than 2000 characters. An empty string is not a URL. The code for an invalid URL is 10003.
-- `null` is accepted for the failover URL and the timeout, and stored as null. With `rejects_null`, null is rejected.
-  Then an empty string clears the failover URL, and the timeout can't be cleared.
+- `null` is accepted for the failover URL and the timeout, and stored as null. With `rejects_null`, null is rejected,
+  an empty string clears the failover URL, and the timeout can't be cleared.
 """
 
 import re

@@ -7,7 +7,7 @@ Choices where the documentation is silent:
 - A request with a name that is already taken gets a 422 with code 10012 and the pointer `/unique_name`.
 - The name of a new room defaults to its id.
 - An update without fields (`{}`) is applied, and changes `updated_at`.
-- Rooms are listed oldest first.
+- Rooms are listed in the order in which they were added.
 """
 
 from .._account import WRITABLE, Account, Room
