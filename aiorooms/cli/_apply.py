@@ -93,8 +93,7 @@ def resume(
     """Continue a run that stopped early.
 
     Rooms that are already updated are not updated again. If it is uncertain whether an update was carried out, for
-    example because it was in flight when the run crashed, its room is read first. The update is sent again only if it
-    was not carried out.
+    example because the run crashed, the room is read first. The update is then sent only if it was not carried out.
 
     \b
     Examples:

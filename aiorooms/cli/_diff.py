@@ -25,7 +25,7 @@ If the two values are URLs that differ only in the host, they may be shortened t
 
 
 def show_plan(plan: Plan, out: Output, *, every_room: bool) -> None:
-    """Write the changes of a plan, and its totals."""
+    """Write the changes and the totals of a plan."""
     if every_room:
         for planned in plan.updates():
             _write(out, _label(planned), _change_of(planned, whole=True))

@@ -90,7 +90,7 @@ concurrency_option: Final = value_option(
 
 
 def max_failures_option(more: str = "") -> Callable[[F], F]:
-    """Return a decorator that adds `--max-failures`. `more` is appended to its help."""
+    """Return a decorator that adds `--max-failures`. `more` is appended to the help text."""
     return value_option(
         "--max-failures",
         "N",

@@ -174,7 +174,7 @@ class Output:
         """Draw on standard output with rich. On a terminal, use colours and the terminal's width."""
         with self._console.capture() as drawn:
             self._console.print(*parts)
-        # rich pads each line with blanks. A file or a pipe should not contain them.
+        # rich pads each line with blanks. A file or a pipe should not contain these blanks.
         self.line("\n".join(line.rstrip(" ") for line in drawn.get().removesuffix("\n").split("\n")))
 
     @property

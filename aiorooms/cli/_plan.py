@@ -1,4 +1,4 @@
-"""`aiorooms plan` and `aiorooms show`: write a plan from a file or from options, and show it."""
+"""`aiorooms plan` and `aiorooms show`: write a plan from a file or from options, and show a plan."""
 
 from collections.abc import Callable
 from contextlib import nullcontext

@@ -158,7 +158,7 @@ class _Listing:
         self._out = out
         self._count = 0
         if out.on_terminal:
-            importlib.import_module("rich.table")  # now, because it would block the event loop later
+            importlib.import_module("rich.table")  # later, the import would block the event loop
             self._columns = _columns(out.width)
 
     async def read(self, client: RoomsClient, rooms: RoomList) -> None:

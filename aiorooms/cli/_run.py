@@ -77,7 +77,7 @@ class SignalHandler:
 
     @contextmanager
     def listening(self) -> Generator[None]:
-        """Handle the signals while the block runs, but only in the main thread: Python allows them in no other."""
+        """Handle the signals while the block runs. Do nothing outside the main thread, where Python allows no handlers."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -35,7 +35,7 @@ _NO_LIMIT: Final = "there is no rate limit to change; give one with --rate-limit
 
 
 def _read_limit(ctx: Context) -> None:
-    """Set `limit` from `--rate-limit` and its modifying options. Without `--rate-limit`, these options are invalid."""
+    """Set `limit` from all options about the rate limit. Without `--rate-limit`, the other ones are invalid."""
     limit: RateLimit | None = ctx.params.pop("rate_limit")
     given = {name: ctx.params.pop(name) for name in _LIMIT_OPTIONS}
     no_headers: bool = ctx.params.pop("no_rate_limit_headers")

@@ -1,7 +1,7 @@
 """Error messages that name the options and commands of the command line, not Python's arguments and methods.
 
-The `hint` of an error is written for Python programs. This module replaces it with a hint for the command line, chosen
-by the `reason` of the error.
+The `hint` of an error is written for Python programs. This module replaces the hint with one for the command line,
+chosen by the `reason` of the error.
 """
 
 import copy

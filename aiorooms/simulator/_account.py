@@ -163,7 +163,7 @@ class Account:
         return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 
     def now(self) -> str:
-        """Return the current time as a timestamp. It is always later than the one before."""
+        """Return the current time as a timestamp. It is always later than the previous result."""
         self._last_microseconds = max(self._clock(), self._last_microseconds + 1)
         return timestamp(self._last_microseconds)
 

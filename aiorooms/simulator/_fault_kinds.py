@@ -74,7 +74,7 @@ class Kind:
     applied: bool
     """Whether the request is carried out before the fault."""
     odd: bool
-    """Whether the fault can mislead even a correct client. If so, it is not in `ALL`."""
+    """Whether the fault can mislead even a correct client. Odd faults are not in `ALL`."""
 
 
 def _before(name: FaultKind, effect: Effect, description: str, *, odd: bool = False) -> Kind:
@@ -163,5 +163,5 @@ APPLIED: frozenset[FaultKind] = frozenset(kind.name for kind in _KINDS if kind.a
 
 
 def fault_descriptions(*, applied: bool) -> dict[FaultKind, str]:
-    """Return the descriptions of all faults in both `ALL` and `APPLIED`, or if `applied` is false, `NOT_APPLIED`."""
+    """Return a description of each fault in `ALL` whose request is carried out, or is not if `applied` is false."""
     return {kind.name: kind.description for kind in _KINDS if kind.applied == applied and not kind.odd}

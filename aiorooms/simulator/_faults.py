@@ -53,8 +53,7 @@ class Faults:
 
     With the same settings, the random fault of a request depends only on the seed, the method, the room, and the number
     of earlier requests with that method for that room. It does not depend on the clock, or on the order in which
-    requests for different rooms arrive. A list or create has no room, so its query and body are used
-    instead.
+    requests for different rooms arrive. A list or create has no room, so its query and body are used instead.
     """
 
     rate: float = attrs.field(default=0.0, validator=_check_rate)
@@ -84,7 +83,7 @@ class Draw:
 
     kind: FaultKind
     noise: int
-    """A random number for choices that the fault makes, such as which bytes to send. The same seed reproduces it."""
+    """A random number for choices that the fault makes, such as which bytes to send. The same seed gives the same number."""
 
 
 Scripts: TypeAlias = dict[tuple[str | None, str | None], deque[FaultKind | None]]
@@ -100,7 +99,7 @@ class FaultPlan:
         self._tries: Counter[tuple[str, str]] = Counter()
         self._initial_script = deque(faults.script)
         self.scripts: Scripts = {} if scripts is None else scripts
-        """The unused entries of the scripts from `add_script`, by room and method. In a key, None means all of them."""
+        """The unused entries of the scripts from `add_script`, by room and method. None means all rooms or methods."""
         self._script_draws = 0
 
     @property

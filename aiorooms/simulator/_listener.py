@@ -153,7 +153,7 @@ class Listener:
             self._connections.drop()
 
     def accept(self) -> None:
-        """Open the port again, and accept connections as soon as this returns. Do nothing if it is open."""
+        """Open the port again, and accept connections at once. Do nothing if the port is already open."""
         reserved, self._reserved = self._reserved, None
         if self._connections is not None and reserved is not None:
             reserved.listen(_BACKLOG)

@@ -2,7 +2,7 @@
 
 1. The request is counted, and its body is read (413 if the body is too large). A request for another host ends here
    (421).
-2. The request waits for the latency. It continues even if the client disconnects during this wait.
+2. The request waits for the latency, and continues even if the client disconnects during this wait.
 3. During an outage, the request ends here.
 4. The key (401, 403) and the rate limit (429) are checked.
 5. The fault of the request is chosen, if any (`_faults`).

@@ -56,8 +56,8 @@ class Stats:
     requests_by_room: Counter[str] = attrs.Factory(Counter[str])
     """Number of requests by room id in lower case, including failed requests.
 
-    A room that doesn't exist is counted only if its id is a UUID and the key is known. Otherwise requests without a key
-    could fill the memory.
+    A room that doesn't exist is counted only if its id is a UUID and the key is known, so that requests without a key
+    can't fill the memory.
     """
 
     def clear(self) -> None:

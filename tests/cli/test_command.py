@@ -151,7 +151,7 @@ def test_an_invalid_value_is_an_error_with_a_short_message(
     assert len(str(raised.value)) < 200
 
 
-def test_the_short_help_option_exists_even_if_the_first_context_lacked_it() -> None:
+def test_the_short_help_option_exists_even_in_a_context_without_settings() -> None:
     probe = Command("probe", callback=lambda: None)
     probe.make_context("probe", [])
     assert "-h" in [name for parameter in probe.get_params(Context(probe)) for name in parameter.opts]

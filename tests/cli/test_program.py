@@ -36,7 +36,7 @@ def test_a_missing_key_exits_with_2(program: Program) -> None:
 
 
 @pytest.mark.parametrize("how", ["list", "list --json"])
-def test_list_succeeds_if_its_reader_closes_the_pipe(sim: RoomsSimulator, program: Program, how: str) -> None:
+def test_list_succeeds_if_the_reader_closes_the_pipe(sim: RoomsSimulator, program: Program, how: str) -> None:
     for _ in range(2000):
         sim.add_room()
     with program(*how.split(), "--page-size", "50") as listing:
@@ -48,7 +48,7 @@ def test_list_succeeds_if_its_reader_closes_the_pipe(sim: RoomsSimulator, progra
         assert listing.stderr.read() == ""
 
 
-def test_an_update_stops_if_its_reader_closes_the_pipe(sim: RoomsSimulator, program: Program) -> None:
+def test_an_update_stops_if_the_reader_closes_the_pipe(sim: RoomsSimulator, program: Program) -> None:
     sim.latency = 0.2
     with program("update", *sim.room_ids, "--max-participants", "20", "--concurrency", "2") as updating:
         assert updating.stdout is not None

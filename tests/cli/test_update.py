@@ -209,7 +209,7 @@ def test_a_key_without_permission_exits_with_3(sim: RoomsSimulator, invoke: Invo
 
 
 @pytest.mark.parametrize("option", ["--max-failures", "--stop-after-failures"])
-def test_max_failures_stops_the_run_and_its_old_name_still_works(
+def test_max_failures_and_the_old_name_of_this_option_stop_the_run(
     sim: RoomsSimulator, invoke: Invoke, option: str
 ) -> None:
     ids = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(50)]
@@ -225,7 +225,7 @@ def test_max_failures_stops_the_run_and_its_old_name_still_works(
     assert warnings == ["aiorooms: --stop-after-failures is deprecated; use --max-failures"] * is_old
 
 
-def test_a_deprecated_option_is_hidden_in_the_help_and_named_in_its_problems(invoke: Invoke) -> None:
+def test_a_deprecated_option_is_hidden_in_the_help_and_named_in_error_messages(invoke: Invoke) -> None:
     assert "--stop-after-failures" not in invoke("update", "--help").output
     result = invoke("update", UNKNOWN_ROOM, "--enable-recording", "--stop-after-failures", "0")
     assert result.exit_code == 2

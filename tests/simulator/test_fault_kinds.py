@@ -348,7 +348,7 @@ async def test_every_fault_in_every_operation_has_the_expected_effect_on_aiohttp
             assert (await ask(sim, method, target, body)).data["unique_name"] == "x"
 
 
-async def test_an_error_page_has_retry_after_only_if_it_is_set() -> None:
+async def test_an_error_page_has_retry_after_only_if_configured() -> None:
     async with RoomsSimulator(rooms=1, faults=Faults(script=["503"])) as sim:
         reply = await ask(sim, "GET", "/rooms")
         assert reply.status == 503

@@ -220,7 +220,7 @@ async def test_a_stop_closes_a_connection_that_was_just_accepted() -> None:
 
 
 @pytest.mark.parametrize("loop_factory", [None, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def test_an_outage_closes_the_port_until_it_ends(loop_factory: None) -> None:
+def test_the_port_stays_closed_until_the_outage_ends(loop_factory: None) -> None:
     async def run() -> None:
         async with RoomsSimulator(rooms=1) as sim:
             url = URL(sim.url)

@@ -131,7 +131,7 @@ def requested_waits(reply: Reply, began: float) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_limit_allows_requests_again_after_its_window_in_real_time(kind: Any) -> None:
+async def test_requests_are_allowed_again_after_the_window_in_real_time(kind: Any) -> None:
     async with RoomsSimulator(rooms=1, rate_limit=RateLimit(1, 0.005, kind=kind)) as sim:
         statuses: list[int] = []
         while statuses.count(200) < 3:

@@ -41,7 +41,7 @@ async def test_the_sample_request_of_the_api_reference_is_applied() -> None:
     assert reply.data["record_type"] == "room"
 
 
-async def test_an_absent_field_stays_unchanged_and_null_clears_it() -> None:
+async def test_an_absent_field_stays_unchanged_and_null_clears_a_field() -> None:
     async with RoomsSimulator(rooms=1) as sim:
         room = f"/rooms/{sim.room_ids[0]}"
         await ask(sim, "PATCH", room, SAMPLE_REQUEST)
