@@ -77,7 +77,7 @@ class SignalHandler:
 
     @contextmanager
     def listening(self) -> Generator[None]:
-        """Handle the signals while the block runs. Do nothing outside the main thread, where Python allows no handlers."""
+        """Handle the signals while the block runs, but only in the main thread, because Python requires that."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -158,7 +158,7 @@ def update(
     updated) and skipped (not sent).
 
     After the first Ctrl-C, no new update starts, and updates in flight have 5 seconds to finish. After that time, or at
-    a second Ctrl-C, updates still in flight are aborted. In both cases, the totals are printed. You can then run the
+    a second Ctrl-C, updates still in flight are aborted. In any case, the totals are printed. You can then run the
     same command again, because updating a room twice is safe.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     out = Output(json=as_json)

@@ -143,7 +143,7 @@ class Account:
         self._in_order: list[Room] | None = None
 
     def fill(self, count: int) -> None:
-        """Add `count` rooms, named `room-000001` and so on, a minute apart by `created_at`. A seed fixes the rooms."""
+        """Add `count` rooms (`room-000001`, ...), dated about a minute apart. The same seed adds the same rooms."""
         for number in range(1, count + 1):
             created = timestamp(_FILL_START + number * _MINUTE + self._random.randrange(1_000_000))
             self.insert(

@@ -83,7 +83,7 @@ class Draw:
 
     kind: FaultKind
     noise: int
-    """A random number for choices that the fault makes, such as which bytes to send. The same seed gives the same number."""
+    """A random number for the choices of a fault, such as which bytes to send. The same seed gives the same number."""
 
 
 Scripts: TypeAlias = dict[tuple[str | None, str | None], deque[FaultKind | None]]
