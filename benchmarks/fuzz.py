@@ -49,14 +49,14 @@ from aiorooms import (
 from ._fuzz_server import KINDS, FuzzServer, Json, Ledger, room_url, serial_of
 from ._runs import at_least_one, write_json
 
-_TIMEOUT: Final = 0.5
+_TIMEOUT: Final = 0.3
 """Seconds for one attempt."""
 
 _STALE: Final = {True: 1, False: 3}
 """Maximum number of resends after stale connections, which are not counted as attempts: in a session of the client's
 own, and in the user's."""
 
-_PATIENCE: Final = 120.0
+_PATIENCE: Final = 300.0
 """Seconds after which a run counts as stuck."""
 
 How: TypeAlias = Literal["complete", "cancelled", "left", "input raises", "closed", "single calls"]
@@ -142,6 +142,7 @@ def make_plan(seed: int, count: int) -> Plan:
     ]
     known = room_ids[: -1 - len(room_ids) // 20]
     ledger = Ledger({room_id: _new_room(room_id) for room_id in known})
+    concurrency = random.choice([1, 5, 20, 50])
     updates: list[tuple[str, RoomUpdate]] = []
     for serial in range(count):
         room_id = room_ids[serial] if how == "single calls" else random.choice(room_ids)
@@ -151,13 +152,13 @@ def make_plan(seed: int, count: int) -> Plan:
         how=how,
         updates=updates,
         ledger=ledger,
-        rate=random.choice([0.03, 0.1, 0.3, 0.6]),
+        rate=random.choice([0.03, 0.1, 0.3, 0.6]) if concurrency >= 20 else 0.05,  # timeouts one by one take long
         kinds=random.sample([kind.name for kind in KINDS], random.choice([3, 8, len(KINDS)])),
         own_session=random.random() < 0.7,
         is_async_input=random.random() < 0.5,
         pacing=Pacing(enabled=random.random() < 0.5, max_wait=1.0),
         retry=RetryPolicy(max_attempts=random.choice([1, 2, 4, 6]), base_delay=0.001, max_delay=0.01),
-        concurrency=random.choice([1, 5, 20, 50]),
+        concurrency=concurrency,
         rejects_null=random.random() < 0.3,
         disturbed_after=random.random() ** 0.5,  # rather late than early
     )

@@ -32,8 +32,8 @@ class Request(Generic[T]):
     """Maximum size of the answer, in bytes."""
     decode_no_content: Callable[[], T] | None = None
     """Returns the value for a 204 answer. None if the API never answers this request with 204."""
-    size_hint: str = ""
-    """Advice for the caller, appended to the error message if the answer is too large."""
+    size_advice: str = ""
+    """What the caller can do if the answer is too large, for the error message."""
     body: bytes | None = None
     revise: "Callable[[int, Sequence[ErrorDetail]], Request[T] | None] | None" = None
     """Called with the status and the errors of a rejection. Returns the request to send instead, or None."""

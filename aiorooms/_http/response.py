@@ -173,7 +173,10 @@ def _not_confirmed(request: Request[T], status: int, gaps: str, rate_limit: Rate
 
 def too_large(request: Request[T], status: int, headers: Mapping[str, str], limit: int) -> Failure:
     """Return the failure of a request whose answer is too large. It is not retried: the answer would be the same."""
-    message = f"{status} {request.subject}: the answer is larger than {limit:,} bytes{request.size_hint}"
+    advice = [request.size_advice] if request.size_advice else []
+    if limit < request.max_size:
+        advice.append("raise max_response_size")
+    message = "; ".join([f"{status} {request.subject}: the answer is larger than {limit:,} bytes", *advice])
     return Failure(
         make_error=partial(APIResponseError, message, status=status),
         retry=False,

@@ -320,7 +320,7 @@ class Rooms(Resource):
             subject="list of rooms",
             decode=partial(decode_rooms, number),
             max_size=MAX_LIST,
-            size_hint="; lower page_size, or raise max_response_size",
+            size_advice="lower page_size",
         )
         return (await self._sender.send(request, timeout=timeout)).value
 

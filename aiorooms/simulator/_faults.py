@@ -24,9 +24,11 @@ def _known_script(script: Sequence[FaultKind | None]) -> tuple[FaultKind | None,
 
 
 def _check_kinds(kinds: Sequence[FaultKind | None]) -> None:
+    if isinstance(kinds, str):
+        raise TypeError(f"kinds must be a sequence of names, not a string; give [{kinds!r}]")
     unknown = [kind for kind in kinds if kind is not None and kind not in KINDS]
-    if unknown or isinstance(kinds, str):
-        raise ValueError(f"unknown fault kinds: {unknown or kinds!r}; give a sequence of names from {', '.join(KINDS)}")
+    if unknown:
+        raise ValueError(f"unknown fault kinds: {unknown!r}; give a sequence of names from {', '.join(KINDS)}")
 
 
 def _upper(methods: Collection[str] | None) -> frozenset[str] | None:

@@ -108,10 +108,14 @@ async def test_an_answer_larger_than_8_mb_is_an_error_and_not_retried(
 
 async def test_a_list_page_larger_than_64_mb_or_max_response_size_is_an_error() -> None:
     async with raw_server(serving(packed(ZEROS * 70), "Content-Encoding: gzip")) as (url, _):
-        for limit, shown in ((10**9, "67,108,864"), (1000, "1,000")):
+        for limit, message in (
+            (10**9, "larger than 67,108,864 bytes; lower page_size"),
+            (1000, "larger than 1,000 bytes; lower page_size; raise max_response_size"),
+        ):
             async with RoomsClient("KEY", base_url=url, retry=ONCE, max_response_size=limit) as client:
-                with pytest.raises(APIResponseError, match=f"larger than {shown} bytes; lower page_size, or raise"):
+                with pytest.raises(APIResponseError) as caught:
                     [room async for room in client.rooms.list()]
+            assert str(caught.value).endswith(message)
 
 
 @pytest.mark.parametrize("sized", [True, False])
