@@ -1,17 +1,19 @@
-"""Apply a plan, or resume an apply: send the updates with `update_many`, and record each of them in the journal.
+"""Apply a plan, or resume an earlier run: send the updates with `update_many`, and record each one in the journal.
 
-Each apply and each resume is a *run* with four steps. For example, a plan has 1,000 rooms. Its apply is killed after
-600 updates, while 50 more are in flight. The resume has these steps:
+A *run* is created by `apply` or `resume`, and has four steps. For example, a plan has 1,000 rooms. The process that
+applies it is killed when 600 updates are finished and 50 more are in flight. Then `resume` creates a run with these
+steps:
 
-1. It reads the 50 rooms back (`_earlier`). 30 of them have the wanted values, so their outcome is `updated`. The
+1. The run reads the 50 rooms back (`_earlier`). 30 of them have the wanted values, so their outcome is `updated`. The
    updates of the other 20 must be sent.
-2. It lists the rooms that were modified since the plan was made (`_conflicts`). 2 of the remaining 350 rooms were
-   modified, and are set aside: their updates are not sent.
-3. It sends the updates of 20 + 348 rooms (`_sending`).
-4. It lists the modified rooms again (`_conflicts`). If the 2 rooms set aside don't have the wanted values now, they are
-   conflicts.
+2. The run lists the rooms that may have been modified since the plan was made (`_conflicts`). 2 of the remaining 350
+   rooms were modified. They are *set aside*, which means that their updates are not sent.
+3. The run sends the updates of 20 + 348 rooms (`_sending`).
+4. The run lists these rooms again (`_conflicts`). If one of the 2 rooms set aside does not have the wanted values now,
+   its outcome is `conflict`.
 
-The journal then has an outcome for each of the 1,000 rooms. If none of them is uncertain, another resume sends nothing.
+The journal then has an outcome for each of the 1,000 rooms. If no outcome is `uncertain`, another `resume` sends
+nothing.
 """
 
 import asyncio
@@ -51,11 +53,11 @@ def apply(
     force: bool = False,
     max_failures: int | None = None,
 ) -> "BulkRun":
-    """Return a `BulkRun` that applies a plan. Nothing is sent before you iterate over its `outcomes`.
+    """Return a `BulkRun` that applies a plan. The run sends nothing until you iterate over its `outcomes`.
 
-    The run creates the file `journal`. With `force`, it also updates rooms that someone else modified since the plan
-    was made. After `max_failures` failed or uncertain updates, no further update begins. Raises `PlanFileError` if the
-    plan was made for another server.
+    The run creates the journal file at the path `journal`. With `force`, the run also updates rooms that someone else
+    modified since the plan was made. After `max_failures` failed or uncertain updates, no further update begins. Raises
+    `PlanFileError` if the plan was made for another server.
     """
     _check_settings("apply", concurrency, max_failures)
     plan.check_server(client)
@@ -79,11 +81,12 @@ def resume(
     retry_failed: bool = False,
     max_failures: int | None = None,
 ) -> "BulkRun":
-    """Return a `BulkRun` that continues the apply recorded in a journal. Successful updates are not repeated.
+    """Return a `BulkRun` that continues the runs recorded in a journal. Successful updates are not repeated.
 
     If the plan file was moved, `plan` is its new path. With `retry_failed`, failed updates are sent again. With
     `force`, rooms that someone else modified since the plan was made are updated too. Raises `JournalError` if the
-    journal can't be used or belongs to another plan, and `PlanFileError` if the plan can't be used.
+    journal can't be opened or belongs to another plan, and `PlanFileError` if the plan can't be opened or was made for
+    another server.
     """
     _check_settings("resume", concurrency, max_failures)
     read = Journal.open(journal)
@@ -101,7 +104,7 @@ def resume(
 
 
 def _plan_of(journal: Journal, path: str | Path | None) -> Plan:
-    """Open the plan of a journal, from `path` or from the path in the journal."""
+    """Open the plan of a journal. If `path` is None, the path comes from the journal."""
     try:
         plan = Plan.open(path or journal.plan_file)
     except PlanFileError as error:
@@ -122,7 +125,7 @@ def _check_settings(caller: str, concurrency: int, max_failures: int | None) -> 
 
 
 class BulkRun:
-    """One run of a plan, created by `apply` or `resume`. You can iterate over its outcomes only once."""
+    """One run of a plan, created by `apply` or `resume`. You can iterate over `outcomes()` only once."""
 
     def __init__(
         self,
@@ -147,12 +150,12 @@ class BulkRun:
 
     @property
     def stopped_by(self) -> str | None:
-        """The reason why the run stopped before the end of the plan; None if it didn't stop early."""
+        """The reason why the run was stopped before the end of the plan; None if it was not stopped."""
         return self._signal.reason
 
     @property
     def stop_error(self) -> AioroomsError | None:
-        """The error that stopped the run; None if no error stopped it."""
+        """The error that stopped the run; None if it was not stopped, or if `stop` or `max_failures` stopped it."""
         return self._signal.error
 
     def stop(self, why: str) -> None:
@@ -160,9 +163,9 @@ class BulkRun:
         self._signal.stop(why)
 
     def rooms_left(self) -> int:
-        """Return the number of rooms of the plan that still need an outcome.
+        """Return how many rooms of the plan had no outcome to keep when `apply` or `resume` was called.
 
-        Raises `JournalError` if the journal is damaged.
+        The number does not change during the run. Raises `JournalError` if the journal is damaged.
         """
         states = () if self._journal_before is None else self._journal_before.states().values()
         return self.plan.rooms - sum(map(self._keep_policy.keeps, states))
@@ -175,8 +178,9 @@ class BulkRun:
         back. If the journal can't be written, no further update begins, updates in flight finish, and then
         `JournalError` is raised.
 
-        Also raises `JournalError` if the new journal already exists or another run is writing it, `PlanFileError` if
-        the plan was modified or replaced since it was opened, and `APIError` if the account can't be listed.
+        Also raises `JournalError` if `apply` would overwrite another file or if another run is writing the journal,
+        `PlanFileError` if the plan was modified or replaced since `Plan.open`, and `APIError` if the account can't be
+        listed.
         """
         signal, client = self._signal, self._client
         async with self._journal as journal, self._recorded(journal):

@@ -9,7 +9,7 @@ from ._summary import Summary
 __all__ = ["charts"]
 
 _Line: TypeAlias = tuple[str, Sequence[float | None]]
-"""A color, and a value for each time bucket. None leaves a gap in the line."""
+"""A colour, and a value for each time bucket. The line has a gap where the value is None."""
 
 _STATUSES: Final = {
     "updated": "#3c8d5a",

@@ -1,10 +1,10 @@
 """Find conflicts: rooms that someone else modified since the plan was made. They are updated only with `force`.
 
-This needs no GET for each room, because the API can list the rooms that were updated on a given day or later. For
+The check needs no GET for each room, because the API can list the rooms that were updated on a given day or later. For
 example, a plan has the rooms A, B and C, last updated on 1, 2 and 3 May. The plan was made on 3 May or later, so any
-room modified after that has an `updated_at` of 3 May or later. Before the run sends anything, it lists the rooms
+room modified since then has an `updated_at` of 3 May or later. Before the run sends any update, it lists the rooms
 updated on 2 May or later. (The extra day allows for a server in another time zone.) The list is usually short. In this
-example it contains
+example, the list contains
 
 - B, updated on 2 May, and C, updated on 3 May. They were not modified since the plan was made, so they are updated.
 - A, updated on 4 May. It was modified since the plan was made, so it is *set aside*: its update is not sent.
@@ -43,12 +43,12 @@ class Conflicts:
         self._listed: dict[str, datetime | None] = {}
         """The `updated_at` of each room that was listed before anything was sent, by room id."""
         self._listed_rooms: dict[str, Room] = {}
-        """The same rooms, by id. Filled only if a room of the plan has no `updated_at`, to compare its values."""
+        """The rooms in `_listed`, by id. Stored only if a room of the plan has no `updated_at`, to compare values."""
         self._aside: dict[str, bytes] = {}
         """The plan's lines for the rooms set aside, by room id. A line needs less memory than a parsed object."""
 
     async def find(self, excluded: Container[str]) -> None:
-        """List the rooms that may have been modified since the plan was made. With `force`, do nothing."""
+        """Find the rooms that may have been modified since the plan was made. With `force`, do nothing."""
         if not self._force:
             async for room in self._changed_rooms():
                 if room.id is not None and room.id not in excluded:
@@ -76,7 +76,7 @@ class Conflicts:
         async for room in self._changed_rooms():
             if room.id is not None and (line := self._aside.pop(room.id, None)) is not None:
                 outcome = self.compare(PLANNED.read(line), room)
-                # None means that the room has its `before` values again. A resume can then send its update.
+                # None means that the room has its `before` values again. `resume` can then send its update.
                 if outcome is not None:
                     yield outcome
         for line in self._aside.values():

@@ -1,15 +1,18 @@
-"""Decide what a resume does with the rooms of earlier runs: it keeps their outcome, or reads them back.
+"""Decide what `resume` does with the rooms that earlier runs recorded.
 
 `KeepPolicy` says which outcomes are kept. A room is uncertain if its update was in flight when a run ended, or if its
-outcome is `uncertain`. A resume reads such a room back with a GET. For example, a plan changes `max_participants` from
-10 to 20, and the room's `updated_at` in the plan is 06:00. What the resume does depends on the room:
+outcome is `uncertain`. `resume` reads such a room back with a GET. The updates of all other rooms are sent.
+
+For example, a plan changes `max_participants` from 10 to 20, and the room's `updated_at` in the plan is 06:00. What
+`resume` does after the GET depends on the values that the GET returns:
 
 - `max_participants` is 20. The outcome is `updated`, and no update is sent.
-- `max_participants` is 10, and `updated_at` is 06:00. The update was not applied, so it is sent.
+- `max_participants` is 10, and `updated_at` is 06:00. The update was not applied, so `resume` sends it.
 - `max_participants` is 10 or 30, and `updated_at` is 09:00. Someone else modified the room. The outcome is `conflict`,
-  but with `force` the update is sent.
-- The room no longer exists. The outcome is `failed`.
-- The GET fails. The room's state in the journal doesn't change, so the next resume reads the room back again.
+  and no update is sent. With `force`, `resume` sends the update instead.
+
+If the server answers that the room does not exist, the outcome is `failed`. If the GET fails for another reason, the
+room's state in the journal does not change, so the next `resume` reads the room back again.
 """
 
 import asyncio
@@ -54,13 +57,13 @@ class EarlierRuns:
     settled: frozenset[str]
     """The ids of rooms that keep their outcome."""
     uncertain: tuple[PlannedUpdate, ...]
-    """The planned updates of rooms to read back."""
+    """The planned updates of the rooms that must be read back."""
     excluded: frozenset[str]
     """The ids of all settled and uncertain rooms, which `rooms_to_send` skips."""
 
     @classmethod
     def read(cls, states: Mapping[str, RoomState], keep_policy: KeepPolicy, plan: Plan, file: BinaryIO) -> Self:
-        """Classify the rooms by their state, and read the uncertain ones from the plan."""
+        """Classify the rooms by their state, and read the updates of uncertain rooms from the plan file."""
         settled = frozenset(room_id for room_id, state in states.items() if keep_policy.keeps(state))
         uncertain = frozenset(room_id for room_id, state in states.items() if state in ("begun", "uncertain"))
         lines = plan.room_lines(file) if uncertain else ()

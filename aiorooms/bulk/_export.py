@@ -1,8 +1,9 @@
 """Export all rooms of the account to a file, in the format that `read_rows` reads.
 
-You can edit an export and make a plan from it. A plan from an unedited export has no changes. A field without a value
-is omitted, so that a plan leaves it unchanged. Names that `read_rows` would misread or reject are omitted too: the name
-`null` in a CSV file, which would mean "clear", and blank names, which are invalid.
+You can edit an export and make a plan from it. A plan from an unedited export has no changes if the account has not
+changed. A field without a value is omitted, or is an empty cell in a CSV file, so a plan leaves it unchanged. Names
+that `read_rows` would misread or reject are omitted too: the name `null` in a CSV file, which would mean "clear", and
+blank names, which are invalid.
 """
 
 import csv

@@ -64,7 +64,7 @@ def os_errors_as(error_of: Callable[[Path, str], AioroomsError], path: Path) -> 
 
 @contextmanager
 def write_atomically(path: Path) -> Generator[BinaryIO]:
-    """Yield a temporary file in the same folder, and rename it to `path` if the block succeeds. Raises `OSError`."""
+    """Yield a temporary file in the folder of `path`. If the block succeeds, rename it to `path`. Raises `OSError`."""
     # Without this check, the error would only be raised by the rename, after the whole file has been written.
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))

@@ -1,8 +1,9 @@
 """An index that finds a line of a file by a room's id or name, with about 75 bytes of memory per line.
 
-Each line has an entry of 24 bytes: a 16-byte digest of its key, and its offset in the file in 8 bytes. The entries are
-sorted and searched by bisection, which needs 20 comparisons for a million lines. Two keys with the same digest are as
-unlikely as two equal random UUIDs.
+The key of a line is the id or the name. Each line has an entry of 24 bytes: a 16-byte digest of the key, and the
+offset of the line in the file, in 8 bytes. The rest of the 75 bytes is the overhead of Python's objects. The entries
+are sorted and searched by bisection, which needs about 20 comparisons for a million lines. Two keys with the same
+digest are about as unlikely as two equal random UUIDs.
 """
 
 import hashlib
@@ -53,7 +54,7 @@ class LineIndex:
         return None if position is None or self._found[position] else self._read(position)
 
     def unmatched(self) -> Iterator[bytes]:
-        """Yield the lines that were never found, in the order of the file."""
+        """Yield the lines that neither `find` nor `find_once` has returned, in the order of the file."""
         offsets = sorted(_offset(entry) for entry, found in zip(self._entries, self._found, strict=True) if not found)
         for offset in offsets:
             yield self.line_at(offset)

@@ -2,7 +2,7 @@
 
 A journal is an append-only file of JSON lines. A `begin` line is written before an update is sent, and an `end` line
 when its outcome is known. If the process dies, the last line may be incomplete, and is then ignored. For example, a
-plan has the rooms A to E, and the apply is killed while it writes the `begin` line of D:
+plan has the rooms A to E, and the process is killed while `apply` writes the `begin` line of D:
 
     {"aiorooms_journal":1,"plan":"eb745684-455d-48d7-895b-1daf77cc356f",...,"rooms":5,...}
     {"run":1,...}
@@ -13,12 +13,12 @@ plan has the rooms A to E, and the apply is killed while it writes the `begin` l
     {"end":"B",...,"status":"failed",...}
     {"begin":"D","at":1795684799.5
 
-A resume then does the following:
+`resume` then does the following:
 
 - A and B have an `end` line, so they keep their outcome. With `retry_failed`, the update of B is sent again.
-- C has only a `begin` line, so its update may have been applied. The resume reads C back, and sends the update if it
-  was not applied.
-- D and E have no complete line, so their updates were not sent. The resume sends them.
+- C has only a `begin` line, so its update may have been applied. `resume` reads C back, and sends the update if it was
+  not applied.
+- D and E have no complete line, so their updates were not sent. `resume` sends these updates.
 """
 
 import os
@@ -38,18 +38,19 @@ __all__ = ["Journal", "first_line", "is_incomplete_header", "is_journal"]
 
 @attrs.frozen(kw_only=True)
 class Journal:
-    """A journal file, opened for reading."""
+    """A journal file, whose header was read by `open`."""
 
     path: Path
     head: JournalHeader
     size: int
-    """Length of the file up to the end of the last complete line, in bytes."""
+    """Number of bytes up to the end of the last complete line, when the journal was opened."""
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
         """Open a journal, and read its header.
 
-        Raises `JournalError` if the file can't be read, is not a journal, or has another format version.
+        Raises `JournalError` if the file can't be read, is not a journal, has an incomplete or damaged header, or has
+        an unknown format version.
         """
         path = Path(path)
         with os_errors_as(_unreadable, path), path.open("rb") as file:
@@ -72,7 +73,7 @@ class Journal:
 
     @property
     def header(self) -> JsonObject:
-        """The first line, as JSON data."""
+        """The first line of the journal, as JSON data."""
         return HEADER.to_json(self.head)
 
     @property
@@ -82,12 +83,12 @@ class Journal:
 
     @property
     def plan_file(self) -> Path:
-        """The path of the plan when it was applied."""
+        """The path of the plan file when `apply` was called."""
         return Path(self.head.plan_file)
 
     @property
     def base_url(self) -> str:
-        """The base URL of the API, as in the plan."""
+        """The base URL of the API that the plan was made for."""
         return self.head.base_url
 
     def records(self) -> Iterator[JsonObject]:
@@ -112,7 +113,7 @@ class Journal:
         return self.standing()[0]
 
     def runs(self) -> int:
-        """Return the number of runs: the apply, and each resume."""
+        """Return the number of runs. `apply` writes run 1, and each `resume` writes the next one."""
         return self.standing()[1]
 
     def standing(self) -> tuple[Mapping[str, RoomState], int]:
@@ -154,7 +155,7 @@ _LONGEST_HEADER: Final = 64 * 1024
 
 
 def first_line(path: Path) -> bytes:
-    """Read the first line of a file. Raises `JournalError` if it can't be read."""
+    """Read the first line of a file. Raises `JournalError` if the file can't be read."""
     with os_errors_as(_unreadable, path), path.open("rb") as file:
         return file.readline(_LONGEST_HEADER)
 

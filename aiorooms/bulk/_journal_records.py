@@ -57,7 +57,7 @@ class JournalHeader:
 
 @attrs.frozen(kw_only=True)
 class Run:
-    """Written when a run begins. The apply is run 1, and the first resume is run 2."""
+    """Written when a run begins. `apply` writes run 1, and the first `resume` writes run 2."""
 
     run: int
     at: float
@@ -120,7 +120,7 @@ class Stop:
     """Written when a run ends."""
 
     stop: str
-    """`done`, `interrupted`, or `stopped: ` and the reason."""
+    """How the run ended: `done`, `interrupted`, or `stopped: ` and the reason."""
     at: float
 
 

@@ -54,9 +54,9 @@ class JournalWriter:
     @classmethod
     @asynccontextmanager
     async def create(cls, path: str | Path, plan: Plan) -> AsyncGenerator[Self]:
-        """Create the journal of a plan. Raises `JournalError` if the file exists.
+        """Create the journal of a plan. A file that is empty, or has only an incomplete header, is overwritten.
 
-        A file that is empty, or contains only an incomplete header, is overwritten.
+        Raises `JournalError` if `path` is any other existing file.
         """
         path = Path(path)
         async with cls._locked(path, _open(path, os.O_CREAT)) as writer:
@@ -134,7 +134,7 @@ class JournalWriter:
         text = f"the journal {quoted_path(self.path)} can't be written any more: {os_reason(self._write_error)}"
         if not self._is_resumable:
             raise JournalError(text, hint="nothing was sent", reason="unwritable")
-        hint = "nothing more was sent; resume() reads back the rooms that were in flight"
+        hint = "no further update was sent; resume() reads back the rooms whose update was in flight"
         raise JournalError(text, hint=hint, reason="journal_lost")
 
     def _write(self, line: bytes) -> None:
@@ -200,5 +200,5 @@ def _lock(path: Path, descriptor: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        text = f"the journal {quoted_path(path)} is in use: another apply or resume is writing it"
+        text = f"the journal {quoted_path(path)} is in use: another run is writing it"
         raise JournalError(text, reason="journal_in_use") from None

@@ -20,7 +20,7 @@ class Outcome:
     error: str | None = None
     """What went wrong, in one line; None if the room was updated."""
     failure: AioroomsError | None = attrs.field(default=None, eq=False, repr=False)
-    """The exception; None for an updated room and for a conflict."""
+    """The exception behind `error`; None for an updated room and for a conflict."""
     attempts: int = 0
     """Number of attempts in this run."""
     found: bool = False

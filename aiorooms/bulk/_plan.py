@@ -44,16 +44,19 @@ class Plan:
     unchanged: int
     """Number of rooms that already had the wanted values when the plan was made."""
     latest_update: datetime | None
-    """The latest `updated_at` of the planned rooms; None if a planned room has no `updated_at`."""
+    """The latest `updated_at` of the planned rooms when the plan was made.
+
+    None if there are no planned rooms, or if one of them has no `updated_at`.
+    """
     sha256: str
-    """The checksum of the file."""
+    """The checksum in the last line of the file, as hexadecimal digits."""
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
         """Check a plan file, and read its header and totals.
 
         Raises `PlanFileError` if the file can't be read, is not a plan, is incomplete, was modified after it was made,
-        or has another format version.
+        or has an unknown format version.
         """
         path = Path(path)
         with os_errors_as(_unreadable, path), path.open("rb") as file:
@@ -93,7 +96,8 @@ class Plan:
     def updates(self) -> Iterator[PlannedUpdate]:
         """Yield the planned updates, in the order of the file.
 
-        Raises `PlanFileError` if the file was modified or replaced since it was opened.
+        Raises `PlanFileError` if the file can't be read, or was modified or replaced since `Plan.open`. A modification
+        may be noticed only after the last update.
         """
         with closing(self.open_file()) as file:
             for line in self.room_lines(file):
@@ -114,7 +118,7 @@ class Plan:
             pass
 
     def room_lines(self, file: BinaryIO) -> Iterator[bytes]:
-        """Yield the line of each room. After the last line, raise `PlanFileError` if the checksum differs."""
+        """Yield the line of each room. After the last line, raise `PlanFileError` if the checksum is not `sha256`."""
         file.seek(0)
         checksum = Checksum()
         checksum.add(file.readline())
@@ -130,7 +134,7 @@ class Plan:
         """Raise `PlanFileError` if the base URLs of the client and the plan differ."""
         if client.base_url != self.base_url:
             text = f"the plan {quoted_path(self.path)} was made for {self.base_url}, not for {client.base_url}"
-            raise PlanFileError(text, hint="use a client for that server", reason="other_server")
+            raise PlanFileError(text, hint="use a client for the server of the plan", reason="other_server")
 
     def _replaced(self) -> PlanFileError:
         text = f"the plan {quoted_path(self.path)} was modified or replaced after it was opened"
@@ -156,4 +160,4 @@ def _unreadable(path: Path, reason: str) -> PlanFileError:
 
 def _edited(path: Path) -> PlanFileError:
     text = f"the plan {quoted_path(path)} was modified after it was made"
-    return PlanFileError(text, hint="edit its source and make the plan again", reason="edited_plan")
+    return PlanFileError(text, hint="edit the input of make_plan() instead, and make a new plan", reason="edited_plan")

@@ -49,7 +49,10 @@ class PlannedUpdate:
         return RoomUpdate.from_dict(self.after, webhook_url_policy=webhook_url_policy)
 
     def has_changed(self, room: Room) -> bool:
-        """Return whether the room was modified since the plan was made."""
+        """Return whether the room was modified since the plan was made.
+
+        If the plan has no `updated_at` for the room, only the values of the planned fields are compared.
+        """
         if self.updated_at is None:
             return bool(differing(room, self.before))
         return room.updated_at != self.updated_at
@@ -62,12 +65,12 @@ class PlanTotals:
     rooms: int
     unchanged: int
     latest_update: datetime | None
-    """The latest `updated_at` of the planned rooms; None if a planned room has no `updated_at`."""
+    """See `Plan.latest_update`."""
     sha256: str = ""
 
 
 class Checksum:
-    """The checksum of a plan: the SHA-256 of all its lines. In the last line, `sha256` is empty for this purpose."""
+    """The checksum of a plan: the SHA-256 of all its lines, calculated with an empty `sha256` in the last line."""
 
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()

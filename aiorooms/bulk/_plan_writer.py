@@ -1,4 +1,4 @@
-"""Write a plan file line by line and atomically: the file exists only when it is complete."""
+"""Write a plan file line by line and atomically: the file appears under its name only when it is complete."""
 
 import uuid
 from collections.abc import Generator
@@ -66,7 +66,7 @@ class PlanWriter:
 
 @contextmanager
 def new_plan(path: str | Path, base_url: str, source: str) -> Generator[PlanWriter]:
-    """Yield a writer, and create the file if the block succeeds. Raises `PlanFileError` if it can't be written."""
+    """Yield a writer. If the block succeeds, create the file. Raises `PlanFileError` if it can't be written."""
     path = Path(path)
     with os_errors_as(_unwritable, path), write_atomically(path) as file:
         yield PlanWriter(file, base_url, source)

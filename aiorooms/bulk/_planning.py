@@ -29,7 +29,7 @@ class Change:
 
 
 class Wanted(Protocol):
-    """The input of `make_plan`: `Rows`, `Selection`, or any other class with these methods."""
+    """The input of `make_plan`: `Rows`, `Selection`, or any other class with these members."""
 
     @property
     def source(self) -> str:
@@ -37,7 +37,10 @@ class Wanted(Protocol):
         ...
 
     def change_of(self, room: Room) -> Change | None:
-        """Return the wanted values of a room; None to leave the room unchanged."""
+        """Return the wanted values of a room; None to leave the room unchanged.
+
+        Raises `BulkInputError` if a wanted value is invalid.
+        """
         ...
 
     def not_met(self) -> Iterator[InputProblem]:
@@ -109,5 +112,5 @@ def _problem(room: Room, after: Values, source: str, line: int | None) -> InputP
     changed = "webhook_event_url" if "webhook_event_url" in after else "webhook_event_failover_url"
     if changed not in after:
         return None
-    text = f"room {room.id} would have {quoted(url)} as webhook URL and as failover URL; change the other URL too"
+    text = f"room {room.id} would have {quoted(url)} as webhook URL and as failover URL; set one of them to another URL"
     return InputProblem(source, line, changed, text, code="same_url")

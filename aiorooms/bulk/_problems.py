@@ -47,7 +47,7 @@ class Problems:
 
 
 def input_problem(problem: Problem, file: str, line: int | None = None) -> InputProblem:
-    """Convert the problem of a value to a problem of an input. The message shows values as JSON, not as Python."""
+    """Convert the problem of a value to a problem of an input. The message uses the terms of JSON, not of Python."""
     return InputProblem(
         file,
         line,

@@ -15,12 +15,12 @@ class Recorder:
     """Writes the `begin` and `end` lines of a run, and returns an `Outcome` for each `end` line.
 
     If an `end` line can't be written, the run is drained: no further update begins, and updates in flight finish. The
-    journal then contains only the `begin` lines of those updates, so a resume reads their rooms back.
+    journal then contains only the `begin` lines of those updates, so `resume` reads their rooms back.
     """
 
     def __init__(self, journal: JournalWriter, signal: StopSignal) -> None:
         self.write_error: JournalError | None = None
-        """The error of the last `end` line that could not be written, or None."""
+        """The error from the last `end` line that could not be written; None if all lines were written."""
         self._journal = journal
         self._signal = signal
 

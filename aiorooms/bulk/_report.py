@@ -1,4 +1,4 @@
-"""The report of a journal: an HTML page with totals, charts, and failures by reason. It needs no network access."""
+"""The report of a journal: an HTML page with totals, charts and reasons. The page needs no network access."""
 
 import html
 from collections import Counter
@@ -72,7 +72,7 @@ def _runs(summary: Summary) -> str:
     )
     left = summary.states["begun"] + summary.states["uncertain"]
     if left:
-        lines += f"<li><b>Rooms with an uncertain outcome: {left:,}. A resume reads them back.</b></li>"
+        lines += f"<li><b>Rooms with an uncertain outcome: {left:,}. Resume the run to read them back.</b></li>"
     return lines
 
 
@@ -91,7 +91,7 @@ def _failures(summary: Summary) -> str:
     )
     more = sum(count for _, count in counts.most_common()[_MAX_GROUPS:])
     rows += f"<tr><td>{more:,}</td><td></td><td>other reasons</td><td></td></tr>" if more else ""
-    return f"<table><tr><th>rooms</th><th>outcome</th><th>reason</th><th>for example</th></tr>{rows}</table>"
+    return f"<table><tr><th>rooms</th><th>outcome</th><th>reason</th><th>example rooms</th></tr>{rows}</table>"
 
 
 def _utc(at: float) -> str:
@@ -119,11 +119,11 @@ td {{ overflow-wrap: anywhere }} td:first-child {{ text-align: right }}
 code {{ font-size: .85em }} .chart {{ break-inside: avoid }}
 </style></head><body>
 <h1>{title}</h1>
-<p>Plan: {plan}. First applied: {when}. Active time: {seconds}.</p>
+<p>Plan: {plan}. First run: {when}. Active time (without the time between runs): {seconds}.</p>
 <ul class="totals">{totals}</ul>
 <ul>{runs}</ul>
 {charts}
-<h2>Rooms that were not updated, by reason</h2>
+<h2>Outcomes other than “updated”, by reason</h2>
 {failures}
 </body></html>
 """

@@ -1,17 +1,17 @@
-"""Roll back an apply: make a plan from its journal that restores the values from before the apply.
+"""Roll back an applied plan: from the journal, make a new plan that restores the previous values.
 
-Each room of the account is compared with the journal. For example, an apply changed a room's `max_participants` from 10
-to 20, and the server then reported an `updated_at` of 12:00. What the rollback does depends on the room:
+Each room of the account is compared with the journal. For example, `apply` changed a room's `max_participants` from 10
+to 20, and the server then reported an `updated_at` of 12:00. The result depends on the room's current values:
 
-- `max_participants` is 20, and `updated_at` is still 12:00. The plan sets `max_participants` to 10.
+- `max_participants` is 20, and `updated_at` is still 12:00. The new plan sets `max_participants` to 10.
 - `max_participants` is 10, because someone else has changed it back. The room needs no change.
 - `max_participants` has another value, or `updated_at` has changed. Someone else modified the room, so it is a conflict
-  and is not in the plan.
-- The room no longer exists, or the API doesn't accept its previous value. This is a conflict too.
+  and is not in the new plan.
+- The room no longer exists, or its previous value can't be sent. Such a room is a conflict too.
 
-An update that was in flight, `uncertain` or `failed` was not confirmed. The journal then has no `updated_at` from after
-the update, so only the values are compared. A room whose update failed is ignored if it has neither the old values nor
-the new ones.
+An update that is `uncertain` or `failed`, or was in flight when the run ended, was not confirmed. For such an update,
+the journal has no `updated_at` from after the update, so only the values are compared. A room whose update failed is
+ignored if the room has neither the old values nor the new ones.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path)
     if client.base_url != journal.base_url:
         where = f"was written for {journal.base_url}, not for {client.base_url}"
         text = f"the journal {quoted_path(journal.path)} {where}"
-        raise JournalError(text, hint="use a client for that server", reason="other_server")
+        raise JournalError(text, hint="use a client for the server of the journal", reason="other_server")
     updates = await asyncio.to_thread(_updates_of, journal)
     conflicts: list[str] = []
     unchanged = 0
@@ -110,7 +110,7 @@ def _can_be_restored(name: str, value: object) -> bool:
 
 
 def _problems(before: Values, policy: WebhookUrlPolicy) -> str:
-    """Return why this client rejects the previous values, such as a URL that its policy forbids; "" if it doesn't."""
+    """Return why the client rejects the previous values, for example a forbidden URL; "" if it accepts them."""
     try:
         RoomUpdate.from_dict({name: _sendable(value) for name, value in before.items()}, webhook_url_policy=policy)
     except InvalidRequestError as error:

@@ -1,4 +1,4 @@
-"""Convert the rooms of a plan to the input of `update_many`, and its results to outcomes."""
+"""Convert planned updates to the input of `update_many`, and the results of `update_many` to outcomes."""
 
 from collections import deque
 from collections.abc import Container, Iterable, Iterator
@@ -85,6 +85,6 @@ class InFlight:
         )
 
     def invalid(self) -> Iterator[Outcome]:
-        """Yield the outcomes of updates that were not sent because they were invalid."""
+        """Yield the outcomes of invalid updates, which were not sent. Each outcome is yielded once."""
         while self._invalid:
             yield self._invalid.popleft()

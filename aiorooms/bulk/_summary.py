@@ -1,9 +1,9 @@
-"""The summary of a journal, for its report.
+"""The summary of a journal, for the report.
 
 A journal may have millions of lines, so its records are added up in at most 200 time buckets while it is read. At first
 a bucket is 1 second wide. When a 201st bucket would be needed, adjacent buckets are merged in pairs, and the width
 doubles. For example, after 30 minutes of active time there are 113 buckets of 16 seconds. *Active time* is the time
-during runs. It does not include the time between two runs.
+during runs. The time between two runs is not included, and neither is a gap of more than 60 seconds between two lines.
 """
 
 import re
@@ -34,9 +34,9 @@ class Bucket:
     retries: int = 0
     rate_limited: int = 0
     elapsed: float = 0.0
-    """Sum of the durations of all updates, in seconds."""
+    """Sum of the durations of the updates that ended in this interval, in seconds."""
     slowest: float = 0.0
-    """Longest duration of an update, in seconds."""
+    """Longest duration of an update that ended in this interval, in seconds."""
 
     def add(self, other: "Bucket") -> None:
         self.ended += other.ended
@@ -60,7 +60,7 @@ class Summary:
     states: Counter[str] = attrs.Factory(Counter[str])
     """Number of rooms by state, as in `Journal.states`."""
     reasons: dict[str, tuple[str, str]] = attrs.Factory(dict[str, tuple[str, str]])
-    """Status and reason of each room whose last outcome is not `updated`."""
+    """By room id: status and reason of each room whose last outcome has an error."""
     runs: list[str] = attrs.Factory(list[str])
     """How each run ended."""
     seconds: float = 0.0
@@ -99,7 +99,7 @@ def summarize(journal: Journal) -> Summary:
 
 
 def _current_bucket(summary: Summary) -> Bucket:
-    """Return the bucket for the current active time. If there would be too many buckets, merge them in pairs first."""
+    """Return the bucket of the current moment. If there would be too many buckets, merge them in pairs first."""
     buckets = summary.buckets
     while (number := int(summary.seconds / summary.width)) >= _MAX_BUCKETS:
         merged: list[Bucket] = []

@@ -1,4 +1,4 @@
-"""Verify an apply: read the account again, and compare it with the plan."""
+"""Verify an applied plan: read the account again, and compare the rooms with the plan."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -30,10 +30,10 @@ class Difference:
 
 
 async def verify(client: RoomsClient, plan: Plan) -> AsyncGenerator[Difference]:
-    """Read all rooms of the account, 250 per page, and yield those that differ from the plan.
+    """Read all rooms of the account, 250 per page, and yield a `Difference` for each planned room that differs.
 
-    Raises `PlanFileError` if the plan was made for another server or was modified since it was opened, and
-    `APIError` if the account can't be listed.
+    A planned room that is no longer in the account differs too. Raises `PlanFileError` if the plan was made for another
+    server or was modified since `Plan.open`, and `APIError` if the account can't be listed.
     """
     plan.check_server(client)
     # The file stays open, so replacing it has no effect. If the task is cancelled while the thread builds the index,
@@ -56,7 +56,7 @@ async def verify(client: RoomsClient, plan: Plan) -> AsyncGenerator[Difference]:
 def plan_index(plan: Plan, file: BinaryIO) -> LineIndex:
     """Build the index of a plan. This takes several seconds for a million rooms.
 
-    Raises `PlanFileError` if the file was modified or replaced since it was opened.
+    Raises `PlanFileError` if the file was modified or replaced since `Plan.open`.
     """
     index = LineIndex(file)
     lines = plan.room_lines(file)

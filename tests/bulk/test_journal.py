@@ -281,7 +281,7 @@ async def test_only_one_run_at_a_time_writes_a_journal(tmp_path: Path) -> None:
     path = tmp_path / "a.journal"
     async with JournalWriter.create(path, write_plan(tmp_path / "a.plan")) as writer:
         before = path.read_bytes()
-        with pytest.raises(JournalError, match=r"the journal '.*' is in use: another apply or resume is writing it$"):
+        with pytest.raises(JournalError, match=r"the journal '.*' is in use: another run is writing it$"):
             async with JournalWriter.reopen(Journal.open(path)):
                 pytest.fail("the journal was opened twice")
         assert path.read_bytes() == before
@@ -326,7 +326,7 @@ def test_the_lock_on_a_journal_is_released_when_its_process_is_killed(tmp_path: 
                 asyncio.run(go_on())
             second = subprocess.run(command, input="", capture_output=True, text=True, check=False)
             assert second.stdout.count("\n") == 1
-            assert "is in use: another apply or resume is writing it" in second.stdout
+            assert "is in use: another run is writing it" in second.stdout
         finally:
             first.kill()
     assert asyncio.run(go_on()) == 3
@@ -455,7 +455,7 @@ async def test_a_full_disk_ends_the_run_and_no_room_is_sent_without_its_line(
         assert "a.journal' can't be written any more: No space left on device" in str(caught.value)
         assert caught.value.reason == ("unwritable" if space < 2 else "journal_lost")
         assert "\n" not in str(caught.value)
-        assert ("nothing was sent" if space < 2 else "nothing more was sent; resume() reads back") in str(caught.value)
+        assert ("nothing was sent" if space < 2 else "no further update was sent; resume()") in str(caught.value)
         assert tasks_left() == set()
         monkeypatch.undo()
         changed = {room_id for room_id, fields in account(sim).items() if fields["max_participants"] == 20}
@@ -485,7 +485,7 @@ async def test_a_failed_sync_ends_the_run(tmp_path: Path, monkeypatch: pytest.Mo
         plan = await plan_of(client, tmp_path)
         monkeypatch.setattr(module, "_SYNC_INTERVAL", 0.02)
         monkeypatch.setattr(os, "fsync", broken)
-        with pytest.raises(JournalError, match="can't be written any more: Input/output error; nothing more was sent"):
+        with pytest.raises(JournalError, match="can't be written any more: Input/output error; no further update"):
             await collect(apply(client, plan, tmp_path / "a.journal", concurrency=2))
         assert sim.stats.by_method["PATCH"] < 60
         assert tasks_left() == set()

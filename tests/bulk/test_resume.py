@@ -238,7 +238,8 @@ async def test_a_missing_plan_and_an_edited_plan_have_different_errors(tmp_path:
         plan.path.write_bytes(plan.path.read_bytes().replace(b":20}", b":30}"))
         with pytest.raises(PlanFileError) as caught:
             resume(client, path)
-        assert (caught.value.reason, caught.value.hint) == ("edited_plan", "edit its source and make the plan again")
+        hint = "edit the input of make_plan() instead, and make a new plan"
+        assert (caught.value.reason, caught.value.hint) == ("edited_plan", hint)
         plan.path.unlink()
         with pytest.raises(PlanFileError) as caught:
             resume(client, path)

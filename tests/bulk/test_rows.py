@@ -85,7 +85,7 @@ def wanted(path: Path, *rooms: Room) -> list[dict[str, Any] | None]:
         ),
         ("a.json", '[{"room": "x"}', ["a.json, line 1: a comma or the end of the list (]) is missing"]),
         ("a.json", '[{"room": "x"}] 5', ["a.json, line 1: there is more text after the list"]),
-        ("a.json", "[\n5]", ["a.json, line 2: 5 is not a JSON object with the fields of a room"]),
+        ("a.json", "[\n5]", ["a.json, line 2: expected a JSON object with keys such as room_id, got 5"]),
         (
             "a.json",
             '[{"room": x}]',

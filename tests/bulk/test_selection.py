@@ -144,8 +144,8 @@ def test_a_room_has_to_meet_all_conditions() -> None:
         (
             "",
             (
-                "'' is not a condition, such as name=support-*; "
-                "valid names: name, webhook_host, recording, created, updated"
+                "'' is not a condition; write NAME=VALUE; "
+                "the names are name, webhook_host, recording, created, updated"
             ),
         ),
         ("support-*", "'support-*' is not a condition"),
@@ -392,7 +392,7 @@ async def test_a_room_whose_urls_would_be_equal_is_a_problem(tmp_path: Path) -> 
         sim.add_room(
             webhook_event_url="https://old.example.com/", webhook_event_failover_url="https://new.example.com/"
         )
-        with pytest.raises(BulkInputError, match="as webhook URL and as failover URL; change the other URL too"):
+        with pytest.raises(BulkInputError, match="as webhook URL and as failover URL; set one of them to another URL"):
             await make_plan(client, select(rewrite_webhook_host=[REWRITE]), tmp_path / "a.plan")
 
 

@@ -32,7 +32,7 @@ def read_condition(text: str) -> Condition:
     """Parse a condition. Raises `ValueError`, with the reason, if the text is not a condition."""
     match = _CONDITION.fullmatch(text)
     if match is None or match[1] not in _NAMES:
-        raise ValueError(f"{quoted(text)} is not a condition, such as name=support-*; valid names: {', '.join(_NAMES)}")
+        raise ValueError(f"{quoted(text)} is not a condition; write NAME=VALUE; the names are {', '.join(_NAMES)}")
     name, operator, value = match.groups()
     if name in ("created", "updated"):
         return _on_day(name + "_at", operator, value)

@@ -49,7 +49,7 @@ def _delimiter(header: str) -> str:
 
 
 def _check_header(problems: Problems, header: Sequence[str]) -> bool:
-    """Record unknown, duplicate and missing columns. Return whether there is a column for the room."""
+    """Record unknown and duplicate columns, and a missing room column. Return whether there is a room column."""
     for number, name in enumerate(header):
         if name not in COLUMNS:
             problems.record("unknown_column", 1, None, unknown_column(name), name)

@@ -133,7 +133,7 @@ def _not_json(error: Exception) -> str:
 
 def _cells_of_object(problems: Problems, line: int, value: object) -> Cells | None:
     if not isinstance(value, dict):
-        text = f"{excerpt(repr(value), 60)} is not a JSON object with the fields of a room"
+        text = f"expected a JSON object with keys such as room_id, got {excerpt(repr(value), 60)}"
         problems.record("bad_syntax", line, None, text)
         return None
     cells = cast("dict[str, object]", value)

@@ -6,8 +6,8 @@ unchanged, and the word `null` clears it. In JSON, an absent key or an empty str
 clears it. The read-only columns of an export are ignored, so you can edit an export and make a plan from it. An unknown
 column is reported as a problem.
 
-All problems are reported together, each with file, line and field. The rows are kept in a temporary file with an index
-by room, so a million rows need little memory.
+All problems are reported together, with the file and, if they are known, the line and the field. The rows are kept in a
+temporary file with an index by room, so a million rows need little memory.
 """
 
 import tempfile
@@ -52,7 +52,7 @@ _ROW: Final = Codec(_Row)
 class Rows:
     """The rows of a file, as the input for `make_plan`.
 
-    They are kept in a temporary file. `close`, or the end of a `with` block, removes it.
+    The rows are kept in a temporary file. `close`, or the end of a `with` block, removes that file.
     """
 
     def __init__(self, source: str, webhook_url_policy: WebhookUrlPolicy) -> None:
@@ -62,7 +62,7 @@ class Rows:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
         self._rooms = LineIndex(self._file)
         self._names = LineIndex(self._file)
-        """The rows that set a new name, by that name."""
+        """An index of the rows that set a new name. The key is the new name."""
         self._policy = webhook_url_policy
 
     def __enter__(self) -> Self:
@@ -78,14 +78,14 @@ class Rows:
         self._file.close()
 
     def change_of(self, room: Room) -> Change | None:
-        """Return the change for a room, or None if it has no row. Raises `BulkInputError` if the room has two rows."""
+        """Return the change for a room; None if no row is for the room. Raises `BulkInputError` if two rows are."""
         keys = [] if room.id is None else [room.id.lower()]
         keys += [] if room.unique_name is None else [_key_of_name(room.unique_name)]
         found = sorted((_ROW.read(line) for key in keys if (line := self._rooms.find(key))), key=_line)
         if not found:
             return None
         if len(found) > 1:
-            text = f"room {room.id} is also in line {found[0].line:,}, once by its id and once by its name"
+            text = f"room {room.id} is also in line {found[0].line:,}; one line has its id, the other its name"
             raise BulkInputError([InputProblem(self.source, found[1].line, "room", text, code="duplicate_room")])
         (row,) = found
         return Change(RoomUpdate.from_dict(row.fields, webhook_url_policy=self._policy), row.line)
@@ -186,7 +186,7 @@ def _check_row(rows: Rows, problems: Problems, line: int, cells: Cells, policy: 
 
 
 def _read_room(problems: Problems, line: int, cells: Cells) -> tuple[str | None, str | None]:
-    """Return the room of a row as `(id, None)` or `(None, name)`. If this records a problem, ignore the result."""
+    """Return the room of a row as `(id, None)` or `(None, name)`. After a recorded problem, the result is meaningless."""
     given = [column for column in ROOM_COLUMNS if column in cells]
     if len(given) != 1:
         wrong = (

@@ -34,7 +34,7 @@ class Selection:
     fields: Mapping[str, object]
     """The new values of every selected room."""
     hosts: Mapping[str, str]
-    """For webhook and failover URLs: the new host for each old host, which is normalized for comparison."""
+    """The new host for each old host in webhook and failover URLs. Old hosts are normalized for comparison."""
     webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY
 
     def change_of(self, room: Room) -> Change | None:
@@ -84,10 +84,10 @@ def select(
 ) -> Selection:
     """Return a selection of rooms, as the input for `make_plan`.
 
-    `where` contains conditions, such as `name=support-*`, and `set_fields` contains edits, such as
-    `max_participants=20`. `rewrite_webhook_host` contains rewrites, such as `old.example.com=new.example.com`. Raises
-    `BulkInputError`, with all problems, if any of them is invalid. `policy` is the deprecated name of
-    `webhook_url_policy`.
+    `where` contains conditions, such as `name=support-*`. Without conditions, all rooms are selected. `set_fields`
+    contains edits, such as `max_participants=20`. `rewrite_webhook_host` contains rewrites, such as
+    `old.example.com=new.example.com`. Raises `BulkInputError`, with all problems, if a condition, edit or rewrite is
+    invalid, or if there are neither edits nor rewrites. `policy` is the deprecated name of `webhook_url_policy`.
     """
     chosen = policy_of(webhook_url_policy, policy)
     problems: list[InputProblem] = []

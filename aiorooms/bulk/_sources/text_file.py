@@ -60,7 +60,7 @@ _FORMATS: Final = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "
 
 
 def _format_of(path: Path, text: TextIO) -> str:
-    """Return the format for the file's extension. If it is unknown, guess the format from the first character."""
+    """Return the format for the file's extension. For an unknown extension, guess it from the first character."""
     if (known := _FORMATS.get(path.suffix.lower())) is not None:
         return known
     begin = text.read(4096).lstrip()
