@@ -15,7 +15,7 @@ OURS: Final = ("update", "update_many")
 class Row:
     """The results of one contestant on one event loop.
 
-    A ratio is the figure divided by that of `script` on the same loop. It is None if `script` did not run.
+    A ratio is the contestant's figure divided by that of `script` on the same loop, or None if `script` did not run.
     """
 
     contestant: str
@@ -43,15 +43,15 @@ class Headroom:
     """How many requests per second the server can answer, and how many the clients send."""
 
     pipelined_per_second: float
-    """Pipelined requests that the server answers per second. It could answer more if `pipelined_busy` is below 1."""
+    """Pipelined requests that the server answers per second. If `pipelined_busy` is below 1, more are possible."""
     pipelined_busy: float
     """CPU time of the server as a share of the wall time while it answers the pipelined requests, 0 to 1."""
     fastest: str
     """The contestant with the most updates per second. `floor` counts only if no other contestant ran."""
     fastest_per_second: float
-    """Its updates per second."""
+    """Updates per second of the contestant `fastest`."""
     fastest_busy: float
-    """Its `server_busy`."""
+    """The `server_busy` of the contestant `fastest`."""
     too_busy: Mapping[str, float]
     """The contestants whose `server_busy` is above 1/4, each with its `server_busy`."""
 

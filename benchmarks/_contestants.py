@@ -389,10 +389,10 @@ _PIPELINES: Final = 4
 """Number of connections that `pipelined` opens."""
 
 _WARM_UP: Final = 500
-"""Number of updates before the measurement. They open the connections.
+"""Number of updates before the measurement, which open the connections.
 
-If more than 250 updates are in flight, this number is twice the number in flight. It is never higher than the number of
-updates in the measured run.
+With more than 250 updates in flight, there are twice as many updates before the measurement as in flight. In any case,
+there are at most as many as in the measured run.
 """
 
 _FREED: Final = 512 * 1024

@@ -64,7 +64,7 @@ def how_to_install(package: str) -> str:
 
 
 def installed(variants: Iterable[Variant]) -> list[Variant]:
-    """Return the variants whose packages are installed. Print the others, and exit if all of them are skipped."""
+    """Return the variants whose packages are installed. Print the others. Exit if none can run."""
     runnable: list[Variant] = []
     skipped: dict[tuple[str, ...], list[Variant]] = {}
     for variant in variants:
@@ -166,7 +166,7 @@ class Target:
     what: str
     measured: Spread
     bar: float
-    """The maximum, inclusive."""
+    """The maximum for the median, inclusive."""
     unit: str = ""
     met: bool = attrs.field(init=False)
 
@@ -253,7 +253,7 @@ def make_parser(name: str, description: str | None, *, rounds: int) -> argparse.
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    text = f"number of rounds; each runs everything once (default: {rounds})"
+    text = f"number of rounds; each round runs everything once (default: {rounds})"
     parser.add_argument("--rounds", metavar="NUMBER", type=at_least_one, default=rounds, help=text)
     text = "number of updates in a run (default: 20000)"
     parser.add_argument("--count", metavar="NUMBER", type=at_least_one, default=20_000, help=text)

@@ -5,12 +5,12 @@ The simulator runs in its own process on one core, with new rooms in each round.
 `webhook_event_url` and `max_participants` of every room. All rooms get the same URL, except in the rows "a different
 URL per room".
 
-The CPU time of an apply includes everything from opening the plan file to closing the journal. It is compared with the
-CPU time of `update_many` in the same round, which updates the same fields of the same rooms from a generator.
+The CPU time of `apply` includes everything from opening the plan file to closing the journal. It is compared with the
+CPU time that `update_many` needs, in the same round, to update the same fields of the same rooms from a generator.
 
-Before an apply sends anything, it lists the rooms that were updated since the day before the plan's latest
-`updated_at`, to find rooms that someone else has modified. In the row "apply, all rooms updated recently", it lists all
-rooms. In the other rows of an apply, it lists only a few.
+Before `apply` sends any update, it lists the rooms that were updated since the day before the plan's latest
+`updated_at`, to find rooms that someone else has modified. In the row "apply, all rooms updated recently", this list
+contains all rooms. In the other rows of `apply`, it contains only a few.
 
 The figures are the median over the rounds, with the minimum and the maximum. The exit status is 0 even if a target is
 missed.
@@ -56,9 +56,9 @@ CONCURRENCY: Final = 50
 PLAN_TARGET: Final = 60.0
 """Maximum time for a plan of `--rooms` rooms, in seconds."""
 CPU_TARGET: Final = 1.15
-"""Maximum ratio of the CPU time of an apply to that of `update_many`."""
+"""Maximum ratio of the CPU time of `apply` to that of `update_many`."""
 MEMORY_TARGET: Final = 30.0
-"""Maximum peak memory of an apply of `--rooms` rooms, in MB above that of an apply of `_FEW` rooms."""
+"""Maximum peak memory of `apply` with `--rooms` rooms, in MB above that of `apply` with `_FEW` rooms."""
 
 _FEW: Final = 1_000
 """Number of rooms in the small runs. Their peak memory is the reference for `MEMORY_TARGET`."""
@@ -268,7 +268,7 @@ class Row:
     cpu_us: Spread
     """CPU time of the client for one room, in microseconds."""
     ratio: Spread | None
-    """The CPU time divided by that of `update_many` in the same round. None if the row is not compared."""
+    """CPU time divided by that of `update_many` in the same round; None if this row is not compared."""
     seconds: Spread
     peak_mb: Spread
     runs: Sequence[Figures]
@@ -317,9 +317,9 @@ def main(arguments: Sequence[str]) -> None:
         prog="python -m benchmarks bulk", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--rooms", metavar="NUMBER", type=at_least_one, default=100_000, help="rooms in the account (default: 100000)"
+        "--rooms", metavar="NUMBER", type=at_least_one, default=100_000, help="number of rooms (default: 100000)"
     )
-    text = "number of rounds; each runs everything once (default: 3)"
+    text = "number of rounds; each round runs everything once (default: 3)"
     parser.add_argument("--rounds", metavar="NUMBER", type=at_least_one, default=3, help=text)
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
     # Options of the processes that this benchmark starts.

@@ -56,10 +56,13 @@ LABELS: Final = {
 """The labels of the contestants, in the order of the table."""
 
 _SLOW: Final = ("httpx", "telnyx_aiohttp", "telnyx_httpx")
-"""Slow contestants. To save time, they make only a tenth of the updates. The CPU time is still that of one update."""
+"""Slow contestants. To save time, they make only a tenth of the updates. The CPU time per update stays comparable."""
 
 _GATHERED: Final = 20_000
-"""Maximum number of updates of `gather`. Its memory grows with their number, and its target is for 20,000 updates."""
+"""Maximum number of updates of `gather`.
+
+Its memory grows with the number of updates, and the memory target is defined for 20,000.
+"""
 
 _PIPELINED: Final = 102_400
 """Number of requests that are sent to measure the capacity of the server."""
@@ -205,10 +208,10 @@ def measure_headroom(server: Server, rows: Sequence[Row]) -> Headroom:
 def print_headroom(found: Headroom) -> None:
     print(
         f"The server answers {found.pipelined_per_second:,.0f} pipelined requests per second"
-        f" ({found.pipelined_busy:.0%} busy). That is {found.pipelined_per_second / found.fastest_per_second:.0f} times"
-        f" the rate of the fastest client ({found.fastest}). Requests that are not pipelined cost more CPU time: the"
-        f" server was {found.fastest_busy:.0%} busy with that client, so it could answer"
-        f" {1 / found.fastest_busy:.1f} times as many requests."
+        f" ({found.pipelined_busy:.0%} busy). This rate is"
+        f" {found.pipelined_per_second / found.fastest_per_second:.0f} times that of the fastest client"
+        f" ({found.fastest}). Requests that are not pipelined cost more CPU time. With the fastest client, the server"
+        f" was {found.fastest_busy:.0%} busy, so it could answer {1 / found.fastest_busy:.1f} times as many requests."
     )
     if found.too_busy:
         names = ", ".join(f"{name} ({share:.0%} busy)" for name, share in found.too_busy.items())
@@ -231,7 +234,7 @@ def main(arguments: Sequence[str]) -> None:
         "--chart",
         metavar="FILE",
         type=Path,
-        help="also draw a chart of the CPU times; the file's name ends in .svg or .png",
+        help="also draw a chart of the CPU times; the file name must end in .svg or .png",
     )
     options = parser.parse_args(arguments)
     names = cast("str", options.only).split(",") if options.only else list(LABELS)

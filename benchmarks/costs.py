@@ -58,7 +58,7 @@ print([started, time.process_time() - started])
 
 @attrs.frozen(kw_only=True)
 class Imports:
-    """CPU times in milliseconds."""
+    """CPU times of imports and of the interpreter's start, in milliseconds."""
 
     interpreter: Spread
     """Start of the interpreter. It is not included in the times of the imports."""
@@ -102,7 +102,7 @@ class Update:
     cpu_us: Spread
     """CPU time of the client for one update, in microseconds."""
     more_us: Spread
-    """The CPU time minus that of the row "update_many" in the same round, in microseconds."""
+    """This CPU time minus that of the row "update_many" in the same round, in microseconds."""
     runs: Sequence[Figures]
 
 
@@ -213,9 +213,9 @@ def main(arguments: Sequence[str]) -> None:
         ("import aiohttp", imports.aiohttp),
         ("import aiorooms", imports.aiorooms),
     ]
-    print_table(("import", "CPU ms"), [(what, figure.text()) for what, figure in rows])
+    print_table(("operation", "CPU ms"), [(what, figure.text()) for what, figure in rows])
     print_table(("operation", "CPU µs"), [(what, figure.text(2)) for what, figure in {**pacer, **checks}.items()])
-    head = ("updates", "CPU µs per update", "difference from update_many")
+    head = ("variant", "CPU µs per update", "difference from update_many")
     print_table(head, [(row.what, row.cpu_us.text(), row.more_us.text()) for row in updates])
     print_targets(found.bars)
     if options.json is not None:

@@ -49,16 +49,16 @@ _ENDED_EARLY: Final = 3
 """The exit status of a process that could not list the rooms of the account."""
 
 _KILLED: Final = 0.5
-"""Probability that a resume is chosen to be killed. Until the journal contains a room, every process is chosen."""
+"""Probability that a process is chosen to be killed. Until the journal contains a room, every process is chosen."""
 
 _ANY_TIME: Final = 0.2
-"""Share of the kills that come after 0.6 s at the latest, and possibly before anything is sent."""
+"""Share of the kills that come within 0.6 s after the start of the process, possibly before it sends anything."""
 
 _STUCK_AFTER: Final = 60.0
 """Time limit in seconds.
 
-A process chosen to be killed is killed no later than this after its start. Any other process counts as stuck after one
-to two times this limit.
+A process that is chosen to be killed is killed at the latest when this time has passed since its start. Any other
+process counts as stuck at the latest after twice this time.
 """
 
 
@@ -106,7 +106,7 @@ class Campaign:
     looked_at: int = 0
     """Rooms that a resume read back because an earlier process left them `begun` or `uncertain` in the journal."""
     found: int = 0
-    """Of these rooms, those that already had the wanted values."""
+    """Rooms that a resume read back, and that already had the wanted values."""
     confirmed: int = 0
     """Rooms that a process read back because the answer to its own update was lost or invalid."""
     updates: int = 0
@@ -132,7 +132,7 @@ class Campaign:
 
 
 class Run:
-    """One run. It applies a plan, and kills and resumes the processes until every room is updated."""
+    """One run: a process applies a plan, and others resume it until every room is updated. Some are killed."""
 
     def __init__(self, seed: int, rooms: int, folder: Path, campaign: Campaign) -> None:
         self._rooms = rooms
@@ -264,15 +264,15 @@ class Run:
         done = {room_id for room_id, state in before.items() if state == "updated"}
         campaign.resent += sum(count for room_id, count in sent.items() if room_id in done)
         if again := done & sent.keys():
-            raise CheckError(f"{len(again)} rooms were already updated, and were sent again: {sorted(again)}")
+            raise CheckError(f"the updates of {len(again)} updated rooms were sent again: {sorted(again)}")
         if missing := sent.keys() - states.keys():
-            raise CheckError(f"{len(missing)} rooms were sent, but are not in the journal: {sorted(missing)}")
+            raise CheckError(f"{len(missing)} rooms with sent updates are not in the journal: {sorted(missing)}")
         if unbegun := sent.keys() - begun:
-            raise CheckError(f"{len(unbegun)} rooms were sent without a begin record: {sorted(unbegun)}")
+            raise CheckError(f"the updates of {len(unbegun)} rooms were sent without a begin record: {sorted(unbegun)}")
         if other := read - read_by_resume - begun:
             raise CheckError(f"{len(other)} rooms were read back needlessly: {sorted(other)}")
         if lost := {room_id for room_id in done if states.get(room_id) != "updated"}:
-            raise CheckError(f"{len(lost)} rooms were updated in the journal, and no longer are: {sorted(lost)}")
+            raise CheckError(f"{len(lost)} rooms are no longer `updated` in the journal: {sorted(lost)}")
 
     def _check_rooms(self) -> None:
         rooms = self._sim.rooms
@@ -311,7 +311,7 @@ def main(arguments: Sequence[str]) -> None:
         "--runs", metavar="NUMBER", type=at_least_one, default=300, help="number of runs (default: 300)"
     )
     parser.add_argument(
-        "--rooms", metavar="NUMBER", type=at_least_one, default=200, help="rooms in the account (default: 200)"
+        "--rooms", metavar="NUMBER", type=at_least_one, default=200, help="number of rooms (default: 200)"
     )
     parser.add_argument("--seed", metavar="NUMBER", type=int, default=1, help="seed of the first run (default: 1)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the counts to this file")

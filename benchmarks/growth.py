@@ -1,8 +1,9 @@
 """Measure how the cost of an update depends on the number of updates and on concurrency.
 
 The first table varies the number of updates. Neither the CPU time for one update nor the peak memory should grow with
-it. The second table varies the number of updates in flight. With few updates in flight, any client waits for the server
-more often, and each wait costs CPU time. For comparison, this table includes the aiohttp script.
+the number of updates. The second table varies the number of updates in flight. With few updates in flight, any client
+waits for the server more often, and each wait costs CPU time. For comparison, the second table includes the aiohttp
+script.
 
 The figures are the client's CPU time for one update, and the increase of its peak memory after the imports. They are
 measured on asyncio's event loop, without orjson. Each is the median over the rounds, with the minimum and the maximum.
@@ -118,7 +119,7 @@ def _up_to(maximum: int, numbers: Sequence[int]) -> list[int]:
 
 def main(arguments: Sequence[str]) -> None:
     parser = make_parser("growth", __doc__, rounds=3)
-    text = f"largest number of updates (default: {_COUNTS[-1]})"
+    text = f"largest number of updates in the first table (default: {_COUNTS[-1]})"
     parser.add_argument("--max-count", metavar="NUMBER", type=at_least_one, default=_COUNTS[-1], help=text)
     text = f"largest number of updates in flight (default: {_CONCURRENCIES[-1]})"
     parser.add_argument("--max-concurrency", metavar="NUMBER", type=at_least_one, default=_CONCURRENCIES[-1], help=text)

@@ -1,14 +1,15 @@
 """Measure how well a client uses various rate limits, and the CPU time of pacing.
 
 For each row of the table, the simulator and each client run in separate processes, and communicate over sockets. Every
-room gets a different webhook URL. At the end, the URLs on the server are checked. When the clients start, the limiter
-has its full allowance. All times are measured from that moment. If the official SDK (`telnyx`) is installed, it runs
-some of the rows too, with 50 tasks and its own retries. The columns of the table are
+room gets a different webhook URL. At the end, the URLs on the server are checked. When the clients start, no request
+counts against the limit yet. All times are measured from the start of the clients. If the official SDK (`telnyx`) is
+installed, it runs some of the rows too, with 50 tasks and its own retries. The columns of the table are
 
 - failed, unc., skip.: numbers of failed, uncertain and skipped updates;
 - wrong: number of rooms on the server that don't have the wanted URL;
 - 429s: share of the requests that were rate limited;
-- time, ideal, ratio: duration of the run, the minimum duration that the limit allows, and time / ideal.
+- time, ideal, ratio: duration of the run, the minimum duration that the limit allows, and time / ideal;
+- target, met: the targets of aiorooms, and whether they were met, or else which ones were missed.
 
 The exit status is 0 even if a target is missed.
 """
@@ -182,7 +183,7 @@ class Row:
     name: str
     limit: RateLimit
     ideal: float
-    """Minimum duration that the limit allows, in seconds."""
+    """Minimum duration that the limit allows, in seconds. An outage of the server is not included."""
     max_seconds: float | None
     max_rate_limited: float | None
     """Maximum share of rate limited requests, in percent of the requests that the server received."""
@@ -466,7 +467,7 @@ def answer_head(number: int, limited: bool) -> CIMultiDictProxy[str]:
 # --- the table ---
 
 _HEAD: Final = (
-    f"{'limiter':<37}{'client':<9}{'failed':>7}{'unc.':>6}{'skip.':>6}{'wrong':>6}{'429s':>9}{'time':>8}{'ideal':>7}"
+    f"{'row':<37}{'client':<9}{'failed':>7}{'unc.':>6}{'skip.':>6}{'wrong':>6}{'429s':>9}{'time':>8}{'ideal':>7}"
     f"{'ratio':>7}  {'target':<42}met"
 )
 

@@ -33,8 +33,9 @@ def is_disconnect(error: Exception) -> bool:
 REPLAYED: Final = ("GET", "DELETE")
 """The methods that aiohttp silently retries if the server disconnects.
 
-If the server carried out the first DELETE, it answers the second with 404, and a successful call would look as if the
-room did not exist. If the session is closed between the two requests, aiohttp raises an AssertionError."""
+If the server has carried out the first DELETE, it answers the repeated one with 404. The call succeeded, but it would
+look as if the room had not existed. If the session is closed between the two requests, aiohttp raises an
+AssertionError."""
 
 
 class DisconnectedError(Exception):

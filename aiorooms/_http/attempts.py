@@ -11,13 +11,13 @@ values: an attempt returns a `Success` or a `Failure` (see `exchange`), and `dec
                          -> the change was applied ............ return the value
                          -> the change was not applied ........ raise the error
                          -> still uncertain ................... raise the error with `uncertain` set
-                         -> the read-back failed .............. the same, or during an outage, try again
+                         -> the read-back failed .............. as above, but try again during an outage
 
 A waiting call occupies no permit and no connection, because both are released after each attempt.
 
 Example: the connection is reset in all four attempts of an update, and the server may have carried out any of them. So
 the client reads the room. If the room has the requested values, the call succeeds after 4 attempts. If not, the last
-reset is raised as an `APIConnectionError`. If the read-back is reset as well, that error has `uncertain` set.
+reset is raised as an `APIConnectionError`. If the read-back is reset as well, the error has `uncertain` set.
 """
 
 import asyncio
@@ -287,7 +287,7 @@ class _Call(Generic[T]):
         return _End(failure.make_error, after.hint, after.reason, not_found=failure.status == 404)
 
     def _keeps_trying(self, *, answered: bool) -> bool:
-        """Return whether the call continues with no attempts left, because there may be an outage."""
+        """Return whether the call continues although no attempts are left, because there may be an outage."""
         before = self._contacts_before
         return before is not None and self._outage.keeps_trying(before, answered=answered)
 
@@ -309,7 +309,7 @@ class _Call(Generic[T]):
     # --- the end of the call ---
 
     async def _settle(self, end: _End) -> Verdict[T] | None:
-        """Return whether the request was carried out, after a read-back if needed. None means: send it again."""
+        """Return whether the request was carried out, after a read-back if needed; None if it must be sent again."""
         if not self._tally.uncertain:
             return NotApplied()
         if self._request.read_back is None or not end.can_read_back:
@@ -332,9 +332,9 @@ class _Call(Generic[T]):
         return verdict
 
     def _read_back_policy(self, end: _End) -> RetryPolicy:
-        """Return the retry policy of the read-back: the attempts and time that the request has left.
+        """Return the retry policy of the read-back: the attempts and the time that the request has left.
 
-        The read-back has at least one attempt. It has more if the call ended with an answer that is not retried.
+        The read-back has at least one attempt. It may have more if the call ended with an answer that is not retried.
         """
         left = self._policy.max_attempts - self._tally.counted
         if end.reason is not None or left <= 1:

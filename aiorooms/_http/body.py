@@ -1,8 +1,8 @@
 """Read the body of an answer, decompress it, and stop at a size limit.
 
 An uncompressed body is read in one call if its length is known and within the limit. Any other body is read piece by
-piece, because its size is unknown in advance: 2 MB of gzip can decompress to 2 GB of zeros. Example: the limit is 8 MB,
-and the first piece of 64 KB would decompress to 64 MB. Decompression stops one byte above 8 MB, because that byte
+piece, because it may be too large. For example, 2 MB of gzip can decompress to 2 GB of zeros. If the limit is 8 MB,
+and the first piece of 64 KB would decompress to 64 MB, decompression stops one byte above 8 MB, because that byte
 proves that the body is too large.
 
 Our own session leaves decompression to this module. A session that the user passed in usually decompresses by itself,

@@ -42,8 +42,8 @@ class TimeLimits(NamedTuple):
     total: float | None
     """Seconds for a whole attempt, enforced by our own `Deadline`.
 
-    aiohttp's own total timeout can swallow a cancellation of the task that arrives just as the timeout expires. The
-    reason is that aiohttp enters the same timer context twice, and each entry consumes one cancellation.
+    aiohttp's own total timeout can swallow a cancellation that reaches the task just as the timeout expires. The reason
+    is that aiohttp enters the same timer context twice, and each entry consumes one cancellation.
     """
     others: aiohttp.ClientTimeout
     """The limits that aiohttp enforces."""
@@ -62,7 +62,7 @@ class Deadlines:
         self.is_closed: bool = False
         self._timer: asyncio.TimerHandle | None = None
         self.timer_at = math.inf
-        """When the timer fires, in seconds on the clock of the loop."""
+        """When the timer fires, in seconds on the clock of the loop; infinite if no timer is set."""
 
     def close(self) -> None:
         """Cancel the timer as soon as no deadline is running."""

@@ -13,13 +13,15 @@ answer other than 408 or 5xx. So a rejection such as 422 is a contact. Three rul
   until the run's patience is over, and then the run stops. Patience is measured from the first attempt after the last
   contact.
 - **If the last attempt of an update got a 5xx, and fewer than five rooms have failed since the last contact**, the
-  rooms themselves may be the cause. So the client reads the room. If this read-back is a contact, the room is the
-  cause, and the update ends. If not, the cause is an outage, and the update keeps trying.
+  rooms themselves may be the cause. So the client reads the room back. If the read-back is a contact, the room is
+  assumed to be the cause, and the update fails or succeeds according to the read-back. If not, the cause is an outage,
+  and the update keeps trying.
 
 Example, with 50 workers and a patience of 60 s: the server crashes at t = 100. The 50 updates in flight fail, and after
-20 failures in a row the run assumes an outage. At t = 100.25 one update is sent again and fails at once. The next ones
-follow at 100.75, at 101.75, and then every 2 s. The one at t = 129.75 succeeds, so all 50 updates continue, and no room
-has failed. If the server had stayed down, the first failure after t = 160, at 161.75, would have stopped the run.
+20 failures in a row the run assumes an outage. At t = 100.25 one update is sent again and fails at once. Further
+updates are sent at 100.75, at 101.75, and then every 2 s. The update at t = 129.75 succeeds, so all 50 updates
+continue, and no room has failed. If the server had stayed down, the first failure after t = 160, at 161.75, would have
+stopped the run.
 
 Calls outside a bulk run use `NO_OUTAGE`, which never assumes an outage.
 """
@@ -68,7 +70,7 @@ class Outage:
         self._failures = 0
         """The number of failures in a row."""
         self._failed: set[str] = set()
-        """The distinct subjects of these failures, such as `room 7b61...`. At most `_SEVERAL` are kept."""
+        """The distinct subjects of the failures in a row, such as `room 7b61...`. At most `_SEVERAL` are kept."""
         self._began_at = math.inf
         """When the first attempt after the last contact began."""
         self._last_failed_at = -math.inf

@@ -1,8 +1,8 @@
 """A request that is ready to be sent, and the read-back that follows if its outcome is uncertain.
 
-Example: an update to `max_participants=20` times out, so the client reads the room. If the room has the value 20, the
-read-back returns `Confirmed`. If it has the value 10, the result is `NotApplied`. If the field is missing, the result
-is `Unconfirmed`.
+Example: all attempts of an update to `max_participants=20` time out, so the client reads the room. If the room has the
+value 20, the read-back returns `Confirmed`. If it has the value 10, the result is `NotApplied`. If the field is
+missing, the result is `Unconfirmed`.
 """
 
 from collections.abc import Callable, Sequence
@@ -79,7 +79,7 @@ class Unconfirmed:
     """It is not known whether the request was carried out."""
 
     hint: str = ""
-    """Why the read-back does not show it, for the error message."""
+    """Why the read-back does not show whether the request was carried out, for the error message."""
 
 
 Verdict: TypeAlias = Confirmed[T] | NotApplied | Unconfirmed

@@ -8,9 +8,9 @@ The result of an attempt is a `Success` or a `Failure`. Besides the error, a fai
   request was sent and is not a GET, unless the answer is a rejection (4xx except 408).
 - `wait`: how long the server asked the client to wait, in seconds.
 
-Example: a proxy answers a PATCH with 502. The failure is an `InternalServerError` with `retry` and `uncertain` set. The
-server answers the next attempt with 422, so that attempt changed nothing. The outcome of the first attempt is still
-uncertain, so the client reads the room before the call ends.
+Example: a proxy answers a PATCH with 502. The failure has `retry` and `uncertain` set, and its error would be an
+`InternalServerError`. The server answers the next attempt with 422, so that attempt changed nothing. The outcome of the
+first attempt is still uncertain, so the client reads the room before the call ends.
 
 The functions here return failures and raise no exceptions. When a call ends, the exception for the caller is created
 from its last failure.
@@ -82,7 +82,7 @@ class Failure:
     wait: float | None = None
     """How long the server asked the client to wait, in seconds. None if it did not ask."""
     stale_connection: bool = False
-    """Whether the server closed a reused connection without an answer."""
+    """Whether the server closed a reused connection without an answer, or the answer was to another request."""
     answered: bool = False
     """Whether the server answered, even if the answer can't be read."""
     errors: tuple[ErrorDetail, ...] = ()

@@ -35,7 +35,7 @@ stale. The user's session may reuse connections. Without a maximum, a server tha
 resends forever."""
 
 _MAX_OVERTAKEN: Final = 25
-"""Maximum number of overtaken 429s in one call. Further ones count."""
+"""Maximum number of overtaken 429s in one call. Further overtaken 429s count against `max_attempts`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -43,15 +43,21 @@ class RetryPolicy:
     """The rules for retries. An invalid setting raises `ClientSettingsError`, which is also a `ValueError`.
 
     A request is sent again after 408, 429 and 5xx answers, connection failures, timeouts, and 2xx answers that are cut
-    off or can't be read. A POST is sent again only if it can't have been carried out. The wait before attempt n + 1 is
-    random between 0 and `base_delay * 2 ** (n - 1)`, at most `max_delay` ("full jitter"). It is never shorter than the
-    server asks for. If a 429 asks for a wait, the client waits exactly that long.
+    off or can't be read. A POST is sent again only if it can't have been carried out.
+
+    The wait after the nth failed attempt that counts is random between 0 and `base_delay * 2 ** (n - 1)`, at most
+    `max_delay` ("full jitter"). If a 429 asks for a wait, the client waits exactly that long. If a 408 or 5xx answer
+    asks for a longer wait, the client waits that long, but in a bulk run at most a tenth of `outage_patience`.
     """
 
     max_attempts: int = attrs.field(default=4, validator=at_least(1))
-    """Maximum number of attempts, 1 or above. The value 1 disables retries."""
+    """Maximum number of attempts, 1 or above. The value 1 disables retries.
+
+    Not counted are attempts over a connection that the server had just closed, and up to 25 attempts per call that were
+    answered 429 while other requests of the client were accepted. During an outage in a bulk run, there is no maximum.
+    """
     base_delay: float = attrs.field(default=0.5, validator=not_negative)
-    """The longest wait before the second attempt, in seconds."""
+    """The longest wait before the second attempt in seconds, unless the server asks for a longer one."""
     max_delay: float = attrs.field(default=8.0, validator=not_negative)
     """The longest wait in seconds, unless the server asks for a longer one."""
     max_elapsed: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
@@ -82,7 +88,7 @@ class Tally:
         self.attempts += 1
 
     def failed(self, failure: Failure, *, overtaken: bool) -> bool:
-        """Record a failed attempt. Return True if the request should be sent again at once: its connection was stale.
+        """Record a failed attempt. Return True if its connection was stale: the request is then sent again at once.
 
         `overtaken` says whether the server has accepted other requests since the attempt was sent.
         """
@@ -110,7 +116,7 @@ class Again(NamedTuple):
 
 
 class GiveUp(NamedTuple):
-    """No further attempt. If a setting forbids it, `hint` and `reason` name that setting."""
+    """No further attempt. If `max_wait` or `max_elapsed` is the cause, `hint` and `reason` name that setting."""
 
     hint: str = ""
     reason: Reason | None = None
@@ -129,7 +135,7 @@ def decide(
 ) -> Again | GiveUp:
     """Return the next step after a failed attempt, which the tally has already recorded.
 
-    `keeps_trying` means that `max_attempts` is ignored, because there may be an outage. Times are in seconds:
+    `keeps_trying` means that `max_attempts` is ignored, because there may be an outage. All times are in seconds.
     `longest_wait` limits the wait after a failure without successful contact, `max_wait` limits the wait that a server
     may ask for, and `time_left` is what remains of `max_elapsed`. `random` is between 0 and 1.
     """

@@ -2,13 +2,14 @@
 
 A key can appear in three places besides a request. Each has its own protection:
 
-- **A repr**: an `ApiKey` shows itself as `ApiKey(***)`. It is no `str`, because tools such as error trackers show a
-  `str` by its characters, whatever its `repr` says.
+- **A repr**: an `ApiKey` shows itself as `ApiKey(***)`. The class is not a subclass of `str`, because tools such as
+  error trackers show the characters of a `str`, whatever its `repr` returns.
 - **A text from the server**, which may repeat the headers of the request: `ApiKey.redact` replaces the key there.
-- **Local variables in a traceback**, which rich, cgitb and error trackers show: `hide_frames` cuts the traceback where
-  it leaves this package. Example: a call is cancelled while aiohttp waits for the answer. The traceback of the
-  `CancelledError` leads into `aiohttp.ClientSession._request`, whose variable `headers` has the key. After the cut it
-  ends in `attempts`, whose variables don't have it.
+- **Local variables in a traceback**, which rich, cgitb and error trackers show: `hide_frames` cuts the traceback at its
+  first frame of this package or of aiohttp. Example: a call is cancelled while aiohttp waits for the answer. The
+  traceback of the `CancelledError` leads into `aiohttp.ClientSession._request`, whose variable `headers` contains the
+  key. After the cut, the traceback ends in `attempts`, where the exception is raised again and no variable shows the
+  key.
 """
 
 import json
@@ -35,7 +36,7 @@ class ApiKey:
 
     @property
     def given_type(self) -> type[object]:
-        """The type of the key, which is `str` if it is valid."""
+        """The type of the given key, which is `str` for a valid key."""
         return type(self._key)
 
     @property
@@ -72,10 +73,10 @@ _MIN_LENGTH: Final = 8
 
 
 def hide_frames(error: BaseException) -> None:
-    """Cut the frames that may have the key among their variables from an exception, and from those it is chained to.
+    """Remove frames whose variables may contain the key from an exception and the exceptions that it is chained to.
 
-    Call it in an `except` block that raises the exception again. If the exception is a bug or comes from a hook, a note
-    says where it was raised, because its traceback no longer does.
+    Call this function in an `except` block that raises the exception again. If the exception is a bug or comes from a
+    hook, a note says where it was raised, because its traceback no longer does.
     """
     errors: list[BaseException | None] = [error]
     seen: set[int] = set()

@@ -16,7 +16,10 @@ __all__ = ["Cap"]
 _MAX_REMEMBERED: Final = 1000
 
 _MARGIN: Final = 1.005
-"""A factor for the period. Latency varies, so without it the server could receive one request too many in a second."""
+"""A factor for the minimum time. In the example above, it makes 1.005 s of the 1 s for ten requests.
+
+Latency varies, so without this factor the server could receive one request too many in a second.
+"""
 
 _CATCH_UP: Final = 0.02
 """Seconds. If a request is late by less than this, the schedule stays the same. So late timers don't lower the rate."""

@@ -21,9 +21,9 @@ class Known(NamedTuple):
     """What was known about the reported limit when a permit was granted."""
 
     lowest: int = 0
-    """The smallest `remaining` reported since the last renewal (see `quota`)."""
+    """The smallest `remaining` reported since the last reported renewal (see `quota`)."""
     renewals: int = 0
-    """The number of renewals before the permit was granted."""
+    """The number of renewals, reported or assumed, before the permit was granted."""
 
 
 _NOTHING = Known()
@@ -37,13 +37,13 @@ class Permit:
     def __init__(self, sent_at: float, known: Known = _NOTHING) -> None:
         self.sent_at: float = sent_at
         self.known: Known = known
-        """Set by `Quota`."""
+        """What was known about the reported limit when the permit was granted. Set by `Quota`."""
 
 
 class Gate:
     """One reason why requests may have to wait. Times are seconds on the pacer's monotonic clock.
 
-    `in_flight` is the number of other requests that were sent and not answered yet.
+    The argument `in_flight` is the number of other requests that were sent and not answered yet.
     """
 
     @property
@@ -59,15 +59,15 @@ class Gate:
     def may_send_at(self, now: float, in_flight: int) -> float:
         """Return when the next request may be sent. `now` or earlier means immediately.
 
-        When a later time comes, the gate must be asked again, because it may still be closed. Infinity means that an
-        answer must arrive first.
+        When the returned time has come, the gate must be asked again, because it may still be closed. Infinity means
+        that an answer must arrive first.
         """
         raise NotImplementedError
 
     def blocked_until(self, now: float) -> float:
         """Return when the server is expected to accept requests again; `now` or earlier if it already does.
 
-        If this is more than `Pacing.max_wait` away, calls fail instead of waiting.
+        If the returned time is more than `Pacing.max_wait` away, calls fail instead of waiting.
         """
         return -math.inf
 

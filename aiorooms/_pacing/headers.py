@@ -27,16 +27,16 @@ class Report(NamedTuple):
     reset: float | None = None
     """Seconds until the server accepts more; None if not reported."""
     exact: bool = False
-    """Whether `reset` has a fractional part. If not, it may have been rounded up or down."""
+    """Whether `reset` has a fractional part. A whole number may have been rounded up or down."""
 
 
 class RateLimitInfo(NamedTuple):
-    """What an answer says about the rate limit. It is read once, for both the pacer and the error for the caller."""
+    """What an answer says about the rate limit, for the pacer and for the error that the caller gets."""
 
     rate_limited: bool = False
     """Whether the answer is a 429."""
     retry_after: float | None = None
-    """The wait that a 429 asks for, in seconds; None if it asks for none. This does not include `report.reset`."""
+    """The wait that a 429 asks for in `Retry-After` or `retry-after-ms`, in seconds; None if it asks for none."""
     report: Report | None = None
 
 

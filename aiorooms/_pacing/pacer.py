@@ -33,11 +33,14 @@ class Pacing:
     """How a client keeps to the rate limit. Raises `ClientSettingsError`, a `ValueError`, for an invalid setting."""
 
     enabled: bool = attrs.field(default=True, validator=instance_of(bool))
-    """Whether calls share what their answers report about the limit. If False, a call only waits after its own 429s."""
+    """Whether calls share what their answers report about the limit. If False, a 429 delays only its own call.
+
+    `max_rate` applies in both cases.
+    """
     max_rate: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
     """Maximum requests per second, spread evenly, even if the server allows more. None means no maximum."""
     max_wait: float = attrs.field(default=300.0, validator=positive)
-    """Maximum wait for the rate limit, in seconds, inclusive. A call that would wait longer raises `RateLimitError`."""
+    """Maximum wait that the server may ask for, in seconds, inclusive. Beyond that, calls raise `RateLimitError`."""
 
     def __attrs_post_init__(self) -> None:
         if self.max_rate is not None and not _MIN_RATE <= self.max_rate < math.inf:
@@ -137,7 +140,7 @@ class Pacer:
         self._gates: Sequence[Gate] = learned if pacing.enabled else cap
         """The gates, which are asked in this order up to the first closed one.
 
-        The quota is asked last, when all other gates are open, because it may then assume a renewal.
+        The quota is asked last, when all other gates are open, because asking it can make it assume a renewal.
         """
         self._all_idle = not self._gates
         """Whether all gates stay open until the next 429 or reported limit. Not asking them saves 3 us per update."""
@@ -152,7 +155,8 @@ class Pacer:
     async def acquire(self) -> Permit:
         """Wait for a permit and return it. The caller must `release` it.
 
-        Raises `WaitTooLongError` if the wait would exceed `Pacing.max_wait`, and `PacerClosedError` after `close`.
+        Raises `WaitTooLongError` if the server will accept no request for longer than `Pacing.max_wait`. After
+        `close`, raises `PacerClosedError` instead of waiting.
         """
         if (free := self.acquire_now()) is not None:
             return free

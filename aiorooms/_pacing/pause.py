@@ -33,7 +33,7 @@ class Pause(Gate):
         return self.ends_at
 
     def answered(self, permit: Permit, info: RateLimitInfo, now: float, in_flight: int) -> None:
-        """Begin a pause if the server asks for one that ends later than the current one."""
+        """If a 429 asks for a wait, begin a pause, or extend the current pause to the end of that wait."""
         if info.rate_limited and info.retry_after:
             self.ends_at = max(self.ends_at, now + info.retry_after)
         self._is_idle = self.ends_at <= now

@@ -1,21 +1,22 @@
-"""Find the rate that a server sustains from its unexplained 429s.
+"""Use unexplained 429s to find the rate that the server sustains.
 
-A 429 is *explained* if the server reports a limit, and this answer says that the limit is used up. `Quota` handles such
-a 429. All others are handled here:
+A 429 is *explained* if answers other than 429s report a limit, and the 429 itself says that the limit is used up.
+`Quota` handles such a 429. All other 429s are handled here:
 
-- **The first 429** stops all calls for as long as the server asks, or for 0.2 s if it does not ask for a wait. Then a
-  single request is sent, the *probe*. If the probe is answered 429 too, all calls stop again, each time for twice as
-  long, up to 8 s. When a probe is accepted, sending resumes. The new rate is the number of requests accepted in the
-  last few seconds, divided by the time since the first of them.
+- **The first 429** stops all calls for as long as the server asks, or for about 0.2 s if it does not ask for a wait.
+  Then a single request is sent, the *probe*. If the probe is answered 429 too, all calls stop again, each time for
+  twice as long, up to about 8 s. When a probe is accepted, sending resumes. The first rate is the number of requests
+  accepted in the last few seconds, divided by the time since the first of them.
 - **After that**, requests are spread evenly. As long as the rate delays requests, it is raised slowly. The next 429
-  lowers it to the average rate of accepted requests since sending last resumed, but by at least a tenth, and by at most
-  a half. So the rate stays close to what the server sustains, and grows if the server sustains more.
+  stops all calls again. When sending resumes, the rate is lowered to the average rate of accepted requests since the
+  previous time that sending resumed, but by at least a tenth, and by at most a half. So the rate stays close to what
+  the server sustains, and grows if the server sustains more.
 - **A 429 of a request that was sent before the stop** has the same cause as the stop, and is ignored.
 
 Example: 80 requests are accepted in 2 s, then one is answered 429. All calls stop for 0.2 s. A probe is accepted, and
 sending resumes at 81 / 2.2 = 37 requests per second. The rate grows by 10 % per second, but only by 1 % per second
-while it is close to the rate at the last 429. Say the next 429 arrives at a rate of 50, when an average of 44 requests
-per second were accepted. Then the rate falls to 44.
+while it is close to the rate at the last 429. The next 429 arrives at a rate of 50. Since sending resumed, an average
+of 44 requests per second were accepted, so the rate falls to 44.
 """
 
 import math
@@ -30,7 +31,10 @@ __all__ = ["Probing"]
 
 _FIRST_PAUSE: Final = 0.2
 _MAX_PAUSE: Final = 8.0
-"""Duration of the first and of the longest stop in seconds, if the server does not ask for a wait."""
+"""Duration of the first and of the longest stop in seconds, if the server does not ask for a wait.
+
+Each stop is randomly made up to 25 % shorter or longer.
+"""
 
 _FAST_GROWTH: Final = 0.10
 _SLOW_GROWTH: Final = 0.01
@@ -53,7 +57,7 @@ _IDLE: Final = 2.0
 class Probing(Gate):
     """After the first unexplained 429, keeps to the rate that the server sustains.
 
-    `meter` counts the requests that were sent before that 429. `random` returns numbers between 0 and 1.
+    `meter` counts all requests, so it shows how many were sent before that 429. `random` returns numbers from 0 to 1.
     """
 
     def __init__(self, meter: Meter, random: Callable[[], float]) -> None:
@@ -72,7 +76,7 @@ class Probing(Gate):
         self._probe_sent_at: float | None = None
         self._since = 0.0
         self._accepted = 0
-        """Requests accepted since `_since`."""
+        """Number of requests accepted since `_since`."""
         self._sent_at = 0.0
         """When the last request was sent."""
         self._is_throttled = False
@@ -87,7 +91,7 @@ class Probing(Gate):
 
     @property
     def rate(self) -> float | None:
-        """The sustained rate in requests per second; None before the first 429."""
+        """The sustained rate in requests per second; None until a probe was accepted."""
         return self._rate
 
     def may_send_at(self, now: float, in_flight: int) -> float:

@@ -4,9 +4,9 @@ Each answer reports how many requests remain (R) and when more become available 
 quota calculates two things:
 
 - **How many requests may be in flight.** An answer reports R as it was when the server processed that request. It is
-  not known whether the server has counted the requests that are in flight now. So the quota assumes that it has not,
-  and the number in flight never exceeds the smallest R reported since the last renewal. This is safe even if answers
-  arrive late or out of order.
+  not known whether the server has counted the requests that are in flight now. So the quota assumes that the server
+  has not, and the number in flight never exceeds the smallest R reported since the last renewal. This rule is safe even
+  if answers arrive late or out of order.
 - **When the next renewal is.** A client that has used up R waits for it. If the reset is a whole number of seconds, it
   may have been rounded. Then the quota uses the earliest time that any answer has reported since the last renewal. If
   resets are rounded up, this time is late by at most the time between two answers. If a request sent at this time is
@@ -14,15 +14,16 @@ quota calculates two things:
 
 At the time of the renewal, one request is sent alone, the *probe*. If two probes in a row find at least half of the
 limit available, the quota assumes that every reset renews the whole limit, and sends no more probes. If a probe finds
-less than a quarter of the limit available, the limit refills gradually, like a sliding window or a token bucket. If
-such a server reports resets in whole seconds, the next request is sent no later than one window after the oldest of the
-last `limit` accepted requests. At that time, at least one request is available again.
+less than a quarter of the limit available, the quota assumes that the limit refills gradually, like a sliding window or
+a token bucket. If such a limit is reported with resets in whole seconds, the quota expects the next renewal no later
+than one window after the oldest of the last `limit` accepted requests. At that time, at least one request is available
+again.
 
 **Detecting a renewal.** If an answer reports a higher R than was known when its request was sent, there was a renewal.
-The R that is known when the answer arrives can't be used for this, because answers may arrive out of order. So each
-permit stores what was known when it was granted. If a request was sent before a renewal was noticed, its R may be that
-of the old window or the new one. Such an R is ignored, unless the answer is a 429, the limit refills gradually, or R is
-so high that it must be that of the new window.
+The answer is not compared with the R that is known when it arrives, because answers may arrive out of order. Instead,
+each permit stores the R that was known when the permit was granted. If a request was sent before a renewal was noticed,
+the R in its answer may be that of the old window or the new one. Such an R is ignored, unless the answer is a 429, the
+limit refills gradually, or R is so high that it must be that of the new window.
 
 **Other processes** may use the same limit. The module `share` calculates which part of R is ours.
 
@@ -47,15 +48,20 @@ _MAX_PROBE_DELAY: Final = 1.0
 
 _FIRST_BACKOFF: Final = 0.01
 _MAX_BACKOFF: Final = 5.0
-"""Seconds to wait after the first 429. The wait is doubled with each further 429 in a row, up to the maximum. It is
-never longer than half a window, so that a 429 wastes at most half of the next window."""
+"""The wait after the first 429, and the longest wait, in seconds. Each further 429 in a row doubles the wait.
+
+The wait is never longer than half a window, so that a 429 wastes at most half of the next window.
+"""
 
 _FULL_RENEWALS_NEEDED: Final = 2
 """The number of probes in a row that must find a full renewal before one is assumed."""
 
 _FIRST_RECHECK: Final = 8
 _MAX_RECHECK: Final = 256
-"""Number of windows after which the quota checks again whether resets are rounded down. It is doubled each time."""
+"""The first and the largest number of windows after which the quota checks again whether resets are rounded down.
+
+The number doubles after each check.
+"""
 
 _MAX_REMEMBERED: Final = 10_000
 """Maximum number of accepted requests whose times are stored, even if the limit is higher."""
@@ -77,13 +83,16 @@ class Quota(Gate):
         self._lowest = 0
         """The smallest R reported since the last reported renewal."""
         self._renewals = 0
-        """The number of renewals so far, reported or assumed."""
+        """The number of renewals so far, reported or assumed. A change of the limit counts too."""
         self._window_began = 0.0
         self._assumed = False
         """Whether the last renewal was assumed, and no answer has confirmed it yet."""
 
         self._reset_at = math.inf
-        """When this window ends: the last reported time if resets are exact, else the earliest. No second is added."""
+        """When this window ends: the last reported time if resets are exact, else the earliest.
+
+        The second that is added if resets are rounded down is not included.
+        """
         self._last_reset_at = math.inf
         """When this window ends according to the last answer."""
         self._exact = False
@@ -100,7 +109,7 @@ class Quota(Gate):
         self._is_gradual = False
         """Whether the last probe showed that the limit refills gradually."""
         self._accepted_at: deque[float] = deque(maxlen=1)
-        """When each of the last `limit` requests was accepted. Recorded only while no reset was exact."""
+        """When the answers to the last `limit` accepted requests arrived. Recorded only while no reset was exact."""
 
         self._limited_streak = 0
         """The number of 429s in a row."""
@@ -163,7 +172,7 @@ class Quota(Gate):
         return self.renews_at if self._renews_fully or in_flight == 0 else self.renews_at + _MAX_PROBE_DELAY
 
     def _learn(self, permit: Permit, now: float, report: Report, *, rate_limited: bool) -> None:
-        # If no limit is reported, it is at least what remains plus this request.
+        # If the answer reports no limit, the limit is at least what remains plus this request.
         limit = report.limit or max(self.limit or 1, report.remaining + 1)
         if limit != self.limit:
             if permit.known.renewals != self._renewals:
@@ -181,7 +190,7 @@ class Quota(Gate):
             self._limited_at = now
         more = report.remaining > permit.known.lowest or (permit.known.lowest == 0 and not rate_limited)
         reset_at = now + (report.reset or 0.0)
-        # A request that was sent just before an assumed renewal can confirm it too.
+        # A request that was sent just before an assumed renewal can confirm the renewal too.
         confirms_it = self._assumed and more and not rate_limited and permit.known.renewals == self._renewals - 1
         if permit.known.renewals == self._renewals or confirms_it:
             if more:
@@ -211,8 +220,9 @@ class Quota(Gate):
             window_left=None if self._is_gradual else max(0.0, 1 - passed),
         )
         free = math.floor(ours + 0.5) - in_flight
-        # With none in flight, one request may be sent in two cases. If R > 1, our share may only seem to be 0 because
-        # we have used little so far. If the time of the next renewal is unknown, only an answer can show what remains.
+        # If no request is in flight, one may be sent in two cases: if R > 1, because our share may seem to be 0 only
+        # because we have used little so far; and if the time of the next renewal is unknown, because only an answer can
+        # show what remains.
         can_send_one = in_flight == 0 and (self.remaining > 1 or self.renews_at == math.inf)
         return 1 if free <= 0 and can_send_one else free
 
@@ -244,14 +254,14 @@ class Quota(Gate):
             self._full_probes = self._full_probes + 1 if report.remaining >= limit // 2 else min(self._full_probes, 0)
             self._is_gradual = report.remaining < quarter
         self._renewals += 1
-        # If renewals are full, other processes have used the requests that are missing.
+        # If each renewal renews the whole limit, other processes have used the requests that are missing from it.
         self._begin_window(permit, limit if self._renews_fully else report.remaining + 1)
         self._lowest = self.remaining = report.remaining
         self._share.used_by_us()
         self._recheck_rounding()
 
     def _recheck_rounding(self) -> None:
-        """Stop adding a second after enough windows, because other processes may have caused the 429s."""
+        """After enough windows, stop adding a second to resets, because other processes may have caused the 429s."""
         if self._rounded_down and not self._exact:
             self._windows_corrected += 1
             if self._windows_corrected >= self._windows_until_recheck:

@@ -1,4 +1,4 @@
-"""Calculate which part of a reported limit is ours if other processes use it too.
+"""Calculate which part of a reported limit is ours if other processes use the limit too.
 
 Other processes may send with the same key. What remains of the limit (R, see `quota`) shows how much they have used. If
 every process sent as much as R allows, most requests would be rate limited when R gets close to 0. So each process
@@ -9,8 +9,8 @@ keeps to its own part, which it calculates without communicating with the others
 - **Half of the part.** As long as there may be other processes, we use only half of our part. The others may have about
   as many requests in flight as we do, and R does not include these yet.
 - **Reserve.** If the limit has windows, we keep a reserve for the other processes: what they will probably use in the
-  rest of the window. This is their fraction of the whole limit, times the fraction of the window that is left, minus
-  what they have used in this window.
+  rest of the window. The reserve is their fraction of the whole limit, times the fraction of the window that is
+  left, minus what they have used in this window.
 
 The limit is still fully used, because the reserve shrinks with time, and the part is recalculated after each answer.
 
@@ -36,8 +36,9 @@ class Share:
         self._ours = 0
         """How much we have used in the current window."""
         self._earlier_ours = 0.0
+        """What we used in earlier windows. Each window counts half as much as the next one."""
         self._earlier_all = 0.0
-        """What we and all processes used in earlier windows. Each window counts half as much as the next one."""
+        """What all processes together used in earlier windows. Each window counts half as much as the next one."""
 
     def begin_window(self, lowest: int, remaining: int) -> None:
         """Begin a window with R = `remaining`. `lowest` is the smallest R reported in the previous window."""

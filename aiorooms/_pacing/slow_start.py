@@ -1,4 +1,4 @@
-"""Slow start: a new client doesn't know the limit, so it begins with one request in flight, and then allows more.
+"""Slow start: a new client does not know the limit, so it begins with one request in flight, and then allows more.
 
 The number of requests that may be in flight is the *width*. Each answer increases it by 1, so it doubles with each
 round trip. If no answer arrives for half a second, the width doubles too, so that one hanging request does not hold up

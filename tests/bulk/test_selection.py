@@ -143,10 +143,7 @@ def test_a_room_has_to_meet_all_conditions() -> None:
     [
         (
             "",
-            (
-                "'' is not a condition; write NAME=VALUE; "
-                "the names are name, webhook_host, recording, created, updated"
-            ),
+            "'' is not a condition; write NAME=VALUE; the names are name, webhook_host, recording, created, updated",
         ),
         ("support-*", "'support-*' is not a condition"),
         ("colour=red", "'colour=red' is not a condition"),

@@ -186,7 +186,7 @@ def _check_row(rows: Rows, problems: Problems, line: int, cells: Cells, policy: 
 
 
 def _read_room(problems: Problems, line: int, cells: Cells) -> tuple[str | None, str | None]:
-    """Return the room of a row as `(id, None)` or `(None, name)`. After a recorded problem, the result is meaningless."""
+    """Return the room of a row as `(id, None)` or `(None, name)`. If a problem was recorded, ignore the result."""
     given = [column for column in ROOM_COLUMNS if column in cells]
     if len(given) != 1:
         wrong = (
