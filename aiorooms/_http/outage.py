@@ -72,9 +72,9 @@ class Outage:
         self._failed: set[str] = set()
         """The distinct subjects of the failures in a row, such as `room 7b61...`. At most `_SEVERAL` are kept."""
         self._began_at = math.inf
-        """When the first attempt after the last contact began."""
+        """The beginning of the first attempt after the last contact."""
         self._last_failed_at = -math.inf
-        """When the last attempt that led to no contact began."""
+        """The beginning of the last attempt without contact."""
         self._queue = asyncio.Lock()
         self._pause = _FIRST_PAUSE
 
@@ -87,7 +87,7 @@ class Outage:
         """Return whether an update with no attempts left keeps trying.
 
         `contacts_before` is the value of `contacts` before the first attempt of the update. `answered` says whether the
-        server answered its last attempt with an error.
+        server answered the last attempt of the update with an error.
         """
         if self.contacts > contacts_before or self.patience_is_over:
             return False
@@ -102,7 +102,7 @@ class Outage:
 
     @asynccontextmanager
     async def queue(self, closing: asyncio.Event) -> AsyncGenerator[None]:
-        """Make callers queue during an outage: one at a time enters, each after a pause. Otherwise enter at once.
+        """During an outage, let callers enter one at a time, each after a pause. Otherwise let them enter at once.
 
         Setting `closing` ends the current pause, and there are no further pauses.
         """

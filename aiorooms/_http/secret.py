@@ -89,7 +89,7 @@ def hide_frames(error: BaseException) -> None:
         if hidden is not None and current is error and isinstance(error, Exception):
             places = (f"{at.f_code.co_filename}:{line} in {at.f_code.co_name}" for at, line in walk_tb(hidden))
             error.add_note(
-                "Raised in (frames hidden, as their variables may have the API key):\n  " + "\n  ".join(places)
+                "Raised in these frames (hidden, as their variables may contain the API key):\n  " + "\n  ".join(places)
             )
         errors += [current.__cause__, current.__context__]
         if isinstance(current, BaseExceptionGroup):

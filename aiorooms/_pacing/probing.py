@@ -48,7 +48,7 @@ _MIN_RATE: Final = 0.01
 """Requests per second."""
 
 _MIN_SAMPLE: Final = 10
-"""Minimum number of accepted requests for measuring a rate. A rate measured from fewer is a guess, and grows faster."""
+"""Minimum number of accepted requests for measuring a rate. A rate from fewer requests is a guess, and grows faster."""
 
 _IDLE: Final = 2.0
 """Seconds. A longer gap between two requests does not count in the average rate, unless this gate caused the gap."""
@@ -70,7 +70,7 @@ class Probing(Gate):
         """Whether the rate was measured from too few requests."""
         self._next_at = 0.0
         self._stopped_at = -math.inf
-        """When the last 429 that was not ignored arrived."""
+        """The arrival time of the last 429 that was not ignored."""
         self._streak = 0
         """The number of 429s since calls were stopped, including answers to probes; 0 if calls are not stopped."""
         self._probe_sent_at: float | None = None

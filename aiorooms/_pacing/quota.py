@@ -109,21 +109,21 @@ class Quota(Gate):
         self._is_gradual = False
         """Whether the last probe showed that the limit refills gradually."""
         self._accepted_at: deque[float] = deque(maxlen=1)
-        """When the answers to the last `limit` accepted requests arrived. Recorded only while no reset was exact."""
+        """The arrival times of the answers to the last `limit` accepted requests, recorded while no reset is exact."""
 
         self._limited_streak = 0
         """The number of 429s in a row."""
         self._limited_at = -math.inf
-        """When the last 429 of the streak arrived."""
+        """The arrival time of the last 429 that was counted."""
 
     @property
     def is_known(self) -> bool:
-        """Whether any answer has reported a limit."""
+        """Whether any answer other than a 429 has reported a limit."""
         return self.limit is not None
 
     @property
     def is_idle(self) -> bool:
-        """Whether no answer has reported a limit."""
+        """Whether no answer, except perhaps a 429, has reported a limit."""
         return self.limit is None
 
     @property
@@ -165,7 +165,7 @@ class Quota(Gate):
     def lost(self, permit: Permit, now: float, in_flight: int) -> None:
         """Record that no answer arrived, or that it reported no limit."""
         if self.limit is not None and self.renews_at == math.inf and in_flight == 0:
-            # No answer is expected that could report a renewal.
+            # No request is in flight whose answer could report a renewal.
             self.renews_at = now + self.window
 
     def _probe_at(self, in_flight: int) -> float:

@@ -171,11 +171,11 @@ class BulkRun:
         return self.plan.rooms - sum(map(self._keep_policy.keeps, states))
 
     async def outcomes(self) -> AsyncGenerator[Outcome]:
-        """Send the planned updates, and yield the `Outcome` of each room.
+        """Send the planned updates, and yield an `Outcome` for each room that this run handles.
 
-        Rooms that keep their outcome from an earlier run are not yielded. If the run stops early, rooms that it did not
-        reach are not yielded either. Closing the generator cancels the updates in flight; `resume` reads their rooms
-        back. If the journal can't be written, no further update begins, updates in flight finish, and then
+        The run does not handle rooms that keep their outcome from an earlier run. If the run is stopped early, it does
+        not handle the rooms that it has not reached. Closing the generator cancels the updates in flight; `resume`
+        reads their rooms back. If the journal can't be written, no further update begins, updates in flight finish, and then
         `JournalError` is raised.
 
         Also raises `JournalError` if `apply` would overwrite another file or if another run is writing the journal,

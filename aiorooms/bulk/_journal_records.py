@@ -88,7 +88,7 @@ class End:
     elapsed: float | None = None
     """Duration of the update in seconds, including waits."""
     updated_at: datetime | None = None
-    """The room's `updated_at` after the update."""
+    """The room's `updated_at` after the update; None if the update was not confirmed."""
     error: str | None = None
     error_type: str | None = None
     found: bool = False

@@ -51,7 +51,7 @@ class Wanted(Protocol):
 async def make_plan(
     client: RoomsClient, wanted: Wanted, path: str | Path, *, on_room: Callable[[], None] | None = None
 ) -> PlanSummary:
-    """Read all rooms of the account, 250 per page, and write a plan file with those that must change.
+    """Read all rooms of the account, 250 per page, and write a plan file with the rooms that must change.
 
     The file is written atomically. `on_room` is called after each room is read. Raises `BulkInputError`, with the first
     1,000 problems, if a change is invalid or a wanted room is not in the account. Raises `PlanFileError` if the file

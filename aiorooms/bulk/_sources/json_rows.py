@@ -91,7 +91,7 @@ class _Scanner:
         return self.line
 
     def accept(self, char: str) -> bool:
-        """Skip white space. Consume the next character if it is `char`, and return whether it was."""
+        """Skip white space. If the next character is `char`, consume it and return True; else return False."""
         if self.at_end() or self._buffer[0] != char:
             return False
         self._advance(1)
