@@ -389,7 +389,7 @@ _PIPELINES: Final = 4
 """Number of connections that `pipelined` opens."""
 
 _WARM_UP: Final = 500
-"""Number of updates before the measurement, which open the connections.
+"""Number of updates that are made before the measurement, to open the connections.
 
 With more than 250 updates in flight, there are twice as many updates before the measurement as in flight. In any case,
 there are at most as many as in the measured run.

@@ -64,7 +64,7 @@ _FEW: Final = 1_000
 """Number of rooms in the small runs. Their peak memory is the reference for `MEMORY_TARGET`."""
 
 _WARM_UP: Final = 200
-"""Number of requests before the measurement. They open the connections."""
+"""Number of requests that are made before the measurement, to open the connections."""
 
 _SPAWN: Final = multiprocessing.get_context("spawn")
 
@@ -173,7 +173,7 @@ async def _apply(client: RoomsClient, folder: Path, number: int) -> int:
 
 
 async def _resume(client: RoomsClient, folder: Path, number: int) -> int:
-    """Resume a finished run, which sends nothing. Return the number of rooms in its journal."""
+    """Resume a finished run. This run sends nothing. Return the number of rooms in its journal."""
     run = resume(client, folder / f"{number}.journal", concurrency=CONCURRENCY)
     assert [outcome async for outcome in run.outcomes()] == []
     return run.settled

@@ -75,7 +75,7 @@ def draw(comparison: Comparison, file: Path) -> None:
 
 
 def _end_of_scale(rows: Sequence[Row]) -> float:
-    """Return the largest value on the scale, which leaves space for the number after the longest uncut bar."""
+    """Return the end of the scale. It is 1.2 times the longest uncut bar, to leave space for the number."""
     lengths = [row.cpu_us.median for row in rows]
     ours = max((row.cpu_us.median for row in rows if row.contestant in OURS), default=max(lengths))
     return 1.2 * max(length for length in lengths if length <= _MAX_RATIO * ours)

@@ -61,7 +61,7 @@ _SLOW: Final = ("httpx", "telnyx_aiohttp", "telnyx_httpx")
 _GATHERED: Final = 20_000
 """Maximum number of updates of `gather`.
 
-Its memory grows with the number of updates, and the memory target is defined for 20,000.
+The memory of `gather` grows with the number of updates, and the memory target is defined for 20,000.
 """
 
 _PIPELINED: Final = 102_400

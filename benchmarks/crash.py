@@ -104,9 +104,9 @@ class Campaign:
     most_begun: int = 0
     """Maximum of `begun` for a single process."""
     looked_at: int = 0
-    """Rooms that a resume read back because an earlier process left them `begun` or `uncertain` in the journal."""
+    """Rooms that `resume` read back because an earlier process left them `begun` or `uncertain` in the journal."""
     found: int = 0
-    """Rooms that a resume read back, and that already had the wanted values."""
+    """Rooms that `resume` read back, and that already had the wanted values."""
     confirmed: int = 0
     """Rooms that a process read back because the answer to its own update was lost or invalid."""
     updates: int = 0
@@ -123,7 +123,7 @@ class Campaign:
             ("processes that could not list the account", self.ended_early),
             ("rooms in flight when a process ended", self.begun),
             ("  maximum for one process", self.most_begun),
-            ("rooms read back by a resume", self.looked_at),
+            ("rooms read back by `resume`", self.looked_at),
             ("  that already had the wanted values", self.found),
             ("rooms read back after a lost or invalid answer", self.confirmed),
             ("update requests", self.updates),

@@ -128,8 +128,8 @@ class Sender:
         """Send a request, retry it if needed, and return its answer.
 
         `outage` is the outage state that all updates of a bulk run share. Raises an `AioroomsError` with the number of
-        attempts. Its `uncertain` is True if the server may have carried out an attempt, and no read-back showed whether
-        it did.
+        attempts. The error has `uncertain` set if the server may have carried out an attempt, and no read-back showed
+        whether it did.
         """
         limits = self.limits if timeout is None else TimeLimits.of(client_timeout(timeout))
         return _Call(self, request, limits, self.retry, outage).run()

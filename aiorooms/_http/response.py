@@ -4,7 +4,7 @@ The result of an attempt is a `Success` or a `Failure`. Besides the error, a fai
 
 - `retry`: whether another attempt is safe and may succeed. A request that may have been carried out is sent again only
   if it is idempotent. GET, DELETE and a PATCH of absolute values are idempotent, POST is not.
-- `uncertain`: whether the server may have carried out the request although the attempt failed. This is the case if the
+- `uncertain`: whether the server may have carried out the request although the attempt failed. It is True if the
   request was sent and is not a GET, unless the answer is a rejection (4xx except 408).
 - `wait`: how long the server asked the client to wait, in seconds.
 
@@ -331,7 +331,7 @@ def _describe(text: str) -> str:
 
 
 def _plain_text(body: bytes) -> str:
-    """Return a body as text. JSON is re-encoded without needless escapes, which could hide the API key."""
+    """Return a body as text. JSON is re-encoded without needless escapes, because they could hide the API key."""
     if b"\\" in body:
         try:
             return dumps(loads(body)).decode()

@@ -126,7 +126,7 @@ _MIN_UNIX_TIME: Final = 1e8
 _NUMBER = re.compile(r"\s*[+-]?[0-9]{1,40}(\.[0-9]{0,15})?\s*", re.ASCII)
 
 
-# Cached because the same numbers recur. This saves half of the 2 us that reading the headers takes.
+# Cached because the same numbers recur. The cache saves half of the 2 us that reading the headers takes.
 @lru_cache(maxsize=1024)
 def _number(value: str | None) -> float | None:
     """Parse a plain decimal number. Return 0 if it is negative, and None for other text, such as `inf` or `1e400`."""

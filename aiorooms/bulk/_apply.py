@@ -175,8 +175,8 @@ class BulkRun:
 
         The run does not handle rooms that keep their outcome from an earlier run. If the run is stopped early, it does
         not handle the rooms that it has not reached. Closing the generator cancels the updates in flight; `resume`
-        reads their rooms back. If the journal can't be written, no further update begins, updates in flight finish, and then
-        `JournalError` is raised.
+        reads their rooms back. If the journal can't be written, no further update begins, updates in flight finish, and
+        then `JournalError` is raised.
 
         Also raises `JournalError` if `apply` would overwrite another file or if another run is writing the journal,
         `PlanFileError` if the plan was modified or replaced since `Plan.open`, and `APIError` if the account can't be

@@ -54,7 +54,7 @@ async def verify(client: RoomsClient, plan: Plan) -> AsyncGenerator[Difference]:
 
 
 def plan_index(plan: Plan, file: BinaryIO) -> LineIndex:
-    """Build the index of a plan. This takes several seconds for a million rooms.
+    """Build the index of a plan. The build takes several seconds for a million rooms.
 
     Raises `PlanFileError` if the file was modified or replaced since `Plan.open`.
     """

@@ -27,7 +27,7 @@ _EDIT: Final = re.compile(r"\s*([A-Za-z_]+)\s*=\s*(.*?)\s*", re.DOTALL)
 
 @attrs.frozen(kw_only=True)
 class Selection:
-    """A selection of rooms and their new values, made by `select`. It is an input for `make_plan`."""
+    """A selection of rooms and their new values, made by `select`, as an input for `make_plan`."""
 
     source: str
     conditions: Sequence[Condition]
