@@ -121,7 +121,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = make_parser("growth", __doc__, rounds=3)
     text = f"largest number of updates in the first table (default: {_COUNTS[-1]})"
     parser.add_argument("--max-count", metavar="NUMBER", type=at_least_one, default=_COUNTS[-1], help=text)
-    text = f"largest number of updates in flight (default: {_CONCURRENCIES[-1]})"
+    text = f"largest number of updates in flight in the second table (default: {_CONCURRENCIES[-1]})"
     parser.add_argument("--max-concurrency", metavar="NUMBER", type=at_least_one, default=_CONCURRENCIES[-1], help=text)
     options = parser.parse_args(arguments)
 

@@ -1,8 +1,8 @@
 """Calculate which part of a reported limit is ours if other processes use the limit too.
 
-Other processes may send with the same key. What remains of the limit (R, see `quota`) shows how much they have used. If
-every process sent as much as R allows, most requests would be rate limited when R gets close to 0. So each process
-keeps to its own part, which it calculates without communicating with the others:
+Other processes may send with the same key. What remains of the limit (R, see `quota`) and what we have used ourselves
+show how much the others have used. If every process sent as much as R allows, most requests would be rate limited when
+R gets close to 0. So each process keeps to its own part, which it calculates without communicating with the others:
 
 - **Part.** Our part of R corresponds to our fraction of recent requests. The current window counts fully, the previous
   one counts half, the one before that a quarter, and so on. If the others send less, our part grows.
@@ -32,7 +32,7 @@ class Share:
 
     def __init__(self) -> None:
         self._began_with = 0
-        """R at the beginning of the current window."""
+        """How much of the limit remained at the beginning of the current window."""
         self._ours = 0
         """How much we have used in the current window."""
         self._earlier_ours = 0.0
