@@ -2,8 +2,8 @@
 
 Two kinds of failed attempts do not count against `max_attempts`:
 
-- **A stale connection.** The server closed a keep-alive connection just before the client reused it. Servers do so in normal
-  operation, so the request is sent again at once over a new connection.
+- **A stale connection.** The server closed a keep-alive connection just before the client reused it. Servers do so in
+  normal operation, so the request is sent again at once over a new connection.
 - **An overtaken 429.** The request was rate limited, but the server has accepted other requests of this client since
   the request was sent. So this request only has to queue again.
 
