@@ -48,6 +48,15 @@ def test_waits_double_until_no_attempt_is_left() -> None:
     assert [after(RESET, tally) for _ in range(4)] == [Again(0.5), Again(1.0), Again(2.0), GiveUp()]
 
 
+def test_only_a_wait_that_the_server_asked_for_is_limited_by_max_wait() -> None:
+    patient = RetryPolicy(base_delay=20.0, max_delay=20.0)
+    assert after(RESET, Tally(), patient, max_wait=10.0) == Again(20.0)
+    assert after(attrs.evolve(SERVER_ERROR, wait=10.0), Tally(), patient, max_wait=10.0) == Again(20.0)
+    end = after(attrs.evolve(SERVER_ERROR, wait=11.0), Tally(), patient, max_wait=10.0)
+    assert isinstance(end, GiveUp)
+    assert "the server asked to wait 11 s, longer than Pacing(max_wait=10) allows" in end.hint
+
+
 def test_a_failure_that_must_not_be_retried_ends_the_call() -> None:
     assert after(attrs.evolve(RESET, retry=False), Tally()) == GiveUp()
 

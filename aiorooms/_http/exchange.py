@@ -208,6 +208,11 @@ class Exchange:
             if is_success:
                 raise
             return b""  # the status is enough to describe the error
+        except RuntimeError as error:
+            # aiohttp raises it if the connection was closed from this side since the last piece was read.
+            if session.closed:
+                raise aiohttp.ClientConnectionError(str(error)) from None
+            raise
 
     def _failure(
         self,

@@ -54,4 +54,4 @@ def loads(body: bytes) -> object:
     try:
         return _loads(body.removeprefix(codecs.BOM_UTF8))
     except (ValueError, RecursionError) as error:
-        raise DecodeError(f"it is not JSON: {error}") from None
+        raise DecodeError(f"is not JSON: {error}") from None

@@ -153,7 +153,7 @@ def read_answer(
             return unreadable(request, message, status=status, key=key, rate_limit=rate_limit)
         if key.redact(text) != text:
             what = "is not what the API describes (not shown, because it contains the API key)"
-        where = f"{error.path} {what}" if error.path else what
+        where = f"{error.path or 'it'} {what}"
         message = f"{status} {request.subject}: the answer can't be read: {where}"
         return unreadable(request, message, status=status, path=error.path, key=key, rate_limit=rate_limit)
 

@@ -144,16 +144,14 @@ def decide(
     if tally.counted >= policy.max_attempts and not keeps_trying:
         return GiveUp()
     wait = backoff(policy, max(1, tally.counted), random)
-    if failure.rate_limited:
-        # The server knows when it will accept more, so waiting longer would waste capacity.
-        wait = failure.wait or wait
-    elif failure.wait is not None:
-        wait = max(wait, failure.wait)
+    asked = failure.wait or 0.0
+    # After a 429, the server knows when it will accept more, so waiting longer would waste capacity.
+    wait = (asked or wait) if failure.rate_limited else max(wait, asked)
     if not failure.is_contact and longest_wait < math.inf:
         # In a bulk run, an update must not fail because of a long `Retry-After`, so the wait is shortened instead.
         wait = min(wait, longest_wait, max_wait)
-    if wait > max_wait:
-        hint = f"the server asked to wait {wait:.0f} s, longer than Pacing(max_wait={max_wait:g}) allows"
+    elif asked > max_wait:
+        hint = f"the server asked to wait {asked:.0f} s, longer than Pacing(max_wait={max_wait:g}) allows"
         return GiveUp(f"{hint}; try again later, or raise max_wait", "max_wait")
     if wait > time_left:
         return GiveUp(f"RetryPolicy(max_elapsed={policy.max_elapsed:g}) allows no further attempt", "max_elapsed")

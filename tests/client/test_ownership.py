@@ -10,6 +10,8 @@ import aiohttp
 import pytest
 
 from aiorooms import ClientSettingsError, ClientStateError, NotFoundError, RoomsClient
+from aiorooms._http import exchange
+from aiorooms._http.body import read_body
 from aiorooms.simulator import Faults, RoomsSimulator
 
 from ..conftest import QUICK, settle, tasks_left
@@ -207,6 +209,29 @@ async def test_an_update_whose_answer_comes_after_the_client_was_closed_has_a_tr
         await client.close()
         may_answer.set()
         assert (await update).max_participants == 3
+
+
+@pytest.mark.parametrize("own_session", [True, False])
+async def test_closing_while_an_answer_is_being_read_leaves_the_outcome_uncertain(
+    own_session: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def serve(peer: Peer) -> None:
+        await peer.read()
+        peer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+        await peer.read_to_the_end()
+
+    async with raw_server(serve) as (url, _), aiohttp.ClientSession() as session:
+        client = RoomsClient("KEY", base_url=url, session=None if own_session else session)
+
+        async def read_after_close(response: aiohttp.ClientResponse, limit: int, *, auto_decompress: bool) -> bytes:
+            await client.close()
+            await session.close()
+            return await read_body(response, limit, auto_decompress=auto_decompress)
+
+        monkeypatch.setattr(exchange, "read_body", read_after_close)
+        with pytest.raises(ClientStateError) as caught:
+            await client.rooms.update(ROOM_ID, max_participants=3)
+    assert caught.value.uncertain
 
 
 @pytest.mark.parametrize(
