@@ -45,7 +45,6 @@ def plan(*, applied: list[int], received: int = 1, known: bool = True) -> fuzz.P
         (plan(applied=[]), OK, "reported as updated, but was not applied"),
         (plan(applied=[7]), FAILED, "reported as failed, but was applied"),
         (plan(applied=[7]), attrs.evolve(OK, room=Room(id=ROOM_ID, max_participants=4)), "its room has 4"),
-        (plan(applied=[], received=0), attrs.evolve(FAILED, status="uncertain"), "but was never received"),
         (plan(applied=[]), attrs.evolve(FAILED, status="skipped"), "reported as skipped, but was sent"),
         (plan(applied=[7], received=3), OK, "received 3 times, with 1 attempts"),
         (plan(applied=[7, 8, 7]), OK, "out of order"),

@@ -10,6 +10,7 @@ so its pieces arrive decompressed.
 """
 
 import zlib
+from collections.abc import Coroutine
 from typing import Final
 
 import aiohttp
@@ -32,16 +33,22 @@ class TooLargeError(Exception):
         self.beginning = beginning
 
 
-async def read_body(response: aiohttp.ClientResponse, limit: int, *, auto_decompress: bool) -> bytes:
+def read_body(response: aiohttp.ClientResponse, limit: int, *, auto_decompress: bool) -> Coroutine[None, None, bytes]:
     """Return the decompressed body of an answer. Raises `BodyError`, `TooLargeError` or an exception of aiohttp.
 
     `auto_decompress` says whether the session decompresses by itself. If the body is not read to its end, the
     connection is closed.
     """
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    encoding = response.headers.get("Content-Encoding")
     length = response.content_length
-    if length is not None and length <= limit and not encoding:
-        return await response.read()
+    if encoding is None and length is not None and length <= limit:
+        return response.read()
+    return _read_in_pieces(response, (encoding or "").strip().lower(), limit, auto_decompress=auto_decompress)
+
+
+async def _read_in_pieces(
+    response: aiohttp.ClientResponse, encoding: str, limit: int, *, auto_decompress: bool
+) -> bytes:
     is_plain = encoding in ("", "identity") or (auto_decompress and encoding in _DECODED_BY_AIOHTTP)
     is_at_end = False
     pieces: list[bytes] = []

@@ -5,7 +5,7 @@ connection is idle. aiohttp would treat these bytes as the answer to the next re
 connection instead of reusing it. Example: a proxy answers a PATCH of room A twice, and the second answer arrives 50 ms
 after the first. The next request, for room B, is sent over another connection. aiohttp may write the body of a request
 one iteration of the event loop after it got the connection. So a request with a body checks its connection again, just
-before it is written (`Route.check`).
+before it is written (`Route.begin`).
 
 **Stale connections.** The server may close a keep-alive connection just before the client reuses it. The request then
 gets no answer, although nothing is wrong with the server. If something is wrong, the server also drops new connections.
@@ -14,7 +14,6 @@ To distinguish the two cases, the `Route` of a request records whether its conne
 
 import asyncio
 import select
-from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, cast
@@ -29,23 +28,28 @@ __all__ = ["Connector", "Route"]
 class Route:
     """What is known about the connection of one request."""
 
-    __slots__ = ("_has_unread_bytes", "has_body", "is_reused")
+    __slots__ = ("_protocol", "has_body", "is_reused")
 
     def __init__(self, *, has_body: bool) -> None:
         self.has_body = has_body
         self.is_reused = False
         """Whether an earlier request used the same connection. False until the request has a connection."""
-        self._has_unread_bytes: Callable[[], bool] | None = None
+        self._protocol: _Protocol | None = None
         _route.set(self)
 
-    def check_when_written(self, has_unread_bytes: Callable[[], bool]) -> None:
-        """Set the check of a reused connection."""
-        self._has_unread_bytes = has_unread_bytes
+    def use(self, protocol: "_Protocol") -> None:
+        """Record the connection."""
+        self.is_reused = protocol.was_used
+        self._protocol = protocol
 
-    def check(self) -> None:
-        """Raise ConnectionResetError if the connection was closed, or received bytes, before the request."""
-        if self._has_unread_bytes is not None and self._has_unread_bytes():
+    def begin(self) -> None:
+        """Begin to write a body. Raise ConnectionResetError if a reused connection was closed or received bytes."""
+        protocol = self._protocol
+        if protocol is None:  # in the user's session
+            return
+        if self.is_reused and not protocol.is_clean():
             raise ConnectionResetError("the connection was closed, or received an answer, before the request was sent")
+        protocol.in_use = True
 
 
 _route: Final[ContextVar[Route]] = ContextVar("aiorooms_route")
@@ -53,11 +57,25 @@ _route: Final[ContextVar[Route]] = ContextVar("aiorooms_route")
 
 
 class _Protocol(ResponseHandler):
-    """One connection. `in_use` is True while a request uses it."""
+    """One connection."""
 
     in_use = False
+    """Whether the bytes that arrive may belong to a request."""
     was_used = False
     has_stray_bytes = False
+    _poll: "select.poll | None" = None  # Windows has none
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if hasattr(select, "poll"):
+            self._poll = select.poll()
+            self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+
+    def is_clean(self) -> bool:
+        """Return whether the connection is open, and received nothing while idle, not even unread bytes."""
+        if self.has_stray_bytes or self.transport is None:
+            return False
+        return self._poll is None or not self._poll.poll(0)
 
     def data_received(self, data: bytes) -> None:
         if data and not self.in_use:  # aiohttp itself calls this with b"" to resume reading
@@ -74,7 +92,6 @@ class Connector(aiohttp.TCPConnector):
         if keepalive_timeout is None:
             options = {"force_close": True}
         super().__init__(limit=limit, **options)  # pyright: ignore[reportUnknownMemberType]
-        self._poll = select.poll() if hasattr(select, "poll") else None  # Windows has none
         # aiohttp has no public way to set the protocol class. A test fails if this private attribute disappears.
         self._factory: Any = partial(_Protocol, loop=asyncio.get_running_loop())
 
@@ -86,34 +103,16 @@ class Connector(aiohttp.TCPConnector):
             protocol = cast("_Protocol", connection.protocol)
             # Accept a new connection even if it has unread bytes, or this loop might never end: a server that rejects
             # the client may send an answer before any request.
-            if not protocol.was_used:
+            has_body = route is not None and route.has_body
+            # A request with a body makes the full check when it is written.
+            if not protocol.was_used or (has_body and not protocol.has_stray_bytes) or protocol.is_clean():
                 break
-            if not protocol.has_stray_bytes:
-                # One check is enough, and costs 1.5 us.
-                if route is not None and route.has_body:
-                    route.check_when_written(partial(self._has_unread_bytes, protocol))
-                    break
-                if not self._has_unread_bytes(protocol):
-                    break
             connection.close()
-        protocol.in_use = True
+        protocol.in_use = not has_body
         if route is not None:
-            route.is_reused = protocol.was_used
+            route.use(protocol)
         protocol.was_used = True
         return connection
-
-    def _has_unread_bytes(self, protocol: ResponseHandler) -> bool:
-        """Return whether the connection was closed, or has received bytes that the event loop has not read yet."""
-        if protocol.should_close or protocol.transport is None:
-            return True
-        if self._poll is None:
-            return False
-        number = protocol.transport.get_extra_info("socket").fileno()
-        self._poll.register(number, select.POLLIN)
-        try:
-            return bool(self._poll.poll(0))
-        finally:
-            self._poll.unregister(number)
 
     def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:  # noqa: ANN401
         cast("_Protocol", protocol).in_use = False

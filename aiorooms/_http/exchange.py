@@ -80,6 +80,7 @@ class Exchange:
         self._max_response_size = max_response_size
         self._session = session
         self._owns_session = session is None
+        self._auto_decompress = session is not None and session.auto_decompress
         self._fresh_session: aiohttp.ClientSession | None = None
         """A session that never reuses connections, for resends after a stale connection. Created when first needed."""
         self._had_answer = False
@@ -169,12 +170,13 @@ class Exchange:
         response: aiohttp.ClientResponse | None = None
         try:
             with Deadline(self._deadlines, limits.total):
-                # `async with` is not needed: nothing can fail between the two calls, and `_read` closes the connection
-                # if it fails.
+                # `async with` is not needed: nothing can fail between the two calls, and `read_body` closes the
+                # connection if it fails.
                 response = await session.request(
                     request.method, self._url(request), data=body, **self._options(request, limits)
                 )
-                answer = await self._read(request, response, session)
+                limit = self._max_size(request) if 200 <= response.status < 300 else _MAX_ERROR
+                answer = await read_body(response, limit, auto_decompress=self._auto_decompress)
                 if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
                     response.close()  # any other answer released its connection when it was read
         except asyncio.CancelledError:
@@ -187,32 +189,15 @@ class Exchange:
             if response is not None and body is not None and not body.begun:
                 return self._answered_too_early(request)
             return self._failure(request, error, response, body, route)
+        except RuntimeError as error:
+            # aiohttp raises it if the connection was closed from this side since the last piece of the body was read.
+            if response is None or not session.closed:
+                raise
+            return no_answer(request, f"the answer was cut off: {error}")
         self._had_answer = True
         if body is not None and not body.begun:
             return self._answered_too_early(request)
         return read_answer(request, response.status, response.headers, answer, self._key)
-
-    async def _read(
-        self, request: Request[T], response: aiohttp.ClientResponse, session: aiohttp.ClientSession
-    ) -> bytes:
-        is_success = 200 <= response.status < 300
-        limit = self._max_size(request) if is_success else _MAX_ERROR
-        auto_decompress = session.auto_decompress
-        try:
-            return await read_body(response, limit, auto_decompress=auto_decompress)
-        except TooLargeError as error:
-            if is_success:
-                raise
-            return error.beginning  # enough of the answer to describe the error
-        except BodyError:
-            if is_success:
-                raise
-            return b""  # the status is enough to describe the error
-        except RuntimeError as error:
-            # aiohttp raises it if the connection was closed from this side since the last piece was read.
-            if session.closed:
-                raise aiohttp.ClientConnectionError(str(error)) from None
-            raise
 
     def _failure(
         self,
@@ -223,6 +208,10 @@ class Exchange:
         route: Route,
     ) -> Success[T] | Failure:
         """Return the failure for an exception of an attempt. `response` is None if no answer arrived."""
+        if response is not None and not 200 <= response.status < 300:
+            # The status and the beginning of the body are enough to describe the error.
+            beginning = error.beginning if isinstance(error, TooLargeError) else b""
+            return read_answer(request, response.status, response.headers, beginning, self._key)
         if isinstance(error, TooLargeError):
             assert response is not None
             return too_large(request, response.status, response.headers, self._max_size(request))
@@ -231,9 +220,6 @@ class Exchange:
             message = f"{response.status} {request.subject}: the body of the answer can't be read: {error}"
             rate_limit = read_rate_limit(response.headers, rate_limited=False)
             return unreadable(request, message, status=response.status, key=self._key, rate_limit=rate_limit)
-        if response is not None and not 200 <= response.status < 300:
-            # The status is enough to describe the error, even if the rest of the answer was lost.
-            return read_answer(request, response.status, response.headers, b"", self._key)
         # Only our own `_Body` records whether sending has begun. A request may have no body, and a hook in the user's
         # session may have replaced the body. In both cases, assume that sending has begun.
         begun = body is None or body.begun or not self._owns_session
@@ -291,7 +277,7 @@ class _Body(aiohttp.BytesPayload):
         self._route = route
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        self._route.check()
+        self._route.begin()
         self.begun = True
         await super().write_with_length(writer, content_length)
 

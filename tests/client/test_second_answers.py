@@ -82,14 +82,14 @@ async def test_an_answer_that_arrives_just_before_the_request_is_written_is_not_
 ) -> None:
     written: list[int] = []
     peers: list[Peer] = []
-    check = Route.check
+    begin = Route.begin
 
-    def check_late(route: Route) -> None:
+    def begin_late(route: Route) -> None:
         # The request has its connection, and is about to be written.
         if len(written) == 1:
             peers[0].write(stray)
             written.append(0)
-        check(route)
+        begin(route)
 
     async def serve(peer: Peer) -> None:
         peers.append(peer)
@@ -98,7 +98,7 @@ async def test_an_answer_that_arrives_just_before_the_request_is_written_is_not_
             written.append(json.loads(request.partition(b"\r\n\r\n")[2])["max_participants"])
             peer.write(room(written[-1]))
 
-    monkeypatch.setattr(Route, "check", check_late)
+    monkeypatch.setattr(Route, "begin", begin_late)
     async with raw_server(serve) as (url, _):
         async with RoomsClient("KEY", base_url=url, retry=ONCE) as client:
             for number in (3, 4):
