@@ -44,7 +44,10 @@ T = TypeVar("T")
 
 
 def name_problems(pointer: str, value: object) -> tuple[Problem, ...]:
-    """Return the problems of a name. A valid name is a string that is not blank and can be encoded as UTF-8."""
+    """Return the problems with a value of a name field.
+
+    A valid name is a string that is not blank and can be encoded as UTF-8.
+    """
     if value is UNSET:
         return ()
     if not isinstance(value, str):
@@ -59,7 +62,10 @@ def name_problems(pointer: str, value: object) -> tuple[Problem, ...]:
 
 
 def int_problems(pointer: str, value: object, allowed: range, *, nullable: bool = False) -> tuple[Problem, ...]:
-    """Return the problems of a number. A whole number in the range is valid, and None if the field is nullable."""
+    """Return the problems with a value of an integer field.
+
+    A whole number in the range is valid. None is valid if the field is nullable.
+    """
     if value is UNSET or (value is None and nullable):
         return ()
     if not _is_int(value):
@@ -72,13 +78,13 @@ def int_problems(pointer: str, value: object, allowed: range, *, nullable: bool 
 
 
 def bool_problems(pointer: str, value: object) -> tuple[Problem, ...]:
-    """Return the problems of a boolean. True and False are valid, 1 and 0 are not."""
+    """Return the problems with a value of a boolean field. True and False are valid, 1 and 0 are not."""
     return () if value is UNSET or isinstance(value, bool) else _wrong_type(pointer, value, "True or False")
 
 
 def date_problems(pointer: str, value: object) -> tuple[Problem, ...]:
-    """Return the problems of a date. A `datetime.date` is valid, a `datetime.datetime` is not."""
-    # `datetime` is a subclass of `date`, but a `datetime` is rejected, because its time of day would be dropped.
+    """Return the problems with a value of a date field. A `datetime.date` is valid, a `datetime.datetime` is not."""
+    # `datetime` is a subclass of `date`, but it is invalid here, because its time of day would be lost.
     if value is UNSET or (isinstance(value, date) and not isinstance(value, datetime)):
         return ()
     return _wrong_type(pointer, value, "a datetime.date")
@@ -97,13 +103,13 @@ def _wrong_type(pointer: str, value: object, expected: str, *, nullable: bool = 
     return (Problem(pointer, message, code="wrong_type", value=value, expected=expected, nullable=nullable),)
 
 
-_CAN_NOT_CLEAR = "can't clear this field; give {}, or leave it out to keep the current value"
+_CAN_NOT_CLEAR = "can't clear this field; give {}, or omit the field to leave it unchanged"
 
 
 def text_message(problem: Problem) -> str:
     """Return the message for a value that was given in a file or a command-line option.
 
-    Files and options contain text or JSON, so the message says `null` and `true`, and no Python types or arguments.
+    Files and options contain text or JSON, so the message says `null` and `true` instead of `None` and `True`.
     """
     expected = _TEXT_WORDS.get(problem.expected or "", problem.expected)
     if problem.code == "not_nullable":

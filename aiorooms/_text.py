@@ -14,7 +14,7 @@ def excerpt(text: str, max_length: int) -> str:
 
 
 def quoted(value: object) -> str:
-    """Return the `repr` of a value, cut to 80 characters. A repr shows whitespace, control characters and the type."""
+    """Return the `repr` of a value, cut to 80 characters. A repr shows tabs, control characters and the type."""
     try:
         text = repr(value[:200]) if isinstance(value, str) else repr(value)
     except Exception:  # noqa: BLE001 - a `__repr__` may raise anything; the repr of a very long int raises ValueError

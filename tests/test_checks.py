@@ -24,7 +24,7 @@ from aiorooms.webhook_config import WebhookUrlPolicy, check_webhook_url, check_w
 
 STRICT = WebhookUrlPolicy(allow_private_hosts=False, denied_hosts=["denied.io"])
 ALLOWING = WebhookUrlPolicy(allowed_hosts=["allowed.io"])
-KEEP = "or leave it out to keep the current value"
+KEEP = "or omit the field to leave it unchanged"
 
 
 def url(text: object, policy: WebhookUrlPolicy = STRICT) -> tuple[Problem, ...]:

@@ -91,7 +91,7 @@ class Three(enum.IntEnum):
 BAD = [
     ("unique_name", "", "'' is blank"),
     ("unique_name", " \t ", "is blank; give"),
-    ("unique_name", None, "None can't clear this field; give a string, or leave it out to keep the current value"),
+    ("unique_name", None, "None can't clear this field; give a string, or omit the field to leave it unchanged"),
     ("unique_name", 5, "5 is an int, not a string"),
     ("unique_name", b"room", "b'room' is a bytes, not a string"),
     ("unique_name", "\ud800", "surrogate"),

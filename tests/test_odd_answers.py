@@ -148,7 +148,7 @@ async def test_entries_without_an_id_are_skipped_with_a_single_warning() -> None
     assert len(warned) == 1
 
 
-async def test_a_page_without_meta_does_not_restart_the_list() -> None:
+async def test_a_page_without_meta_does_not_cause_a_rewind() -> None:
     pages = [
         page([{"id": "a"}], total_pages=2, total_results=2),
         json.dumps({"data": [{"id": "b"}]}).encode(),

@@ -81,7 +81,7 @@ class Conflicts:
                     yield outcome
         for line in self._aside.values():
             planned = PLANNED.read(line)
-            text = f"room {planned.room_id} was modified by someone else since the plan was made, and then deleted"
+            text = f"room {planned.room_id} was modified by someone else after the plan was made, and then deleted"
             yield self._recorder.end(planned.room_id, planned.unique_name, "conflict", error=text)
 
     def compare(self, planned: PlannedUpdate, room: Room) -> Outcome | None:
@@ -91,8 +91,8 @@ class Conflicts:
                 planned.room_id, planned.unique_name, "updated", found=True, updated_at=room.updated_at
             )
         if planned.has_changed(room) and not self._force:
-            when = "" if room.updated_at is None else f" ({timestamp(room.updated_at)})"
-            text = f"room {room.id} was modified by someone else since the plan was made{when}"
+            when = "" if room.updated_at is None else f" at {timestamp(room.updated_at)},"
+            text = f"room {room.id} was modified by someone else{when} after the plan was made"
             return self._recorder.end(planned.room_id, planned.unique_name, "conflict", error=text)
         return None
 

@@ -1,7 +1,8 @@
 """Decide what `resume` does with the rooms that earlier runs recorded.
 
-`KeepPolicy` says which outcomes are kept. A room is uncertain if its update was in flight when a run ended, or if its
-outcome is `uncertain`. `resume` reads such a room back with a GET. The updates of all other rooms are sent.
+`KeepPolicy` says which outcomes are kept; the updates of these rooms are not sent again. A room is uncertain if its
+update was in flight when a run ended, or if its outcome is `uncertain`. `resume` reads such a room back with a GET. To
+any other room, `resume` sends the update.
 
 For example, a plan changes `max_participants` from 10 to 20, and the room's `updated_at` in the plan is 06:00. What
 `resume` does after the GET depends on the values that the GET returns:
@@ -52,7 +53,7 @@ class KeepPolicy:
 
 @attrs.frozen(kw_only=True)
 class EarlierRuns:
-    """The rooms of the plan that are settled or uncertain after earlier runs."""
+    """The rooms that keep the outcome of an earlier run, and the rooms that must be read back."""
 
     settled: frozenset[str]
     """The ids of rooms that keep their outcome."""

@@ -18,7 +18,7 @@ JsonValue: TypeAlias = str | int | float | bool | Mapping[str, "JsonValue"] | li
 
 
 def dumps(value: JsonValue) -> str:
-    """Return a value as one line of JSON. Only ASCII characters are used, so every locale can write the line."""
+    """Return a value as one line of JSON. Non-ASCII characters are escaped, so any encoding can represent it."""
     return json.dumps(value)
 
 

@@ -25,13 +25,13 @@ class Stats:
     """The counters since the simulator was created, or since `reset_stats()`."""
 
     requests: int = 0
-    """Number of requests whose head was read, whatever their outcome, except those counted in `stale`."""
+    """Number of requests whose headers were read, whatever their outcome, except those counted in `stale`."""
     by_method: Counter[str] = attrs.Factory(Counter[str])
     """Number of requests by HTTP method. Unusual methods are counted together as `OTHER`."""
     by_status: Counter[int] = attrs.Factory(Counter[int])
     """Number of answers by status. Answers without a status line are not counted."""
     refused: int = 0
-    """Number of rate limited requests. The 429s of faults are not counted."""
+    """Number of rate limited requests. 429s that are injected as faults are not counted."""
     unauthorized: int = 0
     """Number of requests with a missing or wrong key (401)."""
     stale: int = 0
@@ -56,8 +56,8 @@ class Stats:
     requests_by_room: Counter[str] = attrs.Factory(Counter[str])
     """Number of requests by room id in lower case, including failed requests.
 
-    A room that doesn't exist is counted only if its id is a UUID and the key is known, so that requests without a key
-    can't fill the memory.
+    Requests for a room that doesn't exist are counted only if the id is a UUID and the API key is known. Otherwise,
+    requests without a valid API key could use up the memory.
     """
 
     def clear(self) -> None:

@@ -30,7 +30,7 @@ from .conftest import (
 )
 
 
-async def test_a_room_modified_after_the_plan_was_made_is_a_conflict_and_not_sent(tmp_path: Path) -> None:
+async def test_a_room_modified_after_the_plan_was_made_is_a_conflict_and_is_not_updated(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:
         changed, same, *_ = sim.room_ids
         plan = await plan_of(client, tmp_path)
@@ -41,7 +41,7 @@ async def test_a_room_modified_after_the_plan_was_made_is_a_conflict_and_not_sen
         assert counts([*outcomes.values()]) == {"conflict": 1, "updated": 4}
         error = outcomes[changed].error
         assert error is not None
-        assert error.startswith(f"room {changed} was modified by someone else since the plan was made (20")
+        assert error.startswith(f"room {changed} was modified by someone else at 20")
         assert (outcomes[same].found, outcomes[same].attempts) == (True, 0)
         assert not {changed, same} & patches(sim).keys()
         assert read_backs(sim) == {}

@@ -16,7 +16,7 @@ from aiorooms.bulk._problems import _MAX_PROBLEMS
 from ..samples import ROOM_ID
 
 A = ROOM_ID
-KEEP = "give a string, or leave it out to keep the current value"
+KEEP = "give a string, or omit the field to leave it unchanged"
 B = "8b61621f-62e0-4aad-ab11-9fd19e272e73"
 
 

@@ -196,7 +196,7 @@ def test_failures_and_conflicts_are_reported_and_the_run_can_be_resumed(sim: Roo
     assert result.exit_code == 1
     errors = lines(result.stderr)
     assert any(line.startswith(f"aiorooms: 404 room {gone} not found") for line in errors)
-    assert any(line.startswith(f"aiorooms: room {changed} was modified by someone else since") for line in errors)
+    assert any(line.startswith(f"aiorooms: room {changed} was modified by someone else at") for line in errors)
     assert errors[-3] == "18 updated, 1 failed, 1 modified by someone else, out of 20."
     assert errors[-2] == "To retry failed rooms: aiorooms resume rooms.plan.journal --retry-failed"
     assert errors[-1] == "To change rooms that someone else modified: aiorooms resume rooms.plan.journal --force"

@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def planned(invoke: Invoke, *options: str) -> None:
-    """Write rooms.plan with the given options of `plan`, or with a default change."""
+    """Run `aiorooms plan` with these options. By default, set `max_participants` to 30 and write rooms.plan."""
     result = invoke("plan", *(options or ("--set", "max_participants=30")))
     assert result.exit_code == 0, result.stderr
 

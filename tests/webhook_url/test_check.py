@@ -188,7 +188,7 @@ def test_independent_problems_are_reported_together_and_their_consequences_are_n
 # -- Values that are not a str
 
 GIVEN: list[tuple[object, str]] = [
-    (None, "None can't clear this field; give a URL, or leave it out to keep the current value"),
+    (None, "None can't clear this field; give a URL, or omit the field to leave it unchanged"),
     (b"https://x.io", "got bytes instead of a str; pass url.decode()"),
     (bytearray(b"https://x.io"), "got bytes instead"),
     (URL("https://x.io"), "got a yarl.URL instead of a str; pass str(url)"),
