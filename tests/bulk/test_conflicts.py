@@ -81,7 +81,7 @@ async def test_a_room_that_was_modified_and_then_deleted_is_a_conflict(tmp_path:
             if len(outcomes) == 1:
                 sim.remove_room(changed)
         assert counts(outcomes) == {"updated": 4, "conflict": 1}
-        assert str(by_room(outcomes)[changed].error).endswith("since the plan was made, and then deleted")
+        assert str(by_room(outcomes)[changed].error).endswith("after the plan was made, and then deleted")
 
 
 async def test_a_stopped_run_records_no_conflicts_and_the_next_run_does(tmp_path: Path) -> None:
