@@ -7,6 +7,10 @@ after the first. The next request, for room B, is sent over another connection. 
 one iteration of the event loop after it got the connection. So a request with a body checks its connection again, just
 before it is written (`Route.begin`).
 
+**Shifted answers.** If a second answer arrives while the next request is in flight, aiohttp treats it as the answer to
+that request, and treats the real answer as the answer to the request after it, and so on. The client notices if such an
+answer is about another room or has other values. It then closes the connection (`Route.close`).
+
 **Stale connections.** The server may close a keep-alive connection just before the client reuses it. The request then
 gets no answer, although nothing is wrong with the server. If something is wrong, the server also drops new connections.
 To distinguish the two cases, the `Route` of a request records whether its connection was used before.
@@ -50,6 +54,12 @@ class Route:
         if self.is_reused and not protocol.is_clean():
             raise ConnectionResetError("the connection was closed, or received an answer, before the request was sent")
         protocol.in_use = True
+
+    def close(self) -> None:
+        """Close the connection, even if another request uses it by now."""
+        # `protocol.close()` would let a request wait that reads its answer from this connection.
+        if self._protocol is not None and self._protocol.transport is not None:
+            self._protocol.transport.close()
 
 
 _route: Final[ContextVar[Route]] = ContextVar("aiorooms_route")

@@ -197,7 +197,10 @@ class Exchange:
         self._had_answer = True
         if body is not None and not body.begun:
             return self._answered_too_early(request)
-        return read_answer(request, response.status, response.headers, answer, self._key)
+        outcome = read_answer(request, response.status, response.headers, answer, self._key)
+        if isinstance(outcome, Failure) and 200 <= response.status < 300:
+            route.close()  # the answer may belong to another request, and the next one to this request
+        return outcome
 
     def _failure(
         self,

@@ -7,11 +7,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from aiorooms import RetryPolicy, RoomsClient, RoomUpdate
+from aiorooms import NotFoundError, RetryPolicy, RoomsClient, RoomUpdate
 from aiorooms._http.connector import Connector, Route
 
 from ..raw_server import Peer, raw_server
 from ..samples import ROOM_ID
+
+MISSING_ID = "5e0a0d4c-2d5e-4d3a-9f5d-6e9d0d1f2a3b"
 
 ONCE = RetryPolicy(max_attempts=1)
 
@@ -105,6 +107,31 @@ async def test_an_answer_that_arrives_just_before_the_request_is_written_is_not_
                 assert (await client.rooms.update(ROOM_ID, max_participants=number)).max_participants == number
     assert written == [3, 0, 4], "the second update was not sent exactly once"
     assert len(peers) == 2, "the connection was used again"
+
+
+async def test_a_connection_whose_answers_are_shifted_by_one_is_not_used_again() -> None:
+    connections: list[Peer] = []
+
+    async def serve(peer: Peer) -> None:
+        connections.append(peer)
+        is_first = len(connections) == 1
+        last = b""
+        while True:
+            request = await peer.read()
+            participants = json.loads(request.partition(b"\r\n\r\n")[2])["max_participants"]
+            answer = STRAYS["404"] if MISSING_ID.encode() in request else room(participants)
+            # On the first connection, the first answer is sent again in place of the second, and so on.
+            peer.write(last if is_first and last else answer)
+            last = answer
+
+    async with raw_server(serve) as (url, received):
+        async with RoomsClient("KEY", base_url=url, max_connections=1, retry=RetryPolicy(base_delay=0)) as client:
+            await client.rooms.update(ROOM_ID, max_participants=3)
+            with pytest.raises(NotFoundError):
+                await client.rooms.update(MISSING_ID, max_participants=4)
+            assert (await client.rooms.update(ROOM_ID, max_participants=5)).max_participants == 5
+    assert len(connections) == 2
+    assert len(received) == 4, "only the second update is sent twice"
 
 
 @pytest.mark.parametrize("stray", STRAYS.values(), ids=STRAYS)
