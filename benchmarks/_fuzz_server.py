@@ -139,7 +139,7 @@ class _Connection(asyncio.Protocol):
         self._server = server
         self._unread = b""
         self._requests: asyncio.Queue[_Request | None] = asyncio.Queue()
-        self.answered = 0
+        self.requests = 0
         self.is_lost = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -167,7 +167,7 @@ class _Connection(asyncio.Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether every request was answered, and no byte of another one has arrived, not even in the kernel."""
+        """Whether no byte of a further request has arrived, not even in the kernel."""
         if self._unread or not self._requests.empty() or self.transport.is_closing():
             return False
         poll = select.poll()
@@ -176,8 +176,8 @@ class _Connection(asyncio.Protocol):
 
     async def _handle(self) -> None:
         while (request := await self._requests.get()) is not None and not self.transport.is_closing():
+            self.requests += 1
             await self._answer(request)
-            self.answered += 1
 
     async def _answer(self, request: _Request) -> None:
         server, ledger = self._server, self._server.ledger
@@ -255,12 +255,12 @@ class _Exchange:
         self.send(200, json.dumps(value).encode())
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
-        """Act after some time, if the connection is still idle then, and no further request was answered meanwhile."""
-        answered = self.connection.answered + 1
+        """Act after some time, if no further request has arrived on the connection until then."""
+        requests = self.connection.requests
 
         async def wait() -> None:
             await asyncio.sleep(seconds)
-            if self.connection.answered == answered and self.connection.is_idle:
+            if self.connection.requests == requests and self.connection.is_idle:
                 act()
 
         self.server.run(wait())

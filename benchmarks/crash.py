@@ -311,7 +311,7 @@ def main(arguments: Sequence[str]) -> None:
         "--runs", metavar="NUMBER", type=at_least_one, default=300, help="number of runs (default: 300)"
     )
     parser.add_argument(
-        "--rooms", metavar="NUMBER", type=at_least_one, default=200, help="number of rooms (default: 200)"
+        "--rooms", metavar="NUMBER", type=at_least_one, default=200, help="number of rooms in each run (default: 200)"
     )
     parser.add_argument("--seed", metavar="NUMBER", type=int, default=1, help="seed of the first run (default: 1)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the counts to this file")

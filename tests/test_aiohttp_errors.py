@@ -79,7 +79,7 @@ def test_a_failure_before_sending_is_reported_as_not_sent(error: Exception, kind
     assert words in str(failure.make_error())
 
 
-def test_an_error_raised_by_middleware_after_sending_is_uncertain() -> None:
+def test_an_error_of_middleware_after_sending_makes_the_outcome_uncertain_and_a_post_is_not_retried() -> None:
     failure = to_failure(UPDATE, ValueError("raised by middleware"), begun=True, key=API_KEY)
     assert failure.uncertain
     create = attrs.evolve(UPDATE, method="POST")
@@ -104,5 +104,7 @@ async def test_a_5xx_is_retried_after_the_requested_wait_unless_the_wait_is_too_
             assert loop.time() - began >= 0.2
     async with RoomsSimulator(rooms=1, faults=Faults(script=["503"], retry_after="900")) as sim:
         async with RoomsClient(sim.api_key, base_url=sim.url) as client:
-            with pytest.raises(APIStatusError, match=r"503 .*asked to wait 900 s, longer than Pacing\(max_wait=300\)"):
+            with pytest.raises(
+                APIStatusError, match=r"503 .*asked the client to wait 900 s, longer than Pacing\(max_wait=300\)"
+            ):
                 await client.rooms.retrieve(sim.room_ids[0])

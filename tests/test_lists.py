@@ -105,12 +105,14 @@ async def test_a_failing_page_raises_after_the_rooms_of_earlier_pages() -> None:
     async with RoomsSimulator(rooms=4) as sim, RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
         sim.script(None, *times("500", 4))
         seen: list[str | None] = []
-        with pytest.raises(APIStatusError, match="500 list of rooms failed on the server .*after 4 attempts"):
+        with pytest.raises(
+            APIStatusError, match="500 list of rooms: the server failed to handle the request .*after 4 attempts"
+        ):
             async for room in client.rooms.list(page_size=2):
                 seen.append(room.id)  # noqa: PERF401 - a comprehension would lose the rooms before the error
         assert seen == sim.room_ids[:2]
         sim.api_key = "other"
-        with pytest.raises(AuthenticationError, match="401 list of rooms rejected: check the API key"):
+        with pytest.raises(AuthenticationError, match="401 list of rooms: request rejected: check the API key"):
             await anext(client.rooms.list())
 
 

@@ -119,28 +119,28 @@ LINES: list[tuple[int, object, str]] = [
             ]
         },
         (
-            f"422 room {ROOM_ID} rejected "
+            f"422 room {ROOM_ID}: request rejected "
             "(10003: Invalid URL at /webhook_event_url; 10001: must be 2 to 50 at /max_participants)"
         ),
     ),
     (
         401,
         {"errors": [{"code": "10009", "title": "Authentication failed", "meta": {"url": "https://x"}}]},
-        f"401 room {ROOM_ID} rejected: check the API key (10009: Authentication failed)",
+        f"401 room {ROOM_ID}: request rejected: check the API key (10009: Authentication failed)",
     ),
-    (400, {"success": False, "message": "Bad page"}, f"400 room {ROOM_ID} rejected: bad request (Bad page)"),
+    (400, {"success": False, "message": "Bad page"}, f"400 room {ROOM_ID}: bad request (Bad page)"),
     (
         502,
         b"<html><head><title>502 Bad\nGateway</title></head></html>",
-        f"502 room {ROOM_ID} failed on the server (HTML: 502 Bad Gateway)",
+        f"502 room {ROOM_ID}: the server failed to handle the request (HTML: 502 Bad Gateway)",
     ),
-    (503, b"", f"503 room {ROOM_ID} failed on the server (no body)"),
-    (500, b"oh\r\nno", f"500 room {ROOM_ID} failed on the server (unknown body: 'oh no')"),
-    (418, {"errors": []}, f"418 room {ROOM_ID} rejected (unknown body: '{{\"errors\": []}}')"),
+    (503, b"", f"503 room {ROOM_ID}: the server failed to handle the request (no body)"),
+    (500, b"oh\r\nno", f"500 room {ROOM_ID}: the server failed to handle the request (unrecognized body: 'oh no')"),
+    (418, {"errors": []}, f"418 room {ROOM_ID}: request rejected (unrecognized body: '{{\"errors\": []}}')"),
     (
         403,
         {"code": 10010, "title": "No"},
-        f"403 room {ROOM_ID} rejected: the API key has no permission for this (10010: No)",
+        f"403 room {ROOM_ID}: request rejected: the API key has no permission for this (10010: No)",
     ),
 ]
 

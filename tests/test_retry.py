@@ -54,7 +54,7 @@ def test_only_a_wait_that_the_server_asked_for_is_limited_by_max_wait() -> None:
     assert after(attrs.evolve(SERVER_ERROR, wait=10.0), Tally(), patient, max_wait=10.0) == Again(20.0)
     end = after(attrs.evolve(SERVER_ERROR, wait=11.0), Tally(), patient, max_wait=10.0)
     assert isinstance(end, GiveUp)
-    assert "the server asked to wait 11 s, longer than Pacing(max_wait=10) allows" in end.hint
+    assert "the server asked the client to wait 11 s, longer than Pacing(max_wait=10) allows" in end.hint
 
 
 def test_a_failure_that_must_not_be_retried_ends_the_call() -> None:
@@ -94,7 +94,7 @@ def test_a_wait_that_is_too_long_ends_the_call_and_names_the_setting() -> None:
     end = after(attrs.evolve(LIMITED, wait=301.0), Tally())
     assert isinstance(end, GiveUp)
     assert end.reason == "max_wait"
-    assert "asked to wait 301 s" in end.hint
+    assert "asked the client to wait 301 s" in end.hint
     end = after(RESET, Tally(), RetryPolicy(max_elapsed=9), time_left=0.4)
     assert isinstance(end, GiveUp)
     assert end.reason == "max_elapsed"

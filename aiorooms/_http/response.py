@@ -9,11 +9,11 @@ The result of an attempt is a `Success` or a `Failure`. Besides the error, a fai
 - `wait`: how long the server asked the client to wait, in seconds.
 
 Example: a proxy answers a PATCH with 502. The failure has `retry` and `uncertain` set, and its error would be an
-`InternalServerError`. The server answers the next attempt with 422, so that attempt changed nothing. The outcome of the
-first attempt is still uncertain, so the client reads the room before the call ends.
+`InternalServerError`. The server answers the next attempt with 422, which shows that this attempt changed nothing. The
+outcome of the first attempt is still uncertain, so the client reads the room before the call ends.
 
-The functions here return failures and raise no exceptions. When a call ends, the exception for the caller is created
-from its last failure.
+The functions here return failures and raise no exceptions. When a call fails, its exception is created from the failure
+of its last attempt.
 """
 
 import re
@@ -218,14 +218,14 @@ _ERRORS: Final[Mapping[int, type[APIStatusError]]] = {
 }
 
 _PHRASES: Final = {
-    400: "rejected: bad request",
-    401: "rejected: check the API key",
-    403: "rejected: the API key has no permission for this",
-    404: "not found",
-    408: "timed out on the server",
-    409: "rejected: conflicts with the current state",
-    422: "rejected",
-    429: "rate limited",
+    400: ": bad request",
+    401: ": request rejected: check the API key",
+    403: ": request rejected: the API key has no permission for this",
+    404: " not found",
+    408: ": the server timed out",
+    409: ": request rejected: it conflicts with the current state",
+    422: ": request rejected",
+    429: ": rate limited",
 }
 
 
@@ -241,7 +241,7 @@ def _read_error(
     request_id = headers.get("x-request-id")
     make_error = partial(
         InternalServerError if status >= 500 else _ERRORS.get(status, APIStatusError),
-        f"{status} {request.subject} {_phrase(status, headers, key)} ({said})",
+        f"{status} {request.subject}{_phrase(status, headers, key)} ({said})",
         status=status,
         errors=details,
         request_id=None if request_id is None else key.redact(request_id),
@@ -264,11 +264,11 @@ def _read_error(
 
 def _phrase(status: int, headers: Mapping[str, str], key: ApiKey) -> str:
     if status >= 500:
-        return "failed on the server"
+        return ": the server failed to handle the request"
     if 300 <= status < 400:
         target = key.redact(headers.get("location", "an unknown location"))
-        return f"was redirected to {excerpt(target, 200)}: check base_url"
-    return _PHRASES.get(status, "rejected")
+        return f": redirected to {excerpt(target, 200)}: check base_url"
+    return _PHRASES.get(status, ": request rejected")
 
 
 def _error_details(text: str) -> tuple[ErrorDetail, ...]:
@@ -327,7 +327,7 @@ def _describe(text: str) -> str:
     # Search only the beginning, because searching a long text that repeats "<title" would take seconds.
     if title := re.search(r"<title[^>]*>([^<]{1,200})", text[:2000], re.IGNORECASE):
         return f"HTML: {excerpt(title[1], _MAX_TEXT)}"
-    return f"unknown body: {excerpt(text, 100)!r}"
+    return f"unrecognized body: {excerpt(text, 100)!r}"
 
 
 def _plain_text(body: bytes) -> str:

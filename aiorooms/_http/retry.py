@@ -151,7 +151,7 @@ def decide(
         # In a bulk run, an update must not fail because of a long `Retry-After`, so the wait is shortened instead.
         wait = min(wait, longest_wait, max_wait)
     elif asked > max_wait:
-        hint = f"the server asked to wait {asked:.0f} s, longer than Pacing(max_wait={max_wait:g}) allows"
+        hint = f"the server asked the client to wait {asked:.0f} s, longer than Pacing(max_wait={max_wait:g}) allows"
         return GiveUp(f"{hint}; try again later, or raise max_wait", "max_wait")
     if wait > time_left:
         return GiveUp(f"RetryPolicy(max_elapsed={policy.max_elapsed:g}) allows no further attempt", "max_elapsed")

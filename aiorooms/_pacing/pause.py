@@ -12,7 +12,7 @@ __all__ = ["Pause"]
 
 
 class Pause(Gate):
-    """A gate that is closed for as long as a 429 asked to wait."""
+    """A gate that is closed for as long as a 429 asked the client to wait."""
 
     def __init__(self) -> None:
         self.ends_at = 0.0

@@ -62,9 +62,10 @@ class Journal:
         header = json_object(first)
         if header is None or "aiorooms_journal" not in header:
             text = f"{quoted_path(path)} is not a journal"
-            raise JournalError(text, hint="apply() writes one", reason="not_a_journal")
+            raise JournalError(text, hint="give a file written by apply()", reason="not_a_journal")
         if (version := header["aiorooms_journal"]) != VERSION:
-            text = f"the journal {quoted_path(path)} has format version {quoted(version)}, not {VERSION}"
+            text = f"the journal {quoted_path(path)} has format version {quoted(version)}, "
+            text += f"but this aiorooms reads only {VERSION}"
             raise JournalError(text, hint="upgrade aiorooms", reason="newer_journal")
         try:
             return cls(path=path, head=HEADER.from_json(header), size=size)

@@ -118,7 +118,7 @@ class Plan:
             pass
 
     def room_lines(self, file: BinaryIO) -> Iterator[bytes]:
-        """Yield the line of each room. After the last line, raise `PlanFileError` if the checksum is not `sha256`."""
+        """Yield the line of each room. Then raise `PlanFileError` if the file's checksum differs from `sha256`."""
         file.seek(0)
         checksum = Checksum()
         checksum.add(file.readline())
@@ -134,7 +134,7 @@ class Plan:
         """Raise `PlanFileError` if the base URLs of the client and the plan differ."""
         if client.base_url != self.base_url:
             text = f"the plan {quoted_path(self.path)} was made for {self.base_url}, not for {client.base_url}"
-            raise PlanFileError(text, hint="use a client for the server of the plan", reason="other_server")
+            raise PlanFileError(text, hint="use a client whose base_url is the one of the plan", reason="other_server")
 
     def _replaced(self) -> PlanFileError:
         text = f"the plan {quoted_path(self.path)} was modified or replaced after it was opened"
@@ -148,9 +148,13 @@ _LONGEST_HEADER: Final = 1024 * 1024
 def _check_version(path: Path, first: bytes) -> None:
     header = json_object(first)
     if header is None or "aiorooms_plan" not in header:
-        raise PlanFileError(f"{quoted_path(path)} is not a plan", hint="make_plan() writes one", reason="not_a_plan")
+        raise PlanFileError(
+            f"{quoted_path(path)} is not a plan", hint="give a file written by make_plan()", reason="not_a_plan"
+        )
     if (version := header["aiorooms_plan"]) != VERSION:
-        text = f"the plan {quoted_path(path)} has format version {quoted(version)}, not {VERSION}"
+        text = (
+            f"the plan {quoted_path(path)} has format version {quoted(version)}, but this aiorooms reads only {VERSION}"
+        )
         raise PlanFileError(text, hint="upgrade aiorooms", reason="newer_plan")
 
 

@@ -1,4 +1,4 @@
-"""The effects of the faults. If a request has a fault, the effect of the fault is responsible for the answer.
+"""The effects of the faults. If a fault is injected into a request, the effect sends the answer, or sends nothing.
 
 An effect writes to the connection of the request. If it writes nothing, the connection is closed. `_fault_kinds` maps
 each kind of fault to its effect.
@@ -36,14 +36,14 @@ _HEAD_OF_103 = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n
 
 @attrs.frozen
 class FaultyRequest:
-    """A request with a fault."""
+    """A request into which the simulator injects a fault, and what the effect of the fault needs."""
 
     incoming: Incoming
     answer: Answer
     """The correct answer, or an empty answer if the request was not carried out."""
     account: Account
     noise: int
-    """A random number for the random choices of the effect. The same seed produces the same number."""
+    """A random number for the choices of the effect. It depends only on the simulator's seed and on the request."""
     stall_seconds: float
     slow_seconds: float
     retry_after: str | int | None

@@ -85,7 +85,10 @@ class Draw:
 
     kind: FaultKind
     noise: int
-    """A random number for the choices of a fault, such as which bytes to send. The same seed gives the same number."""
+    """A random number for the choices of a fault, such as which bytes to send.
+
+    It depends only on the simulator's seed and on the request.
+    """
 
 
 Scripts: TypeAlias = dict[tuple[str | None, str | None], deque[FaultKind | None]]

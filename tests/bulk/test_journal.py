@@ -203,12 +203,15 @@ async def test_damage_is_reported_with_its_line_number_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"room_id\n", "is not a journal; apply() writes one"),
+        (b"room_id\n", "is not a journal; give a file written by apply()"),
         (b"no line end", "is not a journal"),
         (b'{"aiorooms_plan":1}\n', "is not a journal"),
         (b"[]\n", "is not a journal"),
         (b"\xff\xfe\n", "is not a journal"),
-        (b'{"aiorooms_journal":2,"plan":"x"}\n', "has format version 2, not 1; upgrade aiorooms"),
+        (
+            b'{"aiorooms_journal":2,"plan":"x"}\n',
+            "has format version 2, but this aiorooms reads only 1; upgrade aiorooms",
+        ),
         (b'{"aiorooms_journal":1}\n', "is damaged at line 1"),
         (b'{"aiorooms_journal":1,"plan":"x","plan_file":5,"plan_sha256":"x","base_url":"x"}\n', "is damaged at line 1"),
         (b'{"aiorooms_journal":1,"pl\n', "is not a journal"),

@@ -87,12 +87,12 @@ def test_a_plan_that_is_read_equals_the_one_that_was_written(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is not a plan; make_plan() writes one"),
+        (b"", "is not a plan; give a file written by make_plan()"),
         (b"room_id,max_participants\n", "is not a plan"),
         (b'{"aiorooms_journal":1}\n', "is not a plan"),
         (b"[1]\n", "is not a plan"),
         (b"\xff\xfe\x00\n", "is not a plan"),
-        (b'{"aiorooms_plan":2}\n', "has format version 2, not 1; upgrade aiorooms"),
+        (b'{"aiorooms_plan":2}\n', "has format version 2, but this aiorooms reads only 1; upgrade aiorooms"),
         (b'{"aiorooms_plan":"1"}\n', "has format version '1'"),
         (b'{"aiorooms_plan":1}\n', "is incomplete: its last line is missing; make the plan again"),
         (b'{"aiorooms_plan":1}\n{"rooms":0,"unchanged":0,"sha256":"x"}\n', "was modified after it was made"),

@@ -54,12 +54,12 @@ async def test_a_room_is_created_retrieved_updated_and_deleted() -> None:
 async def test_a_duplicate_name_is_rejected_by_the_server_with_a_pointer() -> None:
     async with RoomsSimulator(rooms=2) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         taken = str(sim.rooms[sim.room_ids[1]]["unique_name"])
-        with pytest.raises(APIStatusError, match=f"422 room {sim.room_ids[0]} rejected") as caught:
+        with pytest.raises(APIStatusError, match=f"422 room {sim.room_ids[0]}: request rejected") as caught:
             await client.rooms.update(sim.room_ids[0], unique_name=taken)
         assert isinstance(caught.value, UnprocessableEntityError)
         assert caught.value.errors[0].pointer == "/unique_name"
         assert caught.value.request_id
-        with pytest.raises(UnprocessableEntityError, match=f"422 new room '{taken}' rejected"):
+        with pytest.raises(UnprocessableEntityError, match=f"422 new room '{taken}': request rejected"):
             await client.rooms.create(unique_name=taken)
         assert sim.stats.requests == 2
 

@@ -23,7 +23,7 @@ ZEROS = b"0" * 1_000_000
 def serving(
     body: bytes, *headers: str, status: str = "200 OK", sized: bool = True
 ) -> Callable[[Peer], Awaitable[None]]:
-    """Return a handler that sends one answer. Unless `sized`, closing the connection ends the body."""
+    """Return a handler that sends one answer. Without `sized`, it has no Content-Length."""
     lines = [f"HTTP/1.1 {status}", "Content-Type: application/json", *headers]
     lines.append(f"Content-Length: {len(body)}" if sized else "Connection: close")
 

@@ -51,7 +51,8 @@ async def test_a_wait_longer_than_max_wait_raises_at_once(reported: bool) -> Non
             await client.rooms.retrieve(sim.room_ids[0])
             if not reported:
                 with pytest.raises(
-                    RateLimitError, match=r"429 .* asked to wait 900 s, longer than Pacing\(max_wait=60\) allows"
+                    RateLimitError,
+                    match=r"429 .* asked the client to wait 900 s, longer than Pacing\(max_wait=60\) allows",
                 ) as caught:
                     await client.rooms.retrieve(sim.room_ids[0])
                 assert caught.value.attempts == 1

@@ -13,7 +13,7 @@ from aiorooms.simulator import RoomsSimulator
 from ..samples import ROOM_ID
 
 UNKNOWN_ID = ROOM_ID
-"""An id that no room has."""
+"""An id that no room of the simulator has."""
 UPDATE = b'{"max_participants":20,"webhook_event_url":"https://new.example.com/rooms"}'
 
 
@@ -56,7 +56,7 @@ async def ask(
 ) -> Reply:
     """Send one request on a new connection, with `body` as JSON or with `data` unchanged.
 
-    The default key is the one of the simulator. `key=None` sends no key.
+    By default, the simulator's own key is sent. `key=None` sends no key.
     """
     sent = {"Authorization": f"Bearer {key or sim.api_key}"} if key is not None else {}
     if body is not None:
