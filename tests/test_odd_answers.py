@@ -4,11 +4,12 @@ A field that can't be read is None, and `unreadable` has its raw value. Unknown 
 are read as usual.
 """
 
+import copy
 import json
 import pickle
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -116,6 +117,24 @@ def test_only_a_json_object_is_read_as_a_room(value: object) -> None:
 def page(data: list[Any], **meta: object) -> bytes:
     """Return the body of an answer that contains one page of a list."""
     return json.dumps({"data": data, "meta": meta}).encode()
+
+
+def test_the_empty_extra_that_rooms_share_can_not_be_changed() -> None:
+    first, second = Room(id="1"), Room(id="2")
+    extra = cast("dict[str, object]", first.extra)
+    for change in (
+        lambda: extra.__setitem__("a", 1),
+        lambda: extra.update(a=1),
+        lambda: extra.setdefault("a", 1),
+        lambda: extra.__ior__({"a": 1}),
+    ):
+        with pytest.raises(TypeError, match="can't be changed"):
+            change()
+    assert second.extra == {}
+    for copied in (pickle.loads(pickle.dumps(first)), copy.deepcopy(first)):
+        assert copied == first
+        assert copied.extra == {}
+    assert json.dumps(first.extra) == "{}"
 
 
 def test_page_entries_without_a_valid_id_are_unreadable_and_the_others_are_read() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Coroutine
 from typing import Final
 
 import aiohttp
+from aiohttp import hdrs
 
 __all__ = ["ENCODINGS", "BodyError", "TooLargeError", "read_body"]
 
@@ -39,7 +40,7 @@ def read_body(response: aiohttp.ClientResponse, limit: int, *, auto_decompress: 
     `auto_decompress` says whether the session decompresses by itself. If the body is not read to its end, the
     connection is closed.
     """
-    encoding = response.headers.get("Content-Encoding")
+    encoding = response.headers.get(hdrs.CONTENT_ENCODING)
     length = response.content_length
     if encoding is None and length is not None and length <= limit:
         return response.read()

@@ -32,24 +32,20 @@ __all__ = ["Connector", "Route"]
 class Route:
     """What is known about the connection of one request."""
 
-    __slots__ = ("_protocol", "has_body", "is_reused")
+    __slots__ = ("has_body", "is_reused", "protocol")
 
     def __init__(self, *, has_body: bool) -> None:
         self.has_body = has_body
         self.is_reused = False
         """Whether an earlier request used the same connection. False until the request has a connection."""
-        self._protocol: _Protocol | None = None
+        self.protocol: _Protocol | None = None
+        """The connection; None before the request has one, and in the user's session."""
         _route.set(self)
-
-    def use(self, protocol: "_Protocol") -> None:
-        """Record the connection."""
-        self.is_reused = protocol.was_used
-        self._protocol = protocol
 
     def begin(self) -> None:
         """Begin to write a body. Raise ConnectionResetError if a reused connection was closed or received bytes."""
-        protocol = self._protocol
-        if protocol is None:  # in the user's session
+        protocol = self.protocol
+        if protocol is None:
             return
         if self.is_reused and not protocol.is_clean():
             raise ConnectionResetError("the connection was closed, or received an answer, before the request was sent")
@@ -58,8 +54,8 @@ class Route:
     def close(self) -> None:
         """Close the connection, even if another request uses it by now."""
         # `protocol.close()` would let a request wait that reads its answer from this connection.
-        if self._protocol is not None and self._protocol.transport is not None:
-            self._protocol.transport.close()
+        if self.protocol is not None and self.protocol.transport is not None:
+            self.protocol.transport.close()
 
 
 _route: Final[ContextVar[Route]] = ContextVar("aiorooms_route")
@@ -90,7 +86,7 @@ class _Protocol(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         if data and not self.in_use:  # aiohttp itself calls this with b"" to resume reading
             self.has_stray_bytes = True
-        super().data_received(data)
+        ResponseHandler.data_received(self, data)  # saves 0.1 us, compared with `super()`
 
 
 class Connector(aiohttp.TCPConnector):
@@ -120,10 +116,11 @@ class Connector(aiohttp.TCPConnector):
             connection.close()
         protocol.in_use = not has_body
         if route is not None:
-            route.use(protocol)
+            route.is_reused = protocol.was_used
+            route.protocol = protocol
         protocol.was_used = True
         return connection
 
     def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:  # noqa: ANN401
-        cast("_Protocol", protocol).in_use = False
+        protocol.in_use = False  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
         super()._release(key, protocol, should_close=should_close)

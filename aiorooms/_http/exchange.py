@@ -166,7 +166,10 @@ class Exchange:
         """Send a request once, over a new connection if `fresh`, and read the whole answer. Raises as `open` does."""
         session = self._session_for(fresh=fresh)
         route = Route(has_body=request.body is not None)
-        body = None if request.body is None else _Body(request.body, route)
+        body = None
+        if request.body is not None:
+            body = _Body(request.body, content_type="application/json")
+            body.route = route
         response: aiohttp.ClientResponse | None = None
         try:
             with Deadline(self._deadlines, limits.total):
@@ -275,12 +278,10 @@ class _Body(aiohttp.BytesPayload):
 
     begun = False
 
-    def __init__(self, content: bytes, route: Route) -> None:
-        super().__init__(content, content_type="application/json")
-        self._route = route
+    route: Route
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        self._route.begin()
+        self.route.begin()
         self.begun = True
         await super().write_with_length(writer, content_length)
 

@@ -52,6 +52,11 @@ else:
 def loads(body: bytes) -> object:
     """Decode JSON. Raises `DecodeError` if the body is not JSON."""
     try:
+        return _loads(body)
+    except (ValueError, RecursionError) as error:
+        if not body.startswith(codecs.BOM_UTF8):
+            raise DecodeError(f"is not JSON: {error}") from None
+    try:
         return _loads(body.removeprefix(codecs.BOM_UTF8))
     except (ValueError, RecursionError) as error:
         raise DecodeError(f"is not JSON: {error}") from None

@@ -57,15 +57,14 @@ def _read_report(headers: Mapping[str, str]) -> Report | None:
     text = headers.get("x-ratelimit-remaining")
     if text is None:
         return None
-    remaining = _number(text)
+    remaining = _count(text)
     if remaining is None:
         return None
-    remaining = min(remaining, _MAX_COUNT)
-    limit = int(min(_number(headers.get("x-ratelimit-limit")) or 0, _MAX_COUNT))
+    limit = _count(headers.get("x-ratelimit-limit")) or 0
     reset = reset_after(headers)
     return Report(
-        limit=max(limit, int(remaining)) if limit else 0,
-        remaining=int(remaining),
+        limit=max(limit, remaining) if limit else 0,
+        remaining=remaining,
         reset=reset,
         exact=reset is not None and reset != int(reset),
     )
@@ -103,7 +102,7 @@ def reset_after(headers: Mapping[str, str]) -> float | None:
     if value is None:
         return None
     if value < _MIN_UNIX_TIME:
-        return _seconds(value)
+        return min(value, _MAX_SECONDS)
     seconds = value if value < 1000 * _MIN_UNIX_TIME else value / 1000
     now = _date(headers.get("date")) or datetime.now(UTC)
     # `Date` has whole seconds, so a fraction of the difference would be meaningless.
@@ -131,6 +130,13 @@ _NUMBER = re.compile(r"\s*[+-]?[0-9]{1,40}(\.[0-9]{0,15})?\s*", re.ASCII)
 def _number(value: str | None) -> float | None:
     """Parse a plain decimal number. Return 0 if it is negative, and None for other text, such as `inf` or `1e400`."""
     return max(0.0, float(value)) if value is not None and _NUMBER.fullmatch(value) else None
+
+
+@lru_cache(maxsize=1024)
+def _count(value: str | None) -> int | None:
+    """Parse a number of requests. Return at most `_MAX_COUNT`, and None if there is no number."""
+    number = _number(value)
+    return None if number is None else int(min(number, _MAX_COUNT))
 
 
 def _date(value: str | None) -> datetime | None:

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Self, TypeAlias, TypedDict, cast
+from typing import Any, NoReturn, Self, TypeAlias, TypedDict, cast
 from uuid import UUID
 
 import attrs
@@ -40,7 +40,16 @@ __all__ = [
 ]
 
 
-_HIDDEN: Any = attrs.field(factory=dict[str, object], eq=False, repr=False)
+class _NoFields(dict[str, object]):
+    """An empty dict that stays empty, because all rooms share it: a dict for each room would cost 1 us per update."""
+
+    def _fail(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("the fields `unreadable` and `extra` of an answer can't be changed")
+
+    __setitem__ = update = setdefault = __ior__ = _fail  # pyright: ignore[reportAssignmentType]
+
+
+_HIDDEN: Any = attrs.field(default=_NoFields(), eq=False, repr=False)
 """The definition of the fields `unreadable` and `extra`. They are not compared, and not shown in the repr."""
 
 

@@ -4,14 +4,14 @@ A room must have an id. Every other field may be invalid without making the whol
 `models._converter`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, cast
 
 import attrs
 
 from .._http.json import loads
 from ..models import Room, RoomPage
-from ..models._converter import DecodeError, is_object, read_or_none, wrong_type
+from ..models._converter import DecodeError, converter, is_object, read_or_none, wrong_type
 
 __all__ = ["MAX_LIST", "MAX_ROOM", "decode_data", "decode_room", "decode_rooms", "room_of", "room_with_id"]
 
@@ -50,10 +50,11 @@ def decode_data(body: bytes) -> Mapping[str, object]:
 
 def room_of(data: Mapping[str, object]) -> Room:
     """Return the room that an object describes; `.id` is None if the id is missing or not a string."""
-    room = read_or_none(data, Room)
-    assert room is not None  # only a value that is not an object is read as None
-    return room
+    return _structure_room(data, Room)
 
+
+_structure_room: Final = cast("Callable[[Mapping[str, object], type[Room]], Room]", converter.get_structure_hook(Room))
+"""The hook of the converter. It accepts every object, so that errors need not be caught."""
 
 _MISSING: Final = object()
 
