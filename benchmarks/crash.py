@@ -33,7 +33,8 @@ from aiorooms import APIError, RetryPolicy, RoomsClient
 from aiorooms.bulk import Journal, JournalError, Plan, apply, make_plan, resume, select
 from aiorooms.simulator import Faults, RoomsSimulator
 
-from ._runs import at_least_one, write_json
+from ._campaign import CheckError, add_options, execute
+from ._runs import at_least_one
 
 CONCURRENCY: Final = 20
 
@@ -60,10 +61,6 @@ _STUCK_AFTER: Final = 60.0
 A process that is chosen to be killed is killed at the latest when this time has passed since its start. Any other
 process counts as stuck at the latest after twice this time.
 """
-
-
-class CheckError(Exception):
-    """A check of a run failed."""
 
 
 # --- the process that is killed ---
@@ -307,30 +304,21 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks crash", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_options(parser, runs=300)
     parser.add_argument(
-        "--runs", metavar="NUMBER", type=at_least_one, default=300, help="number of runs (default: 300)"
+        "--rooms",
+        metavar="NUMBER",
+        type=at_least_one,
+        default=200,
+        help="number of rooms in each run (default: 200)",
     )
-    parser.add_argument(
-        "--rooms", metavar="NUMBER", type=at_least_one, default=200, help="number of rooms in each run (default: 200)"
-    )
-    parser.add_argument("--seed", metavar="NUMBER", type=int, default=1, help="seed of the first run (default: 1)")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the counts to this file")
     parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.work is not None:
         what, url, plan, journal = cast("list[str]", options.work)
         asyncio.run(work("apply" if what == "apply" else "resume", url, Path(plan), Path(journal)))
         return
-    began = time.monotonic()
-    try:
-        campaign = play(range(options.seed, options.seed + options.runs), options.rooms, every=25)
-    except CheckError as error:
-        sys.exit(str(error))
-    for what, count in campaign.rows():
-        print(f"{what:<48}{count:>10,}")
-    if options.json is not None:
-        write_json(options.json, campaign)
-    print(f"All checks passed in {time.monotonic() - began:.0f} s.")
+    execute(options, lambda seeds: play(seeds, options.rooms, every=25), "All checks passed")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from pathlib import Path
 from random import Random
 from typing import Final, Literal, TypeAlias
 from uuid import UUID
@@ -46,8 +45,9 @@ from aiorooms import (
     UpdateStatus,
 )
 
+from ._campaign import CheckError, add_options, execute
 from ._fuzz_server import KINDS, FuzzServer, Json, Ledger, room_url, serial_of
-from ._runs import at_least_one, write_json
+from ._runs import at_least_one
 
 _TIMEOUT: Final = 0.3
 """Seconds for one attempt."""
@@ -64,10 +64,6 @@ _HOW: Final[Sequence[How]] = (
     "complete", "complete", "complete", "complete", "cancelled", "left", "input raises", "closed", "single calls",
     "single calls",
 )  # fmt: skip
-
-
-class WrongOutcomeError(Exception):
-    """A check of a run failed."""
 
 
 class _InputError(Exception):
@@ -440,7 +436,7 @@ def _mistake(result: UpdateResult, plan: Plan) -> str | None:
 def play(seeds: Sequence[int], updates: int, *, every: int = 0) -> Campaign:
     """Execute a run for each seed, and return the counts over all runs.
 
-    Print a line after every `every` runs, or no lines if `every` is 0. If a check fails, raise a `WrongOutcomeError`
+    Print a line after every `every` runs, or no lines if `every` is 0. If a check fails, raise a `CheckError`
     with the seed in its message.
     """
     campaign = Campaign()
@@ -453,7 +449,7 @@ def play(seeds: Sequence[int], updates: int, *, every: int = 0) -> Campaign:
             gc.collect()
         seen.leaks += [str(warning.message) for warning in caught]
         if wrong := mistakes(plan, seen):
-            raise WrongOutcomeError(f"run with seed {seed} ({plan.how}): {'; '.join(wrong[:5])}")
+            raise CheckError(f"run with seed {seed} ({plan.how}): {'; '.join(wrong[:5])}")
         _count(campaign, plan, seen)
         if every and number % every == 0:
             print(f"{number} of {len(seeds)} runs, {campaign.faults.total():,} faults", flush=True)
@@ -493,25 +489,12 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--runs", metavar="NUMBER", type=at_least_one, default=500, help="number of runs (default: 500)"
-    )
+    add_options(parser, runs=500)
     parser.add_argument(
         "--updates", metavar="NUMBER", type=at_least_one, default=300, help="updates in each run (default: 300)"
     )
-    parser.add_argument("--seed", metavar="NUMBER", type=int, default=1, help="seed of the first run (default: 1)")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the counts to this file")
     options = parser.parse_args(arguments)
-    began = time.monotonic()
-    try:
-        campaign = play(range(options.seed, options.seed + options.runs), options.updates, every=25)
-    except WrongOutcomeError as error:
-        sys.exit(str(error))
-    for what, count in campaign.rows():
-        print(f"{what:<48}{count:>10,}")
-    if options.json is not None:
-        write_json(options.json, campaign)
-    print(f"No wrong outcome, and no leak, in {time.monotonic() - began:.0f} s.")
+    execute(options, lambda seeds: play(seeds, options.updates, every=25), "No wrong outcome, and no leak,")
 
 
 if __name__ == "__main__":

@@ -122,12 +122,13 @@ def page(data: list[Any], **meta: object) -> bytes:
 def test_the_empty_extra_that_rooms_share_can_not_be_changed() -> None:
     first, second = Room(id="1"), Room(id="2")
     extra = cast("dict[str, object]", first.extra)
-    for change in (
+    changes: tuple[Callable[[], object], ...] = (
         lambda: extra.__setitem__("a", 1),
         lambda: extra.update(a=1),
         lambda: extra.setdefault("a", 1),
         lambda: extra.__ior__({"a": 1}),
-    ):
+    )
+    for change in changes:
         with pytest.raises(TypeError, match="can't be changed"):
             change()
     assert second.extra == {}
