@@ -59,9 +59,9 @@ own, and in the user's."""
 _PATIENCE: Final = 300.0
 """Seconds after which a run counts as stuck."""
 
-How: TypeAlias = Literal["complete", "cancelled", "left", "input raises", "closed", "single calls"]
+How: TypeAlias = Literal["complete", "cancelled", "aborted", "input raises", "closed", "single calls"]
 _HOW: Final[Sequence[How]] = (
-    "complete", "complete", "complete", "complete", "cancelled", "left", "input raises", "closed", "single calls",
+    "complete", "complete", "complete", "complete", "cancelled", "aborted", "input raises", "closed", "single calls",
     "single calls",
 )  # fmt: skip
 
@@ -316,11 +316,11 @@ async def _many(client: RoomsClient, plan: Plan, seen: Seen) -> None:
     source = _Input(plan, seen, disturb)
     items = source.async_items() if plan.is_async_input else source.items()
     results = client.rooms.update_many(items, concurrency=plan.concurrency)
-    leave_at = int(plan.disturbed_after * len(plan.updates)) if plan.how == "left" else None
+    abort_at = int(plan.disturbed_after * len(plan.updates)) if plan.how == "aborted" else None
     try:
         async for result in results:
             seen.results.append(result)
-            if len(seen.results) == leave_at:
+            if len(seen.results) == abort_at:
                 break
             if random.random() < 0.05:
                 await asyncio.sleep(random.uniform(0, 0.01))
@@ -351,8 +351,8 @@ async def _singles(client: RoomsClient, plan: Plan, seen: Seen) -> None:
                 if limit is None:
                     raise
             else:
-                # A successful call does not say how many attempts it took.
-                attempts = plan.retry.max_attempts * 25
+                # A successful call does not report its attempts. This is an upper bound: 25 of them may not count.
+                attempts = plan.retry.max_attempts + 25
                 seen.results.append(
                     UpdateResult(room_id=room_id, update=update, status="updated", room=room, attempts=attempts)
                 )

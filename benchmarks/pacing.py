@@ -288,8 +288,8 @@ class Result:
     wrong_rooms: int
     """Rooms on the server that don't have the wanted URL."""
     requests: int
-    refused: int
-    refused_percent: float
+    rate_limited: int
+    rate_limited_percent: float
     connections: int
     seconds: float
     ideal: float
@@ -393,8 +393,8 @@ def summary(
         errors=sum((report.errors for report in reports), Counter[str]()),
         wrong_rooms=wrong_rooms,
         requests=stats.requests,
-        refused=stats.refused,
-        refused_percent=rate_limited_percent,
+        rate_limited=stats.refused,
+        rate_limited_percent=rate_limited_percent,
         connections=stats.connections,
         seconds=seconds,
         ideal=row.ideal,
@@ -476,7 +476,7 @@ def line(result: Result) -> str:
     failed, uncertain, skipped = (result.outcomes.get(status, 0) for status in ("failed", "uncertain", "skipped"))
     text = (
         f"{result.row:<37}{result.client:<9}{failed:>7}{uncertain:>6}{skipped:>6}{result.wrong_rooms:>6}"
-        f"{result.refused_percent:>8.2f}%{result.seconds:>7.2f}s{result.ideal:>6.0f}s{result.ratio:>7.2f}"
+        f"{result.rate_limited_percent:>8.2f}%{result.seconds:>7.2f}s{result.ideal:>6.0f}s{result.ratio:>7.2f}"
     )
     if result.missed is not None:
         text += f"  {result.bar:<42}{'NO: ' + ', '.join(result.missed) if result.missed else 'yes'}"

@@ -1,7 +1,7 @@
 """Roll back an applied plan: from the journal, make a new plan that restores the previous values.
 
 Each room of the account is compared with the journal. For example, `apply` changed a room's `max_participants` from 10
-to 20, and the server then reported an `updated_at` of 12:00. The result depends on the room's current values:
+to 20, and the server then reported an `updated_at` of 12:00. The first of these cases that matches decides:
 
 - `max_participants` is 20, and `updated_at` is still 12:00. The new plan sets `max_participants` to 10.
 - `max_participants` is 10, because someone else has changed it back. The room needs no change.

@@ -258,7 +258,7 @@ class _Applying(ManyUpdates):
         return command_line("resume", self._journal, *options, *self._plan_option, base_url=self._base_url)
 
 
-_INTERRUPTED: Final = "the run was interrupted during this update; `aiorooms resume` reads the room first"
+_INTERRUPTED: Final = "the run was interrupted during this update; `aiorooms resume` reads the room and continues"
 
 
 def _json_line(outcome: Outcome) -> str:

@@ -136,7 +136,7 @@ def _report(error: Exception) -> int | None:
             print_error(error_line(error))
             return INVALID_INPUT if isinstance(error, _INVALID_INPUT) else FAILED
         case OutputLostError() | OSError():
-            # Only click can raise an OSError here, because click writes help texts directly to standard output.
+            # A bare OSError comes from click, which writes help texts directly. Our own writes raise OutputLostError.
             output_error = output_lost(error) if isinstance(error, OSError) else error
             # It is not a failure if the reader closes the pipe early, as `head` does.
             if output_error.reader_closed:

@@ -109,7 +109,7 @@ def plan(
     """Plan a change to many rooms, without changing any yet.
 
     The new values come from FILE (CSV, JSONL or JSON), or from --set and --rewrite-webhook-host. Each row of FILE is
-    for one room. The column room_id contains the room's id, or the column room contains its id or unique name. The
+    for one room, and needs a column "room_id" with the room's id, or a column "room" with its id or unique name. The
     other columns contain new values of writable fields. An empty cell leaves a field unchanged, and the word null
     clears the field. All problems in FILE are reported together, before a plan is written.
 
