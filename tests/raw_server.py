@@ -1,6 +1,7 @@
 """A plain TCP server for tests that must control every byte of an answer, valid HTTP or not."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -31,6 +32,10 @@ class Peer:
 
     def write(self, data: bytes) -> None:
         self._writer.write(data)
+
+    def write_now(self, data: bytes) -> None:
+        """Write to the socket itself. uvloop's transports write only after the callbacks of an iteration."""
+        os.write(self._writer.get_extra_info("socket").fileno(), data)
 
     def answer(self, body: bytes) -> None:
         """Send a 200 answer with a JSON body."""

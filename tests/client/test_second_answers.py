@@ -10,6 +10,7 @@ import pytest
 from aiorooms import NotFoundError, RetryPolicy, RoomsClient, RoomUpdate
 from aiorooms._http.connector import Connector, Route
 
+from ..loops import on_both_loops
 from ..raw_server import Peer, raw_server
 from ..samples import ROOM_ID
 
@@ -64,6 +65,7 @@ class Server:
 
 @pytest.mark.parametrize("stray", STRAYS.values(), ids=STRAYS)
 @pytest.mark.parametrize("at_once", [True, False])
+@on_both_loops
 async def test_a_stray_answer_is_not_used_for_the_next_request(stray: bytes, at_once: bool) -> None:
     late = None if at_once else asyncio.Event()
     server = Server(stray, late)
@@ -79,6 +81,7 @@ async def test_a_stray_answer_is_not_used_for_the_next_request(stray: bytes, at_
 
 
 @pytest.mark.parametrize("stray", STRAYS.values(), ids=STRAYS)
+@on_both_loops
 async def test_an_answer_that_arrives_just_before_the_request_is_written_is_not_used(
     stray: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,7 +92,7 @@ async def test_an_answer_that_arrives_just_before_the_request_is_written_is_not_
     def begin_late(route: Route) -> None:
         # The request has its connection, and is about to be written.
         if len(written) == 1:
-            peers[0].write(stray)
+            peers[0].write_now(stray)
             written.append(0)
         begin(route)
 
@@ -109,6 +112,7 @@ async def test_an_answer_that_arrives_just_before_the_request_is_written_is_not_
     assert len(peers) == 2, "the connection was used again"
 
 
+@on_both_loops
 async def test_a_connection_whose_answers_are_shifted_by_one_is_not_used_again() -> None:
     connections: list[Peer] = []
 
@@ -135,6 +139,7 @@ async def test_a_connection_whose_answers_are_shifted_by_one_is_not_used_again()
 
 
 @pytest.mark.parametrize("stray", STRAYS.values(), ids=STRAYS)
+@on_both_loops
 async def test_the_reported_outcome_is_also_true_if_the_user_provides_the_session(stray: bytes) -> None:
     late = asyncio.Event()
     server = Server(stray, late)
@@ -148,6 +153,7 @@ async def test_the_reported_outcome_is_also_true_if_the_user_provides_the_sessio
                 assert (result.status == "updated") == (server.value == 4), result
 
 
+@on_both_loops
 async def test_a_connection_is_reused_if_nothing_arrives_between_requests() -> None:
     connections = 0
 
