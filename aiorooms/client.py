@@ -194,10 +194,16 @@ def _check_no_other_credentials(session: aiohttp.ClientSession, host: str) -> No
         wrong = "has its own `auth`, which conflicts with the API key"
         raise setting_error("session", wrong, "give a session without `auth`")
     # aiohttp 3.12 sends the password from netrc in place of the key, and 3.14 fails each call.
-    if session.trust_env and (entries := netrc_from_env()) is not None and entries.authenticators(host) is not None:
+    if session.trust_env and _is_in_netrc(host):
         wrong = f"has `trust_env` set, and netrc has credentials for {host}, which conflict with the API key"
         hint = "give a session with trust_env=False, or remove the entry of that host (or `default`) from netrc"
         raise setting_error("session", wrong, hint)
+
+
+def _is_in_netrc(host: str) -> bool:
+    # Not in the function that raises: some tools would show the passwords among its local variables.
+    entries = netrc_from_env()
+    return entries is not None and entries.authenticators(host) is not None
 
 
 def _base_url(given: str | None, *, allow_insecure_http: bool) -> str:

@@ -52,6 +52,13 @@ from ._runs import at_least_one
 _TIMEOUT: Final = 0.3
 """Seconds for one attempt."""
 
+_MAX_STALL: Final = 0.1
+"""Seconds. A run whose event loop was stalled for longer is repeated: after a timeout, the server may handle a request
+later than its read-back, and nobody can tell."""
+
+_REPEATS: Final = 5
+"""Maximum number of times that a run is repeated."""
+
 _STALE: Final = {True: 1, False: 3}
 """Maximum number of resends after stale connections, which are not counted as attempts: in a session of the client's
 own, and in the user's."""
@@ -75,6 +82,8 @@ class Campaign:
     """Counts over all runs."""
 
     runs: int = 0
+    repeated: int = 0
+    """Runs that were repeated, because the machine was too busy."""
     updates: int = 0
     """Updates in the inputs."""
     updated: int = 0
@@ -93,6 +102,7 @@ class Campaign:
     def rows(self) -> Sequence[tuple[str, int]]:
         return [
             ("runs", self.runs),
+            ("  repeated, because the machine was too busy", self.repeated),
             ("updates", self.updates),
             ("  updated", self.updated),
             ("  failed", self.failed),
@@ -202,6 +212,8 @@ class Seen:
     errors: list[BaseException] = attrs.Factory(list[BaseException])
     """What a call raised besides an outcome."""
     leaks: list[str] = attrs.Factory(list[str])
+    longest_stall: float = 0.0
+    """Seconds for which the event loop was stalled."""
 
 
 class _Input:
@@ -266,6 +278,7 @@ async def _run(plan: Plan) -> Seen:
     client = RoomsClient(
         "KEY_fuzz", base_url=url, timeout=_TIMEOUT, retry=plan.retry, pacing=plan.pacing, session=session
     )
+    watch = asyncio.create_task(_watch(seen))
     work = asyncio.create_task(
         _singles(client, plan, seen) if plan.how == "single calls" else _many(client, plan, seen)
     )
@@ -278,6 +291,8 @@ async def _run(plan: Plan) -> Seen:
         await asyncio.wait([work])
     if not work.cancelled() and (error := work.exception()) is not None:
         seen.errors.append(error)
+    watch.cancel()
+    await asyncio.wait([watch])
     pacing = client.pacing.snapshot()
     if (pacing.in_flight, pacing.waiting) != (0, 0):
         seen.leaks.append(f"{pacing.in_flight} permits and {pacing.waiting} waiting calls are left")
@@ -288,6 +303,14 @@ async def _run(plan: Plan) -> Seen:
     await server.stop()
     seen.leaks += server.mistakes
     return seen
+
+
+async def _watch(seen: Seen) -> None:
+    """Measure the longest stall of the event loop."""
+    while True:
+        began = time.monotonic()
+        await asyncio.sleep(0.01)
+        seen.longest_stall = max(seen.longest_stall, time.monotonic() - began - 0.01)
 
 
 async def _find_leaks(server: FuzzServer, seen: Seen) -> None:
@@ -370,6 +393,7 @@ async def _singles(client: RoomsClient, plan: Plan, seen: Seen) -> None:
 def mistakes(plan: Plan, seen: Seen) -> list[str]:
     """Compare what the client reported with the ledger, and return what is wrong."""
     wrong = [*seen.leaks]
+    is_exact = seen.longest_stall <= _MAX_STALL
     wrong += [
         f"{error!r} was raised"
         for error in seen.errors
@@ -384,10 +408,10 @@ def mistakes(plan: Plan, seen: Seen) -> list[str]:
     if plan.how == "complete" and len(seen.results) - len(results) != seen.invalid:
         wrong.append(f"{len(seen.results) - len(results)} results for {seen.invalid} invalid items")
     for result in results:
-        if (text := _mistake(result, plan)) is not None:
+        if (text := _mistake(result, plan, is_exact=is_exact)) is not None:
             wrong.append(f"update {_serial(result)} of room {result.room_id}: {text}: {result.error!r}")
     for room_id, serials in ledger.applied.items():
-        if serials != sorted(serials):
+        if serials != sorted(serials) and is_exact:
             wrong.append(f"the updates of room {room_id} were applied out of order: {serials}")
     return wrong
 
@@ -401,7 +425,7 @@ def _serial(result: UpdateResult) -> int:
     return serial_of(result.update.to_dict())
 
 
-def _mistake(result: UpdateResult, plan: Plan) -> str | None:
+def _mistake(result: UpdateResult, plan: Plan, *, is_exact: bool) -> str | None:
     """Return what is wrong with a result, or None."""
     ledger = plan.ledger
     serial = _serial(result)
@@ -415,7 +439,7 @@ def _mistake(result: UpdateResult, plan: Plan) -> str | None:
             if result.room.max_participants != result.update.max_participants:
                 return f"its room has {result.room.max_participants} participants"
         case "failed":
-            if is_applied:
+            if is_applied and is_exact:
                 return "it was reported as failed, but was applied"
         case "skipped":
             if ledger.received[serial]:
@@ -441,19 +465,29 @@ def play(seeds: Sequence[int], updates: int, *, every: int = 0) -> Campaign:
     """
     campaign = Campaign()
     for number, seed in enumerate(seeds, 1):
-        plan = make_plan(seed, updates)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", ResourceWarning)
-            with asyncio.Runner(loop_factory=_loop_factory(seed)) as runner:
-                seen = runner.run(_run(plan))
-            gc.collect()
-        seen.leaks += [str(warning.message) for warning in caught]
+        plan, seen = _run_in_new_loop(seed, updates)
+        for _ in range(_REPEATS):
+            if seen.longest_stall <= _MAX_STALL:
+                break
+            campaign.repeated += 1
+            plan, seen = _run_in_new_loop(seed, updates)
         if wrong := mistakes(plan, seen):
             raise CheckError(f"run with seed {seed} ({plan.how}): {'; '.join(wrong[:5])}")
         _count(campaign, plan, seen)
         if every and number % every == 0:
             print(f"{number} of {len(seeds)} runs, {campaign.faults.total():,} faults", flush=True)
     return campaign
+
+
+def _run_in_new_loop(seed: int, updates: int) -> tuple[Plan, Seen]:
+    plan = make_plan(seed, updates)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        with asyncio.Runner(loop_factory=_loop_factory(seed)) as runner:
+            seen = runner.run(_run(plan))
+        gc.collect()
+    seen.leaks += [str(warning.message) for warning in caught]
+    return plan, seen
 
 
 def _loop_factory(seed: int) -> Callable[[], asyncio.AbstractEventLoop] | None:

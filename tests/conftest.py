@@ -39,7 +39,7 @@ MAY_BLOCK = [
     ("os.replace", "bulk/_files.py", {"write_atomically"}),
     ("os.stat", "bulk/_files.py", {"write_atomically"}),
     ("os.unlink", "bulk/_files.py", {"write_atomically"}),
-    ("io.TextIOWrapper.read", "aiorooms/client.py", {"_check_no_other_credentials"}),  # reads netrc, once per client
+    ("io.TextIOWrapper.read", "aiorooms/client.py", {"_is_in_netrc"}),  # reads netrc, once per client
 ]
 """Blocking calls that aiorooms makes in the event loop on purpose. Most are faster than `asyncio.to_thread`.
 

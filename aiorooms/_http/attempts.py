@@ -329,7 +329,10 @@ class _Call(Generic[T]):
             except AioroomsError as error:
                 return self._read_back_failed(read_back, error, began_at, end)
         self._outage.contact()
-        return verdict
+        if isinstance(verdict, Confirmed) or not verdict.hint:
+            return verdict
+        # The hint contains values from the server, which may echo the API key.
+        return attrs.evolve(verdict, hint=excerpt(self._sender.exchange.redacted(verdict.hint), _MAX_HINT))
 
     def _read_back_policy(self, end: _End) -> RetryPolicy:
         """Return the retry policy of the read-back: the attempts and the time that the request has left.
@@ -357,8 +360,6 @@ class _Call(Generic[T]):
         return None if end.reason is None and self._keeps_trying(answered=False) else Unconfirmed()
 
     def _raise(self, end: _End, verdict: NotApplied | Unconfirmed) -> NoReturn:
-        # The hint contains values from the server, which may echo the API key.
-        said = excerpt(self._sender.exchange.redacted(verdict.hint), _MAX_HINT)
-        hint, reason = (said, None) if verdict.hint else (end.hint, end.reason)
+        hint, reason = (verdict.hint, None) if verdict.hint else (end.hint, end.reason)
         uncertain = isinstance(verdict, Unconfirmed)
         raise end.make_error(attempts=self._tally.attempts, uncertain=uncertain, hint=hint, reason=reason)

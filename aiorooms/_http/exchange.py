@@ -192,11 +192,11 @@ class Exchange:
             if response is not None and body is not None and not body.begun:
                 return self._answered_too_early(request)
             return self._failure(request, error, response, body, route)
-        except RuntimeError as error:
-            # aiohttp raises it if the connection was closed from this side since the last piece of the body was read.
-            if response is None or not session.closed:
+        except (RuntimeError, AssertionError):
+            # aiohttp raises them if the session was closed while a hook waited, or between two pieces of the body.
+            if not session.closed:
                 raise
-            return no_answer(request, f"the answer was cut off: {error}")
+            return no_answer(request, "no answer: the session was closed")
         self._had_answer = True
         if body is not None and not body.begun:
             return self._answered_too_early(request)

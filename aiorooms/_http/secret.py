@@ -12,10 +12,12 @@ A key can appear in three places besides a request. Each has its own protection:
   key.
 """
 
+import contextlib
+import inspect
 import json
 import re
 from traceback import walk_tb
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Final, cast
 from urllib.parse import quote
 
@@ -80,17 +82,22 @@ def hide_frames(error: BaseException) -> None:
     """
     errors: list[BaseException | None] = [error]
     seen: set[int] = set()
+    running = _running_frames()
     while errors:
         current = errors.pop()
         if current is None or id(current) in seen:
             continue
+        at = current.__traceback__
+        if current is not error and at is not None and at.tb_frame in running:
+            continue  # the caller was handling it before the call
         seen.add(id(current))
         hidden = _cut(current)
         if hidden is not None and current is error and isinstance(error, Exception):
             places = (f"{at.f_code.co_filename}:{line} in {at.f_code.co_name}" for at, line in walk_tb(hidden))
-            error.add_note(
-                "Raised in these frames (hidden, as their variables may contain the API key):\n  " + "\n  ".join(places)
-            )
+            note = "Raised in these frames (hidden, as their variables may contain the API key):\n  "
+            # An exception may reject every assignment, as a frozen dataclass does.
+            with contextlib.suppress(AttributeError):
+                error.add_note(note + "\n  ".join(places))
         errors += [current.__cause__, current.__context__]
         if isinstance(current, BaseExceptionGroup):
             errors += cast("BaseExceptionGroup[BaseException]", current).exceptions
@@ -102,10 +109,20 @@ def _cut(error: BaseException) -> TracebackType | None:
     while at is not None and not _may_have_key(at.tb_frame.f_globals.get("__name__", "")):
         before, at = at, at.tb_next
     if before is None:
-        error.__traceback__ = None
+        BaseException.with_traceback(error, None)  # works even if the exception rejects assignments
     else:
         before.tb_next = None
     return at
+
+
+def _running_frames() -> set[FrameType]:
+    """Return the frames of the caller, of its caller, and so on."""
+    frames: set[FrameType] = set()
+    frame = inspect.currentframe()
+    while frame is not None:
+        frames.add(frame)
+        frame = frame.f_back
+    return frames
 
 
 def _may_have_key(module: str) -> bool:

@@ -63,19 +63,17 @@ def _int(value: object, _: object) -> int:
     raise wrong_type("a whole number", value)
 
 
-def _datetime(value: object, wanted: object) -> datetime:
+def _datetime(value: object, _: object) -> datetime:
     """Parse an ISO 8601 timestamp in upper or lower case, with a `T` or a space before the time.
 
     A timestamp without an offset is in UTC.
     """
     if isinstance(value, str) and len(value) >= _SHORTEST_TIMESTAMP:
         try:
-            time = datetime.fromisoformat(value)
-        except ValueError:
             # `fromisoformat` does not know the lower-case `z`.
-            if not value.endswith("z"):
-                raise wrong_type("a timestamp", value) from None
-            return _datetime(value[:-1], wanted)
+            time = datetime.fromisoformat(f"{value[:-1]}Z" if value[-1] == "z" else value)
+        except ValueError:
+            raise wrong_type("a timestamp", value) from None
         if time.tzinfo is UTC:
             return time
         # In the first and the last year that `datetime` supports, a conversion to UTC could overflow.

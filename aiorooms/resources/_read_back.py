@@ -21,6 +21,7 @@ from ..models._fields import FIELDS, Values, has_value
 from ._bodies import MAX_ROOM, decode_data, decode_room, room_of, room_with_id
 
 __all__ = [
+    "decode_created",
     "decode_deleted",
     "decode_room_of",
     "decode_updated",
@@ -129,12 +130,29 @@ def not_confirmed() -> Room:
     raise NotConfirmedError("it has no body")
 
 
+# --- creates ---
+
+
+def decode_created(wanted: Values, body: bytes) -> Room:
+    """Return the room in the answer to a create.
+
+    Raises `DecodeError` if the answer can't be read, and `NotConfirmedError` if a wanted field has another value. The
+    answer need not contain all wanted fields, because published answers to creates lack some fields.
+    """
+    data = decode_data(body)
+    room = room_with_id(data)
+    _, different = _compare(wanted, room, data)
+    if different:
+        raise NotConfirmedError("; ".join(_differences(different, wanted, room, "got")))
+    return room
+
+
 # --- deletes ---
 
 
-def decode_deleted(body: bytes) -> None:
-    """Check the answer to a delete. Raises `DecodeError` if it does not contain an object `data`."""
-    decode_data(body)
+def decode_deleted(room_id: str, body: bytes) -> None:
+    """Check the answer to a delete. Raises `DecodeError` if it has no object `data`, or is about another room."""
+    _same_room(room_id, room_of(decode_data(body)))
 
 
 def read_back_delete(room_id: str) -> ReadBack[None]:

@@ -32,9 +32,17 @@ from ..models import (
     read_room_ref,
 )
 from ..models._fields import Values
-from ._bodies import MAX_LIST, MAX_ROOM, decode_room, decode_rooms
+from ._bodies import MAX_LIST, MAX_ROOM, decode_rooms
 from ._pages import RoomList
-from ._read_back import decode_deleted, decode_updated, get_room, not_confirmed, read_back_delete, read_back_update
+from ._read_back import (
+    decode_created,
+    decode_deleted,
+    decode_updated,
+    get_room,
+    not_confirmed,
+    read_back_delete,
+    read_back_update,
+)
 from ._resource import Resource, raise_if_invalid
 from ._update_many import Updates, update_many
 
@@ -136,10 +144,15 @@ class Rooms(Resource):
             raise_if_invalid(_object_problems(room, RoomCreate, fields))
             raise_if_invalid(room.url_problems(self._policy))
         name = "" if room.unique_name is UNSET else f" {quoted(room.unique_name)}"
+        wanted = room.to_dict()
         request = Request(
-            method="POST", path="/rooms", subject=f"new room{name}", decode=decode_room, max_size=MAX_ROOM
+            method="POST",
+            path="/rooms",
+            subject=f"new room{name}",
+            decode=partial(decode_created, wanted),
+            max_size=MAX_ROOM,
         )
-        return (await self._sender.send(self._with_fields(request, room.to_dict()), timeout=timeout)).value
+        return (await self._sender.send(self._with_fields(request, wanted), timeout=timeout)).value
 
     @overload
     async def update(self, room_id: RoomRef, update: RoomUpdate, /, *, timeout: Timeout | None = None) -> Room: ...
@@ -248,7 +261,7 @@ class Rooms(Resource):
             method="DELETE",
             path=f"/rooms/{unwanted}",
             subject=f"room {unwanted}",
-            decode=decode_deleted,
+            decode=partial(decode_deleted, unwanted),
             max_size=MAX_ROOM,
             decode_no_content=lambda: None,
             read_back=partial(read_back_delete, unwanted),

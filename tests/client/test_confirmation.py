@@ -148,6 +148,7 @@ async def test_a_delete_is_confirmed_by_a_204_or_by_a_json_object_with_data(answ
         http("200 OK"),
         http("200 OK", [1]),
         http("200 OK", {"data": None}),
+        http("200 OK", {"data": {"id": "5e0a0d4c-2d5e-4d3a-9f5d-6e9d0d1f2a3b"}}),
     ],
 )
 async def test_any_other_answer_to_a_delete_requires_a_read_back(answer: bytes) -> None:
@@ -161,6 +162,22 @@ async def test_any_other_answer_to_a_delete_requires_a_read_back(answer: bytes) 
             await client.rooms.delete(ROOM_ID)
             with pytest.raises(NotFoundError):
                 await client.rooms.retrieve(ROOM_ID)
+
+
+@pytest.mark.parametrize("confirmed", [{}, {"unique_name": "new"}])
+async def test_a_create_is_confirmed_by_a_room_without_other_values(confirmed: dict[str, str]) -> None:
+    async with raw_server(serving(http("201 Created", {"data": {"id": ROOM_ID, **confirmed}}))) as (url, _):
+        async with RoomsClient("KEY", base_url=url) as client:
+            assert (await client.rooms.create(unique_name="new", max_participants=3)).id == ROOM_ID
+
+
+async def test_an_answer_about_another_room_does_not_confirm_a_create() -> None:
+    async with raw_server(serving(http("200 OK", {"data": {"id": ROOM_ID, "unique_name": "old"}}))) as (url, received):
+        async with RoomsClient("KEY", base_url=url) as client:
+            with pytest.raises(APIResponseError, match="unique_name: requested 'new', got 'old'") as caught:
+                await client.rooms.create(unique_name="new")
+    assert caught.value.uncertain
+    assert len(received) == 1
 
 
 # --- unusual answers ---

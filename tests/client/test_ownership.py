@@ -211,6 +211,24 @@ async def test_an_update_whose_answer_comes_after_the_client_was_closed_has_a_tr
         assert (await update).max_participants == 3
 
 
+async def test_closing_the_users_session_while_its_middleware_waits_ends_in_a_documented_error() -> None:
+    is_waiting, may_continue = asyncio.Event(), asyncio.Event()
+
+    async def wait(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        is_waiting.set()
+        await may_continue.wait()
+        return await send(request)
+
+    async with RoomsSimulator(rooms=1) as sim, aiohttp.ClientSession(middlewares=[wait]) as session:
+        async with RoomsClient(sim.api_key, base_url=sim.url, session=session, retry=QUICK) as client:
+            update = asyncio.ensure_future(client.rooms.update(sim.room_ids[0], max_participants=3))
+            await is_waiting.wait()
+            await session.close()
+            may_continue.set()
+            with pytest.raises(ClientStateError, match="session of the client .* is closed"):
+                await update
+
+
 @pytest.mark.parametrize("own_session", [True, False])
 async def test_closing_while_an_answer_is_being_read_leaves_the_outcome_uncertain(
     own_session: bool, monkeypatch: pytest.MonkeyPatch

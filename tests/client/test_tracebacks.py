@@ -1,12 +1,15 @@
 """Tools that show the local variables in a traceback do not show the API key, no matter how a call fails."""
 
 import asyncio
+import dataclasses
 import io
 import json
 import sys
 import types
 import warnings
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from traceback import walk_tb
 from typing import NoReturn, cast
 
 import aiohttp
@@ -16,7 +19,7 @@ from rich.traceback import Traceback
 from sentry_sdk.serializer import serialize
 from sentry_sdk.utils import event_from_exception
 
-from aiorooms import AioroomsError, ClientSettingsError, RetryPolicy, RoomsClient, RoomUpdate
+from aiorooms import AioroomsError, ClientSettingsError, ClientStateError, RetryPolicy, RoomsClient, RoomUpdate
 from aiorooms._http import exchange
 from aiorooms.simulator import FaultKind, Faults, RoomsSimulator
 
@@ -208,6 +211,49 @@ async def test_the_key_is_not_shown_if_a_hook_of_the_users_session_raises() -> N
     check(caught.value)
 
 
+@dataclasses.dataclass(frozen=True)
+class FrozenError(Exception):
+    """An exception that rejects every assignment."""
+
+    text: str
+
+
+async def test_the_key_is_not_shown_if_a_hook_raises_an_exception_that_rejects_assignments() -> None:
+    async def hook(*_: object) -> NoReturn:
+        raise FrozenError("a mistake in the hook")
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(hook)
+    async with RoomsSimulator(rooms=1, api_key=KEY) as sim, aiohttp.ClientSession(trace_configs=[trace]) as session:
+        async with RoomsClient(KEY, base_url=sim.url, session=session) as client:
+            with pytest.raises(Exception) as caught:  # noqa: PT011 - contextlib's generators can't re-raise it either
+                await update(client, sim.room_ids[0])
+    check(caught.value)
+
+
+async def test_the_key_is_not_shown_if_a_read_back_returns_it_as_a_value() -> None:
+    async with RoomsSimulator(rooms=1, api_key=KEY) as sim:
+        sim.change_room(sim.room_ids[0], unique_name=KEY)
+        sim.script("503", method="PATCH")
+        async with RoomsClient(KEY, base_url=sim.url, retry=RetryPolicy(max_attempts=1)) as client:
+            with pytest.raises(AioroomsError, match="the update was not applied") as caught:
+                await client.rooms.update(sim.room_ids[0], unique_name="another")
+    check(caught.value)
+
+
+async def test_the_traceback_of_an_exception_that_the_caller_is_handling_is_not_cut() -> None:
+    async with aiohttp.ClientSession() as session, RoomsClient(KEY, session=session) as client:
+        try:
+            await session.get("http://127.0.0.1:1")
+        except aiohttp.ClientError as handled:
+            depth = len(list(walk_tb(handled.__traceback__)))
+            await session.close()
+            with pytest.raises(ClientStateError):
+                await update(client, ROOM_ID)
+            assert len(list(walk_tb(handled.__traceback__))) == depth
+            assert depth > 1
+
+
 @pytest.mark.parametrize("name", ["read_answer", "read_body", "to_failure"])
 async def test_the_key_is_not_shown_after_a_mistake_in_aiorooms(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> NoReturn:
@@ -244,4 +290,14 @@ def test_an_environment_key_with_a_line_break_is_not_shown(monkeypatch: pytest.M
     monkeypatch.setenv("TELNYX_API_KEY", f"{KEY}\n")
     with pytest.raises(ClientSettingsError, match="TELNYX_API_KEY contains") as caught:
         RoomsClient()
+    check(caught.value)
+
+
+async def test_passwords_in_netrc_are_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "netrc"
+    file.write_text(f"machine api.telnyx.com login me password {KEY} machine x.io login me password {KEY}")
+    monkeypatch.setenv("NETRC", str(file))
+    async with aiohttp.ClientSession(trust_env=True) as session:
+        with pytest.raises(ClientSettingsError) as caught:
+            RoomsClient("KEY", session=session)
     check(caught.value)
