@@ -134,9 +134,9 @@ class Rooms(Resource):
     ) -> Room:
         """Create a room from the given fields or from a `RoomCreate`, and return it.
 
-        The server uses its default for each field that is not given. If the answer is lost, the room may have been
-        created. The request is then not sent again, and the error has `uncertain` set. Use `list(unique_name=...)` to
-        find out whether the room exists.
+        The server uses its default for each field that is not given. If the answer is lost, or shows another value
+        for a given field, the room may have been created. The request is then not sent again, and the error has
+        `uncertain` set. Use `list(unique_name=...)` to find out whether the room exists.
         """
         if room is None:
             room = RoomCreate(**fields, webhook_url_policy=self._policy)
