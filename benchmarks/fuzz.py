@@ -49,10 +49,10 @@ from ._campaign import CheckError, add_options, execute
 from ._fuzz_server import KINDS, FuzzServer, Json, Ledger, room_url, serial_of
 from ._runs import at_least_one
 
-_TIMEOUT: Final = 0.3
+_TIMEOUT: Final = 0.5
 """Seconds for one attempt."""
 
-_MAX_STALL: Final = 0.1
+_MAX_STALL: Final = 0.05
 """Seconds. A run whose event loop was stalled for longer is repeated: after a timeout, the server may handle a request
 later than its read-back, and nobody can tell."""
 

@@ -89,5 +89,5 @@ def decode_rooms(number: int, body: bytes) -> RoomPage:
 class _PageMeta:
     total_pages: int | None = None
     total_results: int | None = None
-    unreadable: Mapping[str, object] = attrs.field(factory=dict[str, object])
-    extra: Mapping[str, object] = attrs.field(factory=dict[str, object])
+    unreadable: Mapping[str, object] | None = None
+    extra: Mapping[str, object] | None = None
