@@ -9,7 +9,7 @@ before it is written (`Route.begin`).
 
 **Shifted answers.** If a second answer arrives while the next request is in flight, aiohttp treats it as the answer to
 that request, and treats the real answer as the answer to the request after it, and so on. The client notices if such an
-answer is about another room or has other values. It then closes the connection (`Route.close`).
+answer is about another room or has other values. It then closes the connection (`close_connection`).
 
 **Stale connections.** The server may close a keep-alive connection just before the client reuses it. The request then
 gets no answer, although nothing is wrong with the server. If something is wrong, the server also drops new connections.
@@ -26,7 +26,7 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
-__all__ = ["Connector", "Route"]
+__all__ = ["Connector", "Route", "close_connection"]
 
 
 class Route:
@@ -50,12 +50,6 @@ class Route:
         if self.is_reused and not protocol.is_clean():
             raise ConnectionResetError("the connection was closed, or received an answer, before the request was sent")
         protocol.in_use = True
-
-    def close(self) -> None:
-        """Close the connection, even if another request uses it by now."""
-        # `protocol.close()` would let a request wait that reads its answer from this connection.
-        if self.protocol is not None and self.protocol.transport is not None:
-            self.protocol.transport.close()
 
 
 _route: Final[ContextVar[Route]] = ContextVar("aiorooms_route")
@@ -124,3 +118,12 @@ class Connector(aiohttp.TCPConnector):
     def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:  # noqa: ANN401
         protocol.in_use = False  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
         super()._release(key, protocol, should_close=should_close)
+
+
+def close_connection(response: aiohttp.ClientResponse) -> None:
+    """Close the connection on which an answer arrived, in any session, even if another request uses it by now."""
+    # aiohttp has no public way to find the connection after the answer was read. A test fails if this one disappears.
+    protocol = cast("ResponseHandler | None", getattr(response, "_protocol", None))
+    # `protocol.close()` would leave a request that reads its answer from this connection waiting.
+    if protocol is not None and protocol.transport is not None:
+        protocol.transport.close()

@@ -23,7 +23,7 @@ from .._pacing import read_rate_limit
 from ..errors import ClientStateError
 from .aiohttp_errors import NO_REPLAY, REPLAYED, DisconnectedError, is_disconnect, to_failure
 from .body import ENCODINGS, BodyError, TooLargeError, read_body
-from .connector import Connector, Route
+from .connector import Connector, Route, close_connection
 from .deadlines import Deadline, Deadlines, TimeLimits
 from .request import Request
 from .response import Failure, Success, no_answer, not_sent, read_answer, too_large, unreadable
@@ -202,7 +202,7 @@ class Exchange:
             return self._answered_too_early(request)
         outcome = read_answer(request, response.status, response.headers, answer, self._key)
         if isinstance(outcome, Failure) and 200 <= response.status < 300:
-            route.close()  # the answer may belong to another request, and the next one to this request
+            close_connection(response)  # the answer may belong to another request, and the next one to this request
         return outcome
 
     def _failure(

@@ -10,6 +10,7 @@ import pytest
 from aiorooms import NotFoundError, RetryPolicy, RoomsClient, RoomUpdate
 from aiorooms._http.connector import Connector, Route
 
+from ..conftest import settle
 from ..loops import on_both_loops
 from ..raw_server import Peer, raw_server
 from ..samples import ROOM_ID
@@ -112,8 +113,9 @@ async def test_an_answer_that_arrives_just_before_the_request_is_written_is_not_
     assert len(peers) == 2, "the connection was used again"
 
 
+@pytest.mark.parametrize("own_session", [True, False])
 @on_both_loops
-async def test_a_connection_whose_answers_are_shifted_by_one_is_not_used_again() -> None:
+async def test_a_connection_whose_answers_are_shifted_by_one_is_not_used_again(own_session: bool) -> None:
     connections: list[Peer] = []
 
     async def serve(peer: Peer) -> None:
@@ -129,7 +131,16 @@ async def test_a_connection_whose_answers_are_shifted_by_one_is_not_used_again()
             last = answer
 
     async with raw_server(serve) as (url, received):
-        async with RoomsClient("KEY", base_url=url, max_connections=1, retry=RetryPolicy(base_delay=0)) as client:
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session,
+            RoomsClient(
+                "KEY",
+                base_url=url,
+                max_connections=1,
+                retry=RetryPolicy(base_delay=0),
+                session=None if own_session else session,
+            ) as client,
+        ):
             await client.rooms.update(ROOM_ID, max_participants=3)
             with pytest.raises(NotFoundError):
                 await client.rooms.update(MISSING_ID, max_participants=4)
@@ -148,6 +159,7 @@ async def test_the_reported_outcome_is_also_true_if_the_user_provides_the_sessio
             await client.rooms.update(ROOM_ID, max_participants=3)
             late.set()
             await server.has_written_stray.wait()
+            await settle()  # the session receives it while the connection is idle
             (result,) = [r async for r in client.rooms.update_many([(ROOM_ID, RoomUpdate(max_participants=4))])]
             if result.status != "uncertain":
                 assert (result.status == "updated") == (server.value == 4), result
