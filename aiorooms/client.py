@@ -92,7 +92,8 @@ class RoomsClient:
         - `session`: your own `aiohttp.ClientSession`, for proxies, certificates or tracing. The client does not close
           the session, ignores its default timeout and `raise_for_status`, and does not follow redirects. With your own
           session, aiohttp itself resends a GET or DELETE if the server disconnects. If the server had already carried
-          out the first DELETE, the call raises `NotFoundError`.
+          out the first DELETE, the call raises `NotFoundError`. If a proxy answers a request twice, and the second
+          answer is an error that arrives while the connection is idle, aiohttp may take it for the next answer.
 
         Raises `ClientSettingsError`, which is also a `ValueError`, if a setting is missing or invalid.
         """
