@@ -1,7 +1,7 @@
 """The server of the fuzz: it applies updates, records them in a ledger, and answers correctly or in many wrong ways.
 
-It shares no code with aiorooms or its simulator, so that a mistake in them can't hide itself. The ledger is the truth
-that the results of the client are compared with. Two rules keep the truth unambiguous:
+It shares no code with aiorooms or its simulator, so a bug in their code can't hide another one. The results of the
+client are compared with the ledger. Two rules make this comparison exact:
 
 - The server does not lie about outcomes. It sends a 4xx only if it did not apply the update, and an answer with the
   wanted values only if it did. All other answers, and no answer, may come in both cases.

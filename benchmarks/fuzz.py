@@ -84,6 +84,8 @@ class Campaign:
     runs: int = 0
     repeated: int = 0
     """Runs that were repeated, because the machine was too busy."""
+    inexact: int = 0
+    """Runs that were stalled in each repeat, so that the order and the failed updates were not checked."""
     updates: int = 0
     """Updates in the inputs."""
     updated: int = 0
@@ -103,6 +105,7 @@ class Campaign:
         return [
             ("runs", self.runs),
             ("  repeated, because the machine was too busy", self.repeated),
+            ("  still too busy: not all checks were made", self.inexact),
             ("updates", self.updates),
             ("  updated", self.updated),
             ("  failed", self.failed),
@@ -505,6 +508,7 @@ def _count(campaign: Campaign, plan: Plan, seen: Seen) -> None:
     results = [result for result in seen.results if not _is_invalid(result)]
     statuses = Counter(result.status for result in results)
     campaign.runs += 1
+    campaign.inexact += seen.longest_stall > _MAX_STALL
     campaign.updates += len(plan.updates)
     campaign.updated += statuses["updated"]
     campaign.failed += statuses["failed"]

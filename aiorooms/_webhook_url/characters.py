@@ -53,7 +53,7 @@ BAD_IN_PATH = re.compile(r"[^A-Za-z0-9\-._~!$&'()*+,;=:%@/?]")  # RFC 3986, 3.3 
 
 @attrs.frozen
 class Finding:
-    """One mistake in a URL, from which a `Problem` is created."""
+    """One mistake in a URL. A `Problem` is created from it."""
 
     code: ProblemCode
     wrong: str

@@ -41,7 +41,7 @@ __all__ = [
 
 
 class _NoFields(dict[str, object]):
-    """An empty dict that stays empty, because all rooms share it: a dict for each room would cost 1 us per update."""
+    """An empty dict that stays empty, because all rooms share it. So an update creates no dicts for it."""
 
     def _fail(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("the fields `unreadable` and `extra` of an answer can't be changed")

@@ -10,6 +10,7 @@ import pytest
 from aiorooms import NotFoundError, RetryPolicy, RoomsClient, RoomUpdate
 from aiorooms._http.connector import Connector, Route
 
+from ..conftest import settle
 from ..loops import on_both_loops
 from ..raw_server import Peer, raw_server
 from ..samples import ROOM_ID
@@ -157,7 +158,7 @@ async def test_the_reported_outcome_is_also_true_if_the_user_provides_the_sessio
             await client.rooms.update(ROOM_ID, max_participants=3)
             late.set()
             await server.has_written_stray.wait()
-            await asyncio.sleep(0.05)  # the session receives it while the connection is idle
+            await settle()  # the session receives it while the connection is idle
             (result,) = [r async for r in client.rooms.update_many([(ROOM_ID, RoomUpdate(max_participants=4))])]
             if result.status != "uncertain":
                 assert (result.status == "updated") == (server.value == 4), result
