@@ -152,7 +152,8 @@ def _answer(wanted: type[Any], converter: Converter) -> Callable[[object, object
     fields: dict[str, Any] = {field.name: field.type for field in attrs.fields(wanted) if field.name not in _HIDDEN}
     known = frozenset(fields)
     assert all(getattr(attrs.fields(wanted), name).default is None for name in fields)
-    # Setting the members of a frozen class by their descriptors, not by `__init__`, saves 1 % of an update's instructions.
+    # `__init__` of a frozen class is slow. Setting its members by their descriptors saves 1 % of an update's
+    # instructions.
     members = [
         (name, type_, converter.get_structure_hook(type_), getattr(wanted, name).__set__)
         for name, type_ in fields.items()
