@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from . import bulk, compare, costs, crash, fuzz, growth, pacing
+from . import bulk, compare, costs, crash, fuzz, growth, pacing, urls
 
 BENCHMARKS: Final = {
     "compare": compare,
@@ -23,6 +23,7 @@ BENCHMARKS: Final = {
     "bulk": bulk,
     "crash": crash,
     "fuzz": fuzz,
+    "urls": urls,
 }
 """The benchmark modules by name. Each has a function `main`, whose argument is a list of command-line arguments."""
 

@@ -6,14 +6,17 @@ separately, so that all problems are reported together. `host` checks hosts, and
 accepts. Finally yarl parses the URL too, and must find the same scheme, host and port.
 
 Example: `ftp://x..io:99999/#top` has four problems: the scheme, an empty label in the host, the port and the fragment.
+
+Most URLs are plain (see `plain`): only their origin needs this check, and the result is remembered. Example: 10,000
+rooms have the webhook URLs `https://hooks.example.com/rooms/1`, `.../2` and so on. The full check runs once, for
+`https://hooks.example.com`, and the others are matched against one regular expression.
 """
 
 import re
 from functools import lru_cache
-from typing import cast
+from typing import NamedTuple, cast
 from urllib.parse import quote
 
-import attrs
 from yarl import URL
 
 from .._checks import not_nullable
@@ -30,10 +33,12 @@ from .characters import (
     percent_encoded,
     quote_text,
 )
-from .host import YARL_ERRORS, HostError, comparable_host, is_public, matches, normal_host
+from .host import YARL_ERRORS, HostError, is_public, matches, normal_host
+from .plain import split_plain
 from .policy import DEFAULT_POLICY, SCHEME, WebhookUrlPolicy, policy_of
+from .same import Origin, origin_of, paths_differ, same_url
 
-__all__ = ["check_webhook_url", "check_webhook_urls", "same_url"]
+__all__ = ["check_webhook_url", "check_webhook_urls", "findings", "masked_url", "valid_plain"]
 
 _ABSOLUTE = re.compile(rf"({SCHEME.pattern})://([^/?#]*)([^#]*)(#.*)?")  # RFC 3986, appendix B
 _HOST_AND_PORT = re.compile(r"(\[[^\[\]]*\]|[^:]*)(:[^:]*)?")
@@ -41,8 +46,7 @@ _PORT = re.compile("(:[0-9]*)?")
 _AT_IN_PATH = re.compile(r"[^:/?#@\\]+://[^:/?#@\\]+[/?#][^:]*@[^@]*")
 
 
-@attrs.frozen
-class _Parts:
+class _Parts(NamedTuple):
     """A URL, split according to RFC 3986. The parts include their `@`, `:` and `#`. A missing part is empty."""
 
     scheme: str
@@ -87,9 +91,9 @@ def check_webhook_url(
     text = _as_str(url)
     if text is None:
         return (_wrong_type(pointer, url),)
-    # A URL that is too long is not cached, to save memory.
-    problems = _cached_problems if len(text) <= MAX_URL else _problems
-    return problems(text, webhook_url_policy, pointer)
+    if valid_plain(text, webhook_url_policy) is not None:
+        return ()
+    return _problems(text, webhook_url_policy, pointer)
 
 
 def check_webhook_urls(
@@ -107,21 +111,16 @@ def check_webhook_urls(
     name of `webhook_url_policy`.
     """
     webhook_url_policy = policy_of(webhook_url_policy, policy)
-    # A URL that is too long is not cached, to save memory. A subclass of str is not cached, because it may override
-    # `__eq__`.
-    if type(url) is str and type(failover_url) is str and len(url) <= MAX_URL and len(failover_url) <= MAX_URL:
-        return _cached_pair_problems(url, failover_url, webhook_url_policy)
-    return _pair_problems(url, failover_url, webhook_url_policy)
-
-
-def _pair_problems(url: object, failover_url: object, policy: WebhookUrlPolicy) -> tuple[Problem, ...]:
-    given = {"/webhook_event_url": url, "/webhook_event_failover_url": failover_url}
-    problems = [
-        problem
-        for pointer, value in given.items()
-        if value is not None and value is not UNSET
-        for problem in check_webhook_url(cast("str", value), policy, pointer=pointer)
-    ]
+    # Most pairs are two valid plain URLs that obviously differ.
+    one, other = valid_plain(url, webhook_url_policy), valid_plain(failover_url, webhook_url_policy)
+    if one is not None and other is not None and (one[0] != other[0] or paths_differ(one[1], other[1])):
+        return ()
+    problems: list[Problem] = []
+    if url is not None and url is not UNSET:
+        problems += check_webhook_url(cast("str", url), webhook_url_policy)
+    if failover_url is not None and failover_url is not UNSET:
+        pointer = "/webhook_event_failover_url"
+        problems += check_webhook_url(cast("str", failover_url), webhook_url_policy, pointer=pointer)
     first, second = _as_str(url), _as_str(failover_url)
     # Only URLs that passed the check can be compared by meaning.
     if first is not None and second is not None and (first == second or (not problems and same_url(first, second))):
@@ -131,45 +130,13 @@ def _pair_problems(url: object, failover_url: object, policy: WebhookUrlPolicy) 
     return tuple(problems)
 
 
-# A bulk run often sets the same pair for all rooms. The check takes 0.4 us per room with this cache, and 2 us with only
-# the cache for single URLs.
-_cached_pair_problems = lru_cache(maxsize=1024)(_pair_problems)
-
-
-def same_url(first: str, second: str) -> bool:
-    """Return whether two URLs point to the same place, even if they are written differently (RFC 3986, 6.2).
-
-    Texts that are not URLs are the same only if they are equal. No text raises an exception.
-    """
-    try:
-        return first == second or _normal_form(first) == _normal_form(second)
-    except YARL_ERRORS:
-        return False
-
-
-# A bulk run compares the same URLs for every room.
-@lru_cache(maxsize=1024)
-def _normal_form(url: str) -> tuple[str | int | None, ...]:
-    seen = URL(url)
-    if not seen.raw_host:
-        raise ValueError("only URLs with a host have a normal form")
-    return (
-        seen.scheme,
-        seen.user,
-        seen.password,
-        comparable_host(seen),
-        seen.port,
-        seen.raw_path,
-        seen.raw_query_string,
-        seen.raw_fragment,
-    )
-
-
 def _as_str(value: object) -> str | None:
     """Return the value as a plain str, as JSON would send it, or None if the value is not a str.
 
     `isinstance` would accept a mock that fakes its `__class__`, so `type` is used.
     """
+    if type(value) is str:
+        return value
     return str.__str__(cast("str", value)) if issubclass(type(value), str) else None
 
 
@@ -195,19 +162,14 @@ _EXPECTED = "a URL"
 def _problems(url: str, policy: WebhookUrlPolicy, pointer: str) -> tuple[Problem, ...]:
     return tuple(
         Problem(pointer, _message(url, finding, policy), code=finding.code, setting=finding.setting)
-        for finding in _findings(url, policy)
+        for finding in findings(url, policy)
     )
-
-
-# A bulk run often sets the same URL for all rooms. The check takes 0.6 us per room with this cache, and 50 us without
-# (measured with `python -m timeit`, CPython 3.11).
-_cached_problems = lru_cache(maxsize=1024)(_problems)
 
 
 def _message(url: str, finding: Finding, policy: WebhookUrlPolicy) -> str:
     shown, hint, fix = masked_url(url), finding.hint, finding.fix
     # No fix is suggested for a URL with credentials, because the message would either show or drop them.
-    if fix is not None and shown == url and quote_text(fix) == repr(fix) and not _findings(fix, policy):
+    if fix is not None and shown == url and quote_text(fix) == repr(fix) and _is_valid(fix, policy):
         hint = f"did you mean {fix!r}?"
     setting = "" if finding.setting is None else f" ({finding.setting})"
     return f"{quote_text(shown)} {finding.wrong}; {hint}{setting}"
@@ -225,7 +187,28 @@ def masked_url(url: str) -> str:
     return f"{scheme.group() if scheme else ''}***{url[url.rindex('@') :]}"
 
 
-def _findings(url: str, policy: WebhookUrlPolicy) -> list[Finding]:
+def _is_valid(url: str, policy: WebhookUrlPolicy) -> bool:
+    return valid_plain(url, policy) is not None or not findings(url, policy)
+
+
+def valid_plain(url: object, policy: WebhookUrlPolicy) -> tuple[Origin, str] | None:
+    """Return the origin and the path of a valid plain URL, and None for all other values."""
+    plain = split_plain(url) if type(url) is str else None
+    origin = None if plain is None else _valid_origin(plain[0], policy)
+    return None if plain is None or origin is None else (origin, plain[1])
+
+
+@lru_cache(maxsize=1024)
+def _valid_origin(text: str, policy: WebhookUrlPolicy) -> Origin | None:
+    """Return the normal form of an origin, or None if there is a path with which it is not a valid URL.
+
+    If there is such a path, `//` is one: it shows whether the origin is only a scheme, as in `https://https://x.io`.
+    """
+    return None if findings(f"{text}//", policy) else origin_of(text)
+
+
+def findings(url: str, policy: WebhookUrlPolicy) -> list[Finding]:
+    """Return all mistakes of a URL. This is the full check."""
     found: list[Finding] = []
     if len(url) > MAX_URL:
         hint = f"Telnyx accepts at most {MAX_URL} (error 10003)"
@@ -245,7 +228,7 @@ def _findings(url: str, policy: WebhookUrlPolicy) -> list[Finding]:
     found += _path_findings(parts)
     if parts.fragment:
         hint = "fragments are never sent to a server: remove the fragment, or write '#' as '%23'"
-        found.append(Finding("fragment", "has a fragment", hint, str(attrs.evolve(parts, fragment=""))))
+        found.append(Finding("fragment", "has a fragment", hint, str(parts._replace(fragment=""))))
     if not found and not _yarl_agrees(url, parts):
         hint = "write its scheme, host and port in a simpler form"
         found.append(Finding("ambiguous_url", "is ambiguous: parsers read it in different ways", hint))
@@ -304,7 +287,7 @@ def _best_scheme(policy: WebhookUrlPolicy) -> str:
 def _scheme_findings(parts: _Parts, policy: WebhookUrlPolicy) -> list[Finding]:
     if parts.scheme.lower() in policy.schemes:
         return []
-    fix = str(attrs.evolve(parts, scheme=_best_scheme(policy)))
+    fix = str(parts._replace(scheme=_best_scheme(policy)))
     wrong = f"has the scheme {quote_text(parts.scheme)}"
     return [Finding("bad_scheme", wrong, f"begin it with {_beginnings(policy)}", fix)]
 
@@ -328,7 +311,7 @@ def _host_findings(parts: _Parts, policy: WebhookUrlPolicy) -> list[Finding]:
     try:
         return _host_policy_findings(normal_host(parts.host), policy)
     except HostError as error:
-        found = [Finding("bad_host", error.wrong, error.hint, str(attrs.evolve(parts, host=error.meant)))]
+        found = [Finding("bad_host", error.wrong, error.hint, str(parts._replace(host=error.meant)))]
         try:
             return found + _host_policy_findings(normal_host(error.meant), policy)
         except HostError:
@@ -354,7 +337,7 @@ def _port_findings(parts: _Parts) -> list[Finding]:
     if not parts.port:
         return []
     if parts.port == ":":
-        return [Finding("bad_port", "has an empty port", hint, str(attrs.evolve(parts, port="")))]
+        return [Finding("bad_port", "has an empty port", hint, str(parts._replace(port="")))]
     # int() would accept `+80`, `8_0` and the digits of every script.
     if not _PORT.fullmatch(parts.port):
         return [Finding("bad_port", "has a port with characters other than 0 to 9", hint)]
@@ -368,12 +351,15 @@ def _port_findings(parts: _Parts) -> list[Finding]:
 
 def _path_findings(parts: _Parts) -> list[Finding]:
     found: list[Finding] = []
+    bad_escape, bad = BAD_ESCAPE.search(parts.path), BAD_IN_PATH.search(parts.path)
+    if not bad_escape and not bad:
+        return found
     fix = percent_encoded(BAD_IN_PATH, BAD_ESCAPE.sub("%25", parts.path))
-    fix = str(attrs.evolve(parts, path=fix))
-    if BAD_ESCAPE.search(parts.path):
+    fix = str(parts._replace(path=fix))
+    if bad_escape:
         wrong = "has a '%' without two hex digits after it"
         found.append(Finding("bad_path", wrong, "write '%25' if a '%' is meant", fix))
-    if bad := BAD_IN_PATH.search(parts.path):
+    if bad:
         wrong = f"has a character in its path or query that must be percent-encoded ({code_point(bad.group())})"
         found.append(Finding("bad_path", wrong, f"write it as '{quote(bad.group(), safe='')}'", fix))
     return found

@@ -11,6 +11,7 @@ Nothing here does I/O, so a public name that resolves to a private address is no
 import ipaddress
 import re
 import unicodedata
+from functools import lru_cache
 from urllib.parse import unquote
 
 import idna
@@ -68,6 +69,7 @@ def is_loopback(host: str) -> bool:
     return host.lower().removesuffix(".") == "localhost"
 
 
+@lru_cache(maxsize=1024)  # the full check of a URL needs the same host up to four times
 def normal_host(host: str) -> str:
     """Return the normal form of a host: IDNA, lower case, no trailing dot, IPv6 compressed and in brackets.
 
@@ -114,6 +116,8 @@ def _host_too_long(length: int) -> HostError:
 
 def is_ipv6(text: str) -> bool:
     """Return whether a text is an IPv6 address without brackets."""
+    if ":" not in text:  # saves most hosts the exception
+        return False
     try:
         ipaddress.IPv6Address(text)
     except ValueError:
@@ -205,6 +209,8 @@ def _read_number(label: str) -> int:
 
 def read_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """Return the IP address of a host, with or without brackets; None if the host is a name."""
+    if ":" not in host and not host[-1:].isdecimal():  # saves most names the exception
+        return None
     try:
         return ipaddress.ip_address(host.strip("[]"))
     except ValueError:
@@ -234,6 +240,8 @@ def comparable_host(url: URL) -> str:
 
 def matches(host: str, patterns: tuple[str, ...]) -> bool:
     """Return whether one of a policy's patterns matches a host in normal form."""
+    if not patterns:
+        return False
     names = [host]
     address = read_address(host)
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:

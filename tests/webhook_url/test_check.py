@@ -252,22 +252,6 @@ def test_problems_have_the_given_pointer() -> None:
     assert check_webhook_url(None, pointer="/a")[0].pointer == "/a"  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
-# -- The cache
-
-
-def test_the_cache_separates_policies_and_skips_urls_that_are_too_long() -> None:
-    cache = check._cached_problems  # pyright: ignore[reportPrivateUsage]
-    cache.cache_clear()
-
-    assert messages("http://cache.local/") == []
-    assert messages("http://cache.local/", PUBLIC) != []
-    assert messages("http://cache.local/") == []
-    assert cache.cache_info()[:2] == (1, 2)
-    messages("x" * 3000)
-    messages(None)
-    assert cache.cache_info().currsize == 2
-
-
 # -- URLs that another parser reads differently
 
 
