@@ -605,6 +605,31 @@ async def test_a_base_exception_of_an_update_is_raised() -> None:
             await collect(update_many([(str(UUID(int=1)), UPDATE)], broken, concurrency=2))
 
 
+async def test_an_update_that_is_cancelled_while_it_waits_for_its_room_does_not_start_the_next_one() -> None:
+    started: list[object] = []
+    finish = asyncio.Event()
+
+    async def slow(room_id: str, update: RoomUpdate) -> Answer[Room]:
+        started.append(update.max_participants)
+        await finish.wait()
+        return Answer(Room(id=room_id), 1)
+
+    room_id = str(UUID(int=1))
+    updates = [(room_id, RoomUpdate(max_participants=number)) for number in (2, 3, 4)]
+    before = asyncio.all_tasks()
+    run = asyncio.create_task(collect(update_many(updates, slow, concurrency=3)))
+    await settle()
+    workers = sorted(asyncio.all_tasks() - before - {run}, key=lambda task: int(task.get_name().removeprefix("Task-")))
+    workers[1].cancel()
+    await settle()
+    assert started == [2]
+    finish.set()
+    async with asyncio.timeout(5):
+        with pytest.raises(RuntimeError, match="cancelled from outside"):
+            await run
+    assert started == [2, 4]
+
+
 async def test_the_run_raises_if_its_workers_are_cancelled_from_outside() -> None:
     async def slow(room_id: str, update: RoomUpdate) -> Answer[Room]:
         await asyncio.Event().wait()

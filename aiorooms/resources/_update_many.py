@@ -96,8 +96,8 @@ class _Run:
         self._failures_left = max_failures
         self._outage = outage
         self._stopped_by: AioroomsError | None = None
-        self._last: dict[str, asyncio.Event] = {}
-        """For each room with unfinished updates, the event that is set when the last of these updates has finished."""
+        self._waiting: dict[str, tuple[asyncio.Event, ...]] = {}
+        """For each room with an unfinished update, the events that start its later updates, in order."""
         self.tasks: list[asyncio.Task[None]] = []
         """All tasks of the run. The generator cancels those that are still running when it ends."""
         self._working = concurrency
@@ -152,8 +152,7 @@ class _Run:
             item = source.next_nowait()
             if item is WOULD_BLOCK:
                 item = await source.next()
-            # Nothing is awaited between here and the lines that record the update in `_last`. So the updates of a room
-            # keep their order.
+            # Nothing is awaited between here and `_join_queue`. So the updates of a room keep their order.
             if item is END:
                 return
             self._put_result(await self._outcome(item))
@@ -165,13 +164,11 @@ class _Run:
             error = InvalidRequestError(problems)
             self._record_failure(error)
             return UpdateResult(room_id=room_id, update=update, status="failed", error=error)
-        # Each update waits for the previous update of the same room.
         room = room_id.lower()
-        earlier, done = self._last.get(room), asyncio.Event()
-        self._last[room] = done
+        start = self._join_queue(room)
         try:
-            if earlier is not None:
-                await earlier.wait()
+            if start is not None:
+                await start.wait()
             if self._stopped_by is not None:
                 return UpdateResult(
                     room_id=room_id,
@@ -193,10 +190,7 @@ class _Run:
                 elapsed=time.monotonic() - began,
             )
         finally:
-            done.set()
-            # A later update of the room may have replaced the entry, or deleted it after a cancellation.
-            if self._last.get(room) is done:
-                del self._last[room]
+            self._leave_queue(room, start)
         return UpdateResult(
             room_id=room_id,
             update=update,
@@ -205,6 +199,27 @@ class _Run:
             attempts=answer.attempts,
             elapsed=time.monotonic() - began,
         )
+
+    def _join_queue(self, room: str) -> asyncio.Event | None:
+        """Return the event that starts an update; None if the room has no unfinished update."""
+        waiting = self._waiting.get(room)
+        if waiting is None:
+            self._waiting[room] = ()
+            return None
+        start = asyncio.Event()
+        self._waiting[room] = (*waiting, start)
+        return start
+
+    def _leave_queue(self, room: str, start: asyncio.Event | None) -> None:
+        """Start the next update of the room. An update that was cancelled before its start only leaves the queue."""
+        waiting = self._waiting[room]
+        if start in waiting:
+            self._waiting[room] = tuple(other for other in waiting if other is not start)
+        elif waiting:
+            waiting[0].set()
+            self._waiting[room] = waiting[1:]
+        else:
+            del self._waiting[room]
 
     def _record_failure(self, error: AioroomsError) -> None:
         if self._failures_left is not None:
