@@ -1,8 +1,9 @@
 """The contestants: different clients that update rooms on the canned server, which answers at once (see `_server`).
 
 A contestant is an async context manager that yields the function to measure. This function makes `count` updates,
-`concurrency` at a time. Every update sets the same three fields. The value of `max_participants` varies from update to
-update, except in `floor` and `bare`. All contestants except `bare` decode the JSON of each answer.
+`concurrency` at a time. Every update sets the same five fields, and every room gets a webhook URL and a failover URL of
+its own, which no update before it had. Only in the contestants whose name ends in `one_url` do all rooms get the same
+two URLs. All contestants decode the JSON of each answer.
 
 `python -m benchmarks._contestants NAME --url ...` runs one contestant, and prints its CPU time, wall time and peak
 memory as one line of JSON.
@@ -26,8 +27,6 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
 KEY: Final = "KEY0123456789abcdef"
-WEBHOOK_URL: Final = "https://hooks.example.com/telnyx/rooms"
-FAILOVER_URL: Final = "https://failover.example.com/telnyx/rooms"
 ROOM_IDS: Final = [f"{number:08x}-62e0-4aad-ab11-9fd19e272e73" for number in range(2_000)]
 
 Run: TypeAlias = Callable[[int], Awaitable[None]]
@@ -37,17 +36,26 @@ Contestant: TypeAlias = Callable[[str, int], AbstractAsyncContextManager[Run]]
 """A contestant. Its arguments are the base URL of the server, and the number of updates in flight."""
 
 
-def _todo(count: int) -> Iterator[tuple[str, int]]:
-    """Return an iterator over `count` pairs of a room id and a value for `max_participants`."""
-    return zip(itertools.islice(itertools.cycle(ROOM_IDS), count), itertools.cycle(range(2, 51)), strict=False)
+_numbers: Final = itertools.count()
+"""The numbers of all updates of the process. The measured run continues where the warm-up stopped."""
 
 
-def _body(participants: int) -> dict[str, object]:
+def fields_of(number: int, *, one_url: bool = False) -> dict[str, Any]:
+    """Return the five fields that update `number` sets. With `one_url`, the URLs are always the same."""
+    room = "all" if one_url else number
     return {
-        "max_participants": participants,
-        "webhook_event_url": WEBHOOK_URL,
-        "webhook_event_failover_url": FAILOVER_URL,
+        "max_participants": 2 + number % 49,
+        "enable_recording": number % 2 == 0,
+        "webhook_event_url": f"https://hooks.example.com/telnyx/rooms/{room}?team=42",
+        "webhook_event_failover_url": f"https://failover.example.com/telnyx/rooms/{room}?team=42",
+        "webhook_timeout_secs": number % 31,
     }
+
+
+def _todo(count: int, *, one_url: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield `count` pairs of a room id and the fields to set."""
+    for number in itertools.islice(_numbers, count):
+        yield ROOM_IDS[number % len(ROOM_IDS)], fields_of(number, one_url=one_url)
 
 
 def _host_and_port(url: str) -> tuple[str, int]:
@@ -55,15 +63,13 @@ def _host_and_port(url: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _preformatted(url: str) -> bytes:
-    """Return one complete PATCH request as bytes."""
+def _head(url: str) -> str:
+    """Return a template of the head of a PATCH request, for a room id and the length of the body."""
     _, _, host_and_port, path = url.split("/", 3)
-    body = json.dumps(_body(20)).encode()
-    head = (
-        f"PATCH /{path}/rooms/{ROOM_IDS[0]} HTTP/1.1\r\nHost: {host_and_port}\r\nAuthorization: Bearer {KEY}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return (
+        f"PATCH /{path}/rooms/%s HTTP/1.1\r\nHost: {host_and_port}\r\nAuthorization: Bearer {KEY}\r\n"
+        "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     )
-    return head.encode() + body
 
 
 async def _with_workers(concurrency: int, work: Callable[[], Awaitable[None]]) -> None:
@@ -77,12 +83,12 @@ async def _with_workers(concurrency: int, work: Callable[[], Awaitable[None]]) -
 
 @asynccontextmanager
 async def floor(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """Send one preformatted request again and again with raw asyncio protocols, and decode the JSON of the answers."""
+    """Write requests with raw asyncio protocols. Only the JSON of the bodies is encoded and decoded."""
     host, port = _host_and_port(url)
-    request = _preformatted(url)
+    head = _head(url)
 
     class Connection(asyncio.Protocol):
-        def __init__(self, todo: Iterator[object]) -> None:
+        def __init__(self, todo: Iterator[tuple[str, dict[str, Any]]]) -> None:
             self._todo = todo
             self._received = b""
             self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -92,11 +98,14 @@ async def floor(url: str, concurrency: int) -> AsyncGenerator[Run]:
             self._next()
 
         def _next(self) -> None:
-            if next(self._todo, None) is None:
+            item = next(self._todo, None)
+            if item is None:
                 self._transport.close()
                 self.done.set_result(None)
             else:
-                self._transport.write(request)
+                room_id, fields = item
+                body = json.dumps(fields).encode()
+                self._transport.write((head % (room_id, len(body))).encode() + body)
 
         def data_received(self, data: bytes) -> None:
             self._received += data
@@ -108,7 +117,7 @@ async def floor(url: str, concurrency: int) -> AsyncGenerator[Run]:
             self._next()
 
     async def run(count: int) -> None:
-        todo = iter(range(1, count + 1))
+        todo = _todo(count)
         loop = asyncio.get_running_loop()
         made = [await loop.create_connection(lambda: Connection(todo), host, port) for _ in range(concurrency)]
         for _, connection in made:
@@ -119,12 +128,12 @@ async def floor(url: str, concurrency: int) -> AsyncGenerator[Run]:
 
 @asynccontextmanager
 async def bare(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """Use an aiohttp session with as little work as its public API allows. JSON is neither encoded nor decoded."""
+    """Use an aiohttp session with as little work as its public API allows, with orjson if it can be imported."""
     import aiohttp
     from yarl import URL
 
+    dumps, loads = _json_library()
     base = URL(url)
-    body = json.dumps(_body(20)).encode()
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(
         connector=connector,
@@ -138,14 +147,22 @@ async def bare(url: str, concurrency: int) -> AsyncGenerator[Run]:
             todo = _todo(count)
 
             async def work() -> None:
-                for room_id, _ in todo:
+                for room_id, fields in todo:
                     room_url = base.with_path(f"{base.path}/rooms/{room_id}", encoded=True)
-                    response = await session.patch(room_url, data=body, allow_redirects=False)
-                    await response.read()
+                    response = await session.patch(room_url, data=dumps(fields), allow_redirects=False)
+                    assert loads(await response.read())["data"]["id"]
 
             await _with_workers(concurrency, work)
 
         yield run
+
+
+def _json_library() -> tuple[Callable[[object], bytes], Callable[[bytes], Any]]:
+    try:
+        import orjson
+    except ImportError:
+        return lambda value: json.dumps(value).encode(), json.loads
+    return orjson.dumps, orjson.loads
 
 
 @asynccontextmanager
@@ -160,8 +177,8 @@ async def script(url: str, concurrency: int) -> AsyncGenerator[Run]:
             todo = _todo(count)
 
             async def work() -> None:
-                for room_id, participants in todo:
-                    async with session.patch(f"{url}/rooms/{room_id}", json=_body(participants)) as response:
+                for room_id, fields in todo:
+                    async with session.patch(f"{url}/rooms/{room_id}", json=fields) as response:
                         response.raise_for_status()
                         data = (await response.json())["data"]
                         assert data["id"]
@@ -182,8 +199,8 @@ async def gather(url: str, concurrency: int) -> AsyncGenerator[Run]:
     assert concurrency <= 100  # aiohttp's connector allows no more in flight
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}) as session:
 
-        async def update(room_id: str, participants: int) -> object:
-            async with session.patch(f"{url}/rooms/{room_id}", json=_body(participants)) as response:
+        async def update(room_id: str, fields: dict[str, Any]) -> object:
+            async with session.patch(f"{url}/rooms/{room_id}", json=fields) as response:
                 response.raise_for_status()
                 return (await response.json())["data"]
 
@@ -205,8 +222,8 @@ async def httpx(url: str, concurrency: int) -> AsyncGenerator[Run]:
             todo = _todo(count)
 
             async def work() -> None:
-                for room_id, participants in todo:
-                    response = await client.patch(f"{url}/rooms/{room_id}", json=_body(participants))
+                for room_id, fields in todo:
+                    response = await client.patch(f"{url}/rooms/{room_id}", json=fields)
                     response.raise_for_status()
                     assert response.json()["data"]["id"]
 
@@ -228,8 +245,8 @@ async def _telnyx(url: str, concurrency: int, transport: str) -> AsyncGenerator[
             todo = _todo(count)
 
             async def work() -> None:
-                for room_id, participants in todo:
-                    answer = await client.rooms.update(room_id, **_body(participants))
+                for room_id, fields in todo:
+                    answer = await client.rooms.update(room_id, **fields)
                     assert answer.data.id
 
             await _with_workers(concurrency, work)
@@ -251,23 +268,17 @@ def telnyx_httpx(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]
 
 
 @asynccontextmanager
-async def update(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """Call `rooms.update` from workers, as `script` does."""
+async def _update(url: str, concurrency: int, *, one_url: bool = False) -> AsyncGenerator[Run]:
     from aiorooms import RoomsClient
 
     async with RoomsClient(KEY, base_url=url, max_connections=max(100, concurrency)) as client:
 
         async def run(count: int) -> None:
-            todo = _todo(count)
+            todo = _todo(count, one_url=one_url)
 
             async def work() -> None:
-                for room_id, participants in todo:
-                    room = await client.rooms.update(
-                        room_id,
-                        max_participants=participants,
-                        webhook_event_url=WEBHOOK_URL,
-                        webhook_event_failover_url=FAILOVER_URL,
-                    )
+                for room_id, fields in todo:
+                    room = await client.rooms.update(room_id, **fields)
                     assert room.id
 
             await _with_workers(concurrency, work)
@@ -275,30 +286,29 @@ async def update(url: str, concurrency: int) -> AsyncGenerator[Run]:
         yield run
 
 
+def update(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
+    """Call `rooms.update` from workers, as `script` does."""
+    return _update(url, concurrency)
+
+
+def update_one_url(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
+    """Call `rooms.update` with the same URLs for all rooms."""
+    return _update(url, concurrency, one_url=True)
+
+
 @asynccontextmanager
 async def _update_many(
-    url: str, concurrency: int, *, enabled: bool = True, different_urls: bool = False
+    url: str, concurrency: int, *, enabled: bool = True, one_url: bool = False
 ) -> AsyncGenerator[Run]:
     from aiorooms import Pacing, RoomsClient, RoomUpdate
 
     pacing = Pacing(enabled=enabled)
-    numbers = itertools.count()  # the measured run continues where the warm-up stopped, so every URL is new
     async with RoomsClient(KEY, base_url=url, pacing=pacing, max_connections=max(100, concurrency)) as client:
 
         async def run(count: int) -> None:
-            def updates() -> Iterator[tuple[str, RoomUpdate]]:
-                for number, (room_id, participants) in zip(numbers, _todo(count), strict=False):
-                    yield (
-                        room_id,
-                        RoomUpdate(
-                            max_participants=participants,
-                            webhook_event_url=f"{WEBHOOK_URL}/{number}" if different_urls else WEBHOOK_URL,
-                            webhook_event_failover_url=FAILOVER_URL,
-                        ),
-                    )
-
+            updates = ((room_id, RoomUpdate(**fields)) for room_id, fields in _todo(count, one_url=one_url))
             updated = 0
-            async for result in client.rooms.update_many(updates(), concurrency=concurrency):
+            async for result in client.rooms.update_many(updates, concurrency=concurrency):
                 assert result.status == "updated", result.error
                 updated += 1
             assert updated == count
@@ -311,14 +321,14 @@ def update_many(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
     return _update_many(url, concurrency)
 
 
+def update_many_one_url(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
+    """Call `rooms.update_many` with the same URLs for all rooms."""
+    return _update_many(url, concurrency, one_url=True)
+
+
 def update_many_unpaced(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
     """Call `rooms.update_many` with `Pacing(enabled=False)`."""
     return _update_many(url, concurrency, enabled=False)
-
-
-def update_many_different_urls(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
-    """Call `rooms.update_many` with a different webhook URL in each update."""
-    return _update_many(url, concurrency, different_urls=True)
 
 
 # --- not a contestant: the load that measures the server's capacity ---
@@ -326,9 +336,10 @@ def update_many_different_urls(url: str, concurrency: int) -> AbstractAsyncConte
 
 @asynccontextmanager
 async def pipelined(url: str, concurrency: int) -> AsyncGenerator[Run]:
-    """Send batches of preformatted requests on 4 connections, `concurrency` in flight in total. Decode no answers."""
+    """Send batches of the same request on 4 connections, `concurrency` in flight in total. Decode no answers."""
     host, port = _host_and_port(url)
-    request = _preformatted(url)
+    sent = json.dumps(fields_of(0)).encode()
+    request = (_head(url) % (ROOM_IDS[0], len(sent))).encode() + sent
 
     async def work(batches: Iterator[int]) -> None:
         reader, writer = await asyncio.open_connection(host, port)
@@ -360,9 +371,10 @@ CONTESTANTS: Final[dict[str, Contestant]] = {
         telnyx_aiohttp,
         telnyx_httpx,
         update,
+        update_one_url,
         update_many,
+        update_many_one_url,
         update_many_unpaced,
-        update_many_different_urls,
         pipelined,
     )
 }

@@ -5,6 +5,7 @@ run on asyncio's event loop, without orjson. The exit status is 0 even if a targ
 """
 
 import asyncio
+import itertools
 import json
 import subprocess
 import sys
@@ -14,11 +15,11 @@ from typing import Final
 
 import attrs
 
-from aiorooms import InvalidRequestError, RoomUpdate
-from aiorooms.webhook_config import check_webhook_url
+from aiorooms import RoomUpdate
+from aiorooms.webhook_config import check_webhook_url, check_webhook_urls
 
 from . import pacing
-from ._contestants import FAILOVER_URL, WEBHOOK_URL
+from ._contestants import fields_of
 from ._runs import (
     Figures,
     Server,
@@ -112,7 +113,7 @@ def measure_updates(rounds: int, count: int) -> list[Update]:
             "update_many": (server, "update_many"),
             "update_many without pacing": (server, "update_many_unpaced"),
             "update_many, the server reports a rate limit": (limiting, "update_many"),
-            "update_many, a new webhook URL in each update": (server, "update_many_different_urls"),
+            "update_many, one URL for all rooms": (server, "update_many_one_url"),
         }
         runs: Mapping[str, list[Figures]] = {what: [] for what in settings}
         for number in range(1, rounds + 1):
@@ -139,41 +140,51 @@ def measure_pacer(rounds: int) -> tuple[Mapping[str, Spread], Target]:
     return rows, Target(pacing.COST_UNLIMITED, rows[pacing.COST_UNLIMITED], pacing.COST_TARGET, " µs")
 
 
-# --- checking a webhook URL ---
+# --- checking URLs ---
+
+PAIR_TARGET: Final = 4.0
+"""Maximum CPU time to check a pair of plain URLs, in microseconds."""
+BAD_TARGET: Final = 100.0
+"""Maximum CPU time to check an invalid URL, in microseconds."""
+
+_PAIR: Final = "check_webhook_urls, two new URLs each time"
+_BAD: Final = "check_webhook_url, a new invalid URL each time"
+_WORST: Final = "check_webhook_url, a new URL with four problems each time"
 
 
-def invalid_update(url: str) -> None:
-    try:
-        RoomUpdate(webhook_event_url=url)
-    except InvalidRequestError:
-        return
-    raise AssertionError(f"{url} is invalid, but was accepted")
+def check_pair(room: str, failover_host: str = "failover.example.com") -> None:
+    found = check_webhook_urls(
+        f"https://hooks.example.com/telnyx/rooms/{room}", f"https://{failover_host}/telnyx/failover/{room}"
+    )
+    assert not found
 
 
-def room_update(url: str) -> None:
-    RoomUpdate(max_participants=20, webhook_event_url=url, webhook_event_failover_url=FAILOVER_URL)
-
-
-def measure_checks(rounds: int) -> dict[str, Spread]:
-    """Return the CPU time of each check, in microseconds."""
-    good, bad = f"{WEBHOOK_URL}/{{}}", "hooks.example.com/{}"
-    checks: dict[str, tuple[Callable[[str], object], str]] = {
-        "check_webhook_url, always the same URL": (check_webhook_url, WEBHOOK_URL),
-        "check_webhook_url, a new URL each time": (check_webhook_url, good),
-        "check_webhook_url, a new invalid URL each time": (check_webhook_url, bad),
-        "RoomUpdate, always the same URLs": (room_update, WEBHOOK_URL),
-        "RoomUpdate, a new webhook URL each time": (room_update, good),
-        "RoomUpdate, a new invalid URL each time": (invalid_update, bad),
+def measure_checks(rounds: int) -> tuple[dict[str, Spread], list[Target]]:
+    """Return the CPU time of each check, in microseconds, and the targets."""
+    checks: dict[str, Callable[[str], object]] = {
+        _PAIR: check_pair,
+        "check_webhook_urls, two new URLs with the same host": lambda room: check_pair(room, "hooks.example.com"),
+        "check_webhook_url, a new host each time": lambda room: check_webhook_url(f"https://{room}.example.com/rooms"),
+        _BAD: lambda room: check_webhook_url(f"hooks.example.com/{room}"),
+        _WORST: lambda room: check_webhook_url(f"ftp://x..io:99999/{room}#top"),
+        "RoomUpdate, five fields, two new URLs each time": lambda room: RoomUpdate(**fields_of(int(room))),
+        "RoomUpdate, five fields, always the same URLs": lambda room: RoomUpdate(**fields_of(int(room), one_url=True)),
     }
     measured: dict[str, list[float]] = {what: [] for what in checks}
-    for number in range(rounds):
-        for place, (what, (check, url)) in enumerate(checks.items()):
-            urls = [url.format(f"{number}/{place}/{one}") for one in range(_CHECKS)]
+    numbers = itertools.count()
+    for _ in range(rounds):
+        for what, check in checks.items():
+            rooms = [str(next(numbers)) for _ in range(_CHECKS)]
             began = time.process_time()
-            for one in urls:
-                check(one)
+            for room in rooms:
+                check(room)
             measured[what].append((time.process_time() - began) / _CHECKS * 1e6)
-    return {what: Spread.of(times) for what, times in measured.items()}
+    found = {what: Spread.of(times) for what, times in measured.items()}
+    targets = [
+        Target(f"CPU time: {what}", found[what], maximum, " µs")
+        for what, maximum in ((_PAIR, PAIR_TARGET), (_BAD, BAD_TARGET), (_WORST, BAD_TARGET))
+    ]
+    return found, targets
 
 
 # --- the benchmark ---
@@ -196,7 +207,7 @@ def main(arguments: Sequence[str]) -> None:
     options = make_parser("costs", __doc__, rounds=11).parse_args(arguments)
     print_environment()
     imports, import_target = measure_imports(options.rounds)
-    checks = measure_checks(options.rounds)
+    checks, check_targets = measure_checks(options.rounds)
     pacer, pacer_target = measure_pacer(options.rounds)
     updates = measure_updates(options.rounds, options.count)
     found = Costs(
@@ -206,7 +217,7 @@ def main(arguments: Sequence[str]) -> None:
         updates=updates,
         pacer=pacer,
         checks=checks,
-        bars=[import_target, pacer_target],
+        bars=[import_target, pacer_target, *check_targets],
     )
     rows = [
         ("start of the interpreter", imports.interpreter),

@@ -1,12 +1,13 @@
 """Measure how well a client uses various rate limits, and the CPU time of pacing.
 
 For each row of the table, the simulator and each client run in separate processes, and communicate over sockets. Every
-room gets a different webhook URL. At the end, the URLs on the server are checked. When the clients start, no request
-counts against the limit yet. All times are measured from the start of the clients. If the official SDK (`telnyx`) is
-installed, it runs some of the rows too, with 50 tasks and its own retries. The columns of the table are
+update sets five fields, and every room gets its own webhook URL and failover URL. At the end, the values on the server
+are checked. When the clients start, no request counts against the limit yet. All times are measured from the start of
+the clients. If the official SDK (`telnyx`) is installed, it runs some of the rows too, with 50 tasks and its own
+retries. The columns of the table are
 
 - failed, unc., skip.: numbers of failed, uncertain and skipped updates;
-- wrong: number of rooms on the server that don't have the wanted URL;
+- wrong: number of rooms on the server that don't have the wanted values;
 - 429s: share of the requests that were rate limited;
 - time, ideal, ratio: duration of the run, the minimum duration that the limit allows, and time / ideal;
 - target, met: the targets of aiorooms, and whether they were met, or else which ones were missed.
@@ -40,10 +41,12 @@ from aiorooms import Pacing, RoomsClient, RoomUpdate
 from aiorooms._pacing import Pacer, read_rate_limit
 from aiorooms.simulator import RateLimit, RoomsSimulator, Stats
 
+from ._contestants import fields_of
+
 T = TypeVar("T")
 
-Wanted: TypeAlias = list[tuple[str, str]]
-"""Pairs of a room id and the webhook URL to set."""
+Wanted: TypeAlias = list[tuple[str, dict[str, Any]]]
+"""Pairs of a room id and the fields to set."""
 
 Pipe: TypeAlias = "connection.Connection[Any, Any]"
 
@@ -87,7 +90,7 @@ def stats_of(sim: RoomsSimulator) -> Stats:
 
 
 def count_wrong(wanted: Wanted, sim: RoomsSimulator) -> int:
-    return sum(sim.rooms[room_id]["webhook_event_url"] != url for room_id, url in wanted)
+    return sum(not fields.items() <= sim.rooms[room_id].items() for room_id, fields in wanted)
 
 
 class Server:
@@ -138,7 +141,7 @@ async def with_aiorooms(url: str, key: str, wanted: Wanted, wait_for_start: Call
     async with RoomsClient(key, base_url=url) as client:
         wait_for_start()
         began = time.monotonic()
-        updates = ((room_id, RoomUpdate(webhook_event_url=value)) for room_id, value in wanted)
+        updates = ((room_id, RoomUpdate(**fields)) for room_id, fields in wanted)
         async for result in client.rooms.update_many(updates, concurrency=WORKERS):
             report.outcomes[result.status] += 1
             if result.error is not None:
@@ -154,9 +157,9 @@ async def with_telnyx(url: str, key: str, wanted: Wanted, wait_for_start: Callab
     todo = iter(wanted)
 
     async def work() -> None:
-        for room_id, value in todo:
+        for room_id, fields in todo:
             try:
-                await client.rooms.update(room_id, webhook_event_url=value)
+                await client.rooms.update(room_id, **fields)
             except Exception as error:  # noqa: BLE001 - any exception means that the room was not updated
                 report.outcomes["failed"] += 1
                 report.errors[type(error).__name__] += 1
@@ -286,7 +289,7 @@ class Result:
     """Updates without an outcome, because their client crashed or did not finish in time."""
     errors: dict[str, int]
     wrong_rooms: int
-    """Rooms on the server that don't have the wanted URL."""
+    """Rooms on the server that don't have the wanted values."""
     requests: int
     rate_limited: int
     rate_limited_percent: float
@@ -317,9 +320,7 @@ def end(process: SpawnProcess) -> None:
 
 def measure(row: Row, client: Literal["aiorooms", "telnyx"]) -> Result:
     with Server(row.updates) as server:
-        wanted = [
-            (room_id, f"https://hooks.example.com/rooms/{number}") for number, room_id in enumerate(server.room_ids)
-        ]
+        wanted = [(room_id, fields_of(number)) for number, room_id in enumerate(server.room_ids)]
         started = [
             start(run_client, client, server.url, server.key, wanted[number :: row.clients])
             for number in range(row.clients)
