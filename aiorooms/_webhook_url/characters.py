@@ -7,9 +7,9 @@ forbidden character, its parts are not checked, because the URL can't be split r
 
 import re
 import unicodedata
+from functools import cache
+from typing import NamedTuple
 from urllib.parse import quote
-
-import attrs
 
 from ..errors import ProblemCode
 
@@ -28,10 +28,15 @@ __all__ = [
 MAX_URL = 2000  # Telnyx, error 10003
 _MAX_SHOWN = 80  # a message shows at most this many characters of a value
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_BLANK = re.compile(r"[^\S\x00-\x1f\x7f-\x9f]")  # Unicode whitespace without the control characters
+# Visible ASCII without the characters that `_BAD_CHARACTERS` forbids. Nearly all URLs contain nothing else.
+_ALLOWED = re.compile(r"[!#-;=?-\[\]_a-z~]*")
+
+# These patterns are compiled on first use, because most programs never need them. Compiling them took 4 % of the
+# instructions that `import aiorooms` adds to those of `import aiohttp`.
+_CONTROL = r"[\x00-\x1f\x7f-\x9f]"
+_BLANK = r"[^\S\x00-\x1f\x7f-\x9f]"  # Unicode whitespace without the control characters
 # Zero-width characters, bidi controls and others that display nothing. IDNA silently deletes most of them from a host.
-_INVISIBLE = re.compile(
+_INVISIBLE = (
     r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u1806\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800"
     r"\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
@@ -39,20 +44,25 @@ _BAD_CHARACTERS = (
     (_CONTROL, "a control character", "remove it"),
     (_BLANK, "whitespace", "remove it, or write it as '%20'"),
     (_INVISIBLE, "an invisible character", "remove it"),
-    (re.compile(r"[\ud800-\udfff]"), "a lone surrogate", "remove it, because it can't be sent as UTF-8"),
-    (re.compile(r"\\"), "a backslash", "write '/', or '%5C' if a backslash is meant"),
+    (r"[\ud800-\udfff]", "a lone surrogate", "remove it, because it can't be sent as UTF-8"),
+    (r"\\", "a backslash", "write '/', or '%5C' if a backslash is meant"),
     # The suggested fix does not encode these, because they may be template syntax (`https://{host}/`) or markup
     # (`<https://...>`).
-    (re.compile(r'[<>"{}|^`]'), "an illegal character", "remove it or percent-encode it (RFC 3986, 2)"),
+    (r'[<>"{}|^`]', "an illegal character", "remove it or percent-encode it (RFC 3986, 2)"),
 )
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
 
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")  # RFC 3986, 2.1
 BAD_IN_USERINFO = re.compile(r"[^A-Za-z0-9\-._~!$&'()*+,;=:%]")  # RFC 3986, 3.2.1
 BAD_IN_PATH = re.compile(r"[^A-Za-z0-9\-._~!$&'()*+,;=:%@/?]")  # RFC 3986, 3.3 and 3.4
 
 
-@attrs.frozen
-class Finding:
+class Finding(NamedTuple):
     """One mistake in a URL. A `Problem` is created from it."""
 
     code: ProblemCode
@@ -68,11 +78,13 @@ class Finding:
 
 def character_findings(url: str) -> list[Finding]:
     """Return one finding for each kind of forbidden character in the URL."""
-    bad = [(match, what, hint) for pattern, what, hint in _BAD_CHARACTERS if (match := pattern.search(url))]
+    if _ALLOWED.fullmatch(url):
+        return []
+    bad = [(match, what, hint) for pattern, what, hint in _BAD_CHARACTERS if (match := _compiled(pattern).search(url))]
     if not bad:
         return []
-    fix = _INVISIBLE.sub("", _CONTROL.sub("", url)).strip().replace("\\", "/")
-    fix = percent_encoded(_BLANK, fix)
+    fix = _compiled(_INVISIBLE).sub("", _compiled(_CONTROL).sub("", url)).strip().replace("\\", "/")
+    fix = percent_encoded(_compiled(_BLANK), fix)
     return [
         Finding("bad_characters", f"has {what} at index {m.start()} ({code_point(m.group())})", hint, fix)
         for m, what, hint in bad

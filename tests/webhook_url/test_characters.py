@@ -6,6 +6,7 @@ import unicodedata
 import pytest
 
 from aiorooms._webhook_url import DEFAULT_POLICY, check
+from aiorooms._webhook_url.characters import character_findings
 
 from .helpers import messages
 
@@ -65,3 +66,8 @@ def test_every_ascii_character_outside_rfc_3986_is_rejected_in_path_and_query() 
         good = character.isalnum() or (character in allowed and character != "#")
         assert (not messages(f"https://x.io/a{character}b")) is good, character
         assert (not messages(f"https://x.io/?a{character}b")) is good, character
+
+
+def test_these_visible_ascii_characters_are_forbidden_everywhere_in_a_url() -> None:
+    forbidden = {character for character in map(chr, range(0x21, 0x7F)) if character_findings(character)}
+    assert forbidden == set('\\<>"{}|^`')
