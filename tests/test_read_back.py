@@ -49,9 +49,9 @@ def test_a_missing_field_leaves_the_update_unconfirmed_unless_another_field_diff
 
 
 def test_a_missing_room_confirms_a_delete_and_means_that_an_update_was_not_applied() -> None:
-    assert read_back_update(ROOM_ID, {"max_participants": 20}).not_found == NotApplied()
+    assert isinstance(read_back_update(ROOM_ID, {"max_participants": 20}).not_found, NotApplied)
     assert read_back_delete(ROOM_ID).not_found == Confirmed(None)
-    assert read_back_delete(ROOM_ID).request.decode(body()) == NotApplied()
+    assert isinstance(read_back_delete(ROOM_ID).request.decode(body()), NotApplied)
 
 
 def test_a_read_back_whose_answer_is_about_another_room_is_an_error() -> None:

@@ -3,7 +3,6 @@
 import math
 from functools import partial
 
-import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,14 +50,14 @@ def test_waits_double_until_no_attempt_is_left() -> None:
 def test_only_a_wait_that_the_server_asked_for_is_limited_by_max_wait() -> None:
     patient = RetryPolicy(base_delay=20.0, max_delay=20.0)
     assert after(RESET, Tally(), patient, max_wait=10.0) == Again(20.0)
-    assert after(attrs.evolve(SERVER_ERROR, wait=10.0), Tally(), patient, max_wait=10.0) == Again(20.0)
-    end = after(attrs.evolve(SERVER_ERROR, wait=11.0), Tally(), patient, max_wait=10.0)
+    assert after(SERVER_ERROR._replace(wait=10.0), Tally(), patient, max_wait=10.0) == Again(20.0)
+    end = after(SERVER_ERROR._replace(wait=11.0), Tally(), patient, max_wait=10.0)
     assert isinstance(end, GiveUp)
     assert "the server asked the client to wait 11 s, longer than Pacing(max_wait=10) allows" in end.hint
 
 
 def test_a_failure_that_must_not_be_retried_ends_the_call() -> None:
-    assert after(attrs.evolve(RESET, retry=False), Tally()) == GiveUp()
+    assert after(RESET._replace(retry=False), Tally()) == GiveUp()
 
 
 def test_the_first_25_overtaken_429s_do_not_count_against_max_attempts() -> None:
@@ -80,18 +79,18 @@ def test_the_first_25_overtaken_429s_do_not_count_against_max_attempts() -> None
     ],
 )
 def test_a_wait_that_the_server_asks_for_is_respected(failure: Failure, asked: float | None, wait: float) -> None:
-    assert after(attrs.evolve(failure, wait=asked), Tally()) == Again(wait)
+    assert after(failure._replace(wait=asked), Tally()) == Again(wait)
 
 
 def test_in_an_outage_attempts_do_not_count_and_long_waits_are_shortened() -> None:
     tally = Tally(counted=99)
-    long_wait = attrs.evolve(SERVER_ERROR, wait=3600.0)
+    long_wait = SERVER_ERROR._replace(wait=3600.0)
     assert after(long_wait, tally, keeps_trying=True, longest_wait=6.0) == Again(6.0)
     assert after(long_wait, tally, keeps_trying=True, longest_wait=6.0, max_wait=5.0) == Again(5.0)
 
 
 def test_a_wait_that_is_too_long_ends_the_call_and_names_the_setting() -> None:
-    end = after(attrs.evolve(LIMITED, wait=301.0), Tally())
+    end = after(LIMITED._replace(wait=301.0), Tally())
     assert isinstance(end, GiveUp)
     assert end.reason == "max_wait"
     assert "asked the client to wait 301 s" in end.hint
@@ -102,7 +101,7 @@ def test_a_wait_that_is_too_long_ends_the_call_and_names_the_setting() -> None:
 
 
 def test_the_first_three_stale_connections_in_a_row_do_not_count_as_attempts() -> None:
-    stale = attrs.evolve(RESET, stale_connection=True)
+    stale = RESET._replace(stale_connection=True)
     tally = Tally()
     assert [tally.failed(stale, overtaken=False) for _ in range(5)] == [True, True, True, False, True]
     assert tally.attempts == 1

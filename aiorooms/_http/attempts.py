@@ -63,8 +63,7 @@ _MAX_HINT: Final = 500
 _ONCE = RetryPolicy(max_attempts=1)
 
 
-@attrs.define
-class Answer(Generic[T]):
+class Answer(NamedTuple, Generic[T]):
     """The result of a call: its value, and the number of attempts."""
 
     value: T
@@ -332,7 +331,7 @@ class _Call(Generic[T]):
         if isinstance(verdict, Confirmed) or not verdict.hint:
             return verdict
         # The hint contains values from the server, which may echo the API key.
-        return attrs.evolve(verdict, hint=excerpt(self._sender.exchange.redacted(verdict.hint), _MAX_HINT))
+        return verdict._replace(hint=excerpt(self._sender.exchange.redacted(verdict.hint), _MAX_HINT))
 
     def _read_back_policy(self, end: _End) -> RetryPolicy:
         """Return the retry policy of the read-back: the attempts and the time that the request has left.

@@ -14,7 +14,6 @@ from http import HTTPStatus
 from typing import Final, Required, TypedDict, TypeVar
 
 import aiohttp
-import attrs
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
@@ -233,7 +232,7 @@ class Exchange:
         # In the user's session, any connection after the first answer may be a reused one.
         reused = route.is_reused if self._owns_session else self._had_answer
         if response is None and reused and failure.retry and (is_disconnect(error) or not begun):
-            return attrs.evolve(failure, stale_connection=True)
+            return failure._replace(stale_connection=True)
         return failure
 
     def _max_size(self, request: Request[T]) -> int:
@@ -242,7 +241,7 @@ class Exchange:
     def _answered_too_early(self, request: Request[T]) -> Failure:
         reason = "an answer came before the request was sent"
         if self._owns_session:
-            return attrs.evolve(not_sent(request, reason), stale_connection=True)
+            return not_sent(request, reason)._replace(stale_connection=True)
         # A hook in the user's session may have replaced our body, so the request may have been sent after all.
         return no_answer(request, reason)
 

@@ -6,7 +6,7 @@ missing, the result is `Unconfirmed`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 import attrs
 
@@ -17,7 +17,7 @@ __all__ = ["Confirmed", "NotApplied", "NotConfirmedError", "ReadBack", "Request"
 T = TypeVar("T")
 
 
-@attrs.define(kw_only=True)  # creating a frozen instance would cost 0.7 us more per update
+@attrs.define(kw_only=True, eq=False)  # creating a frozen instance would cost 0.7 us more per update
 class Request(Generic[T]):
     """A request whose body is already encoded, so every attempt sends the same bytes."""
 
@@ -59,23 +59,20 @@ class NotConfirmedError(Exception):
     """The answer can be read, but does not show that the request was carried out. The message says why."""
 
 
-@attrs.frozen
-class Confirmed(Generic[T]):
+class Confirmed(NamedTuple, Generic[T]):
     """The request was carried out. The call returns `value`."""
 
     value: T
 
 
-@attrs.frozen
-class NotApplied:
+class NotApplied(NamedTuple):
     """The request was not carried out."""
 
     hint: str = ""
     """The evidence that the request was not carried out, for the error message."""
 
 
-@attrs.frozen
-class Unconfirmed:
+class Unconfirmed(NamedTuple):
     """It is not known whether the request was carried out."""
 
     hint: str = ""
@@ -86,8 +83,7 @@ Verdict: TypeAlias = Confirmed[T] | NotApplied | Unconfirmed
 """The result of a read-back."""
 
 
-@attrs.frozen
-class ReadBack(Generic[T]):
+class ReadBack(NamedTuple, Generic[T]):
     """The GET that follows an uncertain request."""
 
     request: Request[Verdict[T]]

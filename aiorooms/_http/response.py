@@ -22,8 +22,6 @@ from functools import partial
 from http import HTTPStatus
 from typing import Final, Generic, NamedTuple, TypeVar, cast
 
-import attrs
-
 from .._pacing import NO_INFO, RateLimitInfo, read_rate_limit
 from .._pacing.headers import reset_after, retry_after
 from .._text import excerpt
@@ -69,8 +67,7 @@ class Success(NamedTuple, Generic[T]):
     rate_limit: RateLimitInfo = NO_INFO
 
 
-@attrs.frozen(kw_only=True)
-class Failure:
+class Failure(NamedTuple):
     """How an attempt failed, and what may follow."""
 
     make_error: Callable[..., APIError]

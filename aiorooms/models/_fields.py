@@ -6,9 +6,7 @@ checkers need the names as attributes of `RoomUpdate` and as keys of `RoomFields
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
-
-import attrs
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from .._checks import bool_problems, int_problems, name_problems
 from .._webhook_url import same_url
@@ -44,14 +42,13 @@ Values: TypeAlias = Mapping[str, str | int | bool | None]
 # --- the table ---
 
 
-@attrs.frozen
-class Field:
+class Field(NamedTuple):
     """The rules of a writable field."""
 
     kind: Literal["text", "number", "switch", "url"]
     allowed: range = range(0)
     """The valid values, if `kind` is "number"."""
-    nullable: bool = attrs.field(default=False, kw_only=True)
+    nullable: bool = False
     """Whether null clears the field."""
 
 

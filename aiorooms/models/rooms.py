@@ -166,7 +166,7 @@ class RoomFields(TypedDict, total=False):
     webhook_timeout_secs: int | Unset | None
 
 
-@attrs.frozen(kw_only=True, repr=False)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class _RoomRequest:
     """The base of `RoomUpdate` and `RoomCreate`: the six writable fields, with validation.
 
