@@ -35,7 +35,7 @@ from ._runs import (
     write_json,
 )
 
-IMPORT_TARGET: Final = 1.2
+IMPORT_TARGET: Final = 1.15
 """Maximum CPU time of `import aiorooms`, as a multiple of that of `import aiohttp`."""
 
 _CHECKS: Final = 10_000

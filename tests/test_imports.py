@@ -118,6 +118,22 @@ def test_importing_the_package_loads_neither_extras_nor_the_simulator() -> None:
     assert loaded.strip() == expected
 
 
+def loaded_by(code: str) -> set[str]:
+    """Return the top-level names of the modules that a fresh interpreter has loaded after running the code."""
+    code = f"import sys; {code}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_importing_the_package_loads_few_other_packages_than_aiohttp() -> None:
+    # Importing cattrs and creating the converter would be a fifth of the import's cost beyond that of aiohttp.
+    beyond_aiohttp = loaded_by("import aiorooms") - loaded_by("import aiohttp") - sys.stdlib_module_names
+    assert beyond_aiohttp <= {"aiorooms", "attrs", "orjson"}
+
+
+def test_the_first_client_loads_the_converter_so_that_no_call_has_to() -> None:
+    assert "cattrs" in loaded_by("import aiorooms; aiorooms.RoomsClient('key')")
+
+
 def public(nodes: list[ast.stmt]) -> list[ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
     return [
         node

@@ -6,7 +6,7 @@ import pytest
 
 from aiorooms._http.request import Confirmed, NotApplied, NotConfirmedError, Unconfirmed
 from aiorooms.models import Room
-from aiorooms.models._converter import DecodeError
+from aiorooms.models._values import DecodeError
 from aiorooms.resources._read_back import decode_updated, read_back_delete, read_back_update
 
 from .samples import ROOM_ID

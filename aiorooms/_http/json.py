@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from typing import NoReturn
 
-from ..models._converter import DecodeError
+from ..models._values import DecodeError
 
 __all__ = ["dumps", "loads", "stdlib_dumps", "stdlib_loads"]
 

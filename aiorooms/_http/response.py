@@ -41,7 +41,7 @@ from ..errors import (
     RateLimitError,
     UnprocessableEntityError,
 )
-from ..models._converter import DecodeError, is_object
+from ..models._values import DecodeError, is_object
 from .json import dumps, loads
 from .request import NotConfirmedError, Request
 from .secret import ApiKey

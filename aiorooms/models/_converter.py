@@ -10,35 +10,23 @@ invalid, it becomes None, and its raw value is put into `unreadable`. Fields tha
 `max_participants=None`, `unreadable={"max_participants": "many"}` and `extra={"mood": "good"}`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from functools import partial
 from operator import eq
-from typing import Any, Final, TypeGuard, TypeVar, cast, get_origin
+from typing import Any, Final, TypeVar, cast, get_origin
 
 import attrs
 from cattrs import BaseValidationError, Converter
 from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from .._text import excerpt, timestamp
+from .._text import timestamp
+from ._values import DecodeError, is_object, wrong_type
 
-__all__ = ["DecodeError", "converter", "is_object", "read_or_none", "wrong_type"]
+__all__ = ["DecodeError", "converter", "is_object"]
 
 T = TypeVar("T")
-
-
-class DecodeError(ValueError):
-    """A body can't be decoded. `path` is the path of the invalid value; None if the body as a whole is invalid."""
-
-    def __init__(self, message: str, path: str | None = None) -> None:
-        super().__init__(message)
-        self.path = path
-
-
-def is_object(value: object) -> TypeGuard[Mapping[str, object]]:
-    """Return whether a value is a decoded JSON object."""
-    return isinstance(value, dict)
 
 
 def _str(value: object, _: object) -> str:
@@ -84,22 +72,6 @@ def _datetime(value: object, _: object) -> datetime:
 
 # A shorter text may be a date without a time, which `fromisoformat` would read as midnight.
 _SHORTEST_TIMESTAMP = len("2021-04-16T09:46")
-
-_KINDS: Final[Mapping[type[object], str]] = {
-    str: "a string",
-    bool: "a boolean",
-    int: "a number",
-    float: "a number",
-    list: "a list",
-    dict: "an object",
-}
-
-
-def wrong_type(wanted: str, value: object) -> ValueError:
-    """Return the error for a value of the wrong type. Its message is, for example, `is null, not a string`."""
-    kind = "null" if value is None else _KINDS.get(type(value), "something else")
-    shown = f" {excerpt(repr(value), 60)}" if isinstance(value, (str, int, float)) else ""
-    return ValueError(f"is {kind}{shown}, not {wanted}")
 
 
 def _optional(scalar: type[T], hook: Callable[[object, object], T]) -> Callable[[object, object], T | None]:
@@ -209,11 +181,3 @@ def _list(wanted: type[Any], converter: Converter) -> Callable[[object, object],
         return structure(value, wanted)
 
     return structure_list
-
-
-def read_or_none(value: object, wanted: type[T]) -> T | None:
-    """Return an instance of a class from JSON data, or None if the data is invalid."""
-    try:
-        return converter.structure(value, wanted)
-    except (ValueError, KeyError, BaseValidationError):
-        return None

@@ -15,17 +15,14 @@ from typing import Any, NoReturn, Self, TypeAlias, TypedDict, cast
 from uuid import UUID
 
 import attrs
-from cattrs import override
-from cattrs.fns import identity
-from cattrs.gen import make_dict_unstructure_fn
 
 from .._checks import check_instance, not_nullable
 from .._text import quoted
 from .._unset import UNSET, Unset
 from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, check_webhook_urls
 from ..errors import InvalidRequestError, Problem
-from ._converter import converter
 from ._fields import CHECKS, FIELD_NAMES, FIELDS
+from ._values import load_converter
 
 __all__ = [
     "Room",
@@ -246,10 +243,16 @@ class _RoomRequest:
 
 @functools.cache
 def _unstructure() -> Callable[[_RoomRequest], dict[str, str | int | bool | None]]:
-    """Return the function that turns a request into JSON data. Creating it on first use keeps the import fast."""
+    """Return the function that turns a request into JSON data."""
+    # On first use, as in `load_converter`.
+    from cattrs.fns import identity
+    from cattrs.gen import make_dict_unstructure_fn, override
+
     overrides = {name: override(unstruct_hook=identity) for name in FIELD_NAMES}
     overrides["webhook_url_policy"] = override(omit=True)
-    return make_dict_unstructure_fn(_RoomRequest, converter, _cattrs_omit_if_default=True, **cast("Any", overrides))
+    return make_dict_unstructure_fn(
+        _RoomRequest, load_converter(), _cattrs_omit_if_default=True, **cast("Any", overrides)
+    )
 
 
 def _field_index(problem: Problem) -> int:

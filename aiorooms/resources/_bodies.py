@@ -5,13 +5,12 @@ A room must have an id. Every other field may be invalid without making the whol
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Final, cast
-
-import attrs
 
 from .._http.json import loads
 from ..models import Room, RoomPage
-from ..models._converter import DecodeError, converter, is_object, read_or_none, wrong_type
+from ..models._values import DecodeError, is_object, load_converter, wrong_type
 
 __all__ = ["MAX_LIST", "MAX_ROOM", "decode_data", "decode_room", "decode_rooms", "room_of", "room_with_id"]
 
@@ -50,11 +49,14 @@ def decode_data(body: bytes) -> Mapping[str, object]:
 
 def room_of(data: Mapping[str, object]) -> Room:
     """Return the room that an object describes; `.id` is None if the id is missing or not a string."""
-    return _structure_room(data, Room)
+    return _structure_room()(data, Room)
 
 
-_structure_room: Final = cast("Callable[[Mapping[str, object], type[Room]], Room]", converter.get_structure_hook(Room))
-"""The hook of the converter. It accepts every object, so that errors need not be caught."""
+@cache
+def _structure_room() -> Callable[[Mapping[str, object], type[Room]], Room]:
+    """Return the hook of the converter. It accepts every object, so that errors need not be caught."""
+    return load_converter().get_structure_hook(Room)
+
 
 _MISSING: Final = object()
 
@@ -70,24 +72,24 @@ def decode_rooms(number: int, body: bytes) -> RoomPage:
     rooms: list[Room] = []
     others: list[object] = []
     for item in cast("list[object]", data):
-        room = read_or_none(item, Room)
+        room = room_of(item) if is_object(item) else None
         if room is None or room.id is None:
             others.append(item)
         else:
             rooms.append(room)
-    meta = read_or_none(answer.get("meta"), _PageMeta) or _PageMeta()
+    meta = answer.get("meta")
+    counts: Mapping[str, object] = meta if is_object(meta) else {}
     return RoomPage(
         rooms=tuple(rooms),
         number=number,
-        total_pages=meta.total_pages,
-        total_results=meta.total_results,
+        total_pages=_whole_number(counts.get("total_pages")),
+        total_results=_whole_number(counts.get("total_results")),
         unreadable=tuple(others),
     )
 
 
-@attrs.frozen(kw_only=True)
-class _PageMeta:
-    total_pages: int | None = None
-    total_results: int | None = None
-    unreadable: Mapping[str, object] | None = None
-    extra: Mapping[str, object] | None = None
+def _whole_number(value: object) -> int | None:
+    try:
+        return load_converter().structure(value, int)
+    except ValueError:
+        return None

@@ -16,8 +16,8 @@ from .._http.request import Confirmed, NotApplied, NotConfirmedError, ReadBack, 
 from .._text import quoted
 from .._webhook_url import masked_url
 from ..models import Room
-from ..models._converter import DecodeError
 from ..models._fields import FIELDS, Values, has_value
+from ..models._values import DecodeError
 from ._bodies import MAX_ROOM, decode_data, decode_room, room_of, room_with_id
 
 __all__ = [

@@ -32,6 +32,7 @@ from ..models import (
     read_room_ref,
 )
 from ..models._fields import Values
+from ..models._values import load_converter
 from ._bodies import MAX_LIST, MAX_ROOM, decode_rooms
 from ._pages import RoomList
 from ._read_back import (
@@ -73,6 +74,7 @@ class Rooms(Resource):
 
     def __init__(self, sender: Sender, webhook_url_policy: WebhookUrlPolicy) -> None:
         super().__init__(sender, webhook_url_policy)
+        load_converter()  # here, because importing cattrs in the first call would block the event loop
         self._rejects_null = False
         """Whether the server has rejected null for the failover URL."""
 
