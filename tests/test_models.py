@@ -24,7 +24,7 @@ from aiorooms import (
     UpdateResult,
     WebhookUrlPolicy,
 )
-from aiorooms._http.json import dumps, loads, stdlib_dumps, stdlib_loads
+from aiorooms._http.json import dumps, loads, make_encode, stdlib_dumps, stdlib_loads
 from aiorooms.errors import Problem
 from aiorooms.models import FIELD_NAMES, read_room_ref, rooms
 
@@ -77,6 +77,27 @@ def test_both_json_libraries_reject_invalid_json(body: bytes) -> None:
         loads(body)
     with pytest.raises((ValueError, RecursionError)):
         stdlib_loads(body)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(JSON)
+def test_a_body_is_encoded_as_json_encoder_does_it(value: object) -> None:
+    encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    assert make_encode()(value) == encoder.encode(value)
+
+
+def test_a_python_without_the_c_encoder_encodes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_c = make_encode()
+    monkeypatch.setattr("json.encoder.c_make_encoder", None)
+    for encode in (with_c, make_encode()):
+        assert encode({"a": [1, 2.5, True, None], "ü": "\n"}) == '{"a":[1,2.5,true,null],"ü":"\\n"}'
+        with pytest.raises(ValueError, match="JSON compliant"):
+            encode(float("nan"))
 
 
 def test_an_escaped_surrogate_pair_is_read_as_one_character() -> None:

@@ -37,6 +37,9 @@ _KEEPALIVE: Final = 15.0
 so usually the client closes first."""
 
 
+_SWITCHING_PROTOCOLS: Final = int(HTTPStatus.SWITCHING_PROTOCOLS)
+
+
 class _Options(TypedDict, total=False):
     """The arguments of `ClientSession.request` besides method, URL and body."""
 
@@ -179,7 +182,7 @@ class Exchange:
                 )
                 limit = self._max_size(request) if 200 <= response.status < 300 else _MAX_ERROR
                 answer = await read_body(response, limit, auto_decompress=self._auto_decompress)
-                if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
+                if response.status == _SWITCHING_PROTOCOLS:
                     response.close()  # any other answer released its connection when it was read
         except asyncio.CancelledError:
             if is_cancelled():

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from functools import partial
 from operator import eq
-from typing import Any, Final, TypeVar, cast, get_origin
+from typing import Any, Final, TypeVar, cast, get_args, get_origin
 
 import attrs
 from cattrs import BaseValidationError, Converter
@@ -125,10 +125,11 @@ def _answer(wanted: type[Any], converter: Converter) -> Callable[[object, object
     known = frozenset(fields)
     assert all(getattr(attrs.fields(wanted), name).default is None for name in fields)
     # `__init__` of a frozen class is slow. Setting its members by their descriptors saves 1 % of an update's
-    # instructions.
+    # instructions. Each type is `... | None`.
+    types = {name: get_args(type_)[0] for name, type_ in fields.items()}
     members = [
         (name, type_, converter.get_structure_hook(type_), getattr(wanted, name).__set__)
-        for name, type_ in fields.items()
+        for name, type_ in types.items()
     ]
     hidden = [(getattr(wanted, name).__set__, getattr(attrs.fields(wanted), name).default) for name in _HIDDEN]
 
@@ -142,7 +143,8 @@ def _answer(wanted: type[Any], converter: Converter) -> Callable[[object, object
             try:
                 for name, type_, structure, set_member in members:
                     raw = get(name)
-                    set_member(answer, None if raw is None else structure(raw, type_))
+                    # Most values need no hook. Not calling one saves a quarter of the time to read a room.
+                    set_member(answer, raw if raw is None or type(raw) is type_ else structure(raw, type_))
             except (ValueError, BaseValidationError):
                 pass
             else:
