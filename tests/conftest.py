@@ -27,7 +27,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 MAY_BLOCK = [
     # A journal line must be written before its request is sent.
-    ("os.write", "bulk/_journal_writer.py", {"_write"}),
+    ("os.write", "bulk/_journal_writer.py", {"write"}),
     # The file is read backwards, 64 KB at a time.
     ("io.BufferedReader.read", "bulk/_journal.py", {"_complete_size"}),
     ("os.getcwd", "bulk/_journal_writer.py", {"create"}),

@@ -31,7 +31,7 @@ from ._conflicts import Conflicts
 from ._earlier import EarlierRuns, KeepPolicy, read_back
 from ._files import quoted_path
 from ._journal import Journal
-from ._journal_records import PacingRecord, PacingState, Stop
+from ._journal_records import PacingRecord, PacingState, Stop, line_of
 from ._journal_writer import JournalWriter, now
 from ._outcomes import Outcome, StopSignal
 from ._plan import Plan
@@ -234,7 +234,7 @@ class BulkRun:
         finally:
             await end_tasks([recording])
             with suppress(JournalError):
-                journal.write(Stop(stop=ended, at=now()))
+                journal.write(line_of(Stop(stop=ended, at=now())))
 
 
 async def _record_pacing(client: RoomsClient, journal: JournalWriter) -> None:
@@ -246,4 +246,4 @@ async def _record_pacing(client: RoomsClient, journal: JournalWriter) -> None:
             snapshot = client.pacing.snapshot()
             limit = None if snapshot.sustainable_rate is None else round(snapshot.sustainable_rate, 2)
             state = PacingState(refused=snapshot.rate_limited - before, limit=limit, rate=round(snapshot.rate, 2))
-            journal.write(PacingRecord(pacing=state, at=now()))
+            journal.write(line_of(PacingRecord(pacing=state, at=now())))

@@ -26,7 +26,7 @@ from ..models._fields import differing
 from ..resources._pages import RoomList
 from ._outcomes import Outcome
 from ._plan import Plan
-from ._plan_records import PLANNED, PlannedUpdate
+from ._plan_records import PLANNED, PlannedLine, PlannedUpdate
 from ._recorder import Recorder
 
 __all__ = ["Conflicts"]
@@ -56,17 +56,17 @@ class Conflicts:
                     if self._plan.latest_update is None:
                         self._listed_rooms[room.id] = room
 
-    def set_aside(self, planned: PlannedUpdate, line: bytes) -> bool:
+    def set_aside(self, planned: PlannedLine) -> bool:
         """Set a room aside if it was modified since the plan was made, and return whether it was set aside."""
         if planned.room_id not in self._listed:
             return False
         if planned.updated_at is None:
-            has_changed = planned.has_changed(self._listed_rooms[planned.room_id])
+            has_changed = PLANNED.read(planned.line).has_changed(self._listed_rooms[planned.room_id])
         else:
-            has_changed = planned.updated_at != self._listed[planned.room_id]
+            has_changed = datetime.fromisoformat(planned.updated_at) != self._listed[planned.room_id]
         if not has_changed:
             return False
-        self._aside[planned.room_id] = line
+        self._aside[planned.room_id] = planned.line
         return True
 
     async def settle(self) -> AsyncGenerator[Outcome]:

@@ -29,7 +29,7 @@ from ._conflicts import Conflicts
 from ._journal_records import RoomState
 from ._outcomes import Outcome, StopSignal
 from ._plan import Plan
-from ._plan_records import PLANNED, PlannedUpdate
+from ._plan_records import PLANNED, PlannedLine
 from ._recorder import Recorder
 
 __all__ = ["EarlierRuns", "KeepPolicy", "read_back"]
@@ -57,8 +57,8 @@ class EarlierRuns:
 
     settled: frozenset[str]
     """The ids of rooms that keep their outcome."""
-    uncertain: tuple[PlannedUpdate, ...]
-    """The planned updates of the rooms that must be read back."""
+    uncertain: tuple[PlannedLine, ...]
+    """The plan's lines for the rooms that must be read back."""
     excluded: frozenset[str]
     """The ids of all settled and uncertain rooms, which `rooms_to_send` skips."""
 
@@ -68,7 +68,7 @@ class EarlierRuns:
         settled = frozenset(room_id for room_id, state in states.items() if keep_policy.keeps(state))
         uncertain = frozenset(room_id for room_id, state in states.items() if state in ("begun", "uncertain"))
         lines = plan.room_lines(file) if uncertain else ()
-        planned = (PLANNED.read(line) for line in lines)
+        planned = map(PlannedLine.read, lines)
         return cls(
             settled=settled,
             uncertain=tuple(one for one in planned if one.room_id in uncertain),
@@ -78,19 +78,19 @@ class EarlierRuns:
 
 async def read_back(
     client: RoomsClient,
-    rooms: tuple[PlannedUpdate, ...],
+    rooms: tuple[PlannedLine, ...],
     conflicts: Conflicts,
     recorder: Recorder,
     signal: StopSignal,
     *,
     concurrency: int,
-) -> tuple[list[Outcome], list[PlannedUpdate]]:
+) -> tuple[list[Outcome], list[PlannedLine]]:
     """Read uncertain rooms back. Return the outcomes, and the rooms whose update must be sent.
 
     If the run is stopped before all rooms have been read, the unread rooms are in neither list.
     """
     outcomes: list[Outcome] = []
-    to_send: list[PlannedUpdate] = []
+    to_send: list[PlannedLine] = []
     left = iter(rooms)
 
     async def work() -> None:
@@ -110,7 +110,7 @@ async def read_back(
 
 
 async def _read_one(
-    client: RoomsClient, planned: PlannedUpdate, conflicts: Conflicts, recorder: Recorder, signal: StopSignal
+    client: RoomsClient, planned: PlannedLine, conflicts: Conflicts, recorder: Recorder, signal: StopSignal
 ) -> Outcome | None:
     """Read a room back. Return its outcome, or None if its update must be sent."""
     room_id, name = planned.room_id, planned.unique_name
@@ -123,4 +123,4 @@ async def _read_one(
             signal.stop(error)
         # This outcome is not recorded, so the room stays `begun` or `uncertain` in the journal.
         return Outcome(room_id=room_id, unique_name=name, status="uncertain", error=str(error), failure=error)
-    return conflicts.compare(planned, room)
+    return conflicts.compare(PLANNED.read(planned.line), room)

@@ -6,8 +6,9 @@ from typing import Any, Final, Literal, TypeAlias, cast
 
 import attrs
 
+from .._text import timestamp
 from ..models._fields import Values
-from ._files import JsonObject
+from ._files import JsonObject, json_line
 from ._records import Codec, file_converter
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "RoomState",
     "Run",
     "Stop",
+    "begin_line",
+    "end_line",
     "line_of",
     "record_of",
 ]
@@ -63,9 +66,9 @@ class Run:
     at: float
 
 
-@attrs.define(kw_only=True)  # not frozen, because a frozen instance takes 0.8 us longer to create
+@attrs.frozen(kw_only=True)
 class Begin:
-    """Written before the update of a room is sent."""
+    """Written before the update of a room is sent, by `begin_line`."""
 
     begin: str
     """The room's id."""
@@ -76,9 +79,9 @@ class Begin:
     after: Values
 
 
-@attrs.define(kw_only=True)  # not frozen, because a frozen instance takes 0.8 us longer to create
+@attrs.frozen(kw_only=True)
 class End:
-    """Written when the outcome of a room is known."""
+    """Written when the outcome of a room is known, by `end_line`."""
 
     end: str
     """The room's id."""
@@ -130,7 +133,7 @@ HEADER: Final = Codec(JournalHeader, version="aiorooms_journal")
 
 _KINDS: Final[Mapping[str, Codec[Any]]] = {
     "begin": Codec(Begin),
-    "end": Codec(End, omit_if_default=True),
+    "end": Codec(End),
     "run": Codec(Run),
     "pacing": Codec(PacingRecord),
     "stop": Codec(Stop),
@@ -143,10 +146,56 @@ _PACING_STATE: Final = Codec(PacingState)
 file_converter.register_structure_hook(PacingState, lambda value, _: _PACING_STATE.from_json(value))
 
 
-def line_of(record: Record | JournalHeader) -> bytes:
+def line_of(record: JournalHeader | Run | PacingRecord | Stop) -> bytes:
     """Encode a record as a line."""
     codec: Codec[Any] = _CODECS[type(record)]
     return codec.line(record)
+
+
+# There are two lines per room, so these two functions create no records.
+
+
+def begin_line(planned: bytes, at: float) -> bytes:
+    """Return the `begin` line of a room: the room's line of the plan, with `begin` for `room_id`, and with `at`.
+
+    Raises `ValueError` if `planned` is not a line that a plan contains.
+    """
+    # In JSON, a quote in a string is escaped. So this text is a key, not a part of the room's id.
+    room_id, key, rest = planned.partition(b',"unique_name":')
+    if not key or not room_id.startswith(_ROOM_ID):
+        raise ValueError("it is not a line of a plan")
+    return b'{"begin":%s,"at":%.3f%s%s' % (room_id[len(_ROOM_ID) :], at, key, rest)
+
+
+_ROOM_ID: Final = b'{"room_id":'
+
+
+def end_line(
+    room_id: str,
+    at: float,
+    status: Ending,
+    attempts: int,
+    elapsed: float | None,
+    updated_at: datetime | None,
+    error: str | None,
+    error_type: str | None,
+    found: bool,
+) -> bytes:
+    """Return the `end` line of a room. Omit the keys whose value is the default of `End`."""
+    line: dict[str, object] = {"end": room_id, "at": at, "status": status}
+    if attempts:
+        line["attempts"] = attempts
+    if elapsed is not None:
+        line["elapsed"] = round(elapsed, 4)
+    if updated_at is not None:
+        line["updated_at"] = timestamp(updated_at)
+    if error is not None:
+        line["error"] = error
+    if error_type is not None:
+        line["error_type"] = error_type
+    if found:
+        line["found"] = True
+    return json_line(line)
 
 
 def record_of(value: JsonObject) -> Record | None:

@@ -22,7 +22,7 @@ from .._aio import end_tasks, finish
 from ..errors import JournalError
 from ._files import os_reason, quoted_path
 from ._journal import Journal, first_line, is_incomplete_header, is_journal
-from ._journal_records import JournalHeader, Record, RoomState, Run, line_of
+from ._journal_records import JournalHeader, RoomState, Run, line_of
 from ._plan import Plan
 
 __all__ = ["JournalWriter", "now"]
@@ -33,7 +33,7 @@ _SYNC_INTERVAL: Final = 1.0
 
 def now() -> float:
     """Return the Unix time in seconds, to the millisecond."""
-    return round(time.time(), 3)
+    return time.time_ns() // 1_000_000 / 1000
 
 
 class JournalWriter:
@@ -74,7 +74,7 @@ class JournalWriter:
                 at=now(),
             )
             try:
-                writer.write(header)
+                writer.write(line_of(header))
                 writer.begin_run(1)
             except JournalError:
                 path.unlink(missing_ok=True)
@@ -109,13 +109,9 @@ class JournalWriter:
         finally:
             os.close(descriptor)
 
-    def write(self, record: Record | JournalHeader) -> None:
-        """Append a line. Raises `JournalError` if it can't be written."""
-        self._write(line_of(record))
-
     def begin_run(self, run: int) -> None:
         """Append the `run` line, which makes the run resumable."""
-        self.write(Run(run=run, at=now()))
+        self.write(line_of(Run(run=run, at=now())))
         self._is_resumable = True
 
     def truncate(self, size: int) -> None:
@@ -137,7 +133,8 @@ class JournalWriter:
         hint = "no further update was sent; resume() reads back the rooms whose update was in flight"
         raise JournalError(text, hint=hint, reason="journal_lost")
 
-    def _write(self, line: bytes) -> None:
+    def write(self, line: bytes) -> None:
+        """Append a line. Raises `JournalError` if it can't be written."""
         self._check()
         try:
             written = os.write(self._descriptor, line)

@@ -5,16 +5,26 @@ When a line is read, its values are not validated again, because the checksum sh
 
 import hashlib
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, NamedTuple, Self, cast
 
 import attrs
 
-from .._webhook_url import WebhookUrlPolicy
-from ..models import Room, RoomUpdate
+from ..models import Room
 from ..models._fields import Values, differing
+from ._files import json_object
 from ._records import Codec
 
-__all__ = ["HEADER", "PLANNED", "TOTALS", "VERSION", "Checksum", "PlanHeader", "PlanTotals", "PlannedUpdate"]
+__all__ = [
+    "HEADER",
+    "PLANNED",
+    "TOTALS",
+    "VERSION",
+    "Checksum",
+    "PlanHeader",
+    "PlanTotals",
+    "PlannedLine",
+    "PlannedUpdate",
+]
 
 VERSION: Final = 1
 
@@ -44,10 +54,6 @@ class PlannedUpdate:
     after: Values
     """The same fields, with their new values."""
 
-    def update(self, webhook_url_policy: WebhookUrlPolicy) -> RoomUpdate:
-        """Return the update to send. Raises `InvalidRequestError` if the policy rejects a new URL."""
-        return RoomUpdate.from_dict(self.after, webhook_url_policy=webhook_url_policy)
-
     def has_changed(self, room: Room) -> bool:
         """Return whether the room was modified since the plan was made.
 
@@ -56,6 +62,23 @@ class PlannedUpdate:
         if self.updated_at is None:
             return bool(differing(room, self.before))
         return room.updated_at != self.updated_at
+
+
+class PlannedLine(NamedTuple):
+    """The line of a room, read only as far as sending its update requires. The rest is copied as bytes."""
+
+    line: bytes
+    room_id: str
+    unique_name: str | None
+    updated_at: str | None
+    after: Values
+
+    @classmethod
+    def read(cls, line: bytes) -> Self:
+        """Read a line. The checksum of the file must have been checked."""
+        # Creating a `PlannedUpdate` instead would take 18,000 more instructions, a half of the time to read a line.
+        value = cast("Any", json_object(line))
+        return cls(line, value["room_id"], value["unique_name"], value["updated_at"], value["after"])
 
 
 @attrs.frozen(kw_only=True)

@@ -3,10 +3,9 @@
 from datetime import datetime
 
 from ..errors import AioroomsError, JournalError
-from ._journal_records import Begin, End, Ending
+from ._journal_records import Ending, begin_line, end_line
 from ._journal_writer import JournalWriter, now
 from ._outcomes import Outcome, StopSignal
-from ._plan_records import PlannedUpdate
 
 __all__ = ["Recorder"]
 
@@ -24,18 +23,12 @@ class Recorder:
         self._journal = journal
         self._signal = signal
 
-    def begin(self, planned: PlannedUpdate) -> None:
-        """Write the `begin` line of an update before it is sent. Raises `JournalError` if it can't be written."""
-        self._journal.write(
-            Begin(
-                begin=planned.room_id,
-                at=now(),
-                unique_name=planned.unique_name,
-                updated_at=planned.updated_at,
-                before=planned.before,
-                after=planned.after,
-            )
-        )
+    def begin(self, planned: bytes) -> None:
+        """Write the `begin` line of an update before it is sent. Raises `JournalError` if it can't be written.
+
+        `planned` is the room's line of the plan.
+        """
+        self._journal.write(begin_line(planned, now()))
 
     def end(
         self,
@@ -52,19 +45,10 @@ class Recorder:
         """Write the `end` line of a room, and return its outcome."""
         text = None if error is None else str(error)
         failure = error if isinstance(error, AioroomsError) else None
-        record = End(
-            end=room_id,
-            at=now(),
-            status=status,
-            attempts=attempts,
-            elapsed=None if elapsed is None else round(elapsed, 4),
-            updated_at=updated_at,
-            error=text,
-            error_type=None if failure is None else type(failure).__name__,
-            found=found,
-        )
+        error_type = None if failure is None else type(failure).__name__
+        line = end_line(room_id, now(), status, attempts, elapsed, updated_at, text, error_type, found)
         try:
-            self._journal.write(record)
+            self._journal.write(line)
         except JournalError as write_error:
             self.write_error = write_error
             self._signal.stop(write_error)

@@ -30,10 +30,9 @@ class Codec(Generic[T]):
     cattrs generates the conversion functions when they are first used.
     """
 
-    def __init__(self, record_class: type[T], *, omit_if_default: bool = False, **keys: str) -> None:
+    def __init__(self, record_class: type[T], **keys: str) -> None:
         """`keys` maps the name of a field to its key in the line, if the two differ."""
         self.record_class = record_class
-        self._omit_if_default = omit_if_default
         self._keys: Any = {field: override(rename=key) for field, key in keys.items()}
 
     def line(self, record: T) -> bytes:
@@ -56,8 +55,7 @@ class Codec(Generic[T]):
     @cached_property
     def to_json(self) -> Callable[[T], dict[str, Any]]:
         """The function that converts a record to JSON data."""
-        omit = self._omit_if_default
-        return make_dict_unstructure_fn(self.record_class, file_converter, _cattrs_omit_if_default=omit, **self._keys)
+        return make_dict_unstructure_fn(self.record_class, file_converter, **self._keys)
 
     @cached_property
     def _structure(self) -> Callable[[Mapping[str, Any], type[T]], T]:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aiorooms.bulk import Journal, JournalError, Outcome, Plan, apply, resume
 from aiorooms.bulk import _journal_writer as module
-from aiorooms.bulk._journal_records import Begin, End, Run
+from aiorooms.bulk._journal_records import Begin, End, Run, begin_line, end_line, record_of
 from aiorooms.bulk._journal_writer import JournalWriter
 from aiorooms.bulk._plan_records import PLANNED
 from aiorooms.simulator import RoomsSimulator
@@ -43,20 +44,12 @@ def room_id(number: int) -> str:
     return str(UUID(int=number))
 
 
-def begin(number: int) -> Begin:
-    one = planned(number)
-    return Begin(
-        begin=one.room_id,
-        at=1.5,
-        unique_name=one.unique_name,
-        updated_at=one.updated_at,
-        before=one.before,
-        after=one.after,
-    )
+def begin(number: int) -> bytes:
+    return begin_line(PLANNED.line(planned(number)), 1.5)
 
 
-def end(number: int, status: Any) -> End:
-    return End(end=room_id(number), at=1.5, status=status, attempts=1)
+def end(number: int, status: Any) -> bytes:
+    return end_line(room_id(number), 1.5, status, 1, None, None, None, None, False)
 
 
 async def write_journal(path: Path, plan: Plan, records: list[tuple[str, int]]) -> None:
@@ -88,8 +81,37 @@ async def test_a_journal_has_a_header_and_records_of_the_run_and_of_each_update(
     rest = {name: value for name, value in PLANNED.to_json(planned(1)).items() if name != "room_id"}
     assert begun == {"begin": room_id(1), "at": 1.5, **rest}
     assert ended == {"end": room_id(1), "at": 1.5, "status": "updated", "attempts": 1}
-    assert [*journal.entries()] == [Run(run=1, at=float(str(run["at"]))), begin(1), end(1, "updated")]
+    one = planned(1)
+    assert [*journal.entries()] == [
+        Run(run=1, at=float(str(run["at"]))),
+        Begin(
+            begin=one.room_id,
+            at=1.5,
+            unique_name=one.unique_name,
+            updated_at=one.updated_at,
+            before=one.before,
+            after=one.after,
+        ),
+        End(end=room_id(1), at=1.5, status="updated", attempts=1),
+    ]
     assert journal.runs() == 1
+
+
+@pytest.mark.parametrize("name", ['a,"unique_name":"b', 'räum "5"', "", None])
+def test_a_begin_line_has_the_values_of_the_plan(name: str | None) -> None:
+    one = attrs.evolve(planned(1), unique_name=name, before={"unique_name": name, "webhook_timeout_secs": None})
+    record = record_of(json.loads(begin_line(PLANNED.line(one), 1.5)))
+    assert record == Begin(
+        begin=one.room_id, at=1.5, **attrs.asdict(one, filter=lambda field, _: field.name != "room_id")
+    )
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"{}\n", b'{"unique_name":null,"room_id":"a"}\n', b'{"room_id":"a","after":{}}\n']
+)
+def test_a_begin_line_is_made_only_from_the_line_of_a_room(line: bytes) -> None:
+    with pytest.raises(ValueError, match="it is not a line of a plan"):
+        begin_line(line, 1.5)
 
 
 async def test_every_line_can_be_read_as_soon_as_it_is_written(tmp_path: Path) -> None:
@@ -296,12 +318,12 @@ async def test_only_one_run_at_a_time_writes_a_journal(tmp_path: Path) -> None:
 OTHER = """
 import asyncio, sys
 from aiorooms.bulk import Journal, JournalError
-from aiorooms.bulk._journal_records import Stop
+from aiorooms.bulk._journal_records import Stop, line_of
 from aiorooms.bulk._journal_writer import JournalWriter
 
 async def main():
     async with JournalWriter.reopen(Journal.open(sys.argv[1])) as writer:
-        writer.write(Stop(stop="here", at=1.0))
+        writer.write(line_of(Stop(stop="here", at=1.0)))
         print("open", flush=True)
         sys.stdin.read()
 

@@ -3,8 +3,10 @@
 from datetime import datetime
 from pathlib import Path
 
+import attrs
+
 from aiorooms.bulk import Journal, Plan
-from aiorooms.bulk._journal_records import Begin, End, Run, Stop
+from aiorooms.bulk._journal_records import Begin, End, Run, Stop, begin_line, end_line
 from aiorooms.bulk._journal_writer import JournalWriter
 from aiorooms.bulk._plan_records import PLANNED
 from aiorooms.bulk._summary import summarize
@@ -105,6 +107,12 @@ async def test_an_old_journal_is_read_and_continued(tmp_path: Path) -> None:
     ended = entries[2]
     assert isinstance(ended, End)
     assert (ended.elapsed, ended.updated_at) == (0.0257, datetime.fromisoformat("2026-11-26T09:19:59.506094Z"))
+    # The current version writes the same lines.
+    lines = JOURNAL.splitlines(keepends=True)
+    assert begin_line(PLAN.splitlines(keepends=True)[3], 1795684799.521) == lines[6]
+    for entry, line in ((entries[2], lines[3]), (entries[8], lines[9])):
+        assert isinstance(entry, End)
+        assert end_line(*attrs.astuple(entry)) == line
     summary = summarize(journal)
     assert dict(summary.states) == {"updated": 3, "failed": 1, "conflict": 1}
     assert summary.runs == ["done"]
