@@ -6,9 +6,8 @@ from typing import Any, Final, Literal, TypeAlias, cast
 
 import attrs
 
-from .._text import timestamp
 from ..models._fields import Values
-from ._files import JsonObject, json_line
+from ._files import JsonObject, json_line, json_time
 from ._records import Codec, file_converter
 
 __all__ = [
@@ -188,7 +187,7 @@ def end_line(
     if elapsed is not None:
         line["elapsed"] = round(elapsed, 4)
     if updated_at is not None:
-        line["updated_at"] = timestamp(updated_at)
+        line["updated_at"] = json_time(updated_at)
     if error is not None:
         line["error"] = error
     if error_type is not None:

@@ -14,6 +14,7 @@ by line, so even a plan with a million rooms needs little memory.
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
@@ -122,8 +123,7 @@ class Plan:
         file.seek(0)
         checksum = Checksum()
         checksum.add(file.readline())
-        for _ in range(self.rooms):
-            line = file.readline()
+        for line in islice(file, self.rooms):
             checksum.add(line)
             yield line
         totals = PlanTotals(rooms=self.rooms, unchanged=self.unchanged, latest_update=self.latest_update)

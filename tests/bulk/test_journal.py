@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiorooms._text import timestamp
 from aiorooms.bulk import Journal, JournalError, Outcome, Plan, apply, resume
 from aiorooms.bulk import _journal_writer as module
 from aiorooms.bulk._journal_records import Begin, End, Run, begin_line, end_line, record_of
@@ -112,6 +114,12 @@ def test_a_begin_line_has_the_values_of_the_plan(name: str | None) -> None:
 def test_a_begin_line_is_made_only_from_the_line_of_a_room(line: bytes) -> None:
     with pytest.raises(ValueError, match="it is not a line of a plan"):
         begin_line(line, 1.5)
+
+
+@given(time=st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=st.timezones()))
+def test_a_time_is_written_in_utc(time: datetime) -> None:
+    line = end_line(room_id(1), 1.5, "updated", 1, None, time, None, None, False)
+    assert json.loads(line)["updated_at"] == timestamp(time)
 
 
 async def test_every_line_can_be_read_as_soon_as_it_is_written(tmp_path: Path) -> None:
