@@ -39,13 +39,16 @@ def make_encode() -> Callable[[object], str]:
 _encode: Final = make_encode()
 
 
+_WHITESPACE: Final = " \t\n\r"  # RFC 8259, 2
+
+
 def stdlib_loads(body: bytes) -> object:
     """Decode JSON as orjson does. Raises `ValueError` or `RecursionError`."""
     text = body.decode()
     value: object
     # In the most common case, avoid `decode`, which also searches for whitespace with two regular expressions.
     value, end = _decoder.raw_decode(text) if text.startswith("{") else (None, -1)
-    if end != len(text):
+    if end < 0 or text[end:].strip(_WHITESPACE):
         value = _decoder.decode(text)
     if b"\\ud" in body or b"\\uD" in body:
         stdlib_dumps(value)  # raises for an unpaired surrogate, as orjson does

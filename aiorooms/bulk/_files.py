@@ -57,8 +57,7 @@ else:
 def json_object(line: bytes) -> JsonObject | None:
     """Decode a line, and return None if it is not a JSON object."""
     try:
-        # Without orjson, `loads` decodes a text with trailing whitespace twice.
-        value = loads(line.removesuffix(b"\n"))
+        value = loads(line)
     except DecodeError:
         return None
     return value if is_object(value) else None

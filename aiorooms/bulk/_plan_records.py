@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple, Self, cast
 
 import attrs
 
-from ..models import Room
+from .._webhook_url import WebhookUrlPolicy
+from ..models import Room, RoomUpdate
 from ..models._fields import Values, differing
 from ._files import json_object
 from ._records import Codec
@@ -53,6 +54,10 @@ class PlannedUpdate:
     """The fields that change, with their values when the plan was made."""
     after: Values
     """The same fields, with their new values."""
+
+    def update(self, webhook_url_policy: WebhookUrlPolicy) -> RoomUpdate:
+        """Return the update to send. Raises `InvalidRequestError` if the policy rejects a new URL."""
+        return RoomUpdate.from_dict(self.after, webhook_url_policy=webhook_url_policy)
 
     def has_changed(self, room: Room) -> bool:
         """Return whether the room was modified since the plan was made.
