@@ -2,7 +2,7 @@
 
 python -m benchmarks                 run all benchmarks, which takes about an hour
 python -m benchmarks NAME ...        run one benchmark; NAME --help lists its options
-python -m benchmarks --short         run compare, growth and costs for a few seconds, to check that they work; the
+python -m benchmarks --short         run compare, ratios, growth and costs briefly, to check that they work; the
                                      figures of such short runs are meaningless
 """
 
@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from . import bulk, compare, costs, crash, fuzz, growth, pacing, urls
+from . import bulk, compare, costs, crash, fuzz, growth, pacing, ratios, urls
 
 BENCHMARKS: Final = {
     "compare": compare,
+    "ratios": ratios,
     "growth": growth,
     "costs": costs,
     "pacing": pacing,
@@ -28,6 +29,7 @@ BENCHMARKS: Final = {
 """The benchmark modules by name. Each has a function `main`, whose argument is a list of command-line arguments."""
 
 SHORT: Final = {
+    "ratios": ["--turns=1", "--count=100", "--only=script,bare,update,update_many"],
     "compare": ["--rounds=1", "--count=300", "--only=floor,script,update_many"],
     "growth": ["--rounds=1", "--count=300", "--max-count=600", "--max-concurrency=10"],
     "costs": ["--rounds=1", "--count=300"],
@@ -54,7 +56,7 @@ def main(arguments: Sequence[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--short", action="store_true", help="run compare, growth and costs for a few seconds, to check that they work"
+        "--short", action="store_true", help="run compare, ratios, growth and costs briefly, to check that they work"
     )
     parser.add_argument(
         "--json", metavar="FOLDER", type=Path, help="also write the figures of each benchmark to FOLDER/NAME.json"

@@ -207,6 +207,8 @@ class Server:
         if not port:
             sys.exit(f"the server did not start: its process ended with exit status {self._process.wait()}")
         self._address = f"127.0.0.1:{port}"
+        self.url: str = f"http://{self._address}/v2"
+        self.client_core: int | None = None if self._cores is None else self._cores[0]
         self._connection = http.client.HTTPConnection(self._address)
 
     def __enter__(self) -> Self:
@@ -224,7 +226,7 @@ class Server:
     def run(self, variant: Variant, count: int, concurrency: int = CONCURRENCY) -> Figures:
         """Run a contestant in a new process, and return its figures. Exit if that process fails."""
         command = [sys.executable, "-m", "benchmarks._contestants", variant.contestant]
-        command += ["--url", f"http://{self._address}/v2", "--count", str(count), "--concurrency", str(concurrency)]
+        command += ["--url", self.url, "--count", str(count), "--concurrency", str(concurrency)]
         command += ["--loop", variant.loop, *([] if variant.orjson else ["--without-orjson"])]
         if self._cores is not None:
             command += ["--core", str(self._cores[0])]

@@ -67,6 +67,20 @@ def test_every_row_of_a_comparison_is_in_the_output_and_in_the_chart(
     assert len(chart) < 50_000
 
 
+def test_ratios_has_a_table_for_each_loop_and_json_library(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks", "ratios", "--turns", "2", "--count", "20"]
+    command += ["--only", "script,bare,update,update_one_url", "--json", f"{tmp_path}/ratios.json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "ratios.json").read_text())
+    for table, times in found["times"].items():
+        assert list(times) == ["script", "bare", "update", "update_one_url"]
+        assert all(len(turns) == 2 for turns in times.values())
+        assert f"on {table.removesuffix(', orjson')}" in done.stdout
+    assert any(bar["what"] == "update (asyncio) / script" for bar in found["bars"])
+    assert all(bar["measured"]["least"] <= bar["measured"]["median"] for bar in found["bars"])
+
+
 def test_contestants_whose_packages_are_missing_are_skipped_with_a_note(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,9 +99,10 @@ def test_contestants_whose_packages_are_missing_are_skipped_with_a_note(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nope"], "unknown benchmark 'nope'; choose from compare, growth,"),
+        (["nope"], "unknown benchmark 'nope'; choose from compare, ratios,"),
         (["compare", "--only", "floor,nope"], "unknown contestant 'nope'; choose from floor, bare,"),
         (["compare", "--rounds", "0"], "argument --rounds: must be 1 or more"),
+        (["ratios", "--only", "script,floor"], "unknown client 'floor'; choose from script, bare,"),
         (["compare", "--chart", "chart.pdf"], "--chart: the file name 'chart.pdf' must end in .svg or .png"),
     ],
 )
