@@ -1,10 +1,12 @@
 """Print a plan as text: the old and new values of each room, or of each group of rooms with the same change."""
 
 from collections import Counter
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from yarl import URL
 
+from .._text import split_url
 from ..bulk import Plan, PlannedUpdate
 from ._json import dumps
 from ._output import Output, command_line, field_text
@@ -17,8 +19,10 @@ _MAX_LINES: Final = 45
 _MAX_CHANGES: Final = 1000
 """Maximum number of different changes to count separately. Rooms with any other change are counted together."""
 
-_Change: TypeAlias = tuple[tuple[str, str, str], ...]
-"""The name, old value and new value of each field that changes.
+_Value: TypeAlias = str | int | bool | None
+
+_Change: TypeAlias = tuple[tuple[str, _Value, _Value, bool], ...]
+"""The name, old value and new value of each field that changes, and whether the values were shortened.
 
 If the two values are URLs that differ only in the host, they may be shortened to the hosts.
 """
@@ -51,7 +55,8 @@ def _show_changes(plan: Plan, out: Output) -> None:
         change = _change_of(planned, whole=False)
         if change in counts or len(counts) < _MAX_CHANGES:
             counts[change] += 1
-            examples.setdefault(change, _label(planned))
+            if change not in examples:
+                examples[change] = _label(planned)
         else:
             more += 1
     lines = 0
@@ -75,11 +80,11 @@ def _label(planned: PlannedUpdate) -> str:
 
 
 def _change_of(planned: PlannedUpdate, *, whole: bool) -> _Change:
-    change: list[tuple[str, str, str]] = []
+    change: list[tuple[str, _Value, _Value, bool]] = []
     for name, after in planned.after.items():
         before = planned.before[name]
         hosts = None if whole else _hosts(before, after)
-        change.append((name, dumps(before), dumps(after)) if hosts is None else (f"{name} (host)", *hosts))
+        change.append((name, before, after, False) if hosts is None else (name, *hosts, True))
     return tuple(change)
 
 
@@ -87,17 +92,27 @@ def _hosts(before: object, after: object) -> tuple[str, str] | None:
     """Return the hosts of two URLs that differ only in the host, or None for all other values."""
     if not isinstance(before, str) or not isinstance(after, str):
         return None
+    (old, path), (new, new_path) = split_url(before), split_url(after)
+    return _hosts_of_origins(old, new) if path == new_path else None
+
+
+# The URLs of many rooms have few hosts. Comparing two URLs takes 1.4 us with this cache, and 7 us without.
+@lru_cache(maxsize=128)
+def _hosts_of_origins(before: str, after: str) -> tuple[str, str] | None:
     try:
-        old, new = URL(before, encoded=True), URL(after, encoded=True)
-        if not old.raw_host or not new.raw_host or old.raw_host == new.raw_host:
+        old, new = URL(before, encoded=True).raw_host, URL(after, encoded=True).raw_host
+        if not old or not new or old == new:
             return None
-        return (old.raw_host, new.raw_host) if before.replace(old.raw_host, new.raw_host, 1) == after else None
+        return (old, new) if before.replace(old, new, 1) == after else None
     except (ValueError, IndexError):  # yarl raises both
         return None
 
 
 def _write(out: Output, rooms: str, change: _Change) -> None:
     out.line(rooms)
-    for name, before, after in change:
-        out.change(name, before, after)
+    for name, before, after, shortened in change:
+        if shortened:
+            out.change(f"{name} (host)", str(before), str(after))
+        else:
+            out.change(name, dumps(before), dumps(after))
     out.line("")

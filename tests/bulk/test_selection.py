@@ -9,9 +9,12 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 from aiorooms import Room, WebhookUrlPolicy
+from aiorooms._webhook_url import YARL_ERRORS, comparable_host
 from aiorooms.bulk import BulkInputError, Plan, make_plan, select
+from aiorooms.bulk._sources.conditions import host_of
 from aiorooms.simulator import RoomsSimulator
 
 from ..samples import ROOM_ID
@@ -431,3 +434,16 @@ def test_hosts_are_normalised_for_comparison() -> None:
     )  # aiorooms would not send this URL, but a room may have it
     wanted = select(where=["webhook_host=*.de"], set_fields=["max_participants=20"])
     assert wanted.change_of(other) is not None
+
+
+SEPARATORS = ["://", ":", "/", "//", "?", "#", "@", "\\", "[", "]", "\t", "\n", " "]
+PIECES = ["https", "http", "a.io", "A.io.", "ü.io", "[::1]", ":80", ":99999", "%zz", "..", "u=https://b.io/", "\ud800"]
+
+
+@given(st.lists(st.sampled_from(SEPARATORS + PIECES), max_size=9).map("".join))
+def test_the_host_of_a_url_is_the_one_that_yarl_finds(url: str) -> None:
+    try:
+        expected = comparable_host(URL(url)) or None
+    except YARL_ERRORS:
+        expected = None
+    assert host_of(url) == expected

@@ -1,6 +1,7 @@
 """The commands plan, show, apply, resume, verify, rollback, report and export."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from aiorooms import RoomsClient
+from aiorooms.cli import _diff
 from aiorooms.simulator import RoomsSimulator
 
 from .conftest import KEY, Invoke, lines, run, signals_when
@@ -281,3 +283,17 @@ def test_many_different_changes_fit_on_one_screen(sim: RoomsSimulator, invoke: I
     shown = lines(invoke("plan", "a.csv").stdout)
     assert len(shown) < 50
     assert "rooms with other changes; --all shows each room" in shown[-3]
+
+
+ORIGINS = ["https://a.io", "https://b.io:80", "http://http", "http://b.io", "https://u@a.io", "https://[::1", "/a"]
+PATHS = ["", "/", "/a.io", "/b.io", "?u=/a.io", "#", "//a.io/://b.io/"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("other", PATHS)
+def test_two_urls_are_shortened_to_their_hosts_only_if_nothing_else_differs(path: str, other: str) -> None:
+    for before, after in itertools.product([*ORIGINS, "https://b\t.io"], repeat=2):
+        shown = _diff._hosts(before + path, after + other)
+        assert shown == _diff._hosts_of_origins(before + path, after + other)
+        if shown is not None:
+            assert (before + path).replace(*shown, 1) == after + other

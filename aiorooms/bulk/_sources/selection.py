@@ -62,8 +62,7 @@ class Selection:
     def _rewritten(self, url: str) -> str | None:
         host = host_of(url)
         other = None if host is None else self.hosts.get(host)
-        authority = _AUTHORITY.match(url)
-        if other is None or authority is None:
+        if other is None or (authority := _AUTHORITY.match(url)) is None:
             return None
         # Replace the host in the text, because parsing and rebuilding the URL could change its other parts.
         port = re.search(r":[0-9]*$", authority[2])
