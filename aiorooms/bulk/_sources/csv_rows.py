@@ -1,12 +1,13 @@
 """Read the rows of a CSV file. An empty cell leaves a field unchanged, and the word `null` clears it."""
 
 import csv
-from collections.abc import Iterator, Sequence
-from typing import TextIO
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TextIO, TypeAlias
 
 from ...models._fields import FIELDS, read_value
 from .._problems import Problems
-from .columns import COLUMNS, INPUT_COLUMNS, ROOM_COLUMNS, Cells, unknown_column
+from .columns import COLUMNS, ROOM_COLUMNS, Cells, unknown_column
 
 __all__ = ["read_csv"]
 
@@ -22,6 +23,7 @@ def read_csv(file: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
     try:
         header = [name.strip() for name in next(reader)]
         is_readable = _check_header(problems, header)
+        readers = [_reader_of(name) for name in header]
         line = reader.line_num + 1
         for cells in reader:
             if cells:
@@ -31,7 +33,7 @@ def read_csv(file: TextIO, problems: Problems) -> Iterator[tuple[int, Cells]]:
                 elif "\0" in "".join(cells):
                     problems.record("bad_syntax", line, None, "the row contains a NUL character")
                 elif is_readable:
-                    yield line, _cells_of(header, cells)
+                    yield line, _cells_of(header, readers, cells)
             line = reader.line_num + 1
     except csv.Error as error:
         unclosed = "unexpected end" in str(error)
@@ -61,13 +63,19 @@ def _check_header(problems: Problems, header: Sequence[str]) -> bool:
     return False
 
 
-def _cells_of(header: Sequence[str], cells: Sequence[str]) -> Cells:
+_Reader: TypeAlias = Callable[[str], object]
+
+
+def _reader_of(name: str) -> _Reader | None:
+    """Return the function that reads the cells of a column; None if the column is ignored."""
+    if name in FIELDS:
+        return partial(read_value, name)
+    return str if name in ROOM_COLUMNS else None
+
+
+def _cells_of(header: Sequence[str], readers: Sequence[_Reader | None], cells: Sequence[str]) -> Cells:
     return {
-        name: _cell(name, text)
-        for name, text in zip(header, cells, strict=True)
-        if text != "" and name in INPUT_COLUMNS
+        name: read(text)
+        for name, read, text in zip(header, readers, cells, strict=True)
+        if text != "" and read is not None
     }
-
-
-def _cell(name: str, text: str) -> object:
-    return read_value(name, text) if name in FIELDS else text

@@ -14,20 +14,20 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TextIO
+from typing import Any, Final, NamedTuple, Self, TextIO, cast
 
 import attrs
 
 from ..._checks import name_problems
+from ..._http.json import dumps, loads
 from ..._text import quoted
 from ..._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, policy_of
 from ...errors import BulkInputError, InputProblem, InvalidRequestError
-from ...models import FIELD_NAMES, Room, RoomUpdate, read_room_ref
-from ...models._fields import Values
+from ...models import Room, RoomUpdate, read_room_ref
+from ...models._fields import FIELDS, Values
 from .._index import LineIndex
 from .._planning import Change
 from .._problems import Problems, input_problem
-from .._records import Codec
 from .columns import ROOM_COLUMNS, Cells
 from .csv_rows import read_csv
 from .json_rows import read_json, read_jsonl
@@ -36,17 +36,18 @@ from .text_file import open_text
 __all__ = ["Rows", "read_rows"]
 
 
-@attrs.frozen(kw_only=True)
-class _Row:
+class _Row(NamedTuple):
     """A row in the temporary file. It has either the room's id or its name."""
 
     line: int
     room_id: str | None
     name: str | None
-    fields: Values
+    fields: Mapping[str, Any]
 
 
-_ROW: Final = Codec(_Row)
+def _read_row(line: bytes) -> _Row:
+    # Nobody else can write to the temporary file, so what is read needs no check.
+    return _Row(*cast("tuple[Any, ...]", loads(line)))
 
 
 class Rows:
@@ -61,6 +62,8 @@ class Rows:
         """Number of valid rows, including rows that change nothing."""
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
         self._rooms = LineIndex(self._file)
+        self._has_names = False
+        """Whether a row gives the name of its room instead of the id."""
         self._names = LineIndex(self._file)
         """An index of the rows that set a new name. The key is the new name."""
         self._policy = webhook_url_policy
@@ -80,8 +83,9 @@ class Rows:
     def change_of(self, room: Room) -> Change | None:
         """Return the change for a room; None if no row is for the room. Raises `BulkInputError` if two rows are."""
         keys = [] if room.id is None else [room.id.lower()]
-        keys += [] if room.unique_name is None else [_key_of_name(room.unique_name)]
-        found = sorted((_ROW.read(line) for key in keys if (line := self._rooms.find(key))), key=_line)
+        if self._has_names and room.unique_name is not None:
+            keys.append(_key_of_name(room.unique_name))
+        found = sorted((_read_row(line) for key in keys if (line := self._rooms.find(key))), key=_line)
         if not found:
             return None
         if len(found) > 1:
@@ -92,7 +96,7 @@ class Rows:
 
     def not_met(self) -> Iterator[InputProblem]:
         """Yield a problem for each row whose room is not in the account."""
-        for row in map(_ROW.read, self._rooms.unmatched()):
+        for row in map(_read_row, self._rooms.unmatched()):
             column, value = ("room_id", row.room_id) if row.name is None else ("room", row.name)
             wanted = f"the id {value}" if row.name is None else f"the name {quoted(value)}"
             text = f"the account has no room with {wanted}"
@@ -101,8 +105,9 @@ class Rows:
     def add(self, line: int, room_id: str | None, name: str | None, fields: Values) -> None:
         """Add a row."""
         offset = self._file.tell()
-        self._file.write(_ROW.line(_Row(line=line, room_id=room_id, name=name, fields=fields)))
+        self._file.write(dumps((line, room_id, name, fields)) + b"\n")
         self._rooms.add(room_id or "" if name is None else _key_of_name(name), offset)
+        self._has_names |= name is not None
         if isinstance(new_name := fields.get("unique_name"), str):
             self._names.add(new_name, offset)
         self.count += 1
@@ -124,7 +129,7 @@ class Rows:
                 problems.record("duplicate_name", row.line, None, text)
 
     def _row_at(self, offset: int) -> _Row:
-        return _ROW.read(self._rooms.line_at(offset))
+        return _read_row(self._rooms.line_at(offset))
 
 
 def _line(row: _Row) -> int:
@@ -174,15 +179,15 @@ _READERS: Final[Mapping[str, Callable[[TextIO, Problems], Iterator[tuple[int, Ce
 def _check_row(rows: Rows, problems: Problems, line: int, cells: Cells, policy: WebhookUrlPolicy) -> None:
     before = problems.count
     room_id, name = _read_room(problems, line, cells)
-    fields = {key: value for key, value in cells.items() if key in FIELD_NAMES}
+    fields = cast("Values", {key: value for key, value in cells.items() if key in FIELDS})
     try:
-        update = RoomUpdate.from_dict(fields, webhook_url_policy=policy)
+        RoomUpdate.from_dict(fields, webhook_url_policy=policy)
     except InvalidRequestError as error:
         for problem in error.problems:
             problems.add(input_problem(problem, rows.source, line))
         return
     if problems.count == before:
-        rows.add(line, room_id, name, update.to_dict())
+        rows.add(line, room_id, name, fields)
 
 
 def _read_room(problems: Problems, line: int, cells: Cells) -> tuple[str | None, str | None]:
