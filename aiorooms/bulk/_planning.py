@@ -105,12 +105,12 @@ def _problem(room: Room, after: Values, source: str, line: int | None) -> InputP
     if wrong_id := read_room_ref(room)[1]:
         text = f"a room of the account has an invalid id: {wrong_id[0].message}"
         return InputProblem(source, line, None, text, code="not_a_uuid", value=room.id)
+    if ("webhook_event_url" in after) == ("webhook_event_failover_url" in after):
+        return None  # if both change, `RoomUpdate` has compared them
     url = after.get("webhook_event_url", room.webhook_event_url)
     failover = after.get("webhook_event_failover_url", room.webhook_event_failover_url)
     if not isinstance(url, str) or not isinstance(failover, str) or not url or not same_url(url, failover):
         return None
     changed = "webhook_event_url" if "webhook_event_url" in after else "webhook_event_failover_url"
-    if changed not in after:
-        return None
     text = f"room {room.id} would have {quoted(url)} as webhook URL and as failover URL; set one of them to another URL"
     return InputProblem(source, line, changed, text, code="same_url")
