@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from . import bulk, compare, costs, crash, fuzz, growth, pacing, ratios, urls
+from . import bulk, compare, costs, crash, fuzz, growth, pacing, planning, ratios, urls
 
 BENCHMARKS: Final = {
     "compare": compare,
@@ -22,6 +22,7 @@ BENCHMARKS: Final = {
     "costs": costs,
     "pacing": pacing,
     "bulk": bulk,
+    "planning": planning,
     "crash": crash,
     "fuzz": fuzz,
     "urls": urls,
