@@ -1,8 +1,8 @@
-"""Format values as text: any value as one printable line of limited length, and times in UTC. Split URLs."""
+"""Format values as text: any value as one printable line of limited length, and times in UTC."""
 
 from datetime import UTC, datetime
 
-__all__ = ["excerpt", "quoted", "split_url", "timestamp"]
+__all__ = ["excerpt", "quoted", "timestamp"]
 
 
 def excerpt(text: str, max_length: int) -> str:
@@ -26,13 +26,3 @@ def timestamp(time: datetime) -> str:
     """Return a time in UTC: `2021-04-12T22:29:42Z`, with microseconds if there are any."""
     utc = time if time.tzinfo is UTC else time.astimezone(UTC)
     return f"{utc.isoformat()[:-6]}Z"
-
-
-def split_url(url: str) -> tuple[str, str]:
-    """Split a URL before its path: the first slash after `://`. Without such a slash, the second part is empty.
-
-    Nothing is checked or changed. The first part contains the whole host, and often also occurs in other URLs.
-    """
-    scheme = url.find("://")
-    slash = -1 if scheme < 0 else url.find("/", scheme + 3)
-    return (url, "") if slash < 0 else (url[:slash], url[slash:])

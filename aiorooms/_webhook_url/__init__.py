@@ -2,6 +2,7 @@
 
 from .check import check_webhook_url, check_webhook_urls, masked_url
 from .host import YARL_ERRORS, comparable_host, is_loopback, matches
+from .plain import split_plain
 from .policy import DEFAULT_POLICY, WebhookUrlPolicy, policy_of
 from .same import same_url
 
@@ -17,4 +18,5 @@ __all__ = [
     "matches",
     "policy_of",
     "same_url",
+    "split_plain",
 ]

@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 from yarl import URL
 
-from .._text import split_url
+from .._webhook_url import split_plain
 from ..bulk import Plan, PlannedUpdate
 from ._json import dumps
 from ._output import Output, command_line, field_text
@@ -92,13 +92,15 @@ def _hosts(before: object, after: object) -> tuple[str, str] | None:
     """Return the hosts of two URLs that differ only in the host, or None for all other values."""
     if not isinstance(before, str) or not isinstance(after, str):
         return None
-    (old, path), (new, new_path) = split_url(before), split_url(after)
-    return _hosts_of_origins(old, new) if path == new_path else None
+    old, new = split_plain(before), split_plain(after)
+    if old is None or new is None:
+        return _changed_hosts(before, after)
+    return _changed_hosts(old[0], new[0]) if old[1] == new[1] else None
 
 
-# The URLs of many rooms have few hosts. Comparing two URLs takes 1.4 us with this cache, and 7 us without.
+# The URLs of many rooms have few hosts. Without this cache, yarl would parse both URLs of each room.
 @lru_cache(maxsize=128)
-def _hosts_of_origins(before: str, after: str) -> tuple[str, str] | None:
+def _changed_hosts(before: str, after: str) -> tuple[str, str] | None:
     try:
         old, new = URL(before, encoded=True).raw_host, URL(after, encoded=True).raw_host
         if not old or not new or old == new:

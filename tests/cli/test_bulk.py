@@ -294,6 +294,6 @@ PATHS = ["", "/", "/a.io", "/b.io", "?u=/a.io", "#", "//a.io/://b.io/"]
 def test_two_urls_are_shortened_to_their_hosts_only_if_nothing_else_differs(path: str, other: str) -> None:
     for before, after in itertools.product([*ORIGINS, "https://b\t.io"], repeat=2):
         shown = _diff._hosts(before + path, after + other)
-        assert shown == _diff._hosts_of_origins(before + path, after + other)
+        assert shown == _diff._changed_hosts(before + path, after + other)
         if shown is not None:
             assert (before + path).replace(*shown, 1) == after + other
