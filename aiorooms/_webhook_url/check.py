@@ -13,6 +13,7 @@ rooms have the webhook URLs `https://hooks.example.com/rooms/1`, `.../2` and so 
 """
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, cast
 from urllib.parse import quote
@@ -160,19 +161,27 @@ _EXPECTED = "a URL"
 
 
 def _problems(url: str, policy: WebhookUrlPolicy, pointer: str) -> tuple[Problem, ...]:
-    return tuple(
-        Problem(pointer, _message(url, finding, policy), code=finding.code, setting=finding.setting)
-        for finding in findings(url, policy)
-    )
+    found = findings(url, policy)
+    fix = _valid_fix(url, found, policy)
+    shown = quote_text(masked_url(url))
+
+    def message(finding: Finding) -> str:
+        hint = finding.hint if fix is None else f"did you mean {fix!r}?"
+        setting = "" if finding.setting is None else f" ({finding.setting})"
+        return f"{shown} {finding.wrong}; {hint}{setting}"
+
+    return tuple(Problem(pointer, message(one), code=one.code, setting=one.setting) for one in found)
 
 
-def _message(url: str, finding: Finding, policy: WebhookUrlPolicy) -> str:
-    shown, hint, fix = masked_url(url), finding.hint, finding.fix
+def _valid_fix(url: str, found: Sequence[Finding], policy: WebhookUrlPolicy) -> str | None:
+    """Return the URL that was probably meant, if it is short and valid."""
+    # A fix repairs one part of the URL. So if the findings have different fixes, none of these is valid.
+    fixes = {finding.fix for finding in found}
+    fix = fixes.pop() if len(fixes) == 1 else None
     # No fix is suggested for a URL with credentials, because the message would either show or drop them.
-    if fix is not None and shown == url and quote_text(fix) == repr(fix) and _is_valid(fix, policy):
-        hint = f"did you mean {fix!r}?"
-    setting = "" if finding.setting is None else f" ({finding.setting})"
-    return f"{quote_text(shown)} {finding.wrong}; {hint}{setting}"
+    if fix is None or masked_url(url) != url or quote_text(fix) != repr(fix) or not _is_valid(fix, policy):
+        return None
+    return fix
 
 
 def masked_url(url: str) -> str:
