@@ -343,7 +343,8 @@ def _host_policy_findings(host: str, policy: WebhookUrlPolicy) -> list[Finding]:
 
 def _port_findings(parts: _Parts) -> list[Finding]:
     hint = "a port is a number from 1 to 65535"
-    if not parts.port:
+    # In `https://://x.io`, the empty port is only a consequence of the missing host.
+    if not parts.port or (parts.port == ":" and not parts.host):
         return []
     if parts.port == ":":
         return [Finding("bad_port", "has an empty port", hint, str(parts._replace(port="")))]

@@ -104,6 +104,7 @@ BAD = {
     "https:///hook": "has no host; write one after '://'",
     "https:///x.io/hook": "has no host; did you mean 'https://x.io/hook'?",
     "https://?x.io": "has no host",
+    "https://://x.io/": "has no host; did you mean 'https://x.io/'?",
     "https://:80/": "has no host",
     "https://https://x.io/": "has two schemes; did you mean 'https://x.io/'?",
     "https://http://x.io/": "has two schemes; did you mean 'http://x.io/'?",
