@@ -1,6 +1,6 @@
 """Run all benchmarks, one of them, or a short version.
 
-python -m benchmarks                 run all benchmarks, which takes about an hour
+python -m benchmarks                 run all benchmarks, which takes hours
 python -m benchmarks NAME ...        run one benchmark; NAME --help lists its options
 python -m benchmarks --short         run compare, ratios, growth and costs briefly, to check that they work; the
                                      figures of such short runs are meaningless
@@ -30,7 +30,7 @@ BENCHMARKS: Final = {
 """The benchmark modules by name. Each has a function `main`, whose argument is a list of command-line arguments."""
 
 SHORT: Final = {
-    "ratios": ["--turns=1", "--count=100", "--only=script,bare,update,update_many"],
+    "ratios": ["--rounds=1", "--count=100", "--only=script,bare,update,update_many"],
     "compare": ["--rounds=1", "--count=300", "--only=floor,script,update_many"],
     "growth": ["--rounds=1", "--count=300", "--max-count=600", "--max-concurrency=10"],
     "costs": ["--rounds=1", "--count=300"],

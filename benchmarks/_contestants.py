@@ -1,9 +1,9 @@
 """The contestants: different clients that update rooms on the canned server, which answers at once (see `_server`).
 
 A contestant is an async context manager that yields the function to measure. This function makes `count` updates,
-`concurrency` at a time. Every update sets the same five fields, and every room gets a webhook URL and a failover URL of
-its own, which no update before it had. Only in the contestants whose name ends in `one_url` do all rooms get the same
-two URLs. All contestants decode the JSON of each answer.
+`concurrency` at a time. Every update sets the same five fields, with a webhook URL and a failover URL that no earlier
+update had. Exceptions are the contestants whose names end in `same_urls`, where both URLs are always the same. All
+contestants encode the JSON of each request, and decode that of each answer.
 
 `python -m benchmarks._contestants NAME --url ...` runs one contestant, and prints its CPU time, wall time and peak
 memory as one line of JSON.
@@ -40,22 +40,22 @@ _numbers: Final = itertools.count()
 """The numbers of all updates of the process. The measured run continues where the warm-up stopped."""
 
 
-def fields_of(number: int, *, one_url: bool = False) -> dict[str, Any]:
-    """Return the five fields that update `number` sets. With `one_url`, the URLs are always the same."""
-    room = "all" if one_url else number
+def fields_of(number: int, *, same_urls: bool = False) -> dict[str, Any]:
+    """Return the five fields that update `number` sets. With `same_urls`, the URLs are always the same."""
+    path = "all" if same_urls else number
     return {
         "max_participants": 2 + number % 49,
         "enable_recording": number % 2 == 0,
-        "webhook_event_url": f"https://hooks.example.com/telnyx/rooms/{room}?team=42",
-        "webhook_event_failover_url": f"https://failover.example.com/telnyx/rooms/{room}?team=42",
+        "webhook_event_url": f"https://hooks.example.com/telnyx/rooms/{path}?team=42",
+        "webhook_event_failover_url": f"https://failover.example.com/telnyx/rooms/{path}?team=42",
         "webhook_timeout_secs": number % 31,
     }
 
 
-def _todo(count: int, *, one_url: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
+def _todo(count: int, *, same_urls: bool = False) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield `count` pairs of a room id and the fields to set."""
     for number in itertools.islice(_numbers, count):
-        yield ROOM_IDS[number % len(ROOM_IDS)], fields_of(number, one_url=one_url)
+        yield ROOM_IDS[number % len(ROOM_IDS)], fields_of(number, same_urls=same_urls)
 
 
 def _host_and_port(url: str) -> tuple[str, int]:
@@ -268,13 +268,13 @@ def telnyx_httpx(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]
 
 
 @asynccontextmanager
-async def _update(url: str, concurrency: int, *, one_url: bool = False) -> AsyncGenerator[Run]:
+async def _update(url: str, concurrency: int, *, same_urls: bool = False) -> AsyncGenerator[Run]:
     from aiorooms import RoomsClient
 
     async with RoomsClient(KEY, base_url=url, max_connections=max(100, concurrency)) as client:
 
         async def run(count: int) -> None:
-            todo = _todo(count, one_url=one_url)
+            todo = _todo(count, same_urls=same_urls)
 
             async def work() -> None:
                 for room_id, fields in todo:
@@ -291,14 +291,14 @@ def update(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
     return _update(url, concurrency)
 
 
-def update_one_url(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
+def update_same_urls(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
     """Call `rooms.update` with the same URLs for all rooms."""
-    return _update(url, concurrency, one_url=True)
+    return _update(url, concurrency, same_urls=True)
 
 
 @asynccontextmanager
 async def _update_many(
-    url: str, concurrency: int, *, enabled: bool = True, one_url: bool = False
+    url: str, concurrency: int, *, enabled: bool = True, same_urls: bool = False
 ) -> AsyncGenerator[Run]:
     from aiorooms import Pacing, RoomsClient, RoomUpdate
 
@@ -306,7 +306,7 @@ async def _update_many(
     async with RoomsClient(KEY, base_url=url, pacing=pacing, max_connections=max(100, concurrency)) as client:
 
         async def run(count: int) -> None:
-            updates = ((room_id, RoomUpdate(**fields)) for room_id, fields in _todo(count, one_url=one_url))
+            updates = ((room_id, RoomUpdate(**fields)) for room_id, fields in _todo(count, same_urls=same_urls))
             updated = 0
             async for result in client.rooms.update_many(updates, concurrency=concurrency):
                 assert result.status == "updated", result.error
@@ -321,9 +321,9 @@ def update_many(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
     return _update_many(url, concurrency)
 
 
-def update_many_one_url(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
+def update_many_same_urls(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
     """Call `rooms.update_many` with the same URLs for all rooms."""
-    return _update_many(url, concurrency, one_url=True)
+    return _update_many(url, concurrency, same_urls=True)
 
 
 def update_many_unpaced(url: str, concurrency: int) -> AbstractAsyncContextManager[Run]:
@@ -371,9 +371,9 @@ CONTESTANTS: Final[dict[str, Contestant]] = {
         telnyx_aiohttp,
         telnyx_httpx,
         update,
-        update_one_url,
+        update_same_urls,
         update_many,
-        update_many_one_url,
+        update_many_same_urls,
         update_many_unpaced,
         pipelined,
     )

@@ -249,7 +249,7 @@ def at_least_one(text: str) -> int:
     return number
 
 
-def make_parser(name: str, description: str | None, *, rounds: int) -> argparse.ArgumentParser:
+def make_parser(name: str, description: str | None, *, rounds: int, count: int = 20_000) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m benchmarks {name}",
         description=description,
@@ -257,8 +257,8 @@ def make_parser(name: str, description: str | None, *, rounds: int) -> argparse.
     )
     text = f"number of rounds; each round runs everything once (default: {rounds})"
     parser.add_argument("--rounds", metavar="NUMBER", type=at_least_one, default=rounds, help=text)
-    text = "number of updates in a run (default: 20000)"
-    parser.add_argument("--count", metavar="NUMBER", type=at_least_one, default=20_000, help=text)
+    text = f"number of updates in a run (default: {count})"
+    parser.add_argument("--count", metavar="NUMBER", type=at_least_one, default=count, help=text)
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
     return parser
 

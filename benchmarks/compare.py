@@ -1,8 +1,8 @@
 """Compare the cost of one update with aiorooms and with other clients.
 
 Each round runs every contestant (a program that updates rooms with one client) once on asyncio's event loop and once on
-uvloop. Every update sets five fields, and every room gets a webhook URL and a failover URL of its own, except in the
-rows "one URL for all". Only contestants marked "orjson" use orjson. The columns of the table are
+uvloop. Every update sets five fields, with two new URLs, except in the rows "the same URLs in all rooms". Only
+contestants marked "orjson" use orjson. The columns of the table are
 
 - CPU µs per update: CPU time of the client for one update, user and system, without imports;
 - updates/s: updates per second;
@@ -53,8 +53,8 @@ LABELS: Final = {
     "telnyx_httpx": "official SDK on httpx",
     "update": "aiorooms update",
     "update_many": "aiorooms update_many",
-    "update_one_url": "aiorooms update, one URL for all",
-    "update_many_one_url": "aiorooms update_many, one URL for all",
+    "update_same_urls": "aiorooms update, the same URLs in all rooms",
+    "update_many_same_urls": "aiorooms update_many, the same URLs in all rooms",
 }
 """The labels of the contestants, in the order of the table."""
 
@@ -65,7 +65,7 @@ SCRIPT_TARGET: Final = 1.00
 """Maximum CPU time of an update with aiorooms, as a multiple of that of the script on the same loop, without orjson."""
 SDK_TARGET: Final = 1 / 5
 """The same for the official SDK on aiohttp."""
-ONE_URL_TARGET: Final = 1.05
+SAME_URLS_TARGET: Final = 1.05
 """Maximum CPU time of an update, as a multiple of that of an update with the same URLs for all rooms."""
 BARE_TARGETS: Final[Mapping[Loop, float]] = {"asyncio": 1.15, "uvloop": 1.30}
 """Maximum CPU time of an update with aiorooms, as a multiple of that of the bare session with the same JSON library."""
@@ -187,7 +187,7 @@ def _targets_of(name: str, runs: _Runs) -> Iterator[Target]:
         yield from target(Variant(name, loop), Variant("script", loop), SCRIPT_TARGET)
         for orjson in (False, True):
             yield from target(Variant(name, loop, orjson), Variant("bare", loop, orjson), BARE_TARGETS[loop])
-        yield from target(Variant(name, loop), Variant(f"{name}_one_url", loop), ONE_URL_TARGET)
+        yield from target(Variant(name, loop), Variant(f"{name}_same_urls", loop), SAME_URLS_TARGET)
         yield from target(Variant(name, loop), Variant("telnyx_aiohttp", loop), SDK_TARGET)
         yield from target(Variant(name, loop), Variant("telnyx_httpx", loop), 1 / 16)
         yield from target(Variant(name, loop), Variant("gather", loop), 1 / 10, "above_mb")

@@ -113,7 +113,7 @@ def measure_updates(rounds: int, count: int) -> list[Update]:
             "update_many": (server, "update_many"),
             "update_many without pacing": (server, "update_many_unpaced"),
             "update_many, the server reports a rate limit": (limiting, "update_many"),
-            "update_many, one URL for all rooms": (server, "update_many_one_url"),
+            "update_many, the same URLs in all rooms": (server, "update_many_same_urls"),
         }
         runs: Mapping[str, list[Figures]] = {what: [] for what in settings}
         for number in range(1, rounds + 1):
@@ -168,7 +168,9 @@ def measure_checks(rounds: int) -> tuple[dict[str, Spread], list[Target]]:
         _BAD: lambda room: check_webhook_url(f"hooks.example.com/{room}"),
         _WORST: lambda room: check_webhook_url(f"ftp://x..io:99999/{room}#top"),
         "RoomUpdate, five fields, two new URLs each time": lambda room: RoomUpdate(**fields_of(int(room))),
-        "RoomUpdate, five fields, always the same URLs": lambda room: RoomUpdate(**fields_of(int(room), one_url=True)),
+        "RoomUpdate, five fields, the same URLs each time": lambda room: RoomUpdate(
+            **fields_of(int(room), same_urls=True)
+        ),
     }
     measured: dict[str, list[float]] = {what: [] for what in checks}
     numbers = itertools.count()

@@ -1,4 +1,4 @@
-"""Measure the CPU time, time and memory of the command `aiorooms plan` for many rooms.
+"""Measure the CPU time, wall time and memory of the command `aiorooms plan` for many rooms.
 
 Each room has a webhook URL and a failover URL of its own. The plans are
 
@@ -6,7 +6,8 @@ Each room has a webhook URL and a failover URL of its own. The plans are
 - CSV: a file sets five fields of every room, and both URLs have other hosts and paths than before.
 
 The simulator runs in its own process on one core. Each command runs in a new process on another core, with uvloop and
-orjson if they are installed. Its figures include the start of Python and the summary of the plan.
+orjson if they are installed. The CPU time and the memory are those of the whole
+process, including imports. The wall time begins after the imports. All include the summary of the plan.
 
 The figures are the median over the rounds, with the minimum and the maximum.
 """

@@ -1,10 +1,10 @@
 """Compare the CPU time of an update with several clients, which take turns in one process.
 
 On a machine whose speed varies from second to second, the runs of `compare` are too far apart to be compared. Here each
-client makes a few hundred updates, then the next client, and so on, many times. The ratio of two clients is calculated
-from turns that follow each other, and the median over all turns is reported, with the quartiles in parentheses. There
-is one process for each event loop and JSON library. In a process with orjson, the aiohttp script still uses the
-standard library. The exit status is 0 even if a target is missed.
+client makes a few hundred updates, then the next client, and so on; that is one round. The order is reversed in every
+other round. The ratio of two clients is calculated within each round. Its median over all rounds is reported, with the
+quartiles in parentheses. There is one process for each event loop and JSON library. In a process with orjson, the
+aiohttp script still uses the standard library. The exit status is 0 even if a target is missed.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from typing import Final, TypeAlias, cast
 
 import attrs
 
+from ._comparison import OURS
 from ._contestants import CONTESTANTS
 from ._runs import (
     CONCURRENCY,
@@ -32,7 +33,6 @@ from ._runs import (
     Spread,
     Target,
     Variant,
-    at_least_one,
     installed,
     make_parser,
     print_environment,
@@ -40,16 +40,23 @@ from ._runs import (
     print_targets,
     write_json,
 )
-from .compare import BARE_TARGETS, LABELS, ONE_URL_TARGET, SCRIPT_TARGET, SDK_TARGET
+from .compare import BARE_TARGETS, LABELS, SAME_URLS_TARGET, SCRIPT_TARGET, SDK_TARGET
 
-_NAMES: Final = ("script", "bare", "update", "update_many", "update_one_url", "update_many_one_url", "telnyx_aiohttp")
-_OURS: Final = ("update", "update_many")
+_NAMES: Final = (
+    "script",
+    "bare",
+    "update",
+    "update_many",
+    "update_same_urls",
+    "update_many_same_urls",
+    "telnyx_aiohttp",
+)
 
 _Times: TypeAlias = Mapping[str, Sequence[float]]
-"""For each contestant, the CPU time of an update in each of its turns, in microseconds."""
+"""For each contestant, the CPU time of an update in each round, in microseconds."""
 
 
-async def take_turns(names: Sequence[str], url: str, turns: int, count: int) -> _Times:
+async def take_turns(names: Sequence[str], url: str, rounds: int, count: int) -> _Times:
     async with AsyncExitStack() as stack:
         runs = {name: await stack.enter_async_context(CONTESTANTS[name](url, CONCURRENCY)) for name in names}
         for run in runs.values():
@@ -57,17 +64,17 @@ async def take_turns(names: Sequence[str], url: str, turns: int, count: int) -> 
         gc.collect()
         gc.freeze()  # otherwise, one client would pay for the objects of the others
         times: dict[str, list[float]] = {name: [] for name in names}
-        for turn in range(turns):
-            for name in names if turn % 2 else reversed(names):
+        for number in range(rounds):
+            for name in names if number % 2 else reversed(names):
                 began = time.process_time()
                 await runs[name](count)
                 times[name].append((time.process_time() - began) / count * 1e6)
         return times
 
 
-def run_process(server: Server, names: Sequence[str], variant: Variant, turns: int, count: int) -> _Times:
+def run_process(server: Server, names: Sequence[str], variant: Variant, rounds: int, count: int) -> _Times:
     command = [sys.executable, "-m", "benchmarks.ratios", "--url", server.url, "--only", ",".join(names)]
-    command += ["--loop", variant.loop, "--turns", str(turns), "--count", str(count)]
+    command += ["--loop", variant.loop, "--rounds", str(rounds), "--count", str(count)]
     command += [] if variant.orjson else ["--without-orjson"]
     command += [] if server.client_core is None else ["--core", str(server.client_core)]
     ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -82,7 +89,7 @@ def _work(options: argparse.Namespace) -> None:
     if options.without_orjson:
         cast("dict[str, object]", sys.modules)["orjson"] = None  # makes `import orjson` fail
     with asyncio.Runner(loop_factory=importlib.import_module(options.loop).new_event_loop) as runner:
-        times = runner.run(take_turns(options.only.split(","), options.url, options.turns, options.count))
+        times = runner.run(take_turns(options.only.split(","), options.url, options.rounds, options.count))
     print(json.dumps(times))
 
 
@@ -90,7 +97,7 @@ def _work(options: argparse.Namespace) -> None:
 
 
 def ratio(times: _Times, ours: str, theirs: str) -> Spread:
-    """Return the median and the quartiles of the ratios of turns that follow each other."""
+    """Return the median and the quartiles of the ratios of two clients, one ratio for each round."""
     ratios = [one / other for one, other in zip(times[ours], times[theirs], strict=True)]
     if len(ratios) == 1:
         return Spread.of(ratios)
@@ -100,10 +107,10 @@ def ratio(times: _Times, ours: str, theirs: str) -> Spread:
 
 def make_targets(variant: Variant, times: _Times) -> list[Target]:
     targets: list[Target] = []
-    for name in _OURS:
+    for name in OURS:
         maximums = {
             "bare": BARE_TARGETS[variant.loop],
-            f"{name}_one_url": ONE_URL_TARGET,
+            f"{name}_same_urls": SAME_URLS_TARGET,
             "telnyx_aiohttp": SDK_TARGET,
             **({} if variant.orjson else {"script": SCRIPT_TARGET}),
         }
@@ -117,17 +124,14 @@ def make_targets(variant: Variant, times: _Times) -> list[Target]:
 
 @attrs.frozen(kw_only=True)
 class Ratios:
-    turns: int
+    rounds: int
     count: int
     times: Mapping[str, _Times]
     bars: Sequence[Target]
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = make_parser("ratios", __doc__, rounds=1)
-    parser.set_defaults(count=300)
-    text = "number of turns of each client (default: 60)"
-    parser.add_argument("--turns", metavar="NUMBER", type=at_least_one, default=60, help=text)
+    parser = make_parser("ratios", __doc__, rounds=60, count=300)
     text = f"compare only these clients (default: all: {', '.join(_NAMES)})"
     parser.add_argument("--only", metavar="NAME,NAME", default=",".join(_NAMES), help=text)
     # Options of the processes that this benchmark starts.
@@ -148,13 +152,13 @@ def main(arguments: Sequence[str]) -> None:
     targets: list[Target] = []
     with Server() as server:
         for variant in installed([Variant(names[0], loop, orjson) for loop in LOOPS for orjson in (False, True)]):
-            times = run_process(server, names, variant, options.turns, options.count)
+            times = run_process(server, names, variant, options.rounds, options.count)
             found[f"{variant.loop}{', orjson' if variant.orjson else ''}"] = times
             _print_times(variant.loop, times, orjson=variant.orjson)
             targets += make_targets(variant, times)
     print_targets(targets)
     if options.json is not None:
-        write_json(options.json, Ratios(turns=options.turns, count=options.count, times=found, bars=targets))
+        write_json(options.json, Ratios(rounds=options.rounds, count=options.count, times=found, bars=targets))
 
 
 def _print_times(loop: Loop, times: _Times, *, orjson: bool) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import compare
+from benchmarks import compare, ratios
 
 ROOT = Path(__file__).parent.parent
 
@@ -68,17 +68,21 @@ def test_every_row_of_a_comparison_is_in_the_output_and_in_the_chart(
 
 
 def test_ratios_has_a_table_for_each_loop_and_json_library(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks", "ratios", "--turns", "2", "--count", "20"]
-    command += ["--only", "script,bare,update,update_one_url", "--json", f"{tmp_path}/ratios.json"]
+    command = [sys.executable, "-m", "benchmarks", "ratios", "--rounds", "2", "--count", "20"]
+    command += ["--only", "script,bare,update,update_same_urls", "--json", f"{tmp_path}/ratios.json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "ratios.json").read_text())
     for table, times in found["times"].items():
-        assert list(times) == ["script", "bare", "update", "update_one_url"]
-        assert all(len(turns) == 2 for turns in times.values())
+        assert list(times) == ["script", "bare", "update", "update_same_urls"]
+        assert all(len(rounds) == 2 for rounds in times.values())
         assert f"on {table.removesuffix(', orjson')}" in done.stdout
     assert any(bar["what"] == "update (asyncio) / script" for bar in found["bars"])
-    assert all(bar["measured"]["least"] <= bar["measured"]["median"] for bar in found["bars"])
+
+
+def test_a_ratio_is_the_median_of_the_ratios_within_each_round() -> None:
+    found = ratios.ratio({"ours": [2.0, 4.0, 9.0], "theirs": [1.0, 1.0, 3.0]}, "ours", "theirs")
+    assert found.median == 3.0
 
 
 def test_contestants_whose_packages_are_missing_are_skipped_with_a_note(

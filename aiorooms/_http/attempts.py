@@ -331,7 +331,7 @@ class _Call(Generic[T]):
         if isinstance(verdict, Confirmed) or not verdict.hint:
             return verdict
         # The hint contains values from the server, which may echo the API key.
-        return verdict._replace(hint=excerpt(self._sender.exchange.redacted(verdict.hint), _MAX_HINT))
+        return attrs.evolve(verdict, hint=excerpt(self._sender.exchange.redacted(verdict.hint), _MAX_HINT))
 
     def _read_back_policy(self, end: _End) -> RetryPolicy:
         """Return the retry policy of the read-back: the attempts and the time that the request has left.

@@ -37,7 +37,7 @@ _KEEPALIVE: Final = 15.0
 so usually the client closes first."""
 
 
-_SWITCHING_PROTOCOLS: Final = int(HTTPStatus.SWITCHING_PROTOCOLS)
+_SWITCHING_PROTOCOLS: Final = int(HTTPStatus.SWITCHING_PROTOCOLS)  # an int, as `_NO_CONTENT` in `response`
 
 
 class _Options(TypedDict, total=False):

@@ -59,20 +59,23 @@ class NotConfirmedError(Exception):
     """The answer can be read, but does not show that the request was carried out. The message says why."""
 
 
-class Confirmed(NamedTuple, Generic[T]):
+@attrs.frozen
+class Confirmed(Generic[T]):
     """The request was carried out. The call returns `value`."""
 
     value: T
 
 
-class NotApplied(NamedTuple):
+@attrs.frozen
+class NotApplied:
     """The request was not carried out."""
 
     hint: str = ""
     """The evidence that the request was not carried out, for the error message."""
 
 
-class Unconfirmed(NamedTuple):
+@attrs.frozen
+class Unconfirmed:
     """It is not known whether the request was carried out."""
 
     hint: str = ""

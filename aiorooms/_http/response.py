@@ -59,7 +59,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-_NO_CONTENT: Final = int(HTTPStatus.NO_CONTENT)  # as a member of HTTPStatus, each comparison would cost 0.2 us
+_NO_CONTENT: Final = int(HTTPStatus.NO_CONTENT)  # looking the member up for each answer takes 0.3 us in Python 3.11
 
 
 class Success(NamedTuple, Generic[T]):

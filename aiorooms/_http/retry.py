@@ -64,22 +64,20 @@ class RetryPolicy:
     """No attempt begins later than this many seconds after the beginning of the call. None means no limit."""
 
 
+@attrs.define(eq=False)
 class Tally:
     """Counts the attempts of one call."""
 
-    __slots__ = ("attempts", "counted", "overtaken", "stale", "uncertain")
-
-    def __init__(self, *, counted: int = 0) -> None:
-        self.attempts: int = 0
-        """The number of attempts. Those over stale connections are not included."""
-        self.counted = counted
-        """The number of failed attempts that count against `max_attempts`."""
-        self.overtaken: int = 0
-        """The number of overtaken 429s."""
-        self.stale: int = 0
-        """The number of stale connections in a row."""
-        self.uncertain: bool = False
-        """Whether the server may have carried out one of the attempts."""
+    attempts: int = 0
+    """The number of attempts. Those over stale connections are not included."""
+    counted: int = 0
+    """The number of failed attempts that count against `max_attempts`."""
+    overtaken: int = 0
+    """The number of overtaken 429s."""
+    stale: int = 0
+    """The number of stale connections in a row."""
+    uncertain: bool = False
+    """Whether the server may have carried out one of the attempts."""
 
     def is_stale(self, failure: Failure) -> bool:
         """Return whether a failed attempt does not count because it used a stale connection."""

@@ -1,9 +1,10 @@
 """Split a plain URL into its origin and its path, with one regular expression.
 
 A URL is plain if it has a scheme, `://`, any authority, and then only a path and a query that RFC 3986 allows. Its
-origin is everything before the path. In a bulk run every room may have a URL of its own, but the URLs of all rooms
-have few origins. So what is known about an origin is remembered, and a plain URL costs little more than this regular
-expression. `check` and `same` handle all other URLs in full.
+origin is everything before the path. Unlike an origin of RFC 6454, it includes the user name and password. In a bulk
+run every room may have a URL of its own, but the URLs of all rooms have few origins. So the result for an origin is
+cached, and a plain URL costs little more than this regular expression. `check` and `same` handle all other URLs in
+full.
 
 Example: `https://hooks.example.com/rooms/7?team=a` has the origin `https://hooks.example.com` and the path
 `/rooms/7?team=a`. The next room's `https://hooks.example.com/rooms/8?team=b` has the same origin. `https://x.io/#top`

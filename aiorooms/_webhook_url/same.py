@@ -12,10 +12,10 @@ from yarl import URL
 from .host import YARL_ERRORS, comparable_host
 from .plain import split_plain
 
-__all__ = ["Origin", "normal_form", "origin_of", "paths_differ", "same_url"]
+__all__ = ["Origin", "certainly_differ", "normal_form", "origin_of", "same_url"]
 
 Origin: TypeAlias = tuple[str | int | None, ...]
-"""The normal form of an origin: scheme, user name, password, host and port."""
+"""The normal form of an origin (see `plain`): scheme, user name, password, host and port."""
 
 
 def same_url(first: str, second: str) -> bool:
@@ -27,12 +27,10 @@ def same_url(first: str, second: str) -> bool:
         return True
     one, other = split_plain(first), split_plain(second)
     try:
-        if (
-            one is not None
-            and other is not None
-            and (origin_of(one[0]) != origin_of(other[0]) or paths_differ(one[1], other[1]))
-        ):
-            return False
+        if one is not None and other is not None:
+            parts = (origin_of(one[0]), one[1]), (origin_of(other[0]), other[1])
+            if certainly_differ(*parts):
+                return False
         return normal_form(first) == normal_form(second)
     except YARL_ERRORS:
         return False
@@ -45,13 +43,21 @@ def origin_of(origin: str) -> Origin:
     return normal_form(f"{origin}/")[:5]
 
 
-def paths_differ(one: str, other: str) -> bool:
-    """Return True if two plain paths differ in any spelling, and False if that takes a closer look."""
-    return one != other and _has_one_spelling(one) and _has_one_spelling(other)
+def certainly_differ(one: tuple[Origin, str], other: tuple[Origin, str]) -> bool:
+    """Return True if two plain URLs certainly differ, and False if only `normal_form` can tell.
+
+    A URL is given as its origin and its path.
+    """
+    if one[0] != other[0]:
+        return True
+    return one[1] != other[1] and _has_one_spelling(one[1]) and _has_one_spelling(other[1])
 
 
 def _has_one_spelling(path: str) -> bool:
-    """Return whether a plain path has no empty query, escapes or dot segments, which could be written differently."""
+    """Return whether a plain path can be written in one way only.
+
+    It is not empty, and has no empty query, escape, `+` or dot segment.
+    """
     return path[:1] == "/" and path[-1] != "?" and "%" not in path and "+" not in path and "/." not in path
 
 

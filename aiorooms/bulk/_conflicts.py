@@ -60,6 +60,7 @@ class Conflicts:
         """Set a room aside if it was modified since the plan was made, and return whether it was set aside."""
         if planned.room_id not in self._listed:
             return False
+        # The values are read only if the plan has no `updated_at` to compare.
         if planned.updated_at is None:
             has_changed = PLANNED.read(planned.line).has_changed(self._listed_rooms[planned.room_id])
         else:

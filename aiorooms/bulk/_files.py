@@ -13,7 +13,7 @@ from typing import BinaryIO, Final, TypeAlias
 from .._http.json import dumps, loads
 from .._text import quoted, timestamp
 from ..errors import AioroomsError
-from ..models._converter import DecodeError, is_object
+from ..models._values import DecodeError, is_object
 
 __all__ = [
     "JsonObject",

@@ -67,7 +67,7 @@ class Run:
 
 @attrs.frozen(kw_only=True)
 class Begin:
-    """Written before the update of a room is sent, by `begin_line`."""
+    """The `begin` line of a room, as read. `begin_line` writes it before the update is sent."""
 
     begin: str
     """The room's id."""
@@ -80,7 +80,7 @@ class Begin:
 
 @attrs.frozen(kw_only=True)
 class End:
-    """Written when the outcome of a room is known, by `end_line`."""
+    """The `end` line of a room, as read. `end_line` writes it when the outcome is known."""
 
     end: str
     """The room's id."""
@@ -151,16 +151,16 @@ def line_of(record: JournalHeader | Run | PacingRecord | Stop) -> bytes:
     return codec.line(record)
 
 
-# There are two lines per room, so these two functions create no records.
+# Most lines are `begin` and `end` lines, so these functions encode them without creating a record.
 
 
-def begin_line(planned: bytes, at: float) -> bytes:
+def begin_line(plan_line: bytes, at: float) -> bytes:
     """Return the `begin` line of a room: the room's line of the plan, with `begin` for `room_id`, and with `at`.
 
-    Raises `ValueError` if `planned` is not a line that a plan contains.
+    Raises `ValueError` if `plan_line` is not a line that a plan contains.
     """
     # In JSON, a quote in a string is escaped. So this text is a key, not a part of the room's id.
-    room_id, key, rest = planned.partition(b',"unique_name":')
+    room_id, key, rest = plan_line.partition(b',"unique_name":')
     if not key or not room_id.startswith(_ROOM_ID):
         raise ValueError("it is not a line of a plan")
     return b'{"begin":%s,"at":%.3f%s%s' % (room_id[len(_ROOM_ID) :], at, key, rest)
@@ -173,12 +173,13 @@ def end_line(
     room_id: str,
     at: float,
     status: Ending,
-    attempts: int,
-    elapsed: float | None,
-    updated_at: datetime | None,
-    error: str | None,
-    error_type: str | None,
-    found: bool,
+    *,
+    attempts: int = 0,
+    elapsed: float | None = None,
+    updated_at: datetime | None = None,
+    error: str | None = None,
+    error_type: str | None = None,
+    found: bool = False,
 ) -> bytes:
     """Return the `end` line of a room. Omit the keys whose value is the default of `End`."""
     line: dict[str, object] = {"end": room_id, "at": at, "status": status}

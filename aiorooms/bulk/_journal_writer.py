@@ -32,7 +32,8 @@ _SYNC_INTERVAL: Final = 1.0
 
 
 def now() -> float:
-    """Return the Unix time in seconds, to the millisecond."""
+    """Return the Unix time in seconds, cut to the millisecond."""
+    # This takes a third of the time of `round(time.time(), 3)`.
     return time.time_ns() // 1_000_000 / 1000
 
 

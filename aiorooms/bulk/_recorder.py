@@ -23,12 +23,12 @@ class Recorder:
         self._journal = journal
         self._signal = signal
 
-    def begin(self, planned: bytes) -> None:
+    def begin(self, plan_line: bytes) -> None:
         """Write the `begin` line of an update before it is sent. Raises `JournalError` if it can't be written.
 
-        `planned` is the room's line of the plan.
+        `plan_line` is the room's line of the plan.
         """
-        self._journal.write(begin_line(planned, now()))
+        self._journal.write(begin_line(plan_line, now()))
 
     def end(
         self,
@@ -46,7 +46,17 @@ class Recorder:
         text = None if error is None else str(error)
         failure = error if isinstance(error, AioroomsError) else None
         error_type = None if failure is None else type(failure).__name__
-        line = end_line(room_id, now(), status, attempts, elapsed, updated_at, text, error_type, found)
+        line = end_line(
+            room_id,
+            now(),
+            status,
+            attempts=attempts,
+            elapsed=elapsed,
+            updated_at=updated_at,
+            error=text,
+            error_type=error_type,
+            found=found,
+        )
         try:
             self._journal.write(line)
         except JournalError as write_error:

@@ -8,7 +8,6 @@ from typing import BinaryIO
 from .._webhook_url import WebhookUrlPolicy
 from ..errors import InvalidRequestError
 from ..models import RoomUpdate, UpdateResult
-from ..models._fields import Values
 from ._conflicts import Conflicts
 from ._outcomes import Outcome, StopSignal
 from ._plan import Plan
@@ -45,18 +44,12 @@ class InFlight:
 
     def updates(self, rooms: Iterable[PlannedLine]) -> Iterator[tuple[str, RoomUpdate]]:
         """Yield the updates for `update_many`. Write the `begin` line of each update before it is yielded."""
-        after: Values | None = None
-        update = RoomUpdate()
         for planned in rooms:
             if self._signal.reason is not None:
                 return
             room_id, name = planned.room_id, planned.unique_name
             try:
-                # Most plans set the same values in all rooms. Reusing the last update, instead of checking the same
-                # values again, saves 20 % of this loop's time.
-                if planned.after != after:
-                    update = RoomUpdate.from_dict(planned.after, webhook_url_policy=self._policy)
-                    after = planned.after
+                update = RoomUpdate.from_dict(planned.after, webhook_url_policy=self._policy)
             except InvalidRequestError as error:
                 self._signal.count_failure(error)
                 self._invalid.append(self._recorder.end(room_id, name, "failed", error=error))

@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 from yarl import URL
 
-from .._webhook_url import split_plain
+from .._webhook_url import YARL_ERRORS, split_plain
 from ..bulk import Plan, PlannedUpdate
 from ._json import dumps
 from ._output import Output, command_line, field_text
@@ -101,12 +101,13 @@ def _hosts(before: object, after: object) -> tuple[str, str] | None:
 # The URLs of many rooms have few hosts. Without this cache, yarl would parse both URLs of each room.
 @lru_cache(maxsize=128)
 def _changed_hosts(before: str, after: str) -> tuple[str, str] | None:
+    """Return the hosts of two URLs or origins that differ only in the host, by parsing both."""
     try:
         old, new = URL(before, encoded=True).raw_host, URL(after, encoded=True).raw_host
         if not old or not new or old == new:
             return None
         return (old, new) if before.replace(old, new, 1) == after else None
-    except (ValueError, IndexError):  # yarl raises both
+    except YARL_ERRORS:
         return None
 
 

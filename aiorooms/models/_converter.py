@@ -22,9 +22,9 @@ from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from .._text import timestamp
-from ._values import DecodeError, is_object, wrong_type
+from ._values import is_object, wrong_type
 
-__all__ = ["DecodeError", "converter", "is_object"]
+__all__ = ["converter"]
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ def _optional(scalar: type[T], hook: Callable[[object, object], T]) -> Callable[
     def structure(value: object, wanted: object) -> T | None:
         if value is None:
             return None
-        # Comparing the types saves a call of the hook for all valid scalars except timestamps, which arrive as str.
+        # Comparing the types saves a call of the hook for most valid values.
         return value if type(value) is scalar else hook(value, wanted)
 
     return structure
@@ -89,7 +89,7 @@ converter = Converter(detailed_validation=False)
 
 for scalar, hook in ((str, _str), (bool, _bool), (int, _int), (datetime, _datetime)):
     converter.register_structure_hook(scalar, hook)
-    # Most fields are `... | None`. A hook for the union saves two calls of cattrs for each field. The hook is
+    # File records have fields `... | None`. A hook for the union saves two calls of cattrs for each of them. It is
     # registered with a predicate, because a copy of a converter loses hooks that are registered for a union.
     converter.register_structure_hook_func(partial(eq, scalar | None), _optional(scalar, hook))
 
@@ -124,9 +124,10 @@ def _answer(wanted: type[Any], converter: Converter) -> Callable[[object, object
     fields: dict[str, Any] = {field.name: field.type for field in attrs.fields(wanted) if field.name not in _HIDDEN}
     known = frozenset(fields)
     assert all(getattr(attrs.fields(wanted), name).default is None for name in fields)
-    # `__init__` of a frozen class is slow. Setting its members by their descriptors saves 1 % of an update's
-    # instructions. Each type is `... | None`.
+    # Every field is `X | None`. None needs no hook, so only X is kept.
     types = {name: get_args(type_)[0] for name, type_ in fields.items()}
+    # `__init__` of a frozen class is slow. Setting its members by their descriptors saves 1 % of an update's
+    # instructions.
     members = [
         (name, type_, converter.get_structure_hook(type_), getattr(wanted, name).__set__)
         for name, type_ in types.items()

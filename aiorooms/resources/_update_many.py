@@ -97,7 +97,7 @@ class _Run:
         self._outage = outage
         self._stopped_by: AioroomsError | None = None
         self._waiting: dict[str, tuple[asyncio.Event, ...]] = {}
-        """For each room with an unfinished update, the events that start its later updates, in order."""
+        """For each room with an unfinished update, the events that start the updates behind it, in order."""
         self.tasks: list[asyncio.Task[None]] = []
         """All tasks of the run. The generator cancels those that are still running when it ends."""
         self._working = concurrency
@@ -201,7 +201,7 @@ class _Run:
         )
 
     def _join_queue(self, room: str) -> asyncio.Event | None:
-        """Return the event that starts an update; None if the room has no unfinished update."""
+        """Return the event that the update must wait for; None if it can start at once."""
         waiting = self._waiting.get(room)
         if waiting is None:
             self._waiting[room] = ()
@@ -211,7 +211,7 @@ class _Run:
         return start
 
     def _leave_queue(self, room: str, start: asyncio.Event | None) -> None:
-        """Start the next update of the room. An update that was cancelled before its start only leaves the queue."""
+        """Start the next update of the room, unless this one was cancelled while it was queued."""
         waiting = self._waiting[room]
         if start in waiting:
             self._waiting[room] = tuple(other for other in waiting if other is not start)

@@ -51,7 +51,7 @@ def begin(number: int) -> bytes:
 
 
 def end(number: int, status: Any) -> bytes:
-    return end_line(room_id(number), 1.5, status, 1, None, None, None, None, False)
+    return end_line(room_id(number), 1.5, status, attempts=1)
 
 
 async def write_journal(path: Path, plan: Plan, records: list[tuple[str, int]]) -> None:
@@ -118,7 +118,7 @@ def test_a_begin_line_is_made_only_from_the_line_of_a_room(line: bytes) -> None:
 
 @given(time=st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=st.timezones()))
 def test_a_time_is_written_in_utc(time: datetime) -> None:
-    line = end_line(room_id(1), 1.5, "updated", 1, None, time, None, None, False)
+    line = end_line(room_id(1), 1.5, "updated", attempts=1, updated_at=time)
     assert json.loads(line)["updated_at"] == timestamp(time)
 
 

@@ -112,7 +112,8 @@ async def test_an_old_journal_is_read_and_continued(tmp_path: Path) -> None:
     assert begin_line(PLAN.splitlines(keepends=True)[3], 1795684799.521) == lines[6]
     for entry, line in ((entries[2], lines[3]), (entries[8], lines[9])):
         assert isinstance(entry, End)
-        assert end_line(*attrs.astuple(entry)) == line
+        values = attrs.asdict(entry)
+        assert end_line(values.pop("end"), values.pop("at"), values.pop("status"), **values) == line
     summary = summarize(journal)
     assert dict(summary.states) == {"updated": 3, "failed": 1, "conflict": 1}
     assert summary.runs == ["done"]

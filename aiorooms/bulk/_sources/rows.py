@@ -42,7 +42,7 @@ class _Row(NamedTuple):
     line: int
     room_id: str | None
     name: str | None
-    fields: Mapping[str, Any]
+    fields: Values
 
 
 def _read_row(line: bytes) -> _Row:
