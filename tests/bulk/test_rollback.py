@@ -258,6 +258,8 @@ _options = st.fixed_dictionaries(
     leaves=st.lists(st.integers(1, 8), max_size=2),
 )
 @settings(max_examples=25)
+# A fault may remove the id of a room in a list. Such a room is skipped when the list is searched for conflicts.
+@pytest.mark.filterwarnings("ignore:the list of rooms contains entries without an id:RuntimeWarning")
 def test_plan_apply_and_rollback_restore_random_accounts(
     rooms: list[dict[str, Any]], options: dict[str, Any], seed: int, faults: bool, leaves: list[int]
 ) -> None:
