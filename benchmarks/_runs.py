@@ -249,7 +249,15 @@ def at_least_one(text: str) -> int:
     return number
 
 
-def make_parser(name: str, description: str | None, *, rounds: int, count: int = 20_000) -> argparse.ArgumentParser:
+def make_parser(
+    name: str,
+    description: str | None,
+    *,
+    rounds: int,
+    count: int = 20_000,
+    counted: Literal["count", "rooms"] = "count",
+) -> argparse.ArgumentParser:
+    """Return a parser with the options `--rounds`, `--count` (or `--rooms`) and `--json`, and their defaults."""
     parser = argparse.ArgumentParser(
         prog=f"python -m benchmarks {name}",
         description=description,
@@ -257,8 +265,9 @@ def make_parser(name: str, description: str | None, *, rounds: int, count: int =
     )
     text = f"number of rounds; each round runs everything once (default: {rounds})"
     parser.add_argument("--rounds", metavar="NUMBER", type=at_least_one, default=rounds, help=text)
-    text = f"number of updates in a run (default: {count})"
-    parser.add_argument("--count", metavar="NUMBER", type=at_least_one, default=count, help=text)
+    what = {"count": "number of updates in a run", "rooms": "number of rooms"}
+    text = f"{what[counted]} (default: {count})"
+    parser.add_argument(f"--{counted}", metavar="NUMBER", type=at_least_one, default=count, help=text)
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
     return parser
 

@@ -44,8 +44,8 @@ from ._contestants import _cpu, _peak_mb  # pyright: ignore[reportPrivateUsage]
 from ._runs import (
     Spread,
     Target,
-    at_least_one,
     choose_cores,
+    make_parser,
     print_environment,
     print_table,
     print_targets,
@@ -325,15 +325,7 @@ def make_targets(rooms: int, rows: Sequence[Row], few: Sequence[Row]) -> list[Ta
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks bulk", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--rooms", metavar="NUMBER", type=at_least_one, default=100_000, help="number of rooms (default: 100000)"
-    )
-    text = "number of rounds; each round runs everything once (default: 3)"
-    parser.add_argument("--rounds", metavar="NUMBER", type=at_least_one, default=3, help=text)
-    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
+    parser = make_parser("bulk", __doc__, rounds=3, count=100_000, counted="rooms")
     # Options of the processes that this benchmark starts.
     parser.add_argument("--task", help=argparse.SUPPRESS)
     for name in ("--url", "--key", "--folder"):

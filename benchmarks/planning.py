@@ -32,7 +32,7 @@ from aiorooms.cli import main as aiorooms_main
 from aiorooms.simulator import RoomsSimulator
 
 from ._contestants import _cpu, _peak_mb  # pyright: ignore[reportPrivateUsage]
-from ._runs import Spread, at_least_one, choose_cores, print_environment, print_table, write_json
+from ._runs import Spread, choose_cores, make_parser, print_environment, print_table, write_json
 from .bulk import _SPAWN, Figures  # pyright: ignore[reportPrivateUsage]
 
 _COLUMNS: Final = (
@@ -161,15 +161,7 @@ def make_row(what: str, runs: Sequence[Figures]) -> Row:
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks planning", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--rooms", metavar="NUMBER", type=at_least_one, default=200_000, help="number of rooms (default: 200000)"
-    )
-    text = "number of rounds; each round makes every plan once (default: 3)"
-    parser.add_argument("--rounds", metavar="NUMBER", type=at_least_one, default=3, help=text)
-    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to this file")
+    parser = make_parser("planning", __doc__, rounds=3, count=200_000, counted="rooms")
     # Options of the processes that this benchmark starts.
     parser.add_argument("--core", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--plan", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)

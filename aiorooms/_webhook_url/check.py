@@ -173,7 +173,7 @@ def _problems(url: str, policy: WebhookUrlPolicy, pointer: str) -> tuple[Problem
 
 def _valid_fix(url: str, found: Sequence[Finding], policy: WebhookUrlPolicy) -> str | None:
     """Return the URL that was probably meant, if it is short and valid."""
-    # A fix repairs one part of the URL. So if the findings have different fixes, none of these is valid.
+    # A fix repairs one part of the URL. So if the findings have different fixes, hardly any of these is valid.
     fixes = {finding.fix for finding in found}
     fix = fixes.pop() if len(fixes) == 1 else None
     # No fix is suggested for a URL with credentials, because the message would either show or drop them.

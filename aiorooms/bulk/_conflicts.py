@@ -64,7 +64,7 @@ class Conflicts:
         if planned.updated_at is None:
             has_changed = PLANNED.read(planned.line).has_changed(self._listed_rooms[planned.room_id])
         else:
-            has_changed = datetime.fromisoformat(planned.updated_at) != self._listed[planned.room_id]
+            has_changed = planned.updated_at != self._listed[planned.room_id]
         if not has_changed:
             return False
         self._aside[planned.room_id] = planned.line

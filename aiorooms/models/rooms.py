@@ -210,11 +210,11 @@ class _RoomRequest:
         if not isinstance(cast("object", data), Mapping):
             message = f"{quoted(data)} is not {_AN_OBJECT}"
             raise InvalidRequestError([Problem("", message, code="wrong_type", value=data, expected=_AN_OBJECT)])
-        # The values can have any type; the constructor rejects invalid ones.
-        if data.keys() <= FIELDS.keys():
-            return cls(**cast("Mapping[str, Any]", data), webhook_url_policy=webhook_url_policy)
         unknown = [_unknown_key(key) for key in data if key not in FIELDS]
+        # The values can have any type; the constructor rejects invalid ones.
         known = cast("dict[str, Any]", {key: value for key, value in data.items() if key in FIELDS})
+        if not unknown:
+            return cls(**known, webhook_url_policy=webhook_url_policy)
         try:
             cls(**known, webhook_url_policy=webhook_url_policy)
         except InvalidRequestError as error:

@@ -20,7 +20,7 @@ from aiorooms.bulk import (
     Plan,
     PlanFileError,
 )
-from aiorooms.bulk._plan_records import PLANNED
+from aiorooms.bulk._plan_records import PLANNED, PlannedLine
 from aiorooms.bulk._plan_writer import PlanWriter
 from aiorooms.bulk._verify import plan_index
 from aiorooms.simulator import RoomsSimulator
@@ -172,3 +172,55 @@ def test_a_planned_update_that_is_read_equals_the_one_that_was_written() -> None
     file = BytesIO()
     PlanWriter(file, "http://127.0.0.1:1/v2", "x").add(planned())
     assert PLANNED.read(file.getvalue().splitlines()[1]) == planned()
+
+
+# -- Lines that this package would write in another way
+
+LINE: dict[str, Any] = json.loads(PLANNED.line(planned()))
+
+
+def as_line(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
+OTHER_FORMS = {
+    "spaces": json.dumps(LINE).encode() + b"\n",
+    "another order": as_line(dict(reversed(LINE.items()))),
+    "lower case": as_line({**LINE, "updated_at": LINE["updated_at"].lower()}),
+    "no time zone": as_line({**LINE, "updated_at": LINE["updated_at"].removesuffix("Z")}),
+    "another time zone": as_line({**LINE, "updated_at": "2024-05-01T08:07:08.000009+02:00"}),
+    "two ids": as_line(LINE).replace(b'{"room_id":', b'{"room_id":"zz","room_id":'),
+}
+
+
+@pytest.mark.parametrize("line", OTHER_FORMS.values(), ids=OTHER_FORMS)
+def test_a_line_in_another_form_is_read_as_its_values_and_journaled_in_the_usual_form(line: bytes) -> None:
+    read = PlannedLine.read(line)
+
+    assert (read.room_id, read.unique_name, read.updated_at) == (LINE["room_id"], "räum-0", planned().updated_at)
+    assert read.after == {"max_participants": 20}
+    assert read.line == PLANNED.line(planned())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            as_line({**LINE, **wrong})
+            for wrong in ({"room_id": 5}, {"unique_name": 5}, {"before": None}, {"after": None})
+        ),
+        as_line({**LINE, "updated_at": "x"}),
+        *(b"\n", b"null\n", b"x\n", as_line({})),
+    ],
+    ids=ascii,
+)
+def test_a_malformed_line_is_an_error(line: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        PlannedLine.read(line)
+
+
+def test_a_usual_line_is_kept_as_it_is() -> None:
+    line = PLANNED.line(planned())
+
+    assert PlannedLine.read(line).line is line
+    assert PlannedLine.read(line).updated_at == planned().updated_at
