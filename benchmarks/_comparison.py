@@ -8,7 +8,10 @@ import attrs
 from ._runs import Figures, Spread, Target
 
 OURS: Final = ("update", "update_many")
-"""The contestants that use aiorooms. The others use another client, or none."""
+"""The contestants that use aiorooms, with new URLs in each update."""
+
+SAME_URLS: Final = ("update_same_urls", "update_many_same_urls")
+"""The contestants that use aiorooms, with the same URLs in all rooms. All others use another client, or none."""
 
 
 @attrs.frozen(kw_only=True)

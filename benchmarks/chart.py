@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from ._comparison import OURS, Comparison, Row
+from ._comparison import OURS, SAME_URLS, Comparison, Row
 from ._runs import LOOPS, environment
 
 _COLOURS: Final = {
@@ -25,7 +25,9 @@ _COLOURS: Final = {
     (False, "asyncio"): "#6b7280",
     (False, "uvloop"): "#b6bcc6",
 }
-"""The colours of the bars. A key is a pair: whether the contestant is in `OURS`, and the name of the loop."""
+"""The colours of the bars. A key is a pair: whether the contestant uses aiorooms, and the name of the loop."""
+
+_OURS: Final = (*OURS, *SAME_URLS)
 
 _SMALL_PRINT: Final = "#4b5563"
 
@@ -56,7 +58,7 @@ def draw(comparison: Comparison, file: Path) -> None:
         axes.set_xlim(0, end)
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlabel(_small_print(comparison, end), loc="left", fontsize=7, color=_SMALL_PRINT, labelpad=8)
-        present = {(row.contestant in OURS, row.loop) for row in rows}
+        present = {(row.contestant in _OURS, row.loop) for row in rows}
         patches = [
             Patch(color=colour, label=f"{'aiorooms' if ours else 'others'}, on {loop}")
             for (ours, loop), colour in _COLOURS.items()
@@ -77,12 +79,12 @@ def draw(comparison: Comparison, file: Path) -> None:
 def _end_of_scale(rows: Sequence[Row]) -> float:
     """Return the end of the scale. It is 1.2 times the longest uncut bar, to leave space for the number."""
     lengths = [row.cpu_us.median for row in rows]
-    ours = max((row.cpu_us.median for row in rows if row.contestant in OURS), default=max(lengths))
+    ours = max((row.cpu_us.median for row in rows if row.contestant in _OURS), default=max(lengths))
     return 1.2 * max(length for length in lengths if length <= _MAX_RATIO * ours)
 
 
 def _draw_bar(axes: Axes, row: Row, place: int, end: float) -> None:
-    ours = row.contestant in OURS
+    ours = row.contestant in _OURS
     y = place + (_HEIGHT / 2 if row.loop == LOOPS[-1] else -_HEIGHT / 2)
     length = min(row.cpu_us.median, _CUT * end)
     axes.barh(y, length, _HEIGHT, color=_COLOURS[ours, row.loop])

@@ -1,7 +1,7 @@
 """Compare the cost of one update with aiorooms and with other clients.
 
 Each round runs every contestant (a program that updates rooms with one client) once on asyncio's event loop and once on
-uvloop. Every update sets five fields, with two new URLs, except in the rows "the same URLs in all rooms". Only
+uvloop. Every update sets five fields, with two new URLs, except in the rows "same URLs". Only
 contestants marked "orjson" use orjson. The columns of the table are
 
 - CPU µs per update: CPU time of the client for one update, user and system, without imports;
@@ -53,8 +53,8 @@ LABELS: Final = {
     "telnyx_httpx": "official SDK on httpx",
     "update": "aiorooms update",
     "update_many": "aiorooms update_many",
-    "update_same_urls": "aiorooms update, the same URLs in all rooms",
-    "update_many_same_urls": "aiorooms update_many, the same URLs in all rooms",
+    "update_same_urls": "aiorooms update, same URLs",
+    "update_many_same_urls": "aiorooms update_many, same URLs",
 }
 """The labels of the contestants, in the order of the table."""
 
