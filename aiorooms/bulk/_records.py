@@ -15,7 +15,8 @@ from cattrs.fns import identity
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from .._text import timestamp
-from ..models._converter import converter, is_object
+from ..models._converter import converter
+from ..models._values import is_object
 from ..models._fields import Values
 from ._files import json_line, json_object
 
