@@ -16,8 +16,8 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from .._text import timestamp
 from ..models._converter import converter
-from ..models._values import is_object
 from ..models._fields import Values
+from ..models._values import is_object
 from ._files import json_line, json_object
 
 __all__ = ["Codec", "file_converter"]
