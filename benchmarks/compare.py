@@ -1,8 +1,8 @@
 """Compare the cost of one update with aiorooms and with other clients.
 
 Each round runs every contestant (a program that updates rooms with one client) once on asyncio's event loop and once on
-uvloop. Every update sets five fields, with two new URLs, except in the rows "same URLs". Only
-contestants marked "orjson" use orjson. The columns of the table are
+uvloop. Every update sets five fields, with two new URLs, except in the rows "same URLs". Only contestants marked
+"orjson" use orjson. The columns of the table are
 
 - CPU µs per update: CPU time of the client for one update, user and system, without imports;
 - updates/s: updates per second;

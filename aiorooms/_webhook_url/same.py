@@ -28,8 +28,8 @@ def same_url(first: str, second: str) -> bool:
     one, other = split_plain(first), split_plain(second)
     try:
         if one is not None and other is not None:
-            parts = (origin_of(one[0]), one[1]), (origin_of(other[0]), other[1])
-            if certainly_differ(*parts):
+            (origin, path), (other_origin, other_path) = one, other
+            if certainly_differ((origin_of(origin), path), (origin_of(other_origin), other_path)):
                 return False
         return normal_form(first) == normal_form(second)
     except YARL_ERRORS:

@@ -16,10 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiorooms.bulk import (
-    Plan,
-    PlanFileError,
-)
+from aiorooms import RoomUpdate
+from aiorooms._webhook_url import DEFAULT_POLICY
+from aiorooms.bulk import Plan, PlanFileError
 from aiorooms.bulk._plan_records import PLANNED, PlannedLine
 from aiorooms.bulk._plan_writer import PlanWriter
 from aiorooms.bulk._verify import plan_index
@@ -172,6 +171,10 @@ def test_a_planned_update_that_is_read_equals_the_one_that_was_written() -> None
     file = BytesIO()
     PlanWriter(file, "http://127.0.0.1:1/v2", "x").add(planned())
     assert PLANNED.read(file.getvalue().splitlines()[1]) == planned()
+
+
+def test_a_planned_update_returns_the_update_to_send() -> None:
+    assert planned().update(DEFAULT_POLICY) == RoomUpdate(max_participants=20)
 
 
 # -- Lines that this package would write in another way
