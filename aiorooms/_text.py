@@ -1,8 +1,10 @@
 """Format values as text: any value as one printable line of limited length, and times in UTC."""
 
+import re
 from datetime import UTC, datetime
+from typing import Final
 
-__all__ = ["excerpt", "quoted", "timestamp"]
+__all__ = ["error_kind", "excerpt", "quoted", "timestamp"]
 
 
 def excerpt(text: str, max_length: int) -> str:
@@ -26,3 +28,12 @@ def timestamp(time: datetime) -> str:
     """Return a time in UTC: `2021-04-12T22:29:42Z`, with microseconds if there are any."""
     utc = time if time.tzinfo is UTC else time.astimezone(UTC)
     return f"{utc.isoformat()[:-6]}Z"
+
+
+def error_kind(message: str) -> str:
+    """Return an error message without what differs between rooms: ids become `...`, and attempts are omitted."""
+    return re.sub(_ATTEMPTS, "", re.sub(_ID, "...", message))
+
+
+_ID: Final = r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_ATTEMPTS: Final = r", after \d+ attempts"

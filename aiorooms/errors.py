@@ -65,6 +65,7 @@ Reason: TypeAlias = Literal[
     "max_wait",
     "max_elapsed",
     "outage_patience",
+    "cannot_send",
     "closed",
     "plan_missing",
     "not_a_plan",
@@ -101,6 +102,8 @@ class AioroomsError(Exception):
     """What to do next, or why there was no further attempt, in terms of the Python API. May be empty."""
     reason: Reason | None
     """A fixed code for the cause; None if the class of the error is specific enough."""
+    was_sent: bool = False
+    """False if no attempt of a request that changes something was sent, so that the server can't have acted on it."""
 
     def __init__(
         self,

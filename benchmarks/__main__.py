@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from . import bulk, compare, costs, crash, fuzz, growth, pacing, planning, ratios, urls
+from . import bulk, compare, costs, crash, fuzz, growth, outages, pacing, planning, ratios, urls
 
 BENCHMARKS: Final = {
     "compare": compare,
@@ -24,6 +24,7 @@ BENCHMARKS: Final = {
     "bulk": bulk,
     "planning": planning,
     "crash": crash,
+    "outages": outages,
     "fuzz": fuzz,
     "urls": urls,
 }

@@ -1,4 +1,4 @@
-"""The command line of benchmarks that make many runs and check each of them: `crash`, `fuzz` and `urls`."""
+"""The command line of benchmarks that make many runs and check each of them: `crash`, `outages` etc."""
 
 import argparse
 import sys

@@ -60,7 +60,7 @@ class _Request:
     values: Mapping[str, Json]
 
 
-_HEAD: Final = re.compile(rb"([A-Z]+) /v2/rooms/([^ ?]+)[^\r\n]* HTTP/1\.1\r\n")
+_HEAD: Final = re.compile(rb"([A-Z]+) /v2/rooms(?:/([^ ?]+))?[^\r\n]* HTTP/1\.1\r\n")
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 
 
@@ -158,7 +158,9 @@ class _Connection(asyncio.Protocol):
             self._unread = self._unread[total:]
             found = _HEAD.match(head)
             assert found is not None, head
-            self._requests.put_nowait(_Request(found[1].decode(), found[2].decode(), json.loads(body or b"{}")))
+            self._requests.put_nowait(
+                _Request(found[1].decode(), (found[2] or b"").decode(), json.loads(body or b"{}"))
+            )
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self)
@@ -184,6 +186,10 @@ class _Connection(asyncio.Protocol):
         exchange = _Exchange(server, self, request)
         if request.method == "PATCH":
             ledger.received[serial_of(request.values)] += 1
+        if not request.room_id:  # a probe of update_many, which asks for a list
+            is_available = server.random.random() >= server.rate
+            exchange.send(200, b'{"data": []}') if is_available else exchange.send(503, b"")
+            return
         if request.room_id not in ledger.rooms:
             exchange.send(404, b'{"code": "10005", "title": "Resource not found"}')
             return

@@ -15,6 +15,7 @@ from aiorooms._pacing.pause import Pause
 from aiorooms._pacing.probing import Probing
 from aiorooms._pacing.quota import Quota
 from aiorooms._pacing.slow_start import SlowStart
+from aiorooms._pacing.sockets import Sockets
 
 PERMIT = Permit(0.0)
 
@@ -58,6 +59,33 @@ def test_slow_start_allows_the_next_request_after_half_a_second_without_an_answe
     assert gate.may_send_at(7.5, 1) <= 7.5
 
 
+def test_slow_start_begins_again_with_one_request_even_if_no_answer_arrives() -> None:
+    gate = SlowStart(4)
+    for _ in range(4):
+        gate.answered(PERMIT, NO_INFO, 0.0, 0)
+    gate.begin_again(100.0)
+    assert not gate.is_idle
+    assert [gate.may_send_at(100.0, in_flight) for in_flight in (0, 1, 9)] == [100.0, 100.5, 100.5]
+    assert gate.may_send_at(100.5, 1) == 100.5
+
+
+def test_without_sockets_as_many_requests_are_in_flight_as_fit_and_one_more_each_second() -> None:
+    assert Sockets(20).is_idle
+    gate = Sockets(20)
+    gate.narrow(100.0, 12)
+    assert not gate.is_idle
+    assert gate.may_send_at(100.0, 11) == 100.0
+    assert gate.may_send_at(100.5, 12) == 101.0
+    assert gate.may_send_at(101.0, 12) == 101.0
+    assert gate.may_send_at(101.0, 13) == 102.0
+    gate.narrow(101.5, 12)
+    assert gate.may_send_at(103.0, 12) == 103.0
+    assert gate.may_send_at(103.0, 13) == 103.5, "the limit grew by more than 1 a second"
+    assert gate.may_send_at(200.0, 1000) == 200.0, "the limit has reached the number of connections"
+    gate.narrow(300.0, 0)
+    assert gate.may_send_at(300.0, 0) == 300.0, "at least one request may always be in flight"
+
+
 @given(
     events=st.lists(
         st.tuples(st.sampled_from(["sent", "lost", "plain", "limited"]), st.floats(0, 5), st.integers(0, 50)),
@@ -65,7 +93,7 @@ def test_slow_start_allows_the_next_request_after_half_a_second_without_an_answe
     )
 )
 def test_no_gate_ever_returns_nan(events: list[tuple[str, float, int]]) -> None:
-    gates: list[Gate] = [Pause(), Cap(3.0), Probing(Meter(), lambda: 0.5), SlowStart(50), Quota()]
+    gates: list[Gate] = [Pause(), Cap(3.0), Probing(Meter(), lambda: 0.5), SlowStart(50), Sockets(50), Quota()]
     now = 1000.0
     for event, seconds, in_flight in events:
         now += seconds

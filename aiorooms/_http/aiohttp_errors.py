@@ -9,6 +9,7 @@ aiohttp's exceptions are neither re-raised nor chained to the exceptions of aior
 headers, and with them the API key.
 """
 
+import errno
 import os
 from typing import Final, TypeVar
 
@@ -54,6 +55,10 @@ async def _no_replay(request: aiohttp.ClientRequest, send: aiohttp.ClientHandler
 NO_REPLAY: Final = (_no_replay,)
 
 
+_NO_SOCKET: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL)
+"""Error numbers that say that this machine has no further socket, whatever the server does."""
+
+
 def to_failure(request: Request[T], error: Exception, *, begun: bool, key: ApiKey) -> Failure:
     """Return the failure for an exception of aiohttp. `begun` says whether sending the request had begun."""
     cause = error.__cause__ if isinstance(error, DisconnectedError) and error.__cause__ is not None else error
@@ -68,7 +73,8 @@ def to_failure(request: Request[T], error: Exception, *, begun: bool, key: ApiKe
             # have negative numbers; for them, use the text in the exception.
             number = os_error.errno or 0
             why = os.strerror(number) if number > 0 else os_error.strerror or str(os_error)
-            return not_sent(request, f"can't connect to {host}:{port}: {why}")
+            failure = not_sent(request, f"can't connect to {host}:{port}: {why}")
+            return failure._replace(out_of_sockets=number in _NO_SOCKET)
         case aiohttp.ClientHttpProxyError():
             return not_sent(request, reason)
         case TimeoutError() if not begun:

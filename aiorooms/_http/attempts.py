@@ -11,9 +11,9 @@ values: an attempt returns a `Success` or a `Failure` (see `exchange`), and `dec
                          -> the change was applied ............ return the value
                          -> the change was not applied ........ raise the error
                          -> still uncertain ................... raise the error with `uncertain` set
-                         -> the read-back failed .............. as above, but try again during an outage
 
-A waiting call occupies no permit and no connection, because both are released after each attempt.
+A waiting call occupies no permit and no connection, because both are released after each attempt. In a bulk run, the
+update may not be the cause of its failures: then it is tried more often (see `outage`).
 
 Example: the connection is reset in all four attempts of an update, and the server may have carried out any of them. So
 the client reads the room. If the room has the requested values, the call succeeds after 4 attempts. If not, the last
@@ -25,6 +25,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Final, Generic, NamedTuple, NoReturn, TypeVar
 
@@ -37,8 +38,6 @@ from .._text import excerpt
 from ..errors import (
     AioroomsError,
     APIConnectionError,
-    APIError,
-    APIStatusError,
     APITimeoutError,
     ClientStateError,
     NotFoundError,
@@ -47,9 +46,9 @@ from ..errors import (
 )
 from .deadlines import TimeLimits, Timeout, client_timeout
 from .exchange import Exchange
-from .outage import NO_OUTAGE, Outage
-from .request import Confirmed, NotApplied, ReadBack, Request, Unconfirmed, Verdict
-from .response import Failure, Success, is_server_failure
+from .outage import NO_OUTAGE, Failures, Outage
+from .request import Confirmed, NotApplied, Request, Unconfirmed, Verdict
+from .response import Failure, Success
 from .retry import Again, RetryPolicy, Tally, decide
 from .secret import ApiKey, hide_frames
 
@@ -149,8 +148,8 @@ class _Call(Generic[T]):
     """One call, from its first attempt to the value it returns or the error it raises."""
 
     __slots__ = (
-        "_accepted_before", "_contacts_before", "_give_up_at", "_limits", "_outage", "_policy", "_request", "_sender",
-        "_tally",
+        "_accepted_before", "_failures", "_give_up_at", "_keeps_trying", "_limits", "_outage", "_policy",
+        "_probe_after", "_request", "_sender", "_tally",
     )  # fmt: skip
 
     def __init__(
@@ -163,56 +162,57 @@ class _Call(Generic[T]):
         self._outage = outage
         self._tally = Tally()
         self._give_up_at = None if policy.max_elapsed is None else time.monotonic() + policy.max_elapsed
-        self._contacts_before: int | None = None
-        """The number of successful contacts in the bulk run when the first attempt began; None before that."""
+        self._failures: Failures | None = None
+        """The failures since the last successful contact; None before the first failure."""
         self._accepted_before = 0
         """The number of the client's requests that the server had accepted when the last attempt began."""
+        self._probe_after = max(1, policy.max_attempts - 1)
+        """The number of tries after which a probe may be sent."""
+        self._keeps_trying = False
+        """Whether the call continues although no attempts are left, because its request may not be the cause."""
 
     async def run(self) -> Answer[T]:
         """Make as many attempts as needed and allowed. Return the answer, or raise the error."""
         last: Failure | None = None
         while True:
             try:
-                if self._outage.is_on:
-                    async with self._outage.queue(self._sender.closing):
-                        outcome = await self._attempt(last)
-                else:
-                    outcome = await self._attempt(last)
+                outcome = await self._queue_and_attempt(last)
             except ClientStateError as error:
                 outcome = _End(partial(ClientStateError, error.message), reason=error.reason, can_read_back=False)
             if isinstance(outcome, Success):
                 return Answer(outcome.value, self._tally.attempts)
             if isinstance(outcome, Failure):
                 last = outcome
-                if self._tally.failed(last, overtaken=self._sender.pacer.accepted > self._accepted_before):
-                    continue
-                if self._is_revised(last):
+                if self._tally.stale or self._is_revised(last):
                     continue
                 after = self._after(last)
                 if isinstance(after, Again):
                     await self._wait(last, after.wait)
+                    await self._probe(last)
                     continue
                 outcome = after
-            if (verdict := await self._settle(outcome)) is None:
-                self._begin_again()
-                continue
+            verdict = await self._settle(outcome)
             if isinstance(verdict, Confirmed):
                 return Answer(verdict.value, self._tally.attempts)
             self._raise(outcome, verdict)
 
     # --- an attempt ---
 
+    async def _queue_and_attempt(self, last: Failure | None) -> Success[T] | Failure | _End:
+        if not self._outage.is_on:
+            return await self._attempt(last)
+        async with self._outage.queue(self._sender.closing):
+            return await self._attempt(last)
+
     async def _attempt(self, last: Failure | None) -> Success[T] | Failure | _End:
         """Acquire a permit, send once, and release the permit. `last` is the previous failure, if any."""
         sender, outage = self._sender, self._outage
-        if outage.patience_is_over:
+        if outage.out_of_patience:
             return self._out_of_patience(last)
         permit = sender.pacer.acquire_now() or await self._permit(last)
         if isinstance(permit, _End):
             return permit
         began_at = outage.begin()
-        if self._contacts_before is None:
-            self._contacts_before = outage.contacts
         self._accepted_before = sender.pacer.accepted
         rate_limit = None
         try:
@@ -225,22 +225,48 @@ class _Call(Generic[T]):
             sender.pacer.release(permit, rate_limit)
         if isinstance(outcome, Success):
             self._tally.succeeded()
-            outage.contact()
-        elif outcome.is_contact:
-            outage.contact()
-        elif not self._tally.is_stale(outcome):
-            outage.failed(self._request.subject, began_at)
+            has_ended = outage.contact(began_at)
+        else:
+            has_ended = self._record_failure(outcome, began_at)
+        if has_ended:
+            sender.pacer.start_slowly()
         return outcome
+
+    def _record_failure(self, failure: Failure, began_at: float) -> bool:
+        """Record a failed attempt, which began at `began_at`. Return whether it ended an outage."""
+        tally, outage, pacer = self._tally, self._outage, self._sender.pacer
+        overtaken, counts, keeps_trying, has_ended = False, True, False, False
+        if failure.rate_limited:
+            has_ended = outage.rate_limited(began_at, failure.wait)
+            overtaken = pacer.accepted > self._accepted_before
+            # In a bulk run, a 429 says nothing about the room while no request is accepted.
+            counts = overtaken or not outage.is_in_run
+            keeps_trying = not counts
+        elif failure.is_contact:
+            has_ended = outage.contact(began_at)
+        elif failure.out_of_sockets and pacer.narrow():
+            counts, keeps_trying = False, True
+        elif not tally.is_stale(failure):
+            failures = self._failures = self._failures or Failures(outage)
+            counts = failures.add(self._request.subject, began_at)
+            keeps_trying = not failures.is_confirmed
+            # An attempt that was not sent says nothing about the room, even if others were sent meanwhile.
+            overtaken = outage.is_in_run and counts and not failure.was_sent
+        if failure.is_contact:
+            self._failures = None
+        self._keeps_trying = keeps_trying
+        tally.failed(failure, overtaken=overtaken, counts=counts)
+        return has_ended
 
     async def _permit(self, last: Failure | None) -> Permit | _End:
         """Wait for a permit, but not longer than `max_elapsed` allows."""
         sender, subject = self._sender, self._request.subject
         sender.exchange.open()  # raises if the client is closed or belongs to another event loop
+        time_left = None if self._give_up_at is None else self._give_up_at - time.monotonic()
         try:
-            if self._give_up_at is None:
-                return await sender.pacer.acquire()
-            async with asyncio.timeout(self._give_up_at - time.monotonic()):
-                return await sender.pacer.acquire()
+            async with asyncio.timeout(time_left) as limit:
+                with self._outage.ending(limit):
+                    return await sender.pacer.acquire()
         except PacerClosedError:
             error = partial(ClientStateError, f"{subject}: not sent: the client was closed")
             return _End(error, reason="closed", can_read_back=False)
@@ -251,6 +277,8 @@ class _Call(Generic[T]):
             hint = f"{longer}; try again later, or raise max_wait"
             return _End(partial(RateLimitError, message, status=429, retry_after=wait), hint, "max_wait")
         except TimeoutError:
+            if self._outage.out_of_patience:
+                return self._out_of_patience(last)
             make_error = partial(APITimeoutError, f"{subject}: not sent") if last is None else last.make_error
             hint = f"RetryPolicy(max_elapsed={self._policy.max_elapsed:g}) expired while the call was queued"
             return _End(make_error, hint, "max_elapsed")
@@ -273,7 +301,7 @@ class _Call(Generic[T]):
             self._policy,
             failure,
             self._tally,
-            keeps_trying=not failure.is_contact and self._keeps_trying(answered=failure.answered),
+            keeps_trying=self._keeps_trying and not outage.out_of_patience,
             longest_wait=outage.longest_wait,
             max_wait=self._sender.pacing.max_wait,
             time_left=time_left,
@@ -281,19 +309,29 @@ class _Call(Generic[T]):
         )
         if isinstance(after, Again):
             return after
-        if failure.retry and not after.hint and outage.patience_is_over:
+        if failure.retry and not after.hint and outage.out_of_patience:
             return self._out_of_patience(failure)
-        return _End(failure.make_error, after.hint, after.reason, not_found=failure.status == 404)
+        # For example, TLS fails. No other request can be sent either.
+        reason: Reason | None = after.reason if failure.retry or failure.was_sent else "cannot_send"
+        return _End(failure.make_error, after.hint, reason, not_found=failure.status == 404)
 
-    def _keeps_trying(self, *, answered: bool) -> bool:
-        """Return whether the call continues although no attempts are left, because there may be an outage."""
-        before = self._contacts_before
-        return before is not None and self._outage.keeps_trying(before, answered=answered)
+    async def _probe(self, failure: Failure) -> None:
+        """If nothing shows whether the server or the room is the cause, send a request that is not about the room."""
+        outage, failures = self._outage, self._failures
+        if outage.probe is None or failures is None or failures.has_contact():
+            return
+        if self._tally.tries < self._probe_after or not failure.was_sent or not outage.rooms_may_be_the_cause:
+            return
+        self._probe_after = self._tally.tries + max(1, self._policy.max_attempts - 1)
+        probe = _Call(self._sender, outage.probe, self._limits, _ONCE, outage)
+        with suppress(ClientStateError):  # the next attempt raises it again
+            await probe._queue_and_attempt(None)
+        if failures.has_contact():
+            self._tally.leave_one(self._policy)
 
     def _out_of_patience(self, last: Failure | None) -> _End:
         error = partial(APIConnectionError, f"{self._request.subject}: not sent") if last is None else last.make_error
-        hint = f"the server has been unavailable for more than {self._outage.patience:g} s (outage_patience)"
-        return _End(error, hint, "outage_patience")
+        return _End(error, f"{self._outage.out_of_patience} (outage_patience)", "outage_patience")
 
     async def _wait(self, failure: Failure, seconds: float) -> None:
         # After a 429, the call waits in the pacer's queue. During an outage, it waits in the queue of `Outage`.
@@ -301,33 +339,26 @@ class _Call(Generic[T]):
             # If the client is closed, the sleep ends early and the next attempt raises.
             await sleep_unless(self._sender.closing, seconds)
 
-    def _begin_again(self) -> None:
-        self._tally.begin_again()
-        self._contacts_before = None
-
     # --- the end of the call ---
 
-    async def _settle(self, end: _End) -> Verdict[T] | None:
-        """Return whether the request was carried out, after a read-back if needed; None if it must be sent again."""
+    async def _settle(self, end: _End) -> Verdict[T]:
+        """Return whether the request was carried out, after a read-back if needed."""
         if not self._tally.uncertain:
             return NotApplied()
         if self._request.read_back is None or not end.can_read_back:
             return Unconfirmed()
         read_back = self._request.read_back()
-        verdict = read_back.not_found
-        began_at = self._outage.begin()
-        if not end.not_found:
-            try:
-                verdict = (
-                    await _Call(
-                        self._sender, read_back.request, self._limits, self._read_back_policy(end), NO_OUTAGE
-                    ).run()
-                ).value
-            except NotFoundError:
-                pass
-            except AioroomsError as error:
-                return self._read_back_failed(read_back, error, began_at, end)
-        self._outage.contact()
+        if end.not_found:
+            return read_back.not_found
+        # A call that was stopped by a setting such as `max_elapsed` does not wait for the end of an outage.
+        outage = self._outage if end.reason is None else NO_OUTAGE
+        call = _Call(self._sender, read_back.request, self._limits, self._read_back_policy(end), outage)
+        try:
+            verdict = (await call.run()).value
+        except NotFoundError:
+            return read_back.not_found
+        except AioroomsError:
+            return Unconfirmed()
         if isinstance(verdict, Confirmed) or not verdict.hint:
             return verdict
         # The hint contains values from the server, which may echo the API key.
@@ -346,19 +377,9 @@ class _Call(Generic[T]):
             return _ONCE
         return attrs.evolve(self._policy, max_attempts=left, max_elapsed=seconds)
 
-    def _read_back_failed(
-        self, read_back: ReadBack[T], error: AioroomsError, began_at: float, end: _End
-    ) -> Unconfirmed | None:
-        outage = self._outage
-        if isinstance(error, APIError) and error.attempts:
-            if isinstance(error, APIStatusError) and not is_server_failure(error.status):
-                outage.contact()
-            else:
-                outage.failed(f"read-back of {read_back.request.subject}", began_at)
-        # A call that was stopped by a setting such as `max_elapsed` does not continue, not even during an outage.
-        return None if end.reason is None and self._keeps_trying(answered=False) else Unconfirmed()
-
     def _raise(self, end: _End, verdict: NotApplied | Unconfirmed) -> NoReturn:
         hint, reason = (verdict.hint, None) if verdict.hint else (end.hint, end.reason)
         uncertain = isinstance(verdict, Unconfirmed)
-        raise end.make_error(attempts=self._tally.attempts, uncertain=uncertain, hint=hint, reason=reason)
+        error = end.make_error(attempts=self._tally.attempts, uncertain=uncertain, hint=hint, reason=reason)
+        error.was_sent = self._tally.was_sent
+        raise error

@@ -1,21 +1,27 @@
-"""Outages in a bulk run: all updates wait while one request at a time probes the server.
+"""Outages in a bulk run: whether a failure is the room's or the server's, and who may send during an outage.
 
 If the server can't be reached, or answers every request with 5xx, a failed update says nothing about its room. So no
 room fails because of an outage that is shorter than the run's patience (`outage_patience`, in seconds).
 
-A run counts the *successful contacts* of all its updates. A successful contact, or contact for short, is a readable
-answer other than 408 or 5xx. So a rejection such as 422 is a contact. Three rules use contacts:
+A *successful contact*, or contact for short, is a readable answer other than 408 or 5xx. So a rejection such as 422 is
+a contact. A contact shows only that the server was available after the attempt began. For example, the server crashes
+at t = 100.00, and an answer to an attempt that began at 99.95 is processed at 100.02. This contact says nothing about
+the attempts that fail from 100.00 on. Four rules follow:
 
+- **A failure is confirmed** if there was a contact since the update's previous failure, by an attempt that began after
+  it. So the server was available in between, and the same update failed again. An update fails only if its last failure
+  is confirmed, and only confirmed failures and the first one count against `max_attempts`.
+- **A probe confirms failures** that nothing else confirms, because hardly any other update is in flight. Before the
+  last attempt, such an update sends a *probe*: a request that is not about its room. If the server answers it, the next
+  failure is the last one. No probe is sent if five rooms or more have failed since the last contact, because the cause
+  is then probably the server.
 - **After several failures in a row**, without a contact in between, the run assumes an outage. Callers then queue, and
   the first in the queue sends a request after a pause. Each pause is twice as long as the previous one, up to 2 s. At
-  the first contact, all callers in the queue continue.
-- **An update with no attempts left** fails if there was a contact since its first attempt. Otherwise it keeps trying
-  until the run's patience is over, and then the run stops. Patience is measured from the first attempt after the last
-  contact.
-- **If the last attempt of an update got a 5xx, and fewer than five rooms have failed since the last contact**, the
-  rooms themselves may be the cause. So the client reads the room back. If the read-back is a contact, the room is
-  assumed to be the cause, and the update fails or succeeds according to the read-back. If not, the cause is an outage,
-  and the update keeps trying.
+  the first contact, all callers in the queue continue, and the pacer lets them send as slowly as a new client.
+- **Patience** is measured from the first attempt after the last contact. When it is over, the run stops.
+
+A server that answers every request with 429 is available, but no update makes progress. So the run also stops if no
+request was accepted for longer than its patience. Pauses that the server announces do not count.
 
 Example, with 50 workers and a patience of 60 s: the server crashes at t = 100. The 50 updates in flight fail, and after
 20 failures in a row the run assumes an outage. At t = 100.25 one update is sent again and fails at once. Further
@@ -23,19 +29,20 @@ updates are sent at 100.75, at 101.75, and then every 2 s. The update at t = 129
 continue, and no room has failed. If the server had stayed down, the first failure after t = 160, at 161.75, would have
 stopped the run.
 
-Calls outside a bulk run use `NO_OUTAGE`, which never assumes an outage.
+Calls outside a bulk run use `NO_OUTAGE`, which never assumes an outage, and with which every failure is confirmed.
 """
 
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from .._aio import sleep_unless
+from .request import Request
 
-__all__ = ["NO_OUTAGE", "Outage"]
+__all__ = ["NO_OUTAGE", "Failures", "Outage"]
 
 _FIRST_PAUSE: Final = 0.25
 _MAX_PAUSE: Final = 2.0
@@ -52,19 +59,28 @@ _MAX_FAILURES: Final = 20
 class Outage:
     """The outage state that all updates of one bulk run share. Tests replace `clock`, which returns seconds."""
 
-    def __init__(self, patience: float, concurrency: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        patience: float,
+        concurrency: int,
+        *,
+        probe: Request[object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.patience = patience
+        self.probe = probe
+        """The request that shows whether the server is available."""
+        self.is_in_run: bool = True
+        """Whether this is the state of a bulk run."""
         self.is_on: bool = False
         """Whether an outage is assumed."""
-        self.patience_is_over: bool = False
-        """Whether the outage has been too long for the run to continue.
+        self.out_of_patience: str = ""
+        """Why the run must stop, if the outage has been too long for it to continue; otherwise empty. Stays set.
 
         The outage is measured from the beginning of the first attempt after the last contact to the beginning of the
         last failed attempt. The duration of that attempt does not count, because the server may be available again by
         the time the attempt times out.
         """
-        self.contacts: int = 0
-        """The number of successful contacts so far."""
         self._clock = clock
         self._threshold = min(max(2 * concurrency, _MIN_FAILURES), _MAX_FAILURES)
         self._failures = 0
@@ -75,26 +91,34 @@ class Outage:
         """The beginning of the first attempt after the last contact."""
         self._last_failed_at = -math.inf
         """The beginning of the last attempt without contact."""
+        self._contact_at = -math.inf
+        """The beginning of the last attempt with a contact."""
+        self._limited_since = math.inf
+        """The beginning of the first attempt that was rate limited since a request was accepted, moved forward by the
+        duration of the pauses that the server has announced."""
+        self._paused_until = -math.inf
+        """The end of the last pause that the server has announced."""
         self._queue = asyncio.Lock()
         self._pause = _FIRST_PAUSE
+        self._waiting: set[asyncio.Timeout] = set()
+        """The timeouts of the callers that wait for a permit."""
 
     @property
     def longest_wait(self) -> float:
         """The longest wait after a failure without contact, in seconds. A `Retry-After` can't make it longer."""
         return self.patience / 10
 
-    def keeps_trying(self, contacts_before: int, *, answered: bool) -> bool:
-        """Return whether an update with no attempts left keeps trying.
+    @property
+    def rooms_may_be_the_cause(self) -> bool:
+        """Whether so few rooms have failed since the last contact that the rooms themselves may be the cause."""
+        return len(self._failed) < _SEVERAL
 
-        `contacts_before` is the value of `contacts` before the first attempt of the update. `answered` says whether the
-        server answered the last attempt of the update with an error.
-        """
-        if self.contacts > contacts_before or self.patience_is_over:
-            return False
-        return not answered or len(self._failed) >= _SEVERAL
+    def had_contact_since(self, moment: float) -> bool:
+        """Return whether an attempt that began after `moment` had a contact."""
+        return self._contact_at > moment
 
     def begin(self) -> float:
-        """Record that an attempt begins. Return the current time, which `failed` takes as `began_at`."""
+        """Record that an attempt begins. Return the current time, which the methods below take as `began_at`."""
         now = self._clock()
         if now < self._began_at:
             self._began_at = now
@@ -108,31 +132,78 @@ class Outage:
         """
         if self.is_on:
             async with self._queue:
-                if self.is_on and not self.patience_is_over:
+                if self.is_on and not self.out_of_patience:
                     await sleep_unless(closing, self._pause)
                     self._pause = min(2 * self._pause, _MAX_PAUSE)
                     yield
                     return
         yield
 
-    def contact(self) -> None:
-        """Record a successful contact."""
-        self.contacts += 1
+    def contact(self, began_at: float) -> bool:
+        """Record a contact other than a 429, of an attempt that began at `began_at`. Return whether it ended an outage.
+
+        Do not call this for a 429: see `rate_limited`.
+        """
+        self._limited_since = math.inf
+        return self._contact(began_at)
+
+    def _contact(self, began_at: float) -> bool:
+        if began_at > self._contact_at:
+            self._contact_at = began_at
+        # An answer to an earlier attempt does not show that the server is available again.
+        if self._failures and began_at <= self._last_failed_at:
+            return False
         self._began_at = math.inf
+        was_on = self.is_on
         if self._failures:
             self._failures = 0
             self._failed.clear()
             self._pause = _FIRST_PAUSE
-            self.is_on = self.patience_is_over = False
+            self.is_on = False
+        return was_on
 
-    def failed(self, subject: str, began_at: float) -> None:
-        """Record an attempt without contact, for a subject such as `room 7b61...`. It began at `began_at`."""
+    def failed(self, subject: str, began_at: float) -> float:
+        """Record an attempt without contact, for a subject such as `room 7b61...`. Return the current time."""
         self._failures += 1
         self._last_failed_at = max(self._last_failed_at, began_at)
         if len(self._failed) < _SEVERAL:
             self._failed.add(subject)
         self.is_on = self._failures >= self._threshold
-        self.patience_is_over = self._last_failed_at - self._began_at > self.patience
+        if self._last_failed_at - self._began_at > self.patience:
+            self._stop(f"the server has been unavailable for more than {self.patience:g} s")
+        return self._clock()
+
+    def rate_limited(self, began_at: float, wait: float | None) -> bool:
+        """Record a 429 to an attempt that began at `began_at`. Return whether it ended an outage.
+
+        `wait` is the pause that the 429 announced, in seconds.
+        """
+        self._limited_since = min(self._limited_since, began_at)
+        now = self._clock()
+        pause_ends_at = now + (wait or 0.0)
+        begins_at = max(now, self._paused_until)
+        if pause_ends_at > begins_at:
+            self._limited_since += pause_ends_at - begins_at
+            self._paused_until = pause_ends_at
+        if now - self._limited_since > self.patience:
+            text = f"the server has rate limited every request for more than {self.patience:g} s"
+            self._stop(f"{text}, besides the pauses that it announced")
+        return self._contact(began_at)
+
+    def _stop(self, why: str) -> None:
+        if not self.out_of_patience:
+            self.out_of_patience = why
+            for timeout in self._waiting:
+                timeout.reschedule(-math.inf)
+
+    @contextmanager
+    def ending(self, timeout: asyncio.Timeout) -> Generator[None]:
+        """End a timeout at once if the patience is over while the block runs."""
+        self._waiting.add(timeout)
+        try:
+            yield
+        finally:
+            self._waiting.discard(timeout)
 
 
 class _NoOutage(Outage):
@@ -140,19 +211,45 @@ class _NoOutage(Outage):
 
     def __init__(self) -> None:
         super().__init__(math.inf, 1)
-
-    def keeps_trying(self, contacts_before: int, *, answered: bool) -> bool:
-        return False
+        self.is_in_run = False
 
     def begin(self) -> float:
         return 0.0
 
-    def contact(self) -> None:
-        pass
+    def contact(self, began_at: float) -> bool:
+        return False
 
-    def failed(self, subject: str, began_at: float) -> None:
-        pass
+    def failed(self, subject: str, began_at: float) -> float:
+        return 0.0
+
+    def rate_limited(self, began_at: float, wait: float | None) -> bool:
+        return False
 
 
 NO_OUTAGE: Final[Outage] = _NoOutage()
 """The outage state of all calls outside a bulk run. It never assumes an outage."""
+
+
+class Failures:
+    """The failures of one request since its last contact."""
+
+    __slots__ = ("_failed_at", "_outage", "is_confirmed")
+
+    def __init__(self, outage: Outage) -> None:
+        self.is_confirmed = not outage.is_in_run
+        """Whether the last failure is confirmed."""
+        self._outage = outage
+        self._failed_at: float | None = None
+
+    def add(self, subject: str, began_at: float) -> bool:
+        """Record an attempt without contact. Return whether it counts against `max_attempts`."""
+        is_first, had_contact = self._failed_at is None, self.has_contact()
+        self._failed_at = self._outage.failed(subject, began_at)
+        if not self._outage.is_in_run:
+            return True
+        self.is_confirmed = had_contact
+        return self.is_confirmed or is_first
+
+    def has_contact(self) -> bool:
+        """Whether there was a contact since the last failure, by an attempt that began after it."""
+        return self._failed_at is not None and self._outage.had_contact_since(self._failed_at)

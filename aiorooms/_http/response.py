@@ -84,6 +84,10 @@ class Failure(NamedTuple):
     """Whether the server closed a reused connection without an answer, or the answer was to another request."""
     answered: bool = False
     """Whether the server answered, even if the answer can't be read."""
+    was_sent: bool = True
+    """Whether the request was sent, at least in part."""
+    out_of_sockets: bool = False
+    """Whether the system granted no socket, because the process has too many open files or connections."""
     errors: tuple[ErrorDetail, ...] = ()
     """The error objects of the answer."""
     rate_limit: RateLimitInfo | None = None
@@ -112,7 +116,7 @@ def not_sent(request: Request[T], reason: str, *, timed_out: bool = False, retry
     """Return the failure of a request that was not sent. The server can't have carried it out."""
     kind = APITimeoutError if timed_out else APIConnectionError
     message = f"{request.subject}: not sent: {excerpt(reason, 300)}"
-    return Failure(make_error=partial(kind, message), retry=retry, uncertain=False)
+    return Failure(make_error=partial(kind, message), retry=retry, uncertain=False, was_sent=False)
 
 
 def no_answer(request: Request[T], reason: str, *, timed_out: bool = False) -> Failure:

@@ -7,7 +7,8 @@ Two kinds of failed attempts do not count against `max_attempts`:
 - **An overtaken 429.** The request was rate limited, but the server has accepted other requests of this client since
   the request was sent. So this request only has to queue again.
 
-The number of such attempts is limited, so no request is retried forever.
+The number of such attempts is limited, so no request is retried forever. In a bulk run, failures that an outage may
+have caused do not count either (see `outage`).
 
 Example, with `RetryPolicy()`, which allows four attempts:
 
@@ -35,7 +36,7 @@ stale. The user's session may reuse connections. Without a maximum, a server tha
 resends forever."""
 
 _MAX_OVERTAKEN: Final = 25
-"""Maximum number of overtaken 429s in one call. Further overtaken 429s count against `max_attempts`."""
+"""Maximum number of overtaken attempts in one call. Further ones count against `max_attempts`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -54,7 +55,8 @@ class RetryPolicy:
     """Maximum number of attempts, 1 or above. The value 1 disables retries.
 
     Not counted are attempts over a connection that the server had just closed, and up to 25 attempts per call that were
-    answered 429 while other requests of the client were accepted. During an outage in a bulk run, there is no maximum.
+    answered 429 while other requests of the client were accepted. In a bulk run, failures that say nothing about the
+    room don't count: those of an outage, and a 429 while no request is accepted.
     """
     base_delay: float = attrs.field(default=0.5, validator=not_negative)
     """The longest wait before the second attempt in seconds, unless the server asks for a longer one."""
@@ -73,40 +75,50 @@ class Tally:
     counted: int = 0
     """The number of failed attempts that count against `max_attempts`."""
     overtaken: int = 0
-    """The number of overtaken 429s."""
+    """The number of overtaken attempts, at most 25."""
     stale: int = 0
     """The number of stale connections in a row."""
     uncertain: bool = False
     """Whether the server may have carried out one of the attempts."""
+    was_sent: bool = False
+    """Whether one of the attempts was sent, at least in part."""
 
     def is_stale(self, failure: Failure) -> bool:
         """Return whether a failed attempt does not count because it used a stale connection."""
         return failure.stale_connection and self.stale < _MAX_STALE
 
+    @property
+    def tries(self) -> int:
+        """The number of attempts that were not overtaken."""
+        return self.attempts - self.overtaken
+
     def succeeded(self) -> None:
         """Record a successful attempt."""
         self.attempts += 1
 
-    def failed(self, failure: Failure, *, overtaken: bool) -> bool:
+    def failed(self, failure: Failure, *, overtaken: bool, counts: bool = True) -> bool:
         """Record a failed attempt. Return True if its connection was stale: the request is then sent again at once.
 
-        `overtaken` says whether the server has accepted other requests since the attempt was sent.
+        `overtaken` says whether the server has accepted other requests meanwhile, so that a 429 or an attempt that was
+        not sent has nothing to do with the request. `counts` is False if the failure does not count against
+        `max_attempts` for another reason.
         """
         self.uncertain |= failure.uncertain
+        self.was_sent |= failure.was_sent
         if self.is_stale(failure):
             self.stale += 1
             return True
         self.stale = 0
         self.attempts += 1
-        if failure.rate_limited and overtaken and self.overtaken < _MAX_OVERTAKEN:
+        if overtaken and self.overtaken < _MAX_OVERTAKEN:
             self.overtaken += 1
-        else:
+        elif counts:
             self.counted += 1
         return False
 
-    def begin_again(self) -> None:
-        """Reset the counts, because failures during an outage say nothing about the request."""
-        self.counted = self.overtaken = 0
+    def leave_one(self, policy: "RetryPolicy") -> None:
+        """Leave one attempt, so that the next failure that counts is the last one."""
+        self.counted = max(self.counted, policy.max_attempts - 1)
 
 
 class Again(NamedTuple):
@@ -135,7 +147,8 @@ def decide(
 ) -> Again | GiveUp:
     """Return the next step after a failed attempt, which the tally has already recorded.
 
-    `keeps_trying` means that `max_attempts` is ignored, because there may be an outage. All times are in seconds.
+    `keeps_trying` means that `max_attempts` is ignored, because the request may not be the cause. All times are in
+    seconds.
     `longest_wait` limits the wait after a failure without successful contact, `max_wait` limits the wait that a server
     may ask for, and `time_left` is what remains of `max_elapsed`. `random` is between 0 and 1.
     """
@@ -143,7 +156,7 @@ def decide(
         return GiveUp()
     if tally.counted >= policy.max_attempts and not keeps_trying:
         return GiveUp()
-    wait = backoff(policy, max(1, tally.counted), random)
+    wait = backoff(policy, max(1, tally.tries), random)
     asked = failure.wait or 0.0
     # After a 429, the server knows when it will accept more, so waiting longer would waste capacity.
     wait = (asked or wait) if failure.rate_limited else max(wait, asked)

@@ -13,6 +13,8 @@ applies to all calls of the client. Each reason to wait is a *gate*: a class in 
 - **Cap** (`cap`). The pacer never exceeds the maximum rate that the caller sets with `Pacing(max_rate=)`.
 - **Probing** (`probing`). If the server reports no limit, the pacer finds the sustained rate from 429s alone.
 - **Slow start** (`slow_start`). A new client doesn't know the limit. So it sends one request alone, then 2, 4, 8 etc.
+  The same happens at the end of an outage.
+- **Sockets** (`sockets`). If the process runs out of file descriptors or ports, fewer requests are in flight.
 - **Quota** (`quota`). If the server reports a limit in `x-ratelimit` headers, the pacer calculates how many requests
   may be in flight without being rate limited, and when more may be sent. The calculation allows for answers that arrive
   late or out of order, and for other processes that use the same key (`share`).

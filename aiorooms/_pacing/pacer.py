@@ -21,6 +21,7 @@ from .pause import Pause
 from .probing import Probing
 from .quota import Quota
 from .slow_start import SlowStart
+from .sockets import Sockets
 
 __all__ = ["Pacer", "PacerClosedError", "Pacing", "PacingSnapshot", "WaitTooLongError"]
 
@@ -135,14 +136,16 @@ class Pacer:
         self._meter = Meter()
         self._pause = Pause()
         self._quota = Quota()
-        cap = [] if pacing.max_rate is None else [Cap(pacing.max_rate)]
-        learned = [self._pause, *cap, Probing(self._meter, random), SlowStart(max_in_flight), self._quota]
-        self._gates: Sequence[Gate] = learned if pacing.enabled else cap
+        self._slow_start = SlowStart(max_in_flight) if pacing.enabled else None
+        self._sockets = Sockets(max_in_flight)
+        always = [self._sockets, *([] if pacing.max_rate is None else [Cap(pacing.max_rate)])]
+        learned = [] if self._slow_start is None else [Probing(self._meter, random), self._slow_start, self._quota]
+        self._gates: Sequence[Gate] = [self._pause, *always, *learned] if learned else always
         """The gates, which are asked in this order up to the first closed one.
 
         The quota is asked last, when all other gates are open, because asking it can make it assume a renewal.
         """
-        self._all_idle = not self._gates
+        self._all_idle = all(gate.is_idle for gate in self._gates)
         """Whether all gates stay open until the next 429 or reported limit. Not asking them saves 3 us per update."""
 
     def acquire_now(self) -> Permit | None:
@@ -195,6 +198,23 @@ class Pacer:
                 self.accepted += 1
         if self._waiters:
             self._grant_permits()
+
+    def start_slowly(self) -> None:
+        """Begin slow start again, because the server has just become available. Without pacing, do nothing."""
+        if self._slow_start is not None:
+            self._slow_start.begin_again(self._clock())
+            self._all_idle = False
+
+    def narrow(self) -> bool:
+        """Allow no more requests in flight than now, because the system has granted no further socket.
+
+        Return whether any request is in flight. If not, other parts of the program use all sockets.
+        """
+        if not self._in_flight:
+            return False
+        self._sockets.narrow(self._clock(), self._in_flight)
+        self._all_idle = False
+        return True
 
     def snapshot(self) -> PacingSnapshot:
         """Return the current state."""

@@ -8,6 +8,7 @@ from typing import BinaryIO
 from .._webhook_url import WebhookUrlPolicy
 from ..errors import InvalidRequestError
 from ..models import RoomUpdate, UpdateResult
+from ..resources._resource import ends_run
 from ._conflicts import Conflicts
 from ._outcomes import Outcome, StopSignal
 from ._plan import Plan
@@ -61,7 +62,7 @@ class InFlight:
     def outcome(self, result: UpdateResult) -> Outcome:
         """Record a result of `update_many` in the journal, and return it as an `Outcome`."""
         if result.error is not None:
-            if result.status == "skipped":
+            if ends_run(result.error):
                 self._signal.stop(result.error)
             else:
                 self._signal.count_failure(result.error)

@@ -6,12 +6,12 @@ doubles. For example, after 30 minutes of active time there are 113 buckets of 1
 during runs. The time between two runs is not included, and neither is a gap of more than 60 seconds between two lines.
 """
 
-import re
 from collections import Counter
 from typing import Final
 
 import attrs
 
+from .._text import error_kind
 from ._journal import Journal
 from ._journal_records import Begin, End, PacingRecord, Run, Stop
 
@@ -21,8 +21,6 @@ _MAX_BUCKETS: Final = 200
 
 _MAX_PAUSE: Final = 60.0
 """Longest time between two records that counts as active, in seconds."""
-
-_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @attrs.define
@@ -125,4 +123,4 @@ def _add_outcome(summary: Summary, record: End) -> None:
     # Only the last outcome of a room counts.
     summary.reasons.pop(record.end, None)
     if record.error is not None:
-        summary.reasons[record.end] = (record.status, _ID.sub("...", record.error))
+        summary.reasons[record.end] = (record.status, error_kind(record.error))

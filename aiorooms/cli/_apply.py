@@ -11,20 +11,18 @@ import click
 
 from .. import bulk
 from ..bulk import BulkRun, Journal, Outcome, Plan
+from ..bulk._journal_records import RoomState
 from ..client import RoomsClient
 from ..errors import APIError, JournalError
 from ._command import Command, InvalidInputError
 from ._exit_codes import OK
 from ._json import JsonValue, dumps
-from ._many import NOT_UPDATED, ManyUpdates
+from ._many import TOTALS, ManyUpdates
 from ._options import FILE, bulk_options, make_client_and_keep_url
 from ._output import Output, command_line
 from ._words import error_line
 
 __all__ = ["apply", "resume"]
-
-_MAX_LINES: Final = 50
-"""Maximum number of errors about single rooms to print. The journal contains all errors."""
 
 
 @click.command(cls=Command, steps=[make_client_and_keep_url])
@@ -146,8 +144,6 @@ class _Applying(ManyUpdates):
         self._journal = journal
         self._base_url = base_url
         self._plan_option = () if plan is None else ("--plan", plan)
-        self._lines = 0
-        """Number of errors about single rooms so far. Only the first 50 are printed."""
         self._uncertain: set[str] = set()
         """Ids of the rooms that this run reported as uncertain."""
         self._listing_failed = False
@@ -164,11 +160,11 @@ class _Applying(ManyUpdates):
             async with self.client, aclosing(self._run.outcomes()) as outcomes:
                 async for outcome in outcomes:
                     self._report(outcome)
-                    self.count(outcome.status, before=self._run.settled)
+                    self.count(_total_of(outcome), before=self._run.settled)
                 self.show(self._run.settled)
         except APIError as error:
             self._listing_failed = True
-            self.should_report(error)
+            self.check_key(error)
             self.out.error(error_line(error))
         except JournalError as error:
             if not self.counts:
@@ -181,30 +177,28 @@ class _Applying(ManyUpdates):
             self._uncertain.add(outcome.room_id)
         if self.out.json:
             self.write(_json_line(outcome))
-        if outcome.error is None or outcome.status == "skipped" or not self.should_report(outcome.failure):
+        if outcome.error is None:
             return
-        self._lines += 1
-        if self._lines <= _MAX_LINES:
-            self.out.error(outcome.error if outcome.failure is None else error_line(outcome.failure))
-        elif self._lines == _MAX_LINES + 1:
-            self.out.error("further errors are only in the journal; `aiorooms report` groups them by reason")
+        if outcome.status == "skipped" and self._run.stopped_by is not None:
+            self.check_key(outcome.failure)  # the error that stopped the run is printed with the totals
+            return
+        line = outcome.error if outcome.failure is None else error_line(outcome.failure)
+        self.report(outcome.room_id, outcome.status, line, outcome.failure)
 
     def summarize(self) -> bool:
         out, run = self.out, self._run
         counts = self._count_states()
-        before = max(0, counts["updated"] - self.counts["updated"])
         if out.json:
-            numbers = {status: counts[status] for status in NOT_UPDATED}
             totals: dict[str, JsonValue] = {
                 "journal": str(self._journal),
                 "rooms": self.total,
-                "updated": self.counts["updated"],
-                "updated_before": before,
-                **numbers,
+                **{key: counts[key] for key in TOTALS},
                 "stopped_by": "interrupted" if self.interrupted else run.stopped_by,
             }
             self.write(dumps(totals))
-        out.note(f"{self.totals(counts, before=before)}, out of {self.total:,}.")
+        for line in self.errors.summary():
+            out.error(line)
+        out.note(f"{self.totals(counts)}, out of {self.total:,}.")
         if self._journal_error is not None:
             out.error(error_line(self._journal_error))
         elif run.stopped_by is not None and not self.interrupted:
@@ -213,34 +207,43 @@ class _Applying(ManyUpdates):
         if self.interrupted and not self._ended:
             out.error("the updates in flight were aborted and are uncertain; `aiorooms resume` reads their rooms first")
         self._show_next_commands(counts)
-        return counts["updated"] >= self.total and not self._listing_failed and self._journal_error is None
+        return _updated(counts) >= self.total and not self._listing_failed and self._journal_error is None
 
     def _count_states(self) -> Mapping[str, int]:
-        """Return the number of rooms in each state, from the journal.
+        """Return the number of rooms for each of the `TOTALS`, which add up to the number of rooms in the plan.
 
-        If the journal can't be read or written, or if this run updated all rooms, return the counts of this run.
+        The totals come from the journal, because earlier runs have outcomes too. If the journal can't be read or
+        written, only the outcomes of this run are known.
 
         With --json, also write a line for each room whose update was in flight when a run was interrupted.
         """
         counts = self.counts.copy()
-        if counts["updated"] == self.total or self._journal_error is not None:
-            return counts
-        try:
-            states = Journal.open(self._journal).states()
-        except JournalError:
-            return counts  # the journal was removed or damaged during the run
-        counts = Counter("uncertain" if state == "begun" else state for state in states.values())
-        if self.out.json:
+        if _updated(counts) < self.total and (states := self._states()) is not None:
+            ours = {key: counts[key] for key in ("updated", "already_right")}
+            counts = Counter("uncertain" if state == "begun" else state for state in states.values())
+            counts["updated_before"] = max(0, counts["updated"] - sum(ours.values()))
+            counts["updated"], counts["already_right"] = ours["updated"], ours["already_right"]
             for room_id, state in states.items():
-                if state == "begun" and room_id not in self._uncertain:
+                if self.out.json and state == "begun" and room_id not in self._uncertain:
                     outcome = Outcome(room_id=room_id, unique_name=None, status="uncertain", error=_INTERRUPTED)
                     self.write(_json_line(outcome))
+        counts["not_begun"] = max(0, self.total - counts.total())
         return counts
+
+    def _states(self) -> Mapping[str, RoomState] | None:
+        """Return the states of the rooms in the journal; None if the journal was lost, removed or damaged."""
+        if self._journal_error is not None:
+            return None
+        try:
+            return Journal.open(self._journal).states()
+        except JournalError:
+            return None
 
     def _show_next_commands(self, counts: Mapping[str, int]) -> None:
         """Suggest the commands to run next."""
         out = self.out
-        done = counts["updated"] + counts["failed"] + counts["conflict"]
+        updated = _updated(counts)
+        done = updated + counts["failed"] + counts["conflict"]
         if done < self.total:
             out.note(f"To continue: {self._resume()}")
         elif counts["failed"]:
@@ -250,7 +253,7 @@ class _Applying(ManyUpdates):
         # Scripts don't need the next two suggestions.
         if out.on_terminal and counts:
             out.note(f"To write a report: {command_line('report', self._journal)}")
-            if counts["updated"] or counts["uncertain"] or self._run.settled:
+            if updated or counts["uncertain"] or self._run.settled:
                 rollback = command_line("rollback", self._journal, base_url=self._base_url)
                 out.note(f"To roll back: {rollback}")
 
@@ -259,6 +262,16 @@ class _Applying(ManyUpdates):
 
 
 _INTERRUPTED: Final = "the run was interrupted during this update; `aiorooms resume` reads the room and continues"
+
+
+def _total_of(outcome: Outcome) -> str:
+    """Return which of the `TOTALS` an outcome belongs to."""
+    return "already_right" if outcome.status == "updated" and outcome.found else outcome.status
+
+
+def _updated(counts: Mapping[str, int]) -> int:
+    """Return how many rooms have the planned values."""
+    return counts["updated"] + counts["already_right"] + counts["updated_before"]
 
 
 def _json_line(outcome: Outcome) -> str:

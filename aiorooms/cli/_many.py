@@ -1,8 +1,7 @@
 """Code that `update`, `apply` and `resume` share: send updates, report each outcome, and print the totals.
 
-The totals are printed even after Ctrl-C. If the server rejects the API key, all updates in flight fail, but only the
-first error is reported. If standard output can't be written any more, the run stops, because it would otherwise
-change rooms without reporting them.
+The totals are printed even after Ctrl-C. Errors of single rooms are grouped (see `_room_errors`). If standard output
+can't be written any more, the run stops, because it would otherwise change rooms without reporting them.
 """
 
 import time
@@ -15,20 +14,25 @@ from ..client import RoomsClient
 from ..errors import AioroomsError, AuthenticationError, PermissionDeniedError
 from ._exit_codes import FAILED, OK, UNAUTHORIZED
 from ._output import Output, OutputLostError, flush
+from ._room_errors import RoomErrors
 from ._run import GRACE, Interrupted, run
 
 if TYPE_CHECKING:
     from ._progress import Bar
 
-__all__ = ["NOT_UPDATED", "ManyUpdates"]
+__all__ = ["TOTALS", "ManyUpdates"]
 
-NOT_UPDATED: Final = {
+TOTALS: Final = {
+    "updated": "updated",
+    "updated_before": "updated in earlier runs",
+    "already_right": "already right",
     "failed": "failed",
     "uncertain": "uncertain",
     "conflict": "modified by someone else",
-    "skipped": "not sent",
+    "skipped": "skipped",
+    "not_begun": "not begun",
 }
-"""Every status except `updated`, and its name in the totals."""
+"""Every total, and its name on the terminal. The totals add up to the number of rooms."""
 
 _REJECTED_KEY: Final = (AuthenticationError, PermissionDeniedError)
 
@@ -46,6 +50,8 @@ class ManyUpdates(ABC):
         """Whether Ctrl-C or SIGTERM interrupted the run."""
         self.unauthorized = False
         """Whether the server rejected the API key."""
+        self.errors = RoomErrors()
+        """The errors of single rooms."""
         self.output_error: OutputLostError | None = None
         """The error that made standard output unusable, or None."""
         self._bar: Bar | None = None
@@ -115,18 +121,20 @@ class ManyUpdates(ABC):
                 self.output_error = error
                 self.stop(str(error))
 
-    def should_report(self, error: AioroomsError | None) -> bool:
-        """Return whether to report an error. Of all errors about a rejected API key, only the first is reported."""
-        if not isinstance(error, _REJECTED_KEY):
-            return True
-        before, self.unauthorized = self.unauthorized, True
-        return not before
+    def report(self, room_id: str, status: str, line: str, error: AioroomsError | None) -> None:
+        """Print the error of a room, or only count it if it is of the same kind as an earlier one."""
+        self.check_key(error)
+        if self.errors.add(room_id, status, line):
+            self.out.error(line)
 
-    def totals(self, counts: Mapping[str, int], *, before: int = 0) -> str:
-        """Return the totals as text, such as `18 updated, 1 failed`."""
-        parts = [f"{self.counts['updated']:,} updated{f' (plus {before:,} in earlier runs)' * bool(before)}"]
-        parts += [f"{counts[status]:,} {name}" for status, name in NOT_UPDATED.items() if counts[status]]
-        return "interrupted: " * self.interrupted + ", ".join(parts)
+    def check_key(self, error: AioroomsError | None) -> None:
+        """Record whether an error says that the server rejects the API key."""
+        self.unauthorized |= isinstance(error, _REJECTED_KEY)
+
+    def totals(self, counts: Mapping[str, int]) -> str:
+        """Return the totals as text, such as `18 updated, 1 failed`. Totals of 0 are omitted, except for `updated`."""
+        named = [f"{counts[key]:,} {name}" for key, name in TOTALS.items() if counts[key] or key == "updated"]
+        return "interrupted: " * self.interrupted + ", ".join(named)
 
     def _on_signal(self) -> None:
         self.stop("interrupted")

@@ -151,11 +151,12 @@ def update(
       aiorooms list | cut -f1 | aiorooms update - --enable-recording
 
     Each updated room is one line on standard output: its id, the word updated, and its name, separated by tabs. On a
-    terminal, more than 10 rooms get a progress bar instead of these lines. Each failure is one line on standard error.
+    terminal, more than 10 rooms get a progress bar instead of these lines. Errors are lines on standard error. If
+    several rooms have the same error, it is printed once, and counted at the end.
 
     With --json, each room is one JSON object on its own line, with the keys room_id, status, attempts, elapsed
     (seconds, including waits), error and room. The status is one of updated, failed, uncertain (the room may have been
-    updated) and skipped (not sent).
+    updated) and skipped (not updated, because the run was stopped or the server could not be reached).
 
     After the first Ctrl-C, no new update starts, and updates in flight have 5 seconds to finish. After that time, or at
     a second Ctrl-C, updates still in flight are aborted. In any case, the totals are printed. You can then run the
@@ -221,8 +222,9 @@ class _Updating(ManyUpdates):
         elif result.room is not None and (self.total <= MAX_ROOM_LINES or not self.out.on_terminal):
             self.write(f"{result.room_id}\tupdated\t{field_text(result.room.unique_name)}")
         error = result.error
-        if error is not None and result.status != "skipped" and self.should_report(error):
-            self.out.error(error_line(error))
+        # If the run was stopped, the rest of the rooms have the error of the update that stopped it.
+        if error is not None and result.attempts == error.attempts:
+            self.report(result.room_id, result.status, error_line(error), error)
 
     def summarize(self) -> bool:
         out, counts = self.out, self.counts
@@ -237,6 +239,8 @@ class _Updating(ManyUpdates):
             counts["skipped"] += 1
             if out.json:
                 self.write(_unfinished(room_id, "skipped", "not sent, because the run was stopped"))
+        for line in self.errors.summary():
+            out.error(line)
         if self.total > 1 or self.interrupted:
             seconds = self.seconds
             rate = f" ({counts['updated'] / seconds:,.0f}/s)" if counts["updated"] > 1 else ""

@@ -15,7 +15,9 @@ UpdateStatus: TypeAlias = Literal["updated", "failed", "uncertain", "skipped"]
 - `updated`: the server confirmed the update; `room` is the updated room.
 - `failed`: the update was not applied; `error` says why.
 - `uncertain`: the client could not confirm whether the update was applied; `error` says what went wrong.
-- `skipped`: the update was never sent, because the run had been stopped; `error` is the error that stopped the run.
+- `skipped`: the update was not applied, for a reason that has nothing to do with the room; `error` says why. Either it
+  was not sent, because the run had been stopped or the server could not be reached, or it got the error that stopped
+  the run, such as a 401. Send it again in a later run.
 """
 
 
@@ -32,7 +34,7 @@ class UpdateResult:
     room: Room | None = None
     """The updated room; None if `status` is not `updated`."""
     error: AioroomsError | None = None
-    """The error of the update or, if `skipped`, the error that stopped the run; None if `updated`."""
+    """The error of the update, or the error that stopped the run; None if `updated`."""
     attempts: int = 0
     """Number of attempts; 0 if nothing was sent."""
     elapsed: float = 0.0

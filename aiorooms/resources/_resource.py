@@ -5,12 +5,35 @@ from typing import Final
 
 from .._http.attempts import Sender
 from .._webhook_url import WebhookUrlPolicy
-from ..errors import AuthenticationError, ClientStateError, InvalidRequestError, PermissionDeniedError, Problem
+from ..errors import (
+    AioroomsError,
+    APIError,
+    AuthenticationError,
+    ClientStateError,
+    InvalidRequestError,
+    PermissionDeniedError,
+    Problem,
+    RateLimitError,
+)
 
-__all__ = ["ENDS_A_RUN", "Resource", "raise_if_invalid"]
+__all__ = ["ENDS_A_RUN", "Resource", "ends_run", "is_about_room", "raise_if_invalid"]
 
 ENDS_A_RUN: Final = (AuthenticationError, PermissionDeniedError, ClientStateError)
 """Errors that stop a run of many updates, because every later request would fail in the same way."""
+
+
+def ends_run(error: AioroomsError) -> bool:
+    """Return whether an error stops a run of many updates, because every later request would fail in the same way."""
+    if isinstance(error, RateLimitError) and error.reason == "max_wait":
+        return True
+    return isinstance(error, ENDS_A_RUN) or error.reason in ("outage_patience", "cannot_send")
+
+
+def is_about_room(error: AioroomsError) -> bool:
+    """Return whether an error says something about the room or its update, and not only about the server or us."""
+    if isinstance(error, RateLimitError) and error.reason == "max_elapsed":
+        return False
+    return not ends_run(error) and (error.was_sent or not isinstance(error, APIError))
 
 
 class Resource:

@@ -8,6 +8,7 @@ them in order of completion. If the caller is slow, the workers stop pulling.
   room are finished. So the updates of a room keep their order.
 - **Draining.** The run sends no more updates after an error that every update would get (such as 401 or 403), or after
   the caller's maximum number of failures. Updates in flight finish, and the rest of the input is reported as `skipped`.
+  So is the update that got such an error, because the error says nothing about its room.
 - **Unexpected exceptions.** An update may raise an exception that is not an `AioroomsError`, for example from a hook in
   the user's session. Then no more items are pulled. The caller first gets the results of the updates in flight, and
   then the exception.
@@ -27,11 +28,10 @@ from typing import TypeAlias, TypeGuard, cast
 
 from .._aio import end_tasks, is_cancelled
 from .._http.attempts import Answer
-from .._http.outage import NO_OUTAGE, Outage
 from .._text import quoted
 from ..errors import AioroomsError, InvalidRequestError, Problem
 from ..models import Room, RoomRef, RoomUpdate, UpdateResult, read_room_ref
-from ._resource import ENDS_A_RUN
+from ._resource import ends_run, is_about_room
 from ._update_many_input import END, WOULD_BLOCK, AsyncInput, PlainInput
 
 __all__ = ["UpdateRoom", "Updates", "update_many"]
@@ -49,7 +49,6 @@ def update_many(
     *,
     concurrency: int,
     max_failures: int | None = None,
-    outage: Outage = NO_OUTAGE,
 ) -> AsyncGenerator[UpdateResult]:
     """Update all rooms of the input, `concurrency` at a time, and yield the results in order of completion.
 
@@ -60,7 +59,7 @@ def update_many(
     if isinstance(updates, str) or not isinstance(cast("object", updates), (Iterable, AsyncIterable)):
         raise TypeError(f"update_many(updates=) is {quoted(updates)}; give an iterable of (room id, RoomUpdate) pairs")
     source = AsyncInput(aiter(updates)) if isinstance(updates, AsyncIterable) else PlainInput(iter(updates))
-    return _results(_Run(source, update_room, concurrency, max_failures, outage))
+    return _results(_Run(source, update_room, concurrency, max_failures))
 
 
 async def _results(run: "_Run") -> AsyncGenerator[UpdateResult]:
@@ -88,13 +87,11 @@ class _Run:
         update_room: UpdateRoom,
         concurrency: int,
         max_failures: int | None,
-        outage: Outage,
     ) -> None:
         self.source = source
         self._update_room = update_room
         self._concurrency = concurrency
         self._failures_left = max_failures
-        self._outage = outage
         self._stopped_by: AioroomsError | None = None
         self._waiting: dict[str, tuple[asyncio.Event, ...]] = {}
         """For each room with an unfinished update, the events that start the updates behind it, in order."""
@@ -184,7 +181,7 @@ class _Run:
             return UpdateResult(
                 room_id=room_id,
                 update=update,
-                status="uncertain" if error.uncertain else "failed",
+                status="uncertain" if error.uncertain else "failed" if is_about_room(error) else "skipped",
                 error=error,
                 attempts=error.attempts,
                 elapsed=time.monotonic() - began,
@@ -224,10 +221,7 @@ class _Run:
     def _record_failure(self, error: AioroomsError) -> None:
         if self._failures_left is not None:
             self._failures_left -= 1
-        # If an update would wait longer than `max_wait` before its first attempt, so would all others.
-        fatal = isinstance(error, ENDS_A_RUN) or (error.reason == "max_wait" and not error.attempts)
-        fatal |= self._outage.patience_is_over
-        if self._stopped_by is None and (fatal or self._failures_left == 0):
+        if self._stopped_by is None and (ends_run(error) or self._failures_left == 0):
             self._stopped_by = error
 
 

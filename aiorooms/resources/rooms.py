@@ -210,9 +210,10 @@ class Rooms(Resource):
           are read only as fast as you take results. A slow sync iterable blocks the event loop, so make it async.
         - `concurrency`: maximum number of updates in progress at a time, 1 or more. The client's `max_connections`
           limits how many of them are in flight.
-        - `max_failures`: stop the run after this many `failed` or `uncertain` results, 1 or more. None means no limit.
+        - `max_failures`: stop the run after this many updates that failed, are uncertain or could not be sent, 1 or
+          more. None means no limit.
         - `outage_patience`: stop the run when an outage has lasted this many seconds, above 0. None means that the run
-          does not wait for the end of an outage, and updates fail when they have no attempts left.
+          does not wait for the end of an outage, and updates end when they have no attempts left.
         - `timeout`: the limit for one attempt, as in all methods.
         - `stop_after_failures`: the deprecated name of `max_failures`.
 
@@ -220,13 +221,16 @@ class Rooms(Resource):
         result, and nothing is sent for it. If the input raises, the results of the earlier pairs are yielded first, and
         then the error is raised.
 
-        A 401, a 403 and a wait for the rate limit that would exceed `Pacing.max_wait` also stop the run, because every
-        later update would fail in the same way. When a run stops, the updates in flight are finished, and the rest of
-        the input is yielded as `skipped`.
+        A 401, a 403, a connection that can never be opened (TLS fails) and a wait for the rate limit that would exceed
+        `Pacing.max_wait` also stop the run, because every later update would fail in the same way. When a run stops,
+        the updates in flight are finished, and the rest of the input is yielded as `skipped`. An update that got such
+        an error is `skipped` too: only what the server says about a room makes its update `failed`.
 
-        An outage means that the server is unreachable or answers every update with 5xx. The run then pauses, and probes
-        the server with single requests until it is available again. An update fails because of an outage only if
-        `RetryPolicy.max_elapsed` or `outage_patience` is exceeded.
+        An outage means that the server is unreachable, or answers every update with 5xx or 429. The run then pauses,
+        and probes the server with single requests until it is available again. Pauses that a 429 announces don't count
+        as an outage. An update fails because of an outage only if `RetryPolicy.max_elapsed` is exceeded. If few rooms
+        are left, an update may have one attempt more than `RetryPolicy.max_attempts`, because only the last attempt can
+        show whether the server or the room is the cause.
 
         If you leave the loop early, the updates in flight are cancelled, and `updates` is closed if it is a generator.
         Wrap the call in `contextlib.aclosing` to ensure that this happens at once.
@@ -242,13 +246,12 @@ class Rooms(Resource):
         outage = NO_OUTAGE
         if outage_patience is not None:
             check_positive("update_many(outage_patience=)", outage_patience)
-            outage = Outage(outage_patience, concurrency)
+            outage = Outage(outage_patience, concurrency, probe=_PROBE)
         return update_many(
             updates,
             partial(self._update, timeout=client_timeout(timeout), outage=outage),
             concurrency=concurrency,
             max_failures=max_failures,
-            outage=outage,
         )
 
     async def delete(self, room_id: RoomRef, *, timeout: Timeout | None = None) -> None:
@@ -338,6 +341,12 @@ class Rooms(Resource):
             size_advice="lower page_size",
         )
         return (await self._sender.send(request, timeout=timeout)).value
+
+
+_PROBE: Final[Request[object]] = Request(
+    method="GET", path="/rooms", query="page%5Bsize%5D=1", subject="probe", decode=lambda _: None, max_size=MAX_LIST
+)
+"""The request that shows in a bulk run whether the server is available. Any answer to it will do."""
 
 
 def _json_bool(value: bool) -> str:

@@ -15,6 +15,7 @@ import pytest
 
 from aiorooms import RoomsClient
 from aiorooms.cli import _diff
+from aiorooms.cli._many import TOTALS
 from aiorooms.simulator import RoomsSimulator
 
 from .conftest import KEY, Invoke, lines, run, signals_when
@@ -69,7 +70,7 @@ def test_plan_apply_verify_resume_rollback_and_report(sim: RoomsSimulator, invok
     assert invoke("verify", "rooms.plan").exit_code == 0
 
     result = invoke("resume", "rooms.plan.journal", "--yes")
-    assert (result.exit_code, result.stderr) == (0, "0 updated (plus 20 in earlier runs), out of 20.\n")
+    assert (result.exit_code, result.stderr) == (0, "0 updated, 20 updated in earlier runs, out of 20.\n")
 
     sim.change_room(sim.room_ids[0], max_participants=7)
     result = invoke("rollback", "rooms.plan.journal")
@@ -205,7 +206,7 @@ def test_failures_and_conflicts_are_reported_and_the_run_can_be_resumed(sim: Roo
     assert sim.rooms[changed]["max_participants"] == 7
     result = invoke("resume", "rooms.plan.journal", "--yes", "--force")
     assert result.exit_code == 1, "a room that failed in an earlier run counts as failed, so the exit code must be 1"
-    assert lines(result.stderr)[0] == "1 updated (plus 18 in earlier runs), 1 failed, out of 20."
+    assert lines(result.stderr)[0] == "1 updated, 18 updated in earlier runs, 1 failed, out of 20."
     assert sim.rooms[changed]["max_participants"] == 30
 
 
@@ -272,8 +273,9 @@ def test_aborted_updates_are_counted_as_uncertain(sim: RoomsSimulator, invoke: I
     assert result.exit_code == 130
     *events, totals = map(json.loads, lines(result.stdout))
     assert [event["status"] for event in events] == ["uncertain"] * 5
-    assert (totals["uncertain"], totals["updated"], totals["stopped_by"]) == (5, 0, "interrupted")
-    assert "interrupted: 0 updated, 5 uncertain, out of 20." in lines(result.stderr)
+    assert (totals["uncertain"], totals["not_begun"], totals["stopped_by"]) == (5, 15, "interrupted")
+    assert sum(totals[key] for key in TOTALS) == totals["rooms"] == 20
+    assert "interrupted: 0 updated, 5 uncertain, 15 not begun, out of 20." in lines(result.stderr)
 
 
 def test_many_different_changes_fit_on_one_screen(sim: RoomsSimulator, invoke: Invoke, folder: Path) -> None:

@@ -184,7 +184,7 @@ def test_resume_asks_only_about_the_remaining_rooms(sim: RoomsSimulator, invoke:
         session.press("y\n")
         assert session.end() == 0
     result = invoke("resume", "rooms.plan.journal")
-    assert (result.exit_code, result.stderr) == (0, "0 updated (plus 20 in earlier runs), out of 20.\n"), (
+    assert (result.exit_code, result.stderr) == (0, "0 updated, 20 updated in earlier runs, out of 20.\n"), (
         "resume asked for confirmation although no room is left"
     )
 
@@ -249,7 +249,7 @@ def test_a_failure_to_list_the_rooms_is_reported_with_totals_and_the_next_comman
     assert result.exit_code == 1
     assert lines(result.stderr) == [
         "aiorooms: list of rooms: the connection was reset",
-        f"{updated} updated, out of 20.",
+        f"{updated} updated, {20 - updated} not begun, out of 20.",
         "To continue: aiorooms resume rooms.plan.journal",
     ]
     assert invoke("resume", "rooms.plan.journal", "--yes", "--force").exit_code == 0
@@ -288,7 +288,10 @@ def test_a_key_that_is_revoked_during_the_run_is_reported_once(sim: RoomsSimulat
     result = invoke("apply", "rooms.plan", "--yes", "--concurrency", "5", "--force")
     revoking.join()
     assert result.exit_code == 3
-    assert sum("aiorooms: 401 " in line for line in lines(result.stderr)) == 1
+    assert sum("401" in line for line in lines(result.stderr)) == 1
+    assert "aiorooms: stopped: 401 room " in result.stderr
+    totals = [line for line in lines(result.stderr) if "out of 20" in line]
+    assert "failed" not in totals[0], "a room was blamed for the key"
     assert lines(result.stderr)[-1] == "To continue: aiorooms resume rooms.plan.journal"
 
 

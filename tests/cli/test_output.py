@@ -60,7 +60,7 @@ def test_an_update_stops_if_its_output_can_not_be_written(
     summary, reason = lines(errors)
     applied = sim.stats.updates_applied.total()
     assert 1 <= applied < 20
-    assert summary.startswith(f"{applied} updated, {20 - applied} not sent in ")
+    assert summary.startswith(f"{applied} updated, {20 - applied} skipped in ")
     assert reason == "aiorooms: stopped: can't write to standard output: Broken pipe"
 
 

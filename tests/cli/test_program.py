@@ -58,7 +58,7 @@ def test_an_update_stops_if_the_reader_closes_the_pipe(sim: RoomsSimulator, prog
         assert updating.wait(timeout=20) == 1
         err = updating.stderr.read()
     summary, reason = lines(err)
-    updated, not_sent = map(int, re.findall(r"(\d+) (?:updated|not sent)", summary))
+    updated, not_sent = map(int, re.findall(r"(\d+) (?:updated|skipped)", summary))
     assert updated + not_sent == 20
     assert not_sent > 0
     assert updated == sim.stats.updates_applied.total(), "a room was updated but not reported"
@@ -105,7 +105,7 @@ def test_ctrl_c_drains_updates_in_flight_and_every_room_has_one_outcome(sim: Roo
     updated = list(by_room.values()).count("updated")
     # Slow start: one request is in flight at first, then two, then four.
     assert 4 <= updated < 20
-    assert f"interrupted: {updated} updated, {20 - updated} not sent in " in err
+    assert f"interrupted: {updated} updated, {20 - updated} skipped in " in err
     assert "Traceback" not in err
 
 

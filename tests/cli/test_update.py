@@ -194,9 +194,11 @@ def test_a_wrong_key_is_reported_once_and_stops_the_run(
     result = invoke("update", *sim.room_ids, "--max-participants", "20", "--concurrency", "5")
     assert result.exit_code == 3
     assert result.stdout == ""
-    rejected, summary = lines(result.stderr)
+    rejected, sent, summary = lines(result.stderr)
     assert rejected.startswith("aiorooms: 401 room ")
-    assert summary.startswith("0 updated, 5 failed, 15 not sent in ")
+    assert sent.startswith("aiorooms: 5 rooms were skipped: 401 room ...: request rejected: check the API key")
+    assert sent.count(", ") == 2, "three rooms are named"
+    assert summary.startswith("0 updated, 20 skipped in ")
     assert sim.stats.requests <= 5
 
 
@@ -219,7 +221,7 @@ def test_max_failures_and_the_old_name_of_this_option_stop_the_run(
     assert sim.stats.requests == 3
     results = [json.loads(line) for line in lines(result.stdout)]
     assert [one["status"] for one in results] == ["failed"] * 3 + ["skipped"] * 47
-    assert lines(result.stderr)[-1].startswith("0 updated, 3 failed, 47 not sent in ")
+    assert lines(result.stderr)[-1].startswith("0 updated, 3 failed, 47 skipped in ")
     warnings = [line for line in lines(result.stderr) if "--max-failures" in line]
     is_old = option == "--stop-after-failures"
     assert warnings == ["aiorooms: --stop-after-failures is deprecated; use --max-failures"] * is_old
@@ -306,7 +308,7 @@ def test_a_signal_drains_updates_in_flight_and_starts_nothing_new(
     assert 5 <= done < 20
     stopping, summary, hint = lines(result.stderr)
     assert stopping == "aiorooms: stopping: waiting up to 5 s for 5 updates in flight; press Ctrl-C again to abort"
-    assert summary.startswith(f"interrupted: {done} updated, {20 - done} not sent in ")
+    assert summary.startswith(f"interrupted: {done} updated, {20 - done} skipped in ")
     assert hint == "Run the same command again to update the rest. Updating a room twice is safe."
     assert sim.stats.requests == done
 
@@ -333,7 +335,7 @@ def test_aborted_updates_are_uncertain_and_every_room_has_one_outcome(
     assert statuses == ["uncertain"] * 5 + ["skipped"] * 15
     assert by_room[sim.room_ids[0]]["error"]["type"] == "Interrupted"
     assert f"aiorooms: room {sim.room_ids[0]}: the update was interrupted, so its outcome is uncertain" in result.stderr
-    assert "interrupted: 0 updated, 5 uncertain, 15 not sent in " in result.stderr
+    assert "interrupted: 0 updated, 5 uncertain, 15 skipped in " in result.stderr
 
 
 # --- on a terminal ---
