@@ -6,8 +6,8 @@ steps:
 
 1. The run reads the 50 rooms back (`_earlier`). 30 of them have the wanted values, so their outcome is `updated`. The
    updates of the other 20 must be sent.
-2. The run lists the rooms that may have been modified since the plan was made (`_conflicts`). 2 of the remaining 350
-   rooms were modified. They are *set aside*, which means that their updates are not sent.
+2. The run lists the rooms that may have been modified since the plan was made (`_conflicts`). In 2 of the remaining 350
+   rooms, someone else changed a planned field. They are *set aside*, which means that their updates are not sent.
 3. The run sends the updates of 20 + 348 rooms (`_sending`).
 4. The run lists these rooms again (`_conflicts`). If one of the 2 rooms set aside does not have the wanted values now,
    its outcome is `conflict`.
@@ -51,12 +51,15 @@ def apply(
     *,
     concurrency: int = 50,
     force: bool = False,
+    strict: bool = False,
     max_failures: int | None = None,
 ) -> "BulkRun":
     """Return a `BulkRun` that applies a plan. The run sends nothing until you iterate over its `outcomes`.
 
-    The run creates the journal file at the path `journal`. With `force`, the run also updates rooms that someone else
-    modified since the plan was made. After `max_failures` failed or uncertain updates, no further update begins. Raises
+    The run creates the journal file at the path `journal`. A room is a conflict, and is not updated, if someone else
+    changed a planned field after the plan was made, or the other webhook URL if one of the two is planned. With
+    `strict`, any modification is a conflict. With `force`, which takes precedence, there are no conflicts, and all
+    rooms are updated. After `max_failures` failed or uncertain updates, no further update begins. Raises
     `PlanFileError` if the plan was made for another server.
     """
     _check_settings("apply", concurrency, max_failures)
@@ -67,6 +70,7 @@ def apply(
         JournalWriter.create(journal, plan),
         concurrency=concurrency,
         max_failures=max_failures,
+        strict=strict,
         keep_policy=KeepPolicy(force=force),
     )
 
@@ -78,15 +82,16 @@ def resume(
     plan: str | Path | None = None,
     concurrency: int = 50,
     force: bool = False,
+    strict: bool = False,
     retry_failed: bool = False,
     max_failures: int | None = None,
 ) -> "BulkRun":
     """Return a `BulkRun` that continues the runs recorded in a journal. Successful updates are not repeated.
 
-    If the plan file was moved, `plan` is its new path. With `retry_failed`, failed updates are sent again. With
-    `force`, rooms that someone else modified since the plan was made are updated too. Raises `JournalError` if the
-    journal can't be opened or belongs to another plan, and `PlanFileError` if the plan can't be opened or was made for
-    another server.
+    If the plan file was moved, `plan` is its new path. With `retry_failed`, failed updates are sent again. `force` and
+    `strict` have the same meaning as for `apply`; with `force`, the conflicts of earlier runs are updated too. Raises
+    `JournalError` if the journal can't be opened or belongs to another plan, and `PlanFileError` if the plan can't be
+    opened or was made for another server.
     """
     _check_settings("resume", concurrency, max_failures)
     read = Journal.open(journal)
@@ -98,6 +103,7 @@ def resume(
         JournalWriter.reopen(read),
         concurrency=concurrency,
         max_failures=max_failures,
+        strict=strict,
         keep_policy=KeepPolicy(retry_failed=retry_failed, force=force),
         journal_before=read,
     )
@@ -135,6 +141,7 @@ class BulkRun:
         *,
         concurrency: int,
         max_failures: int | None,
+        strict: bool,
         keep_policy: KeepPolicy,
         journal_before: Journal | None = None,
     ) -> None:
@@ -144,6 +151,7 @@ class BulkRun:
         self._client = client
         self._journal = journal
         self._concurrency = concurrency
+        self._strict = strict
         self._keep_policy = keep_policy
         self._journal_before = journal_before
         self._signal = StopSignal(max_failures)
@@ -185,11 +193,13 @@ class BulkRun:
         signal, client = self._signal, self._client
         async with self._journal as journal, self._recorded(journal):
             recorder = Recorder(journal, signal)
-            conflicts = Conflicts(client, self.plan, recorder, force=self._keep_policy.force)
-            in_flight = InFlight(recorder, signal, client.webhook_url_policy)
             # The plan is checked again because the file may have been replaced since `Plan.open`. The file then stays
-            # open, so replacing it later has no effect.
-            with closing(self.plan.open_file()) as file:
+            # open, so replacing it later has no effect. It is opened twice: updates are read from it in order, while
+            # rooms of the account are looked up in any order.
+            with closing(self.plan.open_file()) as file, closing(self.plan.open_file()) as lookup:
+                force, strict = self._keep_policy.force, self._strict
+                conflicts = Conflicts(client, self.plan, lookup, recorder, force=force, strict=strict)
+                in_flight = InFlight(recorder, signal, conflicts, client.webhook_url_policy)
                 await asyncio.to_thread(self.plan.check, file)
                 earlier = await asyncio.to_thread(
                     EarlierRuns.read, journal.states_before, self._keep_policy, self.plan, file
@@ -200,9 +210,10 @@ class BulkRun:
                 )
                 for outcome in outcomes:
                     yield outcome
-                if len(earlier.excluded) < self.plan.rooms:
-                    await conflicts.find(earlier.excluded)
-                rooms = chain(to_send, rooms_to_send(file, self.plan, earlier.excluded, conflicts))
+                if to_send or len(earlier.excluded) < self.plan.rooms:
+                    await conflicts.find(earlier.excluded, to_send)
+                sendable = (planned for planned in to_send if not conflicts.set_aside(planned))
+                rooms = chain(sendable, rooms_to_send(file, self.plan, earlier.excluded, conflicts))
                 results = client.rooms.update_many(
                     in_flight.updates(rooms), concurrency=self._concurrency, max_failures=signal.failures_left
                 )

@@ -1,74 +1,115 @@
-"""Find conflicts: rooms that someone else modified since the plan was made. They are updated only with `force`.
+"""Find conflicts: rooms whose planned fields someone else changed after the plan was made.
 
 The check needs no GET for each room, because the API can list the rooms that were updated on a given day or later. For
-example, a plan has the rooms A, B and C, last updated on 1, 2 and 3 May. The plan was made on 3 May or later, so any
-room modified since then has an `updated_at` of 3 May or later. Before the run sends any update, it lists the rooms
-updated on 2 May or later. (The extra day allows for a server in another time zone.) The list is usually short. In this
-example, the list contains
+example, a plan sets the webhook URL of the rooms A, B, C and D to N. All four had the URL O and were last updated in
+May, the latest on 3 May. The plan was made on 3 May or later, so any room modified since then has an `updated_at` of 3
+May or later. Before the run sends any update, it lists the rooms updated on 2 May or later. (The extra day allows for a
+server in another time zone.) The list is usually short. In this example, the list contains
 
-- B, updated on 2 May, and C, updated on 3 May. They were not modified since the plan was made, so they are updated.
-- A, updated on 4 May. It was modified since the plan was made, so it is *set aside*: its update is not sent.
-- X, updated on 4 May. It is not in the plan, so it is ignored.
+- A, with the URL P. Neither the plan found this URL nor does it set it: someone else did. A is *set aside*, which means
+  that its update is not sent.
+- B, with the URL N. Someone else has made the planned change. B is set aside too.
+- C, with the URL O and a later `updated_at` than in the plan. Someone else modified C, but no planned field. C is
+  updated, and its outcome has a note.
+- D, as it was when the plan was made. D is updated.
+- X, which is not in the plan. X is ignored.
 
-After all other updates, the run lists the rooms again. If A has the wanted values now, its outcome is `updated`,
-otherwise `conflict`. If the plan contains a room without an `updated_at`, the run lists the whole account, and sets
-that room aside if its values differ from the plan's `before` values. Changes that others make during the run are not
-detected.
+After all other updates, the run lists the rooms again, and compares A and B with the plan once more. A room that has
+the wanted values now is `updated`, any other room that someone else changed is a `conflict`.
+
+With `strict`, and with a plan in format 1, the rule is simpler: a room with another `updated_at` than in the plan is a
+conflict, unless it has the wanted values. So C is a conflict too. With `force`, nothing is listed, and every update is
+sent.
 """
 
-from collections.abc import AsyncGenerator, Container
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncGenerator, Container, Iterable
+from datetime import UTC, date, datetime, timedelta
+from typing import BinaryIO, Final, Literal, TypeAlias
 
 from .._text import timestamp
 from ..client import RoomsClient
 from ..models import Room
 from ..models._fields import differing
 from ..resources._pages import RoomList
+from ._lookup import PlanLookup
 from ._outcomes import Outcome
 from ._plan import Plan
 from ._plan_records import PLANNED, PlannedLine, PlannedUpdate
 from ._recorder import Recorder
 
-__all__ = ["Conflicts"]
+__all__ = ["Conflicts", "Finding", "judge"]
+
+Finding: TypeAlias = Literal["unmodified", "noted", "wanted", "conflict"]
+"""What a comparison of a room with its planned update finds.
+
+`noted` means that someone else modified the room, but nothing that the update depends on. `wanted` means that the room
+already has the wanted values.
+"""
+
+
+def judge(planned: PlannedUpdate, room: Room, *, strict: bool) -> Finding:
+    """Compare a room with its planned update. With `strict`, every modification is a conflict."""
+    if not differing(room, planned.after):
+        return "wanted"
+    if planned.has_changed(room) if strict else planned.contested_fields(room):
+        return "conflict"
+    return "unmodified" if planned.updated_at in (None, room.updated_at) else "noted"
 
 
 class Conflicts:
     """Finds the conflicts of one run."""
 
-    def __init__(self, client: RoomsClient, plan: Plan, recorder: Recorder, *, force: bool) -> None:
+    def __init__(
+        self, client: RoomsClient, plan: Plan, file: BinaryIO, recorder: Recorder, *, force: bool, strict: bool
+    ) -> None:
+        """`file` is the open plan file. Only this object reads from it."""
+        self.position: int = 0
+        """The offset in the plan file up to which all rooms were sent, set aside or skipped."""
         self._client = client
         self._plan = plan
+        self._file = file
         self._recorder = recorder
         self._force = force
-        self._listed: dict[str, datetime | None] = {}
-        """The `updated_at` of each room that was listed before anything was sent, by room id."""
-        self._listed_rooms: dict[str, Room] = {}
-        """The rooms in `_listed`, by id. Stored only if a room of the plan has no `updated_at`, to compare values."""
+        self._strict = strict or plan.version == 1
+        self._excluded: Container[str] = ()
+        self._read_back: set[str] = set()
+        """The ids of rooms that were read back and whose update has not begun yet."""
+        self._modified: set[str] = set()
+        """The ids of the listed rooms to set aside: conflicts, and rooms that have the wanted values."""
+        self._noted: dict[str, datetime | None] = {}
+        """The `updated_at` of each room that someone else modified without a conflict, by room id."""
         self._aside: dict[str, bytes] = {}
         """The plan's lines for the rooms set aside, by room id. A line needs less memory than a parsed object."""
 
-    async def find(self, excluded: Container[str]) -> None:
-        """Find the rooms that may have been modified since the plan was made. With `force`, do nothing."""
-        if not self._force:
-            async for room in self._changed_rooms():
-                if room.id is not None and room.id not in excluded:
-                    self._listed[room.id] = room.updated_at
-                    if self._plan.latest_update is None:
-                        self._listed_rooms[room.id] = room
+    async def find(self, excluded: Container[str], read_back: Iterable[PlannedLine]) -> None:
+        """Find the rooms that were modified since the plan was made. With `force`, do nothing.
+
+        `excluded` contains the ids of rooms whose update will not be sent, except for those in `read_back`. Raises
+        `APIError` if the rooms can't be listed, and `PlanFileError` if the plan was modified since `Plan.open`.
+        """
+        if self._force:
+            return
+        self._excluded = excluded
+        self._read_back = {planned.room_id for planned in read_back}
+        lookup = await PlanLookup.of(self._plan, self._file)
+        async for room in self._changed_rooms():
+            self._compare_listed(lookup, room)
 
     def set_aside(self, planned: PlannedLine) -> bool:
-        """Set a room aside if it was modified since the plan was made, and return whether it was set aside."""
-        if planned.room_id not in self._listed:
+        """Set a room aside if it must not be updated, and return whether it was set aside. Call this once a room."""
+        self._read_back.discard(planned.room_id)
+        if planned.room_id not in self._modified:
             return False
-        # The values are read only if the plan has no `updated_at` to compare.
-        if planned.updated_at is None:
-            has_changed = PLANNED.read(planned.line).has_changed(self._listed_rooms[planned.room_id])
-        else:
-            has_changed = planned.updated_at != self._listed[planned.room_id]
-        if not has_changed:
-            return False
+        self._modified.discard(planned.room_id)
         self._aside[planned.room_id] = planned.line
         return True
+
+    def note(self, room_id: str) -> str | None:
+        """Return the note for a room that is updated; None if nobody else modified it. Call this once a room."""
+        if room_id not in self._noted:
+            return None
+        when = _when(self._noted.pop(room_id))
+        return f"room {room_id} was modified by someone else{when} after the plan was made, but not in a planned field"
 
     async def settle(self) -> AsyncGenerator[Outcome]:
         """List the modified rooms again, and yield the outcomes of the rooms set aside."""
@@ -87,18 +128,55 @@ class Conflicts:
 
     def compare(self, planned: PlannedUpdate, room: Room) -> Outcome | None:
         """Record and return the outcome of a room that has the wanted values or is a conflict; else return None."""
-        if not differing(room, planned.after):
+        finding = judge(planned, room, strict=self._strict)
+        if finding == "wanted":
             return self._recorder.end(
                 planned.room_id, planned.unique_name, "updated", found=True, updated_at=room.updated_at
             )
-        if planned.has_changed(room) and not self._force:
-            when = "" if room.updated_at is None else f" at {timestamp(room.updated_at)},"
-            text = f"room {room.id} was modified by someone else{when} after the plan was made"
+        if self._force:
+            return None
+        if finding == "conflict":
+            fields = "" if self._strict else f" ({', '.join(planned.contested_fields(room))})"
+            text = (
+                f"room {room.id} was modified by someone else{_when(room.updated_at)} after the plan was made{fields}"
+            )
             return self._recorder.end(planned.room_id, planned.unique_name, "conflict", error=text)
+        if finding == "noted":
+            self._noted[planned.room_id] = room.updated_at
         return None
+
+    def _compare_listed(self, lookup: PlanLookup, room: Room) -> None:
+        """Compare a listed room with the plan, if its update has not begun yet. Forget earlier comparisons."""
+        if room.id is None or (offset := lookup.offset_of(room.id)) is None:
+            return
+        if room.id not in self._read_back and (offset < self.position or room.id in self._excluded):
+            return
+        planned = lookup.read(offset)
+        room_id = planned.room_id
+        self._modified.discard(room_id)
+        self._noted.pop(room_id, None)
+        finding = judge(planned, room, strict=self._strict)
+        if finding == "noted":
+            self._noted[room_id] = room.updated_at
+        elif finding != "unmodified":
+            self._modified.add(room_id)
 
     def _changed_rooms(self) -> RoomList:
         latest = self._plan.latest_update
         if latest is None:
             return self._client.rooms.list()
-        return self._client.rooms.list(date_updated_at_gte=latest.astimezone(UTC).date() - timedelta(days=1))
+        return self._client.rooms.list(date_updated_at_gte=_day_before(latest))
+
+
+def _when(time: datetime | None) -> str:
+    return "" if time is None else f" at {timestamp(time)},"
+
+
+def _day_before(time: datetime) -> date:
+    try:
+        return (time.astimezone(UTC) - _DAY).date()
+    except OverflowError:  # in the year 1, or a clock that is far ahead
+        return time.date()
+
+
+_DAY: Final = timedelta(days=1)

@@ -53,6 +53,11 @@ class LineIndex:
         position = self._position(key)
         return None if position is None or self._found[position] else self._read(position)
 
+    def offset_of(self, key: str) -> int | None:
+        """Return the offset of the line with this key, without reading the line; None if there is none."""
+        position = self._position(key)
+        return None if position is None else _offset(self._entries[position])
+
     def unmatched(self) -> Iterator[bytes]:
         """Yield the lines that neither `find` nor `find_once` has returned, in the order of the file."""
         offsets = sorted(_offset(entry) for entry, found in zip(self._entries, self._found, strict=True) if not found)

@@ -76,6 +76,8 @@ class Begin:
     updated_at: datetime | None = None
     before: Values
     after: Values
+    pair: Values = attrs.Factory(dict[str, str | int | bool | None])
+    """See `PlannedUpdate.pair`. It is empty if the journal belongs to a plan in format 1."""
 
 
 @attrs.frozen(kw_only=True)

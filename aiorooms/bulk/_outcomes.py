@@ -25,6 +25,8 @@ class Outcome:
     """Number of attempts in this run."""
     found: bool = False
     """Whether this run sent no update because the room already had the wanted values."""
+    note: str | None = None
+    """Something to know about an updated room: someone else modified it after the plan was made, in other fields."""
 
 
 class StopSignal:

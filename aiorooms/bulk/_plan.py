@@ -3,7 +3,7 @@
 A plan is a file of JSON lines: a header, a line for each room to change, and totals with a checksum. For example, a
 plan sets `max_participants` to 20 in 3 rooms. Two of them have that value already, so only one room is listed:
 
-    {"aiorooms_plan":1,"id":"eb74...","created_at":"2024-...","base_url":"https://...","source":"rooms.csv"}
+    {"aiorooms_plan":2,"id":"eb74...","created_at":"2024-...","base_url":"https://...","source":"rooms.csv"}
     {"room_id":"c386...",...,"before":{"max_participants":10},"after":{"max_participants":20}}
     {"rooms":1,"unchanged":2,"latest_update":"2024-...","sha256":"3969..."}
 
@@ -24,9 +24,9 @@ from .._text import quoted
 from ..client import RoomsClient
 from ..errors import PlanFileError
 from ._files import json_object, os_errors_as, quoted_path
-from ._plan_records import HEADER, PLANNED, TOTALS, VERSION, Checksum, PlannedUpdate, PlanTotals
+from ._plan_records import HEADER, PLANNED, TOTALS, VERSION, VERSIONS, Checksum, PlannedUpdate, PlanTotals
 
-__all__ = ["Plan"]
+__all__ = ["Plan", "replaced_plan"]
 
 
 @attrs.frozen(kw_only=True)
@@ -51,6 +51,8 @@ class Plan:
     """
     sha256: str
     """The checksum in the last line of the file, as hexadecimal digits."""
+    version: int = VERSION
+    """The version of the file format. With a plan in format 1, every modification of a room is a conflict."""
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -92,6 +94,7 @@ class Plan:
             unchanged=totals.unchanged,
             latest_update=totals.latest_update,
             sha256=totals.sha256,
+            version=header.version,
         )
 
     def updates(self) -> Iterator[PlannedUpdate]:
@@ -105,7 +108,7 @@ class Plan:
                 try:
                     planned = PLANNED.read(line)
                 except ValueError:
-                    raise self._replaced() from None
+                    raise replaced_plan(self.path) from None
                 yield planned
 
     def open_file(self) -> BinaryIO:
@@ -128,7 +131,7 @@ class Plan:
             yield line
         totals = PlanTotals(rooms=self.rooms, unchanged=self.unchanged, latest_update=self.latest_update)
         if checksum.seal(totals).sha256 != self.sha256:
-            raise self._replaced()
+            raise replaced_plan(self.path)
 
     def check_server(self, client: RoomsClient) -> None:
         """Raise `PlanFileError` if the base URLs of the client and the plan differ."""
@@ -136,9 +139,11 @@ class Plan:
             text = f"the plan {quoted_path(self.path)} was made for {self.base_url}, not for {client.base_url}"
             raise PlanFileError(text, hint="use a client whose base_url is the one of the plan", reason="other_server")
 
-    def _replaced(self) -> PlanFileError:
-        text = f"the plan {quoted_path(self.path)} was modified or replaced after it was opened"
-        return PlanFileError(text, hint="open it again", reason="replaced_plan")
+
+def replaced_plan(path: Path) -> PlanFileError:
+    """Return the error for a plan that was modified or replaced after it was opened."""
+    text = f"the plan {quoted_path(path)} was modified or replaced after it was opened"
+    return PlanFileError(text, hint="open it again", reason="replaced_plan")
 
 
 _LONGEST_HEADER: Final = 1024 * 1024
@@ -151,9 +156,10 @@ def _check_version(path: Path, first: bytes) -> None:
         raise PlanFileError(
             f"{quoted_path(path)} is not a plan", hint="give a file written by make_plan()", reason="not_a_plan"
         )
-    if (version := header["aiorooms_plan"]) != VERSION:
+    if (version := header["aiorooms_plan"]) not in VERSIONS:
+        known = " and ".join(map(str, VERSIONS))
         text = (
-            f"the plan {quoted_path(path)} has format version {quoted(version)}, but this aiorooms reads only {VERSION}"
+            f"the plan {quoted_path(path)} has format version {quoted(version)}, but this aiorooms reads only {known}"
         )
         raise PlanFileError(text, hint="upgrade aiorooms", reason="newer_plan")
 

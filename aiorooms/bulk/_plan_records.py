@@ -1,6 +1,17 @@
 """The lines of a plan file: a header, a line for each room to change, and totals with a checksum.
 
 When a line is read, its values are not validated again, because the checksum shows that they were not modified.
+
+The line of a room also has what it takes to recognize the changes of others. For example, a plan sets only the webhook
+URL of a room to N, and the room has the webhook URL O and the failover URL F. The line then has O in `before`, N in
+`after`, and F in `pair`, because the two URLs belong together: a new webhook URL may not suit a new failover URL. When
+the plan is applied,
+
+- a webhook URL other than O and N, or a failover URL other than F, was set by someone else, and the update would ignore
+  it. The plan conflicts with that change.
+- `max_participants` may have any value. The update does not touch it, so a change of it is no conflict.
+
+Format 1 has no `pair`. With a plan in format 1, every modification of a room is a conflict.
 """
 
 import hashlib
@@ -21,6 +32,7 @@ __all__ = [
     "PLANNED",
     "TOTALS",
     "VERSION",
+    "VERSIONS",
     "Checksum",
     "PlanHeader",
     "PlanTotals",
@@ -28,7 +40,11 @@ __all__ = [
     "PlannedUpdate",
 ]
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""The format version of new plans."""
+
+VERSIONS: Final = (1, 2)
+"""The format versions that can be read."""
 
 
 @attrs.frozen(kw_only=True)
@@ -55,6 +71,8 @@ class PlannedUpdate:
     """The fields that change, with their values when the plan was made."""
     after: Values
     """The same fields, with their new values."""
+    pair: Values = attrs.Factory(dict[str, str | int | bool | None])
+    """If only one of the two webhook URLs changes, the other one and its value when the plan was made; else empty."""
 
     def update(self, webhook_url_policy: WebhookUrlPolicy) -> RoomUpdate:
         """Return the update to send. Raises `InvalidRequestError` if the policy rejects a new URL."""
@@ -68,6 +86,15 @@ class PlannedUpdate:
         if self.updated_at is None:
             return bool(differing(room, self.before))
         return room.updated_at != self.updated_at
+
+    def contested_fields(self, room: Room) -> tuple[str, ...]:
+        """Return the fields that someone else changed, and whose changes the update would overwrite or not suit.
+
+        These are the planned fields that have neither their old nor their new value, and a changed URL of `pair`.
+        """
+        changed = differing(room, self.after)
+        overwritten = differing(room, {name: value for name, value in self.before.items() if name in changed})
+        return (*overwritten, *differing(room, self.pair))
 
 
 class PlannedLine(NamedTuple):
@@ -103,6 +130,7 @@ class PlannedLine(NamedTuple):
                 and (updated_at is None or updated_at.tzinfo is UTC)
                 and type(value["before"]) is dict
                 and type(after) is dict
+                and type(value.get("pair", after)) is dict
                 and line.startswith(b'{"room_id":%s,"unique_name":' % dumps(room_id))
             )
         except (TypeError, KeyError, ValueError):
@@ -138,5 +166,5 @@ class Checksum:
 
 
 HEADER: Final = Codec(PlanHeader, version="aiorooms_plan", plan_id="id")
-PLANNED: Final = Codec(PlannedUpdate)
+PLANNED: Final = Codec(PlannedUpdate, omit=("pair",))
 TOTALS: Final = Codec(PlanTotals)

@@ -11,7 +11,7 @@ from .._webhook_url import same_url
 from ..client import RoomsClient
 from ..errors import BulkInputError, InputProblem
 from ..models import Room, RoomUpdate, read_room_ref
-from ..models._fields import Values, differing
+from ..models._fields import Values, differing, other_url
 from ._plan_records import PlannedUpdate
 from ._plan_writer import PlanSummary, new_plan
 from ._problems import Problems
@@ -94,6 +94,7 @@ def plan_room(room: Room, update: RoomUpdate) -> PlannedUpdate | None:
         updated_at=room.updated_at,
         before={name: getattr(room, name) for name in after},
         after=after,
+        pair={} if (other := other_url(after)) is None else {other: getattr(room, other)},
     )
 
 
@@ -105,7 +106,7 @@ def _problem(room: Room, after: Values, source: str, line: int | None) -> InputP
     if wrong_id := read_room_ref(room)[1]:
         text = f"a room of the account has an invalid id: {wrong_id[0].message}"
         return InputProblem(source, line, None, text, code="not_a_uuid", value=room.id)
-    if ("webhook_event_url" in after) == ("webhook_event_failover_url" in after):
+    if other_url(after) is None:
         return None  # if both change, `RoomUpdate` has compared them
     url = after.get("webhook_event_url", room.webhook_event_url)
     failover = after.get("webhook_event_failover_url", room.webhook_event_failover_url)

@@ -4,7 +4,7 @@ The converter is a copy of the models' converter, and equally strict: a missing 
 `ValueError`. Unknown keys are ignored, so that a later version can add keys to a line.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from functools import cached_property, partial
 from operator import eq
@@ -31,10 +31,14 @@ class Codec(Generic[T]):
     cattrs generates the conversion functions when they are first used.
     """
 
-    def __init__(self, record_class: type[T], **keys: str) -> None:
-        """`keys` maps the name of a field to its key in the line, if the two differ."""
+    def __init__(self, record_class: type[T], *, omit: Collection[str] = (), **keys: str) -> None:
+        """`keys` maps the name of a field to its key in the line, if the two differ.
+
+        `omit` names the fields that are omitted from a line if they have their default value.
+        """
         self.record_class = record_class
         self._keys: Any = {field: override(rename=key) for field, key in keys.items()}
+        self._keys |= {field: override(omit_if_default=True) for field in omit}
 
     def line(self, record: T) -> bytes:
         """Encode a record as a line."""

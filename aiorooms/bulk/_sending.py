@@ -5,6 +5,8 @@ from collections.abc import Container, Iterable, Iterator
 from itertools import islice
 from typing import BinaryIO
 
+import attrs
+
 from .._webhook_url import WebhookUrlPolicy
 from ..errors import InvalidRequestError
 from ..models import RoomUpdate, UpdateResult
@@ -24,9 +26,11 @@ def rooms_to_send(file: BinaryIO, plan: Plan, excluded: Container[str], conflict
     The caller must have verified the checksum of the file.
     """
     file.seek(0)
-    file.readline()
+    position = len(file.readline())
     for line in islice(file, plan.rooms):
         planned = PlannedLine.read(line)
+        position += len(line)
+        conflicts.position = position
         if planned.room_id not in excluded and not conflicts.set_aside(planned):
             yield planned
 
@@ -34,8 +38,9 @@ def rooms_to_send(file: BinaryIO, plan: Plan, excluded: Container[str], conflict
 class InFlight:
     """The updates of one run that are in flight."""
 
-    def __init__(self, recorder: Recorder, signal: StopSignal, policy: WebhookUrlPolicy) -> None:
+    def __init__(self, recorder: Recorder, signal: StopSignal, conflicts: Conflicts, policy: WebhookUrlPolicy) -> None:
         self._recorder = recorder
+        self._conflicts = conflicts
         self._signal = signal
         self._policy = policy
         self._names: dict[str, str | None] = {}
@@ -66,7 +71,7 @@ class InFlight:
                 self._signal.stop(result.error)
             else:
                 self._signal.count_failure(result.error)
-        return self._recorder.end(
+        outcome = self._recorder.end(
             result.room_id,
             self._names.pop(result.room_id),
             result.status,
@@ -75,6 +80,8 @@ class InFlight:
             elapsed=result.elapsed,
             updated_at=None if result.room is None else result.room.updated_at,
         )
+        note = self._conflicts.note(result.room_id)
+        return outcome if note is None or outcome.status != "updated" else attrs.evolve(outcome, note=note)
 
     def invalid(self) -> Iterator[Outcome]:
         """Yield the outcomes of invalid updates, which were not sent. Each outcome is yielded once."""

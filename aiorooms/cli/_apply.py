@@ -18,14 +18,14 @@ from ._command import Command, InvalidInputError
 from ._exit_codes import OK
 from ._json import JsonValue, dumps
 from ._many import TOTALS, ManyUpdates
-from ._options import FILE, bulk_options, make_client_and_keep_url
+from ._options import FILE, bulk_options, check_force_and_strict, make_client_and_keep_url
 from ._output import Output, command_line
 from ._words import error_line
 
 __all__ = ["apply", "resume"]
 
 
-@click.command(cls=Command, steps=[make_client_and_keep_url])
+@click.command(cls=Command, steps=[check_force_and_strict, make_client_and_keep_url])
 @click.argument("path", metavar="PLAN", type=FILE)
 @click.option("--journal", metavar="FILE", type=FILE, help="Path of the new journal.  [default: PLAN.journal]")
 @bulk_options
@@ -33,6 +33,7 @@ def apply(
     path: Path,
     journal: Path | None,
     force: bool,
+    strict: bool,
     max_failures: int | None,
     concurrency: int,
     yes: bool,
@@ -43,8 +44,10 @@ def apply(
     """Carry out a plan, and record each step in a journal.
 
     If the run stops early, even because of a crash, `aiorooms resume` continues it from the journal. To undo a run,
-    plan its reversal with `aiorooms rollback`. If someone else modified a room after the plan was made, the room is
-    reported as a conflict and is not updated. With --force, it is updated too.
+    plan its reversal with `aiorooms rollback`. If someone else changed a planned field of a room after the plan was
+    made, the room is reported as a conflict and is not updated. The webhook URL and the failover URL count as one
+    field. If someone else changed only other fields, the room is updated, and the totals mention it. With --strict,
+    any modification is a conflict. With --force, nothing is, and every room is updated.
 
     \b
     Examples:
@@ -61,11 +64,13 @@ def apply(
     out = Output(json=as_json)
     if not _confirmed(f"Update {plan.rooms:,} rooms at {client.base_url}?", plan.rooms, out, yes=yes):
         return OK
-    run = bulk.apply(client, plan, journal_path, concurrency=concurrency, force=force, max_failures=max_failures)
-    return _Applying(client, run, journal_path, out, base_url=base_url).run()
+    run = bulk.apply(
+        client, plan, journal_path, concurrency=concurrency, force=force, strict=strict, max_failures=max_failures
+    )
+    return _Applying(client, run, journal_path, out, base_url=base_url, strict=strict).run()
 
 
-@click.command(cls=Command, steps=[make_client_and_keep_url])
+@click.command(cls=Command, steps=[check_force_and_strict, make_client_and_keep_url])
 @click.argument("journal", metavar="JOURNAL", type=FILE)
 @click.option(
     "--plan",
@@ -81,6 +86,7 @@ def resume(
     path: Path | None,
     retry_failed: bool,
     force: bool,
+    strict: bool,
     max_failures: int | None,
     concurrency: int,
     yes: bool,
@@ -104,6 +110,7 @@ def resume(
         plan=path,
         concurrency=concurrency,
         force=force,
+        strict=strict,
         retry_failed=retry_failed,
         max_failures=max_failures,
     )
@@ -111,7 +118,7 @@ def resume(
     left = 0 if yes else run.rooms_left()
     if not _confirmed(f"Continue with {left:,} of {run.plan.rooms:,} rooms at {client.base_url}?", left, out, yes=yes):
         return OK
-    return _Applying(client, run, journal, out, base_url=base_url, plan=path).run()
+    return _Applying(client, run, journal, out, base_url=base_url, strict=strict, plan=path).run()
 
 
 def _confirmed(question: str, rooms: int, out: Output, *, yes: bool) -> bool:
@@ -137,13 +144,17 @@ class _Applying(ManyUpdates):
         out: Output,
         *,
         base_url: str | None,
+        strict: bool,
         plan: Path | None = None,
     ) -> None:
         super().__init__(client, out, run.plan.rooms)
         self._run = run
         self._journal = journal
         self._base_url = base_url
+        self._strict_option = ("--strict",) if strict else ()
         self._plan_option = () if plan is None else ("--plan", plan)
+        self._noted = 0
+        """Number of updated rooms that someone else modified after the plan was made, in other fields."""
         self._uncertain: set[str] = set()
         """Ids of the rooms that this run reported as uncertain."""
         self._listing_failed = False
@@ -175,6 +186,7 @@ class _Applying(ManyUpdates):
     def _report(self, outcome: Outcome) -> None:
         if outcome.status == "uncertain":
             self._uncertain.add(outcome.room_id)
+        self._noted += outcome.note is not None
         if self.out.json:
             self.write(_json_line(outcome))
         if outcome.error is None:
@@ -193,12 +205,16 @@ class _Applying(ManyUpdates):
                 "journal": str(self._journal),
                 "rooms": self.total,
                 **{key: counts[key] for key in TOTALS},
+                "noted": self._noted,
                 "stopped_by": "interrupted" if self.interrupted else run.stopped_by,
             }
             self.write(dumps(totals))
         for line in self.errors.summary():
             out.error(line)
         out.note(f"{self.totals(counts)}, out of {self.total:,}.")
+        if self._noted:
+            rooms = "1 updated room was" if self._noted == 1 else f"{self._noted:,} updated rooms were"
+            out.note(f"{rooms} modified by someone else after the plan was made, but not in a planned field.")
         if self._journal_error is not None:
             out.error(error_line(self._journal_error))
         elif run.stopped_by is not None and not self.interrupted:
@@ -245,9 +261,9 @@ class _Applying(ManyUpdates):
         updated = _updated(counts)
         done = updated + counts["failed"] + counts["conflict"]
         if done < self.total:
-            out.note(f"To continue: {self._resume()}")
+            out.note(f"To continue: {self._resume(*self._strict_option)}")
         elif counts["failed"]:
-            out.note(f"To retry failed rooms: {self._resume('--retry-failed')}")
+            out.note(f"To retry failed rooms: {self._resume('--retry-failed', *self._strict_option)}")
         if counts["conflict"] and done == self.total:
             out.note(f"To change rooms that someone else modified: {self._resume('--force')}")
         # Scripts don't need the next two suggestions.
@@ -282,5 +298,6 @@ def _json_line(outcome: Outcome) -> str:
             "error": outcome.error,
             "attempts": outcome.attempts,
             "found": outcome.found,
+            "note": outcome.note,
         }
     )

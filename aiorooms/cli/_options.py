@@ -22,6 +22,7 @@ __all__ = [
     "MAX_ROOMS",
     "api_options",
     "bulk_options",
+    "check_force_and_strict",
     "check_new_file",
     "concurrency_option",
     "every_room_option",
@@ -121,7 +122,12 @@ def bulk_options(command: F) -> F:
         click.option(
             "--force",
             is_flag=True,
-            help="Also change rooms that someone else modified.  [default: leave them unchanged]",
+            help="Also change rooms with conflicts.  [default: leave them unchanged]",
+        ),
+        click.option(
+            "--strict",
+            is_flag=True,
+            help="Treat any modification by someone else as a conflict.  [default: only that of a planned field]",
         ),
         max_failures_option(),
         concurrency_option,
@@ -166,6 +172,12 @@ def make_client_and_keep_url(ctx: Context) -> None:
     base_url: str | None = ctx.params["base_url"]
     make_client(ctx)
     ctx.params["base_url"] = base_url
+
+
+def check_force_and_strict(ctx: Context) -> None:
+    """Record a problem if both `--force` and `--strict` were given."""
+    if ctx.params["force"] and ctx.params["strict"]:
+        ctx.add_problem("give only one of --force and --strict")
 
 
 def check_new_file(ctx: Context, name: str, path: Path, *, source: Path | None = None) -> None:

@@ -5,7 +5,7 @@ checkers need the names as attributes of `RoomUpdate` and as keys of `RoomFields
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from .._checks import bool_problems, int_problems, name_problems
@@ -25,6 +25,7 @@ __all__ = [
     "Values",
     "differing",
     "has_value",
+    "other_url",
     "read_bool",
     "read_value",
 ]
@@ -144,3 +145,12 @@ def has_value(name: str, present: object, wanted: object) -> bool:
 
 
 _NO_URL: Final = (None, "")
+
+
+_URLS: Final = ("webhook_event_url", "webhook_event_failover_url")
+
+
+def other_url(fields: Container[str]) -> str | None:
+    """Return the name of the other webhook URL if exactly one of the two is in `fields`, else None."""
+    given = [name for name in _URLS if name in fields]
+    return None if len(given) != 1 else _URLS[1 - _URLS.index(given[0])]

@@ -23,6 +23,7 @@ from aiorooms.bulk import (
     make_plan,
     select,
 )
+from aiorooms.bulk._plan_records import PLANNED, TOTALS, Checksum
 from aiorooms.bulk._plan_writer import new_plan
 from aiorooms.models import FIELD_NAMES
 from aiorooms.simulator import ALL, FaultKind, RoomsSimulator
@@ -112,6 +113,17 @@ def write_plan(path: Path, count: int = 3) -> Plan:
             plan.add(planned(number))
         plan.finish(7)
     return Plan.open(path)
+
+
+def in_format_1(plan: Plan) -> Plan:
+    """Rewrite a plan file as the first version of aiorooms would have written it."""
+    header, *lines, totals = plan.path.read_bytes().splitlines(keepends=True)
+    lines = [PLANNED.line(attrs.evolve(PLANNED.read(line), pair={})) for line in lines]
+    checksum = Checksum()
+    for line in (header := header.replace(b'"aiorooms_plan":2', b'"aiorooms_plan":1'), *lines):
+        checksum.add(line)
+    plan.path.write_bytes(b"".join((header, *lines, TOTALS.line(checksum.seal(TOTALS.read(totals))))))
+    return Plan.open(plan.path)
 
 
 @attrs.frozen

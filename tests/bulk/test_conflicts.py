@@ -1,6 +1,10 @@
-"""Conflicts: rooms that someone else modified are not updated, except with `force`."""
+"""Conflicts: rooms whose planned fields someone else changed are not updated, except with `force`."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from aiorooms import RoomUpdate
 from aiorooms.bulk import (
@@ -13,15 +17,19 @@ from aiorooms.bulk import (
     make_plan,
     resume,
 )
+from aiorooms.bulk._plan_records import TOTALS, Checksum
 from aiorooms.bulk._plan_writer import new_plan
 from aiorooms.simulator import RoomsSimulator
 
 from .conftest import (
     FixedChanges,
+    account,
     by_room,
     client_of,
     collect,
     counts,
+    handwritten_journal,
+    in_format_1,
     patches,
     plan_of,
     read_backs,
@@ -34,7 +42,7 @@ async def test_a_room_modified_after_the_plan_was_made_is_a_conflict_and_is_not_
     async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:
         changed, same, *_ = sim.room_ids
         plan = await plan_of(client, tmp_path)
-        sim.change_room(changed, enable_recording=True)
+        sim.change_room(changed, max_participants=30)
         sim.change_room(same, max_participants=20)  # someone else has made the planned change
         sim.record = True
         outcomes = by_room(await collect(apply(client, plan, tmp_path / "a.journal")))
@@ -42,14 +50,152 @@ async def test_a_room_modified_after_the_plan_was_made_is_a_conflict_and_is_not_
         error = outcomes[changed].error
         assert error is not None
         assert error.startswith(f"room {changed} was modified by someone else at 20")
+        assert error.endswith("Z, after the plan was made (max_participants)")
         assert (outcomes[same].found, outcomes[same].attempts) == (True, 0)
         assert not {changed, same} & patches(sim).keys()
         assert read_backs(sim) == {}
-        assert sim.rooms[changed]["max_participants"] == 10
+        assert sim.rooms[changed]["max_participants"] == 30
         # `resume` sends the conflicting update only with `force`.
         assert await collect(resume(client, tmp_path / "a.journal")) == []
         assert counts(await collect(resume(client, tmp_path / "a.journal", force=True))) == {"updated": 1}
         assert sim.rooms[changed]["max_participants"] == 20
+
+
+URL, OTHER, FAILOVER = (f"https://{name}.example.com/rooms" for name in ("new", "other", "failover"))
+
+MODIFICATIONS: Mapping[str, tuple[Sequence[str], Mapping[str, Any], str]] = {
+    "a planned field": (["max_participants=20"], {"max_participants": 30}, "conflict"),
+    "one of two planned fields": (
+        ["max_participants=20", "webhook_timeout_secs=5"],
+        {"webhook_timeout_secs": 6},
+        "conflict",
+    ),
+    "a planned field that had no value": (["webhook_timeout_secs=5"], {"webhook_timeout_secs": 6}, "conflict"),
+    "a planned URL": ([f"webhook_event_url={URL}"], {"webhook_event_url": OTHER}, "conflict"),
+    "the failover URL, if the webhook URL is planned": (
+        [f"webhook_event_url={URL}"],
+        {"webhook_event_failover_url": OTHER},
+        "conflict",
+    ),
+    "the webhook URL, if the failover URL is planned": (
+        [f"webhook_event_failover_url={FAILOVER}"],
+        {"webhook_event_url": OTHER},
+        "conflict",
+    ),
+    "the failover URL, if both URLs are planned": (
+        [f"webhook_event_url={URL}", f"webhook_event_failover_url={FAILOVER}"],
+        {"webhook_event_failover_url": OTHER},
+        "conflict",
+    ),
+    "another field": (["max_participants=20"], {"enable_recording": True}, "noted"),
+    "another field, if a URL is planned": ([f"webhook_event_url={URL}"], {"max_participants": 30}, "noted"),
+    "a URL, if no URL is planned": (["max_participants=20"], {"webhook_event_url": OTHER}, "noted"),
+    "the spelling of a planned URL": (
+        [f"webhook_event_url={URL}"],
+        {"webhook_event_url": "HTTPS://OLD.example.com:443/rooms"},
+        "noted",
+    ),
+    "the spelling of no failover URL": (
+        [f"webhook_event_url={URL}"],
+        {"webhook_event_failover_url": None},
+        "noted",
+    ),
+    "one of two planned fields, to its planned value": (
+        ["max_participants=20", "webhook_timeout_secs=5"],
+        {"max_participants": 20},
+        "noted",
+    ),
+    "nothing but updated_at": (["max_participants=20"], {"max_participants": 10}, "noted"),
+    "all planned fields, to their planned values": (
+        ["max_participants=20", f"webhook_event_url={URL}"],
+        {"max_participants": 20, "webhook_event_url": URL},
+        "wanted",
+    ),
+    "the planned field to its planned value, and another field": (
+        ["max_participants=20"],
+        {"max_participants": 20, "enable_recording": True},
+        "wanted",
+    ),
+}
+"""What is planned, what someone else changes after that, and what a run finds."""
+
+
+@pytest.mark.parametrize("rule", ["fields", "strict", "format 1", "force"])
+@pytest.mark.parametrize("is_read_back", [False, True], ids=["listed", "read back"])
+@pytest.mark.parametrize("modification", MODIFICATIONS)
+async def test_a_modification_is_a_conflict_if_the_update_would_overwrite_it(
+    tmp_path: Path, modification: str, is_read_back: bool, rule: str
+) -> None:
+    planned, modified, finding = MODIFICATIONS[modification]
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        plan, path = await plan_of(client, tmp_path, *planned), tmp_path / "a.journal"
+        if rule == "format 1":
+            plan = in_format_1(plan)
+        room_id, *others = sim.room_ids
+        sim.change_room(room_id, **modified)
+        before = account(sim)[room_id]
+        force, strict = rule == "force", rule == "strict"
+        if is_read_back:
+            await handwritten_journal(client, plan, path, [room_id])
+            run = resume(client, path, force=force, strict=strict)
+        else:
+            run = apply(client, plan, path, force=force, strict=strict)
+        sim.record = True
+        outcomes = by_room(await collect(run))
+        assert {outcomes[other].status for other in others} == {"updated"}
+        assert {outcomes[other].note for other in others} == {None}
+        outcome = outcomes[room_id]
+        expected = "conflict" if finding == "noted" and rule in ("strict", "format 1") else finding
+        if rule == "force":
+            # Without a list, an update that changes nothing is sent. A room that is read back is compared anyway.
+            expected = "wanted" if finding == "wanted" and is_read_back else "forced"
+        assert outcome.status == ("conflict" if expected == "conflict" else "updated")
+        assert outcome.found == (expected == "wanted")
+        assert (outcome.note is not None) == (expected == "noted")
+        assert (room_id in patches(sim)) == (expected in ("noted", "forced"))
+        if expected == "conflict":
+            assert account(sim)[room_id] == before
+        else:
+            assert room_id not in rooms_to_change(plan, sim)
+            assert all(account(sim)[room_id][name] == before[name] for name in before.keys() - names_of(planned))
+        if expected == "noted":
+            assert str(outcome.note).startswith(f"room {room_id} was modified by someone else at 20")
+
+
+def names_of(planned: Sequence[str]) -> set[str]:
+    return {text.partition("=")[0] for text in planned}
+
+
+async def test_a_conflict_names_the_fields_and_a_strict_conflict_does_not(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=1) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path, "max_participants=20", f"webhook_event_url={URL}")
+        sim.change_room(sim.room_ids[0], max_participants=30, webhook_event_failover_url=OTHER)
+        (conflict,) = await collect(apply(client, plan, tmp_path / "a.journal"))
+        assert str(conflict.error).endswith("after the plan was made (max_participants, webhook_event_failover_url)")
+        (conflict,) = await collect(apply(client, plan, tmp_path / "b.journal", strict=True))
+        assert str(conflict.error).endswith("after the plan was made")
+
+
+async def test_a_plan_is_compared_with_the_list_although_the_list_has_another_order_and_other_rooms(
+    tmp_path: Path,
+) -> None:
+    async with RoomsSimulator(rooms=30) as sim, client_of(sim) as client:
+        rooms = sim.room_ids
+        changes = {room_id: Change(RoomUpdate(unique_name=f'"room_id":"{room_id}" ä')) for room_id in rooms[:20]}
+        await make_plan(client, FixedChanges(changes), tmp_path / "a.plan")
+        header, *lines, totals = (tmp_path / "a.plan").read_bytes().splitlines(keepends=True)
+        checksum = Checksum()
+        for line in (header, *lines[::-1]):
+            checksum.add(line)
+        sealed = TOTALS.line(checksum.seal(TOTALS.read(totals)))
+        (tmp_path / "a.plan").write_bytes(b"".join((header, *lines[::-1], sealed)))
+        for room_id in rooms[::3]:
+            sim.change_room(room_id, unique_name=f"theirs {room_id}")
+        outcomes = by_room(await collect(apply(client, Plan.open(tmp_path / "a.plan"), tmp_path / "a.journal")))
+        assert {room_id for room_id, one in outcomes.items() if one.status == "conflict"} == set(rooms[:20:3])
+        assert {room_id for room_id, one in outcomes.items() if one.status == "updated"} == set(rooms[:20]) - set(
+            rooms[::3]
+        )
 
 
 async def test_a_room_modified_while_the_plan_is_made_is_a_conflict(tmp_path: Path) -> None:
@@ -61,8 +207,8 @@ async def test_a_room_modified_while_the_plan_is_made_is_a_conflict(tmp_path: Pa
             nonlocal read
             read += 1
             if read == 2:
-                sim.change_room(first, enable_recording=True)  # after this room was read
-                sim.change_room(last, enable_recording=True)  # possibly before this room is read
+                sim.change_room(first, max_participants=30)  # after this room was read
+                sim.change_room(last, max_participants=30)  # possibly before this room is read
 
         wanted = FixedChanges({room_id: Change(RoomUpdate(max_participants=20)) for room_id in (first, last)})
         await make_plan(client, wanted, tmp_path / "a.plan", on_room=on_room)
@@ -74,7 +220,7 @@ async def test_a_room_that_was_modified_and_then_deleted_is_a_conflict(tmp_path:
     async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         changed = sim.room_ids[0]
-        sim.change_room(changed, enable_recording=True)
+        sim.change_room(changed, max_participants=30)
         outcomes: list[Outcome] = []
         async for outcome in apply(client, plan, tmp_path / "a.journal").outcomes():
             outcomes.append(outcome)
@@ -88,7 +234,7 @@ async def test_a_stopped_run_records_no_conflicts_and_the_next_run_does(tmp_path
     async with RoomsSimulator(rooms=20, latency=0.001) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         changed = sim.room_ids[0]
-        sim.change_room(changed, enable_recording=True)
+        sim.change_room(changed, max_participants=30)
         run = apply(client, plan, tmp_path / "a.journal", concurrency=2)
         async for _ in run.outcomes():
             run.stop("Ctrl-C")

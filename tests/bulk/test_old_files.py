@@ -74,6 +74,7 @@ def test_an_old_plan_is_read(tmp_path: Path) -> None:
     path = tmp_path / "old.plan"
     path.write_bytes(PLAN)
     plan = Plan.open(path)
+    assert plan.version == 1
     assert (plan.plan_id, plan.rooms, plan.unchanged) == ("eb745684-455d-48d7-895b-1daf77cc356f", 5, 0)
     assert (plan.base_url, plan.source) == ("http://127.0.0.1:36073/v2", "rooms.csv")
     assert plan.latest_update == datetime.fromisoformat("2024-01-01T00:05:00.876363Z")

@@ -91,7 +91,7 @@ async def test_a_room_that_was_read_back_is_sent_only_if_it_has_not_changed(tmp_
         await handwritten_journal(client, plan, path, [unsent, done, changed, gone])
         await append_uncertain_room(path, uncertain)
         sim.change_room(done, max_participants=20)
-        sim.change_room(changed, enable_recording=True)
+        sim.change_room(changed, max_participants=30)
         sim.remove_room(gone)
         sim.record = True
         outcomes = by_room(await collect(resume(client, path)))

@@ -1,0 +1,72 @@
+"""Changes that others make between plan, apply and rollback, on the command line."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from aiorooms.simulator import RoomsSimulator
+
+from .conftest import Invoke, lines, signals_when
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def planned(invoke: Invoke) -> None:
+    """Write rooms.plan, which sets `max_participants` of all rooms."""
+    assert invoke("plan", "--set", "max_participants=30").exit_code == 0
+
+
+def test_a_change_of_another_field_is_a_note_in_the_totals(sim: RoomsSimulator, invoke: Invoke) -> None:
+    planned(invoke)
+    first, second, *_ = sim.room_ids
+    sim.change_room(first, enable_recording=True)
+    result = invoke("apply", "rooms.plan", "--yes")
+    assert result.exit_code == 0
+    assert lines(result.stderr)[:2] == [
+        "20 updated, out of 20.",
+        "1 updated room was modified by someone else after the plan was made, but not in a planned field.",
+    ]
+    assert invoke("plan", "--set", "max_participants=40", "--overwrite").exit_code == 0
+    for room_id in (first, second):
+        sim.change_room(room_id, enable_recording=False)
+    result = invoke("apply", "rooms.plan", "--yes", "--json", "--journal", "b.journal")
+    *events, totals = map(json.loads, lines(result.stdout))
+    assert {event["room_id"] for event in events if event["note"] is not None} == {first, second}
+    assert (totals["updated"], totals["noted"], totals["conflict"]) == (20, 2, 0)
+    assert "2 updated rooms were modified by someone else" in result.stderr
+
+
+def test_with_strict_a_change_of_another_field_is_a_conflict(sim: RoomsSimulator, invoke: Invoke) -> None:
+    planned(invoke)
+    sim.change_room(sim.room_ids[0], enable_recording=True)
+    result = invoke("apply", "rooms.plan", "--yes", "--strict")
+    assert result.exit_code == 1
+    assert "19 updated, 1 modified by someone else, out of 20." in lines(result.stderr)
+    assert lines(result.stderr)[-1].endswith("aiorooms resume rooms.plan.journal --force")
+    assert sim.rooms[sim.room_ids[0]]["max_participants"] == 10
+
+
+def test_the_command_that_continues_a_strict_run_is_strict_too(sim: RoomsSimulator, invoke: Invoke) -> None:
+    planned(invoke)
+    sim.change_room(sim.room_ids[-1], enable_recording=True)
+    sim.latency = 0.3
+    with signals_when(lambda: sim.stats.in_flight >= 5, signal.SIGINT):
+        result = invoke("apply", "rooms.plan", "--yes", "--strict", "--concurrency", "5")
+    assert lines(result.stderr)[-1] == "To continue: aiorooms resume rooms.plan.journal --strict"
+    sim.latency = 0
+    result = invoke("resume", "rooms.plan.journal", "--yes", "--strict")
+    assert result.exit_code == 1
+    assert sim.rooms[sim.room_ids[-1]]["max_participants"] == 10
+
+
+@pytest.mark.parametrize("command", [("apply", "rooms.plan"), ("resume", "rooms.plan.journal")], ids=lambda one: one[0])
+def test_force_and_strict_exclude_each_other(sim: RoomsSimulator, invoke: Invoke, command: tuple[str, str]) -> None:
+    planned(invoke)
+    result = invoke(*command, "--yes", "--force", "--strict")
+    assert (result.exit_code, result.stderr) == (2, "aiorooms: give only one of --force and --strict\n")
