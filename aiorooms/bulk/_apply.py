@@ -8,7 +8,8 @@ steps:
    updates of the other 20 must be sent.
 2. The run lists the rooms that may have been modified since the plan was made (`_conflicts`). In 2 of the remaining 350
    rooms, someone else changed a planned field. They are *set aside*, which means that their updates are not sent.
-3. The run sends the updates of 20 + 348 rooms (`_sending`).
+3. The run sends the updates of 20 + 348 rooms (`_sending`). Meanwhile, it lists the modified rooms again (`_refresh`),
+   and sets further rooms aside.
 4. The run lists these rooms again (`_conflicts`). If one of the 2 rooms set aside does not have the wanted values now,
    its outcome is `conflict`.
 
@@ -36,6 +37,7 @@ from ._journal_writer import JournalWriter, now
 from ._outcomes import Outcome, StopSignal
 from ._plan import Plan
 from ._recorder import Recorder
+from ._refresh import Refresher
 from ._sending import InFlight, rooms_to_send
 
 __all__ = ["BulkRun", "apply", "resume"]
@@ -155,6 +157,7 @@ class BulkRun:
         self._keep_policy = keep_policy
         self._journal_before = journal_before
         self._signal = StopSignal(max_failures)
+        self._conflicts: Conflicts | None = None
 
     @property
     def stopped_by(self) -> str | None:
@@ -165,6 +168,16 @@ class BulkRun:
     def stop_error(self) -> AioroomsError | None:
         """The error that stopped the run; None if it was not stopped, or if `stop` or `max_failures` stopped it."""
         return self._signal.error
+
+    @property
+    def overwrite_window(self) -> float | None:
+        """The longest time in seconds during which a change by someone else was not noticed before an update ended.
+
+        Changes that others made to planned fields less than this time before an update may have been overwritten. The
+        time begins with the last complete list of modified rooms before the update. None if no update has ended yet,
+        and with `force`.
+        """
+        return None if self._conflicts is None else self._conflicts.window
 
     def stop(self, why: str) -> None:
         """Drain the run: begin no further update, and let updates in flight finish. The journal records `why`."""
@@ -199,7 +212,9 @@ class BulkRun:
             with closing(self.plan.open_file()) as file, closing(self.plan.open_file()) as lookup:
                 force, strict = self._keep_policy.force, self._strict
                 conflicts = Conflicts(client, self.plan, lookup, recorder, force=force, strict=strict)
-                in_flight = InFlight(recorder, signal, conflicts, client.webhook_url_policy)
+                self._conflicts = conflicts
+                refresher = Refresher(conflicts, signal)
+                in_flight = InFlight(recorder, signal, conflicts, refresher, client.webhook_url_policy)
                 await asyncio.to_thread(self.plan.check, file)
                 earlier = await asyncio.to_thread(
                     EarlierRuns.read, journal.states_before, self._keep_policy, self.plan, file
@@ -217,11 +232,14 @@ class BulkRun:
                 results = client.rooms.update_many(
                     in_flight.updates(rooms), concurrency=self._concurrency, max_failures=signal.failures_left
                 )
-                async with aclosing(results):
-                    async for result in results:
-                        yield in_flight.outcome(result)
-                        for outcome in in_flight.invalid():
-                            yield outcome
+                async with refresher.running(), aclosing(results):
+                    try:
+                        async for result in results:
+                            yield in_flight.outcome(result)
+                            for outcome in in_flight.invalid():
+                                yield outcome
+                    finally:
+                        in_flight.abort()
             for outcome in in_flight.invalid():
                 yield outcome
             if recorder.write_error is not None:

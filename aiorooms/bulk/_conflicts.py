@@ -14,6 +14,10 @@ server in another time zone.) The list is usually short. In this example, the li
 - D, as it was when the plan was made. D is updated.
 - X, which is not in the plan. X is ignored.
 
+While the run sends the updates, it lists the rooms updated on the day before its first update or later, again and again
+(`_refresh`), and compares each room whose update has not begun yet. If someone else changes the URL of D meanwhile, and
+a list is complete before D's update begins, D is set aside too. Rooms that the run has updated itself are ignored.
+
 After all other updates, the run lists the rooms again, and compares A and B with the plan once more. A room that has
 the wanted values now is `updated`, any other room that someone else changed is a `conflict`.
 
@@ -22,6 +26,7 @@ conflict, unless it has the wanted values. So C is a conflict too. With `force`,
 sent.
 """
 
+import time
 from collections.abc import AsyncGenerator, Container, Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import BinaryIO, Final, Literal, TypeAlias
@@ -63,6 +68,12 @@ class Conflicts:
         self, client: RoomsClient, plan: Plan, file: BinaryIO, recorder: Recorder, *, force: bool, strict: bool
     ) -> None:
         """`file` is the open plan file. Only this object reads from it."""
+        self.listed_at: float | None = None
+        """The monotonic time in seconds at which the last complete list began; None before that, and with `force`."""
+        self.recent: int = 0
+        """Number of rooms that `recent_rooms` would have yielded when the run began."""
+        self.window: float | None = None
+        """See `BulkRun.overwrite_window`."""
         self.position: int = 0
         """The offset in the plan file up to which all rooms were sent, set aside or skipped."""
         self._client = client
@@ -71,6 +82,11 @@ class Conflicts:
         self._recorder = recorder
         self._force = force
         self._strict = strict or plan.version == 1
+        self._lookup: PlanLookup | None = None
+        """None before the first list, and with `force`."""
+        self._began = datetime.now(UTC)
+        self._first_update: datetime | None = None
+        """The `updated_at` of the first room that this run updated, by the server's clock; None before that."""
         self._excluded: Container[str] = ()
         self._read_back: set[str] = set()
         """The ids of rooms that were read back and whose update has not begun yet."""
@@ -91,9 +107,54 @@ class Conflicts:
             return
         self._excluded = excluded
         self._read_back = {planned.room_id for planned in read_back}
-        lookup = await PlanLookup.of(self._plan, self._file)
+        self._lookup = await PlanLookup.of(self._plan, self._file)
+        listed_at = time.monotonic()
+        recently = datetime.combine(_day_before(self._began), datetime.min.time(), UTC)
         async for room in self._changed_rooms():
-            self._compare_listed(lookup, room)
+            self.recent += self._plan.latest_update is None or (
+                room.updated_at is not None and room.updated_at >= recently
+            )
+            self.compare_listed(room)
+        self.listed_at = listed_at
+
+    def recent_rooms(self) -> RoomList:
+        """Return the list of the rooms that may have been modified since the run began.
+
+        The server's clock decides, unless it is ahead of the clock of this machine.
+        """
+        latest = self._plan.latest_update
+        if latest is None or self._first_update is None:
+            return self._changed_rooms()
+        return self._client.rooms.list(
+            date_updated_at_gte=max(_day_before(latest), _day_before(min(self._first_update, self._began)))
+        )
+
+    def record_update(self, listed_at: float | None, ended_at: float, updated_at: datetime | None) -> None:
+        """Record that an update ended that began after the list of `listed_at`. Times are monotonic, in seconds."""
+        if self._first_update is None:
+            self._first_update = updated_at
+        if listed_at is not None:
+            self.window = max(self.window or 0.0, ended_at - listed_at)
+
+    def compare_listed(self, room: Room) -> None:
+        """Compare a listed room with the plan, if its update has not begun yet. Forget earlier comparisons.
+
+        Raises `PlanFileError` if the plan was modified since `find`.
+        """
+        lookup = self._lookup
+        if lookup is None or room.id is None or (offset := lookup.offset_of(room.id)) is None:
+            return
+        if room.id not in self._read_back and (offset < self.position or room.id in self._excluded):
+            return
+        planned = lookup.read(offset)
+        room_id = planned.room_id
+        self._modified.discard(room_id)
+        self._noted.pop(room_id, None)
+        finding = judge(planned, room, strict=self._strict)
+        if finding == "noted":
+            self._noted[room_id] = room.updated_at
+        elif finding != "unmodified":
+            self._modified.add(room_id)
 
     def set_aside(self, planned: PlannedLine) -> bool:
         """Set a room aside if it must not be updated, and return whether it was set aside. Call this once a room."""
@@ -144,22 +205,6 @@ class Conflicts:
         if finding == "noted":
             self._noted[planned.room_id] = room.updated_at
         return None
-
-    def _compare_listed(self, lookup: PlanLookup, room: Room) -> None:
-        """Compare a listed room with the plan, if its update has not begun yet. Forget earlier comparisons."""
-        if room.id is None or (offset := lookup.offset_of(room.id)) is None:
-            return
-        if room.id not in self._read_back and (offset < self.position or room.id in self._excluded):
-            return
-        planned = lookup.read(offset)
-        room_id = planned.room_id
-        self._modified.discard(room_id)
-        self._noted.pop(room_id, None)
-        finding = judge(planned, room, strict=self._strict)
-        if finding == "noted":
-            self._noted[room_id] = room.updated_at
-        elif finding != "unmodified":
-            self._modified.add(room_id)
 
     def _changed_rooms(self) -> RoomList:
         latest = self._plan.latest_update

@@ -1,9 +1,10 @@
 """Convert planned updates to the input of `update_many`, and the results of `update_many` to outcomes."""
 
+import time
 from collections import deque
 from collections.abc import Container, Iterable, Iterator
 from itertools import islice
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import attrs
 
@@ -16,6 +17,7 @@ from ._outcomes import Outcome, StopSignal
 from ._plan import Plan
 from ._plan_records import PlannedLine
 from ._recorder import Recorder
+from ._refresh import Refresher
 
 __all__ = ["InFlight", "rooms_to_send"]
 
@@ -35,16 +37,34 @@ def rooms_to_send(file: BinaryIO, plan: Plan, excluded: Container[str], conflict
             yield planned
 
 
+class _Begun(NamedTuple):
+    """An update whose `begin` line has been written."""
+
+    unique_name: str | None
+    at: float
+    """The monotonic time at which the update began, in seconds."""
+    listed_at: float | None
+    """`Conflicts.listed_at` at that time."""
+
+
 class InFlight:
     """The updates of one run that are in flight."""
 
-    def __init__(self, recorder: Recorder, signal: StopSignal, conflicts: Conflicts, policy: WebhookUrlPolicy) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        signal: StopSignal,
+        conflicts: Conflicts,
+        refresher: Refresher,
+        policy: WebhookUrlPolicy,
+    ) -> None:
         self._recorder = recorder
         self._conflicts = conflicts
+        self._refresher = refresher
         self._signal = signal
         self._policy = policy
-        self._names: dict[str, str | None] = {}
-        """The names of rooms that have a `begin` line but no outcome yet, by room id."""
+        self._begun: dict[str, _Begun] = {}
+        """The updates that have a `begin` line but no outcome yet, by room id."""
         self._invalid: deque[Outcome] = deque()
         """Outcomes of updates that were not sent because the client's webhook URL policy rejects a URL in the plan."""
 
@@ -61,7 +81,7 @@ class InFlight:
                 self._invalid.append(self._recorder.end(room_id, name, "failed", error=error))
                 continue
             self._recorder.begin(planned.line)
-            self._names[room_id] = name
+            self._begun[room_id] = _Begun(name, time.monotonic(), self._conflicts.listed_at)
             yield room_id, update
 
     def outcome(self, result: UpdateResult) -> Outcome:
@@ -71,17 +91,29 @@ class InFlight:
                 self._signal.stop(result.error)
             else:
                 self._signal.count_failure(result.error)
+        begun = self._begun.pop(result.room_id)
+        updated_at = None if result.room is None else result.room.updated_at
+        if result.attempts:
+            self._conflicts.record_update(begun.listed_at, begun.at + (result.elapsed or 0.0), updated_at)
+            self._refresher.count(result)
         outcome = self._recorder.end(
             result.room_id,
-            self._names.pop(result.room_id),
+            begun.unique_name,
             result.status,
             error=result.error,
             attempts=result.attempts,
             elapsed=result.elapsed,
-            updated_at=None if result.room is None else result.room.updated_at,
+            updated_at=updated_at,
         )
         note = self._conflicts.note(result.room_id)
         return outcome if note is None or outcome.status != "updated" else attrs.evolve(outcome, note=note)
+
+    def abort(self) -> None:
+        """Record that the updates without an outcome ended now, because the run was cancelled."""
+        now = time.monotonic()
+        for begun in self._begun.values():
+            self._conflicts.record_update(begun.listed_at, now, None)
+        self._begun.clear()
 
     def invalid(self) -> Iterator[Outcome]:
         """Yield the outcomes of invalid updates, which were not sent. Each outcome is yielded once."""

@@ -1,5 +1,6 @@
 """`aiorooms apply` and `aiorooms resume`: carry out a plan, and record each update in a journal."""
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -200,12 +201,14 @@ class _Applying(ManyUpdates):
     def summarize(self) -> bool:
         out, run = self.out, self._run
         counts = self._count_states()
+        window = run.overwrite_window
         if out.json:
             totals: dict[str, JsonValue] = {
                 "journal": str(self._journal),
                 "rooms": self.total,
                 **{key: counts[key] for key in TOTALS},
                 "noted": self._noted,
+                "overwrite_window": None if window is None else round(window, 3),
                 "stopped_by": "interrupted" if self.interrupted else run.stopped_by,
             }
             self.write(dumps(totals))
@@ -215,6 +218,11 @@ class _Applying(ManyUpdates):
         if self._noted:
             rooms = "1 updated room was" if self._noted == 1 else f"{self._noted:,} updated rooms were"
             out.note(f"{rooms} modified by someone else after the plan was made, but not in a planned field.")
+        if window is not None:
+            out.note(
+                f"Changes that others made less than {math.ceil(window * 10) / 10:.1f} s before an update may have been"
+                " overwritten."
+            )
         if self._journal_error is not None:
             out.error(error_line(self._journal_error))
         elif run.stopped_by is not None and not self.interrupted:

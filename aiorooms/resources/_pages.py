@@ -17,7 +17,7 @@ because it was not yielded before. Then page 2 is read again, E, F and G are yie
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import Final, TypeAlias
 
 import attrs
@@ -25,7 +25,7 @@ import attrs
 from .._aio import end_tasks
 from ..models import Room, RoomPage
 
-__all__ = ["ReadPage", "RoomList"]
+__all__ = ["ReadPage", "RoomList", "gated"]
 
 ReadPage: TypeAlias = Callable[[int], Coroutine[None, None, RoomPage]]
 """Reads the page with the given number, counted from 1."""
@@ -40,8 +40,7 @@ class RoomList(AsyncIterator[Room]):
     """
 
     def __init__(self, read_page: ReadPage, page_size: int) -> None:
-        self._read_page = read_page
-        self._page_size = page_size
+        self._source = (read_page, page_size)
         # This iterator is a class, because an async generator that wraps another one can't be closed reliably. When
         # both are garbage-collected, the event loop closes both at once, and one finds the other "already running".
         self._pages: AsyncGenerator[RoomPage] | None = None
@@ -64,7 +63,18 @@ class RoomList(AsyncIterator[Room]):
 
     def pages(self) -> AsyncGenerator[RoomPage]:
         """Yield the list page by page, from the first page. No room is on two of the yielded pages."""
-        return _pages(self._read_page, self._page_size)
+        return _pages(*self._source)
+
+
+def gated(rooms: RoomList, permit: Callable[[], Awaitable[None]]) -> RoomList:
+    """Return a list of the same rooms that awaits `permit()` before each request for a page."""
+    read_page, page_size = rooms._source  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+    async def read_with_permit(number: int) -> RoomPage:
+        await permit()
+        return await read_page(number)
+
+    return RoomList(read_with_permit, page_size)
 
 
 _MAX_REWINDS_AT_END: Final = 50

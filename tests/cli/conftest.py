@@ -104,6 +104,11 @@ def lines(text: str) -> list[str]:
     return text.splitlines()
 
 
+def without_window(text: str) -> list[str]:
+    """Return the lines without the one about the time in which changes by others may have been overwritten."""
+    return [line for line in lines(text) if not line.startswith("Changes that others made less than ")]
+
+
 @contextlib.contextmanager
 def signals_when(ready: Callable[[], bool], *numbers: int, between: float = 0.1) -> Generator[None]:
     """When `ready` returns True, send signals to this process, `between` seconds apart."""

@@ -23,7 +23,7 @@ from aiorooms.models import Room
 from aiorooms.resources.rooms import Rooms
 from aiorooms.simulator import RoomsSimulator
 
-from .conftest import KEY, Invoke, Program, lines, run, running, signals_when, until, until_reading
+from .conftest import KEY, Invoke, Program, lines, run, running, signals_when, until, until_reading, without_window
 
 
 @pytest.fixture(autouse=True)
@@ -247,7 +247,7 @@ def test_a_failure_to_list_the_rooms_is_reported_with_totals_and_the_next_comman
         patch.setattr(Rooms, "list", fail_once)
         result = invoke("apply", "rooms.plan", "--yes")
     assert result.exit_code == 1
-    assert lines(result.stderr) == [
+    assert without_window(result.stderr) == [
         "aiorooms: list of rooms: the connection was reset",
         f"{updated} updated, {20 - updated} not begun, out of 20.",
         "To continue: aiorooms resume rooms.plan.journal",

@@ -1,6 +1,7 @@
 """Changes that others make between plan, apply and rollback, on the command line."""
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -40,6 +41,20 @@ def test_a_change_of_another_field_is_a_note_in_the_totals(sim: RoomsSimulator, 
     assert {event["room_id"] for event in events if event["note"] is not None} == {first, second}
     assert (totals["updated"], totals["noted"], totals["conflict"]) == (20, 2, 0)
     assert "2 updated rooms were modified by someone else" in result.stderr
+
+
+def test_the_totals_have_the_time_in_which_changes_may_have_been_overwritten(invoke: Invoke) -> None:
+    planned(invoke)
+    shown = lines(invoke("apply", "rooms.plan", "--yes").stderr)[1]
+    assert re.fullmatch(
+        r"Changes that others made less than [0-9]+\.[0-9] s before an update may have been overwritten\.", shown
+    )
+    assert invoke("plan", "--set", "max_participants=40", "--overwrite").exit_code == 0
+    result = invoke("apply", "rooms.plan", "--yes", "--json", "--journal", "b.journal")
+    assert json.loads(lines(result.stdout)[-1])["overwrite_window"] > 0
+    result = invoke("resume", "b.journal", "--yes", "--json")
+    assert json.loads(lines(result.stdout)[-1])["overwrite_window"] is None
+    assert "overwritten" not in result.stderr
 
 
 def test_with_strict_a_change_of_another_field_is_a_conflict(sim: RoomsSimulator, invoke: Invoke) -> None:
