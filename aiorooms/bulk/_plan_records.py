@@ -38,6 +38,7 @@ __all__ = [
     "PlanTotals",
     "PlannedLine",
     "PlannedUpdate",
+    "contested_fields",
 ]
 
 VERSION: Final = 2
@@ -92,9 +93,14 @@ class PlannedUpdate:
 
         These are the planned fields that have neither their old nor their new value, and a changed URL of `pair`.
         """
-        changed = differing(room, self.after)
-        overwritten = differing(room, {name: value for name, value in self.before.items() if name in changed})
-        return (*overwritten, *differing(room, self.pair))
+        return contested_fields(room, self.before, self.after, self.pair)
+
+
+def contested_fields(room: Room, before: Values, after: Values, pair: Values) -> tuple[str, ...]:
+    """Return the fields that have neither their value in `before` nor in `after`, and a URL other than in `pair`."""
+    not_after = differing(room, after)
+    neither = differing(room, {name: value for name, value in before.items() if name in not_after})
+    return (*neither, *differing(room, pair))
 
 
 class PlannedLine(NamedTuple):

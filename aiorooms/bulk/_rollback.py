@@ -3,11 +3,15 @@
 Each room of the account is compared with the journal. For example, `apply` changed a room's `max_participants` from 10
 to 20, and the server then reported an `updated_at` of 12:00. The first of these cases that matches decides:
 
-- `max_participants` is 20, and `updated_at` is still 12:00. The new plan sets `max_participants` to 10.
 - `max_participants` is 10, because someone else has changed it back. The room needs no change.
-- `max_participants` has another value, or `updated_at` has changed. Someone else modified the room, so it is a conflict
-  and is not in the new plan.
+- `max_participants` has another value than 10 and 20. Someone else changed it, so the room is a conflict and is not in
+  the new plan. If the run changed only one of the two webhook URLs, a change of the other URL is a conflict too.
 - The room no longer exists, or its previous value can't be sent. Such a room is a conflict too.
+- `max_participants` is 20. The new plan sets it to 10. If `updated_at` is not 12:00 any more, someone else modified
+  another field. The room is in the new plan anyway, and is counted in `Rollback.noted`.
+
+With `strict`, a room whose `updated_at` has changed is a conflict, unless it has its old values. The same rule applies
+if the plan was in format 1 and set one of the two webhook URLs, because such a journal does not contain the other URL.
 
 An update that is `uncertain` or `failed`, or was in flight when the run ended, was not confirmed. For such an update,
 the journal has no `updated_at` from after the update, so only the values are compared. A room whose update failed is
@@ -25,12 +29,13 @@ from .._webhook_url import WebhookUrlPolicy
 from ..client import RoomsClient
 from ..errors import InvalidRequestError, JournalError
 from ..models import Room, RoomUpdate
-from ..models._fields import FIELDS, Values, differing
+from ..models._fields import FIELDS, Values, differing, other_url
 from ._files import quoted_path
 from ._journal import Journal
 from ._journal_records import Begin, End
-from ._plan_records import PlannedUpdate
+from ._plan_records import contested_fields
 from ._plan_writer import PlanSummary, new_plan
+from ._planning import plan_room
 
 __all__ = ["Rollback", "plan_rollback"]
 
@@ -42,6 +47,8 @@ class Rollback:
     plan: PlanSummary
     conflicts: Sequence[str]
     """For each room that can't be rolled back, a line with the reason. These rooms are not in the plan."""
+    noted: int = 0
+    """Number of rooms in the plan that someone else modified after the update, but not in a field that it changed."""
 
 
 @attrs.define
@@ -50,14 +57,33 @@ class _JournaledUpdate:
 
     before: Values
     after: Values
+    pair: Values
+    """See `PlannedUpdate.pair`."""
     updated_at: datetime | None = None
     """The room's `updated_at` after the update; None if the update was not confirmed."""
     failed: bool = False
     """Whether the update failed. Even then, the server may have applied a timed-out attempt later."""
 
+    def is_modified(self, room: Room) -> bool:
+        """Return whether the room was modified after the update; False if the update was not confirmed."""
+        return self.updated_at not in (None, room.updated_at)
 
-async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path) -> Rollback:
+    def conflict(self, room: Room, *, strict: bool) -> str | None:
+        """Return why the changes of someone else prevent the rollback of a room; None if they don't."""
+        lacks_pair = other_url(self.after) is not None and not self.pair
+        if strict or lacks_pair:
+            fields, is_conflict = "", bool(differing(room, self.after)) or self.is_modified(room)
+        else:
+            contested = contested_fields(room, self.before, self.after, self.pair)
+            fields, is_conflict = f" ({', '.join(contested)})", bool(contested)
+        return f"room {room.id} was modified by someone else after the update{fields}" if is_conflict else None
+
+
+async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path, *, strict: bool = False) -> Rollback:
     """Write a plan that undoes the changes recorded in a journal. Apply it like any other plan.
+
+    A room is a conflict, and not in the plan, if someone else changed a field that the run had changed, or the other
+    webhook URL if it had changed one of the two. With `strict`, any modification after the update is a conflict.
 
     Raises `JournalError` if the journal is damaged or was written for another server, `PlanFileError` if the plan can't
     be written, and `APIError` if the account can't be listed.
@@ -68,33 +94,38 @@ async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path)
         raise JournalError(text, hint="use a client for the server of the journal", reason="other_server")
     updates = await asyncio.to_thread(_updates_of, journal)
     conflicts: list[str] = []
-    unchanged = 0
+    unchanged = noted = 0
     with new_plan(path, client.base_url, f"rollback of {journal.path.name}") as plan:
         async for room in client.rooms.list():
             if room.id is None or (entry := updates.pop(room.id, None)) is None:
                 continue
-            if not differing(room, entry.before):
+            if not (changed := differing(room, entry.before)):
                 unchanged += 1
-            elif differing(room, entry.after) or entry.updated_at not in (None, room.updated_at):
+            elif conflict := entry.conflict(room, strict=strict):
                 if not entry.failed:
-                    conflicts.append(f"room {room.id} was modified by someone else after the update")
-            elif not_clearable := [name for name, value in entry.before.items() if not _can_be_restored(name, value)]:
+                    conflicts.append(conflict)
+            elif not_clearable := [name for name, value in changed.items() if not _can_be_restored(name, value)]:
                 conflicts.append(
                     f"room {room.id}: the API can't clear {' or '.join(not_clearable)}, which had no value before"
                 )
-            elif problems := _problems(entry.before, client.webhook_url_policy):
-                conflicts.append(f"the previous values of room {room.id} can't be sent: {problems}")
             else:
-                plan.add(_reverse_update(room, entry))
+                try:
+                    planned = plan_room(room, _restoring(entry.before, client.webhook_url_policy))
+                except InvalidRequestError as error:
+                    conflicts.append(f"the previous values of room {room.id} can't be sent: {error}")
+                    continue
+                assert planned is not None  # some values differ
+                plan.add(planned)
+                noted += entry.is_modified(room)
         conflicts += [f"room {room_id} is no longer in the account" for room_id in updates]
-        return Rollback(plan=plan.finish(unchanged), conflicts=conflicts)
+        return Rollback(plan=plan.finish(unchanged), conflicts=conflicts, noted=noted)
 
 
 def _updates_of(journal: Journal) -> dict[str, _JournaledUpdate]:
     updates: dict[str, _JournaledUpdate] = {}
     for record in journal.entries():
         if isinstance(record, Begin):
-            updates.setdefault(record.begin, _JournaledUpdate(record.before, record.after))
+            updates.setdefault(record.begin, _JournaledUpdate(record.before, record.after, record.pair))
         elif isinstance(record, End) and (entry := updates.get(record.end)) is not None:
             entry.failed = record.status == "failed"
             if record.status == "skipped":
@@ -109,25 +140,11 @@ def _can_be_restored(name: str, value: object) -> bool:
     return FIELDS[name].nullable or value not in (None, "")
 
 
-def _problems(before: Values, policy: WebhookUrlPolicy) -> str:
-    """Return why the client rejects the previous values, for example a forbidden URL; "" if it accepts them."""
-    try:
-        RoomUpdate.from_dict({name: _sendable(value) for name, value in before.items()}, webhook_url_policy=policy)
-    except InvalidRequestError as error:
-        return str(error)
-    return ""
+def _restoring(before: Values, policy: WebhookUrlPolicy) -> RoomUpdate:
+    """Return the update that restores the previous values.
 
-
-def _reverse_update(room: Room, entry: _JournaledUpdate) -> PlannedUpdate:
-    return PlannedUpdate(
-        room_id=room.id or "",
-        unique_name=room.unique_name,
-        updated_at=room.updated_at,
-        before=entry.after,
-        after={name: _sendable(value) for name, value in entry.before.items()},
-    )
-
-
-def _sendable(value: str | int | bool | None) -> str | int | bool | None:
+    Raises `InvalidRequestError` if the client rejects them, for example because of a forbidden URL.
+    """
     # The API returns "no URL" as an empty string, but rejects an empty string in a request.
-    return None if value == "" else value
+    values = {name: None if value == "" else value for name, value in before.items()}
+    return RoomUpdate.from_dict(values, webhook_url_policy=policy)

@@ -31,15 +31,21 @@ def _check_out(ctx: Context) -> None:
 @click.argument("journal", metavar="JOURNAL", type=FILE)
 @click.option("--out", metavar="PLAN", type=FILE, default="back.plan", show_default=True, help="Path of the new plan.")
 @overwrite_option
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Treat any modification by someone else as a conflict.  [default: only that of a field that the run changed]",
+)
 @every_room_option
 @api_options
 def rollback(
-    journal: Path, out: Path, every_room: bool, base_url: str | None, client: RoomsClient, as_json: bool
+    journal: Path, out: Path, strict: bool, every_room: bool, base_url: str | None, client: RoomsClient, as_json: bool
 ) -> int:
     """Plan the reversal of a run, without changing any room yet.
 
-    If a room can't be rolled back, for example because someone else modified it after the run, the room is reported as
-    a conflict and is not in the plan.
+    If a room can't be rolled back, for example because someone else changed the same field after the run, the room is
+    reported as a conflict and is not in the plan. The webhook URL and the failover URL count as one field. If someone
+    else changed only other fields, the room is in the plan. With --strict, any modification is a conflict.
 
     \b
     Examples:
@@ -50,16 +56,28 @@ def rollback(
 
     async def read() -> Rollback:
         async with client:
-            return await plan_rollback(client, opened, out)
+            return await plan_rollback(client, opened, out, strict=strict)
 
-    conflicts = run(read(), interrupted="interrupted; no plan was written").conflicts
+    result = run(read(), interrupted="interrupted; no plan was written")
+    conflicts = result.conflicts
     plan = Plan.open(out)
     output = Output(json=as_json)
     for conflict in conflicts:
         output.error(conflict)
     if as_json:
-        output.data({"plan": str(out), "rooms": plan.rooms, "unchanged": plan.unchanged, "conflicts": len(conflicts)})
+        output.data(
+            {
+                "plan": str(out),
+                "rooms": plan.rooms,
+                "unchanged": plan.unchanged,
+                "conflicts": len(conflicts),
+                "noted": result.noted,
+            }
+        )
     else:
         show_plan(plan, output, every_room=every_room)
+        if result.noted:
+            rooms = "1 room of the plan was" if result.noted == 1 else f"{result.noted:,} rooms of the plan were"
+            output.note(f"{rooms} modified by someone else after the run, but not in a field that the run changed.")
         show_how_to_apply(plan, output, base_url=base_url)
     return FAILED if conflicts else OK

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from .conftest import (
     counts,
     fields_of,
     handwritten_journal,
+    in_format_1,
     interrupted,
     plan_of,
 )
@@ -83,19 +84,67 @@ async def test_a_rollback_restores_the_previous_values(tmp_path: Path) -> None:
 
 async def test_a_room_modified_after_its_update_is_a_conflict(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=6) as sim, client_of(sim) as client:
-        same, other, back, gone, *_ = sim.room_ids
+        noted, other, back, gone, *_ = sim.room_ids
         await collect(apply(client, await plan_of(client, tmp_path), tmp_path / "a.journal"))
-        sim.change_room(same, enable_recording=True)
+        sim.change_room(noted, enable_recording=True)
         sim.change_room(other, max_participants=30)
         sim.change_room(back, max_participants=10)
         sim.remove_room(gone)
-        conflicts = await roll_back(client, tmp_path)
-        assert [*conflicts] == [
-            f"room {same} was modified by someone else after the update",
+        strict = await plan_rollback(client, Journal.open(tmp_path / "a.journal"), tmp_path / "s.plan", strict=True)
+        assert [*strict.conflicts] == [
+            f"room {noted} was modified by someone else after the update",
             f"room {other} was modified by someone else after the update",
             f"room {gone} is no longer in the account",
         ]
-        assert [fields["max_participants"] for fields in account(sim).values()] == [20, 30, 10, 10, 10]
+        assert (strict.plan.rooms, strict.plan.unchanged, strict.noted) == (2, 1, 0)
+        conflicts = await roll_back(client, tmp_path)
+        assert [*conflicts] == [
+            f"room {other} was modified by someone else after the update (max_participants)",
+            f"room {gone} is no longer in the account",
+        ]
+        assert [fields["max_participants"] for fields in account(sim).values()] == [10, 30, 10, 10, 10]
+        assert account(sim)[noted]["enable_recording"] is True
+
+
+URL_CHANGES: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
+    "the other URL": (f"webhook_event_url={NEW}", {"webhook_event_failover_url": f"{NEW}/2"}, "conflict"),
+    "the other way round": (f"webhook_event_failover_url={NEW}", {"webhook_event_url": f"{NEW}/2"}, "conflict"),
+    "another field": (f"webhook_event_url={NEW}", {"max_participants": 30}, "noted"),
+    "a URL, if no URL was changed": ("max_participants=20", {"webhook_event_url": NEW}, "noted"),
+    "the spelling of the URL": (
+        f"webhook_event_url={NEW}",
+        {"webhook_event_url": NEW.replace("https", "HTTPS")},
+        "noted",
+    ),
+}
+"""What a run changes, what someone else changes after that, and what the rollback finds."""
+
+
+@pytest.mark.parametrize("is_old", [False, True], ids=["format 2", "format 1"])
+@pytest.mark.parametrize("change", URL_CHANGES)
+async def test_the_two_webhook_urls_belong_together_in_a_rollback(tmp_path: Path, change: str, is_old: bool) -> None:
+    edit, modified, finding = URL_CHANGES[change]
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path, edit)
+        await collect(apply(client, in_format_1(plan) if is_old else plan, tmp_path / "a.journal"))
+        sim.change_room(sim.room_ids[0], **modified)
+        back = await plan_rollback(client, Journal.open(tmp_path / "a.journal"), tmp_path / "back.plan")
+        # The journal of a plan in format 1 does not contain the other URL, so the old rule applies.
+        is_conflict = finding == "conflict" or (is_old and "webhook" in edit)
+        assert len(back.conflicts) == is_conflict
+        assert (back.plan.rooms, back.noted) == (2 - is_conflict, not is_conflict)
+
+
+async def test_a_field_that_someone_has_changed_back_is_not_in_the_rollback(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=1) as sim, client_of(sim) as client:
+        before = account(sim)
+        plan = await plan_of(client, tmp_path, "max_participants=20", "webhook_timeout_secs=5")
+        await collect(apply(client, plan, tmp_path / "a.journal"))
+        sim.change_room(sim.room_ids[0], max_participants=10)
+        assert await roll_back(client, tmp_path) == []
+        (planned,) = Plan.open(tmp_path / "a.journal.back").updates()
+        assert (planned.before, planned.after) == ({"webhook_timeout_secs": 5}, {"webhook_timeout_secs": None})
+        assert account(sim) == before
 
 
 async def test_a_room_in_flight_is_rolled_back_if_its_update_was_applied(tmp_path: Path) -> None:

@@ -85,3 +85,27 @@ def test_force_and_strict_exclude_each_other(sim: RoomsSimulator, invoke: Invoke
     planned(invoke)
     result = invoke(*command, "--yes", "--force", "--strict")
     assert (result.exit_code, result.stderr) == (2, "aiorooms: give only one of --force and --strict\n")
+
+
+def test_a_rollback_keeps_a_change_of_another_field_and_with_strict_it_is_a_conflict(
+    sim: RoomsSimulator, invoke: Invoke
+) -> None:
+    planned(invoke)
+    assert invoke("apply", "rooms.plan", "--yes").exit_code == 0
+    sim.change_room(sim.room_ids[0], enable_recording=True)
+    result = invoke("rollback", "rooms.plan.journal", "--strict")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"aiorooms: room {sim.room_ids[0]} was modified by someone else after the update\n")
+    assert lines(result.stdout)[-1] == "19 rooms to change."
+    result = invoke("rollback", "rooms.plan.journal", "--overwrite")
+    assert (result.exit_code, lines(result.stdout)[-1]) == (0, "20 rooms to change.")
+    note = "1 room of the plan was modified by someone else after the run, but not in a field that the run changed."
+    assert lines(result.stderr)[0] == note
+    result = invoke("rollback", "rooms.plan.journal", "--overwrite", "--json")
+    assert json.loads(result.stdout) == {
+        "plan": "back.plan",
+        "rooms": 20,
+        "unchanged": 0,
+        "conflicts": 0,
+        "noted": 1,
+    }
