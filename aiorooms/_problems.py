@@ -82,6 +82,7 @@ InputCode: TypeAlias = Literal[
     "duplicate_room",
     "duplicate_name",
     "room_not_found",
+    "room_modified",
     "bad_condition",
     "bad_edit",
     "bad_rewrite",

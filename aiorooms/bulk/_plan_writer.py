@@ -1,7 +1,7 @@
 """Write a plan file line by line and atomically: the file appears under its name only when it is complete."""
 
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,10 @@ class PlanSummary:
     """Number of rooms to change."""
     unchanged: int
     """Number of rooms that already have the wanted values."""
+    outdated: int = 0
+    """Number of rooms in the source that were modified after it was exported. The plan may revert these changes."""
+    outdated_rooms: Sequence[str] = ()
+    """The ids of the first three of these rooms."""
 
 
 class PlanWriter:

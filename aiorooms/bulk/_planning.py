@@ -1,12 +1,13 @@
 """Make a plan: read all rooms of the account, and write a plan file with the rooms that must change."""
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 
-from .._text import quoted
+from .._text import quoted, timestamp
 from .._webhook_url import same_url
 from ..client import RoomsClient
 from ..errors import BulkInputError, InputProblem
@@ -26,6 +27,8 @@ class Change:
     update: RoomUpdate
     line: int | None = None
     """The line number in the source, shown in problems; None if the source has no lines."""
+    updated_at: datetime | None = attrs.field(default=None, kw_only=True)
+    """The room's `updated_at` when the source was exported; None if the source does not contain it."""
 
 
 class Wanted(Protocol):
@@ -49,15 +52,23 @@ class Wanted(Protocol):
 
 
 async def make_plan(
-    client: RoomsClient, wanted: Wanted, path: str | Path, *, on_room: Callable[[], None] | None = None
+    client: RoomsClient,
+    wanted: Wanted,
+    path: str | Path,
+    *,
+    strict: bool = False,
+    on_room: Callable[[], None] | None = None,
 ) -> PlanSummary:
     """Read all rooms of the account, 250 per page, and write a plan file with the rooms that must change.
 
-    The file is written atomically. `on_room` is called after each room is read. Raises `BulkInputError`, with the first
-    1,000 problems, if a change is invalid or a wanted room is not in the account. Raises `PlanFileError` if the file
-    can't be written, and `APIError` if the account can't be listed.
+    The file is written atomically. `on_room` is called after each room is read. The summary counts the rooms that were
+    modified after `wanted` was exported. With `strict`, each of them is a problem.
+
+    Raises `BulkInputError`, with the first 1,000 problems, if a change is invalid or a wanted room is not in the
+    account. Raises `PlanFileError` if the file can't be written, and `APIError` if the account can't be listed.
     """
-    unchanged = 0
+    unchanged = outdated = 0
+    outdated_rooms: list[str] = []
     problems = Problems(wanted.source)
     with new_plan(path, client.base_url, wanted.source) as plan:
         async for room in client.rooms.list():
@@ -70,6 +81,13 @@ async def make_plan(
                 continue
             if change is None:
                 continue
+            if change.updated_at not in (None, room.updated_at) and room.updated_at is not None:
+                outdated += 1
+                if len(outdated_rooms) < _MAX_EXAMPLES:
+                    outdated_rooms.append(str(room.id))
+                if strict:
+                    text = f"room {room.id} was modified at {timestamp(room.updated_at)}, after the file was exported"
+                    problems.add(InputProblem(wanted.source, change.line, None, text, code="room_modified"))
             planned = plan_room(room, change.update)
             if planned is None:
                 unchanged += 1
@@ -80,7 +98,10 @@ async def make_plan(
         for problem in wanted.not_met():  # added one by one, because a list of all would need too much memory
             problems.add(problem)
         problems.raise_if_any()
-        return plan.finish(unchanged)
+        return attrs.evolve(plan.finish(unchanged), outdated=outdated, outdated_rooms=outdated_rooms)
+
+
+_MAX_EXAMPLES: Final = 3
 
 
 def plan_room(room: Room, update: RoomUpdate) -> PlannedUpdate | None:

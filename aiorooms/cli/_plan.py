@@ -23,7 +23,7 @@ from ._options import (
     make_client_and_keep_url,
     overwrite_option,
 )
-from ._output import Output
+from ._output import Output, escape
 from ._run import run
 from ._words import input_problems
 
@@ -39,6 +39,8 @@ def _read_source(ctx: Context) -> None:
     ctx.params["source"] = file
     if file is None and ctx.params["check"]:
         ctx.add_problem("give a FILE to check", "--check")
+    elif ctx.params["strict"] and (file is None or ctx.params["check"]):
+        ctx.add_problem("give a FILE to compare with the account, without --check", "--strict")
     elif (file is None) != any(options.values()):
         ctx.add_problem(
             "give either FILE, or at least one of --set and --rewrite-webhook-host; see `aiorooms plan --help`"
@@ -90,6 +92,11 @@ def _check_out_and_make_client(ctx: Context) -> None:
 @click.option("--out", metavar="PLAN", type=FILE, default="rooms.plan", show_default=True, help="Path of the new plan.")
 @overwrite_option
 @click.option("--check", is_flag=True, help="Only check FILE, without reading the account.  [default: check and plan]")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Report an error if a room was modified after FILE was exported.  [default: report the number of rooms]",
+)
 @every_room_option
 @click.option(
     DETAILED,
@@ -100,6 +107,7 @@ def _check_out_and_make_client(ctx: Context) -> None:
 def plan(
     source: Path | Selection,
     out: Path,
+    strict: bool,
     every_room: bool,
     detailed_exitcode: bool,
     base_url: str | None,
@@ -111,7 +119,8 @@ def plan(
     The new values come from FILE (CSV, JSONL or JSON), or from --set and --rewrite-webhook-host. Each row of FILE is
     for one room, and needs a column "room_id" with the room's id, or a column "room" with its id or unique name. The
     other columns contain new values of writable fields. An empty cell leaves a field unchanged, and the word null
-    clears the field. All problems in FILE are reported together, before a plan is written.
+    clears the field. All problems in FILE are reported together, before a plan is written. If FILE is from `aiorooms
+    export`, the output says how many of its rooms were modified after that, because the plan may revert these changes.
 
     \b
     Conditions: name=support-*  webhook_host=*.example.com  recording=on
@@ -135,17 +144,30 @@ def plan(
         read_rows(source) if isinstance(source, Path) else nullcontext(source) as wanted,
         output.reading() as on_room,
     ):
-        run(_make(client, wanted, out, on_room), interrupted="interrupted; no plan was written")
+        making = _make(client, wanted, out, on_room, strict=strict)
+        summary = run(making, interrupted="interrupted; no plan was written")
     opened = Plan.open(out)
-    _show(opened, output, every_room=every_room)
+    _show(opened, output, every_room=every_room, summary=summary)
     if not as_json:
+        if summary.outdated:
+            output.note(_outdated(summary, opened.source))
         show_how_to_apply(opened, output, base_url=base_url)
     return CHANGES if detailed_exitcode and opened.rooms else OK
 
 
-async def _make(client: RoomsClient, wanted: Wanted, path: Path, on_room: Callable[[], None]) -> PlanSummary:
+async def _make(
+    client: RoomsClient, wanted: Wanted, path: Path, on_room: Callable[[], None], *, strict: bool
+) -> PlanSummary:
     async with client:
-        return await make_plan(client, wanted, path, on_room=on_room)
+        return await make_plan(client, wanted, path, strict=strict, on_room=on_room)
+
+
+def _outdated(summary: PlanSummary, source: str) -> str:
+    rooms = "1 room was" if summary.outdated == 1 else f"{summary.outdated:,} rooms were"
+    examples = ", ".join(summary.outdated_rooms)
+    return f"{rooms} modified after {escape(source)} was exported, which the plan may revert: {examples}" + (
+        " and others." if summary.outdated > len(summary.outdated_rooms) else "."
+    )
 
 
 def _check(source: Path | Selection, out: Output) -> int:
@@ -176,7 +198,8 @@ def show(path: Path, every_room: bool, as_json: bool) -> int:
     return OK
 
 
-def _show(opened: Plan, out: Output, *, every_room: bool) -> None:
+def _show(opened: Plan, out: Output, *, every_room: bool, summary: PlanSummary | None = None) -> None:
+    """Show a plan. If it has just been made, `summary` has totals that the plan file does not contain."""
     if not out.json:
         show_plan(opened, out, every_room=every_room)
         return
@@ -191,4 +214,7 @@ def _show(opened: Plan, out: Output, *, every_room: bool) -> None:
         "source": opened.source,
         "base_url": opened.base_url,
     }
+    if summary is not None:
+        totals["outdated"] = summary.outdated
+        totals["outdated_rooms"] = [*summary.outdated_rooms]
     out.data(totals)

@@ -109,3 +109,39 @@ def test_a_rollback_keeps_a_change_of_another_field_and_with_strict_it_is_a_conf
         "conflicts": 0,
         "noted": 1,
     }
+
+
+def test_a_plan_from_an_old_export_says_how_many_rooms_were_modified_since(
+    sim: RoomsSimulator, invoke: Invoke, folder: Path
+) -> None:
+    assert invoke("export", "rooms.csv").exit_code == 0
+    assert invoke("plan", "rooms.csv", "--strict").exit_code == 0
+    first = sim.room_ids[0]
+    sim.change_room(first, max_participants=7)
+    result = invoke("plan", "rooms.csv", "--overwrite")
+    note = f"1 room was modified after rooms.csv was exported, which the plan may revert: {first}."
+    assert (result.exit_code, lines(result.stderr)[0]) == (0, note)
+    for room_id in sim.room_ids[1:6]:
+        sim.change_room(room_id, enable_recording=True)
+    result = invoke("plan", "rooms.csv", "--overwrite")
+    note = "6 rooms were modified after rooms.csv was exported, which the plan may revert: "
+    assert lines(result.stderr)[0] == f"{note}{', '.join(sim.room_ids[:3])} and others."
+    totals = json.loads(invoke("plan", "rooms.csv", "--overwrite", "--json").stdout)
+    assert (totals["rooms"], totals["outdated"], totals["outdated_rooms"]) == (6, 6, sim.room_ids[:3])
+    (folder / "rooms.plan").unlink()
+    result = invoke("plan", "rooms.csv", "--strict")
+    assert result.exit_code == 2
+    assert lines(result.stderr)[0].startswith(f"aiorooms: rooms.csv, line 2: room {first} was modified at 20")
+    assert lines(result.stderr)[-1] == "aiorooms: 6 problems; nothing was changed"
+    assert not (folder / "rooms.plan").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("rooms.csv", "--check"), ("--set", "max_participants=3")], ids=["with --check", "without a file"]
+)
+def test_a_strict_plan_needs_a_file_and_the_account(
+    sim: RoomsSimulator, invoke: Invoke, arguments: tuple[str, ...]
+) -> None:
+    result = invoke("plan", *arguments, "--strict")
+    assert result.exit_code == 2
+    assert result.stderr == "aiorooms: --strict: give a FILE to compare with the account, without --check\n"

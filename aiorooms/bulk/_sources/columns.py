@@ -7,16 +7,19 @@ from typing import Final, TypeAlias
 from ..._text import quoted
 from ...models import FIELD_NAMES
 
-__all__ = ["COLUMNS", "INPUT_COLUMNS", "ROOM_COLUMNS", "Cells", "unknown_column"]
+__all__ = ["COLUMNS", "INPUT_COLUMNS", "ROOM_COLUMNS", "UPDATED_AT", "Cells", "unknown_column"]
 
 ROOM_COLUMNS: Final = ("room_id", "id", "room")
 
-_IGNORED: Final = ("created_at", "updated_at", "active_session_id", "record_type")
-"""Columns that are ignored: the read-only fields of a room."""
+_IGNORED: Final = ("created_at", "active_session_id", "record_type")
+"""Columns that are ignored: the read-only fields of a room, except `UPDATED_AT`."""
+
+UPDATED_AT: Final = "updated_at"
+"""The column that tells whether a room was modified after the file was exported."""
 
 INPUT_COLUMNS: Final = (*ROOM_COLUMNS, *FIELD_NAMES)
 
-COLUMNS: Final = (*INPUT_COLUMNS, *_IGNORED)
+COLUMNS: Final = (*INPUT_COLUMNS, UPDATED_AT, *_IGNORED)
 
 
 Cells: TypeAlias = Mapping[str, object]

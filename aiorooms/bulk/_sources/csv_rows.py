@@ -7,7 +7,7 @@ from typing import TextIO, TypeAlias
 
 from ...models._fields import FIELDS, read_value
 from .._problems import Problems
-from .columns import COLUMNS, ROOM_COLUMNS, Cells, unknown_column
+from .columns import COLUMNS, ROOM_COLUMNS, UPDATED_AT, Cells, unknown_column
 
 __all__ = ["read_csv"]
 
@@ -70,7 +70,7 @@ def _reader_of(name: str) -> _Reader | None:
     """Return the function that reads the cells of a column; None if the column is ignored."""
     if name in FIELDS:
         return partial(read_value, name)
-    return str if name in ROOM_COLUMNS else None
+    return str if name in ROOM_COLUMNS or name == UPDATED_AT else None
 
 
 def _cells_of(header: Sequence[str], readers: Sequence[_Reader | None], cells: Sequence[str]) -> Cells:

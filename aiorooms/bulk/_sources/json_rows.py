@@ -6,7 +6,7 @@ from typing import Final, NoReturn, TextIO, cast
 
 from ..._text import excerpt, quoted
 from .._problems import Problems
-from .columns import COLUMNS, INPUT_COLUMNS, Cells, unknown_column
+from .columns import COLUMNS, INPUT_COLUMNS, UPDATED_AT, Cells, unknown_column
 
 __all__ = ["read_json", "read_jsonl"]
 
@@ -140,4 +140,4 @@ def _cells_of_object(problems: Problems, line: int, value: object) -> Cells | No
     for key in cells:
         if key not in COLUMNS:
             problems.record("unknown_column", line, None, unknown_column(key), key)
-    return {key: cell for key, cell in cells.items() if key in INPUT_COLUMNS and cell != ""}
+    return {key: cell for key, cell in cells.items() if (key in INPUT_COLUMNS or key == UPDATED_AT) and cell != ""}

@@ -6,12 +6,18 @@ unchanged, and the word `null` clears it. In JSON, an absent key or an empty str
 clears it. The read-only columns of an export are ignored, so you can edit an export and make a plan from it. An unknown
 column is reported as a problem.
 
+Only `updated_at` is used: it tells `make_plan` which rooms were modified after the file was exported. For example, a
+room is exported with `max_participants` 10. Then someone changes it to 20. A plan from the file changes it back to 10,
+although the person who edited the file may not have wanted that. A row without `updated_at`, or with text that is not a
+time with a time zone, is not compared.
+
 All problems are reported together, with the file and, if they are known, the line and the field. The rows are kept in a
 temporary file with an index by room, so a million rows need little memory.
 """
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TextIO, cast
@@ -28,7 +34,7 @@ from ...models._fields import FIELDS, Values
 from .._index import LineIndex
 from .._planning import Change
 from .._problems import Problems, input_problem
-from .columns import ROOM_COLUMNS, Cells
+from .columns import ROOM_COLUMNS, UPDATED_AT, Cells
 from .csv_rows import read_csv
 from .json_rows import read_json, read_jsonl
 from .text_file import open_text
@@ -43,6 +49,8 @@ class _Row(NamedTuple):
     room_id: str | None
     name: str | None
     fields: Values
+    updated_at: str | None
+    """The `updated_at` of the room when the file was exported."""
 
 
 def _read_row(line: bytes) -> _Row:
@@ -92,7 +100,8 @@ class Rows:
             text = f"room {room.id} is also in line {found[0].line:,}; one line has its id, the other its name"
             raise BulkInputError([InputProblem(self.source, found[1].line, "room", text, code="duplicate_room")])
         (row,) = found
-        return Change(RoomUpdate.from_dict(row.fields, webhook_url_policy=self._policy), row.line)
+        update = RoomUpdate.from_dict(row.fields, webhook_url_policy=self._policy)
+        return Change(update, row.line, updated_at=_time(row.updated_at or ""))
 
     def not_met(self) -> Iterator[InputProblem]:
         """Yield a problem for each row whose room is not in the account."""
@@ -102,10 +111,10 @@ class Rows:
             text = f"the account has no room with {wanted}"
             yield InputProblem(self.source, row.line, column, text, code="room_not_found", value=value)
 
-    def add(self, line: int, room_id: str | None, name: str | None, fields: Values) -> None:
+    def add(self, line: int, room_id: str | None, name: str | None, fields: Values, updated_at: str | None) -> None:
         """Add a row."""
         offset = self._file.tell()
-        self._file.write(dumps((line, room_id, name, fields)) + b"\n")
+        self._file.write(dumps((line, room_id, name, fields, updated_at)) + b"\n")
         self._rooms.add(room_id or "" if name is None else _key_of_name(name), offset)
         self._has_names |= name is not None
         if isinstance(new_name := fields.get("unique_name"), str):
@@ -130,6 +139,15 @@ class Rows:
 
     def _row_at(self, offset: int) -> _Row:
         return _read_row(self._rooms.line_at(offset))
+
+
+def _time(text: str) -> datetime | None:
+    """Return a time with a time zone, or None for any other text, which a spreadsheet may have made of a time."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if time.tzinfo is None else time
 
 
 def _line(row: _Row) -> int:
@@ -187,7 +205,9 @@ def _check_row(rows: Rows, problems: Problems, line: int, cells: Cells, policy: 
             problems.add(input_problem(problem, rows.source, line))
         return
     if problems.count == before:
-        rows.add(line, room_id, name, fields)
+        updated_at = cells.get(UPDATED_AT)
+        is_time = isinstance(updated_at, str) and _time(updated_at) is not None
+        rows.add(line, room_id, name, fields, str(updated_at) if is_time else None)
 
 
 def _read_room(problems: Problems, line: int, cells: Cells) -> tuple[str | None, str | None]:
