@@ -11,7 +11,8 @@ CPU time that `update_many` needs, in the same round, to update the same fields 
 
 Before `apply` sends any update, it lists the rooms that were updated since the day before the plan's latest
 `updated_at`, to find rooms that someone else has modified. In the row "apply, all rooms updated recently", this list
-contains all rooms. In the other rows of `apply`, it contains only a few.
+contains all rooms. In the other rows of `apply`, it contains only a few. While it sends updates, it lists the rooms
+again that were updated recently, which includes those that it has updated itself.
 
 The figures are the median over the rounds, with the minimum and the maximum. The exit status is 0 even if a target is
 missed.

@@ -1,17 +1,21 @@
-"""Kill bulk runs at random instants, resume them, and check that no room is lost or updated twice.
+"""Kill bulk runs at random instants while others change rooms, resume them, and check that nothing is lost.
 
 In each run, a process applies a plan to the simulator, which injects random faults. The process is killed with SIGKILL
 at a random instant. Further processes then resume the run until all rooms are updated. About half of these processes
-are killed too. After each process, the benchmark checks that
+are killed too. Meanwhile, someone else changes rooms at random: the webhook URL, which is planned, or
+`webhook_timeout_secs`, which is not. After each process, the benchmark checks that
 
 - the journal can be read, and contains a `begin` record of every update that the process sent;
 - the process sent no update for a room that was already `updated` in the journal, and such rooms are still `updated`;
 - the process read back only rooms whose update it began itself, and rooms that were `begun` or `uncertain` in the
-  journal when it started.
+  journal when it started;
+- the process overwrote a webhook URL only if someone else had set it less than `BulkRun.overwrite_window` before. This
+  is not checked for the updates that were in flight when the process was killed, because they are not in its report.
 
-At the end of a run, every room must have the wanted values and the outcome `updated`. The seed of a run determines its
-faults and the planned instants of the kills. The actual instants also depend on the speed of the machine. The first
-failed check ends the benchmark with exit status 1.
+At the end of a run, every room must have an outcome. It is `updated`, and the room has the wanted values, unless
+someone else changed the webhook URL. Then it may be `conflict` instead, and the room has the URL of the other. The seed
+of a run determines its faults and the planned instants of the kills. The actual instants also depend on the speed of
+the machine. The first failed check ends the benchmark with exit status 1.
 """
 
 import argparse
@@ -22,7 +26,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from random import Random
 from typing import Final, Literal, cast
@@ -41,6 +46,15 @@ CONCURRENCY: Final = 20
 KEY: Final = "KEY_simulated"
 
 NEW_URL: Final = "https://new.example.com/rooms"
+
+THEIR_URL: Final = "https://theirs.example.com/rooms"
+"""The URL that someone else gives to rooms."""
+
+_RIGHT: Final = {"updated": ((20, NEW_URL), (20, THEIR_URL)), "conflict": ((10, THEIR_URL), (20, THEIR_URL))}
+"""The values that a room may have at the end, by its outcome: the number of participants and the webhook URL."""
+
+_OTHER_FIELD: Final = 0.5
+"""Share of the changes by someone else that are of a field that is not planned."""
 
 _FAULTS: Final = Faults(0.15, stall_seconds=0.05, slow_seconds=0.02)
 
@@ -74,11 +88,18 @@ async def work(what: Literal["apply", "resume"], url: str, plan: Path, journal: 
         else:
             run = resume(client, journal, concurrency=CONCURRENCY, retry_failed=True)
         try:
-            async for _ in run.outcomes():
-                pass
+            with _window_file(journal).open("w") as file:
+                async for _ in run.outcomes():
+                    file.write(f"{run.overwrite_window or 0.0}\n")
+                    file.flush()
         except APIError as error:  # faults made all attempts to list the account fail
             print(error, file=sys.stderr)
             sys.exit(_ENDED_EARLY)
+
+
+def _window_file(journal: Path) -> Path:
+    """Return the file with the overwrite window of the last process, one line per outcome."""
+    return journal.with_suffix(".window")
 
 
 # --- the runs ---
@@ -110,6 +131,14 @@ class Campaign:
     """Update requests that the server received."""
     resent: int = 0
     """Update requests for rooms that were already `updated` in the journal."""
+    changed: int = 0
+    """Changes of planned fields by someone else."""
+    conflicts: int = 0
+    """Rooms whose outcome is `conflict`, because someone else had changed a planned field."""
+    overwritten: int = 0
+    """Changes of planned fields by someone else that were overwritten within the reported window."""
+    overwritten_in_flight: int = 0
+    """Changes that were overwritten by an update that was in flight when its process was killed."""
 
     def rows(self) -> Sequence[tuple[str, int]]:
         return [
@@ -125,6 +154,10 @@ class Campaign:
             ("rooms read back after a lost or invalid answer", self.confirmed),
             ("update requests", self.updates),
             ("  for rooms that were already updated", self.resent),
+            ("planned fields changed by someone else", self.changed),
+            ("  reported as conflicts", self.conflicts),
+            ("  overwritten within the reported window", self.overwritten),
+            ("  overwritten by an update in flight at a kill", self.overwritten_in_flight),
         ]
 
 
@@ -138,6 +171,10 @@ class Run:
         self._random = Random(seed)
         self._campaign = campaign
         self._sim = RoomsSimulator(rooms=rooms, seed=seed, latency=_LATENCY, api_key=KEY)
+        self._changes: dict[str, float] = {}
+        """When someone else changed the webhook URL of a room, as a Unix time, by room id. At most once a room."""
+        self._next_change = 0.0
+        """Number of requests of the current process after which someone else changes the next room."""
         self._checked_records = 0
         """Number of journal records that have been checked."""
 
@@ -153,9 +190,9 @@ class Run:
                 states = self._states()
                 self._check(before, states)
                 before = states
-                if completed and set(states.values()) == {"updated"} and len(states) == self._rooms:
+                if completed and set(states.values()) <= {"updated", "conflict"} and len(states) == self._rooms:
                     break
-            self._check_rooms()
+            self._check_rooms(states)
         self._campaign.runs += 1
 
     async def _make_plan(self) -> None:
@@ -187,7 +224,9 @@ class Run:
         )
         at_request = self._random.uniform(0, 1.2 * self._rooms)
         delay = self._random.uniform(0, 0.003)
+        self._next_change = self._random.uniform(0, self._rooms / 5)
         while process.poll() is None:
+            self._change_rooms()
             if is_killed and (time.monotonic() >= at_time or sim.stats.requests >= at_request):
                 time.sleep(delay)
                 process.kill()
@@ -206,6 +245,22 @@ class Run:
         while sim.stats.in_flight:  # the server may still be applying requests of the killed process
             time.sleep(0.0005)
         return process.returncode == 0
+
+    def _change_rooms(self) -> None:
+        """Change a room as someone else would, after each few requests of the process."""
+        sim = self._sim
+        if sim.stats.requests < self._next_change:
+            return
+        self._next_change += self._random.uniform(0, self._rooms / 5)
+        room_id = self._random.choice(sim.room_ids)
+        if room_id in self._changes:
+            return
+        if self._random.random() < _OTHER_FIELD:
+            sim.change_room(room_id, webhook_timeout_secs=self._random.randint(0, 30))
+        else:
+            sim.change_room(room_id, webhook_event_url=THEIR_URL)
+            self._changes[room_id] = time.time()
+            self._campaign.changed += 1
 
     def _has_begun(self) -> bool:
         if not self._journal.exists():
@@ -270,16 +325,46 @@ class Run:
             raise CheckError(f"{len(other)} rooms were read back needlessly: {sorted(other)}")
         if lost := {room_id for room_id in done if states.get(room_id) != "updated"}:
             raise CheckError(f"{len(lost)} rooms are no longer `updated` in the journal: {sorted(lost)}")
+        ended = [str(record["end"]) for record in records if "end" in record]
+        self._check_overwritten(
+            sent.keys() & self._changes.keys(),
+            {room_id for room_id in begun if states[room_id] == "begun"} | {*ended[-1:]},
+        )
 
-    def _check_rooms(self) -> None:
+    def _check_overwritten(self, sent: Collection[str], unreported: Collection[str]) -> None:
+        """Check that updates overwrote only recent changes by someone else.
+
+        `sent` contains the rooms that someone else has changed, and whose updates the last process has sent. The rooms
+        in `unreported` may be missing from the window that it reported.
+        """
+        windows = _window_file(self._journal)
+        # The last line may be incomplete.
+        lines = windows.read_text().rpartition("\n")[0].splitlines() if windows.exists() else []
+        window = float(lines[-1]) if lines else 0.0
+        for room_id in sent:
+            room = self._sim.rooms[room_id]
+            if room["webhook_event_url"] != NEW_URL:
+                continue
+            updated_at = datetime.fromisoformat(str(room["updated_at"])).timestamp()
+            passed = updated_at - self._changes[room_id]
+            if room_id in unreported:
+                self._campaign.overwritten_in_flight += 1
+            elif passed <= window:
+                self._campaign.overwritten += 1
+            else:
+                text = f"a change of room {room_id} was overwritten {passed:.3f} s later, outside the window of"
+                raise CheckError(f"{text} {window:.3f} s")
+
+    def _check_rooms(self, states: Mapping[str, str]) -> None:
         rooms = self._sim.rooms
-        wrong = [
-            room_id
-            for room_id in rooms
-            if (rooms[room_id]["max_participants"], rooms[room_id]["webhook_event_url"]) != (20, NEW_URL)
-        ]
-        if wrong:
-            raise CheckError(f"{len(wrong)} rooms don't have the wanted values: {wrong}")
+        for room_id, state in states.items():
+            found = (rooms[room_id]["max_participants"], rooms[room_id]["webhook_event_url"])
+            self._campaign.conflicts += state == "conflict"
+            # A conflict may have the new number of participants, if its update was in flight when a process was killed.
+            if found not in _RIGHT[state]:
+                raise CheckError(f"room {room_id} is {state!r}, but has the values {found}")
+            if found[1] == THEIR_URL and room_id not in self._changes:
+                raise CheckError(f"room {room_id} has a URL that nobody gave it")
 
 
 def play(seeds: Sequence[int], rooms: int, *, every: int = 0) -> Campaign:

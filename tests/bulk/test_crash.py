@@ -1,4 +1,7 @@
-"""Bulk runs are killed at random instants and resumed. `python -m benchmarks crash` does the same for 300 runs."""
+"""Bulk runs are killed at random instants and resumed, while others change rooms.
+
+`python -m benchmarks crash` does the same for 300 runs.
+"""
 
 from benchmarks import crash
 
@@ -8,3 +11,4 @@ def test_killed_runs_are_resumed_and_no_updated_room_is_sent_again() -> None:
     assert campaign.runs == 3
     assert campaign.kills >= 1
     assert campaign.resent == 0
+    assert campaign.changed >= 1
