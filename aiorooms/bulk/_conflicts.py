@@ -125,9 +125,7 @@ class Conflicts:
         latest = self._plan.latest_update
         if latest is None or self._first_update is None:
             return self._changed_rooms()
-        return self._client.rooms.list(
-            date_updated_at_gte=max(_day_before(latest), _day_before(min(self._first_update, self._began)))
-        )
+        return self._updated_since(max(latest, self._first_update))
 
     def record_update(self, listed_at: float | None, ended_at: float, updated_at: datetime | None) -> None:
         """Record that an update ended that began after the list of `listed_at`. Times are monotonic, in seconds."""
@@ -210,7 +208,11 @@ class Conflicts:
         latest = self._plan.latest_update
         if latest is None:
             return self._client.rooms.list()
-        return self._client.rooms.list(date_updated_at_gte=_day_before(latest))
+        return self._updated_since(latest)
+
+    def _updated_since(self, time: datetime) -> RoomList:
+        # A server may report a time in the future. Changes that are made now would then not be in the list.
+        return self._client.rooms.list(date_updated_at_gte=_day_before(min(time, self._began)))
 
 
 def _when(time: datetime | None) -> str:

@@ -216,6 +216,16 @@ async def test_a_room_modified_while_the_plan_is_made_is_a_conflict(tmp_path: Pa
         assert outcomes[first].status == "conflict"
 
 
+async def test_a_room_with_an_updated_at_in_the_far_future_does_not_hide_the_changes_of_others(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        changed = sim.room_ids[0]
+        sim.add_room(updated_at="9999-12-31T23:59:59.999999Z")
+        plan = await plan_of(client, tmp_path)
+        sim.change_room(changed, max_participants=30)
+        outcomes = by_room(await collect(apply(client, plan, tmp_path / "a.journal")))
+        assert {room_id for room_id, one in outcomes.items() if one.status == "conflict"} == {changed}
+
+
 async def test_a_room_that_was_modified_and_then_deleted_is_a_conflict(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
