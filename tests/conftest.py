@@ -35,10 +35,11 @@ MAY_BLOCK = [
     # Most writes only fill a buffer.
     ("io.BufferedWriter.write", "bulk/_plan_writer.py", {"_write", "finish"}),
     ("io.BufferedWriter.write", "bulk/_export.py", {"export_rooms"}),
-    ("os.path.abspath", "bulk/_files.py", {"write_atomically"}),
-    ("os.replace", "bulk/_files.py", {"write_atomically"}),
-    ("os.stat", "bulk/_files.py", {"write_atomically"}),
-    ("os.unlink", "bulk/_files.py", {"write_atomically"}),
+    ("os.path.abspath", "bulk/_new_file.py", {"__init__"}),
+    ("os.readlink", "bulk/_new_file.py", {"__init__"}),
+    ("os.replace", "bulk/_new_file.py", {"finish"}),
+    ("os.stat", "bulk/_new_file.py", {"__init__"}),
+    ("os.unlink", "bulk/_new_file.py", {"discard", "finish"}),
     ("io.TextIOWrapper.read", "aiorooms/client.py", {"_is_in_netrc"}),  # reads netrc, once per client
 ]
 """Blocking calls that aiorooms makes in the event loop on purpose. Most are faster than `asyncio.to_thread`.

@@ -16,7 +16,8 @@ from .._text import quoted, timestamp
 from ..client import RoomsClient
 from ..errors import BulkInputError, InputProblem
 from ..models import FIELD_NAMES, Room
-from ._files import json_line, os_errors_as, write_atomically
+from ._files import json_line
+from ._new_file import write_atomically
 
 __all__ = ["export_rooms", "format_of"]
 
@@ -37,7 +38,7 @@ async def export_rooms(
     path = Path(path)
     line = _LINES[form or format_of(path)]
     count = 0
-    with os_errors_as(_unwritable, path), write_atomically(path) as file:
+    with write_atomically(path, _unwritable) as file:
         if line is _csv_line:
             file.write(_csv_row(_COLUMNS))
         async for room in client.rooms.list():

@@ -1,14 +1,19 @@
-"""Helpers for files: JSON lines, atomic writes, and conversion of `OSError` to errors of this package."""
+r"""Helpers for files: JSON lines, paths as text, and conversion of `OSError` to errors of this package.
 
-import contextlib
+A file name on Linux is any sequence of bytes, but JSON contains only Unicode. Python represents a byte that is not
+UTF-8 as half of a surrogate pair, which can't be encoded. In a file, a path with such a byte is written as a file URI:
+`/tmp/a\xff.plan` becomes `file:/tmp/a%FF.plan`. Any other path is written as it is.
+"""
+
 import errno
 import os
-import tempfile
+import stat
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from .._http.json import dumps, loads
 from .._text import quoted, timestamp
@@ -17,13 +22,18 @@ from ..models._values import DecodeError, is_object
 
 __all__ = [
     "JsonObject",
+    "as_utf8",
+    "check_file",
     "json_line",
     "json_object",
     "json_time",
+    "kind_of_file",
+    "open_file",
     "os_errors_as",
     "os_reason",
+    "path_of",
+    "path_text",
     "quoted_path",
-    "write_atomically",
 ]
 
 JsonObject: TypeAlias = Mapping[str, object]
@@ -73,6 +83,56 @@ def quoted_path(path: Path) -> str:
     return quoted(text if len(text) <= _MAX_SHOWN else f"...{text[-_MAX_SHOWN:]}")
 
 
+def as_utf8(text: str) -> str:
+    """Return a text that UTF-8 can encode: bytes of a file name or an argument that are not UTF-8 are escaped."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+_URI: Final = "file:"
+
+
+def path_text(path: Path) -> str:
+    """Return an absolute path as text that UTF-8 can encode. `path_of` is the inverse."""
+    try:
+        path_as_text = str(path)
+        path_as_text.encode()
+    except UnicodeEncodeError:
+        return _URI + quote_from_bytes(os.fsencode(path))
+    return path_as_text
+
+
+def path_of(text: str) -> Path:
+    """Return the path that `path_text` wrote."""
+    # An absolute path begins with a slash or a drive, so it is never mistaken for a URI.
+    return Path(os.fsdecode(unquote_to_bytes(text.removeprefix(_URI))) if text.startswith(_URI) else text)
+
+
+def kind_of_file(mode: int) -> str | None:
+    """Return what a file is, such as `a device`, or None for a regular file. `mode` is its `st_mode`."""
+    if stat.S_ISREG(mode):
+        return None
+    kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def check_file(path: Path) -> os.stat_result:
+    """Return the status of a regular file. Raises `OSError` if there is no such file, or if it is not a regular one."""
+    if "\0" in str(path):  # Python itself would raise a `ValueError`
+        raise OSError(errno.EINVAL, "the path contains a NUL character")
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if (kind := kind_of_file(status.st_mode)) is not None:
+        raise OSError(errno.EINVAL, f"it is {kind}, not a regular file")
+    return status
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file for reading. Raises `OSError`, also for a pipe or a device, which could block forever."""
+    check_file(path)
+    return path.open("rb")
+
+
 def os_reason(error: OSError) -> str:
     """Return the reason of an error, without the error number and the file name."""
     return error.strerror or str(error)
@@ -90,26 +150,3 @@ def os_errors_as(error_of: Callable[[Path, str], AioroomsError], path: Path) -> 
         if isinstance(error, AioroomsError):
             raise
         raise error_of(path, os_reason(error)) from None
-
-
-@contextmanager
-def write_atomically(path: Path) -> Generator[BinaryIO]:
-    """Yield a temporary file in the folder of `path`. If the block succeeds, rename it to `path`. Raises `OSError`."""
-    # Without this check, the error would only be raised by the rename, after the whole file has been written.
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(number, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        # Only the owner can read a file from mkstemp. Give the file the mode that `open` would have given it.
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise

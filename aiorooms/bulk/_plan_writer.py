@@ -5,13 +5,14 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 import attrs
 
 from .._text import timestamp
 from ..errors import PlanFileError
-from ._files import os_errors_as, quoted_path, write_atomically
+from ._files import as_utf8, quoted_path
+from ._new_file import write_atomically
 from ._plan_records import HEADER, PLANNED, TOTALS, Checksum, PlanHeader, PlannedUpdate, PlanTotals
 
 __all__ = ["PlanSummary", "PlanWriter", "new_plan"]
@@ -32,20 +33,27 @@ class PlanSummary:
     """The ids of the first three of these rooms."""
 
 
+class _File(Protocol):
+    def write(self, data: bytes, /) -> object: ...
+
+
 class PlanWriter:
     """Writes a plan file line by line."""
 
-    def __init__(self, file: BinaryIO, base_url: str, source: str) -> None:
+    def __init__(self, file: _File, base_url: str, source: str) -> None:
         self.plan_id = str(uuid.uuid4())
         self._file = file
         self._checksum = Checksum()
         self._rooms = 0
         self._latest: datetime | None = None
         self._all_dated = True
-        created_at = timestamp(datetime.now(UTC))
-        self._write(
-            HEADER.line(PlanHeader(plan_id=self.plan_id, created_at=created_at, base_url=base_url, source=source))
+        header = PlanHeader(
+            plan_id=self.plan_id,
+            created_at=timestamp(datetime.now(UTC)),
+            base_url=base_url,
+            source=as_utf8(source),
         )
+        self._write(HEADER.line(header))
 
     def add(self, planned: PlannedUpdate) -> None:
         """Write the line of a room."""
@@ -72,7 +80,7 @@ class PlanWriter:
 def new_plan(path: str | Path, base_url: str, source: str) -> Generator[PlanWriter]:
     """Yield a writer. If the block succeeds, create the file. Raises `PlanFileError` if it can't be written."""
     path = Path(path)
-    with os_errors_as(_unwritable, path), write_atomically(path) as file:
+    with write_atomically(path, _unwritable) as file:
         yield PlanWriter(file, base_url, source)
 
 

@@ -8,8 +8,9 @@ from typing import Final
 
 from ..errors import JournalError
 from ._charts import charts
-from ._files import os_errors_as, quoted_path, write_atomically
+from ._files import as_utf8, os_errors_as, quoted_path
 from ._journal import Journal
+from ._new_file import write_atomically
 from ._summary import Summary, summarize
 
 __all__ = ["write_report"]
@@ -26,12 +27,13 @@ def write_report(journal: Journal, path: str | Path) -> None:
     the journal itself.
     """
     path = Path(path)
-    if path.exists() and path.samefile(journal.path):
+    with os_errors_as(_unwritable, path):
+        overwrites_journal = path.exists() and path.samefile(journal.path)
+    if overwrites_journal:
         text = f"the report would overwrite the journal {quoted_path(path)}"
         raise JournalError(text, hint="choose another path", reason="overwrites_journal")
-    page = _page(summarize(journal))
-    with os_errors_as(_unwritable, path), write_atomically(path) as file:
-        file.write(page.encode())
+    with write_atomically(path, _unwritable) as file:  # checks the path before the journal is read
+        file.write(as_utf8(_page(summarize(journal))).encode())
 
 
 def _unwritable(path: Path, reason: str) -> JournalError:

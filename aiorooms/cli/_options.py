@@ -10,6 +10,7 @@ import click
 
 from .._pacing import Pacing
 from .._text import quoted
+from ..bulk._files import kind_of_file
 from ..client import RoomsClient
 from ..errors import ClientSettingsError
 from ._command import Context, Value
@@ -37,7 +38,25 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FILE: Final = click.Path(path_type=Path)
+
+class _File(click.Path):
+    """The type of a parameter that is a path."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - click's own types
+        """Return the path. If no file can have it, record the problem in the context and return None."""
+        if "\0" in os.fsdecode(value):
+            return Value(_reject_nul).convert(value, param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def _reject_nul(text: str) -> Path:
+    raise ValueError(f"{quoted(text)} contains a NUL character")
+
+
+FILE: Final = _File()
 
 _MAX_CONCURRENCY: Final = 1000
 _MAX_CONNECTIONS: Final = 100
@@ -180,14 +199,29 @@ def check_force_and_strict(ctx: Context) -> None:
         ctx.add_problem("give only one of --force and --strict")
 
 
-def check_new_file(ctx: Context, name: str, path: Path, *, source: Path | None = None) -> None:
-    """Record a problem if `path` is the input file `source`, or if it exists and `--overwrite` was not given."""
+def check_new_file(ctx: Context, name: str, path: Path | None, *, source: Path | None = None) -> None:
+    """Record a problem if `path` can't become a new file.
+
+    That is so if it is not a regular file, if it is the input file `source`, or if it exists and `--overwrite` was not
+    given. `path` is None if it is invalid anyway.
+    """
     overwrite: bool = ctx.params.pop("overwrite")
     try:
-        exists = path.exists()
+        status = None if path is None else path.stat()
     except OSError:
-        exists = False  # writing the file will fail too, and report the reason
-    if exists and source is not None and source.exists() and path.samefile(source):
+        return  # there is no such file; or else writing it fails too, and reports the reason
+    if path is None or status is None:
+        return
+    if (kind := kind_of_file(status.st_mode)) is not None:
+        ctx.add_problem(f"{quoted(str(path))} is {kind}; give another file", name)
+    elif source is not None and _is_same(path, source):
         ctx.add_problem(f"{quoted(str(path))} is also the input; give another file", name)
-    elif exists and not overwrite:
+    elif not overwrite:
         ctx.add_problem(f"{quoted(str(path))} already exists; give another file, or --overwrite", name)
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False  # reading the input fails too, and reports the reason

@@ -37,6 +37,8 @@ def _read_source(ctx: Context) -> None:
     file: Path | None = ctx.params.pop("file")
     options = {name: ctx.params.pop(name) for name in ("where", "set_fields", "rewrite_webhook_host")}
     ctx.params["source"] = file
+    if ctx.is_invalid("FILE"):
+        return
     if file is None and ctx.params["check"]:
         ctx.add_problem("give a FILE to check", "--check")
     elif ctx.params["strict"] and (file is None or ctx.params["check"]):

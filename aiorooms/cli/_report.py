@@ -14,8 +14,8 @@ __all__ = ["report"]
 
 
 def _check_report(ctx: Context) -> None:
-    journal: Path = ctx.params["journal"]
-    page: Path = ctx.params["page"] or Path(f"{journal}.html")
+    journal: Path | None = ctx.params["journal"]
+    page: Path | None = ctx.params["page"] or (None if journal is None else Path(f"{journal}.html"))
     ctx.params["page"] = page
     check_new_file(ctx, "--out", page, source=journal)
 

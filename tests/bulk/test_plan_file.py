@@ -1,9 +1,7 @@
 """Plan files: a file that is not a plan, or was modified, is an error."""
 
-import errno
 import hashlib
 import json
-import os
 import tempfile
 from contextlib import closing
 from datetime import datetime
@@ -42,32 +40,6 @@ async def test_a_path_that_can_not_be_written_is_reported_before_the_account_is_
         assert "\n" not in str(caught.value)
         assert sim.stats.requests == 0
     assert files_in(tmp_path) == ["file", "folder"]
-
-
-def test_a_full_disk_is_an_error_and_no_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Full(BytesIO):
-        def __init__(self, number: int, *_: object) -> None:
-            super().__init__()
-            os.close(number)
-
-        def write(self, data: Any, /) -> int:
-            if self.tell() > 1000:
-                raise OSError(errno.ENOSPC, "No space left on device")
-            return super().write(data)
-
-    monkeypatch.setattr(os, "fdopen", Full)
-    with pytest.raises(PlanFileError, match=r"the plan '.*' can't be written: No space left on device"):
-        write_plan(tmp_path / "a.plan", 100)
-    assert files_in(tmp_path) == []
-
-
-def test_the_umask_decides_who_may_read_a_plan(tmp_path: Path) -> None:
-    mask = os.umask(0o027)
-    try:
-        write_plan(tmp_path / "a.plan")
-    finally:
-        os.umask(mask)
-    assert (tmp_path / "a.plan").stat().st_mode & 0o777 == 0o640
 
 
 def test_a_plan_that_is_read_equals_the_one_that_was_written(tmp_path: Path) -> None:

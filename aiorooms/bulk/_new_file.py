@@ -1,0 +1,154 @@
+"""Write a file whole or not at all.
+
+The content goes to a temporary file in the same folder, which is renamed when it is complete. If the disk is full at
+row 900,000 of an export, the file that was there before is unchanged, and nothing else is left.
+
+Only the owner may read a new file (mode 0600), because a webhook URL may contain a token. A file that is replaced keeps
+its owner and its mode. If `rooms.plan` is a symbolic link to `/srv/plans/a.plan`, the file in `/srv/plans` is replaced,
+and the link stays. A directory, a device, a pipe or a socket is refused before anything is written.
+
+Some files can't be replaced by a rename. For example, in a container started with `docker run -v a.plan:/work/a.plan`,
+the file is a mount point, and the rename fails with EBUSY. On other file systems, a mode or an owner can't be set. The
+complete temporary file is then copied into the existing file, which keeps its owner and its mode anyway. If this copy
+fails too, the existing file is damaged. So only in this case, the temporary file is kept, and the error names it.
+"""
+
+import errno
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from ..errors import AioroomsError
+from ._files import check_file, os_errors_as, os_reason, quoted_path
+
+__all__ = ["NewFile", "write_atomically"]
+
+_ErrorOf: TypeAlias = Callable[[Path, str], AioroomsError]
+"""Returns the error for a path that can't be written, for this reason."""
+
+_PRIVATE: Final = 0o600
+
+_NOT_PERMITTED: Final = frozenset(
+    {errno.EPERM, errno.EACCES, errno.EBUSY, errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
+)
+"""Errors that say that the system call does not work for this file. After any other error, such as EIO, a copy would
+probably fail too, and damage the existing file."""
+
+
+@contextmanager
+def write_atomically(path: Path, error_of: _ErrorOf) -> Generator["NewFile"]:
+    """Yield a new file. If the block succeeds, give it the name `path`; otherwise remove it.
+
+    Raises `error_of(path, reason)` if the file can't be written. Errors of the block itself are not converted.
+    """
+    file = NewFile(path, error_of)
+    try:
+        yield file
+        file.finish()
+    except BaseException:
+        file.discard()
+        raise
+
+
+class NewFile:
+    """A temporary file that replaces `path` when it is finished."""
+
+    def __init__(self, path: Path, error_of: _ErrorOf) -> None:
+        self._path = path
+        self._error_of = error_of
+        with os_errors_as(error_of, path):
+            self._before: os.stat_result | None = None
+            with suppress(FileNotFoundError):
+                self._before = check_file(path)
+            self._target = Path(os.path.realpath(path))
+            # The start of the name is enough. The whole name could make the name of the temporary file too long.
+            prefix, folder = f".{path.name[:40]}.", self._target.parent
+            self._file = tempfile.NamedTemporaryFile("wb", dir=folder, prefix=prefix, suffix=".tmp", delete=False)  # noqa: SIM115
+        self._temporary: Path | None = Path(self._file.name)
+
+    def write(self, data: bytes) -> None:
+        """Append data."""
+        # `os_errors_as` would cost more than the write, which only fills a buffer.
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise self._error_of(self._path, os_reason(error)) from None
+
+    def finish(self) -> None:
+        """Give the file its name, after everything has been written."""
+        with os_errors_as(self._error_of, self._path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            is_replaceable = self._set_owner_and_mode()
+            self._file.close()
+            if not (is_replaceable and self._rename()):
+                self._copy()
+
+    def discard(self) -> None:
+        """Close and remove the temporary file, unless it was renamed, or is the only complete copy of the content."""
+        with suppress(OSError):
+            self._file.close()
+        self._unlink()
+
+    def _set_owner_and_mode(self) -> bool:
+        """Give the temporary file the owner and the mode of the file that it replaces. Return whether it has both."""
+        # On Windows, a file has neither.
+        if self._before is None or sys.platform == "win32":
+            return True
+        number, before = self._file.fileno(), self._before
+        try:
+            now = os.fstat(number)
+            if (now.st_uid, now.st_gid) != (before.st_uid, before.st_gid):
+                os.fchown(number, before.st_uid, before.st_gid)
+            os.fchmod(number, stat.S_IMODE(before.st_mode))
+        except OSError as error:
+            if error.errno not in _NOT_PERMITTED:
+                raise
+            return False
+        return True
+
+    def _rename(self) -> bool:
+        assert self._temporary is not None
+        try:
+            self._temporary.replace(self._target)
+        except OSError as error:
+            if error.errno not in _NOT_PERMITTED:
+                raise
+            return False
+        self._temporary = None
+        return True
+
+    def _copy(self) -> None:
+        """Copy the temporary file into the existing file, or into a new file if there is none."""
+        assert self._temporary is not None
+        new = 0 if self._before is not None else os.O_CREAT | os.O_EXCL
+        number = os.open(self._target, os.O_WRONLY | getattr(os, "O_BINARY", 0) | new, _PRIVATE)
+        try:
+            with os.fdopen(number, "wb") as target, self._temporary.open("rb") as content:
+                shutil.copyfileobj(content, target)
+                target.truncate()
+                target.flush()
+                os.fsync(number)
+        except BaseException as error:
+            if new:
+                with suppress(OSError):
+                    self._target.unlink()
+            else:
+                kept, self._temporary = self._temporary, None
+                if isinstance(error, OSError):
+                    text = f"{os_reason(error)}; its complete new content is in {quoted_path(kept)}"
+                    raise OSError(error.errno, text) from None
+            raise
+        self._unlink()
+
+    def _unlink(self) -> None:
+        if self._temporary is not None:
+            with suppress(OSError):
+                self._temporary.unlink()
+            self._temporary = None

@@ -1,0 +1,238 @@
+"""New files: plans, exports and reports are private, whole or not at all, and replace only regular files."""
+
+import contextlib
+import errno
+import os
+import shutil
+import socket
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiorooms.bulk import BulkInputError, PlanFileError, export_rooms, make_plan, select
+from aiorooms.bulk._new_file import write_atomically
+from aiorooms.errors import AioroomsError
+from aiorooms.simulator import RoomsSimulator
+
+from .conftest import client_of, files_in, write_plan
+
+
+def error_of(path: Path, reason: str) -> AioroomsError:
+    return PlanFileError(f"{path.name} can't be written: {reason}")
+
+
+def write(path: Path, content: bytes = b"new") -> None:
+    with write_atomically(path, error_of) as file:
+        file.write(content)
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def failing(code: int) -> Callable[..., Any]:
+    def fail(*_: object, **__: object) -> Any:
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o027, 0o077], ids=oct)
+def test_a_new_file_can_be_read_by_its_owner_only(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        write(tmp_path / "a")
+        write_plan(tmp_path / "a.plan")
+    finally:
+        os.umask(before)
+    assert (mode_of(tmp_path / "a"), mode_of(tmp_path / "a.plan")) == (0o600, 0o600)
+
+
+def test_the_umask_of_the_process_is_never_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "umask", failing(errno.EPERM))
+    write(tmp_path / "a")
+    write(tmp_path / "a")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o444, 0o660], ids=oct)
+def test_a_replaced_file_keeps_its_mode(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "a").write_bytes(b"old and longer")
+    (tmp_path / "a").chmod(mode)
+    write(tmp_path / "a")
+    assert (mode_of(tmp_path / "a"), (tmp_path / "a").read_bytes()) == (mode, b"new")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
+def test_a_replaced_file_keeps_its_owner(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    os.chown(tmp_path / "a", 1234, 2345)
+    write(tmp_path / "a")
+    status = (tmp_path / "a").stat()
+    assert (status.st_uid, status.st_gid, (tmp_path / "a").read_bytes()) == (1234, 2345, b"new")
+
+
+@pytest.mark.parametrize("exists", [True, False], ids=["existing target", "dangling link"])
+def test_a_symbolic_link_is_written_through(tmp_path: Path, exists: bool) -> None:
+    (tmp_path / "folder").mkdir()
+    target = tmp_path / "folder" / "target"
+    if exists:
+        target.write_bytes(b"old")
+    (tmp_path / "link").symlink_to("folder/target")
+    (tmp_path / "link of link").symlink_to("link")
+    write(tmp_path / "link of link")
+    assert target.read_bytes() == b"new"
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "link of link").is_symlink()
+    assert files_in(tmp_path / "folder") == ["target"]
+
+
+def special_files(folder: Path) -> dict[str, Path]:
+    (folder / "folder").mkdir()
+    os.mkfifo(folder / "pipe")
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as listening:
+        listening.bind(str(folder / "socket"))
+    (folder / "link").symlink_to("/dev/null")
+    return {
+        "Is a directory": folder / "folder",
+        "it is a pipe, not a regular file": folder / "pipe",
+        "it is a socket, not a regular file": folder / "socket",
+        "it is a device, not a regular file": Path("/dev/null"),
+        "it is a device": folder / "link",
+    }
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+async def test_a_file_that_is_not_regular_is_refused_before_anything_is_sent() -> None:
+    folder = Path(tempfile.mkdtemp())  # the path of a socket must be short
+    try:
+        async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+            for reason, path in special_files(folder).items():
+                before = path.stat().st_mode
+                with pytest.raises(PlanFileError, match=reason):
+                    await make_plan(client, select(set_fields=["max_participants=20"]), path)
+                with pytest.raises(BulkInputError, match=reason):
+                    await export_rooms(client, path, form="csv")
+                assert path.stat().st_mode == before
+            assert sim.stats.requests == 0
+        assert files_in(folder) == ["folder", "link", "pipe", "socket"]
+    finally:
+        shutil.rmtree(folder)
+
+
+# -- System calls that are refused
+
+REFUSED = {
+    "rename EBUSY": (Path, "replace", errno.EBUSY),
+    "rename EPERM": (Path, "replace", errno.EPERM),
+    "rename EXDEV": (Path, "replace", errno.EXDEV),
+    "chmod EPERM": (os, "fchmod", errno.EPERM),
+    "chmod ENOTSUP": (os, "fchmod", errno.ENOTSUP),
+}
+
+
+@pytest.mark.parametrize(("owner", "name", "code"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("old", [b"", b"old", b"older" * 100_000, None], ids=["empty", "short", "long", "new"])
+def test_if_a_rename_or_a_mode_is_refused_the_content_is_still_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, code: int, old: bytes | None
+) -> None:
+    path = tmp_path / "a"
+    if old is not None:
+        path.write_bytes(old)
+        path.chmod(0o640)
+    number = None if old is None else path.stat().st_ino
+    monkeypatch.setattr(owner, name, failing(code))
+    write(path, b"new content\n" * 1000)
+    assert path.read_bytes() == b"new content\n" * 1000
+    assert mode_of(path) == (0o600 if old is None else 0o640)
+    assert number in (None, path.stat().st_ino), "the existing file was replaced"
+    assert files_in(tmp_path) == ["a"]
+
+
+def test_if_the_owner_can_not_be_kept_by_a_rename_the_content_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    status = path.stat()
+    # For the temporary file, the system reports another group than the group of the existing file.
+    other_group = os.stat_result((*status[:5], status.st_gid + 1, *status[6:]))
+
+    def fstat(_: int) -> os.stat_result:
+        return other_group
+
+    monkeypatch.setattr(os, "fstat", fstat)
+    monkeypatch.setattr(os, "fchown", failing(errno.EPERM))
+    write(path)
+    assert (path.read_bytes(), path.stat().st_ino) == (b"new", status.st_ino)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
+@pytest.mark.parametrize("call", ["fsync", "replace", "fchmod"])
+def test_after_any_other_error_the_existing_file_is_unchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
+) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    monkeypatch.setattr(Path if call == "replace" else os, call, failing(code))
+    with pytest.raises(PlanFileError, match=f"^a can't be written: {os.strerror(code)}$"):
+        write(tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert files_in(tmp_path) == ["a"]
+
+
+def test_if_the_copy_fails_too_the_complete_content_is_kept_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    monkeypatch.setattr(Path, "replace", failing(errno.EBUSY))
+    monkeypatch.setattr(shutil, "copyfileobj", failing(errno.ENOSPC))
+    with pytest.raises(
+        PlanFileError, match="No space left on device; its complete new content is in '.*tmp'"
+    ) as caught:
+        write(tmp_path / "a")
+    (kept,) = (path for path in tmp_path.iterdir() if path.name != "a")
+    assert kept.read_bytes() == b"new"
+    assert kept.name in str(caught.value)
+
+
+def test_if_the_copy_to_a_new_file_fails_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "replace", failing(errno.EXDEV))
+    monkeypatch.setattr(shutil, "copyfileobj", failing(errno.ENOSPC))
+    with pytest.raises(PlanFileError, match="No space left on device$"):
+        write(tmp_path / "a")
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError, KeyboardInterrupt, OSError, GeneratorExit], ids=lambda kind: kind.__name__
+)
+def test_if_the_block_raises_nothing_is_left_and_the_error_is_unchanged(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(error, match="^by the block$"), write_atomically(tmp_path / "a", error_of) as file:
+        file.write(b"x" * 100_000)
+        raise error("by the block")
+    assert (tmp_path / "a").read_bytes() == b"old"
+    assert files_in(tmp_path) == ["a"]
+
+
+def test_the_longest_possible_name_can_be_written(tmp_path: Path) -> None:
+    for name in ("a" * 255, "\N{GRINNING FACE}" * 63):
+        write(tmp_path / name)
+        assert (tmp_path / name).read_bytes() == b"new"
+
+
+def test_a_path_with_a_nul_character_is_a_one_line_error(tmp_path: Path) -> None:
+    with pytest.raises(PlanFileError, match="can't be written: the path contains a NUL character$"):
+        write(tmp_path / "a\0b")
+
+
+def test_a_loop_of_links_is_a_one_line_error(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(PlanFileError, match="can't be written: Too many levels of symbolic links$"):
+        write(tmp_path / "a")

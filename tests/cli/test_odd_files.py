@@ -1,0 +1,103 @@
+"""Files and paths that can't be used: each command reports one line, before anything is sent."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from aiorooms.simulator import RoomsSimulator
+
+from .conftest import Invoke, lines
+
+SET = ("--set", "max_participants=30")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def applied(invoke: Invoke) -> None:
+    """Write and apply rooms.plan."""
+    assert invoke("plan", *SET).exit_code == 0
+    assert invoke("apply", "rooms.plan", "--yes").exit_code == 0
+
+
+def check_one_line(invoke: Invoke, sim: RoomsSimulator, *arguments: str, code: int = 2) -> str:
+    """Run a command that must fail before it sends anything, and return its only line on standard error."""
+    sent = sim.stats.requests
+    result = invoke(*arguments)
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    (line,) = lines(result.stderr)
+    assert line.startswith("aiorooms: ")
+    assert line.isprintable()
+    assert sim.stats.requests == sent
+    return line
+
+
+# -- Files to write
+
+NEW_FILES = {
+    "plan": ("plan", *SET, "--out"),
+    "export": ("export", "--format", "csv"),
+    "rollback": ("rollback", "rooms.plan.journal", "--out"),
+    "report": ("report", "rooms.plan.journal", "--out"),
+}
+
+NOT_REGULAR = {"pipe": "a pipe", "/dev/null": "a device", "/dev/full": "a device", "subfolder": "a directory"}
+
+
+@pytest.mark.parametrize("target", NOT_REGULAR)
+@pytest.mark.parametrize("command", NEW_FILES)
+def test_a_file_that_is_not_regular_is_never_overwritten(
+    invoke: Invoke, sim: RoomsSimulator, folder: Path, applied: None, command: str, target: str
+) -> None:
+    os.mkfifo(folder / "pipe")
+    (folder / "subfolder").mkdir()
+    (folder / "link").symlink_to(target)
+    for path in (target, "link"):
+        before = (folder / path).stat().st_mode
+        for options in ((), ("--overwrite",)):
+            line = check_one_line(invoke, sim, *NEW_FILES[command], path, *options)
+            assert line.endswith(f"'{path}' is {NOT_REGULAR[target]}; give another file")
+        assert (folder / path).stat().st_mode == before
+
+
+@pytest.mark.parametrize("command", NEW_FILES)
+def test_a_new_file_is_private_and_a_replaced_one_keeps_its_mode(
+    invoke: Invoke, folder: Path, applied: None, command: str
+) -> None:
+    assert invoke(*NEW_FILES[command], "a").exit_code == 0
+    assert (folder / "a").stat().st_mode & 0o777 == 0o600
+    (folder / "a").chmod(0o644)
+    (folder / "link").symlink_to("a")
+    assert invoke(*NEW_FILES[command], "link", "--overwrite").exit_code == 0
+    assert (folder / "a").stat().st_mode & 0o777 == 0o644
+    assert (folder / "link").is_symlink()
+
+
+# -- Paths
+
+WITH_A_PATH = {
+    **NEW_FILES,
+    "plan FILE": ("plan", "--out", "new.plan"),
+    "show": ("show",),
+    "apply": ("apply", "--yes"),
+    "apply --journal": ("apply", "rooms.plan", "--yes", "--journal"),
+    "resume": ("resume", "--yes"),
+    "resume --plan": ("resume", "rooms.plan.journal", "--yes", "--plan"),
+    "verify": ("verify",),
+    "rollback JOURNAL": ("rollback", "--out", "b.plan"),
+    "report JOURNAL": ("report",),
+}
+
+
+@pytest.mark.parametrize("command", WITH_A_PATH)
+def test_a_path_with_a_nul_character_is_a_one_line_error(
+    invoke: Invoke, sim: RoomsSimulator, applied: None, command: str
+) -> None:
+    line = check_one_line(invoke, sim, *WITH_A_PATH[command], "a\0b")
+    assert line.endswith(r"'a\x00b' contains a NUL character")
