@@ -20,7 +20,7 @@ from ._exit_codes import OK
 from ._json import JsonValue, dumps
 from ._many import TOTALS, ManyUpdates
 from ._options import FILE, bulk_options, check_force_and_strict, make_client_and_keep_url
-from ._output import Output, command_line
+from ._output import Output, command_line, confirm
 from ._words import error_line
 
 __all__ = ["apply", "resume"]
@@ -128,7 +128,7 @@ def _confirmed(question: str, rooms: int, out: Output, *, yes: bool) -> bool:
         return True
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise InvalidInputError([f"{rooms:,} rooms would change; without a terminal, confirm with --yes"])
-    if click.confirm(question, err=True):
+    if confirm(question):
         return True
     out.note("Nothing was changed.")
     return False

@@ -12,14 +12,17 @@ step `make_client` then finds a third problem: the API key is missing. `InvalidI
 with parameters come first, in the order in which the command declares the parameters. Other problems follow.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
 import click
 
+from .._text import quoted
+from ..errors import AioroomsError
 from ._words import usage_text
 
-__all__ = ["HELP_OPTIONS", "Command", "Context", "InvalidInputError", "Step", "Value"]
+__all__ = ["HELP_OPTIONS", "Command", "Context", "InvalidInputError", "Step", "SystemCallError", "Value"]
 
 T = TypeVar("T")
 
@@ -30,6 +33,25 @@ class InvalidInputError(Exception):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = tuple(problems)
+
+
+class SystemCallError(Exception):
+    """The operating system refused a system call that has no error message of its own."""
+
+    def __init__(self, error: OSError) -> None:
+        where = "" if error.filename is None else f" ({quoted(error.filename)})"
+        super().__init__(f"the operating system reported an error: {error.strerror or error}{where}")
+
+
+@contextmanager
+def _system_calls() -> Generator[None]:
+    """Raise `SystemCallError` instead of an `OSError`, so that it can't be mistaken for an error of standard output."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, AioroomsError):
+            raise
+        raise SystemCallError(error) from error
 
 
 class Context(click.Context):
@@ -95,10 +117,16 @@ class Command(click.Command):
             context.add_problem(usage_text(error))
             context.raise_problems()
         if not ctx.resilient_parsing:
-            for step in self._steps:
-                step(context)
+            with _system_calls():
+                for step in self._steps:
+                    step(context)
             context.raise_problems()
         return rest
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own type
+        """Run the command's function. Raise `SystemCallError` for an `OSError` that the function doesn't handle."""
+        with _system_calls():
+            return super().invoke(ctx)
 
 
 class Value(click.ParamType[T | None], Generic[T]):

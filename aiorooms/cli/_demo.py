@@ -84,7 +84,8 @@ def demo(rooms: int, limit: "RateLimit | None", faults: float, seed: int, as_jso
     if not as_json:
         limited = "no rate limit" if limit is None else f"at most {limit.limit:,} requests in {limit.window:g} s"
         out.draw(Text(f"Moving {rooms:,} rooms to a new webhook URL and failover URL.", style="bold"))
-        out.line(f"The server is simulated: {limited}, and a fault rate of {faults * 100:g}%.\n")
+        out.line(f"The server is simulated: {limited}, and a fault rate of {faults * 100:g}%.")
+        out.line("")
         flush()
     move = Move(simulator)
     with out.progress(rooms) as bar:

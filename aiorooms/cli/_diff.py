@@ -68,7 +68,8 @@ def _show_changes(plan: Plan, out: Output) -> None:
         rooms = examples[change] if count == 1 else f"{count:,} rooms, such as {examples[change]}"
         _write(out, rooms, change)
     if more:
-        out.line(f"and {more:,} {_rooms(more)} with other changes; --all shows each room\n")
+        out.line(f"and {more:,} {_rooms(more)} with other changes; --all shows each room")
+        out.line("")
 
 
 def _rooms(count: int) -> str:

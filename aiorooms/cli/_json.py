@@ -18,8 +18,8 @@ JsonValue: TypeAlias = str | int | float | bool | Mapping[str, "JsonValue"] | li
 
 
 def dumps(value: JsonValue) -> str:
-    """Return a value as one line of JSON. Non-ASCII characters are escaped, so any encoding can represent it."""
-    return json.dumps(value)
+    """Return a value as one line of JSON. It contains printable ASCII only, so any encoding can represent it."""
+    return json.dumps(value).replace("\x7f", r"\u007f")  # DEL is ASCII, but not printable
 
 
 def model_data(model: Room) -> dict[str, JsonValue]:

@@ -18,11 +18,20 @@ from ..errors import (
     PlanFileError,
 )
 from ._apply import apply, resume
-from ._command import HELP_OPTIONS, InvalidInputError
+from ._command import HELP_OPTIONS, InvalidInputError, SystemCallError
 from ._demo import demo
 from ._exit_codes import FAILED, INTERRUPTED, INVALID_INPUT, OK, UNAUTHORIZED
 from ._export import export
-from ._output import OutputLostError, configure_stdout, end_ctrl_c_line, flush, output_lost, print_error, print_problems
+from ._output import (
+    OutputLostError,
+    configure_stdout,
+    end_ctrl_c_line,
+    flush,
+    output_lost,
+    print_error,
+    print_problems,
+    write_stderr,
+)
 from ._plan import DETAILED, plan, show
 from ._read import get, list_
 from ._report import report
@@ -135,8 +144,12 @@ def _report(error: Exception) -> int | None:
         case AioroomsError():
             print_error(error_line(error))
             return INVALID_INPUT if isinstance(error, _INVALID_INPUT) else FAILED
+        case SystemCallError():
+            print_error(str(error))
+            return FAILED
         case OutputLostError() | OSError():
-            # A bare OSError comes from click, which writes help texts directly. Our own writes raise OutputLostError.
+            # A bare OSError comes from click, which writes help texts directly. Our own writes raise OutputLostError, and
+            # a command raises SystemCallError for any other OSError.
             output_error = output_lost(error) if isinstance(error, OSError) else error
             # It is not a failure if the reader closes the pipe early, as `head` does.
             if output_error.reader_closed:
@@ -159,7 +172,7 @@ def _report(error: Exception) -> int | None:
 def cli(ctx: click.Context) -> int:
     """Update Telnyx Video rooms, and report every outcome."""
     if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help(), err=True)
+        write_stderr(ctx.get_help() + "\n")
     return INVALID_INPUT
 
 

@@ -1,12 +1,17 @@
-"""Output: results go to standard output, errors and progress bars to standard error.
+r"""Output: results go to standard output, errors and progress bars to standard error.
 
 Notes, such as totals, also go to standard output if it is a terminal that doesn't show JSON. Otherwise they go to
-standard error. Only a terminal gets colours. Control characters in text from the server are escaped, because a room's
-name must neither break a line nor control the terminal. rich draws tables, colours and progress bars. All other lines
-are written directly.
+standard error. Only a terminal gets colours. rich draws tables, colours and progress bars. All other lines are written
+directly.
+
+All text passes this module, which escapes unprintable characters. A room's name, a file name or a message of the
+operating system must neither break a line nor control the terminal. For example, a file named ESC[2J.plan is shown as
+`\x1b[2J.plan`, and does not clear the screen. Only tabs between columns and the colours that rich adds are written as
+they are. In a command to copy, the word becomes `$'\x1b[2J.plan'`, which a shell reads as the same bytes.
 """
 
 import os
+import re
 import shlex
 import stat
 import sys
@@ -17,6 +22,8 @@ from errno import EPIPE
 from functools import cached_property
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, BinaryIO, Final, TextIO, cast
+
+import click
 
 from .._text import timestamp
 from ._json import JsonValue, dumps
@@ -32,6 +39,7 @@ __all__ = [
     "OutputLostError",
     "command_line",
     "configure_stdout",
+    "confirm",
     "end_ctrl_c_line",
     "escape",
     "field_text",
@@ -39,6 +47,7 @@ __all__ = [
     "output_lost",
     "print_error",
     "print_problems",
+    "write_stderr",
 ]
 
 MAX_ROOM_LINES: Final = 10
@@ -59,6 +68,14 @@ def escape(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+_COLOUR: Final = re.compile(r"(\x1b\[[0-9;]*m)")
+
+
+def _escape_drawn(line: str) -> str:
+    """Escape a line that rich has drawn, but keep its colours."""
+    return "".join(part if _COLOUR.fullmatch(part) else escape(part) for part in _COLOUR.split(line))
+
+
 def field_text(value: object) -> str:
     """Return the value of a field as text, in the API's format. None becomes an empty string."""
     match value:
@@ -75,12 +92,30 @@ def field_text(value: object) -> str:
 def command_line(*words: object, base_url: str | None = None) -> str:
     """Return a command to copy into a shell. `base_url` is the value of `--base-url`, if it was given."""
     more = () if base_url is None else ("--base-url", base_url)
-    return shlex.join(["aiorooms", *map(str, words), *more])
+    return " ".join(map(_shell_word, ("aiorooms", *map(str, words), *more)))
+
+
+def _shell_word(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    return f"$'{''.join(map(_in_shell, word))}'"
+
+
+def _in_shell(char: str) -> str:
+    """Return a character as it is written between `$'` and `'`."""
+    if not char.isprintable():
+        return "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))
+    return f"\\{char}" if char in "\\'" else char
+
+
+def confirm(question: str) -> bool:
+    """Ask a question on standard error, and return whether the answer is yes."""
+    return click.confirm(escape(question), err=True)
 
 
 def print_error(text: str) -> None:
     """Write one line to standard error."""
-    _write_stderr(f"aiorooms: {text}")
+    write_stderr(escape(f"aiorooms: {text}") + "\n")
 
 
 _MAX_PROBLEMS: Final = 50
@@ -99,7 +134,7 @@ def print_problems(problems: Sequence[object]) -> None:
 def end_ctrl_c_line() -> None:
     """Start a new line after the ^C that the terminal shows."""
     if sys.stderr.isatty():
-        _write_stderr("")
+        write_stderr("\n")
 
 
 def configure_stdout() -> None:
@@ -134,7 +169,13 @@ class Output:
         self._bar: Bar | None = None
 
     def line(self, text: str) -> None:
-        """Write a line to standard output. If that fails, this call or the next `flush` raises `OutputLostError`."""
+        """Write a line to standard output, which may contain tabs between columns.
+
+        If that fails, this call or the next `flush` raises `OutputLostError`.
+        """
+        self._write(text if text.isprintable() else "\t".join(map(escape, text.split("\t"))))
+
+    def _write(self, text: str) -> None:
         try:
             sys.stdout.write(text + "\n")
         except OSError as error:
@@ -147,10 +188,10 @@ class Output:
             return
         from rich.text import Text  # imported here, because only drawing needs rich
 
-        parts = (f"  {name}: ", (before, "red"), " -> ", (after, "green"))
+        parts = (f"  {name}: ", (escape(before), "red"), " -> ", (escape(after), "green"))
         with self._console.capture() as drawn:
             self._console.print(Text.assemble(*parts), soft_wrap=True)
-        self.line(drawn.get().removesuffix("\n"))
+        self._write(_escape_drawn(drawn.get().removesuffix("\n")))
 
     def data(self, value: JsonValue) -> None:
         """Write a line of JSON to standard output."""
@@ -161,21 +202,25 @@ class Output:
         if self.on_terminal:
             self.line(text)
         else:
-            _write_stderr(text)
+            write_stderr(escape(text) + "\n")
 
     def error(self, text: str) -> None:
         """Write one line to standard error, above the progress bar if there is one."""
         if self._bar is None:
             print_error(text)
         else:
-            self._bar.above(f"aiorooms: {text}")
+            self._bar.above(escape(f"aiorooms: {text}"))
 
     def draw(self, *parts: "RenderableType") -> None:
-        """Draw on standard output with rich. On a terminal, use colours and the terminal's width."""
+        """Draw on standard output with rich. On a terminal, use colours and the terminal's width.
+
+        `field_text` must have escaped all text from outside, because a colour in it would be kept.
+        """
         with self._console.capture() as drawn:
             self._console.print(*parts)
         # rich pads each line with blanks. A file or a pipe should not contain these blanks.
-        self.line("\n".join(line.rstrip(" ") for line in drawn.get().removesuffix("\n").split("\n")))
+        for line in drawn.get().removesuffix("\n").split("\n"):
+            self._write(_escape_drawn(line.rstrip(" ")))
 
     @property
     def width(self) -> int:
@@ -220,10 +265,10 @@ class Output:
             yield count.add
 
 
-def _write_stderr(text: str) -> None:
-    # If standard error fails too, there is nowhere left to report the failure.
+def write_stderr(text: str) -> None:
+    """Write text to standard error as it is. If that fails, there is nowhere left to report the failure."""
     try:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(text)
         sys.stderr.flush()
     except OSError:
         _discard(sys.stderr)

@@ -11,7 +11,7 @@ import importlib
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from types import FrameType
 from typing import Any, TypeVar
@@ -41,7 +41,8 @@ def run(
 
     `on_stop` is called in the event loop at the first signal. If it is None, the first signal cancels the coroutine.
     """
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    # If there is no file descriptor left for an event loop, the coroutine never begins and must be closed.
+    with closing(command), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         loop = runner.get_loop()
         handler = SignalHandler(loop, on_stop)
         with handler.listening():

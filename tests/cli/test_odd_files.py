@@ -1,10 +1,15 @@
 """Files and paths that can't be used: each command reports one line, before anything is sent."""
 
+import errno
 import os
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from aiorooms import RoomsClient
+from aiorooms.cli import _options, _run
 from aiorooms.simulator import RoomsSimulator
 
 from .conftest import Invoke, lines
@@ -101,3 +106,84 @@ def test_a_path_with_a_nul_character_is_a_one_line_error(
 ) -> None:
     line = check_one_line(invoke, sim, *WITH_A_PATH[command], "a\0b")
     assert line.endswith(r"'a\x00b' contains a NUL character")
+
+
+# -- Errors of the operating system
+
+
+class Full(tempfile.SpooledTemporaryFile[bytes]):
+    """A temporary file on a full disk. The first bytes still fit into a buffer."""
+
+    def write(self, s: Any) -> int:
+        if self.tell() > 100:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(s)
+
+
+class FullAtLast(tempfile.SpooledTemporaryFile[bytes]):
+    """A temporary file on a full disk. All bytes fit into a buffer."""
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("file", [Full, FullAtLast])
+@pytest.mark.parametrize("options", [(), ("--check",)], ids=["plan", "check"])
+def test_a_full_place_for_temporary_files_is_reported_as_such(
+    invoke: Invoke, sim: RoomsSimulator, monkeypatch: pytest.MonkeyPatch, file: type[Any], options: tuple[str, ...]
+) -> None:
+    assert invoke("export", "rooms.csv").exit_code == 0
+    monkeypatch.setattr(tempfile, "TemporaryFile", file)
+    line = check_one_line(invoke, sim, "plan", "rooms.csv", *options)
+    assert line == (
+        "aiorooms: rooms.csv: the rows can't be kept in a temporary file: No space left on device; "
+        "set TMPDIR to a folder with free space"
+    )
+
+
+def test_without_a_place_for_temporary_files_the_error_names_the_places(
+    invoke: Invoke, sim: RoomsSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def candidates() -> list[str]:
+        return ["/no/such/folder"]
+
+    assert invoke("export", "rooms.csv").exit_code == 0
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", candidates)
+    line = check_one_line(invoke, sim, "plan", "rooms.csv")
+    assert line.startswith("aiorooms: rooms.csv: the rows can't be kept in a temporary file: No usable temporary direc")
+    assert "/no/such/folder" in line
+
+
+ANY_COMMAND = {
+    "list": ("list",),
+    "get": ("get", "7b61621f-62e0-4aad-ab11-9fd19e272e73"),
+    "plan": ("plan", *SET, "--out", "new.plan"),
+    "verify": ("verify", "rooms.plan"),
+    "export": ("export", "rooms.csv"),
+    "rollback": ("rollback", "rooms.plan.journal"),
+    "simulate": ("simulate", "--port", "0"),
+}
+
+
+@pytest.mark.parametrize("command", ANY_COMMAND)
+def test_only_an_error_of_standard_output_is_called_that(
+    invoke: Invoke, sim: RoomsSimulator, monkeypatch: pytest.MonkeyPatch, applied: None, command: str
+) -> None:
+    def no_descriptor() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(_run, "_loop_factory", no_descriptor)
+    line = check_one_line(invoke, sim, *ANY_COMMAND[command], code=1)
+    assert line == "aiorooms: the operating system reported an error: Too many open files"
+
+
+def test_an_error_while_the_options_are_checked_is_not_called_one_of_standard_output(
+    invoke: Invoke, sim: RoomsSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object, **__: object) -> RoomsClient:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/root/.netrc")
+
+    monkeypatch.setattr(_options, "RoomsClient", denied)
+    line = check_one_line(invoke, sim, "list", code=1)
+    assert line == "aiorooms: the operating system reported an error: Permission denied ('/root/.netrc')"

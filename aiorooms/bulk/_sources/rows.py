@@ -17,6 +17,7 @@ temporary file with an index by room, so a million rows need little memory.
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +32,7 @@ from ..._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, policy_of
 from ...errors import BulkInputError, InputProblem, InvalidRequestError
 from ...models import Room, RoomUpdate, read_room_ref
 from ...models._fields import FIELDS, Values
+from .._files import os_errors_as
 from .._index import LineIndex
 from .._planning import Change
 from .._problems import Problems, input_problem
@@ -68,7 +70,8 @@ class Rows:
         self.source = source
         self.count: int = 0
         """Number of valid rows, including rows that change nothing."""
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
+        with os_errors_as(_no_temporary_file, Path(source)):
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
         self._rooms = LineIndex(self._file)
         self._has_names = False
         """Whether a row gives the name of its room instead of the id."""
@@ -86,7 +89,8 @@ class Rows:
 
     def close(self) -> None:
         """Remove the temporary file."""
-        self._file.close()
+        with suppress(OSError):  # an error could only come from data that nobody needs any more
+            self._file.close()
 
     def change_of(self, room: Room) -> Change | None:
         """Return the change for a room; None if no row is for the room. Raises `BulkInputError` if two rows are."""
@@ -113,8 +117,9 @@ class Rows:
 
     def add(self, line: int, room_id: str | None, name: str | None, fields: Values, updated_at: str | None) -> None:
         """Add a row."""
-        offset = self._file.tell()
-        self._file.write(dumps((line, room_id, name, fields, updated_at)) + b"\n")
+        with os_errors_as(_no_temporary_file, Path(self.source)):
+            offset = self._file.tell()
+            self._file.write(dumps((line, room_id, name, fields, updated_at)) + b"\n")
         self._rooms.add(room_id or "" if name is None else _key_of_name(name), offset)
         self._has_names |= name is not None
         if isinstance(new_name := fields.get("unique_name"), str):
@@ -122,7 +127,12 @@ class Rows:
         self.count += 1
 
     def check(self, problems: Problems) -> None:
-        """Record a problem for each row whose room or new name is also in an earlier row."""
+        """Record a problem for each row whose room or new name is also in an earlier row.
+
+        Call this once, after the last `add`. Raises `BulkInputError` if the temporary file can't be written.
+        """
+        with os_errors_as(_no_temporary_file, Path(self.source)):
+            self._file.flush()
         self._rooms.sort()
         self._names.sort()
         duplicates: set[int] = set()
@@ -148,6 +158,11 @@ def _time(text: str) -> datetime | None:
     except ValueError:
         return None
     return None if time.tzinfo is None else time
+
+
+def _no_temporary_file(source: Path, reason: str) -> BulkInputError:
+    text = f"the rows can't be kept in a temporary file: {reason}; set TMPDIR to a folder with free space"
+    return BulkInputError([InputProblem(str(source), None, None, text, code="unwritable")])
 
 
 def _line(row: _Row) -> int:
