@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias
+from typing import Final, TypeAlias
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from .._http.json import dumps, loads
@@ -28,7 +28,6 @@ __all__ = [
     "json_object",
     "json_time",
     "kind_of_file",
-    "open_file",
     "os_errors_as",
     "os_reason",
     "path_of",
@@ -117,20 +116,12 @@ def kind_of_file(mode: int) -> str | None:
 
 def check_file(path: Path) -> os.stat_result:
     """Return the status of a regular file. Raises `OSError` if there is no such file, or if it is not a regular one."""
-    if "\0" in str(path):  # Python itself would raise a `ValueError`
-        raise OSError(errno.EINVAL, "the path contains a NUL character")
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if (kind := kind_of_file(status.st_mode)) is not None:
         raise OSError(errno.EINVAL, f"it is {kind}, not a regular file")
     return status
-
-
-def open_file(path: Path) -> BinaryIO:
-    """Open a regular file for reading. Raises `OSError`, also for a pipe or a device, which could block forever."""
-    check_file(path)
-    return path.open("rb")
 
 
 def os_reason(error: OSError) -> str:
@@ -142,8 +133,11 @@ def os_reason(error: OSError) -> str:
 def os_errors_as(error_of: Callable[[Path, str], AioroomsError], path: Path) -> Generator[None]:
     """Raise `error_of(path, reason)` instead of an `OSError` that the block raises.
 
-    Errors of this package that are also OSErrors are not converted.
+    Errors of this package that are also OSErrors are not converted. The error is also raised for a path with a NUL
+    character, which no file can have. Python itself would raise a `ValueError`.
     """
+    if "\0" in str(path):
+        raise error_of(path, "the path contains a NUL character")
     try:
         yield
     except OSError as error:

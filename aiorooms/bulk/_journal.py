@@ -30,7 +30,7 @@ import attrs
 
 from .._text import quoted
 from ..errors import JournalError
-from ._files import JsonObject, json_object, os_errors_as, quoted_path
+from ._files import JsonObject, json_object, os_errors_as, path_of, quoted_path
 from ._journal_records import HEADER, VERSION, Begin, End, JournalHeader, Record, RoomState, Run, record_of
 
 __all__ = ["Journal", "first_line", "is_incomplete_header", "is_journal"]
@@ -85,7 +85,7 @@ class Journal:
     @property
     def plan_file(self) -> Path:
         """The path of the plan file when `apply` was called."""
-        return Path(self.head.plan_file)
+        return path_of(self.head.plan_file)
 
     @property
     def base_url(self) -> str:

@@ -20,7 +20,7 @@ from typing import Final, Self
 
 from .._aio import end_tasks, finish
 from ..errors import JournalError
-from ._files import os_reason, quoted_path
+from ._files import os_reason, path_text, quoted_path
 from ._journal import Journal, first_line, is_incomplete_header, is_journal
 from ._journal_records import JournalHeader, RoomState, Run, line_of
 from ._plan import Plan
@@ -68,7 +68,7 @@ class JournalWriter:
             writer.truncate(0)
             header = JournalHeader(
                 plan=plan.plan_id,
-                plan_file=str(plan.path.absolute()),
+                plan_file=path_text(plan.path.absolute()),
                 plan_sha256=plan.sha256,
                 base_url=plan.base_url,
                 rooms=plan.rooms,

@@ -24,7 +24,17 @@ from .._text import quoted
 from ..client import RoomsClient
 from ..errors import PlanFileError
 from ._files import json_object, os_errors_as, quoted_path
-from ._plan_records import HEADER, PLANNED, TOTALS, VERSION, VERSIONS, Checksum, PlannedUpdate, PlanTotals
+from ._plan_records import (
+    HEADER,
+    PLANNED,
+    TOTALS,
+    VERSION,
+    VERSIONS,
+    Checksum,
+    PlannedUpdate,
+    PlanTotals,
+    is_room_line,
+)
 
 __all__ = ["Plan", "replaced_plan"]
 
@@ -100,16 +110,11 @@ class Plan:
     def updates(self) -> Iterator[PlannedUpdate]:
         """Yield the planned updates, in the order of the file.
 
-        Raises `PlanFileError` if the file can't be read, or was modified or replaced since `Plan.open`. A modification
-        may be noticed only after the last update.
+        Raises `PlanFileError` if the file can't be read, if a line is not the line of a room, or if the file was
+        modified or replaced since `Plan.open`. A modification may be noticed only after the last update.
         """
         with closing(self.open_file()) as file:
-            for line in self.room_lines(file):
-                try:
-                    planned = PLANNED.read(line)
-                except ValueError:
-                    raise replaced_plan(self.path) from None
-                yield planned
+            yield from map(PLANNED.read, self.room_lines(file))
 
     def open_file(self) -> BinaryIO:
         """Open the file for reading. Raises `PlanFileError` if it can't be read."""
@@ -122,16 +127,27 @@ class Plan:
             pass
 
     def room_lines(self, file: BinaryIO) -> Iterator[bytes]:
-        """Yield the line of each room. Then raise `PlanFileError` if the file's checksum differs from `sha256`."""
+        """Yield the line of each room, in a form that `PLANNED` and `PlannedLine` can read.
+
+        Then raise `PlanFileError` if the file's checksum differs from `sha256`. If a line is not the line of a room, no
+        further line is yielded, and `PlanFileError` is raised too.
+        """
         file.seek(0)
         checksum = Checksum()
         checksum.add(file.readline())
-        for line in islice(file, self.rooms):
+        wrong: int | None = None
+        for number, line in enumerate(islice(file, self.rooms), 2):
             checksum.add(line)
-            yield line
+            if wrong is None:
+                if is_room_line(line):
+                    yield line
+                else:
+                    wrong = number
         totals = PlanTotals(rooms=self.rooms, unchanged=self.unchanged, latest_update=self.latest_update)
         if checksum.seal(totals).sha256 != self.sha256:
             raise replaced_plan(self.path)
+        if wrong is not None:
+            raise _edited(self.path, f"line {wrong:,} is not the line of a room")
 
     def check_server(self, client: RoomsClient) -> None:
         """Raise `PlanFileError` if the base URLs of the client and the plan differ."""
@@ -168,6 +184,6 @@ def _unreadable(path: Path, reason: str) -> PlanFileError:
     return PlanFileError(f"the plan {quoted_path(path)} can't be read: {reason}", reason="unreadable")
 
 
-def _edited(path: Path) -> PlanFileError:
-    text = f"the plan {quoted_path(path)} was modified after it was made"
+def _edited(path: Path, wrong: str = "") -> PlanFileError:
+    text = f"the plan {quoted_path(path)} was modified after it was made{f': {wrong}' * bool(wrong)}"
     return PlanFileError(text, hint="edit the input of make_plan() instead, and make a new plan", reason="edited_plan")

@@ -1,6 +1,7 @@
 """The lines of a plan file: a header, a line for each room to change, and totals with a checksum.
 
-When a line is read, its values are not validated again, because the checksum shows that they were not modified.
+When a line is read, its form and the names of its fields are checked, because a program that edits a plan can also
+calculate the right checksum. The values of the fields are checked when the update is created.
 
 The line of a room also has what it takes to recognize the changes of others. For example, a plan sets only the webhook
 URL of a room to N, and the room has the webhook URL O and the failover URL F. The line then has O in `before`, N in
@@ -25,7 +26,7 @@ from .._webhook_url import WebhookUrlPolicy
 from ..models import Room, RoomUpdate
 from ..models._fields import Values, differing
 from ._files import json_object
-from ._records import Codec
+from ._records import Codec, check_values
 
 __all__ = [
     "HEADER",
@@ -39,6 +40,7 @@ __all__ = [
     "PlannedLine",
     "PlannedUpdate",
     "contested_fields",
+    "is_room_line",
 ]
 
 VERSION: Final = 2
@@ -128,20 +130,29 @@ class PlannedLine(NamedTuple):
         """Read a line that looks as this package writes it. Return None for all other lines."""
         value = cast("Any", json_object(line))
         try:
-            room_id, name, time, after = value["room_id"], value["unique_name"], value["updated_at"], value["after"]
+            room_id, name, time = value["room_id"], value["unique_name"], value["updated_at"]
+            check_values(value["before"])
+            after = check_values(value["after"])
+            check_values(value.get("pair", after))
             updated_at = None if time is None else datetime.fromisoformat(time)
             is_canonical = (
                 type(room_id) is str
                 and (name is None or type(name) is str)
                 and (updated_at is None or updated_at.tzinfo is UTC)
-                and type(value["before"]) is dict
-                and type(after) is dict
-                and type(value.get("pair", after)) is dict
                 and line.startswith(b'{"room_id":%s,"unique_name":' % dumps(room_id))
             )
         except (TypeError, KeyError, ValueError):
             return None
         return cls(line, room_id, name, updated_at, after) if is_canonical else None
+
+
+def is_room_line(line: bytes) -> bool:
+    """Return whether a line is the line of a room, so that `PlannedLine.read` and `PLANNED.read` accept it."""
+    try:
+        PlannedLine.read(line)
+    except ValueError:
+        return False
+    return True
 
 
 @attrs.frozen(kw_only=True)

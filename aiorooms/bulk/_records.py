@@ -1,7 +1,9 @@
 """Convert between JSON lines and attrs classes, with cattrs.
 
 The converter is a copy of the models' converter, and equally strict: a missing key or a value of the wrong type raises
-`ValueError`. Unknown keys are ignored, so that a later version can add keys to a line.
+`ValueError`. Numbers and fields are checked too, because a file may be damaged or edited: a time of 1e300 seconds can't
+be shown in a report, and the value of an unknown field can't be compared with a room. Unknown keys of a line are
+ignored, so that a later version can add keys.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -16,11 +18,11 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from .._text import timestamp
 from ..models._converter import converter
-from ..models._fields import Values
+from ..models._fields import FIELDS, Values
 from ..models._values import is_object
 from ._files import json_line, json_object
 
-__all__ = ["Codec", "file_converter"]
+__all__ = ["Codec", "check_values", "file_converter"]
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
@@ -75,16 +77,39 @@ class Codec(Generic[T]):
 file_converter: Final = converter.copy()
 
 
+def check_values(value: object) -> Values:
+    """Return the value if it is an object of writable fields. Raises `ValueError` if it is not.
+
+    The values may be out of range, because they are checked again before they are sent.
+    """
+    if not is_object(value) or not FIELDS.keys() >= value.keys():
+        raise ValueError("it is not an object of writable fields")
+    for one in value.values():
+        if type(one) not in _SCALARS:
+            raise ValueError("it is not the value of a field")
+    return value  # type: ignore[return-value]  # checked above
+
+
+_SCALARS: Final = (str, int, bool, type(None))
+
+
 def _values(value: object, _: object) -> Values:
-    if not is_object(value):
-        raise ValueError("it is not an object")
-    return value  # type: ignore[return-value]  # values were checked before they were written
+    return check_values(value)
+
+
+_MAX_NUMBER: Final = 253_402_300_799  # the last second of the year 9999, the latest time that `datetime` supports
 
 
 def _number(value: object, _: object) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _MAX_NUMBER:
         return value
-    raise ValueError("it is not a number")
+    raise ValueError(f"it is not a number from 0 to {_MAX_NUMBER}")
+
+
+def _count(value: object, _: object) -> int:
+    if type(value) is int and 0 <= value <= _MAX_NUMBER:
+        return value
+    raise ValueError(f"it is not a whole number from 0 to {_MAX_NUMBER}")
 
 
 def _optional_number(value: object, wanted: object) -> float | None:
@@ -119,6 +144,7 @@ file_converter.register_structure_hook_func(_is_values, _values)
 # cattrs recognizes its function `identity`, and generates code that copies the value without a call.
 for kind in (Values, str | None, float | None):
     file_converter.register_unstructure_hook_func(partial(eq, kind), identity)
+file_converter.register_structure_hook(int, _count)
 file_converter.register_structure_hook(float, _number)
 file_converter.register_structure_hook(float | None, _optional_number)
 file_converter.register_unstructure_hook(datetime | None, _text_of)

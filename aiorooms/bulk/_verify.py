@@ -59,13 +59,7 @@ def plan_index(plan: Plan, file: BinaryIO) -> LineIndex:
     Raises `PlanFileError` if the file was modified or replaced since `Plan.open`.
     """
     index = LineIndex(file)
-    lines = plan.room_lines(file)
-    try:
-        for line in lines:
-            index.add(PLANNED.read(line).room_id.lower(), file.tell() - len(line))
-    except ValueError:
-        for _ in lines:
-            pass  # the file was modified: `room_lines` raises `PlanFileError` after the last line
-        raise
+    for line in plan.room_lines(file):
+        index.add(PLANNED.read(line).room_id.lower(), file.tell() - len(line))
     index.sort()
     return index

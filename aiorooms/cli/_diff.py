@@ -83,7 +83,7 @@ def _label(planned: PlannedUpdate) -> str:
 def _change_of(planned: PlannedUpdate, *, whole: bool) -> _Change:
     change: list[tuple[str, _Value, _Value, bool]] = []
     for name, after in planned.after.items():
-        before = planned.before[name]
+        before = planned.before.get(name)
         hosts = None if whole else _hosts(before, after)
         change.append((name, before, after, False) if hosts is None else (name, *hosts, True))
     return tuple(change)

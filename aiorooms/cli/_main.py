@@ -148,8 +148,8 @@ def _report(error: Exception) -> int | None:
             print_error(str(error))
             return FAILED
         case OutputLostError() | OSError():
-            # A bare OSError comes from click, which writes help texts directly. Our own writes raise OutputLostError, and
-            # a command raises SystemCallError for any other OSError.
+            # A bare OSError comes from click, which writes help texts directly. Our own writes raise OutputLostError.
+            # For any other OSError, a command raises SystemCallError.
             output_error = output_lost(error) if isinstance(error, OSError) else error
             # It is not a failure if the reader closes the pipe early, as `head` does.
             if output_error.reader_closed:
