@@ -37,9 +37,9 @@ MAY_BLOCK = [
     ("io.BufferedWriter.write", "bulk/_export.py", {"export_rooms"}),
     ("os.path.abspath", "bulk/_new_file.py", {"__init__"}),
     ("os.readlink", "bulk/_new_file.py", {"__init__"}),
-    ("os.replace", "bulk/_new_file.py", {"finish"}),
+    ("os.replace", "bulk/_new_file.py", {"rename"}),
     ("os.stat", "bulk/_new_file.py", {"__init__"}),
-    ("os.unlink", "bulk/_new_file.py", {"discard", "finish"}),
+    ("os.unlink", "bulk/_new_file.py", {"discard"}),
     ("io.TextIOWrapper.read", "aiorooms/client.py", {"_is_in_netrc"}),  # reads netrc, once per client
 ]
 """Blocking calls that aiorooms makes in the event loop on purpose. Most are faster than `asyncio.to_thread`.

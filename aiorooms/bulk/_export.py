@@ -17,7 +17,7 @@ from ..client import RoomsClient
 from ..errors import BulkInputError, InputProblem
 from ..models import FIELD_NAMES, Room
 from ._files import json_line
-from ._new_file import write_atomically
+from ._new_file import write_atomically_async
 
 __all__ = ["export_rooms", "format_of"]
 
@@ -38,7 +38,7 @@ async def export_rooms(
     path = Path(path)
     line = _LINES[form or format_of(path)]
     count = 0
-    with write_atomically(path, _unwritable) as file:
+    async with write_atomically_async(path, _unwritable) as file:
         if line is _csv_line:
             file.write(_csv_row(_COLUMNS))
         async for room in client.rooms.list():

@@ -13,21 +13,23 @@ complete temporary file is then copied into the existing file, which keeps its o
 fails too, the existing file is damaged. So only in this case, the temporary file is kept, and the error names it.
 """
 
+import asyncio
 import errno
 import os
 import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from .._aio import finish
 from ..errors import AioroomsError
 from ._files import check_file, os_errors_as, os_reason, quoted_path
 
-__all__ = ["NewFile", "write_atomically"]
+__all__ = ["NewFile", "write_atomically", "write_atomically_async"]
 
 _ErrorOf: TypeAlias = Callable[[Path, str], AioroomsError]
 """Returns the error for a path that can't be written, for this reason."""
@@ -50,7 +52,26 @@ def write_atomically(path: Path, error_of: _ErrorOf) -> Generator["NewFile"]:
     file = NewFile(path, error_of)
     try:
         yield file
-        file.finish()
+        file.sync()
+        if not file.rename():
+            file.copy()
+    except BaseException:
+        file.discard()
+        raise
+
+
+@asynccontextmanager
+async def write_atomically_async(path: Path, error_of: _ErrorOf) -> AsyncGenerator["NewFile"]:
+    """Do the same as `write_atomically`, but sync a large file without blocking the event loop for seconds.
+
+    If the task is cancelled, nothing is written, because no other task runs between the sync and the rename.
+    """
+    file = NewFile(path, error_of)
+    try:
+        yield file
+        await finish(asyncio.create_task(asyncio.to_thread(file.sync)))
+        if not file.rename():
+            await finish(asyncio.create_task(asyncio.to_thread(file.copy)))
     except BaseException:
         file.discard()
         raise
@@ -71,6 +92,7 @@ class NewFile:
             prefix, folder = f".{path.name[:40]}.", self._target.parent
             self._file = tempfile.NamedTemporaryFile("wb", dir=folder, prefix=prefix, suffix=".tmp", delete=False)  # noqa: SIM115
         self._temporary: Path | None = Path(self._file.name)
+        self._may_rename = False
 
     def write(self, data: bytes) -> None:
         """Append data."""
@@ -80,15 +102,33 @@ class NewFile:
         except OSError as error:
             raise self._error_of(self._path, os_reason(error)) from None
 
-    def finish(self) -> None:
-        """Give the file its name, after everything has been written."""
+    def sync(self) -> None:
+        """Write the content to the disk, set the owner and the mode, and close the file."""
         with os_errors_as(self._error_of, self._path):
             self._file.flush()
             os.fsync(self._file.fileno())
-            is_replaceable = self._set_owner_and_mode()
+            self._may_rename = self._set_owner_and_mode()
             self._file.close()
-            if not (is_replaceable and self._rename()):
-                self._copy()
+
+    def rename(self) -> bool:
+        """Give the synced file its name. Return False if this file can't be replaced by a rename."""
+        assert self._temporary is not None
+        if not self._may_rename:
+            return False
+        with os_errors_as(self._error_of, self._path):
+            try:
+                self._temporary.replace(self._target)
+            except OSError as error:
+                if error.errno not in _NOT_PERMITTED:
+                    raise
+                return False
+        self._temporary = None
+        return True
+
+    def copy(self) -> None:
+        """Copy the synced file into the existing file, or into a new file if there is none."""
+        with os_errors_as(self._error_of, self._path):
+            self._copy()
 
     def discard(self) -> None:
         """Close and remove the temporary file, unless it was renamed, or is the only complete copy of the content."""
@@ -113,19 +153,7 @@ class NewFile:
             return False
         return True
 
-    def _rename(self) -> bool:
-        assert self._temporary is not None
-        try:
-            self._temporary.replace(self._target)
-        except OSError as error:
-            if error.errno not in _NOT_PERMITTED:
-                raise
-            return False
-        self._temporary = None
-        return True
-
     def _copy(self) -> None:
-        """Copy the temporary file into the existing file, or into a new file if there is none."""
         assert self._temporary is not None
         new = 0 if self._before is not None else os.O_CREAT | os.O_EXCL
         number = os.open(self._target, os.O_WRONLY | getattr(os, "O_BINARY", 0) | new, _PRIVATE)

@@ -1,8 +1,8 @@
 """Write a plan file line by line and atomically: the file appears under its name only when it is complete."""
 
 import uuid
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -12,10 +12,10 @@ import attrs
 from .._text import timestamp
 from ..errors import PlanFileError
 from ._files import as_utf8, quoted_path
-from ._new_file import write_atomically
+from ._new_file import write_atomically, write_atomically_async
 from ._plan_records import HEADER, PLANNED, TOTALS, Checksum, PlanHeader, PlannedUpdate, PlanTotals
 
-__all__ = ["PlanSummary", "PlanWriter", "new_plan"]
+__all__ = ["PlanSummary", "PlanWriter", "new_plan", "new_plan_async"]
 
 
 @attrs.frozen(kw_only=True)
@@ -74,6 +74,13 @@ class PlanWriter:
     def _write(self, line: bytes) -> None:
         self._checksum.add(line)
         self._file.write(line)
+
+
+@asynccontextmanager
+async def new_plan_async(path: str | Path, base_url: str, source: str) -> AsyncGenerator[PlanWriter]:
+    """Do the same as `new_plan`, but sync the file without blocking the event loop."""
+    async with write_atomically_async(Path(path), _unwritable) as file:
+        yield PlanWriter(file, base_url, source)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from ._files import quoted_path
 from ._journal import Journal
 from ._journal_records import Begin, End
 from ._plan_records import contested_fields
-from ._plan_writer import PlanSummary, new_plan
+from ._plan_writer import PlanSummary, new_plan_async
 from ._planning import plan_room
 
 __all__ = ["Rollback", "plan_rollback"]
@@ -95,7 +95,7 @@ async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path,
     updates = await asyncio.to_thread(_updates_of, journal)
     conflicts: list[str] = []
     unchanged = noted = 0
-    with new_plan(path, client.base_url, f"rollback of {journal.path.name}") as plan:
+    async with new_plan_async(path, client.base_url, f"rollback of {journal.path.name}") as plan:
         async for room in client.rooms.list():
             if room.id is None or (entry := updates.pop(room.id, None)) is None:
                 continue

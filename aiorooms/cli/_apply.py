@@ -260,7 +260,8 @@ class _Applying(ManyUpdates):
             return None
         try:
             return Journal.open(self._journal).states()
-        except JournalError:
+        except JournalError as error:
+            self._journal_error = error  # the totals don't include earlier runs, so the reason must be shown
             return None
 
     def _show_next_commands(self, counts: Mapping[str, int]) -> None:
