@@ -39,8 +39,10 @@ _PRIVATE: Final = 0o600
 _NOT_PERMITTED: Final = frozenset(
     {errno.EPERM, errno.EACCES, errno.EBUSY, errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 )
-"""Errors that say that the system call does not work for this file. After any other error, such as EIO, a copy would
-probably fail too, and damage the existing file."""
+"""Errors that say that the system call does not work for this file.
+
+After any other error, such as EIO, a copy would probably fail too, and damage the existing file.
+"""
 
 
 @contextmanager
@@ -64,7 +66,7 @@ def write_atomically(path: Path, error_of: _ErrorOf) -> Generator["NewFile"]:
 async def write_atomically_async(path: Path, error_of: _ErrorOf) -> AsyncGenerator["NewFile"]:
     """Do the same as `write_atomically`, but sync a large file without blocking the event loop for seconds.
 
-    If the task is cancelled, nothing is written, because no other task runs between the sync and the rename.
+    A task that is cancelled waits for the sync, and then removes the temporary file.
     """
     file = NewFile(path, error_of)
     try:

@@ -1,5 +1,6 @@
 """New files: plans, exports and reports are private, whole or not at all, and replace only regular files."""
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -7,6 +8,7 @@ import shutil
 import socket
 import stat
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 from aiorooms.bulk import BulkInputError, PlanFileError, export_rooms, make_plan, select
-from aiorooms.bulk._new_file import write_atomically
+from aiorooms.bulk._new_file import write_atomically, write_atomically_async
 from aiorooms.errors import AioroomsError
 from aiorooms.simulator import RoomsSimulator
 
@@ -217,6 +219,36 @@ def test_if_the_block_raises_nothing_is_left_and_the_error_is_unchanged(
         file.write(b"x" * 100_000)
         raise error("by the block")
     assert (tmp_path / "a").read_bytes() == b"old"
+    assert files_in(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("during", ["block", "sync"])
+async def test_a_cancelled_task_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, during: str) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    loop, reached = asyncio.get_running_loop(), asyncio.Event()
+    cancelled = threading.Event()
+    real = os.fsync
+
+    def fsync(number: int) -> None:
+        loop.call_soon_threadsafe(reached.set)
+        cancelled.wait(10)
+        real(number)
+
+    async def write_it() -> None:
+        async with write_atomically_async(tmp_path / "a", error_of) as file:
+            file.write(b"new")
+            if during == "block":
+                reached.set()
+                await asyncio.sleep(60)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    task = asyncio.create_task(write_it())
+    await reached.wait()
+    task.cancel()
+    cancelled.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread((tmp_path / "a").read_bytes) == b"old"
     assert files_in(tmp_path) == ["a"]
 
 
