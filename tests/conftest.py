@@ -30,8 +30,9 @@ MAY_BLOCK = [
     ("os.write", "bulk/_journal_writer.py", {"write"}),
     # The file is read backwards, 64 KB at a time.
     ("io.BufferedReader.read", "bulk/_journal.py", {"_complete_size"}),
-    ("os.getcwd", "bulk/_journal_writer.py", {"create"}),
-    ("os.unlink", "bulk/_journal_writer.py", {"create"}),
+    ("os.getcwd", "bulk/_journal_writer.py", {"create", "__init__"}),
+    ("os.stat", "bulk/_journal_writer.py", {"_already_exists"}),
+    ("os.unlink", "bulk/_journal_writer.py", {"_close"}),
     # Most writes only fill a buffer.
     ("io.BufferedWriter.write", "bulk/_new_file.py", {"write"}),
     ("os.path.abspath", "bulk/_new_file.py", {"__init__"}),

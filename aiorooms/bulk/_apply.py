@@ -5,7 +5,8 @@ applies it is killed when 600 updates are finished and 50 more are in flight. Th
 steps:
 
 1. The run reads the 50 rooms back (`_earlier`). 30 of them have the wanted values, so their outcome is `updated`. The
-   updates of the other 20 must be sent.
+   updates of the other 20 must be sent. If lines of the journal are damaged, the rooms that they may be about are
+   compared with the account first.
 2. The run lists the rooms that may have been modified since the plan was made (`_conflicts`). In 2 of the remaining 350
    rooms, someone else changed a planned field. They are *set aside*, which means that their updates are not sent.
 3. The run sends the updates of 20 + 348 rooms (`_sending`). Meanwhile, it lists the modified rooms again (`_refresh`),
@@ -18,7 +19,7 @@ nothing.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, closing, suppress
 from itertools import chain
 from pathlib import Path
@@ -27,15 +28,16 @@ from typing import Final
 from .._aio import end_tasks
 from .._checks import check_at_least
 from ..client import RoomsClient
-from ..errors import AioroomsError, JournalError, PlanFileError
+from ..errors import AioroomsError, JournalError
+from ._checked_plan import CheckedPlan
 from ._conflicts import Conflicts
-from ._earlier import EarlierRuns, KeepPolicy, read_back
-from ._files import quoted_path
+from ._earlier import EarlierRuns, KeepPolicy, find_applied, read_back
 from ._journal import Journal
 from ._journal_records import PacingRecord, PacingState, Stop, line_of
 from ._journal_writer import JournalWriter, now
 from ._outcomes import Outcome, StopSignal
 from ._plan import Plan
+from ._plan_of_journal import plan_of
 from ._recorder import Recorder
 from ._refresh import Refresher
 from ._sending import InFlight, rooms_to_send
@@ -55,21 +57,23 @@ def apply(
     force: bool = False,
     strict: bool = False,
     max_failures: int | None = None,
+    lock: bool = True,
 ) -> "BulkRun":
     """Return a `BulkRun` that applies a plan. The run sends nothing until you iterate over its `outcomes`.
 
     The run creates the journal file at the path `journal`. A room is a conflict, and is not updated, if someone else
     changed a planned field after the plan was made, or the other webhook URL if one of the two is planned. With
     `strict`, any modification is a conflict. With `force`, which takes precedence, there are no conflicts, and all
-    rooms are updated. After `max_failures` failed or uncertain updates, no further update begins. Raises
-    `PlanFileError` if the plan was made for another server.
+    rooms are updated. After `max_failures` failed or uncertain updates, no further update begins. While the run lasts,
+    the journal and the plan are locked, so that no other run uses them. Pass `lock=False` only if their file system has
+    no locks. Raises `PlanFileError` if the plan was made for another server.
     """
     _check_settings("apply", concurrency, max_failures)
     plan.check_server(client)
     return BulkRun(
         client,
         plan,
-        JournalWriter.create(journal, plan),
+        JournalWriter.create(journal, plan, lock=lock),
         concurrency=concurrency,
         max_failures=max_failures,
         strict=strict,
@@ -87,43 +91,30 @@ def resume(
     strict: bool = False,
     retry_failed: bool = False,
     max_failures: int | None = None,
+    lock: bool = True,
 ) -> "BulkRun":
     """Return a `BulkRun` that continues the runs recorded in a journal. Successful updates are not repeated.
 
     If the plan file was moved, `plan` is its new path. With `retry_failed`, failed updates are sent again. `force` and
-    `strict` have the same meaning as for `apply`; with `force`, the conflicts of earlier runs are updated too. Raises
-    `JournalError` if the journal can't be opened or belongs to another plan, and `PlanFileError` if the plan can't be
-    opened or was made for another server.
+    `strict` have the same meaning as for `apply`; with `force`, the conflicts of earlier runs are updated too. `lock`
+    has the same meaning too. Damaged lines of the journal are skipped, and the rooms that they may be about are
+    compared with the account before their update is sent. Raises `JournalError` if the journal can't be opened or
+    belongs to another plan, and `PlanFileError` if the plan can't be opened or was made for another server.
     """
     _check_settings("resume", concurrency, max_failures)
     read = Journal.open(journal)
-    opened = _plan_of(read, plan)
+    opened = plan_of(read, plan)
     opened.check_server(client)
     return BulkRun(
         client,
         opened,
-        JournalWriter.reopen(read),
+        JournalWriter.reopen(read, opened, lock=lock),
         concurrency=concurrency,
         max_failures=max_failures,
         strict=strict,
         keep_policy=KeepPolicy(retry_failed=retry_failed, force=force),
         journal_before=read,
     )
-
-
-def _plan_of(journal: Journal, path: str | Path | None) -> Plan:
-    """Open the plan of a journal. If `path` is None, the path comes from the journal."""
-    try:
-        plan = Plan.open(path or journal.plan_file)
-    except PlanFileError as error:
-        if path is not None or error.reason != "unreadable":
-            raise
-        hint = "the journal names this path; if the plan was moved, give its new path with plan="
-        raise PlanFileError(error.message, hint=hint, reason="plan_missing") from None
-    if (plan.plan_id, plan.sha256) != (journal.plan_id, journal.head.plan_sha256):
-        text = f"the journal {quoted_path(journal.path)} doesn't belong to the plan {quoted_path(plan.path)}"
-        raise JournalError(text, reason="other_plan")
-    return plan
 
 
 def _check_settings(caller: str, concurrency: int, max_failures: int | None) -> None:
@@ -150,6 +141,13 @@ class BulkRun:
         self.plan = plan
         self.settled: int = 0
         """Number of rooms that keep their outcome from an earlier run; 0 until `outcomes` has read the journal."""
+        self.damaged_lines: Sequence[int] = ()
+        """The numbers of the damaged lines of the journal; empty until `outcomes` has read the journal."""
+        self.plan_lock_error: str | None = None
+        """Why the plan file can't be locked; None if it is locked, or until `outcomes` has locked it.
+
+        The run goes on without this lock, so another run can apply the plan with another journal at the same time.
+        """
         self._client = client
         self._journal = journal
         self._concurrency = concurrency
@@ -186,7 +184,7 @@ class BulkRun:
     def rooms_left(self) -> int:
         """Return how many rooms of the plan had no outcome to keep when `apply` or `resume` was called.
 
-        The number does not change during the run. Raises `JournalError` if the journal is damaged.
+        The number does not change during the run. Raises `JournalError` if the journal can't be read.
         """
         states = () if self._journal_before is None else self._journal_before.states().values()
         return self.plan.rooms - sum(map(self._keep_policy.keeps, states))
@@ -196,39 +194,46 @@ class BulkRun:
 
         The run does not handle rooms that keep their outcome from an earlier run. If the run is stopped early, it does
         not handle the rooms that it has not reached. Closing the generator cancels the updates in flight; `resume`
-        reads their rooms back. If the journal can't be written, no further update begins, updates in flight finish, and
-        then `JournalError` is raised.
+        reads their rooms back. If the journal can't be written or was deleted, or the plan file is modified during the
+        run, no further update begins, updates in flight finish, and then `JournalError` or `PlanFileError` is raised.
 
-        Also raises `JournalError` if `apply` would overwrite another file or if another run is writing the journal,
-        `PlanFileError` if the plan was modified or replaced since `Plan.open`, and `APIError` if the account can't be
-        listed.
+        Also raises `JournalError` if `apply` would overwrite another file, if another run is writing the journal, or if
+        the journal can't be locked; `PlanFileError` if the plan was modified or replaced since `Plan.open`, or if
+        another run is applying it with another journal; and `APIError` if the account can't be listed.
         """
         signal, client = self._signal, self._client
-        async with self._journal as journal, self._recorded(journal):
-            recorder = Recorder(journal, signal)
-            # The plan is checked again because the file may have been replaced since `Plan.open`. The file then stays
-            # open, so replacing it later has no effect. It is opened twice: updates are read from it in order, while
-            # rooms of the account are looked up in any order.
-            with closing(self.plan.open_file()) as file, closing(self.plan.open_file()) as lookup:
-                force, strict = self._keep_policy.force, self._strict
+        force, strict = self._keep_policy.force, self._strict
+        # The plan is checked again because the file may have been modified since `Plan.open`. The file then stays open,
+        # so replacing it later has no effect. It is opened twice: updates are read from it in order, while rooms of the
+        # account are looked up in any order.
+        with closing(self.plan.open_file()) as file, closing(self.plan.open_file()) as lookup:
+            plan = await asyncio.to_thread(CheckedPlan, self.plan, file)
+            async with self._journal as journal, self._recorded(journal):
+                self.damaged_lines = journal.before.damaged_lines
+                self.plan_lock_error = journal.plan_lock_error
+                recorder = Recorder(journal, signal)
                 conflicts = Conflicts(client, self.plan, lookup, recorder, force=force, strict=strict)
                 self._conflicts = conflicts
                 refresher = Refresher(conflicts, signal)
                 in_flight = InFlight(recorder, signal, conflicts, refresher, client.webhook_url_policy)
-                await asyncio.to_thread(self.plan.check, file)
-                earlier = await asyncio.to_thread(
-                    EarlierRuns.read, journal.states_before, self._keep_policy, self.plan, file
-                )
-                self.settled = len(earlier.settled)
+                earlier = await asyncio.to_thread(EarlierRuns.read, journal.before, self._keep_policy, plan)
+                # `apply` begins with an empty journal, so it has nothing to find.
+                is_resumed = self._journal_before is not None
+                outcomes = await find_applied(earlier, plan, conflicts, recorder, force=force and is_resumed)
+                found = {outcome.room_id for outcome in outcomes}
+                self.settled = len(earlier.settled - found)
+                excluded = earlier.excluded | found
+                for outcome in outcomes:
+                    yield outcome
                 outcomes, to_send = await read_back(
                     client, earlier.uncertain, conflicts, recorder, signal, concurrency=self._concurrency
                 )
                 for outcome in outcomes:
                     yield outcome
-                if to_send or len(earlier.excluded) < self.plan.rooms:
-                    await conflicts.find(earlier.excluded, to_send)
+                if to_send or len(excluded) < self.plan.rooms:
+                    await conflicts.find(excluded, to_send)
                 sendable = (planned for planned in to_send if not conflicts.set_aside(planned))
-                rooms = chain(sendable, rooms_to_send(file, self.plan, earlier.excluded, conflicts))
+                rooms = chain(sendable, rooms_to_send(plan, excluded, conflicts))
                 results = client.rooms.update_many(
                     in_flight.updates(rooms), concurrency=self._concurrency, max_failures=signal.failures_left
                 )
@@ -240,14 +245,14 @@ class BulkRun:
                                 yield outcome
                     finally:
                         in_flight.abort()
-            for outcome in in_flight.invalid():
-                yield outcome
-            if recorder.write_error is not None:
-                raise recorder.write_error
-            if signal.reason is None:
-                async with aclosing(conflicts.settle()) as settled:
-                    async for outcome in settled:
-                        yield outcome
+                for outcome in in_flight.invalid():
+                    yield outcome
+                if recorder.write_error is not None:
+                    raise recorder.write_error
+                if signal.reason is None:
+                    async with aclosing(conflicts.settle()) as settled:
+                        async for outcome in settled:
+                            yield outcome
 
     @asynccontextmanager
     async def _recorded(self, journal: JournalWriter) -> AsyncGenerator[None]:

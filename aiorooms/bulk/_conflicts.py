@@ -110,7 +110,7 @@ class Conflicts:
         self._lookup = await PlanLookup.of(self._plan, self._file)
         listed_at = time.monotonic()
         recently = datetime.combine(_day_before(self._began), datetime.min.time(), UTC)
-        async for room in self._changed_rooms():
+        async for room in self.changed_rooms():
             self.recent += self._plan.latest_update is None or (
                 room.updated_at is not None and room.updated_at >= recently
             )
@@ -124,7 +124,7 @@ class Conflicts:
         """
         latest = self._plan.latest_update
         if latest is None or self._first_update is None:
-            return self._changed_rooms()
+            return self.changed_rooms()
         return self._updated_since(max(latest, self._first_update))
 
     def record_update(self, listed_at: float | None, ended_at: float, updated_at: datetime | None) -> None:
@@ -174,7 +174,7 @@ class Conflicts:
         """List the modified rooms again, and yield the outcomes of the rooms set aside."""
         if not self._aside:
             return
-        async for room in self._changed_rooms():
+        async for room in self.changed_rooms():
             if room.id is not None and (line := self._aside.pop(room.id, None)) is not None:
                 outcome = self.compare(PLANNED.read(line), room)
                 # None means that the room has its `before` values again. `resume` can then send its update.
@@ -204,7 +204,8 @@ class Conflicts:
             self._noted[planned.room_id] = room.updated_at
         return None
 
-    def _changed_rooms(self) -> RoomList:
+    def changed_rooms(self) -> RoomList:
+        """Return the list of the rooms that may have been modified since the plan was made."""
         latest = self._plan.latest_update
         if latest is None:
             return self._client.rooms.list()

@@ -12,27 +12,39 @@ For example, a plan changes `max_participants` from 10 to 20, and the room's `up
 - `max_participants` is 10 or 30, and `updated_at` is 09:00. Someone else modified the room. The outcome is `conflict`,
   and no update is sent. With `force`, `resume` sends the update instead.
 
+The lines of a room may be missing in the journal, because a line is damaged or the end of the file was lost
+(`_standing`). Such a room has no state, or an old one. `find_applied` looks for these rooms among those that changed
+since the plan was made:
+
+- A room that is `failed` or `conflict`, but doubtful. If it has the wanted values, its outcome is `updated`. Otherwise
+  it keeps its outcome.
+- With `force`, any room whose update would be sent. If it has the wanted values, its outcome is `updated`. Otherwise
+  the update is sent. (Without `force`, `_conflicts` compares these rooms anyway.)
+
 If the server answers that the room does not exist, the outcome is `failed`. If the GET fails for another reason, the
 room's state in the journal does not change, so the next `resume` reads the room back again.
 """
 
 import asyncio
-from collections.abc import Mapping
-from typing import BinaryIO, Self
+from collections.abc import Collection
+from typing import Self
 
 import attrs
 
 from ..client import RoomsClient
 from ..errors import APIError, ClientStateError, NotFoundError
+from ..models import Room
+from ..models._fields import differing
 from ..resources._resource import ENDS_A_RUN
+from ._checked_plan import CheckedPlan
 from ._conflicts import Conflicts
 from ._journal_records import RoomState
 from ._outcomes import Outcome, StopSignal
-from ._plan import Plan
 from ._plan_records import PLANNED, PlannedLine
 from ._recorder import Recorder
+from ._standing import Standing
 
-__all__ = ["EarlierRuns", "KeepPolicy", "read_back"]
+__all__ = ["EarlierRuns", "KeepPolicy", "find_applied", "read_back"]
 
 
 @attrs.frozen(kw_only=True)
@@ -59,21 +71,56 @@ class EarlierRuns:
     """The ids of rooms that keep their outcome."""
     uncertain: tuple[PlannedLine, ...]
     """The plan's lines for the rooms that must be read back."""
+    doubtful: frozenset[str]
+    """The ids of settled rooms whose later lines may be hidden by a damaged line."""
     excluded: frozenset[str]
     """The ids of all settled and uncertain rooms, which `rooms_to_send` skips."""
 
     @classmethod
-    def read(cls, states: Mapping[str, RoomState], keep_policy: KeepPolicy, plan: Plan, file: BinaryIO) -> Self:
-        """Classify the rooms by their state, and read the updates of uncertain rooms from the plan file."""
-        settled = frozenset(room_id for room_id, state in states.items() if keep_policy.keeps(state))
-        uncertain = frozenset(room_id for room_id, state in states.items() if state in ("begun", "uncertain"))
-        lines = plan.room_lines(file) if uncertain else ()
-        planned = map(PlannedLine.read, lines)
+    def read(cls, before: Standing, keep_policy: KeepPolicy, plan: CheckedPlan) -> Self:
+        """Classify the rooms by their state, and read the updates of uncertain rooms."""
+        settled = frozenset(room_id for room_id, state in before.states.items() if keep_policy.keeps(state))
+        uncertain = frozenset(room_id for room_id, state in before.states.items() if state in ("begun", "uncertain"))
         return cls(
             settled=settled,
-            uncertain=tuple(one for one in planned if one.room_id in uncertain),
+            uncertain=_lines_of(uncertain, plan),
+            doubtful=before.doubtful & settled,
             excluded=settled | uncertain,
         )
+
+
+def _lines_of(room_ids: Collection[str], plan: CheckedPlan) -> tuple[PlannedLine, ...]:
+    planned = map(PlannedLine.read, plan.lines() if room_ids else ())
+    return tuple(one for one in planned if one.room_id in room_ids)
+
+
+async def find_applied(
+    earlier: EarlierRuns,
+    plan: CheckedPlan,
+    conflicts: Conflicts,
+    recorder: Recorder,
+    *,
+    force: bool,
+) -> list[Outcome]:
+    """Find the rooms that already have the wanted values, although no line of the journal says so.
+
+    Returns the outcomes of these rooms, which are all `updated`. Raises `APIError` if the account can't be listed.
+    """
+    listed: dict[str, Room] = {}
+    if not earlier.doubtful and (not force or len(earlier.excluded) == len(plan)):
+        return []
+    async for room in conflicts.changed_rooms():
+        room_id = room.id or ""
+        if room_id in earlier.doubtful or (force and room_id not in earlier.excluded):
+            listed[room_id] = room
+    rooms = await asyncio.to_thread(_lines_of, listed, plan)
+    return [
+        recorder.end(
+            planned.room_id, planned.unique_name, "updated", found=True, updated_at=listed[planned.room_id].updated_at
+        )
+        for planned in rooms
+        if not differing(listed[planned.room_id], planned.after)
+    ]
 
 
 async def read_back(

@@ -19,10 +19,18 @@ plan has the rooms A to E, and the process is killed while `apply` writes the `b
 - C has only a `begin` line, so its update may have been applied. `resume` reads C back, and sends the update if it was
   not applied.
 - D and E have no complete line, so their updates were not sent. `resume` sends these updates.
+
+A line is damaged if its checksum is wrong or it is no record, for example because a bit was flipped on the disk.
+Damaged lines are skipped, and `damaged_lines` names them. What they may hide is read back from the account, not
+guessed: `_standing` has an example. Only a damaged header is an error, because without it the plan is unknown.
+
+Lines of format version 1 have no checksum, so damage is noticed there only if the line is no record any more. If a run
+of this version continues such a journal, its own lines have checksums and are checked.
 """
 
+import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
@@ -30,10 +38,13 @@ import attrs
 
 from .._text import quoted
 from ..errors import JournalError
+from ._existing_file import open_existing
 from ._files import JsonObject, json_object, os_errors_as, path_of, quoted_path
-from ._journal_records import HEADER, VERSION, Begin, End, JournalHeader, Record, RoomState, Run, record_of
+from ._journal_records import HEADER, READABLE, JournalHeader, JournalLine, Record, RoomState, Run, record_of
+from ._line_checksum import KEY, is_sealed
+from ._standing import standing_of
 
-__all__ = ["Journal", "first_line", "is_incomplete_header", "is_journal"]
+__all__ = ["Journal", "first_line", "is_incomplete_header", "is_journal", "journal_lines"]
 
 
 @attrs.frozen(kw_only=True)
@@ -49,28 +60,35 @@ class Journal:
     def open(cls, path: str | Path) -> Self:
         """Open a journal, and read its header.
 
-        Raises `JournalError` if the file can't be read, is not a journal, has an incomplete or damaged header, or has
-        an unknown format version.
+        Raises `JournalError` if the file can't be read, is not a regular file or not a journal, has an incomplete or
+        damaged header, or has an unknown format version.
         """
         path = Path(path)
-        with os_errors_as(_unreadable, path), path.open("rb") as file:
+        with os_errors_as(_unreadable, path), open_existing(path) as file:
             first = file.readline(_LONGEST_HEADER)
             size = _complete_size(file)
         if is_incomplete_header(first):
-            text = f"the journal {quoted_path(path)} was cut off before anything was sent"
-            raise JournalError(text, hint="start again with apply()", reason="empty_journal")
+            text = f"the journal {quoted_path(path)} is empty or was cut off in its first line"
+            raise JournalError(text, hint="delete it, and start again with apply()", reason="empty_journal")
         header = json_object(first)
         if header is None or "aiorooms_journal" not in header:
+            if is_journal(first):
+                raise _damaged_header(path)
             text = f"{quoted_path(path)} is not a journal"
             raise JournalError(text, hint="give a file written by apply()", reason="not_a_journal")
-        if (version := header["aiorooms_journal"]) != VERSION:
+        if KEY in header and not is_sealed(first):
+            raise _damaged_header(path)
+        if (version := header["aiorooms_journal"]) not in READABLE:
             text = f"the journal {quoted_path(path)} has format version {quoted(version)}, "
-            text += f"but this aiorooms reads only {VERSION}"
+            text += f"but this aiorooms reads only {' and '.join(map(str, READABLE))}"
             raise JournalError(text, hint="upgrade aiorooms", reason="newer_journal")
         try:
-            return cls(path=path, head=HEADER.from_json(header), size=size)
+            head = HEADER.from_json(header)
         except ValueError:
-            raise _damaged(path, 1) from None
+            raise _damaged_header(path) from None
+        if head.version > 1 and KEY not in header:
+            raise _damaged_header(path)
+        return cls(path=path, head=head, size=size)
 
     @property
     def header(self) -> JsonObject:
@@ -93,63 +111,82 @@ class Journal:
         return self.head.base_url
 
     def records(self) -> Iterator[JsonObject]:
-        """Yield all complete lines after the header, as JSON data.
-
-        Raises `JournalError` at the first damaged line.
-        """
-        for value, _ in self._read():
-            yield value
+        """Yield all complete lines after the header, as JSON data without the checksum. Damaged lines are skipped."""
+        for line in journal_lines(self):
+            if line.value is not None:
+                yield {key: value for key, value in line.value.items() if key != KEY}
 
     def entries(self) -> Iterator[Record]:
-        """Yield all complete lines after the header as records. Lines of an unknown kind are skipped.
-
-        Raises `JournalError` at the first damaged line.
-        """
-        for _, record in self._read():
-            if record is not None:
-                yield record
+        """Yield all complete lines after the header as records. Damaged lines and unknown kinds are skipped."""
+        for line in journal_lines(self):
+            if line.record is not None:
+                yield line.record
 
     def states(self) -> Mapping[str, RoomState]:
-        """Return the state of each room in the journal: its last outcome, or `begun` if its last line is a `begin`."""
-        return self.standing()[0]
+        """Return the state of each room in the journal: its last outcome, or `begun` if its last line is a `begin`.
+
+        Damaged lines are skipped, so the last line about a room may be missing.
+        """
+        return standing_of(journal_lines(self)).states
 
     def runs(self) -> int:
         """Return the number of runs. `apply` writes run 1, and each `resume` writes the next one."""
-        return self.standing()[1]
+        return standing_of(journal_lines(self)).runs
 
     def standing(self) -> tuple[Mapping[str, RoomState], int]:
         """Return the results of `states` and `runs` from one pass over the file."""
-        states: dict[str, RoomState] = {}
-        runs = 0
-        for record in self.entries():
-            match record:
-                case Begin():
-                    states[record.begin] = "begun"
-                case End():
-                    states[record.end] = record.status
-                case Run():
-                    runs += 1
-                case _:
-                    pass
-        return states, runs
+        standing = standing_of(journal_lines(self))
+        return standing.states, standing.runs
 
-    def _read(self) -> Iterator[tuple[JsonObject, Record | None]]:
-        with os_errors_as(_unreadable, self.path), self.path.open("rb") as file:
-            read = len(file.readline())
-            number = 1
-            while read < self.size:
-                number += 1
-                line = file.readline()
+    def damaged_lines(self) -> Sequence[int]:
+        """Return the numbers of the damaged lines. The header is line 1.
+
+        A damaged line may hide the outcome of a room, or that its update was sent. `resume` finds that out from the
+        account.
+        """
+        return standing_of(journal_lines(self)).damaged_lines
+
+
+def journal_lines(journal: Journal) -> Iterator[JournalLine]:
+    """Yield the lines that were complete when the journal was opened, without the header.
+
+    All methods of `Journal` that read the lines use this function, so they raise `JournalError` if the file can't be
+    read.
+    """
+    needs_checksum = journal.head.version > 1
+    for number, text in _raw_lines(journal):
+        line = _read_line(number, text, needs_checksum=needs_checksum)
+        if isinstance(line.record, Run) and journal.head.version == 1:
+            # All lines of a run are written by the same version of aiorooms.
+            needs_checksum = is_sealed(text)
+        yield line
+
+
+def _read_line(number: int, text: bytes, *, needs_checksum: bool) -> JournalLine:
+    has_checksum = is_sealed(text)
+    value = json_object(text) if has_checksum or not needs_checksum else None
+    if value is not None and (has_checksum or KEY not in value):
+        with contextlib.suppress(ValueError):
+            return JournalLine(number, value, record_of(value))
+    return JournalLine(number, None, None)
+
+
+def _raw_lines(journal: Journal) -> Iterator[tuple[int, bytes]]:
+    """Yield the number of each line and the line. A line that is too long for a journal is replaced with `b""`."""
+    with os_errors_as(_unreadable, journal.path), open_existing(journal.path) as file:
+        read = len(file.readline(_LONGEST_HEADER))
+        number = 1
+        while read < journal.size and (line := file.readline(_LONGEST_LINE)):
+            number += 1
+            read += len(line)
+            is_too_long = not line.endswith(b"\n")
+            while not line.endswith(b"\n") and read < journal.size and (line := file.readline(_LONGEST_LINE)):
                 read += len(line)
-                value = json_object(line)
-                if value is None:
-                    raise _damaged(self.path, number)
-                try:
-                    record = record_of(value)
-                except ValueError:
-                    raise _damaged(self.path, number) from None
-                yield value, record
+            yield number, b"" if is_too_long else line
 
+
+_LONGEST_LINE: Final = 1024 * 1024
+"""Maximum number of bytes of a line. After a crash of the machine, the file may contain gigabytes of NUL bytes."""
 
 _LONGEST_HEADER: Final = 64 * 1024
 """Maximum number of bytes to read as the header. If the file is not a journal, its first line may be very long."""
@@ -157,7 +194,7 @@ _LONGEST_HEADER: Final = 64 * 1024
 
 def first_line(path: Path) -> bytes:
     """Read the first line of a file. Raises `JournalError` if the file can't be read."""
-    with os_errors_as(_unreadable, path), path.open("rb") as file:
+    with os_errors_as(_unreadable, path), open_existing(path) as file:
         return file.readline(_LONGEST_HEADER)
 
 
@@ -179,8 +216,11 @@ def is_journal(first: bytes) -> bool:
 _BEGIN: Final = b'{"aiorooms_journal":'
 
 
-def _damaged(path: Path, line: int) -> JournalError:
-    return JournalError(f"the journal {quoted_path(path)} is damaged at line {line:,}", reason="damaged_journal")
+def _damaged_header(path: Path) -> JournalError:
+    hint = "restore it from a copy, or apply the plan again with another journal: rooms that have their new values are "
+    hint += "not updated again"
+    text = f"the journal {quoted_path(path)} is damaged at line 1, so its plan is unknown"
+    return JournalError(text, hint=hint, reason="damaged_journal")
 
 
 def _complete_size(file: BinaryIO) -> int:

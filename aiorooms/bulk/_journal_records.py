@@ -1,8 +1,12 @@
-"""The lines of a journal: a header, then records of runs, updates and the state of the rate limit."""
+"""The lines of a journal: a header, then records of runs, updates and the state of the rate limit.
+
+Format version 2 adds a checksum to each line (`_line_checksum`). Otherwise it equals version 1, so journals of both
+versions can be read and continued. A run that continues a journal of version 1 writes its lines with checksums.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 
 import attrs
 
@@ -12,11 +16,13 @@ from ._records import Codec, file_converter
 
 __all__ = [
     "HEADER",
+    "READABLE",
     "VERSION",
     "Begin",
     "End",
     "Ending",
     "JournalHeader",
+    "JournalLine",
     "PacingRecord",
     "PacingState",
     "Record",
@@ -29,7 +35,11 @@ __all__ = [
     "record_of",
 ]
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""The format version of new journals."""
+
+READABLE: Final = (1, 2)
+"""The format versions that can be read."""
 
 Ending: TypeAlias = Literal["updated", "failed", "uncertain", "skipped", "conflict"]
 """The outcome of a room.
@@ -130,6 +140,23 @@ class Stop:
 
 Record: TypeAlias = Run | Begin | End | PacingRecord | Stop
 
+
+class JournalLine(NamedTuple):
+    """A line of a journal, as read."""
+
+    number: int
+    """The number of the line. The header is line 1."""
+    value: JsonObject | None
+    """The line as JSON data; None if it is damaged."""
+    record: Record | None
+    """The line as a record; None if it is damaged or of an unknown kind."""
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether the line can't be read, or its checksum is wrong."""
+        return self.value is None
+
+
 HEADER: Final = Codec(JournalHeader, version="aiorooms_journal")
 
 _KINDS: Final[Mapping[str, Codec[Any]]] = {
@@ -153,7 +180,8 @@ def line_of(record: JournalHeader | Run | PacingRecord | Stop) -> bytes:
     return codec.line(record)
 
 
-# Most lines are `begin` and `end` lines, so these functions encode them without creating a record.
+# Most lines are `begin` and `end` lines, so these functions encode them without creating a record. The writer of the
+# journal adds the checksum.
 
 
 def begin_line(plan_line: bytes, at: float) -> bytes:

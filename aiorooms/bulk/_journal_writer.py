@@ -1,29 +1,40 @@
 """Write a journal: one line before an update is sent, and one when its outcome is known.
 
 Each line is written with one unbuffered write, so it is not lost if the process dies. A thread syncs the file to the
-disk once a second, so at most the lines of the last second are lost if the machine crashes. If a line can't be written,
-for example because the disk is full, the run stops. No update is sent without its `begin` line.
+disk once a second, so at most the lines of the last second are lost if the machine crashes. The lines before the first
+update, the header and the `run` line, are synced before anything is sent. If a line can't be written, for example
+because the disk is full, the run stops. No update is sent without its `begin` line. The thread also notices if the file
+was deleted, moved or replaced. The run then stops too, because its lines would be lost.
 
-Only one process at a time can write a journal, because the writer locks the file. The operating system releases the
-lock when the process dies. On Windows the file is not locked.
+Only one process at a time can write a journal, and only one journal at a time can be written for a plan. The writer
+locks both files (`_lock`). Without the second lock, two runs could apply the same plan with two journals, and neither
+journal would contain the updates of the other run.
+
+A new journal is always a new file: an existing file, even an empty one, a symbolic link, a pipe and a device are
+errors. It can be read only by its owner, because webhook URLs may contain secrets.
 """
 
 import asyncio
 import contextlib
+import errno
 import os
-import sys
+import stat
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Self
 
 from .._aio import end_tasks, finish
-from ..errors import JournalError
+from ..errors import JournalError, PlanFileError
+from ._existing_file import BINARY, NONBLOCK, check_is_file, kind_of
 from ._files import os_reason, path_text, quoted_path
-from ._journal import Journal, first_line, is_incomplete_header, is_journal
-from ._journal_records import JournalHeader, RoomState, Run, line_of
+from ._journal import Journal, first_line, is_incomplete_header, is_journal, journal_lines
+from ._journal_records import JournalHeader, Run, line_of
+from ._line_checksum import sealed
+from ._lock import hold_lock, is_locked, try_lock
 from ._plan import Plan
+from ._standing import Standing, standing_of
 
 __all__ = ["JournalWriter", "now"]
 
@@ -42,64 +53,64 @@ class JournalWriter:
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
-        self.states_before: Mapping[str, RoomState] = {}
-        """The state of each room when this run began."""
+        self.before = Standing()
+        """The content of the journal when this run began."""
+        self.plan_lock_error: str | None = None
+        """Why the plan file could not be locked; None if it is locked or should not be locked."""
         self._descriptor = descriptor
+        self._absolute_path = path.absolute()  # the process may change its current folder during the run
         self._size = os.fstat(descriptor).st_size
         self._synced = self._size
         """Number of bytes that were synced to the disk."""
-        self._write_error: OSError | None = None
+        self._failure: OSError | None = None
+        """Why no line can be written any more."""
         self._is_resumable = False
-        """Whether the header and the `run` line of this run have been written."""
+        """Whether the header and the `run` line of this run have been written and synced."""
 
     @classmethod
     @asynccontextmanager
-    async def create(cls, path: str | Path, plan: Plan) -> AsyncGenerator[Self]:
-        """Create the journal of a plan. A file that is empty, or has only an incomplete header, is overwritten.
+    async def create(cls, path: str | Path, plan: Plan, *, lock: bool = True) -> AsyncGenerator[Self]:
+        """Create the journal of a plan.
 
-        Raises `JournalError` if `path` is any other existing file.
+        Raises `JournalError` if `path` exists or can't be written, and `PlanFileError` if another run is applying the
+        plan. If `lock` is false, neither the journal nor the plan is locked.
         """
         path = Path(path)
-        async with cls._locked(path, _open(path, os.O_CREAT)) as writer:
-            # Check under the lock, because another process may have written the header before the file was locked.
-            first = first_line(path)
-            if not is_incomplete_header(first):
-                raise _already_exists(path, first)
-            writer.truncate(0)
-            header = JournalHeader(
-                plan=plan.plan_id,
-                plan_file=path_text(plan.path.absolute()),
-                plan_sha256=plan.sha256,
-                base_url=plan.base_url,
-                rooms=plan.rooms,
-                at=now(),
-            )
-            try:
+        async with cls._opened(path, _create(path), lock=lock, is_new=True) as writer:
+            with writer.plan_locked(plan, lock=lock):
+                header = JournalHeader(
+                    plan=plan.plan_id,
+                    plan_file=path_text(plan.path.absolute()),
+                    plan_sha256=plan.sha256,
+                    base_url=plan.base_url,
+                    rooms=plan.rooms,
+                    at=now(),
+                )
                 writer.write(line_of(header))
-                writer.begin_run(1)
-            except JournalError:
-                path.unlink(missing_ok=True)
-                raise
-            yield writer
+                await writer.begin_run(1)
+                yield writer
 
     @classmethod
     @asynccontextmanager
-    async def reopen(cls, journal: Journal) -> AsyncGenerator[Self]:
-        """Open a journal for appending, after its last complete line."""
-        async with cls._locked(journal.path, _open(journal.path)) as writer:
-            # Read again under the lock, because another run may have written lines before the file was locked.
-            journal = Journal.open(journal.path)
-            writer.states_before, runs = await asyncio.to_thread(journal.standing)
-            writer.truncate(journal.size)
-            writer.begin_run(runs + 1)
-            yield writer
+    async def reopen(cls, journal: Journal, plan: Plan, *, lock: bool = True) -> AsyncGenerator[Self]:
+        """Open a journal for appending, after its last complete line. The errors are those of `create`."""
+        async with cls._opened(journal.path, _reopen(journal.path), lock=lock) as writer:
+            with writer.plan_locked(plan, lock=lock):
+                # Read again under the lock, because another run may have written lines before the file was locked.
+                journal = Journal.open(journal.path)
+                writer.before = await asyncio.to_thread(standing_of, journal_lines(journal))
+                writer.truncate(journal.size)
+                await writer.begin_run(writer.before.runs + 1)
+                yield writer
 
     @classmethod
     @asynccontextmanager
-    async def _locked(cls, path: Path, descriptor: int) -> AsyncGenerator[Self]:
+    async def _opened(cls, path: Path, descriptor: int, *, lock: bool, is_new: bool = False) -> AsyncGenerator[Self]:
+        """Lock the file, sync it periodically, and close it. A new file in which no run began is deleted."""
+        writer = cls(path, descriptor)
         try:
-            _lock(path, descriptor)
-            writer = cls(path, descriptor)
+            if lock:
+                _lock(path, descriptor)
             syncing = asyncio.create_task(writer._sync_periodically())
             try:
                 yield writer
@@ -108,12 +119,36 @@ class JournalWriter:
                 await writer._sync()
             writer._check()
         finally:
-            os.close(descriptor)
+            writer._close(is_new=is_new)
 
-    def begin_run(self, run: int) -> None:
-        """Append the `run` line, which makes the run resumable."""
+    @contextlib.contextmanager
+    def plan_locked(self, plan: Plan, *, lock: bool) -> Generator[None]:
+        """Lock the plan file while the block runs. If its file system has no locks, only record that."""
+        with contextlib.ExitStack() as stack:
+            if lock:
+                try:
+                    has_lock = stack.enter_context(hold_lock(plan.path))
+                except OSError as error:
+                    self.plan_lock_error = os_reason(error)
+                else:
+                    if not has_lock:
+                        text = (
+                            f"the plan {quoted_path(plan.path)} is in use: another run applies it with another journal"
+                        )
+                        raise PlanFileError(text, hint="wait until that run has ended", reason="plan_in_use")
+            yield
+
+    async def begin_run(self, run: int) -> None:
+        """Append the `run` line, which makes the run resumable, and sync it. Raises `JournalError` if that fails."""
         self.write(line_of(Run(run=run, at=now())))
+        await self._sync()
+        self._check()
         self._is_resumable = True
+
+    def _close(self, *, is_new: bool) -> None:
+        if is_new and not self._is_resumable:
+            self.path.unlink(missing_ok=True)
+        os.close(self._descriptor)
 
     def truncate(self, size: int) -> None:
         """Truncate the file to `size` bytes. A file that is not longer stays unchanged."""
@@ -125,18 +160,24 @@ class JournalWriter:
             self._size = size
 
     def _check(self) -> None:
-        """Raise `JournalError` if a line could not be written or synced."""
-        if self._write_error is None:
+        """Raise `JournalError` if a line could not be written or synced, or if the file was removed."""
+        if self._failure is None:
             return
-        text = f"the journal {quoted_path(self.path)} can't be written any more: {os_reason(self._write_error)}"
+        if isinstance(self._failure, _RemovedError):
+            text = f"the journal {quoted_path(self.path)} was deleted, moved or replaced during the run"
+            hint = "no further update was sent; if it was moved, continue with resume() and its new path; else apply "
+            hint += "the plan again"
+            raise JournalError(text, hint=hint, reason="journal_removed")
+        text = f"the journal {quoted_path(self.path)} can't be written any more: {os_reason(self._failure)}"
         if not self._is_resumable:
             raise JournalError(text, hint="nothing was sent", reason="unwritable")
         hint = "no further update was sent; resume() reads back the rooms whose update was in flight"
         raise JournalError(text, hint=hint, reason="journal_lost")
 
     def write(self, line: bytes) -> None:
-        """Append a line. Raises `JournalError` if it can't be written."""
+        """Append a line with its checksum. Raises `JournalError` if it can't be written."""
         self._check()
+        line = sealed(line)
         try:
             written = os.write(self._descriptor, line)
             if written < len(line):
@@ -145,7 +186,7 @@ class JournalWriter:
             if written < len(line):
                 raise OSError(0, "only part of the line was written")  # noqa: TRY301 - handled like other errors
         except OSError as error:
-            self._write_error = error
+            self._failure = error
             # Remove the partial line, so that the journal ends with a complete line.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, self._size)
@@ -158,31 +199,93 @@ class JournalWriter:
             await self._sync()
 
     async def _sync(self) -> None:
-        if (size := self._size) != self._synced:
-            try:
-                # The file must stay open until the thread is done. If it were closed earlier, the lock would outlive
-                # the run, and the thread could sync another file that was opened with the same descriptor.
-                await finish(asyncio.create_task(asyncio.to_thread(os.fsync, self._descriptor)))
-                self._synced = size
-            except OSError as error:
-                self._write_error = error
+        """Sync new lines to the disk, and check that the file is still at its path, in a thread."""
+        size = self._size
+        try:
+            # The file must stay open until the thread is done. If it were closed earlier, the lock would outlive
+            # the run, and the thread could sync another file that was opened with the same descriptor.
+            await finish(asyncio.create_task(asyncio.to_thread(self._sync_file, has_new_lines=size != self._synced)))
+            self._synced = size
+        except OSError as error:
+            self._failure = self._failure or error
+
+    def _sync_file(self, *, has_new_lines: bool) -> None:
+        if has_new_lines:
+            os.fsync(self._descriptor)
+            if self._synced == 0:
+                _sync_folder(self._absolute_path.parent)
+        ours = os.fstat(self._descriptor)
+        try:
+            there = self._absolute_path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise _RemovedError from None
+        except OSError:
+            return  # the folder can't be read, but the file can still be written
+        if not os.path.samestat(ours, there):
+            raise _RemovedError
 
 
-_BINARY: Final[int] = getattr(os, "O_BINARY", 0)
+class _RemovedError(OSError):
+    """The journal is no longer at its path."""
 
 
-def _open(path: Path, flags: int = 0) -> int:
+def _create(path: Path) -> int:
+    # With O_EXCL, a symbolic link is not followed, and a pipe is not opened.
     try:
-        return os.open(path, os.O_RDWR | os.O_APPEND | _BINARY | flags, 0o644)
+        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | BINARY, 0o600)
+    except FileExistsError:
+        raise _already_exists(path) from None
     except OSError as error:
         raise _unwritable(path, error) from None
+
+
+def _reopen(path: Path) -> int:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | NONBLOCK | BINARY)
+        try:
+            check_is_file(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    return descriptor
+
+
+def _sync_folder(folder: Path) -> None:
+    """Sync the entry of a new file to the disk. Not every system can do that."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _unwritable(path: Path, error: OSError) -> JournalError:
     return JournalError(f"the journal {quoted_path(path)} can't be written: {os_reason(error)}", reason="unwritable")
 
 
-def _already_exists(path: Path, first: bytes) -> JournalError:
+def _already_exists(path: Path) -> JournalError:
+    """Return the error for a new journal whose path exists."""
+    try:
+        mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    except OSError as error:
+        return _unwritable(path, error)
+    if not stat.S_ISREG(mode):
+        text = f"{quoted_path(path)} is {kind_of(mode)}, not a file"
+        return JournalError(text, hint="choose another path", reason="file_exists")
+    if is_locked(path):
+        return _in_use(path)
+    try:
+        first = first_line(path)
+    except JournalError as error:
+        return error
+    if is_incomplete_header(first):
+        text = f"the file {quoted_path(path)} is empty or was cut off in its first line"
+        return JournalError(text, hint="delete it, and start again with apply()", reason="empty_journal")
     if is_journal(first):
         hint = "continue it with resume(), or choose another path"
         return JournalError(f"the journal {quoted_path(path)} already exists", hint=hint, reason="journal_exists")
@@ -190,13 +293,17 @@ def _already_exists(path: Path, first: bytes) -> JournalError:
     return JournalError(text, hint="choose another path", reason="file_exists")
 
 
-def _lock(path: Path, descriptor: int) -> None:
-    if sys.platform == "win32":
-        return
-    import fcntl
+def _in_use(path: Path) -> JournalError:
+    text = f"the journal {quoted_path(path)} is in use: another run is writing it"
+    return JournalError(text, reason="journal_in_use")
 
+
+def _lock(path: Path, descriptor: int) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        text = f"the journal {quoted_path(path)} is in use: another run is writing it"
-        raise JournalError(text, reason="journal_in_use") from None
+        has_lock = try_lock(descriptor)
+    except OSError as error:
+        text = f"the journal {quoted_path(path)} can't be locked: {os_reason(error)}"
+        hint = "its file system may have no locks; if no other run uses the journal and the plan, pass lock=False"
+        raise JournalError(text, hint=hint, reason="no_locks") from None
+    if not has_lock:
+        raise _in_use(path)

@@ -23,6 +23,7 @@ import attrs
 from .._text import quoted
 from ..client import RoomsClient
 from ..errors import PlanFileError
+from ._existing_file import open_existing
 from ._files import json_object, os_errors_as, quoted_path
 from ._plan_records import (
     HEADER,
@@ -36,7 +37,7 @@ from ._plan_records import (
     is_room_line,
 )
 
-__all__ = ["Plan", "replaced_plan"]
+__all__ = ["Plan", "replaced_plan", "unreadable_plan"]
 
 
 @attrs.frozen(kw_only=True)
@@ -68,11 +69,11 @@ class Plan:
     def open(cls, path: str | Path) -> Self:
         """Check a plan file, and read its header and totals.
 
-        Raises `PlanFileError` if the file can't be read, is not a plan, is incomplete, was modified after it was made,
-        or has an unknown format version.
+        Raises `PlanFileError` if the file can't be read, is not a regular file or not a plan, is incomplete, was
+        modified after it was made, or has an unknown format version.
         """
         path = Path(path)
-        with os_errors_as(_unreadable, path), path.open("rb") as file:
+        with os_errors_as(unreadable_plan, path), open_existing(path) as file:
             first = file.readline(_LONGEST_HEADER)
             _check_version(path, first)
             checksum = Checksum()
@@ -118,8 +119,8 @@ class Plan:
 
     def open_file(self) -> BinaryIO:
         """Open the file for reading. Raises `PlanFileError` if it can't be read."""
-        with os_errors_as(_unreadable, self.path):
-            return self.path.open("rb")
+        with os_errors_as(unreadable_plan, self.path):
+            return open_existing(self.path)
 
     def check(self, file: BinaryIO) -> None:
         """Read the whole file, and raise `PlanFileError` if its checksum differs from `sha256`."""
@@ -180,7 +181,8 @@ def _check_version(path: Path, first: bytes) -> None:
         raise PlanFileError(text, hint="upgrade aiorooms", reason="newer_plan")
 
 
-def _unreadable(path: Path, reason: str) -> PlanFileError:
+def unreadable_plan(path: Path, reason: str) -> PlanFileError:
+    """Return the error for a plan that can't be read, for `os_errors_as`."""
     return PlanFileError(f"the plan {quoted_path(path)} can't be read: {reason}", reason="unreadable")
 
 

@@ -2,12 +2,14 @@
 
 import html
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from ..errors import JournalError
 from ._charts import charts
+from ._damage import damage_of_journal
 from ._files import as_utf8, os_errors_as, quoted_path
 from ._journal import Journal
 from ._new_file import write_atomically
@@ -20,11 +22,12 @@ _MAX_GROUPS: Final = 50
 _MAX_EXAMPLES: Final = 3
 
 
-def write_report(journal: Journal, path: str | Path) -> None:
+def write_report(journal: Journal, path: str | Path) -> Sequence[int]:
     """Write the report of a journal as an HTML page, atomically.
 
-    Raises `JournalError` if the journal is damaged, plotly is not installed, the page can't be written, or `path` is
-    the journal itself.
+    Returns the numbers of the journal's damaged lines. The report names them, and does not count what they hide. Raises
+    `JournalError` if the journal can't be read, plotly is not installed, the page can't be written, or `path` is the
+    journal itself.
     """
     path = Path(path)
     with os_errors_as(_unwritable, path):
@@ -33,7 +36,9 @@ def write_report(journal: Journal, path: str | Path) -> None:
         text = f"the report would overwrite the journal {quoted_path(path)}"
         raise JournalError(text, hint="choose another path", reason="overwrites_journal")
     with write_atomically(path, _unwritable) as file:  # checks the path before the journal is read
-        file.write(as_utf8(_page(summarize(journal))).encode())
+        summary = summarize(journal)
+        file.write(as_utf8(_page(summary)).encode())
+    return summary.damaged_lines
 
 
 def _unwritable(path: Path, reason: str) -> JournalError:
@@ -72,6 +77,9 @@ def _runs(summary: Summary) -> str:
         f"<li>{'apply' if number == 1 else 'resume'}: {html.escape(ended)}</li>"
         for number, ended in enumerate(summary.runs, 1)
     )
+    if summary.damaged_lines:
+        damage = damage_of_journal(summary.damaged_lines)
+        lines += f"<li><b>Note: {damage}. The totals lack what is hidden there. Resume the run to find it out.</b></li>"
     left = summary.states["begun"] + summary.states["uncertain"]
     if left:
         lines += f"<li><b>Rooms with an uncertain outcome: {left:,}. Resume the run to read them back.</b></li>"

@@ -16,6 +16,8 @@ if the plan was in format 1 and set one of the two webhook URLs, because such a 
 An update that is `uncertain` or `failed`, or was in flight when the run ended, was not confirmed. For such an update,
 the journal has no `updated_at` from after the update, so only the values are compared. A room whose update failed is
 ignored if the room has neither the old values nor the new ones.
+
+If lines of the journal are damaged, `_hidden_updates` finds the updates that they hide.
 """
 
 import asyncio
@@ -31,7 +33,8 @@ from ..errors import InvalidRequestError, JournalError
 from ..models import Room, RoomUpdate
 from ..models._fields import FIELDS, Values, differing, other_url
 from ._files import quoted_path
-from ._journal import Journal
+from ._hidden_updates import HiddenUpdates
+from ._journal import Journal, journal_lines
 from ._journal_records import Begin, End
 from ._plan_records import contested_fields
 from ._plan_writer import PlanSummary, new_plan_async
@@ -47,6 +50,12 @@ class Rollback:
     plan: PlanSummary
     conflicts: Sequence[str]
     """For each room that can't be rolled back, a line with the reason. These rooms are not in the plan."""
+    damaged_lines: Sequence[int] = ()
+    """The numbers of the damaged lines of the journal.
+
+    If the plan that was applied is no longer at its path, these lines may hide rooms that are neither in the new plan
+    nor in `conflicts`.
+    """
     noted: int = 0
     """Number of rooms in the plan that someone else modified after the update, but not in a field that it changed."""
 
@@ -85,19 +94,22 @@ async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path,
     A room is a conflict, and not in the plan, if someone else changed a field that the run had changed, or the other
     webhook URL if it had changed one of the two. With `strict`, any modification after the update is a conflict.
 
-    Raises `JournalError` if the journal is damaged or was written for another server, `PlanFileError` if the plan can't
-    be written, and `APIError` if the account can't be listed.
+    Damaged lines of the journal are skipped, and `Rollback.damaged_lines` names them. Raises `JournalError` if the
+    journal can't be read or was written for another server, `PlanFileError` if the plan can't be written, and
+    `APIError` if the account can't be listed.
     """
     if client.base_url != journal.base_url:
         where = f"was written for {journal.base_url}, not for {client.base_url}"
         text = f"the journal {quoted_path(journal.path)} {where}"
         raise JournalError(text, hint="use a client for the server of the journal", reason="other_server")
-    updates = await asyncio.to_thread(_updates_of, journal)
+    updates, hidden = await asyncio.to_thread(_updates_of, journal)
     conflicts: list[str] = []
     unchanged = noted = 0
     async with new_plan_async(path, client.base_url, f"rollback of {journal.path.name}") as plan:
         async for room in client.rooms.list():
             if room.id is None or (entry := updates.pop(room.id, None)) is None:
+                if conflict := hidden.conflict(room):
+                    conflicts.append(conflict)
                 continue
             if not (changed := differing(room, entry.before)):
                 unchanged += 1
@@ -118,12 +130,17 @@ async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path,
                 plan.add(planned)
                 noted += entry.is_modified(room)
         conflicts += [f"room {room_id} is no longer in the account" for room_id in updates]
-        return Rollback(plan=plan.finish(unchanged), conflicts=conflicts, noted=noted)
+        return Rollback(
+            plan=plan.finish(unchanged), conflicts=conflicts, noted=noted, damaged_lines=hidden.damaged_lines
+        )
 
 
-def _updates_of(journal: Journal) -> dict[str, _JournaledUpdate]:
+def _updates_of(journal: Journal) -> tuple[dict[str, _JournaledUpdate], HiddenUpdates]:
     updates: dict[str, _JournaledUpdate] = {}
-    for record in journal.entries():
+    hidden = HiddenUpdates(updates)
+    for line in journal_lines(journal):
+        hidden.add(line)
+        record = line.record
         if isinstance(record, Begin):
             updates.setdefault(record.begin, _JournaledUpdate(record.before, record.after, record.pair))
         elif isinstance(record, End) and (entry := updates.get(record.end)) is not None:
@@ -132,7 +149,11 @@ def _updates_of(journal: Journal) -> dict[str, _JournaledUpdate]:
                 del updates[record.end]
             elif record.updated_at is not None:
                 entry.updated_at = record.updated_at
-    return updates
+    for planned, end in hidden.recover(journal):
+        updates[planned.room_id] = _JournaledUpdate(
+            planned.before, planned.after, planned.pair, end.updated_at, end.status == "failed"
+        )
+    return updates, hidden
 
 
 def _can_be_restored(name: str, value: object) -> bool:

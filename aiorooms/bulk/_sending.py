@@ -3,8 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Container, Iterable, Iterator
-from itertools import islice
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import attrs
 
@@ -12,9 +11,9 @@ from .._webhook_url import WebhookUrlPolicy
 from ..errors import InvalidRequestError
 from ..models import RoomUpdate, UpdateResult
 from ..resources._resource import ends_run
+from ._checked_plan import CheckedPlan
 from ._conflicts import Conflicts
 from ._outcomes import Outcome, StopSignal
-from ._plan import Plan
 from ._plan_records import PlannedLine
 from ._recorder import Recorder
 from ._refresh import Refresher
@@ -22,14 +21,13 @@ from ._refresh import Refresher
 __all__ = ["InFlight", "rooms_to_send"]
 
 
-def rooms_to_send(file: BinaryIO, plan: Plan, excluded: Container[str], conflicts: Conflicts) -> Iterator[PlannedLine]:
+def rooms_to_send(plan: CheckedPlan, excluded: Container[str], conflicts: Conflicts) -> Iterator[PlannedLine]:
     """Yield the rooms of a plan whose update must be sent. Skip `excluded` rooms, and set modified rooms aside.
 
-    The caller must have verified the checksum of the file.
+    Raises `PlanFileError` if a line of the plan differs from what was checked.
     """
-    file.seek(0)
-    position = len(file.readline())
-    for line in islice(file, plan.rooms):
+    position = plan.start
+    for line in plan.lines():
         planned = PlannedLine.read(line)
         position += len(line)
         conflicts.position = position

@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 from .._text import error_kind
-from ._journal import Journal
+from ._journal import Journal, journal_lines
 from ._journal_records import Begin, End, PacingRecord, Run, Stop
 
 __all__ = ["Bucket", "Summary", "summarize"]
@@ -63,15 +63,22 @@ class Summary:
     """How each run ended."""
     seconds: float = 0.0
     """Active time, in seconds."""
+    damaged_lines: list[int] = attrs.Factory(list[int])
+    """The numbers of the journal's damaged lines, which are not in the other values."""
 
 
 def summarize(journal: Journal) -> Summary:
-    """Read a journal and return its summary. Raises `JournalError` if it is damaged."""
+    """Read a journal and return its summary. Raises `JournalError` if it can't be read."""
     head = journal.head
     summary = Summary(base_url=journal.base_url, plan_file=journal.plan_file.name, rooms=head.rooms, began_at=head.at)
     states: dict[str, str] = {}
     last_at, rate_limited = head.at, 0
-    for record in journal.entries():
+    for line in journal_lines(journal):
+        record = line.record
+        if record is None:
+            if line.is_damaged:
+                summary.damaged_lines.append(line.number)
+            continue
         # Don't count the time before a run, a negative step (the clock was set back) or a long one (the machine slept).
         if not isinstance(record, Run) and 0 <= record.at - last_at <= _MAX_PAUSE:
             summary.seconds += record.at - last_at

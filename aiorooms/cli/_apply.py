@@ -12,9 +12,10 @@ import click
 
 from .. import bulk
 from ..bulk import BulkRun, Journal, Outcome, Plan
+from ..bulk._damage import damage_of_journal
 from ..bulk._journal_records import RoomState
 from ..client import RoomsClient
-from ..errors import APIError, JournalError
+from ..errors import APIError, JournalError, PlanFileError
 from ._command import Command, InvalidInputError
 from ._exit_codes import OK
 from ._json import JsonValue, dumps
@@ -37,6 +38,7 @@ def apply(
     strict: bool,
     max_failures: int | None,
     concurrency: int,
+    no_lock: bool,
     yes: bool,
     base_url: str | None,
     client: RoomsClient,
@@ -66,7 +68,14 @@ def apply(
     if not _confirmed(f"Update {plan.rooms:,} rooms at {client.base_url}?", plan.rooms, out, yes=yes):
         return OK
     run = bulk.apply(
-        client, plan, journal_path, concurrency=concurrency, force=force, strict=strict, max_failures=max_failures
+        client,
+        plan,
+        journal_path,
+        concurrency=concurrency,
+        force=force,
+        strict=strict,
+        max_failures=max_failures,
+        lock=not no_lock,
     )
     return _Applying(client, run, journal_path, out, base_url=base_url, strict=strict).run()
 
@@ -90,6 +99,7 @@ def resume(
     strict: bool,
     max_failures: int | None,
     concurrency: int,
+    no_lock: bool,
     yes: bool,
     base_url: str | None,
     client: RoomsClient,
@@ -114,6 +124,7 @@ def resume(
         strict=strict,
         retry_failed=retry_failed,
         max_failures=max_failures,
+        lock=not no_lock,
     )
     out = Output(json=as_json)
     left = 0 if yes else run.rooms_left()
@@ -162,7 +173,9 @@ class _Applying(ManyUpdates):
         """Whether listing the rooms of the account failed, before the first update or after the last one."""
         self._ended = False
         """Whether `send` finished without being cancelled."""
-        self._journal_error: JournalError | None = None
+        self._file_error: JournalError | PlanFileError | None = None
+        """The error of the journal or the plan that ended the run after its first outcome."""
+        self._notes_shown = False
 
     def stop(self, why: str) -> None:
         self._run.stop(why)
@@ -171,6 +184,7 @@ class _Applying(ManyUpdates):
         try:
             async with self.client, aclosing(self._run.outcomes()) as outcomes:
                 async for outcome in outcomes:
+                    self._show_notes()
                     self._report(outcome)
                     self.count(_total_of(outcome), before=self._run.settled)
                 self.show(self._run.settled)
@@ -178,11 +192,25 @@ class _Applying(ManyUpdates):
             self._listing_failed = True
             self.check_key(error)
             self.out.error(error_line(error))
-        except JournalError as error:
+        except (JournalError, PlanFileError) as error:
             if not self.counts:
                 raise  # there are no outcomes to summarize
-            self._journal_error = error
+            self._file_error = error
+        self._show_notes()
         self._ended = True
+
+    def _show_notes(self) -> None:
+        """Print, once, what the run found out about its files when it began."""
+        if self._notes_shown:
+            return
+        self._notes_shown = True
+        run = self._run
+        if run.damaged_lines:
+            damage = damage_of_journal(run.damaged_lines)
+            self.out.error(f"{damage}; rooms that may be hidden there are compared with the account, not sent blindly")
+        if run.plan_lock_error is not None:
+            text = f"the plan can't be locked: {run.plan_lock_error}"
+            self.out.error(f"{text}; make sure that no other command applies it with another journal")
 
     def _report(self, outcome: Outcome) -> None:
         if outcome.status == "uncertain":
@@ -209,6 +237,7 @@ class _Applying(ManyUpdates):
                 **{key: counts[key] for key in TOTALS},
                 "noted": self._noted,
                 "overwrite_window": None if window is None else round(window, 3),
+                "damaged_lines": [*run.damaged_lines],
                 "stopped_by": "interrupted" if self.interrupted else run.stopped_by,
             }
             self.write(dumps(totals))
@@ -223,15 +252,16 @@ class _Applying(ManyUpdates):
                 f"Changes that others made less than {math.ceil(window * 10) / 10:.1f} s before an update may have been"
                 " overwritten."
             )
-        if self._journal_error is not None:
-            out.error(error_line(self._journal_error))
+        if self._file_error is not None:
+            out.error(error_line(self._file_error))
         elif run.stopped_by is not None and not self.interrupted:
             error = run.stop_error
             out.error(f"stopped: {run.stopped_by if error is None else error_line(error)}")
         if self.interrupted and not self._ended:
             out.error("the updates in flight were aborted and are uncertain; `aiorooms resume` reads their rooms first")
-        self._show_next_commands(counts)
-        return _updated(counts) >= self.total and not self._listing_failed and self._journal_error is None
+        if self._file_error is None or self._file_error.reason != "journal_removed":
+            self._show_next_commands(counts)
+        return _updated(counts) >= self.total and not self._listing_failed and self._file_error is None
 
     def _count_states(self) -> Mapping[str, int]:
         """Return the number of rooms for each of the `TOTALS`, which add up to the number of rooms in the plan.
@@ -256,7 +286,7 @@ class _Applying(ManyUpdates):
 
     def _states(self) -> Mapping[str, RoomState] | None:
         """Return the states of the rooms in the journal; None if the journal was lost, removed or damaged."""
-        if self._journal_error is not None:
+        if isinstance(self._file_error, JournalError):
             return None
         try:
             return Journal.open(self._journal).states()

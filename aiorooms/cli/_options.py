@@ -157,6 +157,11 @@ def bulk_options(command: F) -> F:
             "Maximum number of requests per second, at least 0.001. The server may allow fewer.  [default: no limit]",
         ),
         click.option(
+            "--no-lock",
+            is_flag=True,
+            help="Don't lock the journal and the plan. Only for file systems without locks.  [default: lock them]",
+        ),
+        click.option(
             "--yes", is_flag=True, help="Don't ask for confirmation.  [default: ask if more than one room changes]"
         ),
         api_options,

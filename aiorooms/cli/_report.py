@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from ..bulk import Journal, write_report
+from ..bulk._damage import damage_of_journal
 from ._command import Command, Context
 from ._exit_codes import OK
 from ._options import FILE, check_new_file, json_option, overwrite_option
@@ -36,10 +37,12 @@ def report(journal: Path, page: Path, as_json: bool) -> int:
       aiorooms report rooms.plan.journal
       aiorooms report rooms.plan.journal --out tonight.html
     """  # noqa: D301 - a backspace tells click to keep the line breaks
-    write_report(Journal.open(journal), page)
+    damaged_lines = write_report(Journal.open(journal), page)
     out = Output(json=as_json)
+    if damaged_lines:
+        out.error(f"{damage_of_journal(damaged_lines)}, and the report does not count what is hidden there")
     if as_json:
-        out.data({"report": str(page)})
+        out.data({"report": str(page), "damaged_lines": [*damaged_lines]})
     else:
         out.line(f"Wrote the report to {page}.")
     return OK

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from ..bulk import Journal, Plan, Rollback, plan_rollback
+from ..bulk._damage import damage_of_journal
 from ..client import RoomsClient
 from ._command import Command, Context
 from ._diff import show_how_to_apply, show_plan
@@ -45,7 +46,8 @@ def rollback(
 
     If a room can't be rolled back, for example because someone else changed the same field after the run, the room is
     reported as a conflict and is not in the plan. The webhook URL and the failover URL count as one field. If someone
-    else changed only other fields, the room is in the plan. With --strict, any modification is a conflict.
+    else changed only other fields, the room is in the plan. With --strict, any modification is a conflict. If lines of
+    the journal are damaged, the values that they hide are taken from the plan of the run, if it is still there.
 
     \b
     Examples:
@@ -59,11 +61,13 @@ def rollback(
             return await plan_rollback(client, opened, out, strict=strict)
 
     result = run(read(), interrupted="interrupted; no plan was written")
-    conflicts = result.conflicts
+    conflicts, damaged_lines = result.conflicts, result.damaged_lines
     plan = Plan.open(out)
     output = Output(json=as_json)
     for conflict in conflicts:
         output.error(conflict)
+    if damaged_lines:
+        output.error(f"{damage_of_journal(damaged_lines)}, and may hide rooms that the plan does not roll back")
     if as_json:
         output.data(
             {
@@ -72,6 +76,7 @@ def rollback(
                 "unchanged": plan.unchanged,
                 "conflicts": len(conflicts),
                 "noted": result.noted,
+                "damaged_lines": [*damaged_lines],
             }
         )
     else:
@@ -80,4 +85,4 @@ def rollback(
             rooms = "1 room of the plan was" if result.noted == 1 else f"{result.noted:,} rooms of the plan were"
             output.note(f"{rooms} modified by someone else after the run, but not in a field that the run changed.")
         show_how_to_apply(plan, output, base_url=base_url)
-    return FAILED if conflicts else OK
+    return FAILED if conflicts or damaged_lines else OK

@@ -26,16 +26,23 @@ _HINTS: Final[Mapping[Reason, str]] = {
     "newer_plan": "upgrade with `pip install -U aiorooms`",
     "incomplete_plan": "write a new one with `aiorooms plan`",
     "replaced_plan": "run the command again",
+    "modified_plan": "no further update was sent; restore the plan from a copy, then continue with `aiorooms resume`",
+    "plan_in_use": "wait until the other command has finished",
     "edited_plan": "edit the input of `aiorooms plan` instead, and write a new plan",
     "other_server": "use --base-url to give the server of the plan or journal",
     "other_plan": "use --plan to give the plan of this journal",
     "not_a_journal": "`aiorooms apply` creates one",
     "newer_journal": "upgrade with `pip install -U aiorooms`",
-    "empty_journal": "start again with `aiorooms apply`",
+    "damaged_journal": "restore it from a copy, or apply the plan again and give another file with --journal: rooms "
+    "that have their new values are not updated again",
+    "empty_journal": "delete it, and start again with `aiorooms apply`",
     "journal_exists": "continue it with `aiorooms resume`, or give another file with --journal",
     "file_exists": "give another file with --journal",
     "journal_in_use": "wait until the other command has finished",
     "journal_lost": "no further update was sent; `aiorooms resume` reads back the rooms whose update was in flight",
+    "journal_removed": "no further update was sent; if it was moved, continue with `aiorooms resume` and its new path; "
+    "else apply the plan again",
+    "no_locks": "if no other command uses the file, give --no-lock",
     "overwrites_journal": "give another file with --out",
 }
 """A hint for each reason that needs one. For other reasons, the error's own hint is used."""

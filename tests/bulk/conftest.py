@@ -23,6 +23,7 @@ from aiorooms.bulk import (
     make_plan,
     select,
 )
+from aiorooms.bulk._line_checksum import sealed
 from aiorooms.bulk._plan_records import PLANNED, TOTALS, Checksum
 from aiorooms.bulk._plan_writer import new_plan
 from aiorooms.models import FIELD_NAMES
@@ -175,8 +176,15 @@ async def interrupted(sim: RoomsSimulator, client: RoomsClient, plan: Plan, path
 
 
 def append_lines(path: Path, *lines: str) -> None:
-    with path.open("a") as file:
-        file.writelines(line + "\n" for line in lines)
+    """Append lines to a journal, with their checksums."""
+    with path.open("ab") as file:
+        file.writelines(sealed(f"{line}\n".encode()) for line in lines)
+
+
+def edit_journal(path: Path, old: bytes, new: bytes) -> None:
+    """Replace text in the lines of a journal, and correct the checksums."""
+    lines = (line.rpartition(b',"crc":')[0] + b"}\n" for line in path.read_bytes().splitlines())
+    path.write_bytes(b"".join(sealed(line.replace(old, new)) for line in lines))
 
 
 async def handwritten_journal(client: RoomsClient, plan: Plan, path: Path, rooms: list[str], *ends: str) -> None:

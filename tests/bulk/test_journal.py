@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
 import attrs
@@ -161,7 +162,7 @@ def test_a_journal_cut_at_any_byte_is_valid_up_to_its_last_complete_line(
         assert journal.states() == replay(records[:there])
 
         async def go_on() -> None:
-            async with JournalWriter.reopen(journal) as writer:
+            async with JournalWriter.reopen(journal, plan) as writer:
                 write_records(writer, more)
 
         asyncio.run(go_on())
@@ -172,59 +173,23 @@ def test_a_journal_cut_at_any_byte_is_valid_up_to_its_last_complete_line(
 
 
 @given(data=st.data())
-def test_apply_can_replace_a_journal_that_was_cut_within_its_header(data: st.DataObject) -> None:
+def test_a_journal_that_was_cut_within_its_header_is_not_overwritten(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.journal")
         plan = write_plan(Path(folder, "a.plan"))
         asyncio.run(write_journal(path, plan, []))
         whole = path.read_bytes()
-        path.write_bytes(whole[: int(data.draw(st.floats(0, 1)) * whole.index(b"\n"))])
-        with pytest.raises(JournalError, match="was cut off before anything was sent; start again with apply.."):
-            Journal.open(path)
+        cut = whole[: int(data.draw(st.floats(0, 1)) * whole.index(b"\n"))]
+        path.write_bytes(cut)
+        for use in (lambda: Journal.open(path), lambda: asyncio.run(write_journal(path, plan, []))):
+            with pytest.raises(JournalError) as caught:
+                use()
+            assert "is empty or was cut off in its first line; delete it, and start again" in str(caught.value)
+            assert caught.value.reason == "empty_journal"
+        assert path.read_bytes() == cut
+        path.unlink()
         asyncio.run(write_journal(path, plan, [("begin", 1)]))
         assert Journal.open(path).states() == {room_id(1): "begun"}
-
-
-Damage: TypeAlias = Callable[[list[bytes]], list[bytes]]
-
-
-def at(number: int, line: bytes, *, replaced: bool = True) -> tuple[Damage, int]:
-    """Return a function that replaces line `number` with `line` or inserts `line` before it. Also return `number`."""
-    return lambda lines: [*lines[: number - 1], line + b"\n", *lines[number - (not replaced) :]], number
-
-
-@pytest.mark.parametrize(
-    ("damage", "line"),
-    [
-        at(4, b'{"end":"00000000-0000-0000-0000-0000'),
-        at(4, b"\0" * 9),
-        at(3, b"", replaced=False),
-        at(3, b"[]", replaced=False),
-        at(6, b'{"end":"x","at":1.0}'),
-        at(6, b'{"end":"x","status":"done","at":1.0}'),
-        at(6, b'{"end":5,"status":"updated","at":1.0}'),
-        at(6, b'{"end":"x","status":"updated","updated_at":5}'),
-        at(6, b'{"end":"x","status":"updated","updated_at":"2x24-05-01T00:00:00Z"}'),
-        at(6, b'{"end":"x","status":"updated","updated_at":"2024-05-01T00:00:00"}'),
-        at(6, b'{"begin":"x","at":1.0}'),
-        at(6, b'{"begin":"x","at":1.0,"before":{},"after":null}'),
-        at(6, b'{"begin":null,"at":1.0,"before":{},"after":{}}'),
-    ],
-)
-async def test_damage_is_reported_with_its_line_number_and_nothing_is_written(
-    tmp_path: Path, damage: Damage, line: int
-) -> None:
-    path = tmp_path / "a.journal"
-    await write_journal(path, write_plan(tmp_path / "a.plan"), [("begin", 1), ("updated", 1), ("begin", 2)])
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(damage(lines)))
-    before = path.read_bytes()
-    with pytest.raises(JournalError, match=rf"the journal '.*a.journal' is damaged at line {line}$"):
-        Journal.open(path).states()
-    with pytest.raises(JournalError, match=rf"is damaged at line {line}"):
-        async with JournalWriter.reopen(Journal.open(path)):
-            pytest.fail("the journal was continued")
-    assert path.read_bytes() == before
 
 
 # --- files that are not journals ---
@@ -239,12 +204,14 @@ async def test_damage_is_reported_with_its_line_number_and_nothing_is_written(
         (b"[]\n", "is not a journal"),
         (b"\xff\xfe\n", "is not a journal"),
         (
-            b'{"aiorooms_journal":2,"plan":"x"}\n',
-            "has format version 2, but this aiorooms reads only 1; upgrade aiorooms",
+            b'{"aiorooms_journal":3,"plan":"x"}\n',
+            "has format version 3, but this aiorooms reads only 1 and 2; upgrade aiorooms",
         ),
+        (b'{"aiorooms_journal":2,"plan":"x"}\n', "is damaged at line 1, so its plan is unknown; restore it"),
+        (b'{"aiorooms_journal":3,"plan":"x","crc":"00000000"}\n', "is damaged at line 1"),
         (b'{"aiorooms_journal":1}\n', "is damaged at line 1"),
         (b'{"aiorooms_journal":1,"plan":"x","plan_file":5,"plan_sha256":"x","base_url":"x"}\n', "is damaged at line 1"),
-        (b'{"aiorooms_journal":1,"pl\n', "is not a journal"),
+        (b'{"aiorooms_journal":1,"pl\n', "is damaged at line 1"),
     ],
 )
 def test_a_file_that_is_not_a_journal_is_a_one_line_error(tmp_path: Path, content: bytes, message: str) -> None:
@@ -269,31 +236,39 @@ def test_a_directory_and_a_missing_file_are_not_journals(tmp_path: Path) -> None
 
 def test_a_journal_that_disappears_is_a_one_line_error(tmp_path: Path) -> None:
     path = tmp_path / "a.journal"
-    asyncio.run(write_journal(path, write_plan(tmp_path / "a.plan"), []))
+    plan = write_plan(tmp_path / "a.plan")
+    asyncio.run(write_journal(path, plan, []))
     journal = Journal.open(path)
     path.unlink()
     with pytest.raises(JournalError, match=r"the journal '.*a.journal' can't be read: No such file or directory"):
         journal.states()
 
     async def go_on() -> None:
-        async with JournalWriter.reopen(journal):
+        async with JournalWriter.reopen(journal, plan):
             pytest.fail("the journal was continued")
 
     with pytest.raises(JournalError, match=r"the journal '.*a.journal' can't be written: No such file or directory"):
         asyncio.run(go_on())
 
 
-@pytest.mark.parametrize("content", [b"", b"notes", b"notes\n", b'{"aiorooms_journal":1,"plan":"x"}\n'])
-async def test_an_existing_file_is_overwritten_only_if_it_is_empty(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty_journal"),
+        (b"\0" * 100, "empty_journal"),
+        (b"notes", "file_exists"),
+        (b"notes\n", "file_exists"),
+        (b"\0" * 70_000, "file_exists"),
+        (b'{"aiorooms_journal":1,"plan":"x"}\n', "journal_exists"),
+    ],
+)
+async def test_an_existing_file_is_never_overwritten(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "a.journal"
     path.write_bytes(content)
-    plan = write_plan(tmp_path / "a.plan")
-    if not content:  # an empty file may be overwritten
-        await write_journal(path, plan, [])
-        assert Journal.open(path).runs() == 1
-        return
-    with pytest.raises(JournalError, match=r"the (journal|file) '.*a.journal' already exists"):
-        await write_journal(path, plan, [])
+    with pytest.raises(JournalError) as caught:
+        await write_journal(path, write_plan(tmp_path / "a.plan"), [])
+    assert caught.value.reason == reason
+    assert caught.value.hint
     assert path.read_bytes() == content
 
 
@@ -312,25 +287,26 @@ async def test_nothing_is_sent_if_the_journal_can_not_be_created(tmp_path: Path,
 
 async def test_only_one_run_at_a_time_writes_a_journal(tmp_path: Path) -> None:
     path = tmp_path / "a.journal"
-    async with JournalWriter.create(path, write_plan(tmp_path / "a.plan")) as writer:
+    plan = write_plan(tmp_path / "a.plan")
+    async with JournalWriter.create(path, plan) as writer:
         before = path.read_bytes()
         with pytest.raises(JournalError, match=r"the journal '.*' is in use: another run is writing it$"):
-            async with JournalWriter.reopen(Journal.open(path)):
+            async with JournalWriter.reopen(Journal.open(path), plan):
                 pytest.fail("the journal was opened twice")
         assert path.read_bytes() == before
         writer.write(begin(1))
-    async with JournalWriter.reopen(Journal.open(path)):
+    async with JournalWriter.reopen(Journal.open(path), plan):
         assert Journal.open(path).states() == {room_id(1): "begun"}
 
 
 OTHER = """
 import asyncio, sys
-from aiorooms.bulk import Journal, JournalError
+from aiorooms.bulk import Journal, JournalError, Plan
 from aiorooms.bulk._journal_records import Stop, line_of
 from aiorooms.bulk._journal_writer import JournalWriter
 
 async def main():
-    async with JournalWriter.reopen(Journal.open(sys.argv[1])) as writer:
+    async with JournalWriter.reopen(Journal.open(sys.argv[1]), Plan.open(sys.argv[2])) as writer:
         writer.write(line_of(Stop(stop="here", at=1.0)))
         print("open", flush=True)
         sys.stdin.read()
@@ -344,15 +320,16 @@ except JournalError as error:
 
 def test_the_lock_on_a_journal_is_released_when_its_process_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "a.journal"
-    asyncio.run(write_journal(path, write_plan(tmp_path / "a.plan"), [("begin", 1)]))
-    command = [sys.executable, "-c", OTHER, str(path)]
+    plan = write_plan(tmp_path / "a.plan")
+    asyncio.run(write_journal(path, plan, [("begin", 1)]))
+    command = [sys.executable, "-c", OTHER, str(path), str(plan.path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
         try:
             assert first.stdout is not None
             assert first.stdout.readline() == "open\n"
 
             async def go_on() -> int:
-                async with JournalWriter.reopen(Journal.open(path)):
+                async with JournalWriter.reopen(Journal.open(path), plan):
                     return Journal.open(path).runs()
 
             with pytest.raises(JournalError, match="is in use"):
@@ -402,7 +379,8 @@ async def test_new_lines_are_synced_to_the_disk_periodically(tmp_path: Path, mon
     fsync = os.fsync
 
     def counted(number: int) -> None:
-        synced.append(os.fstat(number).st_size)
+        if stat.S_ISREG(os.fstat(number).st_mode):  # the folder of a new journal is synced too
+            synced.append(os.fstat(number).st_size)
         fsync(number)
 
     monkeypatch.setattr(module, "_SYNC_INTERVAL", 0.02)
@@ -441,8 +419,9 @@ async def test_a_line_written_during_a_sync_is_synced_by_the_next_one(
 
     monkeypatch.setattr(module, "_SYNC_INTERVAL", 0.01)
     plan = write_plan(tmp_path / "a.plan")
-    monkeypatch.setattr(os, "fsync", slow)
     async with JournalWriter.create(tmp_path / "a.journal", plan) as writer:
+        monkeypatch.setattr(os, "fsync", slow)
+        writer.write(begin(0))
         await began.wait()
         writer.write(begin(1))
         loop.call_later(0.01, go_on.set)
@@ -511,10 +490,15 @@ async def test_a_full_disk_ends_the_run_and_no_room_is_sent_without_its_line(
 
 
 async def test_a_failed_sync_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(number: int) -> None:
-        raise OSError(errno.EIO, "Input/output error")
+    fsync = os.fsync
 
     async with RoomsSimulator(rooms=60, latency=0.01) as sim, client_of(sim) as client:
+
+        def broken(number: int) -> None:
+            if sim.stats.by_method["PATCH"]:
+                raise OSError(errno.EIO, "Input/output error")
+            fsync(number)
+
         plan = await plan_of(client, tmp_path)
         monkeypatch.setattr(module, "_SYNC_INTERVAL", 0.02)
         monkeypatch.setattr(os, "fsync", broken)
@@ -524,15 +508,35 @@ async def test_a_failed_sync_ends_the_run(tmp_path: Path, monkeypatch: pytest.Mo
         assert tasks_left() == set()
 
 
+async def test_nothing_is_sent_if_the_first_lines_can_not_be_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(number: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path)
+        sim.reset_stats()
+        monkeypatch.setattr(os, "fsync", broken)
+        with pytest.raises(JournalError, match="can't be written any more: Input/output error; nothing was sent"):
+            await collect(apply(client, plan, tmp_path / "a.journal"))
+        assert sim.stats.requests == 0
+        assert not (tmp_path / "a.journal").exists()
+
+
 async def test_a_failure_of_the_last_sync_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = write_plan(tmp_path / "a.plan")
 
     def broken(number: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(os, "fsync", broken)
-    with pytest.raises(JournalError, match="can't be written any more: Input/output error"):
-        await write_journal(tmp_path / "a.journal", plan, [("begin", 1)])
+    async def write() -> None:
+        async with JournalWriter.create(tmp_path / "a.journal", plan) as writer:
+            monkeypatch.setattr(os, "fsync", broken)
+            writer.write(begin(1))
+
+    with pytest.raises(JournalError, match="can't be written any more: Input/output error; no further"):
+        await write()
 
 
 @pytest.fixture(autouse=True)

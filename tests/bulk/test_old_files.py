@@ -118,7 +118,16 @@ async def test_an_old_journal_is_read_and_continued(tmp_path: Path) -> None:
     summary = summarize(journal)
     assert dict(summary.states) == {"updated": 3, "failed": 1, "conflict": 1}
     assert summary.runs == ["done"]
-    async with JournalWriter.reopen(journal):
-        pass
+    (tmp_path / "old.plan").write_bytes(PLAN)
+    async with JournalWriter.reopen(journal, Plan.open(tmp_path / "old.plan")) as writer:
+        writer.write(begin_line(PLAN.splitlines(keepends=True)[4], 1.5))
     assert path.read_bytes().startswith(JOURNAL)
     assert Journal.open(path).runs() == 2
+    # The new lines have checksums, and are checked.
+    assert all(b',"crc":"' in line for line in path.read_bytes()[len(JOURNAL) :].splitlines())
+    damaged = path.read_bytes().replace(b'"at":1.500', b'"at":1.501')
+    path.write_bytes(damaged)
+    assert Journal.open(path).damaged_lines() == [15]
+    run, _, begin = damaged.rpartition(b',"crc":')
+    path.write_bytes(run + b',"crb":' + begin)
+    assert Journal.open(path).damaged_lines() == [15]

@@ -36,6 +36,7 @@ from .conftest import (
     client_of,
     collect,
     counts,
+    edit_journal,
     fields_of,
     handwritten_journal,
     in_format_1,
@@ -218,7 +219,7 @@ async def test_a_room_whose_previous_values_can_not_be_sent_is_a_conflict(tmp_pa
         policy = WebhookUrlPolicy(schemes=("https",))
         path = tmp_path / "a.journal"
         # Without `updated_at` in the journal, rooms are compared by their values.
-        path.write_text(path.read_text().replace('"updated_at":"20', '"was":"20'))
+        edit_journal(path, b'"updated_at":"20', b'"was":"20')
         async with RoomsClient(sim.api_key, base_url=sim.url, webhook_url_policy=policy) as careful:
             back = await plan_rollback(careful, Journal.open(path), tmp_path / "again.plan")
         assert back.plan.rooms == 0
@@ -250,23 +251,12 @@ async def test_a_journal_of_another_server_is_an_error(tmp_path: Path) -> None:
         assert not (tmp_path / "back.plan").exists()
 
 
-async def test_a_damaged_journal_and_a_path_that_can_not_be_written_are_one_line_errors(tmp_path: Path) -> None:
+async def test_a_path_that_can_not_be_written_is_a_one_line_error(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
         await collect(apply(client, await plan_of(client, tmp_path), tmp_path / "a.journal"))
         journal = Journal.open(tmp_path / "a.journal")
         with pytest.raises(PlanFileError, match=r"the plan '.*' can't be written: No such file or directory"):
             await plan_rollback(client, journal, tmp_path / "no" / "back.plan")
-        content = bytearray(journal.path.read_bytes())
-        content[content.index(b"\n") + 1] = 0
-        journal.path.write_bytes(content)
-        with pytest.raises(JournalError, match="is damaged at line 2"):
-            await plan_rollback(client, journal, tmp_path / "back.plan")
-        (tmp_path / "a.journal").write_bytes(
-            bytes(content).replace(b"\0", b"{").replace(b'"updated_at":"20', b'"updated_at":"2x')
-        )
-        with pytest.raises(JournalError, match="is damaged at line "):
-            await plan_rollback(client, Journal.open(journal.path), tmp_path / "back.plan")
-        assert not (tmp_path / "back.plan").exists()
 
 
 # --- random accounts ---

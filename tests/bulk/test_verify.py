@@ -14,6 +14,7 @@ from .conftest import (
     client_of,
     collect,
     counts,
+    edit_journal,
     plan_of,
 )
 
@@ -86,7 +87,7 @@ async def test_urls_that_the_server_normalised_do_not_differ_from_the_plan(tmp_p
         # A rollback doesn't treat these rooms as modified. The test removes `updated_at` from the journal, so that
         # `plan_rollback` compares values.
         path = tmp_path / "a.journal"
-        path.write_text(path.read_text().replace('"updated_at":"20', '"was":"20'))
+        edit_journal(path, b'"updated_at":"20', b'"was":"20')
         back = await plan_rollback(client, Journal.open(path), tmp_path / "back.plan")
         assert (back.plan.rooms, back.conflicts) == (2, [])
         await collect(apply(client, Plan.open(tmp_path / "back.plan"), tmp_path / "back.journal"))

@@ -108,6 +108,7 @@ def test_a_rollback_keeps_a_change_of_another_field_and_with_strict_it_is_a_conf
         "unchanged": 0,
         "conflicts": 0,
         "noted": 1,
+        "damaged_lines": [],
     }
 
 

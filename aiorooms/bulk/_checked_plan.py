@@ -1,0 +1,54 @@
+"""The lines of a plan file during a run: what is sent is what was checked.
+
+A plan file is read more than once in a run: first to check its checksum, then to read rooms back and to send the
+updates. If someone edits the file in between, the later passes would read values that were never checked. So the first
+pass keeps a digest of each line, and each later pass compares the lines with them. The digest is Python's hash of the
+bytes, which has 64 bits and depends on a random key of the process. A plan with a million rooms needs 8 MB.
+
+For example, a plan has 200 rooms, and someone replaces `20` by `30` in the file when 86 updates have begun. Line 87
+differs from what was checked. The run begins no further update, lets the updates in flight finish, and then raises
+`PlanFileError`. (If the file is replaced, not edited, the run goes on: its open file is still the old one.)
+"""
+
+from array import array
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from ..errors import PlanFileError
+from ._files import os_errors_as, quoted_path
+from ._plan import Plan, unreadable_plan
+
+__all__ = ["CheckedPlan"]
+
+
+class CheckedPlan:
+    """An open plan file whose checksum was verified."""
+
+    def __init__(self, plan: Plan, file: BinaryIO) -> None:
+        """Read the whole file. Raises `PlanFileError` if its checksum differs from the plan's `sha256`."""
+        self._plan = plan
+        self._file = file
+        self._digests = array("q", map(hash, plan.room_lines(file)))
+        file.seek(0)
+        self.start: int = len(file.readline())
+        """The offset of the first room's line in the file."""
+
+    def __len__(self) -> int:
+        """The number of rooms."""
+        return len(self._digests)
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the line of each room. Raises `PlanFileError` at the first line that differs from what was checked.
+
+        Only one iterator can be in use at a time, because all of them read the same open file.
+        """
+        path = self._plan.path
+        with os_errors_as(unreadable_plan, path):
+            self._file.seek(self.start)
+            for digest in self._digests:
+                line = self._file.readline()
+                if hash(line) != digest:
+                    hint = "no further update was sent; restore the plan from a copy, then continue with resume()"
+                    text = f"the plan {quoted_path(path)} was modified while it was applied"
+                    raise PlanFileError(text, hint=hint, reason="modified_plan")
+                yield line

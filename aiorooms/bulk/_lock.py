@@ -1,0 +1,69 @@
+"""Lock a file, so that only one run at a time uses it.
+
+The lock is `flock`, which the operating system releases when the process ends, even if it is killed. The lock belongs
+to the open file, so a second run in the same process can't have it either. Windows has no `flock`, so no file is locked
+there.
+
+Not every file system has locks. Then `flock` fails with another error than for a file that is locked. On NFS, an
+exclusive lock needs a file that is open for writing, so the plan file is opened again for writing in that case. It is
+not written.
+"""
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from ._existing_file import BINARY, NONBLOCK
+
+__all__ = ["hold_lock", "is_locked", "try_lock"]
+
+_LOCKED: Final = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+
+
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file. Return False if another run holds the lock. Raises `OSError` if the file can't be locked."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _LOCKED:
+            return False
+        raise
+    return True
+
+
+@contextmanager
+def hold_lock(path: Path) -> Generator[bool]:
+    """Lock a file that is only read, while the block runs. Yield False if another run holds the lock.
+
+    Raises `OSError` before the block runs, if the file can't be opened or locked.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            has_lock = try_lock(_open(stack, path, os.O_RDONLY))
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            has_lock = try_lock(_open(stack, path, os.O_RDWR))
+        yield has_lock
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether another run holds the lock on a file. If that can't be found out, return False."""
+    with contextlib.suppress(OSError), hold_lock(path) as has_lock:
+        return not has_lock
+    return False
+
+
+def _open(stack: contextlib.ExitStack, path: Path, mode: int) -> int:
+    descriptor = os.open(path, mode | NONBLOCK | BINARY)
+    stack.callback(os.close, descriptor)
+    return descriptor
