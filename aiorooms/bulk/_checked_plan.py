@@ -14,9 +14,8 @@ from array import array
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from ..errors import PlanFileError
-from ._files import os_errors_as, quoted_path
-from ._plan import Plan, unreadable_plan
+from ._files import os_errors_as
+from ._plan import Plan, modified_plan, unreadable_plan
 
 __all__ = ["CheckedPlan"]
 
@@ -48,7 +47,5 @@ class CheckedPlan:
             for digest in self._digests:
                 line = self._file.readline()
                 if hash(line) != digest:
-                    hint = "no further update was sent; restore the plan from a copy, then continue with resume()"
-                    text = f"the plan {quoted_path(path)} was modified while it was applied"
-                    raise PlanFileError(text, hint=hint, reason="modified_plan")
+                    raise modified_plan(path)
                 yield line

@@ -144,7 +144,8 @@ class Conflicts:
             return
         if room.id not in self._read_back and (offset < self.position or room.id in self._excluded):
             return
-        planned = lookup.read(offset)
+        planned = lookup.find(room.id)
+        assert planned is not None  # it has an offset
         room_id = planned.room_id
         self._modified.discard(room_id)
         self._noted.pop(room_id, None)

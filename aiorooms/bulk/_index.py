@@ -1,20 +1,32 @@
 """An index that finds a line of a file by a room's id or name, with about 75 bytes of memory per line.
 
-The key of a line is the id or the name. Each line has an entry of 24 bytes: a 16-byte digest of the key, and the
-offset of the line in the file, in 8 bytes. The rest of the 75 bytes is the overhead of Python's objects. The entries
-are sorted and searched by bisection, which needs about 20 comparisons for a million lines. Two keys with the same
-digest are about as unlikely as two equal random UUIDs.
+The key of a line is the id or the name. Each line has an entry of 28 bytes: a 16-byte digest of the key, the offset of
+the line in the file, in 8 bytes, and the CRC-32 of the line, in 4 bytes. The rest of the 75 bytes is the overhead of
+Python's objects. The entries are sorted and searched by bisection, which needs about 20 comparisons for a million
+lines. Two keys with the same digest are about as unlikely as two equal random UUIDs.
+
+The CRC-32 shows whether a line that is found is still the line that was added. If someone edited the file meanwhile,
+`ChangedLineError` is raised.
 """
 
 import hashlib
 from bisect import bisect_left
 from collections.abc import Iterator
 from typing import BinaryIO, Final
+from zlib import crc32
 
-__all__ = ["LineIndex"]
+__all__ = ["ChangedLineError", "LineIndex"]
 
 _DIGEST: Final = 16
 """Length of a digest, in bytes."""
+
+
+_OFFSET: Final = 8
+"""Length of an offset, in bytes."""
+
+
+class ChangedLineError(Exception):
+    """A line of the file is not the line that was added to the index."""
 
 
 class LineIndex:
@@ -25,9 +37,9 @@ class LineIndex:
         self._entries: list[bytes] = []
         self._found = bytearray()
 
-    def add(self, key: str, offset: int) -> None:
+    def add(self, key: str, offset: int, line: bytes) -> None:
         """Add the line at an offset."""
-        self._entries.append(_digest(key) + offset.to_bytes(8))
+        self._entries.append(_digest(key) + offset.to_bytes(_OFFSET) + crc32(line).to_bytes(4))
 
     def sort(self) -> None:
         """Sort the entries. Must be called after the last `add`, and before any other method."""
@@ -60,9 +72,9 @@ class LineIndex:
 
     def unmatched(self) -> Iterator[bytes]:
         """Yield the lines that neither `find` nor `find_once` has returned, in the order of the file."""
-        offsets = sorted(_offset(entry) for entry, found in zip(self._entries, self._found, strict=True) if not found)
-        for offset in offsets:
-            yield self.line_at(offset)
+        entries = (entry for entry, found in zip(self._entries, self._found, strict=True) if not found)
+        for entry in sorted(entries, key=_offset):
+            yield self._checked(entry)
 
     def line_at(self, offset: int) -> bytes:
         """Return the line at an offset."""
@@ -75,8 +87,15 @@ class LineIndex:
         return position if position < len(self._entries) and self._entries[position].startswith(digest) else None
 
     def _read(self, position: int) -> bytes:
+        line = self._checked(self._entries[position])
         self._found[position] = 1
-        return self.line_at(_offset(self._entries[position]))
+        return line
+
+    def _checked(self, entry: bytes) -> bytes:
+        line = self.line_at(_offset(entry))
+        if crc32(line).to_bytes(4) != entry[_DIGEST + _OFFSET :]:
+            raise ChangedLineError
+        return line
 
 
 def _digest(key: str) -> bytes:
@@ -85,4 +104,4 @@ def _digest(key: str) -> bytes:
 
 
 def _offset(entry: bytes) -> int:
-    return int.from_bytes(entry[_DIGEST:])
+    return int.from_bytes(entry[_DIGEST : _DIGEST + _OFFSET])

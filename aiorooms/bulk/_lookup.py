@@ -8,8 +8,9 @@ only for the few rooms whose update has not been sent yet.
 import asyncio
 from typing import BinaryIO, Self
 
-from ._index import LineIndex
-from ._plan import Plan, replaced_plan
+from ._files import os_errors_as
+from ._index import ChangedLineError, LineIndex
+from ._plan import Plan, modified_plan, unreadable_plan
 from ._plan_records import PLANNED, PlannedUpdate
 
 __all__ = ["PlanLookup"]
@@ -36,21 +37,27 @@ class PlanLookup:
     def _build(self) -> None:
         try:
             for line in self._plan.room_lines(self._file):
-                self._index.add(_room_id(line).lower(), self._file.tell() - len(line))
+                self._index.add(_room_id(line).lower(), self._file.tell() - len(line), line)
         except ValueError:
-            raise replaced_plan(self._plan.path) from None
+            raise modified_plan(self._plan.path) from None
         self._index.sort()
 
     def offset_of(self, room_id: str) -> int | None:
         """Return the offset of the room's line in the file; None if the room is not in the plan."""
         return self._index.offset_of(room_id.lower())
 
-    def read(self, offset: int) -> PlannedUpdate:
-        """Return the planned update at an offset. Raises `PlanFileError` if the file was modified meanwhile."""
-        try:
-            return PLANNED.read(self._index.line_at(offset))
-        except ValueError:
-            raise replaced_plan(self._plan.path) from None
+    def find(self, room_id: str) -> PlannedUpdate | None:
+        """Return the planned update of a room; None if the room is not in the plan.
+
+        Raises `PlanFileError` if the file can't be read, or if the line was modified since the index was built.
+        """
+        path = self._plan.path
+        with os_errors_as(unreadable_plan, path):
+            try:
+                line = self._index.find(room_id.lower())
+            except ChangedLineError:
+                raise modified_plan(path) from None
+        return None if line is None else PLANNED.read(line)
 
 
 def _room_id(line: bytes) -> str:

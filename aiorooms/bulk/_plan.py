@@ -37,7 +37,7 @@ from ._plan_records import (
     is_room_line,
 )
 
-__all__ = ["Plan", "replaced_plan", "unreadable_plan"]
+__all__ = ["Plan", "modified_plan", "replaced_plan", "unreadable_plan"]
 
 
 @attrs.frozen(kw_only=True)
@@ -161,6 +161,13 @@ def replaced_plan(path: Path) -> PlanFileError:
     """Return the error for a plan that was modified or replaced after it was opened."""
     text = f"the plan {quoted_path(path)} was modified or replaced after it was opened"
     return PlanFileError(text, hint="open it again", reason="replaced_plan")
+
+
+def modified_plan(path: Path) -> PlanFileError:
+    """Return the error for a plan that was modified during a run, after its checksum had been verified."""
+    text = f"the plan {quoted_path(path)} was modified while it was applied"
+    hint = "no further update was sent; restore the plan from a copy, then continue with resume()"
+    return PlanFileError(text, hint=hint, reason="modified_plan")
 
 
 _LONGEST_HEADER: Final = 1024 * 1024

@@ -9,8 +9,9 @@ import attrs
 
 from ..client import RoomsClient
 from ..models._fields import Values, differing
-from ._index import LineIndex
-from ._plan import Plan
+from ._files import os_errors_as
+from ._index import ChangedLineError, LineIndex
+from ._plan import Plan, replaced_plan, unreadable_plan
 from ._plan_records import PLANNED
 
 __all__ = ["Difference", "plan_index", "verify"]
@@ -40,17 +41,25 @@ async def verify(client: RoomsClient, plan: Plan) -> AsyncGenerator[Difference]:
     # the file is closed, and the next read raises an error that ends the thread.
     with closing(plan.open_file()) as file:
         index = await asyncio.to_thread(plan_index, plan, file)
-        async with aclosing(client.rooms.list()) as rooms:
-            async for room in rooms:
-                if room.id is None or (line := index.find_once(room.id.lower())) is None:
-                    continue
-                planned = PLANNED.read(line)
-                if wanted := differing(room, planned.after):
-                    found = {name: getattr(room, name) for name in wanted}
-                    yield Difference(room_id=room.id, unique_name=planned.unique_name, wanted=wanted, found=found)
-        for line in index.unmatched():
-            planned = PLANNED.read(line)
-            yield Difference(room_id=planned.room_id, unique_name=planned.unique_name, wanted=planned.after, found=None)
+        with os_errors_as(unreadable_plan, plan.path):
+            try:
+                async with aclosing(client.rooms.list()) as rooms:
+                    async for room in rooms:
+                        if room.id is None or (line := index.find_once(room.id.lower())) is None:
+                            continue
+                        planned = PLANNED.read(line)
+                        if wanted := differing(room, planned.after):
+                            found = {name: getattr(room, name) for name in wanted}
+                            yield Difference(
+                                room_id=room.id, unique_name=planned.unique_name, wanted=wanted, found=found
+                            )
+                for line in index.unmatched():
+                    planned = PLANNED.read(line)
+                    yield Difference(
+                        room_id=planned.room_id, unique_name=planned.unique_name, wanted=planned.after, found=None
+                    )
+            except ChangedLineError:
+                raise replaced_plan(plan.path) from None
 
 
 def plan_index(plan: Plan, file: BinaryIO) -> LineIndex:
@@ -60,6 +69,6 @@ def plan_index(plan: Plan, file: BinaryIO) -> LineIndex:
     """
     index = LineIndex(file)
     for line in plan.room_lines(file):
-        index.add(PLANNED.read(line).room_id.lower(), file.tell() - len(line))
+        index.add(PLANNED.read(line).room_id.lower(), file.tell() - len(line), line)
     index.sort()
     return index

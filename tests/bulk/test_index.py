@@ -6,13 +6,14 @@ from io import BytesIO
 from pathlib import Path
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aiorooms.bulk import (
     Plan,
 )
-from aiorooms.bulk._index import LineIndex
+from aiorooms.bulk._index import ChangedLineError, LineIndex
 from aiorooms.bulk._plan_records import PLANNED
 from aiorooms.bulk._plan_writer import new_plan
 from aiorooms.bulk._verify import plan_index
@@ -51,12 +52,29 @@ def test_find_once_finds_each_room_of_a_plan_once(numbers: set[int], asked: list
 
 @given(keys=st.lists(st.sampled_from(["a", "b", "name a", "\ud800", "", "é"]), max_size=12))
 def test_the_index_finds_duplicate_keys(keys: list[str]) -> None:
-    index = LineIndex(BytesIO(b"".join(b"%d\n" % number for number in range(10, 10 + len(keys)))))
-    for number, key in enumerate(keys):
-        index.add(key, 3 * number)
+    lines = [b"%d\n" % number for number in range(10, 10 + len(keys))]
+    index = LineIndex(BytesIO(b"".join(lines)))
+    for number, (key, line) in enumerate(zip(keys, lines, strict=True)):
+        index.add(key, 3 * number, line)
     index.sort()
     first = {key: 3 * keys.index(key) for key in keys}
     expected = [(first[key], 3 * number) for number, key in enumerate(keys) if first[key] != 3 * number]
     assert sorted(index.duplicates(), key=lambda pair: pair[1]) == expected
     for key, place in first.items():
         assert index.find(key) == index.line_at(place)
+
+
+def test_a_line_that_changed_after_it_was_added_is_not_returned() -> None:
+    file = BytesIO(b"1\n2\n3\n")
+    index = LineIndex(file)
+    for number, line in enumerate(file):
+        index.add(f"{number}", 2 * number, line)
+    index.sort()
+    file.getbuffer()[2:3] = b"5"
+    assert index.find("0") == b"1\n"
+    for find in (index.find, index.find_once):
+        with pytest.raises(ChangedLineError):
+            find("1")
+    file.truncate(2)
+    with pytest.raises(ChangedLineError):
+        list(index.unmatched())

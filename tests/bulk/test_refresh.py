@@ -258,8 +258,10 @@ async def test_a_plan_that_is_edited_in_place_is_noticed_when_a_room_is_looked_u
         offset, later = lookup.offset_of(first.room_id.upper()), lookup.offset_of(last.room_id)
         assert offset is not None
         assert later is not None
-        assert lookup.read(offset) == first
+        assert offset < later
+        assert lookup.find(first.room_id.upper()) == first
         assert lookup.offset_of("no such room") is None
+        assert lookup.find("no such room") is None
         plan.path.write_bytes(b"x" * plan.path.stat().st_size)
-        with pytest.raises(PlanFileError, match="was modified or replaced after it was opened"):
-            lookup.read(later)
+        with pytest.raises(PlanFileError, match="was modified while it was applied"):
+            lookup.find(last.room_id)

@@ -117,13 +117,15 @@ class Rows:
 
     def add(self, line: int, room_id: str | None, name: str | None, fields: Values, updated_at: str | None) -> None:
         """Add a row."""
+        row = dumps((line, room_id, name, fields, updated_at)) + b"
+"
         with os_errors_as(_no_temporary_file, Path(self.source)):
             offset = self._file.tell()
-            self._file.write(dumps((line, room_id, name, fields, updated_at)) + b"\n")
-        self._rooms.add(room_id or "" if name is None else _key_of_name(name), offset)
+            self._file.write(row)
+        self._rooms.add(room_id or "" if name is None else _key_of_name(name), offset, row)
         self._has_names |= name is not None
         if isinstance(new_name := fields.get("unique_name"), str):
-            self._names.add(new_name, offset)
+            self._names.add(new_name, offset, row)
         self.count += 1
 
     def check(self, problems: Problems) -> None:
