@@ -1,11 +1,12 @@
 """Kill bulk runs at random instants while others change rooms, resume them, and check that nothing is lost.
 
-In each run, a process applies a plan to the simulator, which injects random faults. The process is killed with SIGKILL
-at a random instant. Further processes then resume the run until all rooms are updated. About half of these processes
-are killed too. Meanwhile, someone else changes rooms at random: the webhook URL, which is planned, or
-`webhook_timeout_secs`, which is not. After each process, the benchmark checks that
+In each run, a process applies a plan to the simulator, which injects random faults. The plan gives each room a webhook
+URL of its own, so a room with the URL of another room would be noticed. The process is killed with SIGKILL at a random
+instant. Further processes then resume the run until all rooms are updated. About half of these processes are killed
+too. Meanwhile, someone else changes rooms at random: the webhook URL, which is planned, or `webhook_timeout_secs`,
+which is not. After each process, the benchmark checks that
 
-- the journal can be read, and contains a `begin` record of every update that the process sent;
+- the journal can be read, has no damaged lines, and contains a `begin` record of every update that the process sent;
 - the process sent no update for a room that was already `updated` in the journal, and such rooms are still `updated`;
 - the process read back only rooms whose update it began itself, and rooms that were `begun` or `uncertain` in the
   journal when it started;
@@ -35,7 +36,7 @@ from typing import Final, Literal, cast
 import attrs
 
 from aiorooms import APIError, RetryPolicy, RoomsClient
-from aiorooms.bulk import Journal, JournalError, Plan, apply, make_plan, resume, select
+from aiorooms.bulk import Journal, JournalError, Plan, Rows, apply, make_plan, read_rows, resume
 from aiorooms.simulator import Faults, RoomsSimulator
 
 from ._campaign import CheckError, add_options, execute
@@ -45,13 +46,8 @@ CONCURRENCY: Final = 20
 
 KEY: Final = "KEY_simulated"
 
-NEW_URL: Final = "https://new.example.com/rooms"
-
 THEIR_URL: Final = "https://theirs.example.com/rooms"
 """The URL that someone else gives to rooms."""
-
-_RIGHT: Final = {"updated": ((20, NEW_URL), (20, THEIR_URL)), "conflict": ((10, THEIR_URL), (20, THEIR_URL))}
-"""The values that a room may have at the end, by its outcome: the number of participants and the webhook URL."""
 
 _OTHER_FIELD: Final = 0.5
 """Share of the changes by someone else that are of a field that is not planned."""
@@ -161,6 +157,19 @@ class Campaign:
         ]
 
 
+def _url_of(room_id: str) -> str:
+    """Return the webhook URL that the plan gives a room."""
+    return f"https://new.example.com/rooms/{room_id}"
+
+
+def _right_values(room_id: str) -> Mapping[str, Collection[tuple[int, str]]]:
+    """Return the numbers of participants and the webhook URLs that a room may have at the end, by its outcome."""
+    return {
+        "updated": ((20, _url_of(room_id)), (20, THEIR_URL)),
+        "conflict": ((10, THEIR_URL), (20, THEIR_URL)),
+    }
+
+
 class Run:
     """One run: a process applies a plan, and others resume it until every room is updated. Some are killed."""
 
@@ -181,7 +190,8 @@ class Run:
     def play(self) -> None:
         """Execute the run. Raise `CheckError` if a check fails."""
         with self._sim:
-            asyncio.run(self._make_plan())
+            with self._read_rows() as wanted:
+                asyncio.run(self._make_plan(wanted))
             self._sim.faults = _FAULTS
             self._sim.record = True
             before: Mapping[str, str] = {}
@@ -195,9 +205,15 @@ class Run:
             self._check_rooms(states)
         self._campaign.runs += 1
 
-    async def _make_plan(self) -> None:
+    def _read_rows(self) -> Rows:
+        """Write and read the input of the plan, in which each room has a webhook URL of its own."""
+        path = self._plan.with_suffix(".csv")
+        lines = (f"{room_id},20,{_url_of(room_id)}\n" for room_id in self._sim.room_ids)
+        path.write_text("room_id,max_participants,webhook_event_url\n" + "".join(lines))
+        return read_rows(path)
+
+    async def _make_plan(self, wanted: Rows) -> None:
         async with RoomsClient(KEY, base_url=self._sim.url) as client:
-            wanted = select(set_fields=["max_participants=20", f"webhook_event_url={NEW_URL}"])
             await make_plan(client, wanted, self._plan)
 
     def _process(self, *, is_killed: bool) -> bool:
@@ -269,6 +285,7 @@ class Run:
             Journal.open(self._journal)
         except JournalError as error:
             if error.reason == "empty_journal":
+                self._journal.unlink()  # as the error says
                 return False
             raise CheckError(f"the journal can't be read: {error}") from None
         return True
@@ -280,9 +297,11 @@ class Run:
         journal = Journal.open(self._journal)
         self._campaign.torn += journal.size < self._journal.stat().st_size
         try:
-            states = journal.states()
+            states, damaged = journal.states(), journal.damaged_lines()
         except JournalError as error:
             raise CheckError(f"the journal can't be read: {error}") from None
+        if damaged:
+            raise CheckError(f"lines of the journal are damaged: {damaged}")
         begun = sum(state == "begun" for state in states.values())
         self._campaign.begun += begun
         self._campaign.most_begun = max(self._campaign.most_begun, begun)
@@ -343,7 +362,7 @@ class Run:
         window = float(lines[-1]) if lines else 0.0
         for room_id in sent:
             room = self._sim.rooms[room_id]
-            if room["webhook_event_url"] != NEW_URL:
+            if room["webhook_event_url"] != _url_of(room_id):
                 continue
             updated_at = datetime.fromisoformat(str(room["updated_at"])).timestamp()
             passed = updated_at - self._changes[room_id]
@@ -361,7 +380,7 @@ class Run:
             found = (rooms[room_id]["max_participants"], rooms[room_id]["webhook_event_url"])
             self._campaign.conflicts += state == "conflict"
             # A conflict may have the new number of participants, if its update was in flight when a process was killed.
-            if found not in _RIGHT[state]:
+            if found not in _right_values(room_id)[state]:
                 raise CheckError(f"room {room_id} is {state!r}, but has the values {found}")
             if found[1] == THEIR_URL and room_id not in self._changes:
                 raise CheckError(f"room {room_id} has a URL that nobody gave it")

@@ -89,7 +89,7 @@ async def test_a_plan_that_is_edited_during_the_read_backs_stops_the_run(tmp_pat
         sim.remove_room(failed)
         _, error = await until_error(resume(client, path, concurrency=5), 1, lambda: edit(plan.path))
         assert "a.plan' was modified" in str(error)
-        assert {room["max_participants"] for room in account(sim).values()} == {10, 20}
+        assert 30 not in {room["max_participants"] for room in account(sim).values()}
 
 
 async def test_verify_reports_no_value_that_was_edited_meanwhile(tmp_path: Path) -> None:
