@@ -42,7 +42,7 @@ _HINTS: Final[Mapping[Reason, str]] = {
     "journal_lost": "no further update was sent; `aiorooms resume` reads back the rooms whose update was in flight",
     "journal_removed": "no further update was sent; if it was moved, continue with `aiorooms resume` and its new path; "
     "else apply the plan again",
-    "no_locks": "if no other command uses the file, give --no-lock",
+    "no_locks": "if no other command uses the journal and the plan, give --no-lock",
     "overwrites_journal": "give another file with --out",
 }
 """A hint for each reason that needs one. For other reasons, the error's own hint is used."""

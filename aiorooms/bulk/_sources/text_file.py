@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, TextIO
 
+from .._existing_file import NotAFileError, open_existing
 from .._files import os_reason
 from .._problems import Problems
 
@@ -15,11 +16,8 @@ __all__ = ["open_text"]
 @contextmanager
 def open_text(path: Path, problems: Problems) -> Generator[tuple[TextIO, str]]:
     """Open a file as text. Yield the file and its format: `csv`, `jsonl` or `json`."""
-    if path.exists() and not path.is_file() and not path.is_dir():
-        # Reading a pipe or a device could block forever.
-        problems.fail("unreadable", None, "this is a pipe or a device; save its content as a file")
     try:
-        with path.open("rb") as file:
+        with open_existing(path) as file:
             encoding = _encoding(file)
             text = io.TextIOWrapper(file, encoding, newline="")
             try:
@@ -27,6 +25,8 @@ def open_text(path: Path, problems: Problems) -> Generator[tuple[TextIO, str]]:
             except UnicodeDecodeError as error:
                 wrong = f"{_WRONG_ENCODING[encoding]}: {error.reason}; save it as UTF-8"
                 problems.fail("bad_encoding", _first_undecodable_line(path, encoding), wrong)
+    except NotAFileError:
+        problems.fail("unreadable", None, "this is a pipe or a device; save its content as a file")
     except OSError as error:
         problems.fail("unreadable", None, f"the file can't be read: {os_reason(error)}")
 
@@ -47,7 +47,7 @@ def _encoding(file: BinaryIO) -> str:
 def _first_undecodable_line(path: Path, encoding: str) -> int | None:
     if encoding != "utf-8-sig":
         return None
-    with path.open("rb") as file:
+    with open_existing(path) as file:
         for number, line in enumerate(file, 1):
             try:
                 line.decode()
