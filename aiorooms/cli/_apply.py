@@ -267,7 +267,7 @@ class _Applying(ManyUpdates):
         """Return the number of rooms for each of the `TOTALS`, which add up to the number of rooms in the plan.
 
         The totals come from the journal, because earlier runs have outcomes too. If the journal can't be read or
-        written, only the outcomes of this run are known.
+        written, only the outcomes of this run are known, and the rooms that earlier runs have settled are in no total.
 
         With --json, also write a line for each room whose update was in flight when a run was interrupted.
         """
@@ -281,7 +281,9 @@ class _Applying(ManyUpdates):
                 if self.out.json and state == "begun" and room_id not in self._uncertain:
                     outcome = Outcome(room_id=room_id, unique_name=None, status="uncertain", error=_INTERRUPTED)
                     self.write(_json_line(outcome))
-        counts["not_begun"] = max(0, self.total - counts.total())
+            counts["not_begun"] = max(0, self.total - counts.total())
+        else:
+            counts["not_begun"] = max(0, self.total - counts.total() - self._run.settled)
         return counts
 
     def _states(self) -> Mapping[str, RoomState] | None:
@@ -291,7 +293,7 @@ class _Applying(ManyUpdates):
         try:
             return Journal.open(self._journal).states()
         except JournalError as error:
-            self._journal_error = error  # the totals don't include earlier runs, so the reason must be shown
+            self._file_error = error  # the totals don't include earlier runs, so the reason must be shown
             return None
 
     def _show_next_commands(self, counts: Mapping[str, int]) -> None:

@@ -117,8 +117,7 @@ class Rows:
 
     def add(self, line: int, room_id: str | None, name: str | None, fields: Values, updated_at: str | None) -> None:
         """Add a row."""
-        row = dumps((line, room_id, name, fields, updated_at)) + b"
-"
+        row = dumps((line, room_id, name, fields, updated_at)) + b"\n"
         with os_errors_as(_no_temporary_file, Path(self.source)):
             offset = self._file.tell()
             self._file.write(row)
