@@ -420,6 +420,26 @@ def test_announced_pauses_do_not_count_against_the_patience(
     assert (over[0] if over else None) == over_at
 
 
+async def test_a_run_can_stop_while_the_timeout_of_a_waiting_caller_expires() -> None:
+    outage = Outage(1, 2)
+
+    async def wait() -> None:
+        async with asyncio.timeout(0) as timeout:
+            with outage.ending(timeout):
+                await asyncio.sleep(10)
+
+    async def stop() -> None:
+        await asyncio.sleep(0)  # the timeout has expired, but `wait` has not continued yet
+        began_at = outage.begin()
+        outage.failed("a room", began_at)
+        outage.failed("a room", began_at + 2)
+
+    waited, stopped = await asyncio.gather(wait(), stop(), return_exceptions=True)
+    assert isinstance(waited, TimeoutError)
+    assert stopped is None
+    assert outage.out_of_patience
+
+
 def test_an_accepted_request_ends_the_time_in_which_everything_was_rate_limited() -> None:
     account = _Account()
     for second in range(0, 600, 30):

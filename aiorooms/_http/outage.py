@@ -194,7 +194,8 @@ class Outage:
         if not self.out_of_patience:
             self.out_of_patience = why
             for timeout in self._waiting:
-                timeout.reschedule(-math.inf)
+                if not timeout.expired():  # rescheduling an expired timeout raises RuntimeError
+                    timeout.reschedule(-math.inf)
 
     @contextmanager
     def ending(self, timeout: asyncio.Timeout) -> Generator[None]:
