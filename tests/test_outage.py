@@ -189,6 +189,18 @@ async def test_a_server_that_rate_limits_everything_without_announcing_a_pause_s
         assert all("rate limited every request for more than 0.5 s" in str(result.error) for result in results)
 
 
+async def test_no_room_is_blamed_if_only_updates_fail_until_the_patience_is_over() -> None:
+    """The read-backs show that the updates were not applied, but the outage is still the cause."""
+    async with RoomsSimulator(rooms=20) as sim:
+        sim.script(*times("503", 100_000), method="PATCH")
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
+            updates = [(room_id, UPDATE) for room_id in sim.room_ids]
+            results = await collect(client.rooms.update_many(updates, concurrency=8, outage_patience=0.5))
+    assert counts(results) == {"skipped": 20}
+    assert {result.error.reason for result in results if result.error is not None} == {"outage_patience"}
+    assert any("a read-back shows that the update was not applied" in str(result.error) for result in results)
+
+
 async def test_an_update_that_gets_the_error_that_stops_the_run_is_skipped() -> None:
     async with RoomsSimulator(rooms=10) as sim:
         async with RoomsClient("revoked", base_url=sim.url, retry=QUICK) as client:

@@ -378,8 +378,9 @@ class _Call(Generic[T]):
         return attrs.evolve(self._policy, max_attempts=left, max_elapsed=seconds)
 
     def _raise(self, end: _End, verdict: NotApplied | Unconfirmed) -> NoReturn:
-        hint, reason = (verdict.hint, None) if verdict.hint else (end.hint, end.reason)
+        hint = "; ".join(filter(None, (verdict.hint, end.hint)))
         uncertain = isinstance(verdict, Unconfirmed)
-        error = end.make_error(attempts=self._tally.attempts, uncertain=uncertain, hint=hint, reason=reason)
+        # The reason stays even if the read-back has a hint: it shows that the room is not to blame.
+        error = end.make_error(attempts=self._tally.attempts, uncertain=uncertain, hint=hint, reason=end.reason)
         error.was_sent = self._tally.was_sent
         raise error
