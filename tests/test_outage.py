@@ -117,6 +117,22 @@ async def test_time_spent_waiting_for_the_input_does_not_count_against_the_patie
             assert counts(results) == {"updated": 10}
 
 
+async def test_time_without_input_after_an_update_without_contact_does_not_count_against_the_patience() -> None:
+    async with RoomsSimulator(rooms=2) as sim:
+        broken, other = sim.room_ids
+        sim.script(*times("500", 1000), room_id=broken)  # the read-back fails too
+        sim.script("503", room_id=other, method="PATCH")
+
+        async def updates() -> AsyncIterator[tuple[str, RoomUpdate]]:
+            yield broken, UPDATE
+            await asyncio.sleep(1.2)
+            yield other, UPDATE
+
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
+            results = await collect(client.rooms.update_many(updates(), concurrency=1, outage_patience=1))
+        assert [result.status for result in results] == ["uncertain", "updated"]
+
+
 async def test_a_failing_room_whose_read_back_is_rate_limited_does_not_stop_the_run() -> None:
     async with RoomsSimulator(rooms=3) as sim:
         broken = sim.room_ids[1]
@@ -346,6 +362,13 @@ class _Account:
         self.at(ended)
         return self.failures.add("room 1", 100.0 + began), self.failures.is_confirmed
 
+    def attempt(self, began: float) -> float:
+        """Begin and end an attempt at this time. Return the time."""
+        self.at(began)
+        began_at = self.outage.begin()
+        self.outage.end()
+        return began_at
+
     def contact(self, began: float, ended: float) -> bool:
         """Let an attempt of another update have a contact. Return whether it ended an outage."""
         self.at(ended)
@@ -450,6 +473,37 @@ async def test_a_run_can_stop_while_the_timeout_of_a_waiting_caller_expires() ->
     assert isinstance(waited, TimeoutError)
     assert stopped is None
     assert outage.out_of_patience
+
+
+def test_a_pause_counts_up_to_the_longest_wait_of_the_run() -> None:
+    account = _Account(patience=60.0)  # so the longest wait is 6 s
+    failed = 0
+    while not account.outage.out_of_patience:
+        began = account.attempt(100.0 * failed)
+        account.outage.failed("room 1", began)
+        failed += 1
+    assert failed == 12, "11 pauses count 6 s each"
+
+
+def test_time_in_which_an_attempt_hangs_counts_against_the_patience() -> None:
+    account = _Account()
+    hanging = account.outage.begin()
+    account.outage.failed("room 1", account.attempt(1.0))
+    account.at(61.0)
+    account.outage.failed("room 1", account.attempt(61.0))
+    account.outage.end()
+    account.outage.failed("room 2", hanging)
+    assert account.outage.out_of_patience
+
+
+def test_a_short_pause_after_a_long_one_does_not_end_the_patience() -> None:
+    account = _Account()
+    for number in range(50):  # all 50 workers get the same answer, some of them a little later
+        account.at(0.1 + number / 1000)
+        account.outage.rate_limited(100.0 + number / 1000, 100.0)
+    account.at(100.3)
+    account.outage.rate_limited(200.2, 1.0)  # the reset was rounded down
+    assert not account.outage.out_of_patience
 
 
 def test_an_accepted_request_ends_the_time_in_which_everything_was_rate_limited() -> None:

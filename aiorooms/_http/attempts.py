@@ -222,6 +222,7 @@ class _Call(Generic[T]):
             hide_frames(error)
             raise
         finally:
+            outage.end()
             sender.pacer.release(permit, rate_limit)
         if isinstance(outcome, Success):
             self._tally.succeeded()

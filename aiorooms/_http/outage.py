@@ -18,7 +18,9 @@ the attempts that fail from 100.00 on. Four rules follow:
 - **After several failures in a row**, without a contact in between, the run assumes an outage. Callers then queue, and
   the first in the queue sends a request after a pause. Each pause is twice as long as the previous one, up to 2 s. At
   the first contact, all callers in the queue continue, and the pacer lets them send as slowly as a new client.
-- **Patience** is measured from the first attempt after the last contact. When it is over, the run stops.
+- **Patience** is measured from the first attempt after the last contact. When it is over, the run stops. Time in which
+  nothing was in flight counts only up to the longest wait of the run itself. The rest has other causes, such as a slow
+  input, `max_rate` or a pause that the server announced.
 
 A server that answers every request with 429 is available, but no update makes progress. So the run also stops if no
 request was accepted for longer than its patience. Pauses that the server announces do not count.
@@ -87,15 +89,18 @@ class Outage:
         """The number of failures in a row."""
         self._failed: set[str] = set()
         """The distinct subjects of the failures in a row, such as `room 7b61...`. At most `_SEVERAL` are kept."""
+        self._in_flight = 0
+        self._ended_at = -math.inf
+        """The end of the last attempt."""
         self._began_at = math.inf
-        """The beginning of the first attempt after the last contact."""
+        """The beginning of the first attempt after the last contact, moved forward by the time that does not count."""
         self._last_failed_at = -math.inf
         """The beginning of the last attempt without contact."""
         self._contact_at = -math.inf
         """The beginning of the last attempt with a contact."""
         self._limited_since = math.inf
         """The beginning of the first attempt that was rate limited since a request was accepted, moved forward by the
-        duration of the pauses that the server has announced."""
+        duration of the pauses that the server has announced, even if the last one is not over yet."""
         self._paused_until = -math.inf
         """The end of the last pause that the server has announced."""
         self._queue = asyncio.Lock()
@@ -118,11 +123,23 @@ class Outage:
         return self._contact_at > moment
 
     def begin(self) -> float:
-        """Record that an attempt begins. Return the current time, which the methods below take as `began_at`."""
+        """Record that an attempt begins. Return the current time, which the methods below take as `began_at`.
+
+        Call `end` when the attempt has ended.
+        """
         now = self._clock()
+        if not self._in_flight and self._failures:
+            own_wait = max(self.longest_wait, self._pause if self.is_on else 0.0)
+            self._began_at += max(0.0, now - self._ended_at - own_wait)
+        self._in_flight += 1
         if now < self._began_at:
             self._began_at = now
         return now
+
+    def end(self) -> None:
+        """Record that an attempt has ended, in whatever way."""
+        self._in_flight -= 1
+        self._ended_at = self._clock()
 
     @asynccontextmanager
     async def queue(self, closing: asyncio.Event) -> AsyncGenerator[None]:
@@ -178,14 +195,16 @@ class Outage:
 
         `wait` is the pause that the 429 announced, in seconds.
         """
-        self._limited_since = min(self._limited_since, began_at)
         now = self._clock()
-        pause_ends_at = now + (wait or 0.0)
-        begins_at = max(now, self._paused_until)
-        if pause_ends_at > begins_at:
-            self._limited_since += pause_ends_at - begins_at
-            self._paused_until = pause_ends_at
-        if now - self._limited_since > self.patience:
+        pause_left = max(0.0, self._paused_until - now)
+        # A 429 to an attempt that began earlier may arrive later. It must not undo the pauses that were announced.
+        if self._limited_since == math.inf:
+            self._limited_since = began_at + pause_left
+        limited_for = now - self._limited_since + pause_left
+        if wait is not None and wait > pause_left:
+            self._limited_since += wait - pause_left
+            self._paused_until = now + wait
+        if limited_for > self.patience:
             text = f"the server has rate limited every request for more than {self.patience:g} s"
             self._stop(f"{text}, besides the pauses that it announced")
         return self._contact(began_at)
@@ -216,6 +235,9 @@ class _NoOutage(Outage):
 
     def begin(self) -> float:
         return 0.0
+
+    def end(self) -> None:
+        pass
 
     def contact(self, began_at: float) -> bool:
         return False
