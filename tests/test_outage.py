@@ -404,15 +404,25 @@ def test_an_outage_of_any_length_counts_as_one_failure() -> None:
     assert not account.failures.is_confirmed
 
 
-def test_only_an_answer_to_an_attempt_that_began_after_the_last_failed_one_ends_an_outage() -> None:
+def test_only_an_answer_to_an_attempt_that_began_after_the_first_failure_ends_an_outage() -> None:
     account = _Account()
     for _ in range(20):
         account.fails(1.0, 1.1)
     assert account.outage.is_on
     assert not account.contact(0.9, 1.2), "an answer to an earlier request ended the outage"
+    assert not account.contact(1.05, 1.2), "it began before the end of the first failure"
     assert account.outage.is_on
     assert account.contact(2.0, 2.1)
     assert not account.outage.is_on
+
+
+def test_fast_failures_between_slow_answers_are_not_treated_as_an_outage() -> None:
+    """One of ten servers is down: a tenth of the requests fails at once, and the answers to the others take 0.3 s."""
+    account = _Account()
+    for number in range(1000):
+        account.contact(number * 0.1 - 0.3, number * 0.1)
+        account.fails(number * 0.1, number * 0.1 + 0.01)
+        assert not account.outage.is_on
 
 
 def test_an_ended_patience_stays_ended() -> None:

@@ -15,9 +15,10 @@ the attempts that fail from 100.00 on. Four rules follow:
   last attempt, such an update sends a *probe*: a request that is not about its room. If the server answers it, the next
   failure is the last one. No probe is sent if five rooms or more have failed since the last contact, because the cause
   is then probably the server.
-- **After several failures in a row**, without a contact in between, the run assumes an outage. Callers then queue, and
-  the first in the queue sends a request after a pause. Each pause is twice as long as the previous one, up to 2 s. At
-  the first contact, all callers in the queue continue, and the pacer lets them send as slowly as a new client.
+- **After several failures in a row**, the run assumes an outage. A contact ends the row if its attempt began after the
+  first of these failures. During an outage callers queue, and the first in the queue sends a request after a pause.
+  Each pause is twice as long as the previous one, up to 2 s. At the first contact, all callers in the queue continue,
+  and the pacer lets them send as slowly as a new client.
 - **Patience** is measured from the first attempt after the last contact. When it is over, the run stops. Time in which
   nothing was in flight counts only up to the longest wait of the run itself. The rest has other causes, such as a slow
   input, `max_rate` or a pause that the server announced.
@@ -94,6 +95,8 @@ class Outage:
         """The end of the last attempt."""
         self._began_at = math.inf
         """The beginning of the first attempt after the last contact, moved forward by the time that does not count."""
+        self._first_failed_at = math.inf
+        """The end of the first of the failures in a row."""
         self._last_failed_at = -math.inf
         """The beginning of the last attempt without contact."""
         self._contact_at = -math.inf
@@ -167,8 +170,9 @@ class Outage:
     def _contact(self, began_at: float) -> bool:
         if began_at > self._contact_at:
             self._contact_at = began_at
-        # An answer to an earlier attempt does not show that the server is available again.
-        if self._failures and began_at <= self._last_failed_at:
+        # An answer to an earlier attempt does not show that the server is available again. The answer to a later one
+        # does, even if other attempts that began still later have failed: these may have been faster than the answer.
+        if self._failures and began_at <= self._first_failed_at:
             return False
         self._began_at = math.inf
         was_on = self.is_on
@@ -181,6 +185,9 @@ class Outage:
 
     def failed(self, subject: str, began_at: float) -> float:
         """Record an attempt without contact, for a subject such as `room 7b61...`. Return the current time."""
+        now = self._clock()
+        if not self._failures:
+            self._first_failed_at = now
         self._failures += 1
         self._last_failed_at = max(self._last_failed_at, began_at)
         if len(self._failed) < _SEVERAL:
@@ -188,7 +195,7 @@ class Outage:
         self.is_on = self._failures >= self._threshold
         if self._last_failed_at - self._began_at > self.patience:
             self._stop(f"the server has been unavailable for more than {self.patience:g} s")
-        return self._clock()
+        return now
 
     def rate_limited(self, began_at: float, wait: float | None) -> bool:
         """Record a 429 to an attempt that began at `began_at`. Return whether it ended an outage.
