@@ -14,6 +14,7 @@ from aiorooms import (
     AioroomsError,
     APIConnectionError,
     AuthenticationError,
+    Pacing,
     RetryPolicy,
     RoomsClient,
     RoomUpdate,
@@ -156,6 +157,20 @@ async def test_a_single_worker_does_not_treat_a_failing_room_as_an_outage(fault:
             expected = {1: ["failed"], 3: ["updated", "failed", "updated"]}
             assert [result.status for result in results] == expected[rooms]
             assert results[rooms // 2].attempts == 4
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_a_room_that_is_answered_503_and_429_in_turn_is_not_tried_forever(concurrency: int) -> None:
+    async with RoomsSimulator(rooms=3) as sim:
+        broken = sim.room_ids[1]
+        answers: list[FaultKind] = ["503", "429"] * 1000
+        sim.script(*answers, room_id=broken, method="PATCH")
+        # Without pacing, the 429s make no long pauses.
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK, pacing=Pacing(enabled=False)) as client:
+            updates = [(room_id, UPDATE) for room_id in sim.room_ids]
+            results = await collect(client.rooms.update_many(updates, concurrency=concurrency))
+        assert counts(results) == {"updated": 2, "failed": 1}
+        assert max(result.attempts for result in results) <= 2 * (4 + 25)
 
 
 @pytest.mark.parametrize("concurrency", [1, 10])

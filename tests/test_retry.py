@@ -83,10 +83,15 @@ def test_a_wait_that_the_server_asks_for_is_respected(failure: Failure, asked: f
 
 
 def test_in_an_outage_attempts_do_not_count_and_long_waits_are_shortened() -> None:
-    tally = Tally(counted=99)
+    tally = Tally(counted=20)
     long_wait = SERVER_ERROR._replace(wait=3600.0)
     assert after(long_wait, tally, keeps_trying=True, longest_wait=6.0) == Again(6.0)
     assert after(long_wait, tally, keeps_trying=True, longest_wait=6.0, max_wait=5.0) == Again(5.0)
+
+
+def test_no_request_is_tried_forever_even_if_it_may_not_be_the_cause() -> None:
+    assert isinstance(after(SERVER_ERROR, Tally(counted=4 + 23), keeps_trying=True), Again)
+    assert after(SERVER_ERROR, Tally(counted=4 + 24), keeps_trying=True) == GiveUp()
 
 
 def test_a_wait_that_is_too_long_ends_the_call_and_names_the_setting() -> None:

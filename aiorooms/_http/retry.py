@@ -38,6 +38,10 @@ resends forever."""
 _MAX_OVERTAKEN: Final = 25
 """Maximum number of overtaken attempts in one call. Further ones count against `max_attempts`."""
 
+_MAX_EXTRA: Final = 25
+"""Maximum number of attempts that count, beyond `max_attempts`, in a bulk run. A room that is answered 503 and 429 in
+turn would otherwise be tried forever: after each 429, the next 503 may again be the beginning of an outage."""
+
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
@@ -147,14 +151,14 @@ def decide(
 ) -> Again | GiveUp:
     """Return the next step after a failed attempt, which the tally has already recorded.
 
-    `keeps_trying` means that `max_attempts` is ignored, because the request may not be the cause. All times are in
-    seconds.
+    `keeps_trying` means that the request may not be the cause, so 25 more attempts than `max_attempts` may count. All
+    times are in seconds.
     `longest_wait` limits the wait after a failure without successful contact, `max_wait` limits the wait that a server
     may ask for, and `time_left` is what remains of `max_elapsed`. `random` is between 0 and 1.
     """
     if not failure.retry:
         return GiveUp()
-    if tally.counted >= policy.max_attempts and not keeps_trying:
+    if tally.counted >= policy.max_attempts + (_MAX_EXTRA if keeps_trying else 0):
         return GiveUp()
     wait = backoff(policy, max(1, tally.tries), random)
     asked = failure.wait or 0.0
