@@ -241,6 +241,19 @@ async def test_an_update_that_gets_the_error_that_stops_the_run_is_skipped() -> 
         assert all(isinstance(result.error, AuthenticationError) for result in results)
 
 
+@pytest.mark.parametrize("concurrency", [1, 30])
+async def test_no_attempt_begins_after_max_elapsed_during_an_outage(concurrency: int) -> None:
+    retry = RetryPolicy(base_delay=0.01, max_elapsed=0.6)
+    async with RoomsSimulator(rooms=concurrency) as sim:
+        sim.refuse_connections("503")
+        asyncio.get_running_loop().call_later(2.0, sim.accept_connections)
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=retry) as client:
+            updates = [(room_id, UPDATE) for room_id in sim.room_ids]
+            results = await collect(client.rooms.update_many(updates, concurrency=concurrency))
+        assert max(result.elapsed for result in results) < 1.2
+        assert {result.error.reason for result in results if result.error is not None} == {"max_elapsed"}
+
+
 async def test_single_calls_do_not_wait_for_the_end_of_an_outage() -> None:
     async with RoomsClient("key", base_url="http://127.0.0.1:9/v2", retry=QUICK) as client:
         with pytest.raises(APIConnectionError, match="after 4 attempts"):

@@ -201,14 +201,17 @@ class _Call(Generic[T]):
     async def _queue_and_attempt(self, last: Failure | None) -> Success[T] | Failure | _End:
         if not self._outage.is_on:
             return await self._attempt(last)
-        async with self._outage.queue(self._sender.closing):
-            return await self._attempt(last)
+        async with self._outage.queue(self._sender.closing, self._time_left()) as in_time:
+            return await self._attempt(last) if in_time else self._out_of_time(last)
 
     async def _attempt(self, last: Failure | None) -> Success[T] | Failure | _End:
         """Acquire a permit, send once, and release the permit. `last` is the previous failure, if any."""
         sender, outage = self._sender, self._outage
         if outage.out_of_patience:
             return self._out_of_patience(last)
+        # A probe may have taken a long time.
+        if last is not None and (time_left := self._time_left()) is not None and time_left <= 0:
+            return self._out_of_time(last)
         permit = sender.pacer.acquire_now() or await self._permit(last)
         if isinstance(permit, _End):
             return permit
@@ -263,9 +266,8 @@ class _Call(Generic[T]):
         """Wait for a permit, but not longer than `max_elapsed` allows."""
         sender, subject = self._sender, self._request.subject
         sender.exchange.open()  # raises if the client is closed or belongs to another event loop
-        time_left = None if self._give_up_at is None else self._give_up_at - time.monotonic()
         try:
-            async with asyncio.timeout(time_left) as limit:
+            async with asyncio.timeout(self._time_left()) as limit:
                 with self._outage.ending(limit):
                     return await sender.pacer.acquire()
         except PacerClosedError:
@@ -280,9 +282,11 @@ class _Call(Generic[T]):
         except TimeoutError:
             if self._outage.out_of_patience:
                 return self._out_of_patience(last)
-            make_error = partial(APITimeoutError, f"{subject}: not sent") if last is None else last.make_error
-            hint = f"RetryPolicy(max_elapsed={self._policy.max_elapsed:g}) expired while the call was queued"
-            return _End(make_error, hint, "max_elapsed")
+            return self._out_of_time(last)
+
+    def _time_left(self) -> float | None:
+        """Return the number of seconds in which another attempt may begin. None means no limit."""
+        return None if self._give_up_at is None else self._give_up_at - time.monotonic()
 
     # --- after a failed attempt ---
 
@@ -297,7 +301,7 @@ class _Call(Generic[T]):
 
     def _after(self, failure: Failure) -> Again | _End:
         outage = self._outage
-        time_left = math.inf if self._give_up_at is None else self._give_up_at - time.monotonic()
+        time_left = self._time_left()
         after = decide(
             self._policy,
             failure,
@@ -305,7 +309,7 @@ class _Call(Generic[T]):
             keeps_trying=self._keeps_trying and not outage.out_of_patience,
             longest_wait=outage.longest_wait,
             max_wait=self._sender.pacing.max_wait,
-            time_left=time_left,
+            time_left=math.inf if time_left is None else time_left,
             random=random.random(),  # noqa: S311 - jitter, no secret
         )
         if isinstance(after, Again):
@@ -324,7 +328,10 @@ class _Call(Generic[T]):
         if self._tally.tries < self._probe_after or not failure.was_sent or not outage.rooms_may_be_the_cause:
             return
         self._probe_after = self._tally.tries + max(1, self._policy.max_attempts - 1)
-        probe = _Call(self._sender, outage.probe, self._limits, _ONCE, outage)
+        if (time_left := self._time_left()) is not None and time_left <= 0:
+            return
+        once = RetryPolicy(max_attempts=1, max_elapsed=time_left)
+        probe = _Call(self._sender, outage.probe, self._limits, once, outage)
         with suppress(ClientStateError):  # the next attempt raises it again
             await probe._queue_and_attempt(None)
         if failures.has_contact():
@@ -333,6 +340,12 @@ class _Call(Generic[T]):
     def _out_of_patience(self, last: Failure | None) -> _End:
         error = partial(APIConnectionError, f"{self._request.subject}: not sent") if last is None else last.make_error
         return _End(error, f"{self._outage.out_of_patience} (outage_patience)", "outage_patience")
+
+    def _out_of_time(self, last: Failure | None) -> _End:
+        subject = self._request.subject
+        make_error = partial(APITimeoutError, f"{subject}: not sent") if last is None else last.make_error
+        hint = f"RetryPolicy(max_elapsed={self._policy.max_elapsed:g}) expired while the call was queued"
+        return _End(make_error, hint, "max_elapsed")
 
     async def _wait(self, failure: Failure, seconds: float) -> None:
         # After a 429, the call waits in the pacer's queue. During an outage, it waits in the queue of `Outage`.
@@ -352,7 +365,9 @@ class _Call(Generic[T]):
         if end.not_found:
             return read_back.not_found
         # A call that was stopped by a setting such as `max_elapsed` does not wait for the end of an outage.
-        outage = self._outage if end.reason is None else NO_OUTAGE
+        time_left = self._time_left()
+        may_wait = end.reason is None and (time_left is None or time_left > 0)
+        outage = self._outage if may_wait else NO_OUTAGE
         call = _Call(self._sender, read_back.request, self._limits, self._read_back_policy(end), outage)
         try:
             verdict = (await call.run()).value
@@ -371,12 +386,13 @@ class _Call(Generic[T]):
         The read-back has at least one attempt. It may have more if the call ended with an answer that is not retried.
         """
         left = self._policy.max_attempts - self._tally.counted
-        if end.reason is not None or left <= 1:
+        seconds = self._time_left()
+        if end.reason is not None or (seconds is not None and seconds <= 0):
             return _ONCE
-        seconds = None if self._give_up_at is None else self._give_up_at - time.monotonic()
-        if seconds is not None and seconds <= 0:
+        if left <= 1 and not self._outage.is_in_run:
             return _ONCE
-        return attrs.evolve(self._policy, max_attempts=left, max_elapsed=seconds)
+        # In a bulk run, even a single attempt may be repeated because of an outage, so the time must be limited.
+        return attrs.evolve(self._policy, max_attempts=max(1, left), max_elapsed=seconds)
 
     def _raise(self, end: _End, verdict: NotApplied | Unconfirmed) -> NoReturn:
         hint = "; ".join(filter(None, (verdict.hint, end.hint)))

@@ -39,7 +39,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Final
 
 from .._aio import sleep_unless
@@ -145,19 +145,25 @@ class Outage:
         self._ended_at = self._clock()
 
     @asynccontextmanager
-    async def queue(self, closing: asyncio.Event) -> AsyncGenerator[None]:
+    async def queue(self, closing: asyncio.Event, time_left: float | None = None) -> AsyncGenerator[bool]:
         """During an outage, let callers enter one at a time, each after a pause. Otherwise let them enter at once.
 
-        Setting `closing` ends the current pause, and there are no further pauses.
+        Yield False if the caller could not enter within `time_left` seconds. Setting `closing` ends the current pause,
+        and there are no further pauses.
         """
-        if self.is_on:
-            async with self._queue:
-                if self.is_on and not self.out_of_patience:
-                    await sleep_unless(closing, self._pause)
-                    self._pause = min(2 * self._pause, _MAX_PAUSE)
-                    yield
-                    return
-        yield
+        async with AsyncExitStack() as stack:
+            in_time = True
+            try:
+                async with asyncio.timeout(time_left):
+                    await stack.enter_async_context(self._queue)
+                    if self.is_on and not self.out_of_patience:
+                        await sleep_unless(closing, self._pause)
+                        self._pause = min(2 * self._pause, _MAX_PAUSE)
+                    else:
+                        await stack.aclose()  # all callers enter at once
+            except TimeoutError:
+                in_time = False
+            yield in_time
 
     def contact(self, began_at: float) -> bool:
         """Record a contact other than a 429, of an attempt that began at `began_at`. Return whether it ended an outage.
