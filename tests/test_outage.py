@@ -1,6 +1,7 @@
 """Outages in a bulk run: the updates queue, and one at a time probes the server. In a short outage, none fails."""
 
 import asyncio
+import ssl
 import subprocess
 import sys
 from collections import Counter
@@ -8,6 +9,7 @@ from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any, Literal
 
+import aiohttp
 import pytest
 
 from aiorooms import (
@@ -252,6 +254,32 @@ async def test_no_attempt_begins_after_max_elapsed_during_an_outage(concurrency:
             results = await collect(client.rooms.update_many(updates, concurrency=concurrency))
         assert max(result.elapsed for result in results) < 1.2
         assert {result.error.reason for result in results if result.error is not None} == {"max_elapsed"}
+
+
+class _RestartingConnector(aiohttp.TCPConnector):
+    """Fails the TLS handshake of some connections."""
+
+    failing = range(0)
+    connections = 0
+
+    async def connect(self, req: aiohttp.ClientRequest, traces: Any, timeout: aiohttp.ClientTimeout) -> Any:
+        self.connections += 1
+        if self.connections in self.failing:
+            raise aiohttp.ClientConnectorSSLError(req.connection_key, ssl.SSLError(1, "tlsv1 alert internal error"))
+        return await super().connect(req, traces, timeout)
+
+
+@pytest.mark.parametrize(("failing", "expected"), [(range(5, 30), {"updated": 20}), (range(1, 30), {"skipped": 20})])
+async def test_a_handshake_that_fails_during_a_restart_does_not_stop_the_run(
+    failing: range, expected: dict[str, int]
+) -> None:
+    connector = _RestartingConnector(force_close=True)
+    connector.failing = failing
+    async with RoomsSimulator(rooms=20) as sim, aiohttp.ClientSession(connector=connector) as session:
+        client = RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK, session=session)
+        updates = [(room_id, UPDATE) for room_id in sim.room_ids]
+        results = await collect(client.rooms.update_many(updates, concurrency=3))
+    assert counts(results) == expected
 
 
 async def test_single_calls_do_not_wait_for_the_end_of_an_outage() -> None:

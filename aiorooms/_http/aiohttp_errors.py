@@ -19,7 +19,7 @@ from .request import Request
 from .response import Failure, no_answer, not_sent, unreadable
 from .secret import ApiKey
 
-__all__ = ["NO_REPLAY", "REPLAYED", "DisconnectedError", "is_disconnect", "to_failure"]
+__all__ = ["NO_REPLAY", "REPLAYED", "DisconnectedError", "is_broken_handshake", "is_disconnect", "to_failure"]
 
 T = TypeVar("T")
 
@@ -29,6 +29,12 @@ _DISCONNECTS: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, a
 def is_disconnect(error: Exception) -> bool:
     """Return whether the server closed an established connection."""
     return isinstance(error, (DisconnectedError, *_DISCONNECTS)) and not isinstance(error, aiohttp.ClientConnectorError)
+
+
+def is_broken_handshake(error: Exception) -> bool:
+    """Return whether TLS failed although the certificate was not the problem."""
+    certificate = (aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch)
+    return isinstance(error, aiohttp.ClientSSLError) and not isinstance(error, certificate)
 
 
 REPLAYED: Final = ("GET", "DELETE")

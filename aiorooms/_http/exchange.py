@@ -20,7 +20,7 @@ from yarl import URL
 from .._aio import finish, is_cancelled
 from .._pacing import read_rate_limit
 from ..errors import ClientStateError
-from .aiohttp_errors import NO_REPLAY, REPLAYED, DisconnectedError, is_disconnect, to_failure
+from .aiohttp_errors import NO_REPLAY, REPLAYED, DisconnectedError, is_broken_handshake, is_disconnect, to_failure
 from .body import ENCODINGS, BodyError, TooLargeError, read_body
 from .connector import Connector, Route, close_connection
 from .deadlines import Deadline, Deadlines, TimeLimits
@@ -232,6 +232,8 @@ class Exchange:
         # session may have replaced the body. In both cases, assume that sending has begun.
         begun = body is None or body.begun or not self._owns_session
         failure = to_failure(request, error, begun=begun, key=self._key)
+        if self._had_answer and is_broken_handshake(error):
+            return failure._replace(retry=True)  # it worked before, so the server may be restarting
         # In the user's session, any connection after the first answer may be a reused one.
         reused = route.is_reused if self._owns_session else self._had_answer
         if response is None and reused and failure.retry and (is_disconnect(error) or not begun):

@@ -221,10 +221,11 @@ class Rooms(Resource):
         result, and nothing is sent for it. If the input raises, the results of the earlier pairs are yielded first, and
         then the error is raised.
 
-        A 401, a 403, a connection that can never be opened (TLS fails) and a wait for the rate limit that would exceed
-        `Pacing.max_wait` also stop the run, because every later update would fail in the same way. When a run stops,
-        the updates in flight are finished, and the rest of the input is yielded as `skipped`. An update that got such
-        an error is `skipped` too: only what the server says about a room makes its update `failed`.
+        A 401, a 403, a wrong certificate, any other TLS failure before the first answer, and a wait for the rate limit
+        that would exceed `Pacing.max_wait` also stop the run, because every later update would fail in the same way.
+        When a run stops, the updates in flight are finished, and the rest of the input is yielded as `skipped`. An
+        update that got such an error is `skipped` too: only what the server says about a room makes its update
+        `failed`.
 
         An outage means that the server is unreachable, or answers every update with 5xx or 429. The run then pauses,
         and probes the server with single requests until it is available again. Pauses that a 429 announces don't count
