@@ -10,7 +10,9 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, Final
 
-__all__ = ["BINARY", "NONBLOCK", "NotAFileError", "check_is_file", "kind_of", "open_existing"]
+from ._files import kind_of_file
+
+__all__ = ["BINARY", "NONBLOCK", "NotAFileError", "check_is_file", "open_existing"]
 
 # Windows has `O_BINARY`, and the other systems have `O_NONBLOCK`.
 BINARY: Final[int] = getattr(os, "O_BINARY", 0)
@@ -21,7 +23,7 @@ class NotAFileError(OSError):
     """The path names a pipe, a device or a socket."""
 
     def __init__(self, kind: str) -> None:
-        super().__init__(errno.EINVAL, f"it is {kind}, not a file")
+        super().__init__(errno.EINVAL, f"it is {kind}, not a regular file")
 
 
 def open_existing(path: Path) -> BinaryIO:
@@ -45,21 +47,5 @@ def check_is_file(descriptor: int) -> None:
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(mode):
-        raise NotAFileError(kind_of(mode))
-
-
-def kind_of(mode: int) -> str:
-    """Return what a file that is not a regular file is, such as `a pipe`. `mode` is from `os.stat`."""
-    for is_kind, kind in _KINDS:
-        if is_kind(mode):
-            return kind
-    return "a device"
-
-
-_KINDS: Final = (
-    (stat.S_ISLNK, "a symbolic link"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISDIR, "a directory"),
-)
+    if (kind := kind_of_file(mode)) is not None:
+        raise NotAFileError(kind)

@@ -21,14 +21,14 @@ import os
 import stat
 import time
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Final, Self
 
 from .._aio import end_tasks, finish
 from ..errors import JournalError, PlanFileError
-from ._existing_file import BINARY, NONBLOCK, check_is_file, kind_of
-from ._files import os_reason, path_text, quoted_path
+from ._existing_file import BINARY, NONBLOCK, check_is_file
+from ._files import kind_of_file, os_errors_as, os_reason, path_text, quoted_path
 from ._journal import Journal, first_line, is_incomplete_header, is_journal, journal_lines
 from ._journal_records import JournalHeader, Run, line_of
 from ._line_checksum import sealed
@@ -107,7 +107,12 @@ class JournalWriter:
     @asynccontextmanager
     async def _opened(cls, path: Path, descriptor: int, *, lock: bool, is_new: bool = False) -> AsyncGenerator[Self]:
         """Lock the file, sync it periodically, and close it. A new file in which no run began is deleted."""
-        writer = cls(path, descriptor)
+        try:
+            with os_errors_as(_unwritable, path):
+                writer = cls(path, descriptor)
+        except JournalError:
+            os.close(descriptor)
+            raise
         try:
             if lock:
                 _lock(path, descriptor)
@@ -123,11 +128,15 @@ class JournalWriter:
 
     @contextlib.contextmanager
     def plan_locked(self, plan: Plan, *, lock: bool) -> Generator[None]:
-        """Lock the plan file while the block runs. If its file system has no locks, only record that."""
+        """Lock the plan file while the block runs. If it can't be locked, only record why.
+
+        Raises `PlanFileError` if another run holds the lock, or if the file can't be opened.
+        """
         with contextlib.ExitStack() as stack:
             if lock:
+                file = stack.enter_context(closing(plan.open_file()))
                 try:
-                    has_lock = stack.enter_context(hold_lock(plan.path))
+                    has_lock = stack.enter_context(hold_lock(file, plan.path))
                 except OSError as error:
                     self.plan_lock_error = os_reason(error)
                 else:
@@ -153,10 +162,8 @@ class JournalWriter:
     def truncate(self, size: int) -> None:
         """Truncate the file to `size` bytes. A file that is not longer stays unchanged."""
         if size < self._size:
-            try:
+            with os_errors_as(_unwritable, self.path):
                 os.ftruncate(self._descriptor, size)
-            except OSError as error:
-                raise _unwritable(self.path, error) from None
             self._size = size
 
     def _check(self) -> None:
@@ -231,24 +238,21 @@ class _RemovedError(OSError):
 
 def _create(path: Path) -> int:
     # With O_EXCL, a symbolic link is not followed, and a pipe is not opened.
-    try:
-        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | BINARY, 0o600)
-    except FileExistsError:
-        raise _already_exists(path) from None
-    except OSError as error:
-        raise _unwritable(path, error) from None
+    with os_errors_as(_unwritable, path):
+        try:
+            return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | BINARY, 0o600)
+        except FileExistsError:
+            raise _already_exists(path) from None
 
 
 def _reopen(path: Path) -> int:
-    try:
+    with os_errors_as(_unwritable, path):
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | NONBLOCK | BINARY)
         try:
             check_is_file(descriptor)
         except BaseException:
             os.close(descriptor)
             raise
-    except OSError as error:
-        raise _unwritable(path, error) from None
     return descriptor
 
 
@@ -262,20 +266,18 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _unwritable(path: Path, error: OSError) -> JournalError:
-    return JournalError(f"the journal {quoted_path(path)} can't be written: {os_reason(error)}", reason="unwritable")
+def _unwritable(path: Path, reason: str) -> JournalError:
+    return JournalError(f"the journal {quoted_path(path)} can't be written: {reason}", reason="unwritable")
 
 
 def _already_exists(path: Path) -> JournalError:
-    """Return the error for a new journal whose path exists."""
-    try:
-        mode = path.lstat().st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    except OSError as error:
-        return _unwritable(path, error)
-    if not stat.S_ISREG(mode):
-        text = f"{quoted_path(path)} is {kind_of(mode)}, not a file"
+    """Return the error for a new journal whose path exists. Raises `OSError` if the path can't be examined."""
+    mode = path.lstat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    kind = "a symbolic link" if stat.S_ISLNK(mode) else kind_of_file(mode)
+    if kind is not None:
+        text = f"{quoted_path(path)} is {kind}, not a regular file"
         return JournalError(text, hint="choose another path", reason="file_exists")
     if is_locked(path):
         return _in_use(path)

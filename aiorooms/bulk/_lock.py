@@ -16,9 +16,9 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
-from ._existing_file import BINARY, NONBLOCK
+from ._existing_file import BINARY, NONBLOCK, open_existing
 
 __all__ = ["hold_lock", "is_locked", "try_lock"]
 
@@ -41,29 +41,25 @@ def try_lock(descriptor: int) -> bool:
 
 
 @contextmanager
-def hold_lock(path: Path) -> Generator[bool]:
-    """Lock a file that is only read, while the block runs. Yield False if another run holds the lock.
+def hold_lock(file: BinaryIO, path: Path) -> Generator[bool]:
+    """Lock a file that is open for reading, while the block runs. Yield False if another run holds the lock.
 
-    Raises `OSError` before the block runs, if the file can't be opened or locked.
+    Raises `OSError` before the block runs, if the file can't be locked.
     """
     with contextlib.ExitStack() as stack:
         try:
-            has_lock = try_lock(_open(stack, path, os.O_RDONLY))
+            has_lock = try_lock(file.fileno())
         except OSError as error:
             if error.errno != errno.EBADF:
                 raise
-            has_lock = try_lock(_open(stack, path, os.O_RDWR))
+            descriptor = os.open(path, os.O_RDWR | NONBLOCK | BINARY)
+            stack.callback(os.close, descriptor)
+            has_lock = try_lock(descriptor)
         yield has_lock
 
 
 def is_locked(path: Path) -> bool:
     """Return whether another run holds the lock on a file. If that can't be found out, return False."""
-    with contextlib.suppress(OSError), hold_lock(path) as has_lock:
+    with contextlib.suppress(OSError), open_existing(path) as file, hold_lock(file, path) as has_lock:
         return not has_lock
     return False
-
-
-def _open(stack: contextlib.ExitStack, path: Path, mode: int) -> int:
-    descriptor = os.open(path, mode | NONBLOCK | BINARY)
-    stack.callback(os.close, descriptor)
-    return descriptor

@@ -273,7 +273,7 @@ async def test_a_plan_that_can_not_be_locked_is_applied_and_the_reason_is_kept(
         assert run.plan_lock_error == os.strerror(errno.ENOLCK)
 
 
-# --- what is not a file ---
+# --- what is not a regular file ---
 
 
 def make_pipe(path: Path) -> None:
@@ -309,17 +309,25 @@ async def test_a_new_journal_is_a_new_file(tmp_path: Path, kind: str) -> None:
         plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
         make(path)
         sim.reset_stats()
-        with pytest.raises(JournalError, match=rf"a.journal' is {name}, not a file; choose another path"):
+        with pytest.raises(JournalError, match=rf"a.journal' is {name}, not a regular file; choose another path"):
             await collect(apply(client, plan, path))
         assert sim.stats.requests == 0
         assert not (tmp_path / "nowhere").exists()
+
+
+async def test_a_path_that_no_file_can_have_is_not_a_journal(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path)
+        with pytest.raises(JournalError, match="can't be written: the path contains a NUL character"):
+            await collect(apply(client, plan, tmp_path / "a\0b"))
+        assert sim.stats.by_method["PATCH"] == 0
 
 
 async def test_a_device_is_not_a_journal(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         sim.reset_stats()
-        with pytest.raises(JournalError, match="'/dev/null' is a device, not a file"):
+        with pytest.raises(JournalError, match="'/dev/null' is a device, not a regular file"):
             await collect(apply(client, plan, os.devnull))
         assert sim.stats.requests == 0
 
@@ -329,9 +337,9 @@ def test_only_a_file_is_read_as_a_journal_or_a_plan(tmp_path: Path, kind: str) -
     make, _, name = KINDS[kind]
     path = tmp_path / "a.file"
     make(path)
-    with pytest.raises(JournalError, match=rf"the journal '.*a.file' can't be read: it is {name}, not a file"):
+    with pytest.raises(JournalError, match=rf"the journal '.*a.file' can't be read: it is {name}, not a regular file"):
         Journal.open(path)
-    with pytest.raises(PlanFileError, match=rf"the plan '.*a.file' can't be read: it is {name}, not a file"):
+    with pytest.raises(PlanFileError, match=rf"the plan '.*a.file' can't be read: it is {name}, not a regular file"):
         Plan.open(path)
 
 
@@ -342,11 +350,11 @@ async def test_a_journal_that_became_a_pipe_is_not_continued(tmp_path: Path) -> 
         run, journal = resume(client, path), Journal.open(path)
         path.unlink()
         os.mkfifo(path)
-        with pytest.raises(JournalError, match="can't be written: it is a pipe, not a file"):
+        with pytest.raises(JournalError, match="can't be written: it is a pipe, not a regular file"):
             await collect(run)
-        with pytest.raises(JournalError, match="can't be read: it is a pipe, not a file"):
+        with pytest.raises(JournalError, match="can't be read: it is a pipe, not a regular file"):
             journal.states()
-        with pytest.raises(JournalError, match="can't be read: it is a pipe, not a file"):
+        with pytest.raises(JournalError, match="can't be read: it is a pipe, not a regular file"):
             await plan_rollback(client, journal, tmp_path / "back.plan")
 
 

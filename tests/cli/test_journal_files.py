@@ -229,7 +229,7 @@ def test_a_plan_is_not_applied_with_two_journals_at_once(sim: RoomsSimulator, in
     assert invoke("apply", "rooms.plan", "--yes").exit_code == 0
 
 
-# --- what is not a file ---
+# --- what is not a regular file ---
 
 
 def make_pipe(path: Path) -> None:
@@ -247,8 +247,8 @@ def make_zeros(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (make_pipe, "'it' is a pipe, not a file; give another file with --journal"),
-        (make_link, "'it' is a symbolic link, not a file; give another"),
+        (make_pipe, "'it' is a pipe, not a regular file; give another file with --journal"),
+        (make_link, "'it' is a symbolic link, not a regular file; give another"),
         (Path.mkdir, "the journal 'it' can't be written: Is a directory"),
         (Path.touch, "the file 'it' is empty or was cut off in its first line; delete it, and start"),
         (make_zeros, "the file 'it' is empty or was cut off in its first line"),
@@ -269,13 +269,13 @@ def test_what_exists_is_not_a_new_journal(
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (("show", "it"), "the plan 'it' can't be read: it is a pipe, not a file"),
-        (("apply", "it", "--yes"), "the plan 'it' can't be read: it is a pipe, not a file"),
-        (("verify", "it"), "the plan 'it' can't be read: it is a pipe, not a file"),
-        (("resume", "it", "--yes"), "the journal 'it' can't be read: it is a pipe, not a file"),
-        (("resume", JOURNAL, "--plan", "it", "--yes"), "the plan 'it' can't be read: it is a pipe, not a file"),
-        (("report", "it"), "the journal 'it' can't be read: it is a pipe, not a file"),
-        (("rollback", "it"), "the journal 'it' can't be read: it is a pipe, not a file"),
+        (("show", "it"), "the plan 'it' can't be read: it is a pipe, not a regular file"),
+        (("apply", "it", "--yes"), "the plan 'it' can't be read: it is a pipe, not a regular file"),
+        (("verify", "it"), "the plan 'it' can't be read: it is a pipe, not a regular file"),
+        (("resume", "it", "--yes"), "the journal 'it' can't be read: it is a pipe, not a regular file"),
+        (("resume", JOURNAL, "--plan", "it", "--yes"), "the plan 'it' can't be read: it is a pipe, not a regular file"),
+        (("report", "it"), "the journal 'it' can't be read: it is a pipe, not a regular file"),
+        (("rollback", "it"), "the journal 'it' can't be read: it is a pipe, not a regular file"),
         (("plan", "it", "--overwrite"), "it: this is a pipe or a device; save its content as a file"),
     ],
     ids=["show", "apply", "verify", "resume", "resume --plan", "report", "rollback", "plan"],
