@@ -9,6 +9,7 @@ with "No space left on device", the old file must be unchanged, and the temporar
 
 import asyncio
 import errno
+import fcntl
 import io
 import os
 import shutil
@@ -39,6 +40,7 @@ CODES: Final[Mapping[str, tuple[int, ...]]] = {
     "mode": (errno.EPERM, errno.EIO, errno.EROFS),
     "unlink": (errno.EACCES, errno.EROFS, errno.EIO),
     "stat": (errno.EACCES, errno.EIO),
+    "lock": (errno.ENOLCK, errno.EOPNOTSUPP),
 }
 """How each kind of operation can fail."""
 
@@ -80,11 +82,12 @@ class FileFaults:
         self._lock = threading.Lock()
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
-        """Replace the functions of `os` and `io` until the patch is undone."""
+        """Replace the functions of `os`, `io` and `fcntl` until the patch is undone."""
         for name, kind in BY_PATH.items():
             patch.setattr(os, name, self._by_path(kind, getattr(os, name)))
         for name, kind in BY_NUMBER.items():
             patch.setattr(os, name, self._by_number(kind, getattr(os, name)))
+        patch.setattr(fcntl, "flock", self._by_number("lock", fcntl.flock))
         patch.setattr(io, "open", self._io_open(io.open))
 
     def count(self, kind: str, path: str) -> None:
