@@ -64,9 +64,9 @@ def apply(
     The run creates the journal file at the path `journal`. A room is a conflict, and is not updated, if someone else
     changed a planned field after the plan was made, or the other webhook URL if one of the two is planned. With
     `strict`, any modification is a conflict. With `force`, which takes precedence, there are no conflicts, and all
-    rooms are updated. After `max_failures` failed or uncertain updates, no further update begins. While the run lasts,
-    the journal and the plan are locked, so that no other run uses them. Pass `lock=False` only if their file system has
-    no locks. Raises `PlanFileError` if the plan was made for another server.
+    rooms are updated. After `max_failures` updates that failed, are uncertain or could not be sent, no further update
+    begins. While the run lasts, the journal and the plan are locked, so that no other run uses them. Pass `lock=False`
+    only if their file system has no locks. Raises `PlanFileError` if the plan was made for another server.
     """
     _check_settings("apply", concurrency, max_failures)
     plan.check_server(client)

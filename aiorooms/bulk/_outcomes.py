@@ -45,7 +45,7 @@ class StopSignal:
             self.error = reason if isinstance(reason, AioroomsError) else None
 
     def count_failure(self, error: AioroomsError) -> None:
-        """Count a failed or uncertain update, and stop the run if the maximum number is reached."""
+        """Count an update that failed, is uncertain or could not be sent. At the maximum number, stop the run."""
         if self.failures_left is not None:
             self.failures_left -= 1
             if self.failures_left == 0:

@@ -115,7 +115,7 @@ def max_failures_option(more: str = "") -> Callable[[F], F]:
         "--max-failures",
         "N",
         whole_number(1, MAX_FAILURES),
-        f"Start no new update after N failed or uncertain updates.{more}  [default: no limit]",
+        f"Start no new update after N that failed, are uncertain or could not be sent.{more}  [default: no limit]",
     )
 
 

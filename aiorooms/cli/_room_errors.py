@@ -51,7 +51,7 @@ class RoomErrors:
                 examples = ", ".join(self._examples[status, text])
                 yield f"{count:,} rooms {_VERBS.get(status, status)}: {text}; for example {examples}"
         if self._others:
-            yield f"{self._others:,} rooms have other errors"
+            yield "1 room has another error" if self._others == 1 else f"{self._others:,} rooms have other errors"
 
 
 _VERBS: Final = {"uncertain": "are uncertain", "conflict": "are conflicts", "skipped": "were skipped"}

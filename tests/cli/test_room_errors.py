@@ -45,6 +45,13 @@ def test_the_number_of_kinds_is_limited() -> None:
     assert list(errors.summary()) == ["10 rooms have other errors"]
 
 
+def test_a_single_error_beyond_the_kinds_is_in_the_singular() -> None:
+    errors = RoomErrors()
+    for number, room_id in enumerate(IDS[:51]):
+        errors.add(room_id, "failed", f"error {number}")
+    assert list(errors.summary()) == ["1 room has another error"]
+
+
 def test_apply_prints_equal_errors_once_and_its_totals_add_up(
     sim: RoomsSimulator, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
