@@ -39,7 +39,7 @@ from ..resources._pages import RoomList
 from ._lookup import PlanLookup
 from ._outcomes import Outcome
 from ._plan import Plan
-from ._plan_records import PLANNED, PlannedLine, PlannedUpdate
+from ._plan_records import PLANNED, PlannedLine, PlannedUpdate, unreadable_fields
 from ._recorder import Recorder
 
 __all__ = ["Conflicts", "Finding", "judge"]
@@ -195,7 +195,7 @@ class Conflicts:
             )
         if self._force:
             return None
-        if finding == "conflict":
+        if finding == "conflict" and not unreadable_fields(planned, room):
             fields = "" if self._strict else f" ({', '.join(planned.contested_fields(room))})"
             text = (
                 f"room {room.id} was modified by someone else{_when(room.updated_at)} after the plan was made{fields}"

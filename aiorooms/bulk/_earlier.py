@@ -40,7 +40,7 @@ from ._checked_plan import CheckedPlan
 from ._conflicts import Conflicts
 from ._journal_records import RoomState
 from ._outcomes import Outcome, StopSignal
-from ._plan_records import PLANNED, PlannedLine
+from ._plan_records import PLANNED, PlannedLine, unreadable_fields
 from ._recorder import Recorder
 from ._standing import Standing
 
@@ -170,4 +170,8 @@ async def _read_one(
             signal.stop(error)
         # This outcome is not recorded, so the room stays `begun` or `uncertain` in the journal.
         return Outcome(room_id=room_id, unique_name=name, status="uncertain", error=str(error), failure=error)
-    return conflicts.compare(PLANNED.read(planned.line), room)
+    update = PLANNED.read(planned.line)
+    if unreadable := unreadable_fields(update, room):
+        text = f"room {room_id}: the answer to the read-back has no readable {', '.join(unreadable)}"
+        return Outcome(room_id=room_id, unique_name=name, status="uncertain", error=text)  # not recorded, as above
+    return conflicts.compare(update, room)
