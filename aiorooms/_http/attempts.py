@@ -209,9 +209,10 @@ class _Call(Generic[T]):
         sender, outage = self._sender, self._outage
         if outage.out_of_patience:
             return self._out_of_patience(last)
-        # A probe may have taken a long time.
+        # The wait or a probe may have taken longer than it should, for example on a busy machine.
         if last is not None and (time_left := self._time_left()) is not None and time_left <= 0:
-            return self._out_of_time(last)
+            hint = f"RetryPolicy(max_elapsed={self._policy.max_elapsed:g}) allows no further attempt"
+            return _End(last.make_error, hint, "max_elapsed")
         permit = sender.pacer.acquire_now() or await self._permit(last)
         if isinstance(permit, _End):
             return permit
