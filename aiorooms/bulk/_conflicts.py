@@ -34,12 +34,12 @@ from typing import BinaryIO, Final, Literal, TypeAlias
 from .._text import timestamp
 from ..client import RoomsClient
 from ..models import Room
-from ..models._fields import differing
+from ..models._fields import differing, unreadable_fields
 from ..resources._pages import RoomList
 from ._lookup import PlanLookup
 from ._outcomes import Outcome
 from ._plan import Plan
-from ._plan_records import PLANNED, PlannedLine, PlannedUpdate, unreadable_fields
+from ._plan_records import PLANNED, PlannedLine, PlannedUpdate
 from ._recorder import Recorder
 
 __all__ = ["Conflicts", "Finding", "judge"]
@@ -178,7 +178,8 @@ class Conflicts:
         async for room in self.changed_rooms():
             if room.id is not None and (line := self._aside.pop(room.id, None)) is not None:
                 outcome = self.compare(PLANNED.read(line), room)
-                # None means that the room has its `before` values again. `resume` can then send its update.
+                # None means that the room has its `before` values again, or that they can't be read. `resume` can then
+                # send its update.
                 if outcome is not None:
                     yield outcome
         for line in self._aside.values():
@@ -195,7 +196,7 @@ class Conflicts:
             )
         if self._force:
             return None
-        if finding == "conflict" and not unreadable_fields(planned, room):
+        if finding == "conflict" and not unreadable_fields(room, planned.after, planned.pair):
             fields = "" if self._strict else f" ({', '.join(planned.contested_fields(room))})"
             text = (
                 f"room {room.id} was modified by someone else{_when(room.updated_at)} after the plan was made{fields}"

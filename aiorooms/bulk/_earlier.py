@@ -34,13 +34,13 @@ import attrs
 from ..client import RoomsClient
 from ..errors import APIError, ClientStateError, NotFoundError
 from ..models import Room
-from ..models._fields import differing
-from ..resources._resource import ENDS_A_RUN
+from ..models._fields import differing, unreadable_fields
+from ..resources._resource import ends_run
 from ._checked_plan import CheckedPlan
 from ._conflicts import Conflicts
 from ._journal_records import RoomState
 from ._outcomes import Outcome, StopSignal
-from ._plan_records import PLANNED, PlannedLine, unreadable_fields
+from ._plan_records import PLANNED, PlannedLine
 from ._recorder import Recorder
 from ._standing import Standing
 
@@ -166,12 +166,12 @@ async def _read_one(
     except NotFoundError as error:
         return recorder.end(room_id, name, "failed", error=error)
     except (APIError, ClientStateError) as error:
-        if isinstance(error, ENDS_A_RUN):
+        if ends_run(error):
             signal.stop(error)
         # This outcome is not recorded, so the room stays `begun` or `uncertain` in the journal.
         return Outcome(room_id=room_id, unique_name=name, status="uncertain", error=str(error), failure=error)
     update = PLANNED.read(planned.line)
-    if unreadable := unreadable_fields(update, room):
+    if unreadable := unreadable_fields(room, update.after, update.pair):
         text = f"room {room_id}: the answer to the read-back has no readable {', '.join(unreadable)}"
         return Outcome(room_id=room_id, unique_name=name, status="uncertain", error=text)  # not recorded, as above
     return conflicts.compare(update, room)

@@ -24,7 +24,7 @@ import attrs
 from .._http.json import dumps
 from .._webhook_url import WebhookUrlPolicy
 from ..models import Room, RoomUpdate
-from ..models._fields import FIELDS, Values, differing
+from ..models._fields import Values, differing
 from ._files import json_object
 from ._records import Codec, check_values
 
@@ -41,7 +41,6 @@ __all__ = [
     "PlannedUpdate",
     "contested_fields",
     "is_room_line",
-    "unreadable_fields",
 ]
 
 VERSION: Final = 2
@@ -97,17 +96,6 @@ class PlannedUpdate:
         These are the planned fields that have neither their old nor their new value, and a changed URL of `pair`.
         """
         return contested_fields(room, self.before, self.after, self.pair)
-
-
-def unreadable_fields(planned: PlannedUpdate, room: Room) -> tuple[str, ...]:
-    """Return the fields of an update whose value can't be read from the server's answer.
-
-    Such an answer shows neither that the update was applied nor that someone else modified the room.
-    """
-    names = (*planned.after, *planned.pair)
-    return tuple(
-        name for name in names if name in room.unreadable or (getattr(room, name) is None and not FIELDS[name].nullable)
-    )
 
 
 def contested_fields(room: Room, before: Values, after: Values, pair: Values) -> tuple[str, ...]:

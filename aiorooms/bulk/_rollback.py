@@ -6,7 +6,8 @@ to 20, and the server then reported an `updated_at` of 12:00. The first of these
 - `max_participants` is 10, because someone else has changed it back. The room needs no change.
 - `max_participants` has another value than 10 and 20. Someone else changed it, so the room is a conflict and is not in
   the new plan. If the run changed only one of the two webhook URLs, a change of the other URL is a conflict too.
-- The room no longer exists, or its previous value can't be sent. Such a room is a conflict too.
+- The room no longer exists, its value can't be read, or its previous value can't be sent. Such a room is a conflict
+  too.
 - `max_participants` is 20. The new plan sets it to 10. If `updated_at` is not 12:00 any more, someone else modified
   another field. The room is in the new plan anyway, and is counted in `Rollback.noted`.
 
@@ -31,7 +32,7 @@ from .._webhook_url import WebhookUrlPolicy
 from ..client import RoomsClient
 from ..errors import InvalidRequestError, JournalError
 from ..models import Room, RoomUpdate
-from ..models._fields import FIELDS, Values, differing, other_url
+from ..models._fields import FIELDS, Values, differing, other_url, unreadable_fields
 from ._files import quoted_path
 from ._hidden_updates import HiddenUpdates
 from ._journal import Journal, journal_lines
@@ -113,6 +114,8 @@ async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path,
                 continue
             if not (changed := differing(room, entry.before)):
                 unchanged += 1
+            elif unreadable := unreadable_fields(room, entry.before, entry.pair):
+                conflicts.append(f"room {room.id}: the server's answer has no readable {', '.join(unreadable)}")
             elif conflict := entry.conflict(room, strict=strict):
                 if not entry.failed:
                     conflicts.append(conflict)

@@ -5,7 +5,7 @@ checkers need the names as attributes of `RoomUpdate` and as keys of `RoomFields
 """
 
 import re
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from .._checks import bool_problems, int_problems, name_problems
@@ -28,6 +28,7 @@ __all__ = [
     "other_url",
     "read_bool",
     "read_value",
+    "unreadable_fields",
 ]
 
 MAX_PARTICIPANTS: Final = range(2, 51)
@@ -126,8 +127,27 @@ def read_bool(text: str) -> bool | None:
 
 
 def differing(room: "Room", wanted: Values) -> Values:
-    """Return the wanted values that differ from the room's current values."""
-    return {name: value for name, value in wanted.items() if not has_value(name, getattr(room, name), value)}
+    """Return the wanted values that differ from the room's current values. A value that can't be read differs too."""
+    return {
+        name: value
+        for name, value in wanted.items()
+        if name in room.unreadable or not has_value(name, getattr(room, name), value)
+    }
+
+
+def unreadable_fields(room: "Room", *groups: Iterable[str]) -> tuple[str, ...]:
+    """Return the fields in `groups` that the server's answer lacks, or whose value can't be read.
+
+    Such an answer shows neither that an update was applied nor that someone else modified the room. A URL that is null
+    or missing is not one of them, because it means that there is none.
+    """
+    return tuple(name for group in groups for name in group if _is_unreadable(room, name))
+
+
+def _is_unreadable(room: "Room", name: str) -> bool:
+    field = FIELDS[name]
+    is_missing = getattr(room, name) is None and not field.nullable and field.kind != "url"
+    return is_missing or name in room.unreadable
 
 
 def has_value(name: str, present: object, wanted: object) -> bool:

@@ -16,17 +16,16 @@ from ..errors import (
     RateLimitError,
 )
 
-__all__ = ["ENDS_A_RUN", "Resource", "ends_run", "is_about_room", "raise_if_invalid"]
+__all__ = ["Resource", "ends_run", "is_about_room", "raise_if_invalid"]
 
-ENDS_A_RUN: Final = (AuthenticationError, PermissionDeniedError, ClientStateError)
-"""Errors that stop a run of many updates, because every later request would fail in the same way."""
+_ENDS_A_RUN: Final = (AuthenticationError, PermissionDeniedError, ClientStateError)
 
 
 def ends_run(error: AioroomsError) -> bool:
     """Return whether an error stops a run of many updates, because every later request would fail in the same way."""
     if isinstance(error, RateLimitError) and error.reason == "max_wait":
         return True
-    return isinstance(error, ENDS_A_RUN) or error.reason in ("outage_patience", "cannot_send")
+    return isinstance(error, _ENDS_A_RUN) or error.reason in ("outage_patience", "cannot_send")
 
 
 def is_about_room(error: AioroomsError) -> bool:

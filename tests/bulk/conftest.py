@@ -1,14 +1,15 @@
 """Helpers for the tests of bulk runs."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import attrs
+import pytest
 
 from aiorooms import RetryPolicy, Room, RoomsClient
 from aiorooms.bulk import (
@@ -208,3 +209,17 @@ async def append_uncertain_room(path: Path, room_id: str) -> None:
         f'{{"begin":"{room_id}","at":1.0,"before":{{}},"after":{{}}}}',
         f'{{"end":"{room_id}","at":1.0,"status":"uncertain","attempts":4}}',
     )
+
+
+@contextmanager
+def odd_answers(sim: RoomsSimulator, **values: object) -> Generator[None]:
+    """While the block runs, answer with these values instead of those of the rooms."""
+    room_class: Any = type(next(iter(sim._account.rooms.values())))
+    whole = room_class.to_json
+
+    def with_odd_values(room: object, **options: object) -> Fields:
+        return {**whole(room, **options), **values}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room_class, "to_json", with_odd_values)
+        yield

@@ -30,6 +30,7 @@ from .conftest import (
     counts,
     handwritten_journal,
     in_format_1,
+    odd_answers,
     patches,
     plan_of,
     read_backs,
@@ -281,3 +282,20 @@ async def test_rooms_planned_without_updated_at_are_compared_by_their_values(tmp
         assert outcomes[modified].status == "conflict"
         assert {outcomes[room_id].status for room_id in others} == {"updated"}
         assert [room["max_participants"] for room in sim.rooms.values()] == [11, 20, 20]
+
+
+async def test_a_planned_field_that_can_not_be_read_is_neither_a_conflict_nor_right(tmp_path: Path) -> None:
+    """Here the plan clears the failover URL. A value that can't be read must not be taken for no URL."""
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
+        room_id = sim.room_ids[0]
+        for one in sim.room_ids:
+            sim.change_room(one, webhook_event_failover_url="https://failover.example.com")
+        plan, path = await plan_of(client, tmp_path, "webhook_event_failover_url=null"), tmp_path / "a.journal"
+        sim.change_room(room_id, max_participants=7)
+        sim.record = True
+        with odd_answers(sim, webhook_event_failover_url=5):
+            await collect(apply(client, plan, path))
+        assert room_id not in Journal.open(path).states(), "the room has an outcome"
+        assert patches(sim)[room_id] == 0
+        await collect(resume(client, path))
+        assert states(path) == {"updated": 2}

@@ -29,6 +29,7 @@ from .conftest import (
     counts,
     handwritten_journal,
     interrupted,
+    odd_answers,
     patches,
     plan_of,
     read_backs,
@@ -251,19 +252,13 @@ async def test_a_missing_plan_and_an_edited_plan_have_different_errors(tmp_path:
 
 @pytest.mark.parametrize("odd", ["many", None], ids=["unreadable", "missing"])
 async def test_an_answer_without_a_readable_planned_field_is_not_taken_for_a_change_by_someone_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: str | None
+    tmp_path: Path, odd: str | None
 ) -> None:
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
         plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
         room_id = sim.room_ids[0]
         await handwritten_journal(client, plan, path, [room_id])
-        whole = type(sim._account.rooms[room_id]).to_json
-
-        def with_odd_value(room: Any, **options: Any) -> Any:
-            return {**whole(room, **options), "max_participants": odd}
-
-        with monkeypatch.context() as patch:
-            patch.setattr("aiorooms.simulator._account.Room.to_json", with_odd_value)
+        with odd_answers(sim, max_participants=odd):
             run = resume(client, path)
             async with aclosing(run.outcomes()) as outcomes:
                 first = await anext(outcomes)

@@ -41,6 +41,7 @@ from .conftest import (
     handwritten_journal,
     in_format_1,
     interrupted,
+    odd_answers,
     plan_of,
 )
 
@@ -360,3 +361,18 @@ async def test_all_writable_fields_are_applied_and_rolled_back(tmp_path: Path) -
             assert set(fields_of(room)) == set(FIELD_NAMES)
         assert await roll_back(client, tmp_path) == []
         assert account(sim) == before
+
+
+async def test_a_room_whose_value_can_not_be_read_is_named_and_not_rolled_back(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
+        for room_id in sim.room_ids:
+            sim.change_room(room_id, webhook_event_failover_url="")
+        url = "webhook_event_failover_url=https://failover.example.com"
+        await collect(apply(client, await plan_of(client, tmp_path, url), tmp_path / "a.journal"))
+        with odd_answers(sim, webhook_event_failover_url=5):
+            back = await plan_rollback(client, Journal.open(tmp_path / "a.journal"), tmp_path / "back.plan")
+        assert back.plan.rooms == back.plan.unchanged == 0
+        assert sorted(back.conflicts) == [
+            f"room {room_id}: the server's answer has no readable webhook_event_failover_url"
+            for room_id in sorted(sim.room_ids)
+        ]
