@@ -22,8 +22,9 @@ from ..models._values import DecodeError, is_object
 
 __all__ = [
     "JsonObject",
+    "NotAFileError",
     "as_utf8",
-    "check_file",
+    "check_is_file",
     "json_line",
     "json_object",
     "json_time",
@@ -114,14 +115,19 @@ def kind_of_file(mode: int) -> str | None:
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
-def check_file(path: Path) -> os.stat_result:
-    """Return the status of a regular file. Raises `OSError` if there is no such file, or if it is not a regular one."""
-    status = path.stat()
-    if stat.S_ISDIR(status.st_mode):
+class NotAFileError(OSError):
+    """A file is a pipe, a device or a socket."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(errno.EINVAL, f"it is {kind}, not a regular file")
+
+
+def check_is_file(mode: int) -> None:
+    """Raise `IsADirectoryError` or `NotAFileError` if a file is not a regular file. `mode` is its `st_mode`."""
+    if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if (kind := kind_of_file(status.st_mode)) is not None:
-        raise OSError(errno.EINVAL, f"it is {kind}, not a regular file")
-    return status
+    if (kind := kind_of_file(mode)) is not None:
+        raise NotAFileError(kind)
 
 
 def os_reason(error: OSError) -> str:

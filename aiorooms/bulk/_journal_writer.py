@@ -27,8 +27,8 @@ from typing import Final, Self
 
 from .._aio import end_tasks, finish
 from ..errors import JournalError, PlanFileError
-from ._existing_file import BINARY, NONBLOCK, check_is_file
-from ._files import kind_of_file, os_errors_as, os_reason, path_text, quoted_path
+from ._existing_file import BINARY, NONBLOCK
+from ._files import check_is_file, kind_of_file, os_errors_as, os_reason, path_text, quoted_path
 from ._journal import Journal, first_line, is_incomplete_header, is_journal, journal_lines
 from ._journal_records import JournalHeader, Run, line_of
 from ._line_checksum import sealed
@@ -249,7 +249,7 @@ def _reopen(path: Path) -> int:
     with os_errors_as(_unwritable, path):
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | NONBLOCK | BINARY)
         try:
-            check_is_file(descriptor)
+            check_is_file(os.fstat(descriptor).st_mode)
         except BaseException:
             os.close(descriptor)
             raise

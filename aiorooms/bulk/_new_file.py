@@ -27,7 +27,7 @@ from typing import Final, TypeAlias
 
 from .._aio import finish
 from ..errors import AioroomsError
-from ._files import check_file, os_errors_as, os_reason, quoted_path
+from ._files import check_is_file, os_errors_as, os_reason, quoted_path
 
 __all__ = ["NewFile", "write_atomically", "write_atomically_async"]
 
@@ -88,7 +88,8 @@ class NewFile:
         with os_errors_as(error_of, path):
             self._before: os.stat_result | None = None
             with suppress(FileNotFoundError):
-                self._before = check_file(path)
+                self._before = path.stat()
+                check_is_file(self._before.st_mode)
             self._target = Path(os.path.realpath(path))
             # The start of the name is enough. The whole name could make the name of the temporary file too long.
             prefix, folder = f".{path.name[:40]}.", self._target.parent

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, TextIO
 
-from .._existing_file import NotAFileError, open_existing
-from .._files import os_reason
+from .._existing_file import open_existing
+from .._files import NotAFileError, os_reason
 from .._problems import Problems
 
 __all__ = ["open_text"]
