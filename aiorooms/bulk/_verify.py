@@ -3,18 +3,18 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, closing
-from typing import BinaryIO
 
 import attrs
 
 from ..client import RoomsClient
 from ..models._fields import Values, differing
 from ._files import os_errors_as
-from ._index import ChangedLineError, LineIndex
+from ._index import ChangedLineError
+from ._lookup import plan_index
 from ._plan import Plan, replaced_plan, unreadable_plan
 from ._plan_records import PLANNED
 
-__all__ = ["Difference", "plan_index", "verify"]
+__all__ = ["Difference", "verify"]
 
 
 @attrs.frozen(kw_only=True)
@@ -60,15 +60,3 @@ async def verify(client: RoomsClient, plan: Plan) -> AsyncGenerator[Difference]:
                     )
             except ChangedLineError:
                 raise replaced_plan(plan.path) from None
-
-
-def plan_index(plan: Plan, file: BinaryIO) -> LineIndex:
-    """Build the index of a plan. The build takes several seconds for a million rooms.
-
-    Raises `PlanFileError` if the file was modified or replaced since `Plan.open`.
-    """
-    index = LineIndex(file)
-    for line in plan.room_lines(file):
-        index.add(PLANNED.read(line).room_id.lower(), file.tell() - len(line), line)
-    index.sort()
-    return index

@@ -14,9 +14,9 @@ from aiorooms.bulk import (
     Plan,
 )
 from aiorooms.bulk._index import ChangedLineError, LineIndex
+from aiorooms.bulk._lookup import plan_index
 from aiorooms.bulk._plan_records import PLANNED
 from aiorooms.bulk._plan_writer import new_plan
-from aiorooms.bulk._verify import plan_index
 
 from .conftest import planned
 

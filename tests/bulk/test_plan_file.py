@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from aiorooms import RoomUpdate
 from aiorooms._webhook_url import DEFAULT_POLICY
 from aiorooms.bulk import Plan, PlanFileError
+from aiorooms.bulk._lookup import plan_index
 from aiorooms.bulk._plan_records import PLANNED, PlannedLine
 from aiorooms.bulk._plan_writer import PlanWriter
-from aiorooms.bulk._verify import plan_index
 from aiorooms.simulator import RoomsSimulator
 
 from .conftest import client_of, files_in, plan_of, planned, write_plan
