@@ -211,8 +211,7 @@ class _Call(Generic[T]):
             return self._out_of_patience(last)
         # The wait or a probe may have taken longer than it should, for example on a busy machine.
         if last is not None and (time_left := self._time_left()) is not None and time_left <= 0:
-            hint = f"RetryPolicy(max_elapsed={self._policy.max_elapsed:g}) allows no further attempt"
-            return _End(last.make_error, hint, "max_elapsed")
+            return self._out_of_time(last, "allows no further attempt")
         permit = sender.pacer.acquire_now() or await self._permit(last)
         if isinstance(permit, _End):
             return permit
@@ -258,7 +257,7 @@ class _Call(Generic[T]):
             # An attempt that was not sent says nothing about the room, even if others were sent meanwhile.
             overtaken = outage.is_in_run and counts and not failure.was_sent
         if failure.is_contact:
-            self._failures = None
+            self._failures = None  # they were not in a row
         self._keeps_trying = keeps_trying
         tally.failed(failure, overtaken=overtaken, counts=counts)
         return has_ended
@@ -342,11 +341,9 @@ class _Call(Generic[T]):
         error = partial(APIConnectionError, f"{self._request.subject}: not sent") if last is None else last.make_error
         return _End(error, f"{self._outage.out_of_patience} (outage_patience)", "outage_patience")
 
-    def _out_of_time(self, last: Failure | None) -> _End:
-        subject = self._request.subject
-        make_error = partial(APITimeoutError, f"{subject}: not sent") if last is None else last.make_error
-        hint = f"RetryPolicy(max_elapsed={self._policy.max_elapsed:g}) expired while the call was queued"
-        return _End(make_error, hint, "max_elapsed")
+    def _out_of_time(self, last: Failure | None, why: str = "expired while the call was queued") -> _End:
+        error = partial(APITimeoutError, f"{self._request.subject}: not sent") if last is None else last.make_error
+        return _End(error, f"RetryPolicy(max_elapsed={self._policy.max_elapsed:g}) {why}", "max_elapsed")
 
     async def _wait(self, failure: Failure, seconds: float) -> None:
         # After a 429, the call waits in the pacer's queue. During an outage, it waits in the queue of `Outage`.

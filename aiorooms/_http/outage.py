@@ -72,7 +72,7 @@ class Outage:
     ) -> None:
         self.patience = patience
         self.probe = probe
-        """The request that shows whether the server is available."""
+        """The request that shows whether the server is available. None outside a bulk run: then no probe is sent."""
         self.is_in_run: bool = True
         """Whether this is the state of a bulk run."""
         self.is_on: bool = False

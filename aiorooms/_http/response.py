@@ -82,8 +82,6 @@ class Failure(NamedTuple):
     """How long the server asked the client to wait, in seconds. None if it did not ask."""
     stale_connection: bool = False
     """Whether the server closed a reused connection without an answer, or the answer was to another request."""
-    answered: bool = False
-    """Whether the server answered, even if the answer can't be read."""
     was_sent: bool = True
     """Whether the request was sent, at least in part."""
     out_of_sockets: bool = False
@@ -169,7 +167,6 @@ def _not_confirmed(request: Request[T], status: int, gaps: str, rate_limit: Rate
         retry=False,
         uncertain=True,
         status=status,
-        answered=True,
         rate_limit=rate_limit,
     )
 
@@ -185,7 +182,6 @@ def too_large(request: Request[T], status: int, headers: Mapping[str, str], limi
         retry=False,
         uncertain=not request.read_only,
         status=status,
-        answered=True,
         rate_limit=read_rate_limit(headers, rate_limited=False),
     )
 
@@ -205,7 +201,6 @@ def unreadable(
         make_error=partial(APIResponseError, message, path=path, status=status),
         retry=request.idempotent,
         uncertain=not request.read_only,
-        answered=True,
         rate_limit=rate_limit,
     )
 
@@ -259,7 +254,6 @@ def _read_error(
         uncertain=(is_transient or not 400 <= status < 500) and not request.read_only,
         status=status,
         wait=wait if status == 429 or is_transient else None,
-        answered=True,
         errors=details,
         rate_limit=rate_limit,
     )
