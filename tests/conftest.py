@@ -1,7 +1,9 @@
 """Fixtures and helpers for all tests. A test fails if aiorooms blocks the event loop."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,9 @@ from hypothesis import HealthCheck, settings
 
 from aiorooms import RetryPolicy
 from aiorooms._pacing import Pacer
+from aiorooms.bulk._new_file import write_atomically
+from aiorooms.bulk._plan_writer import PlanWriter
+from aiorooms.errors import PlanFileError
 from aiorooms.simulator import FaultKind
 
 settings.register_profile("quick", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -90,3 +95,10 @@ def in_flight_and_waiting(pacer: Pacer) -> tuple[int, int]:
     """Return the number of attempts in flight and the number of attempts that wait for a permit."""
     snapshot = pacer.snapshot()
     return snapshot.in_flight, snapshot.waiting
+
+
+@contextmanager
+def plan_file(path: str | Path, base_url: str, source: str) -> Generator[PlanWriter]:
+    """Yield a writer of a plan file, without a client and an event loop. The plan is complete after `finish`."""
+    with write_atomically(Path(path), lambda _, reason: PlanFileError(reason)) as file:
+        yield PlanWriter(file, base_url, source)

@@ -57,7 +57,7 @@ BAD_IN_PATH = re.compile(r"[^A-Za-z0-9\-._~!$&'()*+,;=:%@/?]")  # RFC 3986, 3.3 
 
 
 class Finding(NamedTuple):
-    """One mistake in a URL, which becomes a `Problem`."""
+    """One mistake in a URL. A `Problem` is created from it."""
 
     code: ProblemCode
     wrong: str

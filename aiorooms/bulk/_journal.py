@@ -4,8 +4,8 @@ A journal is an append-only file of JSON lines. A `begin` line is written before
 when its outcome is known. If the process dies, the last line may be incomplete, and is then ignored. For example, a
 plan has the rooms A to E, and the process is killed while `apply` writes the `begin` line of D:
 
-    {"aiorooms_journal":1,"plan":"eb745684-455d-48d7-895b-1daf77cc356f",...,"rooms":5,...}
-    {"run":1,...}
+    {"aiorooms_journal":2,"plan":"eb745684-455d-48d7-895b-1daf77cc356f",...,"rooms":5,...,"crc":"c1f1ce18"}
+    {"run":1,...,"crc":"1c91eec5"}
     {"begin":"A",...}
     {"begin":"B",...}
     {"end":"A",...,"status":"updated",...}

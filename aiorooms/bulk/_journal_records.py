@@ -44,8 +44,8 @@ READABLE: Final = (1, 2)
 Ending: TypeAlias = Literal["updated", "failed", "uncertain", "skipped", "conflict"]
 """The outcome of a room.
 
-`skipped` means that the run stopped before the room's update was sent. `conflict` means that the update was not sent,
-because someone else had modified the room.
+`skipped` means that the update was not applied for a reason that is not the room's, as in `UpdateStatus`. `conflict`
+means that the update was not sent, because someone else had modified the room.
 """
 
 RoomState: TypeAlias = Ending | Literal["begun"]

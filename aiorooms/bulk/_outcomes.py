@@ -16,7 +16,10 @@ class Outcome:
     unique_name: str | None
     """The room's name when the plan was made."""
     status: Ending
-    """`updated`, `failed`, `uncertain`, `skipped` (not sent), or `conflict` (modified by someone else, not sent)."""
+    """`updated`, `failed`, `uncertain`, `skipped` or `conflict` (modified by someone else, not sent).
+
+    `skipped` means that the update was not applied for a reason that is not the room's, as in `UpdateStatus`.
+    """
     error: str | None = None
     """What went wrong, in one line; None if the room was updated."""
     failure: AioroomsError | None = attrs.field(default=None, eq=False, repr=False)

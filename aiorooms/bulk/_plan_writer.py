@@ -1,8 +1,8 @@
 """Write a plan file line by line and atomically: the file appears under its name only when it is complete."""
 
 import uuid
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -12,10 +12,10 @@ import attrs
 from .._text import timestamp
 from ..errors import PlanFileError
 from ._files import as_utf8, quoted_path
-from ._new_file import write_atomically, write_atomically_async
+from ._new_file import write_atomically_async
 from ._plan_records import HEADER, PLANNED, TOTALS, Checksum, PlanHeader, PlannedUpdate, PlanTotals
 
-__all__ = ["PlanSummary", "PlanWriter", "new_plan", "new_plan_async"]
+__all__ = ["PlanSummary", "PlanWriter", "new_plan"]
 
 
 @attrs.frozen(kw_only=True)
@@ -77,17 +77,9 @@ class PlanWriter:
 
 
 @asynccontextmanager
-async def new_plan_async(path: str | Path, base_url: str, source: str) -> AsyncGenerator[PlanWriter]:
-    """Do the same as `new_plan`, but sync the file without blocking the event loop."""
-    async with write_atomically_async(Path(path), _unwritable) as file:
-        yield PlanWriter(file, base_url, source)
-
-
-@contextmanager
-def new_plan(path: str | Path, base_url: str, source: str) -> Generator[PlanWriter]:
+async def new_plan(path: str | Path, base_url: str, source: str) -> AsyncGenerator[PlanWriter]:
     """Yield a writer. If the block succeeds, create the file. Raises `PlanFileError` if it can't be written."""
-    path = Path(path)
-    with write_atomically(path, _unwritable) as file:
+    async with write_atomically_async(Path(path), _unwritable) as file:
         yield PlanWriter(file, base_url, source)
 
 

@@ -14,7 +14,7 @@ from ..errors import BulkInputError, InputProblem
 from ..models import Room, RoomUpdate, read_room_ref
 from ..models._fields import Values, differing, other_url
 from ._plan_records import PlannedUpdate
-from ._plan_writer import PlanSummary, new_plan_async
+from ._plan_writer import PlanSummary, new_plan
 from ._problems import Problems
 
 __all__ = ["Change", "Wanted", "make_plan", "plan_room"]
@@ -70,7 +70,7 @@ async def make_plan(
     unchanged = outdated = 0
     outdated_rooms: list[str] = []
     problems = Problems(wanted.source)
-    async with new_plan_async(path, client.base_url, wanted.source) as plan:
+    async with new_plan(path, client.base_url, wanted.source) as plan:
         async for room in client.rooms.list():
             if on_room is not None:
                 on_room()

@@ -61,13 +61,13 @@ def _page(summary: Summary) -> str:
 
 def _totals(summary: Summary) -> list[tuple[str, int]]:
     states = summary.states
-    open_rooms = summary.rooms - sum(states.values())
     named_states = (
         ("updated", states["updated"]),
         ("failed", states["failed"]),
         ("uncertain", states["uncertain"] + states["begun"]),
         ("modified by someone else", states["conflict"]),
-        ("not sent", states["skipped"] + max(0, open_rooms)),
+        ("skipped", states["skipped"]),
+        ("not begun", max(0, summary.rooms - states.total())),
     )
     return [("planned", summary.rooms), *((name, count) for name, count in named_states if count)]
 

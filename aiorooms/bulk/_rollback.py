@@ -38,7 +38,7 @@ from ._hidden_updates import HiddenUpdates
 from ._journal import Journal, journal_lines
 from ._journal_records import Begin, End
 from ._plan_records import contested_fields
-from ._plan_writer import PlanSummary, new_plan_async
+from ._plan_writer import PlanSummary, new_plan
 from ._planning import plan_room
 
 __all__ = ["Rollback", "plan_rollback"]
@@ -106,7 +106,7 @@ async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path,
     updates, hidden = await asyncio.to_thread(_updates_of, journal)
     conflicts: list[str] = []
     unchanged = noted = 0
-    async with new_plan_async(path, client.base_url, f"rollback of {journal.path.name}") as plan:
+    async with new_plan(path, client.base_url, f"rollback of {journal.path.name}") as plan:
         async for room in client.rooms.list():
             if room.id is None or (entry := updates.pop(room.id, None)) is None:
                 if conflict := hidden.conflict(room):

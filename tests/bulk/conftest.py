@@ -26,9 +26,10 @@ from aiorooms.bulk import (
 )
 from aiorooms.bulk._line_checksum import sealed
 from aiorooms.bulk._plan_records import PLANNED, TOTALS, Checksum
-from aiorooms.bulk._plan_writer import new_plan
 from aiorooms.models import FIELD_NAMES
 from aiorooms.simulator import ALL, FaultKind, RoomsSimulator
+
+from ..conftest import plan_file
 
 Fields: TypeAlias = Mapping[str, object]
 
@@ -110,7 +111,7 @@ def planned(number: int = 0) -> PlannedUpdate:
 
 
 def write_plan(path: Path, count: int = 3) -> Plan:
-    with new_plan(path, "http://127.0.0.1:1/v2", "rooms.csv") as plan:
+    with plan_file(path, "http://127.0.0.1:1/v2", "rooms.csv") as plan:
         for number in range(count):
             plan.add(planned(number))
         plan.finish(7)

@@ -18,9 +18,9 @@ from aiorooms.bulk import (
     resume,
 )
 from aiorooms.bulk._plan_records import TOTALS, Checksum
-from aiorooms.bulk._plan_writer import new_plan
 from aiorooms.simulator import RoomsSimulator
 
+from ..conftest import plan_file
 from .conftest import (
     FixedChanges,
     account,
@@ -266,7 +266,7 @@ async def test_with_force_modified_rooms_are_updated_too(tmp_path: Path) -> None
 async def test_rooms_planned_without_updated_at_are_compared_by_their_values(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
         modified, *others = sim.room_ids
-        with new_plan(tmp_path / "a.plan", client.base_url, "a test") as writer:
+        with plan_file(tmp_path / "a.plan", client.base_url, "a test") as writer:
             for room_id in sim.room_ids:
                 planned = PlannedUpdate(
                     room_id=room_id,

@@ -16,8 +16,8 @@ from aiorooms.bulk import (
 from aiorooms.bulk._index import ChangedLineError, LineIndex
 from aiorooms.bulk._lookup import plan_index
 from aiorooms.bulk._plan_records import PLANNED
-from aiorooms.bulk._plan_writer import new_plan
 
+from ..conftest import plan_file
 from .conftest import planned
 
 
@@ -28,7 +28,7 @@ from .conftest import planned
 def test_find_once_finds_each_room_of_a_plan_once(numbers: set[int], asked: list[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "a.plan")
-        with new_plan(path, "http://127.0.0.1:1/v2", "x") as writer:
+        with plan_file(path, "http://127.0.0.1:1/v2", "x") as writer:
             for number in sorted(numbers, key=hash):
                 writer.add(planned(number))
             writer.finish(0)

@@ -85,7 +85,7 @@ def test_a_report_has_totals_and_failures_by_reason_and_loads_nothing(tmp_path: 
     assert "<td>2</td><td>failed</td><td>404 room ... not found &lt;/script&gt;" in page
     for text in (
         "<b>2</b> updated",
-        "<b>5</b> not sent",
+        "<b>5</b> not begun",
         "Rooms with an uncertain outcome: 1.",
         "1970-01-12 13:46 UTC",
     ):

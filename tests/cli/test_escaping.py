@@ -12,12 +12,12 @@ from pathlib import Path
 import click
 import pytest
 
-from aiorooms.bulk._plan_writer import new_plan
 from aiorooms.cli import _run
 from aiorooms.cli._json import dumps
 from aiorooms.cli._output import command_line, confirm
 from aiorooms.simulator import RoomsSimulator
 
+from ..conftest import plan_file
 from .conftest import Invoke
 
 EVIL = "\x1b]0;title\x07\x1b[31m\x9b2J\u202e\x7f\r\nx"
@@ -120,7 +120,7 @@ def test_a_question_shows_no_control_character(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_header_of_a_plan_shows_no_control_character(invoke: Invoke) -> None:
-    with new_plan("a.plan", f"http://127.0.0.1:1/{EVIL}", EVIL) as plan:
+    with plan_file("a.plan", f"http://127.0.0.1:1/{EVIL}", EVIL) as plan:
         plan.finish(0)
     result = invoke("apply", "a.plan", "--yes")
     assert result.exit_code == 2
