@@ -79,6 +79,26 @@ def invoke(sim: RoomsSimulator, use: Callable[[RoomsSimulator], None]) -> Invoke
     return run
 
 
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make an empty folder the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def planned(invoke: Invoke, *options: str) -> None:
+    """Run `aiorooms plan` with these options. By default, set `max_participants` to 30 and write rooms.plan."""
+    result = invoke("plan", *(options or ("--set", "max_participants=30")))
+    assert result.exit_code == 0, result.stderr
+
+
+@pytest.fixture
+def applied(invoke: Invoke) -> None:
+    """Write and apply rooms.plan."""
+    planned(invoke)
+    assert invoke("apply", "rooms.plan", "--yes").exit_code == 0
+
+
 def run(*args: str, stdin: str | bytes | None = None) -> Result:
     """Run a command in this process, and check that its output does not contain the API key."""
     result = CliRunner().invoke(cli, args, input=stdin, prog_name="aiorooms", catch_exceptions=False)

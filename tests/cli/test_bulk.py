@@ -18,16 +18,10 @@ from aiorooms.cli import _diff
 from aiorooms.cli._many import TOTALS
 from aiorooms.simulator import RoomsSimulator
 
-from .conftest import KEY, Invoke, lines, run, signals_when, without_window
+from .conftest import KEY, Invoke, lines, planned, run, signals_when, without_window
 
 NEW = "new.example.com"
 SET = ("--set", "max_participants=3")
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def host_of(sim: RoomsSimulator) -> str:
@@ -42,12 +36,6 @@ def fields(sim: RoomsSimulator) -> dict[str, dict[str, Any]]:
 async def delete(sim: RoomsSimulator, room_id: str) -> None:
     async with RoomsClient(sim.api_key, base_url=sim.url) as client:
         await client.rooms.delete(room_id)
-
-
-def planned(invoke: Invoke, *options: str) -> None:
-    """Write rooms.plan with the given options of `plan`, or with a default change."""
-    result = invoke("plan", *(options or ("--set", "max_participants=30")))
-    assert result.exit_code == 0, result.stderr
 
 
 def test_plan_apply_verify_resume_rollback_and_report(sim: RoomsSimulator, invoke: Invoke, folder: Path) -> None:

@@ -23,19 +23,19 @@ from aiorooms.models import Room
 from aiorooms.resources.rooms import Rooms
 from aiorooms.simulator import RoomsSimulator
 
-from .conftest import KEY, Invoke, Program, lines, run, running, signals_when, until, until_reading, without_window
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def planned(invoke: Invoke, *options: str) -> None:
-    """Run `aiorooms plan` with these options. By default, set `max_participants` to 30 and write rooms.plan."""
-    result = invoke("plan", *(options or ("--set", "max_participants=30")))
-    assert result.exit_code == 0, result.stderr
+from .conftest import (
+    KEY,
+    Invoke,
+    Program,
+    lines,
+    planned,
+    run,
+    running,
+    signals_when,
+    until,
+    until_reading,
+    without_window,
+)
 
 
 class Session:

@@ -53,10 +53,9 @@ def test_invalid_options_arguments_and_settings_are_reported_together(
     ],
 )
 def test_problems_of_combined_parameters_are_reported_with_other_problems(
-    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], names: list[str]
+    invoke: Invoke, folder: Path, words: list[str], names: list[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "there").write_text("x")
+    (folder / "there").write_text("x")
     result = invoke(*words)
     assert result.exit_code == 2
     assert problems(result.stderr) == names

@@ -9,18 +9,7 @@ import pytest
 
 from aiorooms.simulator import RoomsSimulator
 
-from .conftest import Invoke, lines, signals_when
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def planned(invoke: Invoke) -> None:
-    """Write rooms.plan, which sets `max_participants` of all rooms."""
-    assert invoke("plan", "--set", "max_participants=30").exit_code == 0
+from .conftest import Invoke, lines, planned, signals_when
 
 
 def test_a_change_of_another_field_is_a_note_in_the_totals(sim: RoomsSimulator, invoke: Invoke) -> None:

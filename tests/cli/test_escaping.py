@@ -30,12 +30,6 @@ SET = ("--set", "max_participants=30")
 OnTerminal = Callable[..., tuple[int, str]]
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def is_clean(text: str) -> bool:
     """Return whether a text contains no control characters except line breaks, tabs and the colours of rich."""
     text = re.sub(r"\x1b\[[0-9;?]*[mKAhl]", "", text)

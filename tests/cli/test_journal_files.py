@@ -16,17 +16,15 @@ from aiorooms.bulk import Journal
 from aiorooms.bulk import _journal_writer as module
 from aiorooms.simulator import RoomsSimulator
 
-from .conftest import KEY, Invoke, lines
+from .conftest import KEY, Invoke, lines, planned
 
 JOURNAL = "rooms.plan.journal"
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, invoke: Invoke) -> Path:
-    """Make the plan rooms.plan, which sets `max_participants` of 20 rooms to 30, in an empty current folder."""
-    monkeypatch.chdir(tmp_path)
-    assert invoke("plan", "--set", "max_participants=30").exit_code == 0
-    return tmp_path
+def plan(invoke: Invoke) -> None:
+    """Make the plan rooms.plan, which sets `max_participants` of 20 rooms to 30."""
+    planned(invoke)
 
 
 @contextlib.contextmanager

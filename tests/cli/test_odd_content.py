@@ -19,19 +19,6 @@ from .conftest import Invoke, lines
 Line = dict[str, Any]
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def applied(invoke: Invoke) -> None:
-    """Write and apply rooms.plan."""
-    assert invoke("plan", "--set", "max_participants=30").exit_code == 0
-    assert invoke("apply", "rooms.plan", "--yes").exit_code == 0
-
-
 def json_lines(path: str) -> list[Line]:
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
 

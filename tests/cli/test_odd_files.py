@@ -17,19 +17,6 @@ from .conftest import Invoke, lines
 SET = ("--set", "max_participants=30")
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def applied(invoke: Invoke) -> None:
-    """Write and apply rooms.plan."""
-    assert invoke("plan", *SET).exit_code == 0
-    assert invoke("apply", "rooms.plan", "--yes").exit_code == 0
-
-
 def check_one_line(invoke: Invoke, sim: RoomsSimulator, *arguments: str, code: int = 2) -> str:
     """Run a command that must fail before it sends anything, and return its only line on standard error."""
     sent = sim.stats.requests

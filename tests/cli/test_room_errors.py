@@ -2,16 +2,13 @@
 
 import asyncio
 import json
-from pathlib import Path
-
-import pytest
 
 from aiorooms import RoomsClient
 from aiorooms.cli._many import TOTALS
 from aiorooms.cli._room_errors import RoomErrors
 from aiorooms.simulator import RoomsSimulator
 
-from .conftest import Invoke, lines
+from .conftest import Invoke, lines, planned
 
 IDS = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(60)]
 
@@ -52,11 +49,8 @@ def test_a_single_error_beyond_the_kinds_is_in_the_singular() -> None:
     assert list(errors.summary()) == ["1 room has another error"]
 
 
-def test_apply_prints_equal_errors_once_and_its_totals_add_up(
-    sim: RoomsSimulator, invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    invoke("plan", "--set", "max_participants=30", "--out", "rooms.plan")
+def test_apply_prints_equal_errors_once_and_its_totals_add_up(sim: RoomsSimulator, invoke: Invoke) -> None:
+    planned(invoke)
 
     async def delete() -> None:
         async with RoomsClient(sim.api_key, base_url=sim.url) as client:
