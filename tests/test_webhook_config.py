@@ -2,7 +2,15 @@
 
 import pytest
 
-from aiorooms import InvalidRequestError, Room, RoomsClient, RoomUpdate, WebhookConfig, WebhookUrlPolicy
+from aiorooms import (
+    ClientSettingsError,
+    InvalidRequestError,
+    Room,
+    RoomsClient,
+    RoomUpdate,
+    WebhookConfig,
+    WebhookUrlPolicy,
+)
 from aiorooms.simulator import RoomsSimulator
 
 
@@ -48,3 +56,21 @@ async def test_settings_are_copied_from_room_to_room() -> None:
         second = sim.add_room(webhook_event_failover_url="https://b.example.com", webhook_timeout_secs=3)
         config = WebhookConfig.from_room(await client.rooms.retrieve(first))
         assert WebhookConfig.from_room(await client.rooms.update(second, config.to_update())) == config
+
+
+def test_a_config_can_be_moved_to_another_host() -> None:
+    config = WebhookConfig("http://old.example.com:80/a%2f", "https://other.example.com/b", 5)
+    assert config.rewrite("OLD.example.com", "new.example.com") == WebhookConfig(
+        "http://new.example.com:80/a%2f", "https://other.example.com/b", 5
+    )
+    assert config.rewrite("old.example.com", "new.example.com", scheme="https", port=8443) == WebhookConfig(
+        "https://new.example.com:8443/a%2f", "https://other.example.com/b", 5
+    )
+    assert config.rewrite("other.example.com", "new.example.com").failover_url == "https://new.example.com/b"
+    assert WebhookConfig().rewrite("old.example.com", "new.example.com") == WebhookConfig()
+    assert WebhookConfig(failover_url=None).rewrite("a.io", "b.io") == WebhookConfig(failover_url=None)
+
+
+def test_moving_to_something_that_is_not_a_host_raises_even_if_there_is_no_url() -> None:
+    with pytest.raises(ClientSettingsError, match=r"rewrite_host\(new=\) is 'https://b.io', which is not a host"):
+        WebhookConfig().rewrite("a.io", "https://b.io")

@@ -34,9 +34,10 @@ from .characters import (
     percent_encoded,
     quote_text,
 )
-from .host import YARL_ERRORS, HostError, is_public, matches, normal_host
+from .host import YARL_ERRORS, HostError, matches, normal_host
 from .plain import split_plain
 from .policy import DEFAULT_POLICY, SCHEME, WebhookUrlPolicy, policy_of
+from .public import is_public
 from .same import Origin, certainly_differ, origin_of, same_url
 
 __all__ = ["check_webhook_url", "check_webhook_urls", "findings", "masked_url", "split_valid"]

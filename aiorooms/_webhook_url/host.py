@@ -1,11 +1,9 @@
-"""Convert hosts to a normal form, so that they can be compared, and tell public hosts from private ones.
+"""Convert hosts to a normal form, so that they can be compared.
 
 `normal_host` returns the normal form of a host, and raises an error if programs do not agree on the meaning of the
 host. It accepts names that RFC 1123 and IDNA allow, IPv4 addresses in every notation that inet_aton and browsers read,
 and IPv6 addresses in brackets. Examples: `EXAMPLE.com.` becomes `example.com`, `0x7f.1` becomes `127.0.0.1`, and
 `[0:0::1]` becomes `[::1]`.
-
-Nothing here does I/O, so a public name that resolves to a private address is not detected.
 """
 
 import ipaddress
@@ -24,8 +22,6 @@ __all__ = [
     "HostError",
     "comparable_host",
     "is_ipv6",
-    "is_loopback",
-    "is_public",
     "matches",
     "normal_host",
     "read_address",
@@ -38,12 +34,6 @@ _BAD_IN_HOST = re.compile(r"(?![A-Za-z0-9\-._])[\x00-\x7f]")  # RFC 1123, 2.1, b
 _DOTS = str.maketrans(dict.fromkeys("\u3002\uff0e\uff61", "."))  # IDNA treats them as dots: RFC 3490, 3.1
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")  # WHATWG URL standard, "ends in a number"
 
-# RFC 6761, RFC 6762, RFC 8375, ICANN on .internal (2024); localdomain is common in hosts files.
-_PRIVATE_NAMES = ("localhost", "local", "home.arpa", "internal", "localdomain")
-_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # the only block of global unicast addresses that IANA assigns
-# Not public according to RFC 6890, RFC 7526 and RFC 9637, although some releases of Python say otherwise.
-_ALSO_NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "2002::/16", "3fff::/20")))
-
 YARL_ERRORS = (ValueError, IndexError)  # UnicodeError is a ValueError; `https://[]@` raises an IndexError
 
 
@@ -55,18 +45,6 @@ class HostError(ValueError):
         self.wrong = wrong
         self.hint = hint
         self.meant = meant
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine: `localhost`, 127.0.0.0/8 or ::1.
-
-    Subdomains of `localhost` do not count. RFC 6761 reserves them, but some resolvers return addresses of other
-    machines.
-    """
-    address = read_address(host)
-    if address is not None:
-        return address.is_loopback
-    return host.lower().removesuffix(".") == "localhost"
 
 
 @lru_cache(maxsize=1024)  # the full check of a URL needs the same host up to four times
@@ -215,18 +193,6 @@ def read_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | N
         return ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         return None
-
-
-def is_public(host: str) -> bool:
-    """Return whether a host in normal form can be reached from the public internet. DNS is not queried."""
-    address = read_address(host)
-    if address is None:
-        return "." in host and not any(f".{host}".endswith(f".{name}") for name in _PRIVATE_NAMES)
-    if any(address in network for network in _ALSO_NOT_PUBLIC):
-        return False
-    if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_UNICAST:
-        return False
-    return address.is_global and not (address.is_multicast or address.is_reserved)
 
 
 def comparable_host(url: URL) -> str:

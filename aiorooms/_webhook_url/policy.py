@@ -95,7 +95,9 @@ class WebhookUrlPolicy:
       multicast or unspecified, in every notation that inet_aton and browsers read: `127.1`, `0x7f.1`, `0177.0.0.1`,
       `2130706433`;
     - IPv6 addresses outside 2000::/3, and those that embed an IPv4 address: mapped, compatible, NAT64, 6to4 and Teredo;
-    - `localhost`, `local`, `internal`, `home.arpa`, `localdomain`, all subdomains of these, and names without a dot.
+    - special-use names and all their subdomains: `test`, `invalid`, `example`, `localhost`, `local`, `onion`,
+      `home.arpa`, `alt`, `internal`, `corp`, `home`, `mail`, `lan`, `localdomain`, `svc`, `intranet`, `private`;
+    - names without a dot.
 
     `allowed_hosts` does not override this setting. A public name that resolves to a private address is not detected."""
     allowed_hosts: tuple[str, ...] = attrs.field(default=(), converter=_to_allowed_hosts)

@@ -1,5 +1,17 @@
-"""Check webhook and failover URLs, and combine the webhook settings of a room in one object."""
+"""Helpers for webhook settings: check URLs, rewrite their hosts, and combine the settings of a room in one object.
 
-from .config import DEFAULT_POLICY, WebhookConfig, WebhookUrlPolicy, check_webhook_url, check_webhook_urls
+`check_webhook_url` returns the problems of a URL, and `WebhookUrlPolicy` says which URLs are accepted. `rewrite_host`
+replaces the host of a URL. `WebhookConfig` combines the three webhook fields of a room.
+"""
 
-__all__ = ["DEFAULT_POLICY", "WebhookConfig", "WebhookUrlPolicy", "check_webhook_url", "check_webhook_urls"]
+from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, check_webhook_url, check_webhook_urls, rewrite_host
+from .config import WebhookConfig
+
+__all__ = [
+    "DEFAULT_POLICY",
+    "WebhookConfig",
+    "WebhookUrlPolicy",
+    "check_webhook_url",
+    "check_webhook_urls",
+    "rewrite_host",
+]

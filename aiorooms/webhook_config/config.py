@@ -1,7 +1,6 @@
-"""Check webhook and failover URLs, and combine the webhook settings of a room in one object.
+"""`WebhookConfig` combines the three webhook fields of a room.
 
-`check_webhook_url` returns the problems of a URL, and `WebhookUrlPolicy` says which URLs are accepted. `WebhookConfig`
-combines the three webhook fields of a room, so that you can copy them to other rooms or keep them in your own settings.
+So you can copy them to other rooms, keep them in your own settings, or move them to another host.
 """
 
 from typing import Self
@@ -9,10 +8,10 @@ from typing import Self
 import attrs
 
 from .._unset import UNSET, Unset
-from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, check_webhook_url, check_webhook_urls
+from .._webhook_url import DEFAULT_POLICY, HostRewrite, WebhookUrlPolicy
 from ..models import Room, RoomUpdate
 
-__all__ = ["DEFAULT_POLICY", "WebhookConfig", "WebhookUrlPolicy", "check_webhook_url", "check_webhook_urls"]
+__all__ = ["WebhookConfig"]
 
 
 @attrs.frozen
@@ -41,6 +40,18 @@ class WebhookConfig:
             failover_url=room.webhook_event_failover_url or None,
             timeout_secs=room.webhook_timeout_secs,
         )
+
+    def rewrite(
+        self, old: str, new: str, *, scheme: str | None = None, port: int | Unset | None = UNSET
+    ) -> "WebhookConfig":
+        """Return the settings with the host `new` in place of `old`, in the webhook URL and in the failover URL.
+
+        The arguments are those of `rewrite_host`. Raises `ClientSettingsError` if one is invalid.
+        """
+        rewrite = HostRewrite.of(old, new, scheme=scheme, port=port)
+        url = rewrite(self.url) if isinstance(self.url, str) else self.url
+        failover_url = rewrite(self.failover_url) if isinstance(self.failover_url, str) else self.failover_url
+        return attrs.evolve(self, url=url, failover_url=failover_url)
 
     def to_update(self, *, webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY) -> RoomUpdate:
         """Return the update that applies these settings to a room. Raises `InvalidRequestError` if one is invalid."""

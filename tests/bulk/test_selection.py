@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from aiorooms import Room, WebhookUrlPolicy
-from aiorooms._webhook_url import YARL_ERRORS, comparable_host
+from aiorooms._webhook_url import YARL_ERRORS, comparable_host, host_of
 from aiorooms.bulk import BulkInputError, Plan, make_plan, select
-from aiorooms.bulk._sources.conditions import host_of
 from aiorooms.simulator import RoomsSimulator
 
 from ..samples import ROOM_ID
@@ -272,6 +271,18 @@ def test_all_problems_are_reported_together() -> None:
     ]
 
 
+def test_a_function_can_be_a_condition() -> None:
+    def is_large(room: Room) -> bool:
+        return room.max_participants is not None and room.max_participants > 20
+
+    wanted = select(where=["recording=off", is_large], set_fields=["max_participants=20"])
+    assert wanted.change_of(room(max_participants=10, enable_recording=False)) is None
+    assert wanted.change_of(room(max_participants=30, enable_recording=True)) is None
+    assert wanted.change_of(room(max_participants=30, enable_recording=False)) is not None
+    assert "where recording=off, where " in wanted.source
+    assert "is_large(), set max_participants=20" in wanted.source
+
+
 # --- host rewrites ---
 
 REWRITE = "old.example.com=new.example.com"
@@ -322,6 +333,9 @@ def test_credentials_are_kept_when_a_host_is_rewritten() -> None:
         ("203.0.114.9=new.example.com", "https://203.0.114.9:1/p", "https://new.example.com:1/p"),
         ("Old.Example.com=New.Example.com", "https://old.example.com/p", "https://New.Example.com/p"),
         (" old.example.com = new.example.com ", "https://old.example.com/p", "https://new.example.com/p"),
+        ("old.example.com=new.example.com:8443", "https://old.example.com/p", "https://new.example.com:8443/p"),
+        ("old.example.com=https://new.example.com", "http://old.example.com:80/p", "https://new.example.com/p"),
+        ("old.example.com=https://[2606:4700::1]:8443", "http://old.example.com/p", "https://[2606:4700::1]:8443/p"),
     ],
 )
 def test_names_and_ip_addresses_can_be_rewritten(rewrite: str, url: str, rewritten: str) -> None:
@@ -347,7 +361,8 @@ def test_a_url_that_is_set_is_not_rewritten() -> None:
     ["", "old.example.com", "=new.example.com", "old.example.com=", "https://old.example.com=new.example.com",
      "old.example.com=new.example.com/x", "old.example.com:8443=new.example.com", "a b=c", "a@b.example=c.example",
      "a.example=b.example=c.example", "old.example.com=new example.com", "2001:db8::1=new.example.com",
-     "*.example.com=new.example.com", "old.example.com=?"],
+     "*.example.com=new.example.com", "old.example.com=?", "old.example.com=://new.example.com",
+     "old.example.com=new.example.com:0", "old.example.com=new.example.com:99999", "old.example.com=1x://new.example.com"],
 )  # fmt: skip
 def test_an_invalid_rewrite_is_a_problem(rewrite: str) -> None:
     (problem,) = problems(rewrite_webhook_host=[rewrite])

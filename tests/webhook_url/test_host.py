@@ -145,6 +145,19 @@ NOT_PUBLIC = [
     "metadata.google.internal",
     "host.docker.internal.",
     "nas.home.arpa",
+    "hooks.test",
+    "hooks.invalid",
+    "example",
+    "hooks.example",
+    "hooks.onion",
+    "hooks.alt",
+    "nas.lan",
+    "HOOKS.CORP.",
+    "api.default.svc",
+    "hooks.intranet",
+    "nas.private",
+    "pc.home",
+    "relay.mail",
     "intranet",
     "例え",
 ]
@@ -156,7 +169,10 @@ IS_PUBLIC = [
     "notlocalhost.com",
     "localhost.example.com",
     "mylocal.io",
-    "home.arpa.example",
+    "home.arpa.example.com",
+    "corp.example.com",
+    "my-corp.com",
+    "onion.io",
     "127.0.0.1.nip.io",  # resolves to 127.0.0.1, but the check makes no DNS queries
 ]
 

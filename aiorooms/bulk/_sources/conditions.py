@@ -10,17 +10,14 @@ import fnmatch
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
-from functools import lru_cache
 from typing import Final, TypeAlias
 
-from yarl import URL
-
 from ..._text import quoted
-from ..._webhook_url import YARL_ERRORS, comparable_host, matches, split_plain
+from ..._webhook_url import host_of, matches, read_host
 from ...models import Room
 from ...models._fields import read_bool
 
-__all__ = ["Condition", "host_of", "read_condition", "read_host"]
+__all__ = ["Condition", "read_condition"]
 
 Condition: TypeAlias = Callable[[Room], bool]
 
@@ -91,26 +88,3 @@ def _on_day(field: str, operator: str, value: str) -> Condition:
         return at == day if operator == "=" else at >= day if operator == ">=" else at <= day
 
     return meets
-
-
-_HOST: Final = re.compile(r"[^\s/?#@:\\*=\[\]]+|\[[0-9A-Fa-f:.]+\]")
-
-
-def read_host(text: str) -> str | None:
-    """Return a host, normalized for comparison; None if the text is not a host. An IPv6 address needs brackets."""
-    return host_of(f"https://{text}/") if _HOST.fullmatch(text) else None
-
-
-def host_of(url: str) -> str | None:
-    """Return the host of a URL, normalized for comparison; None if the URL has no host."""
-    plain = split_plain(url)
-    return _host_of(url if plain is None else plain[0])
-
-
-# The URLs of many rooms have few hosts. Without this cache, yarl would parse the URL of each room.
-@lru_cache(maxsize=128)
-def _host_of(url: str) -> str | None:
-    try:
-        return comparable_host(URL(url)) or None
-    except YARL_ERRORS:
-        return None

@@ -2,7 +2,8 @@
 
 A room is selected if it meets all conditions (module `conditions`). An edit is `FIELD=VALUE`, where `null` clears the
 field. A rewrite is `OLD=NEW`: in webhook and failover URLs, it replaces the host OLD with NEW. All other parts of the
-URL, such as its scheme, port, path and query, stay unchanged.
+URL, such as its path and query, stay unchanged. With NEW as `https://new.example.com:8443`, it also replaces the scheme
+and the port.
 """
 
 import re
@@ -13,16 +14,20 @@ import attrs
 
 from ..._text import quoted
 from ..._unset import UNSET
-from ..._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, policy_of
-from ...errors import BulkInputError, InputProblem, InvalidRequestError
+from ..._webhook_url import DEFAULT_POLICY, HostRewrite, WebhookUrlPolicy, host_of, policy_of
+from ...errors import BulkInputError, ClientSettingsError, InputProblem, InvalidRequestError
 from ...models import Room, RoomUpdate
 from ...models._fields import FIELDS, read_value
 from .._planning import Change
 from .._problems import input_problem
-from .conditions import Condition, host_of, read_condition, read_host
+from .conditions import Condition, read_condition
 
 __all__ = ["Selection", "select"]
+
 _EDIT: Final = re.compile(r"\s*([A-Za-z_]+)\s*=\s*(.*?)\s*", re.DOTALL)
+
+_REWRITE: Final = re.compile(r"([^=]*)=\s*(?:([^:/\s]*)://)?(.*?)(?::([0-9]{1,5}))?\s*")
+"""The old host, the new scheme, the new host and the new port. The end of an IPv6 address is a bracket, and no port."""
 
 
 @attrs.frozen(kw_only=True)
@@ -33,8 +38,8 @@ class Selection:
     conditions: Sequence[Condition]
     fields: Mapping[str, object]
     """The new values of every selected room."""
-    hosts: Mapping[str, str]
-    """The new host for each old host in webhook and failover URLs. Old hosts are normalized for comparison."""
+    rewrites: Mapping[str, HostRewrite]
+    """The rewrites of webhook and failover URLs by the old host, which is normalized for comparison."""
     webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY
 
     def change_of(self, room: Room) -> Change | None:
@@ -60,22 +65,14 @@ class Selection:
         return iter(())
 
     def _rewritten(self, url: str) -> str | None:
-        host = host_of(url)
-        other = None if host is None else self.hosts.get(host)
-        if other is None or (authority := _AUTHORITY.match(url)) is None:
-            return None
-        # Replace the host in the text, because parsing and rebuilding the URL could change its other parts.
-        port = re.search(r":[0-9]*$", authority[2])
-        return f"{authority[1]}{other}{port.group() if port else ''}{url[authority.end() :]}"
-
-
-_AUTHORITY: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#]*@)?)([^/?#@]*)")
-"""Group 1 is the part of a URL before its host; group 2 is its host and port."""
+        rewrite = self.rewrites.get(host_of(url) or "")
+        other = url if rewrite is None else rewrite(url)
+        return None if other == url else other
 
 
 def select(
     *,
-    where: Sequence[str] = (),
+    where: Sequence[str | Condition] = (),
     set_fields: Sequence[str] = (),
     rewrite_webhook_host: Sequence[str] = (),
     webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY,
@@ -83,16 +80,18 @@ def select(
 ) -> Selection:
     """Return a selection of rooms, as the input for `make_plan`.
 
-    `where` contains conditions, such as `name=support-*`. Without conditions, all rooms are selected. `set_fields`
-    contains edits, such as `max_participants=20`. `rewrite_webhook_host` contains rewrites, such as
-    `old.example.com=new.example.com`. Raises `BulkInputError`, with all problems, if a condition, edit or rewrite is
-    invalid, or if there are neither edits nor rewrites. `policy` is the deprecated name of `webhook_url_policy`.
+    `where` contains conditions: texts, such as `name=support-*`, and functions that take a `Room` and return a bool.
+    Without conditions, all rooms are selected. `set_fields` contains edits, such as `max_participants=20`.
+    `rewrite_webhook_host` contains rewrites, such as `old.example.com=new.example.com`. The new host may have a scheme
+    and a port, as in `old.example.com=https://new.example.com:8443`; otherwise these stay unchanged. Raises
+    `BulkInputError`, with all problems, if a condition, edit or rewrite is invalid, or if there are neither edits nor
+    rewrites. `policy` is the deprecated name of `webhook_url_policy`.
     """
     chosen = policy_of(webhook_url_policy, policy)
     problems: list[InputProblem] = []
     conditions = _conditions(where, problems)
     fields = _fields(set_fields, problems)
-    hosts = _hosts(rewrite_webhook_host, problems)
+    rewrites = _rewrites(rewrite_webhook_host, problems)
     if not set_fields and not rewrite_webhook_host:
         text = "there is nothing to change; give set_fields or rewrite_webhook_host"
         problems.append(InputProblem(_SET, None, None, text, code="nothing_to_change"))
@@ -105,21 +104,25 @@ def select(
         problems += [input_problem(problem, _SET) for problem in error.problems]
     if problems:
         raise BulkInputError(problems)
-    source = [f"where {text}" for text in where] + [f"set {text}" for text in set_fields]
+    source = [f"where {_named(condition)}" for condition in where] + [f"set {text}" for text in set_fields]
     source += [f"rewrite {text}" for text in rewrite_webhook_host]
     return Selection(
-        source=", ".join(source), conditions=conditions, fields=fields, hosts=hosts, webhook_url_policy=chosen
+        source=", ".join(source), conditions=conditions, fields=fields, rewrites=rewrites, webhook_url_policy=chosen
     )
 
 
 _SET: Final = "set_fields"
 
 
-def _conditions(where: Sequence[str], problems: list[InputProblem]) -> list[Condition]:
+def _named(condition: str | Condition) -> str:
+    return condition if isinstance(condition, str) else f"{getattr(condition, '__qualname__', repr(condition))}()"
+
+
+def _conditions(where: Sequence[str | Condition], problems: list[InputProblem]) -> list[Condition]:
     conditions: list[Condition] = []
     for text in where:
         try:
-            conditions.append(read_condition(text))
+            conditions.append(read_condition(text) if isinstance(text, str) else text)
         except ValueError as error:
             problems.append(InputProblem("where", None, None, str(error), code="bad_condition", value=text))
     return conditions
@@ -140,17 +143,23 @@ def _fields(set_fields: Sequence[str], problems: list[InputProblem]) -> dict[str
     return fields
 
 
-def _hosts(rewrite_webhook_host: Sequence[str], problems: list[InputProblem]) -> dict[str, str]:
-    hosts: dict[str, str] = {}
+def _rewrites(rewrite_webhook_host: Sequence[str], problems: list[InputProblem]) -> dict[str, HostRewrite]:
+    rewrites: dict[str, HostRewrite] = {}
     for text in rewrite_webhook_host:
-        old, equals, new = (part.strip() for part in text.partition("="))
-        host = read_host(old)
-        if not equals or host is None or read_host(new) is None:
+        try:
+            rewrite = _read_rewrite(text)
+        except ClientSettingsError:
             wrong = f"{quoted(text)} is not OLD=NEW with two hosts, such as old.example.com=new.example.com"
-        elif host in hosts:
-            wrong = f"{quoted(old)} is rewritten twice"
         else:
-            hosts[host] = new
-            continue
+            if rewrite.old not in rewrites:
+                rewrites[rewrite.old] = rewrite
+                continue
+            wrong = f"{quoted(text.partition('=')[0].strip())} is rewritten twice"
         problems.append(InputProblem("rewrite_webhook_host", None, None, wrong, code="bad_rewrite", value=text))
-    return hosts
+    return rewrites
+
+
+def _read_rewrite(text: str) -> HostRewrite:
+    found = _REWRITE.fullmatch(text)
+    old, scheme, new, port = ("", None, "", None) if found is None else found.groups()
+    return HostRewrite.of(old.strip(), new, scheme=scheme, port=UNSET if port is None else int(port))

@@ -1,0 +1,106 @@
+"""Replace the host of a URL, and leave the rest of its text unchanged.
+
+The host is replaced in the text, because parsing and rebuilding the URL could change its other parts, such as its
+percent escapes. Example: the host `old.example.com` is rewritten to `new.example.com`.
+
+    https://user:pw@OLD.example.com:8443/a%2fb?x=%20#top
+    https://user:pw@new.example.com:8443/a%2fb?x=%20#top
+"""
+
+import re
+from functools import lru_cache
+from typing import Final, Self
+
+import attrs
+from yarl import URL
+
+from .._checks import setting_error
+from .._text import quoted
+from .._unset import UNSET, Unset
+from .host import YARL_ERRORS, comparable_host
+from .plain import split_plain
+from .policy import SCHEME
+
+__all__ = ["HostRewrite", "host_of", "read_host", "rewrite_host"]
+
+_HOST: Final = re.compile(r"[^\s/?#@:\\*=\[\]]+|\[[0-9A-Fa-f:.]+\]")
+
+_AUTHORITY: Final = re.compile(rf"({SCHEME.pattern})(://(?:[^/?#]*@)?)([^/?#@]*?)(:[0-9]*)?(?=[/?#]|\Z)")
+"""The scheme of a URL, the part before its host, its host, and its port with the colon."""
+
+_DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
+
+
+def read_host(text: str) -> str | None:
+    """Return a host, normalized for comparison; None if the text is not a host. An IPv6 address needs brackets."""
+    return host_of(f"https://{text}/") if _HOST.fullmatch(text) else None
+
+
+def host_of(url: str) -> str | None:
+    """Return the host of a URL, normalized for comparison; None if the URL has no host."""
+    plain = split_plain(url)
+    return _host_of(url if plain is None else plain[0])
+
+
+# The URLs of many rooms have few hosts. Without this cache, yarl would parse the URL of each room.
+@lru_cache(maxsize=128)
+def _host_of(url: str) -> str | None:
+    try:
+        return comparable_host(URL(url)) or None
+    except YARL_ERRORS:
+        return None
+
+
+@attrs.frozen(kw_only=True)
+class HostRewrite:
+    """Replaces one host, and optionally the scheme and the port of URLs with this host."""
+
+    old: str
+    """The host to replace, normalized for comparison."""
+    new: str
+    """The new host, as it is written into the URL."""
+    scheme: str | None
+    port: int | Unset | None
+
+    @classmethod
+    def of(cls, old: str, new: str, *, scheme: str | None = None, port: int | Unset | None = UNSET) -> Self:
+        """Check the arguments of `rewrite_host`, with the same meaning. Raises `ClientSettingsError`."""
+        host = read_host(old)
+        for name, text, known in (("old", old, host), ("new", new, read_host(new))):
+            if known is None:
+                hint = "give a host without scheme and port, such as hooks.example.com"
+                raise setting_error(f"rewrite_host({name}=)", f"is {quoted(text)}, which is not a host", hint, text)
+        if scheme is not None and not SCHEME.fullmatch(scheme):
+            hint = "give one such as 'https', without '://'"
+            raise setting_error("rewrite_host(scheme=)", f"is {quoted(scheme)}, which is not a scheme", hint, scheme)
+        if isinstance(port, int) and not 1 <= port <= 65535:
+            raise setting_error("rewrite_host(port=)", f"is {port}", "give a port from 1 to 65535, or None", port)
+        return cls(old=host or "", new=new, scheme=scheme, port=port)
+
+    def __call__(self, url: str) -> str:
+        """Return the rewritten URL. A URL of another host is returned unchanged."""
+        if (found := _AUTHORITY.match(url)) is None:
+            return url
+        old_scheme, before_host, host, old_port = found.groups(default="")
+        if read_host(host) != self.old:
+            return url
+        scheme, port = self.scheme or old_scheme, old_port
+        if self.port is None:
+            port = ""
+        elif self.port is not UNSET:
+            port = f":{self.port}"
+        elif scheme.lower() != old_scheme.lower() and old_port == _DEFAULT_PORTS.get(old_scheme.lower()):
+            port = ""  # with the new scheme, the server would hardly listen on this port
+        return f"{scheme}{before_host}{self.new}{port}{url[found.end() :]}"
+
+
+def rewrite_host(url: str, old: str, new: str, *, scheme: str | None = None, port: int | Unset | None = UNSET) -> str:
+    """Return a URL with the host `new` in place of `old`. A URL of another host is returned unchanged.
+
+    Hosts are compared after IDNA encoding, in lower case and without a trailing dot. User name, password, path, query
+    and fragment stay as they are, byte for byte. So do the scheme and the port, unless new ones are given: `port=None`
+    removes the port. A new scheme also removes a port that is the default of the old one, because `https://x.io:80/`
+    would not work. The result is not checked. Raises `ClientSettingsError` if `old`, `new`, `scheme` or `port` is
+    invalid.
+    """
+    return HostRewrite.of(old, new, scheme=scheme, port=port)(url)
