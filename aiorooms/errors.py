@@ -6,6 +6,7 @@ which room, what the server said and what to do next. No error contains the API 
     AioroomsError
     |- InvalidRequestError (ValueError)           the request is invalid and was not sent; see `.problems`
     |- ClientSettingsError (ValueError)           a setting is missing or invalid
+    |  `- PolicyFileError                         a policy file can't be read; see `.problems`
     |- ClientStateError (RuntimeError)            the client is closed, or is used from another event loop
     |- BulkInputError (ValueError)                the input of a bulk run is invalid; see `.problems`
     |- PlanFileError                              a plan file can't be used or written
@@ -27,9 +28,11 @@ which room, what the server said and what to do next. No error contains the API 
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from ._problems import ErrorDetail, InputCode, InputProblem, Problem, ProblemCode
+from ._text import quoted
 
 __all__ = [
     "APIConnectionError",
@@ -53,6 +56,7 @@ __all__ = [
     "NotFoundError",
     "PermissionDeniedError",
     "PlanFileError",
+    "PolicyFileError",
     "Problem",
     "ProblemCode",
     "RateLimitError",
@@ -190,6 +194,20 @@ class ClientSettingsError(AioroomsError, ValueError):
         self.setting = setting
         self.value = value
         self.wrong = wrong
+
+
+class PolicyFileError(ClientSettingsError):
+    """A policy file can't be read, or contains invalid settings. See `WebhookUrlPolicy.from_toml`."""
+
+    path: Path
+    """The path of the file, as the caller gave it."""
+    problems: tuple[str, ...]
+    """All problems, in one line each, without the path."""
+
+    def __init__(self, path: Path, problems: Sequence[str]) -> None:
+        super().__init__(f"policy file {quoted(str(path))}: {'; '.join(problems)}")
+        self.path = path
+        self.problems = tuple(problems)
 
 
 class ClientStateError(AioroomsError, RuntimeError):

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from aiorooms.errors import (
     ErrorDetail,
     InvalidRequestError,
     NotFoundError,
+    PolicyFileError,
     Problem,
     RateLimitError,
 )
@@ -32,6 +34,8 @@ def examples() -> list[AioroomsError]:
             found.append(kind("404 room 1 gone", status=404, errors=[DETAIL], request_id="r1", retry_after=2.5))
         elif issubclass(kind, InvalidRequestError):
             found.append(kind([Problem("/max_participants", "is 1"), Problem("", "sets nothing")]))
+        elif issubclass(kind, PolicyFileError):
+            found.append(kind(Path("a.toml"), ["schemes is empty", "allow_credentials is 0"]))
         elif issubclass(kind, APIResponseError):
             found.append(kind("can't be read", path="data.id", status=200))
         else:

@@ -3,7 +3,8 @@
 import re
 import warnings
 from collections.abc import Iterable
-from typing import cast
+from pathlib import Path
+from typing import Self, cast
 
 import attrs
 
@@ -104,6 +105,18 @@ class WebhookUrlPolicy:
     """Patterns of the hosts that are allowed. An empty tuple allows all hosts."""
     denied_hosts: tuple[str, ...] = attrs.field(default=(), converter=_to_denied_hosts)
     """Patterns of the hosts that are not allowed. They take precedence over `allowed_hosts`."""
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Self:
+        """Read a policy from a TOML file whose keys are the settings, such as `schemes = ["https"]`.
+
+        A missing key has its default. Nothing is read unless you call this method. Raises `PolicyFileError`, with all
+        problems, if the file can't be read or a setting is unknown or invalid. Reading blocks for a moment, so call
+        this method before the event loop runs, or in a thread.
+        """
+        from .policy_file import read_settings  # imported here, because most programs have no policy file
+
+        return cls(**read_settings(path, attrs.asdict(DEFAULT_POLICY), cls))
 
 
 DEFAULT_POLICY = WebhookUrlPolicy()
