@@ -9,9 +9,8 @@ percent escapes. Example: the host `old.example.com` is rewritten to `new.exampl
 
 import re
 from functools import lru_cache
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
-import attrs
 from yarl import URL
 
 from .._checks import setting_error
@@ -21,12 +20,14 @@ from .host import YARL_ERRORS, comparable_host
 from .plain import split_plain
 from .policy import SCHEME
 
-__all__ = ["HostRewrite", "host_of", "read_host", "rewrite_host"]
+__all__ = ["HostRewrite", "host_of", "read_host", "rewrite_host", "with_scheme"]
 
 _HOST: Final = re.compile(r"[^\s/?#@:\\*=\[\]]+|\[[0-9A-Fa-f:.]+\]")
 
-_AUTHORITY: Final = re.compile(rf"({SCHEME.pattern})(://(?:[^/?#]*@)?)([^/?#@]*?)(:[0-9]*)?(?=[/?#]|\Z)")
-"""The scheme of a URL, the part before its host, its host, and its port with the colon."""
+_AUTHORITY: Final = re.compile(
+    rf"(?P<scheme>{SCHEME.pattern})(?P<user>://(?:[^/?#]*@)?)(?P<host>[^/?#@]*?)(?P<port>:[0-9]*)?(?=[/?#]|\Z)"
+)
+"""The scheme of a URL, the part between its scheme and its host, its host, and its port with the colon."""
 
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
@@ -51,8 +52,7 @@ def _host_of(url: str) -> str | None:
         return None
 
 
-@attrs.frozen(kw_only=True)
-class HostRewrite:
+class HostRewrite(NamedTuple):
     """Replaces one host, and optionally the scheme and the port of URLs with this host."""
 
     old: str
@@ -75,23 +75,33 @@ class HostRewrite:
             raise setting_error("rewrite_host(scheme=)", f"is {quoted(scheme)}, which is not a scheme", hint, scheme)
         if isinstance(port, int) and not 1 <= port <= 65535:
             raise setting_error("rewrite_host(port=)", f"is {port}", "give a port from 1 to 65535, or None", port)
-        return cls(old=host or "", new=new, scheme=scheme, port=port)
+        return cls(host or "", new, scheme, port)
 
     def __call__(self, url: str) -> str:
         """Return the rewritten URL. A URL of another host is returned unchanged."""
-        if (found := _AUTHORITY.match(url)) is None:
+        if (found := _AUTHORITY.match(url)) is None or read_host(found["host"]) != self.old:
             return url
-        old_scheme, before_host, host, old_port = found.groups(default="")
-        if read_host(host) != self.old:
-            return url
-        scheme, port = self.scheme or old_scheme, old_port
-        if self.port is None:
-            port = ""
-        elif self.port is not UNSET:
-            port = f":{self.port}"
-        elif scheme.lower() != old_scheme.lower() and old_port == _DEFAULT_PORTS.get(old_scheme.lower()):
-            port = ""  # with the new scheme, the server would hardly listen on this port
-        return f"{scheme}{before_host}{self.new}{port}{url[found.end() :]}"
+        before, port = _with_scheme(found, self.scheme or found["scheme"])
+        if self.port is not UNSET:
+            port = "" if self.port is None else f":{self.port}"
+        return f"{before}{self.new}{port}{url[found.end() :]}"
+
+
+def with_scheme(url: str, scheme: str) -> str:
+    """Return a URL with another scheme, and without a port that is the default of the old scheme."""
+    if (found := _AUTHORITY.match(url)) is None:
+        return url
+    before, port = _with_scheme(found, scheme)
+    return f"{before}{found['host']}{port}{url[found.end() :]}"
+
+
+def _with_scheme(found: re.Match[str], scheme: str) -> tuple[str, str]:
+    """Return the part of a URL before its host, with this scheme, and the port that belongs to it."""
+    old, port = found["scheme"].lower(), found["port"] or ""
+    # `https://x.io:80/` would not work, because a server hardly uses the default port of another scheme.
+    if scheme.lower() != old and port == _DEFAULT_PORTS.get(old):
+        port = ""
+    return scheme + found["user"], port
 
 
 def rewrite_host(url: str, old: str, new: str, *, scheme: str | None = None, port: int | Unset | None = UNSET) -> str:

@@ -26,6 +26,7 @@ from ._plan_writer import PlanSummary
 from ._planning import Change, Wanted, make_plan
 from ._report import write_report
 from ._rollback import Rollback, plan_rollback
+from ._sources.computed import computed
 from ._sources.rows import Rows, read_rows
 from ._sources.selection import Selection, select
 from ._verify import Difference, verify
@@ -50,6 +51,7 @@ __all__ = [
     "Values",
     "Wanted",
     "apply",
+    "computed",
     "export_rooms",
     "make_plan",
     "plan_rollback",

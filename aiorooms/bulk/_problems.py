@@ -3,9 +3,10 @@
 from typing import Final, NoReturn
 
 from .._checks import text_message
-from ..errors import BulkInputError, InputCode, InputProblem, Problem
+from ..errors import BulkInputError, InputCode, InputProblem, InvalidRequestError, Problem
+from ..models import Room
 
-__all__ = ["Problems", "input_problem"]
+__all__ = ["Problems", "input_problem", "room_error"]
 
 _MAX_PROBLEMS: Final = 1000
 
@@ -59,3 +60,8 @@ def input_problem(problem: Problem, file: str, line: int | None = None) -> Input
         expected=problem.expected,
         nullable=problem.nullable,
     )
+
+
+def room_error(room: Room, error: InvalidRequestError) -> BulkInputError:
+    """Return the error for a room whose update would be invalid."""
+    return BulkInputError([input_problem(problem, f"room {room.id}") for problem in error.problems])

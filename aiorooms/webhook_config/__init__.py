@@ -1,17 +1,51 @@
-"""Helpers for webhook settings: check URLs, rewrite their hosts, and combine the settings of a room in one object.
+"""Helpers for webhook settings: check, audit, probe, fix and rewrite them.
 
 `check_webhook_url` returns the problems of a URL, and `WebhookUrlPolicy` says which URLs are accepted. `rewrite_host`
-replaces the host of a URL. `WebhookConfig` combines the three webhook fields of a room.
+replaces the host of a URL. `WebhookConfig` combines the three webhook fields of a room. `audit` finds the rooms of an
+account whose webhook can't work or is at risk, and `FixRules` fixes them. The folder's README.md is a guide.
 """
+
+from typing import TYPE_CHECKING
 
 from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, check_webhook_url, check_webhook_urls, rewrite_host
 from .config import WebhookConfig
 
+if TYPE_CHECKING:
+    from ._audit import Audit, audit
+    from ._findings import AuditFinding, FindingKind, Severity
+    from ._fixes import FixRules
+
 __all__ = [
     "DEFAULT_POLICY",
+    "Audit",
+    "AuditFinding",
+    "FindingKind",
+    "FixRules",
+    "Severity",
     "WebhookConfig",
     "WebhookUrlPolicy",
+    "audit",
     "check_webhook_url",
     "check_webhook_urls",
     "rewrite_host",
 ]
+
+_LAZY = {
+    "Audit": "_audit",
+    "AuditFinding": "_findings",
+    "FindingKind": "_findings",
+    "FixRules": "_fixes",
+    "Severity": "_findings",
+    "audit": "_audit",
+}
+"""The names that are imported on first use, each with its module. Most programs don't need them at every start."""
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value

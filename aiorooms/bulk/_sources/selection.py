@@ -19,7 +19,7 @@ from ...errors import BulkInputError, ClientSettingsError, InputProblem, Invalid
 from ...models import Room, RoomUpdate
 from ...models._fields import FIELDS, read_value
 from .._planning import Change
-from .._problems import input_problem
+from .._problems import input_problem, room_error
 from .conditions import Condition, read_condition
 
 __all__ = ["Selection", "select"]
@@ -57,8 +57,7 @@ class Selection:
         try:
             return Change(RoomUpdate.from_dict(wanted, webhook_url_policy=self.webhook_url_policy))
         except InvalidRequestError as error:
-            where = f"room {room.id}"
-            raise BulkInputError([input_problem(problem, where) for problem in error.problems]) from None
+            raise room_error(room, error) from None
 
     def not_met(self) -> Iterator[InputProblem]:
         """Yield nothing, because a selection does not name rooms that could be missing."""

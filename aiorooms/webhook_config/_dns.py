@@ -1,0 +1,74 @@
+"""Look up the addresses of hosts, each host once, and several at a time."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+from .._webhook_url import read_address
+
+__all__ = ["Addresses", "Lookups", "Resolve", "resolve_host"]
+
+Resolve: TypeAlias = Callable[[str], Awaitable[Sequence[str]]]
+"""A function that returns the IP addresses of a host name, or raises OSError."""
+
+_TIMEOUT: Final = 10.0
+"""Time for one lookup, in seconds."""
+_AT_ONCE: Final = 20
+_MAX_CACHED: Final = 10_000
+"""The number of hosts whose addresses are kept."""
+
+
+async def resolve_host(host: str) -> Sequence[str]:
+    """Return the IP addresses of a host name as the operating system knows them. Raises OSError if there are none."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class Addresses(NamedTuple):
+    """The addresses of a host, or why there are none."""
+
+    addresses: Sequence[str]
+    error: str
+
+
+async def look_up(host: str, resolve: Resolve, timeout: float = _TIMEOUT) -> Addresses:
+    """Return the addresses of a host in normal form. An IP address is its own address."""
+    if (literal := read_address(host)) is not None:
+        return Addresses((str(literal),), "")
+    try:
+        async with asyncio.timeout(timeout):
+            addresses = tuple(await resolve(host))
+    except TimeoutError:
+        return Addresses((), f"the lookup took longer than {timeout:g} s")
+    except OSError as error:
+        return Addresses((), error.strerror or str(error) or type(error).__name__)
+    return Addresses(addresses, "" if addresses else "the name has no addresses")
+
+
+class Lookups:
+    """The addresses of many hosts."""
+
+    def __init__(self, resolve: Resolve) -> None:
+        self._resolve = resolve
+        self._known: dict[str, Addresses] = {}
+
+    async def add(self, hosts: Collection[str]) -> None:
+        """Look up the hosts that are not known yet. If too many are known, forget those that were added first."""
+        new = [host for host in dict.fromkeys(hosts) if host not in self._known]
+        left = iter(new)
+
+        async def work() -> None:
+            for host in left:
+                self._known[host] = await look_up(host, self._resolve)
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(min(_AT_ONCE, len(new))):
+                tasks.create_task(work())
+        # Those just added are the last ones, so they stay.
+        for host in list(self._known)[: max(0, len(self._known) - max(_MAX_CACHED, len(hosts)))]:
+            del self._known[host]
+
+    def __getitem__(self, host: str) -> Addresses:
+        """Return the addresses of a host that was added."""
+        return self._known[host]
