@@ -20,14 +20,14 @@ from ._command import Command, InvalidInputError
 from ._exit_codes import OK
 from ._json import JsonValue, dumps
 from ._many import TOTALS, ManyUpdates
-from ._options import FILE, bulk_options, check_force_and_strict, make_client_and_keep_url
+from ._options import FILE, bulk_options, check_force_and_strict, make_client_and_keep_url, read_policy
 from ._output import Output, command_line, confirm
 from ._words import error_line
 
 __all__ = ["apply", "resume"]
 
 
-@click.command(cls=Command, steps=[check_force_and_strict, make_client_and_keep_url])
+@click.command(cls=Command, steps=[check_force_and_strict, read_policy, make_client_and_keep_url])
 @click.argument("path", metavar="PLAN", type=FILE)
 @click.option("--journal", metavar="FILE", type=FILE, help="Path of the new journal.  [default: PLAN.journal]")
 @bulk_options
@@ -80,7 +80,7 @@ def apply(
     return _Applying(client, run, journal_path, out, base_url=base_url, strict=strict).run()
 
 
-@click.command(cls=Command, steps=[check_force_and_strict, make_client_and_keep_url])
+@click.command(cls=Command, steps=[check_force_and_strict, read_policy, make_client_and_keep_url])
 @click.argument("journal", metavar="JOURNAL", type=FILE)
 @click.option(
     "--plan",

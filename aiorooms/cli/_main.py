@@ -40,6 +40,7 @@ from ._run import Interrupted
 from ._simulate import simulate
 from ._update import update
 from ._verify import verify
+from ._webhooks import webhooks
 from ._words import error_line, usage_error_line
 
 __all__ = ["cli"]
@@ -176,5 +177,20 @@ def cli(ctx: click.Context) -> int:
     return INVALID_INPUT
 
 
-for command in (demo, update, get, list_, plan, show, apply, resume, verify, rollback, report, export, simulate):
+for command in (
+    demo,
+    update,
+    get,
+    list_,
+    plan,
+    show,
+    apply,
+    resume,
+    verify,
+    rollback,
+    report,
+    export,
+    webhooks,
+    simulate,
+):
     cli.add_command(command)

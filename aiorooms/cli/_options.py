@@ -10,9 +10,10 @@ import click
 
 from .._pacing import Pacing
 from .._text import quoted
+from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy
 from ..bulk._files import kind_of_file
 from ..client import RoomsClient
-from ..errors import ClientSettingsError
+from ..errors import ClientSettingsError, PolicyFileError
 from ._command import Context, Value
 from ._values import read_rate, read_seconds, whole_number
 from ._words import setting_problem
@@ -32,6 +33,8 @@ __all__ = [
     "make_client_and_keep_url",
     "max_failures_option",
     "overwrite_option",
+    "policy_option",
+    "read_policy",
     "seed_option",
     "value_option",
 ]
@@ -109,6 +112,27 @@ concurrency_option: Final = value_option(
 )
 
 
+policy_option: Final = click.option(
+    "--policy",
+    metavar="FILE",
+    type=FILE,
+    help="TOML file with the rules for webhook URLs.  [default: https and http, all hosts, no credentials]",
+)
+
+
+def read_policy(ctx: Context) -> None:
+    """Replace the path in `policy` by the policy in this file, or by the default policy."""
+    path: Path | None = ctx.params["policy"]
+    ctx.params["policy"] = DEFAULT_POLICY
+    if path is None:
+        return
+    try:
+        ctx.params["policy"] = WebhookUrlPolicy.from_toml(path)
+    except PolicyFileError as error:
+        for problem in error.problems:
+            ctx.add_problem(f"{quoted(str(path))}: {problem}", "--policy")
+
+
 def max_failures_option(more: str = "") -> Callable[[F], F]:
     """Return a decorator that adds `--max-failures`. `more` is appended to the help text."""
     return value_option(
@@ -149,6 +173,7 @@ def bulk_options(command: F) -> F:
             help="Treat any modification by someone else as a conflict.  [default: only that of a planned field]",
         ),
         max_failures_option(),
+        policy_option,
         concurrency_option,
         value_option(
             "--rate",
@@ -172,7 +197,7 @@ def bulk_options(command: F) -> F:
 
 
 def make_client(ctx: Context) -> None:
-    """Create `client` from the options and the environment."""
+    """Create `client` from the options and the environment, with `policy` if the command has that option."""
     base_url: str | None = ctx.params.pop("base_url")
     timeout: float | None = ctx.params.pop("timeout")
     key = os.environ.get("TELNYX_API_KEY")
@@ -184,6 +209,7 @@ def make_client(ctx: Context) -> None:
         base_url=base_url,
         max_connections=ctx.params.get("concurrency") or _MAX_CONNECTIONS,
         pacing=Pacing(max_rate=ctx.params.pop("rate", None)),
+        webhook_url_policy=ctx.params.pop("policy", DEFAULT_POLICY),
     )
     try:
         ctx.params["client"] = make() if timeout is None else make(timeout=timeout)

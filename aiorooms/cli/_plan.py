@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from .._webhook_url import WebhookUrlPolicy
 from ..bulk import Plan, PlanSummary, Selection, Wanted, make_plan, read_rows, select
 from ..client import RoomsClient
 from ..errors import BulkInputError
@@ -22,6 +23,8 @@ from ._options import (
     json_option,
     make_client_and_keep_url,
     overwrite_option,
+    policy_option,
+    read_policy,
 )
 from ._output import Output, escape
 from ._run import run
@@ -49,7 +52,7 @@ def _read_source(ctx: Context) -> None:
         )
     elif file is None:
         try:
-            ctx.params["source"] = select(**options)
+            ctx.params["source"] = select(**options, webhook_url_policy=ctx.params["policy"])
         except BulkInputError as error:
             for problem in input_problems(error):
                 message = f"{problem.field}: {problem.message}" if problem.field else problem.message
@@ -65,10 +68,12 @@ def _check_out_and_make_client(ctx: Context) -> None:
         return
     source: object = ctx.params["source"]
     check_new_file(ctx, "--out", ctx.params["out"], source=source if isinstance(source, Path) else None)
+    policy: WebhookUrlPolicy = ctx.params["policy"]
     make_client_and_keep_url(ctx)
+    ctx.params["policy"] = policy
 
 
-@click.command(cls=Command, steps=[_read_source, _check_out_and_make_client])
+@click.command(cls=Command, steps=[read_policy, _read_source, _check_out_and_make_client])
 @click.argument("file", metavar="[FILE]", required=False, type=FILE)
 @click.option(
     "--where",
@@ -99,6 +104,7 @@ def _check_out_and_make_client(ctx: Context) -> None:
     is_flag=True,
     help="Report an error if a room was modified after FILE was exported.  [default: report the number of rooms]",
 )
+@policy_option
 @every_room_option
 @click.option(
     DETAILED,
@@ -110,6 +116,7 @@ def plan(
     source: Path | Selection,
     out: Path,
     strict: bool,
+    policy: WebhookUrlPolicy,
     every_room: bool,
     detailed_exitcode: bool,
     base_url: str | None,
@@ -141,9 +148,9 @@ def plan(
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     output = Output(json=as_json)
     if client is None:
-        return _check(source, output)
+        return _check(source, policy, output)
     with (
-        read_rows(source) if isinstance(source, Path) else nullcontext(source) as wanted,
+        read_rows(source, webhook_url_policy=policy) if isinstance(source, Path) else nullcontext(source) as wanted,
         output.reading() as on_room,
     ):
         making = _make(client, wanted, out, on_room, strict=strict)
@@ -172,9 +179,9 @@ def _outdated(summary: PlanSummary, source: str) -> str:
     )
 
 
-def _check(source: Path | Selection, out: Output) -> int:
+def _check(source: Path | Selection, policy: WebhookUrlPolicy, out: Output) -> int:
     assert isinstance(source, Path)  # `_read_source` rejects --check without FILE
-    with read_rows(source) as rows:
+    with read_rows(source, webhook_url_policy=policy) as rows:
         if out.json:
             out.data({"file": str(source), "rows": rows.count})
         else:

@@ -28,6 +28,8 @@ _LIMITERS: Final[tuple[Literal["fixed", "sliding", "bucket"], ...]] = ("fixed", 
 _ROUNDINGS: Final[tuple[Literal["fractional", "up", "down"], ...]] = ("fractional", "up", "down")
 _RETRY_AFTERS: Final[tuple[Literal["none", "seconds", "date", "ms"], ...]] = ("none", "seconds", "date", "ms")
 
+_WEBHOOKS: Final[tuple[Literal["same", "mixed"], ...]] = ("same", "mixed")
+
 _LIMIT_OPTIONS: Final = {"limiter": "kind", "reset_rounding": "reset_rounding", "retry_after": "retry_after"}
 """Options that modify the rate limit. The values are the fields of `RateLimit` that the options set."""
 
@@ -91,6 +93,13 @@ class _Simulate(Command):
 @click.option("--no-rate-limit-headers", is_flag=True, help="Send no x-ratelimit-* headers.  [default: send them]")
 @value_option("--api-key", "KEY", read_api_key, "API key that the server accepts.", default="KEY_simulated")
 @value_option("--faults", "SHARE", read_share, "Share of requests to break, 0 to 1 or 0% to 100%.", default="0")
+@value_option(
+    "--webhooks",
+    "|".join(_WEBHOOKS),
+    one_of(_WEBHOOKS),
+    "Webhook settings of the rooms: all the same, or mixed, with the mistakes that an audit finds.",
+    default="same",
+)
 @value_option("--latency", "SECONDS", read_seconds_or_zero, "Delay added to each request, in seconds.", default="0")
 @seed_option("Seed of the rooms and faults, 0 to 999999999.")
 @json_option
@@ -100,6 +109,7 @@ def simulate(
     limit: "RateLimit | None",
     api_key: str,
     faults: float,
+    webhooks: Literal["same", "mixed"],
     latency: float,
     seed: int,
     as_json: bool,
@@ -114,13 +124,15 @@ def simulate(
     These options need --rate-limit: --limiter, --reset-rounding, --retry-after, --no-rate-limit-headers.
 
     With --json, the command writes one object when the server is ready. The object has the keys url, api_key, rooms
-    (the number of rooms) and room_id (the id of the first room, or null).
+    (the number of rooms), room_id (the id of the first room, or null) and receiver_url (a webhook URL that accepts
+    every event).
 
     \b
     Examples:
       aiorooms simulate
       aiorooms simulate --port 8080 --rooms 1000 --rate-limit 100/1s --faults 5%
       aiorooms simulate --rate-limit 100/1s --limiter bucket --retry-after ms
+      aiorooms simulate --webhooks mixed
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     from ..simulator import Faults, RoomsSimulator  # imported here, because most commands don't need it
 
@@ -132,6 +144,7 @@ def simulate(
         latency=latency,
         seed=seed,
         port=port,
+        webhooks=webhooks,
     )
     out = Output(json=as_json)
     ended = asyncio.Event()
@@ -168,7 +181,15 @@ def _introduce(simulator: "RoomsSimulator", out: Output) -> None:
     url, key = simulator.url, simulator.api_key
     room_id = next(iter(simulator.room_ids), None)
     if out.json:
-        out.data({"url": url, "api_key": key, "rooms": len(simulator.rooms), "room_id": room_id})
+        out.data(
+            {
+                "url": url,
+                "api_key": key,
+                "rooms": len(simulator.rooms),
+                "room_id": room_id,
+                "receiver_url": simulator.receiver_url,
+            }
+        )
         return
     header = shlex.quote(f"Authorization: Bearer {key}")
     out.line(f"Simulating the Telnyx Video Rooms API at {url}")
@@ -176,6 +197,7 @@ def _introduce(simulator: "RoomsSimulator", out: Output) -> None:
     out.line(f"  Rooms    {len(simulator.rooms):,}")
     out.line(f"  API key  {key}")
     out.line(f"  Room id  {room_id or '-'}")
+    out.line(f"  Webhook  {simulator.receiver_url} (accepts every event)")
     out.line("")
     out.line("Send a request:")
     out.line(f"  curl -H {header} {url}/rooms{'' if room_id is None else '/' + room_id}")

@@ -15,7 +15,16 @@ from ..models._fields import read_value
 from ._command import Command, Context, Value
 from ._json import JsonValue, dumps, result_data
 from ._many import ManyUpdates
-from ._options import MAX_FAILURES, api_options, concurrency_option, make_client, max_failures_option, value_option
+from ._options import (
+    MAX_FAILURES,
+    api_options,
+    concurrency_option,
+    make_client,
+    max_failures_option,
+    policy_option,
+    read_policy,
+    value_option,
+)
 from ._output import MAX_ROOM_LINES, Output, field_text, print_error
 from ._values import read_room_id, whole_number
 from ._words import error_line, option_name
@@ -88,7 +97,7 @@ def _read_change(ctx: Context) -> None:
     if "unique_name" in given and (count := len(ctx.params["room_ids"])) > 1:
         ctx.add_problem(f"a unique name belongs to only one room, but {count:,} rooms were given", "--unique-name")
     try:
-        ctx.params["change"] = RoomUpdate.from_dict(given)
+        ctx.params["change"] = RoomUpdate.from_dict(given, webhook_url_policy=ctx.params["policy"])
     except InvalidRequestError as error:
         for problem in error.problems:
             ctx.add_problem(text_message(problem), "" if problem.field is None else option_name(problem.field))
@@ -104,7 +113,7 @@ def _accept_old_name(ctx: Context) -> None:
 # --- the command ---
 
 
-@click.command(cls=Command, steps=[_accept_old_name, _read_rooms, _read_change, make_client])
+@click.command(cls=Command, steps=[_accept_old_name, read_policy, _read_rooms, _read_change, make_client])
 @click.argument("given", metavar="ROOM_ID...", nargs=-1, type=Value(_room_id))
 @click.option("--unique-name", metavar="NAME", help="Name, unique within the account.  [default: unchanged]")
 @click.option("--max-participants", metavar="N", help="Maximum number of participants, 2 to 50.  [default: unchanged]")
@@ -122,6 +131,7 @@ def _accept_old_name(ctx: Context) -> None:
     metavar="N|null",
     help="Timeout of a webhook request in seconds, 0 to 30; null clears the field.  [default: unchanged]",
 )
+@policy_option
 @concurrency_option
 @max_failures_option(" A 401 or 403, a rate limit pause of over 300 s or an outage of over 60 s always stops the run.")
 @value_option(

@@ -142,19 +142,24 @@ class Account:
         self._last_microseconds = 0
         self._in_order: list[Room] | None = None
 
-    def fill(self, count: int) -> None:
-        """Add `count` rooms (`room-000001`, ...), dated about a minute apart. The same seed adds the same rooms."""
+    def fill(self, count: int, webhooks: Callable[[int], Mapping[str, JsonValue]] | None = None) -> None:
+        """Add `count` rooms (`room-000001`, ...), dated about a minute apart. The same seed adds the same rooms.
+
+        `webhooks` returns the webhook settings of a room by its number, counted from 1.
+        """
         for number in range(1, count + 1):
             created = timestamp(_FILL_START + number * _MINUTE + self._random.randrange(1_000_000))
-            self.insert(
-                Room(
-                    id=self.new_id(),
-                    unique_name=f"room-{number:06d}",
-                    created_at=created,
-                    updated_at=created,
-                    webhook_event_url=OLD_WEBHOOK_URL,
-                )
+            room = Room(
+                id=self.new_id(),
+                unique_name=f"room-{number:06d}",
+                created_at=created,
+                updated_at=created,
+                webhook_event_url=OLD_WEBHOOK_URL,
             )
+            if webhooks is not None:
+                for name, value in webhooks(number).items():
+                    setattr(room, name, value)
+            self.insert(room)
 
     def new_id(self) -> str:
         """Return the next id, in the form of a version 4 UUID."""

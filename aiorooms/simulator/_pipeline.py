@@ -97,6 +97,9 @@ class Pipeline:
         if self.outage is not None:
             await self._in_outage(incoming, self.outage)
             return
+        if incoming.method == "POST" and _is_receiver(request.raw_path):
+            incoming.send(Answer(HTTPStatus.OK))
+            return
         incoming.limit_lines, rejection = self._access.check(request.headers.get("Authorization", ""))
         if rejection is not None:
             incoming.send(rejection)
@@ -186,3 +189,8 @@ class Pipeline:
             retry_after=faults.retry_after,
         )
         await kind.effect(faulty)
+
+
+def _is_receiver(path: str) -> bool:
+    """Return whether a path belongs to the receiver of webhooks, which is not a part of the API."""
+    return path.partition("?")[0].rstrip("/") == "/webhooks" or path.startswith("/webhooks/")

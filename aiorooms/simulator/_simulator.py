@@ -25,6 +25,7 @@ from ._loop_thread import LoopThread, call_in_loop
 from ._pipeline import Pipeline
 from ._stats import RecordedRequest, Stats
 from ._waits import Waits
+from ._webhooks import mixed_webhooks
 
 T = TypeVar("T")
 
@@ -53,13 +54,15 @@ class RoomsSimulator:
         seed: int = 0,
         host: str = "127.0.0.1",
         port: int = 0,
+        webhooks: Literal["same", "mixed"] = "same",
     ) -> None:
         """Create the simulator and its rooms. No port is opened yet.
 
-        `rooms` is the number of rooms to create: `room-000001`, `room-000002`, ..., with the webhook URL
-        `https://old.example.com/rooms`. The same `seed` creates the same rooms. `rate_limit` may be text, such as
-        `"100/1s"`. `latency` is the wait before each request is handled, in seconds: fixed, or random between two
-        bounds. Port 0 chooses a free port.
+        `rooms` is the number of rooms to create: `room-000001`, `room-000002`, ... With `webhooks="same"`, all have the
+        webhook URL `https://old.example.com/rooms`. With `"mixed"`, each has its own webhook settings, and of every 100
+        rooms, one has each kind of mistake that an audit finds. The same `seed` creates the same rooms. `rate_limit`
+        may be text, such as `"100/1s"`. `latency` is the wait before each request is handled, in seconds: fixed, or
+        random between two bounds. Port 0 chooses a free port.
         """
         if rooms < 0:
             raise ValueError(f"rooms must be 0 or more, not {rooms}")
@@ -73,7 +76,7 @@ class RoomsSimulator:
         self._thread_id = 0
         self._background: LoopThread | None = None
         self._account = Account(seed=seed, clock=lambda: time.time_ns() // 1000)
-        self._account.fill(rooms)
+        self._account.fill(rooms, mixed_webhooks if webhooks == "mixed" else None)
         self._rooms_view = RoomsView(self._account)
         self._stats = Stats()
         self._waits = Waits()
@@ -150,6 +153,14 @@ class RoomsSimulator:
         if self._port is None:
             raise RuntimeError("the simulator has no URL before it is started; use `async with`, `with` or `start()`")
         return str(URL.build(scheme="http", host=self._host, port=self._port, path="/v2"))
+
+    @property
+    def receiver_url(self) -> str:
+        """A webhook URL that accepts every event: a POST to it, or to a path below it, is answered with 200.
+
+        Raise RuntimeError before the first start.
+        """
+        return str(URL(self.url).with_path("/webhooks"))
 
     # Rooms
 

@@ -27,7 +27,10 @@ from .._webhook_url import (
 from ..models import Room
 from ..models._fields import unreadable_fields
 
-__all__ = ["KINDS", "SEVERITIES", "AuditFinding", "FindingKind", "Hosts", "Severity", "WebhookField", "room_findings"]
+__all__ = [
+    "KINDS", "MEANINGS", "SEVERITIES", "AuditFinding", "FindingKind", "Hosts", "Severity", "WebhookField",
+    "room_findings",
+]  # fmt: skip
 
 FindingKind: TypeAlias = Literal[
     "rejected_url",
@@ -44,22 +47,7 @@ FindingKind: TypeAlias = Literal[
     "timeout_unset",
     "unusual",
 ]
-"""The kind of a finding.
-
-- `rejected_url`: the policy would reject the URL today, for a reason that has no kind of its own.
-- `unresolvable_host`: DNS has no address for the host. Needs DNS.
-- `private_host`: the host is a private address or a name without a dot. With DNS, also a name with a private address.
-- `special_use_host`: the host ends with a name such as `.local` or `.corp`, which the public DNS never resolves.
-- `unreadable`: the server's value for a webhook setting has the wrong type, or is missing.
-- `failover_without_url`: the room has a failover URL, but no webhook URL.
-- `failover_same_host`: the failover URL has the host of the webhook URL, so both fail together. With DNS, also if its
-  host has no address of its own.
-- `no_failover`: the room has a webhook URL, but no failover URL.
-- `credentials`: the URL contains a user name or password, which ends up in logs.
-- `http`: events are sent without encryption.
-- `timeout_zero`, `timeout_unset`: the timeout is 0, or null. What the server does then is not documented.
-- `unusual`: at least 90 % of the rooms have another host or timeout.
-"""
+"""The kind of a finding. `MEANINGS` says what each kind means."""
 
 KINDS: Final[tuple[FindingKind, ...]] = get_args(FindingKind)
 """All kinds, the most severe first."""
@@ -85,6 +73,25 @@ SEVERITIES: Final[Mapping[FindingKind, Severity]] = MappingProxyType(
     }
 )
 """The severity of each kind."""
+
+MEANINGS: Final[Mapping[FindingKind, str]] = MappingProxyType(
+    {
+        "rejected_url": "the policy would reject the URL today",
+        "unresolvable_host": "DNS has no address for the host (only with DNS)",
+        "private_host": "the host is a private address or a name without a dot, or with DNS, has a private address",
+        "special_use_host": "the host ends with a name such as .local or .corp, which the public DNS never resolves",
+        "unreadable": "the server's value is missing or has the wrong type",
+        "failover_without_url": "there is a failover URL, but no webhook URL",
+        "failover_same_host": "both URLs have the same host, or with DNS, the same addresses, so they fail together",
+        "no_failover": "there is a webhook URL, but no failover URL",
+        "credentials": "the URL contains a user name or password, which ends up in logs",
+        "http": "events are sent without encryption",
+        "timeout_zero": "the timeout is 0; what the server does then is not documented",
+        "timeout_unset": "the timeout is not set; what the server does then is not documented",
+        "unusual": "at least 90 % of the rooms have another host or timeout",
+    }
+)
+"""What each kind means."""
 
 WebhookField: TypeAlias = Literal["webhook_event_url", "webhook_event_failover_url", "webhook_timeout_secs"]
 

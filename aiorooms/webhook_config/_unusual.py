@@ -29,9 +29,18 @@ _MAX_VALUES: Final = 10_000
 
 
 _SAME_REASON: Final[frozenset[FindingKind]] = frozenset(
-    ("no_failover", "failover_without_url", "timeout_zero", "timeout_unset", "unreadable")
+    (
+        "private_host",
+        "special_use_host",
+        "unreadable",
+        "failover_without_url",
+        "failover_same_host",
+        "no_failover",
+        "timeout_zero",
+        "timeout_unset",
+    )
 )
-"""A room with one of these findings is not reported as unusual too: its value is unusual for the same reason."""
+"""A setting with one of these findings is not reported as unusual too: hardly any other room has such a value."""
 
 
 class _Kept(NamedTuple):

@@ -15,12 +15,19 @@ COMMANDS = [
     *("plan", "show", "apply", "resume", "verify", "rollback", "report", "export"),
     "simulate",
 ]
+GROUPS = {"webhooks": ["audit"]}
+"""The groups of commands, each with its commands."""
+ALL = [*COMMANDS, *(f"{group} {command}" for group, commands in GROUPS.items() for command in commands)]
 
 
 def test_the_help_shows_every_command_and_ends_with_environment_and_exit_codes() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    assert [line.split()[0] for line in lines(result.stdout.split("Commands:\n")[1].split("\n\n")[0])] == COMMANDS
+    assert [line.split()[0] for line in lines(result.stdout.split("Commands:\n")[1].split("\n\n")[0])] == [
+        *COMMANDS[:-1],
+        *GROUPS,
+        "simulate",
+    ]
     end = result.stdout.split("Environment:")[1]
     for named in ("TELNYX_API_KEY", "TELNYX_BASE_URL", "NO_COLOR", "Exit codes:"):
         assert named in end, f"{named} is missing"
@@ -28,10 +35,17 @@ def test_the_help_shows_every_command_and_ends_with_environment_and_exit_codes()
     assert codes == ["0", "1", "2", "3", "130"]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_help_of_a_group_shows_its_commands(group: str) -> None:
+    result = run(group, "--help")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in lines(result.stdout.split("Commands:\n")[1])] == GROUPS[group]
+
+
+@pytest.mark.parametrize("command", ALL)
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_the_help_of_a_command_has_examples_and_fits_on_80_columns(command: str, option: str) -> None:
-    result = run(command, option)
+    result = run(*command.split(), option)
     assert result.exit_code == 0
     assert "Examples:\n    aiorooms " in result.stdout.replace("  Examples", "Examples")
     assert result.stdout.count(f"\n    aiorooms {command}") >= 2, "there are fewer than two examples"

@@ -55,13 +55,21 @@ def test_every_option_reaches_the_simulator(started: list[RoomsSimulator], monke
     monkeypatch.setattr(RoomsSimulator, "__init__", init)
     options = ["--rate-limit", "20/1m", "--faults", "5%", "--latency", "0.25", "--seed", "9", "--rooms", "0"]
     options += ["--limiter", "bucket", "--reset-rounding", "down", "--retry-after", "ms", "--no-rate-limit-headers"]
+    options += ["--webhooks", "mixed"]
     with signals_when(lambda: bool(started), signal.SIGINT):
         result = run("simulate", "--port", "0", *options, "--json")
     assert result.exit_code == 0
     assert (given["rooms"], given["latency"], given["seed"], given["port"]) == (0, 0.25, 9, 0)
     assert given["rate_limit"] == RateLimit(20, 60.0, "down", headers=False, retry_after="ms", kind="bucket")
     assert given["faults"].rate == 0.05
-    assert json.loads(result.stdout) == {"url": started[0].url, "api_key": "KEY_simulated", "rooms": 0, "room_id": None}
+    assert given["webhooks"] == "mixed"
+    assert json.loads(result.stdout) == {
+        "url": started[0].url,
+        "api_key": "KEY_simulated",
+        "rooms": 0,
+        "room_id": None,
+        "receiver_url": started[0].receiver_url,
+    }
     assert lines(result.stderr)[0].startswith("Served: requests 0, "), "the totals belong on standard error"
 
 

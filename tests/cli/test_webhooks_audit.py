@@ -1,0 +1,140 @@
+"""`aiorooms webhooks audit`: findings as a table, lines or JSON, plans that fix them, and policies from files."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from aiorooms.bulk import Plan
+from aiorooms.simulator import RoomsSimulator
+
+from .conftest import KEY, Invoke, lines, planned, run
+
+AUDIT = ("webhooks", "audit")
+FIX = ("--fix-https", "--fix-failover", "https://backup.example.net/x", "--fix-timeout", "5")
+KINDS = {
+    "http": 1, "no_failover": 1, "failover_same_host": 1, "private_host": 1, "special_use_host": 1, "credentials": 1,
+    "rejected_url": 2, "timeout_unset": 1, "timeout_zero": 1, "failover_without_url": 1, "unusual": 1,
+}  # fmt: skip
+"""The findings in a simulated account with mixed webhooks, per 100 rooms."""
+
+
+@pytest.fixture
+def mixed(use: Callable[[RoomsSimulator], None]) -> Iterator[RoomsSimulator]:
+    with RoomsSimulator(rooms=100, api_key=KEY, webhooks="mixed") as simulator:
+        use(simulator)
+        yield simulator
+
+
+@pytest.mark.usefixtures("mixed")
+def test_each_finding_is_a_line_of_json_and_the_totals_are_the_last_line() -> None:
+    result = run(*AUDIT, "--json")
+    assert result.exit_code == 1
+    *findings, totals = map(json.loads, lines(result.stdout))
+    assert len(findings) == 12
+    assert {name: sum(one["kind"] == name for one in findings) for name in KINDS} == KINDS
+    assert totals["findings"] == KINDS
+    assert totals["rooms"] == 100
+    assert totals["hosts"]["hooks.example.com"] == 96
+    assert all(one["room_id"] and one["unique_name"] and one["message"] for one in findings)
+    assert result.stderr == ""
+
+
+def test_without_a_terminal_each_finding_is_a_line(mixed: RoomsSimulator) -> None:
+    result = run(*AUDIT)
+    assert result.exit_code == 1
+    first, *_ = rows = lines(result.stdout)
+    assert len(rows) == 12
+    assert first.split("\t")[:5] == ["warning", "http", mixed.room_ids[0], "room-000001", "webhook_event_url"]
+    assert lines(result.stderr) == ["100 rooms, 12 findings."]
+    assert "secret" not in result.output
+
+
+@pytest.mark.usefixtures("mixed")
+@pytest.mark.parametrize("columns", [60, 120])
+def test_on_a_terminal_the_findings_are_grouped(on_terminal: Callable[..., tuple[int, str]], columns: int) -> None:
+    code, text = on_terminal(*AUDIT, columns=columns)
+    assert code == 1
+    assert "room-000007" in text
+    assert "rejected_url" in text
+    assert ("events are sent without encryption" in text) is (columns == 120)
+    assert text.rstrip().endswith("100 rooms, 12 findings.")
+
+
+def test_an_account_without_findings_has_exit_code_0(sim: RoomsSimulator, invoke: Invoke) -> None:
+    result = invoke(*AUDIT, "--ignore", "no_failover", "--ignore", "timeout_unset")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert lines(result.stderr) == ["20 rooms, 0 findings."]
+    assert sim.stats.by_method["PATCH"] == 0
+
+
+@pytest.mark.usefixtures("mixed")
+def test_a_plan_fixes_what_can_be_fixed_by_rule() -> None:
+    result = run(*AUDIT, "--fix-plan", "fixes.plan", *FIX)
+    assert result.exit_code == 1
+    assert lines(result.stderr)[-1] == "fixes.plan fixes 5 rooms. To apply it: aiorooms apply fixes.plan"
+    assert Plan.open("fixes.plan").rooms == 5
+    assert run("apply", "fixes.plan", "--yes").exit_code == 0
+    result = run(*AUDIT, "--json")
+    left = json.loads(lines(result.stdout)[-1])["findings"]
+    fixed = {"http", "no_failover", "failover_same_host", "timeout_unset", "timeout_zero"}
+    assert {kind for kind in left if kind != "unusual"} == set(KINDS) - fixed - {"unusual"}
+    result = run(*AUDIT, "--fix-plan", "more.plan", *FIX)
+    assert lines(result.stderr)[-1] == "more.plan is empty: these options fix no room."
+    assert json.loads(lines(run(*AUDIT, "--fix-plan", "c.plan", *FIX, "--json").stdout)[-1])["fixed_by_plan"] == 0
+
+
+def test_wrong_options_are_reported_together_and_nothing_is_read(sim: RoomsSimulator, invoke: Invoke) -> None:
+    Path("policy.toml").write_text("schemes = []\nallow_private_hosts = 1\n")
+    result = invoke(*AUDIT, "--ignore", "htp", "--fix-https", "--policy", "policy.toml")
+    assert result.exit_code == 2
+    found = lines(result.stderr)
+    assert found[0].startswith("aiorooms: --policy: 'policy.toml': schemes is empty")
+    assert found[1].startswith("aiorooms: --policy: 'policy.toml': allow_private_hosts is 1; give true or false")
+    assert "--ignore: 'htp' is not one of rejected_url, " in found[2]
+    assert found[3] == "aiorooms: --fix-https: give --fix-plan too, with the path of the new plan"
+    result = invoke(*AUDIT, "--fix-plan", "a.plan")
+    assert "--fix-plan: give at least one of --fix-https, --fix-failover, --fix-timeout" in result.stderr
+    result = invoke(*AUDIT, "--fix-plan", "a.plan", "--fix-failover", "backup", "--fix-timeout", "31")
+    assert "--fix-timeout: 31 is not in the range 1 to 30" in result.stderr
+    result = invoke(*AUDIT, "--fix-plan", "a.plan", "--fix-failover", "backup")
+    assert "--fix-failover: 'backup' does not begin with" in result.stderr
+    Path("a.plan").write_text("x")
+    result = invoke(*AUDIT, "--fix-plan", "a.plan", "--fix-https")
+    assert "already exists; give another file, or --overwrite" in result.stderr
+    assert sim.stats.requests == 0
+
+
+STRICT = 'schemes = ["https"]\nallowed_hosts = ["hooks.example.com"]\n'
+
+
+@pytest.mark.usefixtures("mixed")
+def test_the_policy_of_a_file_decides_which_urls_are_rejected() -> None:
+    Path("policy.toml").write_text(STRICT)
+    *findings, _ = map(json.loads, lines(run(*AUDIT, "--policy", "policy.toml", "--json").stdout))
+    rejected = [one for one in findings if one["kind"] == "rejected_url"]
+    assert sum(one["field"] == "webhook_event_failover_url" for one in rejected) == 98
+
+
+def test_update_plan_and_apply_hold_to_the_policy_of_a_file(sim: RoomsSimulator, invoke: Invoke) -> None:
+    Path("policy.toml").write_text(STRICT)
+    bad = "http://hooks.example.com/"
+    result = invoke("update", sim.room_ids[0], "--webhook-event-url", bad, "--policy", "policy.toml")
+    assert result.exit_code == 2
+    assert "--webhook-event-url: 'http://hooks.example.com/' has the scheme 'http'" in result.stderr
+    result = invoke("plan", "--set", f"webhook_event_url={bad}", "--policy", "policy.toml")
+    assert result.exit_code == 2
+    assert "has the scheme 'http'" in result.stderr
+    Path("rooms.csv").write_text(f"room_id,webhook_event_url\n{sim.room_ids[0]},{bad}\n")
+    for check in ((), ("--check",)):
+        result = invoke("plan", "rooms.csv", *check, "--policy", "policy.toml")
+        assert result.exit_code == 2
+        assert "has the scheme 'http'" in result.stderr
+    assert sim.stats.by_method["PATCH"] == 0
+    planned(invoke, "--set", f"webhook_event_url={bad}")
+    result = invoke("apply", "rooms.plan", "--yes", "--policy", "policy.toml")
+    assert result.exit_code == 1
+    assert "20 failed" in result.stderr
+    assert sim.stats.by_method["PATCH"] == 0
+    assert invoke("update", sim.room_ids[0], "--webhook-event-url", bad).exit_code == 0
