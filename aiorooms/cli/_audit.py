@@ -222,7 +222,7 @@ class _Shown:
         if self._out.json:
             totals: dict[str, JsonValue] = {
                 "rooms": made.rooms,
-                "findings": {**made.counts},
+                "findings": {kind: made.counts[kind] for kind in made.counts},
                 "hosts": {**made.hosts},
                 "fixed_by_plan": None if plan is None else plan.rooms,
             }
