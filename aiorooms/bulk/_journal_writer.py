@@ -297,7 +297,7 @@ def _already_exists(path: Path) -> JournalError:
 
 def _in_use(path: Path) -> JournalError:
     text = f"the journal {quoted_path(path)} is in use: another run is writing it"
-    return JournalError(text, reason="journal_in_use")
+    return JournalError(text, hint="wait until that run has ended", reason="journal_in_use")
 
 
 def _lock(path: Path, descriptor: int) -> None:

@@ -24,5 +24,5 @@ def plan_of(journal: Journal, path: str | Path | None = None) -> Plan:
         raise PlanFileError(error.message, hint=hint, reason="plan_missing") from None
     if (plan.plan_id, plan.sha256) != (journal.plan_id, journal.head.plan_sha256):
         text = f"the journal {quoted_path(journal.path)} doesn't belong to the plan {quoted_path(plan.path)}"
-        raise JournalError(text, reason="other_plan")
+        raise JournalError(text, hint="pass the plan of this journal with plan=", reason="other_plan")
     return plan

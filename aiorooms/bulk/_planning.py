@@ -87,7 +87,8 @@ async def make_plan(
                     outdated_rooms.append(str(room.id))
                 if strict:
                     text = f"room {room.id} was modified at {timestamp(room.updated_at)}, after the file was exported"
-                    problems.add(InputProblem(wanted.source, change.line, None, text, code="room_modified"))
+                    advice = f"{text}; export the rooms again"
+                    problems.add(InputProblem(wanted.source, change.line, None, advice, code="room_modified"))
             planned = plan_room(room, change.update)
             if planned is None:
                 unchanged += 1

@@ -290,7 +290,8 @@ async def test_only_one_run_at_a_time_writes_a_journal(tmp_path: Path) -> None:
     plan = write_plan(tmp_path / "a.plan")
     async with JournalWriter.create(path, plan) as writer:
         before = path.read_bytes()
-        with pytest.raises(JournalError, match=r"the journal '.*' is in use: another run is writing it$"):
+        text = r"the journal '.*' is in use: another run is writing it; wait until that run has ended$"
+        with pytest.raises(JournalError, match=text):
             async with JournalWriter.reopen(Journal.open(path), plan):
                 pytest.fail("the journal was opened twice")
         assert path.read_bytes() == before

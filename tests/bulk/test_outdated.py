@@ -52,7 +52,8 @@ async def test_with_strict_each_modified_room_is_a_problem_with_its_line(tmp_pat
         assert {problem.code for problem in caught.value.problems} == {"room_modified"}
         problem = caught.value.problems[0]
         at = sim.rooms[sim.room_ids[1]]["updated_at"]
-        assert problem.message == f"room {sim.room_ids[1]} was modified at {at}, after the file was exported"
+        text = f"room {sim.room_ids[1]} was modified at {at}, after the file was exported; export the rooms again"
+        assert problem.message == text
         assert files_in(tmp_path) == [path.name]
 
 

@@ -209,7 +209,8 @@ async def test_a_journal_and_a_plan_that_do_not_belong_together_are_an_error(tmp
         plan = await plan_of(client, tmp_path)
         await collect(apply(client, plan, tmp_path / "a.journal"))
         other = await plan_of(client, tmp_path, "max_participants=30", name="b.plan")
-        with pytest.raises(JournalError, match=r"the journal '.*a.journal' doesn't belong to the plan '.*b.plan'$"):
+        text = r"the journal '.*a.journal' doesn't belong to the plan '.*b.plan'; pass the plan of this .* with plan=$"
+        with pytest.raises(JournalError, match=text):
             resume(client, tmp_path / "a.journal", plan=other.path)
 
 
