@@ -49,7 +49,8 @@ __all__ = ["NO_OUTAGE", "Failures", "Outage"]
 
 _FIRST_PAUSE: Final = 0.25
 _MAX_PAUSE: Final = 2.0
-"""The first and the longest pause before a probe, in seconds. The pause doubles after each failed probe."""
+"""The first and the longest pause before an update is sent during an outage, in seconds. Each pause is twice as long
+as the previous one."""
 
 _SEVERAL: Final = 5
 """If at least this many rooms have failed since the last contact, the cause is assumed to be the server."""
@@ -78,9 +79,10 @@ class Outage:
         self.is_on: bool = False
         """Whether an outage is assumed."""
         self.out_of_patience: str = ""
-        """Why the run must stop, if the outage has been too long for it to continue; otherwise empty. Stays set.
+        """Why the run must stop: the server was unavailable, or rate limited every request, for longer than the
+        patience. Empty until then, and never cleared.
 
-        The outage is measured from the beginning of the first attempt after the last contact to the beginning of the
+        An outage is measured from the beginning of the first attempt after the last contact to the beginning of the
         last failed attempt. The duration of that attempt does not count, because the server may be available again by
         the time the attempt times out.
         """

@@ -5,7 +5,7 @@ row 900,000 of an export, the file that was there before is unchanged, and nothi
 
 Only the owner may read a new file (mode 0600), because a webhook URL may contain a token. A file that is replaced keeps
 its owner and its mode. If `rooms.plan` is a symbolic link to `/srv/plans/a.plan`, the file in `/srv/plans` is replaced,
-and the link stays. A directory, a device, a pipe or a socket is refused before anything is written.
+and the link stays. A directory, a device, a pipe or a socket is rejected before anything is written.
 
 Some files can't be replaced by a rename. For example, in a container started with `docker run -v a.plan:/work/a.plan`,
 the file is a mount point, and the rename fails with EBUSY. On other file systems, a mode or an owner can't be set. The

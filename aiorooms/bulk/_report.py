@@ -62,14 +62,14 @@ def _page(summary: Summary) -> str:
 def _totals(summary: Summary) -> list[tuple[str, int]]:
     states = summary.states
     named_states = (
-        ("updated", states["updated"]),
+        ("updated or already as planned", states["updated"]),
         ("failed", states["failed"]),
         ("uncertain", states["uncertain"] + states["begun"]),
-        ("modified by someone else", states["conflict"]),
+        ("in conflict", states["conflict"]),
         ("skipped", states["skipped"]),
         ("not begun", max(0, summary.rooms - states.total())),
     )
-    return [("planned", summary.rooms), *((name, count) for name, count in named_states if count)]
+    return [("rooms in the plan", summary.rooms), *((name, count) for name, count in named_states if count)]
 
 
 def _runs(summary: Summary) -> str:
@@ -79,7 +79,8 @@ def _runs(summary: Summary) -> str:
     )
     if summary.damaged_lines:
         damage = damage_of_journal(summary.damaged_lines)
-        lines += f"<li><b>Note: {damage}. The totals lack what is hidden there. Resume the run to find it out.</b></li>"
+        advice = "Resume the run to compare the rooms that they may concern with the account."
+        lines += f"<li><b>Note: {damage}. The totals don't include damaged lines. {advice}</b></li>"
     left = summary.states["begun"] + summary.states["uncertain"]
     if left:
         lines += f"<li><b>Rooms with an uncertain outcome: {left:,}. Resume the run to read them back.</b></li>"

@@ -44,7 +44,7 @@ def apply(
     client: RoomsClient,
     as_json: bool,
 ) -> int:
-    """Carry out a plan, and record each step in a journal.
+    """Carry out a plan, and record each update in a journal.
 
     If the run stops early, even because of a crash, `aiorooms resume` continues it from the journal. To undo a run,
     plan its reversal with `aiorooms rollback`. If someone else changed a planned field of a room after the plan was
@@ -60,7 +60,14 @@ def apply(
     After the first Ctrl-C, no new update starts, and updates in flight have 5 seconds to finish. After that time, or at
     a second Ctrl-C, updates still in flight are aborted. In all cases, `aiorooms resume` can continue the run.
 
-    With --json, each outcome is one JSON object on its own line. The last line contains the totals.
+    With --json, each outcome is one JSON object on its own line, with the keys room_id, status, error, attempts, found
+    (the room already had the new values, so nothing was sent) and note (what someone else modified). The status is one
+    of updated, failed, uncertain (the room may have been updated), conflict and skipped (not updated, because the run
+    was stopped or the server could not be reached).
+
+    The last line has the totals: rooms (in the plan), updated, updated_before (in earlier runs), already_right, failed,
+    uncertain, conflict, skipped, not_begun and noted (outcomes with a note). Its other keys are journal,
+    overwrite_window (in seconds), damaged_lines and stopped_by.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     plan = Plan.open(path)
     journal_path = journal or Path(f"{path}.journal")
@@ -108,12 +115,14 @@ def resume(
     """Continue a run that stopped early.
 
     Rooms that are already updated are not updated again. If it is uncertain whether an update was carried out, for
-    example because the run crashed, the room is read first. The update is then sent only if it was not carried out.
+    example because the run crashed, the room is read back. The update is then sent only if it was not carried out.
 
     \b
     Examples:
       aiorooms resume rooms.plan.journal
       aiorooms resume rooms.plan.journal --retry-failed
+
+    With --json, the output has the same keys as that of `aiorooms apply`.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     run = bulk.resume(
         client,
@@ -207,7 +216,8 @@ class _Applying(ManyUpdates):
         run = self._run
         if run.damaged_lines:
             damage = damage_of_journal(run.damaged_lines)
-            self.out.error(f"{damage}; rooms that may be hidden there are compared with the account, not sent blindly")
+            rooms = "the rooms that damaged lines may concern"
+            self.out.error(f"{damage}; {rooms} are compared with the account before their updates are sent")
         if run.plan_lock_error is not None:
             text = f"the plan can't be locked: {run.plan_lock_error}"
             self.out.error(f"{text}; make sure that no other command applies it with another journal")
@@ -258,7 +268,7 @@ class _Applying(ManyUpdates):
             error = run.stop_error
             out.error(f"stopped: {run.stopped_by if error is None else error_line(error)}")
         if self.interrupted and not self._ended:
-            out.error("the updates in flight were aborted and are uncertain; `aiorooms resume` reads their rooms first")
+            out.error("the updates in flight were aborted and are uncertain; `aiorooms resume` reads their rooms back")
         if self._file_error is None or self._file_error.reason != "journal_removed":
             self._show_next_commands(counts)
         return _updated(counts) >= self.total and not self._listing_failed and self._file_error is None
@@ -318,7 +328,7 @@ class _Applying(ManyUpdates):
         return command_line("resume", self._journal, *options, *self._plan_option, base_url=self._base_url)
 
 
-_INTERRUPTED: Final = "the run was interrupted during this update; `aiorooms resume` reads the room and continues"
+_INTERRUPTED: Final = "the run was interrupted during this update; `aiorooms resume` reads the room back and continues"
 
 
 def _total_of(outcome: Outcome) -> str:

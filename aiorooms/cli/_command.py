@@ -36,7 +36,7 @@ class InvalidInputError(Exception):
 
 
 class SystemCallError(Exception):
-    """The operating system refused a system call that has no error message of its own."""
+    """An `OSError` that the command does not handle, such as a full disk."""
 
     def __init__(self, error: OSError) -> None:
         where = "" if error.filename is None else f" ({quoted(error.filename)})"

@@ -42,9 +42,7 @@ def show_plan(plan: Plan, out: Output, *, every_room: bool) -> None:
 def show_how_to_apply(plan: Plan, out: Output, *, base_url: str | None) -> None:
     """Write the command that carries out a new plan, or nothing if the plan has no changes."""
     if plan.rooms:
-        out.note(
-            f"The plan is in {plan.path}; carry it out with `{command_line('apply', plan.path, base_url=base_url)}`."
-        )
+        out.note(f"To apply the plan: {command_line('apply', plan.path, base_url=base_url)}")
 
 
 def _show_changes(plan: Plan, out: Output) -> None:

@@ -28,7 +28,7 @@ TOTALS: Final = {
     "already_right": "already right",
     "failed": "failed",
     "uncertain": "uncertain",
-    "conflict": "modified by someone else",
+    "conflict": "in conflict",
     "skipped": "skipped",
     "not_begun": "not begun",
 }

@@ -174,9 +174,9 @@ async def _make(
 def _outdated(summary: PlanSummary, source: str) -> str:
     rooms = "1 room was" if summary.outdated == 1 else f"{summary.outdated:,} rooms were"
     examples = ", ".join(summary.outdated_rooms)
-    return f"{rooms} modified after {escape(source)} was exported, which the plan may revert: {examples}" + (
-        " and others." if summary.outdated > len(summary.outdated_rooms) else "."
-    )
+    more = " and others" if summary.outdated > len(summary.outdated_rooms) else ""
+    modified = f"{rooms} modified after {escape(source)} was exported"
+    return f"{modified}, and the plan may revert these changes: {examples}{more}."
 
 
 def _check(source: Path | Selection, policy: WebhookUrlPolicy, out: Output) -> int:

@@ -1,10 +1,11 @@
-"""The progress bar: rooms done, rate and learned rate limit, time left, failures."""
+"""The progress bar: rooms done, rate and learned rate limit, time left, and rooms that could not be updated."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -63,10 +64,13 @@ def _clock(seconds: float) -> str:
 class _Failures(ProgressColumn):
     def render(self, task: Task) -> Text:
         failed: int = task.fields["failed"]
+        uncertain: int = task.fields["uncertain"]
         conflicts: int = task.fields["conflicts"]
         text = Text(f"{failed:,} failed", style="bold red" if failed else "dim")
+        if uncertain:
+            text.append(f", {uncertain:,} uncertain", style="bold red")
         if conflicts:
-            text.append(f", {conflicts:,} conflict{'s' * (conflicts != 1)}", style="bold yellow")
+            text.append(f", {conflicts:,} in conflict", style="bold yellow")
         return text
 
 
@@ -79,6 +83,7 @@ class Bar(Progress):
         self.before = 0
         """Number of rooms with an outcome from earlier runs. These rooms don't count towards the speed."""
         self.failed = 0
+        self.uncertain = 0
         self.conflicts = 0
         self.pacing: Callable[[], PacingSnapshot] | None = None
         """A function that returns the state of the rate limit, or None while there is no client."""
@@ -88,14 +93,14 @@ class Bar(Progress):
             TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
             _Rate(),
             _TimeLeft(),
-            _Failures(),
+            _Failures(Column(no_wrap=True)),
             console=Console(stderr=True, highlight=False, markup=False),
             expand=True,
             # rich need not redirect the streams, because `above` writes the lines above the bar.
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self.add_task("", total=total, before=0, failed=0, conflicts=0, pacing=None)
+        self.add_task("", total=total, before=0, failed=0, uncertain=0, conflicts=0, pacing=None)
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """Update the task, and return what rich draws."""
@@ -106,6 +111,7 @@ class Bar(Progress):
                 completed=self.done,
                 before=self.before,
                 failed=self.failed,
+                uncertain=self.uncertain,
                 conflicts=self.conflicts,
                 pacing=pacing,
             )
@@ -115,7 +121,8 @@ class Bar(Progress):
         """Set the number of outcomes by status. `before` is the number of outcomes from earlier runs."""
         self.before = before
         self.done = before + sum(counts.values())
-        self.failed = counts["failed"] + counts["uncertain"]
+        self.failed = counts["failed"]
+        self.uncertain = counts["uncertain"]
         self.conflicts = counts["conflict"]
 
     def above(self, line: str) -> None:

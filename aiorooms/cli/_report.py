@@ -40,7 +40,7 @@ def report(journal: Path, page: Path, as_json: bool) -> int:
     damaged_lines = write_report(Journal.open(journal), page)
     out = Output(json=as_json)
     if damaged_lines:
-        out.error(f"{damage_of_journal(damaged_lines)}, and the report does not count what is hidden there")
+        out.error(f"{damage_of_journal(damaged_lines)}; the report does not count damaged lines")
     if as_json:
         out.data({"report": str(page), "damaged_lines": [*damaged_lines]})
     else:

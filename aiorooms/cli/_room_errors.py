@@ -54,5 +54,5 @@ class RoomErrors:
             yield "1 room has another error" if self._others == 1 else f"{self._others:,} rooms have other errors"
 
 
-_VERBS: Final = {"uncertain": "are uncertain", "conflict": "are conflicts", "skipped": "were skipped"}
+_VERBS: Final = {"uncertain": "are uncertain", "conflict": "are in conflict", "skipped": "were skipped"}
 """The words before the colon. The other status is `failed`."""

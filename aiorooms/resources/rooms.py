@@ -227,10 +227,10 @@ class Rooms(Resource):
         update that got such an error is `skipped` too: only what the server says about a room makes its update
         `failed`.
 
-        An outage means that the server is unreachable, or answers every update with 5xx or 429. The run then pauses,
-        and probes the server with single requests until it is available again. Pauses that a 429 announces don't count
-        as an outage. An update fails because of an outage only if `RetryPolicy.max_elapsed` is exceeded. If few rooms
-        are left, an update may have one attempt more than `RetryPolicy.max_attempts`, because only the last attempt can
+        An outage means that the server is unreachable, or answers every update with 5xx or 429. The run then waits, and
+        sends one update at a time until the server is available again. Pauses that a 429 announces don't count as an
+        outage. An update fails because of an outage only if `RetryPolicy.max_elapsed` is exceeded. If few rooms are
+        left, an update may have one attempt more than `RetryPolicy.max_attempts`, because only the last attempt can
         show whether the server or the room is the cause.
 
         If you leave the loop early, the updates in flight are cancelled, and `updates` is closed if it is a generator.

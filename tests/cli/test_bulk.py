@@ -46,7 +46,7 @@ def test_plan_apply_verify_resume_rollback_and_report(sim: RoomsSimulator, invok
     assert first.startswith("20 rooms, such as room-000001 (")
     assert changes == ["  max_participants: 10 -> 30", f"  webhook_event_url (host): {host} -> {NEW}"]
     assert lines(result.stdout)[-1] == "20 rooms to change."
-    assert result.stderr == "The plan is in rooms.plan; carry it out with `aiorooms apply rooms.plan`.\n"
+    assert result.stderr == "To apply the plan: aiorooms apply rooms.plan\n"
     assert fields(sim) == before, "planning changed a room"
     assert invoke("show", "rooms.plan").stdout == result.stdout
     assert len(lines(invoke("show", "rooms.plan", "--all").stdout)) == 20 * 4 + 1
@@ -71,7 +71,7 @@ def test_plan_apply_verify_resume_rollback_and_report(sim: RoomsSimulator, invok
 
     result = invoke("report", "rooms.plan.journal", "--out", "a.html")
     assert (result.exit_code, result.stdout) == (0, "Wrote the report to a.html.\n")
-    assert "<b>20</b> updated" in (folder / "a.html").read_text()
+    assert "<b>20</b> updated or already as planned<" in (folder / "a.html").read_text()
 
 
 def test_a_file_is_exported_checked_and_planned(sim: RoomsSimulator, invoke: Invoke, folder: Path) -> None:
@@ -189,7 +189,7 @@ def test_failures_and_conflicts_are_reported_and_the_run_can_be_resumed(sim: Roo
     errors = without_window(result.stderr)
     assert any(line.startswith(f"aiorooms: 404 room {gone} not found") for line in errors)
     assert any(line.startswith(f"aiorooms: room {changed} was modified by someone else at") for line in errors)
-    assert errors[-3] == "18 updated, 1 failed, 1 modified by someone else, out of 20."
+    assert errors[-3] == "18 updated, 1 failed, 1 in conflict, out of 20."
     assert errors[-2] == "To retry failed rooms: aiorooms resume rooms.plan.journal --retry-failed"
     assert errors[-1] == "To change rooms that someone else modified: aiorooms resume rooms.plan.journal --force"
     assert sim.rooms[changed]["max_participants"] == 7

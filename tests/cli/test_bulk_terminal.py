@@ -131,7 +131,7 @@ def test_ctrl_c_twice_aborts_and_the_run_can_be_resumed(
         session.press("\x03")
         assert session.end() == 130
         assert (
-            "the updates in flight were aborted and are uncertain; `aiorooms resume` reads their rooms first"
+            "the updates in flight were aborted and are uncertain; `aiorooms resume` reads their rooms back"
             in session.text
         )
         assert "To continue: aiorooms resume rooms.plan.journal\n" in session.text
@@ -210,7 +210,7 @@ def test_a_suggested_command_can_be_copied(sim: RoomsSimulator, invoke: Invoke, 
     server = ("--base-url", sim.url)
     result = invoke("plan", "--set", "max_participants=30", "--out", "a b.plan", *server)
     command = f"aiorooms apply 'a b.plan' --base-url {sim.url}"
-    assert result.stderr == f"The plan is in a b.plan; carry it out with `{command}`.\n"
+    assert result.stderr == f"To apply the plan: {command}\n"
     sim.latency = 0.3
     with signals_when(lambda: sim.stats.in_flight >= 5, signal.SIGINT):
         result = invoke("apply", "a b.plan", "--yes", "--concurrency", "5", *server)
@@ -363,13 +363,13 @@ def test_the_speed_of_a_resume_excludes_earlier_runs() -> None:
     assert " 10/s " in shown.get()
 
 
-def test_the_bar_shows_conflicts_separately_from_failures() -> None:
+def test_the_bar_shows_failed_and_uncertain_rooms_and_conflicts_separately() -> None:
     bar = Bar(100)
     bar.done, bar.failed = 10, 2
     with bar.console.capture() as shown:
         bar.console.print(*bar.get_renderables())
-        bar.conflicts = 3
+        bar.uncertain, bar.conflicts = 1, 3
         bar.console.print(*bar.get_renderables())
     first, second = lines(shown.get())
     assert first.rstrip().endswith("2 failed")
-    assert second.rstrip().endswith("2 failed, 3 conflicts")
+    assert second.rstrip().endswith("2 failed, 1 uncertain, 3 in conflict")

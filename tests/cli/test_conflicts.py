@@ -51,7 +51,7 @@ def test_with_strict_a_change_of_another_field_is_a_conflict(sim: RoomsSimulator
     sim.change_room(sim.room_ids[0], enable_recording=True)
     result = invoke("apply", "rooms.plan", "--yes", "--strict")
     assert result.exit_code == 1
-    assert "19 updated, 1 modified by someone else, out of 20." in lines(result.stderr)
+    assert "19 updated, 1 in conflict, out of 20." in lines(result.stderr)
     assert lines(result.stderr)[-1].endswith("aiorooms resume rooms.plan.journal --force")
     assert sim.rooms[sim.room_ids[0]]["max_participants"] == 10
 
@@ -109,12 +109,12 @@ def test_a_plan_from_an_old_export_says_how_many_rooms_were_modified_since(
     first = sim.room_ids[0]
     sim.change_room(first, max_participants=7)
     result = invoke("plan", "rooms.csv", "--overwrite")
-    note = f"1 room was modified after rooms.csv was exported, which the plan may revert: {first}."
+    note = f"1 room was modified after rooms.csv was exported, and the plan may revert these changes: {first}."
     assert (result.exit_code, lines(result.stderr)[0]) == (0, note)
     for room_id in sim.room_ids[1:6]:
         sim.change_room(room_id, enable_recording=True)
     result = invoke("plan", "rooms.csv", "--overwrite")
-    note = "6 rooms were modified after rooms.csv was exported, which the plan may revert: "
+    note = "6 rooms were modified after rooms.csv was exported, and the plan may revert these changes: "
     assert lines(result.stderr)[0] == f"{note}{', '.join(sim.room_ids[:3])} and others."
     totals = json.loads(invoke("plan", "rooms.csv", "--overwrite", "--json").stdout)
     assert (totals["rooms"], totals["outdated"], totals["outdated_rooms"]) == (6, 6, sim.room_ids[:3])

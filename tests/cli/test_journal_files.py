@@ -71,8 +71,8 @@ def test_resume_names_the_damaged_lines_and_sends_nothing_twice(sim: RoomsSimula
     result = invoke("resume", JOURNAL, "--yes")
     assert result.exit_code == 0, result.stderr
     assert lines(result.stderr)[0] == (
-        "aiorooms: lines 4 and 6 of the journal are damaged; rooms that may be hidden there are compared with the "
-        "account, not sent blindly"
+        "aiorooms: lines 4 and 6 of the journal are damaged; the rooms that damaged lines may concern are compared "
+        "with the account before their updates are sent"
     )
     assert sim.stats.by_method["PATCH"] == 0
     result = invoke("resume", JOURNAL, "--yes", "--json")
@@ -85,7 +85,7 @@ def test_report_names_the_damaged_lines(invoke: Invoke) -> None:
     damage(4)
     result = invoke("report", JOURNAL)
     assert result.exit_code == 0
-    text = "line 4 of the journal is damaged, and the report does not count what is hidden there"
+    text = "line 4 of the journal is damaged; the report does not count damaged lines"
     assert lines(result.stderr) == [f"aiorooms: {text}"]
     result = invoke("report", JOURNAL, "--overwrite", "--json")
     assert json.loads(result.stdout) == {"report": f"{JOURNAL}.html", "damaged_lines": [4]}
