@@ -395,7 +395,7 @@ class _Call(Generic[T]):
     def _raise(self, end: _End, verdict: NotApplied | Unconfirmed) -> NoReturn:
         hint = "; ".join(filter(None, (verdict.hint, end.hint)))
         uncertain = isinstance(verdict, Unconfirmed)
-        # The reason stays even if the read-back has a hint: it shows that the room is not to blame.
+        # The reason stays even if the read-back has a hint: it shows that the room is not the cause.
         error = end.make_error(attempts=self._tally.attempts, uncertain=uncertain, hint=hint, reason=end.reason)
         error.was_sent = self._tally.was_sent
         raise error

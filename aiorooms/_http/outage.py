@@ -142,7 +142,7 @@ class Outage:
         return now
 
     def end(self) -> None:
-        """Record that an attempt has ended, in whatever way."""
+        """Record that an attempt has ended, however it ended."""
         self._in_flight -= 1
         self._ended_at = self._clock()
 
@@ -289,5 +289,5 @@ class Failures:
         return self.is_confirmed or is_first
 
     def has_contact(self) -> bool:
-        """Whether there was a contact since the last failure, by an attempt that began after it."""
+        """Return whether there was a contact since the last failure, by an attempt that began after it."""
         return self._failed_at is not None and self._outage.had_contact_since(self._failed_at)

@@ -151,10 +151,9 @@ def decide(
 ) -> Again | GiveUp:
     """Return the next step after a failed attempt, which the tally has already recorded.
 
-    `keeps_trying` means that the request may not be the cause, so 25 more attempts than `max_attempts` may count. All
-    times are in seconds.
-    `longest_wait` limits the wait after a failure without successful contact, `max_wait` limits the wait that a server
-    may ask for, and `time_left` is what remains of `max_elapsed`. `random` is between 0 and 1.
+    All times are in seconds. `keeps_trying` allows 25 more counted attempts than `max_attempts`, because the request
+    may not be the cause. `longest_wait` limits the wait after a failure without successful contact, `max_wait` limits
+    the wait that a server may ask for, and `time_left` is the rest of `max_elapsed`. `random` is between 0 and 1.
     """
     if not failure.retry:
         return GiveUp()

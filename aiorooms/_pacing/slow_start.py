@@ -3,7 +3,7 @@
 The number of requests that may be in flight is the *width*. Each answer increases it by 1, so it doubles with each
 round trip. If no answer arrives for half a second, the width doubles too, so that one hanging request does not hold up
 all others. When the width reaches the number of connections, slow start is over. It begins again only at the end of an
-outage, because a server that was just restarted may not bear all requests at once.
+outage, because a server that was just restarted may not handle all requests at once.
 
 Example: there are 100 connections, and 50 workers that send one request after another. Each answer takes 0.1 s. At
 t = 0 one request is sent, at t = 0.1 s two, then 4, 8, 16, 32, and at t = 0.6 s each worker has a request in flight. At

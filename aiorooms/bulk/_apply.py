@@ -5,7 +5,7 @@ applies it is killed when 600 updates are finished and 50 more are in flight. Th
 steps:
 
 1. The run reads the 50 rooms back (`_earlier`). 30 of them have the wanted values, so their outcome is `updated`. The
-   updates of the other 20 must be sent. If lines of the journal are damaged, the rooms that they may be about are
+   updates of the other 20 must be sent. If lines of the journal are damaged, the rooms that these lines may concern are
    compared with the account first.
 2. The run lists the rooms that may have been modified since the plan was made (`_conflicts`). In 2 of the remaining 350
    rooms, someone else changed a planned field. They are *set aside*, which means that their updates are not sent.
@@ -97,7 +97,7 @@ def resume(
 
     If the plan file was moved, `plan` is its new path. With `retry_failed`, failed updates are sent again. `force` and
     `strict` have the same meaning as for `apply`; with `force`, the conflicts of earlier runs are updated too. `lock`
-    has the same meaning too. Damaged lines of the journal are skipped, and the rooms that they may be about are
+    has the same meaning too. Damaged lines of the journal are skipped, and the rooms that these lines may concern are
     compared with the account before their update is sent. Raises `JournalError` if the journal can't be opened or
     belongs to another plan, and `PlanFileError` if the plan can't be opened or was made for another server.
     """

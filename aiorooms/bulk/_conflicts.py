@@ -6,8 +6,8 @@ May, the latest on 3 May. The plan was made on 3 May or later, so any room modif
 May or later. Before the run sends any update, it lists the rooms updated on 2 May or later. (The extra day allows for a
 server in another time zone.) The list is usually short. In this example, the list contains
 
-- A, with the URL P. Neither the plan found this URL nor does it set it: someone else did. A is *set aside*, which means
-  that its update is not sent.
+- A, with the URL P. This is neither the URL that the plan found (O) nor the one that it sets (N), so someone else set
+  it. A is *set aside*, which means that its update is not sent.
 - B, with the URL N. Someone else has made the planned change. B is set aside too.
 - C, with the URL O and a later `updated_at` than in the plan. Someone else modified C, but no planned field. C is
   updated, and its outcome has a note.
@@ -128,7 +128,10 @@ class Conflicts:
         return self._updated_since(max(latest, self._first_update))
 
     def record_update(self, listed_at: float | None, ended_at: float, updated_at: datetime | None) -> None:
-        """Record that an update ended that began after the list of `listed_at`. Times are monotonic, in seconds."""
+        """Record the end of an update that began after the list that began at `listed_at`.
+
+        All times are monotonic, in seconds.
+        """
         if self._first_update is None:
             self._first_update = updated_at
         if listed_at is not None:

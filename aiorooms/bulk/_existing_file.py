@@ -1,4 +1,4 @@
-"""Open an existing file of the user, without waiting for anything and without reading anything but a file.
+"""Open an existing regular file, without blocking.
 
 Opening a named pipe waits for its other end, and reading `/dev/zero` never ends. The event loop would be blocked, so
 that not even Ctrl-C would end the program. So a file is opened with `O_NONBLOCK`, and only a regular file is accepted.

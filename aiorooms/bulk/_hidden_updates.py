@@ -8,7 +8,7 @@ example, the `begin` lines of the rooms A to C are damaged:
   and the rollback reports it as a conflict.
 - B has no `end` line, or only one that says that B was found with the planned values. If B has the planned values now,
   either the run or someone else has set them. The rollback can't know that, so it reports B as a conflict.
-- C has no `end` line, and doesn't have the planned values. So nothing is to be undone.
+- C has no `end` line, and doesn't have the planned values. So there is nothing to undo.
 
 B is looked for only if the journal is incomplete: a line is damaged, or a run has no `stop` line, so that its last
 lines may be lost.
@@ -43,7 +43,7 @@ class HiddenUpdates:
         self._sent: dict[str, End] = {}
         self._found: set[str] = set()
         self._possible: dict[str, bytes] = {}
-        """The plan's lines for the rooms that may be like B."""
+        """The plan's lines for the rooms whose update may have been sent, although no line of the journal says so."""
         self._is_incomplete = False
         self._has_open_run = False
 
@@ -65,7 +65,10 @@ class HiddenUpdates:
                 self._found.add(record.end)
 
     def recover(self, journal: Journal) -> Iterator[tuple[PlannedUpdate, End]]:
-        """Yield the updates that are like A, with their last `end` line. Call this when all lines have been added."""
+        """Yield the updates that were sent but have no `begin` line, with their last `end` line.
+
+        Call this when all lines have been added.
+        """
         sent = {room_id: end for room_id, end in self._sent.items() if room_id not in self._begun}
         is_incomplete = self._is_incomplete or self._has_open_run
         if not sent and not is_incomplete:

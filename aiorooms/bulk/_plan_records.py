@@ -3,10 +3,10 @@
 When a line is read, its form and the names of its fields are checked, because a program that edits a plan can also
 calculate the right checksum. The values of the fields are checked when the update is created.
 
-The line of a room also has what it takes to recognize the changes of others. For example, a plan sets only the webhook
-URL of a room to N, and the room has the webhook URL O and the failover URL F. The line then has O in `before`, N in
-`after`, and F in `pair`, because the two URLs belong together: a new webhook URL may not suit a new failover URL. When
-the plan is applied,
+The line of a room also contains the values that are needed to detect changes by others. For example, a plan sets only
+the webhook URL of a room to N, and the room has the webhook URL O and the failover URL F. The line then has O in
+`before`, N in `after`, and F in `pair`, because the two URLs belong together: a new webhook URL may not suit a new
+failover URL. When the plan is applied,
 
 - a webhook URL other than O and N, or a failover URL other than F, was set by someone else, and the update would ignore
   it. The plan conflicts with that change.
@@ -91,7 +91,7 @@ class PlannedUpdate:
         return room.updated_at != self.updated_at
 
     def contested_fields(self, room: Room) -> tuple[str, ...]:
-        """Return the fields that someone else changed, and whose changes the update would overwrite or not suit.
+        """Return the fields whose changes by someone else conflict with the update.
 
         These are the planned fields that have neither their old nor their new value, and a changed URL of `pair`.
         """

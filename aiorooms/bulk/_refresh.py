@@ -6,9 +6,9 @@ allows: the pages are at most 5 % of the requests that the run has sent. (A page
 reads at most 5 pages per second, because reading a page takes as much CPU time as several updates.
 
 The list contains the rooms that the run itself has updated, so it becomes longer during the run. For example, a run
-sends 20 updates per second, and nobody else is at work:
+sends 20 updates per second, and nobody else changes rooms:
 
-- After 1,000 updates, the list has 4 pages. The run earns 4 pages with 80 requests, so it lists the rooms every 4 s.
+- After 1,000 updates, the list has 4 pages. 80 requests allow 4 pages, so the run lists the rooms every 4 s.
 - After 20,000 updates, the list has 80 pages, and the run lists the rooms every 80 s.
 
 Others may still change a room between the last list and the update, without being noticed. The run measures this
@@ -16,7 +16,7 @@ Others may still change a room between the last list and the update, without bei
 update ended. The beginning counts because a room may be changed just after its page was read. The end counts because
 an update may wait for a permit, and may be retried.
 
-If a list fails, the run continues without it: what was read is used, the pages stay spent, and the window grows until
+If a list fails, the run continues without it: what was read is used, the pages still count, and the window grows until
 a later list is complete.
 """
 
@@ -45,7 +45,7 @@ PAGES_PER_SECOND: Final = 5
 """Maximum number of pages per second, over the whole run."""
 
 PAGES_AT_ONCE: Final = 10
-"""Number of pages that a run may read before `PAGES_PER_SECOND` limits it, so that short runs are not unprotected."""
+"""Number of pages that a run may read before `PAGES_PER_SECOND` limits it, so that short runs are checked too."""
 
 
 class RefreshBudget:
@@ -81,14 +81,14 @@ class RefreshBudget:
         self._rooms = rooms
 
     def may_begin(self, now: float) -> bool:
-        """Return whether the next list may begin: all of its pages, as far as they can be expected, are earned."""
-        return self.pages + max(1, -(-(self._rooms + self._updated) // PAGE_SIZE)) <= self._earned(now)
+        """Return whether the next list may begin: the budget covers all pages that it is expected to have."""
+        return self.pages + max(1, -(-(self._rooms + self._updated) // PAGE_SIZE)) <= self._allowed(now)
 
     def may_request(self, now: float) -> bool:
         """Return whether a page may be requested. A list may turn out longer than expected, and then has to wait."""
-        return self.pages + 1 <= self._earned(now)
+        return self.pages + 1 <= self._allowed(now)
 
-    def _earned(self, now: float) -> float:
+    def _allowed(self, now: float) -> float:
         return min(self.requests // REQUESTS_PER_PAGE, PAGES_AT_ONCE + PAGES_PER_SECOND * (now - self._began))
 
 

@@ -4,10 +4,10 @@ Notes, such as totals, also go to standard output if it is a terminal that doesn
 standard error. Only a terminal gets colours. rich draws tables, colours and progress bars. All other lines are written
 directly.
 
-All text passes this module, which escapes unprintable characters. A room's name, a file name or a message of the
-operating system must neither break a line nor control the terminal. For example, a file named ESC[2J.plan is shown as
-`\x1b[2J.plan`, and does not clear the screen. Only tabs between columns and the colours that rich adds are written as
-they are. In a command to copy, the word becomes `$'\x1b[2J.plan'`, which a shell reads as the same bytes.
+All text passes through this module, which escapes unprintable characters. A room's name, a file name or a message of
+the operating system must neither break a line nor control the terminal. For example, a file named ESC[2J.plan is shown
+as `\x1b[2J.plan`, and does not clear the screen. Only tabs between columns and the colours that rich adds are written
+as they are. In a command to copy, the word becomes `$'\x1b[2J.plan'`, which a shell reads as the same bytes.
 """
 
 import os

@@ -45,7 +45,7 @@ def budget_of(*, rooms: int, updates: int, attempts: int, pages: int) -> Refresh
         pytest.param(budget_of(rooms=0, updates=19, attempts=1, pages=0), 9, False, False, id="almost one page"),
         pytest.param(budget_of(rooms=0, updates=20, attempts=1, pages=0), 9, True, True, id="one page"),
         pytest.param(budget_of(rooms=0, updates=10, attempts=2, pages=0), 9, True, True, id="attempts count"),
-        pytest.param(budget_of(rooms=0, updates=20, attempts=1, pages=1), 9, False, False, id="the page is spent"),
+        pytest.param(budget_of(rooms=0, updates=20, attempts=1, pages=1), 9, False, False, id="no page is left"),
         pytest.param(budget_of(rooms=230, updates=20, attempts=1, pages=0), 9, True, True, id="250 rooms are one page"),
         pytest.param(budget_of(rooms=231, updates=20, attempts=1, pages=0), 9, False, True, id="251 rooms are two"),
         pytest.param(budget_of(rooms=0, updates=1000, attempts=1, pages=46), 99, True, True, id="4 pages of 1,000"),
@@ -54,14 +54,14 @@ def budget_of(*, rooms: int, updates: int, attempts: int, pages: int) -> Refresh
         pytest.param(budget_of(rooms=0, updates=1000, attempts=1, pages=10), 1, True, True, id="5 pages a second"),
     ],
 )
-def test_a_list_begins_when_its_pages_are_earned(
+def test_a_list_begins_when_the_budget_covers_its_pages(
     budget: RefreshBudget, seconds: float, may_begin: bool, may_request: bool
 ) -> None:
     assert budget.may_begin(100.0 + seconds) == may_begin
     assert budget.may_request(100.0 + seconds) == may_request
 
 
-def test_a_list_that_failed_must_earn_its_pages_again() -> None:
+def test_the_pages_of_a_list_that_failed_still_count() -> None:
     budget = budget_of(rooms=500, updates=60, attempts=1, pages=0)
     assert budget.may_begin(200.0)
     budget.begin_list()

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -89,6 +90,8 @@ def test_a_file_is_exported_checked_and_planned(sim: RoomsSimulator, invoke: Inv
     assert {event["room_id"] for event in events} == {sim.room_ids[1], sim.room_ids[3]}
     assert (last["updated"], last["rooms"], last["stopped_by"]) == (2, 2, None)
     assert sim.rooms[sim.room_ids[1]]["max_participants"] == 12
+    named = re.findall(r"\w+", run("apply", "--help").stdout)
+    assert {*events[0], *last} <= {*named}, "the help does not name a key of the JSON"
 
 
 def test_all_problems_of_a_file_are_reported_and_no_plan_is_written(

@@ -1,3 +1,5 @@
+"""The command demo: its totals and its output, with faults, on a terminal and after Ctrl-C."""
+
 import functools
 import json
 import math

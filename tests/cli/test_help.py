@@ -1,3 +1,5 @@
+"""The help of all commands, and the errors for a wrong command or option."""
+
 import subprocess
 import sys
 

@@ -1,3 +1,5 @@
+"""The commands get and list: text, tables and JSON, filters, and errors in one line."""
+
 import json
 import re
 import signal

@@ -1,3 +1,5 @@
+"""Commands run in an event loop, and signals let them finish or cancel them."""
+
 import asyncio
 import contextlib
 import os

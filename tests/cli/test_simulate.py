@@ -1,3 +1,5 @@
+"""The command simulate: its options reach the simulator, and invalid ones are reported together."""
+
 import inspect
 import json
 import shlex

@@ -1,3 +1,5 @@
+"""The command update: its input, what it sends, the report of each room, and signals."""
+
 import errno
 import io
 import json
