@@ -1,10 +1,10 @@
-"""Format values as text: any value as one printable line of limited length, and times in UTC."""
+"""Format values as text: any value as one printable line of limited length, and times in UTC. Read dates from text."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final
 
-__all__ = ["error_kind", "excerpt", "quoted", "timestamp"]
+__all__ = ["error_kind", "excerpt", "quoted", "read_day", "timestamp"]
 
 
 def excerpt(text: str, max_length: int) -> str:
@@ -28,6 +28,18 @@ def timestamp(time: datetime) -> str:
     """Return a time in UTC: `2021-04-12T22:29:42Z`, with microseconds if there are any."""
     utc = time if time.tzinfo is UTC else time.astimezone(UTC)
     return f"{utc.isoformat()[:-6]}Z"
+
+
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+
+
+def read_day(text: str) -> date:
+    """Read a date such as 2024-05-31. Raises `ValueError`, with the reason, if the text is not a date."""
+    try:
+        # `fromisoformat` would also accept 20240531 and 2024-W22-5, which are probably typos.
+        return date.fromisoformat(text if _DAY.fullmatch(text) else "")
+    except ValueError:
+        raise ValueError(f"{quoted(text)} is not a date; write it as YYYY-MM-DD") from None
 
 
 def error_kind(message: str) -> str:

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 import click
 
+from .._text import read_day
 from .._unset import UNSET, Unset
 from ..client import RoomsClient
 from ..models import FIELD_NAMES, Room, RoomPage
@@ -18,7 +19,7 @@ from ._json import JsonValue, model_data
 from ._options import api_options, make_client, value_option
 from ._output import Output, field_text, flush
 from ._run import run
-from ._values import read_day, read_name, read_room_id, whole_number
+from ._values import read_name, read_room_id, whole_number
 
 __all__ = ["get", "list_"]
 

@@ -6,7 +6,6 @@ The functions have no side effects. The class `Value` records the problems, with
 import math
 import re
 from collections.abc import Callable, Sequence
-from datetime import date
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from .._checks import text_message
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = [
     "one_of",
     "read_api_key",
-    "read_day",
     "read_name",
     "read_rate",
     "read_rate_limit",
@@ -34,7 +32,6 @@ Word = TypeVar("Word", bound=str)
 
 _MIN_RATE: Final = 0.001
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
-_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
 def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
@@ -93,15 +90,6 @@ def one_of(allowed: Sequence[Word]) -> Callable[[str], Word]:
         raise ValueError(f"{quoted(text)} is not one of {', '.join(allowed)}")
 
     return read
-
-
-def read_day(text: str) -> date:
-    """Read a date such as 2024-05-31."""
-    try:
-        # `fromisoformat` would also accept 20240531 and 2024-W22-5, which are probably typos.
-        return date.fromisoformat(text if _DAY.fullmatch(text) else "")
-    except ValueError:
-        raise ValueError(f"{quoted(text)} is not a date; write it as YYYY-MM-DD") from None
 
 
 def read_name(text: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
+from aiorooms import _text
 from aiorooms.cli import _values
 from aiorooms.cli._command import Command, Context, InvalidInputError, Value
 from aiorooms.cli._main import cli
@@ -107,7 +108,7 @@ def test_a_default_is_parsed_like_a_given_value() -> None:
         (_values.read_share, "0.05", 0.05),
         (_values.read_share, "100%", 1.0),
         (_values.one_of(["csv", "jsonl"]), "csv", "csv"),
-        (_values.read_day, "2024-02-29", date(2024, 2, 29)),
+        (_text.read_day, "2024-02-29", date(2024, 2, 29)),
         (_values.read_name, " a ", " a "),
         (_values.read_room_id, ROOM_ID, ROOM_ID),
         (_values.read_api_key, "KEY_1", "KEY_1"),
@@ -133,8 +134,8 @@ def test_a_valid_value_is_parsed(read: Callable[[str], object], text: str, value
         (_values.read_share, "%", "'%' is not a share from 0 to 1"),
         (_values.read_share, "five%", "'five%' is not a share from 0 to 1"),
         (_values.one_of(["a", "b", "c"]), "d", "'d' is not one of a, b, c"),
-        (_values.read_day, "20240229", "'20240229' is not a date; write it as YYYY-MM-DD"),
-        (_values.read_day, "2023-02-29", "'2023-02-29' is not a date"),
+        (_text.read_day, "20240229", "'20240229' is not a date; write it as YYYY-MM-DD"),
+        (_text.read_day, "2023-02-29", "'2023-02-29' is not a date"),
         (_values.read_name, " ", "the name is blank"),
         (_values.read_room_id, "lobby", "'lobby' is not a UUID"),
         (_values.read_api_key, "a b", "a key consists of printable ASCII characters"),

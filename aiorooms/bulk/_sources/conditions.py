@@ -9,10 +9,10 @@ created>=2024-05-01             a day in UTC; `updated` works the same way
 import fnmatch
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
-from ..._text import quoted
+from ..._text import quoted, read_day
 from ..._webhook_url import host_of, matches, read_host
 from ...models import Room
 from ...models._fields import read_bool
@@ -42,8 +42,8 @@ def read_condition(text: str) -> Condition:
 
 def _named(pattern: str) -> Condition:
     # `fnmatch.fnmatch` is not used, because it ignores case on Windows only.
-    matches = re.compile(fnmatch.translate(pattern.casefold())).match
-    return lambda room: matches((room.unique_name or "").casefold()) is not None
+    match = re.compile(fnmatch.translate(pattern.casefold())).match
+    return lambda room: match((room.unique_name or "").casefold()) is not None
 
 
 def _on_host(pattern: str) -> Condition:
@@ -73,10 +73,7 @@ _CONDITIONS: Final[Mapping[str, Callable[[str], Condition]]] = {
 
 
 def _on_day(field: str, operator: str, value: str) -> Condition:
-    try:
-        day = date.fromisoformat(value)
-    except ValueError:
-        raise ValueError(f"{quoted(value)} is not a day; write it as YYYY-MM-DD") from None
+    day = read_day(value)
     if operator == "!=":
         raise ValueError(f"{field.removesuffix('_at')} can't be compared with !=; give =, >= or <=")
 
