@@ -22,14 +22,14 @@ def after(
     tally: Tally,
     policy: RetryPolicy = RetryPolicy(),  # noqa: B008 - the default is immutable
     *,
-    overtaken: bool = False,
+    exempt: bool = False,
     keeps_trying: bool = False,
     longest_wait: float = math.inf,
     max_wait: float = 300.0,
     time_left: float = math.inf,
 ) -> Again | GiveUp:
     """Record a failed attempt in `tally`, and return the next step."""
-    assert not tally.failed(failure, overtaken=overtaken)
+    assert not tally.failed(failure, exempt=exempt)
     return decide(
         policy,
         failure,
@@ -62,10 +62,10 @@ def test_a_failure_that_must_not_be_retried_ends_the_call() -> None:
 
 def test_the_first_25_overtaken_429s_do_not_count_against_max_attempts() -> None:
     tally = Tally()
-    followed = [after(LIMITED, tally, overtaken=True) for _ in range(25)]
+    followed = [after(LIMITED, tally, exempt=True) for _ in range(25)]
     assert all(isinstance(one, Again) for one in followed)
     assert tally.counted == 0
-    followed = [after(LIMITED, tally, overtaken=True) for _ in range(4)]
+    followed = [after(LIMITED, tally, exempt=True) for _ in range(4)]
     assert followed[-1] == GiveUp()
 
 
@@ -108,7 +108,7 @@ def test_a_wait_that_is_too_long_ends_the_call_and_names_the_setting() -> None:
 def test_the_first_three_stale_connections_in_a_row_do_not_count_as_attempts() -> None:
     stale = RESET._replace(stale_connection=True)
     tally = Tally()
-    assert [tally.failed(stale, overtaken=False) for _ in range(5)] == [True, True, True, False, True]
+    assert [tally.failed(stale, exempt=False) for _ in range(5)] == [True, True, True, False, True]
     assert tally.attempts == 1
     assert tally.uncertain
 

@@ -49,7 +49,7 @@ from .exchange import Exchange
 from .outage import NO_OUTAGE, Failures, Outage
 from .request import Confirmed, NotApplied, Request, Unconfirmed, Verdict
 from .response import Failure, Success
-from .retry import Again, RetryPolicy, Tally, decide
+from .retry import Again, RetryPolicy, Tally, decide, max_wait_hint
 from .secret import ApiKey, hide_frames
 
 __all__ = ["Answer", "Sender"]
@@ -191,7 +191,7 @@ class _Call(Generic[T]):
                     await self._probe(last)
                     continue
                 outcome = after
-            verdict = await self._settle(outcome)
+            verdict = await self._verdict(outcome)
             if isinstance(verdict, Confirmed):
                 return Answer(verdict.value, self._tally.attempts)
             self._raise(outcome, verdict)
@@ -210,7 +210,7 @@ class _Call(Generic[T]):
         if outage.out_of_patience:
             return self._out_of_patience(last)
         # The wait or a probe may have taken longer than it should, for example on a busy machine.
-        if last is not None and (time_left := self._time_left()) is not None and time_left <= 0:
+        if last is not None and _is_over(self._time_left()):
             return self._out_of_time(last, "allows no further attempt")
         permit = sender.pacer.acquire_now() or await self._permit(last)
         if isinstance(permit, _End):
@@ -239,12 +239,12 @@ class _Call(Generic[T]):
     def _record_failure(self, failure: Failure, began_at: float) -> bool:
         """Record a failed attempt, which began at `began_at`. Return whether it ended an outage."""
         tally, outage, pacer = self._tally, self._outage, self._sender.pacer
-        overtaken, counts, keeps_trying, has_ended = False, True, False, False
+        exempt, counts, keeps_trying, has_ended = False, True, False, False
         if failure.rate_limited:
             has_ended = outage.rate_limited(began_at, failure.wait)
-            overtaken = pacer.accepted > self._accepted_before
+            exempt = pacer.accepted > self._accepted_before
             # In a bulk run, a 429 says nothing about the room while no request is accepted.
-            counts = overtaken or not outage.is_in_run
+            counts = exempt or not outage.is_in_run
             keeps_trying = not counts
         elif failure.is_contact:
             has_ended = outage.contact(began_at)
@@ -255,11 +255,11 @@ class _Call(Generic[T]):
             counts = failures.add(self._request.subject, began_at)
             keeps_trying = not failures.is_confirmed
             # An attempt that was not sent says nothing about the room, even if others were sent meanwhile.
-            overtaken = outage.is_in_run and counts and not failure.was_sent
+            exempt = outage.is_in_run and counts and not failure.was_sent
         if failure.is_contact:
             self._failures = None  # they were not in a row
         self._keeps_trying = keeps_trying
-        tally.failed(failure, overtaken=overtaken, counts=counts)
+        tally.failed(failure, exempt=exempt, counts=counts)
         return has_ended
 
     async def _permit(self, last: Failure | None) -> Permit | _End:
@@ -276,8 +276,7 @@ class _Call(Generic[T]):
         except WaitTooLongError as error:
             wait = error.seconds
             message = f"{subject}: not sent: the server accepts no requests for another {wait:.0f} s (rate limit)"
-            longer = f"that is longer than Pacing(max_wait={sender.pacing.max_wait:g}) allows"
-            hint = f"{longer}; try again later, or raise max_wait"
+            hint = max_wait_hint("that is", sender.pacing.max_wait)
             return _End(partial(RateLimitError, message, status=429, retry_after=wait), hint, "max_wait")
         except TimeoutError:
             if self._outage.out_of_patience:
@@ -328,7 +327,7 @@ class _Call(Generic[T]):
         if self._tally.tries < self._probe_after or not failure.was_sent or not outage.rooms_may_be_the_cause:
             return
         self._probe_after = self._tally.tries + max(1, self._policy.max_attempts - 1)
-        if (time_left := self._time_left()) is not None and time_left <= 0:
+        if _is_over(time_left := self._time_left()):
             return
         once = RetryPolicy(max_attempts=1, max_elapsed=time_left)
         probe = _Call(self._sender, outage.probe, self._limits, once, outage)
@@ -353,7 +352,7 @@ class _Call(Generic[T]):
 
     # --- the end of the call ---
 
-    async def _settle(self, end: _End) -> Verdict[T]:
+    async def _verdict(self, end: _End) -> Verdict[T]:
         """Return whether the request was carried out, after a read-back if needed."""
         if not self._tally.uncertain:
             return NotApplied()
@@ -363,8 +362,7 @@ class _Call(Generic[T]):
         if end.not_found:
             return read_back.not_found
         # A call that was stopped by a setting such as `max_elapsed` does not wait for the end of an outage.
-        time_left = self._time_left()
-        may_wait = end.reason is None and (time_left is None or time_left > 0)
+        may_wait = end.reason is None and not _is_over(self._time_left())
         outage = self._outage if may_wait else NO_OUTAGE
         call = _Call(self._sender, read_back.request, self._limits, self._read_back_policy(end), outage)
         try:
@@ -385,7 +383,7 @@ class _Call(Generic[T]):
         """
         left = self._policy.max_attempts - self._tally.counted
         seconds = self._time_left()
-        if end.reason is not None or (seconds is not None and seconds <= 0):
+        if end.reason is not None or _is_over(seconds):
             return _ONCE
         if left <= 1 and not self._outage.is_in_run:
             return _ONCE
@@ -399,3 +397,8 @@ class _Call(Generic[T]):
         error = end.make_error(attempts=self._tally.attempts, uncertain=uncertain, hint=hint, reason=end.reason)
         error.was_sent = self._tally.was_sent
         raise error
+
+
+def _is_over(time_left: float | None) -> bool:
+    """Return whether it is too late for another attempt to begin. None means no limit."""
+    return time_left is not None and time_left <= 0

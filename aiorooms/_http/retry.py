@@ -1,14 +1,16 @@
 """Decide whether a failed attempt is retried, and when. No I/O.
 
-Two kinds of failed attempts do not count against `max_attempts`:
+Three kinds of failed attempts do not count against `max_attempts`:
 
 - **A stale connection.** The server closed a keep-alive connection just before the client reused it. Servers do so in
   normal operation, so the request is sent again at once over a new connection.
 - **An overtaken 429.** The request was rate limited, but the server has accepted other requests of this client since
   the request was sent. So this request only has to queue again.
+- **An attempt that was not sent**, in a bulk run. For example, no connection could be opened. Such an attempt says
+  nothing about the room, even if other requests were accepted meanwhile.
 
-The number of such attempts is limited, so no request is retried forever. In a bulk run, failures that an outage may
-have caused do not count either (see `outage`).
+Attempts of the last two kinds are *exempt*. The number of attempts of each kind is limited, so no request is retried
+forever. In a bulk run, failures that an outage may have caused do not count either (see `outage`).
 
 Example, with `RetryPolicy()`, which allows four attempts:
 
@@ -28,15 +30,15 @@ from .._checks import at_least, not_negative, positive
 from ..errors import Reason
 from .response import Failure
 
-__all__ = ["Again", "GiveUp", "RetryPolicy", "Tally", "backoff", "decide"]
+__all__ = ["Again", "GiveUp", "RetryPolicy", "Tally", "backoff", "decide", "max_wait_hint"]
 
 _MAX_STALE: Final = 3
 """Maximum number of stale connections in a row. In our own session, each resend uses a new connection, which can't be
 stale. The user's session may reuse connections. Without a maximum, a server that resets every connection would receive
 resends forever."""
 
-_MAX_OVERTAKEN: Final = 25
-"""Maximum number of overtaken attempts in one call. Further ones count against `max_attempts`."""
+_MAX_EXEMPT: Final = 25
+"""Maximum number of exempt attempts in one call. Further ones count against `max_attempts`."""
 
 _MAX_EXTRA: Final = 25
 """Maximum number of attempts that count, beyond `max_attempts`, in a bulk run. A room that is answered 503 and 429 in
@@ -78,8 +80,9 @@ class Tally:
     """The number of attempts. Those over stale connections are not included."""
     counted: int = 0
     """The number of failed attempts that count against `max_attempts`."""
-    overtaken: int = 0
-    """The number of overtaken attempts, at most 25."""
+    exempt: int = 0
+    """Number of attempts that don't count because other requests were accepted meanwhile, or because they were not
+    sent; at most 25."""
     stale: int = 0
     """The number of stale connections in a row."""
     uncertain: bool = False
@@ -93,19 +96,18 @@ class Tally:
 
     @property
     def tries(self) -> int:
-        """The number of attempts that were not overtaken."""
-        return self.attempts - self.overtaken
+        """The number of attempts that are not exempt."""
+        return self.attempts - self.exempt
 
     def succeeded(self) -> None:
         """Record a successful attempt."""
         self.attempts += 1
 
-    def failed(self, failure: Failure, *, overtaken: bool, counts: bool = True) -> bool:
+    def failed(self, failure: Failure, *, exempt: bool, counts: bool = True) -> bool:
         """Record a failed attempt. Return True if its connection was stale: the request is then sent again at once.
 
-        `overtaken` says whether the server has accepted other requests meanwhile, so that a 429 or an attempt that was
-        not sent has nothing to do with the request. `counts` is False if the failure does not count against
-        `max_attempts` for another reason.
+        `exempt` says whether the failure is an overtaken 429, or an attempt of a bulk run that was not sent. `counts`
+        is False if the failure does not count against `max_attempts` for another reason.
         """
         self.uncertain |= failure.uncertain
         self.was_sent |= failure.was_sent
@@ -114,8 +116,8 @@ class Tally:
             return True
         self.stale = 0
         self.attempts += 1
-        if overtaken and self.overtaken < _MAX_OVERTAKEN:
-            self.overtaken += 1
+        if exempt and self.exempt < _MAX_EXEMPT:
+            self.exempt += 1
         elif counts:
             self.counted += 1
         return False
@@ -167,11 +169,15 @@ def decide(
         # In a bulk run, an update must not fail because of a long `Retry-After`, so the wait is shortened instead.
         wait = min(wait, longest_wait, max_wait)
     elif asked > max_wait:
-        hint = f"the server asked the client to wait {asked:.0f} s, longer than Pacing(max_wait={max_wait:g}) allows"
-        return GiveUp(f"{hint}; try again later, or raise max_wait", "max_wait")
+        return GiveUp(max_wait_hint(f"the server asked the client to wait {asked:.0f} s,", max_wait), "max_wait")
     if wait > time_left:
         return GiveUp(f"RetryPolicy(max_elapsed={policy.max_elapsed:g}) allows no further attempt", "max_elapsed")
     return Again(wait)
+
+
+def max_wait_hint(wait: str, max_wait: float) -> str:
+    """Return the hint for a wait that is too long. `wait` is the beginning of the sentence, such as `that is`."""
+    return f"{wait} longer than Pacing(max_wait={max_wait:g}) allows; try again later, or raise max_wait"
 
 
 def backoff(policy: RetryPolicy, attempt: int, random: float) -> float:

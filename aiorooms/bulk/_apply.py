@@ -250,8 +250,8 @@ class BulkRun:
                 if recorder.write_error is not None:
                     raise recorder.write_error
                 if signal.reason is None:
-                    async with aclosing(conflicts.settle()) as settled:
-                        async for outcome in settled:
+                    async with aclosing(conflicts.compare_set_aside()) as compared:
+                        async for outcome in compared:
                             yield outcome
 
     @asynccontextmanager

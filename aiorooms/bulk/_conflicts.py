@@ -174,7 +174,7 @@ class Conflicts:
         when = _when(self._noted.pop(room_id))
         return f"room {room_id} was modified by someone else{when} after the plan was made, but not in a planned field"
 
-    async def settle(self) -> AsyncGenerator[Outcome]:
+    async def compare_set_aside(self) -> AsyncGenerator[Outcome]:
         """List the modified rooms again, and yield the outcomes of the rooms set aside."""
         if not self._aside:
             return

@@ -19,7 +19,7 @@ from ..models import FIELD_NAMES, Room
 from ._files import json_line
 from ._new_file import write_atomically_async
 
-__all__ = ["export_rooms", "format_of"]
+__all__ = ["Format", "export_rooms", "format_of"]
 
 _COLUMNS: Final = ("id", *FIELD_NAMES, "created_at", "updated_at", "active_session_id")
 

@@ -27,6 +27,7 @@ from typing import Final, TypeAlias
 
 from .._aio import finish
 from ..errors import AioroomsError
+from ._existing_file import BINARY
 from ._files import check_is_file, os_errors_as, os_reason, quoted_path
 
 __all__ = ["NewFile", "write_atomically", "write_atomically_async"]
@@ -159,7 +160,7 @@ class NewFile:
     def _copy(self) -> None:
         assert self._temporary is not None
         new = 0 if self._before is not None else os.O_CREAT | os.O_EXCL
-        number = os.open(self._target, os.O_WRONLY | getattr(os, "O_BINARY", 0) | new, _PRIVATE)
+        number = os.open(self._target, os.O_WRONLY | BINARY | new, _PRIVATE)
         try:
             with os.fdopen(number, "wb") as target, self._temporary.open("rb") as content:
                 shutil.copyfileobj(content, target)

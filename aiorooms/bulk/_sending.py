@@ -92,7 +92,7 @@ class InFlight:
         begun = self._begun.pop(result.room_id)
         updated_at = None if result.room is None else result.room.updated_at
         if result.attempts:
-            self._conflicts.record_update(begun.listed_at, begun.at + (result.elapsed or 0.0), updated_at)
+            self._conflicts.record_update(begun.listed_at, begun.at + result.elapsed, updated_at)
             self._refresher.count(result)
         outcome = self._recorder.end(
             result.room_id,

@@ -1,11 +1,12 @@
 """`aiorooms export`: write all rooms to a file that `aiorooms plan` can read."""
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, get_args
 
 import click
 
 from ..bulk import export_rooms
+from ..bulk._export import Format
 from ..client import RoomsClient
 from ._command import Command, Context
 from ._exit_codes import OK
@@ -16,9 +17,7 @@ from ._values import one_of
 
 __all__ = ["export"]
 
-_Format = Literal["csv", "jsonl"]
-
-_FORMATS: Final[tuple[_Format, ...]] = ("csv", "jsonl")
+_FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 
 
 def _check_export(ctx: Context) -> None:
@@ -30,7 +29,7 @@ def _check_export(ctx: Context) -> None:
 @value_option("--format", "csv|jsonl", one_of(_FORMATS), "Format of FILE.  [default: from its extension]", to="form")
 @overwrite_option
 @api_options
-def export(file: Path, form: _Format | None, client: RoomsClient, as_json: bool) -> int:
+def export(file: Path, form: Format | None, client: RoomsClient, as_json: bool) -> int:
     """Write all rooms to a file that `aiorooms plan` can read.
 
     \b
