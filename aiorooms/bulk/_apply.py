@@ -25,6 +25,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
+import attrs
+
 from .._aio import end_tasks
 from .._checks import check_at_least
 from ..client import RoomsClient
@@ -38,6 +40,7 @@ from ._journal_writer import JournalWriter, now
 from ._outcomes import Outcome, StopSignal
 from ._plan import Plan
 from ._plan_of_journal import plan_of
+from ._plan_records import PlannedLine
 from ._recorder import Recorder
 from ._refresh import Refresher
 from ._sending import InFlight, rooms_to_send
@@ -201,8 +204,6 @@ class BulkRun:
         the journal can't be locked; `PlanFileError` if the plan was modified or replaced since `Plan.open`, or if
         another run is applying it with another journal; and `APIError` if the account can't be listed.
         """
-        signal, client = self._signal, self._client
-        force, strict = self._keep_policy.force, self._strict
         # The plan is checked again because the file may have been modified since `Plan.open`. The file then stays open,
         # so replacing it later has no effect. It is opened twice: updates are read from it in order, while rooms of the
         # account are looked up in any order.
@@ -211,48 +212,65 @@ class BulkRun:
             async with self._journal as journal, self._recorded(journal):
                 self.damaged_lines = journal.before.damaged_lines
                 self.plan_lock_error = journal.plan_lock_error
-                recorder = Recorder(journal, signal)
-                conflicts = Conflicts(client, self.plan, lookup, recorder, force=force, strict=strict)
-                self._conflicts = conflicts
-                refresher = Refresher(conflicts, signal)
-                in_flight = InFlight(recorder, signal, conflicts, refresher, client.webhook_url_policy)
+                recorder = Recorder(journal, self._signal)
+                self._conflicts = conflicts = Conflicts(
+                    self._client, self.plan, lookup, recorder, force=self._keep_policy.force, strict=self._strict
+                )
                 earlier = await asyncio.to_thread(EarlierRuns.read, journal.before, self._keep_policy, plan)
-                # `apply` begins with an empty journal, so it has nothing to find.
-                is_resumed = self._journal_before is not None
-                outcomes = await find_applied(earlier, plan, conflicts, recorder, force=force and is_resumed)
-                found = {outcome.room_id for outcome in outcomes}
-                self.settled = len(earlier.settled - found)
-                excluded = earlier.excluded | found
-                for outcome in outcomes:
-                    yield outcome
-                outcomes, to_send = await read_back(
-                    client, earlier.uncertain, conflicts, recorder, signal, concurrency=self._concurrency
-                )
-                for outcome in outcomes:
-                    yield outcome
-                if to_send or len(excluded) < self.plan.rooms:
-                    await conflicts.find(excluded, to_send)
-                sendable = (planned for planned in to_send if not conflicts.set_aside(planned))
-                rooms = chain(sendable, rooms_to_send(plan, excluded, conflicts))
-                results = client.rooms.update_many(
-                    in_flight.updates(rooms), concurrency=self._concurrency, max_failures=signal.failures_left
-                )
-                async with refresher.running(), aclosing(results):
-                    try:
-                        async for result in results:
-                            yield in_flight.outcome(result)
-                            for outcome in in_flight.invalid():
-                                yield outcome
-                    finally:
-                        in_flight.abort()
-                for outcome in in_flight.invalid():
-                    yield outcome
-                if recorder.write_error is not None:
-                    raise recorder.write_error
-                if signal.reason is None:
-                    async with aclosing(conflicts.compare_set_aside()) as compared:
-                        async for outcome in compared:
+                shared = _Shared(plan, recorder, conflicts, earlier)
+                for step in (self._read_back, self._send, self._compare_set_aside):
+                    async with aclosing(step(shared)) as outcomes:
+                        async for outcome in outcomes:
                             yield outcome
+
+    async def _read_back(self, shared: "_Shared") -> AsyncGenerator[Outcome]:
+        """Yield the outcomes of the rooms that already have the wanted values, or can't be read back (step 1)."""
+        earlier, conflicts, recorder = shared.earlier, shared.conflicts, shared.recorder
+        # `apply` begins with an empty journal, so it has nothing to find.
+        force = self._keep_policy.force and self._journal_before is not None
+        outcomes = await find_applied(earlier, shared.plan, conflicts, recorder, force=force)
+        found = {outcome.room_id for outcome in outcomes}
+        self.settled = len(earlier.settled - found)
+        shared.excluded = earlier.excluded | found
+        for outcome in outcomes:
+            yield outcome
+        outcomes, shared.read_back = await read_back(
+            self._client, earlier.uncertain, conflicts, recorder, self._signal, concurrency=self._concurrency
+        )
+        for outcome in outcomes:
+            yield outcome
+
+    async def _send(self, shared: "_Shared") -> AsyncGenerator[Outcome]:
+        """Find the conflicts (step 2), send the updates of all other rooms, and yield their outcomes (step 3)."""
+        client, signal, conflicts, recorder = self._client, self._signal, shared.conflicts, shared.recorder
+        if shared.read_back or len(shared.excluded) < self.plan.rooms:
+            await conflicts.find(shared.excluded, shared.read_back)
+        refresher = Refresher(conflicts, signal)
+        in_flight = InFlight(recorder, signal, conflicts, refresher, client.webhook_url_policy)
+        sendable = (planned for planned in shared.read_back if not conflicts.set_aside(planned))
+        rooms = chain(sendable, rooms_to_send(shared.plan, shared.excluded, conflicts))
+        results = client.rooms.update_many(
+            in_flight.updates(rooms), concurrency=self._concurrency, max_failures=signal.failures_left
+        )
+        async with refresher.running(), aclosing(results):
+            try:
+                async for result in results:
+                    yield in_flight.outcome(result)
+                    for outcome in in_flight.invalid():
+                        yield outcome
+            finally:
+                in_flight.abort()
+        for outcome in in_flight.invalid():
+            yield outcome
+        if recorder.write_error is not None:
+            raise recorder.write_error
+
+    async def _compare_set_aside(self, shared: "_Shared") -> AsyncGenerator[Outcome]:
+        """Yield the outcomes of the rooms set aside, unless the run was stopped (step 4)."""
+        if self._signal.reason is None:
+            async with aclosing(shared.conflicts.compare_set_aside()) as compared:
+                async for outcome in compared:
+                    yield outcome
 
     @asynccontextmanager
     async def _recorded(self, journal: JournalWriter) -> AsyncGenerator[None]:
@@ -269,6 +287,20 @@ class BulkRun:
             await end_tasks([recording])
             with suppress(JournalError):
                 journal.write(line_of(Stop(stop=ended, at=now())))
+
+
+@attrs.define(eq=False)
+class _Shared:
+    """What the steps of a run share."""
+
+    plan: CheckedPlan
+    recorder: Recorder
+    conflicts: Conflicts
+    earlier: EarlierRuns
+    excluded: frozenset[str] = frozenset()
+    """The ids of the rooms that step 3 skips; known after step 1."""
+    read_back: Sequence[PlannedLine] = ()
+    """The rooms that were read back and must be updated; known after step 1."""
 
 
 async def _record_pacing(client: RoomsClient, journal: JournalWriter) -> None:

@@ -74,7 +74,7 @@ class Conflicts:
         """Number of rooms that `recent_rooms` would have yielded when the run began."""
         self.window: float | None = None
         """See `BulkRun.overwrite_window`."""
-        self.position: int = 0
+        self._position = 0
         """The offset in the plan file up to which all rooms were sent, set aside or skipped."""
         self._client = client
         self._plan = plan
@@ -115,7 +115,15 @@ class Conflicts:
                 room.updated_at is not None and room.updated_at >= recently
             )
             self.compare_listed(room)
-        self.listed_at = listed_at
+        self.end_list(listed_at)
+
+    def end_list(self, began_at: float) -> None:
+        """Record that a list is complete. It began at this monotonic time, in seconds."""
+        self.listed_at = began_at
+
+    def advance(self, position: int) -> None:
+        """Record that all rooms before this offset in the plan file are sent, set aside or skipped."""
+        self._position = position
 
     def recent_rooms(self) -> RoomList:
         """Return the list of the rooms that may have been modified since the run began.
@@ -145,7 +153,7 @@ class Conflicts:
         lookup = self._lookup
         if lookup is None or room.id is None or (offset := lookup.offset_of(room.id)) is None:
             return
-        if room.id not in self._read_back and (offset < self.position or room.id in self._excluded):
+        if room.id not in self._read_back and (offset < self._position or room.id in self._excluded):
             return
         planned = lookup.find(room.id)
         assert planned is not None  # it has an offset

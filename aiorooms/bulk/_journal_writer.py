@@ -20,19 +20,19 @@ import errno
 import os
 import stat
 import time
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Self
 
 from .._aio import end_tasks, finish
-from ..errors import JournalError, PlanFileError
+from ..errors import JournalError
 from ._existing_file import BINARY, NONBLOCK
 from ._files import check_is_file, kind_of_file, os_errors_as, os_reason, path_text, quoted_path
 from ._journal import Journal, first_line, is_incomplete_header, is_journal, journal_lines
 from ._journal_records import JournalHeader, Run, line_of
 from ._line_checksum import sealed
-from ._lock import hold_lock, is_locked, try_lock
+from ._lock import is_locked, plan_locked, try_lock
 from ._plan import Plan
 from ._standing import Standing, standing_of
 
@@ -77,7 +77,7 @@ class JournalWriter:
         """
         path = Path(path)
         async with cls._opened(path, _create(path), lock=lock, is_new=True) as writer:
-            with writer.plan_locked(plan, lock=lock):
+            with plan_locked(plan, lock=lock) as writer.plan_lock_error:
                 header = JournalHeader(
                     plan=plan.plan_id,
                     plan_file=path_text(plan.path.absolute()),
@@ -95,7 +95,7 @@ class JournalWriter:
     async def reopen(cls, journal: Journal, plan: Plan, *, lock: bool = True) -> AsyncGenerator[Self]:
         """Open a journal for appending, after its last complete line. The errors are those of `create`."""
         async with cls._opened(journal.path, _reopen(journal.path), lock=lock) as writer:
-            with writer.plan_locked(plan, lock=lock):
+            with plan_locked(plan, lock=lock) as writer.plan_lock_error:
                 # Read again under the lock, because another run may have written lines before the file was locked.
                 journal = Journal.open(journal.path)
                 writer.before = await asyncio.to_thread(standing_of, journal_lines(journal))
@@ -125,27 +125,6 @@ class JournalWriter:
             writer._check()
         finally:
             writer._close(is_new=is_new)
-
-    @contextlib.contextmanager
-    def plan_locked(self, plan: Plan, *, lock: bool) -> Generator[None]:
-        """Lock the plan file while the block runs. If it can't be locked, only record why.
-
-        Raises `PlanFileError` if another run holds the lock, or if the file can't be opened.
-        """
-        with contextlib.ExitStack() as stack:
-            if lock:
-                file = stack.enter_context(closing(plan.open_file()))
-                try:
-                    has_lock = stack.enter_context(hold_lock(file, plan.path))
-                except OSError as error:
-                    self.plan_lock_error = os_reason(error)
-                else:
-                    if not has_lock:
-                        text = (
-                            f"the plan {quoted_path(plan.path)} is in use: another run applies it with another journal"
-                        )
-                        raise PlanFileError(text, hint="wait until that run has ended", reason="plan_in_use")
-            yield
 
     async def begin_run(self, run: int) -> None:
         """Append the `run` line, which makes the run resumable, and sync it. Raises `JournalError` if that fails."""

@@ -14,13 +14,16 @@ import errno
 import os
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from ..errors import PlanFileError
 from ._existing_file import BINARY, NONBLOCK, open_existing
+from ._files import os_reason, quoted_path
+from ._plan import Plan
 
-__all__ = ["hold_lock", "is_locked", "try_lock"]
+__all__ = ["hold_lock", "is_locked", "plan_locked", "try_lock"]
 
 _LOCKED: Final = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
@@ -56,6 +59,28 @@ def hold_lock(file: BinaryIO, path: Path) -> Generator[bool]:
             stack.callback(os.close, descriptor)
             has_lock = try_lock(descriptor)
         yield has_lock
+
+
+@contextmanager
+def plan_locked(plan: Plan, *, lock: bool) -> Generator[str | None]:
+    """Lock a plan file while the block runs. Yield None, or the reason why the file can't be locked.
+
+    If `lock` is false, don't lock it. Raises `PlanFileError` if another run holds the lock, or if the file can't be
+    opened.
+    """
+    reason = None
+    with contextlib.ExitStack() as stack:
+        if lock:
+            file = stack.enter_context(closing(plan.open_file()))
+            try:
+                has_lock = stack.enter_context(hold_lock(file, plan.path))
+            except OSError as error:
+                reason = os_reason(error)
+            else:
+                if not has_lock:
+                    text = f"the plan {quoted_path(plan.path)} is in use: another run applies it with another journal"
+                    raise PlanFileError(text, hint="wait until that run has ended", reason="plan_in_use")
+        yield reason
 
 
 def is_locked(path: Path) -> bool:

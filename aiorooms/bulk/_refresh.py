@@ -146,7 +146,7 @@ class Refresher:
                 raise
             else:
                 budget.end_list(count)
-                self._conflicts.listed_at = began
+                self._conflicts.end_list(began)
 
     async def _permit(self) -> None:
         """Wait until a page may be requested."""

@@ -30,7 +30,7 @@ def rooms_to_send(plan: CheckedPlan, excluded: Container[str], conflicts: Confli
     for line in plan.lines():
         planned = PlannedLine.read(line)
         position += len(line)
-        conflicts.position = position
+        conflicts.advance(position)
         if planned.room_id not in excluded and not conflicts.set_aside(planned):
             yield planned
 

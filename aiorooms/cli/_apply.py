@@ -238,9 +238,12 @@ class _Applying(ManyUpdates):
 
     def summarize(self) -> bool:
         out, run = self.out, self._run
-        counts = self._count_states()
+        # If this run updated all rooms, the journal has nothing to add.
+        states = self._states() if _updated(self.counts) < self.total else None
+        counts = self._count_rooms(states)
         window = run.overwrite_window
         if out.json:
+            self._write_interrupted(states or {})
             totals: dict[str, JsonValue] = {
                 "journal": str(self._journal),
                 "rooms": self.total,
@@ -273,28 +276,29 @@ class _Applying(ManyUpdates):
             self._show_next_commands(counts)
         return _updated(counts) >= self.total and not self._listing_failed and self._file_error is None
 
-    def _count_states(self) -> Mapping[str, int]:
+    def _count_rooms(self, states: Mapping[str, RoomState] | None) -> Mapping[str, int]:
         """Return the number of rooms for each of the `TOTALS`, which add up to the number of rooms in the plan.
 
-        The totals come from the journal, because earlier runs have outcomes too. If the journal can't be read or
-        written, only the outcomes of this run are known, and the rooms that earlier runs have settled are in no total.
-
-        With --json, also write a line for each room whose update was in flight when a run was interrupted.
+        The totals come from the states in the journal, because earlier runs have outcomes too. If `states` is None,
+        only the outcomes of this run are known, and the rooms that earlier runs have settled are in no total.
         """
         counts = self.counts.copy()
-        if _updated(counts) < self.total and (states := self._states()) is not None:
-            ours = {key: counts[key] for key in ("updated", "already_right")}
-            counts = Counter("uncertain" if state == "begun" else state for state in states.values())
-            counts["updated_before"] = max(0, counts["updated"] - sum(ours.values()))
-            counts["updated"], counts["already_right"] = ours["updated"], ours["already_right"]
-            for room_id, state in states.items():
-                if self.out.json and state == "begun" and room_id not in self._uncertain:
-                    outcome = Outcome(room_id=room_id, unique_name=None, status="uncertain", error=_INTERRUPTED)
-                    self.write(_json_line(outcome))
-            counts["not_begun"] = max(0, self.total - counts.total())
-        else:
+        if states is None:
             counts["not_begun"] = max(0, self.total - counts.total() - self._run.settled)
+            return counts
+        ours = {key: counts[key] for key in ("updated", "already_right")}
+        counts = Counter("uncertain" if state == "begun" else state for state in states.values())
+        counts["updated_before"] = max(0, counts["updated"] - sum(ours.values()))
+        counts["updated"], counts["already_right"] = ours["updated"], ours["already_right"]
+        counts["not_begun"] = max(0, self.total - counts.total())
         return counts
+
+    def _write_interrupted(self, states: Mapping[str, RoomState]) -> None:
+        """Write a JSON line for each room whose update was in flight when a run was interrupted."""
+        for room_id, state in states.items():
+            if state == "begun" and room_id not in self._uncertain:
+                outcome = Outcome(room_id=room_id, unique_name=None, status="uncertain", error=_INTERRUPTED)
+                self.write(_json_line(outcome))
 
     def _states(self) -> Mapping[str, RoomState] | None:
         """Return the states of the rooms in the journal; None if the journal was lost, removed or damaged."""
