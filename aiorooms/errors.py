@@ -32,7 +32,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from ._problems import ErrorDetail, InputCode, InputProblem, Problem, ProblemCode
-from ._text import quoted
 
 __all__ = [
     "APIConnectionError",
@@ -205,7 +204,7 @@ class PolicyFileError(ClientSettingsError):
     """All problems, in one line each, without the path."""
 
     def __init__(self, path: Path, problems: Sequence[str]) -> None:
-        super().__init__(f"policy file {quoted(str(path))}: {'; '.join(problems)}")
+        super().__init__(f"policy file {str(path)!r}: {'; '.join(problems)}")
         self.path = path
         self.problems = tuple(problems)
 

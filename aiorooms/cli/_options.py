@@ -130,7 +130,7 @@ def read_policy(ctx: Context) -> None:
         ctx.params["policy"] = WebhookUrlPolicy.from_toml(path)
     except PolicyFileError as error:
         for problem in error.problems:
-            ctx.add_problem(f"{quoted(str(path))}: {problem}", "--policy")
+            ctx.add_problem(f"{str(path)!r}: {problem}", "--policy")
 
 
 def max_failures_option(more: str = "") -> Callable[[F], F]:

@@ -53,12 +53,12 @@ PLANTED: list[tuple[dict[str, Any], list[tuple[FindingKind, str]]]] = [
     ({URL: "ftp://hooks.example.com/"}, [("rejected_url", URL)]),
     ({URL: "hooks.example.com"}, [("rejected_url", URL)]),
     ({URL: "https://hooks.example.com/#a"}, [("rejected_url", URL)]),
+    ({URL: "https://hook.lan/"}, [("special_use_host", URL)]),
     ({URL: "https://hooks..example.com/"}, [("rejected_url", URL)]),
     ({URL: "http://hook.lan/#a", FAILOVER: None}, [
         ("special_use_host", URL), ("http", URL), ("rejected_url", URL), ("no_failover", FAILOVER),
     ]),
 ]  # fmt: skip
-PLANTED += [({URL: f"https://hook.{name}/"}, [("special_use_host", URL)]) for name in SPECIAL_USE]
 """The settings that differ from GOOD, and what is found."""
 
 
@@ -73,6 +73,14 @@ async def test_a_single_room(
         assert (finding.room_id, finding.unique_name) == (room(7).id, "r7")
         assert finding.message.isprintable()
         assert "secret" not in finding.message
+
+
+@pytest.mark.parametrize("name", SPECIAL_USE)
+async def test_a_special_use_name_is_found_in_both_urls(name: str) -> None:
+    urls = {URL: f"https://hook.{name}/", FAILOVER: f"https://BACKUP.{name.upper()}./"}
+    for policy in (WebhookUrlPolicy(), HTTPS):
+        findings = await found([room(1, **urls)], policy)
+        assert kinds(findings) == [("special_use_host", URL), ("special_use_host", FAILOVER)]
 
 
 async def test_a_policy_finds_what_only_it_rejects() -> None:
