@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -47,7 +48,9 @@ class Peer:
 
 
 @asynccontextmanager
-async def raw_server(serve: Callable[[Peer], Awaitable[None]]) -> AsyncGenerator[tuple[str, list[bytes]]]:
+async def raw_server(
+    serve: Callable[[Peer], Awaitable[None]], *, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> AsyncGenerator[tuple[str, list[bytes]]]:
     """Yield a server's base URL and received requests. The server calls `serve` for each connection, then closes it."""
     received: list[bytes] = []
     handlers: set[asyncio.Task[Any]] = set()
@@ -64,9 +67,10 @@ async def raw_server(serve: Callable[[Peer], Awaitable[None]]) -> AsyncGenerator
             writer.close()
             handlers.discard(task)
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    server = await asyncio.start_server(handle, address, 0, ssl=tls)
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v2", received
+        host = f"[{address}]" if ":" in address else address
+        yield f"http://{host}:{server.sockets[0].getsockname()[1]}/v2", received
     finally:
         server.close()
         for task in handlers:

@@ -2,7 +2,8 @@
 
 `check_webhook_url` returns the problems of a URL, and `WebhookUrlPolicy` says which URLs are accepted. `rewrite_host`
 replaces the host of a URL. `WebhookConfig` combines the three webhook fields of a room. `audit` finds the rooms of an
-account whose webhook can't work or is at risk, and `FixRules` fixes them. The folder's README.md is a guide.
+account whose webhook can't work or is at risk, and `FixRules` fixes them. `probe` sends a test event to a webhook URL.
+The folder's README.md is a guide.
 """
 
 from typing import TYPE_CHECKING
@@ -14,19 +15,30 @@ if TYPE_CHECKING:
     from ._audit import Audit, audit
     from ._findings import AuditFinding, FindingKind, Severity
     from ._fixes import FixRules
+    from ._probe import probe, probe_many
+    from ._signing import EventSigner
+    from ._verdicts import ProbeCause, ProbeReport, ProbeResult, ProbeVerdict, TlsInfo
 
 __all__ = [
     "DEFAULT_POLICY",
     "Audit",
     "AuditFinding",
+    "EventSigner",
     "FindingKind",
     "FixRules",
+    "ProbeCause",
+    "ProbeReport",
+    "ProbeResult",
+    "ProbeVerdict",
     "Severity",
+    "TlsInfo",
     "WebhookConfig",
     "WebhookUrlPolicy",
     "audit",
     "check_webhook_url",
     "check_webhook_urls",
+    "probe",
+    "probe_many",
     "rewrite_host",
 ]
 
@@ -35,8 +47,16 @@ _LAZY = {
     "AuditFinding": "_findings",
     "FindingKind": "_findings",
     "FixRules": "_fixes",
+    "EventSigner": "_signing",
+    "ProbeCause": "_verdicts",
+    "ProbeReport": "_verdicts",
+    "ProbeResult": "_verdicts",
+    "ProbeVerdict": "_verdicts",
     "Severity": "_findings",
+    "TlsInfo": "_verdicts",
     "audit": "_audit",
+    "probe": "_probe",
+    "probe_many": "_probe",
 }
 """The names that are imported on first use, each with its module. Most programs don't need them at every start."""
 

@@ -1,0 +1,187 @@
+"""Probe webhook URLs, to find out whether an event of the API would arrive.
+
+A probe sends one small event of the type `aiorooms.probe` to a URL, as the API sends its events: a POST with the API's
+header names, within the room's timeout, without following redirects. Then it says what the receiver did, or what
+prevented the event from arriving.
+
+The addresses of the host are looked up once. They are checked, and only these addresses are connected to. Otherwise a
+name could have a public address when it is checked, and a private one when it is connected to.
+
+Example: `https://hooks.example.com/rooms` has the address 203.0.114.1, which is public. The probe connects to it,
+checks the certificate of `hooks.example.com`, and sends the event. The receiver rejects it with 401, because the
+event is not signed. So the verdict is `reachable`: a signed event of the API would arrive.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import aclosing
+from typing import Any, Final, NamedTuple
+
+import aiohttp
+
+from .._aio import end_tasks
+from .._checks import check_at_least, check_positive
+from .._text import quoted
+from .._webhook_url import (
+    WebhookUrlPolicy,
+    check_webhook_url,
+    host_of,
+    is_public,
+    masked_url,
+    read_address,
+    rewrite_host,
+)
+from ._dns import Resolve, look_up, resolve_host
+from ._probe_attempt import Attempt
+from ._signing import EventSigner
+from ._verdicts import ProbeCause, ProbeReport, ProbeResult, judge_answer, judge_failure
+from .config import WebhookConfig
+
+__all__ = ["DEFAULT_TIMEOUT", "probe", "probe_many", "receiver_of"]
+
+DEFAULT_TIMEOUT: Final = 10.0
+"""The time limit for a probe of a room without a timeout, in seconds."""
+
+_ANY_VALID: Final = WebhookUrlPolicy(allow_credentials=True)
+
+
+class _How(NamedTuple):
+    """What all probes of one call have in common."""
+
+    signer: EventSigner | None
+    allow_private: bool
+    ssl_context: ssl.SSLContext | None
+    resolve: Resolve
+
+
+async def probe(
+    config: WebhookConfig,
+    *,
+    signer: EventSigner | None = None,
+    allow_private: bool = False,
+    timeout: float | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    resolve: Resolve = resolve_host,
+) -> ProbeReport:
+    """Probe the webhook URL and the failover URL of `config` at the same time. No network failure raises.
+
+    - `signer`: signs the events, for receivers that verify signatures.
+    - `allow_private`: whether to connect to addresses that the public internet can't reach, such as 127.0.0.1.
+    - `timeout`: the time limit for each URL in seconds, from connecting to the answer. By default, it is that of
+      `config`, or 10 s if that is not set or 0. A DNS lookup has a limit of its own, 10 s.
+    - `ssl_context`: for receivers whose certificate no public authority issued.
+    - `resolve`: the function that looks up a host.
+
+    Raises `ClientSettingsError` if `timeout` is not above 0.
+    """
+    if timeout is not None:
+        check_positive("probe(timeout=)", timeout)
+    seconds = timeout or (config.timeout_secs if isinstance(config.timeout_secs, int) else 0) or DEFAULT_TIMEOUT
+    how = _How(signer, allow_private, ssl_context, resolve)
+
+    async def one(url: object) -> ProbeResult | None:
+        return await _probe_url(url, seconds, how) if isinstance(url, str) and url else None
+
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(one(config.url))
+        second = tasks.create_task(one(config.failover_url))
+    return ProbeReport(url=first.result(), failover_url=second.result())
+
+
+async def probe_many(
+    urls: Iterable[str] | AsyncIterable[str],
+    *,
+    concurrency: int = 20,
+    signer: EventSigner | None = None,
+    allow_private: bool = False,
+    timeout: float = DEFAULT_TIMEOUT,
+    ssl_context: ssl.SSLContext | None = None,
+    resolve: Resolve = resolve_host,
+) -> AsyncGenerator[ProbeResult]:
+    """Probe many URLs concurrently, and yield the results in order of completion.
+
+    Only the first of several URLs with the same scheme, host, port and path is probed, because these reach the same
+    receiver. At most `concurrency` probes are in flight. `urls` is read only as fast as the probes end. The other
+    arguments are those of `probe`.
+    """
+    check_at_least(1, "probe_many(concurrency=)", concurrency)
+    check_positive("probe_many(timeout=)", timeout)
+    how = _How(signer, allow_private, ssl_context, resolve)
+    source = _as_async(urls)
+    seen: set[str] = set()
+    running: set[asyncio.Task[ProbeResult]] = set()
+    is_complete = False
+    try:
+        async with aclosing(source):
+            while running or not is_complete:
+                while not is_complete and len(running) < concurrency:
+                    if (url := await anext(source, None)) is None:
+                        is_complete = True
+                    elif (receiver := receiver_of(url)) not in seen:
+                        seen.add(receiver)
+                        running.add(asyncio.create_task(_probe_url(url, timeout, how)))
+                if running:
+                    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        yield task.result()
+    finally:
+        await end_tasks(running)
+
+
+async def _probe_url(url: str, timeout: float, how: _How) -> ProbeResult:
+    began = time.monotonic()
+    shown = quoted(masked_url(url))
+
+    def failed(cause: ProbeCause, text: str, **known: Any) -> ProbeResult:  # noqa: ANN401 - attributes
+        seconds = time.monotonic() - began
+        return ProbeResult(url=url, verdict="failed", cause=cause, message=text, seconds=seconds, **known)
+
+    if problems := check_webhook_url(url, _ANY_VALID):
+        return failed("invalid_url", "; ".join(problem.message for problem in problems))
+    host = host_of(url) or ""
+    looked_up = await look_up(host, how.resolve)
+    known: dict[str, Any] = {"addresses": looked_up.addresses, "dns_seconds": time.monotonic() - began}
+    if not looked_up.addresses:
+        text = f"{shown}: DNS has no address for {host} ({looked_up.error}); check the name, and its DNS records"
+        return failed("dns", text, **known)
+    private = [address for address in looked_up.addresses if not is_public(address)]
+    if private and not how.allow_private:
+        text = f"{shown}: {host} has the address {private[0]}, which the public internet can't reach; use a public one"
+        return failed("private_address", text, **known)
+    # aiohttp rejects other notations of an IPv4 address, such as 127.1, which browsers and inet_aton read.
+    canonical = url if read_address(host) is None else rewrite_host(url, host, host)
+    attempt = Attempt(canonical, looked_up.addresses, timeout, how.signer, how.ssl_context)
+    try:
+        await attempt.send()
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        known |= {"connect_seconds": attempt.connect_seconds, "tls": attempt.tls}
+        failure, text = judge_failure(error, host, timeout, connected=attempt.connect_seconds is not None)
+        return failed(failure, f"{shown}: {text}", **known)
+    verdict, cause, text = judge_answer(attempt.status, attempt.location, is_signed=how.signer is not None)
+    return ProbeResult(
+        url=url,
+        verdict=verdict,
+        cause=cause,
+        message=f"{shown}: {text}",
+        status=attempt.status,
+        tls=attempt.tls,
+        connect_seconds=attempt.connect_seconds,
+        seconds=time.monotonic() - began,
+        **known,
+    )
+
+
+def receiver_of(url: str) -> str:
+    """Return a text that is the same for all URLs with the same scheme, host, port and path."""
+    return url.partition("#")[0].partition("?")[0]
+
+
+async def _as_async(urls: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[str]:
+    if isinstance(urls, AsyncIterable):
+        async for url in urls:
+            yield url
+    else:
+        for url in urls:
+            yield url

@@ -1,0 +1,143 @@
+"""Send one event to one URL, over a connection to addresses that were checked."""
+
+import json
+import socket
+import ssl
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import Connection
+from yarl import URL
+
+from .._text import excerpt
+from .._version import __version__
+from .._webhook_url import masked_url
+from ._signing import EventSigner
+from ._verdicts import TlsInfo
+
+__all__ = ["Attempt"]
+
+
+class _Checked(AbstractResolver):
+    """Resolves every host to the addresses that were checked."""
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._addresses = addresses
+
+    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=_family(address), proto=0, flags=0)
+            for address in self._addresses
+        ]
+
+    async def close(self) -> None: ...
+
+
+def _family(address: str) -> int:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Remembers what is known about its only connection."""
+
+    tls: TlsInfo | None = None
+
+    async def connect(self, *args: Any, **kwargs: Any) -> Connection:  # noqa: ANN401 - those of `BaseConnector`
+        """Return the connection."""
+        connection = await super().connect(*args, **kwargs)
+        transport = connection.transport
+        secure: ssl.SSLObject | None = None if transport is None else transport.get_extra_info("ssl_object")
+        self.tls = None if secure is None else _tls_info(secure)
+        return connection
+
+
+class Attempt:
+    """Sends one event, and keeps what is known even if that fails."""
+
+    def __init__(
+        self,
+        url: str,
+        addresses: Sequence[str],
+        timeout: float,
+        signer: EventSigner | None,
+        ssl_context: ssl.SSLContext | None,
+    ) -> None:
+        self.status = 0
+        self.location = ""
+        self.tls: TlsInfo | None = None
+        self.connect_seconds: float | None = None
+        self._url = url
+        self._addresses = addresses
+        self._timeout = timeout
+        self._signer = signer
+        self._ssl: ssl.SSLContext | Literal[True] = ssl_context or True
+
+    async def send(self) -> None:
+        """Send the event, and set the attributes. Raises as aiohttp does."""
+        body = _event(self._url)
+        now = int(time.time())
+        headers: Mapping[str, str] = {"telnyx-timestamp": str(now)}
+        if self._signer is not None:
+            headers = self._signer.headers(body, now)
+        connector = _Connector(
+            resolver=_Checked(self._addresses), use_dns_cache=False, force_close=True, ssl=self._ssl, limit=1
+        )
+        began = time.monotonic()
+        tracing = aiohttp.TraceConfig()
+
+        async def connected(*_: object) -> None:
+            self.connect_seconds = time.monotonic() - began
+
+        tracing.on_connection_create_end.append(connected)
+        async with aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=self._timeout),
+            trace_configs=[tracing],
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Content-Type": "application/json", "User-Agent": f"aiorooms/{__version__} (webhook probe)"},
+        ) as session:
+            try:
+                async with session.post(
+                    URL(self._url, encoded=True), data=body, headers=headers, allow_redirects=False
+                ) as response:
+                    self.status = response.status
+                    self.location = response.headers.get("Location", "")
+                    response.close()  # the body is not needed, and may be endless
+            finally:
+                self.tls = connector.tls
+
+
+def _event(url: str) -> bytes:
+    """Return the body of an event that can't be taken for a real one."""
+    event: dict[str, object] = {
+        "record_type": "event",
+        "event_type": "aiorooms.probe",
+        "id": str(uuid.uuid4()),
+        "occurred_at": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        "payload": {},
+    }
+    return json.dumps({"data": event, "meta": {"attempt": 1, "delivered_to": masked_url(url)}}).encode()
+
+
+def _tls_info(secure: ssl.SSLObject) -> TlsInfo | None:
+    certificate: dict[str, Any] | None = secure.getpeercert()
+    if not certificate:
+        return None  # the context does not verify certificates
+    names = [str(value) for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]
+    expires = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
+    return TlsInfo(
+        version=secure.version() or "",
+        subject=_name(certificate.get("subject")) or next(iter(names), ""),
+        issuer=_name(certificate.get("issuer")),
+        expires_at=expires,
+    )
+
+
+def _name(parts: Any) -> str:  # noqa: ANN401 - the nested tuples of `getpeercert`
+    found = {key: value for part in parts or () for key, value in part}
+    return excerpt(str(found.get("commonName") or found.get("organizationName") or ""), 200)

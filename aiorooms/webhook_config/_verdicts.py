@@ -1,0 +1,139 @@
+"""The results of probes, and the verdict on what a receiver did. Pure."""
+
+import ssl
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final, Literal, TypeAlias
+
+import aiohttp
+import attrs
+
+from .._text import excerpt
+from .._webhook_url import masked_url
+
+__all__ = ["ProbeCause", "ProbeReport", "ProbeResult", "ProbeVerdict", "TlsInfo", "judge_answer", "judge_failure"]
+
+ProbeVerdict: TypeAlias = Literal["ok", "reachable", "failed"]
+"""`ok`: the receiver answered 2xx. `reachable`: it answered 400, 401 or 403, as one does that verifies signatures.
+`failed`: the event did not arrive, or was answered with another status."""
+
+ProbeCause: TypeAlias = Literal[
+    "invalid_url", "dns", "private_address", "connect", "tls", "timeout", "closed", "redirect", "status"
+]
+"""Why a probe failed."""
+
+
+@attrs.frozen(kw_only=True)
+class TlsInfo:
+    """What is known about an encrypted connection. The certificate was verified."""
+
+    version: str
+    """The version of the protocol, such as `TLSv1.3`."""
+    subject: str
+    """The common name of the certificate, or its first DNS name."""
+    issuer: str
+    """Who issued the certificate."""
+    expires_at: datetime
+    """When the certificate expires, in UTC."""
+
+    def days_left(self, now: datetime | None = None) -> int:
+        """Return the number of whole days until the certificate expires."""
+        return (self.expires_at - (now or datetime.now(UTC))).days
+
+
+@attrs.frozen(kw_only=True)
+class ProbeResult:
+    """What happened to the event that was sent to one URL."""
+
+    url: str
+    """The URL as it is in the settings. It may contain a password; `message` does not."""
+    verdict: ProbeVerdict
+    cause: ProbeCause | None = None
+    """Why the probe failed; None if it did not."""
+    message: str
+    """What happened, and if the probe failed, what to do, in one line."""
+    status: int | None = None
+    """The status of the answer; None if there was none."""
+    addresses: Sequence[str] = ()
+    """The addresses of the host."""
+    tls: TlsInfo | None = None
+    """None if the connection is not encrypted, or if there was none."""
+    dns_seconds: float | None = None
+    """Duration of the DNS lookup; None if there was none."""
+    connect_seconds: float | None = None
+    """Duration of connecting, including TLS; None if there was no connection."""
+    seconds: float = 0.0
+    """Duration of the whole probe."""
+
+
+@attrs.frozen(kw_only=True)
+class ProbeReport:
+    """The results for the two URLs of a room."""
+
+    url: ProbeResult | None
+    """None if there is no webhook URL."""
+    failover_url: ProbeResult | None
+    """None if there is no failover URL."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether one of the two probes failed."""
+        return any(result is not None and result.verdict == "failed" for result in (self.url, self.failover_url))
+
+
+_REACHABLE: Final = (400, 401, 403)
+
+_ADVICE: Final[Mapping[int, str]] = {404: "check the path", 405: "make the receiver accept POST at this path"}
+
+_MAX_SHOWN: Final = 200
+"""Maximum length of a text from outside in a message."""
+
+
+def judge_failure(error: Exception, host: str, timeout: float, *, connected: bool) -> tuple[ProbeCause, str]:
+    """Return the cause of a failure, and the message."""
+    match error:
+        case TimeoutError():
+            done = "was sent, but not answered" if connected else "could not be sent"
+            text = f"the event {done} within {timeout:g} s; make the receiver answer faster, or raise the timeout"
+            return "timeout", text
+        case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
+            why = getattr(error, "certificate_error", error)
+            reason = getattr(why, "verify_message", "") or str(why)
+            return "tls", f"the certificate of {host} is not valid: {_one_line(reason)}; renew or replace it"
+        case aiohttp.ClientSSLError() | ssl.SSLError():
+            return "tls", f"TLS with {host} failed: {_one_line(_reason(error))}; check the server's TLS settings"
+        case aiohttp.ClientConnectorError():
+            return "connect", f"can't connect to {host}: {_one_line(_reason(error))}; check port and firewall"
+        case _ if connected:
+            text = f"the receiver closed the connection without a valid answer ({_one_line(_reason(error))})"
+            return "closed", f"{text}; check its log"
+        case _:
+            return "connect", f"can't connect to {host}: {_one_line(_reason(error))}; check port and firewall"
+
+
+def _reason(error: Exception) -> str:
+    cause = getattr(error, "os_error", None) or error
+    return getattr(cause, "strerror", None) or str(cause) or type(error).__name__
+
+
+def _one_line(text: str) -> str:
+    return excerpt(text, _MAX_SHOWN)
+
+
+def judge_answer(status: int, location: str, *, is_signed: bool) -> tuple[ProbeVerdict, ProbeCause | None, str]:
+    """Return the verdict on an answer, the cause if it is a failure, and the message."""
+    answered = f"answered {status}"
+    if 200 <= status < 300:
+        return "ok", None, answered
+    if status in _REACHABLE:
+        why = "" if is_signed else ", as a receiver does that verifies signatures, because the event was not signed"
+        return "reachable", None, f"{answered}{why}"
+    if 300 <= status < 400:
+        to = f" to {_one_line(masked_url(location))!r}" if location else ""
+        return (
+            "failed",
+            "redirect",
+            f"{answered}, a redirect{to}; set the final URL, because redirects are not followed",
+        )
+    advice = "check the receiver's log" if status >= 500 else "a receiver must answer 2xx"
+    return "failed", "status", f"{answered}; {_ADVICE.get(status, advice)}"

@@ -1,0 +1,343 @@
+"""A probe says whether an event would arrive, and why not. It connects only to the addresses that it checked."""
+
+import asyncio
+import base64
+import json
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from aiorooms import WebhookConfig
+from aiorooms.errors import ClientSettingsError
+from aiorooms.webhook_config import EventSigner, ProbeResult, probe, probe_many
+from aiorooms.webhook_config._verdicts import judge_answer
+
+from ..conftest import tasks_left
+from ..raw_server import Peer
+from .receivers import HOST, Authority, Serve, answering, closing, receiver, resetting, silent, to
+
+LOCAL = to("127.0.0.1")
+NEW = "https://new.example.com/x"
+
+
+async def probed(url: str, **options: Any) -> ProbeResult:
+    options = {"allow_private": True, "resolve": LOCAL, "timeout": 30, **options}
+    result = (await probe(WebhookConfig(url), **options)).url
+    assert result is not None
+    assert result.message.isprintable()
+    return result
+
+
+async def test_the_event_is_a_post_as_the_api_sends_it_but_of_a_type_of_its_own() -> None:
+    async with receiver(answering(200)) as (url, received):
+        result = await probed(url + "?a=%2f&b")
+    assert (result.verdict, result.status, result.cause, result.addresses) == ("ok", 200, None, ("127.0.0.1",))
+    assert result.tls is None
+    assert result.connect_seconds is not None
+    assert result.dns_seconds is not None
+    assert result.message == f"'{url}?a=%2f&b': answered 200"
+    head, _, body = received[0].partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    assert first == "POST /rooms?a=%2f&b HTTP/1.1"
+    assert headers["host"].startswith(f"{HOST}:")
+    assert headers["content-type"] == "application/json"
+    assert headers["telnyx-timestamp"].isdecimal()
+    assert "telnyx-signature-ed25519" not in headers
+    event = json.loads(body)
+    assert event["data"]["event_type"] == "aiorooms.probe"
+    assert event["meta"]["delivered_to"] == url + "?a=%2f&b"
+
+
+@pytest.mark.parametrize(
+    ("serve", "verdict", "cause", "message"),
+    [
+        (answering(204), "ok", None, "answered 204"),
+        (answering(400), "reachable", None, "answered 400, as a receiver does that verifies signatures"),
+        (answering(401), "reachable", None, "answered 401, as"),
+        (answering(403), "reachable", None, "answered 403, as"),
+        (answering(404), "failed", "status", "answered 404; check the path"),
+        (answering(405), "failed", "status", "answered 405; make the receiver accept POST at this path"),
+        (answering(422), "failed", "status", "answered 422; a receiver must answer 2xx"),
+        (answering(500), "failed", "status", "answered 500; check the receiver's log"),
+        (answering(503), "failed", "status", "answered 503; check the receiver's log"),
+        (answering(301, f"Location: {NEW}"), "failed", "redirect", f"answered 301, a redirect to '{NEW}'; set"),
+        (answering(302), "failed", "redirect", "answered 302, a redirect; set the final URL"),
+        (closing, "failed", "closed", "the receiver closed the connection without a valid answer"),
+        (resetting, "failed", "closed", "the receiver closed the connection without a valid answer"),
+    ],
+    ids=[*["204", "400", "401", "403", "404", "405", "422", "500", "503", "301", "302"], "closing", "resetting"],
+)  # fmt: skip
+async def test_the_answer_decides(serve: Serve, verdict: str, cause: str | None, message: str) -> None:
+    async with receiver(serve) as (url, received):
+        result = await probed(url)
+    assert (result.verdict, result.cause) == (verdict, cause)
+    assert result.message.startswith(f"'{url}': {message}")
+    assert len(received) == 1
+
+
+async def test_a_receiver_that_does_not_answer_in_time_fails() -> None:
+    async with receiver(silent) as (url, _):
+        result = await probed(url, timeout=0.5)
+    assert (result.verdict, result.cause) == ("failed", "timeout")
+    assert "the event was sent, but not answered within 0.5 s" in result.message
+    assert tasks_left() == set()
+
+
+async def test_cancelling_a_probe_closes_its_connection() -> None:
+    connected, ended = asyncio.Event(), asyncio.Event()
+
+    async def serve(peer: Peer) -> None:
+        await peer.read()
+        connected.set()
+        await peer.read_to_the_end()
+        ended.set()
+
+    async with receiver(serve) as (url, _):
+        task = asyncio.create_task(probed(url))
+        await connected.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await ended.wait()
+    assert tasks_left() == set()
+
+
+async def test_the_timeout_of_the_room_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[float] = []
+
+    async def resolve(host: str) -> Sequence[str]:
+        return []
+
+    from aiorooms.webhook_config import _probe
+
+    make = _probe._probe_url
+
+    async def record(url: str, timeout: float, how: Any) -> ProbeResult:
+        used.append(timeout)
+        return await make(url, timeout, how)
+
+    monkeypatch.setattr(_probe, "_probe_url", record)
+    for seconds, given in ((7, None), (0, None), (None, None), (7, 2.5)):
+        await probe(WebhookConfig("https://x.io", timeout_secs=seconds), timeout=given, resolve=resolve)
+    assert used == [7, 10, 10, 2.5]
+
+
+async def test_nobody_listens() -> None:
+    async with receiver(silent) as (url, _):
+        pass
+    result = await probed(url)
+    assert (result.verdict, result.cause) == ("failed", "connect")
+    assert f"can't connect to {HOST}: " in result.message
+
+
+async def test_a_url_that_is_not_valid_is_not_sent() -> None:
+    result = await probed("https://x..io/")
+    assert (result.verdict, result.cause) == ("failed", "invalid_url")
+    assert "has an empty label in its host" in result.message
+
+
+async def test_a_password_is_not_shown() -> None:
+    async with receiver(answering(404)) as (url, received):
+        result = await probed(url.replace("//", "//user:secret@"))
+    assert "secret" not in result.message
+    assert b"secret" not in received[0].partition(b"\r\n\r\n")[2]
+
+
+# --- addresses ---
+
+
+@pytest.mark.parametrize("error", [OSError(-2, "Name or service not known"), OSError(), TimeoutError()])
+async def test_a_host_without_addresses_fails(error: OSError) -> None:
+    async def resolve(host: str) -> Sequence[str]:
+        raise error
+
+    result = await probed("https://gone.example.com/", resolve=resolve)
+    assert (result.verdict, result.cause, result.addresses) == ("failed", "dns", ())
+    assert "DNS has no address for gone.example.com (" in result.message
+    assert (await probed("https://gone.example.com/", resolve=to())).cause == "dns"
+
+
+@pytest.mark.parametrize("addresses", [["127.0.0.1"], ["203.0.114.9", "10.0.0.1"], ["::1"], ["64:ff9b::7f00:1"]])
+async def test_private_addresses_are_not_connected_to_unless_allowed(addresses: list[str]) -> None:
+    async with receiver(answering(200)) as (url, received):
+        result = await probed(url, resolve=to(*addresses), allow_private=False)
+    assert (result.verdict, result.cause) == ("failed", "private_address")
+    assert "which the public internet can't reach" in result.message
+    assert received == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]"])
+async def test_an_address_in_the_url_is_checked_too(host: str) -> None:
+    async with receiver(answering(200)) as (url, received):
+        result = await probed(url.replace(HOST, host), allow_private=False)
+        assert (result.verdict, result.cause) == ("failed", "private_address")
+        assert received == []
+        assert (await probed(url.replace(HOST, host))).verdict == "ok"
+
+
+async def test_the_address_that_was_checked_is_the_one_connected_to() -> None:
+    asked: list[str] = []
+    changing = iter([("127.0.0.1",), ("127.0.0.2",), ("127.0.0.2",)])
+
+    async def resolve(host: str) -> Sequence[str]:
+        asked.append(host)
+        return next(changing)
+
+    async with receiver(answering(200)) as (url, received), receiver(answering(500), address="127.0.0.2") as (_, other):
+        result = await probed(url, resolve=resolve)
+    assert (result.verdict, result.addresses, asked) == ("ok", ("127.0.0.1",), [HOST])
+    assert (len(received), len(other)) == (1, 0)
+
+
+async def test_ipv6_and_a_second_address_work() -> None:
+    async with receiver(answering(200), address="::1") as (url, received):
+        assert (await probed(url, resolve=to("::1"))).verdict == "ok"
+        assert (await probed(url.replace(HOST, "[::1]"))).verdict == "ok"
+        assert (await probed(url, resolve=to("127.0.0.1", "::1"))).verdict == "ok"
+    assert len(received) == 3
+
+
+# --- TLS ---
+
+
+async def test_a_valid_certificate_is_described(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    async with receiver(answering(200), tls=authority.server(days=60)) as (url, _):
+        result = await probed(url, ssl_context=authority.trusting)
+    assert result.verdict == "ok"
+    assert result.tls is not None
+    assert (result.tls.version, result.tls.subject, result.tls.issuer) == ("TLSv1.3", HOST, "Test CA")
+    assert result.tls.days_left() == 60
+
+
+@pytest.mark.parametrize(
+    ("host", "days", "trusted", "message"),
+    [
+        (HOST, -1, True, "certificate has expired"),
+        ("other.example.com", 60, True, "Hostname mismatch"),
+        (HOST, 60, False, "unable to get local issuer certificate"),
+    ],
+    ids=["expired", "other host", "unknown authority"],
+)
+async def test_a_bad_certificate_fails(tmp_path: Path, host: str, days: int, trusted: bool, message: str) -> None:
+    authority = Authority(tmp_path)
+    async with receiver(answering(200), tls=authority.server(host, days=days)) as (url, received):
+        result = await probed(url, ssl_context=authority.trusting if trusted else ssl.create_default_context())
+    assert (result.verdict, result.cause, result.tls) == ("failed", "tls", None)
+    assert f"the certificate of {HOST} is not valid: {message}" in result.message
+    assert received == []
+
+
+async def test_a_receiver_without_tls_behind_an_https_url_fails() -> None:
+    async def serve(peer: Peer) -> None:
+        peer.answer(b"{}")
+        await peer.read_to_the_end()
+
+    async with receiver(serve) as (url, _):
+        result = await probed(url.replace("http:", "https:"))
+    assert (result.verdict, result.cause) == ("failed", "tls")
+    assert f"TLS with {HOST} failed: " in result.message
+
+
+# --- signatures ---
+
+SEED = bytes(range(32))
+KEY = base64.b64encode(SEED).decode()
+
+
+async def test_a_signed_event_can_be_verified_with_the_public_key() -> None:
+    async with receiver(answering(403)) as (url, received):
+        result = await probed(url, signer=EventSigner(KEY))
+    assert result.verdict == "reachable"
+    assert result.message.endswith(": answered 403")
+    head, _, body = received[0].partition(b"\r\n\r\n")
+    headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+    signed = headers["telnyx-timestamp"].encode() + b"|" + body
+    public = Ed25519PrivateKey.from_private_bytes(SEED).public_key()
+    public.verify(base64.b64decode(headers["telnyx-signature-ed25519"]), signed)
+
+
+@pytest.mark.parametrize("key", ["", "x", KEY[:-4], f"{KEY}=", "ü" * 43])
+def test_an_invalid_key_is_not_shown(key: str) -> None:
+    with pytest.raises(ClientSettingsError, match="give the base64 text of the 32 bytes") as caught:
+        EventSigner(key)
+    assert key not in str(caught.value) or len(key) < 2
+    frame: TracebackType | None = caught.tb
+    while frame is not None:
+        if (
+            "aiorooms/webhook_config" in frame.tb_frame.f_code.co_filename
+            and frame.tb_frame.f_code.co_name != "__init__"
+        ):
+            assert "key" not in frame.tb_frame.f_locals
+        frame = frame.tb_next
+    assert KEY not in repr(EventSigner(KEY))
+
+
+# --- several URLs ---
+
+
+async def test_both_urls_of_a_room_are_probed() -> None:
+    async with receiver(answering(200)) as (good, _), receiver(answering(500)) as (bad, _):
+        report = await probe(WebhookConfig(good, bad), allow_private=True, resolve=LOCAL)
+    assert report.url is not None
+    assert report.failover_url is not None
+    assert (report.url.verdict, report.failover_url.verdict, report.has_failed) == ("ok", "failed", True)
+    empty = await probe(WebhookConfig())
+    assert (empty.url, empty.failover_url, empty.has_failed) == (None, None, False)
+    with pytest.raises(ClientSettingsError, match=r"probe\(timeout=\) is 0"):
+        await probe(WebhookConfig(good), timeout=0)
+
+
+async def test_many_urls_are_probed_once_for_each_host_and_path() -> None:
+    async with receiver(answering(200)) as (url, received):
+        urls = [f"{url}/{number % 7}?room={number}" for number in range(100)]
+        async with aclosing(probe_many(urls, allow_private=True, resolve=LOCAL)) as results:
+            verdicts = [result.verdict async for result in results]
+    assert verdicts == ["ok"] * 7
+    assert len(received) == 7
+    assert tasks_left() == set()
+
+
+async def test_at_most_so_many_probes_are_in_flight_and_leaving_early_ends_them() -> None:
+    in_flight = most = read = 0
+    enough = asyncio.Event()
+
+    async def serve(peer: Peer) -> None:
+        nonlocal in_flight, most
+        await peer.read()
+        in_flight += 1
+        most = max(most, in_flight)
+        if in_flight == 5:
+            enough.set()
+        await enough.wait()
+        peer.answer(b"{}")
+        in_flight -= 1
+
+    async def urls() -> AsyncIterator[str]:
+        nonlocal read
+        for number in range(1000):
+            read += 1
+            yield f"{url}/{number}"
+
+    async with receiver(serve) as (url, _):
+        async with aclosing(probe_many(urls(), concurrency=5, allow_private=True, resolve=LOCAL)) as results:
+            async for result in results:
+                assert result.verdict == "ok"
+                break
+        assert most == 5
+        assert read <= 6
+    assert tasks_left() == set()
+
+
+@pytest.mark.parametrize("status", range(100, 600))
+def test_every_status_has_a_verdict(status: int) -> None:
+    verdict, cause, message = judge_answer(status, "", is_signed=False)
+    assert (verdict == "failed") is (cause is not None)
+    assert f"answered {status}" in message
