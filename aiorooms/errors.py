@@ -83,6 +83,7 @@ Reason: TypeAlias = Literal[
     "not_a_journal",
     "newer_journal",
     "damaged_journal",
+    "joined_journals",
     "empty_journal",
     "journal_exists",
     "file_exists",

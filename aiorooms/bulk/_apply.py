@@ -33,7 +33,7 @@ from ..client import RoomsClient
 from ..errors import AioroomsError, JournalError
 from ._checked_plan import CheckedPlan
 from ._conflicts import Conflicts
-from ._earlier import EarlierRuns, KeepPolicy, find_applied, read_back
+from ._earlier import EarlierRuns, KeepPolicy, find_applied, read_back, unplanned_rooms
 from ._journal import Journal
 from ._journal_records import PacingRecord, PacingState, Stop, line_of
 from ._journal_writer import JournalWriter, now
@@ -146,6 +146,11 @@ class BulkRun:
         """Number of rooms that keep their outcome from an earlier run; 0 until `outcomes` has read the journal."""
         self.damaged_lines: Sequence[int] = ()
         """The numbers of the damaged lines of the journal; empty until `outcomes` has read the journal."""
+        self.unplanned: frozenset[str] = frozenset()
+        """The ids of rooms in the journal that are not in the plan; empty until `outcomes` has read the journal.
+
+        The run ignores these rooms. Probably lines of another journal were added to this one.
+        """
         self.plan_lock_error: str | None = None
         """Why the plan file can't be locked; None if it is locked, or until `outcomes` has locked it.
 
@@ -187,10 +192,15 @@ class BulkRun:
     def rooms_left(self) -> int:
         """Return how many rooms of the plan had no outcome to keep when `apply` or `resume` was called.
 
-        The number does not change during the run. Raises `JournalError` if the journal can't be read.
+        The number does not change during the run. Raises `JournalError` if the journal can't be read, and
+        `PlanFileError` if the plan can't be read or was modified since `Plan.open`.
         """
-        states = () if self._journal_before is None else self._journal_before.states().values()
-        return self.plan.rooms - sum(map(self._keep_policy.keeps, states))
+        if self._journal_before is None:
+            return self.plan.rooms
+        kept = [room_id for room_id, state in self._journal_before.states().items() if self._keep_policy.keeps(state)]
+        with closing(self.plan.open_file()) as file:
+            unplanned = unplanned_rooms(kept, self.plan.room_lines(file))
+        return self.plan.rooms - len(kept) + len(unplanned)
 
     async def outcomes(self) -> AsyncGenerator[Outcome]:
         """Send the planned updates, and yield an `Outcome` for each room that this run handles.
@@ -217,6 +227,7 @@ class BulkRun:
                     self._client, self.plan, lookup, recorder, force=self._keep_policy.force, strict=self._strict
                 )
                 earlier = await asyncio.to_thread(EarlierRuns.read, journal.before, self._keep_policy, plan)
+                self.unplanned = earlier.unplanned
                 shared = _Shared(plan, recorder, conflicts, earlier)
                 for step in (self._read_back, self._send, self._compare_set_aside):
                     async with aclosing(step(shared)) as outcomes:

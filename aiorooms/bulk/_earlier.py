@@ -21,12 +21,15 @@ since the plan was made:
 - With `force`, any room whose update would be sent. If it has the wanted values, its outcome is `updated`. Otherwise
   the update is sent. (Without `force`, `_conflicts` compares these rooms anyway.)
 
+A journal may also contain rooms that are not in the plan, because lines of another journal were added to it. These
+rooms are ignored, and they are not counted. Otherwise a run could take its plan for finished.
+
 If the server answers that the room does not exist, the outcome is `failed`. If the GET fails for another reason, the
 room's state in the journal does not change, so the next `resume` reads the room back again.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Self
 
 import attrs
@@ -39,12 +42,13 @@ from ..resources._resource import ends_run
 from ._checked_plan import CheckedPlan
 from ._conflicts import Conflicts
 from ._journal_records import RoomState
+from ._lookup import room_id_of
 from ._outcomes import Outcome, StopSignal
 from ._plan_records import PLANNED, PlannedLine
 from ._recorder import Recorder
 from ._standing import Standing
 
-__all__ = ["EarlierRuns", "KeepPolicy", "find_applied", "read_back"]
+__all__ = ["EarlierRuns", "KeepPolicy", "find_applied", "read_back", "unplanned_rooms"]
 
 
 @attrs.frozen(kw_only=True)
@@ -75,18 +79,32 @@ class EarlierRuns:
     """The ids of settled rooms whose later lines may be hidden by a damaged line."""
     excluded: frozenset[str]
     """The ids of all settled and uncertain rooms, which `rooms_to_send` skips."""
+    unplanned: frozenset[str]
+    """The ids of rooms in the journal that are not in the plan. None of the other attributes contains them."""
 
     @classmethod
     def read(cls, before: Standing, keep_policy: KeepPolicy, plan: CheckedPlan) -> Self:
         """Classify the rooms by their state, and read the updates of uncertain rooms."""
-        settled = frozenset(room_id for room_id, state in before.states.items() if keep_policy.keeps(state))
-        uncertain = frozenset(room_id for room_id, state in before.states.items() if state in ("begun", "uncertain"))
+        unplanned = unplanned_rooms(before.states, plan.lines())
+        settled = frozenset(room_id for room_id, state in before.states.items() if keep_policy.keeps(state)) - unplanned
+        uncertain = {room_id for room_id, state in before.states.items() if state in ("begun", "uncertain")} - unplanned
         return cls(
             settled=settled,
             uncertain=_lines_of(uncertain, plan),
             doubtful=before.doubtful & settled,
             excluded=settled | uncertain,
+            unplanned=unplanned,
         )
+
+
+def unplanned_rooms(room_ids: Iterable[str], lines: Iterable[bytes]) -> frozenset[str]:
+    """Return the ids for which the lines of a plan contain no room."""
+    left = set(room_ids)
+    for line in lines:
+        if not left:
+            break
+        left.discard(room_id_of(line))
+    return frozenset(left)
 
 
 def _lines_of(room_ids: Collection[str], plan: CheckedPlan) -> tuple[PlannedLine, ...]:

@@ -22,7 +22,9 @@ plan has the rooms A to E, and the process is killed while `apply` writes the `b
 
 A line is damaged if its checksum is wrong or it is no record, for example because a bit was flipped on the disk.
 Damaged lines are skipped, and `damaged_lines` names them. What they may hide is read back from the account, not
-guessed: `_standing` has an example. Only a damaged header is an error, because without it the plan is unknown.
+guessed: `_standing` has an example. Only a damaged header is an error, because without it the plan is unknown. A second
+header is an error too: another journal was appended (`cat a.journal >> b.journal`), so the lines after it are not about
+this plan.
 
 Lines of format version 1 have no checksum, so damage is noticed there only if the line is no record any more. If a run
 of this version continues such a journal, its own lines have checksums and are checked.
@@ -151,10 +153,12 @@ def journal_lines(journal: Journal) -> Iterator[JournalLine]:
     """Yield the lines that were complete when the journal was opened, without the header.
 
     All methods of `Journal` that read the lines use this function, so they raise `JournalError` if the file can't be
-    read.
+    read or contains another journal.
     """
     needs_checksum = journal.head.version > 1
     for number, text in _raw_lines(journal):
+        if is_journal(text):
+            raise _joined(journal.path, number)
         line = _read_line(number, text, needs_checksum=needs_checksum)
         if isinstance(line.record, Run) and journal.head.version == 1:
             # All lines of a run are written by the same version of aiorooms.
@@ -221,6 +225,12 @@ def _damaged_header(path: Path) -> JournalError:
     hint += "not updated again"
     text = f"the journal {quoted_path(path)} is damaged at line 1, so its plan is unknown"
     return JournalError(text, hint=hint, reason="damaged_journal")
+
+
+def _joined(path: Path, number: int) -> JournalError:
+    text = f"the journal {quoted_path(path)} contains another journal, which begins at line {number:,}"
+    hint = f"restore it from a copy, or remove line {number:,} and all lines after it"
+    return JournalError(text, hint=hint, reason="joined_journals")
 
 
 def _complete_size(file: BinaryIO) -> int:

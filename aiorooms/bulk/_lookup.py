@@ -6,14 +6,14 @@ only for the few rooms whose update has not been sent yet.
 """
 
 import asyncio
-from typing import BinaryIO, Self
+from typing import BinaryIO, Final, Self
 
 from ._files import os_errors_as
 from ._index import ChangedLineError, LineIndex
 from ._plan import Plan, modified_plan, unreadable_plan
 from ._plan_records import PLANNED, PlannedUpdate
 
-__all__ = ["PlanLookup", "plan_index"]
+__all__ = ["PlanLookup", "plan_index", "room_id_of"]
 
 
 def plan_index(plan: Plan, file: BinaryIO) -> LineIndex:
@@ -23,7 +23,7 @@ def plan_index(plan: Plan, file: BinaryIO) -> LineIndex:
     """
     index = LineIndex(file)
     for line in plan.room_lines(file):
-        index.add(_room_id(line).lower(), file.tell() - len(line), line)
+        index.add(room_id_of(line).lower(), file.tell() - len(line), line)
     index.sort()
     return index
 
@@ -58,7 +58,7 @@ class PlanLookup:
         return None if line is None else PLANNED.read(line)
 
 
-def _room_id(line: bytes) -> str:
+def room_id_of(line: bytes) -> str:
     """Return the room's id of a line. Parsing the whole line would take ten times as long."""
     room_id, key, _ = line.partition(b'","unique_name":')
     if key and room_id.startswith(_BEGIN) and b"\\" not in room_id:
@@ -66,4 +66,4 @@ def _room_id(line: bytes) -> str:
     return PLANNED.read(line).room_id
 
 
-_BEGIN = b'{"room_id":"'
+_BEGIN: Final = b'{"room_id":"'

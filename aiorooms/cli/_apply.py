@@ -218,6 +218,10 @@ class _Applying(ManyUpdates):
             damage = damage_of_journal(run.damaged_lines)
             rooms = "the rooms that damaged lines may concern"
             self.out.error(f"{damage}; {rooms} are compared with the account before their updates are sent")
+        if run.unplanned:
+            rooms = "1 room" if len(run.unplanned) == 1 else f"{len(run.unplanned):,} rooms"
+            text = f"the journal has lines about {rooms} outside the plan, which were ignored"
+            self.out.error(f"{text}; check whether lines of another journal were added to it")
         if run.plan_lock_error is not None:
             text = f"the plan can't be locked: {run.plan_lock_error}"
             self.out.error(f"{text}; make sure that no other command applies it with another journal")
@@ -301,14 +305,15 @@ class _Applying(ManyUpdates):
                 self.write(_json_line(outcome))
 
     def _states(self) -> Mapping[str, RoomState] | None:
-        """Return the states of the rooms in the journal; None if the journal was lost, removed or damaged."""
+        """Return the states of the planned rooms in the journal; None if the journal was lost, removed or damaged."""
         if isinstance(self._file_error, JournalError):
             return None
         try:
-            return Journal.open(self._journal).states()
+            states = Journal.open(self._journal).states()
         except JournalError as error:
             self._file_error = error  # the totals don't include earlier runs, so the reason must be shown
             return None
+        return {room_id: state for room_id, state in states.items() if room_id not in self._run.unplanned}
 
     def _show_next_commands(self, counts: Mapping[str, int]) -> None:
         """Suggest the commands to run next."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,17 @@ from aiorooms.bulk import (
     JournalError,
     PlanFileError,
     apply,
+    plan_rollback,
     resume,
 )
+from aiorooms.bulk._files import quoted_path
 from aiorooms.simulator import Faults, RoomsSimulator
 
 from ..conftest import tasks_left, times
 from .conftest import (
     HARMLESS,
     account,
+    append_lines,
     append_uncertain_room,
     by_room,
     client_of,
@@ -268,3 +272,62 @@ async def test_an_answer_without_a_readable_planned_field_is_not_taken_for_a_cha
         assert "no readable max_participants" in str(first.error)
         await collect(resume(client, path))
         assert states(path) == {"updated": 3}
+
+
+# --- lines of another journal ---
+
+
+async def test_a_journal_that_contains_another_one_is_an_error(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=4) as sim, client_of(sim) as client:
+        plan, path, other = await plan_of(client, tmp_path), tmp_path / "a.journal", tmp_path / "b.journal"
+        await handwritten_journal(client, plan, path, [])
+        await handwritten_journal(client, plan, other, sim.room_ids, "updated")
+        path.write_bytes(path.read_bytes() + other.read_bytes())
+        before, journal = path.read_bytes(), Journal.open(path)
+        run = resume(client, path)
+        uses: list[Callable[[], object]] = [journal.states, journal.damaged_lines, run.rooms_left]
+        for use in uses:
+            with pytest.raises(JournalError) as caught:
+                use()
+            text = f"the journal {quoted_path(path)} contains another journal, which begins at line 4; "
+            assert str(caught.value) == text + "restore it from a copy, or remove line 4 and all lines after it"
+            assert caught.value.reason == "joined_journals"
+        with pytest.raises(JournalError, match="contains another journal"):
+            await collect(run)
+        with pytest.raises(JournalError, match="contains another journal"):
+            await plan_rollback(client, journal, tmp_path / "back.plan")
+        assert sim.stats.by_method["PATCH"] == 0
+        assert path.read_bytes() == before
+        path.write_bytes(b"".join(before.splitlines(keepends=True)[:3]))  # as the message says
+        await collect(resume(client, path))
+        assert states(path) == {"updated": 4}
+
+
+async def test_a_damaged_first_line_of_another_journal_is_an_error_too(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
+        plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
+        await handwritten_journal(client, plan, path, [])
+        path.write_bytes(path.read_bytes() + path.read_bytes().replace(b'"rooms":2', b'"rooms":3', 1))
+        with pytest.raises(JournalError, match="contains another journal, which begins at line 4"):
+            Journal.open(path).runs()
+
+
+@pytest.mark.parametrize("force", [False, True], ids=["", "force"])
+async def test_only_the_rooms_of_the_plan_count(tmp_path: Path, force: bool) -> None:
+    async with RoomsSimulator(rooms=6) as sim, client_of(sim) as client:
+        plan, path = await plan_of(client, tmp_path, where=("name=room-000001",)), tmp_path / "a.journal"
+        planned, *others = sim.room_ids
+        await handwritten_journal(client, plan, path, [])
+        for number, state in enumerate(["updated", "failed", "conflict", "uncertain"]):
+            append_lines(path, f'{{"end":"{others[number]}","at":1.0,"status":"{state}","attempts":1}}')
+        append_lines(path, f'{{"begin":"{others[4]}","at":1.0,"before":{{}},"after":{{}}}}')
+        sim.change_room(planned, max_participants=30)
+        sim.record = True
+        run = resume(client, path, force=force)
+        assert run.rooms_left() == 1
+        (outcome,) = await collect(run)
+        assert (outcome.room_id, outcome.status) == (planned, "updated" if force else "conflict")
+        assert run.settled == 0
+        assert run.unplanned == {*others}
+        assert patches(sim) == ({planned: 1} if force else {})
+        assert read_backs(sim) == {}

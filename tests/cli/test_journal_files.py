@@ -128,6 +128,48 @@ def test_a_damaged_header_is_an_error_that_says_what_to_do(invoke: Invoke, comma
     )
 
 
+# --- lines of another journal ---
+
+
+def test_rooms_outside_the_plan_are_named_and_not_counted(sim: RoomsSimulator, invoke: Invoke) -> None:
+    planned(invoke, "--set", "max_participants=31", "--where", "name=room-000001", "--out", "one.plan")
+    assert invoke("apply", "rooms.plan", "--yes").exit_code == 0
+    first, *_ = sim.room_ids
+    sim.change_room(first, max_participants=40)
+    assert invoke("apply", "one.plan", "--yes").exit_code == 1
+    added = Path(JOURNAL).read_bytes().splitlines(keepends=True)[1:]
+    with Path("one.plan.journal").open("ab") as file:
+        file.writelines(line for line in added if first.encode() not in line)
+    result = invoke("resume", "one.plan.journal", "--json")
+    assert result.exit_code == 1
+    assert lines(result.stderr)[0] == (
+        "aiorooms: the journal has lines about 19 rooms outside the plan, which were ignored; check whether lines of "
+        "another journal were added to it"
+    )
+    totals = {"rooms": 1, "updated": 0, "updated_before": 0, "conflict": 1, "not_begun": 0}
+    assert json.loads(lines(result.stdout)[-1]).items() >= totals.items()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("resume", JOURNAL, "--yes"), ("resume", JOURNAL), ("report", JOURNAL), ("rollback", JOURNAL)],
+    ids=["resume --yes", "resume", "report", "rollback"],
+)
+def test_a_journal_that_contains_another_one_is_an_error_that_says_what_to_do(
+    invoke: Invoke, command: tuple[str, ...]
+) -> None:
+    assert invoke("apply", "rooms.plan", "--yes").exit_code == 0
+    content = Path(JOURNAL).read_bytes()
+    Path(JOURNAL).write_bytes(content + content)
+    result = invoke(*command)
+    assert result.exit_code == 2
+    number = content.count(b"\n") + 1
+    assert result.stderr == (
+        f"aiorooms: the journal '{JOURNAL}' contains another journal, which begins at line {number}; restore it from a "
+        f"copy, or remove line {number} and all lines after it\n"
+    )
+
+
 # --- files that change during a run ---
 
 
