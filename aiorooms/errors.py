@@ -88,6 +88,7 @@ Reason: TypeAlias = Literal[
     "journal_exists",
     "file_exists",
     "journal_in_use",
+    "replaced_journal",
     "journal_lost",
     "journal_removed",
     "no_locks",

@@ -34,7 +34,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Final
 
 import attrs
 
@@ -46,7 +46,16 @@ from ._journal_records import HEADER, READABLE, JournalHeader, JournalLine, Reco
 from ._line_checksum import KEY, is_sealed
 from ._standing import standing_of
 
-__all__ = ["Journal", "first_line", "is_incomplete_header", "is_journal", "journal_lines"]
+__all__ = [
+    "Journal",
+    "first_line",
+    "is_incomplete_header",
+    "is_journal",
+    "journal_lines",
+    "lines_of_file",
+    "read_journal",
+    "unreadable",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -58,39 +67,16 @@ class Journal:
     size: int
     """Number of bytes up to the end of the last complete line, when the journal was opened."""
 
-    @classmethod
-    def open(cls, path: str | Path) -> Self:
+    @staticmethod
+    def open(path: str | Path) -> "Journal":
         """Open a journal, and read its header.
 
         Raises `JournalError` if the file can't be read, is not a regular file or not a journal, has an incomplete or
         damaged header, or has an unknown format version.
         """
         path = Path(path)
-        with os_errors_as(_unreadable, path), open_existing(path) as file:
-            first = file.readline(_LONGEST_HEADER)
-            size = _complete_size(file)
-        if is_incomplete_header(first):
-            text = f"the journal {quoted_path(path)} is empty or was cut off in its first line"
-            raise JournalError(text, hint="delete it, and start again with apply()", reason="empty_journal")
-        header = json_object(first)
-        if header is None or "aiorooms_journal" not in header:
-            if is_journal(first):
-                raise _damaged_header(path)
-            text = f"{quoted_path(path)} is not a journal"
-            raise JournalError(text, hint="give a file written by apply()", reason="not_a_journal")
-        if KEY in header and not is_sealed(first):
-            raise _damaged_header(path)
-        if (version := header["aiorooms_journal"]) not in READABLE:
-            text = f"the journal {quoted_path(path)} has format version {quoted(version)}, "
-            text += f"but this aiorooms reads only {' and '.join(map(str, READABLE))}"
-            raise JournalError(text, hint="upgrade aiorooms", reason="newer_journal")
-        try:
-            head = HEADER.from_json(header)
-        except ValueError:
-            raise _damaged_header(path) from None
-        if head.version > 1 and KEY not in header:
-            raise _damaged_header(path)
-        return cls(path=path, head=head, size=size)
+        with os_errors_as(unreadable, path), open_existing(path) as file:
+            return read_journal(path, file)
 
     @property
     def header(self) -> JsonObject:
@@ -149,14 +135,47 @@ class Journal:
         return standing_of(journal_lines(self)).damaged_lines
 
 
+def read_journal(path: Path, file: BinaryIO) -> Journal:
+    """Read the header of an open journal. Raises `JournalError` as `Journal.open` does, and `OSError`."""
+    first = file.readline(_LONGEST_HEADER)
+    if is_incomplete_header(first):
+        text = f"the journal {quoted_path(path)} is empty or was cut off in its first line"
+        raise JournalError(text, hint="delete it, and start again with apply()", reason="empty_journal")
+    header = json_object(first)
+    if header is None or "aiorooms_journal" not in header:
+        if is_journal(first):
+            raise _damaged_header(path)
+        text = f"{quoted_path(path)} is not a journal"
+        raise JournalError(text, hint="give a file written by apply()", reason="not_a_journal")
+    if KEY in header and not is_sealed(first):
+        raise _damaged_header(path)
+    if (version := header["aiorooms_journal"]) not in READABLE:
+        text = f"the journal {quoted_path(path)} has format version {quoted(version)}, "
+        text += f"but this aiorooms reads only {' and '.join(map(str, READABLE))}"
+        raise JournalError(text, hint="upgrade aiorooms", reason="newer_journal")
+    try:
+        head = HEADER.from_json(header)
+    except ValueError:
+        raise _damaged_header(path) from None
+    if head.version > 1 and KEY not in header:
+        raise _damaged_header(path)
+    return Journal(path=path, head=head, size=_complete_size(file))
+
+
 def journal_lines(journal: Journal) -> Iterator[JournalLine]:
     """Yield the lines that were complete when the journal was opened, without the header.
 
     All methods of `Journal` that read the lines use this function, so they raise `JournalError` if the file can't be
     read or contains another journal.
     """
+    with os_errors_as(unreadable, journal.path), open_existing(journal.path) as file:
+        yield from lines_of_file(journal, file)
+
+
+def lines_of_file(journal: Journal, file: BinaryIO) -> Iterator[JournalLine]:
+    """Yield the lines as `journal_lines` does, from a file that is already open. Also raises `OSError`."""
     needs_checksum = journal.head.version > 1
-    for number, text in _raw_lines(journal):
+    for number, text in _raw_lines(file, journal.size):
         if is_journal(text):
             raise _joined(journal.path, number)
         line = _read_line(number, text, needs_checksum=needs_checksum)
@@ -175,18 +194,18 @@ def _read_line(number: int, text: bytes, *, needs_checksum: bool) -> JournalLine
     return JournalLine(number, None, None)
 
 
-def _raw_lines(journal: Journal) -> Iterator[tuple[int, bytes]]:
+def _raw_lines(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
     """Yield the number of each line and the line. A line that is too long for a journal is replaced with `b""`."""
-    with os_errors_as(_unreadable, journal.path), open_existing(journal.path) as file:
-        read = len(file.readline(_LONGEST_HEADER))
-        number = 1
-        while read < journal.size and (line := file.readline(_LONGEST_LINE)):
-            number += 1
+    file.seek(0)
+    read = len(file.readline(_LONGEST_HEADER))
+    number = 1
+    while read < size and (line := file.readline(_LONGEST_LINE)):
+        number += 1
+        read += len(line)
+        is_too_long = not line.endswith(b"\n")
+        while not line.endswith(b"\n") and read < size and (line := file.readline(_LONGEST_LINE)):
             read += len(line)
-            is_too_long = not line.endswith(b"\n")
-            while not line.endswith(b"\n") and read < journal.size and (line := file.readline(_LONGEST_LINE)):
-                read += len(line)
-            yield number, b"" if is_too_long else line
+        yield number, b"" if is_too_long else line
 
 
 _LONGEST_LINE: Final = 1024 * 1024
@@ -198,11 +217,12 @@ _LONGEST_HEADER: Final = 64 * 1024
 
 def first_line(path: Path) -> bytes:
     """Read the first line of a file. Raises `JournalError` if the file can't be read."""
-    with os_errors_as(_unreadable, path), open_existing(path) as file:
+    with os_errors_as(unreadable, path), open_existing(path) as file:
         return file.readline(_LONGEST_HEADER)
 
 
-def _unreadable(path: Path, reason: str) -> JournalError:
+def unreadable(path: Path, reason: str) -> JournalError:
+    """Return the error for a journal that can't be read, for `os_errors_as`."""
     return JournalError(f"the journal {quoted_path(path)} can't be read: {reason}", reason="unreadable")
 
 

@@ -27,9 +27,9 @@ from typing import Final, Self
 
 from .._aio import end_tasks, finish
 from ..errors import JournalError
-from ._existing_file import BINARY, NONBLOCK
+from ._existing_file import BINARY, NONBLOCK, open_existing
 from ._files import check_is_file, kind_of_file, os_errors_as, os_reason, path_text, quoted_path
-from ._journal import Journal, first_line, is_incomplete_header, is_journal, journal_lines
+from ._journal import Journal, first_line, is_incomplete_header, is_journal, lines_of_file, read_journal, unreadable
 from ._journal_records import JournalHeader, Run, line_of
 from ._line_checksum import sealed
 from ._lock import is_locked, plan_locked, try_lock
@@ -59,8 +59,9 @@ class JournalWriter:
         """Why the plan file could not be locked; None if it is locked or should not be locked."""
         self._descriptor = descriptor
         self._absolute_path = path.absolute()  # the process may change its current folder during the run
-        self._size = os.fstat(descriptor).st_size
-        self._synced = self._size
+        self._size = 0
+        """Number of bytes up to the end of the last complete line."""
+        self._synced = 0
         """Number of bytes that were synced to the disk."""
         self._failure: OSError | None = None
         """Why no line can be written any more."""
@@ -93,13 +94,13 @@ class JournalWriter:
     @classmethod
     @asynccontextmanager
     async def reopen(cls, journal: Journal, plan: Plan, *, lock: bool = True) -> AsyncGenerator[Self]:
-        """Open a journal for appending, after its last complete line. The errors are those of `create`."""
+        """Open a journal for appending, after its last complete line.
+
+        The errors are those of `create`. Raises `JournalError` too if the file is no longer the journal that was read.
+        """
         async with cls._opened(journal.path, _reopen(journal.path), lock=lock) as writer:
             with plan_locked(plan, lock=lock) as writer.plan_lock_error:
-                # Read again under the lock, because another run may have written lines before the file was locked.
-                journal = Journal.open(journal.path)
-                writer.before = await asyncio.to_thread(standing_of, journal_lines(journal))
-                writer.truncate(journal.size)
+                await writer.read_again(journal)
                 await writer.begin_run(writer.before.runs + 1)
                 yield writer
 
@@ -116,6 +117,8 @@ class JournalWriter:
         try:
             if lock:
                 _lock(path, descriptor)
+            # Before the file was locked, another run may have written lines.
+            writer._size = writer._synced = os.fstat(descriptor).st_size
             syncing = asyncio.create_task(writer._sync_periodically())
             try:
                 yield writer
@@ -125,6 +128,15 @@ class JournalWriter:
             writer._check()
         finally:
             writer._close(is_new=is_new)
+
+    async def read_again(self, journal: Journal) -> None:
+        """Read the lines of earlier runs, and cut off what follows the last complete line.
+
+        Raises `JournalError` if the file can't be read or is no longer the journal that was read before.
+        """
+        locked = os.fstat(self._descriptor)
+        size, self.before = await asyncio.to_thread(_read_again, journal, self._absolute_path, locked)
+        self.truncate(size)
 
     async def begin_run(self, run: int) -> None:
         """Append the `run` line, which makes the run resumable, and sync it. Raises `JournalError` if that fails."""
@@ -233,6 +245,28 @@ def _reopen(path: Path) -> int:
             os.close(descriptor)
             raise
     return descriptor
+
+
+def _read_again(journal: Journal, path: Path, locked: os.stat_result) -> tuple[int, Standing]:
+    """Read a journal again when it is locked, because another run may have written lines before that.
+
+    Returns the size of its complete lines, and its content. Raises `JournalError` if the file at `path` is not the
+    locked one, or has another header than `journal`.
+    """
+    # The file is opened again, and not read through the descriptor of the writer. If the run is cancelled meanwhile,
+    # this thread goes on while the descriptor is closed.
+    with os_errors_as(unreadable, path), open_existing(path) as file:
+        if not os.path.samestat(os.fstat(file.fileno()), locked):
+            raise _replaced(journal.path)
+        again = read_journal(journal.path, file)
+        if again.head != journal.head:
+            raise _replaced(journal.path)
+        return again.size, standing_of(lines_of_file(again, file))
+
+
+def _replaced(path: Path) -> JournalError:
+    text = f"the journal {quoted_path(path)} was replaced after it was opened"
+    return JournalError(text, hint="call resume() again", reason="replaced_journal")
 
 
 def _sync_folder(folder: Path) -> None:

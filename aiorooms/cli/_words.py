@@ -39,6 +39,7 @@ _HINTS: Final[Mapping[Reason, str]] = {
     "journal_exists": "continue it with `aiorooms resume`, or give another file with --journal",
     "file_exists": "give another file with --journal",
     "journal_in_use": "wait until the other command has finished",
+    "replaced_journal": "run the command again",
     "journal_lost": "no further update was sent; `aiorooms resume` reads back the rooms whose update was in flight",
     "journal_removed": "no further update was sent; if it was moved, continue with `aiorooms resume` and its new path; "
     "else apply the plan again",

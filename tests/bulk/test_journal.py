@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiorooms._text import timestamp
-from aiorooms.bulk import Journal, JournalError, Outcome, Plan, apply, resume
+from aiorooms.bulk import Journal, JournalError, Outcome, Plan, _journal, apply, resume
 from aiorooms.bulk import _journal_writer as module
 from aiorooms.bulk._journal_records import Begin, End, Run, begin_line, end_line, record_of
 from aiorooms.bulk._journal_writer import JournalWriter
@@ -225,6 +225,17 @@ def test_a_file_that_is_not_a_journal_is_a_one_line_error(tmp_path: Path, conten
     assert "a.journal" in str(caught.value)
     assert str(caught.value).isprintable()
     assert path.read_bytes() == content
+
+
+def test_a_huge_file_that_is_not_a_journal_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.journal"
+    path.touch()
+    os.truncate(path, 8 * 1024**3)  # the file is sparse
+    read: list[object] = []
+    monkeypatch.setattr(_journal, "_complete_size", read.append)
+    with pytest.raises(JournalError, match="is not a journal"):
+        Journal.open(path)
+    assert read == []
 
 
 def test_a_directory_and_a_missing_file_are_not_journals(tmp_path: Path) -> None:

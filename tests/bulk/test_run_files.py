@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,8 @@ from aiorooms.bulk import (
 )
 from aiorooms.bulk import _journal_writer as module
 from aiorooms.bulk._files import quoted_path
+from aiorooms.bulk._journal_records import end_line
+from aiorooms.bulk._line_checksum import sealed
 from aiorooms.simulator import RoomsSimulator
 
 from ..conftest import tasks_left
@@ -173,6 +176,69 @@ async def test_a_change_of_the_current_folder_does_not_stop_the_run(
         rest = [outcome async for outcome in outcomes]
         assert len(rest) == 29
         assert states(tmp_path / "a.journal") == {"updated": 30}
+
+
+async def test_a_journal_that_is_replaced_before_the_run_is_not_continued(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        plan, path, other = await plan_of(client, tmp_path), tmp_path / "a.journal", tmp_path / "b.journal"
+        await handwritten_journal(client, plan, path, [])
+        await handwritten_journal(client, plan, other, sim.room_ids, "updated")
+        run, before = resume(client, path), other.read_bytes()
+        other.replace(path)
+        with pytest.raises(JournalError) as caught:
+            await collect(run)
+        assert str(caught.value) == (
+            f"the journal {quoted_path(path)} was replaced after it was opened; call resume() again"
+        )
+        assert caught.value.reason == "replaced_journal"
+        assert path.read_bytes() == before
+        assert sim.stats.by_method["PATCH"] == 0
+        assert await collect(resume(client, path)) == []
+
+
+async def test_a_journal_that_is_replaced_while_the_run_begins_is_not_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
+        await handwritten_journal(client, plan, path, [])
+        read, before = module._read_again, path.read_bytes()
+
+        def replace_and_read(*args: Any) -> object:
+            replace(path)
+            return read(*args)
+
+        monkeypatch.setattr(module, "_read_again", replace_and_read)
+        with pytest.raises(JournalError, match="was replaced after it was opened"):
+            await collect(resume(client, path))
+        assert path.read_bytes() == before
+        assert sim.stats.by_method["PATCH"] == 0
+
+
+async def test_lines_that_another_run_wrote_before_the_lock_are_kept_on_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
+        await handwritten_journal(client, plan, path, [])
+        lock, write = module._lock, os.write
+        line = sealed(end_line(sim.room_ids[0], 1.0, "updated", attempts=1))
+
+        def write_and_lock(journal: Path, descriptor: int) -> None:
+            os.pwrite(descriptor, line, os.fstat(descriptor).st_size)
+            lock(journal, descriptor)
+
+        def full(descriptor: int, data: bytes) -> int:
+            write(descriptor, data[:5])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(module, "_lock", write_and_lock)
+        monkeypatch.setattr(os, "write", full)
+        with pytest.raises(JournalError, match="can't be written any more: No space left on device; nothing was sent"):
+            await collect(resume(client, path))
+        monkeypatch.undo()
+        assert states(path) == {"updated": 1}
+        assert Journal.open(path).damaged_lines() == []
 
 
 # --- locks ---
