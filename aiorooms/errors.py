@@ -91,6 +91,7 @@ Reason: TypeAlias = Literal[
     "replaced_journal",
     "journal_lost",
     "journal_removed",
+    "journal_truncated",
     "no_locks",
     "overwrites_journal",
     "missing_extra",

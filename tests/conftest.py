@@ -36,7 +36,8 @@ MAY_BLOCK = [
     # The file is read backwards, 64 KB at a time.
     ("io.BufferedReader.read", "bulk/_journal.py", {"_complete_size"}),
     ("os.getcwd", "bulk/_journal_writer.py", {"create", "__init__"}),
-    ("os.stat", "bulk/_journal_writer.py", {"_already_exists"}),
+    ("os.stat", "bulk/_journal_writer.py", {"_already_exists", "_close"}),
+    ("os.path.samestat", "bulk/_journal_writer.py", {"_close"}),
     ("os.unlink", "bulk/_journal_writer.py", {"_close"}),
     # Most writes only fill a buffer.
     ("io.BufferedWriter.write", "bulk/_new_file.py", {"write"}),

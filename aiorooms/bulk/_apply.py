@@ -207,12 +207,14 @@ class BulkRun:
 
         The run does not handle rooms that keep their outcome from an earlier run. If the run is stopped early, it does
         not handle the rooms that it has not reached. Closing the generator cancels the updates in flight; `resume`
-        reads their rooms back. If the journal can't be written or was deleted, or the plan file is modified during the
-        run, no further update begins, updates in flight finish, and then `JournalError` or `PlanFileError` is raised.
+        reads their rooms back. If the journal can't be written, was deleted or was truncated, or if the plan file is
+        modified during the run, no further update begins, updates in flight finish, and then `JournalError` or
+        `PlanFileError` is raised.
 
-        Also raises `JournalError` if `apply` would overwrite another file, if another run is writing the journal, or if
-        the journal can't be locked; `PlanFileError` if the plan was modified or replaced since `Plan.open`, or if
-        another run is applying it with another journal; and `APIError` if the account can't be listed.
+        Also raises `JournalError` if `apply` would overwrite another file, if another run is writing the journal, if
+        the journal was replaced since `resume` was called, or if it can't be locked; `PlanFileError` if the plan was
+        modified or replaced since `Plan.open`, or if another run is applying it with another journal; and `APIError` if
+        the account can't be listed.
         """
         # The plan is checked again because the file may have been modified since `Plan.open`. The file then stays open,
         # so replacing it later has no effect. It is opened twice: updates are read from it in order, while rooms of the

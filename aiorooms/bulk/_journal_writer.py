@@ -4,7 +4,7 @@ Each line is written with one unbuffered write, so it is not lost if the process
 disk once a second, so at most the lines of the last second are lost if the machine crashes. The lines before the first
 update, the header and the `run` line, are synced before anything is sent. If a line can't be written, for example
 because the disk is full, the run stops. No update is sent without its `begin` line. The thread also notices if the file
-was deleted, moved or replaced. The run then stops too, because its lines would be lost.
+was deleted, moved, replaced or truncated. The run then stops too, because its lines would be lost.
 
 Only one process at a time can write a journal, and only one journal at a time can be written for a plan. The writer
 locks both files (`_lock`). Without the second lock, two runs could apply the same plan with two journals, and neither
@@ -146,9 +146,14 @@ class JournalWriter:
         self._is_resumable = True
 
     def _close(self, *, is_new: bool) -> None:
-        if is_new and not self._is_resumable:
-            self.path.unlink(missing_ok=True)
-        os.close(self._descriptor)
+        try:
+            # If the file can't be deleted, the error that ended the run says more than that.
+            with contextlib.suppress(OSError):
+                path = self._absolute_path
+                if is_new and not self._is_resumable and os.path.samestat(os.fstat(self._descriptor), path.lstat()):
+                    path.unlink()
+        finally:
+            os.close(self._descriptor)
 
     def truncate(self, size: int) -> None:
         """Truncate the file to `size` bytes. A file that is not longer stays unchanged."""
@@ -166,6 +171,11 @@ class JournalWriter:
             hint = "no further update was sent; if it was moved, continue with resume() and its new path; else apply "
             hint += "the plan again"
             raise JournalError(text, hint=hint, reason="journal_removed")
+        if isinstance(self._failure, _TruncatedError):
+            text = f"the journal {quoted_path(self.path)} was truncated during the run"
+            hint = "no further update was sent; apply the plan again with another journal: rooms that have their new "
+            hint += "values are not updated again"
+            raise JournalError(text, hint=hint, reason="journal_truncated")
         text = f"the journal {quoted_path(self.path)} can't be written any more: {os_reason(self._failure)}"
         if not self._is_resumable:
             raise JournalError(text, hint="nothing was sent", reason="unwritable")
@@ -197,17 +207,23 @@ class JournalWriter:
             await self._sync()
 
     async def _sync(self) -> None:
-        """Sync new lines to the disk, and check that the file is still at its path, in a thread."""
+        """Sync new lines to the disk, and check that the file is still at its path and whole, in a thread."""
         size = self._size
         try:
             # The file must stay open until the thread is done. If it were closed earlier, the lock would outlive
             # the run, and the thread could sync another file that was opened with the same descriptor.
-            await finish(asyncio.create_task(asyncio.to_thread(self._sync_file, has_new_lines=size != self._synced)))
+            found = await finish(
+                asyncio.create_task(asyncio.to_thread(self._sync_file, has_new_lines=size != self._synced))
+            )
+            # Meanwhile, this run may have removed an incomplete line, but no complete one.
+            if found < min(size, self._size):
+                raise _TruncatedError
             self._synced = size
         except OSError as error:
             self._failure = self._failure or error
 
-    def _sync_file(self, *, has_new_lines: bool) -> None:
+    def _sync_file(self, *, has_new_lines: bool) -> int:
+        """Sync the file, check that it is still at its path, and return its size."""
         if has_new_lines:
             os.fsync(self._descriptor)
             if self._synced == 0:
@@ -218,13 +234,18 @@ class JournalWriter:
         except (FileNotFoundError, NotADirectoryError):
             raise _RemovedError from None
         except OSError:
-            return  # the folder can't be read, but the file can still be written
+            return ours.st_size  # the folder can't be read, but the file can still be written
         if not os.path.samestat(ours, there):
             raise _RemovedError
+        return ours.st_size
 
 
 class _RemovedError(OSError):
     """The journal is no longer at its path."""
+
+
+class _TruncatedError(OSError):
+    """The journal is shorter than what was written."""
 
 
 def _create(path: Path) -> int:

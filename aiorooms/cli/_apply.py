@@ -276,7 +276,7 @@ class _Applying(ManyUpdates):
             out.error(f"stopped: {run.stopped_by if error is None else error_line(error)}")
         if self.interrupted and not self._ended:
             out.error("the updates in flight were aborted and are uncertain; `aiorooms resume` reads their rooms back")
-        if self._file_error is None or self._file_error.reason != "journal_removed":
+        if self._file_error is None or self._file_error.reason not in ("journal_removed", "journal_truncated"):
             self._show_next_commands(counts)
         return _updated(counts) >= self.total and not self._listing_failed and self._file_error is None
 

@@ -43,6 +43,8 @@ _HINTS: Final[Mapping[Reason, str]] = {
     "journal_lost": "no further update was sent; `aiorooms resume` reads back the rooms whose update was in flight",
     "journal_removed": "no further update was sent; if it was moved, continue with `aiorooms resume` and its new path; "
     "else apply the plan again",
+    "journal_truncated": "no further update was sent; apply the plan again and give another file with --journal: rooms "
+    "that have their new values are not updated again",
     "no_locks": "if no other command uses the journal and the plan, give --no-lock",
     "overwrites_journal": "give another file with --out",
 }

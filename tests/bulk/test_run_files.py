@@ -29,7 +29,7 @@ from aiorooms.bulk._line_checksum import sealed
 from aiorooms.simulator import RoomsSimulator
 
 from ..conftest import tasks_left
-from .conftest import account, client_of, collect, counts, handwritten_journal, plan_of, states
+from .conftest import account, client_of, collect, counts, handwritten_journal, open_files, plan_of, states
 
 # --- the plan is edited ---
 
@@ -163,6 +163,26 @@ async def test_a_journal_that_is_deleted_at_the_end_is_noticed(tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("_quick_checks")
+async def test_a_run_whose_journal_is_truncated_stops(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=200, latency=0.02) as sim, client_of(sim) as client:
+        plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
+        run = apply(client, plan, path, concurrency=2)
+        _, error = await until_error(run, 5, lambda: os.truncate(path, 0))
+        assert isinstance(error, JournalError)
+        assert str(error) == (
+            f"the journal {quoted_path(path)} was truncated during the run; no further update was sent; apply the plan "
+            "again with another journal: rooms that have their new values are not updated again"
+        )
+        assert error.reason == "journal_truncated"
+        assert sim.stats.by_method["PATCH"] < 200
+        assert tasks_left() == set()
+        # As the message says.
+        await collect(apply(client, plan, tmp_path / "b.journal"))
+        assert states(tmp_path / "b.journal") == {"updated": 200}
+        assert sim.stats.by_method["PATCH"] == 200
+
+
+@pytest.mark.usefixtures("_quick_checks")
 async def test_a_change_of_the_current_folder_does_not_stop_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,6 +259,73 @@ async def test_lines_that_another_run_wrote_before_the_lock_are_kept_on_a_full_d
         monkeypatch.undo()
         assert states(path) == {"updated": 1}
         assert Journal.open(path).damaged_lines() == []
+
+
+# --- a run that can't begin deletes only its own file ---
+
+
+def fail_first_sync(monkeypatch: pytest.MonkeyPatch, before: Callable[[], object]) -> None:
+    """Make the next sync to the disk fail, after a call of `before`. It is in a thread, so `before` may block."""
+    fsync = os.fsync
+
+    def fail(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", fsync)
+        before()
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+
+async def test_a_file_that_replaced_the_new_journal_is_not_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
+
+        def replace_journal() -> None:
+            path.rename(tmp_path / "moved.journal")
+            path.write_text("notes")
+
+        fail_first_sync(monkeypatch, replace_journal)
+        with pytest.raises(JournalError, match="can't be written any more: Input/output error; nothing was sent"):
+            await collect(apply(client, plan, path))
+        assert path.read_text() == "notes"
+
+
+async def test_a_file_of_the_same_name_in_another_folder_is_not_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "a.journal").write_text("notes")
+    monkeypatch.chdir(here)
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path)
+        with monkeypatch.context() as patch:
+            fail_first_sync(patch, lambda: os.chdir(elsewhere))
+            with pytest.raises(JournalError, match="Input/output error; nothing was sent"):
+                await collect(apply(client, plan, "a.journal"))
+        assert (elsewhere / "a.journal").read_text() == "notes"
+        assert not (here / "a.journal").exists()
+
+
+async def test_an_unused_journal_that_can_not_be_deleted_does_not_hide_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        plan, path, files = await plan_of(client, tmp_path), tmp_path / "a.journal", open_files()
+
+        def refuse(path: object, **options: object) -> None:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+        with monkeypatch.context() as patch:
+            fail_first_sync(patch, lambda: patch.setattr(os, "unlink", refuse))
+            with pytest.raises(JournalError, match="Input/output error; nothing was sent"):
+                await collect(apply(client, plan, path))
+        assert open_files() == files
+        path.unlink()
+        assert counts(await collect(apply(client, plan, path))) == {"updated": 3}
 
 
 # --- locks ---

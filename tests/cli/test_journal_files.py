@@ -191,6 +191,24 @@ def test_a_journal_that_is_deleted_stops_the_run(
     assert values(sim) == {30}
 
 
+def test_a_journal_that_is_truncated_stops_the_run(
+    sim: RoomsSimulator, invoke: Invoke, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SYNC_INTERVAL", 0.01)
+    sim.latency = 0.05
+    with act_when(lambda: len(sim.stats.updates_applied) >= 3, lambda: os.truncate(folder / JOURNAL, 0)):
+        result = invoke("apply", "rooms.plan", "--yes", "--concurrency", "2")
+    assert result.exit_code == 1
+    assert lines(result.stderr)[-1] == (
+        f"aiorooms: the journal '{JOURNAL}' was truncated during the run; no further update was sent; apply the plan "
+        "again and give another file with --journal: rooms that have their new values are not updated again"
+    )
+    # As the message says.
+    assert invoke("apply", "rooms.plan", "--yes", "--journal", "b.journal").exit_code == 0
+    assert values(sim) == {30}
+    assert len(sim.stats.updates_applied) == 20
+
+
 def test_a_plan_that_is_edited_stops_the_run(
     invoke: Invoke, folder: Path, use: Callable[[RoomsSimulator], None]
 ) -> None:
