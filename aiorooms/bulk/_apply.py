@@ -35,7 +35,7 @@ from ._checked_plan import CheckedPlan
 from ._conflicts import Conflicts
 from ._earlier import EarlierRuns, KeepPolicy, find_applied, read_back, unplanned_rooms
 from ._journal import Journal
-from ._journal_records import PacingRecord, PacingState, Stop, line_of
+from ._journal_records import PacingRecord, PacingState, Stop, line_of, recordable
 from ._journal_writer import JournalWriter, now
 from ._outcomes import Outcome, StopSignal
 from ._plan import Plan
@@ -186,7 +186,10 @@ class BulkRun:
         return None if self._conflicts is None else self._conflicts.window
 
     def stop(self, why: str) -> None:
-        """Drain the run: begin no further update, and let updates in flight finish. The journal records `why`."""
+        """Drain the run: begin no further update, and let updates in flight finish.
+
+        The journal records the first 10,000 characters of `why`.
+        """
         self._signal.stop(why)
 
     def rooms_left(self) -> int:
@@ -299,7 +302,7 @@ class BulkRun:
         finally:
             await end_tasks([recording])
             with suppress(JournalError):
-                journal.write(line_of(Stop(stop=ended, at=now())))
+                journal.write(line_of(Stop(stop=recordable(ended), at=now())))
 
 
 @attrs.define(eq=False)

@@ -40,6 +40,7 @@ import attrs
 
 from .._text import quoted
 from ..errors import JournalError
+from ..resources._bodies import MAX_LIST
 from ._existing_file import open_existing
 from ._files import JsonObject, json_object, os_errors_as, path_of, quoted_path
 from ._journal_records import HEADER, READABLE, JournalHeader, JournalLine, Record, RoomState, Run, record_of
@@ -195,21 +196,31 @@ def _read_line(number: int, text: bytes, *, needs_checksum: bool) -> JournalLine
 
 
 def _raw_lines(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the number of each line and the line. A line that is too long for a journal is replaced with `b""`."""
+    """Yield the number of each line and the line. A line that can't be one of a journal may be cut."""
     file.seek(0)
     read = len(file.readline(_LONGEST_HEADER))
     number = 1
-    while read < size and (line := file.readline(_LONGEST_LINE)):
+    while read < size and (piece := file.readline(_PIECE)):
         number += 1
-        read += len(line)
-        is_too_long = not line.endswith(b"\n")
-        while not line.endswith(b"\n") and read < size and (line := file.readline(_LONGEST_LINE)):
-            read += len(line)
-        yield number, b"" if is_too_long else line
+        read += len(piece)
+        line = [piece]
+        while not piece.endswith(b"\n") and read < size and (piece := file.readline(_PIECE)):
+            read += len(piece)
+            # After a crash of the machine, the file may contain gigabytes of NUL bytes, which no line contains.
+            if b"\0" not in line[-1] and len(line) * _PIECE < _LONGEST_LINE:
+                line.append(piece)
+        yield number, b"".join(line)
 
 
-_LONGEST_LINE: Final = 1024 * 1024
-"""Maximum number of bytes of a line. After a crash of the machine, the file may contain gigabytes of NUL bytes."""
+_PIECE: Final = 1024 * 1024
+"""Maximum number of bytes to read at once."""
+
+_LONGEST_LINE: Final = 2 * MAX_LIST
+"""Maximum number of bytes of a line.
+
+A `begin` line has the values of a room, which come from a page of a list, and it may contain its name twice. In JSON,
+this package never writes a value with more bytes than the server.
+"""
 
 _LONGEST_HEADER: Final = 64 * 1024
 """Maximum number of bytes to read as the header. If the file is not a journal, its first line may be very long."""

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast
 import attrs
 
 from ..models._fields import Values
-from ._files import JsonObject, json_line, json_time
+from ._files import JsonObject, as_utf8, json_line, json_time
 from ._records import Codec, file_converter
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "end_line",
     "line_of",
     "record_of",
+    "recordable",
 ]
 
 VERSION: Final = 2
@@ -220,12 +221,21 @@ def end_line(
     if updated_at is not None:
         line["updated_at"] = json_time(updated_at)
     if error is not None:
-        line["error"] = error
+        line["error"] = recordable(error)
     if error_type is not None:
         line["error_type"] = error_type
     if found:
         line["found"] = True
     return json_line(line)
+
+
+def recordable(text: str) -> str:
+    """Return a text of any origin as a line may contain it: it can be encoded, and a very long text is cut."""
+    return as_utf8(text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 3]}...")
+
+
+_MAX_TEXT: Final = 10_000
+"""Longest reason or error in a line, in characters: many times longer than any that this package creates."""
 
 
 def record_of(value: JsonObject) -> Record | None:

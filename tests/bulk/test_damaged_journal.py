@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from aiorooms import RoomsClient
-from aiorooms.bulk import Journal, JournalError, Plan, plan_rollback, resume, write_report
+from aiorooms.bulk import Journal, JournalError, Plan, _journal, plan_rollback, resume, write_report
 from aiorooms.bulk._damage import damage_of_journal
 from aiorooms.bulk._journal import journal_lines
 from aiorooms.bulk._journal_records import Stop, begin_line, end_line, line_of
@@ -111,6 +111,20 @@ def test_text_between_two_lines_is_one_damaged_line(written: Path, tmp_path: Pat
     path.write_bytes(b"".join([*lines[:3], text + b"\n", *lines[3:]]))
     journal = Journal.open(path)
     assert journal.damaged_lines() == [4]
+    assert journal.states() == Journal.open(written).states()
+
+
+def test_a_line_that_is_longer_than_any_line_of_a_journal_is_not_kept_in_memory(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = written.read_bytes().splitlines(keepends=True)
+    path = tmp_path / "a.journal"
+    long = [sealed(b'{"stop":"%s","at":1.0}\n' % (b"x" * size)) for size in (2_000_000, 6_000_000)]
+    path.write_bytes(b"".join([*lines[:3], *long, *lines[3:]]))
+    assert Journal.open(path).damaged_lines() == []
+    monkeypatch.setattr(_journal, "_LONGEST_LINE", 4_000_000)
+    journal = Journal.open(path)
+    assert journal.damaged_lines() == [5]
     assert journal.states() == Journal.open(written).states()
 
 

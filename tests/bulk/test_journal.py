@@ -132,6 +132,45 @@ async def test_every_line_can_be_read_as_soon_as_it_is_written(tmp_path: Path) -
         assert Journal.open(path).states() == {room_id(1): "failed"}
 
 
+@pytest.mark.parametrize(
+    ("why", "recorded"),
+    [
+        ("a\udcffb\ud800", "stopped: a\\udcffb\\ud800"),
+        ("two\nlines\0", "stopped: two\nlines\0"),
+        ("ü" * 2_000_000, f"stopped: {'ü' * 9_988}..."),
+    ],
+    ids=["unpaired surrogates", "control characters", "very long"],
+)
+async def test_any_text_can_be_the_reason_why_a_run_was_stopped(tmp_path: Path, why: str, recorded: str) -> None:
+    async with RoomsSimulator(rooms=1) as sim, client_of(sim) as client:
+        run = apply(client, await plan_of(client, tmp_path), tmp_path / "a.journal")
+        run.stop(why)
+        assert await collect(run) == []
+        assert run.stopped_by == why
+        *_, last = Journal.open(tmp_path / "a.journal").records()
+        assert last["stop"] == recorded
+        assert Journal.open(tmp_path / "a.journal").damaged_lines() == []
+
+
+@pytest.mark.parametrize("error", ["a\udcffb", "x" * 2_000_000], ids=["unpaired surrogate", "very long"])
+def test_any_text_can_be_the_error_of_a_room(error: str) -> None:
+    record = record_of(json.loads(end_line(room_id(1), 1.5, "failed", error=error)))
+    assert isinstance(record, End)
+    assert record.error in ("a\\udcffb", f"{'x' * 9_997}...")
+
+
+@pytest.mark.parametrize("letter", ["a", "ü", "\0"])
+async def test_a_room_with_a_very_long_value_is_recorded(tmp_path: Path, letter: str) -> None:
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
+        url = f"https://x.example.com/{letter * 1_100_000}"
+        sim.change_room(sim.room_ids[0], webhook_event_url=url)
+        plan, path = await plan_of(client, tmp_path, "webhook_event_url=https://n.example.com/"), tmp_path / "a.journal"
+        assert counts(await collect(apply(client, plan, path))) == {"updated": 2}
+        journal = Journal.open(path)
+        assert journal.damaged_lines() == []
+        assert url in {one.before["webhook_event_url"] for one in journal.entries() if isinstance(one, Begin)}
+
+
 # --- after a crash of the process or the machine ---
 
 _records = st.lists(
