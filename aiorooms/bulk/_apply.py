@@ -37,7 +37,7 @@ from ._earlier import EarlierRuns, KeepPolicy, find_applied, read_back, unplanne
 from ._journal import Journal
 from ._journal_records import PacingRecord, PacingState, Stop, line_of, recordable
 from ._journal_writer import JournalWriter, now
-from ._outcomes import Outcome, StopSignal
+from ._outcomes import Outcome, StopSignal, reason_of
 from ._plan import Plan
 from ._plan_of_journal import plan_of
 from ._plan_records import PlannedLine
@@ -296,13 +296,15 @@ class BulkRun:
         try:
             yield
             ended = "done" if self.stopped_by is None else f"stopped: {self.stopped_by}"
-        except AioroomsError as error:
-            ended = f"stopped: {error}"
+        except Exception as error:
+            ended = f"stopped: {reason_of(error)}"
             raise
         finally:
-            await end_tasks([recording])
-            with suppress(JournalError):
-                journal.write(line_of(Stop(stop=recordable(ended), at=now())))
+            try:
+                await end_tasks([recording])
+            finally:  # even if the run is cancelled again
+                with suppress(JournalError):
+                    journal.write(line_of(Stop(stop=recordable(ended), at=now())))
 
 
 @attrs.define(eq=False)

@@ -63,7 +63,7 @@ class JournalWriter:
         """Number of bytes up to the end of the last complete line."""
         self._synced = 0
         """Number of bytes that were synced to the disk."""
-        self._failure: OSError | None = None
+        self._failure: Exception | None = None
         """Why no line can be written any more."""
         self._is_resumable = False
         """Whether the header and the `run` line of this run have been written and synced."""
@@ -123,8 +123,10 @@ class JournalWriter:
             try:
                 yield writer
             finally:
-                await end_tasks([syncing])
-                await writer._sync()
+                try:
+                    await end_tasks([syncing])
+                finally:  # even if the run is cancelled again
+                    await writer._sync()
             writer._check()
         finally:
             writer._close(is_new=is_new)
@@ -176,7 +178,8 @@ class JournalWriter:
             hint = "no further update was sent; apply the plan again with another journal: rooms that have their new "
             hint += "values are not updated again"
             raise JournalError(text, hint=hint, reason="journal_truncated")
-        text = f"the journal {quoted_path(self.path)} can't be written any more: {os_reason(self._failure)}"
+        reason = os_reason(self._failure) if isinstance(self._failure, OSError) else repr(self._failure)
+        text = f"the journal {quoted_path(self.path)} can't be written any more: {reason}"
         if not self._is_resumable:
             raise JournalError(text, hint="nothing was sent", reason="unwritable")
         hint = "no further update was sent; resume() reads back the rooms whose update was in flight"
@@ -217,9 +220,9 @@ class JournalWriter:
             )
             # Meanwhile, this run may have removed an incomplete line, but no complete one.
             if found < min(size, self._size):
-                raise _TruncatedError
+                self._failure = self._failure or _TruncatedError()
             self._synced = size
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - without syncs, the run must not go on
             self._failure = self._failure or error
 
     def _sync_file(self, *, has_new_lines: bool) -> int:

@@ -5,7 +5,7 @@ import attrs
 from ..errors import AioroomsError
 from ._journal_records import Ending
 
-__all__ = ["Outcome", "StopSignal"]
+__all__ = ["Outcome", "StopSignal", "reason_of"]
 
 
 @attrs.frozen(kw_only=True)
@@ -38,13 +38,13 @@ class StopSignal:
     def __init__(self, max_failures: int | None) -> None:
         self.reason: str | None = None
         self.error: AioroomsError | None = None
-        """The error that caused the stop, if there is one."""
+        """The error of this package that caused the stop, if there is one."""
         self.failures_left = max_failures
 
-    def stop(self, reason: str | AioroomsError) -> None:
+    def stop(self, reason: str | Exception) -> None:
         """Stop the run: no further update begins. Only the first call has an effect."""
         if self.reason is None:
-            self.reason = str(reason)
+            self.reason = reason_of(reason) if isinstance(reason, Exception) else str(reason)
             self.error = reason if isinstance(reason, AioroomsError) else None
 
     def count_failure(self, error: AioroomsError) -> None:
@@ -53,3 +53,8 @@ class StopSignal:
             self.failures_left -= 1
             if self.failures_left == 0:
                 self.stop(f"the maximum number of failures was reached; the last failure: {error.message}")
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a run ended with an error. An unexpected error may have no message, so its type is part of it."""
+    return str(error) if isinstance(error, AioroomsError) else repr(error)

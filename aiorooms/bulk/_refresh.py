@@ -17,7 +17,7 @@ update ended. The beginning counts because a room may be changed just after its 
 an update may wait for a permit, and may be retried.
 
 If a list fails, the run continues without it: what was read is used, the pages still count, and the window grows until
-a later list is complete.
+a later list is complete. Any other error stops the run.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 from .._aio import end_tasks
-from ..errors import AioroomsError, APIError, ClientStateError
+from ..errors import APIError, ClientStateError
 from ..models import UpdateResult
 from ..resources._pages import gated
 from ._conflicts import Conflicts
@@ -105,7 +105,7 @@ class Refresher:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """List the rooms in a task while the block runs. Raise an unexpected error of the task after the block."""
+        """List the rooms in a task while the block runs. Raise an error that stopped the run after the block."""
         if self._conflicts.listed_at is None:
             yield  # with `force`, nothing is listed
             return
@@ -141,8 +141,10 @@ class Refresher:
                         self._conflicts.compare_listed(room)
             except (APIError, ClientStateError) as error:
                 budget.count_pages(max(0, error.attempts - 1))  # the first attempt was counted by `_permit`
-            except AioroomsError as error:
-                self._signal.stop(error)  # the plan was modified
+            except Exception as error:
+                # The plan was modified, or something unexpected happened. Without lists, updates would overwrite what
+                # others change.
+                self._signal.stop(error)
                 raise
             else:
                 budget.end_list(count)

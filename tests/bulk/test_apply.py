@@ -1,7 +1,8 @@
 """`apply`: no room gets more than one outcome. If the run fails or is stopped, `resume` can finish it."""
 
 import asyncio
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from aiorooms import AuthenticationError, ClientSettingsError, NotFoundError, RoomsClient, RoomUpdate, WebhookUrlPolicy
+from aiorooms._aio import end_tasks
 from aiorooms.bulk import (
     Change,
     Journal,
@@ -16,6 +18,7 @@ from aiorooms.bulk import (
     Plan,
     PlanFileError,
     _apply,
+    _journal_writer,
     apply,
     make_plan,
     resume,
@@ -277,6 +280,40 @@ async def test_closing_the_outcomes_early_leaves_no_tasks_and_no_open_files(tmp_
                 await asyncio.sleep(0.001)
         await settle()
         assert open_files() <= files
+
+
+async def test_a_run_that_is_cancelled_again_while_it_ends_records_that_it_was_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def counted(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.append(os.fstat(descriptor).st_size)
+
+    async def cancelled_meanwhile(tasks: Collection[asyncio.Task[Any]]) -> None:
+        task.cancel()
+        await end_tasks(tasks)
+
+    async with RoomsSimulator(rooms=20, latency=0.01) as sim, client_of(sim) as client:
+        plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
+        task = asyncio.create_task(collect(apply(client, plan, path, concurrency=2)))
+        while not sim.stats.updates_applied:
+            await asyncio.sleep(0.001)
+        monkeypatch.setattr(os, "fsync", counted)
+        for module in (_apply, _journal_writer):
+            monkeypatch.setattr(module, "end_tasks", cancelled_meanwhile)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        monkeypatch.undo()
+        *_, last = Journal.open(path).records()
+        assert last["stop"] == "interrupted"
+        assert synced[-1:] == [path.stat().st_size]
+        await collect(resume(client, path))
+        assert states(path) == {"updated": 20}
+    assert tasks_left() == set()
 
 
 async def test_a_run_that_is_cancelled_twice_can_be_resumed(tmp_path: Path) -> None:

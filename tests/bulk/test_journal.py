@@ -559,6 +559,27 @@ async def test_a_failed_sync_ends_the_run(tmp_path: Path, monkeypatch: pytest.Mo
         assert tasks_left() == set()
 
 
+async def test_a_sync_that_fails_for_an_unexpected_reason_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    async with RoomsSimulator(rooms=60, latency=0.01) as sim, client_of(sim) as client:
+
+        def broken(number: int) -> None:
+            if sim.stats.by_method["PATCH"]:
+                raise RuntimeError("can't start new thread")
+            fsync(number)
+
+        plan = await plan_of(client, tmp_path)
+        monkeypatch.setattr(module, "_SYNC_INTERVAL", 0.02)
+        monkeypatch.setattr(os, "fsync", broken)
+        with pytest.raises(JournalError, match=r"can't be written any more: RuntimeError\(.*thread.*\); no further"):
+            await collect(apply(client, plan, tmp_path / "a.journal", concurrency=2))
+        assert sim.stats.by_method["PATCH"] < 60
+        assert tasks_left() == set()
+
+
 async def test_nothing_is_sent_if_the_first_lines_can_not_be_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiorooms import Room
 from aiorooms.bulk import Journal, Outcome, PlanFileError, apply, resume
+from aiorooms.bulk._conflicts import Conflicts
 from aiorooms.bulk._lookup import PlanLookup
 from aiorooms.bulk._refresh import PAGES_AT_ONCE, PAGES_PER_SECOND, REQUESTS_PER_PAGE, RefreshBudget
 from aiorooms.simulator import RoomsSimulator
@@ -220,6 +222,29 @@ async def test_a_list_that_fails_during_a_run_loses_no_outcome_and_widens_the_wi
         assert counts(found) == {"updated": 200}
         assert run.stopped_by is None
         assert run.overwrite_window is not None
+    assert tasks_left() == set()
+
+
+async def test_an_unexpected_error_of_a_list_stops_the_run_and_is_raised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with RoomsSimulator(rooms=400) as sim, client_of(sim) as client:
+        plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
+        run = apply(client, plan, path, concurrency=4)
+        found: list[Outcome] = []
+
+        def fail(conflicts: Conflicts, room: Room) -> None:
+            raise RuntimeError("a bug")
+
+        with pytest.raises(RuntimeError, match="a bug"):
+            async for outcome in run.outcomes():
+                if not found:
+                    monkeypatch.setattr(Conflicts, "compare_listed", fail)
+                found.append(outcome)
+        assert sim.stats.by_method["PATCH"] == len(found) < 400
+        assert (run.stopped_by, run.stop_error) == ("RuntimeError('a bug')", None)
+        *_, last = Journal.open(path).records()
+        assert last["stop"] == "stopped: RuntimeError('a bug')"
     assert tasks_left() == set()
 
 
