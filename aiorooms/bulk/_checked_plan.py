@@ -24,12 +24,13 @@ class CheckedPlan:
     """An open plan file whose checksum was verified."""
 
     def __init__(self, plan: Plan, file: BinaryIO) -> None:
-        """Read the whole file. Raises `PlanFileError` if its checksum differs from the plan's `sha256`."""
+        """Read the whole file. Raises `PlanFileError` as `Plan.room_lines` does."""
         self._plan = plan
         self._file = file
         self._digests = array("q", map(hash, plan.room_lines(file)))
-        file.seek(0)
-        self.start: int = len(file.readline())
+        with os_errors_as(unreadable_plan, plan.path):
+            file.seek(0)
+            self.start: int = len(file.readline())
         """The offset of the first room's line in the file."""
 
     def __len__(self) -> int:

@@ -23,6 +23,7 @@ import attrs
 from .._text import quoted
 from ..client import RoomsClient
 from ..errors import PlanFileError
+from ._duplicates import DuplicateIds
 from ._existing_file import open_existing
 from ._files import json_object, os_errors_as, quoted_path
 from ._plan_records import (
@@ -34,7 +35,7 @@ from ._plan_records import (
     Checksum,
     PlannedUpdate,
     PlanTotals,
-    is_room_line,
+    room_id_of,
 )
 
 __all__ = ["Plan", "modified_plan", "replaced_plan", "unreadable_plan"]
@@ -111,8 +112,9 @@ class Plan:
     def updates(self) -> Iterator[PlannedUpdate]:
         """Yield the planned updates, in the order of the file.
 
-        Raises `PlanFileError` if the file can't be read, if a line is not the line of a room, or if the file was
-        modified or replaced since `Plan.open`. A modification may be noticed only after the last update.
+        Raises `PlanFileError` if the file can't be read, if a line is not the line of a room, if two lines are for the
+        same room, or if the file was modified or replaced since `Plan.open`. A modification and a second line for a
+        room are noticed only after the last update.
         """
         with closing(self.open_file()) as file:
             yield from map(PLANNED.read, self.room_lines(file))
@@ -130,25 +132,39 @@ class Plan:
     def room_lines(self, file: BinaryIO) -> Iterator[bytes]:
         """Yield the line of each room, in a form that `PLANNED` and `PlannedLine` can read.
 
-        Then raise `PlanFileError` if the file's checksum differs from `sha256`. If a line is not the line of a room, no
-        further line is yielded, and `PlanFileError` is raised too.
+        Then raise `PlanFileError` if the file's checksum differs from `sha256`, or if two lines are for the same room.
+        If a line is not the line of a room, no further line is yielded, and `PlanFileError` is raised too. It is also
+        raised if the file can't be read.
         """
-        file.seek(0)
-        checksum = Checksum()
-        checksum.add(file.readline())
-        wrong: int | None = None
-        for number, line in enumerate(islice(file, self.rooms), 2):
-            checksum.add(line)
-            if wrong is None:
-                if is_room_line(line):
-                    yield line
+        with os_errors_as(unreadable_plan, self.path):
+            file.seek(0)
+            checksum = Checksum()
+            checksum.add(file.readline())
+            ids = DuplicateIds()
+            wrong = ""
+            for number, line in enumerate(islice(file, self.rooms), 2):
+                checksum.add(line)
+                if wrong:
+                    continue
+                try:
+                    ids.add(room_id_of(line))
+                except ValueError as error:
+                    wrong = f"line {number:,} {error}"
                 else:
-                    wrong = number
-        totals = PlanTotals(rooms=self.rooms, unchanged=self.unchanged, latest_update=self.latest_update)
-        if checksum.seal(totals).sha256 != self.sha256:
-            raise replaced_plan(self.path)
-        if wrong is not None:
-            raise _edited(self.path, f"line {wrong:,} is not the line of a room")
+                    yield line
+            totals = PlanTotals(rooms=self.rooms, unchanged=self.unchanged, latest_update=self.latest_update)
+            if checksum.seal(totals).sha256 != self.sha256:
+                raise replaced_plan(self.path)
+            if not wrong and (pair := ids.first_pair(self._room_ids(file))) is not None:
+                wrong = f"the lines {pair[0] + 2:,} and {pair[1] + 2:,} are for the same room"
+            if wrong:
+                raise _edited(self.path, wrong)
+
+    def _room_ids(self, file: BinaryIO) -> Iterator[str]:
+        """Yield the room's id of each line, which was checked before."""
+        file.seek(0)
+        file.readline()
+        yield from map(room_id_of, islice(file, self.rooms))
 
     def check_server(self, client: RoomsClient) -> None:
         """Raise `PlanFileError` if the base URLs of the client and the plan differ."""

@@ -23,7 +23,7 @@ import attrs
 
 from .._http.json import dumps
 from .._webhook_url import WebhookUrlPolicy
-from ..models import Room, RoomUpdate
+from ..models import Room, RoomUpdate, read_room_ref
 from ..models._fields import Values, differing
 from ._files import json_object
 from ._records import Codec, check_values
@@ -40,7 +40,7 @@ __all__ = [
     "PlannedLine",
     "PlannedUpdate",
     "contested_fields",
-    "is_room_line",
+    "room_id_of",
 ]
 
 VERSION: Final = 2
@@ -146,13 +146,18 @@ class PlannedLine(NamedTuple):
         return cls(line, room_id, name, updated_at, after) if is_canonical else None
 
 
-def is_room_line(line: bytes) -> bool:
-    """Return whether a line is the line of a room, so that `PlannedLine.read` and `PLANNED.read` accept it."""
+def room_id_of(line: bytes) -> str:
+    """Return the room's id of a line that `PlannedLine.read` and `PLANNED.read` accept.
+
+    Raises `ValueError`, with what is wrong, if the line is not the line of a room or if its id is not a UUID.
+    """
     try:
-        PlannedLine.read(line)
+        room_id = PlannedLine.read(line).room_id
     except ValueError:
-        return False
-    return True
+        raise ValueError("is not the line of a room") from None
+    if problems := read_room_ref(room_id)[1]:
+        raise ValueError(f"has an invalid room id: {problems[0].message}")
+    return room_id
 
 
 @attrs.frozen(kw_only=True)

@@ -1,28 +1,35 @@
 """Plan files: a file that is not a plan, or was modified, is an error."""
 
+import errno
 import hashlib
 import json
+import os
 import tempfile
 from contextlib import closing
 from datetime import datetime
-from io import BytesIO
+from io import BufferedReader, BytesIO, FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aiorooms import RoomUpdate
 from aiorooms._webhook_url import DEFAULT_POLICY
-from aiorooms.bulk import Plan, PlanFileError
+from aiorooms.bulk import Plan, PlanFileError, PlannedUpdate, apply, verify
+from aiorooms.bulk import _plan as plan_module
+from aiorooms.bulk._checked_plan import CheckedPlan
+from aiorooms.bulk._duplicates import DuplicateIds
 from aiorooms.bulk._lookup import plan_index
 from aiorooms.bulk._plan_records import PLANNED, PlannedLine
 from aiorooms.bulk._plan_writer import PlanWriter
 from aiorooms.simulator import RoomsSimulator
 
-from .conftest import client_of, files_in, plan_of, planned, write_plan
+from ..conftest import plan_file
+from .conftest import client_of, collect, files_in, plan_of, planned, write_plan
 
 
 @pytest.mark.parametrize(
@@ -137,6 +144,112 @@ def test_a_plan_that_disappears_is_a_one_line_error(tmp_path: Path) -> None:
     for use in (plan.open_file, lambda: list(plan.updates())):
         with pytest.raises(PlanFileError, match=r"the plan '.*a.plan' can't be read: No such file or directory"):
             use()
+
+
+# -- Plans with the right checksum, but wrong rooms
+
+
+def plan_for(path: Path, base_url: str, *rooms: PlannedUpdate) -> Plan:
+    with plan_file(path, base_url, "rooms.csv") as writer:
+        for room in rooms:
+            writer.add(room)
+        writer.finish(0)
+    return Plan.open(path)
+
+
+LETTERS = attrs.evolve(planned(), room_id="abcdefab-cdef-abcd-efab-cdefabcdefab")
+
+WRONG_ROOMS = {
+    "the same room twice": (
+        [planned(1), planned(2), planned(3), planned(2)],
+        "the lines 3 and 5 are for the same room",
+    ),
+    "the same room twice, in upper case": (
+        [planned(1), attrs.evolve(LETTERS, room_id=LETTERS.room_id.upper()), LETTERS],
+        "the lines 3 and 4 are for the same room",
+    ),
+    "not a UUID": (
+        [planned(1), attrs.evolve(planned(), room_id="../x"), planned(1)],
+        "line 3 has an invalid room id: '../x' is not a UUID",
+    ),
+    "no id": ([attrs.evolve(planned(), room_id="")], "line 2 has an invalid room id: '' is not a UUID"),
+}
+
+
+@pytest.mark.parametrize(("rooms", "message"), WRONG_ROOMS.values(), ids=WRONG_ROOMS)
+@pytest.mark.parametrize("force", [False, True])
+async def test_a_plan_that_lists_a_room_twice_or_no_room_is_an_error_before_anything_is_sent(
+    tmp_path: Path, rooms: list[PlannedUpdate], message: str, force: bool
+) -> None:
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
+        plan = plan_for(tmp_path / "a.plan", sim.url, *rooms)
+        for use in (
+            lambda: collect(apply(client, plan, tmp_path / "a.journal", force=force)),
+            lambda: anext(verify(client, plan)),
+        ):
+            with pytest.raises(PlanFileError) as caught:
+                await use()
+            assert message in str(caught.value)
+            assert str(caught.value).endswith("edit the input of make_plan() instead, and make a new plan")
+            assert caught.value.reason == "edited_plan"
+        assert sim.stats.requests == 0
+    assert not (tmp_path / "a.journal").exists()
+
+
+def test_rooms_with_the_same_hash_are_not_the_same_room() -> None:
+    ids = DuplicateIds()
+    for room_id in ("a", "b", "c"):
+        ids.add(room_id)
+    ids._hashes[hash("b") % len(ids._hashes)].append(hash("b"))  # as if "d" had the hash of "b"
+    assert ids.first_pair(["a", "b", "c", "d"]) is None
+    assert ids.first_pair(["a", "b", "c", "B"]) == (1, 3)
+
+
+def test_the_ids_are_not_read_again_if_all_hashes_are_different() -> None:
+    ids = DuplicateIds()
+    for number in range(1000):
+        ids.add(str(UUID(int=number)))
+    again = iter(["never read"])
+    assert ids.first_pair(again) is None
+    assert next(again) == "never read"
+
+
+# -- A plan that can't be read any more
+
+
+class BrokenFile(FileIO):
+    """A file on a disk that fails."""
+
+    def readinto(self, buffer: Any, /) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+async def test_a_plan_that_can_not_be_read_any_more_is_a_one_line_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(path: Path) -> BinaryIO:
+        return BufferedReader(BrokenFile(path))
+
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path)
+        sim.reset_stats()
+        with monkeypatch.context() as patch:
+            patch.setattr(plan_module, "open_existing", broken)
+            with closing(plan.open_file()) as file:
+                for read in (
+                    lambda: list(plan.updates()),
+                    lambda: CheckedPlan(plan, file),
+                    lambda: plan_index(plan, file),
+                ):
+                    with pytest.raises(PlanFileError, match="a.plan' can't be read: Input/output error$"):
+                        read()
+            for use in (
+                lambda: collect(apply(client, plan, tmp_path / "a.journal")),
+                lambda: anext(verify(client, plan)),
+            ):
+                with pytest.raises(PlanFileError, match="a.plan' can't be read: Input/output error$"):
+                    await use()
+        assert sim.stats.requests == 0
 
 
 def test_a_planned_update_that_is_read_equals_the_one_that_was_written() -> None:
