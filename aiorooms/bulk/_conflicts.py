@@ -58,7 +58,9 @@ def judge(planned: PlannedUpdate, room: Room, *, strict: bool) -> Finding:
         return "wanted"
     if planned.has_changed(room) if strict else planned.contested_fields(room):
         return "conflict"
-    return "unmodified" if planned.updated_at in (None, room.updated_at) else "noted"
+    # An answer without `updated_at` shows no modification.
+    is_dated = planned.updated_at is not None and room.updated_at is not None
+    return "noted" if is_dated and room.updated_at != planned.updated_at else "unmodified"
 
 
 class Conflicts:

@@ -84,10 +84,10 @@ class PlannedUpdate:
     def has_changed(self, room: Room) -> bool:
         """Return whether the room was modified since the plan was made.
 
-        If the plan has no `updated_at` for the room, only the values of the planned fields are compared.
+        If the plan or the room has no `updated_at`, only the values of the planned fields and of `pair` are compared.
         """
-        if self.updated_at is None:
-            return bool(differing(room, self.before))
+        if self.updated_at is None or room.updated_at is None:
+            return bool(differing(room, {**self.before, **self.pair}))
         return room.updated_at != self.updated_at
 
     def contested_fields(self, room: Room) -> tuple[str, ...]:

@@ -75,8 +75,11 @@ class _JournaledUpdate:
     """Whether the update failed. Even then, the server may have applied a timed-out attempt later."""
 
     def is_modified(self, room: Room) -> bool:
-        """Return whether the room was modified after the update; False if the update was not confirmed."""
-        return self.updated_at not in (None, room.updated_at)
+        """Return whether the room was modified after the update.
+
+        False if the update was not confirmed, or if the answer has no `updated_at`.
+        """
+        return self.updated_at not in (None, room.updated_at) and room.updated_at is not None
 
     def conflict(self, room: Room, *, strict: bool) -> str | None:
         """Return why the changes of someone else prevent the rollback of a room; None if they don't."""

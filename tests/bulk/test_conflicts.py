@@ -177,6 +177,28 @@ async def test_a_conflict_names_the_fields_and_a_strict_conflict_does_not(tmp_pa
         assert str(conflict.error).endswith("after the plan was made")
 
 
+@pytest.mark.parametrize("updated_at", ["yesterday", None], ids=["unreadable", "missing"])
+async def test_an_answer_without_updated_at_shows_no_modification(tmp_path: Path, updated_at: str | None) -> None:
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path)
+        with odd_answers(sim, updated_at=updated_at):
+            outcomes = await collect(apply(client, plan, tmp_path / "a.journal", strict=True))
+        assert [(one.status, one.note) for one in outcomes] == [("updated", None)] * 2
+        plan, path = await plan_of(client, tmp_path, "max_participants=30"), tmp_path / "b.journal"
+        with odd_answers(sim, updated_at=updated_at):
+            assert {one.note for one in await collect(apply(client, plan, path))} == {None}
+
+
+async def test_without_updated_at_a_changed_value_is_a_strict_conflict(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path, f"webhook_event_url={URL}")
+        for room_id, field in zip(sim.room_ids, ("webhook_event_url", "webhook_event_failover_url"), strict=True):
+            sim.change_room(room_id, **{field: OTHER})
+        with odd_answers(sim, updated_at=None):
+            outcomes = await collect(apply(client, plan, tmp_path / "a.journal", strict=True))
+        assert counts(outcomes) == {"conflict": 2}
+
+
 async def test_a_plan_is_compared_with_the_list_although_the_list_has_another_order_and_other_rooms(
     tmp_path: Path,
 ) -> None:

@@ -108,6 +108,14 @@ async def test_a_room_modified_after_its_update_is_a_conflict(tmp_path: Path) ->
         assert account(sim)[noted]["enable_recording"] is True
 
 
+async def test_an_answer_without_updated_at_does_not_prevent_a_strict_rollback(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
+        await collect(apply(client, await plan_of(client, tmp_path), tmp_path / "a.journal"))
+        with odd_answers(sim, updated_at="yesterday"):
+            back = await plan_rollback(client, Journal.open(tmp_path / "a.journal"), tmp_path / "b.plan", strict=True)
+        assert (back.plan.rooms, back.noted, [*back.conflicts]) == (2, 0, [])
+
+
 URL_CHANGES: Mapping[str, tuple[str, Mapping[str, Any], str]] = {
     "the other URL": (f"webhook_event_url={NEW}", {"webhook_event_failover_url": f"{NEW}/2"}, "conflict"),
     "the other way round": (f"webhook_event_failover_url={NEW}", {"webhook_event_url": f"{NEW}/2"}, "conflict"),
