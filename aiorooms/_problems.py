@@ -83,6 +83,7 @@ InputCode: TypeAlias = Literal[
     "duplicate_name",
     "room_not_found",
     "room_modified",
+    "room_unreadable",
     "bad_condition",
     "bad_edit",
     "bad_rewrite",

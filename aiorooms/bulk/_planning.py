@@ -12,10 +12,11 @@ from .._webhook_url import same_url
 from ..client import RoomsClient
 from ..errors import BulkInputError, InputProblem
 from ..models import Room, RoomUpdate, read_room_ref
-from ..models._fields import Values, differing, other_url
+from ..models._fields import differing, other_url
 from ._plan_records import PlannedUpdate
 from ._plan_writer import PlanSummary, new_plan
 from ._problems import Problems
+from ._recheck import Rechecker
 
 __all__ = ["Change", "Wanted", "make_plan", "plan_room"]
 
@@ -62,18 +63,23 @@ async def make_plan(
     """Read all rooms of the account, 250 per page, and write a plan file with the rooms that must change.
 
     The file is written atomically. `on_room` is called after each room is read. The summary counts the rooms that were
-    modified after `wanted` was exported. With `strict`, each of them is a problem.
+    modified after `wanted` was exported. With `strict`, each of them is a problem. A room whose values can't be read
+    in the list is read again with a GET.
 
-    Raises `BulkInputError`, with the first 1,000 problems, if a change is invalid or a wanted room is not in the
-    account. Raises `PlanFileError` if the file can't be written, and `APIError` if the account can't be listed.
+    Raises `BulkInputError`, with the first 1,000 problems, if a change is invalid, a wanted room is not in the account,
+    or the present value of a field that changes can't be read. Raises `PlanFileError` if the file can't be written, and
+    `APIError` if the account can't be read.
     """
     unchanged = outdated = 0
     outdated_rooms: list[str] = []
     problems = Problems(wanted.source)
+    recheck = Rechecker(client)
     async with new_plan(path, client.base_url, wanted.source) as plan:
-        async for room in client.rooms.list():
+        async for listed in client.rooms.list():
             if on_room is not None:
                 on_room()
+            if (room := await recheck(listed)) is None:
+                continue
             try:
                 change = wanted.change_of(room)
             except BulkInputError as error:
@@ -92,7 +98,7 @@ async def make_plan(
             planned = plan_room(room, change.update)
             if planned is None:
                 unchanged += 1
-            elif problem := _problem(room, planned.after, wanted.source, change.line):
+            elif problem := _problem(room, planned, wanted.source, change.line):
                 problems.add(problem)
             else:
                 plan.add(planned)
@@ -120,14 +126,20 @@ def plan_room(room: Room, update: RoomUpdate) -> PlannedUpdate | None:
     )
 
 
-def _problem(room: Room, after: Values, source: str, line: int | None) -> InputProblem | None:
-    """Return a problem if the room's id is invalid, or if its webhook URL and failover URL would be the same.
+def _problem(room: Room, planned: PlannedUpdate, source: str, line: int | None) -> InputProblem | None:
+    """Return a problem if a planned update is invalid.
 
-    If the change sets only one of the two URLs, the new URL is compared with the current value of the other one.
+    That is so if the room's id is invalid, if an old value can't be read, or if its webhook URL and failover URL would
+    be the same. If the change sets only one of the two URLs, the new URL is compared with the current value of the
+    other one.
     """
+    after = planned.after
     if wrong_id := read_room_ref(room)[1]:
         text = f"a room of the account has an invalid id: {wrong_id[0].message}"
         return InputProblem(source, line, None, text, code="not_a_uuid", value=room.id)
+    if unreadable := [name for name in (*planned.before, *planned.pair) if name in room.unreadable]:
+        text = f"room {room.id}: the server's answer has no readable {', '.join(unreadable)}; try again later"
+        return InputProblem(source, line, unreadable[0], text, code="room_unreadable")
     if other_url(after) is None:
         return None  # if both change, `RoomUpdate` has compared them
     url = after.get("webhook_event_url", room.webhook_event_url)

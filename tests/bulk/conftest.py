@@ -1,7 +1,7 @@
 """Helpers for the tests of bulk runs."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Collection, Generator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -223,4 +223,22 @@ def odd_answers(sim: RoomsSimulator, **values: object) -> Generator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room_class, "to_json", with_odd_values)
+        yield
+
+
+@contextmanager
+def odd_lists(sim: RoomsSimulator, room_ids: Collection[str], **values: object) -> Generator[None]:
+    """While the block runs, lists contain these rooms with these values, or lack them if there are no values.
+
+    The answers to other requests are correct.
+    """
+    account_class: Any = type(sim._account)
+    select = account_class.select
+
+    def odd_select(account: object, *filters: object) -> list[Any]:
+        rooms = [room for room in select(account, *filters) if values or room.id not in room_ids]
+        return [attrs.evolve(room, **values) if room.id in room_ids else room for room in rooms]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(account_class, "select", odd_select)
         yield

@@ -13,6 +13,7 @@ from aiorooms.bulk import (
     Change,
     InputProblem,
     Plan,
+    apply,
     make_plan,
     select,
 )
@@ -20,7 +21,18 @@ from aiorooms.bulk._planning import plan_room
 from aiorooms.simulator import RoomsSimulator
 
 from ..samples import ROOM_ID
-from .conftest import FixedChanges, client_of, files_in, plan_of, planned
+from .conftest import (
+    FixedChanges,
+    client_of,
+    collect,
+    counts,
+    files_in,
+    odd_answers,
+    odd_lists,
+    plan_of,
+    planned,
+    read_backs,
+)
 
 URL = "https://hooks.example.com/rooms"
 
@@ -162,3 +174,76 @@ async def test_an_existing_plan_is_kept_if_the_account_can_not_be_listed(tmp_pat
             await plan_of(client, tmp_path)
         assert files_in(tmp_path) == ["a.plan"]
         assert (tmp_path / "a.plan").read_text() == "the one before"
+
+
+# -- Values that can't be read
+
+FAILOVER = "https://failover.example.com/rooms"
+
+UNREADABLE = {
+    "a field that changes": ({"max_participants": "10"}, ("max_participants=20",)),
+    "a missing field that changes": ({"max_participants": None}, ("max_participants=20",)),
+    "the other URL": ({"webhook_event_failover_url": 5}, (f"webhook_event_url={URL}",)),
+    "the time of the last modification": ({"updated_at": "yesterday"}, ("max_participants=20",)),
+}
+
+
+@pytest.mark.parametrize(("odd", "edits"), UNREADABLE.values(), ids=UNREADABLE)
+async def test_a_room_whose_values_in_the_list_can_not_be_read_is_read_again(
+    tmp_path: Path, odd: dict[str, Any], edits: tuple[str, ...]
+) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        for room_id in sim.room_ids:
+            sim.change_room(room_id, webhook_event_failover_url=FAILOVER)
+        expected = [*(await plan_of(client, tmp_path, *edits)).updates()]
+        sim.record = True
+        with odd_lists(sim, sim.room_ids[:1], **odd):
+            plan = await plan_of(client, tmp_path, *edits)
+        assert [*plan.updates()] == expected
+        assert read_backs(sim) == {sim.room_ids[0]: 1}
+        assert counts(await collect(apply(client, plan, tmp_path / "a.journal"))) == {"updated": 3}
+
+
+async def test_a_url_in_the_list_that_can_not_be_read_is_rewritten_too(tmp_path: Path) -> None:
+    wanted = select(rewrite_webhook_host=["old.example.com=new.example.com"])
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
+        with odd_lists(sim, sim.room_ids, webhook_event_url=5):
+            assert (await make_plan(client, wanted, tmp_path / "a.plan")).rooms == 2
+        with odd_answers(sim, webhook_event_url=5), pytest.raises(BulkInputError) as caught:
+            await make_plan(client, wanted, tmp_path / "b.plan")
+        assert [str(problem) for problem in caught.value.problems] == [
+            f"room {room_id}, webhook_event_url: the server's answer has no readable webhook_event_url; try again later"
+            for room_id in sim.room_ids
+        ]
+    assert files_in(tmp_path) == ["a.plan"]
+
+
+@pytest.mark.parametrize("edit", [f"webhook_event_failover_url={FAILOVER}", f"webhook_event_url={URL}"])
+async def test_an_old_value_that_can_never_be_read_is_a_problem_that_names_the_field(tmp_path: Path, edit: str) -> None:
+    async with RoomsSimulator(rooms=101) as sim, client_of(sim) as client:
+        sim.record = True
+        with odd_answers(sim, webhook_event_failover_url=5), pytest.raises(BulkInputError) as caught:
+            await plan_of(client, tmp_path, edit)
+        assert len(caught.value.problems) == 101
+        assert read_backs(sim).total() == 100, "the rooms are read again and again in vain"
+        problem, room_id = caught.value.problems[0], sim.room_ids[0]
+        assert (problem.code, problem.field) == ("room_unreadable", "webhook_event_failover_url")
+        name = "webhook_event_failover_url"
+        assert problem.message == f"room {room_id}: the server's answer has no readable {name}; try again later"
+        # The other fields can still be changed.
+        with odd_answers(sim, webhook_event_failover_url=5):
+            assert (await plan_of(client, tmp_path, "max_participants=20")).rooms == 101
+    assert files_in(tmp_path) == ["a.plan"]
+
+
+async def test_a_room_that_was_deleted_before_it_is_read_again_is_not_planned(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        with odd_lists(sim, sim.room_ids[1:2], max_participants="10"):
+            gone = sim.room_ids[1]
+
+            def remove() -> None:
+                if gone in sim.rooms:
+                    sim.remove_room(gone)
+
+            wanted = select(set_fields=["max_participants=20"])
+            assert (await make_plan(client, wanted, tmp_path / "a.plan", on_room=remove)).rooms == 2

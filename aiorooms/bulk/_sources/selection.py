@@ -45,13 +45,16 @@ class Selection:
     def change_of(self, room: Room) -> Change | None:
         """Return the change for a room, or None if the room isn't selected.
 
-        Raises `BulkInputError` if a new value is invalid.
+        Raises `BulkInputError` if a new value is invalid, or if a URL to rewrite can't be read.
         """
         if not all(condition(room) for condition in self.conditions):
             return None
         wanted = dict(self.fields)
         for name in ("webhook_event_url", "webhook_event_failover_url"):
             url: str | None = getattr(room, name)
+            if self.rewrites and name not in wanted and name in room.unreadable:
+                text = f"the server's answer has no readable {name}; try again later"
+                raise BulkInputError([InputProblem(f"room {room.id}", None, name, text, code="room_unreadable")])
             if name not in wanted and url and (other := self._rewritten(url)) is not None:
                 wanted[name] = other
         try:
