@@ -19,7 +19,8 @@ While the run sends the updates, it lists the rooms updated on the day before it
 a list is complete before D's update begins, D is set aside too. Rooms that the run has updated itself are ignored.
 
 After all other updates, the run lists the rooms again, and compares A and B with the plan once more. A room that has
-the wanted values now is `updated`, any other room that someone else changed is a `conflict`.
+the wanted values now is `updated`, any other room that someone else changed is a `conflict`. If the list lacks A or B,
+the run reads the room with a GET, because a list can miss a room that exists (`_recheck`).
 
 With `strict`, and with a plan in format 1, the rule is simpler: a room with another `updated_at` than in the plan is a
 conflict, unless it has the wanted values. So C is a conflict too. With `force`, nothing is listed, and every update is
@@ -40,6 +41,7 @@ from ._lookup import PlanLookup
 from ._outcomes import Outcome
 from ._plan import Plan
 from ._plan_records import PLANNED, PlannedLine, PlannedUpdate
+from ._recheck import find_room
 from ._recorder import Recorder
 
 __all__ = ["Conflicts", "Finding", "judge"]
@@ -185,7 +187,10 @@ class Conflicts:
         return f"room {room_id} was modified by someone else{when} after the plan was made, but not in a planned field"
 
     async def compare_set_aside(self) -> AsyncGenerator[Outcome]:
-        """List the modified rooms again, and yield the outcomes of the rooms set aside."""
+        """List the modified rooms again, and yield the outcomes of the rooms set aside.
+
+        A room that the list lacks is read with a GET. Raises `APIError` if that or the list fails.
+        """
         if not self._aside:
             return
         async for room in self.changed_rooms():
@@ -195,10 +200,14 @@ class Conflicts:
                 # send its update.
                 if outcome is not None:
                     yield outcome
-        for line in self._aside.values():
-            planned = PLANNED.read(line)
-            text = f"room {planned.room_id} was modified by someone else after the plan was made, and then deleted"
-            yield self._recorder.end(planned.room_id, planned.unique_name, "conflict", error=text)
+        for planned in map(PLANNED.read, self._aside.values()):
+            if (found := await find_room(self._client, planned.room_id)) is not None:
+                outcome = self.compare(planned, found)
+            else:
+                text = f"room {planned.room_id} was modified by someone else after the plan was made, and then deleted"
+                outcome = self._recorder.end(planned.room_id, planned.unique_name, "conflict", error=text)
+            if outcome is not None:
+                yield outcome
 
     def compare(self, planned: PlannedUpdate, room: Room) -> Outcome | None:
         """Record and return the outcome of a room that has the wanted values or is a conflict; else return None."""

@@ -31,6 +31,7 @@ from .conftest import (
     handwritten_journal,
     in_format_1,
     odd_answers,
+    odd_lists,
     patches,
     plan_of,
     read_backs,
@@ -261,6 +262,25 @@ async def test_a_room_that_was_modified_and_then_deleted_is_a_conflict(tmp_path:
                 sim.remove_room(changed)
         assert counts(outcomes) == {"updated": 4, "conflict": 1}
         assert str(by_room(outcomes)[changed].error).endswith("after the plan was made, and then deleted")
+
+
+@pytest.mark.parametrize(("value", "status"), [(20, "updated"), (30, "conflict"), (10, None)])
+async def test_a_room_set_aside_that_the_last_list_lacks_is_read_before_it_counts_as_deleted(
+    tmp_path: Path, value: int, status: str | None
+) -> None:
+    async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path)
+        changed = sim.room_ids[0]
+        sim.change_room(changed, max_participants=30)
+        run = apply(client, plan, tmp_path / "a.journal").outcomes()
+        outcomes = [await anext(run)]
+        sim.change_room(changed, max_participants=value)
+        with odd_lists(sim, [changed]):
+            outcomes += [outcome async for outcome in run]
+        found = by_room(outcomes).get(changed)
+        assert (None if found is None else found.status) == status
+        assert Journal.open(tmp_path / "a.journal").states().get(changed) == status
+        assert "deleted" not in str(None if found is None else found.error)
 
 
 async def test_a_stopped_run_records_no_conflicts_and_the_next_run_does(tmp_path: Path) -> None:

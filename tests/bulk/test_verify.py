@@ -15,6 +15,7 @@ from .conftest import (
     collect,
     counts,
     edit_journal,
+    odd_lists,
     plan_of,
 )
 
@@ -95,3 +96,20 @@ async def test_urls_that_the_server_normalised_do_not_differ_from_the_plan(tmp_p
         # A URL with a different path is different, even if only the case differs.
         sim.change_room(sim.room_ids[0], webhook_event_url="https://x.example.com/H")
         assert len([one async for one in verify(client, plan)]) == 2
+
+
+async def test_a_room_that_the_list_lacks_or_shows_incompletely_is_read_again(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        first, second, third = sim.room_ids
+        plan = await plan_of(client, tmp_path)
+        sim.change_room(first, max_participants=20)
+        sim.change_room(second, max_participants=20)
+        sim.remove_room(third)
+        with odd_lists(sim, [first]):
+            assert [one.room_id async for one in verify(client, plan)] == [third]
+        with odd_lists(sim, [first, second], max_participants="20"):
+            assert [one.room_id async for one in verify(client, plan)] == [third]
+        sim.change_room(second, max_participants=30)
+        with odd_lists(sim, [second]):
+            found = [(one.room_id, one.found) async for one in verify(client, plan)]
+        assert sorted(found) == sorted([(second, {"max_participants": 30}), (third, None)])
