@@ -36,7 +36,7 @@ class HiddenUpdates:
         self.damaged_lines: list[int] = []
         """The numbers of the damaged lines."""
         self.unknown: set[str] = set()
-        """The ids of rooms whose previous values are unknown."""
+        """The ids of rooms whose previous values are unknown, without those that `conflict` has named."""
         self.reason: str = ""
         """Why the plan can't be used, if `unknown` is not empty."""
         self._begun = begun
@@ -95,6 +95,7 @@ class HiddenUpdates:
         """Return why it is unknown whether a room must be rolled back, or to what; None if the room is not hidden."""
         room_id = room.id or ""
         if room_id in self.unknown:
+            self.unknown.discard(room_id)
             return f"room {room_id}: a damaged line hides its previous values, and {self.reason}"
         line = self._possible.get(room_id)
         if line is None or differing(room, PLANNED.read(line).after):

@@ -10,9 +10,10 @@ from typing import Final
 from ..errors import JournalError
 from ._charts import charts
 from ._damage import damage_of_journal
-from ._files import as_utf8, os_errors_as, quoted_path
+from ._files import as_utf8, quoted_path
 from ._journal import Journal
 from ._new_file import write_atomically
+from ._output import check_output
 from ._summary import Summary, summarize
 
 __all__ = ["write_report"]
@@ -30,11 +31,7 @@ def write_report(journal: Journal, path: str | Path) -> Sequence[int]:
     journal itself.
     """
     path = Path(path)
-    with os_errors_as(_unwritable, path):
-        overwrites_journal = path.exists() and path.samefile(journal.path)
-    if overwrites_journal:
-        text = f"the report would overwrite the journal {quoted_path(path)}"
-        raise JournalError(text, hint="choose another path", reason="overwrites_journal")
+    check_output(path, journal, "report")
     with write_atomically(path, _unwritable) as file:  # checks the path before the journal is read
         summary = summarize(journal)
         file.write(as_utf8(_page(summary)).encode())

@@ -14,9 +14,12 @@ to 20, and the server then reported an `updated_at` of 12:00. The first of these
 With `strict`, a room whose `updated_at` has changed is a conflict, unless it has its old values. The same rule applies
 if the plan was in format 1 and set one of the two webhook URLs, because such a journal does not contain the other URL.
 
+A room whose last outcome is `skipped` is rolled back only if an earlier attempt may have been applied: an earlier run
+sent its update, or ended while the update was in flight.
+
 An update that is `uncertain` or `failed`, or was in flight when the run ended, was not confirmed. For such an update,
 the journal has no `updated_at` from after the update, so only the values are compared. A room whose update failed is
-ignored if the room has neither the old values nor the new ones.
+ignored if the room has neither the old values nor the new ones, or if it no longer exists.
 
 If lines of the journal are damaged, `_hidden_updates` finds the updates that they hide.
 """
@@ -37,9 +40,11 @@ from ._files import quoted_path
 from ._hidden_updates import HiddenUpdates
 from ._journal import Journal, journal_lines
 from ._journal_records import Begin, End
+from ._output import check_output
 from ._plan_records import contested_fields
-from ._plan_writer import PlanSummary, new_plan
+from ._plan_writer import PlanSummary, PlanWriter, new_plan
 from ._planning import plan_room
+from ._recheck import Rechecker, find_room
 
 __all__ = ["Rollback", "plan_rollback"]
 
@@ -73,6 +78,26 @@ class _JournaledUpdate:
     """The room's `updated_at` after the update; None if the update was not confirmed."""
     failed: bool = False
     """Whether the update failed. Even then, the server may have applied a timed-out attempt later."""
+    in_flight: bool = True
+    """Whether the last `begin` line has no `end` line yet."""
+    was_sent: bool = False
+    """Whether an attempt was sent, or may have been sent, before the last `begin` line."""
+
+    def begin_again(self) -> None:
+        """Record another `begin` line."""
+        self.was_sent |= self.in_flight
+        self.in_flight = True
+
+    def end(self, end: End) -> bool:
+        """Record an `end` line. Return False if the update was certainly never applied."""
+        self.in_flight = False
+        if end.status == "skipped":
+            return self.was_sent
+        self.was_sent |= end.attempts > 0
+        self.failed = end.status == "failed"
+        if end.updated_at is not None:
+            self.updated_at = end.updated_at
+        return True
 
     def is_modified(self, room: Room) -> bool:
         """Return whether the room was modified after the update.
@@ -96,49 +121,78 @@ async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path,
     """Write a plan that undoes the changes recorded in a journal. Apply it like any other plan.
 
     A room is a conflict, and not in the plan, if someone else changed a field that the run had changed, or the other
-    webhook URL if it had changed one of the two. With `strict`, any modification after the update is a conflict.
+    webhook URL if it had changed one of the two. With `strict`, any modification after the update is a conflict. A room
+    that the list of rooms lacks, or whose values in the list can't be read, is read with a GET.
 
     Damaged lines of the journal are skipped, and `Rollback.damaged_lines` names them. Raises `JournalError` if the
-    journal can't be read or was written for another server, `PlanFileError` if the plan can't be written, and
-    `APIError` if the account can't be listed.
+    journal can't be read, was written for another server or is at `path`, `PlanFileError` if the plan can't be written,
+    and `APIError` if the account can't be read.
     """
     if client.base_url != journal.base_url:
         where = f"was written for {journal.base_url}, not for {client.base_url}"
         text = f"the journal {quoted_path(journal.path)} {where}"
         raise JournalError(text, hint="use a client for the server of the journal", reason="other_server")
+    await asyncio.to_thread(check_output, path, journal, "plan")
     updates, hidden = await asyncio.to_thread(_updates_of, journal)
-    conflicts: list[str] = []
-    unchanged = noted = 0
+    recheck = Rechecker(client)
     async with new_plan(path, client.base_url, f"rollback of {journal.path.name}") as plan:
+        rollback = _Writer(plan, client.webhook_url_policy, strict=strict)
         async for room in client.rooms.list():
             if room.id is None or (entry := updates.pop(room.id, None)) is None:
-                if conflict := hidden.conflict(room):
-                    conflicts.append(conflict)
-                continue
-            if not (changed := differing(room, entry.before)):
-                unchanged += 1
-            elif unreadable := unreadable_fields(room, entry.before, entry.pair):
-                conflicts.append(f"room {room.id}: the server's answer has no readable {', '.join(unreadable)}")
-            elif conflict := entry.conflict(room, strict=strict):
-                if not entry.failed:
-                    conflicts.append(conflict)
-            elif not_clearable := [name for name, value in changed.items() if not _can_be_restored(name, value)]:
-                conflicts.append(
-                    f"room {room.id}: the API can't clear {' or '.join(not_clearable)}, which had no value before"
-                )
+                rollback.add_conflict(hidden.conflict(room))
             else:
-                try:
-                    planned = plan_room(room, _restoring(entry.before, client.webhook_url_policy))
-                except InvalidRequestError as error:
-                    conflicts.append(f"the previous values of room {room.id} can't be sent: {error}")
-                    continue
-                assert planned is not None  # some values differ
-                plan.add(planned)
-                noted += entry.is_modified(room)
-        conflicts += [f"room {room_id} is no longer in the account" for room_id in updates]
+                rollback.add(room.id, entry, await recheck(room))
+        for room_id, entry in updates.items():
+            rollback.add(room_id, entry, await find_room(client, room_id))
+        for room_id in [*hidden.unknown]:  # `conflict` has removed those that were in the list
+            if (found := await find_room(client, room_id)) is not None:
+                rollback.add_conflict(hidden.conflict(found))
         return Rollback(
-            plan=plan.finish(unchanged), conflicts=conflicts, noted=noted, damaged_lines=hidden.damaged_lines
+            plan=plan.finish(rollback.unchanged),
+            conflicts=rollback.conflicts,
+            noted=rollback.noted,
+            damaged_lines=hidden.damaged_lines,
         )
+
+
+class _Writer:
+    """Writes the rooms of a rollback to its plan, and collects the conflicts."""
+
+    def __init__(self, plan: PlanWriter, policy: WebhookUrlPolicy, *, strict: bool) -> None:
+        self.conflicts: list[str] = []
+        self.unchanged: int = 0
+        self.noted: int = 0
+        self._plan = plan
+        self._policy = policy
+        self._strict = strict
+
+    def add_conflict(self, conflict: str | None) -> None:
+        """Add a conflict, if there is one."""
+        if conflict is not None:
+            self.conflicts.append(conflict)
+
+    def add(self, room_id: str, entry: _JournaledUpdate, room: Room | None) -> None:
+        """Write the line of a room, if it must be rolled back. `room` is None if it no longer exists."""
+        if room is None:
+            self.add_conflict(None if entry.failed else f"room {room_id} is no longer in the account")
+        elif not (changed := differing(room, entry.before)):
+            self.unchanged += 1
+        elif unreadable := unreadable_fields(room, entry.before, entry.pair):
+            self.add_conflict(f"room {room_id}: the server's answer has no readable {', '.join(unreadable)}")
+        elif conflict := entry.conflict(room, strict=self._strict):
+            self.add_conflict(None if entry.failed else conflict)
+        elif not_clearable := [name for name, value in changed.items() if not _can_be_restored(name, value)]:
+            names = " or ".join(not_clearable)
+            self.add_conflict(f"room {room_id}: the API can't clear {names}, which had no value before")
+        else:
+            try:
+                planned = plan_room(room, _restoring(entry.before, self._policy))
+            except InvalidRequestError as error:
+                self.add_conflict(f"the previous values of room {room_id} can't be sent: {error}")
+                return
+            assert planned is not None  # some values differ
+            self._plan.add(planned)
+            self.noted += entry.is_modified(room)
 
 
 def _updates_of(journal: Journal) -> tuple[dict[str, _JournaledUpdate], HiddenUpdates]:
@@ -148,13 +202,12 @@ def _updates_of(journal: Journal) -> tuple[dict[str, _JournaledUpdate], HiddenUp
         hidden.add(line)
         record = line.record
         if isinstance(record, Begin):
-            updates.setdefault(record.begin, _JournaledUpdate(record.before, record.after, record.pair))
-        elif isinstance(record, End) and (entry := updates.get(record.end)) is not None:
-            entry.failed = record.status == "failed"
-            if record.status == "skipped":
-                del updates[record.end]
-            elif record.updated_at is not None:
-                entry.updated_at = record.updated_at
+            if (entry := updates.get(record.begin)) is not None:
+                entry.begin_again()
+            else:
+                updates[record.begin] = _JournaledUpdate(record.before, record.after, record.pair)
+        elif isinstance(record, End) and (entry := updates.get(record.end)) is not None and not entry.end(record):
+            del updates[record.end]
     for planned, end in hidden.recover(journal):
         updates[planned.room_id] = _JournaledUpdate(
             planned.before, planned.after, planned.pair, end.updated_at, end.status == "failed"

@@ -33,6 +33,7 @@ from .conftest import (
     HARMLESS,
     FixedChanges,
     account,
+    append_lines,
     client_of,
     collect,
     counts,
@@ -42,7 +43,9 @@ from .conftest import (
     in_format_1,
     interrupted,
     odd_answers,
+    odd_lists,
     plan_of,
+    states,
 )
 
 OLD = "https://old.example.com/rooms"
@@ -170,6 +173,88 @@ async def test_a_room_in_flight_is_rolled_back_if_its_update_was_applied(tmp_pat
         assert (back.plan.rooms, back.conflicts) == (changed, [])
         await collect(apply(client, Plan.open(tmp_path / "back.plan"), tmp_path / "back.journal"))
         assert account(sim) == before
+
+
+SKIPPED = {
+    "failed, then skipped": (("begin", "failed 3", "begin", "skipped 0"), True),
+    "uncertain, then skipped": (("begin", "uncertain 3", "begin", "skipped 0"), True),
+    "in flight, then skipped": (("begin", "begin", "skipped 0"), True),
+    "failed, then skipped twice": (("begin", "failed 1", "begin", "skipped 0", "begin", "skipped 2"), True),
+    "only skipped": (("begin", "skipped 2"), False),
+    "skipped twice": (("begin", "skipped 2", "begin", "skipped 2"), False),
+    "failed before it was sent, then skipped": (("begin", "failed 0", "begin", "skipped 2"), False),
+}
+"""Lines of a room in a journal, with the number of attempts, and whether the room may have been updated."""
+
+
+@pytest.mark.parametrize(("lines", "may_be_updated"), SKIPPED.values(), ids=SKIPPED)
+async def test_a_skipped_room_is_rolled_back_if_an_earlier_attempt_may_have_been_applied(
+    tmp_path: Path, lines: tuple[str, ...], may_be_updated: bool
+) -> None:
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
+        path, room_id = tmp_path / "a.journal", sim.room_ids[0]
+        await handwritten_journal(client, await plan_of(client, tmp_path), path, [])
+        for line in lines:
+            status, _, attempts = line.partition(" ")
+            values = '"before":{"max_participants":10},"after":{"max_participants":20}'
+            if status != "begin":
+                values = f'"status":"{status}","attempts":{attempts}'
+            append_lines(path, f'{{"{"begin" if status == "begin" else "end"}":"{room_id}","at":1.0,{values}}}')
+        append_lines(path, '{"stop":"done","at":1.0}')
+        sim.change_room(room_id, max_participants=20)
+        back = await plan_rollback(client, Journal.open(path), tmp_path / "back.plan")
+        assert (back.plan.rooms, [*back.conflicts]) == (may_be_updated, [])
+
+
+async def test_a_room_that_the_list_lacks_or_shows_incompletely_is_read_again(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=4) as sim, client_of(sim) as client:
+        lacking, conflicting, odd, gone = sim.room_ids
+        await collect(apply(client, await plan_of(client, tmp_path), tmp_path / "a.journal"))
+        journal = Journal.open(tmp_path / "a.journal")
+        sim.remove_room(gone)
+        sim.change_room(conflicting, max_participants=30)
+        with odd_lists(sim, [odd], max_participants="20"):
+            back = await plan_rollback(client, journal, tmp_path / "a.back")
+        with odd_lists(sim, [lacking, conflicting]):
+            again = await plan_rollback(client, journal, tmp_path / "b.back")
+        assert back.plan.rooms == again.plan.rooms == 2
+        assert sorted(back.conflicts) == sorted(again.conflicts)
+        assert sorted(again.conflicts) == sorted(
+            [
+                f"room {conflicting} was modified by someone else after the update (max_participants)",
+                f"room {gone} is no longer in the account",
+            ]
+        )
+        assert len({one.room_id for one in Plan.open(tmp_path / "b.back").updates()} & {lacking, odd}) == 2
+
+
+async def test_a_room_that_was_deleted_before_its_update_needs_no_rollback(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path)
+        sim.remove_room(sim.room_ids[0])
+        outcomes = await collect(apply(client, plan, tmp_path / "a.journal"))
+        assert counts(outcomes) == {"failed": 1, "updated": 2}
+        back = await plan_rollback(client, Journal.open(tmp_path / "a.journal"), tmp_path / "back.plan")
+        assert (back.plan.rooms, [*back.conflicts]) == (2, [])
+
+
+@pytest.mark.parametrize("other_name", [False, True], ids=["the path", "a link"])
+async def test_a_rollback_does_not_overwrite_its_journal(tmp_path: Path, other_name: bool) -> None:
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
+        path = out = tmp_path / "a.journal"
+        await collect(apply(client, await plan_of(client, tmp_path), path))
+        if other_name:
+            out = tmp_path / "link"
+            out.symlink_to("a.journal")
+        before = states(path)
+        sim.reset_stats()
+        with pytest.raises(
+            JournalError, match=r"^the plan would overwrite the journal '.*'; choose another path$"
+        ) as caught:
+            await plan_rollback(client, Journal.open(path), out)
+        assert caught.value.reason == "overwrites_journal"
+        assert states(path) == before
+        assert sim.stats.requests == 0
 
 
 @pytest.mark.parametrize("end", ["failed", "skipped", "conflict"])
