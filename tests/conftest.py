@@ -44,9 +44,10 @@ MAY_BLOCK = [
     ("os.path.abspath", "bulk/_new_file.py", {"__init__"}),
     ("os.getcwd", "bulk/_new_file.py", {"__init__"}),
     ("os.readlink", "bulk/_new_file.py", {"__init__"}),
+    ("os.link", "bulk/_new_file.py", {"rename"}),
     ("os.replace", "bulk/_new_file.py", {"rename"}),
     ("os.stat", "bulk/_new_file.py", {"__init__"}),
-    ("os.unlink", "bulk/_new_file.py", {"discard"}),
+    ("os.unlink", "bulk/_new_file.py", {"discard", "rename"}),
     ("io.TextIOWrapper.read", "aiorooms/client.py", {"_is_in_netrc"}),  # reads netrc, once per client
 ]
 """Blocking calls that aiorooms makes in the event loop on purpose. Most are faster than `asyncio.to_thread`.

@@ -7,10 +7,18 @@ Only the owner may read a new file (mode 0600), because a webhook URL may contai
 its owner and its mode. If `rooms.plan` is a symbolic link to `/srv/plans/a.plan`, the file in `/srv/plans` is replaced,
 and the link stays. A directory, a device, a pipe or a socket is rejected before anything is written.
 
+A file that was not there at the beginning is never replaced. For example, an export to `o.csv` takes ten minutes, and
+another program creates `o.csv` meanwhile. The export then fails, and leaves both files. Its new file gets its name with
+a hard link, because that fails if the name is taken. Some file systems have no hard links. On these, the name is
+checked just before the rename, so another program has only a moment to create a file that is then replaced.
+
 Some files can't be replaced by a rename. For example, in a container started with `docker run -v a.plan:/work/a.plan`,
 the file is a mount point, and the rename fails with EBUSY. On other file systems, a mode or an owner can't be set. The
 complete temporary file is then copied into the existing file, which keeps its owner and its mode anyway. If this copy
-fails too, the existing file is damaged. So only in this case, the temporary file is kept, and the error names it.
+fails too, the existing file may be damaged.
+
+In these two cases, a name that is taken and a copy that fails, the content is complete, but does not have its name. So
+the temporary file is kept, and the error names it.
 """
 
 import asyncio
@@ -67,7 +75,8 @@ def write_atomically(path: Path, error_of: _ErrorOf) -> Generator["NewFile"]:
 async def write_atomically_async(path: Path, error_of: _ErrorOf) -> AsyncGenerator["NewFile"]:
     """Do the same as `write_atomically`, but sync a large file without blocking the event loop for seconds.
 
-    A task that is cancelled waits for the sync, and then removes the temporary file.
+    A task that is cancelled waits for the sync, and then removes the temporary file. During a copy, it
+    waits for the end of the copy, and the file has its new content.
     """
     file = NewFile(path, error_of)
     try:
@@ -121,7 +130,9 @@ class NewFile:
             return False
         with os_errors_as(self._error_of, self._path):
             try:
-                self._temporary.replace(self._target)
+                self._rename(self._temporary)
+            except FileExistsError as error:
+                raise self._kept(error) from None
             except OSError as error:
                 if error.errno not in _NOT_PERMITTED:
                     raise
@@ -157,27 +168,52 @@ class NewFile:
             return False
         return True
 
+    def _rename(self, temporary: Path) -> None:
+        """Rename the temporary file. Raises `FileExistsError` if the file was created after the beginning."""
+        if self._before is not None:
+            temporary.replace(self._target)
+            return
+        try:
+            os.link(temporary, self._target)
+        except FileExistsError:
+            raise
+        except OSError:  # this file system has no hard links
+            if os.path.lexists(self._target):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+            temporary.replace(self._target)
+        else:
+            with suppress(OSError):
+                temporary.unlink()
+
     def _copy(self) -> None:
         assert self._temporary is not None
         new = 0 if self._before is not None else os.O_CREAT | os.O_EXCL
-        number = os.open(self._target, os.O_WRONLY | BINARY | new, _PRIVATE)
+        is_open = False
         try:
+            number = os.open(self._target, os.O_WRONLY | BINARY | new, _PRIVATE)
+            is_open = True
             with os.fdopen(number, "wb") as target, self._temporary.open("rb") as content:
                 shutil.copyfileobj(content, target)
                 target.truncate()
                 target.flush()
                 os.fsync(number)
         except BaseException as error:
-            if new:
+            if new and is_open:
                 with suppress(OSError):
                     self._target.unlink()
-            else:
-                kept, self._temporary = self._temporary, None
-                if isinstance(error, OSError):
-                    text = f"{os_reason(error)}; its complete new content is in {quoted_path(kept)}"
-                    raise OSError(error.errno, text) from None
+            if not new or isinstance(error, FileExistsError):
+                raise self._kept(error) from None
             raise
         self._unlink()
+
+    def _kept(self, error: BaseException) -> BaseException:
+        """Keep the temporary file. Return the error to raise, which names this file if it is an `OSError`."""
+        assert self._temporary is not None
+        kept, self._temporary = self._temporary, None
+        if not isinstance(error, OSError):
+            return error
+        reason = "another program created it meanwhile" if isinstance(error, FileExistsError) else os_reason(error)
+        return OSError(error.errno, f"{reason}; its complete new content is in {quoted_path(kept)}")
 
     def _unlink(self) -> None:
         if self._temporary is not None:

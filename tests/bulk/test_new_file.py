@@ -147,6 +147,7 @@ def test_if_a_rename_or_a_mode_is_refused_the_content_is_still_written(
         path.chmod(0o640)
     number = None if old is None else path.stat().st_ino
     monkeypatch.setattr(owner, name, failing(code))
+    monkeypatch.setattr(os, "link", failing(errno.EPERM))  # so that a new file is renamed too
     write(path, b"new content\n" * 1000)
     assert path.read_bytes() == b"new content\n" * 1000
     assert mode_of(path) == (0o600 if old is None else 0o640)
@@ -202,10 +203,115 @@ def test_if_the_copy_fails_too_the_complete_content_is_kept_and_named(
 
 def test_if_the_copy_to_a_new_file_fails_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "replace", failing(errno.EXDEV))
+    monkeypatch.setattr(os, "link", failing(errno.EXDEV))
     monkeypatch.setattr(shutil, "copyfileobj", failing(errno.ENOSPC))
     with pytest.raises(PlanFileError, match="No space left on device$"):
         write(tmp_path / "a")
     assert files_in(tmp_path) == []
+
+
+def test_if_the_existing_file_can_not_be_opened_the_complete_content_is_kept_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    real = os.open
+
+    def refused(path: Any, flags: int, *args: Any, **options: Any) -> int:
+        if Path(path) == tmp_path / "a":
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path, flags, *args, **options)
+
+    monkeypatch.setattr(Path, "replace", failing(errno.EBUSY))
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(PlanFileError, match="Permission denied; its complete new content is in '.*tmp'$"):
+        write(tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == b"old"
+    (kept,) = (path for path in tmp_path.iterdir() if path.name != "a")
+    assert kept.read_bytes() == b"new"
+
+
+# -- A file that another program creates meanwhile
+
+WITHOUT = {
+    "hard links": [],
+    "no hard links": [(os, "link", errno.EPERM)],
+    "neither hard links nor renames": [(os, "link", errno.ENOTSUP), (Path, "replace", errno.EXDEV)],
+}
+
+
+@pytest.mark.parametrize("refused", WITHOUT.values(), ids=WITHOUT)
+@pytest.mark.parametrize("link", [False, True], ids=["file", "dangling link"])
+def test_a_file_that_another_program_creates_meanwhile_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: list[tuple[object, str, int]], link: bool
+) -> None:
+    for owner, name, code in refused:
+        monkeypatch.setattr(owner, name, failing(code))
+    target = path = tmp_path / "a"
+    if link:
+        target = tmp_path / "target"
+        path.symlink_to("target")
+    with (
+        pytest.raises(
+            PlanFileError, match="another program created it meanwhile; its complete new content is in '"
+        ) as caught,
+        write_atomically(path, error_of) as file,
+    ):
+        file.write(b"new")
+        target.write_bytes(b"theirs")
+    assert target.read_bytes() == b"theirs"
+    (kept,) = (one for one in tmp_path.iterdir() if one not in (path, target))
+    assert (kept.read_bytes(), mode_of(kept)) == (b"new", 0o600)
+    assert kept.name in str(caught.value)
+
+
+def test_a_file_that_is_created_just_before_the_copy_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replace(_: Path, target: Path) -> None:
+        target.write_bytes(b"theirs")
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(os, "link", failing(errno.ENOTSUP))
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(PlanFileError, match="another program created it meanwhile; its complete new content is in '"):
+        write(tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == b"theirs"
+
+
+async def test_an_export_does_not_replace_a_file_that_appears_while_the_account_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "o.csv"
+    async with RoomsSimulator(rooms=1) as sim, client_of(sim) as client:
+        with pytest.raises(BulkInputError, match="can't be written: another program created it meanwhile"):
+            await export_rooms(client, path, on_room=lambda: os.close(os.open(path, os.O_CREAT | os.O_EXCL)))
+    assert await asyncio.to_thread(path.read_bytes) == b""
+
+
+async def test_a_task_that_is_cancelled_during_the_copy_completes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    loop, reached, cancelled = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    real = shutil.copyfileobj
+
+    def copy(*args: Any) -> None:
+        loop.call_soon_threadsafe(reached.set)
+        cancelled.wait(10)
+        real(*args)
+
+    async def write_it() -> None:
+        async with write_atomically_async(tmp_path / "a", error_of) as file:
+            file.write(b"new")
+
+    monkeypatch.setattr(Path, "replace", failing(errno.EBUSY))
+    monkeypatch.setattr(shutil, "copyfileobj", copy)
+    task = asyncio.create_task(write_it())
+    await reached.wait()
+    task.cancel()
+    cancelled.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread((tmp_path / "a").read_bytes) == b"new"
+    assert files_in(tmp_path) == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ BY_PATH: Final = {
     "lstat": "stat",
     "unlink": "unlink",
     "remove": "unlink",
+    "link": "rename",
     "rename": "rename",
     "replace": "rename",
     "chmod": "mode",
