@@ -32,7 +32,7 @@ from ._options import (
     value_option,
 )
 from ._output import Output, command_line, field_text
-from ._run import run
+from ._run import interrupted_before, run
 from ._values import one_of, whole_number
 
 __all__ = ["audit_command"]
@@ -149,7 +149,7 @@ def audit_command(
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     out = Output(json=as_json)
     shown = _Shown(out)
-    interrupted = "interrupted" if fix_plan is None else "interrupted; no plan was written"
+    interrupted = None if fix_plan is None else interrupted_before(fix_plan, "plan")
     with out.reading() as on_room:
         making = _run(client, shown, policy, ignore, fix_plan, rules, on_room, dns=dns)
         made, summary = run(making, interrupted=interrupted)

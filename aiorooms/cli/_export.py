@@ -12,7 +12,7 @@ from ._command import Command, Context
 from ._exit_codes import OK
 from ._options import FILE, api_options, check_new_file, make_client, overwrite_option, value_option
 from ._output import Output
-from ._run import run
+from ._run import interrupted_before, run
 from ._values import one_of
 
 __all__ = ["export"]
@@ -44,7 +44,7 @@ def export(file: Path, form: Format | None, client: RoomsClient, as_json: bool) 
             async with client:
                 return await export_rooms(client, file, form=form, on_room=on_room)
 
-        count = run(write(), interrupted="interrupted; no file was written")
+        count = run(write(), interrupted=interrupted_before(file, "file"))
     if as_json:
         out.data({"file": str(file), "rooms": count})
     else:

@@ -27,7 +27,7 @@ from ._options import (
     read_policy,
 )
 from ._output import Output, escape
-from ._run import run
+from ._run import interrupted_before, run
 from ._words import input_problems
 
 __all__ = ["DETAILED", "plan", "show"]
@@ -154,7 +154,7 @@ def plan(
         output.reading() as on_room,
     ):
         making = _make(client, wanted, out, on_room, strict=strict)
-        summary = run(making, interrupted="interrupted; no plan was written")
+        summary = run(making, interrupted=interrupted_before(out, "plan"))
     opened = Plan.open(out)
     _show(opened, output, every_room=every_room, summary=summary)
     if not as_json:

@@ -19,7 +19,7 @@ from ._options import (
     overwrite_option,
 )
 from ._output import Output
-from ._run import run
+from ._run import interrupted_before, run
 
 __all__ = ["rollback"]
 
@@ -60,7 +60,7 @@ def rollback(
         async with client:
             return await plan_rollback(client, opened, out, strict=strict)
 
-    result = run(read(), interrupted="interrupted; no plan was written")
+    result = run(read(), interrupted=interrupted_before(out, "plan"))
     conflicts, damaged_lines = result.conflicts, result.damaged_lines
     plan = Plan.open(out)
     output = Output(json=as_json)

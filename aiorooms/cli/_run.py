@@ -13,10 +13,11 @@ import threading
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
-__all__ = ["GRACE", "Interrupted", "run"]
+__all__ = ["GRACE", "Interrupted", "interrupted_before", "run"]
 
 T = TypeVar("T")
 
@@ -34,10 +35,30 @@ class Interrupted(Exception):  # noqa: N818 - it is not an error
         self.line = line
 
 
+def interrupted_before(path: Path, what: str) -> Callable[[], str]:
+    """Return a function that says whether an interrupted command had written its file. Call this before the command.
+
+    The signal may come when the file has just been written. `what` is what the command writes, such as `plan`.
+    """
+    before = _state(path)
+    return lambda: f"interrupted; {'no' if _state(path) == before else 'the'} {what} was written"
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def run(
-    command: Coroutine[Any, Any, T], *, on_stop: Callable[[], None] | None = None, interrupted: str = "interrupted"
+    command: Coroutine[Any, Any, T],
+    *,
+    on_stop: Callable[[], None] | None = None,
+    interrupted: Callable[[], str] | None = None,
 ) -> T:
-    """Run the coroutine and return its value. After a signal, raise `Interrupted(interrupted)`.
+    """Run the coroutine and return its value. After a signal, raise `Interrupted`, with the message of `interrupted`.
 
     `on_stop` is called in the event loop at the first signal. If it is None, the first signal cancels the coroutine.
     """
@@ -53,10 +74,14 @@ def run(
             except asyncio.CancelledError:
                 if not handler.signaled:
                     raise
-                raise Interrupted(interrupted) from None
+                raise _interruption(interrupted) from None
     if handler.signaled:
-        raise Interrupted(interrupted)
+        raise _interruption(interrupted)
     return value
+
+
+def _interruption(interrupted: Callable[[], str] | None) -> Interrupted:
+    return Interrupted() if interrupted is None else Interrupted(interrupted())
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

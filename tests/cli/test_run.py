@@ -5,11 +5,14 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
+from click.testing import Result
 
+from aiorooms.bulk._new_file import NewFile
 from aiorooms.cli import _run
 
 
@@ -58,7 +61,7 @@ def test_a_signal_cancels_a_command_without_on_stop() -> None:
             ended.append("cleanly")
 
     with pytest.raises(_run.Interrupted) as stopped:
-        _run.run(command(), interrupted="interrupted; no file was written")
+        _run.run(command(), interrupted=lambda: "interrupted; no file was written")
     assert stopped.value.line == "interrupted; no file was written"
     assert ended == ["cleanly"]
 
@@ -138,3 +141,52 @@ def test_run_works_in_any_thread() -> None:
     thread.start()
     thread.join()
     assert ended == [7]
+
+
+@pytest.mark.parametrize("before", [None, b"old"], ids=["new", "replaced"])
+@pytest.mark.parametrize("is_written", [True, False])
+@pytest.mark.parametrize("what", ["plan", "file"])
+def test_an_interrupted_command_says_whether_its_file_was_written(
+    tmp_path: Path, what: str, is_written: bool, before: bytes | None
+) -> None:
+    path = tmp_path / "a"
+    if before is not None:
+        path.write_bytes(before)
+
+    async def command() -> None:
+        if is_written:
+            await asyncio.to_thread(path.write_bytes, b"new content")
+        interrupt()
+        await asyncio.sleep(60)
+
+    with pytest.raises(_run.Interrupted) as stopped:
+        _run.run(command(), interrupted=_run.interrupted_before(path, what))
+    assert stopped.value.line == f"interrupted; {'the' if is_written else 'no'} {what} was written"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("export", "out.csv"),
+        ("plan", "--set", "max_participants=20", "--out", "out.plan"),
+        ("rollback", "rooms.plan.journal", "--out", "back.plan"),
+        ("webhooks", "audit", "--fix-timeout", "10", "--fix-plan", "fixes.plan"),
+    ],
+    ids=lambda command: command[0],
+)
+@pytest.mark.usefixtures("applied")
+def test_a_signal_that_comes_when_the_file_has_been_written(
+    invoke: Callable[..., Result], command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = NewFile.rename
+
+    def interrupted(file: NewFile) -> bool:
+        is_renamed = rename(file)
+        interrupt()
+        return is_renamed
+
+    monkeypatch.setattr(NewFile, "rename", interrupted)
+    result = invoke(*command)
+    what = "file" if command[0] == "export" else "plan"
+    assert (result.exit_code, result.stderr) == (130, f"aiorooms: interrupted; the {what} was written\n")
+    assert Path(command[-1]).stat().st_size
