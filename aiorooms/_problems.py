@@ -88,6 +88,7 @@ InputCode: TypeAlias = Literal[
     "bad_edit",
     "bad_rewrite",
     "one_room_only",
+    "probe_failed",
     "more_problems",
 ]
 """The kind of an `InputProblem`. A problem of a field's value has a `ProblemCode` instead."""

@@ -13,6 +13,7 @@ from ..client import RoomsClient
 from ..errors import BulkInputError, InputProblem
 from ..models import Room, RoomUpdate, read_room_ref
 from ..models._fields import differing, other_url
+from ._new_webhooks import NewWebhooks, ProbeUrls
 from ._plan_records import PlannedUpdate
 from ._plan_writer import PlanSummary, new_plan
 from ._problems import Problems
@@ -58,13 +59,15 @@ async def make_plan(
     path: str | Path,
     *,
     strict: bool = False,
+    probe: ProbeUrls | None = None,
     on_room: Callable[[], None] | None = None,
 ) -> PlanSummary:
     """Read all rooms of the account, 250 per page, and write a plan file with the rooms that must change.
 
     The file is written atomically. `on_room` is called after each room is read. The summary counts the rooms that were
     modified after `wanted` was exported. With `strict`, each of them is a problem. A room whose values can't be read
-    in the list is read again with a GET.
+    in the list is read again with a GET. `probe` is a function that probes the new webhook URLs before the file is
+    written, such as `webhook_config.probe_many`. A URL that fails is a problem, which names the rooms.
 
     Raises `BulkInputError`, with the first 1,000 problems, if a change is invalid, a wanted room is not in the account,
     or the present value of a field that changes can't be read. Raises `PlanFileError` if the file can't be written, and
@@ -74,6 +77,7 @@ async def make_plan(
     outdated_rooms: list[str] = []
     problems = Problems(wanted.source)
     recheck = Rechecker(client)
+    new_webhooks = NewWebhooks()
     async with new_plan(path, client.base_url, wanted.source) as plan:
         async for listed in client.rooms.list():
             if on_room is not None:
@@ -102,9 +106,14 @@ async def make_plan(
                 problems.add(problem)
             else:
                 plan.add(planned)
+                if probe is not None:
+                    new_webhooks.add(room, planned.after)
         for problem in wanted.not_met():  # added one by one, because a list of all would need too much memory
             problems.add(problem)
         problems.raise_if_any()
+        if probe is not None:
+            await new_webhooks.check(probe, problems)
+            problems.raise_if_any()
         return attrs.evolve(plan.finish(unchanged), outdated=outdated, outdated_rooms=outdated_rooms)
 
 

@@ -14,6 +14,7 @@ from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy
 from ..bulk._files import kind_of_file
 from ..client import RoomsClient
 from ..errors import ClientSettingsError, PolicyFileError
+from ..webhook_config import EventSigner
 from ._command import Context, Value
 from ._values import read_rate, read_seconds, whole_number
 from ._words import setting_problem
@@ -34,7 +35,9 @@ __all__ = [
     "max_failures_option",
     "overwrite_option",
     "policy_option",
+    "probe_options",
     "read_policy",
+    "read_signer",
     "seed_option",
     "value_option",
 ]
@@ -118,6 +121,41 @@ policy_option: Final = click.option(
     type=FILE,
     help="TOML file with the rules for webhook URLs.  [default: https and http, all hosts, no credentials]",
 )
+
+
+_MAX_KEY: Final = 4096
+
+
+def probe_options(command: F) -> F:
+    """Add `--allow-private` and `--signing-key`. The step `read_signer` replaces the latter with `signer`."""
+    allow_private = click.option(
+        "--allow-private",
+        is_flag=True,
+        help="Probe private addresses too, such as 127.0.0.1.  [default: report them]",
+    )
+    signing_key = click.option(
+        "--signing-key",
+        metavar="FILE",
+        type=FILE,
+        help="File with the base64 text of an Ed25519 private key, to sign the events.  [default: unsigned]",
+    )
+    return allow_private(signing_key(command))
+
+
+def read_signer(ctx: Context) -> None:
+    """Set `signer` from the file `signing_key`, or to None."""
+    path: Path | None = ctx.params.pop("signing_key")
+    ctx.params["signer"] = None
+    if path is None:
+        return
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_KEY).decode("ascii", "replace")
+        ctx.params["signer"] = EventSigner(content)
+    except OSError as error:
+        ctx.add_problem(f"{str(path)!r} can't be read: {error.strerror or error}", "--signing-key")
+    except ClientSettingsError as error:
+        ctx.add_problem(f"{str(path)!r} {error.wrong}; {error.hint}", "--signing-key")
 
 
 def read_policy(ctx: Context) -> None:

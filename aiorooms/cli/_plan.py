@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -9,8 +10,10 @@ import click
 
 from .._webhook_url import WebhookUrlPolicy
 from ..bulk import Plan, PlanSummary, Selection, Wanted, make_plan, read_rows, select
+from ..bulk._new_webhooks import ProbeUrls
 from ..client import RoomsClient
 from ..errors import BulkInputError
+from ..webhook_config import EventSigner, probe_many
 from ._command import Command, Context
 from ._diff import show_how_to_apply, show_plan
 from ._exit_codes import CHANGES, OK
@@ -24,7 +27,9 @@ from ._options import (
     make_client_and_keep_url,
     overwrite_option,
     policy_option,
+    probe_options,
     read_policy,
+    read_signer,
 )
 from ._output import Output, escape
 from ._run import interrupted_before, run
@@ -59,6 +64,21 @@ def _read_source(ctx: Context) -> None:
                 ctx.add_problem(message, problem.file)
 
 
+def _check_probe(ctx: Context) -> None:
+    """Set `probe` to the function that probes URLs, or to None."""
+    wanted: bool = ctx.params.pop("probe")
+    allow_private: bool = ctx.params.pop("allow_private")
+    read_signer(ctx)
+    signer: EventSigner | None = ctx.params.pop("signer")
+    ctx.params["probe"] = partial(probe_many, signer=signer, allow_private=allow_private) if wanted else None
+    if not wanted:
+        for option, given in (("--allow-private", allow_private), ("--signing-key", signer is not None)):
+            if given:
+                ctx.add_problem("give --probe too", option)
+    elif ctx.params["check"]:
+        ctx.add_problem("give either --probe or --check, which does not read the account", "--probe")
+
+
 def _check_out_and_make_client(ctx: Context) -> None:
     """Check `--out` and create `client`. With `--check`, `client` is None, because the account is not read."""
     if ctx.params.pop("check"):
@@ -73,7 +93,7 @@ def _check_out_and_make_client(ctx: Context) -> None:
     ctx.params["policy"] = policy
 
 
-@click.command(cls=Command, steps=[read_policy, _read_source, _check_out_and_make_client])
+@click.command(cls=Command, steps=[read_policy, _read_source, _check_probe, _check_out_and_make_client])
 @click.argument("file", metavar="[FILE]", required=False, type=FILE)
 @click.option(
     "--where",
@@ -105,6 +125,12 @@ def _check_out_and_make_client(ctx: Context) -> None:
     help="Report an error if a room was modified after FILE was exported.  [default: report the number of rooms]",
 )
 @policy_option
+@click.option(
+    "--probe",
+    is_flag=True,
+    help="Send a test event to each new webhook URL, and write no plan if one fails.  [default: send none]",
+)
+@probe_options
 @every_room_option
 @click.option(
     DETAILED,
@@ -117,6 +143,7 @@ def plan(
     out: Path,
     strict: bool,
     policy: WebhookUrlPolicy,
+    probe: ProbeUrls | None,
     every_room: bool,
     detailed_exitcode: bool,
     base_url: str | None,
@@ -141,6 +168,7 @@ def plan(
       aiorooms plan rooms.csv --check
       aiorooms plan --rewrite-webhook-host old.example.com=new.example.com
       aiorooms plan --where 'name=support-*' --set max_participants=20
+      aiorooms plan --rewrite-webhook-host old.example.com=new.example.com --probe
 
     The plan is a file. `aiorooms show` displays it again, and `aiorooms apply` carries it out.
 
@@ -153,7 +181,7 @@ def plan(
         read_rows(source, webhook_url_policy=policy) if isinstance(source, Path) else nullcontext(source) as wanted,
         output.reading() as on_room,
     ):
-        making = _make(client, wanted, out, on_room, strict=strict)
+        making = _make(client, wanted, out, on_room, probe, strict=strict)
         summary = run(making, interrupted=interrupted_before(out, "plan"))
     opened = Plan.open(out)
     _show(opened, output, every_room=every_room, summary=summary)
@@ -165,10 +193,16 @@ def plan(
 
 
 async def _make(
-    client: RoomsClient, wanted: Wanted, path: Path, on_room: Callable[[], None], *, strict: bool
+    client: RoomsClient,
+    wanted: Wanted,
+    path: Path,
+    on_room: Callable[[], None],
+    probe: ProbeUrls | None,
+    *,
+    strict: bool,
 ) -> PlanSummary:
     async with client:
-        return await make_plan(client, wanted, path, strict=strict, on_room=on_room)
+        return await make_plan(client, wanted, path, strict=strict, probe=probe, on_room=on_room)
 
 
 def _outdated(summary: PlanSummary, source: str) -> str:

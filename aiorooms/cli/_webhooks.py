@@ -4,6 +4,7 @@ import click
 
 from ._audit import audit_command
 from ._command import HELP_OPTIONS
+from ._probe import probe_command
 
 __all__ = ["webhooks"]
 
@@ -14,3 +15,4 @@ def webhooks() -> None:
 
 
 webhooks.add_command(audit_command)
+webhooks.add_command(probe_command)

@@ -148,7 +148,8 @@ async def _probe_url(url: str, timeout: float, how: _How) -> ProbeResult:
         return failed("dns", text, **known)
     private = [address for address in looked_up.addresses if not is_public(address)]
     if private and not how.allow_private:
-        text = f"{shown}: {host} has the address {private[0]}, which the public internet can't reach; use a public one"
+        has_address = "" if read_address(host) else f" (its address is {private[0]})"
+        text = f"{shown}: the public internet can't reach the host {host}{has_address}; use a public host"
         return failed("private_address", text, **known)
     # aiohttp rejects other notations of an IPv4 address, such as 127.1, which browsers and inet_aton read.
     canonical = url if read_address(host) is None else rewrite_host(url, host, host)

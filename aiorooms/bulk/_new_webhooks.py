@@ -1,0 +1,62 @@
+"""Probe the new webhook URLs of a plan, and name the rooms that a URL without an answer concerns.
+
+One URL of each receiver is probed, which is a host and a path. Example: a plan moves 1,000 rooms to
+`https://new.example.com/rooms?room=1`, `...?room=2` and so on. One event is sent. If it does not arrive, the plan has
+one problem, which names three of the 1,000 rooms. If each room has a path of its own, 1,000 events are sent.
+"""
+
+from collections.abc import AsyncIterable, Callable, Iterable
+from typing import Final, TypeAlias
+
+import attrs
+
+from ..errors import InputProblem
+from ..models import Room
+from ..models._fields import Values
+from ..webhook_config import ProbeResult
+from ..webhook_config._probe import receiver_of
+from ._problems import Problems
+
+__all__ = ["NewWebhooks", "ProbeUrls"]
+
+ProbeUrls: TypeAlias = Callable[[Iterable[str]], AsyncIterable[ProbeResult]]
+"""A function that probes URLs, such as `webhook_config.probe_many`."""
+
+_MAX_EXAMPLES: Final = 3
+
+
+@attrs.define
+class _Receiver:
+    """A receiver that some rooms get."""
+
+    url: str
+    field: str
+    rooms: int = 0
+    examples: list[str] = attrs.Factory(list[str])
+
+
+class NewWebhooks:
+    """The webhook URLs that a plan sets."""
+
+    def __init__(self) -> None:
+        self._receivers: dict[str, _Receiver] = {}
+
+    def add(self, room: Room, after: Values) -> None:
+        """Add the URLs that a planned update sets."""
+        for field in ("webhook_event_url", "webhook_event_failover_url"):
+            url = after.get(field)
+            if isinstance(url, str) and url:
+                receiver = self._receivers.setdefault(receiver_of(url), _Receiver(url, field))
+                receiver.rooms += 1
+                if len(receiver.examples) < _MAX_EXAMPLES:
+                    receiver.examples.append(room.unique_name or str(room.id))
+
+    async def check(self, probe: ProbeUrls, problems: Problems) -> None:
+        """Probe the URLs, and add a problem for each one that fails."""
+        async for result in probe([receiver.url for receiver in self._receivers.values()]):
+            if result.verdict == "failed":
+                receiver = self._receivers[receiver_of(result.url)]
+                more = ", ..." * (receiver.rooms > len(receiver.examples))
+                rooms = "1 room" if receiver.rooms == 1 else f"{receiver.rooms:,} rooms"
+                text = f"{result.message} ({rooms}: {', '.join(receiver.examples)}{more})"
+                problems.add(InputProblem(problems.source, None, receiver.field, text, code="probe_failed"))

@@ -1,0 +1,135 @@
+"""`aiorooms webhooks probe`: send a test event to the webhook URLs of a room, or to given ones."""
+
+from collections.abc import Iterator
+
+import click
+
+from ..client import RoomsClient
+from ..webhook_config import EventSigner, ProbeReport, ProbeResult, WebhookConfig, probe
+from ._command import Command, Context
+from ._exit_codes import FAILED, OK
+from ._json import JsonValue
+from ._options import json_option, make_client, probe_options, read_signer, value_option
+from ._output import Output, field_text
+from ._run import run
+from ._values import read_room_id, read_seconds
+
+__all__ = ["probe_command"]
+
+
+def _check_urls(ctx: Context) -> None:
+    """Check that there is something to probe. Create `client` if `--room` was given, and otherwise set it to None."""
+    url, failover, room = (ctx.params[name] for name in ("url", "failover", "room"))
+    if url is None and room is None and not ctx.is_invalid("--room"):
+        ctx.add_problem("give URL or --room", "" if failover is None else "--failover")
+    elif room is not None and (url is not None or failover is not None):
+        ctx.add_problem("give either --room, or URL and --failover", "--room")
+    timeout: float | None = ctx.params["timeout"]
+    if room is None:
+        del ctx.params["base_url"]
+        ctx.params["client"] = None
+        return
+    ctx.params["timeout"] = None  # of the requests to the API
+    make_client(ctx)
+    ctx.params["timeout"] = timeout
+
+
+@click.command("probe", cls=Command, steps=[read_signer, _check_urls])
+@click.argument("url", metavar="[URL]", required=False)
+@click.option("--failover", metavar="URL", help="Also probe this failover URL.  [default: none]")
+@value_option("--room", "ROOM_ID", read_room_id, "Probe the URLs of this room.  [default: URL]")
+@probe_options
+@value_option(
+    "--timeout", "SECONDS", read_seconds, "Time limit for each URL, in seconds.  [default: that of the room, or 10]"
+)
+@click.option(
+    "--base-url",
+    metavar="URL",
+    help="Base URL of the API, for --room.  [default: TELNYX_BASE_URL, or https://api.telnyx.com/v2]",
+)
+@json_option
+def probe_command(
+    url: str | None,
+    failover: str | None,
+    room: str | None,
+    allow_private: bool,
+    signer: EventSigner | None,
+    timeout: float | None,
+    client: RoomsClient | None,
+    as_json: bool,
+) -> int:
+    """Send a test event to webhook URLs.
+
+    The probe sends one small event of the type aiorooms.probe as the API sends its events, without following redirects,
+    and reports what happened. The verdict is ok if the receiver answered 2xx, and reachable if it answered 400, 401 or
+    403, as a receiver does that verifies signatures. Otherwise it is failed, and the message says what to do.
+
+    With --json, each URL is one JSON object on its own line, with the keys url, verdict, cause, message, status,
+    addresses, tls, dns_seconds, connect_seconds and seconds.
+
+    The exit code is 0 if no probe failed, and 1 if one did.
+
+    \b
+    Examples:
+      aiorooms webhooks probe https://hooks.example.com/rooms
+      aiorooms webhooks probe --room 7b61621f-62e0-4aad-ab11-9fd19e272e73
+      aiorooms webhooks probe http://127.0.0.1:8000/hook --allow-private
+    """  # noqa: D301 - a backspace tells click to keep the line breaks
+    out = Output(json=as_json)
+
+    async def send() -> ProbeReport:
+        if client is None or room is None:
+            config = WebhookConfig(url or "", failover)
+        else:
+            async with client:
+                config = WebhookConfig.from_room(await client.rooms.retrieve(room))
+        return await probe(config, signer=signer, allow_private=allow_private, timeout=timeout)
+
+    report = run(send())
+    results = [result for result in (report.url, report.failover_url) if result is not None]
+    for result in results:
+        if as_json:
+            out.data(_data(result))
+        else:
+            for line in _lines(result):
+                out.line(line)
+    if not results:
+        out.note("The room has no webhook URL and no failover URL.")
+    return FAILED if report.has_failed else OK
+
+
+def _lines(result: ProbeResult) -> Iterator[str]:
+    yield f"{result.verdict}: {result.message}"
+    if result.addresses:
+        yield f"  addresses: {', '.join(result.addresses)}"
+    if (tls := result.tls) is not None:
+        days = tls.days_left()
+        expires = f"expires in {days:,} day{'s' * (days != 1)}"
+        yield f"  TLS: {field_text(tls.version)}, certificate of {field_text(tls.subject)}"
+        yield f"  certificate: issued by {field_text(tls.issuer)}, {expires}"
+    times = (("DNS", result.dns_seconds), ("connection", result.connect_seconds), ("total", result.seconds))
+    yield f"  time: {', '.join(f'{name} {seconds:.3f} s' for name, seconds in times if seconds is not None)}"
+
+
+def _data(result: ProbeResult) -> JsonValue:
+    tls = result.tls
+    return {
+        "url": result.url,
+        "verdict": result.verdict,
+        "cause": result.cause,
+        "message": result.message,
+        "status": result.status,
+        "addresses": [*result.addresses],
+        "tls": None
+        if tls is None
+        else {
+            "version": tls.version,
+            "subject": tls.subject,
+            "issuer": tls.issuer,
+            "expires_at": tls.expires_at.isoformat(),
+            "days_left": tls.days_left(),
+        },
+        "dns_seconds": result.dns_seconds,
+        "connect_seconds": result.connect_seconds,
+        "seconds": result.seconds,
+    }

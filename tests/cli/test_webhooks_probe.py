@@ -1,0 +1,146 @@
+"""`aiorooms webhooks probe` and `aiorooms plan --probe`: test events, their outcomes, and what is reported."""
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aiorooms.bulk import Plan
+from aiorooms.simulator import RoomsSimulator
+
+from .conftest import Invoke, lines
+
+PROBE = ("webhooks", "probe")
+KEY = base64.b64encode(bytes(range(32))).decode()
+
+
+@pytest.fixture
+def receiver(sim: RoomsSimulator) -> str:
+    """Return the URL of a receiver on loopback that accepts every event."""
+    return sim.receiver_url
+
+
+def test_an_event_that_arrives(invoke: Invoke, receiver: str) -> None:
+    result = invoke(*PROBE, receiver, "--allow-private")
+    assert result.exit_code == 0
+    verdict, addresses, time = lines(result.stdout)
+    assert verdict == f"ok: '{receiver}': answered 200"
+    assert addresses == "  addresses: 127.0.0.1"
+    assert time.startswith("  time: DNS 0.0")
+    result = invoke(*PROBE, receiver, "--failover", receiver + "/b", "--allow-private", "--json")
+    first, second = map(json.loads, lines(result.stdout))
+    assert (first["url"], first["verdict"], first["status"], first["tls"]) == (receiver, "ok", 200, None)
+    assert second["url"] == receiver + "/b"
+
+
+def test_an_event_that_does_not_arrive(sim: RoomsSimulator, invoke: Invoke, receiver: str) -> None:
+    result = invoke(*PROBE, receiver)
+    assert result.exit_code == 1
+    assert "the public internet can't reach the host 127.0.0.1; use a public host" in result.stdout
+    assert sim.stats.by_method["POST"] == 0
+    result = invoke(*PROBE, sim.url + "/nothing", "--allow-private")
+    assert result.exit_code == 0
+    assert lines(result.stdout)[0].startswith("reachable: ")
+    result = invoke(*PROBE, receiver, "--failover", "https://x..io/", "--allow-private", "--json")
+    assert result.exit_code == 1
+    assert [json.loads(line)["cause"] for line in lines(result.stdout)] == [None, "invalid_url"]
+
+
+def test_the_urls_of_a_room(sim: RoomsSimulator, invoke: Invoke, receiver: str) -> None:
+    first, second, *_ = sim.room_ids
+    sim.change_room(first, webhook_event_url=receiver, webhook_event_failover_url=receiver + "/b")
+    sim.change_room(second, webhook_event_url=None, webhook_event_failover_url="")
+    result = invoke(*PROBE, "--room", first, "--allow-private", "--json")
+    assert result.exit_code == 0
+    assert [json.loads(line)["url"] for line in lines(result.stdout)] == [receiver, receiver + "/b"]
+    result = invoke(*PROBE, "--room", second)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert lines(result.stderr) == ["The room has no webhook URL and no failover URL."]
+    assert invoke(*PROBE, "--room", first.replace(first[:8], "00000000")).exit_code == 1
+
+
+def test_without_a_room_no_api_key_is_needed(
+    sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TELNYX_API_KEY")
+    assert invoke(*PROBE, sim.receiver_url, "--allow-private").exit_code == 0
+    result = invoke(*PROBE, "--room", sim.room_ids[0])
+    assert result.exit_code == 2
+    assert "TELNYX_API_KEY is not set" in result.stderr
+
+
+def test_wrong_arguments_are_reported_and_nothing_is_sent(sim: RoomsSimulator, invoke: Invoke, receiver: str) -> None:
+    assert lines(invoke(*PROBE).stderr) == ["aiorooms: give URL or --room"]
+    result = invoke(*PROBE, receiver, "--room", sim.room_ids[0])
+    assert lines(result.stderr) == ["aiorooms: --room: give either --room, or URL and --failover"]
+    Path("key").write_text("secret-but-not-a-key")
+    result = invoke(*PROBE, receiver, "--signing-key", "key", "--timeout", "0")
+    assert result.exit_code == 2
+    first, second, _ = lines(result.stderr)
+    assert first.startswith("aiorooms: --signing-key: 'key' is not a private key; give the base64 text of the 32 bytes")
+    assert "secret" not in result.stderr
+    assert "--timeout: '0' is not a positive number of seconds" in second
+    assert "can't be read: No such file" in invoke(*PROBE, receiver, "--signing-key", "missing").stderr
+    assert sim.stats.requests == 0
+
+
+def test_a_signed_event_has_the_signature_of_the_api(sim: RoomsSimulator, invoke: Invoke, receiver: str) -> None:
+    Path("key").write_text(KEY + "\n")
+    sim.record = True
+    assert invoke(*PROBE, receiver, "--signing-key", "key", "--allow-private").exit_code == 0
+    (event,) = sim.recorded
+    assert len(base64.b64decode(event.headers["telnyx-signature-ed25519"])) == 64
+
+
+# --- plans ---
+
+
+def test_a_plan_whose_new_webhook_answers_is_written(sim: RoomsSimulator, invoke: Invoke, receiver: str) -> None:
+    result = invoke("plan", "--set", f"webhook_event_url={receiver}", "--probe", "--allow-private")
+    assert result.exit_code == 0, result.stderr
+    assert Plan.open("rooms.plan").rooms == 20
+    assert sim.stats.by_method["POST"] == 1, "one receiver is probed once"
+
+
+def test_a_plan_whose_new_webhook_does_not_answer_is_refused_with_its_rooms(
+    sim: RoomsSimulator, invoke: Invoke, receiver: str
+) -> None:
+    rows = [f"{room},{receiver}" for room in sim.room_ids[:3]]
+    rows += [f"{room},{sim.url.replace('/v2', '/x')}/{number % 2}" for number, room in enumerate(sim.room_ids[3:])]
+    Path("rooms.csv").write_text("\n".join(["room_id,webhook_event_url", *rows]))
+    result = invoke("plan", "rooms.csv", "--probe", "--allow-private")
+    assert result.exit_code == 0, "a 401 means that the receiver is reachable"
+    Path("rooms.plan").unlink()
+    result = invoke("plan", "rooms.csv", "--probe")
+    assert result.exit_code == 2
+    first, *_, last = found = lines(result.stderr)
+    assert len(found) == 4
+    assert first.startswith("aiorooms: rooms.csv, webhook_event_url: '")
+    assert any("(3 rooms: room-000001, room-000002, room-000003)" in line for line in found)
+    assert any("(9 rooms: room-000004, room-000006, room-000008, ...)" in line for line in found)
+    assert last == "aiorooms: 3 problems; nothing was changed"
+    assert not Path("rooms.plan").exists()
+
+
+@pytest.mark.parametrize("options", [("--allow-private",), ("--signing-key", "key")])
+def test_options_of_the_probe_need_it(invoke: Invoke, options: tuple[str, ...]) -> None:
+    Path("key").write_text(KEY)
+    result = invoke("plan", "--set", "max_participants=3", *options)
+    assert result.exit_code == 2
+    assert lines(result.stderr) == [f"aiorooms: {options[0]}: give --probe too"]
+
+
+def test_a_probe_and_a_check_exclude_each_other(invoke: Invoke) -> None:
+    Path("rooms.csv").write_text("room_id\n")
+    result = invoke("plan", "rooms.csv", "--check", "--probe")
+    assert result.exit_code == 2
+    assert "--probe: give either --probe or --check" in result.stderr
+
+
+@pytest.mark.usefixtures("invoke")
+def test_on_a_terminal_the_result_is_the_same(on_terminal: Callable[..., tuple[int, str]], receiver: str) -> None:
+    code, text = on_terminal(*PROBE, receiver, "--allow-private", columns=40)
+    assert code == 0
+    assert text.startswith(f"ok: '{receiver}': answered 200\n")
