@@ -7,6 +7,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 BULK_GUIDE = ROOT / "aiorooms/bulk/README.md"
+WEBHOOKS_GUIDE = ROOT / "aiorooms/webhook_config/README.md"
 SIMULATOR_GUIDE = ROOT / "aiorooms/simulator/README.md"
 
 

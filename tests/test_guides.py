@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from aiorooms import WebhookUrlPolicy
 from aiorooms.simulator import RoomsSimulator
+from aiorooms.webhook_config._findings import KINDS, MEANINGS, SEVERITIES
 
-from .documents import BULK_GUIDE, SIMULATOR_GUIDE, blocks, run
+from .documents import BULK_GUIDE, SIMULATOR_GUIDE, WEBHOOKS_GUIDE, blocks, run
 
 
 def test_the_example_of_a_bulk_change(
@@ -55,3 +57,24 @@ def test_the_example_of_a_fault_script(capsys: pytest.CaptureFixture[str]) -> No
     _, code = blocks(SIMULATOR_GUIDE, "python")
     run(code)
     assert capsys.readouterr().out == blocks(SIMULATOR_GUIDE, "text")[0]
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_the_examples_of_webhook_settings(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(blocks(WEBHOOKS_GUIDE, "python")) == len(blocks(WEBHOOKS_GUIDE, "text")) == 3
+    run(blocks(WEBHOOKS_GUIDE, "python")[number])
+    assert capsys.readouterr().out == blocks(WEBHOOKS_GUIDE, "text")[number]
+
+
+def test_the_guide_names_every_kind_of_finding() -> None:
+    text = WEBHOOKS_GUIDE.read_text()
+    for kind in KINDS:
+        assert f"| `{kind}` | {SEVERITIES[kind]} | {MEANINGS[kind]} |\n" in text
+
+
+def test_the_example_of_a_policy_file(tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(blocks(WEBHOOKS_GUIDE, "toml")[0])
+    assert WebhookUrlPolicy.from_toml(path) == WebhookUrlPolicy(
+        schemes=["https"], allow_private_hosts=False, allowed_hosts=["example.com", "*.example.com"]
+    )

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +18,7 @@ from aiohttp.test_utils import TestClient, TestServer
 import aiorooms
 from aiorooms import NotFoundError, RoomsClient, bulk, errors, webhook_config
 from aiorooms import simulator as simulator_module
+from aiorooms.bulk import Plan
 from aiorooms.simulator import RoomsSimulator
 
 from .documents import README, ROOT, blocks, run
@@ -174,25 +175,25 @@ def test_the_command_line_section_names_real_commands(
     assert simulator.rooms[ROOM_ID]["max_participants"] == 20
 
 
+def typed(commands: str, sim: RoomsSimulator, folder: Path) -> "Iterator[tuple[str, subprocess.CompletedProcess[str]]]":
+    """Run the lines of a block of commands, each in a shell of its own. The first line sets the environment."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    first, *lines = commands.replace("http://127.0.0.1:8080/v2", sim.url).splitlines()
+    for line in lines:
+        with_port = line.replace("http://127.0.0.1:8080/webhooks", sim.receiver_url)
+        script = ["bash", "-c", f"{first}; {with_port}"]
+        yield line, subprocess.run(script, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.timeout(300)  # six commands, each in a separate process
 def test_the_commands_move_every_room_to_a_new_webhook_host_and_back(tmp_path: Path) -> None:
     simulate, commands = blocks(README, "sh", "Change every room: plan, apply, roll back")
     words = simulate.split()
     assert words[:4] == ["aiorooms", "simulate", "--port", "8080"]
     with RoomsSimulator(rooms=2000, rate_limit="1000/1s", api_key="KEY_simulated") as sim:
-        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         before = {room_id: room["webhook_event_url"] for room_id, room in sim.rooms.items()}
-        script = commands.replace("http://127.0.0.1:8080/v2", sim.url)
         urls: list[set[str]] = []
-        for line in script.splitlines()[1:]:
-            done = subprocess.run(
-                ["bash", "-c", f"{script.splitlines()[0]}; {line}"],
-                env=environment,
-                cwd=tmp_path,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+        for line, done in typed(commands, sim, tmp_path):
             assert done.returncode == 0, f"{line}: {done.stderr}"
             urls.append({str(room["webhook_event_url"]).split("/")[2] for room in sim.rooms.values()})
         planned, applied, *_, rolled_back = urls
@@ -200,3 +201,19 @@ def test_the_commands_move_every_room_to_a_new_webhook_host_and_back(tmp_path: P
         assert rolled_back == {"old.example.com"}
         assert before == {room_id: room["webhook_event_url"] for room_id, room in sim.rooms.items()}
     assert (tmp_path / "tonight.html").exists()
+
+
+@pytest.mark.timeout(300)  # five commands, each in a separate process
+def test_the_commands_audit_fix_and_probe_every_webhook(tmp_path: Path) -> None:
+    simulate, commands = blocks(README, "sh", "Check every webhook of the account")
+    assert simulate == "aiorooms simulate --port 8080 --rooms 500 --webhooks mixed\n"
+    with RoomsSimulator(rooms=500, webhooks="mixed", api_key="KEY_simulated") as sim:
+        codes = {line: done.returncode for line, done in typed(commands, sim, tmp_path)}
+        audited, planned, applied, probed, planned_again = codes.values()
+        assert (audited, planned, applied, probed, planned_again) == (1, 1, 0, 0, 0)
+        failover = [room["webhook_event_failover_url"] for room in sim.rooms.values()]
+        assert failover.count("https://backup.example.net/rooms") == 10, (
+            "two of each 100 rooms lack a failover of their own"
+        )
+        assert not any(str(room["webhook_event_url"]).startswith("http:") for room in sim.rooms.values())
+    assert Plan.open(tmp_path / "rooms.plan").rooms == 500
