@@ -105,8 +105,7 @@ def _lines(result: ProbeResult) -> Iterator[str]:
     if (tls := result.tls) is not None:
         days = tls.days_left()
         expires = f"expires in {days:,} day{'s' * (days != 1)}"
-        yield f"  TLS: {field_text(tls.version)}, certificate of {field_text(tls.subject)}"
-        yield f"  certificate: issued by {field_text(tls.issuer)}, {expires}"
+        yield f"  TLS: {field_text(tls.version)}, certificate of {' < '.join(map(field_text, tls.chain))}, {expires}"
     times = (("DNS", result.dns_seconds), ("connection", result.connect_seconds), ("total", result.seconds))
     yield f"  time: {', '.join(f'{name} {seconds:.3f} s' for name, seconds in times if seconds is not None)}"
 
@@ -125,7 +124,7 @@ def _data(result: ProbeResult) -> JsonValue:
         else {
             "version": tls.version,
             "subject": tls.subject,
-            "issuer": tls.issuer,
+            "chain": [*tls.chain],
             "expires_at": tls.expires_at.isoformat(),
             "days_left": tls.days_left(),
         },

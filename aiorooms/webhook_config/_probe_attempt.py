@@ -5,7 +5,7 @@ import socket
 import ssl
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -129,13 +129,25 @@ def _tls_info(secure: ssl.SSLObject) -> TlsInfo | None:
     if not certificate:
         return None  # the context does not verify certificates
     names = [str(value) for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]
-    expires = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
+    subject = _name(certificate.get("subject")) or next(iter(names), "")
     return TlsInfo(
         version=secure.version() or "",
-        subject=_name(certificate.get("subject")) or next(iter(names), ""),
-        issuer=_name(certificate.get("issuer")),
-        expires_at=expires,
+        subject=subject,
+        chain=(subject, *(_authorities(secure) or [_name(certificate.get("issuer"))])),
+        expires_at=datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC),
     )
+
+
+def _authorities(secure: ssl.SSLObject) -> list[str]:
+    """Return the names of the authorities in the verified chain; none before Python 3.13."""
+    verified_chain: Callable[[], Sequence[bytes]] | None = getattr(secure, "get_verified_chain", None)
+    names: list[str] = []
+    for certificate in () if verified_chain is None else verified_chain()[1:]:
+        # A context is the only public way of `ssl` to read a certificate.
+        reader = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        reader.load_verify_locations(cadata=certificate)
+        names += [_name(read.get("subject")) for read in reader.get_ca_certs()]
+    return names
 
 
 def _name(parts: Any) -> str:  # noqa: ANN401 - the nested tuples of `getpeercert`

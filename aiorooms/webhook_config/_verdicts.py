@@ -30,9 +30,10 @@ class TlsInfo:
     version: str
     """The version of the protocol, such as `TLSv1.3`."""
     subject: str
-    """The common name of the certificate, or its first DNS name."""
-    issuer: str
-    """Who issued the certificate."""
+    """The common name of the certificate, or its first DNS name. It is also the first name of the chain."""
+    chain: Sequence[str]
+    """The common names of the certificate, its issuer, and so on up to the root. Before Python 3.13, only the first
+    two are known."""
     expires_at: datetime
     """When the certificate expires, in UTC."""
 

@@ -213,7 +213,7 @@ async def test_a_valid_certificate_is_described(tmp_path: Path) -> None:
         result = await probed(url, ssl_context=authority.trusting)
     assert result.verdict == "ok"
     assert result.tls is not None
-    assert (result.tls.version, result.tls.subject, result.tls.issuer) == ("TLSv1.3", HOST, "Test CA")
+    assert (result.tls.version, result.tls.subject, result.tls.chain) == ("TLSv1.3", HOST, (HOST, "Test CA"))
     assert result.tls.days_left() == 60
 
 
