@@ -49,44 +49,57 @@ async def resetting(peer: Peer) -> None:
 
 
 class Authority:
-    """A certificate authority."""
+    """A certificate authority. `above` is the authority that has issued its certificate; None for a root."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "Test CA", *, above: "Authority | None" = None) -> None:
         self._folder = folder
+        self._above = above
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test CA")])
-        self._certificate = self._sign(self._name, self._key, 3650, x509.BasicConstraints(ca=True, path_length=None))
-        self.trusting = ssl.create_default_context(
-            cadata=self._certificate.public_bytes(serialization.Encoding.PEM).decode()
-        )
+        self._name = _name(name)
+        self._certificate = (above or self).sign(self._name, self._key.public_key(), 3650, is_authority=True)
+        self.trusting = ssl.create_default_context(cadata=self._pem().decode())
         """The context of a client that trusts this authority."""
 
-    def _sign(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, days: int, *extensions: x509.ExtensionType
+    def _pem(self) -> bytes:
+        return self._certificate.public_bytes(serialization.Encoding.PEM)
+
+    def sign(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        days: int,
+        *,
+        is_authority: bool = False,
+        host: str = HOST,
     ) -> x509.Certificate:
+        """Issue a certificate. Python 3.13 verifies the extensions of RFC 5280 strictly."""
         now = datetime.datetime.now(datetime.UTC)
+        issuer_key = self._key.public_key()
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._name)
-            .public_key(key.public_key())
+            .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(days=5000))
             .not_valid_after(now + datetime.timedelta(days=days, hours=1))
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)
+            .add_extension(_usage(is_authority=is_authority), critical=True)
         )
-        for extension in extensions:
-            builder = builder.add_extension(extension, critical=False)
+        if not is_authority:
+            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         return builder.sign(self._key, hashes.SHA256())
 
     def server(self, host: str = HOST, *, days: int = 60) -> ssl.SSLContext:
         """Return the context of a server whose certificate is for `host`, and expires in `days`."""
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-        names = x509.SubjectAlternativeName([x509.DNSName(host)])
-        certificate = self._sign(name, key, days, names)
+        certificate = self.sign(_name(host), key.public_key(), days, host=host)
         file = self._folder / f"{host}.{days}.pem"
         file.write_bytes(
             certificate.public_bytes(serialization.Encoding.PEM)
+            + (b"" if self._above is None else self._pem())
             + key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
@@ -94,6 +107,24 @@ class Authority:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(file)
         return context
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _usage(*, is_authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not is_authority,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import ssl
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -215,6 +216,15 @@ async def test_a_valid_certificate_is_described(tmp_path: Path) -> None:
     assert result.tls is not None
     assert (result.tls.version, result.tls.subject, result.tls.chain) == ("TLSv1.3", HOST, (HOST, "Test CA"))
     assert result.tls.days_left() == 60
+
+
+async def test_the_chain_has_all_authorities_if_python_tells_them(tmp_path: Path) -> None:
+    root = Authority(tmp_path, "Test root")
+    issuing = Authority(tmp_path, "Test issuer", above=root)
+    async with receiver(answering(200), tls=issuing.server()) as (url, _):
+        result = await probed(url, ssl_context=root.trusting)
+    assert result.tls is not None
+    assert result.tls.chain == (HOST, "Test issuer", "Test root")[: 3 if sys.version_info >= (3, 13) else 2]
 
 
 @pytest.mark.parametrize(
