@@ -346,8 +346,17 @@ async def test_at_most_so_many_probes_are_in_flight_and_leaving_early_ends_them(
     assert tasks_left() == set()
 
 
-@pytest.mark.parametrize("status", range(100, 600))
-def test_every_status_has_a_verdict(status: int) -> None:
-    verdict, cause, message = judge_answer(status, "", is_signed=False)
-    assert (verdict == "failed") is (cause is not None)
-    assert f"answered {status}" in message
+def test_every_status_has_a_verdict() -> None:
+    for status in range(100, 600):
+        verdict, cause, message = judge_answer(status, "", is_signed=False)
+        assert (verdict == "failed") is (cause is not None)
+        assert f"answered {status}" in message
+
+
+async def test_by_default_the_operating_system_is_asked() -> None:
+    async with receiver(answering(200)) as (url, _):
+        config = WebhookConfig(url.replace(HOST, "localhost"))
+        report = await probe(config, allow_private=True)
+        assert report.url is not None
+        assert report.url.verdict == "ok"
+        assert "127.0.0.1" in report.url.addresses
