@@ -40,7 +40,7 @@ from .policy import DEFAULT_POLICY, SCHEME, WebhookUrlPolicy, policy_of
 from .public import is_public
 from .same import Origin, certainly_differ, origin_of, same_url
 
-__all__ = ["check_webhook_url", "check_webhook_urls", "findings", "masked_url", "split_valid"]
+__all__ = ["check_webhook_url", "check_webhook_urls", "findings", "masked_repr", "masked_url", "split_valid"]
 
 _ABSOLUTE = re.compile(rf"({SCHEME.pattern})://([^/?#]*)([^#]*)(#.*)?")  # RFC 3986, appendix B
 _HOST_AND_PORT = re.compile(r"(\[[^\[\]]*\]|[^:]*)(:[^:]*)?")
@@ -193,6 +193,11 @@ def masked_url(url: str) -> str:
         return url
     scheme = re.match(f"{SCHEME.pattern}://", url)
     return f"{scheme.group() if scheme else ''}***{url[url.rindex('@') :]}"
+
+
+def masked_repr(url: object) -> str:
+    """Return the `repr` of the value of a URL field, without user name and password."""
+    return repr(masked_url(url) if isinstance(url, str) else url)
 
 
 def _is_valid(url: str, policy: WebhookUrlPolicy) -> bool:

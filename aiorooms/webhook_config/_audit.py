@@ -10,7 +10,7 @@ a room with all others, so they come last. The memory does not grow with the acc
 """
 
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Final, cast
@@ -19,7 +19,7 @@ from .._checks import check_instance, setting_error
 from .._text import quoted
 from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, is_public
 from ..models import Room
-from ..resources._pages import RoomList
+from ._closing import close
 from ._dns import Lookups, Resolve, resolve_host
 from ._findings import KINDS, AuditFinding, FindingKind, Hosts, WebhookField, room_findings
 from ._unusual import Unusual
@@ -55,7 +55,7 @@ class Audit(AsyncIterator[AuditFinding]):
         self.hosts: Counter[str] = Counter()
         """Number of rooms by host of the webhook URL or failover URL, for at most 10,000 hosts."""
         self.more_hosts: int = 0
-        """Number of hosts that are not in `hosts`, counted once for each room."""
+        """Number of rooms by hosts that are not in `hosts`. A room with two such hosts counts twice."""
         self._source = aiter(rooms) if isinstance(rooms, AsyncIterable) else iter(rooms)
         self._policy = policy
         self._ignore = ignore
@@ -80,9 +80,7 @@ class Audit(AsyncIterator[AuditFinding]):
         """End the audit, and cancel the request for rooms that is in flight."""
         self._ready = iter(())
         self._is_complete = True
-        source: object = self._source
-        if isinstance(source, AsyncGenerator | RoomList):
-            await cast("AsyncGenerator[Room] | RoomList", source).aclose()
+        await close(self._source)
 
     async def _read_batch(self) -> Sequence[Room]:
         if not isinstance(self._source, AsyncIterator):
@@ -142,11 +140,12 @@ def audit(
     raises.
     """
     check_instance(WebhookUrlPolicy, "audit(policy=)", policy)
-    for kind in (ignore,) if isinstance(ignore, str) else ignore:
+    kinds = (cast("FindingKind", ignore),) if isinstance(ignore, str) else tuple(ignore)
+    for kind in kinds:
         if kind not in KINDS:
             hint = f"the kinds are {', '.join(KINDS)}"
             raise setting_error("audit(ignore=)", f"has {quoted(kind)}, which is no kind of finding", hint, kind)
-    return Audit(rooms, policy, frozenset(ignore), resolve if dns else None)
+    return Audit(rooms, policy, frozenset(kinds), resolve if dns else None)
 
 
 def _dns_findings(room: Room, found: Sequence[AuditFinding], hosts: Hosts, lookups: Lookups) -> Iterator[AuditFinding]:
@@ -163,9 +162,9 @@ def _dns_findings(room: Room, found: Sequence[AuditFinding], hosts: Hosts, looku
         looked_up = lookups[host]
         private = [address for address in looked_up.addresses if not is_public(address)]
         if not looked_up.addresses:
-            yield finding("unresolvable_host", field, f"DNS has no address for {host}: {looked_up.error}")
+            yield finding("unresolvable_host", field, f"DNS gives no address for {host}: {looked_up.error}")
         elif private:
-            text = f"{host} has the address {private[0]}, which the public internet can't reach"
+            text = f"{host} has the address {private[0]}, which is not on the public internet"
             yield finding("private_host", field, text)
     if hosts.primary is None or hosts.failover is None or hosts.primary == hosts.failover:
         return

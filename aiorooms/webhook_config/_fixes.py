@@ -14,11 +14,11 @@ from collections.abc import AsyncGenerator, AsyncIterable
 import attrs
 
 from .._checks import instance_of, setting_error
-from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, host_of, same_url, with_scheme
+from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, host_of, masked_repr, same_url, with_scheme
 from ..errors import InvalidRequestError
 from ..models import Room, RoomUpdate
 from ..models._fields import unreadable_fields
-from ..resources._pages import RoomList
+from ._closing import close
 
 __all__ = ["FixRules"]
 
@@ -37,7 +37,7 @@ class FixRules:
 
     https: bool = attrs.field(default=False, validator=instance_of(bool))
     """Whether URLs with `http` get `https`. The port 80 is removed; other ports stay."""
-    failover_url: str | None = None
+    failover_url: str | None = attrs.field(default=None, repr=masked_repr)
     """The failover URL of rooms that have none, or one on the host of their webhook URL. None changes no room.
 
     Rooms whose webhook URL is on the host of this URL are not changed."""
@@ -72,8 +72,9 @@ class FixRules:
         if self.https:
             new_url = _with_https(url)
             new_failover = None if failover is None else _with_https(failover)
-        shares_host = new_failover is None or host_of(new_failover) == host_of(url)
-        if shares_host and self.failover_url is not None and host_of(self.failover_url) != host_of(url):
+        host = host_of(url)
+        shares_host = new_failover is None or (host is not None and host_of(new_failover) == host)
+        if shares_host and self.failover_url is not None and host_of(self.failover_url) != host:
             new_failover = self.failover_url
         if new_failover is not None and same_url(new_url, new_failover):
             new_url, new_failover = url, failover  # the server could not use both
@@ -95,8 +96,7 @@ class FixRules:
                 if (update := self(room)) is not None:
                     yield room, update
         finally:
-            if isinstance(rooms, RoomList):
-                await rooms.aclose()
+            await close(rooms)
 
 
 def _with_https(url: str) -> str:

@@ -13,26 +13,32 @@ event is not signed. So the verdict is `reachable`: a signed event of the API wo
 """
 
 import asyncio
+import math
 import ssl
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
-from contextlib import aclosing
+from asyncio import FIRST_COMPLETED
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from typing import Any, Final, NamedTuple
 
 import aiohttp
 
 from .._aio import end_tasks
-from .._checks import check_at_least, check_positive
+from .._checks import check_at_least, check_positive, setting_error, wrong_type
 from .._text import quoted
 from .._webhook_url import (
+    YARL_ERRORS,
+    Origin,
     WebhookUrlPolicy,
     check_webhook_url,
     host_of,
     is_public,
     masked_url,
+    origin_of,
     read_address,
     rewrite_host,
+    split_plain,
 )
+from ._closing import close
 from ._dns import Resolve, look_up, resolve_host
 from ._probe_attempt import Attempt
 from ._signing import EventSigner
@@ -43,6 +49,9 @@ __all__ = ["DEFAULT_TIMEOUT", "probe", "probe_many", "receiver_of"]
 
 DEFAULT_TIMEOUT: Final = 10.0
 """The time limit for a probe of a room without a timeout, in seconds."""
+
+MAX_TIMEOUT: Final = 30
+"""The longest timeout of a room, in seconds."""
 
 _ANY_VALID: Final = WebhookUrlPolicy(allow_credentials=True)
 
@@ -77,8 +86,10 @@ async def probe(
     Raises `ClientSettingsError` if `timeout` is not above 0.
     """
     if timeout is not None:
-        check_positive("probe(timeout=)", timeout)
-    seconds = timeout or (config.timeout_secs if isinstance(config.timeout_secs, int) else 0) or DEFAULT_TIMEOUT
+        _check_timeout("probe(timeout=)", timeout)
+    secs = config.timeout_secs
+    # A value that the server sent may be out of range.
+    seconds = timeout or (secs if type(secs) is int and 1 <= secs <= MAX_TIMEOUT else DEFAULT_TIMEOUT)
     how = _How(signer, allow_private, ssl_context, resolve)
 
     async def one(url: object) -> ProbeResult | None:
@@ -107,27 +118,52 @@ async def probe_many(
     arguments are those of `probe`.
     """
     check_at_least(1, "probe_many(concurrency=)", concurrency)
-    check_positive("probe_many(timeout=)", timeout)
+    _check_timeout("probe_many(timeout=)", timeout)
+    if isinstance(urls, str):
+        raise wrong_type("probe_many(urls=)", urls, "an iterable or async iterable of str")
     how = _How(signer, allow_private, ssl_context, resolve)
-    source = _as_async(urls)
+    source = aiter(urls) if isinstance(urls, AsyncIterable) else _as_async(urls)
     seen: set[str] = set()
     running: set[asyncio.Task[ProbeResult]] = set()
+    reading: asyncio.Task[str | None] | None = None
     is_complete = False
     try:
-        async with aclosing(source):
-            while running or not is_complete:
-                while not is_complete and len(running) < concurrency:
-                    if (url := await anext(source, None)) is None:
-                        is_complete = True
-                    elif (receiver := receiver_of(url)) not in seen:
-                        seen.add(receiver)
-                        running.add(asyncio.create_task(_probe_url(url, timeout, how)))
-                if running:
-                    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done:
-                        yield task.result()
+        while running or not is_complete:
+            if reading is None and not is_complete and len(running) < concurrency:
+                reading = asyncio.create_task(_next(source))
+            await asyncio.wait({*running, *(() if reading is None else (reading,))}, return_when=FIRST_COMPLETED)
+            if reading is not None and reading.done():
+                url, reading = reading.result(), None
+                if url is None:
+                    is_complete = True
+                elif (receiver := receiver_of(url)) not in seen:
+                    seen.add(receiver)
+                    running.add(asyncio.create_task(_probe_url(url, timeout, how)))
+            for task in [task for task in running if task.done()]:
+                result = task.result()
+                running.discard(task)
+                yield result
     finally:
-        await end_tasks(running)
+        await end_tasks([*running, *(() if reading is None else (reading,))])
+        await close(source)
+
+
+async def _next(source: AsyncIterator[str]) -> str | None:
+    """Return the next URL; None at the end."""
+    async for url in source:
+        return url
+    return None
+
+
+async def _as_async(urls: Iterable[str]) -> AsyncGenerator[str]:
+    for url in urls:
+        yield url
+
+
+def _check_timeout(name: str, timeout: float) -> None:
+    check_positive(name, timeout)
+    if timeout == math.inf:
+        raise setting_error(name, "is infinite", "give a number of seconds", timeout)
 
 
 async def _probe_url(url: str, timeout: float, how: _How) -> ProbeResult:
@@ -144,16 +180,15 @@ async def _probe_url(url: str, timeout: float, how: _How) -> ProbeResult:
     looked_up = await look_up(host, how.resolve)
     known: dict[str, Any] = {"addresses": looked_up.addresses, "dns_seconds": time.monotonic() - began}
     if not looked_up.addresses:
-        text = f"{shown}: DNS has no address for {host} ({looked_up.error}); check the name, and its DNS records"
+        text = f"{shown}: DNS gives no address for {host} ({looked_up.error}); check the name and its DNS records"
         return failed("dns", text, **known)
     private = [address for address in looked_up.addresses if not is_public(address)]
     if private and not how.allow_private:
         has_address = "" if read_address(host) else f" (its address is {private[0]})"
-        text = f"{shown}: the public internet can't reach the host {host}{has_address}; use a public host"
+        text = f"{shown}: the host {host}{has_address} is not on the public internet; use a public host"
         return failed("private_address", text, **known)
-    # aiohttp rejects other notations of an IPv4 address, such as 127.1, which browsers and inet_aton read.
-    canonical = url if read_address(host) is None else rewrite_host(url, host, host)
-    attempt = Attempt(canonical, looked_up.addresses, timeout, how.signer, how.ssl_context)
+    # aiohttp rejects other notations of an IPv4 address, such as 127.1, and writes a Unicode name as it is.
+    attempt = Attempt(rewrite_host(url, host, host), looked_up.addresses, timeout, how.signer, how.ssl_context)
     try:
         await attempt.send()
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -176,13 +211,14 @@ async def _probe_url(url: str, timeout: float, how: _How) -> ProbeResult:
 
 def receiver_of(url: str) -> str:
     """Return a text that is the same for all URLs with the same scheme, host, port and path."""
-    return url.partition("#")[0].partition("?")[0]
+    if (plain := split_plain(url)) is None:
+        return url
+    scheme, _, _, host, port, *_ = _origin(plain[0])
+    return f"{scheme}://{host}:{port}{plain[1].partition('?')[0] or '/'}"
 
 
-async def _as_async(urls: Iterable[str] | AsyncIterable[str]) -> AsyncGenerator[str]:
-    if isinstance(urls, AsyncIterable):
-        async for url in urls:
-            yield url
-    else:
-        for url in urls:
-            yield url
+def _origin(origin: str) -> Origin:
+    try:
+        return origin_of(origin)
+    except YARL_ERRORS:
+        return (origin, None, None, None, None)

@@ -1,13 +1,18 @@
 """Send one event to one URL, over a connection to addresses that were checked."""
 
+import asyncio
+import base64
 import json
+import math
+import re
 import socket
 import ssl
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
+from urllib.parse import unquote_to_bytes
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -46,11 +51,12 @@ class _Connector(aiohttp.TCPConnector):
     """Remembers what is known about its only connection."""
 
     tls: TlsInfo | None = None
+    transport: asyncio.Transport | None = None
 
     async def connect(self, *args: Any, **kwargs: Any) -> Connection:  # noqa: ANN401 - those of `BaseConnector`
         """Return the connection."""
         connection = await super().connect(*args, **kwargs)
-        transport = connection.transport
+        self.transport = transport = connection.transport
         secure: ssl.SSLObject | None = None if transport is None else transport.get_extra_info("ssl_object")
         self.tls = None if secure is None else _tls_info(secure)
         return connection
@@ -81,9 +87,9 @@ class Attempt:
         """Send the event, and set the attributes. Raises as aiohttp does."""
         body = _event(self._url)
         now = int(time.time())
-        headers: Mapping[str, str] = {"telnyx-timestamp": str(now)}
-        if self._signer is not None:
-            headers = self._signer.headers(body, now)
+        headers = {"telnyx-timestamp": str(now)} if self._signer is None else dict(self._signer.headers(body, now))
+        if (authorization := _authorization(self._url)) is not None:
+            headers["Authorization"] = authorization
         connector = _Connector(
             resolver=_Checked(self._addresses), use_dns_cache=False, force_close=True, ssl=self._ssl, limit=1
         )
@@ -96,20 +102,43 @@ class Attempt:
         tracing.on_connection_create_end.append(connected)
         async with aiohttp.ClientSession(
             connector=connector,
-            timeout=aiohttp.ClientTimeout(total=self._timeout),
+            # By default, aiohttp rounds up longer timeouts to whole seconds.
+            timeout=aiohttp.ClientTimeout(total=self._timeout, ceil_threshold=math.inf),
+            auto_decompress=False,
             trace_configs=[tracing],
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Content-Type": "application/json", "User-Agent": f"aiorooms/{__version__} (webhook probe)"},
         ) as session:
             try:
                 async with session.post(
-                    URL(self._url, encoded=True), data=body, headers=headers, allow_redirects=False
+                    URL(_CREDENTIALS.sub(r"\1", self._url), encoded=True),
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
                 ) as response:
                     self.status = response.status
                     self.location = response.headers.get("Location", "")
                     response.close()  # the body is not needed, and may be endless
             finally:
                 self.tls = connector.tls
+                # Closing TLS waits for the receiver, for up to 30 s. There is nothing left to wait for.
+                if connector.transport is not None:
+                    connector.transport.abort()
+
+
+_CREDENTIALS: Final = re.compile(r"^([^/?#]*//)[^/?#]*@")
+
+
+def _authorization(url: str) -> str | None:
+    """Return the header for a URL's user name and password; None if it has none.
+
+    aiohttp would raise an error that contains them if they are not Latin-1.
+    """
+    parsed = URL(url, encoded=True)
+    if parsed.raw_user is None and parsed.raw_password is None:
+        return None
+    user, password = map(unquote_to_bytes, (parsed.raw_user or "", parsed.raw_password or ""))
+    return f"Basic {base64.b64encode(user + b':' + password).decode()}"
 
 
 def _event(url: str) -> bytes:

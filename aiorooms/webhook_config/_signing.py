@@ -22,8 +22,10 @@ class EventSigner:
     """
 
     def __init__(self, key: str) -> None:
-        self._key = _read_key(key)
-        del key
+        try:
+            self._key = _read_key(key)
+        finally:
+            del key  # an error report may show the variables of this frame
 
     def __repr__(self) -> str:
         return "EventSigner(...)"
@@ -38,7 +40,7 @@ def _read_key(key: str) -> "Ed25519PrivateKey":
     try:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     except ImportError:
-        del key  # an error report may show the variables of this frame
+        del key
         hint = "run `pip install 'aiorooms[webhooks]'`"
         raise setting_error("EventSigner", "needs the package cryptography, which is not installed", hint) from None
     try:

@@ -30,6 +30,7 @@ _MAX_VALUES: Final = 10_000
 
 _SAME_REASON: Final[frozenset[FindingKind]] = frozenset(
     (
+        "rejected_url",
         "private_host",
         "special_use_host",
         "unreadable",
@@ -82,8 +83,8 @@ class _Setting:
         if self._rooms < _MIN_ROOMS:
             return
         usual, count = self._counts.most_common(1)[0]
-        if count < _USUAL * self._rooms:
-            return
+        if count < _USUAL * self._rooms or not usual:
+            return  # if most rooms lack the setting, those that have it are not the ones to look at
         text = f"{100 * count // self._rooms} % of the rooms have {self._shown(usual)}"
         unnamed = self._rooms - count - (self._reported - self._reported_by_value[usual])
         for value, kept in self._kept.items():
@@ -101,7 +102,9 @@ class _Setting:
         )
 
     def _shown(self, value: str | int | None) -> str:
-        return f"no {self._name}" if value is None else f"the {self._name} {value}"
+        if value is None:
+            return f"no {self._name}"
+        return f"the {self._name} {value}" if isinstance(value, str) else f"a {self._name} of {value} s"
 
 
 class Unusual:
@@ -110,7 +113,7 @@ class Unusual:
     def __init__(self) -> None:
         self._host = _Setting("webhook_event_url", "webhook host")
         self._failover_host = _Setting("webhook_event_failover_url", "failover host")
-        self._timeout = _Setting("webhook_timeout_secs", "timeout in seconds")
+        self._timeout = _Setting("webhook_timeout_secs", "timeout")
 
     def add(self, room: Room, hosts: Hosts, found: Sequence[AuditFinding]) -> None:
         """Count the settings of a room, whose other findings are `found`."""

@@ -9,7 +9,7 @@ import aiohttp
 import attrs
 
 from .._text import excerpt
-from .._webhook_url import masked_url
+from .._webhook_url import masked_repr, masked_url
 
 __all__ = ["ProbeCause", "ProbeReport", "ProbeResult", "ProbeVerdict", "TlsInfo", "judge_answer", "judge_failure"]
 
@@ -46,8 +46,8 @@ class TlsInfo:
 class ProbeResult:
     """What happened to the event that was sent to one URL."""
 
-    url: str
-    """The URL as it is in the settings. It may contain a password; `message` does not."""
+    url: str = attrs.field(repr=masked_repr)
+    """The URL as it is in the settings. It may contain a password; `message` and the repr do not."""
     verdict: ProbeVerdict
     cause: ProbeCause | None = None
     """Why the probe failed; None if it did not."""
@@ -91,23 +91,29 @@ _MAX_SHOWN: Final = 200
 
 
 def judge_failure(error: Exception, host: str, timeout: float, *, connected: bool) -> tuple[ProbeCause, str]:
-    """Return the cause of a failure, and the message."""
+    """Return the cause of a failure, and the message. `connected` says whether there was a connection, TLS included."""
     match error:
+        case TimeoutError() if connected:
+            text = f"no answer within {timeout:g} s after the event was sent"
+            return "timeout", f"{text}; make the receiver answer faster, or raise the timeout"
         case TimeoutError():
-            done = "was sent, but not answered" if connected else "could not be sent"
-            text = f"the event {done} within {timeout:g} s; make the receiver answer faster, or raise the timeout"
-            return "timeout", text
+            return "timeout", f"can't connect to {host} within {timeout:g} s; check port and firewall"
         case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
             why = getattr(error, "certificate_error", error)
             reason = getattr(why, "verify_message", "") or str(why)
             return "tls", f"the certificate of {host} is not valid: {_one_line(reason)}; renew or replace it"
         case aiohttp.ClientSSLError() | ssl.SSLError():
             return "tls", f"TLS with {host} failed: {_one_line(_reason(error))}; check the server's TLS settings"
-        case aiohttp.ClientConnectorError():
+        case aiohttp.ClientConnectorError() if error.ssl is not False and isinstance(error.os_error, ConnectionError):
+            if not isinstance(error.os_error, ConnectionRefusedError):
+                text = f"{host} closed the connection during TLS; check that this port accepts TLS"
+                return "tls", text
             return "connect", f"can't connect to {host}: {_one_line(_reason(error))}; check port and firewall"
+        case aiohttp.ClientResponseError() if connected:
+            what = _one_line(error.message.partition("\n")[0].rstrip(":"))
+            return "closed", f"the receiver did not answer in HTTP ({what}); check that it is a web server"
         case _ if connected:
-            text = f"the receiver closed the connection without a valid answer ({_one_line(_reason(error))})"
-            return "closed", f"{text}; check its log"
+            return "closed", "the receiver closed the connection without an answer; check its log"
         case _:
             return "connect", f"can't connect to {host}: {_one_line(_reason(error))}; check port and firewall"
 
@@ -127,8 +133,13 @@ def judge_answer(status: int, location: str, *, is_signed: bool) -> tuple[ProbeV
     if 200 <= status < 300:
         return "ok", None, answered
     if status in _REACHABLE:
-        why = "" if is_signed else ", as a receiver does that verifies signatures, because the event was not signed"
-        return "reachable", None, f"{answered}{why}"
+        if is_signed:
+            return "reachable", None, f"{answered}; check that the receiver has the public key of this signing key"
+        return (
+            "reachable",
+            None,
+            f"{answered}, as receivers that verify signatures do, because the event was not signed",
+        )
     if 300 <= status < 400:
         to = f" to {_one_line(masked_url(location))!r}" if location else ""
         return (

@@ -8,7 +8,7 @@ from typing import Self
 import attrs
 
 from .._unset import UNSET, Unset
-from .._webhook_url import DEFAULT_POLICY, HostRewrite, WebhookUrlPolicy
+from .._webhook_url import DEFAULT_POLICY, HostRewrite, WebhookUrlPolicy, masked_repr
 from ..models import Room, RoomUpdate
 
 __all__ = ["WebhookConfig"]
@@ -22,9 +22,9 @@ class WebhookConfig:
     would reject.
     """
 
-    url: str | Unset = UNSET
+    url: str | Unset = attrs.field(default=UNSET, repr=masked_repr)
     """The URL that receives the events of the room."""
-    failover_url: str | Unset | None = UNSET
+    failover_url: str | Unset | None = attrs.field(default=UNSET, repr=masked_repr)
     """The URL that receives the events if `url` fails."""
     timeout_secs: int | Unset | None = UNSET
     """Seconds before a webhook times out, 0 to 30 inclusive."""

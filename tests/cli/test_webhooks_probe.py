@@ -38,7 +38,7 @@ def test_an_event_that_arrives(invoke: Invoke, receiver: str) -> None:
 def test_an_event_that_does_not_arrive(sim: RoomsSimulator, invoke: Invoke, receiver: str) -> None:
     result = invoke(*PROBE, receiver)
     assert result.exit_code == 1
-    assert "the public internet can't reach the host 127.0.0.1; use a public host" in result.stdout
+    assert "the host 127.0.0.1 is not on the public internet; use a public host" in result.stdout
     assert sim.stats.by_method["POST"] == 0
     result = invoke(*PROBE, sim.url + "/nothing", "--allow-private")
     assert result.exit_code == 0

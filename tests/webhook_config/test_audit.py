@@ -1,6 +1,8 @@
 """The audit finds each webhook setting that can't work or is at risk, and nothing else."""
 
 import asyncio
+import socket
+import threading
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from random import Random
@@ -12,7 +14,7 @@ from aiorooms import Room, RoomsClient, WebhookUrlPolicy
 from aiorooms.errors import ClientSettingsError
 from aiorooms.simulator import RoomsSimulator
 from aiorooms.webhook_config import AuditFinding, FindingKind, audit
-from aiorooms.webhook_config._dns import Resolve
+from aiorooms.webhook_config._dns import Resolve, resolve_host
 
 from ..conftest import tasks_left
 from .rooms import FAILOVER, GOOD, TIMEOUT, URL, room
@@ -55,6 +57,9 @@ PLANTED: list[tuple[dict[str, Any], list[tuple[FindingKind, str]]]] = [
     ({URL: "https://hooks.example.com/#a"}, [("rejected_url", URL)]),
     ({URL: "https://hook.lan/"}, [("special_use_host", URL)]),
     ({URL: "https://hooks..example.com/"}, [("rejected_url", URL)]),
+    ({URL: "https://\x1b.corp/"}, [("rejected_url", URL)]),
+    ({URL: "http://https://x.example.com/"}, [("rejected_url", URL)]),
+    ({URL: f"https://{'x' * 70}.example.com/"}, [("rejected_url", URL)]),
     ({URL: "http://hook.lan/#a", FAILOVER: None}, [
         ("special_use_host", URL), ("http", URL), ("rejected_url", URL), ("no_failover", FAILOVER),
     ]),
@@ -106,6 +111,7 @@ async def test_a_value_that_can_not_be_read_is_a_finding_and_nothing_else_is_con
 async def test_kinds_can_be_ignored() -> None:
     rooms = [room(1, webhook_event_url="http://10.0.0.1/"), room(2, webhook_event_failover_url=None)]
     assert kinds(await found(rooms, ignore=["http", "no_failover"])) == [("private_host", URL)]
+    assert kinds(await found(rooms, ignore="http")) == [("private_host", URL), ("no_failover", FAILOVER)]
     with pytest.raises(ClientSettingsError, match=r"audit\(ignore=\) has 'htp', which is no kind of finding"):
         audit(rooms, ignore=["htp"])  # type: ignore[list-item] # pyright: ignore[reportArgumentType]
 
@@ -137,6 +143,12 @@ async def test_a_room_without_a_webhook_is_unusual_once() -> None:
     (finding,) = await found(rooms)
     assert (finding.kind, finding.field) == ("unusual", URL)
     assert finding.message.startswith("no webhook host, but 95 % of the rooms have")
+
+
+async def test_rooms_are_not_unusual_because_most_others_lack_a_setting() -> None:
+    rooms = [room(number, webhook_event_failover_url=None, webhook_timeout_secs=None) for number in range(20)]
+    rooms.append(room(20))
+    assert {kind for kind, _ in kinds(await found(rooms))} == {"no_failover", "timeout_unset"}
 
 
 async def test_a_setting_with_a_finding_for_the_same_reason_is_not_unusual_too() -> None:
@@ -209,6 +221,42 @@ async def test_each_host_is_looked_up_once_and_none_without_dns() -> None:
     assert sorted(asked) == ["backup.example.com", "hooks.example.com"]
     assert await found(rooms, resolve=resolver({}, asked)) == []
     assert len(asked) == 2
+
+
+async def test_hosts_that_are_in_use_are_kept_if_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aiorooms.webhook_config._dns._MAX_CACHED", 300)
+    rooms = [room(number, webhook_event_failover_url=f"https://b{number}.example.com/") for number in range(1200)]
+
+    asked: list[str] = []
+
+    async def resolve(host: str) -> Sequence[str]:
+        asked.append(host)
+        return [f"203.0.{114 + len(asked) // 250}.{len(asked) % 250}"]
+
+    assert await found(rooms, dns=True, resolve=resolve) == []
+    assert asked.count("hooks.example.com") == 1
+    assert len(asked) == 1201
+
+
+async def test_a_slow_host_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+
+    def look_up(host: str, *_: object, **__: object) -> list[object]:
+        if host.startswith("slow"):
+            release.wait(20)
+        elif host.startswith("odd"):
+            raise UnicodeError("label too long")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("203.0.114.1", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    slow = [asyncio.create_task(resolve_host(f"slow{number}.example.com")) for number in range(50)]
+    assert await resolve_host("good.example.com") == ("203.0.114.1",)
+    with pytest.raises(OSError, match="label too long"):
+        await resolve_host("odd.example.com")
+    for task in slow:
+        task.cancel()
+    await asyncio.wait(slow)
+    release.set()
 
 
 async def test_at_most_twenty_lookups_are_in_flight_and_cancelling_ends_them() -> None:

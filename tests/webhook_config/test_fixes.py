@@ -30,6 +30,7 @@ ALL = FixRules(https=True, failover_url=BACKUP, timeout_secs=15)
         ({FAILOVER: "https://hooks.example.com/b"}, {FAILOVER: BACKUP}),
         ({FAILOVER: "http://hooks.example.com/b"}, {FAILOVER: BACKUP}),
         ({URL: "https://backup.example.net/x", FAILOVER: None}, {}),
+        ({URL: "hooks.example.com/x", FAILOVER: "backup.example.org/x"}, {}),
         ({TIMEOUT: None}, {TIMEOUT: 15}),
         ({TIMEOUT: 0}, {TIMEOUT: 15}),
         ({TIMEOUT: 30}, {}),

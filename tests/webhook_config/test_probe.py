@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import contextlib
 import json
+import math
 import ssl
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -10,6 +12,7 @@ from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -60,7 +63,7 @@ async def test_the_event_is_a_post_as_the_api_sends_it_but_of_a_type_of_its_own(
     ("serve", "verdict", "cause", "message"),
     [
         (answering(204), "ok", None, "answered 204"),
-        (answering(400), "reachable", None, "answered 400, as a receiver does that verifies signatures"),
+        (answering(400), "reachable", None, "answered 400, as receivers that verify signatures do, because"),
         (answering(401), "reachable", None, "answered 401, as"),
         (answering(403), "reachable", None, "answered 403, as"),
         (answering(404), "failed", "status", "answered 404; check the path"),
@@ -70,8 +73,8 @@ async def test_the_event_is_a_post_as_the_api_sends_it_but_of_a_type_of_its_own(
         (answering(503), "failed", "status", "answered 503; check the receiver's log"),
         (answering(301, f"Location: {NEW}"), "failed", "redirect", f"answered 301, a redirect to '{NEW}'; set"),
         (answering(302), "failed", "redirect", "answered 302, a redirect; set the final URL"),
-        (closing, "failed", "closed", "the receiver closed the connection without a valid answer"),
-        (resetting, "failed", "closed", "the receiver closed the connection without a valid answer"),
+        (closing, "failed", "closed", "the receiver closed the connection without an answer; check its log"),
+        (resetting, "failed", "closed", "the receiver closed the connection without an answer; check its log"),
     ],
     ids=[*["204", "400", "401", "403", "404", "405", "422", "500", "503", "301", "302"], "closing", "resetting"],
 )  # fmt: skip
@@ -87,7 +90,7 @@ async def test_a_receiver_that_does_not_answer_in_time_fails() -> None:
     async with receiver(silent) as (url, _):
         result = await probed(url, timeout=0.5)
     assert (result.verdict, result.cause) == ("failed", "timeout")
-    assert "the event was sent, but not answered within 0.5 s" in result.message
+    assert "no answer within 0.5 s after the event was sent" in result.message
     assert tasks_left() == set()
 
 
@@ -161,7 +164,7 @@ async def test_a_host_without_addresses_fails(error: OSError) -> None:
 
     result = await probed("https://gone.example.com/", resolve=resolve)
     assert (result.verdict, result.cause, result.addresses) == ("failed", "dns", ())
-    assert "DNS has no address for gone.example.com (" in result.message
+    assert "DNS gives no address for gone.example.com (" in result.message
     assert (await probed("https://gone.example.com/", resolve=to())).cause == "dns"
 
 
@@ -170,7 +173,7 @@ async def test_private_addresses_are_not_connected_to_unless_allowed(addresses: 
     async with receiver(answering(200)) as (url, received):
         result = await probed(url, resolve=to(*addresses), allow_private=False)
     assert (result.verdict, result.cause) == ("failed", "private_address")
-    assert f"the public internet can't reach the host {HOST} (its address is " in result.message
+    assert f"the host {HOST} (its address is " in result.message
     assert received == []
 
 
@@ -266,7 +269,7 @@ async def test_a_signed_event_can_be_verified_with_the_public_key() -> None:
     async with receiver(answering(403)) as (url, received):
         result = await probed(url, signer=EventSigner(KEY))
     assert result.verdict == "reachable"
-    assert result.message.endswith(": answered 403")
+    assert result.message.endswith(": answered 403; check that the receiver has the public key of this signing key")
     head, _, body = received[0].partition(b"\r\n\r\n")
     headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
     signed = headers["telnyx-timestamp"].encode() + b"|" + body
@@ -288,6 +291,96 @@ def test_an_invalid_key_is_not_shown(key: str) -> None:
             assert "key" not in frame.tb_frame.f_locals
         frame = frame.tb_next
     assert KEY not in repr(EventSigner(KEY))
+
+
+# --- odd receivers and settings ---
+
+
+@pytest.mark.parametrize("user", ["user:p%E2%82%ACss", "us%3Aer:pw", "token", ":pw"])
+async def test_credentials_are_sent_and_never_shown(user: str) -> None:
+    async with receiver(answering(404)) as (url, received):
+        result = await probed(url.replace("//", f"//{user}@"))
+    sent = next(line for line in received[0].split(b"\r\n") if line.lower().startswith(b"authorization: "))
+    name, _, password = user.partition(":")
+    expected = unquote_to_bytes(name) + b":" + unquote_to_bytes(password)
+    assert base64.b64decode(sent.partition(b"Basic ")[2]) == expected
+    assert user not in result.message
+    assert user not in repr(result)
+    assert user not in repr(WebhookConfig(f"https://{user}@x.io"))
+
+
+async def garbage(peer: Peer) -> None:
+    await peer.read()
+    peer.write(b"garbage\r\n\r\n")
+    await peer.read_to_the_end()
+
+
+async def compressed(peer: Peer) -> None:
+    await peer.read()
+    peer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 3\r\n\r\nabc")
+    await peer.read_to_the_end()
+
+
+async def test_an_answer_that_is_not_http_is_told_in_one_line() -> None:
+    async with receiver(garbage) as (url, _):
+        result = await probed(url)
+    assert result.cause == "closed"
+    assert result.message.endswith(
+        ": the receiver did not answer in HTTP (Bad status line); check that it is a web server"
+    )
+
+
+async def test_the_body_of_an_answer_does_not_matter() -> None:
+    async with receiver(compressed) as (url, _):
+        assert (await probed(url)).verdict == "ok"
+
+
+async def test_a_server_that_closes_during_tls_is_a_failure_of_tls() -> None:
+    async def serve(peer: Peer) -> None:
+        peer.reset()
+
+    async with receiver(serve) as (url, _):
+        result = await probed(url.replace("http:", "https:"))
+    assert (result.verdict, result.cause) == ("failed", "tls")
+    assert "closed the connection during TLS; check that this port accepts TLS" in result.message
+
+
+@pytest.mark.parametrize("seconds", [-5, 0, 31, True])
+async def test_a_timeout_that_no_room_can_have_is_replaced(seconds: int) -> None:
+    async with receiver(answering(200)) as (url, _):
+        report = await probe(WebhookConfig(url, timeout_secs=seconds), allow_private=True, resolve=LOCAL)
+    assert report.url is not None
+    assert report.url.verdict == "ok"
+    with pytest.raises(ClientSettingsError, match=r"probe\(timeout=\) is infinite"):
+        await probe(WebhookConfig(url), timeout=math.inf)
+
+
+async def test_a_unicode_name_is_sent_in_ascii() -> None:
+    async with receiver(answering(200)) as (url, received):
+        assert (await probed(url.replace(HOST, "bücher.example.com"))).verdict == "ok"
+    assert b"\r\nHost: xn--bcher-kva.example.com:" in received[0]
+
+
+async def test_a_resolver_must_return_addresses() -> None:
+    result = await probed("https://hooks.example.com/", resolve=to("other.example.com"))
+    assert result.cause == "dns"
+    assert "the resolver returned something else than addresses" in result.message
+
+
+async def test_a_tls_connection_is_closed_at_once(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    ended = asyncio.Event()
+
+    async def serve(peer: Peer) -> None:
+        await peer.read()
+        peer.answer(b"{}")
+        with contextlib.suppress(ConnectionError):
+            await peer.read_to_the_end()
+        ended.set()
+
+    async with receiver(serve, tls=authority.server()) as (url, _):
+        assert (await probed(url, ssl_context=authority.trusting)).verdict == "ok"
+        await ended.wait()
 
 
 # --- several URLs ---
@@ -312,6 +405,43 @@ async def test_many_urls_are_probed_once_for_each_host_and_path() -> None:
             verdicts = [result.verdict async for result in results]
     assert verdicts == ["ok"] * 7
     assert len(received) == 7
+    assert tasks_left() == set()
+
+
+async def test_spellings_of_the_same_receiver_are_probed_once() -> None:
+    spellings = ["https://x.io/a", "HTTPS://X.io:443/a?b", "https://user@x.io./a", "https://x.io/a?"]
+    asked: list[str] = []
+    async with aclosing(probe_many(spellings, resolve=to(asked=asked))) as results:
+        assert len([result async for result in results]) == 1
+    assert asked == ["x.io"]
+    with pytest.raises(ClientSettingsError, match=r"probe_many\(urls=\) is 'https://x.io'"):
+        await anext(probe_many("https://x.io"))
+
+
+async def test_a_result_does_not_wait_for_the_next_url_and_the_source_is_closed() -> None:
+    closed = asyncio.Event()
+
+    async def urls() -> AsyncIterator[str]:
+        try:
+            yield "https://x..io/"
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    async with aclosing(probe_many(urls())) as results:
+        assert (await anext(results)).cause == "invalid_url"
+    assert closed.is_set()
+    assert tasks_left() == set()
+
+
+async def test_an_error_of_the_resolver_ends_all_probes() -> None:
+    async def resolve(host: str) -> Sequence[str]:
+        await asyncio.sleep(0)
+        raise RuntimeError(f"a bug with {host}")
+
+    async with aclosing(probe_many([f"https://h{number}.io" for number in range(9)], resolve=resolve)) as results:
+        with pytest.raises(RuntimeError, match="a bug with"):
+            await anext(results)
     assert tasks_left() == set()
 
 
