@@ -61,10 +61,13 @@ def _read(path: Path) -> dict[str, Any]:
             content = file.read(_MAX_SIZE + 1)
     except OSError as error:
         raise PolicyFileError(path, [f"can't read the file: {error.strerror or error}"]) from None
+    except ValueError as error:  # no file has such a path, because it contains a NUL character, for example
+        raise PolicyFileError(path, [f"can't read the file: {error}"]) from None
     if len(content) > _MAX_SIZE:
         raise PolicyFileError(path, [f"the file has more than {_MAX_SIZE:,} bytes"])
     try:
-        return tomllib.loads(content.decode())
+        # Some editors on Windows begin a file with a byte order mark.
+        return tomllib.loads(content.decode().removeprefix("\ufeff"))
     except UnicodeDecodeError as error:
         wrong = f"the file is not UTF-8 (byte {error.start + 1})"
     except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError

@@ -16,7 +16,7 @@ from yarl import URL
 from .._checks import setting_error
 from .._text import quoted
 from .._unset import UNSET, Unset
-from .host import YARL_ERRORS, comparable_host
+from .host import YARL_ERRORS, HostError, comparable_host, normal_host
 from .plain import split_plain
 from .policy import SCHEME
 
@@ -70,11 +70,17 @@ class HostRewrite(NamedTuple):
             if known is None:
                 hint = "give a host without scheme and port, such as hooks.example.com"
                 raise setting_error(f"rewrite_host({name}=)", f"is {quoted(text)}, which is not a host", hint, text)
+        try:
+            normal_host(new)
+        except HostError as error:
+            wrong = f"is {quoted(new)}, which {error.wrong}"
+            raise setting_error("rewrite_host(new=)", wrong, error.hint, new) from None
         if scheme is not None and not SCHEME.fullmatch(scheme):
             hint = "give one such as 'https', without '://'"
             raise setting_error("rewrite_host(scheme=)", f"is {quoted(scheme)}, which is not a scheme", hint, scheme)
-        if isinstance(port, int) and not 1 <= port <= 65535:
-            raise setting_error("rewrite_host(port=)", f"is {port}", "give a port from 1 to 65535, or None", port)
+        if port is not UNSET and port is not None and not _is_port(port):
+            hint = "give a port from 1 to 65535, or None"
+            raise setting_error("rewrite_host(port=)", f"is {quoted(port)}", hint, port)
         return cls(host or "", new, scheme, port)
 
     def __call__(self, url: str) -> str:
@@ -85,6 +91,10 @@ class HostRewrite(NamedTuple):
         if self.port is not UNSET:
             port = "" if self.port is None else f":{self.port}"
         return f"{before}{self.new}{port}{url[found.end() :]}"
+
+
+def _is_port(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535
 
 
 def with_scheme(url: str, scheme: str) -> str:

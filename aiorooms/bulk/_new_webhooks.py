@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from .._text import excerpt
 from ..errors import InputProblem
 from ..models import Room
 from ..models._fields import Values
@@ -23,6 +24,7 @@ ProbeUrls: TypeAlias = Callable[[Iterable[str]], AsyncIterable[ProbeResult]]
 """A function that probes URLs, such as `webhook_config.probe_many`."""
 
 _MAX_EXAMPLES: Final = 3
+_MAX_NAME: Final = 80
 
 
 @attrs.define
@@ -49,7 +51,7 @@ class NewWebhooks:
                 receiver = self._receivers.setdefault(receiver_of(url), _Receiver(url, field))
                 receiver.rooms += 1
                 if len(receiver.examples) < _MAX_EXAMPLES:
-                    receiver.examples.append(room.unique_name or str(room.id))
+                    receiver.examples.append(excerpt(room.unique_name or str(room.id), _MAX_NAME))
 
     async def check(self, probe: ProbeUrls, problems: Problems) -> None:
         """Probe the URLs, and add a problem for each one that fails."""

@@ -1,5 +1,6 @@
 """Selections: conditions, edits and host rewrites, and the problems of invalid ones."""
 
+import functools
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -285,6 +286,43 @@ def test_a_function_can_be_a_condition() -> None:
     assert "is_large(), set max_participants=20" in wanted.source
 
 
+async def _coroutine_function(room: Room) -> bool:
+    return room.unique_name is None
+
+
+class _AsyncCallable:
+    async def __call__(self, room: Room) -> bool:
+        return room.unique_name is None
+
+    def __repr__(self) -> str:
+        return "<async callable>"
+
+
+def _function(room: Room) -> bool:
+    return room.unique_name is None
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ([3], "where: 3 is not a condition; give a text, or a function that takes a Room"),
+        ([None], "where: None is not a condition; "),
+        ([b"name=a"], "where: b'name=a' is not a condition; "),
+        ([_coroutine_function], "where: <function _coroutine_function at "),
+        ([functools.partial(_coroutine_function)], "where: functools.partial(<function _coroutine_function at "),
+        ([_AsyncCallable()], "where: <async callable> is a coroutine function; give a function that returns a bool"),
+        (_function, "where: <function _function at "),
+        ("name=a", "where: 'name=a' is a single condition; give a list of conditions"),
+    ],
+)
+def test_a_condition_that_is_neither_text_nor_a_function_is_a_problem(where: Any, message: str) -> None:
+    with pytest.raises(BulkInputError) as caught:
+        select(where=where, set_fields=SET)
+    (problem,) = caught.value.problems
+    assert str(problem).startswith(message)
+    assert problem.code == "bad_condition"
+
+
 # --- host rewrites ---
 
 REWRITE = "old.example.com=new.example.com"
@@ -364,12 +402,18 @@ def test_a_url_that_is_set_is_not_rewritten() -> None:
      "old.example.com=new.example.com/x", "old.example.com:8443=new.example.com", "a b=c", "a@b.example=c.example",
      "a.example=b.example=c.example", "old.example.com=new example.com", "2001:db8::1=new.example.com",
      "*.example.com=new.example.com", "old.example.com=?", "old.example.com=://new.example.com",
-     "old.example.com=new.example.com:0", "old.example.com=new.example.com:99999", "old.example.com=1x://new.example.com"],
+     "old.example.com=b..c", "old.example.com=1x://new.example.com"],
 )  # fmt: skip
 def test_an_invalid_rewrite_is_a_problem(rewrite: str) -> None:
     (problem,) = problems(rewrite_webhook_host=[rewrite])
     assert problem.startswith("rewrite_webhook_host: ")
     assert problem.endswith(" is not OLD=NEW with two hosts, such as old.example.com=new.example.com")
+
+
+@pytest.mark.parametrize("port", [0, 65536, 99999, 123456])
+def test_a_wrong_port_of_a_rewrite_is_named(port: int) -> None:
+    (problem,) = problems(rewrite_webhook_host=[f"old=new:{port}"])
+    assert problem == f"rewrite_webhook_host: 'old=new:{port}' has the port {port}; give a port from 1 to 65535"
 
 
 def test_a_host_can_not_be_rewritten_twice() -> None:

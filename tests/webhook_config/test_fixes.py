@@ -121,3 +121,19 @@ async def test_problems_of_a_computed_update_name_the_room(tmp_path: Path) -> No
         (problem,) = caught.value.problems
         assert (problem.file, problem.field) == (f"room {sim.room_ids[1]}", "max_participants")
     assert not (tmp_path / "a.plan").exists()
+
+
+async def test_a_computed_value_that_is_no_update_is_an_error_that_names_the_function(tmp_path: Path) -> None:
+    def fields(room: Room) -> Any:
+        return {"max_participants": room.max_participants}
+
+    async def later(room: Room) -> Any:
+        return fields(room)
+
+    async with RoomsSimulator(rooms=2) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        wrong_functions: dict[str, Any] = {"dict": fields, "coroutine": later}
+        for given, update_of in wrong_functions.items():
+            wrong = rf"{update_of.__name__} returned a value of type {given}; return a RoomUpdate or None"
+            with pytest.raises(TypeError, match=wrong):
+                await make_plan(client, computed(update_of, source="fixes"), tmp_path / "a.plan")
+    assert not (tmp_path / "a.plan").exists()

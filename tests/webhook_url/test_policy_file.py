@@ -30,6 +30,10 @@ def test_an_empty_file_is_the_default_policy(tmp_path: Path) -> None:
     assert read(tmp_path, "# nothing\n") == WebhookUrlPolicy()
 
 
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    assert read(tmp_path, b'\xef\xbb\xbfschemes = ["https"]\n') == WebhookUrlPolicy(schemes=["https"])
+
+
 def test_each_setting_can_be_given(tmp_path: Path) -> None:
     text = """
         schemes = ["HTTPS"]
@@ -73,11 +77,12 @@ def test_all_invalid_settings_are_reported_together(tmp_path: Path) -> None:
     [
         (b"schemes = [", "the file is not valid TOML: "),
         (b"schemes = ['\xff']", "the file is not UTF-8 (byte 13)"),
+        (b"\xef\xbb\xbfa\xff", "the file is not UTF-8 (byte 5)"),
         (b"a = " + b"[" * 100_000, "the file is not valid TOML: "),
         (b"#" * 1_000_001, "the file has more than 1,000,000 bytes"),
         (b"denied_hosts = [1, 2]", "denied_hosts is [1, 2]; give a list of strings"),
     ],
-    ids=["syntax", "encoding", "depth", "size", "numbers"],
+    ids=["syntax", "encoding", "byte order mark", "depth", "size", "numbers"],
 )
 def test_a_file_that_is_no_policy_is_one_problem(tmp_path: Path, content: bytes, problem: str) -> None:
     (found,) = problems(tmp_path, content)
@@ -89,3 +94,5 @@ def test_a_file_that_can_not_be_opened_is_one_problem(tmp_path: Path) -> None:
         WebhookUrlPolicy.from_toml(tmp_path / "no.toml")
     with pytest.raises(PolicyFileError, match="can't read the file: Is a directory"):
         WebhookUrlPolicy.from_toml(str(tmp_path))
+    with pytest.raises(PolicyFileError, match=r"policy file 'a\\x00\.toml': can't read the file: embedded null byte"):
+        WebhookUrlPolicy.from_toml("a\0.toml")

@@ -1,5 +1,7 @@
 """`rewrite_host` replaces a host, and leaves the rest of the URL unchanged, byte for byte."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,14 +49,27 @@ def test_host_scheme_and_port_are_replaced_and_nothing_else(
         (OLD, NEW, "https://", UNSET, "rewrite_host(scheme=) is 'https://', which is not a scheme"),
         (OLD, NEW, None, 0, "rewrite_host(port=) is 0; give a port from 1 to 65535"),
         (OLD, NEW, None, 65536, "rewrite_host(port=) is 65536"),
+        (OLD, NEW, None, True, "rewrite_host(port=) is True; give a port from 1 to 65535"),
+        (OLD, NEW, None, "8443/evil", "rewrite_host(port=) is '8443/evil'; give a port from 1 to 65535"),
+        (OLD, NEW, None, 1.0, "rewrite_host(port=) is 1.0; give a port from 1 to 65535"),
+        (OLD, "b..c", None, UNSET, "rewrite_host(new=) is 'b..c', which has an empty label in its host; each label"),
+        (OLD, "<b>", None, UNSET, "rewrite_host(new=) is '<b>', which has an illegal character in its host"),
+        (OLD, "b%20c", None, UNSET, "rewrite_host(new=) is 'b%20c', which has percent escapes in its host"),
+        (OLD, "1.2.3.4.5", None, UNSET, "rewrite_host(new=) is '1.2.3.4.5', which "),
+        (OLD, "b\x01c", None, UNSET, r"rewrite_host(new=) is 'b\x01c', which has an illegal character in its host"),
     ],
 )
-def test_invalid_arguments_are_settings_errors(
-    old: str, new: str, scheme: str | None, port: int | Unset, message: str
-) -> None:
+def test_invalid_arguments_are_settings_errors(old: str, new: str, scheme: str | None, port: Any, message: str) -> None:
     with pytest.raises(ClientSettingsError) as caught:
         rewrite_host("https://old.example.com/", old, new, scheme=scheme, port=port)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "new", ["New.Example.COM", "[2001:DB8::1]", "192.0.2.1", "bücher.example", "xn--bcher-kva.example"]
+)
+def test_the_new_host_is_written_as_it_is_given(new: str) -> None:
+    assert rewrite_host("https://old.example.com:1/a", OLD, new) == f"https://{new}:1/a"
 
 
 @thorough

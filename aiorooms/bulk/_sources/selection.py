@@ -6,9 +6,10 @@ URL, such as its path and query, stay unchanged. With NEW as `https://new.exampl
 and the port.
 """
 
+import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, cast
 
 import attrs
 
@@ -26,7 +27,7 @@ __all__ = ["Selection", "select"]
 
 _EDIT: Final = re.compile(r"\s*([A-Za-z_]+)\s*=\s*(.*?)\s*", re.DOTALL)
 
-_REWRITE: Final = re.compile(r"([^=]*)=\s*(?:([^:/\s]*)://)?(.*?)(?::([0-9]{1,5}))?\s*")
+_REWRITE: Final = re.compile(r"([^=]*)=\s*(?:([^:/\s]*)://)?(.*?)(?::([0-9]{1,9}))?\s*")
 """The old host, the new scheme, the new host and the new port. The end of an IPv6 address is a bracket, and no port."""
 
 
@@ -122,12 +123,28 @@ def _named(condition: str | Condition) -> str:
 
 def _conditions(where: Sequence[str | Condition], problems: list[InputProblem]) -> list[Condition]:
     conditions: list[Condition] = []
-    for text in where:
+    if isinstance(where, str) or callable(where):
+        text = f"{quoted(where)} is a single condition; give a list of conditions"
+        problems.append(InputProblem("where", None, None, text, code="bad_condition", value=where))
+        return conditions
+    for condition in where:
         try:
-            conditions.append(read_condition(text) if isinstance(text, str) else text)
+            conditions.append(read_condition(condition) if isinstance(condition, str) else _function(condition))
         except ValueError as error:
-            problems.append(InputProblem("where", None, None, str(error), code="bad_condition", value=text))
+            problems.append(InputProblem("where", None, None, str(error), code="bad_condition", value=condition))
     return conditions
+
+
+def _function(condition: object) -> Condition:
+    """Return a condition that is a function. Raises `ValueError`, with the reason, if it can't be called for a bool."""
+    if not callable(condition):
+        wrong = f"{quoted(condition)} is not a condition; give a text, or a function that takes a Room"
+        raise ValueError(wrong)  # noqa: TRY004 - it becomes a problem, like that of a text
+    call: object = getattr(condition, "__call__", None)  # noqa: B004 - an instance may have an async `__call__`
+    if inspect.iscoroutinefunction(condition) or inspect.iscoroutinefunction(call):
+        # The coroutine would count as true, so every room would be selected.
+        raise ValueError(f"{quoted(condition)} is a coroutine function; give a function that returns a bool")
+    return cast("Condition", condition)
 
 
 def _fields(set_fields: Sequence[str], problems: list[InputProblem]) -> dict[str, object]:
@@ -150,8 +167,10 @@ def _rewrites(rewrite_webhook_host: Sequence[str], problems: list[InputProblem])
     for text in rewrite_webhook_host:
         try:
             rewrite = _read_rewrite(text)
-        except ClientSettingsError:
+        except ClientSettingsError as error:
             wrong = f"{quoted(text)} is not OLD=NEW with two hosts, such as old.example.com=new.example.com"
+            if error.setting == "port":
+                wrong = f"{quoted(text)} has the port {error.value}; give a port from 1 to 65535"
         else:
             if rewrite.old not in rewrites:
                 rewrites[rewrite.old] = rewrite
