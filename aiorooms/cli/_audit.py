@@ -31,7 +31,7 @@ from ._options import (
     read_policy,
     value_option,
 )
-from ._output import Output, command_line, field_text
+from ._output import Output, OutputLostError, command_line, field_text, flush
 from ._run import interrupted_before, run
 from ._values import one_of, whole_number
 
@@ -45,11 +45,15 @@ _MAX_HOSTS: Final = 10
 """The numbers of names for each kind, and of hosts, in the tables."""
 _WIDE: Final = 80
 """The width in columns from which on the table says what the findings mean."""
+_NARROW: Final = 50
+"""The width in columns below which the names of rooms are in the lines below the kind of finding."""
 
 
 def _read_rules(ctx: Context) -> None:
     """Set `rules` from the options about fixes, or to None if there is no `--fix-plan`."""
     given = {name: ctx.params.pop(name) for name in _RULES}
+    if given["fix_failover"] == "":
+        ctx.add_problem("is empty; give a URL", "--fix-failover")
     path: Path | None = ctx.params["fix_plan"]
     ctx.params["rules"] = None
     names = [option for name, option in _RULES.items() if given[name]]
@@ -133,7 +137,7 @@ def audit_command(
     their number and the names of some rooms, and a table of the most common hosts. Otherwise each finding is one line
     with the fields severity, kind, room id, name, setting and message, separated by tabs. With --json, each finding is
     one object with these fields: severity, kind, room_id, unique_name, field and message. The last line is an object
-    with the totals: rooms, findings and hosts.
+    with the totals: rooms, findings, hosts, more_hosts and fixed_by_plan.
 
     With --fix-plan, the audit also writes a plan that fixes what the options --fix-... allow. To fix the rooms, apply
     the plan.
@@ -144,7 +148,8 @@ def audit_command(
     Examples:
       aiorooms webhooks audit
       aiorooms webhooks audit --dns --policy policy.toml
-      aiorooms webhooks audit --ignore timeout_unset --json | jq .room_id
+      aiorooms webhooks audit --ignore timeout_unset --json |
+        jq -r 'select(.kind).room_id'
       aiorooms webhooks audit --fix-plan fixes.plan --fix-https --fix-timeout 10
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     out = Output(json=as_json)
@@ -153,13 +158,16 @@ def audit_command(
     with out.reading() as on_room:
         making = _run(client, shown, policy, ignore, fix_plan, rules, on_room, dns=dns)
         made, summary = run(making, interrupted=interrupted)
-    shown.end(made, summary)
+    if shown.lost is None:
+        shown.end(made, summary)
     if summary is not None and fix_plan is not None and not as_json:
         if summary.rooms:
             apply = command_line("apply", fix_plan, base_url=base_url)
             out.note(f"{fix_plan} fixes {_count(summary.rooms, 'room')}. To apply it: {apply}")
         else:
             out.note(f"{fix_plan} is empty: these options fix no room.")
+    if shown.lost is not None and not shown.lost.reader_closed:
+        raise shown.lost
     return FAILED if made.counts else OK
 
 
@@ -174,10 +182,16 @@ async def _run(
     *,
     dns: bool,
 ) -> tuple[Audit, PlanSummary | None]:
-    async with client, aclosing(client.rooms.list()) as rooms:
-        made = audit(_counted(rooms, on_room), policy, ignore=ignore, dns=dns)
-        async for finding in made:
-            shown.add(finding)
+    async with client:
+        async with (
+            aclosing(client.rooms.list()) as rooms,
+            aclosing(audit(_counted(rooms, on_room), policy, ignore=ignore, dns=dns)) as made,
+        ):
+            try:
+                async for finding in made:
+                    shown.add(finding)
+            except OutputLostError as error:
+                shown.lost = error  # nobody sees the other findings, but the plan is still wanted
         # The account is read again, because the plan must contain the values of this moment.
         plan = None if rules is None or fix_plan is None else await make_plan(client, computed(rules), fix_plan)
         return made, plan
@@ -194,6 +208,8 @@ class _Shown:
 
     def __init__(self, out: Output) -> None:
         self._out = out
+        self.lost: OutputLostError | None = None
+        """The error that made standard output unusable, or None."""
         self._names: defaultdict[FindingKind, list[str]] = defaultdict(list)
         if out.on_terminal:
             importlib.import_module("rich.table")  # later, the import would block the event loop
@@ -218,12 +234,20 @@ class _Shown:
             names.append(name)
 
     def end(self, made: Audit, plan: PlanSummary | None) -> None:
-        """Show the totals."""
+        """Show the totals. If that fails, set `lost`."""
+        try:
+            self._end(made, plan)
+            flush()
+        except OutputLostError as error:
+            self.lost = error
+
+    def _end(self, made: Audit, plan: PlanSummary | None) -> None:
         if self._out.json:
             totals: dict[str, JsonValue] = {
                 "rooms": made.rooms,
                 "findings": {kind: made.counts[kind] for kind in made.counts},
                 "hosts": {**made.hosts},
+                "more_hosts": made.more_hosts,
                 "fixed_by_plan": None if plan is None else plan.rooms,
             }
             self._out.data(totals)
@@ -237,9 +261,11 @@ class _Shown:
         from rich.table import Table
 
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-        table.add_column("finding", no_wrap=True)
+        is_narrow = self._out.width < _NARROW
+        table.add_column("finding", no_wrap=not is_narrow, overflow="fold")
         table.add_column("number", justify="right", no_wrap=True)
-        table.add_column("rooms", overflow="fold")
+        if not is_narrow:
+            table.add_column("rooms", overflow="fold")
         if is_wide := self._out.width >= _WIDE:
             table.add_column("meaning")
         for kind in KINDS:
@@ -248,7 +274,8 @@ class _Shown:
                 more = ", ..." * (len(names) > _MAX_NAMES)
                 shown = ", ".join(map(field_text, names[:_MAX_NAMES])) + more
                 meaning = (MEANINGS[kind],) if is_wide else ()
-                table.add_row(kind, f"{count:,}", shown, *meaning, style=_STYLES[SEVERITIES[kind]])
+                cells = (f"{kind}\n  {shown}", f"{count:,}") if is_narrow else (kind, f"{count:,}", shown, *meaning)
+                table.add_row(*cells, style=_STYLES[SEVERITIES[kind]])
         hosts = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
         hosts.add_column("host", overflow="fold")
         hosts.add_column("rooms", justify="right")

@@ -131,7 +131,7 @@ def probe_options(command: F) -> F:
     allow_private = click.option(
         "--allow-private",
         is_flag=True,
-        help="Probe private addresses too, such as 127.0.0.1.  [default: report them]",
+        help="Also connect to private addresses, such as 127.0.0.1.  [default: report them as failures]",
     )
     signing_key = click.option(
         "--signing-key",
@@ -150,8 +150,8 @@ def read_signer(ctx: Context) -> None:
         return
     try:
         with path.open("rb") as file:
-            content = file.read(_MAX_KEY).decode("ascii", "replace")
-        ctx.params["signer"] = EventSigner(content)
+            # No variable holds the key, because a report of an error may show the variables.
+            ctx.params["signer"] = EventSigner(file.read(_MAX_KEY).decode("ascii", "replace"))
     except OSError as error:
         ctx.add_problem(f"{str(path)!r} can't be read: {error.strerror or error}", "--signing-key")
     except ClientSettingsError as error:

@@ -231,7 +231,7 @@ class Output:
     def _console(self) -> "Console":
         from rich.console import Console  # imported here, because only drawing needs rich
 
-        return Console(file=sys.stdout, highlight=False, markup=False)
+        return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
 
     @contextmanager
     def progress(self, total: int) -> "Generator[Bar | None]":

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import click
 
+from .._webhook_url import masked_url
 from ..client import RoomsClient
 from ..webhook_config import EventSigner, ProbeReport, ProbeResult, WebhookConfig, probe
 from ._command import Command, Context
@@ -24,6 +25,9 @@ def _check_urls(ctx: Context) -> None:
         ctx.add_problem("give URL or --room", "" if failover is None else "--failover")
     elif room is not None and (url is not None or failover is not None):
         ctx.add_problem("give either --room, or URL and --failover", "--room")
+    for name, given in (("URL", url), ("--failover", failover)):
+        if given == "":
+            ctx.add_problem("is empty; give a URL", name)
     timeout: float | None = ctx.params["timeout"]
     if room is None:
         del ctx.params["base_url"]
@@ -62,12 +66,12 @@ def probe_command(
 
     The probe sends one small event of the type aiorooms.probe as the API sends its events, without following redirects,
     and reports what happened. The verdict is ok if the receiver answered 2xx, and reachable if it answered 400, 401 or
-    403, as a receiver does that verifies signatures. Otherwise it is failed, and the message says what to do.
+    403, as receivers that verify signatures do. Otherwise it is failed, and the message says what to do.
 
     With --json, each URL is one JSON object on its own line, with the keys url, verdict, cause, message, status,
-    addresses, tls, dns_seconds, connect_seconds and seconds.
+    addresses, tls, dns_seconds, connect_seconds and seconds. A user name and password in the URL are shown as ***.
 
-    The exit code is 0 if no probe failed, and 1 if one did.
+    The exit code is 0 if no probe failed, and 1 if one did or if the room has no URL, because no event would arrive.
 
     \b
     Examples:
@@ -95,7 +99,7 @@ def probe_command(
                 out.line(line)
     if not results:
         out.note("The room has no webhook URL and no failover URL.")
-    return FAILED if report.has_failed else OK
+    return FAILED if report.has_failed or not results else OK
 
 
 def _lines(result: ProbeResult) -> Iterator[str]:
@@ -113,7 +117,7 @@ def _lines(result: ProbeResult) -> Iterator[str]:
 def _data(result: ProbeResult) -> JsonValue:
     tls = result.tls
     return {
-        "url": result.url,
+        "url": masked_url(result.url),
         "verdict": result.verdict,
         "cause": result.cause,
         "message": result.message,

@@ -1,6 +1,8 @@
 """`aiorooms webhooks audit`: findings as a table, lines or JSON, plans that fix them, and policies from files."""
 
 import json
+import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from aiorooms.bulk import Plan
 from aiorooms.simulator import RoomsSimulator
 
-from .conftest import KEY, Invoke, lines, planned, run
+from .conftest import KEY, Invoke, Program, lines, planned, run
 
 AUDIT = ("webhooks", "audit")
 FIX = ("--fix-https", "--fix-failover", "https://backup.example.net/x", "--fix-timeout", "5")
@@ -36,6 +38,7 @@ def test_each_finding_is_a_line_of_json_and_the_totals_are_the_last_line() -> No
     assert {name: sum(one["kind"] == name for one in findings) for name in KINDS} == KINDS
     assert totals["findings"] == KINDS
     assert totals["rooms"] == 100
+    assert totals["more_hosts"] == 0
     assert totals["hosts"]["hooks.example.com"] == 95
     assert all(one["room_id"] and one["unique_name"] and one["message"] for one in findings)
     assert result.stderr == ""
@@ -60,6 +63,60 @@ def test_on_a_terminal_the_findings_are_grouped(on_terminal: Callable[..., tuple
     assert "rejected_url" in text
     assert ("events are sent without encryption" in text) is (columns == 120)
     assert text.rstrip().endswith("100 rooms, 12 findings.")
+
+
+@pytest.mark.usefixtures("mixed")
+def test_on_a_narrow_terminal_the_names_are_below_the_kinds(on_terminal: Callable[..., tuple[int, str]]) -> None:
+    code, text = on_terminal(*AUDIT, columns=30)
+    assert code == 1
+    rows = [line.split() for line in lines(re.sub(r"\x1b\[[0-9;]*m", "", text))]
+    below = rows.index(["http", "1"]) + 1
+    assert rows[below] == ["room-000001"]
+    below = rows.index(["rejected_url", "2"]) + 1
+    assert rows[below : below + 2] == [["room-000007,"], ["room-000008"]]
+    assert lines(text)[-1] == "100 rooms, 12 findings."
+
+
+def test_a_name_like_an_emoji_is_shown_as_it_is(
+    sim: RoomsSimulator, use: Callable[[RoomsSimulator], None], on_terminal: Callable[..., tuple[int, str]]
+) -> None:
+    use(sim)
+    sim.change_room(sim.room_ids[0], unique_name=":bug:", webhook_event_url="http://hooks.example.com/")
+    assert ":bug:" in on_terminal(*AUDIT, "--ignore", "timeout_unset", "--ignore", "no_failover")[1]
+
+
+def test_if_the_reader_closes_the_pipe_the_plan_is_written_and_the_exit_code_is_1(program: Program) -> None:
+    with program(*AUDIT, "--json", "--fix-plan", "h.plan", *FIX) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(20) == 1
+    assert Plan.open("h.plan").rooms == 20
+
+
+@pytest.mark.usefixtures("mixed")
+def test_lines_that_are_lost_early_do_not_stop_the_plan(into: Callable[..., tuple[int, str]]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w", buffering=1) as file:  # the first line raises
+        code, errors = into(file, *AUDIT, "--fix-plan", "h.plan", *FIX)
+    assert code == 1
+    assert lines(errors) == ["h.plan fixes 5 rooms. To apply it: aiorooms apply h.plan"]
+    assert Plan.open("h.plan").rooms == 5
+
+
+@pytest.mark.usefixtures("mixed")
+def test_a_full_disk_is_reported_after_the_plan_is_written(into: Callable[..., tuple[int, str]]) -> None:
+    with Path("/dev/full").open("w") as file:
+        code, errors = into(file, *AUDIT, "--fix-plan", "h.plan", *FIX)
+    assert code == 1
+    assert "aiorooms: can't write to standard output: No space left on device" in lines(errors)
+    assert Plan.open("h.plan").rooms == 5
+
+
+def test_the_lines_of_the_help_fit_80_columns() -> None:
+    text = run(*AUDIT, "--help").stdout
+    assert "jq -r 'select(.kind).room_id'" in text
+    assert [line for line in lines(text) if len(line) > 80] == []
 
 
 def test_an_account_without_findings_has_exit_code_0(sim: RoomsSimulator, invoke: Invoke) -> None:
@@ -100,6 +157,9 @@ def test_wrong_options_are_reported_together_and_nothing_is_read(sim: RoomsSimul
     assert "--fix-timeout: 31 is not in the range 1 to 30" in result.stderr
     result = invoke(*AUDIT, "--fix-plan", "a.plan", "--fix-failover", "backup")
     assert "--fix-failover: 'backup' does not begin with" in result.stderr
+    for more in ((), ("--fix-plan", "a.plan"), ("--fix-plan", "a.plan", "--fix-https")):
+        result = invoke(*AUDIT, "--fix-failover", "", *more)
+        assert (result.exit_code, lines(result.stderr)) == (2, ["aiorooms: --fix-failover: is empty; give a URL"])
     Path("a.plan").write_text("x")
     result = invoke(*AUDIT, "--fix-plan", "a.plan", "--fix-https")
     assert "already exists; give another file, or --overwrite" in result.stderr

@@ -2,15 +2,19 @@
 
 import base64
 import json
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from aiorooms.bulk import Plan
+from aiorooms.cli import _options
+from aiorooms.cli._options import read_signer
 from aiorooms.simulator import RoomsSimulator
+from aiorooms.webhook_config import EventSigner
 
-from .conftest import Invoke, lines
+from .conftest import Invoke, lines, run
 
 PROBE = ("webhooks", "probe")
 KEY = base64.b64encode(bytes(range(32))).decode()
@@ -56,7 +60,7 @@ def test_the_urls_of_a_room(sim: RoomsSimulator, invoke: Invoke, receiver: str) 
     assert result.exit_code == 0
     assert [json.loads(line)["url"] for line in lines(result.stdout)] == [receiver, receiver + "/b"]
     result = invoke(*PROBE, "--room", second)
-    assert (result.exit_code, result.stdout) == (0, "")
+    assert (result.exit_code, result.stdout) == (1, ""), "no event would arrive"
     assert lines(result.stderr) == ["The room has no webhook URL and no failover URL."]
     assert invoke(*PROBE, "--room", first.replace(first[:8], "00000000")).exit_code == 1
 
@@ -73,6 +77,13 @@ def test_without_a_room_no_api_key_is_needed(
 
 def test_wrong_arguments_are_reported_and_nothing_is_sent(sim: RoomsSimulator, invoke: Invoke, receiver: str) -> None:
     assert lines(invoke(*PROBE).stderr) == ["aiorooms: give URL or --room"]
+    result = invoke(*PROBE, "", "--failover", "")
+    assert result.exit_code == 2
+    assert lines(result.stderr)[:2] == [
+        "aiorooms: URL: is empty; give a URL",
+        "aiorooms: --failover: is empty; give a URL",
+    ]
+    assert lines(invoke(*PROBE, "").stderr) == ["aiorooms: URL: is empty; give a URL"]
     result = invoke(*PROBE, receiver, "--room", sim.room_ids[0])
     assert lines(result.stderr) == ["aiorooms: --room: give either --room, or URL and --failover"]
     Path("key").write_text("secret-but-not-a-key")
@@ -84,6 +95,28 @@ def test_wrong_arguments_are_reported_and_nothing_is_sent(sim: RoomsSimulator, i
     assert "--timeout: '0' is not a positive number of seconds" in second
     assert "can't be read: No such file" in invoke(*PROBE, receiver, "--signing-key", "missing").stderr
     assert sim.stats.requests == 0
+
+
+def test_a_password_is_not_shown(sim: RoomsSimulator, invoke: Invoke, receiver: str) -> None:
+    url = receiver.replace("://", "://me:secret@")
+    for more in ((), ("--json",)):
+        result = invoke(*PROBE, url, "--allow-private", *more)
+        assert result.exit_code == 0
+        assert "secret" not in result.output
+    assert json.loads(result.stdout)["url"] == receiver.replace("://", "://***@")
+
+
+def test_the_key_is_in_no_variable_of_the_command_if_signing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(key: str) -> EventSigner:
+        raise RuntimeError(len(key))
+
+    Path("key").write_text(KEY)
+    monkeypatch.setattr(_options, "EventSigner", fail)
+    with pytest.raises(RuntimeError) as caught:
+        run(*PROBE, "https://hooks.example.com/", "--signing-key", "key")
+    frames = [frame for frame, _ in traceback.walk_tb(caught.tb) if frame.f_code is read_signer.__code__]
+    assert len(frames) == 1
+    assert KEY not in repr(frames[0].f_locals)
 
 
 def test_a_signed_event_has_the_signature_of_the_api(sim: RoomsSimulator, invoke: Invoke, receiver: str) -> None:
@@ -122,6 +155,14 @@ def test_a_plan_whose_new_webhook_does_not_answer_is_refused_with_its_rooms(
     assert any("(9 rooms: room-000004, room-000006, room-000008, ...)" in line for line in found)
     assert last == "aiorooms: 3 problems; nothing was changed"
     assert not Path("rooms.plan").exists()
+
+
+def test_the_names_of_rooms_in_a_problem_are_short_and_printable(sim: RoomsSimulator, invoke: Invoke) -> None:
+    sim.change_room(sim.room_ids[0], unique_name="\x1b[2J" + "n" * 500)
+    Path("rooms.csv").write_text(f"room_id,webhook_event_url\n{sim.room_ids[0]},{sim.receiver_url}\n")
+    result = invoke("plan", "rooms.csv", "--probe")
+    assert result.exit_code == 2
+    assert lines(result.stderr)[0].endswith(f"(1 room: ?[2J{'n' * 73}...)")
 
 
 @pytest.mark.parametrize("options", [("--allow-private",), ("--signing-key", "key")])
