@@ -2,11 +2,13 @@
 
 One URL of each receiver is probed, which is a host and a path. Example: a plan moves 1,000 rooms to
 `https://new.example.com/rooms?room=1`, `...?room=2` and so on. One event is sent. If it does not arrive, the plan has
-one problem, which names three of the 1,000 rooms. If each room has a path of its own, 1,000 events are sent.
+one problem, which names three of the 1,000 rooms. If each room has a path of its own, 1,000 events are sent. The time
+limit of an event is the shortest timeout of the rooms.
 """
 
-from collections.abc import AsyncIterable, Callable, Iterable
-from typing import Final, TypeAlias
+from collections import defaultdict
+from collections.abc import AsyncIterable, Iterable
+from typing import Final, Protocol
 
 import attrs
 
@@ -15,13 +17,20 @@ from ..errors import InputProblem
 from ..models import Room
 from ..models._fields import Values
 from ..webhook_config import ProbeResult
-from ..webhook_config._probe import receiver_of
+from ..webhook_config._closing import close
+from ..webhook_config._probe import receiver_of, timeout_of
 from ._problems import Problems
 
 __all__ = ["NewWebhooks", "ProbeUrls"]
 
-ProbeUrls: TypeAlias = Callable[[Iterable[str]], AsyncIterable[ProbeResult]]
-"""A function that probes URLs, such as `webhook_config.probe_many`."""
+
+class ProbeUrls(Protocol):
+    """A function that probes URLs, such as `webhook_config.probe_many`, or a `functools.partial` of it."""
+
+    def __call__(self, urls: Iterable[str], *, timeout: float) -> AsyncIterable[ProbeResult]:
+        """Probe each of the URLs, within `timeout` seconds."""
+        ...
+
 
 _MAX_EXAMPLES: Final = 3
 _MAX_NAME: Final = 80
@@ -33,6 +42,8 @@ class _Receiver:
 
     url: str
     field: str
+    timeout: float
+    """The shortest timeout of these rooms, in seconds."""
     rooms: int = 0
     examples: list[str] = attrs.Factory(list[str])
 
@@ -45,20 +56,33 @@ class NewWebhooks:
 
     def add(self, room: Room, after: Values) -> None:
         """Add the URLs that a planned update sets."""
+        timeout = timeout_of(after.get("webhook_timeout_secs", room.webhook_timeout_secs))
         for field in ("webhook_event_url", "webhook_event_failover_url"):
             url = after.get(field)
             if isinstance(url, str) and url:
-                receiver = self._receivers.setdefault(receiver_of(url), _Receiver(url, field))
+                receiver = self._receivers.setdefault(receiver_of(url), _Receiver(url, field, timeout))
                 receiver.rooms += 1
+                receiver.timeout = min(receiver.timeout, timeout)
                 if len(receiver.examples) < _MAX_EXAMPLES:
                     receiver.examples.append(excerpt(room.unique_name or str(room.id), _MAX_NAME))
 
     async def check(self, probe: ProbeUrls, problems: Problems) -> None:
         """Probe the URLs, and add a problem for each one that fails."""
-        async for result in probe([receiver.url for receiver in self._receivers.values()]):
-            if result.verdict == "failed":
-                receiver = self._receivers[receiver_of(result.url)]
-                more = ", ..." * (receiver.rooms > len(receiver.examples))
-                rooms = "1 room" if receiver.rooms == 1 else f"{receiver.rooms:,} rooms"
-                text = f"{result.message} ({rooms}: {', '.join(receiver.examples)}{more})"
-                problems.add(InputProblem(problems.source, None, receiver.field, text, code="probe_failed"))
+        by_timeout: defaultdict[float, list[str]] = defaultdict(list)
+        for receiver in self._receivers.values():
+            by_timeout[receiver.timeout].append(receiver.url)
+        for timeout, urls in by_timeout.items():
+            results = probe(urls, timeout=timeout)
+            try:
+                async for result in results:
+                    if result.verdict == "failed":
+                        problems.add(self._problem(result, problems.source))
+            finally:
+                await close(results)
+
+    def _problem(self, result: ProbeResult, source: str) -> InputProblem:
+        receiver = self._receivers[receiver_of(result.url)]
+        more = ", ..." * (receiver.rooms > len(receiver.examples))
+        rooms = "1 room" if receiver.rooms == 1 else f"{receiver.rooms:,} rooms"
+        text = f"{result.message} ({rooms}: {', '.join(receiver.examples)}{more})"
+        return InputProblem(source, None, receiver.field, text, code="probe_failed")

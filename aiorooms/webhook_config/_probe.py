@@ -45,12 +45,12 @@ from ._signing import EventSigner
 from ._verdicts import ProbeCause, ProbeReport, ProbeResult, judge_answer, judge_failure
 from .config import WebhookConfig
 
-__all__ = ["DEFAULT_TIMEOUT", "probe", "probe_many", "receiver_of"]
+__all__ = ["DEFAULT_TIMEOUT", "probe", "probe_many", "receiver_of", "timeout_of"]
 
 DEFAULT_TIMEOUT: Final = 10.0
 """The time limit for a probe of a room without a timeout, in seconds."""
 
-MAX_TIMEOUT: Final = 30
+_MAX_TIMEOUT: Final = 30
 """The longest timeout of a room, in seconds."""
 
 _ANY_VALID: Final = WebhookUrlPolicy(allow_credentials=True)
@@ -87,9 +87,7 @@ async def probe(
     """
     if timeout is not None:
         _check_timeout("probe(timeout=)", timeout)
-    secs = config.timeout_secs
-    # A value that the server sent may be out of range.
-    seconds = timeout or (secs if type(secs) is int and 1 <= secs <= MAX_TIMEOUT else DEFAULT_TIMEOUT)
+    seconds = timeout or timeout_of(config.timeout_secs)
     how = _How(signer, allow_private, ssl_context, resolve)
 
     async def one(url: object) -> ProbeResult | None:
@@ -207,6 +205,13 @@ async def _probe_url(url: str, timeout: float, how: _How) -> ProbeResult:
         seconds=time.monotonic() - began,
         **known,
     )
+
+
+def timeout_of(timeout_secs: object) -> float:
+    """Return the time limit for a room with this timeout, in seconds. The server's value may be out of range."""
+    if type(timeout_secs) is int and 1 <= timeout_secs <= _MAX_TIMEOUT:
+        return float(timeout_secs)
+    return DEFAULT_TIMEOUT
 
 
 def receiver_of(url: str) -> str:

@@ -3,16 +3,16 @@
 import base64
 import json
 import traceback
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 from aiorooms.bulk import Plan
-from aiorooms.cli import _options
+from aiorooms.cli import _options, _plan
 from aiorooms.cli._options import read_signer
 from aiorooms.simulator import RoomsSimulator
-from aiorooms.webhook_config import EventSigner
+from aiorooms.webhook_config import EventSigner, ProbeResult
 
 from .conftest import Invoke, lines, run
 
@@ -185,3 +185,27 @@ def test_on_a_terminal_the_result_is_the_same(on_terminal: Callable[..., tuple[i
     code, text = on_terminal(*PROBE, receiver, "--allow-private", columns=40)
     assert code == 0
     assert text.startswith(f"ok: '{receiver}': answered 200\n")
+
+
+@pytest.mark.parametrize(("current", "planned", "used"), [(7, None, 7), (7, 3, 3), (None, None, 10), (0, None, 10)])
+def test_the_time_limit_is_that_of_the_rooms(
+    sim: RoomsSimulator,
+    invoke: Invoke,
+    monkeypatch: pytest.MonkeyPatch,
+    current: int | None,
+    planned: int | None,
+    used: int,
+) -> None:
+    given: list[float] = []
+
+    async def record(urls: Iterable[str], *, timeout: float, **_: object) -> AsyncGenerator[ProbeResult]:
+        given.append(timeout)
+        for url in urls:
+            yield ProbeResult(url=url, verdict="ok", message="")
+
+    monkeypatch.setattr(_plan, "probe_many", record)
+    for number, room_id in enumerate(sim.room_ids):
+        sim.change_room(room_id, webhook_timeout_secs=30 if number and current else current)
+    more = () if planned is None else ("--set", f"webhook_timeout_secs={planned}")
+    assert invoke("plan", "--set", f"webhook_event_url={sim.receiver_url}", *more, "--probe").exit_code == 0
+    assert given == [used]
