@@ -25,7 +25,7 @@ from ._options import (
     FILE,
     api_options,
     check_new_file,
-    make_client_and_keep_url,
+    make_client_and_keep_policy,
     overwrite_option,
     policy_option,
     read_policy,
@@ -80,12 +80,6 @@ def _read_rules(ctx: Context) -> None:
             ctx.add_problem(text_message(problem), _FIELDS.get(problem.field or "", ""))
 
 
-def _make_client(ctx: Context) -> None:
-    policy: WebhookUrlPolicy = ctx.params["policy"]
-    make_client_and_keep_url(ctx)
-    ctx.params["policy"] = policy
-
-
 class _Audit(Command):
     """The command `audit`. Its help lists the kinds of findings at the end."""
 
@@ -95,7 +89,7 @@ class _Audit(Command):
         super().format_epilog(ctx, formatter)
 
 
-@click.command("audit", cls=_Audit, steps=[read_policy, _read_rules, _make_client])
+@click.command("audit", cls=_Audit, steps=[read_policy, _read_rules, make_client_and_keep_policy])
 @policy_option
 @click.option("--dns", is_flag=True, help="Look up the addresses of all hosts.  [default: no lookups]")
 @click.option(

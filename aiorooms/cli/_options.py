@@ -31,6 +31,7 @@ __all__ = [
     "every_room_option",
     "json_option",
     "make_client",
+    "make_client_and_keep_policy",
     "make_client_and_keep_url",
     "max_failures_option",
     "overwrite_option",
@@ -260,6 +261,13 @@ def make_client_and_keep_url(ctx: Context) -> None:
     base_url: str | None = ctx.params["base_url"]
     make_client(ctx)
     ctx.params["base_url"] = base_url
+
+
+def make_client_and_keep_policy(ctx: Context) -> None:
+    """Do the same as `make_client_and_keep_url`, and keep `policy` for the commands that also use it themselves."""
+    policy: WebhookUrlPolicy = ctx.params["policy"]
+    make_client_and_keep_url(ctx)
+    ctx.params["policy"] = policy
 
 
 def check_force_and_strict(ctx: Context) -> None:

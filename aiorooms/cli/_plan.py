@@ -24,7 +24,7 @@ from ._options import (
     check_new_file,
     every_room_option,
     json_option,
-    make_client_and_keep_url,
+    make_client_and_keep_policy,
     overwrite_option,
     policy_option,
     probe_options,
@@ -88,9 +88,7 @@ def _check_out_and_make_client(ctx: Context) -> None:
         return
     source: object = ctx.params["source"]
     check_new_file(ctx, "--out", ctx.params["out"], source=source if isinstance(source, Path) else None)
-    policy: WebhookUrlPolicy = ctx.params["policy"]
-    make_client_and_keep_url(ctx)
-    ctx.params["policy"] = policy
+    make_client_and_keep_policy(ctx)
 
 
 @click.command(cls=Command, steps=[read_policy, _read_source, _check_probe, _check_out_and_make_client])

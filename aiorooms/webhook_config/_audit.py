@@ -21,7 +21,7 @@ from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, is_public
 from ..models import Room
 from ._closing import close
 from ._dns import Lookups, Resolve, resolve_host
-from ._findings import KINDS, AuditFinding, FindingKind, Hosts, WebhookField, room_findings
+from ._findings import KINDS, AuditFinding, FindingKind, Hosts, WebhookField, finding_of, room_findings
 from ._unusual import Unusual
 
 __all__ = ["Audit", "audit"]
@@ -150,10 +150,6 @@ def audit(
 
 def _dns_findings(room: Room, found: Sequence[AuditFinding], hosts: Hosts, lookups: Lookups) -> Iterator[AuditFinding]:
     """Yield what the addresses of a room's hosts show, unless `found` has it already."""
-
-    def finding(kind: FindingKind, field: WebhookField, message: str) -> AuditFinding:
-        return AuditFinding(kind=kind, room_id=room.id, unique_name=room.unique_name, field=field, message=message)
-
     known = {(one.kind, one.field) for one in found}
     fields: tuple[WebhookField, WebhookField] = ("webhook_event_url", "webhook_event_failover_url")
     for field, host in zip(fields, hosts, strict=True):
@@ -162,13 +158,13 @@ def _dns_findings(room: Room, found: Sequence[AuditFinding], hosts: Hosts, looku
         looked_up = lookups[host]
         private = [address for address in looked_up.addresses if not is_public(address)]
         if not looked_up.addresses:
-            yield finding("unresolvable_host", field, f"DNS gives no address for {host}: {looked_up.error}")
+            yield finding_of(room, "unresolvable_host", field, f"DNS gives no address for {host}: {looked_up.error}")
         elif private:
             text = f"{host} has the address {private[0]}, which is not on the public internet"
-            yield finding("private_host", field, text)
+            yield finding_of(room, "private_host", field, text)
     if hosts.primary is None or hosts.failover is None or hosts.primary == hosts.failover:
         return
     first, second = lookups[hosts.primary].addresses, lookups[hosts.failover].addresses
     if second and set(second) <= set(first):
         text = f"{hosts.failover} has no other address than {hosts.primary}, so they fail together"
-        yield finding("failover_same_host", "webhook_event_failover_url", text)
+        yield finding_of(room, "failover_same_host", "webhook_event_failover_url", text)

@@ -28,7 +28,7 @@ from ..models._fields import unreadable_fields
 
 __all__ = [
     "KINDS", "MEANINGS", "SEVERITIES", "AuditFinding", "FindingKind", "Hosts", "Severity", "WebhookField",
-    "room_findings",
+    "finding_of", "room_findings",
 ]  # fmt: skip
 
 FindingKind: TypeAlias = Literal[
@@ -115,6 +115,11 @@ class AuditFinding:
         return SEVERITIES[self.kind]
 
 
+def finding_of(room: Room, kind: FindingKind, field: WebhookField, message: str) -> AuditFinding:
+    """Return a finding about one room."""
+    return AuditFinding(kind=kind, room_id=room.id, unique_name=room.unique_name, field=field, message=message)
+
+
 class Hosts(NamedTuple):
     """The hosts of a room's two URLs, in normal form. None if there is no URL, or if it has no valid host."""
 
@@ -127,9 +132,7 @@ def room_findings(room: Room, policy: WebhookUrlPolicy) -> tuple[list[AuditFindi
     found: list[AuditFinding] = []
 
     def add(kind: FindingKind, field: WebhookField, message: str) -> None:
-        found.append(
-            AuditFinding(kind=kind, room_id=room.id, unique_name=room.unique_name, field=field, message=message)
-        )
+        found.append(finding_of(room, kind, field, message))
 
     url, failover = room.webhook_event_url or None, room.webhook_event_failover_url or None
     unreadable: list[WebhookField] = [name for name in _FIELDS if unreadable_fields(room, (name,))]

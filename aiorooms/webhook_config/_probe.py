@@ -83,7 +83,7 @@ async def probe(
     - `ssl_context`: for receivers whose certificate no public authority issued.
     - `resolve`: the function that looks up a host.
 
-    Raises `ClientSettingsError` if `timeout` is not above 0.
+    Raises `ClientSettingsError` if `timeout` is not above 0, or infinite.
     """
     if timeout is not None:
         _check_timeout("probe(timeout=)", timeout)

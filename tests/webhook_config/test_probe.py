@@ -5,8 +5,12 @@ import base64
 import contextlib
 import json
 import math
+import os
+import socket
 import ssl
+import stat
 import sys
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -17,9 +21,10 @@ from urllib.parse import unquote_to_bytes
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from aiorooms import WebhookConfig
+from aiorooms import UNSET, WebhookConfig
 from aiorooms.errors import ClientSettingsError
 from aiorooms.webhook_config import EventSigner, ProbeResult, probe, probe_many
+from aiorooms.webhook_config._probe import timeout_of
 from aiorooms.webhook_config._verdicts import judge_answer
 
 from ..conftest import tasks_left
@@ -345,14 +350,16 @@ async def test_a_server_that_closes_during_tls_is_a_failure_of_tls() -> None:
     assert "closed the connection during TLS; check that this port accepts TLS" in result.message
 
 
-@pytest.mark.parametrize("seconds", [-5, 0, 31, True])
-async def test_a_timeout_that_no_room_can_have_is_replaced(seconds: int) -> None:
-    async with receiver(answering(200)) as (url, _):
-        report = await probe(WebhookConfig(url, timeout_secs=seconds), allow_private=True, resolve=LOCAL)
-    assert report.url is not None
-    assert report.url.verdict == "ok"
+@pytest.mark.parametrize(
+    ("timeout_secs", "seconds"), [(1, 1), (30, 30), (-5, 10), (0, 10), (31, 10), (True, 10), (None, 10), (UNSET, 10)]
+)
+def test_a_timeout_that_no_room_can_have_is_replaced(timeout_secs: object, seconds: float) -> None:
+    assert timeout_of(timeout_secs) == seconds
+
+
+async def test_an_infinite_timeout_is_invalid() -> None:
     with pytest.raises(ClientSettingsError, match=r"probe\(timeout=\) is infinite"):
-        await probe(WebhookConfig(url), timeout=math.inf)
+        await probe(WebhookConfig("https://x.io"), timeout=math.inf)
 
 
 async def test_a_unicode_name_is_sent_in_ascii() -> None:
@@ -367,20 +374,49 @@ async def test_a_resolver_must_return_addresses() -> None:
     assert "the resolver returned something else than addresses" in result.message
 
 
-async def test_a_tls_connection_is_closed_at_once(tmp_path: Path) -> None:
+def test_a_tls_connection_is_closed_at_once_even_if_the_server_does_not_close_it(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
-    ended = asyncio.Event()
+    done = threading.Event()
 
-    async def serve(peer: Peer) -> None:
-        await peer.read()
-        peer.answer(b"{}")
-        with contextlib.suppress(ConnectionError):
-            await peer.read_to_the_end()
-        ended.set()
+    def serve(listening: socket.socket) -> None:
+        accepted, _ = listening.accept()
+        with authority.server().wrap_socket(accepted, server_side=True) as peer:
+            while b"}}" not in peer.recv(65536):
+                pass
+            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            done.wait(20)
 
-    async with receiver(serve, tls=authority.server()) as (url, _):
-        assert (await probed(url, ssl_context=authority.trusting)).verdict == "ok"
-        await ended.wait()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=[listening])
+        thread.start()
+        try:
+            port = listening.getsockname()[1]
+            result, ports = asyncio.run(probed_and_connected(port, authority))
+        finally:
+            done.set()
+            thread.join()
+    assert result.verdict == "ok"
+    assert port not in ports, "a connection to the receiver is still open"
+
+
+async def probed_and_connected(port: int, authority: Authority) -> tuple[ProbeResult, list[int]]:
+    """Probe a receiver. Return the result, and the ports to which this process has connections two iterations later."""
+    result = await probed(f"https://{HOST}:{port}/", ssl_context=authority.trusting)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return result, connected_ports()
+
+
+def connected_ports() -> list[int]:
+    """Return the remote ports of all TCP connections of this process."""
+    ports: list[int] = []
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # it was closed meanwhile, or is not connected
+            if stat.S_ISSOCK(path.stat().st_mode):
+                with socket.socket(fileno=os.dup(int(path.name))) as connection:
+                    if connection.family == socket.AF_INET:
+                        ports.append(connection.getpeername()[1])
+    return ports
 
 
 # --- several URLs ---
