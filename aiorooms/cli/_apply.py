@@ -20,14 +20,14 @@ from ._command import Command, InvalidInputError
 from ._exit_codes import OK
 from ._json import JsonValue, dumps
 from ._many import TOTALS, ManyUpdates
-from ._options import FILE, bulk_options, check_force_and_strict, make_client_and_keep_url, read_policy
+from ._options import FILE, Repeated, bulk_options, check_force_and_strict, keep_repeated, make_client, read_policy
 from ._output import Output, command_line, confirm
 from ._words import error_line
 
 __all__ = ["apply", "resume"]
 
 
-@click.command(cls=Command, steps=[check_force_and_strict, read_policy, make_client_and_keep_url])
+@click.command(cls=Command, steps=[keep_repeated, check_force_and_strict, read_policy, make_client])
 @click.argument("path", metavar="PLAN", type=FILE)
 @click.option("--journal", metavar="FILE", type=FILE, help="Path of the new journal.  [default: PLAN.journal]")
 @bulk_options
@@ -40,7 +40,7 @@ def apply(
     concurrency: int,
     no_lock: bool,
     yes: bool,
-    base_url: str | None,
+    repeated: Repeated,
     client: RoomsClient,
     as_json: bool,
 ) -> int:
@@ -84,10 +84,10 @@ def apply(
         max_failures=max_failures,
         lock=not no_lock,
     )
-    return _Applying(client, run, journal_path, out, base_url=base_url, strict=strict).run()
+    return _Applying(client, run, journal_path, out, repeated=repeated, strict=strict).run()
 
 
-@click.command(cls=Command, steps=[check_force_and_strict, read_policy, make_client_and_keep_url])
+@click.command(cls=Command, steps=[keep_repeated, check_force_and_strict, read_policy, make_client])
 @click.argument("journal", metavar="JOURNAL", type=FILE)
 @click.option(
     "--plan",
@@ -108,7 +108,7 @@ def resume(
     concurrency: int,
     no_lock: bool,
     yes: bool,
-    base_url: str | None,
+    repeated: Repeated,
     client: RoomsClient,
     as_json: bool,
 ) -> int:
@@ -139,7 +139,7 @@ def resume(
     left = 0 if yes else run.rooms_left()
     if not _confirmed(f"Continue with {left:,} of {run.plan.rooms:,} rooms at {client.base_url}?", left, out, yes=yes):
         return OK
-    return _Applying(client, run, journal, out, base_url=base_url, strict=strict, plan=path).run()
+    return _Applying(client, run, journal, out, repeated=repeated, strict=strict, plan=path).run()
 
 
 def _confirmed(question: str, rooms: int, out: Output, *, yes: bool) -> bool:
@@ -164,14 +164,14 @@ class _Applying(ManyUpdates):
         journal: Path,
         out: Output,
         *,
-        base_url: str | None,
+        repeated: Repeated,
         strict: bool,
         plan: Path | None = None,
     ) -> None:
         super().__init__(client, out, run.plan.rooms)
         self._run = run
         self._journal = journal
-        self._base_url = base_url
+        self._repeated = repeated
         self._strict_option = ("--strict",) if strict else ()
         self._plan_option = () if plan is None else ("--plan", plan)
         self._noted = 0
@@ -330,11 +330,12 @@ class _Applying(ManyUpdates):
         if out.on_terminal and counts:
             out.note(f"To write a report: {command_line('report', self._journal)}")
             if updated or counts["uncertain"] or self._run.settled:
-                rollback = command_line("rollback", self._journal, base_url=self._base_url)
+                rollback = command_line("rollback", self._journal, *self._repeated.base_url)
                 out.note(f"To roll back: {rollback}")
 
     def _resume(self, *options: str) -> str:
-        return command_line("resume", self._journal, *options, *self._plan_option, base_url=self._base_url)
+        repeated = self._repeated
+        return command_line("resume", self._journal, *options, *self._plan_option, *repeated.base_url, *repeated.policy)
 
 
 _INTERRUPTED: Final = "the run was interrupted during this update; `aiorooms resume` reads the room back and continues"

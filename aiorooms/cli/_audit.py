@@ -23,8 +23,10 @@ from ._exit_codes import FAILED, OK
 from ._json import JsonValue
 from ._options import (
     FILE,
+    Repeated,
     api_options,
     check_new_file,
+    keep_repeated,
     make_client_and_keep_policy,
     overwrite_option,
     policy_option,
@@ -89,7 +91,7 @@ class _Audit(Command):
         super().format_epilog(ctx, formatter)
 
 
-@click.command("audit", cls=_Audit, steps=[read_policy, _read_rules, make_client_and_keep_policy])
+@click.command("audit", cls=_Audit, steps=[keep_repeated, read_policy, _read_rules, make_client_and_keep_policy])
 @policy_option
 @click.option("--dns", is_flag=True, help="Look up the addresses of all hosts.  [default: no lookups]")
 @click.option(
@@ -121,7 +123,7 @@ def audit_command(
     ignore: Sequence[FindingKind],
     fix_plan: Path | None,
     rules: FixRules | None,
-    base_url: str | None,
+    repeated: Repeated,
     client: RoomsClient,
     as_json: bool,
 ) -> int:
@@ -149,14 +151,14 @@ def audit_command(
     out = Output(json=as_json)
     shown = _Shown(out)
     interrupted = None if fix_plan is None else interrupted_before(fix_plan, "plan")
-    with out.reading() as on_room:
-        making = _run(client, shown, policy, ignore, fix_plan, rules, on_room, dns=dns)
+    with out.reading() as reading:
+        making = _run(client, shown, policy, ignore, fix_plan, rules, reading.add_room, dns=dns)
         made, summary = run(making, interrupted=interrupted)
     if shown.lost is None:
         shown.end(made, summary)
     if summary is not None and fix_plan is not None and not as_json:
         if summary.rooms:
-            apply = command_line("apply", fix_plan, base_url=base_url)
+            apply = command_line("apply", fix_plan, *repeated.base_url, *repeated.policy)
             out.note(f"{fix_plan} fixes {_count(summary.rooms, 'room')}. To apply it: {apply}")
         else:
             out.note(f"{fix_plan} is empty: these options fix no room.")
@@ -278,7 +280,10 @@ class _Shown:
         more_hosts = len(made.hosts) - _MAX_HOSTS
         self._out.draw(*((table, "") if made.counts else ()), *((hosts, "") if made.hosts else ()))
         if more_hosts > 0:
-            self._out.note(f"{_count(more_hosts, 'more host')}; --json shows all.")
+            if made.more_hosts:  # there are too many hosts to count them
+                self._out.note(f"At least {_count(more_hosts, 'more host')}; --json shows {len(made.hosts):,} hosts.")
+            else:
+                self._out.note(f"{_count(more_hosts, 'more host')}; --json shows all.")
 
 
 _STYLES: Final = {"error": "red", "warning": "yellow", "info": ""}

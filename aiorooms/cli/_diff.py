@@ -9,6 +9,7 @@ from yarl import URL
 from .._webhook_url import YARL_ERRORS, split_plain
 from ..bulk import Plan, PlannedUpdate
 from ._json import dumps
+from ._options import Repeated
 from ._output import Output, command_line, field_text
 
 __all__ = ["show_how_to_apply", "show_plan"]
@@ -39,10 +40,10 @@ def show_plan(plan: Plan, out: Output, *, every_room: bool) -> None:
     out.line(f"{plan.rooms:,} {_rooms(plan.rooms)} to change{unchanged}.")
 
 
-def show_how_to_apply(plan: Plan, out: Output, *, base_url: str | None) -> None:
+def show_how_to_apply(plan: Plan, out: Output, *, repeated: Repeated) -> None:
     """Write the command that carries out a new plan, or nothing if the plan has no changes."""
     if plan.rooms:
-        out.note(f"To apply the plan: {command_line('apply', plan.path, base_url=base_url)}")
+        out.note(f"To apply the plan: {command_line('apply', plan.path, *repeated.base_url, *repeated.policy)}")
 
 
 def _show_changes(plan: Plan, out: Output) -> None:

@@ -38,11 +38,11 @@ def export(file: Path, form: Format | None, client: RoomsClient, as_json: bool) 
       aiorooms export rooms.jsonl
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     out = Output(json=as_json)
-    with out.reading() as on_room:
+    with out.reading() as reading:
 
         async def write() -> int:
             async with client:
-                return await export_rooms(client, file, form=form, on_room=on_room)
+                return await export_rooms(client, file, form=form, on_room=reading.add_room)
 
         count = run(write(), interrupted=interrupted_before(file, "file"))
     if as_json:

@@ -4,7 +4,7 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 import click
 
@@ -23,6 +23,7 @@ __all__ = [
     "FILE",
     "MAX_FAILURES",
     "MAX_ROOMS",
+    "Repeated",
     "api_options",
     "bulk_options",
     "check_force_and_strict",
@@ -30,9 +31,9 @@ __all__ = [
     "concurrency_option",
     "every_room_option",
     "json_option",
+    "keep_repeated",
     "make_client",
     "make_client_and_keep_policy",
-    "make_client_and_keep_url",
     "max_failures_option",
     "overwrite_option",
     "policy_option",
@@ -138,7 +139,7 @@ def probe_options(command: F) -> F:
         "--signing-key",
         metavar="FILE",
         type=FILE,
-        help="File with the base64 text of an Ed25519 private key, to sign the events.  [default: unsigned]",
+        help="Sign the events with the Ed25519 private key in this file (PEM or base64).  [default: unsigned]",
     )
     return allow_private(signing_key(command))
 
@@ -157,6 +158,26 @@ def read_signer(ctx: Context) -> None:
         ctx.add_problem(f"{str(path)!r} can't be read: {error.strerror or error}", "--signing-key")
     except ClientSettingsError as error:
         ctx.add_problem(f"{str(path)!r} {error.wrong}; {error.hint}", "--signing-key")
+
+
+class Repeated(NamedTuple):
+    """Options that were given, as words of a command line. The commands that the output suggests repeat them."""
+
+    base_url: tuple[str, ...]
+    policy: tuple[str, ...]
+
+    @classmethod
+    def of(cls, base_url: str | None, policy: Path | None) -> Self:
+        """Return the words for these values of `--base-url` and `--policy`; None if an option was not given."""
+        return cls(
+            () if base_url is None else ("--base-url", base_url),
+            () if policy is None else ("--policy", str(policy)),
+        )
+
+
+def keep_repeated(ctx: Context) -> None:
+    """Set `repeated`. This step comes before those that replace the options."""
+    ctx.params["repeated"] = Repeated.of(ctx.params["base_url"], ctx.params.get("policy"))
 
 
 def read_policy(ctx: Context) -> None:
@@ -256,17 +277,10 @@ def make_client(ctx: Context) -> None:
         ctx.add_problem(setting_problem(error, base_url=base_url))
 
 
-def make_client_and_keep_url(ctx: Context) -> None:
-    """Create `client`, and keep `base_url` for the commands that the output suggests."""
-    base_url: str | None = ctx.params["base_url"]
-    make_client(ctx)
-    ctx.params["base_url"] = base_url
-
-
 def make_client_and_keep_policy(ctx: Context) -> None:
-    """Do the same as `make_client_and_keep_url`, and keep `policy` for the commands that also use it themselves."""
+    """Create `client`, and keep `policy` for the commands that also use it themselves."""
     policy: WebhookUrlPolicy = ctx.params["policy"]
-    make_client_and_keep_url(ctx)
+    make_client(ctx)
     ctx.params["policy"] = policy
 
 

@@ -15,7 +15,7 @@ import re
 import shlex
 import stat
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from errno import EPIPE
@@ -89,10 +89,9 @@ def field_text(value: object) -> str:
             return escape(str(value))
 
 
-def command_line(*words: object, base_url: str | None = None) -> str:
-    """Return a command to copy into a shell. `base_url` is the value of `--base-url`, if it was given."""
-    more = () if base_url is None else ("--base-url", base_url)
-    return " ".join(map(_shell_word, ("aiorooms", *map(str, words), *more)))
+def command_line(*words: object) -> str:
+    """Return a command of aiorooms to copy into a shell."""
+    return " ".join(map(_shell_word, ("aiorooms", *map(str, words))))
 
 
 def _shell_word(word: str) -> str:
@@ -156,6 +155,23 @@ def output_lost(error: OSError) -> OutputLostError:
     """Discard all further output after this error, and return the exception to raise."""
     _discard(sys.stdout)
     return OutputLostError(error)
+
+
+class Reading:
+    """How far reading the account has come."""
+
+    rooms = 0
+    """Number of rooms read so far."""
+    probes = 0
+    """Number of webhook URLs probed so far."""
+
+    def add_room(self) -> None:
+        """Count one more room."""
+        self.rooms += 1
+
+    def add_probe(self) -> None:
+        """Count one more webhook URL."""
+        self.probes += 1
 
 
 class Output:
@@ -251,18 +267,19 @@ class Output:
                 self._bar = None
 
     @contextmanager
-    def reading(self) -> Generator[Callable[[], None]]:
-        """Show the number of rooms read so far while the block runs. Yield the function that counts one room.
+    def reading(self) -> "Generator[Reading]":
+        """Show how far reading the account has come while the block runs. Yield the numbers to count up.
 
         Nothing is shown if standard error is not a terminal, or if standard output is a pipe.
         """
+        reading = Reading()
         if not sys.stderr.isatty() or _is_pipe(sys.stdout):
-            yield lambda: None
+            yield reading
             return
         from ._progress import Count
 
-        with Count() as count:
-            yield count.add
+        with Count(reading):
+            yield reading
 
 
 def write_stderr(text: str) -> None:

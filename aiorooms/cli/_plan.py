@@ -1,29 +1,30 @@
 """`aiorooms plan` and `aiorooms show`: write a plan from a file or from options, and show a plan."""
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import click
 
 from .._webhook_url import WebhookUrlPolicy
 from ..bulk import Plan, PlanSummary, Selection, Wanted, make_plan, read_rows, select
-from ..bulk._new_webhooks import ProbeUrls
 from ..client import RoomsClient
 from ..errors import BulkInputError
-from ..webhook_config import EventSigner, probe_many
+from ..webhook_config import EventSigner, ProbeResult, probe_many
 from ._command import Command, Context
 from ._diff import show_how_to_apply, show_plan
 from ._exit_codes import CHANGES, OK
 from ._json import JsonValue
 from ._options import (
     FILE,
+    Repeated,
     api_options,
     check_new_file,
     every_room_option,
     json_option,
+    keep_repeated,
     make_client_and_keep_policy,
     overwrite_option,
     policy_option,
@@ -31,13 +32,16 @@ from ._options import (
     read_policy,
     read_signer,
 )
-from ._output import Output, escape
+from ._output import Output, Reading, escape
 from ._run import interrupted_before, run
 from ._words import input_problems
 
 __all__ = ["DETAILED", "plan", "show"]
 
 DETAILED: Final = "--detailed-exitcode"
+
+_Probe: TypeAlias = Callable[..., AsyncGenerator[ProbeResult]]
+"""`probe_many` with the options of the command line."""
 
 
 def _read_source(ctx: Context) -> None:
@@ -82,7 +86,7 @@ def _check_probe(ctx: Context) -> None:
 def _check_out_and_make_client(ctx: Context) -> None:
     """Check `--out` and create `client`. With `--check`, `client` is None, because the account is not read."""
     if ctx.params.pop("check"):
-        for name in ("overwrite", "timeout"):
+        for name in ("overwrite", "timeout", "base_url"):
             del ctx.params[name]
         ctx.params["client"] = None
         return
@@ -91,7 +95,7 @@ def _check_out_and_make_client(ctx: Context) -> None:
     make_client_and_keep_policy(ctx)
 
 
-@click.command(cls=Command, steps=[read_policy, _read_source, _check_probe, _check_out_and_make_client])
+@click.command(cls=Command, steps=[keep_repeated, read_policy, _read_source, _check_probe, _check_out_and_make_client])
 @click.argument("file", metavar="[FILE]", required=False, type=FILE)
 @click.option(
     "--where",
@@ -141,10 +145,10 @@ def plan(
     out: Path,
     strict: bool,
     policy: WebhookUrlPolicy,
-    probe: ProbeUrls | None,
+    probe: _Probe | None,
     every_room: bool,
     detailed_exitcode: bool,
-    base_url: str | None,
+    repeated: Repeated,
     client: RoomsClient | None,
     as_json: bool,
 ) -> int:
@@ -177,16 +181,16 @@ def plan(
         return _check(source, policy, output)
     with (
         read_rows(source, webhook_url_policy=policy) if isinstance(source, Path) else nullcontext(source) as wanted,
-        output.reading() as on_room,
+        output.reading() as reading,
     ):
-        making = _make(client, wanted, out, on_room, probe, strict=strict)
+        making = _make(client, wanted, out, reading, probe, strict=strict)
         summary = run(making, interrupted=interrupted_before(out, "plan"))
     opened = Plan.open(out)
     _show(opened, output, every_room=every_room, summary=summary)
     if not as_json:
         if summary.outdated:
             output.note(_outdated(summary, opened.source))
-        show_how_to_apply(opened, output, base_url=base_url)
+        show_how_to_apply(opened, output, repeated=repeated)
     return CHANGES if detailed_exitcode and opened.rooms else OK
 
 
@@ -194,13 +198,21 @@ async def _make(
     client: RoomsClient,
     wanted: Wanted,
     path: Path,
-    on_room: Callable[[], None],
-    probe: ProbeUrls | None,
+    reading: Reading,
+    probe: _Probe | None,
     *,
     strict: bool,
 ) -> PlanSummary:
+    async def counted(urls: Iterable[str], *, timeout: float) -> AsyncGenerator[ProbeResult]:
+        assert probe is not None
+        async with aclosing(probe(urls, timeout=timeout)) as results:
+            async for result in results:
+                reading.add_probe()
+                yield result
+
+    probing = None if probe is None else counted
     async with client:
-        return await make_plan(client, wanted, path, strict=strict, probe=probe, on_room=on_room)
+        return await make_plan(client, wanted, path, strict=strict, probe=probing, on_room=reading.add_room)
 
 
 def _outdated(summary: PlanSummary, source: str) -> str:

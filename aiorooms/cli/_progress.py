@@ -10,6 +10,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from .._pacing import PacingSnapshot
+    from ._output import Reading
 
 __all__ = ["Bar", "Count", "time_left"]
 
@@ -131,13 +132,13 @@ class Bar(Progress):
 
 
 class Count(Progress):
-    """A count of rooms on standard error, shown only while the `with` block runs."""
+    """The number of rooms read and of URLs probed on standard error, shown only while the `with` block runs."""
 
-    def __init__(self) -> None:
-        self._count = 0
+    def __init__(self, reading: "Reading") -> None:
+        self._reading = reading
         super().__init__(
             SpinnerColumn(),
-            TextColumn("{task.completed:,.0f} rooms read"),
+            TextColumn("{task.description}"),
             console=Console(stderr=True, highlight=False, markup=False),
             transient=True,
             redirect_stdout=False,
@@ -145,12 +146,10 @@ class Count(Progress):
         )
         self.add_task("", total=None)
 
-    def add(self) -> None:
-        """Count one more room."""
-        self._count += 1
-
     def get_renderables(self) -> Iterable[RenderableType]:
         """Update the task, and return what rich draws."""
+        probes = self._reading.probes
+        probed = f", {probes:,} webhook URL{'s' * (probes != 1)} probed" if probes else ""
         for task in self.task_ids:
-            self.update(task, completed=self._count)
+            self.update(task, description=f"{self._reading.rooms:,} rooms read{probed}")
         return super().get_renderables()

@@ -12,10 +12,12 @@ from ._diff import show_how_to_apply, show_plan
 from ._exit_codes import FAILED, OK
 from ._options import (
     FILE,
+    Repeated,
     api_options,
     check_new_file,
     every_room_option,
-    make_client_and_keep_url,
+    keep_repeated,
+    make_client,
     overwrite_option,
 )
 from ._output import Output
@@ -28,7 +30,7 @@ def _check_out(ctx: Context) -> None:
     check_new_file(ctx, "--out", ctx.params["out"], source=ctx.params["journal"])
 
 
-@click.command(cls=Command, steps=[_check_out, make_client_and_keep_url])
+@click.command(cls=Command, steps=[keep_repeated, _check_out, make_client])
 @click.argument("journal", metavar="JOURNAL", type=FILE)
 @click.option("--out", metavar="PLAN", type=FILE, default="back.plan", show_default=True, help="Path of the new plan.")
 @overwrite_option
@@ -40,7 +42,7 @@ def _check_out(ctx: Context) -> None:
 @every_room_option
 @api_options
 def rollback(
-    journal: Path, out: Path, strict: bool, every_room: bool, base_url: str | None, client: RoomsClient, as_json: bool
+    journal: Path, out: Path, strict: bool, every_room: bool, repeated: Repeated, client: RoomsClient, as_json: bool
 ) -> int:
     """Plan the reversal of a run, without changing any room yet.
 
@@ -84,5 +86,5 @@ def rollback(
         if result.noted:
             rooms = "1 room of the plan was" if result.noted == 1 else f"{result.noted:,} rooms of the plan were"
             output.note(f"{rooms} modified by someone else after the run, but not in a field that the run changed.")
-        show_how_to_apply(plan, output, base_url=base_url)
+        show_how_to_apply(plan, output, repeated=repeated)
     return FAILED if conflicts or damaged_lines else OK

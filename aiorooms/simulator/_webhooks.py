@@ -42,6 +42,7 @@ def _mistakes(number: int) -> list[dict[str, JsonValue]]:
         {"webhook_event_url": f"ftp://{_GOOD_HOST}{path}"},
         {"webhook_timeout_secs": None},
         {"webhook_timeout_secs": 0},
+        {"webhook_timeout_secs": "10"},
         {"webhook_event_url": None},
         {"webhook_event_url": f"https://old.example.com{path}"},
     ]

@@ -1,7 +1,6 @@
 """Sign an event as the API does: Ed25519 over the timestamp, a `|`, and the bytes of the body."""
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,8 @@ __all__ = ["EventSigner"]
 class EventSigner:
     """Signs events with a private Ed25519 key, so that a receiver that verifies signatures accepts them.
 
-    `key` is the base64 text of the 32 bytes of the private key. The receiver needs the public key that belongs to it.
+    `key` is the private key without a password: in PEM format, as `openssl genpkey -algorithm ed25519` makes it, or the
+    base64 text of its 32 bytes. The receiver needs the public key that belongs to it.
     Needs the extra `webhooks`. Raises `ClientSettingsError` if the extra is missing or the key is invalid. The error
     does not contain the key.
     """
@@ -38,18 +38,24 @@ class EventSigner:
 
 def _read_key(key: str) -> "Ed25519PrivateKey":
     try:
+        from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
     except ImportError:
         del key
         hint = "run `pip install 'aiorooms[webhooks]'`"
         raise setting_error("EventSigner", "needs the package cryptography, which is not installed", hint) from None
+    read: object = None
     try:
-        raw = base64.b64decode(key.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    is_valid = len(raw) == 32
-    if is_valid:
-        return Ed25519PrivateKey.from_private_bytes(raw)
-    del key, raw
-    hint = "give the base64 text of the 32 bytes of an Ed25519 private key"
+        if "-----BEGIN" in key:
+            read = load_pem_private_key(key.encode(), password=None)
+        else:
+            read = Ed25519PrivateKey.from_private_bytes(base64.b64decode(key.strip(), validate=True))
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        pass  # the library's error may show a part of the key
+    del key
+    if isinstance(read, Ed25519PrivateKey):
+        return read
+    del read
+    hint = "give an Ed25519 private key: PEM text without a password, or the base64 text of its 32 bytes"
     raise setting_error("EventSigner(key=)", "is not a private key", hint)

@@ -303,6 +303,28 @@ def _function(room: Room) -> bool:
 
 
 @pytest.mark.parametrize(
+    ("argument", "text", "message"),
+    [
+        (
+            "set_fields",
+            "max_participants=20",
+            "set_fields: 'max_participants=20' is a single edit; give a list of edits",
+        ),
+        (
+            "rewrite_webhook_host",
+            "a.com=b.com",
+            "rewrite_webhook_host: 'a.com=b.com' is a single rewrite; give a list of rewrites",
+        ),
+    ],
+)
+def test_a_single_text_in_place_of_a_list_is_one_problem(argument: str, text: str, message: str) -> None:
+    arguments: dict[str, Any] = {"set_fields": SET, argument: text}
+    with pytest.raises(BulkInputError) as caught:
+        select(**arguments)
+    assert [str(problem) for problem in caught.value.problems] == [message]
+
+
+@pytest.mark.parametrize(
     ("where", "message"),
     [
         ([3], "where: 3 is not a condition; give a text, or a function that takes a Room"),

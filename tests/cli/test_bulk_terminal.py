@@ -201,6 +201,16 @@ def test_rooms_are_counted_on_a_terminal_while_the_account_is_read(
     assert "20 rooms read" in text
 
 
+def test_probed_urls_are_counted_on_a_terminal(
+    sim: RoomsSimulator, use: Callable[[RoomsSimulator], None], on_terminal: Callable[..., tuple[int, str]]
+) -> None:
+    edit = f"webhook_event_url={sim.receiver_url}"
+    use(sim)
+    code, text = on_terminal("plan", "--set", edit, "--probe", "--allow-private")
+    assert code == 0, text
+    assert "20 rooms read, 1 webhook URL probed" in text
+
+
 # --- suggested commands ---
 
 
@@ -220,6 +230,18 @@ def test_a_suggested_command_can_be_copied(sim: RoomsSimulator, invoke: Invoke, 
         result = invoke("resume", "a b.plan.journal", "--plan", "moved.plan", "--yes", "--concurrency", "2", *server)
     ending = f"'a b.plan.journal' --plan moved.plan --base-url {sim.url}"
     assert lines(result.stderr)[-1] == f"To continue: aiorooms resume {ending}"
+
+
+def test_suggested_commands_repeat_the_policy(sim: RoomsSimulator, invoke: Invoke, folder: Path) -> None:
+    (folder / "our policy.toml").write_text('schemes = ["https"]\n')
+    policy = ("--policy", "our policy.toml")
+    result = invoke("plan", "--set", "max_participants=30", *policy)
+    assert result.stderr == "To apply the plan: aiorooms apply rooms.plan --policy 'our policy.toml'\n"
+    sim.latency = 0.3
+    with signals_when(lambda: sim.stats.in_flight >= 5, signal.SIGINT):
+        result = invoke("apply", "rooms.plan", "--yes", "--concurrency", "5", *policy)
+    ending = "resume rooms.plan.journal --policy 'our policy.toml'"
+    assert lines(result.stderr)[-1] == f"To continue: aiorooms {ending}"
 
 
 # --- failures of the run as a whole ---

@@ -18,6 +18,7 @@ FIX = ("--fix-https", "--fix-failover", "https://backup.example.net/x", "--fix-t
 KINDS = {
     "http": 1, "no_failover": 1, "failover_same_host": 1, "private_host": 1, "special_use_host": 1, "credentials": 1,
     "rejected_url": 2, "timeout_unset": 1, "timeout_zero": 1, "failover_without_url": 1, "unusual": 1,
+    "unreadable": 1,
 }  # fmt: skip
 """The findings in a simulated account with mixed webhooks, per 100 rooms."""
 
@@ -34,7 +35,7 @@ def test_each_finding_is_a_line_of_json_and_the_totals_are_the_last_line() -> No
     result = run(*AUDIT, "--json")
     assert result.exit_code == 1
     *findings, totals = map(json.loads, lines(result.stdout))
-    assert len(findings) == 12
+    assert len(findings) == 13
     assert {name: sum(one["kind"] == name for one in findings) for name in KINDS} == KINDS
     assert totals["findings"] == KINDS
     assert totals["rooms"] == 100
@@ -48,9 +49,9 @@ def test_without_a_terminal_each_finding_is_a_line(mixed: RoomsSimulator) -> Non
     result = run(*AUDIT)
     assert result.exit_code == 1
     first, *_ = rows = lines(result.stdout)
-    assert len(rows) == 12
+    assert len(rows) == 13
     assert first.split("\t")[:5] == ["warning", "http", mixed.room_ids[0], "room-000001", "webhook_event_url"]
-    assert lines(result.stderr) == ["100 rooms, 12 findings."]
+    assert lines(result.stderr) == ["100 rooms, 13 findings."]
     assert "secret" not in result.output
 
 
@@ -62,7 +63,7 @@ def test_on_a_terminal_the_findings_are_grouped(on_terminal: Callable[..., tuple
     assert "room-000007" in text
     assert "rejected_url" in text
     assert ("events are sent without encryption" in text) is (columns == 120)
-    assert text.rstrip().endswith("100 rooms, 12 findings.")
+    assert text.rstrip().endswith("100 rooms, 13 findings.")
 
 
 @pytest.mark.usefixtures("mixed")
@@ -74,7 +75,7 @@ def test_on_a_narrow_terminal_the_names_are_below_the_kinds(on_terminal: Callabl
     assert rows[below] == ["room-000001"]
     below = rows.index(["rejected_url", "2"]) + 1
     assert rows[below : below + 2] == [["room-000007,"], ["room-000008"]]
-    assert lines(text)[-1] == "100 rooms, 12 findings."
+    assert lines(text)[-1] == "100 rooms, 13 findings."
 
 
 def test_a_name_like_an_emoji_is_shown_as_it_is(

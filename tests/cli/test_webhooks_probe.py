@@ -90,7 +90,9 @@ def test_wrong_arguments_are_reported_and_nothing_is_sent(sim: RoomsSimulator, i
     result = invoke(*PROBE, receiver, "--signing-key", "key", "--timeout", "0")
     assert result.exit_code == 2
     first, second, _ = lines(result.stderr)
-    assert first.startswith("aiorooms: --signing-key: 'key' is not a private key; give the base64 text of the 32 bytes")
+    assert first.startswith(
+        "aiorooms: --signing-key: 'key' is not a private key; give an Ed25519 private key: PEM text"
+    )
     assert "secret" not in result.stderr
     assert "--timeout: '0' is not a positive number of seconds" in second
     assert "can't be read: No such file" in invoke(*PROBE, receiver, "--signing-key", "missing").stderr

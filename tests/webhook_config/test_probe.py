@@ -19,7 +19,16 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+)
 
 from aiorooms import UNSET, WebhookConfig
 from aiorooms.errors import ClientSettingsError
@@ -270,9 +279,29 @@ SEED = bytes(range(32))
 KEY = base64.b64encode(SEED).decode()
 
 
-async def test_a_signed_event_can_be_verified_with_the_public_key() -> None:
+def pem(key: PrivateKeyTypes, encryption: KeySerializationEncryption | None = None) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption or NoEncryption()).decode()
+
+
+PEM = pem(Ed25519PrivateKey.from_private_bytes(SEED))
+PEM_WITH_PASSWORD = pem(Ed25519PrivateKey.from_private_bytes(SEED), BestAvailableEncryption(b"password"))
+INVALID_KEYS = {
+    "empty": "",
+    "one letter": "x",
+    "too short": KEY[:-4],
+    "wrong base64": f"{KEY}=",
+    "not ASCII": "ü" * 43,
+    "other type": pem(generate_private_key(SECP256R1())),
+    "password": PEM_WITH_PASSWORD,
+    "cut off": PEM[:-30],
+    "changed": PEM.replace("M", "%", 1),
+}
+
+
+@pytest.mark.parametrize("key", [KEY, f"{KEY}\n", PEM], ids=["base64", "base64 line", "PEM"])
+async def test_a_signed_event_can_be_verified_with_the_public_key(key: str) -> None:
     async with receiver(answering(403)) as (url, received):
-        result = await probed(url, signer=EventSigner(KEY))
+        result = await probed(url, signer=EventSigner(key))
     assert result.verdict == "reachable"
     assert result.message.endswith(": answered 403; check that the receiver has the public key of this signing key")
     head, _, body = received[0].partition(b"\r\n\r\n")
@@ -282,9 +311,9 @@ async def test_a_signed_event_can_be_verified_with_the_public_key() -> None:
     public.verify(base64.b64decode(headers["telnyx-signature-ed25519"]), signed)
 
 
-@pytest.mark.parametrize("key", ["", "x", KEY[:-4], f"{KEY}=", "ü" * 43])
+@pytest.mark.parametrize("key", INVALID_KEYS.values(), ids=INVALID_KEYS)
 def test_an_invalid_key_is_not_shown(key: str) -> None:
-    with pytest.raises(ClientSettingsError, match="give the base64 text of the 32 bytes") as caught:
+    with pytest.raises(ClientSettingsError, match="give an Ed25519 private key") as caught:
         EventSigner(key)
     assert key not in str(caught.value) or len(key) < 2
     frame: TracebackType | None = caught.tb

@@ -16,7 +16,7 @@ import attrs
 from ..._text import quoted
 from ..._unset import UNSET
 from ..._webhook_url import DEFAULT_POLICY, HostRewrite, WebhookUrlPolicy, host_of, policy_of
-from ...errors import BulkInputError, ClientSettingsError, InputProblem, InvalidRequestError
+from ...errors import BulkInputError, ClientSettingsError, InputCode, InputProblem, InvalidRequestError
 from ...models import Room, RoomUpdate
 from ...models._fields import FIELDS, read_value
 from .._planning import Change
@@ -121,11 +121,15 @@ def _named(condition: str | Condition) -> str:
     return condition if isinstance(condition, str) else f"{getattr(condition, '__qualname__', repr(condition))}()"
 
 
+def _not_a_list(name: str, given: object, what: str, code: InputCode) -> InputProblem:
+    text = f"{quoted(given)} is a single {what}; give a list of {what}s"
+    return InputProblem(name, None, None, text, code=code, value=given)
+
+
 def _conditions(where: Sequence[str | Condition], problems: list[InputProblem]) -> list[Condition]:
     conditions: list[Condition] = []
     if isinstance(where, str) or callable(where):
-        text = f"{quoted(where)} is a single condition; give a list of conditions"
-        problems.append(InputProblem("where", None, None, text, code="bad_condition", value=where))
+        problems.append(_not_a_list("where", where, "condition", "bad_condition"))
         return conditions
     for condition in where:
         try:
@@ -149,6 +153,9 @@ def _function(condition: object) -> Condition:
 
 def _fields(set_fields: Sequence[str], problems: list[InputProblem]) -> dict[str, object]:
     fields: dict[str, object] = {}
+    if isinstance(set_fields, str):
+        problems.append(_not_a_list(_SET, set_fields, "edit", "bad_edit"))
+        return fields
     for text in set_fields:
         match = _EDIT.fullmatch(text)
         if match is None or match[1] not in FIELDS:
@@ -164,6 +171,9 @@ def _fields(set_fields: Sequence[str], problems: list[InputProblem]) -> dict[str
 
 def _rewrites(rewrite_webhook_host: Sequence[str], problems: list[InputProblem]) -> dict[str, HostRewrite]:
     rewrites: dict[str, HostRewrite] = {}
+    if isinstance(rewrite_webhook_host, str):
+        problems.append(_not_a_list("rewrite_webhook_host", rewrite_webhook_host, "rewrite", "bad_rewrite"))
+        return rewrites
     for text in rewrite_webhook_host:
         try:
             rewrite = _read_rewrite(text)
