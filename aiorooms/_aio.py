@@ -1,4 +1,4 @@
-"""Helpers that cancel tasks and wait for them, and a sleep that an event can interrupt.
+"""Helpers that end tasks and close sources, and a sleep that an event can interrupt.
 
 Example: `end_tasks` cancels 50 workers. If its caller is cancelled when 10 workers have finished, `end_tasks` cancels
 the other 40 again, waits for them, and only then raises CancelledError.
@@ -6,10 +6,10 @@ the other 40 again, waits for them, and only then raises CancelledError.
 
 import asyncio
 import contextlib
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, TypeVar
 
-__all__ = ["end_tasks", "finish", "is_cancelled", "sleep_unless"]
+__all__ = ["close", "end_tasks", "finish", "is_cancelled", "sleep_unless"]
 
 T = TypeVar("T")
 
@@ -43,6 +43,16 @@ async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
             task.exception()  # asyncio would warn about an exception that was never retrieved
     if cancelled is not None:
         raise cancelled
+
+
+async def close(source: object) -> None:
+    """Close the source of an iteration that was stopped early, so that none of its requests stays in flight.
+
+    A source without a method `aclose`, such as the iterator of a list, needs no closing.
+    """
+    aclose: Callable[[], Awaitable[object]] | None = getattr(source, "aclose", None)
+    if aclose is not None:
+        await aclose()
 
 
 async def finish(task: asyncio.Task[T]) -> T:

@@ -3,16 +3,16 @@
 from .check import check_webhook_url, check_webhook_urls, masked_repr, masked_url
 from .host import YARL_ERRORS, comparable_host, matches, read_address
 from .plain import split_plain
-from .policy import DEFAULT_POLICY, WebhookUrlPolicy, policy_of
+from .policy import DEFAULT_POLICY, LENIENT_POLICY, WebhookUrlPolicy, policy_of
 from .public import is_loopback, is_public, special_use_name
 from .rewrite import HostRewrite, host_of, read_host, rewrite_host, with_scheme
-from .same import Origin, origin_of, same_url
+from .same import origin_of, same_url
 
 __all__ = [
     "DEFAULT_POLICY",
+    "LENIENT_POLICY",
     "YARL_ERRORS",
     "HostRewrite",
-    "Origin",
     "WebhookUrlPolicy",
     "check_webhook_url",
     "check_webhook_urls",

@@ -13,7 +13,7 @@ from ..errors import ClientSettingsError
 from .characters import character_findings, quote_text
 from .host import HostError, is_ipv6, normal_host, read_address
 
-__all__ = ["DEFAULT_POLICY", "SCHEME", "WebhookUrlPolicy", "policy_of"]
+__all__ = ["DEFAULT_POLICY", "LENIENT_POLICY", "SCHEME", "WebhookUrlPolicy", "policy_of"]
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")  # RFC 3986, 3.1
 
@@ -116,11 +116,13 @@ class WebhookUrlPolicy:
         """
         from .policy_file import read_settings  # imported here, because most programs have no policy file
 
-        return cls(**read_settings(path, attrs.asdict(DEFAULT_POLICY), cls))
+        return cls(**read_settings(path))
 
 
 DEFAULT_POLICY = WebhookUrlPolicy()
 """Accepts https and http, all hosts, and no credentials."""
+LENIENT_POLICY = WebhookUrlPolicy(allow_credentials=True)
+"""Accepts https and http, all hosts, and credentials: every URL that a receiver of webhooks can have."""
 
 
 def policy_of(webhook_url_policy: WebhookUrlPolicy, policy: WebhookUrlPolicy | None) -> WebhookUrlPolicy:

@@ -9,12 +9,14 @@ The keys are the settings of `WebhookUrlPolicy`. A missing key has its default. 
 
 import difflib
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
+import attrs
+
 from .._text import quoted
 from ..errors import ClientSettingsError, PolicyFileError
+from .policy import DEFAULT_POLICY, WebhookUrlPolicy
 
 __all__ = ["read_settings"]
 
@@ -22,14 +24,14 @@ _MAX_SIZE: Final = 1_000_000
 """Maximum size of a policy file in bytes."""
 
 
-def read_settings(path: str | Path, defaults: Mapping[str, object], make: type) -> dict[str, Any]:
+def read_settings(path: str | Path) -> dict[str, Any]:
     """Return the settings in a policy file.
 
-    `defaults` contains the default of each known setting, and `make` is the class to check single settings with. Raises
-    `PolicyFileError`, with all problems, if the file can't be read or a setting is unknown or invalid.
+    Raises `PolicyFileError`, with all problems, if the file can't be read or a setting is unknown or invalid.
     """
+    defaults = attrs.asdict(DEFAULT_POLICY)
     path = Path(path)
-    settings: dict[str, object] = _read(path)
+    settings = _read(path)
     problems: list[str] = []
     for name, value in settings.items():
         if name not in defaults:
@@ -43,7 +45,7 @@ def read_settings(path: str | Path, defaults: Mapping[str, object], make: type) 
             problems.append(f"{name} is {quoted(value)}; give a list of strings")
         else:
             try:
-                make(**{name: value})
+                WebhookUrlPolicy(**{name: value})
             except ClientSettingsError as error:
                 problems.append(f"{name} {error.wrong}; {error.hint}")
     if problems:

@@ -12,13 +12,13 @@ from typing import Final, Protocol
 
 import attrs
 
+from .._aio import close
 from .._text import excerpt
 from ..errors import InputProblem
 from ..models import Room
 from ..models._fields import Values
 from ..webhook_config import ProbeResult
-from ..webhook_config._closing import close
-from ..webhook_config._probe import receiver_of, timeout_of
+from ..webhook_config._receivers import receiver_of, timeout_of
 from ._problems import Problems
 
 __all__ = ["NewWebhooks", "ProbeUrls"]
@@ -72,7 +72,7 @@ class NewWebhooks:
         for receiver in self._receivers.values():
             by_timeout[receiver.timeout].append(receiver.url)
         for timeout, urls in by_timeout.items():
-            results = probe(urls, timeout=timeout)
+            results = aiter(probe(urls, timeout=timeout))
             try:
                 async for result in results:
                     if result.verdict == "failed":

@@ -15,11 +15,11 @@ from contextlib import suppress
 from itertools import islice
 from typing import Final, cast
 
+from .._aio import close
 from .._checks import check_instance, setting_error
 from .._text import quoted
 from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, is_public
 from ..models import Room
-from ._closing import close
 from ._dns import Lookups, Resolve, resolve_host
 from ._findings import KINDS, AuditFinding, FindingKind, Hosts, WebhookField, finding_of, room_findings
 from ._unusual import Unusual
@@ -36,7 +36,7 @@ _MAX_HOSTS: Final = 10_000
 class Audit(AsyncIterator[AuditFinding]):
     """An audit, made by `audit`: an async iterator of findings. After the last one, the totals are complete.
 
-    To cancel the request for rooms at once if you leave the loop early, await `aclose()`.
+    To cancel the request for rooms at once if you break out of the loop, await `aclose()`.
     """
 
     # This is a class, because an async generator that wraps another iterator can't be closed reliably.

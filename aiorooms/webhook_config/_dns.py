@@ -16,7 +16,8 @@ Resolve: TypeAlias = Callable[[str], Awaitable[Sequence[str]]]
 
 _TIMEOUT: Final = 10.0
 """Time for one lookup, in seconds."""
-_AT_ONCE: Final = 20
+_CONCURRENCY: Final = 20
+"""Maximum number of lookups in flight."""
 _MAX_CACHED: Final = 10_000
 """The number of hosts whose addresses are kept."""
 
@@ -72,7 +73,7 @@ async def look_up(host: str, resolve: Resolve, timeout: float = _TIMEOUT) -> Add
         return Addresses((), getattr(error, "strerror", None) or str(error) or type(error).__name__)
     read = [read_address(address) for address in addresses]
     if None in read:
-        return Addresses((), "the resolver returned something else than addresses")
+        return Addresses((), "the resolver returned something other than IP addresses")
     return Addresses(tuple(map(str, read)), "" if addresses else "the name has no addresses")
 
 
@@ -96,7 +97,7 @@ class Lookups:
                 self._known[host] = await look_up(host, self._resolve)
 
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(min(_AT_ONCE, len(new))):
+            for _ in range(min(_CONCURRENCY, len(new))):
                 tasks.create_task(work())
         # The hosts of this call are the last ones, so they stay.
         for host in list(self._known)[: max(0, len(self._known) - max(_MAX_CACHED, len(hosts)))]:

@@ -13,12 +13,12 @@ from collections.abc import AsyncGenerator, AsyncIterable
 
 import attrs
 
+from .._aio import close
 from .._checks import instance_of, setting_error
 from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, host_of, masked_repr, same_url, with_scheme
 from ..errors import InvalidRequestError
 from ..models import Room, RoomUpdate
 from ..models._fields import unreadable_fields
-from ._closing import close
 
 __all__ = ["FixRules"]
 
@@ -91,12 +91,13 @@ class FixRules:
 
     async def updates(self, rooms: AsyncIterable[Room]) -> AsyncGenerator[tuple[Room, RoomUpdate]]:
         """Yield the rooms that these rules change, each with its update, as the input for `update_many`."""
+        source = aiter(rooms)
         try:
-            async for room in rooms:
+            async for room in source:
                 if (update := self(room)) is not None:
                     yield room, update
         finally:
-            await close(rooms)
+            await close(source)
 
 
 def _with_https(url: str) -> str:

@@ -18,45 +18,34 @@ import ssl
 import time
 from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple
 
 import aiohttp
+import attrs
 
-from .._aio import end_tasks
+from .._aio import close, end_tasks
 from .._checks import check_at_least, check_positive, setting_error, wrong_type
 from .._text import quoted
 from .._webhook_url import (
-    YARL_ERRORS,
-    Origin,
-    WebhookUrlPolicy,
+    LENIENT_POLICY,
     check_webhook_url,
     host_of,
     is_public,
     masked_url,
-    origin_of,
     read_address,
     rewrite_host,
-    split_plain,
 )
-from ._closing import close
 from ._dns import Resolve, look_up, resolve_host
 from ._probe_attempt import Attempt
+from ._receivers import DEFAULT_TIMEOUT, receiver_of, timeout_of
 from ._signing import EventSigner
 from ._verdicts import ProbeCause, ProbeReport, ProbeResult, judge_answer, judge_failure
 from .config import WebhookConfig
 
-__all__ = ["DEFAULT_TIMEOUT", "probe", "probe_many", "receiver_of", "timeout_of"]
-
-DEFAULT_TIMEOUT: Final = 10.0
-"""The time limit for a probe of a room without a timeout, in seconds."""
-
-_MAX_TIMEOUT: Final = 30
-"""The longest timeout of a room, in seconds."""
-
-_ANY_VALID: Final = WebhookUrlPolicy(allow_credentials=True)
+__all__ = ["probe", "probe_many"]
 
 
-class _How(NamedTuple):
+class _Options(NamedTuple):
     """What all probes of one call have in common."""
 
     signer: EventSigner | None
@@ -88,10 +77,10 @@ async def probe(
     if timeout is not None:
         _check_timeout("probe(timeout=)", timeout)
     seconds = timeout or timeout_of(config.timeout_secs)
-    how = _How(signer, allow_private, ssl_context, resolve)
+    options = _Options(signer, allow_private, ssl_context, resolve)
 
     async def one(url: object) -> ProbeResult | None:
-        return await _probe_url(url, seconds, how) if isinstance(url, str) and url else None
+        return await _probe_url(url, seconds, options) if isinstance(url, str) and url else None
 
     async with asyncio.TaskGroup() as tasks:
         first = tasks.create_task(one(config.url))
@@ -114,12 +103,14 @@ async def probe_many(
     Only the first of several URLs with the same scheme, host, port and path is probed, because these reach the same
     receiver. At most `concurrency` probes are in flight. `urls` is read only as fast as the probes end. The other
     arguments are those of `probe`.
+
+    Raises `ClientSettingsError` if `concurrency`, `timeout` or `urls` is invalid, but only when you start to iterate.
     """
     check_at_least(1, "probe_many(concurrency=)", concurrency)
     _check_timeout("probe_many(timeout=)", timeout)
     if isinstance(urls, str):
         raise wrong_type("probe_many(urls=)", urls, "an iterable or async iterable of str")
-    how = _How(signer, allow_private, ssl_context, resolve)
+    options = _Options(signer, allow_private, ssl_context, resolve)
     source = aiter(urls) if isinstance(urls, AsyncIterable) else _as_async(urls)
     seen: set[str] = set()
     running: set[asyncio.Task[ProbeResult]] = set()
@@ -136,7 +127,7 @@ async def probe_many(
                     is_complete = True
                 elif (receiver := receiver_of(url)) not in seen:
                     seen.add(receiver)
-                    running.add(asyncio.create_task(_probe_url(url, timeout, how)))
+                    running.add(asyncio.create_task(_probe_url(url, timeout, options)))
             for task in [task for task in running if task.done()]:
                 result = task.result()
                 running.discard(task)
@@ -164,66 +155,47 @@ def _check_timeout(name: str, timeout: float) -> None:
         raise setting_error(name, "is infinite", "give a number of seconds", timeout)
 
 
-async def _probe_url(url: str, timeout: float, how: _How) -> ProbeResult:
+async def _probe_url(url: str, timeout: float, options: _Options) -> ProbeResult:
     began = time.monotonic()
+    result = await _result_of(url, timeout, options)
+    return attrs.evolve(result, seconds=time.monotonic() - began)
+
+
+async def _result_of(url: str, timeout: float, options: _Options) -> ProbeResult:
+    """Probe a URL. Return all of the result but its duration."""
     shown = quoted(masked_url(url))
-
-    def failed(cause: ProbeCause, text: str, **known: Any) -> ProbeResult:  # noqa: ANN401 - attributes
-        seconds = time.monotonic() - began
-        return ProbeResult(url=url, verdict="failed", cause=cause, message=text, seconds=seconds, **known)
-
-    if problems := check_webhook_url(url, _ANY_VALID):
-        return failed("invalid_url", "; ".join(problem.message for problem in problems))
+    # This is filled in step by step. A step that fails adds its cause and its message.
+    result = ProbeResult(url=url, verdict="failed", message="")
+    if problems := check_webhook_url(url, LENIENT_POLICY):
+        return attrs.evolve(result, cause="invalid_url", message="; ".join(problem.message for problem in problems))
     host = host_of(url) or ""
-    looked_up = await look_up(host, how.resolve)
-    known: dict[str, Any] = {"addresses": looked_up.addresses, "dns_seconds": time.monotonic() - began}
-    if not looked_up.addresses:
+    began = time.monotonic()
+    looked_up = await look_up(host, options.resolve)
+    addresses = looked_up.addresses
+    result = attrs.evolve(result, addresses=addresses, dns_seconds=time.monotonic() - began)
+    if not addresses:
         text = f"{shown}: DNS gives no address for {host} ({looked_up.error}); check the name and its DNS records"
-        return failed("dns", text, **known)
-    private = [address for address in looked_up.addresses if not is_public(address)]
-    if private and not how.allow_private:
+        return attrs.evolve(result, cause="dns", message=text)
+    private = [address for address in addresses if not is_public(address)]
+    if private and not options.allow_private:
         has_address = "" if read_address(host) else f" (its address is {private[0]})"
-        text = f"{shown}: the host {host}{has_address} is not on the public internet; use a public host"
-        return failed("private_address", text, **known)
+        hint = "use a public host, or allow private addresses"
+        text = f"{shown}: the host {host}{has_address} is not on the public internet; {hint}"
+        return attrs.evolve(result, cause="private_address", message=text)
     # aiohttp rejects other notations of an IPv4 address, such as 127.1, and writes a Unicode name as it is.
-    attempt = Attempt(rewrite_host(url, host, host), looked_up.addresses, timeout, how.signer, how.ssl_context)
+    attempt = Attempt(rewrite_host(url, host, host), addresses, timeout, options.signer, options.ssl_context)
+    cause: ProbeCause | None
     try:
         await attempt.send()
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
-        known |= {"connect_seconds": attempt.connect_seconds, "tls": attempt.tls}
-        failure, text = judge_failure(error, host, timeout, connected=attempt.connect_seconds is not None)
-        return failed(failure, f"{shown}: {text}", **known)
-    verdict, cause, text = judge_answer(attempt.status, attempt.location, is_signed=how.signer is not None)
-    return ProbeResult(
-        url=url,
-        verdict=verdict,
+        cause, text = judge_failure(error, host, timeout, connected=attempt.connect_seconds is not None)
+    else:
+        verdict, cause, text = judge_answer(attempt.status, attempt.location, is_signed=options.signer is not None)
+        result = attrs.evolve(result, verdict=verdict, status=attempt.status)
+    return attrs.evolve(
+        result,
         cause=cause,
         message=f"{shown}: {text}",
-        status=attempt.status,
         tls=attempt.tls,
         connect_seconds=attempt.connect_seconds,
-        seconds=time.monotonic() - began,
-        **known,
     )
-
-
-def timeout_of(timeout_secs: object) -> float:
-    """Return the time limit for a room with this timeout, in seconds. The server's value may be out of range."""
-    if type(timeout_secs) is int and 1 <= timeout_secs <= _MAX_TIMEOUT:
-        return float(timeout_secs)
-    return DEFAULT_TIMEOUT
-
-
-def receiver_of(url: str) -> str:
-    """Return a text that is the same for all URLs with the same scheme, host, port and path."""
-    if (plain := split_plain(url)) is None:
-        return url
-    scheme, _, _, host, port, *_ = _origin(plain[0])
-    return f"{scheme}://{host}:{port}{plain[1].partition('?')[0] or '/'}"
-
-
-def _origin(origin: str) -> Origin:
-    try:
-        return origin_of(origin)
-    except YARL_ERRORS:
-        return (origin, None, None, None, None)

@@ -1,5 +1,6 @@
 """`FixRules` fixes what can be fixed by rule, and leaves out what would not be valid."""
 
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,29 @@ async def test_the_pairs_are_the_input_of_update_many_and_then_nothing_is_left_t
         async with aclosing(ALL.updates(client.rooms.list())) as updates:
             assert [pair async for pair in updates] == []
     assert tasks_left() == set()
+
+
+class Rooms(AsyncIterator[Room]):
+    """A source of rooms that is no generator."""
+
+    closed = False
+
+    async def __anext__(self) -> Room:
+        return room(webhook_timeout_secs=0)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def test_stopping_early_closes_the_rooms_whatever_they_are() -> None:
+    rooms = Rooms()
+    async with aclosing(ALL.updates(rooms)) as updates:
+        await anext(updates)
+    assert rooms.closed
+    rooms = Rooms()
+    async with aclosing(audit(rooms)) as findings:
+        await anext(findings)
+    assert rooms.closed
 
 
 async def test_the_rules_are_an_input_of_a_plan(tmp_path: Path) -> None:

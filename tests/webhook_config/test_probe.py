@@ -30,10 +30,9 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from aiorooms import UNSET, WebhookConfig
+from aiorooms import WebhookConfig
 from aiorooms.errors import ClientSettingsError
 from aiorooms.webhook_config import EventSigner, ProbeResult, probe, probe_many
-from aiorooms.webhook_config._probe import timeout_of
 from aiorooms.webhook_config._verdicts import judge_answer
 
 from ..conftest import tasks_left
@@ -137,9 +136,9 @@ async def test_the_timeout_of_the_room_is_used(monkeypatch: pytest.MonkeyPatch) 
 
     make = _probe._probe_url
 
-    async def record(url: str, timeout: float, how: Any) -> ProbeResult:
+    async def record(url: str, timeout: float, options: Any) -> ProbeResult:
         used.append(timeout)
-        return await make(url, timeout, how)
+        return await make(url, timeout, options)
 
     monkeypatch.setattr(_probe, "_probe_url", record)
     for seconds, given in ((7, None), (0, None), (None, None), (7, 2.5)):
@@ -188,6 +187,7 @@ async def test_private_addresses_are_not_connected_to_unless_allowed(addresses: 
         result = await probed(url, resolve=to(*addresses), allow_private=False)
     assert (result.verdict, result.cause) == ("failed", "private_address")
     assert f"the host {HOST} (its address is " in result.message
+    assert result.message.endswith("is not on the public internet; use a public host, or allow private addresses")
     assert received == []
 
 
@@ -235,7 +235,7 @@ async def test_a_valid_certificate_is_described(tmp_path: Path) -> None:
     assert result.tls.days_left() == 60
 
 
-async def test_the_chain_has_all_authorities_if_python_tells_them(tmp_path: Path) -> None:
+async def test_the_chain_has_all_authorities_if_python_reports_them(tmp_path: Path) -> None:
     root = Authority(tmp_path, "Test root")
     issuing = Authority(tmp_path, "Test issuer", above=root)
     async with receiver(answering(200), tls=issuing.server()) as (url, _):
@@ -355,7 +355,7 @@ async def compressed(peer: Peer) -> None:
     await peer.read_to_the_end()
 
 
-async def test_an_answer_that_is_not_http_is_told_in_one_line() -> None:
+async def test_an_answer_that_is_not_http_is_reported_in_one_line() -> None:
     async with receiver(garbage) as (url, _):
         result = await probed(url)
     assert result.cause == "closed"
@@ -379,13 +379,6 @@ async def test_a_server_that_closes_during_tls_is_a_failure_of_tls() -> None:
     assert "closed the connection during TLS; check that this port accepts TLS" in result.message
 
 
-@pytest.mark.parametrize(
-    ("timeout_secs", "seconds"), [(1, 1), (30, 30), (-5, 10), (0, 10), (31, 10), (True, 10), (None, 10), (UNSET, 10)]
-)
-def test_a_timeout_that_no_room_can_have_is_replaced(timeout_secs: object, seconds: float) -> None:
-    assert timeout_of(timeout_secs) == seconds
-
-
 async def test_an_infinite_timeout_is_invalid() -> None:
     with pytest.raises(ClientSettingsError, match=r"probe\(timeout=\) is infinite"):
         await probe(WebhookConfig("https://x.io"), timeout=math.inf)
@@ -400,7 +393,7 @@ async def test_a_unicode_name_is_sent_in_ascii() -> None:
 async def test_a_resolver_must_return_addresses() -> None:
     result = await probed("https://hooks.example.com/", resolve=to("other.example.com"))
     assert result.cause == "dns"
-    assert "the resolver returned something else than addresses" in result.message
+    assert "the resolver returned something other than IP addresses" in result.message
 
 
 def test_a_tls_connection_is_closed_at_once_even_if_the_server_does_not_close_it(tmp_path: Path) -> None:
@@ -479,8 +472,22 @@ async def test_spellings_of_the_same_receiver_are_probed_once() -> None:
     async with aclosing(probe_many(spellings, resolve=to(asked=asked))) as results:
         assert len([result async for result in results]) == 1
     assert asked == ["x.io"]
-    with pytest.raises(ClientSettingsError, match=r"probe_many\(urls=\) is 'https://x.io'"):
-        await anext(probe_many("https://x.io"))
+
+
+@pytest.mark.parametrize(
+    ("urls", "options", "message"),
+    [
+        ("https://x.io", {}, r"probe_many\(urls=\) is 'https://x.io'"),
+        ([], {"concurrency": 0}, r"probe_many\(concurrency=\) is 0"),
+        ([], {"timeout": math.inf}, r"probe_many\(timeout=\) is infinite"),
+    ],
+)
+async def test_wrong_arguments_raise_when_the_iteration_starts(
+    urls: Any, options: dict[str, Any], message: str
+) -> None:
+    results = probe_many(urls, **options)
+    with pytest.raises(ClientSettingsError, match=message):
+        await anext(results)
 
 
 async def test_a_result_does_not_wait_for_the_next_url_and_the_source_is_closed() -> None:
@@ -510,7 +517,7 @@ async def test_an_error_of_the_resolver_ends_all_probes() -> None:
     assert tasks_left() == set()
 
 
-async def test_at_most_so_many_probes_are_in_flight_and_leaving_early_ends_them() -> None:
+async def test_concurrency_limits_the_probes_in_flight_and_stopping_early_ends_them() -> None:
     in_flight = most = read = 0
     enough = asyncio.Event()
 
