@@ -1,4 +1,4 @@
-"""Tell hosts that the public internet can reach from private ones. No DNS: a name's addresses are not known here.
+"""Distinguish public hosts from private ones. DNS is not queried, so the addresses of a name are unknown.
 
 Example: `hooks.example.com` and `8.8.8.8` are public. `10.0.0.5`, `hooks.corp` and `intranet` are not. A public name
 may resolve to a private address; `webhook_config.audit` detects that.

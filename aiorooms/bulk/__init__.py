@@ -19,6 +19,7 @@ from ._apply import BulkRun, apply, resume
 from ._export import export_rooms
 from ._journal import Journal
 from ._journal_records import Ending
+from ._new_webhooks import ProbeUrls
 from ._outcomes import Outcome
 from ._plan import Plan
 from ._plan_records import PlannedUpdate
@@ -45,6 +46,7 @@ __all__ = [
     "PlanFileError",
     "PlanSummary",
     "PlannedUpdate",
+    "ProbeUrls",
     "Rollback",
     "Rows",
     "Selection",

@@ -1,6 +1,6 @@
-"""Probe the new webhook URLs of a plan, and name the rooms that a URL without an answer concerns.
+"""Probe the new webhook URLs of a plan, and name the rooms whose new URL fails.
 
-One URL of each receiver is probed, which is a host and a path. Example: a plan moves 1,000 rooms to
+A receiver is a host and a path; one URL of each is probed. Example: a plan moves 1,000 rooms to
 `https://new.example.com/rooms?room=1`, `...?room=2` and so on. One event is sent. If it does not arrive, the plan has
 one problem, which names three of the 1,000 rooms. If each room has a path of its own, 1,000 events are sent. The time
 limit of an event is the shortest timeout of the rooms.

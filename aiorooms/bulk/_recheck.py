@@ -1,4 +1,4 @@
-"""Read a room with a GET if the list of rooms is no proof: the list lacks the room, or a value can't be read.
+"""Read a room with a GET if the list does not show its state: the room is missing, or a value can't be read.
 
 For example, a plan has the rooms A to D, and the account is listed.
 
@@ -8,8 +8,8 @@ For example, a plan has the rooms A to D, and the account is listed.
 - C is not in the list, and the GET of C returns 404. C was deleted.
 - D is in the list, and can be read. There is no GET of D.
 
-If the server returns the same wrong value in all answers, a GET of each room would find nothing. So after 100 GETs in
-vain, listed rooms are no longer read again.
+If the server returns the same wrong value in all answers, a GET of each room would find nothing. So after 100 GETs
+that returned unreadable values again, listed rooms are not read with a GET.
 """
 
 from typing import Final
@@ -21,7 +21,7 @@ from ..models._fields import unreadable_fields
 
 __all__ = ["Rechecker", "find_room"]
 
-_MAX_IN_VAIN: Final = 100
+_MAX_STILL_UNREADABLE: Final = 100
 
 
 async def find_room(client: RoomsClient, room_id: str) -> Room | None:
@@ -39,7 +39,7 @@ class Rechecker:
 
     def __init__(self, client: RoomsClient) -> None:
         self._client = client
-        self._in_vain = 0
+        self._still_unreadable = 0
         """Number of rooms that were read again, and whose values still could not be read."""
 
     async def __call__(self, room: Room) -> Room | None:
@@ -47,10 +47,10 @@ class Rechecker:
 
         Raises `APIError` if the room can't be read.
         """
-        if room.id is None or not _is_unreadable(room) or self._in_vain >= _MAX_IN_VAIN:
+        if room.id is None or not _is_unreadable(room) or self._still_unreadable >= _MAX_STILL_UNREADABLE:
             return room
         again = await find_room(self._client, room.id)
-        self._in_vain += again is not None and _is_unreadable(again)
+        self._still_unreadable += again is not None and _is_unreadable(again)
         return again
 
 

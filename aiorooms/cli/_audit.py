@@ -133,7 +133,7 @@ def audit_command(
     their number and the names of some rooms, and a table of the most common hosts. Otherwise each finding is one line
     with the fields severity, kind, room id, name, setting and message, separated by tabs. With --json, each finding is
     one object with these fields: severity, kind, room_id, unique_name, field and message. The last line is an object
-    with the totals: rooms, findings, hosts, more_hosts and fixed_by_plan.
+    with the totals: rooms, findings, hosts, rooms_with_other_hosts and fixed_by_plan.
 
     With --fix-plan, the audit also writes a plan that fixes what the options --fix-... allow. To fix the rooms, apply
     the plan.
@@ -243,7 +243,7 @@ class _Shown:
                 "rooms": made.rooms,
                 "findings": {kind: made.counts[kind] for kind in made.counts},
                 "hosts": {**made.hosts},
-                "more_hosts": made.more_hosts,
+                "rooms_with_other_hosts": made.rooms_with_other_hosts,
                 "fixed_by_plan": None if plan is None else plan.rooms,
             }
             self._out.data(totals)
@@ -280,7 +280,7 @@ class _Shown:
         more_hosts = len(made.hosts) - _MAX_HOSTS
         self._out.draw(*((table, "") if made.counts else ()), *((hosts, "") if made.hosts else ()))
         if more_hosts > 0:
-            if made.more_hosts:  # there are too many hosts to count them
+            if made.rooms_with_other_hosts:  # there are too many hosts to count them
                 self._out.note(f"At least {_count(more_hosts, 'more host')}; --json shows {len(made.hosts):,} hosts.")
             else:
                 self._out.note(f"{_count(more_hosts, 'more host')}; --json shows all.")

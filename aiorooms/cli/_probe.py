@@ -90,16 +90,15 @@ def probe_command(
         return await probe(config, signer=signer, allow_private=allow_private, timeout=timeout)
 
     report = run(send())
-    results = [result for result in (report.url, report.failover_url) if result is not None]
-    for result in results:
+    for result in report.results:
         if as_json:
             out.data(_data(result))
         else:
             for line in _lines(result):
                 out.line(line)
-    if not results:
+    if not report.results:
         out.note("The room has no webhook URL and no failover URL.")
-    return FAILED if report.has_failed or not results else OK
+    return FAILED if report.has_failed or not report.results else OK
 
 
 def _lines(result: ProbeResult) -> Iterator[str]:

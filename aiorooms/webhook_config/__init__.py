@@ -13,7 +13,8 @@ from .config import WebhookConfig
 
 if TYPE_CHECKING:
     from ._audit import Audit, audit
-    from ._findings import AuditFinding, FindingKind, Severity
+    from ._dns import Resolve
+    from ._findings import MEANINGS, SEVERITIES, AuditFinding, FindingKind, Severity, WebhookField
     from ._fixes import FixRules
     from ._probe import probe, probe_many
     from ._signing import EventSigner
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_POLICY",
+    "MEANINGS",
+    "SEVERITIES",
     "Audit",
     "AuditFinding",
     "EventSigner",
@@ -30,9 +33,11 @@ __all__ = [
     "ProbeReport",
     "ProbeResult",
     "ProbeVerdict",
+    "Resolve",
     "Severity",
     "TlsInfo",
     "WebhookConfig",
+    "WebhookField",
     "WebhookUrlPolicy",
     "audit",
     "check_webhook_url",
@@ -43,6 +48,8 @@ __all__ = [
 ]
 
 _LAZY = {
+    "MEANINGS": "_findings",
+    "SEVERITIES": "_findings",
     "Audit": "_audit",
     "AuditFinding": "_findings",
     "FindingKind": "_findings",
@@ -52,8 +59,10 @@ _LAZY = {
     "ProbeReport": "_verdicts",
     "ProbeResult": "_verdicts",
     "ProbeVerdict": "_verdicts",
+    "Resolve": "_dns",
     "Severity": "_findings",
     "TlsInfo": "_verdicts",
+    "WebhookField": "_findings",
     "audit": "_audit",
     "probe": "_probe",
     "probe_many": "_probe",

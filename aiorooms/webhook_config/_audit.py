@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import Final, cast
+from typing import Final
 
 from .._aio import close
-from .._checks import check_instance, setting_error
+from .._checks import check_instance, setting_error, wrong_type
 from .._text import quoted
 from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, is_public
 from ..models import Room
@@ -54,8 +54,8 @@ class Audit(AsyncIterator[AuditFinding]):
         """Number of findings so far, by kind."""
         self.hosts: Counter[str] = Counter()
         """Number of rooms by host of the webhook URL or failover URL, for at most 10,000 hosts."""
-        self.more_hosts: int = 0
-        """Number of rooms by hosts that are not in `hosts`. A room with two such hosts counts twice."""
+        self.rooms_with_other_hosts: int = 0
+        """Number of rooms with a host that is not in `hosts`. It is 0 for an account with at most 10,000 hosts."""
         self._source = aiter(rooms) if isinstance(rooms, AsyncIterable) else iter(rooms)
         self._policy = policy
         self._ignore = ignore
@@ -106,11 +106,13 @@ class Audit(AsyncIterator[AuditFinding]):
     def _count(self, room: Room, hosts: Hosts, found: Sequence[AuditFinding]) -> None:
         self.rooms += 1
         self._unusual.add(room, hosts, found)
+        has_other_hosts = False
         for host in {host for host in hosts if host is not None}:
             if host in self.hosts or len(self.hosts) < _MAX_HOSTS:
                 self.hosts[host] += 1
             else:
-                self.more_hosts += 1
+                has_other_hosts = True
+        self.rooms_with_other_hosts += has_other_hosts
 
     def _wanted(self, found: Iterable[AuditFinding]) -> Iterator[AuditFinding]:
         for finding in found:
@@ -136,11 +138,13 @@ def audit(
     - `dns`: whether to look up the addresses of all hosts, 20 at a time, each with a limit of 10 s.
     - `resolve`: the function that looks up a host.
 
-    Raises `ClientSettingsError` if `ignore` contains an unknown kind, and while you iterate, what reading `rooms`
-    raises.
+    Raises `ClientSettingsError` if `policy` or `ignore` has the wrong type, or if `ignore` contains an unknown kind.
+    While you iterate, it raises what reading `rooms` raises.
     """
     check_instance(WebhookUrlPolicy, "audit(policy=)", policy)
-    kinds = (cast("FindingKind", ignore),) if isinstance(ignore, str) else tuple(ignore)
+    if isinstance(ignore, str):  # a str is a collection of its characters
+        raise wrong_type("audit(ignore=)", ignore, "a collection of kinds, such as ['http']")
+    kinds = tuple(ignore)
     for kind in kinds:
         if kind not in KINDS:
             hint = f"the kinds are {', '.join(KINDS)}"
@@ -166,5 +170,5 @@ def _dns_findings(room: Room, found: Sequence[AuditFinding], hosts: Hosts, looku
         return
     first, second = lookups[hosts.primary].addresses, lookups[hosts.failover].addresses
     if second and set(second) <= set(first):
-        text = f"{hosts.failover} has no other address than {hosts.primary}, so they fail together"
+        text = f"{hosts.failover} has no address that {hosts.primary} does not have, so they fail together"
         yield finding_of(room, "failover_same_host", "webhook_event_failover_url", text)

@@ -72,7 +72,7 @@ SEVERITIES: Final[Mapping[FindingKind, Severity]] = MappingProxyType(
         "unusual": "info",
     }
 )
-"""The severity of each kind."""
+"""The severity of each kind, the most severe first."""
 
 MEANINGS: Final[Mapping[FindingKind, str]] = MappingProxyType(
     {
@@ -91,9 +91,10 @@ MEANINGS: Final[Mapping[FindingKind, str]] = MappingProxyType(
         "unusual": "at least 90 % of the rooms have another host or timeout",
     }
 )
-"""What each kind means."""
+"""What each kind means, the most severe kind first."""
 
 WebhookField: TypeAlias = Literal["webhook_event_url", "webhook_event_failover_url", "webhook_timeout_secs"]
+"""A setting that findings are about."""
 
 
 @attrs.frozen(kw_only=True)

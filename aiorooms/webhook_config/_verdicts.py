@@ -1,5 +1,6 @@
 """The results of probes, and the verdict on what a receiver did. Pure."""
 
+import os
 import ssl
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,7 +21,17 @@ ProbeVerdict: TypeAlias = Literal["ok", "reachable", "failed"]
 ProbeCause: TypeAlias = Literal[
     "invalid_url", "dns", "private_address", "connect", "tls", "timeout", "closed", "redirect", "status"
 ]
-"""Why a probe failed."""
+"""Why a probe failed.
+
+- `invalid_url`: no receiver can have this URL, so it was not probed.
+- `dns`: the host has no address.
+- `private_address`: the public internet can't reach the host, so there was no attempt to connect.
+- `connect`: no connection.
+- `tls`: the encryption failed, or the certificate is not valid.
+- `timeout`: no connection or no answer within the time limit.
+- `closed`: the connection was closed without a valid HTTP answer.
+- `redirect`: 3xx.
+- `status`: another status that is not 2xx, 400, 401 or 403."""
 
 
 @attrs.frozen(kw_only=True)
@@ -58,7 +69,7 @@ class ProbeResult:
     addresses: Sequence[str] = ()
     """The addresses of the host."""
     tls: TlsInfo | None = None
-    """None if the connection is not encrypted, or if there was none."""
+    """None if there was no connection, if it is not encrypted, or if `ssl_context` does not verify certificates."""
     dns_seconds: float | None = None
     """Duration of the DNS lookup; None if there was none."""
     connect_seconds: float | None = None
@@ -77,9 +88,14 @@ class ProbeReport:
     """None if there is no failover URL."""
 
     @property
+    def results(self) -> Sequence[ProbeResult]:
+        """The results of the URLs that were probed, the webhook URL first."""
+        return tuple(result for result in (self.url, self.failover_url) if result is not None)
+
+    @property
     def has_failed(self) -> bool:
         """Whether one of the two probes failed."""
-        return any(result is not None and result.verdict == "failed" for result in (self.url, self.failover_url))
+        return any(result.verdict == "failed" for result in self.results)
 
 
 _REACHABLE: Final = (400, 401, 403)
@@ -120,6 +136,9 @@ def judge_failure(error: Exception, host: str, timeout: float, *, connected: boo
 
 def _reason(error: Exception) -> str:
     cause = getattr(error, "os_error", None) or error
+    # asyncio puts the address into the message. But the error numbers of TLS are not those of the operating system.
+    if isinstance(cause, OSError) and cause.errno is not None and not isinstance(cause, ssl.SSLError):
+        return os.strerror(cause.errno)
     return getattr(cause, "strerror", None) or str(cause) or type(error).__name__
 
 

@@ -41,9 +41,7 @@ class WebhookConfig:
             timeout_secs=room.webhook_timeout_secs,
         )
 
-    def rewrite(
-        self, old: str, new: str, *, scheme: str | None = None, port: int | Unset | None = UNSET
-    ) -> "WebhookConfig":
+    def rewrite(self, old: str, new: str, *, scheme: str | None = None, port: int | Unset | None = UNSET) -> Self:
         """Return the settings with the host `new` in place of `old`, in the webhook URL and in the failover URL.
 
         The arguments are those of `rewrite_host`. Raises `ClientSettingsError` if one is invalid.

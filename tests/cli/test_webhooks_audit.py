@@ -39,7 +39,7 @@ def test_each_finding_is_a_line_of_json_and_the_totals_are_the_last_line() -> No
     assert {name: sum(one["kind"] == name for one in findings) for name in KINDS} == KINDS
     assert totals["findings"] == KINDS
     assert totals["rooms"] == 100
-    assert totals["more_hosts"] == 0
+    assert totals["rooms_with_other_hosts"] == 0
     assert totals["hosts"]["hooks.example.com"] == 95
     assert all(one["room_id"] and one["unique_name"] and one["message"] for one in findings)
     assert result.stderr == ""

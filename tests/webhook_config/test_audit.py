@@ -111,7 +111,10 @@ async def test_a_value_that_can_not_be_read_is_a_finding_and_nothing_else_is_con
 async def test_kinds_can_be_ignored() -> None:
     rooms = [room(1, webhook_event_url="http://10.0.0.1/"), room(2, webhook_event_failover_url=None)]
     assert kinds(await found(rooms, ignore=["http", "no_failover"])) == [("private_host", URL)]
-    assert kinds(await found(rooms, ignore="http")) == [("private_host", URL), ("no_failover", FAILOVER)]
+    wrong: Any = "http"
+    hint = r"audit\(ignore=\) is 'http'; give a collection of kinds, such as \['http'\]"
+    with pytest.raises(ClientSettingsError, match=hint):
+        audit(rooms, ignore=wrong)
     with pytest.raises(ClientSettingsError, match=r"audit\(ignore=\) has 'htp', which is no kind of finding"):
         audit(rooms, ignore=["htp"])  # type: ignore[list-item] # pyright: ignore[reportArgumentType]
 
@@ -177,6 +180,15 @@ async def test_very_many_unusual_rooms_are_counted_and_the_memory_is_bounded() -
     assert counting.hosts.most_common(2) == [("backup.example.com", 60_000), ("hooks.example.com", 54_000)]
 
 
+async def test_rooms_whose_hosts_are_too_many_to_count_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aiorooms.webhook_config._audit._MAX_HOSTS", 2)
+    rooms = [room(1), room(2), room(3, webhook_event_url="https://a.io/", webhook_event_failover_url="https://b.io/")]
+    counting = audit([*rooms, room(4, webhook_event_url="https://c.io/")])
+    assert [finding async for finding in counting] == []
+    assert counting.hosts == {"hooks.example.com": 2, "backup.example.com": 3}
+    assert counting.rooms_with_other_hosts == 2
+
+
 # --- DNS ---
 
 
@@ -212,6 +224,14 @@ PUBLIC_DNS = {"hooks.example.com": ["203.0.114.1", "203.0.114.2"], "backup.examp
 async def test_addresses_show_more(fields: dict[str, Any], expected: list[tuple[FindingKind, str]]) -> None:
     known = {**PUBLIC_DNS, "inside.example.com": ["203.0.114.9", "10.1.2.3"], "alias.example.com": ["203.0.114.2"]}
     assert kinds(await found([room(**fields)], dns=True, resolve=resolver(known))) == expected
+
+
+async def test_the_message_names_the_hosts_that_share_addresses() -> None:
+    known = {"hooks.example.com": ["203.0.114.1", "203.0.114.2"], "backup.example.com": ["203.0.114.2"]}
+    (finding,) = await found([room()], dns=True, resolve=resolver(known))
+    assert finding.message == (
+        "backup.example.com has no address that hooks.example.com does not have, so they fail together"
+    )
 
 
 async def test_each_host_is_looked_up_once_and_none_without_dns() -> None:

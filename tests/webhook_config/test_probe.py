@@ -32,8 +32,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from aiorooms import WebhookConfig
 from aiorooms.errors import ClientSettingsError
-from aiorooms.webhook_config import EventSigner, ProbeResult, probe, probe_many
-from aiorooms.webhook_config._verdicts import judge_answer
+from aiorooms.webhook_config import EventSigner, ProbeReport, ProbeResult, probe, probe_many
+from aiorooms.webhook_config._verdicts import judge_answer, judge_failure
 
 from ..conftest import tasks_left
 from ..raw_server import Peer
@@ -151,7 +151,7 @@ async def test_nobody_listens() -> None:
         pass
     result = await probed(url)
     assert (result.verdict, result.cause) == ("failed", "connect")
-    assert f"can't connect to {HOST}: " in result.message
+    assert result.message == f"'{url}': can't connect to {HOST}: Connection refused; check port and firewall"
 
 
 async def test_a_url_that_is_not_valid_is_not_sent() -> None:
@@ -450,8 +450,10 @@ async def test_both_urls_of_a_room_are_probed() -> None:
     assert report.url is not None
     assert report.failover_url is not None
     assert (report.url.verdict, report.failover_url.verdict, report.has_failed) == ("ok", "failed", True)
+    assert report.results == (report.url, report.failover_url)
+    assert ProbeReport(url=None, failover_url=report.url).results == (report.url,)
     empty = await probe(WebhookConfig())
-    assert (empty.url, empty.failover_url, empty.has_failed) == (None, None, False)
+    assert (empty.url, empty.failover_url, empty.results, empty.has_failed) == (None, None, (), False)
     with pytest.raises(ClientSettingsError, match=r"probe\(timeout=\) is 0"):
         await probe(WebhookConfig(good), timeout=0)
 
@@ -546,6 +548,21 @@ async def test_concurrency_limits_the_probes_in_flight_and_stopping_early_ends_t
         assert most == 5
         assert read <= 6
     assert tasks_left() == set()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 1)"), "connect: Connection refused"),
+        (OSError(113, "Connect call failed ('10.0.0.9', 1)"), "connect: No route to host"),
+        (OSError("Multiple exceptions: one, two"), "connect: Multiple exceptions: one, two"),
+        (OSError(), "connect: OSError"),
+        (ssl.SSLError(1, "wrong version number"), "tls: wrong version number"),
+    ],
+)
+def test_the_operating_system_says_why_there_is_no_connection(error: OSError, message: str) -> None:
+    cause, text = judge_failure(error, "x.io", 10, connected=False)
+    assert f"{cause}: {text.partition(': ')[2].partition(';')[0]}" == message
 
 
 def test_every_status_has_a_verdict() -> None:
