@@ -57,14 +57,18 @@ class NewWebhooks:
     def add(self, room: Room, after: Values) -> None:
         """Add the URLs that a planned update sets."""
         timeout = timeout_of(after.get("webhook_timeout_secs", room.webhook_timeout_secs))
+        # Both URLs may have the same receiver, but the room counts once. The first URL of a receiver is the one probed.
+        new: dict[str, _Receiver] = {}
         for field in ("webhook_event_url", "webhook_event_failover_url"):
             url = after.get(field)
             if isinstance(url, str) and url:
-                receiver = self._receivers.setdefault(receiver_of(url), _Receiver(url, field, timeout))
-                receiver.rooms += 1
-                receiver.timeout = min(receiver.timeout, timeout)
-                if len(receiver.examples) < _MAX_EXAMPLES:
-                    receiver.examples.append(excerpt(room.unique_name or str(room.id), _MAX_NAME))
+                new.setdefault(receiver_of(url), _Receiver(url, field, timeout))
+        for name, one in new.items():
+            receiver = self._receivers.setdefault(name, one)
+            receiver.rooms += 1
+            receiver.timeout = min(receiver.timeout, timeout)
+            if len(receiver.examples) < _MAX_EXAMPLES:
+                receiver.examples.append(excerpt(room.unique_name or str(room.id), _MAX_NAME))
 
     async def check(self, probe: ProbeUrls, problems: Problems) -> None:
         """Probe the URLs, and add a problem for each one that fails."""
