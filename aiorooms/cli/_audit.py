@@ -1,7 +1,5 @@
 """`aiorooms webhooks audit`: find the rooms whose webhook can't work or is at risk, and plan the fixes."""
 
-import importlib
-from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -15,12 +13,10 @@ from ..bulk import PlanSummary, computed, make_plan
 from ..client import RoomsClient
 from ..errors import InvalidRequestError
 from ..models import Room
-from ..webhook_config import AuditFinding, FindingKind, FixRules, audit
-from ..webhook_config._audit import Audit
-from ..webhook_config._findings import KINDS, MEANINGS, SEVERITIES
+from ..webhook_config import MEANINGS, SEVERITIES, Audit, FindingKind, FixRules, audit
+from ._audit_output import AuditOutput, with_noun
 from ._command import Command, Context, Value
 from ._exit_codes import FAILED, OK
-from ._json import JsonValue
 from ._options import (
     FILE,
     Repeated,
@@ -33,7 +29,7 @@ from ._options import (
     read_policy,
     value_option,
 )
-from ._output import Output, OutputLostError, command_line, field_text, flush
+from ._output import Output, OutputLostError, command_line
 from ._run import interrupted_before, run
 from ._values import one_of, whole_number
 
@@ -42,38 +38,28 @@ __all__ = ["audit_command"]
 _RULES: Final = {"fix_https": "--fix-https", "fix_failover": "--fix-failover", "fix_timeout": "--fix-timeout"}
 _FIELDS: Final = {"webhook_event_failover_url": "--fix-failover", "webhook_timeout_secs": "--fix-timeout"}
 
-_MAX_NAMES: Final = 3
-_MAX_HOSTS: Final = 10
-"""The numbers of names for each kind, and of hosts, in the tables."""
-_WIDE: Final = 80
-"""The width in columns from which on the table says what the findings mean."""
-_NARROW: Final = 50
-"""The width in columns below which the names of rooms are in the lines below the kind of finding."""
-
 
 def _read_rules(ctx: Context) -> None:
-    """Set `rules` from the options about fixes, or to None if there is no `--fix-plan`."""
+    """Set `rules` from the options about fixes, or to None if none is given. Report all problems together."""
     given = {name: ctx.params.pop(name) for name in _RULES}
+    names = [option for name, option in _RULES.items() if given[name]]
     if given["fix_failover"] == "":
         ctx.add_problem("is empty; give a URL", "--fix-failover")
     path: Path | None = ctx.params["fix_plan"]
-    ctx.params["rules"] = None
-    names = [option for name, option in _RULES.items() if given[name]]
-    if path is None:
-        for option in names:
-            ctx.add_problem("give --fix-plan too, with the path of the new plan", option)
-        ctx.params.pop("overwrite")
-        return
+    overwrite: bool = ctx.params["overwrite"]
     check_new_file(ctx, "--fix-plan", path)
-    if any(map(ctx.is_invalid, _RULES.values())):
-        return
-    if not names:
+    if path is None and not ctx.is_invalid("--fix-plan"):
+        for option in (*names, *["--overwrite"] * overwrite):
+            ctx.add_problem("give --fix-plan too, with the path of the new plan", option)
+    elif not names and not any(map(ctx.is_invalid, _RULES.values())):
         ctx.add_problem(f"give at least one of {', '.join(_RULES.values())}", "--fix-plan")
+    ctx.params["rules"] = None
+    if not names or ctx.is_invalid("--policy"):
         return
     try:
         ctx.params["rules"] = FixRules(
             https=given["fix_https"],
-            failover_url=given["fix_failover"],
+            failover_url=given["fix_failover"] or None,
             timeout_secs=given["fix_timeout"],
             webhook_url_policy=ctx.params["policy"],
         )
@@ -87,7 +73,7 @@ class _Audit(Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Findings, the most severe first"):
-            formatter.write_dl([(f"{kind} ({SEVERITIES[kind]})", MEANINGS[kind]) for kind in KINDS])
+            formatter.write_dl([(f"{kind} ({SEVERITIES[kind]})", meaning) for kind, meaning in MEANINGS.items()])
         super().format_epilog(ctx, formatter)
 
 
@@ -98,11 +84,11 @@ class _Audit(Command):
     "--ignore",
     metavar="FINDING",
     multiple=True,
-    type=Value(one_of(KINDS)),
+    type=Value(one_of(tuple(MEANINGS))),
     help="Don't report findings of this kind. Repeat the option for more kinds.  [default: report all]",
 )
 @click.option("--fix-plan", metavar="PLAN", type=FILE, help="Write a plan that fixes rooms.  [default: no plan]")
-@click.option("--fix-https", is_flag=True, help="Fix: replace http by https.  [default: leave http]")
+@click.option("--fix-https", is_flag=True, help="Fix: replace http with https.  [default: leave http]")
 @click.option(
     "--fix-failover",
     metavar="URL",
@@ -113,7 +99,7 @@ class _Audit(Command):
     "--fix-timeout",
     "SECONDS",
     whole_number(1, 30),
-    "Fix: use this timeout, 1 to 30 seconds, for rooms without one.  [default: leave timeouts]",
+    "Fix: use this timeout, 1 to 30 seconds, for rooms whose timeout is not set or 0.  [default: leave timeouts]",
 )
 @overwrite_option
 @api_options
@@ -149,7 +135,7 @@ def audit_command(
       aiorooms webhooks audit --fix-plan fixes.plan --fix-https --fix-timeout 10
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     out = Output(json=as_json)
-    shown = _Shown(out)
+    shown = AuditOutput(out)
     interrupted = None if fix_plan is None else interrupted_before(fix_plan, "plan")
     with out.reading() as reading:
         making = _run(client, shown, policy, ignore, fix_plan, rules, reading.add_room, dns=dns)
@@ -159,7 +145,7 @@ def audit_command(
     if summary is not None and fix_plan is not None and not as_json:
         if summary.rooms:
             apply = command_line("apply", fix_plan, *repeated.base_url, *repeated.policy)
-            out.note(f"{fix_plan} fixes {_count(summary.rooms, 'room')}. To apply it: {apply}")
+            out.note(f"{fix_plan} fixes {with_noun(summary.rooms, 'room')}. To apply it: {apply}")
         else:
             out.note(f"{fix_plan} is empty: these options fix no room.")
     if shown.lost is not None and not shown.lost.reader_closed:
@@ -169,7 +155,7 @@ def audit_command(
 
 async def _run(
     client: RoomsClient,
-    shown: "_Shown",
+    shown: AuditOutput,
     policy: WebhookUrlPolicy,
     ignore: Sequence[FindingKind],
     fix_plan: Path | None,
@@ -197,97 +183,3 @@ async def _counted(rooms: AsyncIterable[Room], on_room: Callable[[], None]) -> A
     async for room in rooms:
         on_room()
         yield room
-
-
-class _Shown:
-    """Shows findings. On a terminal they are grouped, so only their numbers and some names are kept."""
-
-    def __init__(self, out: Output) -> None:
-        self._out = out
-        self.lost: OutputLostError | None = None
-        """The error that made standard output unusable, or None."""
-        self._names: defaultdict[FindingKind, list[str]] = defaultdict(list)
-        if out.on_terminal:
-            importlib.import_module("rich.table")  # later, the import would block the event loop
-
-    def add(self, finding: AuditFinding) -> None:
-        name = finding.unique_name or finding.room_id
-        if self._out.json:
-            self._out.data(
-                {
-                    "severity": finding.severity,
-                    "kind": finding.kind,
-                    "room_id": finding.room_id,
-                    "unique_name": finding.unique_name,
-                    "field": finding.field,
-                    "message": finding.message,
-                }
-            )
-        elif not self._out.on_terminal:
-            values = (finding.severity, finding.kind, finding.room_id, finding.unique_name, finding.field)
-            self._out.line("\t".join(map(field_text, (*values, finding.message))))
-        elif name is not None and name not in (names := self._names[finding.kind]) and len(names) <= _MAX_NAMES:
-            names.append(name)
-
-    def end(self, made: Audit, plan: PlanSummary | None) -> None:
-        """Show the totals. If that fails, set `lost`."""
-        try:
-            self._end(made, plan)
-            flush()
-        except OutputLostError as error:
-            self.lost = error
-
-    def _end(self, made: Audit, plan: PlanSummary | None) -> None:
-        if self._out.json:
-            totals: dict[str, JsonValue] = {
-                "rooms": made.rooms,
-                "findings": {kind: made.counts[kind] for kind in made.counts},
-                "hosts": {**made.hosts},
-                "rooms_with_other_hosts": made.rooms_with_other_hosts,
-                "fixed_by_plan": None if plan is None else plan.rooms,
-            }
-            self._out.data(totals)
-            return
-        if self._out.on_terminal:
-            self._draw(made)
-        findings = _count(made.counts.total(), "finding")
-        self._out.note(f"{_count(made.rooms, 'room')}, {findings}.")
-
-    def _draw(self, made: Audit) -> None:
-        from rich.table import Table
-
-        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-        is_narrow = self._out.width < _NARROW
-        table.add_column("finding", no_wrap=not is_narrow, overflow="fold")
-        table.add_column("number", justify="right", no_wrap=True)
-        if not is_narrow:
-            table.add_column("rooms", overflow="fold")
-        if is_wide := self._out.width >= _WIDE:
-            table.add_column("meaning")
-        for kind in KINDS:
-            if count := made.counts[kind]:
-                names = self._names[kind]
-                more = ", ..." * (len(names) > _MAX_NAMES)
-                shown = ", ".join(map(field_text, names[:_MAX_NAMES])) + more
-                meaning = (MEANINGS[kind],) if is_wide else ()
-                cells = (f"{kind}\n  {shown}", f"{count:,}") if is_narrow else (kind, f"{count:,}", shown, *meaning)
-                table.add_row(*cells, style=_STYLES[SEVERITIES[kind]])
-        hosts = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-        hosts.add_column("host", overflow="fold")
-        hosts.add_column("rooms", justify="right")
-        for host, count in made.hosts.most_common(_MAX_HOSTS):
-            hosts.add_row(field_text(host), f"{count:,}")
-        more_hosts = len(made.hosts) - _MAX_HOSTS
-        self._out.draw(*((table, "") if made.counts else ()), *((hosts, "") if made.hosts else ()))
-        if more_hosts > 0:
-            if made.rooms_with_other_hosts:  # there are too many hosts to count them
-                self._out.note(f"At least {_count(more_hosts, 'more host')}; --json shows {len(made.hosts):,} hosts.")
-            else:
-                self._out.note(f"{_count(more_hosts, 'more host')}; --json shows all.")
-
-
-_STYLES: Final = {"error": "red", "warning": "yellow", "info": ""}
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"

@@ -20,11 +20,17 @@ __all__ = ["probe_command"]
 
 def _check_urls(ctx: Context) -> None:
     """Check that there is something to probe. Create `client` if `--room` was given, and otherwise set it to None."""
-    url, failover, room = (ctx.params[name] for name in ("url", "failover", "room"))
-    if url is None and room is None and not ctx.is_invalid("--room"):
-        ctx.add_problem("give URL or --room", "" if failover is None else "--failover")
-    elif room is not None and (url is not None or failover is not None):
-        ctx.add_problem("give either --room, or URL and --failover", "--room")
+    url, failover, room, base_url = (ctx.params[name] for name in ("url", "failover", "room", "base_url"))
+    if room is not None or ctx.is_invalid("--room"):
+        if url is not None or failover is not None:
+            ctx.add_problem("give either --room, or URL and --failover", "--room")
+    else:
+        if url is None and failover is None:
+            ctx.add_problem("give URL or --room")
+        elif url is None:
+            ctx.add_problem("give URL too", "--failover")
+        if base_url is not None:
+            ctx.add_problem("give --room too", "--base-url")
     for name, given in (("URL", url), ("--failover", failover)):
         if given == "":
             ctx.add_problem("is empty; give a URL", name)
@@ -41,10 +47,13 @@ def _check_urls(ctx: Context) -> None:
 @click.command("probe", cls=Command, steps=[read_signer, _check_urls])
 @click.argument("url", metavar="[URL]", required=False)
 @click.option("--failover", metavar="URL", help="Also probe this failover URL.  [default: none]")
-@value_option("--room", "ROOM_ID", read_room_id, "Probe the URLs of this room.  [default: URL]")
+@value_option("--room", "ROOM_ID", read_room_id, "Probe the URLs of this room instead of URL.  [default: none]")
 @probe_options
 @value_option(
-    "--timeout", "SECONDS", read_seconds, "Time limit for each URL, in seconds.  [default: that of the room, or 10]"
+    "--timeout",
+    "SECONDS",
+    read_seconds,
+    "Time limit for each webhook URL, in seconds, not for the API.  [default: the room's timeout, or 10]",
 )
 @click.option(
     "--base-url",

@@ -4,14 +4,30 @@ import click
 
 from ._audit import audit_command
 from ._command import HELP_OPTIONS
+from ._exit_codes import INVALID_INPUT
+from ._output import write_stderr
 from ._probe import probe_command
 
 __all__ = ["webhooks"]
 
 
-@click.group(context_settings={"help_option_names": HELP_OPTIONS}, subcommand_metavar="COMMAND [ARGS]...")
-def webhooks() -> None:
-    """Audit webhook settings, and test webhook URLs."""
+@click.group(
+    context_settings={"help_option_names": HELP_OPTIONS},
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+)
+@click.pass_context
+def webhooks(ctx: click.Context) -> int:
+    """Audit webhook settings, and test webhook URLs.
+
+    \b
+    Examples:
+      aiorooms webhooks audit
+      aiorooms webhooks probe https://hooks.example.com/rooms
+    """  # noqa: D301 - a backspace tells click to keep the line breaks
+    if ctx.invoked_subcommand is None:
+        write_stderr(ctx.get_help() + "\n")
+    return INVALID_INPUT
 
 
 webhooks.add_command(audit_command)

@@ -135,5 +135,7 @@ def _option_hint(name: str, context: click.Context | None) -> str | None:
         named = [commands[word] for word in context.args if word in commands]
         for command in (*named, *commands.values()):
             if any(name in parameter.opts for parameter in command.params):
-                return f"the option {name} belongs after the command, as in `aiorooms {command.name} {name}`"
+                return (
+                    f"the option {name} belongs after the command, as in `{context.command_path} {command.name} {name}`"
+                )
     return None

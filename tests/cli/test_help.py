@@ -42,6 +42,7 @@ def test_the_help_of_a_group_shows_its_commands(group: str) -> None:
     result = run(group, "--help")
     assert result.exit_code == 0
     assert [line.split()[0] for line in lines(result.stdout.split("Commands:\n")[1])] == GROUPS[group]
+    assert result.stdout.count(f"\n    aiorooms {group} ") >= 2, "there are fewer than two examples"
 
 
 @pytest.mark.parametrize("command", ALL)
@@ -81,8 +82,9 @@ def test_every_example_in_the_help_has_valid_options() -> None:
                 assert used <= known, f"{line.strip()}: the command has no {used - known}"
 
 
-def test_without_a_command_the_help_is_shown_as_a_usage_error() -> None:
-    result = run()
+@pytest.mark.parametrize("group", [(), *((group,) for group in GROUPS)])
+def test_without_a_command_the_help_is_shown_as_a_usage_error(group: tuple[str, ...]) -> None:
+    result = run(*group)
     assert result.exit_code == 2
     assert result.stdout == ""
     assert "Commands:" in result.stderr
@@ -101,6 +103,7 @@ def test_version_is_printed() -> None:
         (["--json", "list"], "the option --json belongs after the command, as in `aiorooms list --json`"),
         (["--timeout", "5", "get", ROOM_ID], "belongs after the command, as in `aiorooms get --timeout`"),
         (["--json"], "the option --json belongs after the command, as in `aiorooms demo --json`"),
+        (["webhooks", "--json"], "belongs after the command, as in `aiorooms webhooks audit --json`"),
         (["get"], "missing argument 'ROOM_ID'; see `aiorooms get --help`"),
         (
             ["get", ROOM_ID, "b"],

@@ -74,8 +74,24 @@ def test_on_a_narrow_terminal_the_names_are_below_the_kinds(on_terminal: Callabl
     below = rows.index(["http", "1"]) + 1
     assert rows[below] == ["room-000001"]
     below = rows.index(["rejected_url", "2"]) + 1
-    assert rows[below : below + 2] == [["room-000007,"], ["room-000008"]]
+    assert rows[below : below + 2] == [["room-000007"], ["room-000008"]]
     assert lines(text)[-1] == "100 rooms, 13 findings."
+
+
+@pytest.mark.usefixtures("invoke")
+def test_on_a_narrow_terminal_a_long_name_keeps_its_indent(
+    sim: RoomsSimulator, on_terminal: Callable[..., tuple[int, str]]
+) -> None:
+    name = "".join(map(str, range(100, 130)))
+    sim.change_room(sim.room_ids[0], unique_name=name, webhook_event_url="http://hooks.example.com/")
+    ignored = [word for kind in ("timeout_unset", "no_failover", "unusual") for word in ("--ignore", kind)]
+    code, text = on_terminal(*AUDIT, *ignored, columns=40)
+    assert code == 1
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    shown = [line for line in lines(text) if line.strip() and line.strip() in name]
+    assert "".join(map(str.strip, shown)) == name
+    assert len(shown) > 2
+    assert all(line.startswith("  ") and line[2] != " " and len(line) <= 40 for line in shown)
 
 
 def test_a_name_like_an_emoji_is_shown_as_it_is(
@@ -154,10 +170,6 @@ def test_wrong_options_are_reported_together_and_nothing_is_read(sim: RoomsSimul
     assert found[3] == "aiorooms: --fix-https: give --fix-plan too, with the path of the new plan"
     result = invoke(*AUDIT, "--fix-plan", "a.plan")
     assert "--fix-plan: give at least one of --fix-https, --fix-failover, --fix-timeout" in result.stderr
-    result = invoke(*AUDIT, "--fix-plan", "a.plan", "--fix-failover", "backup", "--fix-timeout", "31")
-    assert "--fix-timeout: 31 is not in the range 1 to 30" in result.stderr
-    result = invoke(*AUDIT, "--fix-plan", "a.plan", "--fix-failover", "backup")
-    assert "--fix-failover: 'backup' does not begin with" in result.stderr
     for more in ((), ("--fix-plan", "a.plan"), ("--fix-plan", "a.plan", "--fix-https")):
         result = invoke(*AUDIT, "--fix-failover", "", *more)
         assert (result.exit_code, lines(result.stderr)) == (2, ["aiorooms: --fix-failover: is empty; give a URL"])
@@ -165,6 +177,48 @@ def test_wrong_options_are_reported_together_and_nothing_is_read(sim: RoomsSimul
     result = invoke(*AUDIT, "--fix-plan", "a.plan", "--fix-https")
     assert "already exists; give another file, or --overwrite" in result.stderr
     assert sim.stats.requests == 0
+
+
+TOO = "give --fix-plan too, with the path of the new plan"
+BACKUP = "'backup' does not begin with 'https://' or 'http://'; give a full URL"
+RANGE = "31 is not in the range 1 to 30"
+NUL = "'a\\x00' contains a NUL character"
+
+
+@pytest.mark.parametrize(
+    ("options", "problems"),
+    [
+        (("--fix-plan", "a.plan", "--fix-failover", "backup", "--fix-timeout", "31"), [
+            f"--fix-failover: {BACKUP}", f"--fix-timeout: {RANGE}",
+        ]),
+        (("--fix-plan", "a.plan", "--fix-failover", "backup"), [f"--fix-failover: {BACKUP}"]),
+        (("--fix-plan", "a.plan", "--fix-timeout", "31"), [f"--fix-timeout: {RANGE}"]),
+        (("--fix-plan", "a.plan", "--fix-failover", "", "--fix-timeout", "31"), [
+            "--fix-failover: is empty; give a URL", f"--fix-timeout: {RANGE}",
+        ]),
+        (("--fix-failover", "backup"), [f"--fix-failover: {TOO}", f"--fix-failover: {BACKUP}"]),
+        (("--overwrite",), [f"--overwrite: {TOO}"]),
+        (("--fix-https", "--overwrite"), [f"--fix-https: {TOO}", f"--overwrite: {TOO}"]),
+        (("--fix-plan", "a\0", "--fix-https", "--overwrite"), [f"--fix-plan: {NUL}"]),
+    ],
+)  # fmt: skip
+def test_all_problems_of_the_fixes_are_reported_together(
+    sim: RoomsSimulator, invoke: Invoke, options: tuple[str, ...], problems: list[str]
+) -> None:
+    result = invoke(*AUDIT, *options)
+    assert result.exit_code == 2
+    found = [line.removeprefix("aiorooms: ") for line in lines(result.stderr)]
+    assert found == [*problems, *[f"{len(problems)} problems; nothing was changed"] * (len(problems) > 1)]
+    assert sim.stats.requests == 0
+
+
+def test_a_policy_that_can_not_be_read_causes_no_problem_of_a_url(invoke: Invoke) -> None:
+    result = invoke(
+        *AUDIT, "--policy", "missing", "--fix-plan", "a.plan", "--fix-failover", "ftp://backup.example.com/"
+    )
+    assert result.exit_code == 2
+    (problem,) = lines(result.stderr)
+    assert problem.startswith("aiorooms: --policy: ")
 
 
 STRICT = 'schemes = ["https"]\nallowed_hosts = ["hooks.example.com"]\n'

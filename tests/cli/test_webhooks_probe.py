@@ -14,6 +14,7 @@ from aiorooms.cli._options import read_signer
 from aiorooms.simulator import RoomsSimulator
 from aiorooms.webhook_config import EventSigner, ProbeResult
 
+from ..samples import ROOM_ID
 from .conftest import Invoke, lines, run
 
 PROBE = ("webhooks", "probe")
@@ -42,7 +43,10 @@ def test_an_event_that_arrives(invoke: Invoke, receiver: str) -> None:
 def test_an_event_that_does_not_arrive(sim: RoomsSimulator, invoke: Invoke, receiver: str) -> None:
     result = invoke(*PROBE, receiver)
     assert result.exit_code == 1
-    assert "the host 127.0.0.1 is not on the public internet; use a public host" in result.stdout
+    assert (
+        "the host 127.0.0.1 is not on the public internet; use a public host, or allow private addresses"
+        in result.stdout
+    )
     assert sim.stats.by_method["POST"] == 0
     result = invoke(*PROBE, sim.url + "/nothing", "--allow-private")
     assert result.exit_code == 0
@@ -96,6 +100,34 @@ def test_wrong_arguments_are_reported_and_nothing_is_sent(sim: RoomsSimulator, i
     assert "secret" not in result.stderr
     assert "--timeout: '0' is not a positive number of seconds" in second
     assert "can't be read: No such file" in invoke(*PROBE, receiver, "--signing-key", "missing").stderr
+    assert sim.stats.requests == 0
+
+
+EITHER = "--room: give either --room, or URL and --failover"
+NO_ROOM = "--room: 'x' is not a UUID"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problems"),
+    [
+        (("--failover", "https://x.io/"), ["--failover: give URL too"]),
+        (("--base-url", "https://x.io/v2"), ["--base-url: give --room too", "give URL or --room"]),
+        (("https://x.io/", "--base-url", "https://x.io/v2"), ["--base-url: give --room too"]),
+        (("--room", ROOM_ID, "--failover", "https://x.io/"), [EITHER]),
+        (("https://x.io/", "--room", ROOM_ID, "--base-url", "https://x.io/v2"), [EITHER]),
+        (("https://x.io/", "--room", "x"), [NO_ROOM, EITHER]),
+        (("--room", "x", "--base-url", "https://x.io/v2"), [NO_ROOM]),
+    ],
+)
+def test_options_that_do_not_belong_together_are_reported(
+    sim: RoomsSimulator, invoke: Invoke, arguments: tuple[str, ...], problems: list[str]
+) -> None:
+    result = invoke(*PROBE, *arguments)
+    assert result.exit_code == 2
+    found = [line.removeprefix("aiorooms: ") for line in lines(result.stderr)][: len(problems)]
+    for line, problem in zip(found, problems, strict=True):
+        assert line.startswith(problem)
+    assert len(lines(result.stderr)) == len(problems) + (len(problems) > 1)
     assert sim.stats.requests == 0
 
 
