@@ -311,7 +311,7 @@ async def test_at_most_twenty_lookups_are_in_flight_and_cancelling_ends_them() -
 # --- over an account ---
 
 
-async def test_an_account_is_audited_while_it_is_listed_and_can_be_left_early() -> None:
+async def test_an_account_is_audited_while_it_is_listed_and_can_be_stopped_early() -> None:
     async with RoomsSimulator(rooms=600) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         checking = audit(client.rooms.list(), ignore=["timeout_unset"])
         async with aclosing(checking):
