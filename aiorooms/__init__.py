@@ -32,6 +32,7 @@ from .errors import (
     PermissionDeniedError,
     Problem,
     RateLimitError,
+    RateLimitTimeoutError,
     UnprocessableEntityError,
 )
 from .models import (
@@ -69,6 +70,7 @@ __all__ = [
     "PermissionDeniedError",
     "Problem",
     "RateLimitError",
+    "RateLimitTimeoutError",
     "RetryPolicy",
     "Room",
     "RoomCreate",

@@ -330,5 +330,12 @@ class RateLimitError(APIStatusError):
     """429: too many requests. Or nothing was sent, because the rate limit requires a wait above `Pacing.max_wait`."""
 
 
+class RateLimitTimeoutError(RateLimitError, APITimeoutError):
+    """Nothing was sent, because the rate limit did not allow a request before `RetryPolicy.max_elapsed` expired.
+
+    `retry_after` is the expected wait in seconds, so a web service can answer 503 with `Retry-After`.
+    """
+
+
 class InternalServerError(APIStatusError):
     """500 and above: the server, or a proxy in front of it, failed."""

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiorooms import Pacing
-from aiorooms._pacing import NO_INFO, Pacer, Permit, WaitTooLongError, read_rate_limit
+from aiorooms._pacing import NO_INFO, Pacer, Permit, Priority, WaitTooLongError, read_rate_limit
 from aiorooms.simulator import RateLimit
 from aiorooms.simulator._limiters import Limiter, limit_headers, make_limiter
 
@@ -68,7 +68,9 @@ class Server:
         return accepted, headers
 
 
-async def work(pacer: Pacer, server: Server, updates: int, workers: int, drop: float = 0.0) -> int:
+async def work(
+    pacer: Pacer, server: Server, updates: int, workers: int, drop: float = 0.0, priority: Priority = "normal"
+) -> int:
     """Send updates until all are accepted. Return the largest number of attempts that one update needed.
 
     `drop` is the probability that an answer is lost.
@@ -81,7 +83,7 @@ async def work(pacer: Pacer, server: Server, updates: int, workers: int, drop: f
         nonlocal most
         for _ in left:
             for attempt in range(1, MAX_ATTEMPTS + 1):
-                permit = await pacer.acquire()
+                permit = await pacer.acquire(priority)
                 accepted, headers = await server.send()
                 if lost.random() < drop:
                     pacer.release(permit, None)
@@ -532,27 +534,6 @@ def test_a_cancelled_caller_changes_nothing_for_the_others(
         assert (in_flight_and_waiting(pacer), timers()) == ((0, 0), 0)
 
     run_with_fake_clock(main())
-
-
-def test_a_single_call_during_a_bulk_run_waits_only_for_the_calls_queued_before_it() -> None:
-    async def main() -> float:
-        loop = asyncio.get_running_loop()
-        server = Server(RateLimit(100), (0.001, 0.004))
-        pacer = new_pacer()
-        bulk = asyncio.create_task(work(pacer, server, 3000, 100))
-        waits: list[float] = []
-        for _ in range(20):
-            await asyncio.sleep(1.01)
-            before = loop.time()
-            waiting = pacer.snapshot().waiting
-            permit = await pacer.acquire()
-            waits.append((loop.time() - before) / (waiting / 100 + 1))
-            _, headers = await server.send()
-            pacer.release(permit, read_rate_limit(headers, rate_limited=False))
-        await bulk
-        return max(waits)
-
-    assert run_with_fake_clock(main()) <= 1.0, "a single call waited for calls that were queued after it"
 
 
 def test_a_snapshot_shows_the_current_state() -> None:

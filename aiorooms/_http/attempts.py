@@ -33,7 +33,7 @@ import aiohttp
 import attrs
 
 from .._aio import sleep_unless
-from .._pacing import Pacer, PacerClosedError, Pacing, Permit, WaitTooLongError
+from .._pacing import Pacer, PacerClosedError, Pacing, Permit, Priority, Wait, WaitTooLongError
 from .._text import excerpt
 from ..errors import (
     AioroomsError,
@@ -42,6 +42,7 @@ from ..errors import (
     ClientStateError,
     NotFoundError,
     RateLimitError,
+    RateLimitTimeoutError,
     Reason,
 )
 from .deadlines import TimeLimits, Timeout, client_timeout
@@ -52,7 +53,7 @@ from .response import Failure, Success
 from .retry import Again, RetryPolicy, Tally, decide, max_wait_hint
 from .secret import ApiKey, hide_frames
 
-__all__ = ["Answer", "Sender"]
+__all__ = ["SINGLE", "Answer", "Role", "Sender"]
 
 T = TypeVar("T")
 
@@ -60,6 +61,19 @@ _MAX_HINT: Final = 500
 """The maximum length of a read-back's hint in an error message, in characters."""
 
 _ONCE = RetryPolicy(max_attempts=1)
+
+
+class Role(NamedTuple):
+    """What a call is part of."""
+
+    priority: Priority = "normal"
+    is_in_run: bool = False
+    """Whether the call is one update of a bulk run. Then `max_elapsed` counts from its first permit, because the
+    position in the queue is the run's own doing."""
+
+
+SINGLE: Final = Role()
+"""A single call."""
 
 
 class Answer(NamedTuple, Generic[T]):
@@ -122,6 +136,7 @@ class Sender:
         *,
         timeout: Timeout | None = None,
         outage: Outage = NO_OUTAGE,
+        role: Role = SINGLE,
     ) -> Coroutine[None, None, Answer[T]]:
         """Send a request, retry it if needed, and return its answer.
 
@@ -130,7 +145,7 @@ class Sender:
         whether it did.
         """
         limits = self.limits if timeout is None else TimeLimits.of(client_timeout(timeout))
-        return _Call(self, request, limits, self.retry, outage).run()
+        return _Call(self, request, limits, self.retry, outage, role).run()
 
 
 class _End(NamedTuple):
@@ -149,11 +164,17 @@ class _Call(Generic[T]):
 
     __slots__ = (
         "_accepted_before", "_failures", "_give_up_at", "_keeps_trying", "_limits", "_outage", "_policy",
-        "_probe_after", "_request", "_sender", "_tally",
+        "_probe_after", "_request", "_role", "_sender", "_tally",
     )  # fmt: skip
 
     def __init__(
-        self, sender: Sender, request: Request[T], limits: TimeLimits, policy: RetryPolicy, outage: Outage
+        self,
+        sender: Sender,
+        request: Request[T],
+        limits: TimeLimits,
+        policy: RetryPolicy,
+        outage: Outage,
+        role: Role,
     ) -> None:
         self._sender = sender
         self._request = request
@@ -161,7 +182,11 @@ class _Call(Generic[T]):
         self._policy = policy
         self._outage = outage
         self._tally = Tally()
-        self._give_up_at = None if policy.max_elapsed is None else time.monotonic() + policy.max_elapsed
+        self._role = role
+        self._give_up_at: float | None = None
+        """When it is too late for another attempt to begin; None if it is never, or if the time does not count yet."""
+        if not role.is_in_run:
+            self._start_the_clock()
         self._failures: Failures | None = None
         """The failures since the last successful contact; None before the first failure."""
         self._accepted_before = 0
@@ -212,9 +237,11 @@ class _Call(Generic[T]):
         # The wait or a probe may have taken longer than it should, for example on a busy machine.
         if last is not None and _is_over(self._time_left()):
             return self._out_of_time(last, "allows no further attempt")
-        permit = sender.pacer.acquire_now() or await self._permit(last)
+        permit = sender.pacer.acquire_now(self._role.priority) or await self._permit(last)
         if isinstance(permit, _End):
             return permit
+        if last is None and self._role.is_in_run:
+            self._start_the_clock()
         began_at = outage.begin()
         self._accepted_before = sender.pacer.accepted
         rate_limit = None
@@ -269,7 +296,7 @@ class _Call(Generic[T]):
         try:
             async with asyncio.timeout(self._time_left()) as limit:
                 with self._outage.ending(limit):
-                    return await sender.pacer.acquire()
+                    return await sender.pacer.acquire(self._role.priority)
         except PacerClosedError:
             error = partial(ClientStateError, f"{subject}: not sent: the client was closed")
             return _End(error, reason="closed", can_read_back=False)
@@ -281,7 +308,12 @@ class _Call(Generic[T]):
         except TimeoutError:
             if self._outage.out_of_patience:
                 return self._out_of_patience(last)
-            return self._out_of_time(last)
+            expected = None if last is not None else sender.pacer.expected_wait()
+            return self._out_of_time(last) if expected is None else self._too_late(expected)
+
+    def _start_the_clock(self) -> None:
+        if self._policy.max_elapsed is not None:
+            self._give_up_at = time.monotonic() + self._policy.max_elapsed
 
     def _time_left(self) -> float | None:
         """Return the number of seconds in which another attempt may begin. None means no limit."""
@@ -330,7 +362,7 @@ class _Call(Generic[T]):
         if _is_over(time_left := self._time_left()):
             return
         once = RetryPolicy(max_attempts=1, max_elapsed=time_left)
-        probe = _Call(self._sender, outage.probe, self._limits, once, outage)
+        probe = _Call(self._sender, outage.probe, self._limits, once, outage, self._role._replace(is_in_run=False))
         with suppress(ClientStateError):  # the next attempt raises it again
             await probe._queue_and_attempt(None)
         if failures.has_contact():
@@ -343,6 +375,17 @@ class _Call(Generic[T]):
     def _out_of_time(self, last: Failure | None, why: str = "expired while the call was queued") -> _End:
         error = partial(APITimeoutError, f"{self._request.subject}: not sent") if last is None else last.make_error
         return _End(error, f"RetryPolicy(max_elapsed={self._policy.max_elapsed:g}) {why}", "max_elapsed")
+
+    def _too_late(self, wait: Wait) -> _End:
+        """Return the end of a single call that the rate limit has kept waiting for too long."""
+        figures = [] if wait.rate is None else [f"{wait.rate:,.3g} requests/s"]
+        if wait.waiting:
+            figures.append(f"{wait.waiting:,} more calls are waiting")
+        more = f" ({', '.join(figures)})" if figures else ""
+        message = f"{self._request.subject}: not sent: the rate limit allowed no request in time{more}"
+        hint = f"retry in {max(0.1, wait.seconds):.1f} s; RetryPolicy(max_elapsed={self._policy.max_elapsed:g}) expired"
+        make_error = partial(RateLimitTimeoutError, message, status=429, retry_after=wait.seconds)
+        return _End(make_error, f"{hint} while the call was queued", "max_elapsed")
 
     async def _wait(self, failure: Failure, seconds: float) -> None:
         # After a 429, the call waits in the pacer's queue. During an outage, it waits in the queue of `Outage`.
@@ -364,7 +407,8 @@ class _Call(Generic[T]):
         # A call that was stopped by a setting such as `max_elapsed` does not wait for the end of an outage.
         may_wait = end.reason is None and not _is_over(self._time_left())
         outage = self._outage if may_wait else NO_OUTAGE
-        call = _Call(self._sender, read_back.request, self._limits, self._read_back_policy(end), outage)
+        role = self._role._replace(is_in_run=False)
+        call = _Call(self._sender, read_back.request, self._limits, self._read_back_policy(end), outage, role)
         try:
             verdict = (await call.run()).value
         except NotFoundError:

@@ -69,7 +69,10 @@ class RetryPolicy:
     max_delay: float = attrs.field(default=8.0, validator=not_negative)
     """The longest wait in seconds, unless the server asks for a longer one."""
     max_elapsed: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
-    """No attempt begins later than this many seconds after the beginning of the call. None means no limit."""
+    """No attempt begins later than this many seconds after the beginning of the call. None means no limit.
+
+    In `update_many`, the time of an update counts from its first permit, not from the queue.
+    """
 
 
 @attrs.define(eq=False)

@@ -1,9 +1,11 @@
 """Pacing: decide when each request may be sent.
 
 Every attempt acquires a permit before it is sent. When the attempt is over, it releases the permit, and reports what
-the answer, if any, says about the rate limit. Callers queue in the order of their arrival. So a single call waits for
-the calls that a bulk run has already queued, but not for later ones. A caller that is cancelled while it waits is
-removed from the queue. If it is cancelled just as it gets a permit, the permit is passed on to the next caller.
+the answer, if any, says about the rate limit. Callers with the same priority queue in the order of their arrival.
+Single calls don't stand behind the updates of a bulk run: they have a queue of their own, and both queues take turns
+(module `pacer`). If the limit has windows, a bulk run also leaves some permits to single calls (module `needs`). A
+caller that is cancelled while it waits is removed from its queue. If it is cancelled just as it gets a permit, the
+permit is passed on to the next caller.
 
 At first, the pacer assumes no limit. It learns the limit from the server's answers, and what it learns from one answer
 applies to all calls of the client. Each reason to wait is a *gate*: a class in its own module, with the interface in
@@ -36,7 +38,7 @@ Gates only calculate: they get the current time as an argument, and never wait. 
 
 from .gate import Gate, Permit
 from .headers import NO_INFO, RateLimitInfo, read_rate_limit
-from .pacer import Pacer, PacerClosedError, Pacing, PacingSnapshot, WaitTooLongError
+from .pacer import Pacer, PacerClosedError, Pacing, PacingSnapshot, Priority, Wait, WaitTooLongError
 
 __all__ = [
     "NO_INFO",
@@ -46,7 +48,9 @@ __all__ = [
     "Pacing",
     "PacingSnapshot",
     "Permit",
+    "Priority",
     "RateLimitInfo",
+    "Wait",
     "WaitTooLongError",
     "read_rate_limit",
 ]

@@ -1,4 +1,9 @@
-"""The pacer: the queue of callers that wait for a permit, and its timer. The package's docstring explains pacing."""
+"""The pacer: the queues of callers that wait for a permit, and their timer. The package's docstring explains pacing.
+
+There is a queue for each priority. Within a queue, callers are served in the order of their arrival. If callers wait in
+both, the queues take turns, so a single call gets the next permit or the one after it, and a flood of single calls
+leaves a bulk run half of the permits.
+"""
 
 import asyncio
 import math
@@ -8,7 +13,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 
 import attrs
 
@@ -17,13 +22,17 @@ from .cap import Cap
 from .gate import Gate, Permit
 from .headers import NO_INFO, RateLimitInfo
 from .meter import Meter
+from .needs import LEAVE_NONE, Needs
 from .pause import Pause
 from .probing import Probing
 from .quota import Quota
 from .slow_start import SlowStart
 from .sockets import Sockets
 
-__all__ = ["Pacer", "PacerClosedError", "Pacing", "PacingSnapshot", "WaitTooLongError"]
+__all__ = ["Pacer", "PacerClosedError", "Pacing", "PacingSnapshot", "Priority", "Wait", "WaitTooLongError"]
+
+Priority: TypeAlias = Literal["normal", "low"]
+"""The priority of a call: `normal` for single calls, `low` for bulk runs that must not delay single calls."""
 
 
 _MIN_RATE: Final = 1e-6
@@ -87,6 +96,9 @@ def _call_later(delay: float, callback: Callable[[], None]) -> _Handle:
     return asyncio.get_running_loop().call_later(delay, callback)
 
 
+_MIN_RECHECK: Final = 0.01
+"""Seconds after which a bulk run asks again at the earliest whether single calls still need the permits."""
+
 _MAX_TIMER: Final = 60.0
 """Maximum duration of a timer, in seconds. For a longer wait, several timers are set in turn."""
 
@@ -101,6 +113,17 @@ class WaitTooLongError(Exception):
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
         self.seconds = seconds
+
+
+class Wait(NamedTuple):
+    """Why a call with normal priority has to wait for the rate limit, and for how long."""
+
+    seconds: float
+    """The expected wait, in seconds."""
+    rate: float | None
+    """The sustained rate in requests per second; None if it is unknown."""
+    waiting: int
+    """Number of attempts that wait for a permit."""
 
 
 class Pacer:
@@ -128,7 +151,13 @@ class Pacer:
         self._call_later = call_later
         self._in_flight = 0
         # Callers in order of arrival. Removing a caller from an OrderedDict is fast, even if there are 20,000 callers.
-        self._waiters: OrderedDict[asyncio.Future[Permit], None] = OrderedDict()
+        self._normal: OrderedDict[asyncio.Future[Permit], None] = OrderedDict()
+        self._low: OrderedDict[asyncio.Future[Permit], None] = OrderedDict()
+        self._low_is_next = False
+        """Whether the next permit is for a caller with low priority, because the last one was not."""
+        self._most_low = 0
+        """The largest number of low-priority callers at a time, waiting or in flight, since there were none."""
+        self._needs = Needs()
         self._timer: _Handle | None = None
         self._timer_at = math.inf
         self._is_closed = False
@@ -148,27 +177,38 @@ class Pacer:
         self._all_idle = all(gate.is_idle for gate in self._gates)
         """Whether all gates stay open until the next 429 or reported limit. Not asking them saves 3 us per update."""
 
-    def acquire_now(self) -> Permit | None:
+    def acquire_now(self, priority: Priority = "normal") -> Permit | None:
         """Return a permit if one can be granted now, else None. The caller must `release` it."""
-        if self._waiters or self._in_flight >= self._max_in_flight:
+        if self._in_flight >= self._max_in_flight or self._normal or (self._low and priority == "low"):
+            return None
+        if self._low and self._low_is_next:
             return None
         now = self._clock()
-        return self._grant(now) if self._all_idle or self._may_send_at(now) <= now else None
+        if not self._all_idle and self._may_send_at(now, priority) > now:
+            return None
+        if priority == "normal":
+            self._low_is_next = bool(self._low)
+        self._needs.sent(self._quota.window_began, is_single=priority == "normal")
+        return self._grant(now)
 
-    async def acquire(self) -> Permit:
+    async def acquire(self, priority: Priority = "normal") -> Permit:
         """Wait for a permit and return it. The caller must `release` it.
 
         Raises `WaitTooLongError` if the server will accept no request for longer than `Pacing.max_wait`. After
         `close`, raises `PacerClosedError` instead of waiting.
         """
-        if (free := self.acquire_now()) is not None:
+        if (free := self.acquire_now(priority)) is not None:
             return free
         if self._is_closed:
             raise PacerClosedError
         if (wait := self._blocked_for(self._clock())) > self._max_wait:
             raise WaitTooLongError(wait)
         permit: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
-        self._waiters[permit] = None
+        if priority == "normal":
+            self._normal[permit] = None
+        else:
+            self._low[permit] = None
+            self._most_low = max(self._most_low, self._in_flight + len(self._low))
         self._grant_permits()
         try:
             if permit.done():
@@ -196,8 +236,21 @@ class Pacer:
                 self.rate_limited += 1
             else:
                 self.accepted += 1
-        if self._waiters:
+        if self._normal or self._low:
             self._grant_permits()
+        elif not self._in_flight:
+            self._most_low = 0
+
+    def expected_wait(self) -> Wait | None:
+        """Return how long a new call with normal priority would wait for the rate limit; None if for another reason."""
+        now = self._clock()
+        rate = self._rate()
+        blocked = max(0.0, self._blocked_for(now))
+        if self._in_flight >= self._max_in_flight or (rate is None and not blocked):
+            return None
+        ahead = len(self._normal) + min(len(self._low), len(self._normal) + 1)
+        seconds = blocked + (0.0 if rate is None else (ahead + 1) / rate)
+        return Wait(seconds, rate, len(self._normal) + len(self._low))
 
     def start_slowly(self) -> None:
         """Begin slow start again, because the server has just become available. Without pacing, do nothing."""
@@ -226,11 +279,11 @@ class Pacer:
             limit=quota.limit,
             remaining=max(0, quota.remaining - self._in_flight) if quota.is_known else None,
             resets_in=resets_in if resets_in < math.inf else None,
-            sustainable_rate=min((rate for gate in self._gates if (rate := gate.rate) is not None), default=None),
+            sustainable_rate=self._rate(),
             rate=self._meter.rate(now),
             paused_until=datetime.now(UTC) + timedelta(seconds=paused_for) if paused_for > 0 else None,
             in_flight=self._in_flight,
-            waiting=len(self._waiters),
+            waiting=len(self._normal) + len(self._low),
             rate_limited=self.rate_limited,
         )
 
@@ -241,12 +294,28 @@ class Pacer:
 
     # --- the gates ---
 
-    def _may_send_at(self, now: float) -> float:
+    def _may_send_at(self, now: float, priority: Priority) -> float:
         """Return when the next permit may be granted; infinity if an answer must arrive first."""
         for gate in self._gates:
             if (at := gate.may_send_at(now, self._in_flight)) > now:
                 return at
-        return now
+        return now if priority == "normal" else self._may_leave_at(now)
+
+    def _may_leave_at(self, now: float) -> float:
+        """Return when a caller with low priority may get a permit without taking one that single calls need."""
+        quota = self._quota
+        free = quota.free(now, self._in_flight)
+        # The last callers of a bulk run take all permits, or the end of the run could wait for the next window.
+        if free is None or self._in_flight + len(self._low) <= self._most_low / 2:
+            return now
+        kept = self._needs.kept(quota.window_began, free, quota.left(now))
+        if not kept or free > kept:
+            return now
+        # Later, single calls need less.
+        return now + max((quota.renews_at - LEAVE_NONE * quota.window - now) / kept, _MIN_RECHECK)
+
+    def _rate(self) -> float | None:
+        return min((rate for gate in self._gates if (rate := gate.rate) is not None), default=None)
 
     def _grant(self, now: float) -> Permit:
         permit = Permit(now)
@@ -265,7 +334,7 @@ class Pacer:
             else:
                 gate.answered(permit, info, now, self._in_flight)
         self._all_idle = all(gate.is_idle for gate in self._gates)
-        if self._waiters and (wait := self._blocked_for(now)) > self._max_wait:
+        if (self._normal or self._low) and (wait := self._blocked_for(now)) > self._max_wait:
             self._fail_waiters(lambda: WaitTooLongError(wait))
 
     def _blocked_for(self, now: float) -> float:
@@ -280,15 +349,21 @@ class Pacer:
         The clock is read only once, so that the gates and the timer use the same time.
         """
         now = self._clock()
-        while self._waiters and self._in_flight < self._max_in_flight:
-            opens_at = self._may_send_at(now)
+        while (self._normal or self._low) and self._in_flight < self._max_in_flight:
+            is_low = not self._normal or (self._low_is_next and bool(self._low))
+            opens_at = self._may_send_at(now, "low" if is_low else "normal")
+            if opens_at > now and is_low and self._normal:
+                is_low = False
+                opens_at = self._may_send_at(now, "normal")
             if opens_at > now:
                 self._set_timer(opens_at, now)
                 return
-            permit, _ = self._waiters.popitem(last=False)
+            permit, _ = (self._low if is_low else self._normal).popitem(last=False)
             if not permit.done():
+                self._needs.sent(self._quota.window_began, is_single=not is_low)
+                self._low_is_next = not is_low
                 permit.set_result(self._grant(now))
-        if not self._waiters:
+        if not self._normal and not self._low:
             self._cancel_timer()
 
     def _set_timer(self, at: float, now: float) -> None:
@@ -307,8 +382,9 @@ class Pacer:
 
     def _remove(self, permit: "asyncio.Future[Permit]") -> None:
         # The caller has already left the queue if its permit was granted, or if all waiting callers failed.
-        self._waiters.pop(permit, None)
-        if not self._waiters:
+        self._normal.pop(permit, None)
+        self._low.pop(permit, None)
+        if not self._normal and not self._low:
             self._cancel_timer()
 
     def _cancel_timer(self) -> None:
@@ -318,7 +394,9 @@ class Pacer:
             self._timer = None
 
     def _fail_waiters(self, make_error: Callable[[], Exception]) -> None:
-        waiters, self._waiters = self._waiters, OrderedDict()
+        waiters = [*self._normal, *self._low]
+        self._normal.clear()
+        self._low.clear()
         for permit in waiters:
             if not permit.done():
                 permit.set_exception(make_error())

@@ -84,7 +84,8 @@ class Quota(Gate):
         """The smallest R reported since the last reported renewal."""
         self._renewals = 0
         """The number of renewals so far, reported or assumed. A change of the limit counts too."""
-        self._window_began = 0.0
+        self.window_began = 0.0
+        """When the current window began, as far as answers show it."""
         self._assumed = False
         """Whether the last renewal was assumed, and no answer has confirmed it yet."""
 
@@ -134,6 +135,19 @@ class Quota(Gate):
     @property
     def _renews_fully(self) -> bool:
         return self._full_probes >= _FULL_RENEWALS_NEEDED
+
+    def left(self, now: float) -> float:
+        """Return the fraction of the window that is left, from 0 to 1."""
+        return min(1.0, max(0.0, self.renews_at - now) / max(self.window, 1e-3))
+
+    def free(self, now: float, in_flight: int) -> int | None:
+        """Return how many more requests may be sent before the next renewal.
+
+        None if there is no such number: if requests become available one by one, or the time of the renewal is unknown.
+        """
+        if self.limit is None or self._is_gradual or self._assumed or not now < self.renews_at < math.inf:
+            return None
+        return self._free(now, in_flight)
 
     def may_send_at(self, now: float, in_flight: int) -> float:
         """Return when the next request may be sent. If a renewal is due, assume that it has happened."""
@@ -212,7 +226,7 @@ class Quota(Gate):
     def _free(self, now: float, in_flight: int) -> int:
         if self._assumed and not self._renews_fully:
             return self.remaining - in_flight  # a probe
-        passed = (now - self._window_began) / max(self.window, 1e-3)
+        passed = (now - self.window_began) / max(self.window, 1e-3)
         ours = self._share.of(
             self.remaining,
             lowest=self._lowest,
@@ -244,7 +258,7 @@ class Quota(Gate):
         self.renews_at = math.inf
         self._renewals += 1
         self._assumed = True
-        self._window_began = now
+        self.window_began = now
 
     def _renew(self, permit: Permit, report: Report) -> None:
         """Record a renewal that an answer reports."""
@@ -273,7 +287,7 @@ class Quota(Gate):
     def _begin_window(self, permit: Permit, remaining: int) -> None:
         self._share.begin_window(self._lowest, remaining)
         if not self._assumed:
-            self._window_began = permit.sent_at
+            self.window_began = permit.sent_at
         self._assumed = False
         self._lowest = self.remaining = remaining
         self._reset_at = math.inf

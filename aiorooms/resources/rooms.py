@@ -5,17 +5,26 @@ from collections.abc import AsyncGenerator, Sequence
 from datetime import date
 from functools import partial
 from http import HTTPStatus
-from typing import Final, Unpack, overload
+from typing import Final, Unpack, get_args, overload
 from urllib.parse import urlencode
 
 import attrs
 
-from .._checks import bool_problems, check_at_least, check_positive, date_problems, int_problems, name_problems
-from .._http.attempts import Answer, Sender
+from .._checks import (
+    bool_problems,
+    check_at_least,
+    check_positive,
+    date_problems,
+    int_problems,
+    name_problems,
+    setting_error,
+)
+from .._http.attempts import SINGLE, Answer, Role, Sender
 from .._http.deadlines import Timeout, client_timeout
 from .._http.json import dumps
 from .._http.outage import NO_OUTAGE, Outage
 from .._http.request import Request
+from .._pacing import Priority
 from .._text import quoted
 from .._unset import UNSET, Unset
 from .._webhook_url import WebhookUrlPolicy
@@ -202,6 +211,7 @@ class Rooms(Resource):
         max_failures: int | None = None,
         outage_patience: float | None = 60.0,
         timeout: Timeout | None = None,
+        priority: Priority = "low",
         stop_after_failures: int | None = None,
     ) -> AsyncGenerator[UpdateResult]:
         """Send many updates concurrently, and yield one `UpdateResult` for each, in order of completion.
@@ -215,6 +225,8 @@ class Rooms(Resource):
         - `outage_patience`: stop the run when an outage has lasted this many seconds, above 0. None means that the run
           does not wait for the end of an outage, and updates end when they have no attempts left.
         - `timeout`: the limit for one attempt, as in all methods.
+        - `priority`: `low` lets single calls of the same client go first, but the run gets at least half of what the
+          rate limit allows. With `normal`, all calls are sent in the order in which they were queued.
         - `stop_after_failures`: the deprecated name of `max_failures`.
 
         Updates of the same room keep their order and are never in flight together. An invalid pair yields a `failed`
@@ -244,13 +256,15 @@ class Rooms(Resource):
             max_failures = stop_after_failures
         if max_failures is not None:
             check_at_least(1, "update_many(max_failures=)", max_failures)
+        if priority not in get_args(Priority):
+            raise setting_error("update_many(priority=)", f"is {priority!r}", 'give "low" or "normal"', priority)
         outage = NO_OUTAGE
         if outage_patience is not None:
             check_positive("update_many(outage_patience=)", outage_patience)
             outage = Outage(outage_patience, concurrency, probe=_PROBE)
         return update_many(
             updates,
-            partial(self._update, timeout=client_timeout(timeout), outage=outage),
+            partial(self._update, timeout=client_timeout(timeout), outage=outage, role=Role(priority, is_in_run=True)),
             concurrency=concurrency,
             max_failures=max_failures,
         )
@@ -281,6 +295,7 @@ class Rooms(Resource):
         *,
         timeout: Timeout | None,
         outage: Outage = NO_OUTAGE,
+        role: Role = SINGLE,
         id_problems: Sequence[Problem] = (),
     ) -> Answer[Room]:
         fields = update.to_dict()
@@ -298,7 +313,7 @@ class Rooms(Resource):
             max_size=MAX_ROOM,
             read_back=partial(read_back_update, room_id, fields),
         )
-        return await self._sender.send(self._with_fields(request, fields), timeout=timeout, outage=outage)
+        return await self._sender.send(self._with_fields(request, fields), timeout=timeout, outage=outage, role=role)
 
     def _with_fields(self, request: Request[Room], fields: Values) -> Request[Room]:
         """Set the body of a request, and what to send instead if the server rejects null for the failover URL.

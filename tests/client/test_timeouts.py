@@ -1,5 +1,6 @@
 """Time limits: `timeout` for one attempt, and `max_elapsed` for the attempts of a whole call."""
 
+import asyncio
 import contextlib
 import socket
 from typing import Any
@@ -7,7 +8,15 @@ from typing import Any
 import aiohttp
 import pytest
 
-from aiorooms import APIStatusError, APITimeoutError, RateLimitError, RetryPolicy, RoomsClient
+from aiorooms import (
+    APIStatusError,
+    APITimeoutError,
+    RateLimitError,
+    RateLimitTimeoutError,
+    RetryPolicy,
+    RoomsClient,
+    RoomUpdate,
+)
 from aiorooms.simulator import Faults, RateLimit, RoomsSimulator
 
 from ..conftest import tasks_left, times
@@ -58,11 +67,38 @@ async def test_max_elapsed_includes_the_wait_for_a_permit() -> None:
                 await client.rooms.retrieve(sim.room_ids[0])
             # The 429 paused all calls, so this call is not sent.
             with pytest.raises(
-                APITimeoutError, match=r"not sent; .*max_elapsed=0.05\) expired while the call was queued"
-            ):
+                RateLimitTimeoutError, match=r"not sent: .*max_elapsed=0.05\) expired while the call was queued"
+            ) as caught:
                 await client.rooms.update(sim.room_ids[0], max_participants=3)
+            assert isinstance(caught.value, APITimeoutError)
+            assert caught.value.retry_after is not None
+            assert 1 < caught.value.retry_after <= 60
             assert client.pacing.snapshot().waiting == 0
         assert sim.stats.requests == 2
+
+
+async def test_a_call_that_waits_for_a_connection_is_not_rate_limited() -> None:
+    async with RoomsSimulator(rooms=1, latency=30) as sim:
+        retry = RetryPolicy(max_elapsed=0.05, max_attempts=1)
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=retry, max_connections=1) as client:
+            first = asyncio.create_task(client.rooms.retrieve(sim.room_ids[0]))
+            while sim.stats.in_flight == 0:
+                await asyncio.sleep(0.001)
+            with pytest.raises(APITimeoutError, match="not sent") as caught:
+                await client.rooms.retrieve(sim.room_ids[0])
+            assert not isinstance(caught.value, RateLimitError)
+            first.cancel()
+            await asyncio.wait([first])
+
+
+async def test_in_a_bulk_run_max_elapsed_counts_from_the_first_permit() -> None:
+    """30 updates at 10 requests/s take 2 s, and each of them has 0.5 s."""
+    async with RoomsSimulator(rooms=30, rate_limit=RateLimit(2, 0.2, reset_rounding="fractional")) as sim:
+        retry = RetryPolicy(max_attempts=2, max_elapsed=0.5)
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=retry) as client:
+            updates = [(room_id, RoomUpdate(max_participants=3)) for room_id in sim.room_ids]
+            results = [result async for result in client.rooms.update_many(updates)]
+    assert {result.status for result in results} == {"updated"}
 
 
 async def test_a_call_fails_at_once_if_its_next_attempt_would_begin_after_max_elapsed() -> None:

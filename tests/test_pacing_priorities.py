@@ -1,0 +1,185 @@
+"""Single calls and bulk runs of one client: who gets the next permit, with a fake clock and no sockets."""
+
+import asyncio
+import math
+from statistics import median
+from typing import get_args
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiorooms._pacing import NO_INFO, Priority, read_rate_limit
+from aiorooms._pacing.needs import Needs
+from aiorooms.simulator import RateLimit
+
+from .conftest import in_flight_and_waiting, settle
+from .fake_clock import run_with_fake_clock
+from .test_pacing import make
+from .test_pacing_learning import Server, new_pacer, work
+
+
+@attrs.frozen
+class Result:
+    waits: list[float]
+    """How long each single call waited for its permit, in seconds."""
+    time: float
+    """Duration of the bulk run in seconds."""
+
+
+def run(
+    rule: RateLimit, *, workers: int, updates: int, every: float, callers: int = 1, priority: Priority = "low"
+) -> Result:
+    """Send single calls beside a bulk run. Each caller sends one every `every` seconds, or at once if it is 0."""
+
+    async def main() -> Result:
+        loop = asyncio.get_running_loop()
+        server = Server(rule, (0.01, 0.03))
+        pacer = new_pacer()
+        waits: list[float] = []
+
+        async def call() -> None:
+            while True:
+                await asyncio.sleep(every)
+                asked_at = loop.time()
+                permit = await pacer.acquire()
+                waits.append(loop.time() - asked_at)
+                accepted, headers = await server.send()
+                pacer.release(permit, read_rate_limit(headers, rate_limited=not accepted))
+
+        tasks = [asyncio.create_task(call()) for _ in range(callers)]
+        await asyncio.sleep(0.37 * rule.window)
+        began = loop.time()
+        await work(pacer, server, updates, workers, priority=priority)
+        ended = loop.time()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        return Result(waits, ended - began)
+
+    return run_with_fake_clock(main())
+
+
+@pytest.mark.parametrize("workers", [50, 200])
+@pytest.mark.parametrize(
+    ("rule", "every"),
+    [
+        (RateLimit(50, 1.0, kind="bucket"), 0.73),
+        (RateLimit(50, 1.0, kind="bucket", reset_rounding="fractional"), 0.73),
+        (RateLimit(100, 5.0), 0.73),
+        (RateLimit(100, 5.0, reset_rounding="fractional"), 0.73),
+        (RateLimit(600, 60.0), 2.9),
+    ],
+    ids=["bucket", "exact bucket", "5 s", "exact 5 s", "60 s"],
+)
+def test_a_single_call_does_not_wait_for_a_bulk_run(rule: RateLimit, every: float, workers: int) -> None:
+    result = run(
+        rule, workers=workers, updates=round(rule.limit / rule.window * max(30.0, 4 * rule.window)), every=every
+    )
+    assert len(result.waits) > 20
+    assert median(result.waits) <= 0.25
+
+
+def test_with_normal_priority_a_bulk_run_is_served_in_the_order_of_arrival() -> None:
+    result = run(RateLimit(50, kind="bucket"), workers=200, updates=1500, every=0.73, priority="normal")
+    assert median(result.waits) > 3
+
+
+def test_a_flood_of_single_calls_leaves_a_bulk_run_half_of_the_permits() -> None:
+    for rule in (RateLimit(50, kind="bucket"), RateLimit(100, 5.0), RateLimit(50, reset_rounding="fractional")):
+        result = run(rule, workers=80, updates=500, every=0.0, callers=80)
+        assert result.time <= 500 / (rule.limit / rule.window) * 2.3 + rule.window
+
+
+def test_a_bulk_run_alone_uses_the_whole_limit() -> None:
+    rule = RateLimit(100, reset_rounding="fractional")
+    normal, low = (run(rule, workers=50, updates=1000, every=math.inf, priority=one) for one in get_args(Priority))
+    assert low.time == pytest.approx(normal.time, rel=0.01)
+
+
+async def test_queues_take_turns() -> None:
+    pacer, _ = make(max_in_flight=1)
+    first = await pacer.acquire()
+    served: list[str] = []
+
+    async def call(name: str, priority: Priority) -> None:
+        permit = await pacer.acquire(priority)
+        served.append(name)
+        pacer.release(permit, NO_INFO)
+
+    names = [
+        ("a", "low"),
+        ("b", "low"),
+        ("c", "low"),
+        ("1", "normal"),
+        ("2", "normal"),
+        ("3", "normal"),
+        ("4", "normal"),
+    ]
+    tasks = [asyncio.create_task(call(name, "low" if priority == "low" else "normal")) for name, priority in names]
+    await settle()
+    tasks[1].cancel()
+    await settle()
+    pacer.release(first, NO_INFO)
+    await asyncio.wait(tasks)
+    assert served == ["1", "a", "2", "c", "3", "4"]
+    assert in_flight_and_waiting(pacer) == (0, 0)
+
+
+@given(
+    order=st.lists(st.sampled_from(["normal", "low"]), min_size=1, max_size=30),
+    cancelled=st.sets(st.integers(0, 29)),
+)
+def test_within_a_priority_no_caller_is_overtaken_and_nobody_starves(
+    order: list[Priority], cancelled: set[int]
+) -> None:
+    async def main() -> list[int]:
+        pacer, _ = make(max_in_flight=1)
+        first = await pacer.acquire()
+        served: list[int] = []
+
+        async def call(number: int) -> None:
+            permit = await pacer.acquire(order[number])
+            served.append(number)
+            pacer.release(permit, NO_INFO)
+
+        tasks = [asyncio.create_task(call(number)) for number in range(len(order))]
+        await settle()
+        for number in cancelled & set(range(len(order))):
+            tasks[number].cancel()
+        await settle()
+        pacer.release(first, NO_INFO)
+        await asyncio.wait(tasks)
+        assert in_flight_and_waiting(pacer) == (0, 0)
+        return served
+
+    served = asyncio.run(main())
+    assert set(served) == set(range(len(order))) - cancelled
+    for priority in ("normal", "low"):
+        ours = [number for number in served if order[number] == priority]
+        assert ours == sorted(ours)
+
+
+def test_the_permits_left_to_single_calls_shrink_with_the_window() -> None:
+    needs = Needs()
+    assert needs.kept(0.0, 100, 1.0) == 1
+    for _ in range(10):
+        needs.sent(0.0, is_single=True)
+    assert needs.kept(0.0, 90, 0.5) == 1, "the current window says nothing about its rest"
+    assert [needs.kept(5.0, 100, left) for left in (1.0, 0.5, 0.1, 0.0)] == [11, 6, 2, 0]
+    for _ in range(45):
+        needs.sent(5.0, is_single=True)
+    assert needs.kept(5.0, 55, 1.0) == 5, "single calls were left more than half of the window"
+    for _ in range(10):
+        needs.sent(5.0, is_single=True)
+    assert needs.kept(5.0, 45, 1.0) == 0
+    for _ in range(30):
+        needs.sent(5.0, is_single=False)
+    assert needs.kept(5.0, 15, 1.0) == 0
+    assert needs.kept(10.0, 1, 1.0) == 0, "the only permit of a window was left"
+
+
+def test_an_expected_wait_is_known_only_if_the_rate_limit_is_the_reason() -> None:
+    pacer, _ = make(max_in_flight=1)
+    assert pacer.expected_wait() is None
