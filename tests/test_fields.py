@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from aiorooms.models import Room, RoomCreate, RoomFields, RoomUpdate
-from aiorooms.models._fields import FIELDS, Values, differing, has_value, read_value, unreadable_fields
+from aiorooms.models._fields import FIELDS, Values, differing, has_fields, has_value, read_value, unreadable_fields
 
 
 def test_the_table_of_fields_has_exactly_the_fields_of_an_update() -> None:
@@ -78,12 +78,16 @@ def test_differing_returns_the_values_that_the_room_does_not_have() -> None:
     room = Room(max_participants=10, webhook_event_url="https://X.io", webhook_event_failover_url="")
     wanted: Values = {"max_participants": 11, "webhook_event_url": "https://x.io/", "webhook_event_failover_url": None}
     assert differing(room, wanted) == {"max_participants": 11}
+    assert not has_fields(room, wanted)
+    assert has_fields(room, {**wanted, "max_participants": 10})
+    assert has_fields(room, {})
 
 
 def test_a_value_that_can_not_be_read_differs_from_every_wanted_value() -> None:
     room = Room(max_participants=10, unreadable={"webhook_event_failover_url": 5, "webhook_timeout_secs": "x"})
     wanted: Values = {"max_participants": 10, "webhook_event_failover_url": None, "webhook_timeout_secs": None}
     assert differing(room, wanted) == {"webhook_event_failover_url": None, "webhook_timeout_secs": None}
+    assert not has_fields(room, {"webhook_timeout_secs": None})
     assert unreadable_fields(room, wanted, ["unique_name", "webhook_event_url"]) == (
         "webhook_event_failover_url",
         "webhook_timeout_secs",

@@ -35,7 +35,7 @@ from typing import BinaryIO, Final, Literal, TypeAlias
 from .._text import timestamp
 from ..client import RoomsClient
 from ..models import Room
-from ..models._fields import differing, unreadable_fields
+from ..models._fields import has_fields, unreadable_fields
 from ..resources._pages import RoomList
 from ._lookup import PlanLookup
 from ._outcomes import Outcome
@@ -56,7 +56,7 @@ already has the wanted values.
 
 def judge(planned: PlannedUpdate, room: Room, *, strict: bool) -> Finding:
     """Compare a room with its planned update. With `strict`, every modification is a conflict."""
-    if not differing(room, planned.after):
+    if has_fields(room, planned.after):
         return "wanted"
     if planned.has_changed(room) if strict else planned.contested_fields(room):
         return "conflict"

@@ -24,7 +24,7 @@ import attrs
 from .._http.json import dumps
 from .._webhook_url import WebhookUrlPolicy
 from ..models import Room, RoomUpdate, read_room_ref
-from ..models._fields import Values, differing
+from ..models._fields import Values, differing, has_field
 from ._files import json_object
 from ._records import Codec, check_values
 
@@ -100,8 +100,13 @@ class PlannedUpdate:
 
 def contested_fields(room: Room, before: Values, after: Values, pair: Values) -> tuple[str, ...]:
     """Return the fields that have neither their value in `before` nor in `after`, and a URL other than in `pair`."""
-    not_after = differing(room, after)
-    neither = differing(room, {name: value for name, value in before.items() if name in not_after})
+    # Most rooms have their old values, so these are compared first, and the new ones seldom. With five fields, of which
+    # two are URLs, comparing all of them takes seven times as long.
+    neither = [
+        name
+        for name, value in before.items()
+        if not has_field(room, name, value) and name in after and not has_field(room, name, after[name])
+    ]
     return (*neither, *differing(room, pair))
 
 
@@ -133,7 +138,8 @@ class PlannedLine(NamedTuple):
             room_id, name, time = value["room_id"], value["unique_name"], value["updated_at"]
             check_values(value["before"])
             after = check_values(value["after"])
-            check_values(value.get("pair", after))
+            if "pair" in value:
+                check_values(value["pair"])
             updated_at = None if time is None else datetime.fromisoformat(time)
             is_canonical = (
                 type(room_id) is str

@@ -82,15 +82,16 @@ def check_values(value: object) -> Values:
 
     The values may be out of range, because they are checked again before they are sent.
     """
-    if not is_object(value) or not FIELDS.keys() >= value.keys():
+    if not is_object(value) or not _NAMES.issuperset(value):
         raise ValueError("it is not an object of writable fields")
-    for one in value.values():
-        if type(one) not in _SCALARS:
-            raise ValueError("it is not the value of a field")
+    # A loop over the values takes three times as long.
+    if not _SCALARS.issuperset(map(type, value.values())):
+        raise ValueError("it is not the value of a field")
     return value  # type: ignore[return-value]  # checked above
 
 
-_SCALARS: Final = (str, int, bool, type(None))
+_NAMES: Final = frozenset(FIELDS)
+_SCALARS: Final = frozenset((str, int, bool, type(None)))
 
 
 def _values(value: object, _: object) -> Values:

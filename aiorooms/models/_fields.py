@@ -24,6 +24,8 @@ __all__ = [
     "Field",
     "Values",
     "differing",
+    "has_field",
+    "has_fields",
     "has_value",
     "other_url",
     "read_bool",
@@ -128,11 +130,21 @@ def read_bool(text: str) -> bool | None:
 
 def differing(room: "Room", wanted: Values) -> Values:
     """Return the wanted values that differ from the room's current values. A value that can't be read differs too."""
-    return {
-        name: value
-        for name, value in wanted.items()
-        if name in room.unreadable or not has_value(name, getattr(room, name), value)
-    }
+    return {name: value for name, value in wanted.items() if not has_field(room, name, value)}
+
+
+def has_fields(room: "Room", wanted: Values) -> bool:
+    """Return whether no value differs, as `differing` does, but stop at the first one that does."""
+    # The first field of most rooms differs. Then this takes a tenth of the time of `differing` with five fields.
+    for name, value in wanted.items():  # noqa: SIM110 - `all` takes twice as long
+        if not has_field(room, name, value):
+            return False
+    return True
+
+
+def has_field(room: "Room", name: str, wanted: object) -> bool:
+    """Return whether the room's current value of a field can be read, and is equivalent to the wanted one."""
+    return name not in room.unreadable and has_value(name, getattr(room, name), wanted)
 
 
 def unreadable_fields(room: "Room", *groups: Iterable[str]) -> tuple[str, ...]:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from aiorooms import RoomUpdate
+from aiorooms import Room, RoomUpdate
 from aiorooms.bulk import (
     Change,
     Journal,
@@ -17,7 +19,8 @@ from aiorooms.bulk import (
     make_plan,
     resume,
 )
-from aiorooms.bulk._plan_records import TOTALS, Checksum
+from aiorooms.bulk._plan_records import TOTALS, Checksum, contested_fields
+from aiorooms.models._fields import differing, has_fields
 from aiorooms.simulator import RoomsSimulator
 
 from ..conftest import plan_file
@@ -162,6 +165,28 @@ async def test_a_modification_is_a_conflict_if_the_update_would_overwrite_it(
             assert all(account(sim)[room_id][name] == before[name] for name in before.keys() - names_of(planned))
         if expected == "noted":
             assert str(outcome.note).startswith(f"room {room_id} was modified by someone else at 20")
+
+
+NUMBERS: st.SearchStrategy[int | None] = st.none() | st.integers(10, 12)
+URLS: st.SearchStrategy[str | None] = st.sampled_from([None, "", "https://x.io", "https://X.io/", "https://y.io/"])
+SOME_VALUES: st.SearchStrategy[Any] = st.fixed_dictionaries(
+    {}, optional={"max_participants": NUMBERS, "webhook_event_url": URLS, "webhook_event_failover_url": URLS}
+)
+
+
+@given(
+    values=st.lists(SOME_VALUES, min_size=4, max_size=4),
+    unreadable=st.sets(st.sampled_from(["max_participants", "webhook_event_url"])),
+)
+def test_a_field_is_contested_if_it_has_neither_its_old_nor_its_new_value(
+    values: list[dict[str, Any]], unreadable: set[str]
+) -> None:
+    present, before, after, pair = values
+    readable: dict[str, Any] = {name: value for name, value in present.items() if name not in unreadable}
+    room = Room(**readable, unreadable=dict.fromkeys(unreadable, "x"))
+    neither = [name for name in differing(room, before) if name in differing(room, after)]
+    assert contested_fields(room, before, after, pair) == (*neither, *differing(room, pair))
+    assert has_fields(room, after) == (not differing(room, after))
 
 
 def names_of(planned: Sequence[str]) -> set[str]:

@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime
 from io import BufferedReader, BytesIO, FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,6 +26,7 @@ from aiorooms.bulk._duplicates import DuplicateIds
 from aiorooms.bulk._lookup import plan_index
 from aiorooms.bulk._plan_records import PLANNED, PlannedLine
 from aiorooms.bulk._plan_writer import PlanWriter
+from aiorooms.models import FIELD_NAMES
 from aiorooms.simulator import RoomsSimulator
 
 from ..conftest import plan_file
@@ -305,6 +306,50 @@ def test_a_line_in_another_form_is_read_as_its_values_and_journaled_in_the_usual
 def test_a_malformed_line_is_an_error(line: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         PlannedLine.read(line)
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-5, 99) | st.text(max_size=5)
+VALUES = st.dictionaries(st.sampled_from(FIELD_NAMES), SCALARS, max_size=6)
+WRONG = st.dictionaries(st.sampled_from([*FIELD_NAMES, "x", ""]), SCALARS | st.lists(SCALARS) | st.floats(0, 1))
+
+
+@given(
+    room_id=st.uuids().map(str) | st.text(max_size=8),
+    unique_name=st.none() | st.text(max_size=8),
+    updated_at=st.none() | st.datetimes(timezones=st.just(UTC)),
+    values=st.lists(VALUES, min_size=3, max_size=3),
+)
+def test_a_line_of_the_writer_is_read_as_its_codec_reads_it(
+    room_id: str, unique_name: str | None, updated_at: datetime | None, values: list[dict[str, Any]]
+) -> None:
+    before, after, pair = values
+    one = PlannedUpdate(
+        room_id=room_id, unique_name=unique_name, updated_at=updated_at, before=before, after=after, pair=pair
+    )
+    line = PLANNED.line(one)
+    strict = PLANNED.read(line)
+    read = PlannedLine.read(line)
+    assert read.line is line
+    assert read[1:] == (strict.room_id, strict.unique_name, strict.updated_at, strict.after)
+
+
+@given(name=st.sampled_from(["before", "after", "pair"]), value=WRONG | VALUES | SCALARS)
+def test_a_line_is_malformed_for_both_readers_or_for_none(name: str, value: object) -> None:
+    line = as_line({**LINE, name: value})
+    try:
+        after = PLANNED.read(line).after
+    except ValueError:
+        with pytest.raises(ValueError, match=r"."):
+            PlannedLine.read(line)
+    else:
+        assert PlannedLine.read(line).after == after
+
+
+@pytest.mark.parametrize("value", [1.5, [1], {"a": 1}, {}])
+def test_a_value_that_no_field_can_have_is_rejected(value: object) -> None:
+    for name in ("before", "after", "pair"):
+        with pytest.raises(ValueError, match="it is not the value of a field"):
+            PlannedLine.read(as_line({**LINE, name: {"max_participants": 20, "unique_name": value}}))
 
 
 def test_a_usual_line_is_kept_as_it_is() -> None:
