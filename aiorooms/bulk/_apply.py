@@ -229,7 +229,7 @@ class BulkRun:
                 self.plan_lock_error = journal.plan_lock_error
                 recorder = Recorder(journal, self._signal)
                 self._conflicts = conflicts = Conflicts(
-                    self._client, self.plan, lookup, recorder, force=self._keep_policy.force, strict=self._strict
+                    self._client, plan, lookup, recorder, force=self._keep_policy.force, strict=self._strict
                 )
                 earlier = await asyncio.to_thread(EarlierRuns.read, journal.before, self._keep_policy, plan)
                 self.unplanned = earlier.unplanned

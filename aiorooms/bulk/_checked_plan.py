@@ -10,12 +10,13 @@ differs from what was checked. The run begins no further update, lets the update
 `PlanFileError`. (If the file is replaced, not edited, the run goes on: its open file is still the old one.)
 """
 
+import os
 from array import array
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from ._files import os_errors_as
-from ._plan import Plan, modified_plan, unreadable_plan
+from ._plan import Plan, modified_plan, replaced_plan, unreadable_plan
 
 __all__ = ["CheckedPlan"]
 
@@ -25,7 +26,7 @@ class CheckedPlan:
 
     def __init__(self, plan: Plan, file: BinaryIO) -> None:
         """Read the whole file. Raises `PlanFileError` as `Plan.room_lines` does."""
-        self._plan = plan
+        self.plan = plan
         self._file = file
         self._digests = array("q", map(hash, plan.room_lines(file)))
         with os_errors_as(unreadable_plan, plan.path):
@@ -37,12 +38,18 @@ class CheckedPlan:
         """The number of rooms."""
         return len(self._digests)
 
+    def check_same(self, file: BinaryIO) -> None:
+        """Raise `PlanFileError` if another open file is not the file that was checked."""
+        with os_errors_as(unreadable_plan, self.plan.path):
+            if not os.path.samestat(os.fstat(file.fileno()), os.fstat(self._file.fileno())):
+                raise replaced_plan(self.plan.path)
+
     def lines(self) -> Iterator[bytes]:
         """Yield the line of each room. Raises `PlanFileError` at the first line that differs from what was checked.
 
         Only one iterator can be in use at a time, because all of them read the same open file.
         """
-        path = self._plan.path
+        path = self.plan.path
         with os_errors_as(unreadable_plan, path):
             self._file.seek(self.start)
             for digest in self._digests:

@@ -37,9 +37,9 @@ from ..client import RoomsClient
 from ..models import Room
 from ..models._fields import has_fields, unreadable_fields
 from ..resources._pages import RoomList
+from ._checked_plan import CheckedPlan
 from ._lookup import PlanLookup
 from ._outcomes import Outcome
-from ._plan import Plan
 from ._plan_records import PLANNED, PlannedLine, PlannedUpdate
 from ._recheck import find_room
 from ._recorder import Recorder
@@ -69,9 +69,16 @@ class Conflicts:
     """Finds the conflicts of one run."""
 
     def __init__(
-        self, client: RoomsClient, plan: Plan, file: BinaryIO, recorder: Recorder, *, force: bool, strict: bool
+        self,
+        client: RoomsClient,
+        plan: CheckedPlan,
+        file: BinaryIO,
+        recorder: Recorder,
+        *,
+        force: bool,
+        strict: bool,
     ) -> None:
-        """`file` is the open plan file. Only this object reads from it."""
+        """`file` is the file of the plan, opened once more. Only this object reads from it."""
         self.listed_at: float | None = None
         """The monotonic time in seconds at which the last complete list began; None before that, and with `force`."""
         self.recent: int = 0
@@ -81,11 +88,12 @@ class Conflicts:
         self._position = 0
         """The offset in the plan file up to which all rooms were sent, set aside or skipped."""
         self._client = client
-        self._plan = plan
+        self._checked = plan
+        self._plan = plan.plan
         self._file = file
         self._recorder = recorder
         self._force = force
-        self._strict = strict or plan.version == 1
+        self._strict = strict or plan.plan.version == 1
         self._lookup: PlanLookup | None = None
         """None before the first list, and with `force`."""
         self._began = datetime.now(UTC)
@@ -111,7 +119,7 @@ class Conflicts:
             return
         self._excluded = excluded
         self._read_back = {planned.room_id for planned in read_back}
-        self._lookup = await PlanLookup.of(self._plan, self._file)
+        self._lookup = await PlanLookup.of(self._checked, self._file)
         listed_at = time.monotonic()
         recently = datetime.combine(_day_before(self._began), datetime.min.time(), UTC)
         async for room in self.changed_rooms():

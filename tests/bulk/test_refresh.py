@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from aiorooms import Room
 from aiorooms.bulk import Journal, Outcome, PlanFileError, apply, resume
+from aiorooms.bulk._checked_plan import CheckedPlan
 from aiorooms.bulk._conflicts import Conflicts
 from aiorooms.bulk._lookup import PlanLookup
 from aiorooms.bulk._refresh import PAGES_AT_ONCE, PAGES_PER_SECOND, REQUESTS_PER_PAGE, RefreshBudget
@@ -278,8 +279,8 @@ async def test_a_forced_run_lists_nothing_and_has_no_window(tmp_path: Path) -> N
 async def test_a_plan_that_is_edited_in_place_is_noticed_when_a_room_is_looked_up(tmp_path: Path) -> None:
     plan = write_plan(tmp_path / "a.plan", 300)
     first, *_, last = plan.updates()
-    with plan.open_file() as file:
-        lookup = await PlanLookup.of(plan, file)
+    with plan.open_file() as file, plan.open_file() as other:
+        lookup = await PlanLookup.of(CheckedPlan(plan, other), file)
         offset, later = lookup.offset_of(first.room_id.upper()), lookup.offset_of(last.room_id)
         assert offset is not None
         assert later is not None
@@ -290,3 +291,20 @@ async def test_a_plan_that_is_edited_in_place_is_noticed_when_a_room_is_looked_u
         plan.path.write_bytes(b"x" * plan.path.stat().st_size)
         with pytest.raises(PlanFileError, match="was modified while it was applied"):
             lookup.find(last.room_id)
+
+
+async def test_a_plan_that_changes_between_its_check_and_the_first_list_is_an_error(tmp_path: Path) -> None:
+    plan = write_plan(tmp_path / "a.plan", 300)
+    content = plan.path.read_bytes()
+    with plan.open_file() as file:
+        checked = CheckedPlan(plan, file)
+        copy = tmp_path / "copy.plan"
+        copy.write_bytes(content)
+        copy.replace(plan.path)
+        with plan.open_file() as other, pytest.raises(PlanFileError, match="was modified or replaced after it was op"):
+            await PlanLookup.of(checked, other)
+    with plan.open_file() as file, plan.open_file() as other:
+        checked = CheckedPlan(plan, file)
+        plan.path.write_bytes(content.replace(b'"max_participants":20', b'"max_participants":30'))
+        with pytest.raises(PlanFileError, match="was modified while it was applied"):
+            await PlanLookup.of(checked, other)
