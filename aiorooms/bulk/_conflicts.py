@@ -163,12 +163,13 @@ class Conflicts:
         Raises `PlanFileError` if the plan was modified since `find`.
         """
         lookup = self._lookup
-        if lookup is None or room.id is None or (offset := lookup.offset_of(room.id)) is None:
+        if lookup is None or room.id is None:
             return
-        if room.id not in self._read_back and (offset < self._position or room.id in self._excluded):
+        is_read_back = room.id in self._read_back
+        if room.id in self._excluded and not is_read_back:
             return
-        planned = lookup.find(room.id)
-        assert planned is not None  # it has an offset
+        if (planned := lookup.find(room.id, begin=0 if is_read_back else self._position)) is None:
+            return
         room_id = planned.room_id
         self._modified.discard(room_id)
         self._noted.pop(room_id, None)

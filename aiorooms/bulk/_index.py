@@ -55,20 +55,18 @@ class LineIndex:
             else:
                 first = entry
 
-    def find(self, key: str) -> bytes | None:
-        """Return the line with this key; None if there is none."""
+    def find(self, key: str, begin: int = 0) -> bytes | None:
+        """Return the line with this key; None if there is none, or if it is before the offset `begin`.
+
+        A line before `begin` is not read.
+        """
         position = self._position(key)
-        return None if position is None else self._read(position)
+        return None if position is None or _offset(self._entries[position]) < begin else self._read(position)
 
     def find_once(self, key: str) -> bytes | None:
         """Return the line with this key; None if there is none, or if an earlier call returned it."""
         position = self._position(key)
         return None if position is None or self._found[position] else self._read(position)
-
-    def offset_of(self, key: str) -> int | None:
-        """Return the offset of the line with this key, without reading the line; None if there is none."""
-        position = self._position(key)
-        return None if position is None else _offset(self._entries[position])
 
     def unmatched(self) -> Iterator[bytes]:
         """Yield the lines that neither `find` nor `find_once` has returned, in the order of the file."""

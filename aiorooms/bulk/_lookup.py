@@ -60,19 +60,15 @@ class PlanLookup:
         """
         return cls(checked.plan, await asyncio.to_thread(_checked_index, checked, file))
 
-    def offset_of(self, room_id: str) -> int | None:
-        """Return the offset of the room's line in the file; None if the room is not in the plan."""
-        return self._index.offset_of(room_id.lower())
-
-    def find(self, room_id: str) -> PlannedUpdate | None:
-        """Return the planned update of a room; None if the room is not in the plan.
+    def find(self, room_id: str, begin: int = 0) -> PlannedUpdate | None:
+        """Return the planned update of a room; None if it is not in the plan, or before this offset in the file.
 
         Raises `PlanFileError` if the file can't be read, or if the line was modified since the index was built.
         """
         path = self._plan.path
         with os_errors_as(unreadable_plan, path):
             try:
-                line = self._index.find(room_id.lower())
+                line = self._index.find(room_id.lower(), begin)
             except ChangedLineError:
                 raise modified_plan(path) from None
         return None if line is None else PLANNED.read(line)
