@@ -41,7 +41,7 @@ from ._checked_plan import CheckedPlan
 from ._lookup import PlanLookup
 from ._outcomes import Outcome
 from ._plan_records import PLANNED, PlannedLine, PlannedUpdate
-from ._recheck import find_room
+from ._recheck import Rechecker, find_room
 from ._recorder import Recorder
 
 __all__ = ["Conflicts", "Finding", "judge"]
@@ -122,7 +122,10 @@ class Conflicts:
         self._lookup = await PlanLookup.of(self._checked, self._file)
         listed_at = time.monotonic()
         recently = datetime.combine(_day_before(self._began), datetime.min.time(), UTC)
-        async for room in self.changed_rooms():
+        recheck = Rechecker(self._client)
+        async for listed in self.changed_rooms():
+            # A value that can't be read in the list is no change by someone else if a GET shows the old value.
+            room = await recheck(listed) or listed
             self.recent += self._plan.latest_update is None or (
                 room.updated_at is not None and room.updated_at >= recently
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aiorooms import RoomsClient, RoomUpdate, WebhookUrlPolicy
@@ -391,6 +391,18 @@ _options = st.fixed_dictionaries(
     leaves=st.lists(st.integers(1, 8), max_size=2),
 )
 @settings(max_examples=25)
+# A fault changes the type of a value in the first list of the second run.
+@example(
+    rooms=[{"webhook_event_url": "https://old.example.com/0", "max_participants": 2}],
+    options={
+        "where": [],
+        "set_fields": ["max_participants=20"],
+        "rewrite_webhook_host": ["old.example.com=b.example.com"],
+    },
+    seed=9,
+    faults=True,
+    leaves=[],
+)
 # A fault may remove the id of a room in a list. Such a room is skipped when the list is searched for conflicts.
 @pytest.mark.filterwarnings("ignore:the list of rooms contains entries without an id:RuntimeWarning")
 def test_plan_apply_and_rollback_restore_random_accounts(
