@@ -290,6 +290,8 @@ def test_keys_are_redacted_in_urls_and_in_json(key: str) -> None:
         ({"x-ratelimit-reset": "2"}, 2.0),
         ({"x-ratelimit-reset": "0.25"}, 0.25),
         ({"retry-after": "7", "x-ratelimit-reset": "2"}, 7.0),
+        ({"retry-after": "0", "x-ratelimit-reset": "2"}, 0.0),
+        ({"x-ratelimit-reset": "2", "ratelimit": '"a";r=0;t=7, "b";r=1;t=9'}, 7.0),
         ({"x-ratelimit-reset": "later"}, None),
         ({}, None),
     ],

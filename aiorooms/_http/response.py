@@ -235,7 +235,7 @@ def _read_error(
     said = excerpt("; ".join(map(str, details)), _MAX_TEXT) if details else _describe(text)
     wait = rate_limit.retry_after if status == 429 else retry_after(headers)
     if wait is None and status == 429:
-        wait = reset_after(headers)
+        wait = reset_after(headers) if rate_limit.reset is None else rate_limit.reset
     request_id = headers.get("x-request-id")
     make_error = partial(
         InternalServerError if status >= 500 else _ERRORS.get(status, APIStatusError),
