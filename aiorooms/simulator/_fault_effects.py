@@ -91,6 +91,12 @@ def proxy_page_with_retry_after(status: int) -> Effect:
     return answers(lambda faulty: proxy_error(status, faulty.retry_after))
 
 
+def bare_429(faulty: FaultyRequest) -> Answer:
+    """Return the 429 page of a gateway that does not know the limit of the API, so no header reports it."""
+    faulty.incoming.limit_lines = ""
+    return proxy_error(429)
+
+
 def server_error(_: FaultyRequest) -> Answer:
     """Return the API's own 500."""
     return error_list(500, error_item(UNEXPECTED, "An unexpected error occurred."))

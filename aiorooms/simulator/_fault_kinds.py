@@ -27,6 +27,7 @@ FaultKind = Literal[
     "stall_before",
     "408",
     "429",
+    "429_bare",
     "500",
     "502",
     "503",
@@ -94,9 +95,10 @@ _KINDS = (
         "429",
         proxy_page_with_retry_after(429),
         "HTML 429 page of a gateway, with `Retry-After` if `Faults.retry_after` is set"
-        "; the fault adds no `x-ratelimit-*` headers",
+        "; the headers report the rate limit as usual, if there is one",
         odd=True,
     ),
+    _before("429_bare", answers(effects.bare_429), "HTML 429 page of a gateway without rate limit headers", odd=True),
     _before("500", answers(effects.server_error), "500 with an errors list (10007)"),
     _before("502", proxy_page(502), "HTML error page of a proxy"),
     _before(

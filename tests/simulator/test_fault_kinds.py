@@ -27,6 +27,7 @@ from .calling import UNKNOWN_ID, RawConnection, ask, head, patch, until
 
 PROXY_PAGES: dict[FaultKind, bytes] = {
     "429": b"429 Too Many Requests",
+    "429_bare": b"429 Too Many Requests",
     "502": b"502 Bad Gateway",
     "503": b"503 Service Unavailable",
     "504": b"504 Gateway Timeout",
@@ -354,6 +355,22 @@ async def test_an_error_page_has_retry_after_only_if_configured() -> None:
         assert reply.status == 503
         assert "Retry-After" not in reply.headers
         assert "x-request-id" in reply.headers
+
+
+async def test_a_stray_429_can_report_the_rate_limit_or_not() -> None:
+    async with RoomsSimulator(
+        rooms=1, rate_limit="9/1h", faults=Faults(script=["429", "429_bare"], retry_after=7)
+    ) as sim:
+        for kind, remaining in (("429", "8"), ("429_bare", None)):
+            reply = await ask(sim, "PATCH", f"/rooms/{sim.room_ids[0]}", {"max_participants": 7})
+            assert (reply.status, reply.headers.get("x-ratelimit-remaining")) == (429, remaining), kind
+            assert ("Retry-After" in reply.headers) == (kind == "429")
+        assert sim.stats.updates_applied.total() == sim.stats.refused == 0
+        sim.faults = Faults(0.25, kinds=["429_bare"])
+        sim.rate_limit = None
+        statuses = [(await ask(sim, "GET", f"/rooms?page[number]={number}")).status for number in range(1, 201)]
+    assert 25 <= statuses.count(429) <= 75
+    assert statuses.count(200) == 200 - statuses.count(429)
 
 
 async def test_a_stall_ends_when_the_client_disconnects() -> None:
