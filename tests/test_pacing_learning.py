@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from aiorooms import Pacing
 from aiorooms._pacing import NO_INFO, Pacer, Permit, Priority, WaitTooLongError, read_rate_limit
 from aiorooms.simulator import RateLimit
-from aiorooms.simulator._limiters import Limiter, limit_headers, make_limiter
+from aiorooms.simulator._limit_headers import limit_headers
+from aiorooms.simulator._limiters import Limiter, make_limiter
 
 from .conftest import in_flight_and_waiting
 from .fake_clock import run_with_fake_clock, timers
@@ -58,7 +59,7 @@ class Server:
             verdict = self.limiter.take()
             accepted = verdict.allowed
             now = 1e9 + loop.time()
-            headers = {name.lower(): value for name, value in limit_headers(self.rule, verdict, now)}
+            headers = {name.lower(): value for name, value in limit_headers([(self.rule, verdict)], now)}
             headers["date"] = formatdate(now, usegmt=True)
             headers = {name: value for name, value in headers.items() if name not in self.omitted_headers}
         if accepted:

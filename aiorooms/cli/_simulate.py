@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import attrs
 import click
 
-from ._command import Command, Context, InvalidInputError
+from ._command import Command, Context, InvalidInputError, Value
 from ._exit_codes import OK
 from ._options import MAX_ROOMS, json_option, seed_option, value_option
 from ._output import Output, end_ctrl_c_line, flush
@@ -37,18 +37,22 @@ _NO_LIMIT: Final = "there is no rate limit to change; give one with --rate-limit
 
 
 def _read_limit(ctx: Context) -> None:
-    """Set `limit` from all options about the rate limit. Without `--rate-limit`, the other ones are invalid."""
-    limit: RateLimit | None = ctx.params.pop("rate_limit")
+    """Set `limits` from all options about the rate limit. Without `--rate-limit`, the other ones are invalid."""
+    limits: list[RateLimit | None] = [*ctx.params.pop("rate_limit")]
     given = {name: ctx.params.pop(name) for name in _LIMIT_OPTIONS}
     no_headers: bool = ctx.params.pop("no_rate_limit_headers")
-    if limit is not None:
-        settings = {_LIMIT_OPTIONS[name]: value for name, value in given.items() if value is not None}
-        limit = attrs.evolve(limit, headers=not no_headers, **settings)
-    elif not ctx.is_invalid("--rate-limit"):
+    ctx.params["limits"] = []
+    if ctx.is_invalid("--rate-limit"):
+        return
+    if None in limits and len(limits) > 1:
+        ctx.add_problem("none can't be combined with a limit; omit one of the two", "--rate-limit")
+    settings = {_LIMIT_OPTIONS[name]: value for name, value in given.items() if value is not None}
+    found = [attrs.evolve(limit, headers=not no_headers, **settings) for limit in limits if limit is not None]
+    if not found:
         for name, value in {**given, "no_rate_limit_headers": no_headers or None}.items():
             if value is not None:
                 ctx.add_problem(_NO_LIMIT, option_name(name))
-    ctx.params["limit"] = limit
+    ctx.params["limits"] = found
 
 
 class _Simulate(Command):
@@ -66,11 +70,13 @@ class _Simulate(Command):
 @click.command(cls=_Simulate, steps=[_read_limit])
 @value_option("--port", "N", whole_number(0, 65535), "TCP port to listen on; 0 chooses a free port.", default="8080")
 @value_option("--rooms", "N", whole_number(0, MAX_ROOMS), "Number of rooms, 0 to 1000000.", default="1000")
-@value_option(
+@click.option(
     "--rate-limit",
-    "N/WINDOW",
-    read_rate_limit,
-    "Rate limit in requests per window (ms, s, m or h), such as 100/1s, or none.  [default: none]",
+    metavar="N/WINDOW",
+    type=Value(read_rate_limit),
+    multiple=True,
+    help="Rate limit in requests per window (ms, s, m or h), such as 100/1s, or none. Can be given more than once: "
+    "then all limits apply.  [default: none]",
 )
 @value_option(
     "--limiter",
@@ -106,7 +112,7 @@ class _Simulate(Command):
 def simulate(
     port: int,
     rooms: int,
-    limit: "RateLimit | None",
+    limits: "list[RateLimit]",
     api_key: str,
     faults: float,
     webhooks: Literal["same", "mixed"],
@@ -132,6 +138,7 @@ def simulate(
       aiorooms simulate
       aiorooms simulate --port 8080 --rooms 1000 --rate-limit 100/1s --faults 5%
       aiorooms simulate --rate-limit 100/1s --limiter bucket --retry-after ms
+      aiorooms simulate --rate-limit 10/1s --rate-limit 1000/1h
       aiorooms simulate --webhooks mixed
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     from ..simulator import Faults, RoomsSimulator  # imported here, because most commands don't need it
@@ -139,7 +146,7 @@ def simulate(
     simulator = RoomsSimulator(
         rooms=rooms,
         api_key=api_key,
-        rate_limit=limit,
+        rate_limit=limits[0] if len(limits) == 1 else limits,
         faults=Faults(rate=faults),
         latency=latency,
         seed=seed,

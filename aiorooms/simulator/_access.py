@@ -21,7 +21,10 @@ from ._answers import (
     error_list,
     plain_failure,
 )
-from ._limiters import Limiter, RateLimit, limit_headers, make_limiter
+from ._limit_headers import limit_headers
+from ._limit_sets import LimitSets, RateLimits
+from ._limiters import make_limiter
+from ._routes import Target
 from ._stats import Stats
 
 
@@ -34,18 +37,18 @@ class Access:
         self.forbidden_keys: set[str] = set()
         self._stats = stats
         self._checks_host = _is_loopback(host)
-        self._rate_limit: RateLimit | None = None
-        self._limiter: Limiter | None = None
+        self._rate_limit: RateLimits | None = None
+        self._limits = LimitSets({})
 
     @property
-    def rate_limit(self) -> RateLimit | None:
-        """The current rate limit. Setting it resets the count of requests."""
+    def rate_limit(self) -> RateLimits | None:
+        """The current rate limits. Setting them resets the counts of requests."""
         return self._rate_limit
 
     @rate_limit.setter
-    def rate_limit(self, rule: RateLimit | None) -> None:
-        self._rate_limit = rule
-        self._limiter = None if rule is None else make_limiter(rule, time.monotonic_ns)
+    def rate_limit(self, limits: RateLimits | None) -> None:
+        self._rate_limit = limits
+        self._limits = LimitSets.of(limits, lambda rule: make_limiter(rule, time.monotonic_ns))
 
     def check_host(self, header: str | None) -> Answer | None:
         """Return the error answer if `Host` names another host. Return None if the request is allowed."""
@@ -59,15 +62,16 @@ class Access:
         scheme, _, key = authorization.partition(" ")
         return scheme.lower() == "bearer" and (key == self.api_key or key in self.forbidden_keys)
 
-    def check(self, authorization: str) -> tuple[str, Answer | None]:
+    def check(self, authorization: str, method: str, target: Target | None) -> tuple[str, Answer | None]:
         """Return the header lines that report the rate limit, and the error answer (None if the request is allowed)."""
         known = self.knows_key(authorization)
         lines = ""
-        if self._rate_limit is not None and self._limiter is not None:
-            verdict = self._limiter.take() if known else self._limiter.peek()
-            fields = limit_headers(self._rate_limit, verdict, time.time())
+        limits = self._limits.find(method, target)
+        if limits is not None:
+            states = limits.take() if known else limits.peek()
+            fields = limit_headers(states, time.time())
             lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
-            if not verdict.allowed:
+            if False in [verdict.allowed for _, verdict in states]:
                 self._stats.refused += 1
                 detail = "You have exceeded the maximum number of allowed requests."
                 return lines, error_list(429, error_item(TOO_MANY_REQUESTS, detail))

@@ -1,8 +1,8 @@
-"""The rate limit: which requests are allowed, and what the answers report about the limit.
+"""The rate limit: which requests are allowed.
 
 A `RateLimit` is the rule that a test defines. A `Limiter` counts requests, and decides which of them the rule allows.
-You can combine any way to count requests with any way to report the limit (headers, rounding, Retry-After), because
-real gateways differ in both.
+You can combine any way to count requests with any way to report the limit (`_limit_headers`), because real gateways
+differ in both. `_limit_sets` combines several limits.
 
 | kind | requests allowed |
 |---|---|
@@ -27,15 +27,16 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable
-from email.utils import formatdate
 from fractions import Fraction
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias, get_args
 
 import attrs
 from attrs.validators import in_
 
 _SECOND = 1_000_000_000
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+PERIODS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0}
+"""The windows that the style `kong` can report, in seconds."""
 _RULE = re.compile(r"(\d{1,9})\s*/\s*(\d{0,9}(?:\.\d{1,6})?)\s*(ms|s|m|h)", re.ASCII)
 
 
@@ -47,6 +48,9 @@ def _check_limit(_instance: "RateLimit", _attribute: "attrs.Attribute[int]", val
 def _check_window(_instance: "RateLimit", _attribute: "attrs.Attribute[float]", value: float) -> None:
     if not 0 < value < math.inf:
         raise ValueError(f"the window of a rate limit must be finite and more than 0 seconds, not {value}")
+
+
+Style: TypeAlias = Literal["x-ratelimit", "ietf-fields", "ietf-dictionary", "ietf-policy", "kong"]
 
 
 @attrs.frozen
@@ -64,12 +68,12 @@ class RateLimit:
     reset_rounding: Literal["fractional", "up", "down"] = attrs.field(
         default="up", validator=in_(("fractional", "up", "down"))
     )
-    """How the seconds in `x-ratelimit-reset` are rounded.
+    """How the reset is rounded: to microseconds, or up or down to whole seconds.
 
-    With `down`, a client that relies on the header retries too early.
+    With `down`, a client that relies on the reset retries too early.
     """
     headers: bool = True
-    """Whether answers have the headers `x-ratelimit-limit`, `x-ratelimit-remaining` and `x-ratelimit-reset`."""
+    """Whether answers have headers that report the limit. `style` selects which."""
     retry_after: Literal["none", "seconds", "date", "ms"] = attrs.field(
         default="none", validator=in_(("none", "seconds", "date", "ms"))
     )
@@ -79,10 +83,45 @@ class RateLimit:
     )
     """How requests are counted: in fixed windows, over the last `window` seconds, or with a token bucket.
 
-    `x-ratelimit-reset` is the time until the window ends (`fixed`), until the oldest counted request leaves the window
+    The reported reset is the time until the window ends (`fixed`), until the oldest counted request leaves the window
     (`sliding`) or until the bucket is full (`bucket`). An empty bucket allows the next request earlier: as soon as it
     contains one token. The header that `retry_after` selects reports the time until the next request is allowed.
     """
+
+    style: Style = attrs.field(default="x-ratelimit", kw_only=True, validator=in_(get_args(Style)))
+    """The headers that report the limit. Drafts are versions of draft-ietf-httpapi-ratelimit-headers.
+
+    | style | headers |
+    |---|---|
+    | `x-ratelimit` | `x-ratelimit-limit`, `-remaining` and `-reset` |
+    | `ietf-fields` | `ratelimit-limit`, `-remaining` and `-reset`, `ratelimit-policy: 10;w=1` (draft 06) |
+    | `ietf-dictionary` | `ratelimit: limit=10, remaining=9, reset=1`, `ratelimit-policy: 10;w=1` (draft 07) |
+    | `ietf-policy` | `ratelimit: "10-in-1s";r=9;t=1`, `ratelimit-policy: "10-in-1s";q=10;w=1` (draft 10) |
+    | `kong` | `x-ratelimit-limit-second`, `x-ratelimit-remaining-second`, and the first three of `ietf-fields` |
+
+    If there are several limits, the fields of `x-ratelimit` are lists, such as `9, 990`. `ietf-fields`,
+    `ietf-dictionary` and the last three fields of `kong` report only the limit with the fewest remaining requests.
+    `kong` needs a window of one second, minute, hour or day.
+    """
+    reset: Literal["seconds", "unix", "date", "none"] = attrs.field(
+        default="seconds", kw_only=True, validator=in_(("seconds", "unix", "date", "none"))
+    )
+    """The reset in the headers: seconds from now, a Unix time, an HTTP date, or no reset at all.
+
+    Only `x-ratelimit` and `ietf-fields` can report a time or a date. A date has whole seconds. With `kong` and `none`,
+    the fields that `ietf-fields` has too are omitted, as in old versions of Kong.
+    """
+
+    def __attrs_post_init__(self) -> None:
+        problems: list[str] = []
+        if self.style == "kong" and self.window not in PERIODS.values():
+            problems.append(f"style 'kong' needs a window of 1, 60, 3600 or 86400 seconds, not {self.window:g}")
+        if self.reset in ("unix", "date") and self.style not in ("x-ratelimit", "ietf-fields"):
+            problems.append(f"style {self.style!r} can't report a reset of {self.reset!r}; choose 'seconds' or 'none'")
+        if self.reset == "date" and self.reset_rounding == "fractional":
+            problems.append("a reset of 'date' has whole seconds; choose a reset_rounding of 'up' or 'down'")
+        if problems:
+            raise ValueError("; ".join(problems))
 
     @classmethod
     def parse(cls, text: str) -> "RateLimit":
@@ -250,28 +289,3 @@ def make_limiter(rule: RateLimit, clock: Callable[[], int]) -> Limiter:
     if rule.kind == "bucket":
         return TokenBucket(rule.limit, window, clock)
     return FixedWindow(rule.limit, window, clock)
-
-
-def limit_headers(rule: RateLimit, verdict: Verdict, wall_time: float) -> list[tuple[str, str]]:
-    """Return the header fields that report the limit. `wall_time` is a Unix time, for Retry-After as a date."""
-    fields: list[tuple[str, str]] = []
-    if rule.headers:
-        seconds = round(verdict.reset, 6)  # otherwise a floating-point error could be rounded up to a whole second
-        fields.append(("x-ratelimit-limit", str(rule.limit)))
-        fields.append(("x-ratelimit-remaining", str(verdict.remaining)))
-        if rule.reset_rounding == "up":
-            reset = str(math.ceil(seconds))
-        elif rule.reset_rounding == "down":
-            reset = str(math.floor(seconds))
-        else:
-            reset = f"{seconds:.6f}"
-        fields.append(("x-ratelimit-reset", reset))
-    if not verdict.allowed:
-        seconds = round(verdict.retry, 6)
-        if rule.retry_after == "seconds":
-            fields.append(("Retry-After", str(math.ceil(seconds))))
-        elif rule.retry_after == "date":
-            fields.append(("Retry-After", formatdate(math.ceil(wall_time + seconds), usegmt=True)))
-        elif rule.retry_after == "ms":
-            fields.append(("retry-after-ms", str(math.ceil(seconds * 1000))))
-    return fields

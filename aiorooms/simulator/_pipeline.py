@@ -100,7 +100,8 @@ class Pipeline:
         if incoming.method == "POST" and _is_receiver(request.raw_path):
             incoming.send(Answer(HTTPStatus.OK))
             return
-        incoming.limit_lines, rejection = self._access.check(request.headers.get("Authorization", ""))
+        authorization = request.headers.get("Authorization", "")
+        incoming.limit_lines, rejection = self._access.check(authorization, incoming.method, incoming.target)
         if rejection is not None:
             incoming.send(rejection)
             return

@@ -42,18 +42,21 @@ ROUTES = (
 class Target:
     """The operations and ids of a path."""
 
+    path: str
+    """The path as in `ROUTES`, with the names of its ids."""
     operations: Mapping[str, Callable[[Call], Answer]]
     """The operations by method."""
     ids: Mapping[str, str]
     """The ids in the path by name. They are in lower case and not validated."""
 
 
-def _patterns() -> list[tuple[re.Pattern[str], dict[str, Callable[[Call], Answer]]]]:
+def _patterns() -> list[tuple[str, re.Pattern[str], dict[str, Callable[[Call], Answer]]]]:
     by_path: dict[str, dict[str, Callable[[Call], Answer]]] = {}
     for route in ROUTES:
         by_path.setdefault(route.path, {})[route.method] = route.operation
     return [
-        (re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)), operations) for path, operations in by_path.items()
+        (path, re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)), operations)
+        for path, operations in by_path.items()
     ]
 
 
@@ -62,10 +65,11 @@ _PATTERNS = _patterns()
 
 def find_target(path: str) -> Target | None:
     """Return the operations and ids of a path, or None if the API has no such path."""
-    for pattern, operations in _PATTERNS:
+    for template, pattern, operations in _PATTERNS:
         match = pattern.fullmatch(path)
         if match is not None:
-            return Target(operations, {name: unquote(value).lower() for name, value in match.groupdict().items()})
+            ids = {name: unquote(value).lower() for name, value in match.groupdict().items()}
+            return Target(template, operations, ids)
     return None
 
 

@@ -19,7 +19,7 @@ from ._account import OLD_WEBHOOK_URL, WRITABLE, Account, Room, RoomsView
 from ._answers import JsonValue
 from ._fault_kinds import FaultKind
 from ._faults import FaultPlan, Faults
-from ._limiters import RateLimit
+from ._limit_sets import GivenRateLimits, RateLimits, read_rate_limits
 from ._listener import Listener
 from ._loop_thread import LoopThread, call_in_loop
 from ._pipeline import Pipeline
@@ -48,7 +48,7 @@ class RoomsSimulator:
         *,
         rooms: int = 0,
         api_key: str = "KEY_simulated",
-        rate_limit: RateLimit | str | None = None,
+        rate_limit: GivenRateLimits | None = None,
         faults: Faults | None = None,
         latency: float | tuple[float, float] = 0.0,
         seed: int = 0,
@@ -60,9 +60,10 @@ class RoomsSimulator:
 
         `rooms` is the number of rooms to create: `room-000001`, `room-000002`, ... With `webhooks="same"`, all have the
         webhook URL `https://old.example.com/rooms`. With `"mixed"`, each has its own webhook settings, and of every 100
-        rooms, one has each kind of mistake that an audit finds. The same `seed` creates the same rooms. `rate_limit`
-        may be text, such as `"100/1s"`. `latency` is the wait before each request is handled, in seconds: fixed, or
-        random between two bounds. Port 0 chooses a free port.
+        rooms, one has each kind of mistake that an audit finds. The same `seed` creates the same rooms. `rate_limit` is
+        a `RateLimit` or text such as `"100/1s"`, a list of these, or a dict of both by operation (see the property).
+        `latency` is the wait before each request is handled, in seconds: fixed, or random between two bounds. Port 0
+        chooses a free port.
         """
         if rooms < 0:
             raise ValueError(f"rooms must be 0 or more, not {rooms}")
@@ -264,13 +265,20 @@ class RoomsSimulator:
         self._access.forbidden_keys = keys
 
     @property
-    def rate_limit(self) -> RateLimit | None:
-        """The current rate limit. You can set it at any time, such as to "100/1s". This resets the request count."""
+    def rate_limit(self) -> RateLimits | None:
+        """The current rate limit. You can set it at any time, such as to "100/1s". This resets the request count.
+
+        A list contains limits that must all allow a request, such as `["10/1s", "1000/1h"]`. If one of them does not
+        allow it, it counts in none. A dict contains limits for operations (`"GET /rooms"`, `"PATCH /rooms/{room_id}"`),
+        methods (`"PATCH"`), and all other requests (`"*"`). Only the limits of the first of these that matches a
+        request apply to it, and None means no limit. The value that you read has `RateLimit`s instead of text, and
+        tuples instead of lists.
+        """
         return self._access.rate_limit
 
     @rate_limit.setter
-    def rate_limit(self, rule: RateLimit | str | None) -> None:
-        limit = RateLimit.parse(rule) if isinstance(rule, str) else rule
+    def rate_limit(self, limits: GivenRateLimits | None) -> None:
+        limit = read_rate_limits(limits)
 
         def change() -> None:
             self._access.rate_limit = limit

@@ -130,13 +130,31 @@ def test_without_other_options_a_rate_limit_has_the_simulators_defaults(started:
     assert started[0].rate_limit == RateLimit(7, 2.0)
 
 
+def test_several_rate_limits_apply_together(started: list[RoomsSimulator]) -> None:
+    words = ["--rate-limit", "7/2s", "--rate-limit", "100/1m", "--limiter", "sliding", "--no-rate-limit-headers"]
+    with signals_when(lambda: bool(started), signal.SIGINT):
+        assert run("simulate", "--port", "0", *words).exit_code == 0
+    assert started[0].rate_limit == (
+        RateLimit(7, 2.0, headers=False, kind="sliding"),
+        RateLimit(100, 60.0, headers=False, kind="sliding"),
+    )
+
+
+def test_no_limit_and_a_limit_exclude_each_other() -> None:
+    result = run("simulate", "--rate-limit", "7/2s", "--rate-limit", "none")
+    assert result.exit_code == 2
+    assert lines(result.stderr)[0] == (
+        "aiorooms: --rate-limit: none can't be combined with a limit; omit one of the two"
+    )
+
+
 @pytest.mark.parametrize(
     ("option", "setting"),
     [("--limiter", "kind"), ("--reset-rounding", "reset_rounding"), ("--retry-after", "retry_after")],
 )
 def test_every_value_of_the_rate_limit_options_can_be_chosen(option: str, setting: str) -> None:
     for word in get_args(inspect.get_annotations(RateLimit)[setting]):
-        limit = simulate.make_context("simulate", ["--rate-limit", "7/2s", option, word]).params["limit"]
+        limit = simulate.make_context("simulate", ["--rate-limit", "7/2s", option, word]).params["limits"][0]
         assert getattr(limit, setting) == word
     (parameter,) = (one for one in simulate.params if option in one.opts)
     assert parameter.metavar == "|".join(get_args(inspect.get_annotations(RateLimit)[setting]))

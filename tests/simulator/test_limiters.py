@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiorooms.simulator import RateLimit
-from aiorooms.simulator._limiters import Limiter, Verdict, limit_headers, make_limiter
+from aiorooms.simulator._limit_headers import limit_headers
+from aiorooms.simulator._limiters import Limiter, Verdict, make_limiter
 
 SECOND = 1_000_000_000
 KINDS: tuple[Literal["fixed", "sliding", "bucket"], ...] = ("fixed", "sliding", "bucket")
@@ -59,7 +60,7 @@ def test_an_invalid_window_raises(window: float) -> None:
         RateLimit(1, window)
 
 
-@pytest.mark.parametrize("setting", ["kind", "reset_rounding", "retry_after"])
+@pytest.mark.parametrize("setting", ["kind", "reset_rounding", "retry_after", "style", "reset"])
 def test_an_invalid_setting_raises(setting: str) -> None:
     with pytest.raises(ValueError, match=setting):
         RateLimit(**{setting: "leaky"})  # type: ignore[arg-type]
@@ -293,7 +294,7 @@ def test_peeks_and_rate_limited_requests_change_nothing(
 )
 def test_the_reported_reset_is_rounded_as_configured(rounding: Any, reset: float, shown: str) -> None:
     rule = RateLimit(5, 60.0, reset_rounding=rounding)
-    assert limit_headers(rule, Verdict(True, 3, reset, 0.0), 0.0) == [
+    assert limit_headers([(rule, Verdict(True, 3, reset, 0.0))], 0.0) == [
         ("x-ratelimit-limit", "5"),
         ("x-ratelimit-remaining", "3"),
         ("x-ratelimit-reset", shown),
@@ -314,11 +315,11 @@ def test_retry_after_is_sent_in_the_configured_format_and_only_with_a_429(
 ) -> None:
     rule = RateLimit(5, 60.0, retry_after=how, headers=False)
     wall = parsedate_to_datetime("Fri, 16 Apr 2021 09:46:20 GMT").timestamp() + 0.75
-    assert limit_headers(rule, Verdict(False, 0, 50.25, 2.5), wall) == expected
-    assert limit_headers(rule, Verdict(True, 0, 50.25, 2.5), wall) == []
+    assert limit_headers([(rule, Verdict(False, 0, 50.25, 2.5))], wall) == expected
+    assert limit_headers([(rule, Verdict(True, 0, 50.25, 2.5))], wall) == []
 
 
 def test_reset_and_retry_after_may_differ() -> None:
     rule = RateLimit(5, 60.0, retry_after="seconds", reset_rounding="down")
-    fields = limit_headers(rule, Verdict(False, 0, 50.75, 2.0000000001), 0.0)
+    fields = limit_headers([(rule, Verdict(False, 0, 50.75, 2.0000000001))], 0.0)
     assert fields[2:] == [("x-ratelimit-reset", "50"), ("Retry-After", "2")]
