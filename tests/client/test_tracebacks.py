@@ -33,9 +33,17 @@ KEY = "KEY_very_secret"
 # --- the tools ---
 
 
+class PlainTraceback(Traceback):
+    """A traceback of rich without syntax highlighting, which would take most of the time of these tests."""
+
+    @classmethod
+    def _guess_lexer(cls, filename: str, code: str) -> str:
+        return "text"
+
+
 def shown_by_rich(error: BaseException) -> str:
     console = Console(file=io.StringIO(), width=1000)
-    traceback = Traceback.from_exception(
+    traceback = PlainTraceback.from_exception(
         type(error), error, error.__traceback__, show_locals=True, locals_max_length=1000, locals_max_string=10_000
     )
     with console.capture() as captured:
