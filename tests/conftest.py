@@ -41,6 +41,12 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TELNYX_BASE_URL", raising=False)
 
 
+@pytest.fixture
+def short_slow_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a server that does not answer receive all requests at once, and not only after two seconds."""
+    monkeypatch.setattr("aiorooms._pacing.slow_start._WIDEN_AFTER", 0.01)
+
+
 MAY_BLOCK = [
     # A journal line must be written before its request is sent.
     ("os.write", "bulk/_journal_writer.py", {"write"}),

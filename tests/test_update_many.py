@@ -468,6 +468,7 @@ async def test_breaking_out_of_the_loop_stops_the_run_at_once() -> None:
         assert sim.stats.requests == sent
 
 
+@pytest.mark.usefixtures("short_slow_start")
 @pytest.mark.parametrize("where", ["results", "input"])
 async def test_cancelling_leaves_no_task_behind(where: str) -> None:
     async with RoomsSimulator(rooms=20, latency=5) as sim:

@@ -257,6 +257,7 @@ def test_show_uses_colours_on_a_terminal(invoke: Invoke, on_terminal: Callable[.
     assert "\x1b[31m10\x1b[0m -> \x1b[32m30\x1b[0m" in text
 
 
+@pytest.mark.usefixtures("short_slow_start")
 def test_aborted_updates_are_counted_as_uncertain(sim: RoomsSimulator, invoke: Invoke) -> None:
     planned(invoke)
     sim.latency = 60

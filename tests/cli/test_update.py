@@ -322,6 +322,7 @@ def outcomes(stdout: str) -> dict[str, dict[str, Any]]:
     return by_room
 
 
+@pytest.mark.usefixtures("short_slow_start")
 @pytest.mark.parametrize(("grace", "signals"), [(0.1, 1), (50.0, 2)])
 def test_aborted_updates_are_uncertain_and_every_room_has_one_outcome(
     sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, grace: float, signals: int
