@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from blockbuster import blockbuster_ctx
+from blockbuster import BlockBuster
 from hypothesis import HealthCheck, settings
 
 from aiorooms import RetryPolicy
@@ -90,14 +90,24 @@ Each entry is a blocking function, a file of aiorooms, and the functions in that
 """
 
 
+@pytest.fixture(scope="session")
+def detector() -> BlockBuster:
+    """The detector of blocking calls. To make it takes longer than to switch it on and off."""
+    detector = BlockBuster("aiorooms")
+    # Coverage takes a lock for each new file, and another thread may hold that lock.
+    detector.functions["threading.Lock.acquire"].can_block_in("coverage/collector.py", {"lock_data"})
+    for name, file, functions in MAY_BLOCK:
+        detector.functions[name].can_block_in(file, functions)
+    return detector
+
+
 @pytest.fixture(autouse=True)
-def _no_blocking_calls() -> Iterator[None]:
-    with blockbuster_ctx("aiorooms") as detector:
-        # Coverage takes a lock for each new file, and another thread may hold that lock.
-        detector.functions["threading.Lock.acquire"].can_block_in("coverage/collector.py", {"lock_data"})
-        for name, file, functions in MAY_BLOCK:
-            detector.functions[name].can_block_in(file, functions)
+def _no_blocking_calls(detector: BlockBuster) -> Iterator[None]:
+    detector.activate()
+    try:
         yield
+    finally:
+        detector.deactivate()
 
 
 def times(kind: FaultKind, count: int) -> list[FaultKind]:
