@@ -53,10 +53,13 @@ def test_the_example_of_the_pytest_fixture(tmp_path: Path) -> None:
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
-def test_the_example_of_a_fault_script(capsys: pytest.CaptureFixture[str]) -> None:
-    _, code = blocks(SIMULATOR_GUIDE, "python")
-    run(code)
-    assert capsys.readouterr().out == blocks(SIMULATOR_GUIDE, "text")[0]
+@pytest.mark.parametrize("number", range(2))
+def test_the_examples_of_the_simulator(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    _, *examples = blocks(SIMULATOR_GUIDE, "python")  # the first one is the fixture
+    outputs = blocks(SIMULATOR_GUIDE, "text")
+    assert len(examples) == len(outputs) == 2
+    run(examples[number])
+    assert capsys.readouterr().out == outputs[number]
 
 
 @pytest.mark.parametrize("number", range(3))

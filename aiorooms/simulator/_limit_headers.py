@@ -108,7 +108,7 @@ def _policies(states: Sequence[State]) -> str:
 
 def _window(rule: RateLimit) -> str:
     """Return the window as a parameter. The drafts only allow whole seconds."""
-    return f";w={rule.window:.0f}" if rule.window.is_integer() else ""
+    return f";w={rule.window:.0f}" if float(rule.window).is_integer() else ""
 
 
 def _reset(state: State, wall_time: float) -> str:
