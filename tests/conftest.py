@@ -2,8 +2,6 @@
 
 import asyncio
 import gc
-import os
-import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,21 +33,6 @@ def pytest_collection_finish() -> None:
 
 QUICK = RetryPolicy(base_delay=0.001, max_delay=0.002)
 """A retry policy with almost no delay, for tests that are not about waiting."""
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _bytecode_of_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let the programs that tests start share their bytecode, even if Python may not write it beside the source.
-
-    Otherwise each program compiles all of aiorooms, which takes half of its time.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        if sys.dont_write_bytecode:
-            base = tmp_path_factory.getbasetemp()  # with several workers, each has its own in a common folder
-            folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "bytecode"
-            patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-            patch.setenv("PYTHONPYCACHEPREFIX", str(folder))
-        yield
 
 
 @pytest.fixture(autouse=True)
