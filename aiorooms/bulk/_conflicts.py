@@ -34,9 +34,11 @@ from typing import BinaryIO, Final, Literal, TypeAlias
 
 from .._text import timestamp
 from ..client import RoomsClient
+from ..errors import APIError
 from ..models import Room
 from ..models._fields import has_fields, unreadable_fields
 from ..resources._pages import RoomList
+from ..resources._resource import ends_run
 from ._checked_plan import CheckedPlan
 from ._lookup import PlanLookup
 from ._outcomes import Outcome
@@ -124,13 +126,24 @@ class Conflicts:
         recently = datetime.combine(_day_before(self._began), datetime.min.time(), UTC)
         recheck = Rechecker(self._client)
         async for listed in self.changed_rooms():
-            # A value that can't be read in the list is no change by someone else if a GET shows the old value.
-            room = await recheck(listed) or listed
+            room = await self._read_again(listed, recheck) if recheck.is_needed(listed) else listed
             self.recent += self._plan.latest_update is None or (
                 room.updated_at is not None and room.updated_at >= recently
             )
             self.compare_listed(room)
         self.end_list(listed_at)
+
+    async def _read_again(self, listed: Room, recheck: Rechecker) -> Room:
+        """Return a planned room with values from a GET. A value that can't be read in a list is no change of it."""
+        lookup = self._lookup
+        if lookup is None or listed.id is None or lookup.find(listed.id) is None:
+            return listed
+        try:
+            return await recheck(listed) or listed
+        except APIError as error:
+            if ends_run(error):
+                raise
+            return listed  # it is set aside, and read again after all other updates
 
     def end_list(self, began_at: float) -> None:
         """Record that a list is complete. It began at this monotonic time, in seconds."""

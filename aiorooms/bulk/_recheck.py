@@ -42,12 +42,16 @@ class Rechecker:
         self._still_unreadable = 0
         """Number of rooms that were read again, and whose values still could not be read."""
 
+    def is_needed(self, room: Room) -> bool:
+        """Return whether the list does not show all values of a room, and a GET may show them."""
+        return self._still_unreadable < _MAX_STILL_UNREADABLE and _is_unreadable(room)
+
     async def __call__(self, room: Room) -> Room | None:
         """Return a listed room, or the same room from a GET; None if it was deleted meanwhile.
 
         Raises `APIError` if the room can't be read.
         """
-        if room.id is None or not _is_unreadable(room) or self._still_unreadable >= _MAX_STILL_UNREADABLE:
+        if room.id is None or not self.is_needed(room):
             return room
         again = await find_room(self._client, room.id)
         self._still_unreadable += again is not None and _is_unreadable(again)

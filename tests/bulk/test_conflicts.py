@@ -18,12 +18,13 @@ from aiorooms.bulk import (
     apply,
     make_plan,
     resume,
+    select,
 )
 from aiorooms.bulk._plan_records import TOTALS, Checksum, contested_fields
 from aiorooms.models._fields import differing, has_fields
-from aiorooms.simulator import RoomsSimulator
+from aiorooms.simulator import FaultKind, RoomsSimulator
 
-from ..conftest import plan_file
+from ..conftest import plan_file, tasks_left
 from .conftest import (
     FixedChanges,
     account,
@@ -201,6 +202,23 @@ async def test_a_conflict_names_the_fields_and_a_strict_conflict_does_not(tmp_pa
         assert str(conflict.error).endswith("after the plan was made (max_participants, webhook_event_failover_url)")
         (conflict,) = await collect(apply(client, plan, tmp_path / "b.journal", strict=True))
         assert str(conflict.error).endswith("after the plan was made")
+
+
+async def test_only_planned_rooms_are_read_with_a_get_if_the_list_has_a_wrong_value(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        planned, wrong, unplanned = sim.room_ids
+        await make_plan(client, select(where=["name!=room-000003"], set_fields=["max_participants=20"]), tmp_path / "p")
+        for room_id in (wrong, unplanned):
+            sim.change_room(room_id, max_participants="10")
+        sim.record = True
+        failures: list[FaultKind] = ["500"] * 10
+        sim.script(*failures, room_id=wrong)  # the GET fails, and the run goes on without it
+        results = await collect(apply(client, Plan.open(tmp_path / "p"), tmp_path / "j"))
+        assert [(one.room_id, one.status) for one in results] == [(planned, "updated")]
+        read = {request.path.rpartition("/")[2] for request in sim.recorded if request.method == "GET"}
+        assert unplanned not in read
+        assert wrong in read
+        assert tasks_left() == set()
 
 
 @pytest.mark.parametrize("updated_at", ["yesterday", None], ids=["unreadable", "missing"])
