@@ -105,8 +105,8 @@ async def work(
 class WatchedPacer(Pacer):
     """A pacer that checks that no more requests are in flight than remain in the quota, except for one probe."""
 
-    def _grant(self, now: float) -> Permit:
-        permit, quota = super()._grant(now), self._quota
+    def _grant(self, now: float, priority: Priority) -> Permit:
+        permit, quota = super()._grant(now, priority), self._quota
         in_flight = self.snapshot().in_flight
         assert not quota.is_known or in_flight <= max(1, quota.remaining), (
             "more requests were in flight than remain in the quota"

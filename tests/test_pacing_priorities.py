@@ -1,21 +1,24 @@
-"""Single calls and bulk runs of one client: who gets the next permit, with a fake clock and no sockets."""
+"""Single calls and bulk runs of one client: who gets the next permit. Nearly all with a fake clock and no sockets."""
 
 import asyncio
 import math
+from contextlib import aclosing
 from statistics import median
-from typing import get_args
+from typing import Any, get_args
 
 import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiorooms._pacing import NO_INFO, Priority, read_rate_limit
+from aiorooms import ClientSettingsError, Pacing, RoomsClient, RoomUpdate
+from aiorooms._pacing import NO_INFO, Pacer, Priority, RateLimitInfo, read_rate_limit
+from aiorooms._pacing.headers import Report
 from aiorooms._pacing.needs import Needs
-from aiorooms.simulator import RateLimit
+from aiorooms.simulator import RateLimit, RoomsSimulator
 
 from .conftest import in_flight_and_waiting, settle
-from .fake_clock import run_with_fake_clock
+from .fake_clock import FakeClock, run_with_fake_clock
 from .test_pacing import make
 from .test_pacing_learning import Server, new_pacer, work
 
@@ -180,6 +183,72 @@ def test_the_permits_left_to_single_calls_shrink_with_the_window() -> None:
     assert needs.kept(10.0, 1, 1.0) == 0, "the only permit of a window was left"
 
 
-def test_an_expected_wait_is_known_only_if_the_rate_limit_is_the_reason() -> None:
+def with_all_gates(max_in_flight: int) -> tuple[Pacer, FakeClock]:
+    clock = FakeClock()
+    return Pacer(Pacing(), max_in_flight=max_in_flight, clock=clock, call_later=clock.call_later), clock
+
+
+async def test_an_expected_wait_is_known_only_if_the_rate_limit_is_the_reason() -> None:
     pacer, _ = make(max_in_flight=1)
     assert pacer.expected_wait() is None
+    permit = await pacer.acquire()
+    pacer.release(permit, RateLimitInfo(rate_limited=True, retry_after=10))
+    wait = pacer.expected_wait()
+    assert wait is not None
+    assert wait.seconds == pytest.approx(10)
+    assert wait.waiting == 0
+
+
+async def test_a_call_that_waits_for_an_answer_does_not_wait_for_the_rate_limit() -> None:
+    """The limit is known and far from used up, but a new client has only a few requests in flight."""
+    pacer, _ = with_all_gates(100)
+    report = Report(limit=100, remaining=99, reset=1.0)
+    pacer.release(await pacer.acquire(), RateLimitInfo(reports=(report,)))
+    while pacer.acquire_now() is not None:
+        pass
+    assert pacer.snapshot().sustainable_rate == 100
+    assert pacer.expected_wait() is None
+
+
+async def test_a_second_bulk_run_leaves_permits_although_an_earlier_one_had_more_workers() -> None:
+    pacer, _ = with_all_gates(3)
+    permit = await pacer.acquire("low")
+    first = [asyncio.create_task(pacer.acquire("low")) for _ in range(40)]
+    await settle()
+    for task in first:
+        task.cancel()
+    await asyncio.wait(first)
+    pacer.release(permit, RateLimitInfo(reports=(Report(limit=100, remaining=3, reset=5.0),)))
+    second = [asyncio.create_task(pacer.acquire("low")) for _ in range(3)]
+    await settle()
+    assert [task.done() for task in second] == [True, False, False], "the permit of single calls was not left"
+    single = pacer.acquire_now()
+    assert single is not None
+    for task in second:
+        task.cancel()
+    await asyncio.wait(second)
+    for permit in (single, second[0].result()):
+        pacer.release(permit, None)
+    assert in_flight_and_waiting(pacer) == (0, 0)
+
+
+async def test_a_single_call_is_sent_before_the_updates_that_wait() -> None:
+    async with RoomsSimulator(rooms=60, rate_limit=RateLimit(10, 1.0, kind="bucket")) as sim:
+        sim.record = True
+        async with RoomsClient(sim.api_key, base_url=sim.url) as client:
+            updates = [(room_id, RoomUpdate(max_participants=20)) for room_id in sim.room_ids]
+            async with aclosing(client.rooms.update_many(updates)) as results:
+                for _ in range(15):
+                    await anext(results)
+                assert client.pacing.snapshot().waiting > 30
+                before = len(sim.recorded)
+                await client.rooms.retrieve(sim.room_ids[0])
+            methods = [request.method for request in sim.recorded]
+    assert methods.index("GET") <= before + 3
+
+
+@pytest.mark.parametrize("priority", ["high", None, 1])
+def test_an_unknown_priority_raises(priority: Any) -> None:
+    client = RoomsClient("KEY")
+    with pytest.raises(ClientSettingsError, match=r"update_many\(priority=\) is .*; give \"low\" or \"normal\""):
+        client.rooms.update_many([], priority=priority)

@@ -156,7 +156,7 @@ class Pacer:
         self._low_is_next = False
         """Whether the next permit is for a caller with low priority, because the last one was not."""
         self._most_low = 0
-        """The largest number of low-priority callers at a time, waiting or in flight, since there were none."""
+        """The largest number of attempts in flight and low-priority callers waiting, since one of these waits."""
         self._needs = Needs()
         self._timer: _Handle | None = None
         self._timer_at = math.inf
@@ -188,8 +188,7 @@ class Pacer:
             return None
         if priority == "normal":
             self._low_is_next = bool(self._low)
-        self._needs.sent(self._quota.window_began, is_single=priority == "normal")
-        return self._grant(now)
+        return self._grant(now, priority)
 
     async def acquire(self, priority: Priority = "normal") -> Permit:
         """Wait for a permit and return it. The caller must `release` it.
@@ -207,8 +206,8 @@ class Pacer:
         if priority == "normal":
             self._normal[permit] = None
         else:
+            self._most_low = max(self._most_low if self._low else 0, self._in_flight + len(self._low) + 1)
             self._low[permit] = None
-            self._most_low = max(self._most_low, self._in_flight + len(self._low))
         self._grant_permits()
         try:
             if permit.done():
@@ -238,16 +237,19 @@ class Pacer:
                 self.accepted += 1
         if self._normal or self._low:
             self._grant_permits()
-        elif not self._in_flight:
-            self._most_low = 0
 
     def expected_wait(self) -> Wait | None:
         """Return how long a new call with normal priority would wait for the rate limit; None if for another reason."""
         now = self._clock()
         rate = self._rate()
         blocked = max(0.0, self._blocked_for(now))
-        if self._in_flight >= self._max_in_flight or (rate is None and not blocked):
+        if rate is None and not blocked:
             return None
+        others: list[Gate | None] = [self._sockets, self._slow_start]
+        if self._in_flight >= self._max_in_flight or any(
+            gate is not None and gate.may_send_at(now, self._in_flight) > now for gate in others
+        ):
+            return None  # the requests in flight are the reason
         ahead = len(self._normal) + min(len(self._low), len(self._normal) + 1)
         seconds = blocked + (0.0 if rate is None else (ahead + 1) / rate)
         return Wait(seconds, rate, len(self._normal) + len(self._low))
@@ -306,7 +308,8 @@ class Pacer:
         quota = self._quota
         free = quota.free(now, self._in_flight)
         # The last callers of a bulk run take all permits, or the end of the run could wait for the next window.
-        if free is None or self._in_flight + len(self._low) <= self._most_low / 2:
+        is_ending = bool(self._low) and self._in_flight + len(self._low) <= self._most_low / 2
+        if free is None or is_ending:
             return now
         kept = self._needs.kept(quota.window_began, free, quota.left(now))
         if not kept or free > kept:
@@ -317,9 +320,10 @@ class Pacer:
     def _rate(self) -> float | None:
         return min((rate for gate in self._gates if (rate := gate.rate) is not None), default=None)
 
-    def _grant(self, now: float) -> Permit:
+    def _grant(self, now: float, priority: Priority) -> Permit:
         permit = Permit(now)
         if not self._all_idle:
+            self._needs.sent(self._quota.window_began, is_single=priority == "normal")
             for gate in self._gates:
                 gate.sent(permit, self._in_flight)
         self._in_flight += 1
@@ -360,9 +364,8 @@ class Pacer:
                 return
             permit, _ = (self._low if is_low else self._normal).popitem(last=False)
             if not permit.done():
-                self._needs.sent(self._quota.window_began, is_single=not is_low)
                 self._low_is_next = not is_low
-                permit.set_result(self._grant(now))
+                permit.set_result(self._grant(now, "low" if is_low else "normal"))
         if not self._normal and not self._low:
             self._cancel_timer()
 
