@@ -1,15 +1,16 @@
 """`aiorooms plan` and `aiorooms show`: write a plan from a file or from options, and show a plan."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import aclosing, nullcontext
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import click
 
+from .._aio import close
 from .._webhook_url import WebhookUrlPolicy
-from ..bulk import Plan, PlanSummary, Selection, Wanted, make_plan, read_rows, select
+from ..bulk import Plan, PlanSummary, ProbeUrls, Selection, Wanted, make_plan, read_rows, select
 from ..client import RoomsClient
 from ..errors import BulkInputError
 from ..webhook_config import EventSigner, ProbeResult, probe_many
@@ -39,9 +40,6 @@ from ._words import input_problems
 __all__ = ["DETAILED", "plan", "show"]
 
 DETAILED: Final = "--detailed-exitcode"
-
-_Probe: TypeAlias = Callable[..., AsyncGenerator[ProbeResult]]
-"""`probe_many` with the options of the command line."""
 
 
 def _read_source(ctx: Context) -> None:
@@ -145,7 +143,7 @@ def plan(
     out: Path,
     strict: bool,
     policy: WebhookUrlPolicy,
-    probe: _Probe | None,
+    probe: ProbeUrls | None,
     every_room: bool,
     detailed_exitcode: bool,
     repeated: Repeated,
@@ -199,16 +197,19 @@ async def _make(
     wanted: Wanted,
     path: Path,
     reading: Reading,
-    probe: _Probe | None,
+    probe: ProbeUrls | None,
     *,
     strict: bool,
 ) -> PlanSummary:
     async def counted(urls: Iterable[str], *, timeout: float) -> AsyncGenerator[ProbeResult]:
         assert probe is not None
-        async with aclosing(probe(urls, timeout=timeout)) as results:
+        results = probe(urls, timeout=timeout)
+        try:
             async for result in results:
                 reading.add_probe()
                 yield result
+        finally:
+            await close(results)
 
     probing = None if probe is None else counted
     async with client:
