@@ -1,10 +1,9 @@
 """Single calls and bulk runs of one client: who gets the next permit. Nearly all with a fake clock and no sockets."""
 
 import asyncio
-import math
 from contextlib import aclosing
 from statistics import median
-from typing import Any, get_args
+from typing import Any, Literal
 
 import attrs
 import pytest
@@ -12,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiorooms import ClientSettingsError, Pacing, RoomsClient, RoomUpdate
-from aiorooms._pacing import NO_INFO, Pacer, Priority, RateLimitInfo, read_rate_limit
+from aiorooms._pacing import NO_INFO, Pacer, Permit, Priority, RateLimitInfo, read_rate_limit
 from aiorooms._pacing.headers import Report
 from aiorooms._pacing.needs import Needs
 from aiorooms.simulator import RateLimit, RoomsSimulator
@@ -95,10 +94,19 @@ def test_a_flood_of_single_calls_leaves_a_bulk_run_half_of_the_permits() -> None
         assert result.time <= 500 / (rule.limit / rule.window) * 2.3 + rule.window
 
 
-def test_a_bulk_run_alone_uses_the_whole_limit() -> None:
-    rule = RateLimit(100, reset_rounding="fractional")
-    normal, low = (run(rule, workers=50, updates=1000, every=math.inf, priority=one) for one in get_args(Priority))
-    assert low.time == pytest.approx(normal.time, rel=0.01)
+@pytest.mark.parametrize("begin", [0.0, 0.5, 0.77])
+@pytest.mark.parametrize("rounding", ["fractional", "up", "down"])
+@pytest.mark.parametrize("kind", ["fixed", "sliding", "bucket"])
+def test_a_bulk_run_without_single_calls_is_not_slower_than_calls_with_normal_priority(
+    kind: Literal["fixed", "sliding", "bucket"], rounding: Literal["fractional", "up", "down"], begin: float
+) -> None:
+    async def main(priority: Priority) -> float:
+        server = Server(RateLimit(100, kind=kind, reset_rounding=rounding), (0.005, 0.02))
+        await asyncio.sleep(begin)
+        await work(new_pacer(), server, 1000, 50, priority=priority)
+        return asyncio.get_running_loop().time()
+
+    assert run_with_fake_clock(main("low")) == run_with_fake_clock(main("normal"))
 
 
 async def test_queues_take_turns() -> None:
@@ -166,7 +174,7 @@ def test_within_a_priority_no_caller_is_overtaken_and_nobody_starves(
 
 def test_the_permits_left_to_single_calls_shrink_with_the_window() -> None:
     needs = Needs()
-    assert needs.kept(0.0, 100, 1.0) == 1
+    assert needs.kept(0.0, 100, 1.0) == 0, "a permit was left although there are no single calls"
     for _ in range(10):
         needs.sent(0.0, is_single=True)
     assert needs.kept(0.0, 90, 0.5) == 1, "the current window says nothing about its rest"
@@ -181,6 +189,7 @@ def test_the_permits_left_to_single_calls_shrink_with_the_window() -> None:
         needs.sent(5.0, is_single=False)
     assert needs.kept(5.0, 15, 1.0) == 0
     assert needs.kept(10.0, 1, 1.0) == 0, "the only permit of a window was left"
+    assert [needs.kept(10.0 + 5 * windows, 100, 1.0) for windows in range(1, 11)] == [1] * 8 + [0] * 2
 
 
 def with_all_gates(max_in_flight: int) -> tuple[Pacer, FakeClock]:
@@ -211,24 +220,26 @@ async def test_a_call_that_waits_for_an_answer_does_not_wait_for_the_rate_limit(
 
 
 async def test_a_second_bulk_run_leaves_permits_although_an_earlier_one_had_more_workers() -> None:
-    pacer, _ = with_all_gates(3)
-    permit = await pacer.acquire("low")
-    first = [asyncio.create_task(pacer.acquire("low")) for _ in range(40)]
+    pacer, _ = with_all_gates(1)
+
+    def answer(permit: Permit, remaining: int) -> None:
+        pacer.release(permit, RateLimitInfo(reports=(Report(20, remaining, reset=5.0),)))
+
+    answer(await pacer.acquire(), 19)
+    answer(await pacer.acquire(), 18)
+    last = await pacer.acquire("low")
+    waiting = [asyncio.create_task(pacer.acquire("low")) for _ in range(40)]
     await settle()
-    for task in first:
+    for task in waiting:
         task.cancel()
-    await asyncio.wait(first)
-    pacer.release(permit, RateLimitInfo(reports=(Report(limit=100, remaining=3, reset=5.0),)))
-    second = [asyncio.create_task(pacer.acquire("low")) for _ in range(3)]
-    await settle()
-    assert [task.done() for task in second] == [True, False, False], "the permit of single calls was not left"
+    await asyncio.wait(waiting)
+    answer(last, remaining := 17)
+    while (permit := pacer.acquire_now("low")) is not None:
+        answer(permit, remaining := remaining - 1)
+    assert remaining < 17
     single = pacer.acquire_now()
-    assert single is not None
-    for task in second:
-        task.cancel()
-    await asyncio.wait(second)
-    for permit in (single, second[0].result()):
-        pacer.release(permit, None)
+    assert single is not None, "the second bulk run left no permit"
+    pacer.release(single, None)
     assert in_flight_and_waiting(pacer) == (0, 0)
 
 
@@ -241,7 +252,7 @@ async def test_a_single_call_is_sent_before_the_updates_that_wait() -> None:
                 for _ in range(15):
                     await anext(results)
                 assert client.pacing.snapshot().waiting > 30
-                before = len(sim.recorded)
+                before = len(sim.recorded) + client.pacing.snapshot().in_flight
                 await client.rooms.retrieve(sim.room_ids[0])
             methods = [request.method for request in sim.recorded]
     assert methods.index("GET") <= before + 3

@@ -315,7 +315,8 @@ class Pacer:
         if not kept or free > kept:
             return now
         # Later, single calls need less.
-        return now + max((quota.renews_at - LEAVE_NONE * quota.window - now) / kept, _MIN_RECHECK)
+        length = quota.renews_at - quota.window_began
+        return now + max((quota.renews_at - LEAVE_NONE * length - now) / kept, _MIN_RECHECK)
 
     def _rate(self) -> float | None:
         return min((rate for gate in self._gates if (rate := gate.rate) is not None), default=None)

@@ -138,7 +138,8 @@ class Quota(Gate):
 
     def left(self, now: float) -> float:
         """Return the fraction of the window that is left, from 0 to 1."""
-        return min(1.0, max(0.0, self.renews_at - now) / max(self.window, 1e-3))
+        # Resets that are rounded down don't show the length of a window, but this does.
+        return min(1.0, max(0.0, self.renews_at - now) / max(self.renews_at - self.window_began, 1e-3))
 
     def free(self, now: float, in_flight: int) -> int | None:
         """Return how many more requests may be sent before the next renewal.
