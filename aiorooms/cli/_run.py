@@ -11,7 +11,7 @@ import importlib
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -107,11 +107,19 @@ class SignalHandler:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        for number in _SIGNALS:
+            # A signal can arrive after Python has looked for signals and before the loop waits. Only a loop that has
+            # a handler of its own is woken by it. On Windows, loops have none.
+            with suppress(NotImplementedError):
+                self._loop.add_signal_handler(number, _do_nothing)
+            signal.signal(number, self._on_signal)
         try:
             yield
         finally:
             for number, handler in before.items():
+                with suppress(NotImplementedError):
+                    self._loop.remove_signal_handler(number)
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -132,3 +140,6 @@ class SignalHandler:
     def _cancel(self) -> None:
         if self.task is not None:
             self.task.cancel()
+
+
+def _do_nothing() -> None: ...

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,6 +65,41 @@ def test_a_signal_cancels_a_command_without_on_stop() -> None:
         _run.run(command(), interrupted=lambda: "interrupted; no file was written")
     assert stopped.value.line == "interrupted; no file was written"
     assert ended == ["cleanly"]
+
+
+def test_a_signal_wakes_a_loop_that_waits() -> None:
+    """The main thread must not need an interrupted system call to see a signal.
+
+    A signal can arrive after Python has looked for signals and before the loop waits. No call is interrupted then, as
+    here, where another thread receives the signal.
+    """
+
+    def interrupt_when_waiting() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        waiting.wait()
+        time.sleep(0.05)  # the loop has begun to wait by then, and otherwise the test shows nothing
+        interrupt()
+
+    async def command() -> None:
+        waiting.set()
+        asyncio.get_running_loop().call_later(10, woken.append, "a timer")
+        try:
+            await asyncio.sleep(60)
+        finally:
+            woken.append("the signal")
+
+    woken: list[str] = []
+    waiting = threading.Event()
+    sender = threading.Thread(target=interrupt_when_waiting)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    sender.start()
+    try:
+        with pytest.raises(_run.Interrupted):
+            _run.run(command())
+        assert woken == ["the signal"]
+    finally:
+        sender.join()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def test_a_signal_before_the_command_starts_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
