@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from . import bulk, compare, costs, crash, fuzz, growth, outages, pacing, planning, ratios, urls
+from . import bulk, compare, costs, crash, fairness, fuzz, growth, outages, pacing, planning, ratios, urls
 
 BENCHMARKS: Final = {
     "compare": compare,
@@ -21,6 +21,7 @@ BENCHMARKS: Final = {
     "growth": growth,
     "costs": costs,
     "pacing": pacing,
+    "fairness": fairness,
     "bulk": bulk,
     "planning": planning,
     "crash": crash,

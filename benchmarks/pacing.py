@@ -12,6 +12,10 @@ retries. The columns of the table are
 - time, ideal, ratio: duration of the run, the minimum duration that the limit allows, and time / ideal;
 - target, met: the targets of aiorooms, and whether they were met, or else which ones were missed.
 
+Below the table, several processes start one second after another, and share the limit for 12 s, with a latency of 30 to
+80 ms. Each line shows the updates of each process in the last half of this time. The targets are at least 60 % of an
+equal share for each process, 90 % of the limit used, and at most 3 % 429s, or 12 % if the server reports no limit.
+
 The exit status is 0 even if a target is missed.
 """
 
@@ -37,7 +41,7 @@ from typing import Any, Final, Literal, Self, TypeAlias, TypeVar, cast
 import attrs
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from aiorooms import Pacing, RoomsClient, RoomUpdate
+from aiorooms import APIConnectionError, Pacing, RoomsClient, RoomUpdate
 from aiorooms._pacing import Pacer, read_rate_limit
 from aiorooms.simulator import RateLimit, RoomsSimulator, Stats
 
@@ -405,6 +409,146 @@ def summary(
     )
 
 
+# --- processes that start one after another ---
+
+
+@attrs.frozen
+class Crowd:
+    """Processes with one key, which start one after another and send single updates in loops."""
+
+    name: str
+    limit: RateLimit
+    clients: int
+
+    @property
+    def max_rate_limited(self) -> float:
+        """Maximum share of rate limited requests, in percent."""
+        return 3 if self.limit.headers else 12
+
+
+@attrs.frozen(kw_only=True)
+class Shared:
+    """How a crowd shared the limit in the last half of the time that all processes ran."""
+
+    row: str
+    updates: list[int]
+    """Accepted updates of each process, in the order of their starts."""
+    smallest: float
+    """The smallest share of a process, as a fraction of an equal share."""
+    used: float
+    """Accepted updates as a fraction of what the limit allows."""
+    rate_limited_percent: float
+    """Over the whole run."""
+    failed: int
+    missed: list[str]
+
+
+LOOPS: Final = 30
+APART: Final = 1.0
+"""Seconds between the starts of two processes."""
+TOGETHER: Final = 12.0
+"""Seconds for which all processes run."""
+LATENCY: Final = (0.03, 0.08)
+MIN_SHARE: Final = 0.6
+MIN_USED: Final = 0.9
+
+
+def make_crowds() -> list[Crowd]:
+    kinds: tuple[Literal["fixed", "sliding", "bucket"], ...] = ("fixed", "sliding", "bucket")
+    crowds = [
+        Crowd(f"{count} processes, {kind}", RateLimit(100, kind=kind), count) for kind in kinds for count in (2, 3)
+    ]
+    crowds.append(Crowd("3 processes, fixed, exact reset", RateLimit(50, reset_rounding="fractional"), 3))
+    crowds += [Crowd(f"2 processes, {kind}, no headers", RateLimit(100, headers=False, kind=kind), 2) for kind in kinds]
+    return crowds
+
+
+def set_latency(sim: RoomsSimulator) -> None:
+    sim.latency = LATENCY
+
+
+def run_loops(pipe: Pipe, url: str, key: str, room_ids: list[str], wait: float, until: float) -> None:
+    pipe.send(None)
+    pipe.recv()
+    pipe.send(asyncio.run(loop_updates(url, key, room_ids, wait, until)))
+
+
+async def loop_updates(url: str, key: str, room_ids: list[str], wait: float, until: float) -> tuple[int, int]:
+    """Update rooms in loops. Return the number of updates in the last half of the common time, and of failures."""
+    began = time.monotonic()
+    await asyncio.sleep(wait)
+    counted = failed = 0
+    rooms = iter(range(10**9))
+
+    async def loop() -> None:
+        nonlocal counted, failed
+        while time.monotonic() < began + until:
+            number = next(rooms)
+            try:
+                await client.rooms.update(room_ids[number % len(room_ids)], **fields_of(number))
+            except APIConnectionError:
+                failed += 1
+            else:
+                counted += began + until - TOGETHER / 2 <= time.monotonic() < began + until
+
+    async with RoomsClient(key, base_url=url) as client, asyncio.TaskGroup() as tasks:
+        for _ in range(LOOPS):
+            tasks.create_task(loop())
+    return counted, failed
+
+
+def measure_crowd(crowd: Crowd) -> Shared:
+    until = (crowd.clients - 1) * APART + TOGETHER
+    with Server(100 * crowd.clients) as server:
+        server.ask(set_latency)
+        started = [
+            start(run_loops, server.url, server.key, server.room_ids[number :: crowd.clients], number * APART, until)
+            for number in range(crowd.clients)
+        ]
+        pipes = [pipe for pipe, _ in started]
+        for pipe in pipes:
+            pipe.recv()
+        server.ask(partial(set_limit, crowd.limit))
+        for pipe in pipes:
+            pipe.send(None)
+        counts = [cast("tuple[int, int]", pipe.recv()) for pipe in pipes]
+        for pipe, process in started:
+            end(process)
+            pipe.close()
+        stats = server.ask(stats_of)
+    updates = [counted for counted, _ in counts]
+    smallest = min(updates) * len(updates) / max(1, sum(updates))
+    used = sum(updates) / (crowd.limit.limit * TOGETHER / 2 / crowd.limit.window)
+    percent = 100 * stats.refused / max(1, stats.requests)
+    missed = [
+        name
+        for name, is_missed in (
+            ("share", smallest < MIN_SHARE),
+            ("use", used < MIN_USED),
+            ("429s", percent > crowd.max_rate_limited),
+        )
+        if is_missed
+    ]
+    return Shared(
+        row=crowd.name,
+        updates=updates,
+        smallest=smallest,
+        used=used,
+        rate_limited_percent=percent,
+        failed=sum(failed for _, failed in counts),
+        missed=missed,
+    )
+
+
+def crowd_line(shared: Shared) -> str:
+    updates = " ".join(map(str, shared.updates))
+    return (
+        f"{shared.row:<37}updates {updates:<15} smallest share {shared.smallest:.2f}  used {shared.used:.2f}"
+        f"  429s {shared.rate_limited_percent:.1f} %  failed {shared.failed}"
+        f"  {'NO: ' + ', '.join(shared.missed) if shared.missed else 'yes'}"
+    )
+
+
 # --- the CPU time of pacing ---
 
 
@@ -497,11 +641,12 @@ def cost_line(cost: Cost) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     rows = make_rows()
+    crowds = make_crowds()
     costs = [COST_UNLIMITED, COST_LIMITED]
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks pacing",
         description=__doc__,
-        epilog="rows:\n  " + "\n  ".join([*(row.name for row in rows), *costs]),
+        epilog="rows:\n  " + "\n  ".join([*(row.name for row in rows), *(crowd.name for crowd in crowds), *costs]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -511,8 +656,9 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     only, file = cast("str", options.only), cast("Path | None", options.json)
     rows = [row for row in rows if only in row.name]
+    crowds = [crowd for crowd in crowds if only in crowd.name]
     costs = [name for name in costs if only in name]
-    if not rows and not costs:
+    if not rows and not crowds and not costs:
         parser.error(f"no row has {only!r} in its name; --help lists the rows")
 
     has_telnyx = importlib.util.find_spec("telnyx") is not None
@@ -531,6 +677,10 @@ def main(arguments: Sequence[str]) -> None:
             print(line(results[-1]), flush=True)
     if not has_telnyx and any(row.official_sdk_too for row in rows):
         print(f"The official SDK is not installed and was skipped; to include it: {INSTALL}")
+    shared: list[Shared] = []
+    for crowd in crowds:
+        shared.append(measure_crowd(crowd))
+        print(crowd_line(shared[-1]), flush=True)
     measured_costs = [measure_cost(name) for name in costs]
     for cost in measured_costs:
         print(cost_line(cost))
@@ -538,6 +688,7 @@ def main(arguments: Sequence[str]) -> None:
         figures = {
             "versions": versions,
             "rows": [attrs.asdict(result) for result in results],
+            "shared": [attrs.asdict(each) for each in shared],
             "costs": [attrs.asdict(cost) for cost in measured_costs],
         }
         file.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

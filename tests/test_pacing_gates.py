@@ -4,6 +4,7 @@ test_pacing_learning tests all gates together, against simulated limiters.
 """
 
 import math
+from random import random
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,7 +94,7 @@ def test_without_sockets_as_many_requests_are_in_flight_as_fit_and_one_more_each
     )
 )
 def test_no_gate_ever_returns_nan(events: list[tuple[str, float, int]]) -> None:
-    gates: list[Gate] = [Pause(), Cap(3.0), Probing(Meter(), lambda: 0.5), SlowStart(50), Sockets(50), Quota()]
+    gates: list[Gate] = [Pause(), Cap(3.0), Probing(Meter(), random), SlowStart(50), Sockets(50), Quota(random)]
     now = 1000.0
     for event, seconds, in_flight in events:
         now += seconds

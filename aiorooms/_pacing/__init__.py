@@ -13,13 +13,15 @@ applies to all calls of the client. Each reason to wait is a *gate*: a class in 
 
 - **Pause** (`pause`). If a 429 says how long to wait, all calls wait, not only the call that received it.
 - **Cap** (`cap`). The pacer never exceeds the maximum rate that the caller sets with `Pacing(max_rate=)`.
-- **Probing** (`probing`). If the server reports no limit, the pacer finds the sustained rate from 429s alone.
+- **Probing** (`probing`). If the server reports no limit, the pacer finds the sustained rate from 429s alone. 429s that
+  don't depend on the rate delay only their own requests.
 - **Slow start** (`slow_start`). A new client doesn't know the limit. So it sends one request alone, then 2, 4, 8 etc.
   The same happens at the end of an outage.
 - **Sockets** (`sockets`). If the process runs out of file descriptors or ports, fewer requests are in flight.
-- **Quota** (`quota`). If the server reports a limit in `x-ratelimit` headers, the pacer calculates how many requests
+- **Quota** (`quota`). If the server reports a limit in its headers (`headers`), the pacer calculates how many requests
   may be in flight without being rate limited, and when more may be sent. The calculation allows for answers that arrive
-  late or out of order, and for other processes that use the same key (`share`).
+  late or out of order. If other processes use the same key, each one keeps to a rate that leaves the others as much as
+  it takes itself (`sharing`, which needs to know how the limit is renewed: `renewals`).
 
 In addition, the number of requests in flight never exceeds the number of connections. Otherwise a request could spend
 its whole timeout waiting for a connection.
@@ -29,6 +31,15 @@ first request is sent alone, and its answer reports `remaining: 99`. Then 2 are 
 first window of 10 s never more than half of what remains, because other processes may use the limit too. After 100
 requests the quota is closed until the reset, which is 3 s away, and one timer is set for that moment. At the reset one
 request is sent alone, and its answer reports `remaining: 99` again.
+
+Example with two processes: the limit is 100 requests per window of 1 s, and process A is alone. In each window it sends
+96 requests at once, and the last 4 over the rest of the window. At t = 4.3 process B starts. It finds what A has left,
+and gets 3 requests. So more is missing from the limit than A has used, and A knows that others are there. From then on,
+A sends at a rate at which the remaining requests last until the end of the window. B does not know yet that the limit
+has windows. It takes a part of what remains at any moment, and gets 56 requests of the next window, while A gets 41.
+Then B knows the windows too, and they are shared 46 to 52, 47 to 50 and 49 to 49. Four windows after B's last request
+A sends 96 requests at once again. If the server reports no limit, both processes get the same 429s and lower their
+rates by a fifth, which takes more from the one with the higher rate. So they meet in the middle too (`probing`).
 
 If the server reports a wait that is longer than `Pacing.max_wait`, all calls that need a permit fail immediately.
 Otherwise a program could sleep silently for an hour, and would seem to hang.

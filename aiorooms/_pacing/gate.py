@@ -24,6 +24,10 @@ class Known(NamedTuple):
     """The smallest `remaining` reported since the last reported renewal (see `quota`)."""
     renewals: int = 0
     """The number of renewals, reported or assumed, before the permit was granted."""
+    remaining: int | None = None
+    """The last reported `remaining` (see `renewals`)."""
+    at: float = 0.0
+    """When the server reported it."""
 
 
 _NOTHING = Known()

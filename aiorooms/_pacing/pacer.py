@@ -99,6 +99,12 @@ def _call_later(delay: float, callback: Callable[[], None]) -> _Handle:
 _MIN_RECHECK: Final = 0.01
 """Seconds after which a bulk run asks again at the earliest whether single calls still need the permits."""
 
+_MAX_RESERVED: Final[dict[Priority, float]] = {"normal": 3.0, "low": 60.0}
+"""How long a caller waits at most for permits that other processes may need, in seconds."""
+
+_CALM: Final = 3
+"""If nobody waits and fewer attempts are in flight, a caller gets even a permit that others may need."""
+
 _MAX_TIMER: Final = 60.0
 """Maximum duration of a timer, in seconds. For a longer wait, several timers are set in turn."""
 
@@ -155,8 +161,8 @@ class Pacer:
         self._low: OrderedDict[asyncio.Future[Permit], None] = OrderedDict()
         self._low_is_next = False
         """Whether the next permit is for a caller with low priority, because the last one was not."""
-        self._most_low = 0
-        """The largest number of attempts in flight and low-priority callers waiting, since one of these waits."""
+        self._most = 0
+        """The largest number of attempts in flight and callers waiting, since a caller waits."""
         self._needs = Needs()
         self._timer: _Handle | None = None
         self._timer_at = math.inf
@@ -164,7 +170,7 @@ class Pacer:
 
         self._meter = Meter()
         self._pause = Pause()
-        self._quota = Quota()
+        self._quota = Quota(random)
         self._slow_start = SlowStart(max_in_flight) if pacing.enabled else None
         self._sockets = Sockets(max_in_flight)
         always = [self._sockets, *([] if pacing.max_rate is None else [Cap(pacing.max_rate)])]
@@ -184,7 +190,7 @@ class Pacer:
         if self._low and self._low_is_next:
             return None
         now = self._clock()
-        if not self._all_idle and self._may_send_at(now, priority) > now:
+        if not self._all_idle and self.may_send_at(now, priority) > now:
             return None
         if priority == "normal":
             self._low_is_next = bool(self._low)
@@ -203,10 +209,10 @@ class Pacer:
         if (wait := self._blocked_for(self._clock())) > self._max_wait:
             raise WaitTooLongError(wait)
         permit: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
+        self._most = max(self._most if self._waiting else 0, self._in_flight + self._waiting + 1)
         if priority == "normal":
             self._normal[permit] = None
         else:
-            self._most_low = max(self._most_low if self._low else 0, self._in_flight + len(self._low) + 1)
             self._low[permit] = None
         self._grant_permits()
         try:
@@ -252,7 +258,7 @@ class Pacer:
             return None  # the requests in flight are the reason
         ahead = len(self._normal) + min(len(self._low), len(self._normal) + 1)
         seconds = blocked + (0.0 if rate is None else (ahead + 1) / rate)
-        return Wait(seconds, rate, len(self._normal) + len(self._low))
+        return Wait(seconds, rate, self._waiting)
 
     def start_slowly(self) -> None:
         """Begin slow start again, because the server has just become available. Without pacing, do nothing."""
@@ -285,7 +291,7 @@ class Pacer:
             rate=self._meter.rate(now),
             paused_until=datetime.now(UTC) + timedelta(seconds=paused_for) if paused_for > 0 else None,
             in_flight=self._in_flight,
-            waiting=len(self._normal) + len(self._low),
+            waiting=self._waiting,
             rate_limited=self.rate_limited,
         )
 
@@ -296,20 +302,23 @@ class Pacer:
 
     # --- the gates ---
 
-    def _may_send_at(self, now: float, priority: Priority) -> float:
+    def may_send_at(self, now: float, priority: Priority) -> float:
         """Return when the next permit may be granted; infinity if an answer must arrive first."""
         for gate in self._gates:
             if (at := gate.may_send_at(now, self._in_flight)) > now:
                 return at
+        reserved_until = self._quota.reserved_until(now, self._in_flight)
+        # A single call beside a bulk run gets what the bulk run leaves to others.
+        is_kept = not self._is_calm and (priority == "low" or not self._low)
+        if is_kept and now < reserved_until <= now + _MAX_RESERVED[priority]:
+            return reserved_until
         return now if priority == "normal" else self._may_leave_at(now)
 
     def _may_leave_at(self, now: float) -> float:
         """Return when a caller with low priority may get a permit without taking one that single calls need."""
         quota = self._quota
         free = quota.free(now, self._in_flight)
-        # The last callers of a bulk run take all permits, or the end of the run could wait for the next window.
-        is_ending = bool(self._low) and self._in_flight + len(self._low) <= self._most_low / 2
-        if free is None or is_ending:
+        if free is None or (self._waiting and self._is_calm):
             return now
         kept = self._needs.kept(quota.window_began, free, quota.left(now))
         if not kept or free > kept:
@@ -317,6 +326,20 @@ class Pacer:
         # Later, single calls need less.
         length = quota.renews_at - quota.window_began
         return now + max((quota.renews_at - LEAVE_NONE * length - now) / kept, _MIN_RECHECK)
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._normal) + len(self._low)
+
+    @property
+    def _is_calm(self) -> bool:
+        """Whether callers get all permits, even those that others may need: few are left, or hardly any came.
+
+        Otherwise the last calls of a bulk run could wait for the next window.
+        """
+        if not self._waiting:
+            return self._in_flight < _CALM
+        return self._in_flight + self._waiting <= self._most / 2
 
     def _rate(self) -> float | None:
         return min((rate for gate in self._gates if (rate := gate.rate) is not None), default=None)
@@ -356,10 +379,10 @@ class Pacer:
         now = self._clock()
         while (self._normal or self._low) and self._in_flight < self._max_in_flight:
             is_low = not self._normal or (self._low_is_next and bool(self._low))
-            opens_at = self._may_send_at(now, "low" if is_low else "normal")
+            opens_at = self.may_send_at(now, "low" if is_low else "normal")
             if opens_at > now and is_low and self._normal:
                 is_low = False
-                opens_at = self._may_send_at(now, "normal")
+                opens_at = self.may_send_at(now, "normal")
             if opens_at > now:
                 self._set_timer(opens_at, now)
                 return

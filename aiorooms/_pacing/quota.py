@@ -14,10 +14,7 @@ quota calculates two things:
 
 At the time of the renewal, one request is sent alone, the *probe*. If two probes in a row find at least half of the
 limit available, the quota assumes that every reset renews the whole limit, and sends no more probes. If a probe finds
-less than a quarter of the limit available, the quota assumes that the limit refills gradually, like a sliding window or
-a token bucket. If such a limit is reported with resets in whole seconds, the quota expects the next renewal no later
-than one window after the oldest of the last `limit` accepted requests. At that time, at least one request is available
-again.
+less than a quarter of the limit available, the limit refills gradually, like a sliding window or a token bucket.
 
 **Detecting a renewal.** If an answer reports a higher R than was known when its request was sent, there was a renewal.
 The answer is not compared with the R that is known when it arrives, because answers may arrive out of order. Instead,
@@ -25,7 +22,8 @@ each permit stores the R that was known when the permit was granted. If a reques
 the R in its answer may be that of the old window or the new one. Such an R is ignored, unless the answer is a 429, the
 limit refills gradually, or R is so high that it must be that of the new window.
 
-**Other processes** may use the same limit. The module `share` calculates which part of R is ours.
+**Other processes** may use the same limit. If they do, and if the limit refills gradually, the module `sharing` decides
+when requests are sent, and all of the above applies only to what `snapshot` shows.
 
 Example: the limit is 100 requests per 10 s, and no other process uses it. An answer reports R = 40 and a reset in 4 s
 while 10 requests are in flight, so 30 more may be sent. Then R = 0 is reported, and nothing is sent until the reset. At
@@ -34,17 +32,20 @@ next reset.
 """
 
 import math
-from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from .gate import Gate, Known, Permit
 from .headers import RateLimitInfo, Report
-from .share import Share
+from .sharing import Sharing
 
 __all__ = ["Quota"]
 
 _MAX_PROBE_DELAY: Final = 1.0
 """Seconds. After the reset, a probe waits at most this long for the requests in flight."""
+
+_MIN_RECHECK: Final = 0.01
+"""Seconds after which is asked again at the earliest whether other processes may need the last requests."""
 
 _FIRST_BACKOFF: Final = 0.01
 _MAX_BACKOFF: Final = 5.0
@@ -63,14 +64,16 @@ _MAX_RECHECK: Final = 256
 The number doubles after each check.
 """
 
-_MAX_REMEMBERED: Final = 10_000
-"""Maximum number of accepted requests whose times are stored, even if the limit is higher."""
+_MIN_GRADUAL: Final = 4
+"""Smaller limits don't show whether they refill gradually, because a probe alone uses a quarter of them."""
 
 
 class Quota(Gate):
     """Keeps to the limit that answers report. Until the first report the gate is open."""
 
-    def __init__(self) -> None:
+    def __init__(self, random: Callable[[], float]) -> None:
+        self.sharing = Sharing(random)
+        """Decides when requests are sent if other processes use the limit too."""
         self.limit: int | None = None
         """Requests per window, as last reported; None before the first report."""
         self.remaining = 0
@@ -79,7 +82,8 @@ class Quota(Gate):
         """The longest reset that was reported for this limit, in seconds."""
         self.renews_at = math.inf
         """When the next renewal is expected; infinite if only an answer can show it."""
-        self._share = Share()
+        self._has_renewed = False
+        """Whether an answer has reported a renewal of this limit."""
         self._lowest = 0
         """The smallest R reported since the last reported renewal."""
         self._renewals = 0
@@ -94,8 +98,6 @@ class Quota(Gate):
 
         The second that is added if resets are rounded down is not included.
         """
-        self._last_reset_at = math.inf
-        """When this window ends according to the last answer."""
         self._exact = False
         """Whether any reported reset had a fractional part."""
         self._rounded_down = False
@@ -107,10 +109,6 @@ class Quota(Gate):
 
         self._full_probes = 0
         """The number of probes in a row that found a full renewal; -1 after a full renewal was wrongly assumed."""
-        self._is_gradual = False
-        """Whether the last probe showed that the limit refills gradually."""
-        self._accepted_at: deque[float] = deque(maxlen=1)
-        """The arrival times of the answers to the last `limit` accepted requests, recorded while no reset is exact."""
 
         self._limited_streak = 0
         """The number of 429s in a row."""
@@ -133,6 +131,10 @@ class Quota(Gate):
         return self.limit / self.window if self.limit is not None and self.window > 0 else None
 
     @property
+    def _is_gradual(self) -> bool:
+        return self.sharing.renewals.kind == "gradual"
+
+    @property
     def _renews_fully(self) -> bool:
         return self._full_probes >= _FULL_RENEWALS_NEEDED
 
@@ -152,7 +154,11 @@ class Quota(Gate):
 
     def may_send_at(self, now: float, in_flight: int) -> float:
         """Return when the next request may be sent. If a renewal is due, assume that it has happened."""
-        if self.limit is None or self._free(now, in_flight) > 0:
+        if self.limit is None:
+            return now
+        if self.sharing.is_shared(now):
+            return self.sharing.due_at(now)
+        if self._free(now, in_flight) > 0:
             return now
         if now >= self._probe_at(in_flight):
             self._assume_renewal(now, in_flight)
@@ -160,25 +166,39 @@ class Quota(Gate):
                 return now
         return max(self._probe_at(in_flight), math.nextafter(now, math.inf))
 
+    def reserved_until(self, now: float, in_flight: int) -> float:
+        """Return when only requests are left that other processes may need until then; else `now` or earlier."""
+        sharing, left = self.sharing, self.remaining - in_flight
+        if self.limit is None or self._assumed or sharing.is_shared(now) or not 0 < left <= sharing.reserve(now):
+            return now
+        return max(sharing.released_at(left), now + _MIN_RECHECK)
+
     def blocked_until(self, now: float) -> float:
-        """Return the time of the next renewal if no request may be sent before it; else -infinity."""
-        exhausted = self.limit is not None and self._free(now, 0) <= 0 and now < self.renews_at < math.inf
-        return self.renews_at if exhausted else -math.inf
+        """Return when the next request may be sent, if no answer can change it; else -infinity."""
+        if self.limit is None:
+            return -math.inf
+        exhausted = not self._is_gradual and self._free(now, 0) <= 0 and now < self.renews_at < math.inf
+        renews_at = self.renews_at if exhausted else -math.inf
+        return max(self.sharing.due_at(now), renews_at) if self.sharing.is_shared(now) else renews_at
 
     def sent(self, permit: Permit, in_flight: int) -> None:
         """Store in the permit what is known about the limit."""
-        permit.known = Known(self._lowest, self._renewals)
+        permit.known = Known(self._lowest, self._renewals, self.sharing.remaining, self.sharing.reported_at)
+        self.sharing.sent(permit.sent_at)
 
     def answered(self, permit: Permit, info: RateLimitInfo, now: float, in_flight: int) -> None:
         """Record what an answer reports."""
         # A limit that only 429s report says nothing about accepted requests. `Probing` handles this case.
         if info.report is not None and (self.is_known or not info.rate_limited):
-            self._learn(permit, now, info.report, rate_limited=info.rate_limited)
+            if not self._learn(permit, now, info.report, rate_limited=info.rate_limited):
+                return
+            self.sharing.answered(permit, info.report, now, in_flight, rate_limited=info.rate_limited)
         else:
             self.lost(permit, now, in_flight)
 
     def lost(self, permit: Permit, now: float, in_flight: int) -> None:
         """Record that no answer arrived, or that it reported no limit."""
+        self.sharing.lost(permit)
         if self.limit is not None and self.renews_at == math.inf and in_flight == 0:
             # No request is in flight whose answer could report a renewal.
             self.renews_at = now + self.window
@@ -186,19 +206,19 @@ class Quota(Gate):
     def _probe_at(self, in_flight: int) -> float:
         return self.renews_at if self._renews_fully or in_flight == 0 else self.renews_at + _MAX_PROBE_DELAY
 
-    def _learn(self, permit: Permit, now: float, report: Report, *, rate_limited: bool) -> None:
+    def _learn(self, permit: Permit, now: float, report: Report, *, rate_limited: bool) -> bool:
+        """Learn from a report. Return whether it is one of the current limit."""
         # If the answer reports no limit, the limit is at least what remains plus this request.
         limit = report.limit or max(self.limit or 1, report.remaining + 1)
         if limit != self.limit:
             if permit.known.renewals != self._renewals:
-                return  # the request was sent before the current limit was reported
+                return False  # the request was sent before the current limit was reported
+            self.sharing.start_over(limit, now)
             permit = self._change_limit(permit, now, report, limit)
         self._exact |= report.exact
         self.window = max(self.window, report.reset or 0.0)
         if not rate_limited:
             self._limited_streak = 0
-            if not self._exact:
-                self._accepted_at.append(now)
         elif permit.sent_at >= self._limited_at:
             # A 429 is not counted if its request was sent before the last 429 arrived: both have the same cause.
             self._limited_streak += 1
@@ -218,22 +238,17 @@ class Quota(Gate):
             self._record_use(permit, report, rate_limited=rate_limited)
             self._reset_at = min(self._reset_at, reset_at)
         elif self.renews_at < math.inf:
-            return  # the request may belong to either window
+            return True  # the request may belong to either window
         else:
             self._reset_at = reset_at
-        self._last_reset_at = reset_at
         self._set_renewal(now, reset_at, rate_limited=rate_limited)
+        return True
 
     def _free(self, now: float, in_flight: int) -> int:
         if self._assumed and not self._renews_fully:
             return self.remaining - in_flight  # a probe
-        passed = (now - self.window_began) / max(self.window, 1e-3)
-        ours = self._share.of(
-            self.remaining,
-            lowest=self._lowest,
-            limit=self.limit or 0,
-            window_left=None if self._is_gradual else max(0.0, 1 - passed),
-        )
+        # In the first window, other processes may have about as many requests in flight, which R does not include yet.
+        ours = self.remaining if self._has_renewed else self.remaining / 2
         free = math.floor(ours + 0.5) - in_flight
         # If no request is in flight, one may be sent in two cases: if R > 1, because our share may seem to be 0 only
         # because we have used little so far; and if the time of the next renewal is unknown, because only an answer can
@@ -248,8 +263,7 @@ class Quota(Gate):
         """
         self.limit = limit
         self.window = 0.0
-        self._share = Share()
-        self._accepted_at = deque(maxlen=min(limit, _MAX_REMEMBERED))
+        self._has_renewed = False
         self._renewals += 1
         self._begin_window(permit, report.remaining + 1)
         return Permit(now, Known(report.remaining + 1, self._renewals))
@@ -266,13 +280,17 @@ class Quota(Gate):
         limit = self.limit or 1
         quarter = limit / 4
         if self._assumed and not self._renews_fully and self._lowest < quarter:
-            self._full_probes = self._full_probes + 1 if report.remaining >= limit // 2 else min(self._full_probes, 0)
-            self._is_gradual = report.remaining < quarter
+            is_full = report.remaining >= limit // 2
+            self._full_probes = self._full_probes + 1 if is_full else min(self._full_probes, 0)
+            if self._full_probes == _FULL_RENEWALS_NEEDED:
+                self.sharing.renewals.conclude("windows")
+            elif report.remaining < quarter and limit >= _MIN_GRADUAL:
+                self.sharing.renewals.conclude("gradual")
         self._renewals += 1
         # If each renewal renews the whole limit, other processes have used the requests that are missing from it.
         self._begin_window(permit, limit if self._renews_fully else report.remaining + 1)
         self._lowest = self.remaining = report.remaining
-        self._share.used_by_us()
+        self._has_renewed = True
         self._recheck_rounding()
 
     def _recheck_rounding(self) -> None:
@@ -286,7 +304,6 @@ class Quota(Gate):
                 self._full_probes = 0  # so that a probe is sent at the next reset, before any other request
 
     def _begin_window(self, permit: Permit, remaining: int) -> None:
-        self._share.begin_window(self._lowest, remaining)
         if not self._assumed:
             self.window_began = permit.sent_at
         self._assumed = False
@@ -295,13 +312,9 @@ class Quota(Gate):
 
     def _record_use(self, permit: Permit, report: Report, *, rate_limited: bool) -> None:
         """Record an answer that reports no renewal."""
-        if not rate_limited:
-            self._share.used_by_us()
-        elif self._assumed:
+        if rate_limited and self._assumed:
             # If the request was sent at the reported reset or later, the 429 shows that the reset was rounded down.
-            reported_at = self._last_reset_at if self._is_gradual else self._reset_at
-            self._rounded_down |= not self._exact and permit.sent_at >= reported_at
-            self._is_gradual = False
+            self._rounded_down |= not self._exact and permit.sent_at >= self._reset_at
             self._full_probes = -1 if self._renews_fully else min(self._full_probes, 0)
         self._assumed = False
         self._lowest = self.remaining = min(self._lowest, report.remaining)
@@ -312,8 +325,6 @@ class Quota(Gate):
             # The expected reset has passed without a renewal.
             self._reset_at = reset_at
         self.renews_at = self._reset_at + late
-        if self._is_gradual and not self._exact and len(self._accepted_at) == self._accepted_at.maxlen:
-            self.renews_at = min(self.renews_at, max(now, self._accepted_at[0] + self.window + late))
         if self._limited_streak:
             backoff = min(_FIRST_BACKOFF * 2.0 ** min(self._limited_streak - 1, 32), _MAX_BACKOFF)
             if self.window > 0:

@@ -1,0 +1,319 @@
+"""Share a reported limit fairly with other processes, without communicating with them.
+
+Other processes may send with the same key. Each one sees what remains of the limit (R), which all of them change, and
+what it has used itself. If every process sent as much as R allows, most requests would be rate limited when R gets
+close to 0, and the process that sends first would leave nothing to the others. So each process sends at a rate that it
+calculates, request by request. The rate depends on R in the same way in every process, and on the *part* that the
+process has used lately, but less than proportionally. So a process that has more than the others loses some of it.
+
+**Windows.** R must last until the end of the window. A process alone would send R / time left. Several processes send
+the square root of their parts times that: together too much at first, but R falls, and their rates with it, so that it
+lasts. If 90 % and 10 % of the requests were theirs, the roots are 0.95 and 0.32, which is 75 % and 25 %. In the next
+window it is 63 % and 37 %. Between two answers, R is assumed to fall as it does if all others do the same.
+
+**Gradual limits.** Each process keeps the rate that it had in the last window, but gives back a fraction of it, and
+takes from what remains, which is the same for all. A process that sends much gives back much, and all take the same.
+If R gets small, all slow down.
+
+**Alone.** A process that has used all that is missing from R is alone. With windows, it may then send at any rate
+(`quota`), except for a small *reserve*: 4 % of the window, of which it uses the last part at the end. A new process
+finds something left, and what it uses shows everyone that others are there. This lasts for 4 windows after the last
+sign of them, but for long windows only a minute longer than one.
+
+Example: the limit is 100 requests per window of 1 s. In the last window, A used 75 of them and B used 25. At the
+beginning of this window R is 100, so A sends sqrt(0.75) * 100 / 1 s = 87 requests per second, and B sends 50. In the
+middle R is 39, and they send 67 and 39 per second. At the end A has used 63 and B has used 37. In the next windows it
+is 57 to 43 and 53 to 47. The package's docstring tells how B gets in.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from .gate import Known, Permit
+from .headers import Report
+from .renewals import Renewals
+
+__all__ = ["Sharing"]
+
+_QUIET_WINDOWS: Final = 4
+_QUIET: Final = 60.0
+"""The number of windows for which other processes are expected after the last sign of them.
+
+At most one window and `_QUIET` seconds.
+"""
+
+_RESERVE: Final = 0.04
+"""The fraction of a window that a process leaves to others if it seems to be alone."""
+
+_MIN_PART: Final = 1 / 16
+"""The smallest part of the recent requests that a process is assumed to have sent, so that a new one can begin."""
+
+_MAX_MARGIN: Final = 3
+_MARGIN: Final = 0.06
+"""What a window leaves unused, because requests of others are in flight: at most this number and this fraction of it.
+
+It is multiplied by the part of the others.
+"""
+
+_OVERDUE: Final = 0.1
+"""The fraction of a window that is assumed to be left if the window should have ended."""
+
+_GIVE_BACK: Final = 0.15
+_GIVE_BACK_ALL_BELOW: Final = 0.9
+"""The fraction of its rate that a process gives back per window, if its part is below the second number. Else less."""
+
+_TAKE: Final = 1 / 16
+_TAKE_IN_WINDOW: Final = 8.0
+"""How much of R is taken: 1/16 of it per round trip, but at most the second number per window.
+
+More would let R swing, because answers come late. The second number is multiplied by the root of the part.
+"""
+
+_TARGET: Final = 2.0
+_TARGET_FRACTION: Final = 0.05
+"""What a gradual limit should have left: this number, or this fraction of the limit if that is less.
+
+It is multiplied by the root of the part, so that a new process begins before the others slow down.
+"""
+
+_PROBE: Final = 0.04
+_SLOW_PROBE: Final = 0.25
+_PROBE_RATE: Final = 0.2
+"""The fraction of the limit's rate at which requests are sent if nothing remains. Each 429 halves it, up to 3 times.
+
+If this is less than `_PROBE_RATE` per second, the second fraction applies, up to that rate.
+"""
+
+_MODEST: Final = 1 / 16
+_MIN_MODEST: Final = 5
+"""What a process may send at any rate while half of the window remains: this fraction of it, or at least this number.
+
+Otherwise a process that sends little would have to wait in a long window.
+"""
+
+_SAVED: Final = 1 / 8
+"""The fraction of R for which a process saves up, if it sends less than it may."""
+
+_MAX_REMEMBERED: Final = 10_000
+"""Maximum number of accepted requests whose times are stored, even if the limit is higher."""
+
+
+class Sharing:
+    """What is known about the use of one limit by this process and others. `random` returns numbers from 0 to 1."""
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self.renewals = Renewals()
+        self.remaining: int | None = None
+        """R of the last answer; None before the first one."""
+        self._random = random
+        self._limit = 0
+        self._at = -math.inf
+        """When the server processed the request of the last answer: half a round trip before it arrived."""
+        self._round_trip = 0.0
+        """The average time from a request to its answer, in seconds."""
+        self._accepted: deque[float] = deque(maxlen=_MAX_REMEMBERED)
+        """When the server accepted our last requests: those of the last window, and perhaps older ones."""
+        self._returned: deque[float] = deque(maxlen=_MAX_REMEMBERED)
+        """When requests became one window old, after the last answer. A sliding window makes them available again."""
+        self._sent: deque[float] = deque(maxlen=_MAX_REMEMBERED)
+        """When requests were sent that R does not include yet."""
+        self._lost: deque[float] = deque(maxlen=100)
+        """When the last requests without an answer were sent."""
+        self._since = -math.inf
+        """When the current limit was reported first."""
+        self._limited_streak = 0
+        """The number of 429s in a row."""
+        self._part = 1.0
+        """The part of the recent requests that we sent, averaged over half a window."""
+        self._part_at = 0.0
+        self._used = 0
+        """How many requests we have used in this window, or could have used."""
+        self._others_until = -math.inf
+        """Until when other processes are expected."""
+        self._rate = 0.0
+        """The current rate in requests per second."""
+        self._credit = 1.0
+        """The rate, summed up since the last request was due. If it reaches `_due`, the next request is due."""
+        self._credit_at = 0.0
+        self._due = 1.0
+        """Random, so that processes don't send at the same moments."""
+
+    def is_shared(self, now: float) -> bool:
+        """Whether requests are sent at the rate that `due_at` keeps. A gradual limit is always treated so."""
+        return self.renewals.kind == "gradual" or now < self._others_until
+
+    @property
+    def reported_at(self) -> float:
+        """When the server reported `remaining`."""
+        return self._at
+
+    def reserve(self, now: float) -> int:
+        """Return how many requests of the current window must be left to others, if they seem not to be there."""
+        if self.renewals.kind != "windows":
+            return 0
+        left = (self.renewals.ends_at - now) / self.renewals.period
+        return math.floor(_RESERVE * self._limit * min(1.0, max(0.0, left)) + 0.5)
+
+    def released_at(self, remaining: int) -> float:
+        """Return when the reserve is less than `remaining`."""
+        return self.renewals.ends_at - self.renewals.period * (remaining - 0.5) / (_RESERVE * self._limit)
+
+    def due_at(self, now: float) -> float:
+        """Return when the next request is due."""
+        self._advance(now)
+        if self._credit >= self._due - 1e-9 or self._is_modest():
+            return now
+        at = now + (self._due - self._credit) / self._rate
+        changes_at = self._rate_changes_at(now)
+        return max(min(at, changes_at), now + 1e-3)
+
+    def sent(self, now: float) -> None:
+        """Record that a request is sent."""
+        self._sent.append(now)
+        self._used += 1
+        if self._limit and self.is_shared(now):
+            self._advance(now)
+            self._credit = max(0.0, self._credit - self._due)
+            self._due = 0.5 + self._random()
+        else:
+            self._credit_at = now
+
+    def start_over(self, limit: int, now: float) -> None:
+        """Forget what was learned about another limit, except for the kind."""
+        self._limit = limit
+        self._at = -math.inf
+        self._since = now
+        self._used = limit
+        self.remaining = None
+        self.renewals = Renewals(limit, self.renewals.kind)
+        for times in (self._accepted, self._returned, self._sent):
+            times.clear()
+
+    def answered(self, permit: Permit, report: Report, now: float, in_flight: int, *, rate_limited: bool) -> None:
+        """Record an answer. `in_flight` is the number of other requests in flight."""
+        trip = now - permit.sent_at
+        self._round_trip += (trip - self._round_trip) * 0.1 if self._round_trip else trip
+        at = now - trip / 2
+        known = permit.known if permit.known.remaining is None or self._is_comparable(permit) else Known()
+        if rate_limited:
+            self._limited_streak += 1
+            self._used -= 1
+            if report.remaining == 0:
+                self._credit, self._credit_at = min(self._credit, 0.0), now
+        else:
+            self._limited_streak = 0
+            self._accepted.append(at)
+        if at < self._at:
+            return  # a later answer has arrived already
+        renewals = self.renewals
+        if renewals.answered(
+            at,
+            report,
+            sent_at=permit.sent_at,
+            now=now,
+            known=known,
+            round_trip=self._round_trip,
+        ):
+            # All requests that are in flight, or were answered or lost since, may have been used in this window.
+            answered = sum(accepted > known.at for accepted in self._accepted)
+            self._used = max(1, answered) + in_flight + sum(lost > known.at for lost in self._lost)
+        elif at - self._at > renewals.period:
+            self._used = 1 + in_flight
+        self.remaining, self._at = report.remaining, at
+        while self._sent and self._sent[0] + self._round_trip / 2 <= at:
+            self._sent.popleft()
+        while self._returned and self._returned[0] <= at:
+            self._returned.popleft()
+        # A process that has just started sees what was used before. This shows others only if nothing remains.
+        is_comparable = renewals.renewed_at > -math.inf or report.remaining == 0
+        if renewals.kind != "gradual" and is_comparable and self._limit - report.remaining > self._used:
+            period = renewals.period
+            self._others_until = now + min(_QUIET_WINDOWS * period, period + _QUIET)
+
+    def lost(self, permit: Permit) -> None:
+        """Record that no answer arrived. The request may have been used."""
+        self._lost.append(permit.sent_at)
+
+    def _is_modest(self) -> bool:
+        """Whether we have sent so little in the last window that we need not wait, because much remains."""
+        renewals = self.renewals
+        if renewals.kind != "windows" or not self.remaining or self.remaining < self._limit / 2:
+            return False
+        return len(self._accepted) + len(self._sent) < max(_MIN_MODEST, _MODEST * self._limit)
+
+    def _is_comparable(self, permit: Permit) -> bool:
+        """Whether what was known when the permit was granted belongs to the current limit."""
+        return permit.known.at >= self._since
+
+    def _advance(self, now: float) -> None:
+        # A process that sends little saves up for a few requests at once.
+        most = self._due + max(1.0, (self.remaining or 0) * _SAVED)
+        self._credit = min(self._credit + (now - self._credit_at) * self._rate, most)
+        self._credit_at = now
+        in_windows = self.renewals.kind == "windows"
+        self._rate = self._rate_in_windows(now) if in_windows else self._rate_of_gradual(now)
+
+    def _rate_changes_at(self, now: float) -> float:
+        """Return when the rate changes although no answer arrives."""
+        if self.renewals.kind == "windows":
+            ends_at = self.renewals.ends_at
+            return ends_at if ends_at > now else math.inf
+        return self._accepted[0] + max(self.renewals.window, 1.0) if self._accepted else math.inf
+
+    # --- the rates ---
+
+    def _rate_in_windows(self, now: float) -> float:
+        """Return the rate that lets R last until the end of the window."""
+        renewals, limit, period = self.renewals, self._limit, self.renewals.period
+        self._forget_before(now - period)
+        part = min(1.0, max(_MIN_PART, (len(self._accepted) + 1) / (limit + 1)))
+        root = math.sqrt(part)
+        ends_at = renewals.ends_at
+        left = (ends_at - now) / period
+        remaining = float(self.remaining or 0)
+        if left > 0:
+            left_before = max(left, (ends_at - self._at) / period)
+            remaining *= (left / left_before) ** (1 / root)
+            left = max(left, 0.02)
+            probe = max(0.002 * limit / period, 0.25 if left * period < 1 and not renewals.is_exact else 0)
+        else:
+            remaining = limit * max(0.0, 1 + left) ** (1 / root) if renewals.is_end_sure else 0
+            left = max(1 + left, _OVERDUE)
+            probe = max(_PROBE, part / 2) * limit / period
+        remaining -= min(_MAX_MARGIN, _MARGIN * limit) * (1 - part)
+        rate = root * max(0.0, remaining) / (left * period)
+        return max(rate, probe * 0.5 ** min(self._limited_streak, 6), 0.3 / period)
+
+    def _rate_of_gradual(self, now: float) -> float:
+        """Return the rate of the last window, less what we give back, plus what we take from R."""
+        window = max(self.renewals.window, 1.0)
+        self._forget_before(now - window)
+        limit, remaining = self._limit, self.remaining or 0
+        expected = remaining + len(self._returned) - len(self._sent)
+        answered_in = window - min(window, self._round_trip) / 2  # requests in flight are not counted yet
+        own_rate = len(self._accepted) / answered_in
+        own = own_rate * (self.renewals.window or 1.0)
+        part = (own + 1) / (max(own, limit - remaining) + 1)
+        self._part += (part - self._part) * min(1.0, 2 * (now - self._part_at) / window)
+        self._part_at = now
+        part = max(self._part, _MIN_PART)
+        root = math.sqrt(part)
+        target = min(_TARGET, _TARGET_FRACTION * limit) * root
+        kept = 1 - _GIVE_BACK * min(1.0, (1 - part) / (1 - _GIVE_BACK_ALL_BELOW))
+        quick = _TAKE / max(self._round_trip, 1e-3)
+        taken = min(quick, _TAKE_IN_WINDOW * root / window) * max(0.0, expected - target)
+        taken += quick * max(0.0, expected - limit / 2)
+        rate = own_rate * kept * min(1.0, max(0.0, expected) / target) + taken
+        full = limit / window
+        probe = max(_PROBE * full, min(_SLOW_PROBE * full, _PROBE_RATE)) * 0.5 ** min(self._limited_streak, 3)
+        return max(rate, probe, 1 / window)
+
+    def _forget_before(self, time: float) -> None:
+        """Move requests that were accepted before this time to `_returned`."""
+        now, accepted = self._credit_at, self._accepted
+        while accepted and accepted[0] <= time:
+            self._returned.append(accepted.popleft() + (now - time))
+        while self._returned and self._returned[0] <= self._at:
+            self._returned.popleft()
