@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiorooms.simulator import RateLimit
+from aiorooms import RoomsClient
+from aiorooms.simulator import RateLimit, RoomsSimulator
 from benchmarks._processes import Scenario, measure
 
 Kind = Literal["fixed", "sliding", "bucket"]
@@ -123,3 +124,11 @@ def test_429s_that_no_limit_causes_never_stop_a_client(headers: bool) -> None:
     for seed in range(3):
         figures = measure(Scenario(limit=rule, starts=(0.0,), seconds=40, strays=0.3, seed=seed))
         assert figures.used >= 0.2
+
+
+async def test_a_single_caller_waits_after_429s_that_report_nothing() -> None:
+    async with RoomsSimulator(rooms=1, rate_limit=RateLimit(5, headers=False)) as sim:
+        async with RoomsClient(sim.api_key, base_url=sim.url) as client:
+            for number in range(20):
+                await client.rooms.update(sim.room_ids[0], max_participants=2 + number)
+    assert sim.stats.refused <= 40

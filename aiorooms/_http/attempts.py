@@ -388,8 +388,10 @@ class _Call(Generic[T]):
         return _End(make_error, f"{hint} while the call was queued", "max_elapsed")
 
     async def _wait(self, failure: Failure, seconds: float) -> None:
-        # After a 429, the call waits in the pacer's queue. During an outage, it waits in the queue of `Outage`.
-        if not (failure.rate_limited and self._sender.pacing.enabled) and not self._outage.is_on:
+        # After a 429 that makes other calls wait too, the call waits in the pacer's queue. During an outage, it waits
+        # in the queue of `Outage`.
+        is_queued = failure.rate_limited and self._sender.pacing.enabled and not self._sender.pacer.is_open()
+        if not is_queued and not self._outage.is_on:
             # If the client is closed, the sleep ends early and the next attempt raises.
             await sleep_unless(self._sender.closing, seconds)
 

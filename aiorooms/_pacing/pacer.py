@@ -105,6 +105,9 @@ _MAX_RESERVED: Final[dict[Priority, float]] = {"normal": 3.0, "low": 60.0}
 _CALM: Final = 3
 """If nobody waits and fewer attempts are in flight, a caller gets even a permit that others may need."""
 
+_HARDLY: Final = 0.05
+"""Seconds. A 429 after which the next request may be sent so soon delays only its own call."""
+
 _MAX_TIMER: Final = 60.0
 """Maximum duration of a timer, in seconds. For a longer wait, several timers are set in turn."""
 
@@ -259,6 +262,11 @@ class Pacer:
         ahead = len(self._normal) + min(len(self._low), len(self._normal) + 1)
         seconds = blocked + (0.0 if rate is None else (ahead + 1) / rate)
         return Wait(seconds, rate, self._waiting)
+
+    def is_open(self) -> bool:
+        """Whether the rate limit makes a call with normal priority wait for hardly any time."""
+        now = self._clock()
+        return self._all_idle or self.may_send_at(now, "normal") <= now + _HARDLY
 
     def start_slowly(self) -> None:
         """Begin slow start again, because the server has just become available. Without pacing, do nothing."""

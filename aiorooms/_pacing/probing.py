@@ -9,6 +9,9 @@ on our rate:
   add on average. Calls are stopped when the suspicion exceeds a threshold. How frequent strays are is measured when no
   limit can be the cause: over the first 60 answers, and while the rate is below a twentieth of the rate that once went
   well. If the 429s contradict what the server reports, as more requests remain, only a majority of 429s counts.
+- **Repetition.** If a request is sent after a 429 and is answered 429 too, and none was accepted in between, all calls
+  are stopped, unless strays are frequent. The first 429 of a caller that sends one request after another stops it too,
+  so that it does not use up its attempts.
 - **The first stop** lasts for as long as the server asks, or for about 0.2 s if it does not ask for a wait. Then a
   single request is sent, the *probe*. If the probe is answered 429 too, all calls stop again, each time for twice as
   long, up to about 8 s. When a probe is accepted, sending resumes. The first rate is the number of requests accepted in
@@ -72,6 +75,9 @@ _MAJORITY: Final = 0.7
 _MAJORITY_SUSPICIOUS: Final = 6.0
 """The same two numbers for 429s that are probably strays: the rate is unknown, or the server reports the contrary."""
 
+_UNLIKELY: Final = 0.02
+"""If strays repeat themselves with a smaller probability, they are not strays."""
+
 _FIRST_ANSWERS: Final = 60
 """The number of answers over which strays are measured at first.
 
@@ -120,6 +126,10 @@ class Probing(Gate):
         self._remaining = 0
         """What the last accepted answer reported."""
 
+        self._limited_at = math.inf
+        """When the last 429 arrived; infinite if a request was accepted since."""
+        self._repetitions = 0
+        """The number of requests since then that were sent after a 429 and were answered 429 too."""
         self._suspicion = 0.0
         self._majority_suspicion = 0.0
         """The same, but growing only if most answers are 429s."""
@@ -189,6 +199,8 @@ class Probing(Gate):
         if self.is_idle:
             return
         self._accepted += 1
+        self._limited_at = math.inf
+        self._repetitions = 0
         odds = self._strays / (1 - self._strays)
         self._suspicion = max(0.0, self._suspicion - _CLEARED - 2 * odds)
         self._majority_suspicion = max(0.0, self._majority_suspicion - _MAJORITY)
@@ -205,6 +217,8 @@ class Probing(Gate):
             self._probe_sent_at = None
         if sent_at < self._stopped_at:
             return
+        self._repetitions += sent_at >= self._limited_at
+        self._limited_at = now
         if not self._has_begun:
             self._has_begun = True
             self._since, sent = self._meter.recent(now)
@@ -215,7 +229,8 @@ class Probing(Gate):
         self._measure_strays(1, sent_at)
         report = info.report
         asks_for_pause = info.retry_after or (report is not None and report.remaining == 0 and report.reset)
-        if not self._streak and not asks_for_pause and self._is_tolerable(report):
+        is_alone = self._rate is None and not in_flight
+        if not self._streak and not asks_for_pause and not is_alone and self._is_tolerable(report):
             return
         self._stopped_at = now
         self._streak += 1
@@ -224,6 +239,8 @@ class Probing(Gate):
     def _is_tolerable(self, report: Report | None) -> bool:
         """Whether the 429s so far are probably strays. `report` is the report of the last one."""
         if self._majority_suspicion >= _MAJORITY_SUSPICIOUS:
+            return False
+        if self._repetitions and self._strays**self._repetitions < _UNLIKELY:
             return False
         if self._reports_limit and (self._remaining if report is None else report.remaining) > 0:
             return True
