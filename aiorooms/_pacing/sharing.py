@@ -284,7 +284,8 @@ class Sharing:
             probe = max(_PROBE, part / 2) * limit / period
         remaining -= min(_MAX_MARGIN, _MARGIN * limit) * (1 - part)
         rate = root * max(0.0, remaining) / (left * period)
-        return max(rate, probe * 0.5 ** min(self._limited_streak, 6), 0.3 / period)
+        least = 0.3 if now < ends_at else 1.5  # an overdue end must be found before the others have used the window
+        return max(rate, probe * 0.5 ** min(self._limited_streak, 6), least / period)
 
     def _rate_of_gradual(self, now: float) -> float:
         """Return the rate of the last window, less what we give back, plus what we take from R."""
