@@ -322,6 +322,17 @@ def end(process: SpawnProcess) -> None:
         process.join()
 
 
+def begin_together(server: Server, limit: RateLimit, started: Sequence[tuple[Pipe, SpawnProcess]]) -> list[Pipe]:
+    """When all processes are ready, set the limit, and let them begin. Return their pipes."""
+    pipes = [pipe for pipe, _ in started]
+    for pipe in pipes:
+        pipe.recv()
+    server.ask(partial(set_limit, limit))
+    for pipe in pipes:
+        pipe.send(None)
+    return pipes
+
+
 def measure(row: Row, client: Literal["aiorooms", "telnyx"]) -> Result:
     with Server(row.updates) as server:
         wanted = [(room_id, fields_of(number)) for number, room_id in enumerate(server.room_ids)]
@@ -329,12 +340,7 @@ def measure(row: Row, client: Literal["aiorooms", "telnyx"]) -> Result:
             start(run_client, client, server.url, server.key, wanted[number :: row.clients])
             for number in range(row.clients)
         ]
-        pipes = [pipe for pipe, _ in started]
-        for pipe in pipes:
-            pipe.recv()
-        server.ask(partial(set_limit, row.limit))
-        for pipe in pipes:
-            pipe.send(None)
+        pipes = begin_together(server, row.limit, started)
         reports, seconds = collect(pipes, row, server)
         for pipe, process in started:
             if len(reports) < row.clients:
@@ -505,12 +511,7 @@ def measure_crowd(crowd: Crowd) -> Shared:
             start(run_loops, server.url, server.key, server.room_ids[number :: crowd.clients], number * APART, until)
             for number in range(crowd.clients)
         ]
-        pipes = [pipe for pipe, _ in started]
-        for pipe in pipes:
-            pipe.recv()
-        server.ask(partial(set_limit, crowd.limit))
-        for pipe in pipes:
-            pipe.send(None)
+        pipes = begin_together(server, crowd.limit, started)
         counts = [cast("tuple[int, int]", pipe.recv()) for pipe in pipes]
         for pipe, process in started:
             end(process)

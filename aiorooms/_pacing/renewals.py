@@ -17,10 +17,11 @@ its beginning, which lies between the last answer of the old window and the firs
 get closer with each renewal that answers show. The length of a window is the longest reset, or one second more if
 resets are rounded down to 0, but not longer than answers of two renewals allow.
 
-Example: resets are rounded up, and windows of 1 s end at 10.0, 11.0 etc. An answer from 9.9 reports R = 2, and the next
-one, from 10.2, reports R = 90. So the window began between 9.9 and 10.2, and the next one is expected at 11.2. But an
-answer from 11.05 reports R = 95, so that window began between 11.0, where the last answer came from, and 11.05. The
-next one is expected at 12.05, or earlier if an answer shows it.
+Example: resets are rounded up, and windows of 1 s end at 10.0, 11.0 etc. An answer from 9.9 reports R = 2 and a reset
+of 1, so the window may end at once. Too early is better than too late, because the next answer corrects it: the end is
+expected at 9.92. An answer from 10.2 reports R = 90. So a window began between 9.9 and 10.2, and the next one is
+expected at 10.92. But an answer from 10.95 reports R = 4: the window goes on, and its end is expected at 10.97. An
+answer from 11.05 reports R = 95, so this window began between 10.95 and 11.05. The next one is expected at 11.97.
 """
 
 import math
@@ -59,7 +60,7 @@ _LONG: Final = 10.0
 _FORGET: Final = 1.05
 """The factor by which a renewal raises the longest window that earlier answers allow, in case they misled."""
 
-_RETRY_AFTER: Final = 0.02
+_EXTENSION: Final = 0.02
 """If the window has not ended when expected, its end is expected this fraction of a window later."""
 
 
@@ -69,6 +70,7 @@ class _Anchor(NamedTuple):
     resets_at: float
     """The end of the reset."""
     remaining: int
+    """R."""
 
 
 class Renewals:
@@ -171,7 +173,7 @@ class Renewals:
             self._began_at = min(latest, max(earliest, self._began_at))
         if at >= self.ends_at:
             self._expected = 0
-            self._began_at = at - (1 - _RETRY_AFTER) * self.period
+            self._began_at = at - (1 - _EXTENSION) * self.period
 
     def _learn_kind(self, rise: int, at: float, before: float) -> None:
         """Learn from a rise of R between `before` and `at`."""
@@ -208,7 +210,7 @@ class Renewals:
         self._before_renewal = before
         self.renewed_at = at
 
-    def _compare_ends(self, latest: "_Anchor", round_trip: float) -> None:
+    def _compare_ends(self, latest: _Anchor, round_trip: float) -> None:
         """Compare the end of the reset with an earlier one, but not with one of another window."""
         if self._anchor is None:
             self._anchor = latest

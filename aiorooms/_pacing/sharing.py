@@ -57,8 +57,20 @@ _MARGIN: Final = 0.06
 It is multiplied by the part of the others.
 """
 
+_MIN_LEFT: Final = 0.02
 _OVERDUE: Final = 0.1
-"""The fraction of a window that is assumed to be left if the window should have ended."""
+"""The smallest fraction of a window that is assumed to be left, and the one if the window should have ended."""
+
+_LEAST: Final = 0.3
+_LEAST_OVERDUE: Final = 1.5
+"""The number of requests per window that are sent even if nothing seems to remain.
+
+The second number applies if the window should have ended. The end must be found before the others have used the new
+window.
+"""
+
+_MAX_HALVINGS: Final = 6
+"""The number of 429s in a row that halve the rate after the expected end of a window."""
 
 _GIVE_BACK: Final = 0.15
 _GIVE_BACK_ALL_BELOW: Final = 0.9
@@ -196,7 +208,8 @@ class Sharing:
         trip = now - permit.sent_at
         self._round_trip += (trip - self._round_trip) * 0.1 if self._round_trip else trip
         at = now - trip / 2
-        known = permit.known if permit.known.remaining is None or self._is_comparable(permit) else Known()
+        # What was known about another limit says nothing about this one.
+        known = permit.known if permit.known.at >= self._since else Known()
         if rate_limited:
             self._limited_streak += 1
             self._used -= 1
@@ -243,10 +256,6 @@ class Sharing:
             return False
         return len(self._accepted) + len(self._sent) < max(_MIN_MODEST, _MODEST * self._limit)
 
-    def _is_comparable(self, permit: Permit) -> bool:
-        """Whether what was known when the permit was granted belongs to the current limit."""
-        return permit.known.at >= self._since
-
     def _advance(self, now: float) -> None:
         # A process that sends little saves up for a few requests at once.
         most = self._due + max(1.0, (self.remaining or 0) * _SAVED)
@@ -267,7 +276,7 @@ class Sharing:
     def _rate_in_windows(self, now: float) -> float:
         """Return the rate that lets R last until the end of the window."""
         renewals, limit, period = self.renewals, self._limit, self.renewals.period
-        self._forget_before(now - period)
+        self._forget_old(now, period)
         part = min(1.0, max(_MIN_PART, (len(self._accepted) + 1) / (limit + 1)))
         root = math.sqrt(part)
         ends_at = renewals.ends_at
@@ -276,21 +285,20 @@ class Sharing:
         if left > 0:
             left_before = max(left, (ends_at - self._at) / period)
             remaining *= (left / left_before) ** (1 / root)
-            left = max(left, 0.02)
-            probe = max(0.002 * limit / period, 0.25 if left * period < 1 and not renewals.is_exact else 0)
+            left = max(left, _MIN_LEFT)
+            least = _LEAST
         else:
             remaining = limit * max(0.0, 1 + left) ** (1 / root) if renewals.is_end_sure else 0
             left = max(1 + left, _OVERDUE)
-            probe = max(_PROBE, part / 2) * limit / period
+            probe = max(_PROBE, part / 2) * limit * 0.5 ** min(self._limited_streak, _MAX_HALVINGS)
+            least = max(probe, _LEAST_OVERDUE)
         remaining -= min(_MAX_MARGIN, _MARGIN * limit) * (1 - part)
-        rate = root * max(0.0, remaining) / (left * period)
-        least = 0.3 if now < ends_at else 1.5  # an overdue end must be found before the others have used the window
-        return max(rate, probe * 0.5 ** min(self._limited_streak, 6), least / period)
+        return max(root * max(0.0, remaining) / left, least) / period
 
     def _rate_of_gradual(self, now: float) -> float:
         """Return the rate of the last window, less what we give back, plus what we take from R."""
         window = max(self.renewals.window, 1.0)
-        self._forget_before(now - window)
+        self._forget_old(now, window)
         limit, remaining = self._limit, self.remaining or 0
         expected = remaining + len(self._returned) - len(self._sent)
         answered_in = window - min(window, self._round_trip) / 2  # requests in flight are not counted yet
@@ -311,10 +319,10 @@ class Sharing:
         probe = max(_PROBE * full, min(_SLOW_PROBE * full, _PROBE_RATE)) * 0.5 ** min(self._limited_streak, 3)
         return max(rate, probe, 1 / window)
 
-    def _forget_before(self, time: float) -> None:
-        """Move requests that were accepted before this time to `_returned`."""
-        now, accepted = self._credit_at, self._accepted
-        while accepted and accepted[0] <= time:
-            self._returned.append(accepted.popleft() + (now - time))
-        while self._returned and self._returned[0] <= self._at:
-            self._returned.popleft()
+    def _forget_old(self, now: float, window: float) -> None:
+        """Move requests that were accepted more than a window ago to `_returned`."""
+        accepted, returned = self._accepted, self._returned
+        while accepted and accepted[0] <= now - window:
+            returned.append(accepted.popleft() + window)
+        while returned and returned[0] <= self._at:
+            returned.popleft()

@@ -57,7 +57,7 @@ BAD_IN_PATH = re.compile(r"[^A-Za-z0-9\-._~!$&'()*+,;=:%@/?]")  # RFC 3986, 3.3 
 
 
 class Finding(NamedTuple):
-    """One mistake in a URL, without the URL. The check turns it into a `Problem`."""
+    """One mistake in a URL, without the URL. The check converts it to a `Problem`."""
 
     code: ProblemCode
     wrong: str
