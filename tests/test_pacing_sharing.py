@@ -60,13 +60,13 @@ def test_each_process_gets_most_of_an_equal_share_of_an_unreported_limit(kind: K
     assert figures.rate_limited <= 0.12
 
 
-@settings(max_examples=150, derandomize=True)
+@pytest.mark.parametrize("headers", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=20, derandomize=True)
 @given(
-    kind=st.sampled_from(KINDS),
     rounding=st.sampled_from(ROUNDINGS),
-    headers=st.booleans(),
     count=st.integers(2, 8),
-    each=st.integers(15, 60),
+    each=st.integers(15, 40),
     window=st.sampled_from([1.0, 2.0]),
     apart=st.floats(0, 2),
     latency=st.tuples(st.floats(0.005, 0.03), st.floats(0.03, 0.08)),
@@ -88,12 +88,12 @@ def test_no_process_starves(
         Scenario(
             limit=rule,
             starts=staggered(count, apart * window),
-            seconds=20 * window,
+            seconds=16 * window,
             latency=latency,
             seed=seed,
         )
     )
-    assert figures.smallest > 0, "a process got nothing in ten windows"
+    assert figures.smallest > 0, "a process got nothing in eight windows"
     assert figures.used >= 0.7
 
 
