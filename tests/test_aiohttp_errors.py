@@ -19,7 +19,15 @@ from aiorooms.simulator import Faults, RoomsSimulator
 
 KEY = "KEY_secret"
 API_KEY = ApiKey(KEY)
-UPDATE = Request(method="PATCH", path="/rooms/1", subject="room 1", decode=decode_room, max_size=1000, body=b"{}")
+UPDATE = Request(
+    method="PATCH",
+    route="/rooms/{room_id}",
+    path="/rooms/1",
+    subject="room 1",
+    decode=decode_room,
+    max_size=1000,
+    body=b"{}",
+)
 REFUSED = OSError(111, "Connect call failed ('1.2.3.4', 443)")
 PLACE = ConnectionKey("api.example.com", 443, True, True, None, None, None)
 ADDRESS = URL("https://api.example.com")

@@ -17,7 +17,7 @@ from .fake_clock import FakeClock
 def make(*, max_in_flight: int = 2, max_wait: float = 300.0, tick: float = 0.0) -> tuple[Pacer, FakeClock]:
     clock = FakeClock(tick)
     pacer = Pacer(Pacing(max_wait=max_wait), max_in_flight=max_in_flight, clock=clock, call_later=clock.call_later)
-    pacer._gates = [pacer._pause]
+    pacer._gates = []  # no slow start
     return pacer, clock
 
 

@@ -14,7 +14,6 @@ from aiorooms._pacing.cap import Cap
 from aiorooms._pacing.meter import Meter
 from aiorooms._pacing.pause import Pause
 from aiorooms._pacing.probing import Probing
-from aiorooms._pacing.quota import Quota
 from aiorooms._pacing.slow_start import SlowStart
 from aiorooms._pacing.sockets import Sockets
 
@@ -94,7 +93,7 @@ def test_without_sockets_as_many_requests_are_in_flight_as_fit_and_one_more_each
     )
 )
 def test_no_gate_ever_returns_nan(events: list[tuple[str, float, int]]) -> None:
-    gates: list[Gate] = [Pause(), Cap(3.0), Probing(Meter(), random), SlowStart(50), Sockets(50), Quota(random)]
+    gates: list[Gate] = [Pause(), Cap(3.0), Probing(Meter(), random), SlowStart(50), Sockets(50)]
     now = 1000.0
     for event, seconds, in_flight in events:
         now += seconds

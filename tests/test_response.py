@@ -22,7 +22,12 @@ API_KEY = ApiKey(KEY)
 
 def request(method: str = "PATCH") -> Request[Room]:
     return Request(
-        method=method, path=f"/rooms/{ROOM_ID}", subject=f"room {ROOM_ID}", decode=decode_room, max_size=MAX_ROOM
+        method=method,
+        route="/rooms/{room_id}",
+        path=f"/rooms/{ROOM_ID}",
+        subject=f"room {ROOM_ID}",
+        decode=decode_room,
+        max_size=MAX_ROOM,
     )
 
 

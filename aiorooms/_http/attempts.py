@@ -237,7 +237,7 @@ class _Call(Generic[T]):
         # The wait or a probe may have taken longer than it should, for example on a busy machine.
         if last is not None and _is_over(self._time_left()):
             return self._out_of_time(last, "allows no further attempt")
-        permit = sender.pacer.acquire_now(self._role.priority) or await self._permit(last)
+        permit = sender.pacer.acquire_now(self._role.priority, self._request.operation) or await self._permit(last)
         if isinstance(permit, _End):
             return permit
         if last is None and self._role.is_in_run:
@@ -296,7 +296,7 @@ class _Call(Generic[T]):
         try:
             async with asyncio.timeout(self._time_left()) as limit:
                 with self._outage.ending(limit):
-                    return await sender.pacer.acquire(self._role.priority)
+                    return await sender.pacer.acquire(self._role.priority, self._request.operation)
         except PacerClosedError:
             error = partial(ClientStateError, f"{subject}: not sent: the client was closed")
             return _End(error, reason="closed", can_read_back=False)
@@ -308,7 +308,7 @@ class _Call(Generic[T]):
         except TimeoutError:
             if self._outage.out_of_patience:
                 return self._out_of_patience(last)
-            expected = None if last is not None else sender.pacer.expected_wait()
+            expected = None if last is not None else sender.pacer.expected_wait(self._request.operation)
             return self._out_of_time(last) if expected is None else self._too_late(expected)
 
     def _start_the_clock(self) -> None:
@@ -390,7 +390,8 @@ class _Call(Generic[T]):
     async def _wait(self, failure: Failure, seconds: float) -> None:
         # After a 429 that makes other calls wait too, the call waits in the pacer's queue. During an outage, it waits
         # in the queue of `Outage`.
-        is_queued = failure.rate_limited and self._sender.pacing.enabled and not self._sender.pacer.is_open()
+        pacer, operation = self._sender.pacer, self._request.operation
+        is_queued = failure.rate_limited and self._sender.pacing.enabled and not pacer.is_open(operation)
         if not is_queued and not self._outage.is_on:
             # If the client is closed, the sleep ends early and the next attempt raises.
             await sleep_unless(self._sender.closing, seconds)

@@ -22,6 +22,8 @@ class Request(Generic[T]):
     """A request whose body is already encoded, so every attempt sends the same bytes."""
 
     method: str
+    route: str
+    """The path with placeholders, such as `/rooms/{room_id}`."""
     path: str
     """The path after the base URL, percent-encoded."""
     subject: str
@@ -41,6 +43,11 @@ class Request(Generic[T]):
     """The query, percent-encoded, without the question mark."""
     read_back: "Callable[[], ReadBack[T]] | None" = None
     """Creates the read-back for an uncertain outcome. None if a read-back can't show the outcome."""
+
+    @property
+    def operation(self) -> str:
+        """The method and the route. All requests of an operation have the same rate limits."""
+        return f"{self.method} {self.route}"
 
     @property
     def idempotent(self) -> bool:

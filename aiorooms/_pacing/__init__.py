@@ -1,27 +1,31 @@
 """Pacing: decide when each request may be sent.
 
 Every attempt acquires a permit before it is sent. When the attempt is over, it releases the permit, and reports what
-the answer, if any, says about the rate limit. Callers with the same priority queue in the order of their arrival.
-Single calls don't stand behind the updates of a bulk run: they have a queue of their own, and both queues take turns
-(module `pacer`). If the limit has windows, a bulk run also leaves some permits to single calls (module `needs`). A
-caller that is cancelled while it waits is removed from its queue. If it is cancelled just as it gets a permit, the
-permit is passed on to the next caller.
+the answer, if any, says about the rate limit. Callers with the same priority queue in the order of their arrival
+(`waiting`). Single calls don't stand behind the updates of a bulk run: they have a queue of their own, and both queues
+take turns (`pacer`). If the limit has windows, a bulk run also leaves some permits to single calls (`needs`). A caller
+that is cancelled while it waits is removed from its queue. If it is cancelled just as it gets a permit, the permit is
+passed on to the next caller.
 
-At first, the pacer assumes no limit. It learns the limit from the server's answers, and what it learns from one answer
-applies to all calls of the client. Each reason to wait is a *gate*: a class in its own module, with the interface in
-`gate`. A request is sent when all of these gates are open:
+At first, the pacer assumes no limit. It learns the limits from the server's answers, and what it learns from one answer
+applies to all calls of the client, as long as the server has no limits for single operations. Each reason to wait is a
+class in its own module. Most have the same interface, and are called *gates* (`gate`). A request is sent when all of
+these are open:
 
-- **Pause** (`pause`). If a 429 says how long to wait, all calls wait, not only the call that received it.
 - **Cap** (`cap`). The pacer never exceeds the maximum rate that the caller sets with `Pacing(max_rate=)`.
 - **Probing** (`probing`). If the server reports no limit, the pacer finds the sustained rate from 429s alone. 429s that
   don't depend on the rate delay only their own requests.
 - **Slow start** (`slow_start`). A new client doesn't know the limit. So it sends one request alone, then 2, 4, 8 etc.
   The same happens at the end of an outage.
 - **Sockets** (`sockets`). If the process runs out of file descriptors or ports, fewer requests are in flight.
+- **Pause** (`pause`). If a 429 says how long to wait, all calls wait, not only the call that received it.
 - **Quota** (`quota`). If the server reports a limit in its headers (`headers`), the pacer calculates how many requests
   may be in flight without being rate limited, and when more may be sent. The calculation allows for answers that arrive
   late or out of order. If other processes use the same key, each one keeps to a rate that leaves the others as much as
   it takes itself (`sharing`, which needs to know how the limit is renewed: `renewals`).
+
+There is a quota for each reported limit, such as one per second and one per hour (`scope`). If the answers of two
+operations disagree, the operations have limits of their own (`disagreement`, `limits`).
 
 In addition, the number of requests in flight never exceeds the number of connections. Otherwise a request could spend
 its whole timeout waiting for a connection.
@@ -44,12 +48,13 @@ rates by a fifth, which takes more from the one with the higher rate. So they me
 If the server reports a wait that is longer than `Pacing.max_wait`, all calls that need a permit fail immediately.
 Otherwise a program could sleep silently for an hour, and would seem to hang.
 
-Gates only calculate: they get the current time as an argument, and never wait. Only the pacer has a queue and a timer.
+All of these only calculate: they get the current time as an argument, and never wait. Only the pacer has a timer.
 """
 
 from .gate import Gate, Permit
 from .headers import NO_INFO, RateLimitInfo, read_rate_limit
-from .pacer import Pacer, PacerClosedError, Pacing, PacingSnapshot, Priority, Wait, WaitTooLongError
+from .pacer import Pacer, PacerClosedError, Pacing, PacingSnapshot, Wait, WaitTooLongError
+from .waiting import Priority
 
 __all__ = [
     "NO_INFO",

@@ -10,15 +10,20 @@ At t = 8 both gates are open, and the first caller in the queue gets its permit.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .headers import RateLimitInfo
+
+if TYPE_CHECKING:
+    from .disagreement import Answer
 
 __all__ = ["Gate", "Known", "Permit"]
 
 
 class Known(NamedTuple):
-    """What was known about the reported limit when a permit was granted."""
+    """What was known about one reported limit when a permit was granted."""
 
     lowest: int = 0
     """The smallest `remaining` reported since the last reported renewal (see `quota`)."""
@@ -30,18 +35,24 @@ class Known(NamedTuple):
     """When the server reported it."""
 
 
-_NOTHING = Known()
+_NOTHING: Final[Mapping[object, Known]] = MappingProxyType({})
 
 
 class Permit:
-    """Permission to send one attempt. It stores what was known about the limit when it was granted."""
+    """Permission to send one attempt. It stores what was known about the limits when it was granted."""
 
-    __slots__ = ("known", "sent_at")
+    __slots__ = ("before", "is_counted", "known", "operation", "sent_at")
 
-    def __init__(self, sent_at: float, known: Known = _NOTHING) -> None:
+    def __init__(self, sent_at: float, operation: str = "") -> None:
         self.sent_at: float = sent_at
-        self.known: Known = known
-        """What was known about the reported limit when the permit was granted. Set by `Quota`."""
+        self.operation: str = operation
+        """The method and the route, such as `PATCH /rooms/{room_id}`."""
+        self.known: Mapping[object, Known] = _NOTHING
+        """What was known about each reported limit, by its `Quota`. Set by `Scope`."""
+        self.before: Answer | None = None
+        """The last answer that had arrived, if several operations are used. Set by `Disagreement`."""
+        self.is_counted = False
+        """Whether the attempt is counted among those in flight of its operation. Set by `Limits`."""
 
 
 class Gate:

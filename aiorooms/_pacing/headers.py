@@ -73,8 +73,14 @@ class RateLimitInfo(NamedTuple):
 
     @property
     def report(self) -> Report | None:
-        """The first report; None if there is none."""
-        return self.reports[0] if self.reports else None
+        """The report of the limit with the fewest remaining requests, and of several the last one to reset.
+
+        None if there is none.
+        """
+        reports = self.reports
+        if len(reports) < 2:
+            return reports[0] if reports else None
+        return min(reports, key=lambda report: (report.remaining, -(report.reset or 0.0)))
 
     @property
     def reset(self) -> float | None:

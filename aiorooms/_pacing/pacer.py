@@ -2,7 +2,8 @@
 
 There is a queue for each priority. Within a queue, callers are served in the order of their arrival. If callers wait in
 both, the queues take turns, so a single call gets the next permit or the one after it, and a flood of single calls
-leaves a bulk run half of the permits.
+leaves a bulk run half of the permits. If an operation has limits of its own (`limits`) and these are used up, its
+callers wait, and those of other operations get permits before them.
 """
 
 import asyncio
@@ -10,10 +11,10 @@ import math
 import random
 import time
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
+from functools import partial
+from typing import Final, NamedTuple, Protocol
 
 import attrs
 
@@ -21,19 +22,14 @@ from .._checks import instance_of, positive, setting_error
 from .cap import Cap
 from .gate import Gate, Permit
 from .headers import NO_INFO, RateLimitInfo
+from .limits import Limits
 from .meter import Meter
-from .needs import LEAVE_NONE, Needs
-from .pause import Pause
 from .probing import Probing
-from .quota import Quota
 from .slow_start import SlowStart
 from .sockets import Sockets
+from .waiting import PRIORITIES, Priority, Waiter, Waiting
 
 __all__ = ["Pacer", "PacerClosedError", "Pacing", "PacingSnapshot", "Priority", "Wait", "WaitTooLongError"]
-
-Priority: TypeAlias = Literal["normal", "low"]
-"""The priority of a call: `normal` for single calls, `low` for bulk runs that must not delay single calls."""
-
 
 _MIN_RATE: Final = 1e-6
 
@@ -63,7 +59,10 @@ class PacingSnapshot:
     """The state of the rate limit at one moment, from `client.pacing.snapshot()`."""
 
     limit: int | None
-    """Requests per window, as last reported; None if no limit was reported yet."""
+    """Requests per window, as last reported; None if no limit was reported yet.
+
+    If several limits are reported, this is the one with the fewest remaining requests.
+    """
     remaining: int | None
     """Requests that all processes with the same key may still send until the reset; None if no limit was reported."""
     resets_in: float | None
@@ -95,9 +94,6 @@ class _Handle(Protocol):
 def _call_later(delay: float, callback: Callable[[], None]) -> _Handle:
     return asyncio.get_running_loop().call_later(delay, callback)
 
-
-_MIN_RECHECK: Final = 0.01
-"""Seconds after which a bulk run asks again at the earliest whether single calls still need the permits."""
 
 _MAX_RESERVED: Final[dict[Priority, float]] = {"normal": 3.0, "low": 60.0}
 """How long a caller waits at most for permits that other processes may need, in seconds."""
@@ -135,6 +131,11 @@ class Wait(NamedTuple):
     """Number of attempts that wait for a permit."""
 
 
+class _Turn(NamedTuple):
+    priority: Priority
+    operation: str
+
+
 class Pacer:
     """Grants permits to the attempts of one client.
 
@@ -159,64 +160,58 @@ class Pacer:
         self._clock = clock
         self._call_later = call_later
         self._in_flight = 0
-        # Callers in order of arrival. Removing a caller from an OrderedDict is fast, even if there are 20,000 callers.
-        self._normal: OrderedDict[asyncio.Future[Permit], None] = OrderedDict()
-        self._low: OrderedDict[asyncio.Future[Permit], None] = OrderedDict()
+        self._queue = Waiting()
         self._low_is_next = False
         """Whether the next permit is for a caller with low priority, because the last one was not."""
         self._most = 0
         """The largest number of attempts in flight and callers waiting, since a caller waits."""
-        self._needs = Needs()
         self._timer: _Handle | None = None
         self._timer_at = math.inf
         self._is_closed = False
 
         self._meter = Meter()
-        self._pause = Pause()
-        self._quota = Quota(random)
+        self._limits = Limits(random) if pacing.enabled else None
         self._slow_start = SlowStart(max_in_flight) if pacing.enabled else None
         self._sockets = Sockets(max_in_flight)
         always = [self._sockets, *([] if pacing.max_rate is None else [Cap(pacing.max_rate)])]
-        learned = [] if self._slow_start is None else [Probing(self._meter, random), self._slow_start, self._quota]
-        self._gates: Sequence[Gate] = [self._pause, *always, *learned] if learned else always
+        learned = [] if self._slow_start is None else [Probing(self._meter, random), self._slow_start]
+        self._gates: Sequence[Gate] = [*always, *learned]
         """The gates, which are asked in this order up to the first closed one.
 
-        The quota is asked last, when all other gates are open, because asking it can make it assume a renewal.
+        The limits are asked last, when all gates are open, because asking a quota can make it assume a renewal.
         """
-        self._all_idle = all(gate.is_idle for gate in self._gates)
+        self._all_idle = self._are_all_idle()
         """Whether all gates stay open until the next 429 or reported limit. Not asking them saves 3 us per update."""
 
-    def acquire_now(self, priority: Priority = "normal") -> Permit | None:
-        """Return a permit if one can be granted now, else None. The caller must `release` it."""
-        if self._in_flight >= self._max_in_flight or self._normal or (self._low and priority == "low"):
-            return None
-        if self._low and self._low_is_next:
+    def acquire_now(self, priority: Priority = "normal", operation: str = "") -> Permit | None:
+        """Return a permit if one can be granted now, else None. The caller must `release` it.
+
+        `operation` is the method and the route, such as `PATCH /rooms/{room_id}`.
+        """
+        if self._in_flight >= self._max_in_flight or (self._queue and self._comes_after_others(priority, operation)):
             return None
         now = self._clock()
-        if not self._all_idle and self.may_send_at(now, priority) > now:
+        if not self._all_idle and self.may_send_at(now, priority, operation) > now:
             return None
         if priority == "normal":
-            self._low_is_next = bool(self._low)
-        return self._grant(now, priority)
+            self._low_is_next = self._queue.has("low")
+        return self._grant(now, priority, operation)
 
-    async def acquire(self, priority: Priority = "normal") -> Permit:
+    async def acquire(self, priority: Priority = "normal", operation: str = "") -> Permit:
         """Wait for a permit and return it. The caller must `release` it.
 
         Raises `WaitTooLongError` if the server will accept no request for longer than `Pacing.max_wait`. After
         `close`, raises `PacerClosedError` instead of waiting.
         """
-        if (free := self.acquire_now(priority)) is not None:
+        if (free := self.acquire_now(priority, operation)) is not None:
             return free
         if self._is_closed:
             raise PacerClosedError
-        if (wait := self._blocked_for(self._clock())) > self._max_wait:
+        if (wait := self._blocked_for(self._clock(), operation)) > self._max_wait:
             raise WaitTooLongError(wait)
-        permit: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
+        permit: Waiter = asyncio.get_running_loop().create_future()
         self._most = max(self._most if self._waiting else 0, self._in_flight + self._waiting + 1)
-        if priority == "normal":
-            self._normal[permit] = None
-        else:
-            self._low[permit] = None
+        self._queue.add(permit, priority, operation)
         self._grant_permits()
         try:
             if permit.done():
@@ -228,30 +223,30 @@ class Pacer:
                 # The permit was granted just before the cancellation: pass it on to the next caller.
                 self.release(permit.result(), None)
             else:
-                self._remove(permit)
+                # The caller has already left the queue if all waiting callers failed.
+                self._queue.remove(permit, priority, operation)
+                if not self._queue:
+                    self._cancel_timer()
             raise
 
     def release(self, permit: Permit, info: RateLimitInfo | None) -> None:
         """Release a permit. `info` is what the answer says about the rate limit; None if no answer arrived."""
         self._in_flight -= 1
-        if info is None:
-            if not self._all_idle:
-                self._learn(permit, None)
-        else:
-            if info is not NO_INFO or not self._all_idle:
-                self._learn(permit, info)
+        if permit.is_counted or not self._all_idle or (info is not None and info is not NO_INFO):
+            self._learn(permit, info)
+        if info is not None:
             if info.rate_limited:
                 self.rate_limited += 1
             else:
                 self.accepted += 1
-        if self._normal or self._low:
+        if self._queue:
             self._grant_permits()
 
-    def expected_wait(self) -> Wait | None:
+    def expected_wait(self, operation: str = "") -> Wait | None:
         """Return how long a new call with normal priority would wait for the rate limit; None if for another reason."""
         now = self._clock()
-        rate = self._rate()
-        blocked = max(0.0, self._blocked_for(now))
+        rate = self._rate(operation)
+        blocked = max(0.0, self._blocked_for(now, operation))
         if rate is None and not blocked:
             return None
         others: list[Gate | None] = [self._sockets, self._slow_start]
@@ -259,14 +254,15 @@ class Pacer:
             gate is not None and gate.may_send_at(now, self._in_flight) > now for gate in others
         ):
             return None  # the requests in flight are the reason
-        ahead = len(self._normal) + min(len(self._low), len(self._normal) + 1)
+        normal, low = map(self._queue.count, PRIORITIES)
+        ahead = normal + min(low, normal + 1)
         seconds = blocked + (0.0 if rate is None else (ahead + 1) / rate)
         return Wait(seconds, rate, self._waiting)
 
-    def is_open(self) -> bool:
+    def is_open(self, operation: str = "") -> bool:
         """Whether the rate limit makes a call with normal priority wait for hardly any time."""
         now = self._clock()
-        return self._all_idle or self.may_send_at(now, "normal") <= now + _HARDLY
+        return self._all_idle or self.may_send_at(now, "normal", operation) <= now + _HARDLY
 
     def start_slowly(self) -> None:
         """Begin slow start again, because the server has just become available. Without pacing, do nothing."""
@@ -288,14 +284,15 @@ class Pacer:
     def snapshot(self) -> PacingSnapshot:
         """Return the current state."""
         now = self._clock()
-        quota = self._quota
-        resets_in = max(0.0, quota.renews_at - now) if quota.is_known else math.inf
-        paused_for = self._pause.ends_at - now
+        tightest = None if self._limits is None else self._limits.tightest(self._in_flight)
+        quota, remaining = (None, None) if tightest is None else tightest
+        resets_in = math.inf if quota is None else max(0.0, quota.renews_at - now)
+        paused_for = 0.0 if self._limits is None else self._limits.paused_until - now
         return PacingSnapshot(
-            limit=quota.limit,
-            remaining=max(0, quota.remaining - self._in_flight) if quota.is_known else None,
+            limit=None if quota is None else quota.limit,
+            remaining=remaining,
             resets_in=resets_in if resets_in < math.inf else None,
-            sustainable_rate=self._rate(),
+            sustainable_rate=self._rate(None),
             rate=self._meter.rate(now),
             paused_until=datetime.now(UTC) + timedelta(seconds=paused_for) if paused_for > 0 else None,
             in_flight=self._in_flight,
@@ -306,38 +303,32 @@ class Pacer:
     def close(self) -> None:
         """Raise `PacerClosedError` in all waiting callers, and in all later callers that would have to wait."""
         self._is_closed = True
-        self._fail_waiters(PacerClosedError)
+        self._fail(self._queue.pop_all(), PacerClosedError)
 
     # --- the gates ---
 
-    def may_send_at(self, now: float, priority: Priority) -> float:
+    def may_send_at(self, now: float, priority: Priority, operation: str = "") -> float:
         """Return when the next permit may be granted; infinity if an answer must arrive first."""
         for gate in self._gates:
             if (at := gate.may_send_at(now, self._in_flight)) > now:
                 return at
-        reserved_until = self._quota.reserved_until(now, self._in_flight)
+        limits = self._limits
+        if limits is None:
+            return now
+        if (at := limits.may_send_at(now, operation, self._in_flight)) > now:
+            return at
+        scope, in_flight = limits.scope(operation), limits.in_flight(operation, self._in_flight)
+        is_calm = self._is_calm
         # A single call beside a bulk run gets what the bulk run leaves to others.
-        is_kept = not self._is_calm and (priority == "low" or not self._low)
-        if is_kept and now < reserved_until <= now + _MAX_RESERVED[priority]:
-            return reserved_until
-        return now if priority == "normal" else self._may_leave_at(now)
-
-    def _may_leave_at(self, now: float) -> float:
-        """Return when a caller with low priority may get a permit without taking one that single calls need."""
-        quota = self._quota
-        free = quota.free(now, self._in_flight)
-        if free is None or (self._waiting and self._is_calm):
-            return now
-        kept = self._needs.kept(quota.window_began, free, quota.left(now))
-        if not kept or free > kept:
-            return now
-        # Later, single calls need less.
-        length = quota.renews_at - quota.window_began
-        return now + max((quota.renews_at - LEAVE_NONE * length - now) / kept, _MIN_RECHECK)
+        if not is_calm and (priority == "low" or not self._queue.has("low")):
+            reserved_until = scope.reserved_until(now, in_flight)
+            if now < reserved_until <= now + _MAX_RESERVED[priority]:
+                return reserved_until
+        return now if priority == "normal" or (self._queue and is_calm) else scope.left_until(now, in_flight)
 
     @property
     def _waiting(self) -> int:
-        return len(self._normal) + len(self._low)
+        return len(self._queue)
 
     @property
     def _is_calm(self) -> bool:
@@ -349,13 +340,28 @@ class Pacer:
             return self._in_flight < _CALM
         return self._in_flight + self._waiting <= self._most / 2
 
-    def _rate(self) -> float | None:
-        return min((rate for gate in self._gates if (rate := gate.rate) is not None), default=None)
+    def _comes_after_others(self, priority: Priority, operation: str) -> bool:
+        """Whether callers wait that get a permit before a new one."""
+        line = None if self._limits is None or self._limits.is_common else operation
+        if self._queue.has("normal", line):
+            return True
+        return self._queue.has("low", line) and (priority == "low" or self._low_is_next)
 
-    def _grant(self, now: float, priority: Priority) -> Permit:
-        permit = Permit(now)
+    def _rate(self, operation: str | None) -> float | None:
+        """Return the sustained rate of an operation, or the lowest one of all."""
+        rates = [gate.rate for gate in self._gates]
+        if self._limits is not None:
+            rates.append(self._limits.rate(operation))
+        return min((rate for rate in rates if rate is not None), default=None)
+
+    def _are_all_idle(self) -> bool:
+        return (self._limits is None or self._limits.is_idle) and all(gate.is_idle for gate in self._gates)
+
+    def _grant(self, now: float, priority: Priority, operation: str) -> Permit:
+        permit = Permit(now, operation)
         if not self._all_idle:
-            self._needs.sent(self._quota.window_began, is_single=priority == "normal")
+            if self._limits is not None:
+                self._limits.sent(permit, is_single=priority == "normal")
             for gate in self._gates:
                 gate.sent(permit, self._in_flight)
         self._in_flight += 1
@@ -369,37 +375,57 @@ class Pacer:
                 gate.lost(permit, now, self._in_flight)
             else:
                 gate.answered(permit, info, now, self._in_flight)
-        self._all_idle = all(gate.is_idle for gate in self._gates)
-        if (self._normal or self._low) and (wait := self._blocked_for(now)) > self._max_wait:
-            self._fail_waiters(lambda: WaitTooLongError(wait))
+        if self._limits is not None:
+            if info is None:
+                self._limits.lost(permit, now, self._in_flight)
+            else:
+                self._limits.answered(permit, info, now, self._in_flight)
+        self._all_idle = self._are_all_idle()
+        if self._queue:
+            self._fail_if_blocked(now)
 
-    def _blocked_for(self, now: float) -> float:
+    def _fail_if_blocked(self, now: float) -> None:
+        for operation in {name for priority in PRIORITIES for name in self._queue.operations(priority)}:
+            if (wait := self._blocked_for(now, operation)) > self._max_wait:
+                self._fail(self._queue.pop_all(operation), partial(WaitTooLongError, wait))
+
+    def _blocked_for(self, now: float, operation: str) -> float:
         """Return the number of seconds until the server accepts requests again, according to the gates."""
-        return max((gate.blocked_until(now) for gate in self._gates), default=now) - now
+        blocked_until = max((gate.blocked_until(now) for gate in self._gates), default=now)
+        if self._limits is not None:
+            blocked_until = max(blocked_until, self._limits.blocked_until(now, operation))
+        return blocked_until - now
 
     # --- the queue ---
 
     def _grant_permits(self) -> None:
-        """Grant a permit to each caller that can get one now. If a gate is closed, set a timer to ask again.
+        """Grant a permit to each caller that can get one now. If none can, set a timer to ask again.
 
         The clock is read only once, so that the gates and the timer use the same time.
         """
         now = self._clock()
-        while (self._normal or self._low) and self._in_flight < self._max_in_flight:
-            is_low = not self._normal or (self._low_is_next and bool(self._low))
-            opens_at = self.may_send_at(now, "low" if is_low else "normal")
-            if opens_at > now and is_low and self._normal:
-                is_low = False
-                opens_at = self.may_send_at(now, "normal")
-            if opens_at > now:
-                self._set_timer(opens_at, now)
+        while self._queue and self._in_flight < self._max_in_flight:
+            turn = self._next_turn(now)
+            if not isinstance(turn, _Turn):
+                self._set_timer(turn, now)
                 return
-            permit, _ = (self._low if is_low else self._normal).popitem(last=False)
+            permit = self._queue.pop(*turn)
             if not permit.done():
-                self._low_is_next = not is_low
-                permit.set_result(self._grant(now, "low" if is_low else "normal"))
-        if not self._normal and not self._low:
+                self._low_is_next = turn.priority != "low"
+                permit.set_result(self._grant(now, *turn))
+        if not self._queue:
             self._cancel_timer()
+
+    def _next_turn(self, now: float) -> "_Turn | float":
+        """Return who gets the next permit, or the time at which to ask again."""
+        opens_at = math.inf
+        for priority in reversed(PRIORITIES) if self._low_is_next else PRIORITIES:
+            for operation in self._queue.operations(priority):
+                at = self.may_send_at(now, priority, operation)
+                if at <= now:
+                    return _Turn(priority, operation)
+                opens_at = min(opens_at, at)
+        return opens_at
 
     def _set_timer(self, at: float, now: float) -> None:
         if at == self._timer_at:
@@ -415,24 +441,15 @@ class Pacer:
         self._timer_at = math.inf
         self._grant_permits()
 
-    def _remove(self, permit: "asyncio.Future[Permit]") -> None:
-        # The caller has already left the queue if its permit was granted, or if all waiting callers failed.
-        self._normal.pop(permit, None)
-        self._low.pop(permit, None)
-        if not self._normal and not self._low:
-            self._cancel_timer()
-
     def _cancel_timer(self) -> None:
         self._timer_at = math.inf
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _fail_waiters(self, make_error: Callable[[], Exception]) -> None:
-        waiters = [*self._normal, *self._low]
-        self._normal.clear()
-        self._low.clear()
+    def _fail(self, waiters: Sequence[Waiter], make_error: Callable[[], Exception]) -> None:
         for permit in waiters:
             if not permit.done():
                 permit.set_exception(make_error())
-        self._cancel_timer()
+        if not self._queue:
+            self._cancel_timer()

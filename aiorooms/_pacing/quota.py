@@ -35,8 +35,9 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from .gate import Gate, Known, Permit
-from .headers import RateLimitInfo, Report
+from .gate import Known
+from .headers import Report
+from .needs import LEAVE_NONE, Needs
 from .sharing import Sharing
 
 __all__ = ["Quota"]
@@ -68,18 +69,23 @@ _MIN_GRADUAL: Final = 4
 """Smaller limits don't show whether they refill gradually, because a probe alone uses a quarter of them."""
 
 
-class Quota(Gate):
-    """Keeps to the limit that answers report. Until the first report the gate is open."""
+class Quota:
+    """Keeps to one limit that answers report. Until the first report it is open.
 
-    def __init__(self, random: Callable[[], float]) -> None:
-        self.sharing = Sharing(random)
+    The argument `in_flight` is the number of other requests in flight that the limit counts.
+    """
+
+    def __init__(self, random: Callable[[], float], needs: Needs, used_before: int = 0) -> None:
+        self.needs = needs
+        """How many permits single calls need."""
+        self.sharing = Sharing(random, used_before)
         """Decides when requests are sent if other processes use the limit too."""
         self.limit: int | None = None
         """Requests per window, as last reported; None before the first report."""
         self.remaining = 0
         """R: the smallest value reported since the last renewal. An assumed renewal sets it to an assumed value."""
         self.window = 0.0
-        """The longest reset that was reported for this limit, in seconds."""
+        """The reported window, or else the longest reset that was reported for this limit, in seconds."""
         self.renews_at = math.inf
         """When the next renewal is expected; infinite if only an answer can show it."""
         self._has_renewed = False
@@ -110,6 +116,10 @@ class Quota(Gate):
         self._full_probes = 0
         """The number of probes in a row that found a full renewal; -1 after a full renewal was wrongly assumed."""
 
+        self._unreported = 0
+        """The number of requests accepted since the last report of this limit."""
+        self._is_ignored = False
+        """Whether the limit was not reported after its window had ended."""
         self._limited_streak = 0
         """The number of 429s in a row."""
         self._limited_at = -math.inf
@@ -119,11 +129,6 @@ class Quota(Gate):
     def is_known(self) -> bool:
         """Whether any answer other than a 429 has reported a limit."""
         return self.limit is not None
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no answer, except perhaps a 429, has reported a limit."""
-        return self.limit is None
 
     @property
     def rate(self) -> float | None:
@@ -148,13 +153,19 @@ class Quota(Gate):
 
         None if there is no such number: if requests become available one by one, or the time of the renewal is unknown.
         """
-        if self.limit is None or self._is_gradual or self._assumed or not now < self.renews_at < math.inf:
+        if (
+            self.limit is None
+            or self._is_ignored
+            or self._is_gradual
+            or self._assumed
+            or not now < self.renews_at < math.inf
+        ):
             return None
         return self._free(now, in_flight)
 
     def may_send_at(self, now: float, in_flight: int) -> float:
         """Return when the next request may be sent. If a renewal is due, assume that it has happened."""
-        if self.limit is None:
+        if self.limit is None or self._is_ignored:
             return now
         if self.sharing.is_shared(now):
             return self.sharing.due_at(now)
@@ -168,37 +179,60 @@ class Quota(Gate):
 
     def reserved_until(self, now: float, in_flight: int) -> float:
         """Return when only requests are left that other processes may need until then; else `now` or earlier."""
-        sharing, left = self.sharing, self.remaining - in_flight
-        if self.limit is None or self._assumed or sharing.is_shared(now) or not 0 < left <= sharing.reserve(now):
+        sharing, left = self.sharing, self.remaining - self._unreported - in_flight
+        if self.limit is None or self._is_ignored or self._assumed or sharing.is_shared(now):
+            return now
+        if not 0 < left <= sharing.reserve(now):
             return now
         return max(sharing.released_at(left), now + _MIN_RECHECK)
 
+    def left_until(self, now: float, in_flight: int) -> float:
+        """Return when a bulk run may get a permit without taking one that single calls need; `now` if it may now."""
+        free = self.free(now, in_flight)
+        if free is None:
+            return now
+        kept = self.needs.kept(self.window_began, free, self.left(now))
+        if not kept or free > kept:
+            return now
+        # Later, single calls need less.
+        length = self.renews_at - self.window_began
+        return now + max((self.renews_at - LEAVE_NONE * length - now) / kept, _MIN_RECHECK)
+
     def blocked_until(self, now: float) -> float:
         """Return when the next request may be sent, if no answer can change it; else -infinity."""
-        if self.limit is None:
+        if self.limit is None or self._is_ignored:
             return -math.inf
         exhausted = not self._is_gradual and self._free(now, 0) <= 0 and now < self.renews_at < math.inf
         renews_at = self.renews_at if exhausted else -math.inf
         return max(self.sharing.due_at(now), renews_at) if self.sharing.is_shared(now) else renews_at
 
-    def sent(self, permit: Permit, in_flight: int) -> None:
-        """Store in the permit what is known about the limit."""
-        permit.known = Known(self._lowest, self._renewals, self.sharing.remaining, self.sharing.reported_at)
-        self.sharing.sent(permit.sent_at)
+    def sent(self, now: float, *, is_single: bool) -> Known:
+        """Record that a request is sent, and return what is known about the limit."""
+        self.needs.sent(self.window_began, is_single=is_single)
+        known = Known(self._lowest, self._renewals, self.sharing.remaining, self.sharing.reported_at)
+        self.sharing.sent(now)
+        return known
 
-    def answered(self, permit: Permit, info: RateLimitInfo, now: float, in_flight: int) -> None:
-        """Record what an answer reports."""
-        # A limit that only 429s report says nothing about accepted requests. `Probing` handles this case.
-        if info.report is not None and (self.is_known or not info.rate_limited):
-            if not self._learn(permit, now, info.report, rate_limited=info.rate_limited):
-                return
-            self.sharing.answered(permit, info.report, now, in_flight, rate_limited=info.rate_limited)
-        else:
-            self.lost(permit, now, in_flight)
+    def answered(
+        self, sent_at: float, known: Known, report: Report, now: float, in_flight: int, *, rate_limited: bool
+    ) -> None:
+        """Record what an answer reports. `known` is what `sent` returned."""
+        self._unreported, self._is_ignored = 0, False
+        if self._learn(sent_at, known, now, report, rate_limited=rate_limited):
+            self.sharing.answered(sent_at, known, report, now, in_flight, rate_limited=rate_limited)
 
-    def lost(self, permit: Permit, now: float, in_flight: int) -> None:
+    def unreported(self, now: float, least: int) -> None:
+        """Record that a request was accepted whose answer reports another limit. At least `least` requests remain."""
+        self._is_ignored |= self._assumed or now >= self.renews_at
+        self._unreported = min(self._unreported + 1, max(0, self.remaining - least))
+
+    def rejected(self) -> None:
+        """Record that a request was not counted, because another limit was used up."""
+        self.sharing.rejected()
+
+    def lost(self, sent_at: float, now: float, in_flight: int) -> None:
         """Record that no answer arrived, or that it reported no limit."""
-        self.sharing.lost(permit)
+        self.sharing.lost(sent_at)
         if self.limit is not None and self.renews_at == math.inf and in_flight == 0:
             # No request is in flight whose answer could report a renewal.
             self.renews_at = now + self.window
@@ -206,36 +240,40 @@ class Quota(Gate):
     def _probe_at(self, in_flight: int) -> float:
         return self.renews_at if self._renews_fully or in_flight == 0 else self.renews_at + _MAX_PROBE_DELAY
 
-    def _learn(self, permit: Permit, now: float, report: Report, *, rate_limited: bool) -> bool:
+    def _learn(self, sent_at: float, known: Known, now: float, report: Report, *, rate_limited: bool) -> bool:
         """Learn from a report. Return whether it is one of the current limit."""
         # If the answer reports no limit, the limit is at least what remains plus this request.
         limit = report.limit or max(self.limit or 1, report.remaining + 1)
         if limit != self.limit:
-            if permit.known.renewals != self._renewals:
+            if known.renewals != self._renewals:
                 return False  # the request was sent before the current limit was reported
             self.sharing.start_over(limit, now)
-            permit = self._change_limit(permit, now, report, limit)
+            known = self._change_limit(sent_at, report, limit)
+            sent_at = now
         self._exact |= report.exact
-        self.window = max(self.window, report.reset or 0.0)
+        self.window = max(self.window, report.window or report.reset or 0.0)
         if not rate_limited:
             self._limited_streak = 0
-        elif permit.sent_at >= self._limited_at:
+        elif sent_at >= self._limited_at:
             # A 429 is not counted if its request was sent before the last 429 arrived: both have the same cause.
             self._limited_streak += 1
             self._limited_at = now
-        more = report.remaining > permit.known.lowest or (permit.known.lowest == 0 and not rate_limited)
+        more = report.remaining > known.lowest or (known.lowest == 0 and not rate_limited)
         reset_at = now + (report.reset or 0.0)
+        if report.reset is None and report.window is not None:
+            # The next renewal is expected one window after the last one.
+            reset_at = max(now, self.sharing.renewals.ends_at)
         # A request that was sent just before an assumed renewal can confirm the renewal too.
-        confirms_it = self._assumed and more and not rate_limited and permit.known.renewals == self._renewals - 1
-        if permit.known.renewals == self._renewals or confirms_it:
+        confirms_it = self._assumed and more and not rate_limited and known.renewals == self._renewals - 1
+        if known.renewals == self._renewals or confirms_it:
             if more:
-                self._renew(permit, report)
+                self._renew(sent_at, report)
                 self._reset_at = reset_at
             else:
-                self._record_use(permit, report, rate_limited=rate_limited)
+                self._record_use(sent_at, report, rate_limited=rate_limited)
                 self._reset_at = reset_at if self._exact else min(self._reset_at, reset_at)
         elif more or rate_limited or self._is_gradual:
-            self._record_use(permit, report, rate_limited=rate_limited)
+            self._record_use(sent_at, report, rate_limited=rate_limited)
             self._reset_at = min(self._reset_at, reset_at)
         elif self.renews_at < math.inf:
             return True  # the request may belong to either window
@@ -249,15 +287,15 @@ class Quota(Gate):
             return self.remaining - in_flight  # a probe
         # In the first window, other processes may have about as many requests in flight, which R does not include yet.
         ours = self.remaining if self._has_renewed else self.remaining / 2
-        free = math.floor(ours + 0.5) - in_flight
+        free = math.floor(ours + 0.5) - self._unreported - in_flight
         # If no request is in flight, one may be sent in two cases: if R > 1, because our share may seem to be 0 only
         # because we have used little so far; and if the time of the next renewal is unknown, because only an answer can
         # show what remains.
         can_send_one = in_flight == 0 and (self.remaining > 1 or self.renews_at == math.inf)
         return 1 if free <= 0 and can_send_one else free
 
-    def _change_limit(self, permit: Permit, now: float, report: Report, limit: int) -> Permit:
-        """Start over with another limit. Return the permit that the request would have had if the limit had been known.
+    def _change_limit(self, sent_at: float, report: Report, limit: int) -> Known:
+        """Start over with another limit. Return what would have been known when the request was sent.
 
         What was learned about the rounding of resets and about the kind of renewal is kept.
         """
@@ -265,17 +303,18 @@ class Quota(Gate):
         self.window = 0.0
         self._has_renewed = False
         self._renewals += 1
-        self._begin_window(permit, report.remaining + 1)
-        return Permit(now, Known(report.remaining + 1, self._renewals))
+        self._begin_window(sent_at, report.remaining + 1)
+        return Known(report.remaining + 1, self._renewals)
 
     def _assume_renewal(self, now: float, in_flight: int) -> None:
         self.remaining = max((self.limit or 1) if self._renews_fully else 1, in_flight + 1)
         self.renews_at = math.inf
         self._renewals += 1
+        self._unreported = 0
         self._assumed = True
         self.window_began = now
 
-    def _renew(self, permit: Permit, report: Report) -> None:
+    def _renew(self, sent_at: float, report: Report) -> None:
         """Record a renewal that an answer reports."""
         limit = self.limit or 1
         quarter = limit / 4
@@ -288,7 +327,7 @@ class Quota(Gate):
                 self.sharing.renewals.conclude("gradual")
         self._renewals += 1
         # If each renewal renews the whole limit, other processes have used the requests that are missing from it.
-        self._begin_window(permit, limit if self._renews_fully else report.remaining + 1)
+        self._begin_window(sent_at, limit if self._renews_fully else report.remaining + 1)
         self._lowest = self.remaining = report.remaining
         self._has_renewed = True
         self._recheck_rounding()
@@ -303,18 +342,18 @@ class Quota(Gate):
                 self._windows_until_recheck = min(2 * self._windows_until_recheck, _MAX_RECHECK)
                 self._full_probes = 0  # so that a probe is sent at the next reset, before any other request
 
-    def _begin_window(self, permit: Permit, remaining: int) -> None:
+    def _begin_window(self, sent_at: float, remaining: int) -> None:
         if not self._assumed:
-            self.window_began = permit.sent_at
+            self.window_began = sent_at
         self._assumed = False
         self._lowest = self.remaining = remaining
         self._reset_at = math.inf
 
-    def _record_use(self, permit: Permit, report: Report, *, rate_limited: bool) -> None:
+    def _record_use(self, sent_at: float, report: Report, *, rate_limited: bool) -> None:
         """Record an answer that reports no renewal."""
         if rate_limited and self._assumed:
             # If the request was sent at the reported reset or later, the 429 shows that the reset was rounded down.
-            self._rounded_down |= not self._exact and permit.sent_at >= self._reset_at
+            self._rounded_down |= not self._exact and sent_at >= self._reset_at
             self._full_probes = -1 if self._renews_fully else min(self._full_probes, 0)
         self._assumed = False
         self._lowest = self.remaining = min(self._lowest, report.remaining)

@@ -88,8 +88,8 @@ class Renewals:
         self._limit = limit
         self._at = -math.inf
         """When the server processed the last request that was answered."""
-        self._resets_at = math.inf
-        """The end of the reset of the last answer."""
+        self.resets_at = math.inf
+        """The end of the reset of the last answer; infinite if it reported none."""
         self._is_rounded_down = False
         """Whether a reset of 0 was reported although requests were used."""
 
@@ -125,8 +125,8 @@ class Renewals:
     @property
     def ends_at(self) -> float:
         """When the current window ends, at least approximately."""
-        is_reported = self.is_exact and self._resets_at < math.inf
-        return self._resets_at if is_reported else self._began_at + self.period
+        is_reported = self.is_exact and self.resets_at < math.inf
+        return self.resets_at if is_reported else self._began_at + self.period
 
     @property
     def is_end_sure(self) -> bool:
@@ -159,10 +159,9 @@ class Renewals:
                 self._renew(at, known.at, is_big=report.remaining - known.remaining >= _BIG * self._limit)
         elif self.kind != "gradual" and not self.is_exact:
             self._expect_end(at, now, report.reset)
-        if report.reset is not None:
-            if self.is_exact:
-                self._compare_ends(_Anchor(at, now + report.reset, report.remaining), round_trip)
-            self._resets_at = now + report.reset
+        if report.reset is not None and self.is_exact:
+            self._compare_ends(_Anchor(at, now + report.reset, report.remaining), round_trip)
+        self.resets_at = math.inf if report.reset is None else now + report.reset
         self._at = at
         return is_renewed
 

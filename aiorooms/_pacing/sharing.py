@@ -31,7 +31,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from .gate import Known, Permit
+from .gate import Known
 from .headers import Report
 from .renewals import Renewals
 
@@ -98,6 +98,9 @@ _PROBE_RATE: Final = 0.2
 If this is less than `_PROBE_RATE` per second, the second fraction applies, up to that rate.
 """
 
+_MIN_RESET: Final = 2.0
+"""Seconds. If a gradual limit is used up and the reset is at least this far away, a request is sent at the reset."""
+
 _MODEST: Final = 1 / 16
 _MIN_MODEST: Final = 5
 """What a process may send at any rate while half of the window remains: this fraction of it, or at least this number.
@@ -113,9 +116,12 @@ _MAX_REMEMBERED: Final = 10_000
 
 
 class Sharing:
-    """What is known about the use of one limit by this process and others. `random` returns numbers from 0 to 1."""
+    """What is known about the use of one limit by this process and others.
 
-    def __init__(self, random: Callable[[], float]) -> None:
+    `random` returns numbers from 0 to 1. `used_before` is the number of requests sent before the first report.
+    """
+
+    def __init__(self, random: Callable[[], float], used_before: int = 0) -> None:
         self.renewals = Renewals()
         self.remaining: int | None = None
         """R of the last answer; None before the first one."""
@@ -142,6 +148,9 @@ class Sharing:
         self._part_at = 0.0
         self._used = 0
         """How many requests we have used in this window, or could have used."""
+        self._may_probe_at = math.inf
+        """When a request is sent whatever the rate, because nothing remained and the server reported this reset."""
+        self._used_before = used_before
         self._others_until = -math.inf
         """Until when other processes are expected."""
         self._rate = 0.0
@@ -175,10 +184,13 @@ class Sharing:
     def due_at(self, now: float) -> float:
         """Return when the next request is due."""
         self._advance(now)
+        if self._may_probe_at <= now:
+            self._may_probe_at = math.inf
+            self._credit = max(self._credit, self._due)
         if self._credit >= self._due - 1e-9 or self._is_modest():
             return now
         at = now + (self._due - self._credit) / self._rate
-        changes_at = self._rate_changes_at(now)
+        changes_at = min(self._rate_changes_at(now), self._may_probe_at)
         return max(min(at, changes_at), now + 1e-3)
 
     def sent(self, now: float) -> None:
@@ -198,18 +210,21 @@ class Sharing:
         self._at = -math.inf
         self._since = now
         self._used = limit
+        self._may_probe_at = math.inf
         self.remaining = None
         self.renewals = Renewals(limit, self.renewals.kind)
         for times in (self._accepted, self._returned, self._sent):
             times.clear()
 
-    def answered(self, permit: Permit, report: Report, now: float, in_flight: int, *, rate_limited: bool) -> None:
+    def answered(
+        self, sent_at: float, known: Known, report: Report, now: float, in_flight: int, *, rate_limited: bool
+    ) -> None:
         """Record an answer. `in_flight` is the number of other requests in flight."""
-        trip = now - permit.sent_at
+        trip = now - sent_at
         self._round_trip += (trip - self._round_trip) * 0.1 if self._round_trip else trip
         at = now - trip / 2
         # What was known about another limit says nothing about this one.
-        known = permit.known if permit.known.at >= self._since else Known()
+        known = known if known.at >= self._since else Known()
         if rate_limited:
             self._limited_streak += 1
             self._used -= 1
@@ -224,7 +239,7 @@ class Sharing:
         if renewals.answered(
             at,
             report,
-            sent_at=permit.sent_at,
+            sent_at=sent_at,
             now=now,
             known=known,
             round_trip=self._round_trip,
@@ -233,8 +248,11 @@ class Sharing:
             answered = sum(accepted > known.at for accepted in self._accepted)
             self._used = max(1, answered) + in_flight + sum(lost > known.at for lost in self._lost)
         elif at - self._at > renewals.period:
-            self._used = 1 + in_flight
+            self._used = 1 + in_flight + self._used_before
+            self._used_before = 0
         self.remaining, self._at = report.remaining, at
+        is_far = report.remaining == 0 and report.reset is not None and report.reset >= _MIN_RESET
+        self._may_probe_at = renewals.resets_at if is_far and renewals.kind != "windows" else math.inf
         while self._sent and self._sent[0] + self._round_trip / 2 <= at:
             self._sent.popleft()
         while self._returned and self._returned[0] <= at:
@@ -245,9 +263,13 @@ class Sharing:
             period = renewals.period
             self._others_until = now + min(_QUIET_WINDOWS * period, period + _QUIET)
 
-    def lost(self, permit: Permit) -> None:
+    def rejected(self) -> None:
+        """Record that a request was not counted, because another limit was used up."""
+        self._used -= 1
+
+    def lost(self, sent_at: float) -> None:
         """Record that no answer arrived. The request may have been used."""
-        self._lost.append(permit.sent_at)
+        self._lost.append(sent_at)
 
     def _is_modest(self) -> bool:
         """Whether we have sent so little in the last window that we need not wait, because much remains."""

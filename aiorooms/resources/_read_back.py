@@ -168,6 +168,7 @@ def read_back_delete(room_id: str) -> ReadBack[None]:
 def _get(room_id: str, decode: Callable[[bytes], T], query: str = "") -> Request[T]:
     return Request(
         method="GET",
+        route="/rooms/{room_id}",
         path=f"/rooms/{room_id}",
         query=query,
         subject=f"room {room_id}",

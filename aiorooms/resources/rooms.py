@@ -158,6 +158,7 @@ class Rooms(Resource):
         wanted = room.to_dict()
         request = Request(
             method="POST",
+            route="/rooms",
             path="/rooms",
             subject=f"new room{name}",
             decode=partial(decode_created, wanted),
@@ -279,6 +280,7 @@ class Rooms(Resource):
         raise_if_invalid(problems)
         request = Request(
             method="DELETE",
+            route="/rooms/{room_id}",
             path=f"/rooms/{unwanted}",
             subject=f"room {unwanted}",
             decode=partial(decode_deleted, unwanted),
@@ -306,6 +308,7 @@ class Rooms(Resource):
         raise_if_invalid(problems)
         request = Request(
             method="PATCH",
+            route="/rooms/{room_id}",
             path=f"/rooms/{room_id}",
             subject=f"room {room_id}",
             decode=partial(decode_updated, room_id, fields),
@@ -349,6 +352,7 @@ class Rooms(Resource):
         paged = urlencode([*query, ("page[number]", number), ("page[size]", page_size)])
         request = Request(
             method="GET",
+            route="/rooms",
             path="/rooms",
             query=paged,
             subject="list of rooms",
@@ -360,7 +364,13 @@ class Rooms(Resource):
 
 
 _PROBE: Final[Request[object]] = Request(
-    method="GET", path="/rooms", query="page%5Bsize%5D=1", subject="probe", decode=lambda _: None, max_size=MAX_LIST
+    method="GET",
+    route="/rooms",
+    path="/rooms",
+    query="page%5Bsize%5D=1",
+    subject="probe",
+    decode=lambda _: None,
+    max_size=MAX_LIST,
 )
 """The request that shows in a bulk run whether the server is available. Any answer to it will do."""
 
