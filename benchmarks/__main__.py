@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from . import bulk, compare, costs, crash, fairness, fuzz, growth, outages, pacing, planning, ratios, urls
+from . import bulk, compare, costs, crash, fairness, fuzz, growth, outages, pacing, planning, ratios, urls, waiting
 
 BENCHMARKS: Final = {
     "compare": compare,
@@ -22,6 +22,7 @@ BENCHMARKS: Final = {
     "costs": costs,
     "pacing": pacing,
     "fairness": fairness,
+    "waiting": waiting,
     "bulk": bulk,
     "planning": planning,
     "crash": crash,

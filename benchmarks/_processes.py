@@ -91,9 +91,8 @@ class _Pacer(Pacer):
     def _waiting(self) -> int:
         return self.loops - self._in_flight
 
-    @property
-    def _is_calm(self) -> bool:
-        return False
+    def _calm_at(self, now: float) -> float:
+        return math.inf
 
 
 class _Process:

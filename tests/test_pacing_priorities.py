@@ -72,8 +72,9 @@ def run(
         (RateLimit(100, 5.0), 0.73),
         (RateLimit(100, 5.0, reset_rounding="fractional"), 0.73),
         (RateLimit(600, 60.0), 2.9),
+        (RateLimit(600, 60.0), 0.73),
     ],
-    ids=["bucket", "exact bucket", "5 s", "exact 5 s", "60 s"],
+    ids=["bucket", "exact bucket", "5 s", "exact 5 s", "60 s", "60 s, often"],
 )
 def test_a_single_call_does_not_wait_for_a_bulk_run(rule: RateLimit, every: float, workers: int) -> None:
     result = run(
@@ -97,7 +98,7 @@ def test_a_flood_of_single_calls_leaves_a_bulk_run_half_of_the_permits() -> None
 @pytest.mark.parametrize("begin", [0.0, 0.5, 0.77])
 @pytest.mark.parametrize("rounding", ["fractional", "up", "down"])
 @pytest.mark.parametrize("kind", ["fixed", "sliding", "bucket"])
-def test_a_bulk_run_without_single_calls_is_not_slower_than_calls_with_normal_priority(
+def test_a_bulk_run_without_single_calls_is_hardly_slower_than_calls_with_normal_priority(
     kind: Literal["fixed", "sliding", "bucket"], rounding: Literal["fractional", "up", "down"], begin: float
 ) -> None:
     async def main(priority: Priority) -> float:
@@ -106,7 +107,7 @@ def test_a_bulk_run_without_single_calls_is_not_slower_than_calls_with_normal_pr
         await work(new_pacer(), server, 1000, 50, priority=priority)
         return asyncio.get_running_loop().time()
 
-    assert run_with_fake_clock(main("low")) == run_with_fake_clock(main("normal"))
+    assert run_with_fake_clock(main("low")) <= 1.01 * run_with_fake_clock(main("normal"))
 
 
 async def test_queues_take_turns() -> None:
@@ -241,6 +242,33 @@ async def test_a_second_bulk_run_leaves_permits_although_an_earlier_one_had_more
     assert single is not None, "the second bulk run left no permit"
     pacer.release(single, None)
     assert in_flight_and_waiting(pacer) == (0, 0)
+
+
+async def test_when_many_answers_arrive_at_once_a_bulk_run_leaves_permits_until_its_callers_are_gone_for_longer() -> (
+    None
+):
+    pacer, clock = make(max_in_flight=100)
+
+    def answer(permit: Permit | None, remaining: int) -> None:
+        assert permit is not None
+        pacer.release(permit, RateLimitInfo(reports=(Report(12, remaining, reset=5.0),)))
+
+    answer(pacer.acquire_now(), 11)
+    tasks = [asyncio.create_task(pacer.acquire("low")) for _ in range(12)]
+    await settle()
+    remaining = 11
+    answered: set[asyncio.Task[Permit]] = set()
+    while ready := {task for task in tasks if task.done()} - answered:
+        answered |= ready
+        for task in ready:
+            answer(task.result(), remaining := remaining - 1)
+        await settle()
+    assert remaining > 0, "nothing was left to single calls"
+    await clock.advance(1)
+    assert any(task.done() for task in set(tasks) - answered), "the last updates got no permit"
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
 
 
 async def test_a_single_call_is_sent_before_the_updates_that_wait() -> None:

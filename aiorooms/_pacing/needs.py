@@ -3,7 +3,8 @@
 A bulk run uses all of a window as fast as it can. A single call that comes later would have to wait for the next
 window. So the bulk run leaves as many permits as single calls needed in the rest of the last window, plus one. Single
 calls are left no more than their half of the window, so a flood of them does not stop the bulk run. If no single call
-was sent in the last 10 windows, nothing is left, because a script without single calls would lose a permit in each.
+was sent in the last 10 windows, nothing is left, because a script without single calls would lose a permit in each. But
+4 % of a window are left for a while, for other processes and the first single calls (`sharing`).
 
 Example: the limit is 100 requests per 5 s, and 10 single calls were sent in the last window. At the beginning of a
 window, the bulk run leaves 11 permits, and sends 89 requests. In the middle of the window it leaves 6, so it sends 5

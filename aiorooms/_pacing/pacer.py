@@ -101,6 +101,9 @@ _MAX_RESERVED: Final[dict[Priority, float]] = {"normal": 3.0, "low": 60.0}
 _CALM: Final = 3
 """If nobody waits and fewer attempts are in flight, a caller gets even a permit that others may need."""
 
+_CALM_AFTER: Final = 0.1
+"""Seconds. When many answers arrive at once, their callers are missing for a moment, before they send again."""
+
 _HARDLY: Final = 0.05
 """Seconds. A 429 after which the next request may be sent so soon delays only its own call."""
 
@@ -165,6 +168,8 @@ class Pacer:
         """Whether the next permit is for a caller with low priority, because the last one was not."""
         self._most = 0
         """The largest number of attempts in flight and callers waiting, since a caller waits."""
+        self._busy_at = -math.inf
+        """When more than half of that number were in flight or waiting the last time."""
         self._timer: _Handle | None = None
         self._timer_at = math.inf
         self._is_closed = False
@@ -210,7 +215,7 @@ class Pacer:
         if (wait := self._blocked_for(self._clock(), operation)) > self._max_wait:
             raise WaitTooLongError(wait)
         permit: Waiter = asyncio.get_running_loop().create_future()
-        self._most = max(self._most if self._waiting else 0, self._in_flight + self._waiting + 1)
+        self._most = max(self._most if self._queue else 0, self._in_flight + self._waiting + 1)
         self._queue.add(permit, priority, operation)
         self._grant_permits()
         try:
@@ -318,27 +323,33 @@ class Pacer:
         if (at := limits.may_send_at(now, operation, self._in_flight)) > now:
             return at
         scope, in_flight = limits.scope(operation), limits.in_flight(operation, self._in_flight)
-        is_calm = self._is_calm
+        calm_at = self._calm_at(now)
+        is_calm = calm_at <= now
         # A single call beside a bulk run gets what the bulk run leaves to others.
         if not is_calm and (priority == "low" or not self._queue.has("low")):
-            reserved_until = scope.reserved_until(now, in_flight)
+            reserved_until = scope.reserved_until(now, in_flight, is_bulk=priority == "low")
             if now < reserved_until <= now + _MAX_RESERVED[priority]:
-                return reserved_until
-        return now if priority == "normal" or (self._queue and is_calm) else scope.left_until(now, in_flight)
+                return min(reserved_until, calm_at)
+        if priority == "normal" or (self._queue and is_calm):
+            return now
+        left_until = scope.left_until(now, in_flight)
+        return min(left_until, calm_at) if self._queue else left_until
 
     @property
     def _waiting(self) -> int:
         return len(self._queue)
 
-    @property
-    def _is_calm(self) -> bool:
-        """Whether callers get all permits, even those that others may need: few are left, or hardly any came.
+    def _calm_at(self, now: float) -> float:
+        """Return since or from when callers get all permits, even those that others may need; infinity if not so far.
 
-        Otherwise the last calls of a bulk run could wait for the next window.
+        Few callers are left, or hardly any came. Otherwise the last calls of a bulk run could wait for the next window.
         """
-        if not self._waiting:
-            return self._in_flight < _CALM
-        return self._in_flight + self._waiting <= self._most / 2
+        if not self._queue:
+            return now if self._in_flight < _CALM else math.inf
+        if self._in_flight + self._waiting > self._most / 2:
+            self._busy_at = now
+            return math.inf
+        return self._busy_at + _CALM_AFTER
 
     def _comes_after_others(self, priority: Priority, operation: str) -> bool:
         """Whether callers wait that get a permit before a new one."""

@@ -148,21 +148,6 @@ class Quota:
         # Resets that are rounded down don't show the length of a window, but this does.
         return min(1.0, max(0.0, self.renews_at - now) / max(self.renews_at - self.window_began, 1e-3))
 
-    def free(self, now: float, in_flight: int) -> int | None:
-        """Return how many more requests may be sent before the next renewal.
-
-        None if there is no such number: if requests become available one by one, or the time of the renewal is unknown.
-        """
-        if (
-            self.limit is None
-            or self._is_ignored
-            or self._is_gradual
-            or self._assumed
-            or not now < self.renews_at < math.inf
-        ):
-            return None
-        return self._free(now, in_flight)
-
     def may_send_at(self, now: float, in_flight: int) -> float:
         """Return when the next request may be sent. If a renewal is due, assume that it has happened."""
         if self.limit is None or self._is_ignored:
@@ -177,23 +162,33 @@ class Quota:
                 return now
         return max(self._probe_at(in_flight), math.nextafter(now, math.inf))
 
-    def reserved_until(self, now: float, in_flight: int) -> float:
+    def reserved_until(self, now: float, in_flight: int, *, is_bulk: bool) -> float:
         """Return when only requests are left that other processes may need until then; else `now` or earlier."""
         sharing, left = self.sharing, self.remaining - self._unreported - in_flight
         if self.limit is None or self._is_ignored or self._assumed or sharing.is_shared(now):
             return now
-        if not 0 < left <= sharing.reserve(now):
+        if not 0 < left <= sharing.reserve(now, is_bulk=is_bulk):
             return now
         return max(sharing.released_at(left), now + _MIN_RECHECK)
 
     def left_until(self, now: float, in_flight: int) -> float:
         """Return when a bulk run may get a permit without taking one that single calls need; `now` if it may now."""
-        free = self.free(now, in_flight)
-        if free is None:
+        if self.limit is None or self._is_ignored or self._is_gradual:
             return now
-        kept = self.needs.kept(self.window_began, free, self.left(now))
+        if self._assumed:
+            if not self._renews_fully:
+                return now  # a probe
+            left = 1.0
+        elif now < self.renews_at < math.inf:
+            left = self.left(now)
+        else:
+            return now
+        free = self._free(now, in_flight)
+        kept = self.needs.kept(self.window_began, free, left)
         if not kept or free > kept:
             return now
+        if self._assumed:
+            return math.inf  # the next answer shows when the window ends
         # Later, single calls need less.
         length = self.renews_at - self.window_began
         return now + max((self.renews_at - LEAVE_NONE * length - now) / kept, _MIN_RECHECK)

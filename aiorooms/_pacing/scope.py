@@ -68,11 +68,11 @@ class Scope:
                 return at
         return now
 
-    def reserved_until(self, now: float, in_flight: int) -> float:
+    def reserved_until(self, now: float, in_flight: int, *, is_bulk: bool) -> float:
         """Return when only requests are left that other processes may need until then; else `now` or earlier."""
         at = now
         for quota in self.quotas.values():
-            at = max(at, quota.reserved_until(now, in_flight))
+            at = max(at, quota.reserved_until(now, in_flight, is_bulk=is_bulk))
         return at
 
     def left_until(self, now: float, in_flight: int) -> float:

@@ -17,7 +17,8 @@ If R gets small, all slow down.
 
 **Alone.** A process that has used all that is missing from R is alone. With windows, it may then send at any rate
 (`quota`), except for a small *reserve*: 4 % of the window, of which it uses the last part at the end. A new process
-finds something left, and what it uses shows everyone that others are there. This lasts for 4 windows after the last
+finds something left, and what it uses shows everyone that others are there. Single calls beside a bulk run may use the
+reserve too. The expectation of others lasts for 4 windows after the last
 sign of them, but for long windows only a minute longer than one.
 
 Example: the limit is 100 requests per window of 1 s. In the last window, A used 75 of them and B used 25. At the
@@ -170,9 +171,13 @@ class Sharing:
         """When the server reported `remaining`."""
         return self._at
 
-    def reserve(self, now: float) -> int:
-        """Return how many requests of the current window must be left to others, if they seem not to be there."""
-        if self.renewals.kind != "windows":
+    def reserve(self, now: float, *, is_bulk: bool) -> int:
+        """Return how many requests of the current window must be left to others, if they seem not to be there.
+
+        A bulk run leaves them even before the kind of the limit is known, because single calls of the same client may
+        need them.
+        """
+        if self.renewals.kind == "gradual" or (self.renewals.kind is None and not is_bulk):
             return 0
         left = (self.renewals.ends_at - now) / self.renewals.period
         return math.floor(_RESERVE * self._limit * min(1.0, max(0.0, left)) + 0.5)
