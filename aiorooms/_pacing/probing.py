@@ -11,7 +11,7 @@ on our rate:
   well. If the 429s contradict what the server reports, as more requests remain, only a majority of 429s counts.
 - **Repetition.** If a request is sent after a 429 and is answered 429 too, and none was accepted in between, all calls
   are stopped, unless strays are frequent. The first 429 of a caller that sends one request after another stops it too,
-  so that it does not use up its attempts.
+  so that it does not use up its attempts. For the same reason, a stop after repetitions is longer.
 - **The first stop** lasts for as long as the server asks, or for about 0.2 s if it does not ask for a wait. Then a
   single request is sent, the *probe*. If the probe is answered 429 too, all calls stop again, each time for twice as
   long, up to about 8 s. When a probe is accepted, sending resumes. The first rate is the number of requests accepted in
@@ -24,7 +24,7 @@ Other processes may use the same limit. All of them are stopped by the same 429s
 factor, but the lower rates grow by a larger factor. So the rates become equal, no matter which process came first.
 
 Example: 80 requests are accepted in 2 s, then several in a row are answered 429. All calls stop for 0.2 s. A probe is
-accepted, and sending resumes at 81 / 2.2 = 37 requests per second. The rate grows by 3 per second. At 50 requests per
+accepted, and sending resumes at 81 / 2.2 = 37 requests per second. The rate grows by 4 per second. At 50 requests per
 second calls are stopped again, and the rate falls to 40.
 
 Example: two processes send 90 and 10 requests per second, and the server sustains 100. They are stopped, and resume
@@ -48,7 +48,7 @@ _MAX_PAUSE: Final = 8.0
 Each stop is randomly made up to 25 % shorter or longer.
 """
 
-_GROWTH: Final = 0.5
+_GROWTH: Final = 0.7
 """The rate grows by this number times its square root per second. So it grows by 5 % per second from 100 on."""
 
 _GUESS_GROWTH: Final = 1.0
@@ -81,13 +81,16 @@ _UNLIKELY: Final = 0.02
 _FIRST_ANSWERS: Final = 60
 """The number of answers over which strays are measured at first.
 
-The smaller fraction of both halves counts, because a used up limit shows only in the second one. Before a third half
-has been answered, only a majority of 429s stops calls.
+If the second half has many more 429s, the first half counts, because a used up limit shows only in the second one.
+Before a third half has been answered, only a majority of 429s stops calls.
 """
 
 _MAX_STRAYS: Final = 0.5
-_MEMORY: Final = 50
+_MEMORY: Final = 100
 """The number of answers over which fractions of 429s are averaged later."""
+
+_MARGIN: Final = 0.03
+"""How much more the fraction of strays may be than the fraction of 429s lately, because that varies."""
 
 _LOW: Final = 1 / 20
 """The fraction of the peak rate below which 429s are taken for strays."""
@@ -233,7 +236,7 @@ class Probing(Gate):
         if not self._streak and not asks_for_pause and not is_alone and self._is_tolerable(report):
             return
         self._stopped_at = now
-        self._streak += 1
+        self._streak = self._streak + 1 if self._streak else 1 + self._repetitions
         self._next_at = max(self._next_at, now + self._pause(info.retry_after, report))
 
     def _is_tolerable(self, report: Report | None) -> bool:
@@ -257,14 +260,18 @@ class Probing(Gate):
             if self._answers == _FIRST_ANSWERS // 2:
                 self._first_half, self._limited = self._limited, 0.0
             elif self._answers == _FIRST_ANSWERS:
-                self._strays = min(_MAX_STRAYS, self._first_half, self._limited)
+                both = (self._first_half + self._limited) / 2
+                # Two standard deviations of the difference, if 429s come at random.
+                usual = 2 * math.sqrt(both * (1 - both) * 4 / _FIRST_ANSWERS)
+                is_used_up = self._limited > self._first_half + usual
+                self._strays = min(_MAX_STRAYS, self._first_half if is_used_up else both)
                 self._suspicion = 0.0
             return
         self._limited += (limited - self._limited) / _MEMORY
         if self._rate < _LOW * self._peak:
             self._strays = min(_MAX_STRAYS, self._strays + (limited - self._strays) / _MEMORY)
         else:
-            self._strays = min(self._strays, self._limited + 1 / _MEMORY)
+            self._strays = min(self._strays, self._limited + _MARGIN)
 
     def _pause(self, retry_after: float | None, report: Report | None) -> float:
         """Return how long calls are stopped, in seconds."""

@@ -17,9 +17,9 @@ If R gets small, all slow down.
 
 **Alone.** A process that has used all that is missing from R is alone. With windows, it may then send at any rate
 (`quota`), except for a small *reserve*: 4 % of the window, of which it uses the last part at the end. A new process
-finds something left, and what it uses shows everyone that others are there. Single calls beside a bulk run may use the
-reserve too. The expectation of others lasts for 4 windows after the last
-sign of them, but for long windows only a minute longer than one.
+finds something left, and what it uses shows everyone that others are there. They are expected for 4 windows after the
+last sign of them, but for long windows only a minute longer than one. Single calls beside a bulk run may use the
+reserve too.
 
 Example: the limit is 100 requests per window of 1 s. In the last window, A used 75 of them and B used 25. At the
 beginning of this window R is 100, so A sends sqrt(0.75) * 100 / 1 s = 87 requests per second, and B sends 50. In the
