@@ -16,7 +16,7 @@ from itertools import count
 import attrs
 
 from aiorooms import Pacing
-from aiorooms._pacing import Pacer, Permit, read_rate_limit
+from aiorooms._pacing import Pacer, Permit, Priority, read_rate_limit
 from aiorooms.simulator import RateLimit
 from aiorooms.simulator._limit_headers import limit_headers
 from aiorooms.simulator._limiters import make_limiter
@@ -86,6 +86,7 @@ class _Pacer(Pacer):
     """A pacer without a queue: loops that have no request in flight ask again and again."""
 
     loops = 0
+    _since: float | None = None
 
     @property
     def _waiting(self) -> int:
@@ -93,6 +94,17 @@ class _Pacer(Pacer):
 
     def _calm_at(self, now: float) -> float:
         return math.inf
+
+    def acquire_now(self, priority: Priority = "normal", operation: str = "") -> Permit | None:
+        permit = super().acquire_now(priority, operation)
+        if permit is not None:
+            self._since = None
+        elif self._since is None:
+            self._since = self._clock()
+        return permit
+
+    def _waits_since(self, priority: Priority, operation: str) -> float | None:
+        return self._since
 
 
 class _Process:

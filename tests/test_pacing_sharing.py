@@ -66,8 +66,8 @@ def test_each_process_gets_most_of_an_equal_share_of_an_unreported_limit(kind: K
 @given(
     rounding=st.sampled_from(ROUNDINGS),
     count=st.integers(2, 8),
-    each=st.integers(15, 40),
-    window=st.sampled_from([1.0, 2.0]),
+    each=st.integers(10, 40),
+    window=st.sampled_from([1.0, 2.0, 5.0]),
     apart=st.floats(0, 2),
     latency=st.tuples(st.floats(0.005, 0.03), st.floats(0.03, 0.08)),
     seed=st.integers(0, 2**32),
@@ -95,6 +95,12 @@ def test_no_process_starves(
     )
     assert figures.smallest > 0, "a process got nothing in eight windows"
     assert figures.used >= 0.7
+
+
+def test_a_process_that_knows_no_exact_end_of_long_windows_lets_another_one_in() -> None:
+    rule = RateLimit(138, 5.0, reset_rounding="down")
+    figures = measure(Scenario(limit=rule, starts=(0.0, 8.35), seconds=60, latency=(0.017, 0.036), seed=75))
+    assert figures.smallest >= 0.6
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -212,11 +212,12 @@ class Pacer:
             return free
         if self._is_closed:
             raise PacerClosedError
-        if (wait := self._blocked_for(self._clock(), operation)) > self._max_wait:
+        now = self._clock()
+        if (wait := self._blocked_for(now, operation)) > self._max_wait:
             raise WaitTooLongError(wait)
         permit: Waiter = asyncio.get_running_loop().create_future()
         self._most = max(self._most if self._queue else 0, self._in_flight + self._waiting + 1)
-        self._queue.add(permit, priority, operation)
+        self._queue.add(permit, priority, operation, now)
         self._grant_permits()
         try:
             if permit.done():
@@ -328,8 +329,11 @@ class Pacer:
         # A single call beside a bulk run gets what the bulk run leaves to others.
         if not is_calm and (priority == "low" or not self._queue.has("low")):
             reserved_until = scope.reserved_until(now, in_flight, is_bulk=priority == "low")
-            if now < reserved_until <= now + _MAX_RESERVED[priority]:
-                return min(reserved_until, calm_at)
+            if reserved_until > now:
+                since = self._waits_since(priority, operation)
+                latest = (now if since is None else since) + _MAX_RESERVED[priority]
+                if latest > now:
+                    return min(reserved_until, calm_at, latest)
         if priority == "normal" or (self._queue and is_calm):
             return now
         left_until = scope.left_until(now, in_flight)
@@ -350,6 +354,9 @@ class Pacer:
             self._busy_at = now
             return math.inf
         return self._busy_at + _CALM_AFTER
+
+    def _waits_since(self, priority: Priority, operation: str) -> float | None:
+        return self._queue.since(priority, operation)
 
     def _comes_after_others(self, priority: Priority, operation: str) -> bool:
         """Whether callers wait that get a permit before a new one."""

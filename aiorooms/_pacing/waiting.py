@@ -24,8 +24,9 @@ PRIORITIES: Final[tuple[Priority, ...]] = ("normal", "low")
 
 Waiter: TypeAlias = "asyncio.Future[Permit]"
 
-# Removing a caller from an OrderedDict is fast, even if there are 20,000 callers. The values are the order of arrival.
-_Line: TypeAlias = OrderedDict[Waiter, int]
+# Removing a caller from an OrderedDict is fast, even if there are 20,000 callers. The values are the time and the
+# position of the arrival.
+_Line: TypeAlias = OrderedDict[Waiter, tuple[float, int]]
 
 
 class Waiting:
@@ -55,9 +56,14 @@ class Waiting:
             return iter(tuple(lines))
         return iter(sorted(lines, key=lambda operation: next(iter(lines[operation].values()))))
 
-    def add(self, waiter: Waiter, priority: Priority, operation: str) -> None:
+    def since(self, priority: Priority, operation: str) -> float | None:
+        """Return when the first caller of a line began to wait; None if nobody waits."""
+        line = self._lines[priority].get(operation)
+        return None if line is None else next(iter(line.values()))[0]
+
+    def add(self, waiter: Waiter, priority: Priority, operation: str, now: float) -> None:
         """Add a caller to the end of its line."""
-        self._lines[priority].setdefault(operation, OrderedDict())[waiter] = self._arrivals
+        self._lines[priority].setdefault(operation, OrderedDict())[waiter] = (now, self._arrivals)
         self._arrivals += 1
         self._count += 1
 
