@@ -12,10 +12,12 @@ import attrs
 import pytest
 
 from aiorooms import Pacing
-from aiorooms._pacing import NO_INFO, Pacer, RateLimitInfo, WaitTooLongError, read_rate_limit
+from aiorooms._pacing import NO_INFO, Pacer, Priority, RateLimitInfo, WaitTooLongError, read_rate_limit
 from aiorooms._pacing.disagreement import Disagreement
 from aiorooms._pacing.gate import Permit
 from aiorooms._pacing.headers import Report
+from aiorooms._pacing.limits import Limits
+from aiorooms._pacing.scope import Scope
 from aiorooms.simulator import RateLimit
 from aiorooms.simulator._limit_headers import limit_headers
 from aiorooms.simulator._limit_sets import GivenRateLimits, LimitSets, read_rate_limits
@@ -23,7 +25,7 @@ from aiorooms.simulator._limiters import make_limiter
 from aiorooms.simulator._routes import find_target
 
 from .conftest import in_flight_and_waiting
-from .fake_clock import run_with_fake_clock
+from .fake_clock import FakeClock, run_with_fake_clock
 
 UPDATE, READ = "PATCH /rooms/{room_id}", "GET /rooms/{room_id}"
 STYLES = ("ietf-fields", "ietf-dictionary", "ietf-policy", "kong", "x-ratelimit")
@@ -290,3 +292,129 @@ def test_operations_that_never_report_the_same_names_are_separate() -> None:
     assert talk.ask(UPDATE, report(20, 1, 1, "updates")) is None
     assert talk.ask(UPDATE, report(20, 0, 1, "updates")) is None
     assert talk.ask(READ, NO_INFO) == "separate"
+
+
+# --- faults ---
+
+
+def test_callers_of_a_bulk_run_wait_for_no_answer_if_nothing_is_in_flight() -> None:
+    async def main() -> bool:
+        loop = asyncio.get_running_loop()
+        pacer = Pacer(Pacing(), max_in_flight=20, clock=loop.time, random=random.Random(1).random)
+        window, left = -1, 0
+
+        async def send(priority: Priority, *, is_lost: bool) -> None:
+            nonlocal window, left
+            permit = await pacer.acquire(priority)
+            await asyncio.sleep(0.01)
+            if int(loop.time()) != window:
+                window, left = int(loop.time()), 2
+            accepted = left > 0
+            left -= accepted
+            info = RateLimitInfo(not accepted, None, (Report(2, left, window + 1 - loop.time(), exact=True),))
+            pacer.release(permit, None if is_lost else info)
+
+        for _ in range(7):
+            await asyncio.gather(*(send("normal", is_lost=False) for _ in range(2)))
+        async with asyncio.timeout(300):
+            await asyncio.gather(*(send("low", is_lost=True) for _ in range(6)))
+        return True
+
+    assert run_with_fake_clock(main())
+
+
+@pytest.mark.parametrize("others", [NO_INFO, RateLimitInfo(reports=(Report(100_000, 90_000, 3600.0, name="hour"),))])
+def test_a_limit_that_only_429s_report_is_found_even_if_answers_report_another_one(others: RateLimitInfo) -> None:
+    async def main() -> Counter[bool]:
+        loop = asyncio.get_running_loop()
+        pacer = Pacer(Pacing(), max_in_flight=100, clock=loop.time, random=random.Random(1).random)
+        counted: Counter[bool] = Counter()
+        windows: Counter[int] = Counter()
+        used_up = RateLimitInfo(True, None, (Report(20, 0, 1.0, name="burst", window=1.0),))
+
+        async def send() -> None:
+            while loop.time() < 20:
+                permit = await pacer.acquire("normal", UPDATE)
+                await asyncio.sleep(0.02)
+                windows[int(loop.time())] += 1
+                accepted = windows[int(loop.time())] <= 20
+                counted[accepted] += 1
+                await asyncio.sleep(0.02)
+                pacer.release(permit, others if accepted else used_up)
+
+        await asyncio.gather(*(send() for _ in range(50)))
+        return counted
+
+    counted = run_with_fake_clock(main())
+    assert counted[True] >= 250
+    assert counted[False] <= 120
+
+
+def test_answers_to_requests_that_were_sent_when_no_limit_was_known_belong_to_their_own_operation() -> None:
+    async def main() -> Limits:
+        loop = asyncio.get_running_loop()
+        pacer = Pacer(Pacing(), max_in_flight=60, clock=loop.time, random=random.Random(1).random)
+
+        async def read() -> None:
+            for _ in range(10):
+                permit = await pacer.acquire("normal", READ)
+                await asyncio.sleep(0.02)
+                pacer.release(permit, NO_INFO)
+
+        await asyncio.gather(*(read() for _ in range(60)))
+        update = await pacer.acquire("normal", UPDATE)
+        pacer.release(update, report(10, 9, 1.0, "updates"))
+        for remaining in range(8, 2, -1):
+            pacer.release(await pacer.acquire("normal", UPDATE), report(10, remaining, 1.0, "updates"))
+            pacer.release(await pacer.acquire("normal", READ), NO_INFO)
+        assert pacer._limits is not None
+        return pacer._limits
+
+    limits = run_with_fake_clock(main())
+    assert not limits.is_common
+    assert [*limits.scope(UPDATE).quotas] == ["updates"]
+    assert not limits.scope(READ).quotas
+
+
+async def test_a_429_that_reports_no_limit_separates_no_operations_and_stops_all() -> None:
+    pacer = Pacer(Pacing(), max_in_flight=10)
+    for operation, remaining in ((READ, 599), (UPDATE, 598)):
+        pacer.release(await pacer.acquire("normal", operation), report(600, remaining, 60.0))
+    permit = await pacer.acquire("normal", UPDATE)
+    pacer.release(permit, RateLimitInfo(True, 30.0, (Report(0, 0),)))
+    assert pacer._limits is not None
+    assert pacer._limits.is_common
+    assert pacer.acquire_now("normal", READ) is None
+
+
+async def test_a_pause_of_one_operation_outlasts_the_end_of_separate_limits() -> None:
+    pacer = Pacer(Pacing(), max_in_flight=10)
+    pacer.release(await pacer.acquire("normal", READ), report(20, 19, 1.0))
+    read, update = await pacer.acquire("normal", READ), await pacer.acquire("normal", UPDATE)
+    pacer.release(update, report(600, 599, 60.0))
+    read_after = await pacer.acquire("normal", READ)
+    pacer.release(read, None)
+    update = await pacer.acquire("normal", UPDATE)
+    pacer.release(update, RateLimitInfo(True, 30.0, report(600, 0, 60.0).reports))
+    pacer.release(read_after, report(600, 590, 60.0))
+    assert pacer._limits is not None
+    assert pacer._limits.is_common
+    assert pacer.acquire_now("normal", UPDATE) is None
+
+
+async def test_a_limit_that_is_ignored_shows_in_no_snapshot() -> None:
+    clock = FakeClock()
+    pacer = Pacer(Pacing(), max_in_flight=10, clock=clock, call_later=clock.call_later)
+    two = (Report(20, 19, 1.0, name="second", window=1.0), Report(2, 0, 10.0, name="hour", window=3600.0))
+    pacer.release(await pacer.acquire(), RateLimitInfo(reports=two))
+    assert pacer.snapshot().limit == 2
+    await clock.advance(2000)
+    pacer.release(await pacer.acquire(), RateLimitInfo(reports=two[:1]))
+    snapshot = pacer.snapshot()
+    assert (snapshot.limit, snapshot.sustainable_rate) == (20, 20)
+
+
+def test_a_reset_that_has_passed_says_nothing_about_rounding() -> None:
+    scope = Scope(random.random, waits=True)
+    scope.learn(report(20, 19, 1.0).reports, 100.0, 5.0)
+    assert not scope.quotas[""].sharing.renewals._is_rounded_down

@@ -13,6 +13,9 @@ request of the later one was sent after the earlier one had arrived. There are t
 - **The names.** After 5 accepted answers each, two operations have never reported a limit with the same name. For
   example, only updates report a limit at all.
 
+Two operations may also share one limit and have another of their own, with the same names. If answers then report only
+the limit with the fewest remaining requests, the last sign does not show, and all limits apply to both operations.
+
 Wrong signs do little harm. If two operations that share a limit are treated as if each had its own, each looks like
 another process to the other, and they share it fairly (`sharing`).
 
@@ -101,13 +104,19 @@ class Disagreement:
     def answered(self, permit: Permit, info: RateLimitInfo, now: float) -> Conclusion | None:
         """Record an answer. Return what it shows, if this is not known yet."""
         if self._only is not None:
-            self._last_info, self._last_at = info, now
+            # Requests of a second operation may have been sent when no limit was known, and were not recorded.
+            if permit.operation == self._only:
+                self._last_info, self._last_at = info, now
             return None
         operation = permit.operation
         reports = _by_name(info)
         if not info.rate_limited:
             self._accepted[operation] = self._accepted.get(operation, 0) + 1
             self._names.setdefault(operation, set()).update(reports)
+        else:
+            # What only 429s report says nothing about accepted requests.
+            known = self._names.get(operation, set())
+            reports = {name: report for name, report in reports.items() if name in known}
         if not reports:
             return self._conclude_from_names(operation)
         before: Answer | None = permit.before
@@ -143,6 +152,8 @@ class Disagreement:
         doubt = self._doubt
         if doubt is None or permit.operation != doubt.operation or permit.sent_at < doubt.at:
             return None
+        if reports.keys().isdisjoint(doubt.reports):
+            return None
         self._doubt = None
         if _differ(doubt.reports, reports):
             return None
@@ -166,6 +177,11 @@ def _by_name(info: RateLimitInfo) -> Mapping[str, Report]:
 def _differ(some: Mapping[str, Report], others: Mapping[str, Report]) -> bool:
     """Whether any limit is reported differently."""
     return any(
-        some[name].limit != others[name].limit or some[name].window != others[name].window
+        _are_different(some[name].limit, others[name].limit) or _are_different(some[name].window, others[name].window)
         for name in some.keys() & others.keys()
     )
+
+
+def _are_different(one: float | None, other: float | None) -> bool:
+    """Whether two numbers differ. 0 and None are not reported, and so differ from nothing."""
+    return bool(one and other and one != other)

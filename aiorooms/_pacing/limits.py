@@ -37,7 +37,7 @@ class Limits:
         self.pause = Pause()
         """A pause that applies to all operations."""
         self._random = random
-        self._common: Scope | None = Scope(random, is_known=True)
+        self._common: Scope | None = Scope(random, waits=False)
         """The scope of all operations; None if each has its own."""
         self._scopes: dict[str, Scope] = {_ALL: self._common}
         self._disagreement = Disagreement()
@@ -64,7 +64,9 @@ class Limits:
         for name, scope in self._scopes.items():
             counted = in_flight if name == _ALL else self._in_flight[name]
             for quota in scope.quotas.values():
-                remaining = max(0, quota.remaining - counted)
+                remaining = max(0, quota.available - counted)
+                if quota.is_ignored:
+                    continue
                 if found is None or remaining < found[1]:
                     found = quota, remaining
         return found
@@ -90,7 +92,7 @@ class Limits:
             return self._common
         scope = self._scopes.get(operation)
         if scope is None:
-            scope = self._scopes[operation] = Scope(self._random, is_known=False)
+            scope = self._scopes[operation] = Scope(self._random, waits=True)
         return scope
 
     def in_flight(self, operation: str, in_flight: int) -> int:
@@ -111,7 +113,8 @@ class Limits:
         if conclusion == "separate":
             self._separate(now)
         elif conclusion == "common":
-            self._common = Scope(self._random, is_known=True)
+            self.pause.ends_at = self.paused_until
+            self._common = Scope(self._random, waits=False)
             self._scopes = {_ALL: self._common}
         scope = self.scope(permit.operation)
         scope.answered(permit, info, now, self.in_flight(permit.operation, in_flight))

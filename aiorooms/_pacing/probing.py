@@ -49,7 +49,7 @@ Each stop is randomly made up to 25 % shorter or longer.
 """
 
 _GROWTH: Final = 0.7
-"""The rate grows by this number times its square root per second. So it grows by 5 % per second from 100 on."""
+"""The rate grows by this number times its square root per second. So it grows by 7 % per second from 100 on."""
 
 _GUESS_GROWTH: Final = 1.0
 """A rate that is only a guess grows by this number for each accepted request."""
@@ -95,6 +95,8 @@ _MARGIN: Final = 0.03
 _LOW: Final = 1 / 20
 """The fraction of the peak rate below which 429s are taken for strays."""
 
+_MAX_REPORTED: Final = 200
+
 _FORGET: Final = 0.9
 """The factor by which the peak rate is lowered at each stop."""
 
@@ -124,8 +126,11 @@ class Probing(Gate):
         """When the last request was sent."""
         self._is_throttled = False
         """Whether the rate delayed the last request."""
-        self._reports_limit = False
-        """Whether any answer other than a 429 has reported a limit."""
+        self._reported: set[tuple[str, str]] = set()
+        """Operations, and the names of the limits that accepted answers to them have reported. At most `_MAX_REPORTED`.
+
+        If only 429s report a limit, nobody knows how many requests remain before the next one.
+        """
         self._remaining = 0
         """What the last accepted answer reported."""
 
@@ -186,9 +191,11 @@ class Probing(Gate):
         report = info.report
         if not info.rate_limited:
             if report is not None:
-                self._reports_limit, self._remaining = True, report.remaining
+                self._remaining = report.remaining
+                if len(self._reported) < _MAX_REPORTED:
+                    self._reported.update((permit.operation, one.name) for one in info.reports)
             self._record_accepted(permit.sent_at, now)
-        elif report is None or report.remaining > 0 or not self._reports_limit:
+        elif report is None or report.remaining > 0 or (permit.operation, report.name) not in self._reported:
             self._record_unexplained(permit.sent_at, info, now, in_flight)
         else:
             self.lost(permit, now, in_flight)  # the reported limit explains this 429: `Quota` handles it
@@ -245,7 +252,7 @@ class Probing(Gate):
             return False
         if self._repetitions and self._strays**self._repetitions < _UNLIKELY:
             return False
-        if self._reports_limit and (self._remaining if report is None else report.remaining) > 0:
+        if self._reported and (self._remaining if report is None else report.remaining) > 0:
             return True
         if self._rate is None and self._answers < 1.5 * _FIRST_ANSWERS:
             return True

@@ -126,9 +126,14 @@ class Quota:
         """The arrival time of the last 429 that was counted."""
 
     @property
-    def is_known(self) -> bool:
-        """Whether any answer other than a 429 has reported a limit."""
-        return self.limit is not None
+    def is_ignored(self) -> bool:
+        """Whether the limit was not reported after its window had ended."""
+        return self._is_ignored
+
+    @property
+    def available(self) -> int:
+        """How many requests remain, less those that were accepted since the last report."""
+        return self.remaining - self._unreported
 
     @property
     def rate(self) -> float | None:
@@ -164,7 +169,7 @@ class Quota:
 
     def reserved_until(self, now: float, in_flight: int, *, is_bulk: bool) -> float:
         """Return when only requests are left that other processes may need until then; else `now` or earlier."""
-        sharing, left = self.sharing, self.remaining - self._unreported - in_flight
+        sharing, left = self.sharing, self.available - in_flight
         if self.limit is None or self._is_ignored or self._assumed or sharing.is_shared(now):
             return now
         if not 0 < left <= sharing.reserve(now, is_bulk=is_bulk):
@@ -188,7 +193,7 @@ class Quota:
         if not kept or free > kept:
             return now
         if self._assumed:
-            return math.inf  # the next answer shows when the window ends
+            return math.inf if in_flight else now  # the next answer shows when the window ends
         # Later, single calls need less.
         length = self.renews_at - self.window_began
         return now + max((self.renews_at - LEAVE_NONE * length - now) / kept, _MIN_RECHECK)

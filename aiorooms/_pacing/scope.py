@@ -39,14 +39,14 @@ class Scope:
     The argument `in_flight` is the number of other requests in flight of these operations.
     """
 
-    def __init__(self, random: Callable[[], float], *, is_known: bool) -> None:
+    def __init__(self, random: Callable[[], float], *, waits: bool) -> None:
         self.quotas: dict[str, Quota] = {}
         """By the name of the limit."""
         self.pause = Pause()
         """A pause that applies to these operations only."""
         self._random = random
-        self._is_known = is_known
-        """Whether any answer has arrived, or requests are sent without waiting for one."""
+        self._waits = waits
+        """Whether only one request is sent until its answer has arrived."""
         self._early = Needs()
         """The requests that were sent before any limit was reported."""
         self._accepted = 0
@@ -55,11 +55,12 @@ class Scope:
     @property
     def rate(self) -> float | None:
         """The sustained rate in requests per second; None if no limit with a window was reported."""
-        return min((rate for quota in self.quotas.values() if (rate := quota.rate) is not None), default=None)
+        rates = [quota.rate for quota in self.quotas.values() if not quota.is_ignored]
+        return min((rate for rate in rates if rate is not None), default=None)
 
     def may_send_at(self, now: float, in_flight: int) -> float:
         """Return when the next request may be sent; infinity if an answer must arrive first."""
-        if not self._is_known and in_flight:
+        if self._waits and in_flight:
             return math.inf
         if self.pause.ends_at > now:
             return self.pause.ends_at
@@ -95,13 +96,13 @@ class Scope:
 
     def answered(self, permit: Permit, info: RateLimitInfo, now: float, in_flight: int) -> None:
         """Record what an answer reports."""
-        self._is_known = True
+        self._waits = False
         self._accepted += not info.rate_limited
         if not info.reports:
             self.lost(permit, now, in_flight)
             return
         is_used_up = info.report is not None and not info.report.remaining
-        is_known = False
+        has_quota = False
         for report in info.reports:
             quota = self.quotas.get(report.name)
             if quota is None:
@@ -109,20 +110,20 @@ class Scope:
                 if info.rate_limited:
                     continue
                 quota = self._add(report.name, self._accepted - 1)
-            is_known = True
+            has_quota = True
             if info.rate_limited and report.remaining and is_used_up:
                 quota.rejected()
             else:
                 known = permit.known.get(quota, _NOTHING)
                 quota.answered(permit.sent_at, known, report, now, in_flight, rate_limited=info.rate_limited)
-        if not is_known or len(self.quotas) > 1:
+        if not has_quota or len(self.quotas) > 1:
             self._record_unreported(permit, info, now, in_flight)
 
     def learn(self, reports: Iterable[Report], now: float, age: float) -> None:
         """Learn from reports that another scope received `age` seconds ago."""
-        self._is_known = True
+        self._waits = False
         for report in reports:
-            reset = None if report.reset is None else max(0.0, report.reset - age)
+            reset = None if report.reset is None or report.reset < age else report.reset - age
             aged = report._replace(reset=reset)
             self._add(report.name, 0).answered(now, _NOTHING, aged, now, 0, rate_limited=False)
 
