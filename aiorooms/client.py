@@ -20,6 +20,9 @@ from ._version import __version__
 from ._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, check_webhook_url, is_loopback
 from .errors import ClientSettingsError
 from .resources.rooms import Rooms
+from .telemetry import OnEvent
+from .telemetry._log import log_as_the_environment_says
+from .telemetry._telemetry import Telemetry
 
 __all__ = ["ClientPacing", "RoomsClient"]
 
@@ -74,6 +77,7 @@ class RoomsClient:
         webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY,
         session: aiohttp.ClientSession | None = None,
         allow_insecure_http: bool = False,
+        on_event: OnEvent | None = None,
     ) -> None:
         """Check the settings. No connection is opened before the first call.
 
@@ -94,6 +98,10 @@ class RoomsClient:
           session, aiohttp itself resends a GET or DELETE if the server disconnects. If the server had already carried
           out the first DELETE, the call raises `NotFoundError`. If a proxy answers a request twice, and the second
           answer is an error that arrives while the connection is idle, aiohttp may take it for the next answer.
+        - `on_event`: a function that is called with each event of `aiorooms.telemetry`, for metrics and traces. It must
+          not block. What it raises is logged, and never reaches a call.
+
+        If `AIOROOMS_LOG` is set to `debug`, `info` or `warning`, log lines are written to standard error.
 
         Raises `ClientSettingsError`, which is also a `ValueError`, if a setting is missing or invalid.
         """
@@ -110,6 +118,9 @@ class RoomsClient:
         check_instance(WebhookUrlPolicy, "webhook_url_policy", webhook_url_policy)
         if session is not None:
             check_instance(aiohttp.ClientSession, "session", session)
+        if on_event is not None and not callable(cast("object", on_event)):
+            raise wrong_type("on_event", on_event, "a function or None")
+        log_as_the_environment_says()
         attempt_timeout = client_timeout(cast("Timeout | None", timeout))
         if attempt_timeout is None:
             raise setting_error("timeout", "is None", "give a number of seconds above 0, or an aiohttp.ClientTimeout")
@@ -126,6 +137,7 @@ class RoomsClient:
             max_response_size=max_response_size,
             session=session,
             user_agent=f"aiorooms/{__version__} aiohttp/{aiohttp.__version__}",
+            telemetry=Telemetry(on_event),
         )
         self._webhook_url_policy = webhook_url_policy
         self.rooms = Rooms(self._sender, webhook_url_policy)

@@ -8,6 +8,7 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 BULK_GUIDE = ROOT / "aiorooms/bulk/README.md"
 WEBHOOKS_GUIDE = ROOT / "aiorooms/webhook_config/README.md"
+TELEMETRY_GUIDE = ROOT / "aiorooms/telemetry/README.md"
 SIMULATOR_GUIDE = ROOT / "aiorooms/simulator/README.md"
 
 

@@ -1,5 +1,6 @@
 """Every Python example in the guides runs and does what its guide says."""
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from aiorooms import WebhookUrlPolicy
 from aiorooms.simulator import RoomsSimulator
 from aiorooms.webhook_config._findings import KINDS, MEANINGS, SEVERITIES
 
-from .documents import BULK_GUIDE, SIMULATOR_GUIDE, WEBHOOKS_GUIDE, blocks, run
+from .documents import BULK_GUIDE, SIMULATOR_GUIDE, TELEMETRY_GUIDE, WEBHOOKS_GUIDE, blocks, run
 
 
 def test_the_example_of_a_bulk_change(
@@ -67,6 +68,18 @@ def test_the_examples_of_webhook_settings(number: int, capsys: pytest.CaptureFix
     assert len(blocks(WEBHOOKS_GUIDE, "python")) == len(blocks(WEBHOOKS_GUIDE, "text")) == 3
     run(blocks(WEBHOOKS_GUIDE, "python")[number])
     assert capsys.readouterr().out == blocks(WEBHOOKS_GUIDE, "text")[number]
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_the_recipes_for_logs_metrics_and_traces(
+    number: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = logging.getLogger("aiorooms")
+    monkeypatch.setattr(logger, "handlers", [*logger.handlers])
+    monkeypatch.setattr(logger, "level", logger.level)
+    assert len(blocks(TELEMETRY_GUIDE, "python")) == len(blocks(TELEMETRY_GUIDE, "text")) == 3
+    run(blocks(TELEMETRY_GUIDE, "python")[number])
+    assert capsys.readouterr().out == blocks(TELEMETRY_GUIDE, "text")[number]
 
 
 def test_the_guide_names_every_kind_of_finding() -> None:

@@ -16,6 +16,7 @@ PACKAGE = Path(aiorooms.__file__).parent
 LAYERS = [
     {"errors", "_problems", "_unset", "_text", "_version", "_aio"},
     {"_checks"},
+    {"telemetry"},
     {"_webhook_url"},
     {"models"},
     {"_pacing"},
@@ -27,7 +28,11 @@ LAYERS = [
     {"bulk"},
     {"cli", "__main__"},
 ]
-OUTSIDE_LAYERS: dict[str, set[str]] = {"simulator": set(), "pytest_plugin": {"simulator"}}
+OUTSIDE_LAYERS: dict[str, set[str]] = {
+    "simulator": set(),
+    "pytest_plugin": {"simulator"},
+    "otel": {"telemetry"},
+}
 """The parts of the package that belong to no layer, each with the other parts that it may import."""
 ALLOWED_IMPORTS = {("cli", "simulator")}
 """Exceptions. In each pair, the first part belongs to a layer, and may import the second, which belongs to none."""

@@ -16,7 +16,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 import aiorooms
-from aiorooms import NotFoundError, RoomsClient, bulk, errors, webhook_config
+from aiorooms import NotFoundError, RoomsClient, bulk, errors, telemetry, webhook_config
 from aiorooms import simulator as simulator_module
 from aiorooms.bulk import Plan
 from aiorooms.simulator import RoomsSimulator
@@ -126,7 +126,7 @@ def test_every_python_block_is_run_by_a_test_in_this_module() -> None:
     assert sum(len(blocks(README, "python", heading)) for heading in HEADINGS) == len(blocks(README, "python")) == 8
 
 
-@pytest.mark.parametrize("module", [aiorooms, bulk, errors, simulator_module, webhook_config])
+@pytest.mark.parametrize("module", [aiorooms, bulk, errors, simulator_module, telemetry, webhook_config])
 def test_the_readme_names_everything_public(module: ModuleType) -> None:
     words = set(re.findall(r"\w+", README.read_text()))
     # The README omits the version and the type aliases of codes. An editor shows the values of these aliases.

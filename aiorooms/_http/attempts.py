@@ -21,6 +21,7 @@ reset is raised as an `APIConnectionError`. If the read-back is reset as well, t
 """
 
 import asyncio
+import itertools
 import math
 import random
 import time
@@ -45,6 +46,8 @@ from ..errors import (
     RateLimitTimeoutError,
     Reason,
 )
+from ..telemetry import AttemptEnded, AttemptStarted, CallEnded, OutageBegan, OutageEnded, RetryScheduled
+from ..telemetry._telemetry import Telemetry
 from .deadlines import TimeLimits, Timeout, client_timeout
 from .exchange import Exchange
 from .outage import NO_OUTAGE, Failures, Outage
@@ -61,6 +64,9 @@ _MAX_HINT: Final = 500
 """The maximum length of a read-back's hint in an error message, in characters."""
 
 _ONCE = RetryPolicy(max_attempts=1)
+
+_NUMBERS: Final = itertools.count(1)
+"""The numbers of the calls of all clients."""
 
 
 class Role(NamedTuple):
@@ -98,7 +104,9 @@ class Sender:
         max_response_size: int,
         session: aiohttp.ClientSession | None,
         user_agent: str,
+        telemetry: Telemetry,
     ) -> None:
+        self.telemetry = telemetry
         self.limits: TimeLimits = TimeLimits.of(timeout)
         self.retry = retry
         self.pacing = pacing
@@ -111,7 +119,7 @@ class Sender:
             session=session,
             user_agent=user_agent,
         )
-        self.pacer: Pacer = Pacer(pacing, max_in_flight=self.exchange.max_in_flight)
+        self.pacer: Pacer = Pacer(pacing, max_in_flight=self.exchange.max_in_flight, emit=telemetry.emit)
         self.closing: asyncio.Event = asyncio.Event()
         """Set by `close`, to wake the calls that are waiting for their next attempt."""
 
@@ -163,8 +171,8 @@ class _Call(Generic[T]):
     """One call, from its first attempt to the value it returns or the error it raises."""
 
     __slots__ = (
-        "_accepted_before", "_failures", "_give_up_at", "_keeps_trying", "_limits", "_outage", "_policy",
-        "_probe_after", "_request", "_role", "_sender", "_tally",
+        "_accepted_before", "_failures", "_give_up_at", "_keeps_trying", "_limits", "_number", "_outage", "_policy",
+        "_probe_after", "_request", "_role", "_sender", "_sent", "_status", "_tally",
     )  # fmt: skip
 
     def __init__(
@@ -193,11 +201,28 @@ class _Call(Generic[T]):
         """The number of the client's requests that the server had accepted when the last attempt began."""
         self._probe_after = max(1, policy.max_attempts - 1)
         """The number of tries after which a probe may be sent."""
+        self._number = next(_NUMBERS)
+        self._status: int | None = None
+        """The HTTP status of the last attempt; None if no readable answer arrived."""
+        self._sent = 0
+        """The number of attempts that were sent, including those over stale connections."""
         self._keeps_trying = False
         """Whether the call continues although no attempts are left, because its request may not be the cause."""
 
     async def run(self) -> Answer[T]:
         """Make as many attempts as needed and allowed. Return the answer, or raise the error."""
+        if not self._sender.telemetry.wants_attempts:
+            return await self._run()
+        began, name = time.monotonic(), None
+        try:
+            return await self._run()
+        except BaseException as error:
+            name = type(error).__name__
+            raise
+        finally:
+            self._report_call_ended(began, name)
+
+    async def _run(self) -> Answer[T]:
         last: Failure | None = None
         while True:
             try:
@@ -212,6 +237,7 @@ class _Call(Generic[T]):
                     continue
                 after = self._after(last)
                 if isinstance(after, Again):
+                    self._report_retry(last, after.wait)
                     await self._wait(last, after.wait)
                     await self._probe(last)
                     continue
@@ -237,6 +263,8 @@ class _Call(Generic[T]):
         # The wait or a probe may have taken longer than it should, for example on a busy machine.
         if last is not None and _is_over(self._time_left()):
             return self._out_of_time(last, "allows no further attempt")
+        watched = sender.telemetry.wants_attempts
+        queued_at = time.monotonic() if watched else 0.0
         permit = sender.pacer.acquire_now(self._role.priority, self._request.operation) or await self._permit(last)
         if isinstance(permit, _End):
             return permit
@@ -245,15 +273,22 @@ class _Call(Generic[T]):
         began_at = outage.begin()
         self._accepted_before = sender.pacer.accepted
         rate_limit = None
+        self._sent += 1
+        sent_at = self._report_started(queued_at) if watched else 0.0
         try:
             outcome = await sender.exchange.send(self._request, self._limits, fresh=self._tally.stale > 0)
             rate_limit = outcome.rate_limit
         except BaseException as error:
             hide_frames(error)
+            if watched:
+                self._report_ended(sent_at, None, error)
             raise
         finally:
             outage.end()
             sender.pacer.release(permit, rate_limit)
+        self._status = outcome.status
+        if watched:
+            self._report_ended(sent_at, outcome, None)
         if isinstance(outcome, Success):
             self._tally.succeeded()
             has_ended = outage.contact(began_at)
@@ -261,11 +296,13 @@ class _Call(Generic[T]):
             has_ended = self._record_failure(outcome, began_at)
         if has_ended:
             sender.pacer.start_slowly()
+            sender.telemetry.emit(OutageEnded(seconds=outage.lasted))
         return outcome
 
     def _record_failure(self, failure: Failure, began_at: float) -> bool:
         """Record a failed attempt, which began at `began_at`. Return whether it ended an outage."""
         tally, outage, pacer = self._tally, self._outage, self._sender.pacer
+        was_on = outage.is_on
         exempt, counts, keeps_trying, has_ended = False, True, False, False
         if failure.rate_limited:
             has_ended = outage.rate_limited(began_at, failure.wait)
@@ -285,6 +322,8 @@ class _Call(Generic[T]):
             exempt = outage.is_in_run and counts and not failure.was_sent
         if failure.is_contact:
             self._failures = None  # they were not in a row
+        if outage.is_on and not was_on:
+            self._sender.telemetry.emit(OutageBegan(reason=failure.make_error().message))
         self._keeps_trying = keeps_trying
         tally.failed(failure, exempt=exempt, counts=counts)
         return has_ended
@@ -395,6 +434,71 @@ class _Call(Generic[T]):
         if not is_queued and not self._outage.is_on:
             # If the client is closed, the sleep ends early and the next attempt raises.
             await sleep_unless(self._sender.closing, seconds)
+
+    # --- what is reported ---
+
+    def _report_started(self, queued_at: float) -> float:
+        """Report that an attempt is sent now. Return the time."""
+        now = time.monotonic()
+        request = self._request
+        event = AttemptStarted(
+            call=self._number,
+            attempt=self._sent,
+            method=request.method,
+            route=request.route,
+            path=request.path,
+            waited=now - queued_at,
+        )
+        self._sender.telemetry.emit(event)
+        return now
+
+    def _report_ended(self, sent_at: float, outcome: Success[T] | Failure | None, error: BaseException | None) -> None:
+        """Report the outcome of an attempt, or the exception that ended it."""
+        request, sender = self._request, self._sender
+        if isinstance(outcome, Failure):
+            error = outcome.make_error()
+        request_id = None if outcome is None else outcome.request_id
+        event = AttemptEnded(
+            call=self._number,
+            attempt=self._sent,
+            method=request.method,
+            route=request.route,
+            path=request.path,
+            status=None if outcome is None else outcome.status,
+            error=None if error is None else type(error).__name__,
+            duration=time.monotonic() - sent_at,
+            request_id=None if request_id is None else sender.exchange.redacted(request_id),
+        )
+        sender.telemetry.emit(event)
+
+    def _report_call_ended(self, began: float, error: str | None) -> None:
+        request = self._request
+        event = CallEnded(
+            call=self._number,
+            method=request.method,
+            route=request.route,
+            path=request.path,
+            attempts=self._sent,
+            status=self._status,
+            error=error,
+            elapsed=time.monotonic() - began,
+        )
+        self._sender.telemetry.emit(event)
+
+    def _report_retry(self, failure: Failure, delay: float) -> None:
+        request, telemetry = self._request, self._sender.telemetry
+        if telemetry.wants_retries:
+            event = RetryScheduled(
+                call=self._number,
+                attempt=self._sent,
+                method=request.method,
+                route=request.route,
+                path=request.path,
+                status=failure.status,
+                reason=failure.make_error().message,
+                delay=delay,
+            )
+            telemetry.emit(event)
 
     # --- the end of the call ---
 

@@ -86,6 +86,9 @@ class Outage:
         last failed attempt. The duration of that attempt does not count, because the server may be available again by
         the time the attempt times out.
         """
+        self.lasted: float = 0.0
+        """Duration of the last outage in seconds, from when it was assumed."""
+        self._assumed_at = 0.0
         self._clock = clock
         self._threshold = min(max(2 * concurrency, _MIN_FAILURES), _MAX_FAILURES)
         self._failures = 0
@@ -184,6 +187,8 @@ class Outage:
             return False
         self._began_at = math.inf
         was_on = self.is_on
+        if was_on:
+            self.lasted = self._clock() - self._assumed_at
         if self._failures:
             self._failures = 0
             self._failed.clear()
@@ -200,7 +205,8 @@ class Outage:
         self._last_failed_at = max(self._last_failed_at, began_at)
         if len(self._failed) < _SEVERAL:
             self._failed.add(subject)
-        self.is_on = self._failures >= self._threshold
+        if not self.is_on and self._failures >= self._threshold:
+            self.is_on, self._assumed_at = True, now
         if self._last_failed_at - self._began_at > self.patience:
             self._stop(f"the server has been unavailable for more than {self.patience:g} s")
         return now

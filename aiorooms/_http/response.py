@@ -67,6 +67,9 @@ class Success(NamedTuple, Generic[T]):
 
     value: T
     rate_limit: RateLimitInfo = NO_INFO
+    status: int = 200
+    request_id: str | None = None
+    """The `x-request-id` of the answer, which may contain anything, even the API key."""
 
 
 class Failure(NamedTuple):
@@ -90,6 +93,8 @@ class Failure(NamedTuple):
     """The error objects of the answer."""
     rate_limit: RateLimitInfo | None = None
     """The rate limit that the answer reports. None if there was no answer."""
+    request_id: str | None = None
+    """The `x-request-id` of the answer."""
 
     @property
     def rate_limited(self) -> bool:
@@ -138,12 +143,13 @@ def read_answer(
     `key` is replaced in error messages, because a server may echo it.
     """
     rate_limit = read_rate_limit(headers, rate_limited=status == 429)
+    request_id = headers.get("x-request-id")
     if not 200 <= status < 300:
         return _read_error(request, status, headers, body, key, rate_limit)
     try:
         if status == _NO_CONTENT and request.decode_no_content is not None:
-            return Success(request.decode_no_content(), rate_limit)
-        return Success(request.decode(body), rate_limit)
+            return Success(request.decode_no_content(), rate_limit, status, request_id)
+        return Success(request.decode(body), rate_limit, status, request_id)
     except NotConfirmedError as error:
         return _not_confirmed(request, status, key.redact(str(error)), rate_limit)
     except DecodeError as error:
@@ -237,12 +243,14 @@ def _read_error(
     if wait is None and status == 429:
         wait = reset_after(headers) if rate_limit.reset is None else rate_limit.reset
     request_id = headers.get("x-request-id")
+    if request_id is not None:
+        request_id = key.redact(request_id)
     make_error = partial(
         InternalServerError if status >= 500 else _ERRORS.get(status, APIStatusError),
         f"{status} {request.subject}{_phrase(status, headers, key)} ({said})",
         status=status,
         errors=details,
-        request_id=None if request_id is None else key.redact(request_id),
+        request_id=request_id,
         retry_after=wait,
     )
     is_transient = is_server_failure(status)
@@ -256,6 +264,7 @@ def _read_error(
         wait=wait if status == 429 or is_transient else None,
         errors=details,
         rate_limit=rate_limit,
+        request_id=request_id,
     )
 
 

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple, Protocol
 import attrs
 
 from .._checks import instance_of, positive, setting_error
+from ..telemetry import PauseReason, RateLimitPaused
 from .cap import Cap
 from .gate import Gate, Permit
 from .headers import NO_INFO, RateLimitInfo
@@ -101,6 +102,10 @@ _MAX_RESERVED: Final[dict[Priority, float]] = {"normal": 3.0, "low": 60.0}
 _CALM: Final = 3
 """If nobody waits and fewer attempts are in flight, a caller gets even a permit that others may need."""
 
+_MIN_PAUSE: Final = 1.0
+_SAME: Final = 0.05
+"""Seconds. Shorter waits are not reported, and neither is one whose end hardly differs from the last reported one."""
+
 _CALM_AFTER: Final = 0.1
 """Seconds. When many answers arrive at once, their callers are missing for a moment, before they send again."""
 
@@ -142,7 +147,8 @@ class _Turn(NamedTuple):
 class Pacer:
     """Grants permits to the attempts of one client.
 
-    Tests replace `clock` (monotonic, in seconds), `call_later` and `random` (0 to 1).
+    `emit` is called with each wait of a second or longer. Tests replace `clock` (monotonic, in seconds), `call_later`
+    and `random` (0 to 1).
     """
 
     def __init__(
@@ -153,11 +159,15 @@ class Pacer:
         clock: Callable[[], float] = time.monotonic,
         call_later: Callable[[float, Callable[[], None]], _Handle] = _call_later,
         random: Callable[[], float] = random.random,
+        emit: Callable[[RateLimitPaused], None] | None = None,
     ) -> None:
         self.accepted: int = 0
         """Number of attempts that were answered, but not with a 429."""
         self.rate_limited: int = 0
         """Number of attempts that were answered with a 429."""
+        self._emit = emit
+        self._announced_until = -math.inf
+        """The end of the last wait that was reported."""
         self._max_wait = pacing.max_wait
         self._max_in_flight = max_in_flight
         self._clock = clock
@@ -448,10 +458,21 @@ class Pacer:
     def _set_timer(self, at: float, now: float) -> None:
         if at == self._timer_at:
             return
+        if _MIN_PAUSE <= at - now < math.inf and at > self._announced_until + _SAME:
+            self._announced_until = at
+            if self._emit is not None:
+                self._emit(RateLimitPaused(seconds=at - now, reason=self._reason(at, now), waiting=len(self._queue)))
         self._cancel_timer()
         if at < math.inf:
             self._timer_at = at
             self._timer = self._call_later(min(at - now, _MAX_TIMER), self._on_timer)
+
+    def _reason(self, at: float, now: float) -> PauseReason:
+        """Return why callers wait until `at`."""
+        if self._limits is not None and self._limits.paused_until == at:
+            return "retry_after"
+        closed = next((gate for gate in self._gates if gate.may_send_at(now, self._in_flight) == at), None)
+        return "limit" if closed is None else "max_rate" if isinstance(closed, Cap) else "probing"
 
     def _on_timer(self) -> None:
         # If a gate is still closed, or the timer fired too early, this sets another timer.

@@ -31,6 +31,9 @@ from .._http.attempts import Answer
 from .._text import quoted
 from ..errors import AioroomsError, InvalidRequestError, Problem
 from ..models import Room, RoomRef, RoomUpdate, UpdateResult, read_room_ref
+from ..telemetry import RunStopped
+from ..telemetry._telemetry import LOG_ONLY, Telemetry
+from ._reports import report_result
 from ._resource import ends_run, is_about_room
 from ._update_many_input import END, WOULD_BLOCK, AsyncInput, PlainInput
 
@@ -49,6 +52,7 @@ def update_many(
     *,
     concurrency: int,
     max_failures: int | None = None,
+    telemetry: Telemetry = LOG_ONLY,
 ) -> AsyncGenerator[UpdateResult]:
     """Update all rooms of the input, `concurrency` at a time, and yield the results in order of completion.
 
@@ -59,7 +63,7 @@ def update_many(
     if isinstance(updates, str) or not isinstance(cast("object", updates), (Iterable, AsyncIterable)):
         raise TypeError(f"update_many(updates=) is {quoted(updates)}; give an iterable of (room id, RoomUpdate) pairs")
     source = AsyncInput(aiter(updates)) if isinstance(updates, AsyncIterable) else PlainInput(iter(updates))
-    return _results(_Run(source, update_room, concurrency, max_failures))
+    return _results(_Run(source, update_room, concurrency, max_failures, telemetry))
 
 
 async def _results(run: "_Run") -> AsyncGenerator[UpdateResult]:
@@ -87,8 +91,10 @@ class _Run:
         update_room: UpdateRoom,
         concurrency: int,
         max_failures: int | None,
+        telemetry: Telemetry,
     ) -> None:
         self.source = source
+        self._telemetry = telemetry
         self._update_room = update_room
         self._concurrency = concurrency
         self._failures_left = max_failures
@@ -152,7 +158,9 @@ class _Run:
             # Nothing is awaited between here and `_join_queue`. So the updates of a room keep their order.
             if item is END:
                 return
-            self._put_result(await self._outcome(item))
+            result = await self._outcome(item)
+            report_result(self._telemetry, result)
+            self._put_result(result)
 
     async def _outcome(self, item: object) -> UpdateResult:
         began = time.monotonic()
@@ -223,6 +231,7 @@ class _Run:
             self._failures_left -= 1
         if self._stopped_by is None and (ends_run(error) or self._failures_left == 0):
             self._stopped_by = error
+            self._telemetry.emit(RunStopped(reason=str(error)))
 
 
 def _read_pair(item: object) -> tuple[str, RoomUpdate | None, tuple[Problem, ...]]:

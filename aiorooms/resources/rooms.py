@@ -1,5 +1,6 @@
 """The operations on rooms: `client.rooms`."""
 
+import time
 import warnings
 from collections.abc import AsyncGenerator, Sequence
 from datetime import date
@@ -53,6 +54,7 @@ from ._read_back import (
     read_back_delete,
     read_back_update,
 )
+from ._reports import report_error, report_success
 from ._resource import Resource, raise_if_invalid
 from ._update_many import Updates, update_many
 
@@ -202,7 +204,16 @@ class Rooms(Resource):
             problems += _object_problems(update, RoomUpdate, fields)
         if len(problems) > len(id_problems) or update is None:
             raise InvalidRequestError(problems)
-        return (await self._update(room_id, update, timeout=timeout, id_problems=id_problems)).value
+        telemetry, began = self._sender.telemetry, time.monotonic()
+        try:
+            answer = await self._update(room_id, update, timeout=timeout, id_problems=id_problems)
+        except InvalidRequestError:
+            raise  # nothing was sent
+        except BaseException as error:
+            report_error(telemetry, room_id, error, time.monotonic() - began)
+            raise
+        report_success(telemetry, room_id, answer.attempts, time.monotonic() - began)
+        return answer.value
 
     def update_many(
         self,
@@ -268,6 +279,7 @@ class Rooms(Resource):
             partial(self._update, timeout=client_timeout(timeout), outage=outage, role=Role(priority, is_in_run=True)),
             concurrency=concurrency,
             max_failures=max_failures,
+            telemetry=self._sender.telemetry,
         )
 
     async def delete(self, room_id: RoomRef, *, timeout: Timeout | None = None) -> None:

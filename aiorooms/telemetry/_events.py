@@ -1,0 +1,173 @@
+"""The events: small immutable objects, one class for each kind. They contain neither the API key nor bodies."""
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import attrs
+
+__all__ = [
+    "AttemptEnded",
+    "AttemptStarted",
+    "CallEnded",
+    "EndStatus",
+    "Event",
+    "OnEvent",
+    "OutageBegan",
+    "OutageEnded",
+    "PauseReason",
+    "RateLimitPaused",
+    "RetryScheduled",
+    "RunStopped",
+    "UpdateEnded",
+]
+
+PauseReason: TypeAlias = Literal["retry_after", "limit", "probing", "max_rate"]
+"""Why calls wait for the rate limit.
+
+- `retry_after`: a 429 asked for a pause.
+- `limit`: the limit that the server reports is used up, or is shared with other processes.
+- `probing`: 429s have shown a limit that the server does not report.
+- `max_rate`: the maximum that `Pacing(max_rate=)` sets.
+"""
+
+EndStatus: TypeAlias = Literal["updated", "failed", "uncertain", "skipped", "cancelled"]
+"""How an update ended: as in `UpdateResult`, or `cancelled` if the caller gave up.
+
+The server may have carried out a cancelled update.
+"""
+
+
+@attrs.frozen(kw_only=True)
+class AttemptStarted:
+    """A request is about to be sent."""
+
+    call: int
+    """Number of the call within the process. All attempts of a call have the same number."""
+    attempt: int
+    """Number of the attempt within its call, from 1."""
+    method: str
+    route: str
+    """The path with placeholders, such as `/rooms/{room_id}`. Use it as a label of metrics."""
+    path: str
+    """The path without the query."""
+    waited: float
+    """Seconds that the attempt has waited for the rate limit or a connection."""
+
+
+@attrs.frozen(kw_only=True)
+class AttemptEnded:
+    """An attempt has got its answer, has failed, or was cancelled."""
+
+    call: int
+    attempt: int
+    method: str
+    route: str
+    path: str
+    status: int | None
+    """The HTTP status; None if no readable answer arrived."""
+    error: str | None
+    """The name of an error class, such as `APITimeoutError`; `CancelledError` if cancelled; None for a success."""
+    duration: float
+    """Seconds from the beginning of the attempt until its answer was read."""
+    request_id: str | None
+    """The `x-request-id` of the answer."""
+
+
+@attrs.frozen(kw_only=True)
+class RetryScheduled:
+    """An attempt has failed, and another one will follow."""
+
+    call: int
+    attempt: int
+    """Number of the failed attempt."""
+    method: str
+    route: str
+    path: str
+    status: int | None
+    """The HTTP status of the failed attempt; None if no readable answer arrived."""
+    reason: str
+    """What happened, in one line."""
+    delay: float
+    """Seconds until the next attempt. It may also have to wait for the rate limit."""
+
+
+@attrs.frozen(kw_only=True)
+class CallEnded:
+    """A call has ended, after any number of attempts. A read-back is a call of its own."""
+
+    call: int
+    method: str
+    route: str
+    path: str
+    attempts: int
+    """Number of attempts that were sent."""
+    status: int | None
+    """The HTTP status of the last attempt; None if no readable answer arrived."""
+    error: str | None
+    """The name of the class of the error that the call raised; None for a success."""
+    elapsed: float
+    """Seconds from the call until its end, including waits."""
+
+
+@attrs.frozen(kw_only=True)
+class RateLimitPaused:
+    """The rate limit makes calls wait for a second or longer."""
+
+    seconds: float
+    """The expected wait, in seconds."""
+    reason: PauseReason
+    waiting: int
+    """Number of attempts that wait."""
+
+
+@attrs.frozen(kw_only=True)
+class OutageBegan:
+    """A bulk run assumes that the server is unavailable. From now on it sends one update at a time."""
+
+    reason: str
+    """The last failure, in one line."""
+
+
+@attrs.frozen(kw_only=True)
+class OutageEnded:
+    """The server is available again."""
+
+    seconds: float
+    """Duration of the outage, from the moment it was assumed."""
+
+
+@attrs.frozen(kw_only=True)
+class UpdateEnded:
+    """An update has its outcome."""
+
+    room_id: str
+    status: EndStatus
+    attempts: int
+    elapsed: float
+    """Seconds from the call until the outcome, including waits."""
+    error: str | None
+    """Why the update was not applied, in one line; None if it was."""
+
+
+@attrs.frozen(kw_only=True)
+class RunStopped:
+    """An `update_many` sends no more updates. Those in flight still end."""
+
+    reason: str
+    """The error that stopped the run, in one line."""
+
+
+Event: TypeAlias = (
+    AttemptStarted
+    | AttemptEnded
+    | RetryScheduled
+    | CallEnded
+    | RateLimitPaused
+    | OutageBegan
+    | OutageEnded
+    | UpdateEnded
+    | RunStopped
+)
+
+OnEvent: TypeAlias = Callable[[Event], object]
+"""A function that is called with each event. What it returns is ignored."""

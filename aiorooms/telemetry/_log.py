@@ -1,0 +1,128 @@
+"""Write events as log lines, with the fields of the event as attributes of the log record."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from ..errors import ClientSettingsError
+from ._events import (
+    AttemptEnded,
+    AttemptStarted,
+    CallEnded,
+    Event,
+    OutageBegan,
+    OutageEnded,
+    RateLimitPaused,
+    RetryScheduled,
+    RunStopped,
+    UpdateEnded,
+)
+
+__all__ = ["HTTP", "PACING", "ROOT", "log", "log_as_the_environment_says", "log_to_stderr"]
+
+_LONG: Final = 10.0
+"""Seconds. A longer wait is logged as a warning."""
+
+
+ROOT: Final = logging.getLogger("aiorooms")
+HTTP: Final = logging.getLogger("aiorooms.http")
+PACING: Final = logging.getLogger("aiorooms.pacing")
+_BULK: Final = logging.getLogger("aiorooms.bulk")
+ROOT.addHandler(logging.NullHandler())
+
+_VARIABLE: Final = "AIOROOMS_LOG"
+_HANDLER: Final = "aiorooms, standard error"
+_LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
+
+
+def log(event: Event) -> None:
+    """Log an event, if anyone is interested in its level."""
+    logger, level, text = _line(event)
+    if logger.isEnabledFor(level):
+        fields = {field.name: getattr(event, field.name) for field in attrs.fields(type(event))}
+        logger.log(level, text(), extra={"event": type(event).__name__, **fields})
+
+
+def _line(event: Event) -> tuple[logging.Logger, int, Callable[[], str]]:
+    """Return the logger and the level of an event, and a function that makes its text."""
+    match event:
+        case AttemptStarted():
+            return HTTP, logging.DEBUG, lambda: f"{_request(event)}: sent after a wait of {event.waited:.3f} s"
+        case AttemptEnded():
+            return HTTP, logging.DEBUG, lambda: _ended(event)
+        case RetryScheduled():
+            level = logging.WARNING if event.delay > _LONG else logging.INFO
+            return HTTP, level, lambda: f"{_request(event)}: retry in {event.delay:.3g} s: {event.reason}"
+        case CallEnded():
+            return HTTP, logging.DEBUG, lambda: _call_ended(event)
+        case RateLimitPaused():
+            level = logging.WARNING if event.seconds > _LONG else logging.INFO
+            return PACING, level, lambda: _paused(event)
+        case OutageBegan():
+            return _BULK, logging.INFO, lambda: f"an outage began, and one update at a time is sent: {event.reason}"
+        case OutageEnded():
+            return _BULK, logging.INFO, lambda: f"the outage ended after {event.seconds:.1f} s"
+        case UpdateEnded():
+            level = logging.WARNING if event.status == "uncertain" else logging.DEBUG
+            return HTTP, level, lambda: _updated(event)
+        case RunStopped():
+            return _BULK, logging.INFO, lambda: f"update_many sends no more updates: {event.reason}"
+
+
+def _request(event: AttemptStarted | AttemptEnded | RetryScheduled) -> str:
+    return f"{event.method} {event.path} (call {event.call}, attempt {event.attempt})"
+
+
+def _ended(event: AttemptEnded) -> str:
+    what = event.error if event.status is None else f"{event.status}" + (f" {event.error}" if event.error else "")
+    identifier = f" [request id {event.request_id}]" if event.request_id else ""
+    return f"{_request(event)}: {what} after {event.duration:.3f} s{identifier}"
+
+
+def _call_ended(event: CallEnded) -> str:
+    what = f"{event.error or 'ended'} after {event.attempts} attempts and {event.elapsed:.3f} s"
+    return f"{event.method} {event.path} (call {event.call}): {what}"
+
+
+def _paused(event: RateLimitPaused) -> str:
+    why = {
+        "retry_after": "a 429 asked for a pause",
+        "limit": "the reported limit is used up or shared",
+        "probing": "429s have shown an unreported limit",
+        "max_rate": "the maximum rate of the client is reached",
+    }[event.reason]
+    return f"the rate limit makes {event.waiting:,} calls wait for {event.seconds:.3g} s: {why}"
+
+
+def _updated(event: UpdateEnded) -> str:
+    error = f": {event.error}" if event.error else ""
+    return f"room {event.room_id}: {event.status} after {event.attempts} attempts and {event.elapsed:.3f} s{error}"
+
+
+def log_to_stderr(level: int) -> None:
+    """Write the log lines of aiorooms from this level on to standard error. A second call changes only the level."""
+    if not any(handler.name == _HANDLER for handler in ROOT.handlers):
+        handler = logging.StreamHandler(sys.stderr)
+        handler.set_name(_HANDLER)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        ROOT.addHandler(handler)
+    ROOT.setLevel(level)
+
+
+def log_as_the_environment_says() -> None:
+    """Write log lines to standard error if `AIOROOMS_LOG` is set to `debug`, `info` or `warning`.
+
+    Raises `ClientSettingsError` for another value.
+    """
+    value = os.environ.get(_VARIABLE)
+    if not value:
+        return
+    level = _LEVELS.get(value.strip().lower())
+    if level is None:
+        wrong, hint = f"is {value[:40]!r}", f"set it to {', '.join(_LEVELS)}, or remove it"
+        raise ClientSettingsError(f"{_VARIABLE} {wrong}", setting=_VARIABLE, value=value, wrong=wrong, hint=hint)
+    log_to_stderr(level)

@@ -1,0 +1,56 @@
+"""Report the events of one client to the log and to the function that the user has given."""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from ._events import Event, OnEvent
+from ._log import HTTP, ROOT, log
+
+__all__ = ["LOG_ONLY", "Telemetry", "listen"]
+
+
+_LISTENERS: Final[list[OnEvent]] = []
+"""Functions that are called with the events of all clients of the process."""
+
+
+def listen(listener: OnEvent) -> Callable[[], None]:
+    """Call a function with the events of all clients. Return a function that ends this."""
+    _LISTENERS.append(listener)
+    return lambda: _LISTENERS.remove(listener) if listener in _LISTENERS else None
+
+
+class Telemetry:
+    """Reports the events of one client."""
+
+    __slots__ = ("_on_event",)
+
+    def __init__(self, on_event: OnEvent | None = None) -> None:
+        self._on_event = on_event
+
+    @property
+    def wants_attempts(self) -> bool:
+        """Whether anyone is interested in attempts and in updates that succeed.
+
+        Without that, such events are not even created, because there are many of them.
+        """
+        return self._on_event is not None or bool(_LISTENERS) or HTTP.isEnabledFor(logging.DEBUG)
+
+    @property
+    def wants_retries(self) -> bool:
+        """Whether anyone is interested in retries."""
+        return self._on_event is not None or bool(_LISTENERS) or HTTP.isEnabledFor(logging.INFO)
+
+    def emit(self, event: Event) -> None:
+        """Log an event and call `on_event` with it."""
+        log(event)
+        listeners = _LISTENERS if self._on_event is None else [*_LISTENERS, self._on_event]
+        for listener in listeners:
+            try:
+                listener(event)
+            except Exception:  # noqa: BLE001 - it is the caller's function, and must not fail the call
+                ROOT.exception("on_event raised an exception for %s", type(event).__name__)
+
+
+LOG_ONLY: Final = Telemetry()
+"""Reports events to the log only."""
