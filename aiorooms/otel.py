@@ -27,8 +27,8 @@ from .telemetry._telemetry import listen
 
 try:
     from opentelemetry import context, metrics, trace
-except ImportError as error:  # pragma: no cover - the tests install it
-    raise ImportError("aiorooms.otel needs OpenTelemetry; install it: pip install 'aiorooms[otel]'") from error
+except ImportError:  # pragma: no cover - the tests install it
+    raise ImportError("aiorooms.otel needs OpenTelemetry; install it: pip install 'aiorooms[otel]'") from None
 
 __all__ = ["instrument"]
 

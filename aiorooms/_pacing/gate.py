@@ -51,7 +51,7 @@ class Permit:
         """What was known about each reported limit, by its `Quota`. Set by `Scope`."""
         self.before: Answer | None = None
         """The last answer that had arrived, if several operations are used. Set by `Disagreement`."""
-        self.is_counted = False
+        self.is_counted: bool = False
         """Whether the attempt is counted among those in flight of its operation. Set by `Limits`."""
 
 
