@@ -1,10 +1,12 @@
 """Format values as text: any value as one printable line of limited length, and times in UTC. Read dates from text."""
 
+import difflib
 import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Final
 
-__all__ = ["error_kind", "excerpt", "quoted", "read_day", "timestamp"]
+__all__ = ["error_kind", "excerpt", "quoted", "read_day", "similar", "timestamp"]
 
 
 def excerpt(text: str, max_length: int) -> str:
@@ -22,6 +24,12 @@ def quoted(value: object) -> str:
     except Exception:  # noqa: BLE001 - a `__repr__` may raise anything; the repr of a very long int raises ValueError
         text = f"<{type(value).__name__}>"
     return excerpt(text, 80)
+
+
+def similar(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Return `did you mean ...?` with the most similar known name, or `otherwise` if none is similar."""
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f"did you mean {close[0]!r}?" if close else otherwise
 
 
 def timestamp(time: datetime) -> str:

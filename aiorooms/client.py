@@ -3,7 +3,7 @@
 import os
 import warnings
 from types import TracebackType
-from typing import Final, Self, cast
+from typing import TYPE_CHECKING, Final, Self, cast
 
 import aiohttp
 from aiohttp.helpers import netrc_from_env
@@ -156,6 +156,14 @@ class RoomsClient:
     def __repr__(self) -> str:
         return f"RoomsClient(base_url={self._base_url!r})"
 
+    if not TYPE_CHECKING:  # so that type checkers reject `with RoomsClient()`
+
+        def __enter__(self) -> None:
+            raise TypeError("RoomsClient is an async context manager; use `async with RoomsClient(...) as client:`")
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
     async def __aenter__(self) -> Self:
         self._sender.open()
         return self
@@ -192,6 +200,11 @@ def _check_api_key(key: ApiKey, source: str) -> None:
             setting="api_key",
             wrong="is missing",
             hint="give api_key=... or set TELNYX_API_KEY",
+        )
+    if key.has_scheme:
+        wrong = "begins with 'Bearer '"
+        raise ClientSettingsError(
+            f"{source} {wrong}", setting="api_key", wrong=wrong, hint="give the key alone, the client adds the rest"
         )
     # The most common mistake is a line break at the end of the file that contains the key.
     if not key.is_valid:
@@ -242,10 +255,15 @@ def _base_url(given: str | None, *, allow_insecure_http: bool) -> str:
         raise error(f"can't be parsed: {unreadable}", f"give a URL such as {_BASE_URL}") from None
     if url.user is not None or url.password is not None:
         raise setting_error("base_url", "contains credentials", "remove them, and give the key as api_key")
+    if url.scheme not in ("http", "https") and "://" not in text and "." in text.partition("/")[0]:
+        raise error("has no scheme", f"did you mean {quoted('https://' + text)}?")
     if url.scheme not in ("http", "https") or not host:
         raise error("is not an absolute http or https URL", f"give one such as {_BASE_URL}")
     if url.query_string or url.fragment:
         raise error("has a query or a fragment", "give only scheme, host and path")
+    official = URL(_BASE_URL)
+    if host == official.host and url.path.rstrip("/") != official.path:
+        raise error("has not the path of the API", f"did you mean {quoted(_BASE_URL)}?")
     if url.scheme == "http" and not allow_insecure_http and not is_loopback(host):
         raise error("would send the API key unencrypted", "use https, or allow_insecure_http=True")
     return str(url).rstrip("/")

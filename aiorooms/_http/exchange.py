@@ -110,7 +110,10 @@ class Exchange:
         """
         if self._closed:
             raise ClientStateError("the client is closed; create a new RoomsClient", reason="closed")
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise ClientStateError("no asyncio event loop is running; aiorooms needs asyncio, not trio") from None
         if self._loop is not loop:
             self._bind(loop)
         session = self._session

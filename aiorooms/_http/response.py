@@ -160,6 +160,8 @@ def read_answer(
             return unreadable(request, message, status=status, key=key, rate_limit=rate_limit)
         if key.redact(text) != text:
             what = "is not what the API describes (not shown, because it contains the API key)"
+        if not error.path and text.lstrip()[:100].lower().startswith(("<!doctype html", "<html")):
+            what = f"is an HTML page, not JSON: check base_url and proxies ({_describe(key.redact(text))})"
         where = f"{error.path or 'it'} {what}"
         message = f"{status} {request.subject}: the answer can't be read: {where}"
         return unreadable(request, message, status=status, path=error.path, key=key, rate_limit=rate_limit)
@@ -247,7 +249,7 @@ def _read_error(
         request_id = key.redact(request_id)
     make_error = partial(
         InternalServerError if status >= 500 else _ERRORS.get(status, APIStatusError),
-        f"{status} {request.subject}{_phrase(status, headers, key)} ({said})",
+        f"{status} {request.subject}{_phrase(status, headers, key, is_described=bool(details))} ({said})",
         status=status,
         errors=details,
         request_id=request_id,
@@ -268,7 +270,9 @@ def _read_error(
     )
 
 
-def _phrase(status: int, headers: Mapping[str, str], key: ApiKey) -> str:
+def _phrase(status: int, headers: Mapping[str, str], key: ApiKey, *, is_described: bool) -> str:
+    if status == 404 and not is_described:
+        return " not found, and the answer is not one of the API: check base_url"
     if status >= 500:
         return ": the server failed to handle the request"
     if 300 <= status < 400:

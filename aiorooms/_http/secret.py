@@ -52,6 +52,11 @@ class ApiKey:
         return self._key.isascii() and self._key.isprintable() and " " not in self._key
 
     @property
+    def has_scheme(self) -> bool:
+        """Whether the key begins with `Bearer`, as the value of the header does."""
+        return self._key[:7].lower() == "bearer "
+
+    @property
     def authorization(self) -> str:
         """The value of the header `Authorization`."""
         return f"Bearer {self._key}"

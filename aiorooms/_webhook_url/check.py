@@ -145,13 +145,15 @@ def _wrong_type(pointer: str, value: object) -> Problem:
     if value is None:
         return not_nullable(pointer, _EXPECTED)
     given = type(value)
+    # A metaclass may define a wrong `__name__`, or one that raises an exception.
+    name = type.__repr__(given).removeprefix("<class '").removesuffix("'>")
     if given is URL:
         message = "got a yarl.URL instead of a str; pass str(url)"
+    elif name.startswith("pydantic"):  # such as HttpUrl and AnyUrl
+        message = f"got {name.rpartition('.')[2]} of pydantic instead of a str; pass str(url)"
     elif issubclass(given, bytes | bytearray):
         message = "got bytes instead of a str; pass url.decode()"
     else:
-        # A metaclass may define a wrong `__name__`, or one that raises an exception.
-        name = type.__repr__(given).removeprefix("<class '").removesuffix("'>")
         message = f"got a value of type {quote_text(name)} instead of a str"
     return Problem(pointer, message, code="wrong_type", expected=_EXPECTED)
 

@@ -7,14 +7,13 @@ The keys are the settings of `WebhookUrlPolicy`. A missing key has its default. 
     allowed_hosts = ["example.com", "*.example.com"]
 """
 
-import difflib
 import tomllib
 from pathlib import Path
 from typing import Any, Final, cast
 
 import attrs
 
-from .._text import quoted
+from .._text import quoted, similar
 from ..errors import ClientSettingsError, PolicyFileError
 from .policy import DEFAULT_POLICY, WebhookUrlPolicy
 
@@ -35,8 +34,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     problems: list[str] = []
     for name, value in settings.items():
         if name not in defaults:
-            close = difflib.get_close_matches(name, defaults, 1)
-            hint = f"did you mean {close[0]}?" if close else f"the settings are {', '.join(defaults)}"
+            hint = similar(name, defaults, f"the settings are {', '.join(defaults)}")
             problems.append(f"{quoted(name)} is not a setting; {hint}")
         elif isinstance(defaults[name], bool):
             if not isinstance(value, bool):

@@ -17,7 +17,7 @@ from uuid import UUID
 import attrs
 
 from .._checks import check_instance, not_nullable
-from .._text import quoted
+from .._text import quoted, similar
 from .._unset import UNSET, Unset
 from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, check_webhook_urls
 from ..errors import InvalidRequestError, Problem
@@ -288,7 +288,8 @@ _AN_OBJECT = "an object whose keys are writable fields"
 
 
 def _unknown_key(key: object) -> Problem:
-    message = f"{quoted(key)} is not a writable field; the writable fields are {', '.join(FIELD_NAMES)}"
+    hint = similar(str(key)[:80], FIELD_NAMES, f"the writable fields are {', '.join(FIELD_NAMES)}")
+    message = f"{quoted(key)} is not a writable field; {hint}"
     return Problem(_pointer(key), message, code="unknown_field", value=key)
 
 

@@ -26,7 +26,7 @@ from .._http.json import dumps
 from .._http.outage import NO_OUTAGE, Outage
 from .._http.request import Request
 from .._pacing import Priority
-from .._text import quoted
+from .._text import quoted, similar
 from .._unset import UNSET, Unset
 from .._webhook_url import WebhookUrlPolicy
 from ..errors import ErrorDetail, InvalidRequestError, Problem
@@ -152,6 +152,7 @@ class Rooms(Resource):
         `uncertain` set. Use `list(unique_name=...)` to find out whether the room exists.
         """
         if room is None:
+            _check_names("create", fields)
             room = RoomCreate(**fields, webhook_url_policy=self._policy)
         else:
             raise_if_invalid(_object_problems(room, RoomCreate, fields))
@@ -169,16 +170,15 @@ class Rooms(Resource):
         return (await self._sender.send(self._with_fields(request, wanted), timeout=timeout)).value
 
     @overload
-    async def update(self, room_id: RoomRef, update: RoomUpdate, /, *, timeout: Timeout | None = None) -> Room: ...
+    async def update(self, room_id: RoomRef, update: RoomUpdate, *, timeout: Timeout | None = None) -> Room: ...
     @overload
     async def update(
-        self, room_id: RoomRef, /, *, timeout: Timeout | None = None, **fields: Unpack[RoomFields]
+        self, room_id: RoomRef, *, timeout: Timeout | None = None, **fields: Unpack[RoomFields]
     ) -> Room: ...
     async def update(
         self,
-        room: RoomRef,
+        room_id: RoomRef,
         update: RoomUpdate | None = None,
-        /,
         *,
         timeout: Timeout | None = None,
         **fields: Unpack[RoomFields],
@@ -193,9 +193,10 @@ class Rooms(Resource):
 
         Raises `NotFoundError` if the account has no such room.
         """
-        room_id, id_problems = read_room_ref(room)
+        wanted, id_problems = read_room_ref(room_id)
         problems = list(id_problems)
         if update is None:
+            _check_names("update", fields)
             try:
                 update = RoomUpdate(**fields, webhook_url_policy=self._policy)
             except InvalidRequestError as error:
@@ -206,13 +207,13 @@ class Rooms(Resource):
             raise InvalidRequestError(problems)
         telemetry, began = self._sender.telemetry, time.monotonic()
         try:
-            answer = await self._update(room_id, update, timeout=timeout, id_problems=id_problems)
+            answer = await self._update(wanted, update, timeout=timeout, id_problems=id_problems)
         except InvalidRequestError:
             raise  # nothing was sent
         except BaseException as error:
-            report_error(telemetry, room_id, error, time.monotonic() - began)
+            report_error(telemetry, wanted, error, time.monotonic() - began)
             raise
-        report_success(telemetry, room_id, answer.attempts, time.monotonic() - began)
+        report_success(telemetry, wanted, answer.attempts, time.monotonic() - began)
         return answer.value
 
     def update_many(
@@ -389,6 +390,16 @@ _PROBE: Final[Request[object]] = Request(
 
 def _json_bool(value: bool) -> str:
     return "true" if value else "false"
+
+
+def _check_names(method: str, fields: RoomFields) -> None:
+    """Raise `TypeError` if a field has an unknown name, and suggest a known one."""
+    unknown = [name for name in fields if name not in FIELD_NAMES]
+    if unknown:
+        hints = [
+            f"{name!r}; {similar(name, FIELD_NAMES, 'the fields are ' + ', '.join(FIELD_NAMES))}" for name in unknown
+        ]
+        raise TypeError(f"rooms.{method}() got an unexpected field {', and '.join(hints)}")
 
 
 def _object_problems(given: object, wanted: type[RoomUpdate] | type[RoomCreate], fields: RoomFields) -> list[Problem]:

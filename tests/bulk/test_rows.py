@@ -53,7 +53,7 @@ def wanted(path: Path, *rooms: Room) -> list[dict[str, Any] | None]:
         (
             "a.csv",
             f"room_id,max_particpants\n{A},20\n",
-            ["a.csv, line 1: 'max_particpants' is not a known column; did you mean max_participants?"],
+            ["a.csv, line 1: 'max_particpants' is not a known column; did you mean 'max_participants'?"],
         ),
         (
             "a.csv",

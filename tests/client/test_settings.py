@@ -33,7 +33,7 @@ def test_an_invalid_key_raises_without_showing_the_key(key: Any) -> None:
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("api.telnyx.com/v2", "not an absolute http or https URL"),
+        ("api.telnyx.com/v2", "has no scheme"),
         ("ftp://api.telnyx.com", "not an absolute http or https URL"),
         ("https://", "base_url"),
         ("https://x.example.com/v2?a=1", "query"),

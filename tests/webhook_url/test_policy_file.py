@@ -62,7 +62,7 @@ def test_all_invalid_settings_are_reported_together(tmp_path: Path) -> None:
         [webhook]
     """
     assert problems(tmp_path, text) == (
-        "'scheme' is not a setting; did you mean schemes?",
+        "'scheme' is not a setting; did you mean 'schemes'?",
         "allow_private_hosts is 'no'; give true or false",
         "allow_credentials is 0; give true or false",
         "allowed_hosts is 'example.com'; give a list of strings",

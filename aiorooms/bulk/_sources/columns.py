@@ -1,10 +1,9 @@
 """The columns of an input file: the columns of a CSV file, or the keys of JSON objects."""
 
-import difflib
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
-from ..._text import quoted
+from ..._text import quoted, similar
 from ...models import FIELD_NAMES
 
 __all__ = ["COLUMNS", "INPUT_COLUMNS", "ROOM_COLUMNS", "UPDATED_AT", "Cells", "unknown_column"]
@@ -28,6 +27,5 @@ Cells: TypeAlias = Mapping[str, object]
 
 def unknown_column(name: str) -> str:
     """Return the message for an unknown column, with the most similar known column if there is one."""
-    close = difflib.get_close_matches(name.strip().lower(), COLUMNS, 1)
-    hint = f"did you mean {close[0]}?" if close else f"the known columns are {', '.join(INPUT_COLUMNS)}"
+    hint = similar(name.strip().lower(), COLUMNS, f"the known columns are {', '.join(INPUT_COLUMNS)}")
     return f"{quoted(name)} is not a known column; {hint}"
