@@ -58,8 +58,9 @@ def test_with_instead_of_async_with_is_told() -> None:
     ],
 )
 def test_a_wrong_setting_is_told_with_the_right_form(settings: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = {"api_key": "key", **settings}
     with pytest.raises(ClientSettingsError) as caught:
-        RoomsClient(**{"api_key": "key", **settings})
+        RoomsClient(**given)
     assert message in str(caught.value)
     assert "KEY1" not in str(caught.value)
 
