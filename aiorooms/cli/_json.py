@@ -9,7 +9,6 @@ from typing import TypeAlias, cast
 
 from ..errors import AioroomsError, APIStatusError
 from ..models import Room, UpdateResult
-from ..models._converter import converter
 from ._words import error_line
 
 __all__ = ["JsonValue", "dumps", "error_data", "model_data", "result_data"]
@@ -24,7 +23,7 @@ def dumps(value: JsonValue) -> str:
 
 def model_data(model: Room) -> dict[str, JsonValue]:
     """Return all fields of a room as JSON data, including those that are None."""
-    return cast("dict[str, JsonValue]", converter.unstructure(model))
+    return cast("dict[str, JsonValue]", model.to_dict())
 
 
 def result_data(result: UpdateResult) -> dict[str, JsonValue]:

@@ -21,7 +21,7 @@ from .._text import quoted, similar
 from .._unset import UNSET, Unset
 from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, check_webhook_urls
 from ..errors import InvalidRequestError, Problem
-from ._fields import CHECKS, FIELD_NAMES, FIELDS
+from ._fields import CHECKS, FIELD_NAMES, FIELDS, differing
 from ._values import load_converter
 
 __all__ = [
@@ -111,6 +111,14 @@ class Room:
     extra: Mapping[str, object] = _HIDDEN
     """The raw values of fields of the answer that this class doesn't have."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the room as JSON data, for the answers of a web backend: `json.dumps` can write it.
+
+        Fields have the names of the API, None stays None, and timestamps become text in UTC. `unreadable` and `extra`
+        are left out.
+        """
+        return cast("dict[str, Any]", load_converter().unstructure(self))
+
 
 RoomRef: TypeAlias = str | UUID | Room
 """A reference to a room: its id as a string or a `uuid.UUID`, or a `Room` that has an id."""
@@ -127,6 +135,8 @@ def read_room_ref(room: object) -> tuple[str, tuple[Problem, ...]]:
     problem = Problem("/room_id", message, code="not_a_uuid", value=room_id, expected="a UUID")
     return room_id if isinstance(room_id, str) else quoted(room_id), (problem,)
 
+
+_URLS = ("webhook_event_url", "webhook_event_failover_url")
 
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 
@@ -273,7 +283,37 @@ class RoomUpdate(_RoomRequest):
 
     Raises `InvalidRequestError`, which is also a `ValueError`, if a value is invalid. An update without any field can
     be created, but sending it raises `InvalidRequestError`.
+
+    `update | other` has the fields of both, and those of `other` take precedence. Its policy is that of `other`.
     """
+
+    @classmethod
+    def from_room(cls, room: "Room", /, *, webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY) -> Self:
+        """Return the update that gives another room the values of this one.
+
+        If the room has no failover URL or no timeout, the update clears it. Other fields that the room lacks, and
+        fields that can't be read, stay unchanged. The name is left out, because it must be unique within the account.
+
+        Raises `InvalidRequestError` if the room has values that can't be sent, such as a URL that the policy rejects.
+        """
+        values: dict[str, Any] = {}
+        for name in FIELD_NAMES:
+            value = getattr(room, name) or None if name in _URLS else getattr(room, name)
+            if name != "unique_name" and name not in room.unreadable and (value is not None or FIELDS[name].nullable):
+                values[name] = value
+        return cls(**values, webhook_url_policy=webhook_url_policy)
+
+    def diff(self, room: "Room", /) -> "RoomUpdate":
+        """Return the part of this update that would change the room. It may have no fields at all."""
+        changed = differing(room, self.to_dict())
+        unchanged: dict[str, Any] = {name: UNSET for name in FIELD_NAMES if name not in changed}
+        return attrs.evolve(self, **unchanged)
+
+    def __or__(self, other: "RoomUpdate") -> "RoomUpdate":
+        if not isinstance(cast("object", other), RoomUpdate):
+            return NotImplemented
+        own: dict[str, Any] = {name: getattr(self, name) for name in FIELD_NAMES if getattr(other, name) is UNSET}
+        return attrs.evolve(other, **own)
 
 
 @attrs.frozen(kw_only=True, repr=False)
