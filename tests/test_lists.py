@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiorooms import APIStatusError, AuthenticationError, RoomsClient
+from aiorooms import APIStatusError, AuthenticationError, InvalidRequestError, RoomsClient
 from aiorooms.models import Room, RoomPage
 from aiorooms.resources._pages import RoomList
 from aiorooms.simulator import RoomsSimulator
@@ -232,3 +233,25 @@ async def test_pages_begins_at_the_first_page_even_if_the_rooms_were_already_rea
     assert [len(page) async for page in rooms.pages()] == [1]
     assert calls == [1, 1]
     await rooms.aclose()
+
+
+async def test_a_single_page_is_read_without_the_pages_before_it() -> None:
+    async with RoomsSimulator(rooms=23) as sim:
+        async with RoomsClient(sim.api_key, base_url=sim.url) as client:
+            all_rooms = [room.id async for room in client.rooms.list()]
+            before = sim.stats.requests
+            page = await client.rooms.list_page(3, page_size=5)
+            assert sim.stats.requests == before + 1
+            assert [room.id for room in page] == all_rooms[10:15]
+            assert (page.number, page.total_pages, page.total_results) == (3, 5, 23)
+            assert len(await client.rooms.list_page(99, page_size=5)) == 0
+            name = str(sim.rooms[sim.room_ids[7]]["unique_name"])
+            found = await client.rooms.list_page(unique_name=name)
+            assert [room.id for room in found] == [sim.room_ids[7]]
+
+
+@pytest.mark.parametrize(("number", "page_size"), [(0, 5), (True, 5), ("1", 5), (1, 0), (1, 251)])
+async def test_an_invalid_page_is_refused_before_anything_is_sent(number: Any, page_size: int) -> None:
+    async with RoomsClient("key") as client:
+        with pytest.raises(InvalidRequestError):
+            await client.rooms.list_page(number, page_size=page_size)

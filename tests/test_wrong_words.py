@@ -21,10 +21,19 @@ async def test_a_misspelt_field_gets_a_suggestion(method: str) -> None:
         with pytest.raises(TypeError) as caught:
             await call(*ids, max_participant=20, zzz=1)
     assert str(caught.value) == (
-        f"rooms.{method}() got an unexpected field 'max_participant'; did you mean 'max_participants'?, and 'zzz'; the "
-        "fields are unique_name, max_participants, enable_recording, webhook_event_url, webhook_event_failover_url, "
+        f"rooms.{method}() got an unexpected argument 'max_participant'; did you mean 'max_participants'?, and 'zzz'; "
+        "the names are unique_name, max_participants, enable_recording, webhook_event_url, webhook_event_failover_url, "
         "webhook_timeout_secs"
     )
+
+
+async def test_a_misspelt_filter_gets_a_suggestion() -> None:
+    async with RoomsClient("key") as client:
+        rooms: Any = client.rooms
+        with pytest.raises(TypeError, match="'date_created_at'; did you mean 'date_created_at_"):
+            rooms.list(date_created_at=1)
+        with pytest.raises(TypeError, match=r"rooms.list_page\(\) got an unexpected argument 'uniq_name'; did you mean"):
+            await rooms.list_page(2, uniq_name="lobby")
 
 
 def test_a_misspelt_key_of_a_mapping_gets_a_suggestion() -> None:

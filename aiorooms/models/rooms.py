@@ -10,7 +10,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, NoReturn, Self, TypeAlias, TypedDict, cast
 from uuid import UUID
 
@@ -28,6 +28,7 @@ __all__ = [
     "Room",
     "RoomCreate",
     "RoomFields",
+    "RoomFilters",
     "RoomPage",
     "RoomParticipant",
     "RoomRef",
@@ -171,6 +172,22 @@ class RoomFields(TypedDict, total=False):
     webhook_event_url: str | Unset
     webhook_event_failover_url: str | Unset | None
     webhook_timeout_secs: int | Unset | None
+
+
+class RoomFilters(TypedDict, total=False):
+    """The filters of a list of rooms as keyword arguments. The dates are days in UTC."""
+
+    unique_name: str | Unset
+    """The exact name of a room."""
+    date_created_at_eq: date | Unset
+    """Created on that day. `gte` means on that day or later, `lte` on that day or earlier."""
+    date_created_at_gte: date | Unset
+    date_created_at_lte: date | Unset
+    date_updated_at_eq: date | Unset
+    date_updated_at_gte: date | Unset
+    date_updated_at_lte: date | Unset
+    include_sessions: bool | Unset
+    """Whether each room has its sessions, with their participants."""
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from datetime import date
 from functools import partial
 from http import HTTPStatus
-from typing import Final, Unpack, get_args, overload
+from typing import Final, Unpack, cast, get_args, overload
 from urllib.parse import urlencode
 
 import attrs
@@ -35,6 +35,7 @@ from ..models import (
     Room,
     RoomCreate,
     RoomFields,
+    RoomFilters,
     RoomPage,
     RoomRef,
     RoomUpdate,
@@ -68,6 +69,7 @@ def _names_failover(error: ErrorDetail) -> bool:
 
 
 _PAGE_SIZES: Final = range(1, 251)
+_PAGE_NUMBERS: Final = range(1, 10**9)
 
 
 class Rooms(Resource):
@@ -101,46 +103,32 @@ class Rooms(Resource):
         query = "" if include_sessions is UNSET else f"include_sessions={_json_bool(include_sessions)}"
         return (await self._sender.send(get_room(wanted, query), timeout=timeout)).value
 
-    def list(
-        self,
-        *,
-        unique_name: str | Unset = UNSET,
-        date_created_at_eq: date | Unset = UNSET,
-        date_created_at_gte: date | Unset = UNSET,
-        date_created_at_lte: date | Unset = UNSET,
-        date_updated_at_eq: date | Unset = UNSET,
-        date_updated_at_gte: date | Unset = UNSET,
-        date_updated_at_lte: date | Unset = UNSET,
-        include_sessions: bool | Unset = UNSET,
-        page_size: int = 250,
-        timeout: Timeout | None = None,
-    ) -> RoomList:
+    def list(self, *, page_size: int = 250, timeout: Timeout | None = None, **filters: Unpack[RoomFilters]) -> RoomList:
         """Return all rooms, or those that match every given filter: `async for room in client.rooms.list()`.
 
-        The dates are days in UTC: `eq` means on that day, `gte` on that day or later, `lte` on that day or earlier.
-        `page_size` is the number of rooms per request, 1 to 250. Nothing is sent before the iteration begins.
+        `RoomFilters` describes the filters. `page_size` is the number of rooms per request, 1 to 250. Nothing is sent
+        before the iteration begins.
         """
-        days = {
-            "[date_created_at][eq]": date_created_at_eq,
-            "[date_created_at][gte]": date_created_at_gte,
-            "[date_created_at][lte]": date_created_at_lte,
-            "[date_updated_at][eq]": date_updated_at_eq,
-            "[date_updated_at][gte]": date_updated_at_gte,
-            "[date_updated_at][lte]": date_updated_at_lte,
-        }
-        problems = [
-            *name_problems("/unique_name", unique_name),
-            *bool_problems("/include_sessions", include_sessions),
-            *int_problems("/page_size", page_size, _PAGE_SIZES),
-        ]
-        for name, day in days.items():
-            problems += date_problems("/" + name.strip("[]").replace("][", "_"), day)
-        raise_if_invalid(problems)
-        filters = {"[unique_name]": unique_name, **days}
-        query = [("filter" + name, str(value)) for name, value in filters.items() if value is not UNSET]
-        if include_sessions is not UNSET:
-            query.append(("include_sessions", _json_bool(include_sessions)))
+        query = _list_query("list", filters, page_size)
         return RoomList(partial(self._page, query, page_size, client_timeout(timeout)), page_size)
+
+    async def list_page(
+        self,
+        number: int = 1,
+        *,
+        page_size: int = 250,
+        timeout: Timeout | None = None,
+        **filters: Unpack[RoomFilters],
+    ) -> RoomPage:
+        """Return one page of the list, for a web page that shows page 40 without reading 39.
+
+        `number` counts from 1, and `page_size` is 1 to 250. A page after the last one has no rooms. The filters are
+        those of `list`. Rooms that are created or deleted between two calls move other rooms to other pages; `list`
+        allows for that.
+        """
+        problems = int_problems("/number", number, _PAGE_NUMBERS)
+        query = _list_query("list_page", filters, page_size, problems)
+        return await self._page(query, page_size, client_timeout(timeout), number)
 
     async def create(
         self, room: RoomCreate | None = None, /, *, timeout: Timeout | None = None, **fields: Unpack[RoomFields]
@@ -152,7 +140,7 @@ class Rooms(Resource):
         `uncertain` set. Use `list(unique_name=...)` to find out whether the room exists.
         """
         if room is None:
-            _check_names("create", fields)
+            _check_names("create", fields, FIELD_NAMES)
             room = RoomCreate(**fields, webhook_url_policy=self._policy)
         else:
             raise_if_invalid(_object_problems(room, RoomCreate, fields))
@@ -196,7 +184,7 @@ class Rooms(Resource):
         wanted, id_problems = read_room_ref(room_id)
         problems = list(id_problems)
         if update is None:
-            _check_names("update", fields)
+            _check_names("update", fields, FIELD_NAMES)
             try:
                 update = RoomUpdate(**fields, webhook_url_policy=self._policy)
             except InvalidRequestError as error:
@@ -392,14 +380,44 @@ def _json_bool(value: bool) -> str:
     return "true" if value else "false"
 
 
-def _check_names(method: str, fields: RoomFields) -> None:
-    """Raise `TypeError` if a field has an unknown name, and suggest a known one."""
-    unknown = [name for name in fields if name not in FIELD_NAMES]
+_DAYS: Final = tuple(
+    f"date_{event}_at_{operator}" for event in ("created", "updated") for operator in ("eq", "gte", "lte")
+)
+_FILTERS: Final = ("unique_name", *_DAYS, "include_sessions")
+
+
+def _list_query(
+    method: str, filters: RoomFilters, page_size: int, problems: Sequence[Problem] = ()
+) -> Sequence[tuple[str, str]]:
+    """Return the query of a list without the page. Raises `InvalidRequestError` with all problems."""
+    _check_names(method, filters, _FILTERS)
+    name, include_sessions = filters.get("unique_name", UNSET), filters.get("include_sessions", UNSET)
+    days = {day: cast("date | Unset", filters.get(day, UNSET)) for day in _DAYS}
+    problems = [
+        *problems,
+        *name_problems("/unique_name", name),
+        *bool_problems("/include_sessions", include_sessions),
+        *int_problems("/page_size", page_size, _PAGE_SIZES),
+    ]
+    for day, value in days.items():
+        problems += date_problems(f"/{day}", value)
+    raise_if_invalid(problems)
+    query = [] if name is UNSET else [("filter[unique_name]", name)]
+    for day, value in days.items():
+        if value is not UNSET:
+            field, _, operator = day.rpartition("_")
+            query.append((f"filter[{field}][{operator}]", str(value)))
+    if include_sessions is not UNSET:
+        query.append(("include_sessions", _json_bool(include_sessions)))
+    return query
+
+
+def _check_names(method: str, given: RoomFields | RoomFilters, known: Sequence[str]) -> None:
+    """Raise `TypeError` if a field or filter has an unknown name, and suggest a known one."""
+    unknown = [name for name in given if name not in known]
     if unknown:
-        hints = [
-            f"{name!r}; {similar(name, FIELD_NAMES, 'the fields are ' + ', '.join(FIELD_NAMES))}" for name in unknown
-        ]
-        raise TypeError(f"rooms.{method}() got an unexpected field {', and '.join(hints)}")
+        hints = [f"{name!r}; {similar(name, known, 'the names are ' + ', '.join(known))}" for name in unknown]
+        raise TypeError(f"rooms.{method}() got an unexpected argument {', and '.join(hints)}")
 
 
 def _object_problems(given: object, wanted: type[RoomUpdate] | type[RoomCreate], fields: RoomFields) -> list[Problem]:
