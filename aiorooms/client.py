@@ -256,7 +256,10 @@ def _base_url(given: str | None, *, allow_insecure_http: bool) -> str:
     if url.user is not None or url.password is not None:
         raise setting_error("base_url", "contains credentials", "remove them, and give the key as api_key")
     if url.scheme not in ("http", "https") and "://" not in text and "." in text.partition("/")[0]:
-        raise error("has no scheme", f"did you mean {quoted('https://' + text)}?")
+        scheme = "http" if is_loopback(text.partition("/")[0].partition(":")[0]) else "https"
+        # The text may contain a password.
+        hint = f"give one such as {_BASE_URL}" if "@" in text else f"did you mean {quoted(f'{scheme}://{text}')}?"
+        raise error("has no scheme", hint)
     if url.scheme not in ("http", "https") or not host:
         raise error("is not an absolute http or https URL", f"give one such as {_BASE_URL}")
     if url.query_string or url.fragment:

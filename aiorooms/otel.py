@@ -8,7 +8,7 @@ Each call has a span such as `aiorooms PATCH /rooms/{room_id}`, which begins whe
 with the call. Each attempt is a child of the kind CLIENT, with the attributes of the semantic conventions for HTTP:
 `http.request.method`, `url.template`, `http.response.status_code`, `http.request.resend_count` (from the second attempt
 on) and `error.type`. A timeout has the error type `APITimeoutError`, and an attempt whose body was cut off has an error
-type too, although its status is 200. While an attempt is sent, its span is the current one, so spans of
+type too. While an attempt is sent, its span is the current one, so spans of
 opentelemetry-instrumentation-aiohttp-client are its children. A retry is an event of the call's span.
 
 The metrics are `http.client.request.duration` (seconds, for each attempt), `aiorooms.wait.duration` (seconds that an
@@ -47,6 +47,8 @@ class _Spans:
 class _Listener:
     def __init__(self, tracer: trace.Tracer, meter: metrics.Meter) -> None:
         self._tracer = tracer
+        self._is_stopping = False
+        self._stop_listening: Callable[[], None] = lambda: None
         self._spans: dict[int, _Spans] = {}
         """By the number of the call. Each call ends with a `CallEnded`, so no entry remains."""
         self._duration = meter.create_histogram(
@@ -57,7 +59,19 @@ class _Listener:
         )
         self._retries = meter.create_counter("aiorooms.retries", description="Number of retries.")
 
+    def start(self) -> Callable[[], None]:
+        """Begin to listen. Return a function that ends this after the calls that have spans."""
+        self._stop_listening = listen(self)
+        return self._stop
+
+    def _stop(self) -> None:
+        self._is_stopping = True
+        if not self._spans:
+            self._stop_listening()
+
     def __call__(self, event: Event) -> None:
+        if self._is_stopping and getattr(event, "call", None) not in self._spans:
+            return
         match event:
             case AttemptStarted():
                 self._start(event)
@@ -126,6 +140,8 @@ class _Listener:
             spans.call.set_attribute("error.type", event.error)
             spans.call.set_status(trace.StatusCode.ERROR)
         spans.call.end()
+        if self._is_stopping:
+            self._stop()
 
 
 def _error_type(status: int | None, error: str | None) -> str | None:
@@ -144,4 +160,4 @@ def instrument(
     """
     tracer = trace.get_tracer(_NAME, tracer_provider=tracer_provider)
     meter = metrics.get_meter(_NAME, meter_provider=meter_provider)
-    return listen(_Listener(tracer, meter))
+    return _Listener(tracer, meter).start()

@@ -1,6 +1,7 @@
 """OpenTelemetry: spans and metrics of calls and attempts, with the SDK's exporters."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 
 import attrs
 import pytest
@@ -16,6 +17,7 @@ from aiorooms import RetryPolicy, RoomsClient, RoomUpdate
 from aiorooms.errors import AioroomsError
 from aiorooms.otel import instrument
 from aiorooms.simulator import Faults, RateLimit, RoomsSimulator
+from aiorooms.telemetry import _telemetry
 
 from .conftest import QUICK
 
@@ -27,6 +29,7 @@ class Exported:
     exporter: InMemorySpanExporter
     reader: InMemoryMetricReader
     tracer_provider: TracerProvider
+    stop: Callable[[], None]
 
     def spans(self, name: str) -> list[ReadableSpan]:
         return [span for span in self.exporter.get_finished_spans() if span.name == name]
@@ -52,7 +55,7 @@ def exported() -> Iterator[Exported]:
     tracer_provider.add_span_processor(SimpleSpanProcessor(exporter))
     meter_provider = MeterProvider([reader])
     stop = instrument(tracer_provider=tracer_provider, meter_provider=meter_provider)
-    yield Exported(exporter, reader, tracer_provider)
+    yield Exported(exporter, reader, tracer_provider, stop)
     stop()
     stop()  # has no effect
     meter_provider.shutdown()
@@ -157,3 +160,35 @@ async def test_nothing_is_reported_after_the_end_of_the_instrumentation(exported
         async with RoomsClient(sim.api_key, base_url=sim.url) as client:
             await client.rooms.update(sim.room_ids[0], max_participants=20)
     assert len(exported.spans(CALL)) == 1
+
+
+async def test_calls_in_flight_when_the_instrumentation_begins_or_ends_leave_nothing_behind(exported: Exported) -> None:
+    async with RoomsSimulator(rooms=1) as sim:
+        sim.script("503", "503")
+        retry = RetryPolicy(base_delay=0.3, max_delay=0.3)
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=retry) as client:
+            call = asyncio.create_task(client.rooms.update(sim.room_ids[0], max_participants=20))
+            while sim.stats.requests < 1:
+                await asyncio.sleep(0.01)
+            exported.stop()
+            await call
+            assert trace.get_current_span() is trace.INVALID_SPAN
+            await client.rooms.update(sim.room_ids[0], max_participants=21)
+    assert len(exported.spans(CALL)) == 1, "the call that had begun was lost, or a later one was reported"
+    assert not _telemetry._LISTENERS
+
+
+async def test_a_call_that_began_before_the_instrumentation_has_no_spans(exported: Exported) -> None:
+    exported.stop()
+    async with RoomsSimulator(rooms=1) as sim:
+        sim.script("503")
+        retry = RetryPolicy(base_delay=0.3, max_delay=0.3)
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=retry) as client:
+            call = asyncio.create_task(client.rooms.update(sim.room_ids[0], max_participants=20))
+            while sim.stats.requests < 1:
+                await asyncio.sleep(0.01)
+            stop = instrument(tracer_provider=exported.tracer_provider)
+            await call
+            stop()
+    assert not exported.exporter.get_finished_spans()
+    assert not _telemetry._LISTENERS

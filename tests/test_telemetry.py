@@ -3,16 +3,18 @@
 import asyncio
 import logging
 from contextlib import aclosing, suppress
+from typing import Any
 
 import attrs
 import pytest
 
 from aiorooms import ClientSettingsError, RetryPolicy, RoomsClient, RoomUpdate
-from aiorooms.errors import AioroomsError
+from aiorooms.errors import AioroomsError, ClientStateError
 from aiorooms.simulator import Faults, RateLimit, RoomsSimulator
 from aiorooms.telemetry import (
     AttemptEnded,
     AttemptStarted,
+    CallEnded,
     Event,
     OutageBegan,
     OutageEnded,
@@ -257,3 +259,111 @@ def test_an_unknown_level_in_the_environment_is_an_error(monkeypatch: pytest.Mon
 def test_on_event_must_be_a_function() -> None:
     with pytest.raises(ClientSettingsError, match="on_event"):
         RoomsClient("key", on_event="print")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+# --- nothing that a listener or a handler does reaches a call ---
+
+
+async def update_twice(**settings: Any) -> None:
+    """Update a room twice over a single connection, so that a permit that is not released shows."""
+    async with RoomsSimulator(rooms=1) as sim:
+        async with RoomsClient(sim.api_key, base_url=sim.url, max_connections=1, **settings) as client:
+            for number in (20, 21):
+                async with asyncio.timeout(10):
+                    room = await client.rooms.update(sim.room_ids[0], max_participants=number)
+                assert room.max_participants == number
+            assert client.pacing.snapshot().in_flight == 0
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), asyncio.CancelledError()])
+async def test_an_exception_of_on_event_leaks_no_permit(error: BaseException) -> None:
+    def fail(event: Event) -> None:
+        raise error
+
+    await update_twice(on_event=fail)
+
+
+@pytest.mark.parametrize("name", ["method", "request_id", "event"])
+async def test_a_record_factory_with_the_same_names_changes_only_the_names(
+    name: str, log: pytest.LogCaptureFixture
+) -> None:
+    before = logging.getLogRecordFactory()
+
+    def make(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = before(*args, **kwargs)
+        setattr(record, name, "mine")
+        return record
+
+    logging.setLogRecordFactory(make)
+    try:
+        await update_twice()
+    finally:
+        logging.setLogRecordFactory(before)
+    ended = [vars(record) for record in log.records if vars(record).get("aiorooms_event", "") == "AttemptEnded"]
+    assert [record["aiorooms_status"] for record in ended if name != "request_id" or "aiorooms_request_id" in record]
+    assert all(record[name] == "mine" for record in ended)
+
+
+async def test_a_filter_that_raises_reaches_no_call(log: pytest.LogCaptureFixture) -> None:
+    def fail(record: logging.LogRecord) -> bool:
+        raise ZeroDivisionError
+
+    logger = logging.getLogger("aiorooms.http")
+    logger.addFilter(fail)
+    try:
+        await update_twice()
+    finally:
+        logger.removeFilter(fail)
+
+
+async def test_a_closed_client_reports_no_attempt() -> None:
+    events: list[Event] = []
+    async with RoomsSimulator(rooms=1) as sim:
+        client = RoomsClient(sim.api_key, base_url=sim.url, on_event=events.append)
+        await client.close()
+        with pytest.raises(ClientStateError):
+            await client.rooms.retrieve(sim.room_ids[0])
+    assert names(events) == ["CallEnded"]
+    assert isinstance(events[0], CallEnded)
+    assert (events[0].attempts, events[0].error) == (0, "ClientStateError")
+
+
+async def test_each_update_of_a_run_that_is_left_early_is_reported() -> None:
+    events: list[Event] = []
+    async with RoomsSimulator(rooms=4, latency=30) as sim:
+        async with RoomsClient(sim.api_key, base_url=sim.url, on_event=events.append) as client:
+            updates = [(room_id, RoomUpdate(max_participants=20)) for room_id in sim.room_ids]
+            run = asyncio.create_task(anext(client.rooms.update_many(updates)))
+            while not events:
+                await asyncio.sleep(0.01)
+            run.cancel()
+            await asyncio.gather(run, return_exceptions=True)
+    ended = [event for event in events if isinstance(event, UpdateEnded)]
+    assert sorted(event.room_id for event in ended) == sorted(sim.room_ids)
+    assert {event.status for event in ended} == {"cancelled"}
+
+
+async def test_every_call_of_an_outage_ends_even_probes() -> None:
+    events: list[Event] = []
+    async with RoomsSimulator(rooms=1) as sim:
+        sim.script(*times("503", 6))
+        retry = RetryPolicy(max_attempts=3, base_delay=0.001, max_delay=0.002)
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=retry, on_event=events.append) as client:
+            async with aclosing(client.rooms.update_many([(sim.room_ids[0], RoomUpdate(max_participants=20))])) as run:
+                async for _ in run:
+                    pass
+    started = {event.call for event in events if isinstance(event, AttemptStarted)}
+    assert len(started) > 1, "no probe was sent"
+    assert started == {event.call for event in events if isinstance(event, CallEnded)}
+
+
+async def test_a_long_retry_is_a_warning_at_the_level_of_warnings(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "aiorooms")
+    async with RoomsSimulator(rooms=1, faults=Faults(rate=1, kinds=("503",), retry_after=12)) as sim:
+        async with RoomsClient(sim.api_key, base_url=sim.url) as client:
+            call = asyncio.create_task(client.rooms.retrieve(sim.room_ids[0]))
+            while not caplog.records:
+                await asyncio.sleep(0.01)
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+    assert "retry in 12" in caplog.records[0].message

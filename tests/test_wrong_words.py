@@ -32,7 +32,9 @@ async def test_a_misspelt_filter_gets_a_suggestion() -> None:
         rooms: Any = client.rooms
         with pytest.raises(TypeError, match="'date_created_at'; did you mean 'date_created_at_"):
             rooms.list(date_created_at=1)
-        with pytest.raises(TypeError, match=r"rooms.list_page\(\) got an unexpected argument 'uniq_name'; did you mean"):
+        with pytest.raises(
+            TypeError, match=r"rooms.list_page\(\) got an unexpected argument 'uniq_name'; did you mean"
+        ):
             await rooms.list_page(2, uniq_name="lobby")
 
 
@@ -62,6 +64,8 @@ def test_with_instead_of_async_with_is_told() -> None:
     [
         ({"api_key": "Bearer KEY1"}, "api_key begins with 'Bearer '; give the key alone, the client adds the rest"),
         ({"base_url": "api.telnyx.com/v2"}, "has no scheme; did you mean 'https://api.telnyx.com/v2'?"),
+        ({"base_url": "me:KEY1@api.telnyx.com/v2"}, "has no scheme; give one such as https://api.telnyx.com/v2"),
+        ({"base_url": "127.0.0.1:8000/v2"}, "has no scheme; did you mean 'http://127.0.0.1:8000/v2'?"),
         ({"base_url": "https://api.telnyx.com"}, "did you mean 'https://api.telnyx.com/v2'?"),
         ({"base_url": "https://api.telnyx.com/v2/rooms"}, "did you mean 'https://api.telnyx.com/v2'?"),
     ],

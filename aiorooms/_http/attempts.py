@@ -59,6 +59,7 @@ from .secret import ApiKey, hide_frames
 __all__ = ["SINGLE", "Answer", "Role", "Sender"]
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _MAX_HINT: Final = 500
 """The maximum length of a read-back's hint in an error message, in characters."""
@@ -171,8 +172,8 @@ class _Call(Generic[T]):
     """One call, from its first attempt to the value it returns or the error it raises."""
 
     __slots__ = (
-        "_accepted_before", "_failures", "_give_up_at", "_keeps_trying", "_limits", "_number", "_outage", "_policy",
-        "_probe_after", "_request", "_role", "_sender", "_sent", "_status", "_tally",
+        "_accepted_before", "_failures", "_give_up_at", "_is_watched", "_keeps_trying", "_limits", "_number", "_outage",
+        "_policy", "_probe_after", "_request", "_role", "_sender", "_sent", "_status", "_tally",
     )  # fmt: skip
 
     def __init__(
@@ -202,20 +203,26 @@ class _Call(Generic[T]):
         self._probe_after = max(1, policy.max_attempts - 1)
         """The number of tries after which a probe may be sent."""
         self._number = next(_NUMBERS)
+        self._is_watched = sender.telemetry.wants_attempts
+        """Whether attempts are reported. Decided once, so that each report of a call is complete."""
         self._status: int | None = None
         """The HTTP status of the last attempt; None if no readable answer arrived."""
         self._sent = 0
-        """The number of attempts that were sent, including those over stale connections."""
+        """The number of attempts that were reported, including those over stale connections."""
         self._keeps_trying = False
         """Whether the call continues although no attempts are left, because its request may not be the cause."""
 
     async def run(self) -> Answer[T]:
         """Make as many attempts as needed and allowed. Return the answer, or raise the error."""
-        if not self._sender.telemetry.wants_attempts:
-            return await self._run()
+        return await self._reported(self._run())
+
+    async def _reported(self, coroutine: Coroutine[None, None, R]) -> R:
+        """Await a coroutine that is the whole call, and report its end."""
+        if not self._is_watched:
+            return await coroutine
         began, name = time.monotonic(), None
         try:
-            return await self._run()
+            return await coroutine
         except BaseException as error:
             name = type(error).__name__
             raise
@@ -263,8 +270,7 @@ class _Call(Generic[T]):
         # The wait or a probe may have taken longer than it should, for example on a busy machine.
         if last is not None and _is_over(self._time_left()):
             return self._out_of_time(last, "allows no further attempt")
-        watched = sender.telemetry.wants_attempts
-        queued_at = time.monotonic() if watched else 0.0
+        queued_at = time.monotonic() if self._is_watched else 0.0
         permit = sender.pacer.acquire_now(self._role.priority, self._request.operation) or await self._permit(last)
         if isinstance(permit, _End):
             return permit
@@ -273,21 +279,24 @@ class _Call(Generic[T]):
         began_at = outage.begin()
         self._accepted_before = sender.pacer.accepted
         rate_limit = None
-        self._sent += 1
-        sent_at = self._report_started(queued_at) if watched else 0.0
+        sent_at: float | None = None
+        self._status = None
         try:
+            if self._is_watched:
+                sender.exchange.open()  # raises if the client is closed, so that no attempt is reported
+                sent_at = self._report_started(queued_at)
             outcome = await sender.exchange.send(self._request, self._limits, fresh=self._tally.stale > 0)
             rate_limit = outcome.rate_limit
         except BaseException as error:
             hide_frames(error)
-            if watched:
+            if sent_at is not None:
                 self._report_ended(sent_at, None, error)
             raise
         finally:
             outage.end()
             sender.pacer.release(permit, rate_limit)
         self._status = outcome.status
-        if watched:
+        if sent_at is not None:
             self._report_ended(sent_at, outcome, None)
         if isinstance(outcome, Success):
             self._tally.succeeded()
@@ -403,7 +412,7 @@ class _Call(Generic[T]):
         once = RetryPolicy(max_attempts=1, max_elapsed=time_left)
         probe = _Call(self._sender, outage.probe, self._limits, once, outage, self._role._replace(is_in_run=False))
         with suppress(ClientStateError):  # the next attempt raises it again
-            await probe._queue_and_attempt(None)
+            await probe._reported(probe._queue_and_attempt(None))
         if failures.has_contact():
             self._tally.leave_one(self._policy)
 
@@ -440,6 +449,7 @@ class _Call(Generic[T]):
     def _report_started(self, queued_at: float) -> float:
         """Report that an attempt is sent now. Return the time."""
         now = time.monotonic()
+        self._sent += 1
         request = self._request
         event = AttemptStarted(
             call=self._number,
@@ -457,7 +467,6 @@ class _Call(Generic[T]):
         request, sender = self._request, self._sender
         if isinstance(outcome, Failure):
             error = outcome.make_error()
-        request_id = None if outcome is None else outcome.request_id
         event = AttemptEnded(
             call=self._number,
             attempt=self._sent,
@@ -467,7 +476,7 @@ class _Call(Generic[T]):
             status=None if outcome is None else outcome.status,
             error=None if error is None else type(error).__name__,
             duration=time.monotonic() - sent_at,
-            request_id=None if request_id is None else sender.exchange.redacted(request_id),
+            request_id=None if outcome is None else outcome.request_id,
         )
         sender.telemetry.emit(event)
 
@@ -487,10 +496,10 @@ class _Call(Generic[T]):
 
     def _report_retry(self, failure: Failure, delay: float) -> None:
         request, telemetry = self._request, self._sender.telemetry
-        if telemetry.wants_retries:
+        if telemetry.wants_retry(delay) and not self._sender.closing.is_set():
             event = RetryScheduled(
                 call=self._number,
-                attempt=self._sent,
+                attempt=max(self._sent, self._tally.attempts),
                 method=request.method,
                 route=request.route,
                 path=request.path,

@@ -69,7 +69,7 @@ class Success(NamedTuple, Generic[T]):
     rate_limit: RateLimitInfo = NO_INFO
     status: int = 200
     request_id: str | None = None
-    """The `x-request-id` of the answer, which may contain anything, even the API key."""
+    """The `x-request-id` of the answer."""
 
 
 class Failure(NamedTuple):
@@ -144,8 +144,10 @@ def read_answer(
     """
     rate_limit = read_rate_limit(headers, rate_limited=status == 429)
     request_id = headers.get("x-request-id")
+    if request_id is not None:
+        request_id = key.redact(request_id)
     if not 200 <= status < 300:
-        return _read_error(request, status, headers, body, key, rate_limit)
+        return _read_error(request, status, headers, body, key, rate_limit, request_id)
     try:
         if status == _NO_CONTENT and request.decode_no_content is not None:
             return Success(request.decode_no_content(), rate_limit, status, request_id)
@@ -236,7 +238,13 @@ _PHRASES: Final = {
 
 
 def _read_error(
-    request: Request[T], status: int, headers: Mapping[str, str], body: bytes, key: ApiKey, rate_limit: RateLimitInfo
+    request: Request[T],
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    key: ApiKey,
+    rate_limit: RateLimitInfo,
+    request_id: str | None,
 ) -> Failure:
     text = key.redact(_plain_text(body))
     details = _error_details(text)
@@ -244,9 +252,6 @@ def _read_error(
     wait = rate_limit.retry_after if status == 429 else retry_after(headers)
     if wait is None and status == 429:
         wait = reset_after(headers) if rate_limit.reset is None else rate_limit.reset
-    request_id = headers.get("x-request-id")
-    if request_id is not None:
-        request_id = key.redact(request_id)
     make_error = partial(
         InternalServerError if status >= 500 else _ERRORS.get(status, APIStatusError),
         f"{status} {request.subject}{_phrase(status, headers, key, is_described=bool(details))} ({said})",

@@ -458,14 +458,14 @@ class Pacer:
     def _set_timer(self, at: float, now: float) -> None:
         if at == self._timer_at:
             return
-        if _MIN_PAUSE <= at - now < math.inf and at > self._announced_until + _SAME:
-            self._announced_until = at
-            if self._emit is not None:
-                self._emit(RateLimitPaused(seconds=at - now, reason=self._reason(at, now), waiting=len(self._queue)))
         self._cancel_timer()
         if at < math.inf:
             self._timer_at = at
             self._timer = self._call_later(min(at - now, _MAX_TIMER), self._on_timer)
+        if _MIN_PAUSE <= at - now < math.inf and at > self._announced_until + _SAME:
+            self._announced_until = at
+            if self._emit is not None:
+                self._emit(RateLimitPaused(seconds=at - now, reason=self._reason(at, now), waiting=len(self._queue)))
 
     def _reason(self, at: float, now: float) -> PauseReason:
         """Return why callers wait until `at`."""

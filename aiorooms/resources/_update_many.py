@@ -33,7 +33,7 @@ from ..errors import AioroomsError, InvalidRequestError, Problem
 from ..models import Room, RoomRef, RoomUpdate, UpdateResult, read_room_ref
 from ..telemetry import RunStopped
 from ..telemetry._telemetry import LOG_ONLY, Telemetry
-from ._reports import report_result
+from ._reports import report_error, report_result
 from ._resource import ends_run, is_about_room
 from ._update_many_input import END, WOULD_BLOCK, AsyncInput, PlainInput
 
@@ -158,7 +158,12 @@ class _Run:
             # Nothing is awaited between here and `_join_queue`. So the updates of a room keep their order.
             if item is END:
                 return
-            result = await self._outcome(item)
+            began = time.monotonic()
+            try:
+                result = await self._outcome(item)
+            except BaseException as error:
+                report_error(self._telemetry, _read_pair(item)[0], error, time.monotonic() - began)
+                raise
             report_result(self._telemetry, result)
             self._put_result(result)
 

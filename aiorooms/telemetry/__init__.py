@@ -16,8 +16,9 @@ The same events are logged, under these names:
 | `aiorooms.bulk` | INFO | `OutageBegan`, `OutageEnded`, `RunStopped` |
 
 Each log record has the fields of its event as attributes, such as `record.status`, for loggers that write JSON, and
-`record.event` is the name of the event. Without a handler, nothing is written. Neither events nor log lines contain the
-API key, bodies or tokens.
+`record.event` is the name of the event. If the record already has such an attribute, all names get the prefix
+`aiorooms_`. Without a handler, nothing is written. Neither events nor log lines contain the API key or what was sent,
+and of answers they contain only excerpts of error messages.
 
 Example: the server answers the first attempt of an update with 503, and the second one with 200. The events are
 

@@ -1,4 +1,7 @@
-"""The events: small immutable objects, one class for each kind. They contain neither the API key nor bodies."""
+"""The events: small immutable objects, one class for each kind.
+
+They contain neither the API key nor what was sent. Of answers, they contain only excerpts of error messages.
+"""
 
 from collections.abc import Callable
 from typing import Literal, TypeAlias
@@ -111,7 +114,7 @@ class CallEnded:
 
 @attrs.frozen(kw_only=True)
 class RateLimitPaused:
-    """The rate limit makes calls wait for a second or longer."""
+    """The rate limit allows no call for a second or longer."""
 
     seconds: float
     """The expected wait, in seconds."""
@@ -143,6 +146,7 @@ class UpdateEnded:
     room_id: str
     status: EndStatus
     attempts: int
+    """Number of attempts; 0 if unknown, because the update was cancelled."""
     elapsed: float
     """Seconds from the call until the outcome, including waits."""
     error: str | None

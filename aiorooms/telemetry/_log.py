@@ -22,7 +22,7 @@ from ._events import (
     UpdateEnded,
 )
 
-__all__ = ["HTTP", "PACING", "ROOT", "log", "log_as_the_environment_says", "log_to_stderr"]
+__all__ = ["HTTP", "ROOT", "level_of_wait", "log", "log_as_the_environment_says", "log_to_stderr"]
 
 _LONG: Final = 10.0
 """Seconds. A longer wait is logged as a warning."""
@@ -30,7 +30,7 @@ _LONG: Final = 10.0
 
 ROOT: Final = logging.getLogger("aiorooms")
 HTTP: Final = logging.getLogger("aiorooms.http")
-PACING: Final = logging.getLogger("aiorooms.pacing")
+_PACING: Final = logging.getLogger("aiorooms.pacing")
 _BULK: Final = logging.getLogger("aiorooms.bulk")
 ROOT.addHandler(logging.NullHandler())
 
@@ -44,7 +44,16 @@ def log(event: Event) -> None:
     logger, level, text = _line(event)
     if logger.isEnabledFor(level):
         fields = {field.name: getattr(event, field.name) for field in attrs.fields(type(event))}
-        logger.log(level, text(), extra={"event": type(event).__name__, **fields})
+        extra = {"event": type(event).__name__, **fields}
+        try:
+            logger.log(level, text(), extra=extra)
+        except KeyError:  # the application's record factory sets an attribute with the same name
+            logger.log(level, text(), extra={f"aiorooms_{name}": value for name, value in extra.items()})
+
+
+def level_of_wait(seconds: float) -> int:
+    """Return the level at which a wait is logged."""
+    return logging.WARNING if seconds > _LONG else logging.INFO
 
 
 def _line(event: Event) -> tuple[logging.Logger, int, Callable[[], str]]:
@@ -55,13 +64,15 @@ def _line(event: Event) -> tuple[logging.Logger, int, Callable[[], str]]:
         case AttemptEnded():
             return HTTP, logging.DEBUG, lambda: _ended(event)
         case RetryScheduled():
-            level = logging.WARNING if event.delay > _LONG else logging.INFO
-            return HTTP, level, lambda: f"{_request(event)}: retry in {event.delay:.3g} s: {event.reason}"
+            return (
+                HTTP,
+                level_of_wait(event.delay),
+                lambda: f"{_request(event)}: retry in {event.delay:.3g} s: {event.reason}",
+            )
         case CallEnded():
             return HTTP, logging.DEBUG, lambda: _call_ended(event)
         case RateLimitPaused():
-            level = logging.WARNING if event.seconds > _LONG else logging.INFO
-            return PACING, level, lambda: _paused(event)
+            return _PACING, level_of_wait(event.seconds), lambda: _paused(event)
         case OutageBegan():
             return _BULK, logging.INFO, lambda: f"an outage began, and one update at a time is sent: {event.reason}"
         case OutageEnded():
@@ -100,7 +111,8 @@ def _paused(event: RateLimitPaused) -> str:
 
 def _updated(event: UpdateEnded) -> str:
     error = f": {event.error}" if event.error else ""
-    return f"room {event.room_id}: {event.status} after {event.attempts} attempts and {event.elapsed:.3f} s{error}"
+    attempts = "" if event.status == "cancelled" else f"{event.attempts} attempts and "
+    return f"room {event.room_id}: {event.status} after {attempts}{event.elapsed:.3f} s{error}"
 
 
 def log_to_stderr(level: int) -> None:

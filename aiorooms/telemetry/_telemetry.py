@@ -1,11 +1,13 @@
 """Report the events of one client to the log and to the function that the user has given."""
 
+import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from ._events import Event, OnEvent
-from ._log import HTTP, ROOT, log
+from ._log import HTTP, ROOT, level_of_wait, log
 
 __all__ = ["LOG_ONLY", "Telemetry", "listen"]
 
@@ -36,20 +38,19 @@ class Telemetry:
         """
         return self._on_event is not None or bool(_LISTENERS) or HTTP.isEnabledFor(logging.DEBUG)
 
-    @property
-    def wants_retries(self) -> bool:
-        """Whether anyone is interested in retries."""
-        return self._on_event is not None or bool(_LISTENERS) or HTTP.isEnabledFor(logging.INFO)
+    def wants_retry(self, delay: float) -> bool:
+        """Whether anyone is interested in a retry after this delay."""
+        return self._on_event is not None or bool(_LISTENERS) or HTTP.isEnabledFor(level_of_wait(delay))
 
     def emit(self, event: Event) -> None:
-        """Log an event and call `on_event` with it."""
-        log(event)
-        listeners = _LISTENERS if self._on_event is None else [*_LISTENERS, self._on_event]
-        for listener in listeners:
+        """Log an event, and call all listeners and `on_event` with it. Nothing that they raise reaches the caller."""
+        for report in (log, *_LISTENERS, *([] if self._on_event is None else [self._on_event])):
             try:
-                listener(event)
-            except Exception:  # noqa: BLE001 - it is the caller's function, and must not fail the call
-                ROOT.exception("on_event raised an exception for %s", type(event).__name__)
+                report(event)
+            # A function may also raise the CancelledError of a future that it asks for its result.
+            except (Exception, asyncio.CancelledError):  # noqa: BLE001 - this is code of the user
+                with suppress(Exception):
+                    ROOT.exception("on_event raised an exception for %s", type(event).__name__)
 
 
 LOG_ONLY: Final = Telemetry()
