@@ -106,7 +106,7 @@ def _paused(event: RateLimitPaused) -> str:
         "probing": "429s have shown an unreported limit",
         "max_rate": "the maximum rate of the client is reached",
     }[event.reason]
-    return f"the rate limit makes {event.waiting:,} calls wait for {event.seconds:.3g} s: {why}"
+    return f"the rate limit allows no call for {event.seconds:.3g} s ({event.waiting:,} waiting): {why}"
 
 
 def _updated(event: UpdateEnded) -> str:
