@@ -6,10 +6,11 @@
 
 Each call has a span such as `aiorooms PATCH /rooms/{room_id}`, which begins when its first attempt is queued and ends
 with the call. Each attempt is a child of the kind CLIENT, with the attributes of the semantic conventions for HTTP:
-`http.request.method`, `url.template`, `http.response.status_code`, `http.request.resend_count` (from the second attempt
-on) and `error.type`. A timeout has the error type `APITimeoutError`, and an attempt whose body was cut off has an error
-type too. While an attempt is sent, its span is the current one, so spans of
-opentelemetry-instrumentation-aiohttp-client are its children. A retry is an event of the call's span.
+`http.request.method`, `url.template`, `url.path`, `http.response.status_code`, `http.request.resend_count` (from the
+second attempt on), `http.response.header.x-request-id` and `error.type`. A timeout has the error type
+`APITimeoutError`, and an attempt whose body was cut off has an error type too. While an attempt is sent, its span is
+the current one, so spans of opentelemetry-instrumentation-aiohttp-client are its children. A retry is an event of the
+call's span.
 
 The metrics are `http.client.request.duration` (seconds, for each attempt), `aiorooms.wait.duration` (seconds that an
 attempt has waited for the rate limit or a connection) and `aiorooms.retries`.
@@ -85,7 +86,7 @@ class _Listener:
                 pass
 
     def _start(self, event: AttemptStarted) -> None:
-        self._wait.record(event.waited, {"http.request.method": event.method, "url.template": event.route})
+        self._wait.record(event.waited, _labels(event))
         spans = self._spans.get(event.call)
         if spans is None:
             spans = self._spans[event.call] = _Spans(self._start_call(event, event.waited))
@@ -94,19 +95,19 @@ class _Listener:
             f"{event.method} {event.route}",
             parent,
             trace.SpanKind.CLIENT,
-            {"http.request.method": event.method, "url.template": event.route, "url.path": event.path},
+            {**_labels(event), "url.path": event.path},
         )
         if event.attempt > 1:
             spans.attempt.set_attribute("http.request.resend_count", event.attempt - 1)
         spans.token = context.attach(trace.set_span_in_context(spans.attempt, parent))
 
     def _start_call(self, event: AttemptStarted | CallEnded, ago: float) -> trace.Span:
-        attributes = {"http.request.method": event.method, "url.template": event.route, "url.path": event.path}
+        attributes = {**_labels(event), "url.path": event.path}
         began = time.time_ns() - round(ago * 1e9)
         return self._tracer.start_span(f"{_NAME} {event.method} {event.route}", attributes=attributes, start_time=began)
 
     def _end(self, event: AttemptEnded) -> None:
-        attributes: dict[str, str | int] = {"http.request.method": event.method, "url.template": event.route}
+        attributes: dict[str, str | int] = {**_labels(event)}
         if event.status is not None:
             attributes["http.response.status_code"] = event.status
         kind = _error_type(event.status, event.error)
@@ -127,7 +128,7 @@ class _Listener:
         spans.attempt = spans.token = None
 
     def _retry(self, event: RetryScheduled) -> None:
-        self._retries.add(1, {"http.request.method": event.method, "url.template": event.route})
+        self._retries.add(1, _labels(event))
         spans = self._spans.get(event.call)
         if spans is not None:
             spans.call.add_event("retry", {"reason": event.reason, "delay": event.delay})
@@ -142,6 +143,10 @@ class _Listener:
         spans.call.end()
         if self._is_stopping:
             self._stop()
+
+
+def _labels(event: AttemptStarted | AttemptEnded | RetryScheduled | CallEnded) -> dict[str, str]:
+    return {"http.request.method": event.method, "url.template": event.route}
 
 
 def _error_type(status: int | None, error: str | None) -> str | None:

@@ -284,6 +284,19 @@ def test_what_remains_separates_operations_after_three_signs_in_a_row() -> None:
     assert shown[:-1] == [None] * 10
 
 
+def test_one_answer_with_several_limits_is_one_sign() -> None:
+    def three(remaining: int) -> RateLimitInfo:
+        return RateLimitInfo(reports=tuple(Report(100, remaining, 60.0, name=name) for name in ("a", "b", "c")))
+
+    talk = Conversation()
+    shown = [
+        talk.ask(operation, three(remaining))
+        for operation, remaining in [(UPDATE, 60), (READ, 99), (UPDATE, 58), (READ, 98), (UPDATE, 56), (READ, 97)]
+    ]
+    assert shown == [None] * 6
+    assert talk.ask(UPDATE, three(54)) == "separate"
+
+
 def test_operations_that_never_report_the_same_names_are_separate() -> None:
     talk = Conversation()
     for number in range(4):

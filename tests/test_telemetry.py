@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 import pytest
 
-from aiorooms import ClientSettingsError, RetryPolicy, RoomsClient, RoomUpdate
+from aiorooms import ClientSettingsError, Pacing, RetryPolicy, RoomsClient, RoomUpdate
+from aiorooms._pacing import NO_INFO, Pacer
 from aiorooms.errors import AioroomsError, ClientStateError
 from aiorooms.simulator import Faults, RateLimit, RoomsSimulator
 from aiorooms.telemetry import (
@@ -24,7 +25,8 @@ from aiorooms.telemetry import (
     UpdateEnded,
 )
 
-from .conftest import QUICK, times
+from .conftest import QUICK, settle, times
+from .fake_clock import FakeClock
 
 
 def names(events: list[Event]) -> list[str]:
@@ -157,7 +159,7 @@ async def test_what_on_event_raises_is_logged_and_reaches_no_call(caplog: pytest
     assert room.max_participants == 20
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert [record.message for record in errors] == [
-        f"on_event raised an exception for {name}"
+        f"a listener raised an exception for {name}"
         for name in ("AttemptStarted", "AttemptEnded", "CallEnded", "UpdateEnded")
     ]
     assert errors[0].exc_info is not None
@@ -367,3 +369,19 @@ async def test_a_long_retry_is_a_warning_at_the_level_of_warnings(caplog: pytest
             call.cancel()
             await asyncio.gather(call, return_exceptions=True)
     assert "retry in 12" in caplog.records[0].message
+
+
+async def test_a_wait_for_sockets_is_no_wait_for_the_rate_limit() -> None:
+    events: list[RateLimitPaused] = []
+    clock = FakeClock()
+    pacer = Pacer(Pacing(), max_in_flight=10, clock=clock, call_later=clock.call_later, emit=events.append)
+    first = await pacer.acquire()
+    pacer.release(first, NO_INFO)
+    first = await pacer.acquire()
+    assert pacer.narrow()
+    waiting = asyncio.create_task(pacer.acquire())
+    await settle()
+    assert not waiting.done()
+    await clock.advance(5)
+    assert waiting.done()
+    assert not events

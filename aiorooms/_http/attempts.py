@@ -208,7 +208,7 @@ class _Call(Generic[T]):
         self._status: int | None = None
         """The HTTP status of the last attempt; None if no readable answer arrived."""
         self._sent = 0
-        """The number of attempts that were reported, including those over stale connections."""
+        """The number of attempts, including those over stale connections; 0 if attempts are not reported."""
         self._keeps_trying = False
         """Whether the call continues although no attempts are left, because its request may not be the cause."""
 
@@ -220,14 +220,14 @@ class _Call(Generic[T]):
         """Await a coroutine that is the whole call, and report its end."""
         if not self._is_watched:
             return await coroutine
-        began, name = time.monotonic(), None
+        began_at, error_name = time.monotonic(), None
         try:
             return await coroutine
         except BaseException as error:
-            name = type(error).__name__
+            error_name = type(error).__name__
             raise
         finally:
-            self._report_call_ended(began, name)
+            self._report_call_ended(began_at, error_name)
 
     async def _run(self) -> Answer[T]:
         last: Failure | None = None
@@ -480,7 +480,7 @@ class _Call(Generic[T]):
         )
         sender.telemetry.emit(event)
 
-    def _report_call_ended(self, began: float, error: str | None) -> None:
+    def _report_call_ended(self, began_at: float, error: str | None) -> None:
         request = self._request
         event = CallEnded(
             call=self._number,
@@ -490,7 +490,7 @@ class _Call(Generic[T]):
             attempts=self._sent,
             status=self._status,
             error=error,
-            elapsed=time.monotonic() - began,
+            elapsed=time.monotonic() - began_at,
         )
         self._sender.telemetry.emit(event)
 

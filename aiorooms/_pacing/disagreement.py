@@ -7,9 +7,9 @@ request of the later one was sent after the earlier one had arrived. There are t
 - **The limit.** An answer of another operation reports another limit (or window) with the same name. The server may
   also have changed a common limit. Then the next answer of the first operation reports the new limit too, and the
   limits are taken for common ones again.
-- **What remains.** Between two answers of one operation, an answer of another one reports much more than both, and more
-  than we have used in between. This must happen 3 times in a row, because once it can have another cause: a new window
-  that others use up quickly.
+- **What remains.** Between two answers of one operation, an answer of another one reports much more than both, and the
+  difference is more than twice what we have sent in between. This must happen 3 times in a row, because once it can
+  have another cause: a new window that others use up quickly.
 - **The names.** After 5 accepted answers each, two operations have never reported a limit with the same name. For
   example, only updates report a limit at all.
 
@@ -161,13 +161,18 @@ class Disagreement:
         return "common"
 
     def _compare_remaining(self, first: Answer, second: Answer, third: Answer) -> None:
+        signs: list[bool] = []
         for name in first.reports.keys() & second.reports.keys() & third.reports.keys():
             one, other, again = first.reports[name], second.reports[name], third.reports[name]
             gap = other.remaining - max(one.remaining, again.remaining)
             if gap > _MUCH * one.limit + 2 * (third.sent - first.sent):
-                self._signs += 1
+                signs.append(True)
             elif again.remaining <= other.remaining <= one.remaining:
-                self._signs = 0
+                signs.append(False)
+        if any(signs):
+            self._signs += 1
+        elif signs:
+            self._signs = 0
 
 
 def _by_name(info: RateLimitInfo) -> Mapping[str, Report]:

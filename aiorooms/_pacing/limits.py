@@ -58,6 +58,10 @@ class Limits:
         """When the last pause of any operation ends."""
         return max(self.pause.ends_at, *(scope.pause.ends_at for scope in self._scopes.values()))
 
+    def is_pause_end(self, at: float) -> bool:
+        """Whether a pause ends at this time."""
+        return self.pause.ends_at == at or any(scope.pause.ends_at == at for scope in self._scopes.values())
+
     def tightest(self, in_flight: int) -> tuple[Quota, int] | None:
         """Return the limit with the fewest requests remaining, and their number; None if no limit was reported."""
         found: tuple[Quota, int] | None = None
@@ -113,7 +117,7 @@ class Limits:
         if conclusion == "separate":
             self._separate(now)
         elif conclusion == "common":
-            self.pause.ends_at = self.paused_until
+            self.pause.ends_at = self.paused_until  # a pause of one operation then applies to all
             self._common = Scope(self._random, waits=False)
             self._scopes = {_ALL: self._common}
         scope = self.scope(permit.operation)

@@ -346,17 +346,18 @@ class Pacer:
                     return min(reserved_until, calm_at, latest)
         if priority == "normal" or (self._queue and is_calm):
             return now
-        left_until = scope.left_until(now, in_flight)
-        return min(left_until, calm_at) if self._queue else left_until
+        kept_until = scope.kept_until(now, in_flight)
+        return min(kept_until, calm_at) if self._queue else kept_until
 
     @property
     def _waiting(self) -> int:
         return len(self._queue)
 
     def _calm_at(self, now: float) -> float:
-        """Return since or from when callers get all permits, even those that others may need; infinity if not so far.
+        """Return the time from which callers get all permits, even those that others may need; infinity if unknown.
 
         Few callers are left, or hardly any came. Otherwise the last calls of a bulk run could wait for the next window.
+        This also records that many are in flight or waiting.
         """
         if not self._queue:
             return now if self._in_flight < _CALM else math.inf
@@ -464,15 +465,18 @@ class Pacer:
             self._timer = self._call_later(min(at - now, _MAX_TIMER), self._on_timer)
         if _MIN_PAUSE <= at - now < math.inf and at > self._announced_until + _SAME:
             self._announced_until = at
-            if self._emit is not None:
-                self._emit(RateLimitPaused(seconds=at - now, reason=self._reason(at, now), waiting=len(self._queue)))
+            reason = self._reason(at, now)
+            if self._emit is not None and reason is not None:
+                self._emit(RateLimitPaused(seconds=at - now, reason=reason, waiting=len(self._queue)))
 
-    def _reason(self, at: float, now: float) -> PauseReason:
-        """Return why callers wait until `at`."""
-        if self._limits is not None and self._limits.paused_until == at:
+    def _reason(self, at: float, now: float) -> PauseReason | None:
+        """Return why callers wait until `at`; None if the rate limit is not the reason."""
+        if self._limits is not None and self._limits.is_pause_end(at):
             return "retry_after"
         closed = next((gate for gate in self._gates if gate.may_send_at(now, self._in_flight) == at), None)
-        return "limit" if closed is None else "max_rate" if isinstance(closed, Cap) else "probing"
+        if closed is None:
+            return "limit"
+        return "max_rate" if isinstance(closed, Cap) else "probing" if isinstance(closed, Probing) else None
 
     def _on_timer(self) -> None:
         # If a gate is still closed, or the timer fired too early, this sets another timer.

@@ -168,7 +168,7 @@ class Quota:
         return max(self._probe_at(in_flight), math.nextafter(now, math.inf))
 
     def reserved_until(self, now: float, in_flight: int, *, is_bulk: bool) -> float:
-        """Return when only requests are left that other processes may need until then; else `now` or earlier."""
+        """If what remains is reserved for other processes, return when to ask again; else `now` or earlier."""
         sharing, left = self.sharing, self.available - in_flight
         if self.limit is None or self._is_ignored or self._assumed or sharing.is_shared(now):
             return now
@@ -176,8 +176,8 @@ class Quota:
             return now
         return max(sharing.released_at(left), now + _MIN_RECHECK)
 
-    def left_until(self, now: float, in_flight: int) -> float:
-        """Return when a bulk run may get a permit without taking one that single calls need; `now` if it may now."""
+    def kept_until(self, now: float, in_flight: int) -> float:
+        """If what remains is kept for single calls, return when a bulk run may send; else `now`."""
         if self.limit is None or self._is_ignored or self._is_gradual:
             return now
         if self._assumed:

@@ -70,17 +70,17 @@ class Scope:
         return now
 
     def reserved_until(self, now: float, in_flight: int, *, is_bulk: bool) -> float:
-        """Return when only requests are left that other processes may need until then; else `now` or earlier."""
+        """If what remains is reserved for other processes, return when to ask again; else `now` or earlier."""
         at = now
         for quota in self.quotas.values():
             at = max(at, quota.reserved_until(now, in_flight, is_bulk=is_bulk))
         return at
 
-    def left_until(self, now: float, in_flight: int) -> float:
-        """Return when a bulk run may get a permit without taking one that single calls need; `now` if it may now."""
+    def kept_until(self, now: float, in_flight: int) -> float:
+        """If what remains is kept for single calls, return when a bulk run may send; else `now`."""
         at = now
         for quota in self.quotas.values():
-            at = max(at, quota.left_until(now, in_flight))
+            at = max(at, quota.kept_until(now, in_flight))
         return at
 
     def blocked_until(self, now: float) -> float:

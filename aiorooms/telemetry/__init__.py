@@ -2,8 +2,8 @@
 
 Give `RoomsClient(on_event=...)` a function, and it is called with a small immutable object for each event: an attempt
 started or ended, a retry was scheduled, a call or an update ended, the rate limit makes calls wait, an outage began or
-ended, a bulk run stopped. The function is called in the event loop, in the task of the call that the event is about, so
-it must be quick and must not block. What it raises is logged, and never reaches a call.
+ended, a bulk run stopped. The function is called in the event loop, so it must be quick and must not block. For an
+attempt or a call it is called in that call's task. What it raises is logged, and never reaches a call.
 
 The same events are logged, under these names:
 
@@ -14,6 +14,7 @@ The same events are logged, under these names:
 | `aiorooms.http` | WARNING | `UpdateEnded`, if the outcome is uncertain |
 | `aiorooms.pacing` | INFO | `RateLimitPaused`, or WARNING if the wait exceeds 10 s |
 | `aiorooms.bulk` | INFO | `OutageBegan`, `OutageEnded`, `RunStopped` |
+| `aiorooms` | ERROR | `on_event` or another listener has raised an exception |
 
 Each log record has the fields of its event as attributes, such as `record.status`, for loggers that write JSON, and
 `record.event` is the name of the event. If the record already has such an attribute, all names get the prefix

@@ -28,7 +28,8 @@ PauseReason: TypeAlias = Literal["retry_after", "limit", "probing", "max_rate"]
 """Why calls wait for the rate limit.
 
 - `retry_after`: a 429 asked for a pause.
-- `limit`: the limit that the server reports is used up, or is shared with other processes.
+- `limit`: the limit that the server reports is used up or shared with other processes, or what remains is kept for
+  single calls or other processes.
 - `probing`: 429s have shown a limit that the server does not report.
 - `max_rate`: the maximum that `Pacing(max_rate=)` sets.
 """
@@ -103,7 +104,7 @@ class CallEnded:
     route: str
     path: str
     attempts: int
-    """Number of attempts that were sent."""
+    """Number of attempts that were sent, including those over connections that the server had closed."""
     status: int | None
     """The HTTP status of the last attempt; None if no readable answer arrived."""
     error: str | None
@@ -114,7 +115,7 @@ class CallEnded:
 
 @attrs.frozen(kw_only=True)
 class RateLimitPaused:
-    """The rate limit allows no call for a second or longer."""
+    """The rate limit allows none of the waiting calls for a second or longer."""
 
     seconds: float
     """The expected wait, in seconds."""
@@ -148,9 +149,9 @@ class UpdateEnded:
     attempts: int
     """Number of attempts; 0 if unknown, because the update was cancelled."""
     elapsed: float
-    """Seconds from the call until the outcome, including waits."""
+    """Seconds from the call until the outcome, including waits. In `update_many`, from when the input was read."""
     error: str | None
-    """Why the update was not applied, in one line; None if it was."""
+    """Why it failed or is uncertain, in one line; `CancelledError` if cancelled; None if it was applied."""
 
 
 @attrs.frozen(kw_only=True)

@@ -32,9 +32,9 @@ class Telemetry:
 
     @property
     def wants_attempts(self) -> bool:
-        """Whether anyone is interested in attempts and in updates that succeed.
+        """Whether anyone is interested in events of level DEBUG: attempts, ended calls, and updates that are certain.
 
-        Without that, such events are not even created, because there are many of them.
+        Otherwise these events are not even created, because there are many of them.
         """
         return self._on_event is not None or bool(_LISTENERS) or HTTP.isEnabledFor(logging.DEBUG)
 
@@ -50,7 +50,7 @@ class Telemetry:
             # A function may also raise the CancelledError of a future that it asks for its result.
             except (Exception, asyncio.CancelledError):  # noqa: BLE001 - this is code of the user
                 with suppress(Exception):
-                    ROOT.exception("on_event raised an exception for %s", type(event).__name__)
+                    ROOT.exception("a listener raised an exception for %s", type(event).__name__)
 
 
 LOG_ONLY: Final = Telemetry()
