@@ -23,7 +23,7 @@ from typing import Final
 
 import attrs
 
-from .telemetry import AttemptEnded, AttemptStarted, CallEnded, Event, RetryScheduled
+from .telemetry import AttemptEnded, AttemptStarted, CallEnded, CallEvent, Event, RetryScheduled
 from .telemetry._telemetry import listen
 
 try:
@@ -71,7 +71,7 @@ class _Listener:
             self._stop_listening()
 
     def __call__(self, event: Event) -> None:
-        if self._is_stopping and getattr(event, "call", None) not in self._spans:
+        if self._is_stopping and not (isinstance(event, CallEvent) and event.call in self._spans):
             return
         match event:
             case AttemptStarted():
@@ -101,7 +101,7 @@ class _Listener:
             spans.attempt.set_attribute("http.request.resend_count", event.attempt - 1)
         spans.token = context.attach(trace.set_span_in_context(spans.attempt, parent))
 
-    def _start_call(self, event: AttemptStarted | CallEnded, ago: float) -> trace.Span:
+    def _start_call(self, event: CallEvent, ago: float) -> trace.Span:
         attributes = {**_labels(event), "url.path": event.path}
         began = time.time_ns() - round(ago * 1e9)
         return self._tracer.start_span(f"{_NAME} {event.method} {event.route}", attributes=attributes, start_time=began)
@@ -145,7 +145,7 @@ class _Listener:
             self._stop()
 
 
-def _labels(event: AttemptStarted | AttemptEnded | RetryScheduled | CallEnded) -> dict[str, str]:
+def _labels(event: CallEvent) -> dict[str, str]:
     return {"http.request.method": event.method, "url.template": event.route}
 
 

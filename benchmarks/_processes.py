@@ -112,8 +112,8 @@ class _Process:
         self.pacer = pacer
         self.pacer.loops = loops
         self.free = loops
-        self.ends_at = math.inf
         """Loops that have no request in flight."""
+        self.ends_at = math.inf
         self.wakes_at = math.inf
         self.accepted: list[float] = []
 

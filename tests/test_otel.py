@@ -97,9 +97,8 @@ async def test_a_timeout_and_a_cut_body_are_errors_of_their_attempts(exported: E
         async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK, timeout=0.3) as client:
             await client.rooms.update(sim.room_ids[0], max_participants=20)
     kinds = [span.attributes.get("error.type") for span in exported.spans(ATTEMPT) if span.attributes is not None]
-    assert kinds == ["APITimeoutError", "APIConnectionError", None] or kinds[1] == "APIResponseError"
-    assert kinds[0] == "APITimeoutError"
-    assert kinds[2] is None
+    assert kinds[::2] == ["APITimeoutError", None]
+    assert kinds[1] in ("APIConnectionError", "APIResponseError")
 
 
 async def test_a_failed_call_is_an_error_even_if_it_was_never_sent(exported: Exported) -> None:

@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Final, Generic, NamedTuple, NoReturn, TypeVar
+from typing import Final, Generic, NamedTuple, NoReturn, TypedDict, TypeVar
 
 import aiohttp
 import attrs
@@ -166,6 +166,15 @@ class _End(NamedTuple):
     not_found: bool = False
     """The server answered 404."""
     can_read_back: bool = True
+
+
+class _Identity(TypedDict):
+    """The fields of `CallEvent`."""
+
+    call: int
+    method: str
+    route: str
+    path: str
 
 
 class _Call(Generic[T]):
@@ -446,17 +455,18 @@ class _Call(Generic[T]):
 
     # --- what is reported ---
 
+    def _identity(self) -> "_Identity":
+        """Return the fields that all events of this call have in common."""
+        request = self._request
+        return {"call": self._number, "method": request.method, "route": request.route, "path": request.path}
+
     def _report_started(self, queued_at: float) -> float:
         """Report that an attempt is sent now. Return the time."""
         now = time.monotonic()
         self._sent += 1
-        request = self._request
         event = AttemptStarted(
-            call=self._number,
+            **self._identity(),
             attempt=self._sent,
-            method=request.method,
-            route=request.route,
-            path=request.path,
             waited=now - queued_at,
         )
         self._sender.telemetry.emit(event)
@@ -464,29 +474,21 @@ class _Call(Generic[T]):
 
     def _report_ended(self, sent_at: float, outcome: Success[T] | Failure | None, error: BaseException | None) -> None:
         """Report the outcome of an attempt, or the exception that ended it."""
-        request, sender = self._request, self._sender
         if isinstance(outcome, Failure):
             error = outcome.make_error()
         event = AttemptEnded(
-            call=self._number,
+            **self._identity(),
             attempt=self._sent,
-            method=request.method,
-            route=request.route,
-            path=request.path,
             status=None if outcome is None else outcome.status,
             error=None if error is None else type(error).__name__,
             duration=time.monotonic() - sent_at,
             request_id=None if outcome is None else outcome.request_id,
         )
-        sender.telemetry.emit(event)
+        self._sender.telemetry.emit(event)
 
     def _report_call_ended(self, began_at: float, error: str | None) -> None:
-        request = self._request
         event = CallEnded(
-            call=self._number,
-            method=request.method,
-            route=request.route,
-            path=request.path,
+            **self._identity(),
             attempts=self._sent,
             status=self._status,
             error=error,
@@ -495,14 +497,11 @@ class _Call(Generic[T]):
         self._sender.telemetry.emit(event)
 
     def _report_retry(self, failure: Failure, delay: float) -> None:
-        request, telemetry = self._request, self._sender.telemetry
+        telemetry = self._sender.telemetry
         if telemetry.wants_retry(delay) and not self._sender.closing.is_set():
             event = RetryScheduled(
-                call=self._number,
+                **self._identity(),
                 attempt=max(self._sent, self._tally.attempts),
-                method=request.method,
-                route=request.route,
-                path=request.path,
                 status=failure.status,
                 reason=failure.make_error().message,
                 delay=delay,

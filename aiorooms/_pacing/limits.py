@@ -68,9 +68,9 @@ class Limits:
         for name, scope in self._scopes.items():
             counted = in_flight if name == _ALL else self._in_flight[name]
             for quota in scope.quotas.values():
-                remaining = max(0, quota.available - counted)
                 if quota.is_ignored:
                     continue
+                remaining = max(0, quota.available - counted)
                 if found is None or remaining < found[1]:
                     found = quota, remaining
         return found
@@ -140,8 +140,7 @@ class Limits:
         self._common = None
         del self._scopes[_ALL]
         for operation in self._in_flight:
-            scope = self.scope(operation)
+            scope = self._scopes[operation] = Scope(self._random, waits=False)
             answer = self._disagreement.by_operation.get(operation)
-            scope.learn(
-                () if answer is None else answer.reports.values(), now, 0.0 if answer is None else now - answer.at
-            )
+            if answer is not None:
+                scope.learn(answer.reports.values(), now, now - answer.at)

@@ -139,7 +139,7 @@ class Wait(NamedTuple):
     """Number of attempts that wait for a permit."""
 
 
-class _Turn(NamedTuple):
+class _Next(NamedTuple):
     priority: Priority
     operation: str
 
@@ -371,10 +371,10 @@ class Pacer:
 
     def _comes_after_others(self, priority: Priority, operation: str) -> bool:
         """Whether callers wait that get a permit before a new one."""
-        line = None if self._limits is None or self._limits.is_common else operation
-        if self._queue.has("normal", line):
+        only = None if self._limits is None or self._limits.is_common else operation
+        if self._queue.has("normal", only):
             return True
-        return self._queue.has("low", line) and (priority == "low" or self._low_is_next)
+        return self._queue.has("low", only) and (priority == "low" or self._low_is_next)
 
     def _rate(self, operation: str | None) -> float | None:
         """Return the sustained rate of an operation, or the lowest one of all."""
@@ -434,25 +434,25 @@ class Pacer:
         """
         now = self._clock()
         while self._queue and self._in_flight < self._max_in_flight:
-            turn = self._next_turn(now)
-            if not isinstance(turn, _Turn):
-                self._set_timer(turn, now)
+            chosen = self._choose(now)
+            if not isinstance(chosen, _Next):
+                self._set_timer(chosen, now)
                 return
-            permit = self._queue.pop(*turn)
+            permit = self._queue.pop(*chosen)
             if not permit.done():
-                self._low_is_next = turn.priority != "low"
-                permit.set_result(self._grant(now, *turn))
+                self._low_is_next = chosen.priority != "low"
+                permit.set_result(self._grant(now, *chosen))
         if not self._queue:
             self._cancel_timer()
 
-    def _next_turn(self, now: float) -> "_Turn | float":
+    def _choose(self, now: float) -> "_Next | float":
         """Return who gets the next permit, or the time at which to ask again."""
         opens_at = math.inf
         for priority in reversed(PRIORITIES) if self._low_is_next else PRIORITIES:
             for operation in self._queue.operations(priority):
                 at = self.may_send_at(now, priority, operation)
                 if at <= now:
-                    return _Turn(priority, operation)
+                    return _Next(priority, operation)
                 opens_at = min(opens_at, at)
         return opens_at
 

@@ -15,7 +15,7 @@ calls wait for the rest of the minute.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from copy import copy
 from typing import Final
 
@@ -121,7 +121,6 @@ class Scope:
 
     def learn(self, reports: Iterable[Report], now: float, age: float) -> None:
         """Learn from reports that another scope received `age` seconds ago."""
-        self._waits = False
         for report in reports:
             reset = None if report.reset is None or report.reset < age else report.reset - age
             aged = report._replace(reset=reset)
@@ -140,9 +139,9 @@ class Scope:
 
     def _record_unreported(self, permit: Permit, info: RateLimitInfo, now: float, in_flight: int) -> None:
         """Record an answer in the limits that it does not report."""
-        reported: Mapping[str, Report] = {report.name: report for report in info.reports}
+        reported = {report.name for report in info.reports}
         least = min(report.remaining for report in info.reports)
-        for name in self.quotas.keys() - reported.keys():
+        for name in self.quotas.keys() - reported:
             quota = self.quotas[name]
             if info.rate_limited:
                 quota.lost(permit.sent_at, now, in_flight)

@@ -26,14 +26,14 @@ Waiter: TypeAlias = "asyncio.Future[Permit]"
 
 # Removing a caller from an OrderedDict is fast, even if there are 20,000 callers. The values are the time and the
 # position of the arrival.
-_Line: TypeAlias = OrderedDict[Waiter, tuple[float, int]]
+_Queue: TypeAlias = OrderedDict[Waiter, tuple[float, int]]
 
 
 class Waiting:
-    """Callers in order of arrival, one line for each priority and operation. Empty lines are removed."""
+    """Callers in order of arrival, one queue for each priority and operation. Empty queues are removed."""
 
     def __init__(self) -> None:
-        self._lines: dict[Priority, dict[str, _Line]] = {"normal": {}, "low": {}}
+        self._queues: dict[Priority, dict[str, _Queue]] = {"normal": {}, "low": {}}
         self._arrivals = 0
         self._count = 0
 
@@ -42,43 +42,43 @@ class Waiting:
 
     def has(self, priority: Priority, operation: str | None = None) -> bool:
         """Whether any caller has this priority, and waits for this operation if one is given."""
-        lines = self._lines[priority]
-        return bool(lines) if operation is None else operation in lines
+        queues = self._queues[priority]
+        return bool(queues) if operation is None else operation in queues
 
     def count(self, priority: Priority) -> int:
         """Return the number of callers with this priority."""
-        return sum(map(len, self._lines[priority].values()))
+        return sum(map(len, self._queues[priority].values()))
 
     def operations(self, priority: Priority) -> Iterator[str]:
         """Yield the operations that callers with this priority wait for, in the order of their first callers."""
-        lines = self._lines[priority]
-        if len(lines) < 2:
-            return iter(tuple(lines))
-        return iter(sorted(lines, key=lambda operation: next(iter(lines[operation].values()))))
+        queues = self._queues[priority]
+        if len(queues) < 2:
+            return iter(tuple(queues))
+        return iter(sorted(queues, key=lambda operation: next(iter(queues[operation].values()))))
 
     def since(self, priority: Priority, operation: str) -> float | None:
-        """Return when the first caller of a line began to wait; None if nobody waits."""
-        line = self._lines[priority].get(operation)
-        return None if line is None else next(iter(line.values()))[0]
+        """Return when the first caller of a queue began to wait; None if nobody waits."""
+        queue = self._queues[priority].get(operation)
+        return None if queue is None else next(iter(queue.values()))[0]
 
     def add(self, waiter: Waiter, priority: Priority, operation: str, now: float) -> None:
-        """Add a caller to the end of its line."""
-        self._lines[priority].setdefault(operation, OrderedDict())[waiter] = (now, self._arrivals)
+        """Add a caller to the end of its queue."""
+        self._queues[priority].setdefault(operation, OrderedDict())[waiter] = (now, self._arrivals)
         self._arrivals += 1
         self._count += 1
 
     def pop(self, priority: Priority, operation: str) -> Waiter:
-        """Remove and return the first caller of a line, which must not be empty."""
-        line = self._lines[priority][operation]
-        waiter, _ = line.popitem(last=False)
-        self._forget(line, priority, operation)
+        """Remove and return the first caller of a queue, which must not be empty."""
+        queue = self._queues[priority][operation]
+        waiter, _ = queue.popitem(last=False)
+        self._forget(queue, priority, operation)
         return waiter
 
     def remove(self, waiter: Waiter, priority: Priority, operation: str) -> None:
         """Remove a caller, if it still waits."""
-        line = self._lines[priority].get(operation)
-        if line is not None and line.pop(waiter, None) is not None:
-            self._forget(line, priority, operation)
+        queue = self._queues[priority].get(operation)
+        if queue is not None and queue.pop(waiter, None) is not None:
+            self._forget(queue, priority, operation)
 
     def pop_all(self, operation: str | None = None) -> list[Waiter]:
         """Remove and return all callers, or all that wait for one operation."""
@@ -86,11 +86,11 @@ class Waiting:
         for priority in PRIORITIES:
             for name in self.operations(priority):
                 if operation is None or name == operation:
-                    found += self._lines[priority].pop(name)
+                    found += self._queues[priority].pop(name)
         self._count -= len(found)
         return found
 
-    def _forget(self, line: _Line, priority: Priority, operation: str) -> None:
+    def _forget(self, queue: _Queue, priority: Priority, operation: str) -> None:
         self._count -= 1
-        if not line:
-            del self._lines[priority][operation]
+        if not queue:
+            del self._queues[priority][operation]

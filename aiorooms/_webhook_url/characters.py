@@ -57,7 +57,7 @@ BAD_IN_PATH = re.compile(r"[^A-Za-z0-9\-._~!$&'()*+,;=:%@/?]")  # RFC 3986, 3.3 
 
 
 class Finding(NamedTuple):
-    """One mistake in a URL, without the URL. The check converts it to a `Problem`."""
+    """One reason why a URL is invalid. It does not contain the URL. `check` converts it to a `Problem`."""
 
     code: ProblemCode
     wrong: str

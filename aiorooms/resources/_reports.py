@@ -4,6 +4,7 @@ from ..errors import AioroomsError
 from ..models import UpdateResult
 from ..telemetry import EndStatus, UpdateEnded
 from ..telemetry._telemetry import Telemetry
+from ._resource import status_of
 
 __all__ = ["report_error", "report_result", "report_success"]
 
@@ -30,11 +31,11 @@ def report_success(telemetry: Telemetry, room_id: str, attempts: int, elapsed: f
 
 def report_error(telemetry: Telemetry, room_id: str, error: BaseException, elapsed: float) -> None:
     """Report that a single update has raised an error, or was cancelled."""
+    status: EndStatus
     if isinstance(error, AioroomsError):
-        uncertain, attempts, text = error.uncertain, error.attempts, str(error)
+        status, attempts, text = status_of(error), error.attempts, str(error)
     else:
-        uncertain, attempts, text = False, 0, type(error).__name__
-    if telemetry.wants_attempts or uncertain:
-        ended: EndStatus = "uncertain" if uncertain else "failed" if isinstance(error, Exception) else "cancelled"
-        event = UpdateEnded(room_id=room_id, status=ended, attempts=attempts, elapsed=elapsed, error=text)
+        status, attempts, text = "failed" if isinstance(error, Exception) else "cancelled", 0, type(error).__name__
+    if telemetry.wants_attempts or status == "uncertain":
+        event = UpdateEnded(room_id=room_id, status=status, attempts=attempts, elapsed=elapsed, error=text)
         telemetry.emit(event)

@@ -1,7 +1,7 @@
 """The base class of all resources, and helpers that the resources share."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 from .._http.attempts import Sender
 from .._webhook_url import WebhookUrlPolicy
@@ -16,7 +16,7 @@ from ..errors import (
     RateLimitError,
 )
 
-__all__ = ["Resource", "ends_run", "is_about_room", "raise_if_invalid"]
+__all__ = ["Resource", "ends_run", "is_about_room", "raise_if_invalid", "status_of"]
 
 _ENDS_A_RUN: Final = (AuthenticationError, PermissionDeniedError, ClientStateError)
 
@@ -33,6 +33,11 @@ def is_about_room(error: AioroomsError) -> bool:
     if isinstance(error, RateLimitError) and error.reason == "max_elapsed":
         return False
     return not ends_run(error) and (error.was_sent or not isinstance(error, APIError))
+
+
+def status_of(error: AioroomsError) -> Literal["failed", "uncertain", "skipped"]:
+    """Return how an update ended that raised an error."""
+    return "uncertain" if error.uncertain else "failed" if is_about_room(error) else "skipped"
 
 
 class Resource:

@@ -34,7 +34,7 @@ from ..models import Room, RoomRef, RoomUpdate, UpdateResult, read_room_ref
 from ..telemetry import RunStopped
 from ..telemetry._telemetry import LOG_ONLY, Telemetry
 from ._reports import report_error, report_result
-from ._resource import ends_run, is_about_room
+from ._resource import ends_run, status_of
 from ._update_many_input import END, WOULD_BLOCK, AsyncInput, PlainInput
 
 __all__ = ["UpdateRoom", "Updates", "update_many"]
@@ -194,7 +194,7 @@ class _Run:
             return UpdateResult(
                 room_id=room_id,
                 update=update,
-                status="uncertain" if error.uncertain else "failed" if is_about_room(error) else "skipped",
+                status=status_of(error),
                 error=error,
                 attempts=error.attempts,
                 elapsed=time.monotonic() - began,

@@ -12,6 +12,7 @@ __all__ = [
     "AttemptEnded",
     "AttemptStarted",
     "CallEnded",
+    "CallEvent",
     "EndStatus",
     "Event",
     "OnEvent",
@@ -42,31 +43,33 @@ The server may have carried out a cancelled update.
 
 
 @attrs.frozen(kw_only=True)
-class AttemptStarted:
-    """A request is about to be sent."""
+class CallEvent:
+    """The base of the events of one call."""
 
     call: int
     """Number of the call within the process. All attempts of a call have the same number."""
-    attempt: int
-    """Number of the attempt within its call, from 1."""
     method: str
     route: str
     """The path with placeholders, such as `/rooms/{room_id}`. Use it as a label of metrics."""
     path: str
     """The path without the query."""
+
+
+@attrs.frozen(kw_only=True)
+class AttemptStarted(CallEvent):
+    """A request is about to be sent."""
+
+    attempt: int
+    """Number of the attempt within its call, from 1."""
     waited: float
     """Seconds that the attempt has waited for the rate limit or a connection."""
 
 
 @attrs.frozen(kw_only=True)
-class AttemptEnded:
+class AttemptEnded(CallEvent):
     """An attempt has got its answer, has failed, or was cancelled."""
 
-    call: int
     attempt: int
-    method: str
-    route: str
-    path: str
     status: int | None
     """The HTTP status; None if no readable answer arrived."""
     error: str | None
@@ -78,15 +81,11 @@ class AttemptEnded:
 
 
 @attrs.frozen(kw_only=True)
-class RetryScheduled:
+class RetryScheduled(CallEvent):
     """An attempt has failed, and another one will follow."""
 
-    call: int
     attempt: int
     """Number of the failed attempt."""
-    method: str
-    route: str
-    path: str
     status: int | None
     """The HTTP status of the failed attempt; None if no readable answer arrived."""
     reason: str
@@ -96,13 +95,9 @@ class RetryScheduled:
 
 
 @attrs.frozen(kw_only=True)
-class CallEnded:
+class CallEnded(CallEvent):
     """A call has ended, after any number of attempts. A read-back is a call of its own."""
 
-    call: int
-    method: str
-    route: str
-    path: str
     attempts: int
     """Number of attempts that were sent, including those over connections that the server had closed."""
     status: int | None
