@@ -8,6 +8,7 @@ rooms, applies it and rolls it back. `aiorooms.webhook_config` checks webhook an
 a local server for development and tests.
 """
 
+from ._http.call_settings import CallOptions
 from ._http.deadlines import Timeout
 from ._http.retry import RetryPolicy
 from ._pacing import Pacing, PacingSnapshot
@@ -36,16 +37,20 @@ from .errors import (
     UnprocessableEntityError,
 )
 from .models import (
+    NotUpdated,
+    Response,
     Room,
     RoomCreate,
     RoomParticipant,
     RoomRef,
     RoomSession,
     RoomUpdate,
+    Updated,
+    UpdateOutcome,
     UpdateResult,
     UpdateStatus,
 )
-from .resources._update_many import Updates
+from .resources._update_many import UpdateRun, Updates
 from .webhook_config import WebhookConfig, WebhookUrlPolicy
 
 __all__ = [
@@ -58,6 +63,7 @@ __all__ = [
     "AioroomsError",
     "AuthenticationError",
     "BadRequestError",
+    "CallOptions",
     "ClientPacing",
     "ClientSettingsError",
     "ClientStateError",
@@ -65,12 +71,14 @@ __all__ = [
     "InternalServerError",
     "InvalidRequestError",
     "NotFoundError",
+    "NotUpdated",
     "Pacing",
     "PacingSnapshot",
     "PermissionDeniedError",
     "Problem",
     "RateLimitError",
     "RateLimitTimeoutError",
+    "Response",
     "RetryPolicy",
     "Room",
     "RoomCreate",
@@ -82,8 +90,11 @@ __all__ = [
     "Timeout",
     "UnprocessableEntityError",
     "Unset",
+    "UpdateOutcome",
     "UpdateResult",
+    "UpdateRun",
     "UpdateStatus",
+    "Updated",
     "Updates",
     "WebhookConfig",
     "WebhookUrlPolicy",

@@ -51,9 +51,13 @@ def read_day(text: str) -> date:
 
 
 def error_kind(message: str) -> str:
-    """Return an error message without what differs between rooms: ids become `...`, and attempts are omitted."""
-    return re.sub(_ATTEMPTS, "", re.sub(_ID, "...", message))
+    """Return an error message without what differs between rooms.
+
+    Ids become `...`, and the number of attempts and the request id are omitted.
+    """
+    return re.sub(_ATTEMPTS, "", re.sub(_ID, "...", re.sub(_REQUEST_ID, "", message)))
 
 
 _ID: Final = r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ATTEMPTS: Final = r", after \d+ attempts"
+_REQUEST_ID: Final = r" \[request id [^\]]*\]"

@@ -1,9 +1,11 @@
 """The `RoomsClient` class, and how it reads its settings from arguments and environment variables."""
 
+import copy
 import os
 import warnings
+from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, cast
+from typing import TYPE_CHECKING, Final, Self, Unpack, cast
 
 import aiohttp
 from aiohttp.helpers import netrc_from_env
@@ -11,7 +13,8 @@ from yarl import URL
 
 from ._checks import check_at_least, check_instance, setting_error, wrong_type
 from ._http.attempts import Sender
-from ._http.deadlines import Timeout, client_timeout
+from ._http.call_settings import CallOptions, CallSettings
+from ._http.deadlines import TimeLimits, Timeout, client_timeout
 from ._http.retry import RetryPolicy
 from ._http.secret import ApiKey
 from ._pacing import Pacer, Pacing, PacingSnapshot
@@ -19,6 +22,8 @@ from ._text import quoted
 from ._version import __version__
 from ._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, check_webhook_url, is_loopback
 from .errors import ClientSettingsError
+from .resources._calls import split_arguments
+from .resources._room_requests import RoomRequests
 from .resources.rooms import Rooms
 from .telemetry import OnEvent
 from .telemetry._log import log_as_the_environment_says
@@ -78,6 +83,10 @@ class RoomsClient:
         session: aiohttp.ClientSession | None = None,
         allow_insecure_http: bool = False,
         on_event: OnEvent | None = None,
+        deadline: float | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        proxy: str | None = None,
+        trust_env: bool = False,
     ) -> None:
         """Check the settings. No connection is opened before the first call.
 
@@ -101,7 +110,16 @@ class RoomsClient:
         - `on_event`: a function that is called with each event of `aiorooms.telemetry`, for metrics and traces. It must
           not block. What it raises is logged, and never reaches a call.
 
-        If `AIOROOMS_LOG` is set to `debug`, `info` or `warning`, log lines are written to standard error.
+        - `deadline`: seconds for a whole call, above 0: all attempts, waits and read-backs. None means no limit. See
+          `CallOptions`.
+        - `extra_headers`: headers for every request, such as `User-Agent` or `X-Request-Id`.
+        - `proxy`: the URL of an HTTP proxy, such as `http://user:password@proxy.example:3128`, for all requests. Not
+          allowed together with `session`.
+        - `trust_env`: whether the environment variables `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` choose the proxy.
+          `proxy` takes precedence. Not allowed together with `session`, which has its own `trust_env`.
+
+        `timeout`, `retry`, `deadline` and `extra_headers` can be replaced for each call, or with `with_options` for
+        several. If `AIOROOMS_LOG` is set to `debug`, `info` or `warning`, log lines are written to standard error.
 
         Raises `ClientSettingsError`, which is also a `ValueError`, if a setting is missing or invalid.
         """
@@ -124,14 +142,16 @@ class RoomsClient:
         attempt_timeout = client_timeout(cast("Timeout | None", timeout))
         if attempt_timeout is None:
             raise setting_error("timeout", "is None", "give a number of seconds above 0, or an aiohttp.ClientTimeout")
+        settings = CallSettings(limits=TimeLimits.of(attempt_timeout), retry=retry).with_options(
+            {"deadline": deadline, "extra_headers": extra_headers}
+        )
         self._base_url = _base_url(base_url, allow_insecure_http=allow_insecure_http)
         if session is not None:
             _check_no_other_credentials(session, URL(self._base_url).host or "")
-        self._sender = Sender(
+        sender = Sender(
             key=key,
             base_url=self._base_url,
-            timeout=attempt_timeout,
-            retry=retry,
+            settings=settings,
             pacing=pacing,
             max_connections=max_connections,
             max_response_size=max_response_size,
@@ -139,9 +159,15 @@ class RoomsClient:
             user_agent=f"aiorooms/{__version__} aiohttp/{aiohttp.__version__}",
             telemetry=Telemetry(on_event),
         )
-        self._webhook_url_policy = webhook_url_policy
-        self.rooms = Rooms(self._sender, webhook_url_policy)
-        self.pacing = ClientPacing(self._sender.pacer)
+        self._assemble(sender, RoomRequests(webhook_url_policy), None)
+        self.pacing = ClientPacing(sender.pacer)
+
+    def _assemble(self, sender: Sender, requests: RoomRequests, origin: "RoomsClient | None") -> None:
+        self._sender = sender
+        self._requests = requests
+        self._origin = origin
+        """The client that a view was made from; None for a client that owns its connections."""
+        self.rooms = Rooms(sender, requests)
 
     @property
     def base_url(self) -> str:
@@ -151,7 +177,28 @@ class RoomsClient:
     @property
     def webhook_url_policy(self) -> WebhookUrlPolicy:
         """The policy for webhook and failover URLs."""
-        return self._webhook_url_policy
+        return self._requests.policy
+
+    def with_options(
+        self, *, webhook_url_policy: WebhookUrlPolicy | None = None, **options: Unpack[CallOptions]
+    ) -> "RoomsClient":
+        """Return a view of this client with other settings, over the same connections and with the same pacing.
+
+        `options` are those of a call, such as `deadline=2`, and become the view's own defaults. A view is cheap: make
+        one for a web request, with its `X-Request-Id` in `extra_headers`. Closing the client ends its views, and
+        closing a view does nothing.
+
+        Raises `ClientSettingsError` if a setting is invalid.
+        """
+        _, checked = split_arguments("with_options", options, ())
+        requests = self._requests
+        if webhook_url_policy is not None:
+            check_instance(WebhookUrlPolicy, "webhook_url_policy", webhook_url_policy)
+            requests = requests.with_policy(webhook_url_policy)
+        sender = self._sender.with_settings(self._sender.settings.with_options(checked))
+        view = copy.copy(self)
+        view._assemble(sender, requests, self._origin or self)  # noqa: SLF001
+        return view
 
     def __repr__(self) -> str:
         return f"RoomsClient(base_url={self._base_url!r})"
@@ -174,13 +221,17 @@ class RoomsClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections. Unfinished calls raise `ClientStateError`. Calling `close` again does nothing."""
-        await self._sender.close()
+        """Close the connections. Unfinished calls raise `ClientStateError`. Calling `close` again does nothing.
+
+        The connections of a view belong to the client that it was made from, so closing the view does nothing.
+        """
+        if self._origin is None:
+            await self._sender.close()
 
     def __del__(self) -> None:
         # `_sender` does not exist if `__init__` raised an error.
         sender = getattr(self, "_sender", None)
-        if sender is not None and sender.is_open:
+        if sender is not None and sender.is_open and self._origin is None:
             warnings.warn(
                 f"unclosed {self!r}: use `async with` or call `await client.close()`",
                 ResourceWarning,

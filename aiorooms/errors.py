@@ -29,9 +29,10 @@ which room, what the server said and what to do next. No error contains the API 
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from ._problems import ErrorDetail, InputCode, InputProblem, Problem, ProblemCode
+from ._text import excerpt
 
 __all__ = [
     "APIConnectionError",
@@ -67,8 +68,10 @@ __all__ = [
 Reason: TypeAlias = Literal[
     "max_wait",
     "max_elapsed",
+    "deadline",
     "outage_patience",
     "cannot_send",
+    "stopped",
     "closed",
     "plan_missing",
     "not_a_plan",
@@ -101,6 +104,10 @@ Reason: TypeAlias = Literal[
 """A fixed code for the cause of an error, for programs that write their own hints."""
 
 
+_MAX_REQUEST_ID: Final = 100
+"""Maximum number of characters of a request id in an error message. `.request_id` contains all of it."""
+
+
 class AioroomsError(Exception):
     """The base class of all errors of aiorooms."""
 
@@ -112,6 +119,8 @@ class AioroomsError(Exception):
     """What to do next, or why there was no further attempt, in terms of the Python API. May be empty."""
     reason: Reason | None
     """A fixed code for the cause; None if the class of the error is specific enough."""
+    request_id: str | None = None
+    """The id that the server gave the last request, for Telnyx support; None if it sent none."""
     was_sent: bool = False
     """False if no attempt of a request that changes something was sent, so that the server can't have acted on it."""
 
@@ -132,7 +141,7 @@ class AioroomsError(Exception):
 
     @property
     def message(self) -> str:
-        """What happened, without the number of attempts, the hint and the advice for an uncertain outcome."""
+        """What happened, without the number of attempts, the hint, the advice for an uncertain outcome, and the id."""
         return str(self.args[0])
 
     @property
@@ -149,6 +158,8 @@ class AioroomsError(Exception):
             text = f"{text}; {self.hint}"
         if self.uncertain:
             text = f"{text}; the outcome is uncertain: check the room before sending the request again"
+        if self.request_id:
+            text = f"{text} [request id {excerpt(self.request_id, _MAX_REQUEST_ID)}]"
         return text
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -260,6 +271,7 @@ class APIResponseError(APIError):
         *,
         path: str | None = None,
         status: int | None = None,
+        request_id: str | None = None,
         attempts: int = 0,
         uncertain: bool = False,
         hint: str = "",
@@ -268,6 +280,7 @@ class APIResponseError(APIError):
         super().__init__(message, attempts=attempts, uncertain=uncertain, hint=hint, reason=reason)
         self.path = path
         self.status = status
+        self.request_id = request_id
 
 
 class APIStatusError(APIError):
@@ -277,8 +290,6 @@ class APIStatusError(APIError):
     """The HTTP status."""
     errors: tuple[ErrorDetail, ...]
     """The error objects of the answer."""
-    request_id: str | None
-    """The id of the request, for Telnyx support; None if the server sent none."""
     retry_after: float | None
     """The wait that the server asked for, in seconds; None if it asked for none."""
 

@@ -3,11 +3,23 @@
 Each line with `type: ignore` must be a type error. Otherwise mypy reports the `type: ignore` as unused.
 """
 
-from collections.abc import AsyncGenerator
 from typing import assert_type
 from uuid import UUID
 
-from aiorooms import UNSET, Room, RoomsClient, RoomUpdate, Unset, UpdateResult
+from aiorooms import (
+    UNSET,
+    AioroomsError,
+    NotUpdated,
+    Response,
+    RetryPolicy,
+    Room,
+    RoomsClient,
+    RoomUpdate,
+    Unset,
+    Updated,
+    UpdateResult,
+    UpdateRun,
+)
 from aiorooms.models import RoomPage
 
 
@@ -17,7 +29,7 @@ async def calls(client: RoomsClient, room_id: UUID) -> None:
     assert_type(await client.rooms.update("id", RoomUpdate(max_participants=20)), Room)
     assert_type(await client.rooms.create(unique_name="x"), Room)
     assert_type(await client.rooms.delete(room_id), None)
-    assert_type(client.rooms.update_many([(room_id, RoomUpdate())]), AsyncGenerator[UpdateResult])
+    assert_type(client.rooms.update_many([(room_id, RoomUpdate())]), UpdateRun)
     async for room in client.rooms.list():
         assert_type(room, Room)
         await client.rooms.update(room, max_participants=20)
@@ -62,3 +74,37 @@ def outcomes(result: UpdateResult) -> str:
             return "done"
         case "failed" | "uncertain" | "skipped":
             return str(result.error)
+
+
+async def results(client: RoomsClient, room_id: UUID) -> None:
+    async for result in client.rooms.update_many([(room_id, RoomUpdate())]):
+        assert_type(result, Updated | NotUpdated)
+        if result.status == "updated":
+            assert_type(result.room, Room)
+            assert_type(result.room.id, str)
+        else:
+            assert_type(result.error, AioroomsError)
+        if result.status != "uncertain":
+            assert_type(result, Updated | NotUpdated)
+        taken: UpdateResult = result
+        if isinstance(taken, Updated):
+            assert_type(taken.room, Room)
+
+
+async def responses(client: RoomsClient, room_id: UUID) -> None:
+    with_response = client.with_options(deadline=2).rooms.with_response
+    assert_type(await with_response.retrieve(room_id, timeout=5), Response[Room])
+    assert_type(await with_response.list_page(3, unique_name="x", deadline=1), Response[RoomPage])
+    assert_type(await with_response.create(unique_name="x", retry=RetryPolicy()), Response[Room])
+    assert_type(await with_response.update(room_id, max_participants=3, deadline=1), Response[Room])
+    assert_type(await with_response.update(room_id, RoomUpdate(), extra_headers={"X-Request-Id": "1"}), Response[Room])
+    assert_type(await with_response.delete(room_id), Response[None])
+
+
+async def wrong_options(client: RoomsClient) -> None:
+    await client.rooms.update("id", RoomUpdate(), time_out=1)  # type: ignore[call-overload]
+    await client.rooms.retrieve("id", deadline="1")  # type: ignore[arg-type]
+    client.with_options(base_url="https://example.com")  # type: ignore[call-arg]
+    Room(unique_name="x")  # type: ignore[call-arg]
+    Updated(room_id="id", update=None)  # type: ignore[call-arg]
+    NotUpdated(room_id="id", update=None, status="updated", error=AioroomsError())  # type: ignore[arg-type]

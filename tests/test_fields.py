@@ -75,7 +75,7 @@ def test_urls_are_compared_after_normalization_and_other_values_exactly(
 
 
 def test_differing_returns_the_values_that_the_room_does_not_have() -> None:
-    room = Room(max_participants=10, webhook_event_url="https://X.io", webhook_event_failover_url="")
+    room = Room(id="r", max_participants=10, webhook_event_url="https://X.io", webhook_event_failover_url="")
     wanted: Values = {"max_participants": 11, "webhook_event_url": "https://x.io/", "webhook_event_failover_url": None}
     assert differing(room, wanted) == {"max_participants": 11}
     assert not has_fields(room, wanted)
@@ -84,7 +84,7 @@ def test_differing_returns_the_values_that_the_room_does_not_have() -> None:
 
 
 def test_a_value_that_can_not_be_read_differs_from_every_wanted_value() -> None:
-    room = Room(max_participants=10, unreadable={"webhook_event_failover_url": 5, "webhook_timeout_secs": "x"})
+    room = Room(id="r", max_participants=10, unreadable={"webhook_event_failover_url": 5, "webhook_timeout_secs": "x"})
     wanted: Values = {"max_participants": 10, "webhook_event_failover_url": None, "webhook_timeout_secs": None}
     assert differing(room, wanted) == {"webhook_event_failover_url": None, "webhook_timeout_secs": None}
     assert not has_fields(room, {"webhook_timeout_secs": None})

@@ -384,21 +384,21 @@ def test_patience_is_measured_from_the_first_attempt_after_the_last_contact() ->
         outage = Outage(60, 2, clock=loop.time)
         await asyncio.sleep(1000)
         outage.failed("a room", outage.begin())
-        assert not outage.out_of_patience, "the first attempt ended the patience"
+        assert outage.stopped_by is None, "the first attempt ended the patience"
         await asyncio.sleep(59)
         outage.failed("a room", outage.begin())
-        assert not outage.out_of_patience
+        assert outage.stopped_by is None
         await asyncio.sleep(0.1)
         outage.contact(outage.begin())
         await asyncio.sleep(1000)  # as if the input were slow
         outage.failed("a room", outage.begin())
-        assert not outage.out_of_patience
+        assert outage.stopped_by is None
         last = outage.begin()
         await asyncio.sleep(90)  # an attempt that takes longer than the patience
         outage.failed("a room", last)
-        assert not outage.out_of_patience, "the duration of the last attempt was counted"
+        assert outage.stopped_by is None, "the duration of the last attempt was counted"
         outage.failed("a room", outage.begin())
-        assert outage.out_of_patience
+        assert outage.stopped_by is not None
 
     run_with_fake_clock(main())
 
@@ -494,9 +494,10 @@ def test_an_ended_patience_stays_ended() -> None:
     account.at(63)
     account.outage.begin()
     account.fails(130.0, 130.1)
-    assert "unavailable for more than 60 s" in account.outage.out_of_patience
+    assert account.outage.stopped_by is not None
+    assert "unavailable for more than 60 s" in account.outage.stopped_by.text
     account.contact(131.0, 132.0)
-    assert account.outage.out_of_patience
+    assert account.outage.stopped_by is not None
 
 
 @pytest.mark.parametrize(
@@ -519,7 +520,7 @@ def test_announced_pauses_do_not_count_against_the_patience(
         began = account.at(every * number)
         for _ in range(3):  # several updates get the same answer, and the pause counts once
             account.outage.rate_limited(began, wait)
-        if account.outage.out_of_patience:
+        if account.outage.stopped_by is not None:
             over.append(every * number)
     assert (over[0] if over else None) == over_at
 
@@ -541,13 +542,13 @@ async def test_a_run_can_stop_while_the_timeout_of_a_waiting_caller_expires() ->
     waited, stopped = await asyncio.gather(wait(), stop(), return_exceptions=True)
     assert isinstance(waited, TimeoutError)
     assert stopped is None
-    assert outage.out_of_patience
+    assert outage.stopped_by is not None
 
 
 def test_a_pause_counts_up_to_the_longest_wait_of_the_run() -> None:
     account = _Account(patience=60.0)  # so the longest wait is 6 s
     failed = 0
-    while not account.outage.out_of_patience:
+    while account.outage.stopped_by is None:
         began = account.attempt(100.0 * failed)
         account.outage.failed("room 1", began)
         failed += 1
@@ -562,7 +563,7 @@ def test_time_in_which_an_attempt_hangs_counts_against_the_patience() -> None:
     account.outage.failed("room 1", account.attempt(61.0))
     account.outage.end()
     account.outage.failed("room 2", hanging)
-    assert account.outage.out_of_patience
+    assert account.outage.stopped_by is not None
 
 
 def test_a_short_pause_after_a_long_one_does_not_end_the_patience() -> None:
@@ -572,7 +573,7 @@ def test_a_short_pause_after_a_long_one_does_not_end_the_patience() -> None:
         account.outage.rate_limited(100.0 + number / 1000, 100.0)
     account.at(100.3)
     account.outage.rate_limited(200.2, 1.0)  # the reset was rounded down
-    assert not account.outage.out_of_patience
+    assert account.outage.stopped_by is None
 
 
 def test_an_accepted_request_ends_the_time_in_which_everything_was_rate_limited() -> None:
@@ -581,7 +582,7 @@ def test_an_accepted_request_ends_the_time_in_which_everything_was_rate_limited(
         began = account.at(second)
         account.outage.rate_limited(began, None)
         account.contact(second + 1, second + 2)
-    assert not account.outage.out_of_patience
+    assert account.outage.stopped_by is None
 
 
 def test_no_update_is_lost_in_random_outages() -> None:

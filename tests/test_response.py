@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aiorooms import errors
 from aiorooms._http.request import Request
-from aiorooms._http.response import Failure, Success, no_answer, not_sent, read_answer, unreadable
+from aiorooms._http.response import Failure, Received, Success, no_answer, not_sent, read_answer, unreadable
 from aiorooms._http.secret import ApiKey
 from aiorooms.models import Room
 from aiorooms.resources._bodies import MAX_ROOM, decode_room
@@ -39,8 +39,9 @@ def failure(status: int, body: object = b"", headers: dict[str, str] | None = No
 
 
 def test_a_2xx_answer_with_a_room_is_a_success() -> None:
-    outcome = read_answer(request(), 200, {}, json.dumps({"data": {"id": ROOM_ID}}).encode(), API_KEY)
-    assert outcome == Success(Room(id=ROOM_ID))
+    body = json.dumps({"data": {"id": ROOM_ID}}).encode()
+    outcome = read_answer(request(), 200, {}, body, API_KEY)
+    assert outcome == Success(Room(id=ROOM_ID), Received(200, {}, body, None))
 
 
 # (status, error class, whether a PATCH is retried, whether the PATCH is uncertain)

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiorooms import (
+    UNSET,
     AioroomsError,
     APIConnectionError,
     AuthenticationError,
@@ -26,9 +27,11 @@ from aiorooms import (
     Room,
     RoomsClient,
     RoomUpdate,
+    Unset,
     UpdateResult,
 )
 from aiorooms._http.attempts import Answer
+from aiorooms._http.response import Received
 from aiorooms.resources._update_many import update_many
 from aiorooms.simulator import RateLimit, RoomsSimulator
 
@@ -40,6 +43,11 @@ UPDATE = RoomUpdate(max_participants=20)
 
 async def collect(results: AsyncIterator[UpdateResult]) -> list[UpdateResult]:
     return [result async for result in results]
+
+
+def answer(room_id: str, max_participants: int | Unset = UNSET) -> Answer[Room]:
+    room = Room(id=room_id, max_participants=None if max_participants is UNSET else max_participants)
+    return Answer(room, 1, Received(200, {}, b"", None))
 
 
 def counts(results: list[UpdateResult]) -> dict[str, int]:
@@ -284,7 +292,7 @@ async def test_a_slow_sync_iterable_does_not_delay_results() -> None:
 
     async def done(room_id: str, update: RoomUpdate) -> Answer[Room]:
         await asyncio.sleep(0)
-        return Answer(Room(id=room_id), 1)
+        return answer(room_id)
 
     results = update_many(updates(), done, concurrency=20)
     async with aclosing(results):
@@ -300,7 +308,7 @@ async def test_a_cancellation_raised_by_the_input_is_not_swallowed() -> None:
         await gone
 
     async def done(room_id: str, update: RoomUpdate) -> Answer[Room]:
-        return Answer(Room(id=room_id), 1)
+        return answer(room_id)
 
     results: list[UpdateResult] = []
     with pytest.raises(asyncio.CancelledError):
@@ -313,7 +321,7 @@ async def test_a_cancellation_raised_by_the_input_is_not_swallowed() -> None:
 async def done(room_id: str, update: RoomUpdate) -> Answer[Room]:
     """Return an updated room in the next iteration of the event loop."""
     await asyncio.sleep(0)
-    return Answer(Room(id=room_id), 1)
+    return answer(room_id)
 
 
 @pytest.mark.parametrize("held_open", ["timeout", "task group"])
@@ -345,7 +353,7 @@ async def test_no_result_is_lost_if_a_timeout_of_the_input_expires_between_two_i
 
     async def slow(room_id: str, update: RoomUpdate) -> Answer[Room]:
         await asyncio.sleep(0.03)
-        return Answer(Room(id=room_id), 1)
+        return answer(room_id)
 
     results: list[int] = []
     try:
@@ -408,7 +416,7 @@ async def test_closing_the_run_closes_an_input_that_is_a_generator(is_async: boo
             closed.append(True)
 
     async def done(room_id: str, update: RoomUpdate) -> Answer[Room]:
-        return Answer(Room(id=room_id), 1)
+        return answer(room_id)
 
     results = update_many(async_updates() if is_async else updates(), done, concurrency=2)
     async with aclosing(results):
@@ -420,7 +428,7 @@ async def test_closing_the_run_closes_an_input_that_is_a_generator(is_async: boo
 @pytest.mark.parametrize("concurrency", [1, 3])
 async def test_a_slow_consumer_gets_every_result(concurrency: int) -> None:
     async def at_once(room_id: str, update: RoomUpdate) -> Answer[Room]:
-        return Answer(Room(), 1)
+        return answer(room_id)
 
     updates = [(str(UUID(int=number)), UPDATE) for number in range(10)]
     results: list[UpdateResult] = []
@@ -441,7 +449,7 @@ async def test_a_slow_consumer_slows_down_a_sync_iterable() -> None:
             yield str(UUID(int=number)), UPDATE
 
     async def done(room_id: str, update: RoomUpdate) -> Answer[Room]:
-        return Answer(Room(id=room_id), 1)
+        return answer(room_id)
 
     results = update_many(updates(), done, concurrency=5)
     async with aclosing(results):
@@ -529,7 +537,7 @@ async def test_an_unexpected_error_is_raised_after_the_results_of_the_updates_in
         await asyncio.sleep(0)
         if UUID(room_id).int == 5:
             raise ZeroDivisionError
-        return Answer(Room(id=room_id), 1)
+        return answer(room_id)
 
     plain = [(str(UUID(int=number)), UPDATE) for number in range(10)]
     results: list[UpdateResult] = []
@@ -543,7 +551,7 @@ async def test_an_unexpected_error_is_raised_after_the_results_of_the_updates_in
 async def test_closing_finishes_even_if_an_update_raises_when_it_is_cancelled() -> None:
     async def broken(room_id: str, update: RoomUpdate) -> Answer[Room]:
         if UUID(room_id).int > 0:
-            return Answer(Room(id=room_id), 1)
+            return answer(room_id)
         try:
             await asyncio.Event().wait()
         finally:
@@ -614,7 +622,7 @@ async def test_an_update_that_is_cancelled_while_it_waits_for_its_room_does_not_
     async def slow(room_id: str, update: RoomUpdate) -> Answer[Room]:
         started.append(update.max_participants)
         await finish.wait()
-        return Answer(Room(id=room_id), 1)
+        return answer(room_id)
 
     room_id = str(UUID(int=1))
     updates = [(room_id, RoomUpdate(max_participants=number)) for number in (2, 3, 4)]
@@ -656,7 +664,7 @@ async def test_closing_finishes_even_if_an_update_swallows_its_cancellation() ->
         if begun > 1:
             with suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
-        return Answer(Room(id=room_id), 1)
+        return answer(room_id)
 
     updates = ((str(UUID(int=number)), UPDATE) for number in range(1000))
     async with asyncio.timeout(5):
@@ -793,7 +801,7 @@ async def play(
         error: AioroomsError
         match plan[update.unique_name]:
             case "ok":
-                return Answer(Room(id=room_id), 1)
+                return answer(room_id)
             case "auth":
                 error = AuthenticationError("401", status=401)
             case _:
@@ -854,7 +862,7 @@ def test_an_eager_task_factory_changes_neither_the_order_nor_the_concurrency() -
         assert len(pulled) - len(sent) <= 3
         await asyncio.sleep(0)
         sent.append(len(sent))
-        return Answer(Room(id=room_id, max_participants=update.to_dict()["max_participants"]), 1)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+        return answer(room_id, update.max_participants)
 
     async def main() -> None:
         asyncio.get_running_loop().set_task_factory(vars(asyncio)["eager_task_factory"])

@@ -23,7 +23,7 @@ async def test_a_misspelt_field_gets_a_suggestion(method: str) -> None:
     assert str(caught.value) == (
         f"rooms.{method}() got an unexpected argument 'max_participant'; did you mean 'max_participants'?, and 'zzz'; "
         "the names are unique_name, max_participants, enable_recording, webhook_event_url, webhook_event_failover_url, "
-        "webhook_timeout_secs"
+        "webhook_timeout_secs, timeout, retry, deadline, extra_headers"
     )
 
 

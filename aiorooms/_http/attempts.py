@@ -21,6 +21,7 @@ reset is raised as an `APIConnectionError`. If the read-back is reset as well, t
 """
 
 import asyncio
+import copy
 import itertools
 import math
 import random
@@ -28,7 +29,8 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Final, Generic, NamedTuple, NoReturn, TypedDict, TypeVar
+from http import HTTPStatus
+from typing import Final, Generic, NamedTuple, NoReturn, Self, TypedDict, TypeVar
 
 import aiohttp
 import attrs
@@ -41,18 +43,18 @@ from ..errors import (
     APIConnectionError,
     APITimeoutError,
     ClientStateError,
-    NotFoundError,
     RateLimitError,
     RateLimitTimeoutError,
     Reason,
 )
 from ..telemetry import AttemptEnded, AttemptStarted, CallEnded, OutageBegan, OutageEnded, RetryScheduled
 from ..telemetry._telemetry import Telemetry
-from .deadlines import TimeLimits, Timeout, client_timeout
+from .budget import Budget
+from .call_settings import CallSettings
 from .exchange import Exchange
-from .outage import NO_OUTAGE, Failures, Outage
+from .outage import NO_OUTAGE, Failures, Outage, Stop
 from .request import Confirmed, NotApplied, Request, Unconfirmed, Verdict
-from .response import Failure, Success
+from .response import Failure, Received, Success
 from .retry import Again, RetryPolicy, Tally, decide, max_wait_hint
 from .secret import ApiKey, hide_frames
 
@@ -65,6 +67,8 @@ _MAX_HINT: Final = 500
 """The maximum length of a read-back's hint in an error message, in characters."""
 
 _ONCE = RetryPolicy(max_attempts=1)
+
+_NO_FURTHER_ATTEMPT: Final = "allows no further attempt"
 
 _NUMBERS: Final = itertools.count(1)
 """The numbers of the calls of all clients."""
@@ -84,10 +88,13 @@ SINGLE: Final = Role()
 
 
 class Answer(NamedTuple, Generic[T]):
-    """The result of a call: its value, and the number of attempts."""
+    """The result of a call."""
 
     value: T
     attempts: int
+    """Number of attempts, without those of a read-back."""
+    received: Received
+    """The answer that `value` was read from. It may be that of a read-back."""
 
 
 class Sender:
@@ -98,8 +105,7 @@ class Sender:
         *,
         key: ApiKey,
         base_url: str,
-        timeout: aiohttp.ClientTimeout,
-        retry: RetryPolicy,
+        settings: CallSettings,
         pacing: Pacing,
         max_connections: int,
         max_response_size: int,
@@ -108,13 +114,12 @@ class Sender:
         telemetry: Telemetry,
     ) -> None:
         self.telemetry = telemetry
-        self.limits: TimeLimits = TimeLimits.of(timeout)
-        self.retry = retry
+        self.settings = settings
         self.pacing = pacing
         self.exchange: Exchange = Exchange(
             key=key,
             base_url=base_url,
-            limits=self.limits,
+            limits=settings.limits,
             max_connections=max_connections,
             max_response_size=max_response_size,
             session=session,
@@ -139,22 +144,27 @@ class Sender:
         self.closing.set()
         await self.exchange.close()
 
+    def with_settings(self, settings: CallSettings) -> Self:
+        """Return a sender with other settings, over the same connections and with the same pacing."""
+        sender = copy.copy(self)
+        sender.settings = settings
+        return sender
+
     def send(
         self,
         request: Request[T],
+        settings: CallSettings | None = None,
         *,
-        timeout: Timeout | None = None,
         outage: Outage = NO_OUTAGE,
         role: Role = SINGLE,
     ) -> Coroutine[None, None, Answer[T]]:
         """Send a request, retry it if needed, and return its answer.
 
-        `outage` is the outage state that all updates of a bulk run share. Raises an `AioroomsError` with the number of
-        attempts. The error has `uncertain` set if the server may have carried out an attempt, and no read-back showed
-        whether it did.
+        `settings` defaults to those of the client, and `outage` is the outage state that all updates of a bulk run
+        share. Raises an `AioroomsError` with the number of attempts. The error has `uncertain` set if the server may
+        have carried out an attempt, and no read-back showed whether it did.
         """
-        limits = self.limits if timeout is None else TimeLimits.of(client_timeout(timeout))
-        return _Call(self, request, limits, self.retry, outage, role).run()
+        return _Call(self, request, settings or self.settings, outage, role).run()
 
 
 class _End(NamedTuple):
@@ -163,8 +173,8 @@ class _End(NamedTuple):
     make_error: Callable[..., AioroomsError]
     hint: str = ""
     reason: Reason | None = None
-    not_found: bool = False
-    """The server answered 404."""
+    not_found: Received | None = None
+    """The answer, if it is a 404."""
     can_read_back: bool = True
 
 
@@ -181,30 +191,31 @@ class _Call(Generic[T]):
     """One call, from its first attempt to the value it returns or the error it raises."""
 
     __slots__ = (
-        "_accepted_before", "_failures", "_give_up_at", "_is_watched", "_keeps_trying", "_limits", "_number", "_outage",
-        "_policy", "_probe_after", "_request", "_role", "_sender", "_sent", "_status", "_tally",
+        "_accepted_before", "_budget", "_failures", "_is_watched", "_keeps_trying", "_number", "_outage", "_policy",
+        "_probe_after", "_request", "_role", "_sender", "_sent", "_settings", "_status", "_tally",
     )  # fmt: skip
 
     def __init__(
         self,
         sender: Sender,
         request: Request[T],
-        limits: TimeLimits,
-        policy: RetryPolicy,
+        settings: CallSettings,
         outage: Outage,
         role: Role,
+        *,
+        ends_at: float | None = None,
     ) -> None:
+        """`ends_at` is when the deadline expires if this call is a part of another one; None if it is none."""
         self._sender = sender
         self._request = request
-        self._limits = limits
-        self._policy = policy
+        self._settings = settings
+        self._policy = policy = settings.retry
+        self._budget = Budget(policy.max_elapsed, settings.deadline, ends_at=ends_at)
         self._outage = outage
         self._tally = Tally()
         self._role = role
-        self._give_up_at: float | None = None
-        """When it is too late for another attempt to begin; None if it is never, or if the time does not count yet."""
         if not role.is_in_run:
-            self._start_the_clock()
+            self._budget.start()
         self._failures: Failures | None = None
         """The failures since the last successful contact; None before the first failure."""
         self._accepted_before = 0
@@ -246,7 +257,7 @@ class _Call(Generic[T]):
             except ClientStateError as error:
                 outcome = _End(partial(ClientStateError, error.message), reason=error.reason, can_read_back=False)
             if isinstance(outcome, Success):
-                return Answer(outcome.value, self._tally.attempts)
+                return Answer(outcome.value, self._tally.attempts, outcome.received)
             if isinstance(outcome, Failure):
                 last = outcome
                 if self._tally.stale or self._is_revised(last):
@@ -258,33 +269,36 @@ class _Call(Generic[T]):
                     await self._probe(last)
                     continue
                 outcome = after
-            verdict = await self._verdict(outcome)
-            if isinstance(verdict, Confirmed):
-                return Answer(verdict.value, self._tally.attempts)
-            self._raise(outcome, verdict)
+            end = await self._read_back(outcome)
+            if isinstance(end, Answer):
+                return end
+            self._raise(outcome, end)
 
     # --- an attempt ---
 
     async def _queue_and_attempt(self, last: Failure | None) -> Success[T] | Failure | _End:
         if not self._outage.is_on:
             return await self._attempt(last)
-        async with self._outage.queue(self._sender.closing, self._time_left()) as in_time:
+        async with self._outage.queue(self._sender.closing, self._budget.left) as in_time:
             return await self._attempt(last) if in_time else self._out_of_time(last)
 
     async def _attempt(self, last: Failure | None) -> Success[T] | Failure | _End:
         """Acquire a permit, send once, and release the permit. `last` is the previous failure, if any."""
         sender, outage = self._sender, self._outage
-        if outage.out_of_patience:
-            return self._out_of_patience(last)
+        if outage.stopped_by is not None:
+            return self._stopped(outage.stopped_by, last)
         # The wait or a probe may have taken longer than it should, for example on a busy machine.
-        if last is not None and _is_over(self._time_left()):
-            return self._out_of_time(last, "allows no further attempt")
+        if last is not None and self._budget.is_over:
+            return self._out_of_time(last, _NO_FURTHER_ATTEMPT)
         queued_at = time.monotonic() if self._is_watched else 0.0
         permit = sender.pacer.acquire_now(self._role.priority, self._request.operation) or await self._permit(last)
         if isinstance(permit, _End):
             return permit
         if last is None and self._role.is_in_run:
-            self._start_the_clock()
+            self._budget.start()
+        if self._budget.is_past_deadline:
+            sender.pacer.release(permit, None)
+            return self._out_of_time(last)
         began_at = outage.begin()
         self._accepted_before = sender.pacer.accepted
         rate_limit = None
@@ -294,7 +308,10 @@ class _Call(Generic[T]):
             if self._is_watched:
                 sender.exchange.open()  # raises if the client is closed, so that no attempt is reported
                 sent_at = self._report_started(queued_at)
-            outcome = await sender.exchange.send(self._request, self._limits, fresh=self._tally.stale > 0)
+            limits = self._budget.limits(self._settings.limits)
+            outcome = await sender.exchange.send(
+                self._request, limits, self._settings.headers, fresh=self._tally.stale > 0
+            )
             rate_limit = outcome.rate_limit
         except BaseException as error:
             hide_frames(error)
@@ -347,11 +364,11 @@ class _Call(Generic[T]):
         return has_ended
 
     async def _permit(self, last: Failure | None) -> Permit | _End:
-        """Wait for a permit, but not longer than `max_elapsed` allows."""
+        """Wait for a permit, but not longer than the time budget allows."""
         sender, subject = self._sender, self._request.subject
         sender.exchange.open()  # raises if the client is closed or belongs to another event loop
         try:
-            async with asyncio.timeout(self._time_left()) as limit:
+            async with asyncio.timeout(self._budget.left) as limit:
                 with self._outage.ending(limit):
                     return await sender.pacer.acquire(self._role.priority, self._request.operation)
         except PacerClosedError:
@@ -363,18 +380,10 @@ class _Call(Generic[T]):
             hint = max_wait_hint("that is", sender.pacing.max_wait)
             return _End(partial(RateLimitError, message, status=429, retry_after=wait), hint, "max_wait")
         except TimeoutError:
-            if self._outage.out_of_patience:
-                return self._out_of_patience(last)
+            if self._outage.stopped_by is not None:
+                return self._stopped(self._outage.stopped_by, last)
             expected = None if last is not None else sender.pacer.expected_wait(self._request.operation)
             return self._out_of_time(last) if expected is None else self._too_late(expected)
-
-    def _start_the_clock(self) -> None:
-        if self._policy.max_elapsed is not None:
-            self._give_up_at = time.monotonic() + self._policy.max_elapsed
-
-    def _time_left(self) -> float | None:
-        """Return the number of seconds in which another attempt may begin. None means no limit."""
-        return None if self._give_up_at is None else self._give_up_at - time.monotonic()
 
     # --- after a failed attempt ---
 
@@ -388,13 +397,15 @@ class _Call(Generic[T]):
         return True
 
     def _after(self, failure: Failure) -> Again | _End:
-        outage = self._outage
-        time_left = self._time_left()
+        outage, budget = self._outage, self._budget
+        if budget.is_past_deadline and failure.received is None:
+            return self._out_of_time(failure, "expired")
+        time_left = budget.left
         after = decide(
             self._policy,
             failure,
             self._tally,
-            keeps_trying=self._keeps_trying and not outage.out_of_patience,
+            keeps_trying=self._keeps_trying and outage.stopped_by is None,
             longest_wait=outage.longest_wait,
             max_wait=self._sender.pacing.max_wait,
             time_left=math.inf if time_left is None else time_left,
@@ -402,11 +413,14 @@ class _Call(Generic[T]):
         )
         if isinstance(after, Again):
             return after
-        if failure.retry and not after.hint and outage.out_of_patience:
-            return self._out_of_patience(failure)
+        if after.is_out_of_time:
+            return self._out_of_time(failure, _NO_FURTHER_ATTEMPT)
+        if failure.retry and not after.hint and outage.stopped_by is not None:
+            return self._stopped(outage.stopped_by, failure)
         # For example, TLS fails. No other request can be sent either.
         reason: Reason | None = after.reason if failure.retry or failure.was_sent else "cannot_send"
-        return _End(failure.make_error, after.hint, reason, not_found=failure.status == 404)
+        not_found = failure.received if failure.status == HTTPStatus.NOT_FOUND else None
+        return _End(failure.make_error, after.hint, reason, not_found)
 
     async def _probe(self, failure: Failure) -> None:
         """If nothing shows whether the server or the room is the cause, send a request that is not about the room."""
@@ -416,22 +430,26 @@ class _Call(Generic[T]):
         if self._tally.tries < self._probe_after or not failure.was_sent or not outage.rooms_may_be_the_cause:
             return
         self._probe_after = self._tally.tries + max(1, self._policy.max_attempts - 1)
-        if _is_over(time_left := self._time_left()):
+        left = self._budget.left
+        if left is not None and left <= 0:
             return
-        once = RetryPolicy(max_attempts=1, max_elapsed=time_left)
-        probe = _Call(self._sender, outage.probe, self._limits, once, outage, self._role._replace(is_in_run=False))
+        settings = attrs.evolve(self._settings, retry=RetryPolicy(max_attempts=1, max_elapsed=left))
+        role = self._role._replace(is_in_run=False)
+        probe = _Call(self._sender, outage.probe, settings, outage, role, ends_at=self._budget.ends_at)
         with suppress(ClientStateError):  # the next attempt raises it again
             await probe._reported(probe._queue_and_attempt(None))
         if failures.has_contact():
             self._tally.leave_one(self._policy)
 
-    def _out_of_patience(self, last: Failure | None) -> _End:
-        error = partial(APIConnectionError, f"{self._request.subject}: not sent") if last is None else last.make_error
-        return _End(error, f"{self._outage.out_of_patience} (outage_patience)", "outage_patience")
+    def _stopped(self, stop: Stop, last: Failure | None) -> _End:
+        kind = AioroomsError if stop.reason == "stopped" else APIConnectionError
+        error = partial(kind, f"{self._request.subject}: not sent") if last is None else last.make_error
+        return _End(error, stop.text, stop.reason)
 
     def _out_of_time(self, last: Failure | None, why: str = "expired while the call was queued") -> _End:
         error = partial(APITimeoutError, f"{self._request.subject}: not sent") if last is None else last.make_error
-        return _End(error, f"RetryPolicy(max_elapsed={self._policy.max_elapsed:g}) {why}", "max_elapsed")
+        limit, reason = self._budget.limit
+        return _End(error, f"{limit} {why}", reason)
 
     def _too_late(self, wait: Wait) -> _End:
         """Return the end of a single call that the rate limit has kept waiting for too long."""
@@ -440,9 +458,10 @@ class _Call(Generic[T]):
             figures.append(f"{wait.waiting:,} more calls are waiting")
         more = f" ({', '.join(figures)})" if figures else ""
         message = f"{self._request.subject}: not sent: the rate limit allowed no request in time{more}"
-        hint = f"retry in {max(0.1, wait.seconds):.1f} s; RetryPolicy(max_elapsed={self._policy.max_elapsed:g}) expired"
+        limit, reason = self._budget.limit
+        hint = f"retry in {max(0.1, wait.seconds):.1f} s; {limit} expired while the call was queued"
         make_error = partial(RateLimitTimeoutError, message, status=429, retry_after=wait.seconds)
-        return _End(make_error, f"{hint} while the call was queued", "max_elapsed")
+        return _End(make_error, hint, reason)
 
     async def _wait(self, failure: Failure, seconds: float) -> None:
         # After a 429 that makes other calls wait too, the call waits in the pacer's queue. During an outage, it waits
@@ -450,8 +469,11 @@ class _Call(Generic[T]):
         pacer, operation = self._sender.pacer, self._request.operation
         is_queued = failure.rate_limited and self._sender.pacing.enabled and not pacer.is_open(operation)
         if not is_queued and not self._outage.is_on:
-            # If the client is closed, the sleep ends early and the next attempt raises.
-            await sleep_unless(self._sender.closing, seconds)
+            # If the client is closed or the run is stopped, the sleep ends early and the next attempt raises.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None) as limit:
+                    with self._outage.ending(limit):
+                        await sleep_unless(self._sender.closing, seconds)
 
     # --- what is reported ---
 
@@ -482,7 +504,7 @@ class _Call(Generic[T]):
             status=None if outcome is None else outcome.status,
             error=None if error is None else type(error).__name__,
             duration=time.monotonic() - sent_at,
-            request_id=None if outcome is None else outcome.request_id,
+            request_id=None if outcome is None or outcome.received is None else outcome.received.request_id,
         )
         self._sender.telemetry.emit(event)
 
@@ -510,28 +532,30 @@ class _Call(Generic[T]):
 
     # --- the end of the call ---
 
-    async def _verdict(self, end: _End) -> Verdict[T]:
-        """Return whether the request was carried out, after a read-back if needed."""
+    async def _read_back(self, end: _End) -> Answer[T] | NotApplied | Unconfirmed:
+        """Find out whether the request was carried out, with a read-back if needed. If it was, return the answer."""
         if not self._tally.uncertain:
             return NotApplied()
-        if self._request.read_back is None or not end.can_read_back:
+        if self._request.read_back is None or not end.can_read_back or self._budget.is_past_deadline:
             return Unconfirmed()
         read_back = self._request.read_back()
-        if end.not_found:
-            return read_back.not_found
+        if end.not_found is not None:
+            return self._judged(read_back.not_found, end.not_found)
         # A call that was stopped by a setting such as `max_elapsed` does not wait for the end of an outage.
-        may_wait = end.reason is None and not _is_over(self._time_left())
+        may_wait = end.reason is None and not self._budget.is_over
         outage = self._outage if may_wait else NO_OUTAGE
+        settings = attrs.evolve(self._settings, retry=self._read_back_policy(end))
         role = self._role._replace(is_in_run=False)
-        call = _Call(self._sender, read_back.request, self._limits, self._read_back_policy(end), outage, role)
+        call = _Call(self._sender, read_back.request, settings, outage, role, ends_at=self._budget.ends_at)
         try:
-            verdict = (await call.run()).value
-        except NotFoundError:
-            return read_back.not_found
+            answer = await call.run()
         except AioroomsError:
             return Unconfirmed()
-        if isinstance(verdict, Confirmed) or not verdict.hint:
-            return verdict
+        return self._judged(answer.value, answer.received)
+
+    def _judged(self, verdict: Verdict[T], received: Received) -> Answer[T] | NotApplied | Unconfirmed:
+        if isinstance(verdict, Confirmed):
+            return Answer(verdict.value, self._tally.attempts, received)
         # The hint contains values from the server, which may echo the API key.
         return attrs.evolve(verdict, hint=excerpt(self._sender.exchange.redacted(verdict.hint), _MAX_HINT))
 
@@ -541,8 +565,8 @@ class _Call(Generic[T]):
         The read-back has at least one attempt. It may have more if the call ended with an answer that is not retried.
         """
         left = self._policy.max_attempts - self._tally.counted
-        seconds = self._time_left()
-        if end.reason is not None or _is_over(seconds):
+        seconds = self._budget.left
+        if end.reason is not None or (seconds is not None and seconds <= 0):
             return _ONCE
         if left <= 1 and not self._outage.is_in_run:
             return _ONCE
@@ -556,8 +580,3 @@ class _Call(Generic[T]):
         error = end.make_error(attempts=self._tally.attempts, uncertain=uncertain, hint=hint, reason=end.reason)
         error.was_sent = self._tally.was_sent
         raise error
-
-
-def _is_over(time_left: float | None) -> bool:
-    """Return whether it is too late for another attempt to begin. None means no limit."""
-    return time_left is not None and time_left <= 0

@@ -22,10 +22,11 @@ from .._pacing import read_rate_limit
 from ..errors import ClientStateError
 from .aiohttp_errors import NO_REPLAY, REPLAYED, DisconnectedError, is_broken_handshake, is_disconnect, to_failure
 from .body import ENCODINGS, BodyError, TooLargeError, read_body
+from .call_settings import joined
 from .connector import Connector, Route, close_connection
 from .deadlines import Deadline, Deadlines, TimeLimits
 from .request import Request
-from .response import Failure, Success, no_answer, not_sent, read_answer, too_large, unreadable
+from .response import Failure, Received, Success, no_answer, not_sent, read_answer, too_large, unreadable
 from .secret import ApiKey
 
 __all__ = ["Exchange"]
@@ -167,8 +168,13 @@ class Exchange:
 
     # --- one attempt ---
 
-    async def send(self, request: Request[T], limits: TimeLimits, *, fresh: bool) -> Success[T] | Failure:
-        """Send a request once, over a new connection if `fresh`, and read the whole answer. Raises as `open` does."""
+    async def send(
+        self, request: Request[T], limits: TimeLimits, headers: Mapping[str, str], *, fresh: bool
+    ) -> Success[T] | Failure:
+        """Send a request once, over a new connection if `fresh`, and read the whole answer. Raises as `open` does.
+
+        `headers` are added to those of the client.
+        """
         session = self._session_for(fresh=fresh)
         route = Route(has_body=request.body is not None)
         body = None
@@ -181,7 +187,7 @@ class Exchange:
                 # `async with` is not needed: nothing can fail between the two calls, and `read_body` closes the
                 # connection if it fails.
                 response = await session.request(
-                    request.method, self._url(request), data=body, **self._options(request, limits)
+                    request.method, self._url(request), data=body, **self._options(request, limits, headers)
                 )
                 limit = self._max_size(request) if 200 <= response.status < 300 else _MAX_ERROR
                 answer = await read_body(response, limit, auto_decompress=self._auto_decompress)
@@ -225,12 +231,14 @@ class Exchange:
             return read_answer(request, response.status, response.headers, beginning, self._key)
         if isinstance(error, TooLargeError):
             assert response is not None
-            return too_large(request, response.status, response.headers, self._max_size(request))
+            received = Received.of(response.status, response.headers, b"", self._key)
+            return too_large(request, received, self._max_size(request), self._key)
         if isinstance(error, BodyError):
             assert response is not None
             message = f"{response.status} {request.subject}: the body of the answer can't be read: {error}"
+            received = Received.of(response.status, response.headers, b"", self._key)
             rate_limit = read_rate_limit(response.headers, rate_limited=False)
-            return unreadable(request, message, status=response.status, key=self._key, rate_limit=rate_limit)
+            return unreadable(request, message, received=received, key=self._key, rate_limit=rate_limit)
         # Only our own `_Body` records whether sending has begun. A request may have no body, and a hook in the user's
         # session may have replaced the body. In both cases, assume that sending has begun.
         begun = body is None or body.begun or not self._owns_session
@@ -268,16 +276,18 @@ class Exchange:
         # Building the URL without parsing it saves 3 us per update (4 %).
         return self._base.with_path(self._base_path + request.path, encoded=True)
 
-    def _options(self, request: Request[T], limits: TimeLimits) -> _Options:
+    def _options(self, request: Request[T], limits: TimeLimits, headers: Mapping[str, str]) -> _Options:
         if self._owns_session:
             # The other options are the defaults of our session. Passing them again would cost 1.7 us per update (2 %).
-            if limits is self._limits and request.method not in REPLAYED:
+            if limits is self._limits and request.method not in REPLAYED and not headers:
                 return _NO_REDIRECTS
             middlewares = NO_REPLAY if request.method in REPLAYED else ()
-            return {**_NO_REDIRECTS, "timeout": limits.others, "middlewares": middlewares}
+            return {**_NO_REDIRECTS, "timeout": limits.others, "middlewares": middlewares, "headers": headers}
         # The user's session has other defaults, so all options are passed.
-        headers = self._headers if request.body is None else {**self._headers, "Content-Type": "application/json"}
-        return {**_NO_REDIRECTS, "timeout": limits.others, "headers": headers, "raise_for_status": False}
+        all_headers = joined(self._headers, headers)
+        if request.body is not None:
+            all_headers["Content-Type"] = "application/json"
+        return {**_NO_REDIRECTS, "timeout": limits.others, "headers": all_headers, "raise_for_status": False}
 
 
 class _Body(aiohttp.BytesPayload):

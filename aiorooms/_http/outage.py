@@ -40,12 +40,13 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 from .._aio import sleep_unless
+from ..errors import Reason
 from .request import Request
 
-__all__ = ["NO_OUTAGE", "Failures", "Outage"]
+__all__ = ["NO_OUTAGE", "Failures", "Outage", "Stop"]
 
 _FIRST_PAUSE: Final = 0.25
 _MAX_PAUSE: Final = 2.0
@@ -58,6 +59,13 @@ _SEVERAL: Final = 5
 _MIN_FAILURES: Final = 4
 _MAX_FAILURES: Final = 20
 """The number of failures in a row after which an outage is assumed is two per worker, but within these limits."""
+
+
+class Stop(NamedTuple):
+    """Why a run sends nothing more."""
+
+    text: str
+    reason: Reason
 
 
 class Outage:
@@ -78,9 +86,9 @@ class Outage:
         """Whether this is the state of a bulk run."""
         self.is_on: bool = False
         """Whether an outage is assumed."""
-        self.out_of_patience: str = ""
-        """Why the run must stop: the server was unavailable, or rate limited every request, for longer than the
-        patience. Empty until then, and never cleared.
+        self.stopped_by: Stop | None = None
+        """Why the run sends nothing more: the user has stopped it, or the server was unavailable, or rate limited every
+        request, for longer than the patience. Never cleared.
 
         An outage is measured from the beginning of the first attempt after the last contact to the beginning of the
         last failed attempt. The duration of that attempt does not count, because the server may be available again by
@@ -114,7 +122,12 @@ class Outage:
         self._queue = asyncio.Lock()
         self._pause = _FIRST_PAUSE
         self._waiting: set[asyncio.Timeout] = set()
-        """The timeouts of the callers that wait for a permit."""
+        """The timeouts of the callers that wait for a permit or for their next attempt."""
+
+    @classmethod
+    def of_run(cls, patience: float | None, concurrency: int, *, probe: Request[object]) -> "Outage":
+        """Return the state of a new run. If `patience` is None, it never assumes an outage."""
+        return _NoOutage() if patience is None else cls(patience, concurrency, probe=probe)
 
     @property
     def longest_wait(self) -> float:
@@ -161,7 +174,7 @@ class Outage:
             try:
                 async with asyncio.timeout(time_left):
                     await stack.enter_async_context(self._queue)
-                    if self.is_on and not self.out_of_patience:
+                    if self.is_on and self.stopped_by is None:
                         await sleep_unless(closing, self._pause)
                         self._pause = min(2 * self._pause, _MAX_PAUSE)
                     else:
@@ -208,7 +221,7 @@ class Outage:
         if not self.is_on and self._failures >= self._threshold:
             self.is_on, self._assumed_at = True, now
         if self._last_failed_at - self._began_at > self.patience:
-            self._stop(f"the server has been unavailable for more than {self.patience:g} s")
+            self._lose_patience(f"the server has been unavailable for more than {self.patience:g} s")
         return now
 
     def rate_limited(self, began_at: float, wait: float | None) -> bool:
@@ -227,19 +240,26 @@ class Outage:
             self._paused_until = now + wait
         if limited_for > self.patience:
             text = f"the server has rate limited every request for more than {self.patience:g} s"
-            self._stop(f"{text}, besides the pauses that it announced")
+            self._lose_patience(f"{text}, besides the pauses that it announced")
         return self._contact(began_at)
 
-    def _stop(self, why: str) -> None:
-        if not self.out_of_patience:
-            self.out_of_patience = why
+    def stop(self) -> None:
+        """Stop the run: no further attempt begins, and waits end at once."""
+        self._stop(Stop("the run was stopped", "stopped"))
+
+    def _lose_patience(self, why: str) -> None:
+        self._stop(Stop(f"{why} (outage_patience)", "outage_patience"))
+
+    def _stop(self, stop: Stop) -> None:
+        if self.stopped_by is None:
+            self.stopped_by = stop
             for timeout in self._waiting:
                 if not timeout.expired():  # rescheduling an expired timeout raises RuntimeError
                     timeout.reschedule(-math.inf)
 
     @contextmanager
     def ending(self, timeout: asyncio.Timeout) -> Generator[None]:
-        """End a timeout at once if the patience is over while the block runs."""
+        """End a timeout at once if the run is stopped while the block runs."""
         self._waiting.add(timeout)
         try:
             yield

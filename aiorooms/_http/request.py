@@ -34,6 +34,8 @@ class Request(Generic[T]):
     """Maximum size of the answer, in bytes."""
     decode_no_content: Callable[[], T] | None = None
     """Returns the value for a 204 answer. None if the API never answers this request with 204."""
+    decode_not_found: Callable[[], T] | None = None
+    """Returns the value for a 404 answer. None if a 404 is a failure."""
     size_advice: str = ""
     """What the caller can do if the answer is too large, for the error message."""
     body: bytes | None = None

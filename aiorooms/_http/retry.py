@@ -137,10 +137,12 @@ class Again(NamedTuple):
 
 
 class GiveUp(NamedTuple):
-    """No further attempt. If `max_wait` or `max_elapsed` is the cause, `hint` and `reason` name that setting."""
+    """No further attempt. If `max_wait` is the cause, `hint` and `reason` say so."""
 
     hint: str = ""
     reason: Reason | None = None
+    is_out_of_time: bool = False
+    """Whether the cause is that the wait would take longer than the time that is left."""
 
 
 def decide(
@@ -158,7 +160,7 @@ def decide(
 
     All times are in seconds. `keeps_trying` allows 25 more counted attempts than `max_attempts`, because the request
     may not be the cause. `longest_wait` limits the wait after a failure without successful contact, `max_wait` limits
-    the wait that a server may ask for, and `time_left` is the rest of `max_elapsed`. `random` is between 0 and 1.
+    the wait that a server may ask for, and `time_left` is the rest of the time budget. `random` is between 0 and 1.
     """
     if not failure.retry:
         return GiveUp()
@@ -174,7 +176,7 @@ def decide(
     elif asked > max_wait:
         return GiveUp(max_wait_hint(f"the server asked the client to wait {asked:.0f} s,", max_wait), "max_wait")
     if wait > time_left:
-        return GiveUp(f"RetryPolicy(max_elapsed={policy.max_elapsed:g}) allows no further attempt", "max_elapsed")
+        return GiveUp(is_out_of_time=True)
     return Again(wait)
 
 

@@ -38,7 +38,7 @@ from ..errors import APIError
 from ..models import Room
 from ..models._fields import has_fields, unreadable_fields
 from ..resources._pages import RoomList
-from ..resources._resource import ends_run
+from ..resources._statuses import ends_run
 from ._checked_plan import CheckedPlan
 from ._lookup import PlanLookup
 from ._outcomes import Outcome
@@ -136,7 +136,7 @@ class Conflicts:
     async def _read_again(self, listed: Room, recheck: Rechecker) -> Room:
         """Return a planned room with values from a GET. A value that can't be read in a list is no change of it."""
         lookup = self._lookup
-        if lookup is None or listed.id is None or lookup.find(listed.id) is None:
+        if lookup is None or lookup.find(listed.id) is None:
             return listed
         try:
             return await recheck(listed) or listed
@@ -179,7 +179,7 @@ class Conflicts:
         Raises `PlanFileError` if the plan was modified since `find`.
         """
         lookup = self._lookup
-        if lookup is None or room.id is None:
+        if lookup is None:
             return
         is_read_back = room.id in self._read_back
         if room.id in self._excluded and not is_read_back:
@@ -219,7 +219,7 @@ class Conflicts:
         if not self._aside:
             return
         async for room in self.changed_rooms():
-            if room.id is not None and (line := self._aside.pop(room.id, None)) is not None:
+            if (line := self._aside.pop(room.id, None)) is not None:
                 outcome = self.compare(PLANNED.read(line), room)
                 # None means that the room has its `before` values again, or that they can't be read. `resume` can then
                 # send its update.

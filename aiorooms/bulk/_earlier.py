@@ -38,7 +38,7 @@ from ..client import RoomsClient
 from ..errors import APIError, ClientStateError, NotFoundError
 from ..models import Room
 from ..models._fields import differing, unreadable_fields
-from ..resources._resource import ends_run
+from ..resources._statuses import ends_run
 from ._checked_plan import CheckedPlan
 from ._conflicts import Conflicts
 from ._journal_records import RoomState

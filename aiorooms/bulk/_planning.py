@@ -123,7 +123,7 @@ _MAX_EXAMPLES: Final = 3
 def plan_room(room: Room, update: RoomUpdate) -> PlannedUpdate | None:
     """Return the planned update of a room, with the fields that must change; None if nothing changes."""
     after = differing(room, update.to_dict())
-    if not after or room.id is None:
+    if not after:
         return None
     return PlannedUpdate(
         room_id=room.id,

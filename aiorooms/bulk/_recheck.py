@@ -51,7 +51,7 @@ class Rechecker:
 
         Raises `APIError` if the room can't be read.
         """
-        if room.id is None or not self.is_needed(room):
+        if not self.is_needed(room):
             return room
         again = await find_room(self._client, room.id)
         self._still_unreadable += again is not None and _is_unreadable(again)

@@ -138,7 +138,7 @@ async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path,
     async with new_plan(path, client.base_url, f"rollback of {journal.path.name}") as plan:
         rollback = _Writer(plan, client.webhook_url_policy, strict=strict)
         async for room in client.rooms.list():
-            if room.id is None or (entry := updates.pop(room.id, None)) is None:
+            if (entry := updates.pop(room.id, None)) is None:
                 rollback.add_conflict(hidden.conflict(room))
             else:
                 rollback.add(room.id, entry, await recheck(room))

@@ -10,7 +10,7 @@ import attrs
 from .._webhook_url import WebhookUrlPolicy
 from ..errors import InvalidRequestError
 from ..models import RoomUpdate, UpdateResult
-from ..resources._resource import ends_run
+from ..resources._statuses import ends_run
 from ._checked_plan import CheckedPlan
 from ._conflicts import Conflicts
 from ._outcomes import Outcome, StopSignal

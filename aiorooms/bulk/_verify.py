@@ -49,7 +49,7 @@ async def verify(client: RoomsClient, plan: Plan) -> AsyncGenerator[Difference]:
             try:
                 async with aclosing(client.rooms.list()) as rooms:
                     async for room in rooms:
-                        if room.id is None or (line := index.find_once(room.id.lower())) is None:
+                        if (line := index.find_once(room.id.lower())) is None:
                             continue
                         planned = PLANNED.read(line)
                         if not differing(room, planned.after):

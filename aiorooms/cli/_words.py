@@ -19,6 +19,7 @@ __all__ = ["error_line", "input_problems", "option_name", "setting_problem", "us
 _HINTS: Final[Mapping[Reason, str]] = {
     "max_wait": f"the server asked for a pause longer than {Pacing().max_wait:g} s; try again later",
     "max_elapsed": "there was no time left for another attempt; try again later",
+    "deadline": "there was no time left for another attempt; try again later",
     "outage_patience": "the server was unavailable, or rate limited every request, for too long; try again later",
     "closed": "the command was shutting down",
     "plan_missing": "the journal names this path; if the plan was moved, give its new path with --plan",

@@ -1,7 +1,7 @@
 """The answers and requests of the API as frozen attrs classes."""
 
 from ._fields import FIELD_NAMES, MAX_PARTICIPANTS, WEBHOOK_TIMEOUT_SECS
-from .results import UpdateResult, UpdateStatus
+from .results import NotUpdated, Response, Updated, UpdateOutcome, UpdateResult, UpdateStatus
 from .rooms import (
     Room,
     RoomCreate,
@@ -19,6 +19,8 @@ __all__ = [
     "FIELD_NAMES",
     "MAX_PARTICIPANTS",
     "WEBHOOK_TIMEOUT_SECS",
+    "NotUpdated",
+    "Response",
     "Room",
     "RoomCreate",
     "RoomFields",
@@ -28,7 +30,9 @@ __all__ = [
     "RoomRef",
     "RoomSession",
     "RoomUpdate",
+    "UpdateOutcome",
     "UpdateResult",
     "UpdateStatus",
+    "Updated",
     "read_room_ref",
 ]

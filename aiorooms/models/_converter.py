@@ -123,9 +123,10 @@ _OMIT_HIDDEN: Final[dict[str, Any]] = {name: override(omit=True) for name in _HI
 def _answer(wanted: type[Any], converter: Converter) -> Callable[[object, object], object]:
     fields: dict[str, Any] = {field.name: field.type for field in attrs.fields(wanted) if field.name not in _HIDDEN}
     known = frozenset(fields)
-    assert all(getattr(attrs.fields(wanted), name).default is None for name in fields)
-    # Every field is `X | None`. None needs no hook, so only X is kept.
-    types = {name: get_args(type_)[0] for name, type_ in fields.items()}
+    required = [name for name in fields if getattr(attrs.fields(wanted), name).default is attrs.NOTHING]
+    assert all(fields[name] is str for name in required)
+    # Every other field is `X | None`. None needs no hook, so only X is kept.
+    types = {name: type_ if name in required else get_args(type_)[0] for name, type_ in fields.items()}
     # `__init__` of a frozen class is slow. Setting its members by their descriptors saves 1 % of an update's
     # instructions.
     members = [
@@ -137,6 +138,9 @@ def _answer(wanted: type[Any], converter: Converter) -> Callable[[object, object
     def structure_answer(value: object, _: object) -> object:
         if not is_object(value):
             raise wrong_type("an object", value)
+        for name in required:
+            if not isinstance(raw := value.get(name), str):
+                raise wrong_type("a string", raw)
         # Most answers contain only known and valid fields.
         if known.issuperset(value):
             answer = object.__new__(wanted)

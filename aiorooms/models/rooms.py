@@ -91,7 +91,7 @@ class RoomSession:
 class Room:
     """A room as the server returned it. Fields missing from the answer are None. Timestamps are aware datetimes."""
 
-    id: str | None = None
+    id: str
     max_participants: int | None = None
     unique_name: str | None = None
     created_at: datetime | None = None
@@ -122,7 +122,7 @@ class Room:
 
 
 RoomRef: TypeAlias = str | UUID | Room
-"""A reference to a room: its id as a string or a `uuid.UUID`, or a `Room` that has an id."""
+"""A reference to a room: its id as a string or a `uuid.UUID`, or a `Room`."""
 
 
 def read_room_ref(room: object) -> tuple[str, tuple[Problem, ...]]:

@@ -12,7 +12,7 @@ from .._http.json import loads
 from ..models import Room, RoomPage
 from ..models._values import DecodeError, is_object, load_converter, wrong_type
 
-__all__ = ["MAX_LIST", "MAX_ROOM", "decode_data", "decode_room", "decode_rooms", "room_of", "room_with_id"]
+__all__ = ["MAX_LIST", "MAX_ROOM", "decode_data", "decode_room", "decode_rooms", "id_of", "room_of"]
 
 
 MAX_ROOM: Final = 8 * 1024 * 1024
@@ -24,16 +24,21 @@ MAX_LIST: Final = 64 * 1024 * 1024
 
 def decode_room(body: bytes) -> Room:
     """Return the room in an answer. Raises `DecodeError`."""
-    return room_with_id(decode_data(body))
+    return room_of(decode_data(body))
 
 
-def room_with_id(data: Mapping[str, object]) -> Room:
+def room_of(data: Mapping[str, object]) -> Room:
     """Return the room that an object describes. Raises `DecodeError` if it has no id."""
-    room = room_of(data)
-    if room.id is None:
+    if id_of(data) is None:
         raw = data.get("id", _MISSING)
         raise DecodeError("is missing" if raw is _MISSING else str(wrong_type("a string", raw)), "data.id")
-    return room
+    return _structure_room()(data, Room)
+
+
+def id_of(data: Mapping[str, object]) -> str | None:
+    """Return the id in an object; None if it is missing or not a string."""
+    room_id = data.get("id")
+    return room_id if isinstance(room_id, str) else None
 
 
 def decode_data(body: bytes) -> Mapping[str, object]:
@@ -47,14 +52,9 @@ def decode_data(body: bytes) -> Mapping[str, object]:
     return data
 
 
-def room_of(data: Mapping[str, object]) -> Room:
-    """Return the room that an object describes; `.id` is None if the id is missing or not a string."""
-    return _structure_room()(data, Room)
-
-
 @cache
 def _structure_room() -> Callable[[Mapping[str, object], type[Room]], Room]:
-    """Return the hook of the converter. It accepts every object, so that errors need not be caught."""
+    """Return the hook of the converter. It accepts every object with an id, so that errors need not be caught."""
     return load_converter().get_structure_hook(Room)
 
 
@@ -72,11 +72,10 @@ def decode_rooms(number: int, body: bytes) -> RoomPage:
     rooms: list[Room] = []
     others: list[object] = []
     for item in cast("list[object]", data):
-        room = room_of(item) if is_object(item) else None
-        if room is None or room.id is None:
-            others.append(item)
+        if is_object(item) and id_of(item) is not None:
+            rooms.append(room_of(item))
         else:
-            rooms.append(room)
+            others.append(item)
     meta = answer.get("meta")
     counts: Mapping[str, object] = meta if is_object(meta) else {}
     return RoomPage(

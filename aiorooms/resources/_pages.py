@@ -115,7 +115,7 @@ async def _pages(read_page: ReadPage, page_size: int) -> AsyncGenerator[RoomPage
             number += 1
             if not last:
                 next_page = asyncio.create_task(read_page(number))
-            yielded.update(room.id for room in fresh if room.id is not None)
+            yielded.update(room.id for room in fresh)
             if fresh or first:
                 yield attrs.evolve(page, rooms=fresh)
             if last:

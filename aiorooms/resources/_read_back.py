@@ -18,7 +18,7 @@ from .._webhook_url import masked_url
 from ..models import Room
 from ..models._fields import FIELDS, Values, has_value
 from ..models._values import DecodeError
-from ._bodies import MAX_ROOM, decode_data, decode_room, room_of, room_with_id
+from ._bodies import MAX_ROOM, decode_data, decode_room, id_of, room_of
 
 __all__ = [
     "decode_created",
@@ -45,10 +45,15 @@ def decode_room_of(room_id: str, body: bytes) -> Room:
 
 
 def _same_room(room_id: str, room: Room) -> Room:
-    """Return the room unchanged. Raises `DecodeError` if it has another id: a proxy may have mixed up answers."""
-    if room.id is not None and room.id != room_id and room.id.lower() != room_id.lower():
-        raise DecodeError(f"is {quoted(room.id)}: the answer is about another room", "data.id")
+    """Return the room unchanged. Raises `DecodeError` if it has another id."""
+    _check_id(room_id, room.id)
     return room
+
+
+def _check_id(room_id: str, answered: str) -> None:
+    """Raise `DecodeError` if an answer has another id: a proxy may have mixed up answers."""
+    if answered != room_id and answered.lower() != room_id.lower():
+        raise DecodeError(f"is {quoted(answered)}: the answer is about another room", "data.id")
 
 
 # --- updates ---
@@ -66,10 +71,10 @@ def decode_updated(room_id: str, wanted: Values, body: bytes) -> Room:
         if error.path is None:
             raise
         raise NotConfirmedError(f"{error.path} {error}") from None
+    if id_of(data) is None:
+        raise NotConfirmedError("id is missing or unreadable")
     room = _same_room(room_id, room_of(data))
     missing, different = _compare(wanted, room, data)
-    if room.id is None:
-        missing = ["id", *missing]
     if not missing and not different:
         return room
     gaps = [f"{name} is missing or unreadable" for name in missing]
@@ -109,9 +114,9 @@ def read_back_update(room_id: str, wanted: Values) -> ReadBack[Room]:
 
     def decode(body: bytes) -> Verdict[Room]:
         data = decode_data(body)
-        return judge_update(wanted, _same_room(room_id, room_with_id(data)), data)
+        return judge_update(wanted, _same_room(room_id, room_of(data)), data)
 
-    return ReadBack(_get(room_id, decode), not_found=NotApplied())
+    return _read_back(_get(room_id, decode), not_found=NotApplied())
 
 
 def judge_update(wanted: Values, room: Room, data: Mapping[str, object]) -> Verdict[Room]:
@@ -140,7 +145,7 @@ def decode_created(wanted: Values, body: bytes) -> Room:
     answer need not contain all wanted fields, because published answers to creates lack some fields.
     """
     data = decode_data(body)
-    room = room_with_id(data)
+    room = room_of(data)
     _, different = _compare(wanted, room, data)
     if different:
         raise NotConfirmedError("; ".join(_differences(different, wanted, room, "got")))
@@ -152,7 +157,8 @@ def decode_created(wanted: Values, body: bytes) -> Room:
 
 def decode_deleted(room_id: str, body: bytes) -> None:
     """Check the answer to a delete. Raises `DecodeError` if it has no object `data`, or is about another room."""
-    _same_room(room_id, room_of(decode_data(body)))
+    if (deleted := id_of(decode_data(body))) is not None:
+        _check_id(room_id, deleted)
 
 
 def read_back_delete(room_id: str) -> ReadBack[None]:
@@ -162,7 +168,12 @@ def read_back_delete(room_id: str) -> ReadBack[None]:
         decode_room_of(room_id, body)
         return NotApplied()
 
-    return ReadBack(_get(room_id, decode), not_found=Confirmed(None))
+    return _read_back(_get(room_id, decode), not_found=Confirmed(None))
+
+
+def _read_back(request: Request[Verdict[T]], not_found: Verdict[T]) -> ReadBack[T]:
+    request.decode_not_found = lambda: not_found
+    return ReadBack(request, not_found)
 
 
 def _get(room_id: str, decode: Callable[[bytes], T], query: str = "") -> Request[T]:

@@ -4,7 +4,7 @@ from ..errors import AioroomsError
 from ..models import UpdateResult
 from ..telemetry import EndStatus, UpdateEnded
 from ..telemetry._telemetry import Telemetry
-from ._resource import status_of
+from ._statuses import status_of
 
 __all__ = ["report_error", "report_result", "report_success"]
 

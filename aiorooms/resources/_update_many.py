@@ -9,6 +9,8 @@ them in order of completion. If the caller is slow, the workers stop pulling.
 - **Draining.** The run sends no more updates after an error that every update would get (such as 401 or 403), or after
   the caller's maximum number of failures. Updates in flight finish, and the rest of the input is reported as `skipped`.
   So is the update that got such an error, because the error says nothing about its room.
+- **Stopping.** After `UpdateRun.stop()`, no further attempt begins, and no more items are pulled. Attempts in flight
+  end, and an update that may have been applied is read back. An update that was pulled but not sent is `skipped`.
 - **Unexpected exceptions.** An update may raise an exception that is not an `AioroomsError`, for example from a hook in
   the user's session. Then no more items are pulled. The caller first gets the results of the updates in flight, and
   then the exception.
@@ -23,21 +25,22 @@ and worker 2 pulls C. When worker 1 finishes the first A, worker 3 sends the sec
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
-from typing import TypeAlias, TypeGuard, cast
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping
+from types import TracebackType
+from typing import Self, TypeAlias, TypeGuard, cast
 
 from .._aio import end_tasks, is_cancelled
 from .._http.attempts import Answer
 from .._text import quoted
 from ..errors import AioroomsError, InvalidRequestError, Problem
-from ..models import Room, RoomRef, RoomUpdate, UpdateResult, read_room_ref
+from ..models import NotUpdated, Room, RoomRef, RoomUpdate, Updated, UpdateOutcome, read_room_ref
 from ..telemetry import RunStopped
 from ..telemetry._telemetry import LOG_ONLY, Telemetry
 from ._reports import report_error, report_result
-from ._resource import ends_run, status_of
+from ._statuses import ends_run, status_of
 from ._update_many_input import END, WOULD_BLOCK, AsyncInput, PlainInput
 
-__all__ = ["UpdateRoom", "Updates", "update_many"]
+__all__ = ["UpdateRoom", "UpdateRun", "Updates", "update_many"]
 
 Updates: TypeAlias = Iterable[tuple[RoomRef, RoomUpdate]] | AsyncIterable[tuple[RoomRef, RoomUpdate]]
 """The input of `update_many`: any number of (room, update) pairs, from an iterable or an async iterable."""
@@ -51,10 +54,13 @@ def update_many(
     update_room: UpdateRoom,
     *,
     concurrency: int,
+    stop_sending: Callable[[], None] = lambda: None,
     max_failures: int | None = None,
     telemetry: Telemetry = LOG_ONLY,
-) -> AsyncGenerator[UpdateResult]:
+) -> "UpdateRun":
     """Update all rooms of the input, `concurrency` at a time, and yield the results in order of completion.
+
+    `stop_sending` ends the waits of all updates, so that no further attempt begins.
 
     Raises `TypeError` if `updates` is not iterable, or is a mapping or a str.
     """
@@ -63,10 +69,61 @@ def update_many(
     if isinstance(updates, str) or not isinstance(cast("object", updates), (Iterable, AsyncIterable)):
         raise TypeError(f"update_many(updates=) is {quoted(updates)}; give an iterable of (room id, RoomUpdate) pairs")
     source = AsyncInput(aiter(updates)) if isinstance(updates, AsyncIterable) else PlainInput(iter(updates))
-    return _results(_Run(source, update_room, concurrency, max_failures, telemetry))
+    return UpdateRun(_Run(source, update_room, stop_sending, concurrency, max_failures, telemetry))
 
 
-async def _results(run: "_Run") -> AsyncGenerator[UpdateResult]:
+class UpdateRun(AsyncGenerator[UpdateOutcome]):
+    """The results of an `update_many`, as an async generator that can be stopped.
+
+    `stop` ends the run early, and every update that was sent still has its result. `aclose`, or leaving the loop early,
+    cancels the updates in flight.
+    """
+
+    def __init__(self, run: "_Run") -> None:
+        self._run = run
+        self._results = _results(run)
+
+    def stop(self) -> None:
+        """Send nothing more, and let the updates in flight finish. Keep iterating to get their results.
+
+        No further attempt begins. An update that may have been applied is read back, so its result is `updated`,
+        `failed` or `uncertain`. An update that was read from the input but not sent is `skipped`. The rest of the input
+        is not read, and has no results.
+
+        Call it in the event loop of the client, such as from `loop.add_signal_handler(signal.SIGTERM, run.stop)`.
+        Further calls do nothing.
+        """
+        self._run.stop()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Coroutine[None, None, UpdateOutcome]:
+        """Return the next result. Raises what the input raised, after all results."""
+        return self._results.__anext__()
+
+    def asend(self, value: None) -> Coroutine[None, None, UpdateOutcome]:
+        """Return the next result, as `anext` does."""
+        return self._results.asend(value)
+
+    def athrow(
+        self,
+        error: BaseException | type[BaseException],
+        value: object = None,
+        traceback: TracebackType | None = None,
+        /,
+    ) -> Coroutine[None, None, UpdateOutcome]:
+        """Raise an exception where the generator is suspended, which ends the run."""
+        if value is None and traceback is None:
+            return self._results.athrow(cast("type[BaseException]", error))
+        return self._results.athrow(cast("type[BaseException]", error), value, traceback)
+
+    def aclose(self) -> Coroutine[None, None, None]:
+        """End the run, and cancel the updates in flight."""
+        return self._results.aclose()
+
+
+async def _results(run: "_Run") -> AsyncGenerator[UpdateOutcome]:
     run.start()
     try:
         while (result := await run.next_result()) is not None:
@@ -89,11 +146,13 @@ class _Run:
         self,
         source: PlainInput | AsyncInput,
         update_room: UpdateRoom,
+        stop_sending: Callable[[], None],
         concurrency: int,
         max_failures: int | None,
         telemetry: Telemetry,
     ) -> None:
         self.source = source
+        self._stop_sending = stop_sending
         self._telemetry = telemetry
         self._update_room = update_room
         self._concurrency = concurrency
@@ -107,7 +166,7 @@ class _Run:
         """The number of workers that are still running."""
         # The deque is unbounded, so adding a result or the final None never waits. Workers stop pulling while the deque
         # contains `concurrency` results or more, so it never contains more than twice that number.
-        self._results: deque[UpdateResult | None] = deque()
+        self._results: deque[UpdateOutcome | None] = deque()
         self._has_result = asyncio.Event()
         self._has_space = asyncio.Event()
 
@@ -120,7 +179,13 @@ class _Run:
             worker.add_done_callback(self._worker_is_done)
             self.tasks.append(worker)
 
-    async def next_result(self) -> UpdateResult | None:
+    def stop(self) -> None:
+        """Pull no more items, and begin no further attempt."""
+        self.source.stop()
+        self._stop_sending()
+        self._stop_because(AioroomsError("not sent: the run was stopped", reason="stopped"))
+
+    async def next_result(self) -> UpdateOutcome | None:
         """Wait for the next result and return it. None means that there are no more results."""
         if not self._results:
             self._has_result.clear()
@@ -130,7 +195,7 @@ class _Run:
             self._has_space.set()
         return result
 
-    def _put_result(self, result: UpdateResult | None) -> None:
+    def _put_result(self, result: UpdateOutcome | None) -> None:
         self._results.append(result)
         self._has_result.set()
         if len(self._results) == self._concurrency:
@@ -167,20 +232,20 @@ class _Run:
             report_result(self._telemetry, result)
             self._put_result(result)
 
-    async def _outcome(self, item: object) -> UpdateResult:
+    async def _outcome(self, item: object) -> UpdateOutcome:
         began = time.monotonic()
         room_id, update, problems = _read_pair(item)
         if self._stopped_by is None and problems:
             error = InvalidRequestError(problems)
             self._record_failure(error)
-            return UpdateResult(room_id=room_id, update=update, status="failed", error=error)
+            return NotUpdated(room_id=room_id, update=update, status="failed", error=error)
         room = room_id.lower()
         start = self._join_queue(room)
         try:
             if start is not None:
                 await start.wait()
             if self._stopped_by is not None:
-                return UpdateResult(
+                return NotUpdated(
                     room_id=room_id,
                     update=update,
                     status="skipped",
@@ -191,23 +256,24 @@ class _Run:
             answer = await self._update_room(room_id, update)
         except AioroomsError as error:
             self._record_failure(error)
-            return UpdateResult(
+            return NotUpdated(
                 room_id=room_id,
                 update=update,
                 status=status_of(error),
                 error=error,
                 attempts=error.attempts,
                 elapsed=time.monotonic() - began,
+                request_id=error.request_id,
             )
         finally:
             self._leave_queue(room, start)
-        return UpdateResult(
+        return Updated(
             room_id=room_id,
             update=update,
-            status="updated",
             room=answer.value,
             attempts=answer.attempts,
             elapsed=time.monotonic() - began,
+            request_id=answer.received.request_id,
         )
 
     def _join_queue(self, room: str) -> asyncio.Event | None:
@@ -234,7 +300,11 @@ class _Run:
     def _record_failure(self, error: AioroomsError) -> None:
         if self._failures_left is not None:
             self._failures_left -= 1
-        if self._stopped_by is None and (ends_run(error) or self._failures_left == 0):
+        if ends_run(error) or self._failures_left == 0:
+            self._stop_because(error)
+
+    def _stop_because(self, error: AioroomsError) -> None:
+        if self._stopped_by is None:
             self._stopped_by = error
             self._telemetry.emit(RunStopped(reason=str(error)))
 

@@ -7,6 +7,9 @@ If the input is an async iterable, a single task pulls all items: the feeder. It
 for one. A single task is needed because an async generator may keep a timeout or a task group open between two items,
 and both work only in the task that opened them.
 
+If the run is stopped, no more items are pulled, and a feeder that waits for an item is cancelled. An item that was
+pulled before still has its result.
+
 If the input raises an exception, no more items are pulled. The caller first gets the results of the earlier items, and
 then the exception. If the input is a generator, it is closed when the run ends.
 """
@@ -48,6 +51,10 @@ class Input:
         if self.error is None:
             self.error = error
 
+    def stop(self) -> None:
+        """Pull no more items."""
+        raise NotImplementedError
+
     def next_nowait(self) -> object:
         """Return the next item or `END`. Return `WOULD_BLOCK` if the caller must await `next` instead."""
         return WOULD_BLOCK
@@ -71,6 +78,9 @@ class PlainInput(Input):
         self._pulling = asyncio.Lock()
         # All tasks pull in the same context, so a generator can set a context variable and reset it later.
         self._context = contextvars.copy_context()
+
+    def stop(self) -> None:
+        self._at_end = True
 
     def next_nowait(self) -> object:
         if self._slow:
@@ -115,6 +125,7 @@ class AsyncInput(Input):
         self._fed: asyncio.Queue[object] = asyncio.Queue()
         """Items that no worker has taken yet. `END` stays in the queue, so that every worker gets it."""
         self._feeder: asyncio.Task[None] | None = None
+        self._is_stopped = False
 
     def feed(self) -> asyncio.Task[None]:
         """Start the feeder, and return its task."""
@@ -123,6 +134,11 @@ class AsyncInput(Input):
 
     def fail(self, error: BaseException) -> None:
         super().fail(error)
+        if self._feeder is not None:
+            self._feeder.cancel()
+
+    def stop(self) -> None:
+        self._is_stopped = True
         if self._feeder is not None:
             self._feeder.cancel()
 
@@ -136,7 +152,7 @@ class AsyncInput(Input):
     async def _feed(self) -> None:
         try:
             try:
-                while (item := await self._pull()) is not END and self.error is None and not self.aborted:
+                while not self._is_stopped and (item := await self._pull()) is not END and self._is_wanted():
                     self._fed.put_nowait(item)
             finally:
                 if (generator := self._generator()) is not None:
@@ -144,7 +160,7 @@ class AsyncInput(Input):
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            if self.aborted and isinstance(error, asyncio.CancelledError):
+            if (self.aborted or self._is_stopped) and isinstance(error, asyncio.CancelledError):
                 raise
             super().fail(error)
         finally:
@@ -155,7 +171,7 @@ class AsyncInput(Input):
             await self._demand.acquire()
         except asyncio.CancelledError as error:
             generator = self._generator()
-            if self.aborted or self.error is not None or generator is None:
+            if self._is_stopped or not self._is_wanted() or generator is None:
                 raise
             # A timeout or a task group that the input keeps open has cancelled the feeder between two items. The
             # timeout or the task group can raise its own error only if the cancellation is thrown into the generator.
@@ -164,6 +180,9 @@ class AsyncInput(Input):
             except StopAsyncIteration:
                 return END
         return await anext(self._items, END)
+
+    def _is_wanted(self) -> bool:
+        return self.error is None and not self.aborted
 
     def _generator(self) -> AsyncGenerator[object, object] | None:
         items: object = self._items

@@ -184,7 +184,7 @@ def test_a_field_is_contested_if_it_has_neither_its_old_nor_its_new_value(
 ) -> None:
     present, before, after, pair = values
     readable: dict[str, Any] = {name: value for name, value in present.items() if name not in unreadable}
-    room = Room(**readable, unreadable=dict.fromkeys(unreadable, "x"))
+    room = Room(id="r", **readable, unreadable=dict.fromkeys(unreadable, "x"))
     neither = [name for name in differing(room, before) if name in differing(room, after)]
     assert contested_fields(room, before, after, pair) == (*neither, *differing(room, pair))
     assert has_fields(room, after) == (not differing(room, after))

@@ -260,7 +260,7 @@ def test_a_failure_to_list_the_rooms_is_reported_with_totals_and_the_next_comman
     async def failing() -> AsyncGenerator[Room]:
         if number:
             raise APIConnectionError("list of rooms: the connection was reset")
-        yield Room()
+        yield Room(id="r")
 
     def fail_once(rooms: Rooms, **filters: Any) -> Any:
         return failing() if next(listed) == number else list_rooms(rooms, **filters)

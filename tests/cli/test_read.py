@@ -248,4 +248,4 @@ def test_ctrl_c_is_reported_in_one_line(sim: RoomsSimulator, invoke: Invoke, com
 )
 def test_timestamps_are_in_utc(moment: datetime, written: str) -> None:
     assert timestamp(moment) == written
-    assert model_data(Room(created_at=moment))["created_at"] == written
+    assert model_data(Room(id="r", created_at=moment))["created_at"] == written

@@ -16,6 +16,7 @@ from aiorooms.errors import (
     RateLimitError,
     Reason,
 )
+from aiorooms.resources._room_requests import RoomRequests
 from aiorooms.resources.rooms import Rooms
 from aiorooms.simulator import RoomsSimulator
 
@@ -67,10 +68,10 @@ def test_problems_of_a_selection_name_the_option() -> None:
 def test_errors_of_single_rooms_have_a_hint_for_the_command_line(
     sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, how: list[str]
 ) -> None:
-    async def fail(rooms: Rooms, *args: object, **more: object) -> None:
+    def fail(requests: RoomRequests, *args: object) -> None:
         raise APITimeoutError("room x: not sent", hint="RetryPolicy(max_elapsed=1)", reason="max_elapsed")
 
-    monkeypatch.setattr(Rooms, "_update", fail)
+    monkeypatch.setattr(RoomRequests, "update_with_id", fail)
     result = invoke("update", sim.room_ids[0], "--enable-recording", *how)
     assert result.exit_code == 1
     wanted = "room x: not sent; there was no time left for another attempt; try again later"

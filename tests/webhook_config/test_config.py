@@ -42,12 +42,10 @@ def test_a_config_is_checked_when_it_becomes_an_update() -> None:
 
 @pytest.mark.parametrize("failover", ["", None])
 def test_a_config_can_be_read_from_a_room(failover: str | None) -> None:
-    room = Room(
-        webhook_event_url="https://a.example.com", webhook_event_failover_url=failover, webhook_timeout_secs=None
-    )
+    room = Room(id="r", webhook_event_url="https://a.example.com", webhook_event_failover_url=failover)
     config = WebhookConfig.from_room(room)
     assert config == WebhookConfig("https://a.example.com", None, None)
-    assert WebhookConfig.from_room(Room()) == WebhookConfig(failover_url=None, timeout_secs=None)
+    assert WebhookConfig.from_room(Room(id="r")) == WebhookConfig(failover_url=None, timeout_secs=None)
 
 
 async def test_settings_are_copied_from_room_to_room() -> None:

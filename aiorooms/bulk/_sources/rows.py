@@ -94,7 +94,7 @@ class Rows:
 
     def change_of(self, room: Room) -> Change | None:
         """Return the change for a room; None if no row is for the room. Raises `BulkInputError` if two rows are."""
-        keys = [] if room.id is None else [room.id.lower()]
+        keys = [room.id.lower()]
         if self._has_names and room.unique_name is not None:
             keys.append(_key_of_name(room.unique_name))
         found = sorted((_read_row(line) for key in keys if (line := self._rooms.find(key))), key=_line)
