@@ -15,6 +15,7 @@ from ._checks import check_at_least, check_instance, setting_error, wrong_type
 from ._http.attempts import Sender
 from ._http.call_settings import CallOptions, CallSettings
 from ._http.deadlines import TimeLimits, Timeout, client_timeout
+from ._http.proxy import find_proxy
 from ._http.retry import RetryPolicy
 from ._http.secret import ApiKey
 from ._pacing import Pacer, Pacing, PacingSnapshot
@@ -26,7 +27,7 @@ from .resources._calls import split_arguments
 from .resources._room_requests import RoomRequests
 from .resources.rooms import Rooms
 from .telemetry import OnEvent
-from .telemetry._log import log_as_the_environment_says
+from .telemetry._log import level_in_environment, log_to_stderr
 from .telemetry._telemetry import Telemetry
 
 __all__ = ["ClientPacing", "RoomsClient"]
@@ -102,7 +103,7 @@ class RoomsClient:
         - `max_response_size`: maximum size of an answer in bytes, after decompression. The built-in limits are 64 MiB
           for a page of a list and 8 MiB for a single room, and this setting can only lower them.
         - `webhook_url_policy`: the rules that decide which webhook and failover URLs may be sent.
-        - `session`: your own `aiohttp.ClientSession`, for proxies, certificates or tracing. The client does not close
+        - `session`: your own `aiohttp.ClientSession`, for certificates or tracing. The client does not close
           the session, ignores its default timeout and `raise_for_status`, and does not follow redirects. With your own
           session, aiohttp itself resends a GET or DELETE if the server disconnects. If the server had already carried
           out the first DELETE, the call raises `NotFoundError`. If a proxy answers a request twice, and the second
@@ -113,10 +114,10 @@ class RoomsClient:
         - `deadline`: seconds for a whole call, above 0: all attempts, waits and read-backs. None means no limit. See
           `CallOptions`.
         - `extra_headers`: headers for every request, such as `User-Agent` or `X-Request-Id`.
-        - `proxy`: the URL of an HTTP proxy, such as `http://user:password@proxy.example:3128`, for all requests. Not
-          allowed together with `session`.
-        - `trust_env`: whether the environment variables `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` choose the proxy.
-          `proxy` takes precedence. Not allowed together with `session`, which has its own `trust_env`.
+        - `proxy`: the URL of an HTTP proxy, such as `http://user:password@proxy.example.com:3128`, for all requests.
+        - `trust_env`: whether the environment variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` choose
+          the proxy, read when the client is created. `proxy` takes precedence. Loopback addresses need no proxy.
+          Neither can be combined with `session`, which has settings of its own.
 
         `timeout`, `retry`, `deadline` and `extra_headers` can be replaced for each call, or with `with_options` for
         several. If `AIOROOMS_LOG` is set to `debug`, `info` or `warning`, log lines are written to standard error.
@@ -138,7 +139,8 @@ class RoomsClient:
             check_instance(aiohttp.ClientSession, "session", session)
         if on_event is not None and not callable(cast("object", on_event)):
             raise wrong_type("on_event", on_event, "a function or None")
-        log_as_the_environment_says()
+        if (level := level_in_environment()) is not None:
+            log_to_stderr(level)
         attempt_timeout = client_timeout(cast("Timeout | None", timeout))
         if attempt_timeout is None:
             raise setting_error("timeout", "is None", "give a number of seconds above 0, or an aiohttp.ClientTimeout")
@@ -146,8 +148,12 @@ class RoomsClient:
             {"deadline": deadline, "extra_headers": extra_headers}
         )
         self._base_url = _base_url(base_url, allow_insecure_http=allow_insecure_http)
+        url = URL(self._base_url)
         if session is not None:
-            _check_no_other_credentials(session, URL(self._base_url).host or "")
+            if proxy is not None or trust_env:
+                wrong = "can't be combined with a session of your own"
+                raise setting_error("trust_env" if proxy is None else "proxy", wrong, "set it for the session")
+            _check_no_other_credentials(session, url.host or "")
         sender = Sender(
             key=key,
             base_url=self._base_url,
@@ -156,6 +162,7 @@ class RoomsClient:
             max_connections=max_connections,
             max_response_size=max_response_size,
             session=session,
+            proxy=find_proxy(url, proxy, trust_env=trust_env),
             user_agent=f"aiorooms/{__version__} aiohttp/{aiohttp.__version__}",
             telemetry=Telemetry(on_event),
         )

@@ -11,12 +11,13 @@ headers, and with them the API key.
 
 import errno
 import os
+from http import HTTPStatus
 from typing import Final, TypeVar
 
 import aiohttp
 
 from .request import Request
-from .response import Failure, no_answer, not_sent, unreadable
+from .response import Failure, is_server_failure, no_answer, not_sent, unreadable
 from .secret import ApiKey
 
 __all__ = ["NO_REPLAY", "REPLAYED", "DisconnectedError", "is_broken_handshake", "is_disconnect", "to_failure"]
@@ -79,10 +80,12 @@ def to_failure(request: Request[T], error: Exception, *, begun: bool, key: ApiKe
             # have negative numbers; for them, use the text in the exception.
             number = os_error.errno or 0
             why = os.strerror(number) if number > 0 else os_error.strerror or str(os_error)
-            failure = not_sent(request, f"can't connect to {host}:{port}: {why}")
+            proxy = "the proxy " if isinstance(cause, aiohttp.ClientProxyConnectionError) else ""
+            failure = not_sent(request, f"can't connect to {proxy}{host}:{port}: {why}")
             return failure._replace(out_of_sockets=number in _NO_SOCKET)
-        case aiohttp.ClientHttpProxyError():
-            return not_sent(request, reason)
+        case aiohttp.ClientHttpProxyError(status=status, message=message):
+            is_transient = status == HTTPStatus.TOO_MANY_REQUESTS or is_server_failure(status)
+            return not_sent(request, key.redact(f"the proxy answered {status} {message}"), retry=is_transient)
         case TimeoutError() if not begun:
             return not_sent(request, "no connection within the timeout", timed_out=True)
         case ValueError() if not begun or request.read_only:

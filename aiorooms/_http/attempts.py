@@ -34,6 +34,7 @@ from typing import Final, Generic, NamedTuple, NoReturn, Self, TypedDict, TypeVa
 
 import aiohttp
 import attrs
+from yarl import URL
 
 from .._aio import sleep_unless
 from .._pacing import Pacer, PacerClosedError, Pacing, Permit, Priority, Wait, WaitTooLongError
@@ -110,6 +111,7 @@ class Sender:
         max_connections: int,
         max_response_size: int,
         session: aiohttp.ClientSession | None,
+        proxy: URL | None,
         user_agent: str,
         telemetry: Telemetry,
     ) -> None:
@@ -123,6 +125,7 @@ class Sender:
             max_connections=max_connections,
             max_response_size=max_response_size,
             session=session,
+            proxy=proxy,
             user_agent=user_agent,
         )
         self.pacer: Pacer = Pacer(pacing, max_in_flight=self.exchange.max_in_flight, emit=telemetry.emit)

@@ -70,6 +70,7 @@ class Exchange:
         max_connections: int,
         max_response_size: int,
         session: aiohttp.ClientSession | None,
+        proxy: URL | None,
         user_agent: str,
     ) -> None:
         self.max_in_flight: int = _connections(max_connections, session)
@@ -81,6 +82,7 @@ class Exchange:
         self._limits = limits
         self._max_connections = max_connections
         self._max_response_size = max_response_size
+        self._proxy = proxy
         self._session = session
         self._owns_session = session is None
         self._auto_decompress = session is not None and session.auto_decompress
@@ -134,6 +136,7 @@ class Exchange:
             auto_decompress=False,  # `read_body` decompresses instead, because it enforces a size limit
             # The API needs no cookies.
             cookie_jar=aiohttp.DummyCookieJar(),
+            proxy=self._proxy,
         )
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:

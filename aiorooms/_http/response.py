@@ -266,6 +266,7 @@ _PHRASES: Final = {
     401: ": request rejected: check the API key",
     403: ": request rejected: the API key has no permission for this",
     404: " not found",
+    407: ": the proxy requires credentials: check the proxy's user and password",
     408: ": the server timed out",
     409: ": request rejected: it conflicts with the current state",
     422: ": request rejected",

@@ -33,16 +33,18 @@ def result_data(result: UpdateResult) -> dict[str, JsonValue]:
         "status": result.status,
         "attempts": result.attempts,
         "elapsed": round(result.elapsed, 6),
+        "request_id": result.request_id,
         "error": None if result.error is None else error_data(result.error),
         "room": None if result.room is None else model_data(result.room),
     }
 
 
 def error_data(error: AioroomsError) -> dict[str, JsonValue]:
-    """Return the class and message of an error. For an `APIStatusError`, add its status, error codes and request id."""
+    """Return the class and message of an error, and what is known about the answer: status, codes and request id."""
     data: dict[str, JsonValue] = {"type": type(error).__name__, "message": error_line(error)}
     if isinstance(error, APIStatusError):
         data["status"] = error.status
         data["codes"] = [detail.code for detail in error.errors if detail.code is not None]
+    if isinstance(error, APIStatusError) or error.request_id is not None:
         data["request_id"] = error.request_id
     return data

@@ -68,6 +68,9 @@ Environment:
   TELNYX_API_KEY   the API key; there is no option for it, because other users
                    of the machine can read a command's options
   TELNYX_BASE_URL  the base URL of the API  [default: https://api.telnyx.com/v2]
+  AIOROOMS_LOG     debug, info or warning: write log lines to standard error
+  HTTPS_PROXY, HTTP_PROXY, NO_PROXY
+                   the HTTP proxy, and the hosts that are reached without it
   NO_COLOR         if set, the output has no colour
 
 \b

@@ -17,9 +17,11 @@ from ..errors import ClientSettingsError, PolicyFileError
 from ..webhook_config import EventSigner
 from ._command import Context, Value
 from ._values import read_rate, read_seconds, whole_number
+from ._verbose import show_log_lines
 from ._words import setting_problem
 
 __all__ = [
+    "CONNECTION_OPTIONS",
     "FILE",
     "MAX_FAILURES",
     "MAX_ROOMS",
@@ -29,6 +31,7 @@ __all__ = [
     "check_force_and_strict",
     "check_new_file",
     "concurrency_option",
+    "connection_options",
     "every_room_option",
     "json_option",
     "keep_repeated",
@@ -209,14 +212,34 @@ def seed_option(text: str) -> Callable[[F], F]:
 
 
 def api_options(command: F) -> F:
-    """Add `--base-url`, `--timeout` and `--json`. The step `make_client` replaces the first two with `client`."""
+    """Add the options of all commands that use the API. The step `make_client` replaces them with `client`."""
+    timeout = value_option("--timeout", "SECONDS", read_seconds, "Timeout of one attempt, in seconds.  [default: 30]")
+    return connection_options(timeout(json_option(command)))
+
+
+CONNECTION_OPTIONS: Final = ("base_url", "proxy", "verbose")
+"""The parameters that `connection_options` adds."""
+
+
+def connection_options(command: F) -> F:
+    """Add the options that say how to reach the API, and what to write about it."""
     base_url = click.option(
         "--base-url",
         metavar="URL",
         help="Base URL of the API.  [default: TELNYX_BASE_URL, or https://api.telnyx.com/v2]",
     )
-    timeout = value_option("--timeout", "SECONDS", read_seconds, "Timeout of one attempt, in seconds.  [default: 30]")
-    return base_url(timeout(json_option(command)))
+    proxy = click.option(
+        "--proxy",
+        metavar="URL",
+        help="HTTP proxy for all requests.  [default: HTTPS_PROXY or HTTP_PROXY, unless NO_PROXY names the host]",
+    )
+    verbose = click.option(
+        "-v",
+        "--verbose",
+        count=True,
+        help="Write retries and pauses to standard error; -vv writes each attempt, too.  [default: neither]",
+    )
+    return base_url(proxy(verbose(command)))
 
 
 def bulk_options(command: F) -> F:
@@ -260,6 +283,8 @@ def make_client(ctx: Context) -> None:
     """Create `client` from the options and the environment, with `policy` if the command has that option."""
     base_url: str | None = ctx.params.pop("base_url")
     timeout: float | None = ctx.params.pop("timeout")
+    proxy: str | None = ctx.params.pop("proxy")
+    show_log_lines(ctx.params.pop("verbose"))
     key = os.environ.get("TELNYX_API_KEY")
     if not key:
         ctx.add_problem("TELNYX_API_KEY is not set; set it to your API key (`aiorooms demo` needs none)")
@@ -270,6 +295,8 @@ def make_client(ctx: Context) -> None:
         max_connections=ctx.params.get("concurrency") or _MAX_CONNECTIONS,
         pacing=Pacing(max_rate=ctx.params.pop("rate", None)),
         webhook_url_policy=ctx.params.pop("policy", DEFAULT_POLICY),
+        proxy=proxy,
+        trust_env=True,
     )
     try:
         ctx.params["client"] = make() if timeout is None else make(timeout=timeout)

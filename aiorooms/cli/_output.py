@@ -30,6 +30,7 @@ from ._json import JsonValue, dumps
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.progress import Progress
 
     from ._progress import Bar
 
@@ -47,6 +48,7 @@ __all__ = [
     "output_lost",
     "print_error",
     "print_problems",
+    "write_above",
     "write_stderr",
 ]
 
@@ -182,7 +184,6 @@ class Output:
         """Whether standard output is JSON."""
         self.on_terminal = sys.stdout.isatty() and not json
         """Whether standard output is a terminal, and is not JSON."""
-        self._bar: Bar | None = None
 
     def line(self, text: str) -> None:
         """Write a line to standard output, which may contain tabs between columns.
@@ -222,10 +223,7 @@ class Output:
 
     def error(self, text: str) -> None:
         """Write one line to standard error, above the progress bar if there is one."""
-        if self._bar is None:
-            print_error(text)
-        else:
-            self._bar.above(escape(f"aiorooms: {text}"))
+        write_above(escape(f"aiorooms: {text}"))
 
     def draw(self, *parts: "RenderableType") -> None:
         """Draw on standard output with rich. On a terminal, use colours and the terminal's width.
@@ -260,11 +258,8 @@ class Output:
             return
         from ._progress import Bar
 
-        with Bar(total) as self._bar:
-            try:
-                yield self._bar
-            finally:
-                self._bar = None
+        with Bar(total) as bar, _on_screen(bar):
+            yield bar
 
     @contextmanager
     def reading(self) -> "Generator[Reading]":
@@ -278,8 +273,29 @@ class Output:
             return
         from ._progress import Count
 
-        with Count(reading):
+        with Count(reading) as count, _on_screen(count):
             yield reading
+
+
+_displays: Final["list[Progress]"] = []
+"""The progress bars on standard error. Lines are written above the last one."""
+
+
+@contextmanager
+def _on_screen(display: "Progress") -> Generator[None]:
+    _displays.append(display)
+    try:
+        yield
+    finally:
+        _displays.remove(display)
+
+
+def write_above(line: str) -> None:
+    """Write an escaped line to standard error, above the progress bar if there is one."""
+    if _displays:
+        _displays[-1].console.print(line, soft_wrap=True)
+    else:
+        write_stderr(line + "\n")
 
 
 def write_stderr(text: str) -> None:

@@ -19,6 +19,7 @@ from ._diff import show_how_to_apply, show_plan
 from ._exit_codes import CHANGES, OK
 from ._json import JsonValue
 from ._options import (
+    CONNECTION_OPTIONS,
     FILE,
     Repeated,
     api_options,
@@ -84,7 +85,7 @@ def _check_probe(ctx: Context) -> None:
 def _check_out_and_make_client(ctx: Context) -> None:
     """Check `--out` and create `client`. With `--check`, `client` is None, because the account is not read."""
     if ctx.params.pop("check"):
-        for name in ("overwrite", "timeout", "base_url"):
+        for name in ("overwrite", "timeout", *CONNECTION_OPTIONS):
             del ctx.params[name]
         ctx.params["client"] = None
         return

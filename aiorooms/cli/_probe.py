@@ -10,17 +10,26 @@ from ..webhook_config import EventSigner, ProbeReport, ProbeResult, WebhookConfi
 from ._command import Command, Context
 from ._exit_codes import FAILED, OK
 from ._json import JsonValue
-from ._options import json_option, make_client, probe_options, read_signer, value_option
+from ._options import (
+    CONNECTION_OPTIONS,
+    connection_options,
+    json_option,
+    make_client,
+    probe_options,
+    read_signer,
+    value_option,
+)
 from ._output import Output, field_text
 from ._run import run
 from ._values import read_room_id, read_seconds
+from ._words import option_name
 
 __all__ = ["probe_command"]
 
 
 def _check_urls(ctx: Context) -> None:
     """Check that there is something to probe. Create `client` if `--room` was given, and otherwise set it to None."""
-    url, failover, room, base_url = (ctx.params[name] for name in ("url", "failover", "room", "base_url"))
+    url, failover, room = (ctx.params[name] for name in ("url", "failover", "room"))
     if room is not None or ctx.is_invalid("--room"):
         if url is not None or failover is not None:
             ctx.add_problem("give either --room, or URL and --failover", "--room")
@@ -29,14 +38,16 @@ def _check_urls(ctx: Context) -> None:
             ctx.add_problem("give URL or --room")
         elif url is None:
             ctx.add_problem("give URL too", "--failover")
-        if base_url is not None:
-            ctx.add_problem("give --room too", "--base-url")
+        for name in CONNECTION_OPTIONS:
+            if ctx.params[name]:
+                ctx.add_problem("give --room too", option_name(name))
     for name, given in (("URL", url), ("--failover", failover)):
         if given == "":
             ctx.add_problem("is empty; give a URL", name)
     timeout: float | None = ctx.params["timeout"]
     if room is None:
-        del ctx.params["base_url"]
+        for name in CONNECTION_OPTIONS:
+            del ctx.params[name]
         ctx.params["client"] = None
         return
     ctx.params["timeout"] = None  # of the requests to the API
@@ -55,11 +66,7 @@ def _check_urls(ctx: Context) -> None:
     read_seconds,
     "Time limit for each webhook URL, in seconds, not for the API.  [default: the room's timeout, or 10]",
 )
-@click.option(
-    "--base-url",
-    metavar="URL",
-    help="Base URL of the API, for --room.  [default: TELNYX_BASE_URL, or https://api.telnyx.com/v2]",
-)
+@connection_options
 @json_option
 def probe_command(
     url: str | None,

@@ -97,7 +97,7 @@ class Bar(Progress):
             _Failures(Column(no_wrap=True)),
             console=Console(stderr=True, highlight=False, markup=False),
             expand=True,
-            # rich need not redirect the streams, because `above` writes the lines above the bar.
+            # rich need not redirect the streams, because `write_above` writes the lines above the bar.
             redirect_stdout=False,
             redirect_stderr=False,
         )
@@ -125,10 +125,6 @@ class Bar(Progress):
         self.failed = counts["failed"]
         self.uncertain = counts["uncertain"]
         self.conflicts = counts["conflict"]
-
-    def above(self, line: str) -> None:
-        """Write a line above the bar."""
-        self.console.print(line, soft_wrap=True)
 
 
 class Count(Progress):

@@ -98,6 +98,8 @@ def setting_problem(error: ClientSettingsError, *, base_url: str | None) -> str:
     if error.setting == "base_url":
         name = "TELNYX_BASE_URL" if base_url is None else "--base-url"
         return f"{name} {error.wrong}; give an https URL with host and path only, such as https://api.telnyx.com/v2"
+    if error.setting is not None and error.setting.isupper():  # an environment variable
+        return str(error)
     if error.setting is not None:
         return f"{_SETTINGS.get(error.setting) or option_name(error.setting)} {error.wrong}; {error.hint}"
     return error_line(error)

@@ -1,10 +1,12 @@
 """What an error says about an update: its status, and whether the run of many updates ends."""
 
+from http import HTTPStatus
 from typing import Final, Literal
 
 from ..errors import (
     AioroomsError,
     APIError,
+    APIStatusError,
     AuthenticationError,
     ClientStateError,
     PermissionDeniedError,
@@ -19,6 +21,8 @@ _ENDS_A_RUN: Final = (AuthenticationError, PermissionDeniedError, ClientStateErr
 def ends_run(error: AioroomsError) -> bool:
     """Return whether an error stops a run of many updates, because every later request would fail in the same way."""
     if isinstance(error, RateLimitError) and error.reason == "max_wait":
+        return True
+    if isinstance(error, APIStatusError) and error.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return True
     return isinstance(error, _ENDS_A_RUN) or error.reason in ("outage_patience", "cannot_send", "stopped")
 

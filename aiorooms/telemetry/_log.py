@@ -22,7 +22,7 @@ from ._events import (
     UpdateEnded,
 )
 
-__all__ = ["HTTP", "ROOT", "level_of_wait", "log", "log_as_the_environment_says", "log_to_stderr"]
+__all__ = ["HTTP", "ROOT", "level_in_environment", "level_of_wait", "log", "log_to_stderr"]
 
 _LONG: Final = 10.0
 """Seconds. A longer wait is logged as a warning."""
@@ -115,26 +115,30 @@ def _updated(event: UpdateEnded) -> str:
     return f"room {event.room_id}: {event.status} after {attempts}{event.elapsed:.3f} s{error}"
 
 
-def log_to_stderr(level: int) -> None:
-    """Write the log lines of aiorooms from this level on to standard error. A second call changes only the level."""
-    if not any(handler.name == _HANDLER for handler in ROOT.handlers):
-        handler = logging.StreamHandler(sys.stderr)
-        handler.set_name(_HANDLER)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        ROOT.addHandler(handler)
+def log_to_stderr(level: int, handler: logging.Handler | None = None) -> None:
+    """Write the log lines of aiorooms from this level on to standard error. Further calls do nothing.
+
+    `handler` writes them; None means one that writes them as they are.
+    """
+    if any(present.name == _HANDLER for present in ROOT.handlers):
+        return
+    handler = handler or logging.StreamHandler(sys.stderr)
+    handler.set_name(_HANDLER)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    ROOT.addHandler(handler)
     ROOT.setLevel(level)
 
 
-def log_as_the_environment_says() -> None:
-    """Write log lines to standard error if `AIOROOMS_LOG` is set to `debug`, `info` or `warning`.
+def level_in_environment() -> int | None:
+    """Return the level that `AIOROOMS_LOG` names: `debug`, `info` or `warning`; None if it is not set.
 
     Raises `ClientSettingsError` for another value.
     """
     value = os.environ.get(_VARIABLE)
     if not value:
-        return
+        return None
     level = _LEVELS.get(value.strip().lower())
     if level is None:
         wrong, hint = f"is {value[:40]!r}", f"set it to {', '.join(_LEVELS)}, or remove it"
         raise ClientSettingsError(f"{_VARIABLE} {wrong}", setting=_VARIABLE, value=value, wrong=wrong, hint=hint)
-    log_to_stderr(level)
+    return level

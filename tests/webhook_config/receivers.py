@@ -57,10 +57,11 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name(name)
         self._certificate = (above or self).sign(self._name, self._key.public_key(), 3650, is_authority=True)
-        self.trusting = ssl.create_default_context(cadata=self._pem().decode())
+        self.trusting = ssl.create_default_context(cadata=self.pem().decode())
         """The context of a client that trusts this authority."""
 
-    def _pem(self) -> bytes:
+    def pem(self) -> bytes:
+        """Return the certificate of the authority."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
     def sign(
@@ -99,7 +100,7 @@ class Authority:
         file = self._folder / f"{host}.{days}.pem"
         file.write_bytes(
             certificate.public_bytes(serialization.Encoding.PEM)
-            + (b"" if self._above is None else self._pem())
+            + (b"" if self._above is None else self.pem())
             + key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
