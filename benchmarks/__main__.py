@@ -13,7 +13,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from . import bulk, compare, costs, crash, fairness, fuzz, growth, outages, pacing, planning, ratios, urls, waiting
+from . import (
+    bulk,
+    compare,
+    costs,
+    crash,
+    fairness,
+    fuzz,
+    growth,
+    outages,
+    pacing,
+    planning,
+    ratios,
+    service,
+    urls,
+    waiting,
+)
 
 BENCHMARKS: Final = {
     "compare": compare,
@@ -23,6 +38,7 @@ BENCHMARKS: Final = {
     "pacing": pacing,
     "fairness": fairness,
     "waiting": waiting,
+    "service": service,
     "bulk": bulk,
     "planning": planning,
     "crash": crash,

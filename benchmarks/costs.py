@@ -1,4 +1,4 @@
-"""Measure the CPU time of importing aiorooms, of pacing, and of checking webhook URLs.
+"""Measure the CPU time of importing aiorooms, pacing, events that nobody wants, and checks of webhook URLs.
 
 All times are CPU times, user and system. Each is the median over the rounds, with the minimum and the maximum. Updates
 run on asyncio's event loop, without orjson. The exit status is 0 even if a target is missed.
@@ -15,7 +15,9 @@ from typing import Final
 
 import attrs
 
-from aiorooms import RoomUpdate
+from aiorooms import Room, RoomUpdate, Updated
+from aiorooms.resources._reports import report_result
+from aiorooms.telemetry._telemetry import Telemetry
 from aiorooms.webhook_config import check_webhook_url, check_webhook_urls
 
 from . import pacing
@@ -140,6 +142,32 @@ def measure_pacer(rounds: int) -> tuple[Mapping[str, Spread], Target]:
     return rows, Target(pacing.COST_UNLIMITED, rows[pacing.COST_UNLIMITED], pacing.COST_TARGET, " µs")
 
 
+# --- events and logs that nobody wants ---
+
+UNOBSERVED_TARGET: Final = 1.0
+"""Maximum CPU time for each update, in microseconds, if there is no `on_event` and no handler for log lines."""
+
+_UNOBSERVED: Final = "events and logs of an update, if nobody wants them"
+
+
+def measure_unobserved(rounds: int) -> tuple[Mapping[str, Spread], Target]:
+    """Return the CPU time of the calls by which an update of `update_many` finds out that nobody wants its events."""
+    telemetry = Telemetry()
+    result = Updated(room_id="id", update=None, room=Room(id="id"))
+    times: list[float] = []
+    for _ in range(rounds):
+        began = time.process_time()
+        for _ in range(_CHECKS):
+            pass
+        middle = time.process_time()
+        for _ in range(_CHECKS):
+            _ = telemetry.wants_attempts  # once for each call, before its first attempt
+            report_result(telemetry, result)
+        times.append((time.process_time() - middle - (middle - began)) / _CHECKS * 1e6)
+    found = Spread.of(times)
+    return {_UNOBSERVED: found}, Target(f"CPU time: {_UNOBSERVED}", found, UNOBSERVED_TARGET, " µs")
+
+
 # --- checking URLs ---
 
 PAIR_TARGET: Final = 4.0
@@ -200,6 +228,8 @@ class Costs:
     updates: Sequence[Update]
     pacer: Mapping[str, Spread]
     """CPU time to acquire and release one permit, in microseconds."""
+    unobserved: Mapping[str, Spread]
+    """CPU time of events and logs that nobody wants, in microseconds."""
     checks: Mapping[str, Spread]
     """CPU time of one check, in microseconds."""
     bars: Sequence[Target]
@@ -211,6 +241,7 @@ def main(arguments: Sequence[str]) -> None:
     imports, import_target = measure_imports(options.rounds)
     checks, check_targets = measure_checks(options.rounds)
     pacer, pacer_target = measure_pacer(options.rounds)
+    unobserved, unobserved_target = measure_unobserved(options.rounds)
     updates = measure_updates(options.rounds, options.count)
     found = Costs(
         rounds=options.rounds,
@@ -218,8 +249,9 @@ def main(arguments: Sequence[str]) -> None:
         imports=imports,
         updates=updates,
         pacer=pacer,
+        unobserved=unobserved,
         checks=checks,
-        bars=[import_target, pacer_target, *check_targets],
+        bars=[import_target, pacer_target, unobserved_target, *check_targets],
     )
     rows = [
         ("start of the interpreter", imports.interpreter),
@@ -227,7 +259,9 @@ def main(arguments: Sequence[str]) -> None:
         ("import aiorooms", imports.aiorooms),
     ]
     print_table(("operation", "CPU ms"), [(what, figure.text()) for what, figure in rows])
-    print_table(("operation", "CPU µs"), [(what, figure.text(2)) for what, figure in {**pacer, **checks}.items()])
+    print_table(
+        ("operation", "CPU µs"), [(what, figure.text(2)) for what, figure in {**pacer, **unobserved, **checks}.items()]
+    )
     head = ("variant", "CPU µs per update", "difference from update_many")
     print_table(head, [(row.what, row.cpu_us.text(), row.more_us.text()) for row in updates])
     print_targets(found.bars)

@@ -1,17 +1,21 @@
 """Every Python example in the guides runs and does what its guide says."""
 
+import asyncio
 import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
 from aiorooms import WebhookUrlPolicy
 from aiorooms.simulator import RoomsSimulator
 from aiorooms.webhook_config._findings import KINDS, MEANINGS, SEVERITIES
 
 from .documents import BULK_GUIDE, SIMULATOR_GUIDE, TELEMETRY_GUIDE, WEBHOOKS_GUIDE, blocks, run
+from .proxies import real_proxy
 
 
 def test_the_example_of_a_bulk_change(
@@ -70,16 +74,51 @@ def test_the_examples_of_webhook_settings(number: int, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == blocks(WEBHOOKS_GUIDE, "text")[number]
 
 
-@pytest.mark.parametrize("number", range(3))
-def test_the_recipes_for_logs_metrics_and_traces(
+IN_PRODUCTION = [*blocks(TELEMETRY_GUIDE, "python")]
+WITH_OUTPUT = [IN_PRODUCTION[number] for number in (0, 1, 2, 3, 6)]
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_the_recipes_for_production(
     number: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logger = logging.getLogger("aiorooms")
     monkeypatch.setattr(logger, "handlers", [*logger.handlers])
     monkeypatch.setattr(logger, "level", logger.level)
-    assert len(blocks(TELEMETRY_GUIDE, "python")) == len(blocks(TELEMETRY_GUIDE, "text")) == 3
-    run(blocks(TELEMETRY_GUIDE, "python")[number])
+    assert len(IN_PRODUCTION) == 7
+    assert len(WITH_OUTPUT) == len(blocks(TELEMETRY_GUIDE, "text"))
+    run(WITH_OUTPUT[number])
     assert capsys.readouterr().out == blocks(TELEMETRY_GUIDE, "text")[number]
+
+
+def test_the_recipe_for_aiohttp(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with RoomsSimulator(rooms=5) as sim:
+        monkeypatch.setenv("TELNYX_API_KEY", sim.api_key)
+        monkeypatch.setenv("TELNYX_BASE_URL", sim.url)
+        names = run(IN_PRODUCTION[4])
+
+        async def use() -> Any:
+            async with TestClient(TestServer(names["app"])) as http:
+                async with http.post(f"/rooms/{sim.room_ids[0]}/recording") as answer:
+                    room = await answer.json()
+                while sim.stats.updates_applied.total() < 6:
+                    await asyncio.sleep(0.01)
+                return room
+
+        room = asyncio.run(use())
+    assert (room["id"], room["enable_recording"]) == (sim.room_ids[0], True)
+    assert sorted(capsys.readouterr().out.split()) == sorted([*sim.room_ids, *["updated"] * 5])
+
+
+def test_the_recipe_for_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with RoomsSimulator(rooms=5) as sim, real_proxy(tmp_path, "--basic-auth", "user:password") as proxy:
+        monkeypatch.setenv("TELNYX_API_KEY", sim.api_key)
+        monkeypatch.setenv("TELNYX_BASE_URL", sim.url)
+        run(IN_PRODUCTION[5].replace("proxy.example.com:3128", f"127.0.0.1:{proxy.port}"))
+        assert capsys.readouterr().out == "5 rooms\n"
+        assert proxy.has_served("/v2/rooms")
 
 
 def test_the_guide_names_every_kind_of_finding() -> None:

@@ -165,8 +165,8 @@ def update(
     several rooms have the same error, it is printed once, and counted at the end.
 
     With --json, each room is one JSON object on its own line, with the keys room_id, status, attempts, elapsed
-    (seconds, including waits), error and room. The status is one of updated, failed, uncertain (the room may have been
-    updated) and skipped (not updated, because the run was stopped or the server could not be reached).
+    (seconds, including waits), request_id, error and room. The status is one of updated, failed, uncertain (the room
+    may have been updated) and skipped (not updated, because the run was stopped or the server could not be reached).
 
     After the first Ctrl-C, no new update starts, and updates in flight have 5 seconds to finish. After that time, or at
     a second Ctrl-C, updates still in flight are aborted. In any case, the totals are printed. You can then run the
@@ -263,8 +263,7 @@ class _Updating(ManyUpdates):
 
 
 def _unfinished(room_id: str, status: UpdateStatus, why: str) -> str:
-    """Return a line of JSON for an update without a result. Its attempts and duration are unknown, so they are null."""
+    """Return a line of JSON for an update without a result. What is unknown, such as its attempts, is null."""
     error: dict[str, JsonValue] = {"type": "Interrupted", "message": why}
-    return dumps(
-        {"room_id": room_id, "status": status, "attempts": None, "elapsed": None, "error": error, "room": None}
-    )
+    unknown: dict[str, JsonValue] = dict.fromkeys(("attempts", "elapsed", "request_id"))
+    return dumps({"room_id": room_id, "status": status, **unknown, "error": error, "room": None})

@@ -251,7 +251,7 @@ def test_json_has_an_object_for_each_room(sim: RoomsSimulator, invoke: Invoke) -
     result = invoke("update", room_id, UNKNOWN_ROOM, "--max-participants", "20", "--json")
     by_room = {one["room_id"]: one for one in map(json.loads, lines(result.stdout))}
     updated, failed = by_room[room_id], by_room[UNKNOWN_ROOM]
-    assert list(updated) == ["room_id", "status", "attempts", "elapsed", "error", "room"]
+    assert list(updated) == ["room_id", "status", "attempts", "elapsed", "request_id", "error", "room"]
     assert (updated["status"], updated["attempts"], updated["error"]) == ("updated", 1, None)
     assert 0 < updated["elapsed"] < 5
     assert updated["room"]["max_participants"] == 20

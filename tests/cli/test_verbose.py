@@ -20,17 +20,17 @@ def _logger() -> Iterator[None]:
     ROOT.setLevel(level)
 
 
-@pytest.mark.parametrize(
-    ("words", "variable", "found"),
-    [
-        ([], None, set()),
-        (["-v"], None, {"INFO"}),
-        (["-vv"], None, {"INFO", "DEBUG"}),
-        (["--verbose", "--verbose"], None, {"INFO", "DEBUG"}),
-        ([], "debug", {"INFO", "DEBUG"}),
-        (["-v"], "debug", {"INFO"}),
-    ],
-)
+LEVELS: list[tuple[list[str], str | None, set[str]]] = [
+    ([], None, set()),
+    (["-v"], None, {"INFO"}),
+    (["-vv"], None, {"INFO", "DEBUG"}),
+    (["--verbose", "--verbose"], None, {"INFO", "DEBUG"}),
+    ([], "debug", {"INFO", "DEBUG"}),
+    (["-v"], "debug", {"INFO"}),
+]
+
+
+@pytest.mark.parametrize(("words", "variable", "found"), LEVELS)
 def test_each_level_has_its_lines(
     words: list[str],
     variable: str | None,
