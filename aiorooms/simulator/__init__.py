@@ -13,6 +13,7 @@ The simulator shares no code with the client, because tests can't find a bug in 
 from ._fault_kinds import ALL, APPLIED, NOT_APPLIED, ODD, FaultKind, fault_descriptions
 from ._faults import Faults
 from ._limiters import RateLimit
+from ._scripted_answer import ScriptedAnswer
 from ._simulator import RoomsSimulator
 from ._stats import RecordedRequest, Stats
 
@@ -26,6 +27,7 @@ __all__ = [
     "RateLimit",
     "RecordedRequest",
     "RoomsSimulator",
+    "ScriptedAnswer",
     "Stats",
     "fault_descriptions",
 ]

@@ -11,6 +11,10 @@ from typing import TypeAlias
 import attrs
 
 from ._fault_kinds import ALL, KINDS, FaultKind
+from ._scripted_answer import ScriptedAnswer
+
+ScriptEntry: TypeAlias = FaultKind | ScriptedAnswer | None
+"""A fault or an answer for one request. None means a normal answer."""
 
 
 def _known_kinds(kinds: Sequence[FaultKind]) -> tuple[FaultKind, ...]:
@@ -18,15 +22,15 @@ def _known_kinds(kinds: Sequence[FaultKind]) -> tuple[FaultKind, ...]:
     return tuple(kinds)
 
 
-def _known_script(script: Sequence[FaultKind | None]) -> tuple[FaultKind | None, ...]:
+def _known_script(script: Sequence[ScriptEntry]) -> tuple[ScriptEntry, ...]:
     _check_kinds(script)
     return tuple(script)
 
 
-def _check_kinds(kinds: Sequence[FaultKind | None]) -> None:
+def _check_kinds(kinds: Sequence[ScriptEntry]) -> None:
     if isinstance(kinds, str):
         raise TypeError(f"kinds must be a sequence of names, not a string; give [{kinds!r}]")
-    unknown = [kind for kind in kinds if kind is not None and kind not in KINDS]
+    unknown = [kind for kind in kinds if not (kind is None or isinstance(kind, ScriptedAnswer) or kind in KINDS)]
     if unknown:
         raise ValueError(f"unknown fault kinds: {unknown!r}; give a sequence of names from {', '.join(KINDS)}")
 
@@ -64,10 +68,10 @@ class Faults:
     """The kinds of random faults, all equally likely. A kind that is listed twice is twice as likely."""
     first_tries: int | None = attrs.field(default=None, kw_only=True)
     """How many requests for each method and room, from the first on, can get a random fault. None means all."""
-    script: Sequence[FaultKind | None] = attrs.field(default=(), kw_only=True, converter=_known_script)
-    """Faults for the first requests, one entry per request in the order of arrival. None means a normal answer.
+    script: Sequence[ScriptEntry] = attrs.field(default=(), kw_only=True, converter=_known_script)
+    """Faults or answers for the first requests, one entry per request in the order of arrival.
 
-    Random faults start when all entries are used up.
+    None means a normal answer. Random faults start when all entries are used up.
     """
     methods: Collection[str] | None = attrs.field(default=None, kw_only=True, converter=_upper)
     """HTTP methods of the requests that can get a random fault or one from `Faults.script`. None means all methods."""
@@ -81,9 +85,9 @@ class Faults:
 
 @attrs.frozen
 class Draw:
-    """The fault for a request."""
+    """The fault or the scripted answer for a request."""
 
-    kind: FaultKind
+    kind: FaultKind | ScriptedAnswer
     noise: int
     """A random number for the choices of a fault, such as which bytes to send.
 
@@ -91,7 +95,7 @@ class Draw:
     """
 
 
-Scripts: TypeAlias = dict[tuple[str | None, str | None], deque[FaultKind | None]]
+Scripts: TypeAlias = dict[tuple[str | None, str | None], deque[ScriptEntry]]
 
 
 class FaultPlan:
@@ -112,10 +116,10 @@ class FaultPlan:
         """Whether any request can get a fault."""
         return bool(self.faults.rate or self._initial_script or self.scripts)
 
-    def add_script(self, kinds: Sequence[FaultKind | None], room_id: str | None, method: str | None) -> None:
+    def add_script(self, entries: Sequence[ScriptEntry], room_id: str | None, method: str | None) -> None:
         """Append entries to the script for one room, one method, both, or all requests."""
         key = (room_id, None if method is None else method.upper())
-        self.scripts.setdefault(key, deque()).extend(_known_script(kinds))
+        self.scripts.setdefault(key, deque()).extend(_known_script(entries))
 
     def draw(self, method: str, room_id: str | None, target: str) -> Draw | None:
         """Return the fault for a request, or None. Requests with the same method and `target` are counted together."""
@@ -128,10 +132,10 @@ class FaultPlan:
             for key in ((room_id, method), (room_id, None), (None, method), (None, None)):
                 script = self.scripts.get(key)
                 if script is not None:
-                    kind = script.popleft()
+                    entry = script.popleft()
                     if not script:
                         del self.scripts[key]
-                    return self._scripted_draw(kind)
+                    return self._scripted_draw(entry)
         if not matches:
             return None
         if self._initial_script:
@@ -145,11 +149,11 @@ class FaultPlan:
         low = bits & ((1 << 64) - 1)
         return Draw(faults.kinds[low % len(faults.kinds)], low // len(faults.kinds))
 
-    def _scripted_draw(self, kind: FaultKind | None) -> Draw | None:
-        if kind is None:
+    def _scripted_draw(self, entry: ScriptEntry) -> Draw | None:
+        if entry is None:
             return None
         self._script_draws += 1
-        return Draw(kind, self._hash(f"script\0{self._script_draws}") & ((1 << 64) - 1))
+        return Draw(entry, self._hash(f"script\0{self._script_draws}") & ((1 << 64) - 1))
 
     def _hash(self, text: str) -> int:
         data = f"{self._seed}\0{text}".encode("utf-8", "surrogateescape")

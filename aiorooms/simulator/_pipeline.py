@@ -5,9 +5,11 @@
 2. The request waits for the latency, and continues even if the client disconnects during this wait.
 3. During an outage, the request ends here.
 4. The key (401, 403) and the rate limit (429) are checked.
-5. The fault of the request is chosen, if any (`_faults`).
-6. The operation is carried out (`_routes`), unless the fault is in `NOT_APPLIED`.
-7. The answer is sent. If there is a fault, the effect of the fault sends or loses the answer instead.
+5. The fault or the scripted answer of the request is chosen, if any (`_faults`).
+6. The operation is carried out (`_routes`), unless the fault is in `NOT_APPLIED` or the scripted answer has
+   `applied=False`.
+7. The answer is sent. If there is a fault, the effect of the fault sends or loses the answer instead. If there is a
+   scripted answer, it is sent instead.
 """
 
 from hashlib import blake2b
@@ -25,7 +27,8 @@ from ._fault_kinds import KINDS
 from ._faults import Draw, FaultPlan, Faults
 from ._incoming import CLOSED, Incoming, Shared
 from ._routes import call_operation, find_target
-from ._stats import METHODS, RecordedRequest, Stats
+from ._scripted_answer import ScriptedAnswer
+from ._stats import METHODS, SCRIPTED, RecordedRequest, Stats
 from ._waits import Waits
 from ._wire import CommonLines, proxy_error
 
@@ -177,6 +180,9 @@ class Pipeline:
 
     async def _inject(self, incoming: Incoming, draw: Draw) -> None:
         """Carry out the request if the fault is in `APPLIED`. In any case, run the effect of the fault."""
+        if isinstance(draw.kind, ScriptedAnswer):
+            self._send_scripted(incoming, draw.kind)
+            return
         kind = KINDS[draw.kind]
         faults = self.plan.faults
         self._stats.faults[draw.kind] += 1
@@ -190,6 +196,12 @@ class Pipeline:
             retry_after=faults.retry_after,
         )
         await kind.effect(faulty)
+
+    def _send_scripted(self, incoming: Incoming, scripted: ScriptedAnswer) -> None:
+        self._stats.faults[SCRIPTED] += 1
+        if scripted.applied:
+            self._carry_out(incoming)
+        incoming.send(scripted.to_answer())
 
 
 def _is_receiver(path: str) -> bool:

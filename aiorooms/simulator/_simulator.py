@@ -17,8 +17,7 @@ from yarl import URL
 from ._access import Access
 from ._account import OLD_WEBHOOK_URL, WRITABLE, Account, Room, RoomsView
 from ._answers import JsonValue
-from ._fault_kinds import FaultKind
-from ._faults import FaultPlan, Faults
+from ._faults import FaultPlan, Faults, ScriptEntry
 from ._limit_sets import GivenRateLimits, RateLimits, read_rate_limits
 from ._listener import Listener
 from ._loop_thread import LoopThread, call_in_loop
@@ -323,15 +322,17 @@ class RoomsSimulator:
 
         self._on_loop(change)
 
-    def script(self, *kinds: FaultKind | None, room_id: str | None = None, method: str | None = None) -> None:
-        """Inject faults into the next requests. Each entry is for one request, and None means a normal answer.
+    def script(self, *entries: ScriptEntry, room_id: str | None = None, method: str | None = None) -> None:
+        """Inject faults into the next requests, or send answers of your own.
+
+        Each entry is for one request: a kind of fault, a `ScriptedAnswer`, or None for a normal answer.
 
         With `room_id` or `method`, the entries are only for requests with that room or method. If several scripts match
         a request, the most specific one is used: room and method, then room, then method, then all requests. If no
         script matches, `Faults(script=...)` is used. After its last entry, random faults are injected. A further script
         with the same `room_id` and `method` is appended to the first.
         """
-        self._on_loop(lambda: self._pipeline.plan.add_script(kinds, room_id, method))
+        self._on_loop(lambda: self._pipeline.plan.add_script(entries, room_id, method))
 
     def refuse_connections(self, how: Literal["closed", "503", "reset", "hang"] = "closed") -> None:
         """Start an outage, which lasts until `accept_connections()`.

@@ -8,6 +8,9 @@ import attrs
 
 METHODS = frozenset({"GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS"})
 
+SCRIPTED = "scripted"
+"""The key of `Stats.faults` for all scripted answers."""
+
 
 class RecordedRequest(NamedTuple):
     """One request exactly as it was received."""
@@ -52,7 +55,7 @@ class Stats:
     updates_applied: Counter[str] = attrs.Factory(Counter[str])
     """Number of PATCHes that were applied, by room id, even if the answer was lost."""
     faults: Counter[str] = attrs.Factory(Counter[str])
-    """Number of requests with a fault, by kind of fault."""
+    """Number of requests with a fault, by kind of fault. `scripted` counts those with a `ScriptedAnswer`."""
     requests_by_room: Counter[str] = attrs.Factory(Counter[str])
     """Number of requests by room id in lower case, including failed requests.
 

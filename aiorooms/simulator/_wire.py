@@ -17,6 +17,9 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus} | {
 }
 
 
+_WITHOUT_LENGTH = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+
+
 class CommonLines:
     """The header lines that all answers of one simulator have."""
 
@@ -38,7 +41,12 @@ class CommonLines:
 
 
 def head_of(answer: Answer, common: str, framing: str) -> bytes:
-    """Return the status line and the header. `common` and `framing` are header lines that end in CRLF."""
+    """Return the status line and the header. `common` and `framing` are header lines that end in CRLF.
+
+    The answer's own headers replace those of `common` that have the same name.
+    """
+    if answer.headers:
+        common = _without(common, {name.lower() for name, _ in answer.headers})
     lines = f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, '')}\r\n{common}"
     if answer.content_type is not None:
         lines += f"Content-Type: {answer.content_type}\r\n"
@@ -49,9 +57,14 @@ def head_of(answer: Answer, common: str, framing: str) -> bytes:
     return f"{lines}{framing}\r\n".encode("latin-1")
 
 
+def _without(lines: str, names: set[str]) -> str:
+    """Return header lines without those that have one of these names, which are in lower case."""
+    return "".join(line for line in lines.splitlines(keepends=True) if line.partition(":")[0].lower() not in names)
+
+
 def serialize(answer: Answer, common: str, *, with_body: bool = True) -> bytes:
     """Return a complete answer as bytes. `with_body` is false for an answer to HEAD."""
-    if answer.status == HTTPStatus.NO_CONTENT:
+    if answer.status in _WITHOUT_LENGTH:
         return head_of(answer, common, "")
     head = head_of(answer, common, f"Content-Length: {len(answer.body)}\r\n")
     return head + answer.body if with_body else head
