@@ -1,6 +1,6 @@
-"""The pytest fixture `rooms_simulator`, available wherever aiorooms and pytest are installed.
+"""The pytest fixtures `rooms_simulator` and `rooms_simulator_env`, available if aiorooms and pytest are installed.
 
-Each test that requests the fixture gets its own simulator with 10 rooms. The simulator runs in a thread, so it works in
+Each test that requests a fixture gets its own simulator with 10 rooms. The simulator runs in a thread, so it works in
 sync tests, and in async tests with any async plugin. The marker `rooms_simulator` passes arguments to `RoomsSimulator`.
 A test, its class and its module can all have markers: their arguments are merged, and the marker closest to the test
 takes precedence.
@@ -9,7 +9,14 @@ takes precedence.
     def test_many_rooms(rooms_simulator):
         ...  # rooms_simulator.url, rooms_simulator.api_key
 
-Pytest imports this module in every run. The simulator is imported only when a test uses the fixture. `-p no:aiorooms`
+`rooms_simulator_env` is the same simulator. During the test, the environment variables `TELNYX_API_KEY` and
+`TELNYX_BASE_URL` also contain its key and URL, so code that calls `RoomsClient()` without arguments uses it.
+
+    def test_my_program(rooms_simulator_env):
+        my_program()
+        assert rooms_simulator_env.stats.requests == 1
+
+Pytest imports this module in every run. The simulator is imported only when a test uses a fixture. `-p no:aiorooms`
 disables the plugin.
 """
 
@@ -28,8 +35,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
         "markers",
-        "rooms_simulator(**arguments): arguments for the RoomsSimulator of the fixture `rooms_simulator`, "
-        "such as rooms=1000, rate_limit='100/1s'.",
+        "rooms_simulator(**arguments): arguments for the RoomsSimulator of the fixtures `rooms_simulator` and "
+        "`rooms_simulator_env`, such as rooms=1000, rate_limit='100/1s'.",
     )
 
 
@@ -45,3 +52,11 @@ def rooms_simulator(request: pytest.FixtureRequest) -> "Iterator[RoomsSimulator]
         arguments.update(marker.kwargs)
     with RoomsSimulator(**arguments) as simulator:
         yield simulator
+
+
+@pytest.fixture
+def rooms_simulator_env(rooms_simulator: "RoomsSimulator", monkeypatch: pytest.MonkeyPatch) -> "RoomsSimulator":
+    """The simulator of `rooms_simulator`, with TELNYX_API_KEY and TELNYX_BASE_URL set to its key and URL."""
+    monkeypatch.setenv("TELNYX_API_KEY", rooms_simulator.api_key)
+    monkeypatch.setenv("TELNYX_BASE_URL", rooms_simulator.url)
+    return rooms_simulator

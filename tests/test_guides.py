@@ -46,7 +46,7 @@ def test_the_example_of_a_file_with_problems(
     assert capsys.readouterr().out == blocks(BULK_GUIDE, "text")[0]
 
 
-def test_the_example_of_the_pytest_fixture(tmp_path: Path) -> None:
+def test_the_example_of_the_pytest_fixtures(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(blocks(SIMULATOR_GUIDE, "python")[0])
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", str(tmp_path)],
@@ -55,14 +55,14 @@ def test_the_example_of_the_pytest_fixture(tmp_path: Path) -> None:
         check=False,
         cwd=tmp_path,
     )
-    assert "1 passed" in done.stdout, done.stdout + done.stderr
+    assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("number", range(2))
+@pytest.mark.parametrize("number", range(3))
 def test_the_examples_of_the_simulator(number: int, capsys: pytest.CaptureFixture[str]) -> None:
-    _, *examples = blocks(SIMULATOR_GUIDE, "python")  # the first one is the fixture
+    _, *examples = blocks(SIMULATOR_GUIDE, "python")  # the first one is about the fixtures
     outputs = blocks(SIMULATOR_GUIDE, "text")
-    assert len(examples) == len(outputs) == 2
+    assert len(examples) == len(outputs) == 3
     run(examples[number])
     assert capsys.readouterr().out == outputs[number]
 

@@ -1,4 +1,4 @@
-"""The pytest plugin: the fixture `rooms_simulator` and its marker."""
+"""The pytest plugin: the fixtures `rooms_simulator` and `rooms_simulator_env`, and their marker."""
 
 import os
 import subprocess
@@ -47,6 +47,46 @@ def test_wrong_marker(rooms_simulator) -> None:
 @pytest.fixture
 def unused():
     pass
+"""
+USERS_OF_THE_ENVIRONMENT = """
+import asyncio
+import os
+
+import pytest
+
+from aiorooms import RoomsClient
+
+VARIABLES = ("TELNYX_API_KEY", "TELNYX_BASE_URL")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def other_variables():
+    os.environ.update(TELNYX_API_KEY="KEY_other", TELNYX_BASE_URL="https://api.example.com/v2")
+    yield
+    assert [os.environ[name] for name in VARIABLES] == ["KEY_other", "https://api.example.com/v2"]
+
+
+@pytest.mark.rooms_simulator(rooms=3, api_key="KEY_mine")
+def test_sync(rooms_simulator_env, rooms_simulator) -> None:
+    assert rooms_simulator_env is rooms_simulator
+    assert [os.environ[name] for name in VARIABLES] == ["KEY_mine", rooms_simulator.url]
+
+    async def update() -> None:
+        async with RoomsClient() as client:
+            await client.rooms.update(rooms_simulator.room_ids[2], max_participants=3)
+
+    asyncio.run(update())
+    assert rooms_simulator.stats.updates_applied == {rooms_simulator.room_ids[2]: 1}
+
+
+@pytest.mark.asyncio
+async def test_async(rooms_simulator_env) -> None:
+    async with RoomsClient() as client:
+        assert (await client.rooms.list_page(1)).rooms
+
+
+def test_without_the_fixture() -> None:
+    assert os.environ["TELNYX_API_KEY"] == "KEY_other"
 """
 UNUSED = """
 import sys
@@ -102,6 +142,15 @@ def test_the_fixture_and_its_marker_work_in_the_tests_of_a_user(tmp_path: Path) 
     assert "@pytest.mark.rooms_simulator(**arguments)" in listed.stdout
     listed = run(tmp_path, "-m", "pytest", *plugins, "--fixtures")
     assert "A running Telnyx Video Rooms simulator" in listed.stdout
+    assert "with TELNYX_API_KEY and TELNYX_BASE_URL set" in listed.stdout
+
+
+def test_the_variables_are_set_only_during_the_test(tmp_path: Path) -> None:
+    (tmp_path / "test_users.py").write_text(USERS_OF_THE_ENVIRONMENT)
+    plugins = ["-p", "aiorooms.pytest_plugin", "-p", "pytest_asyncio.plugin", "-p", "no:cacheprovider"]
+    plugins += ["-o", "asyncio_default_fixture_loop_scope=function"]
+    done = run(tmp_path, "-m", "pytest", *plugins, "--strict-markers", "-W", "error")
+    assert "3 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_without_a_marker_the_fixture_has_10_rooms(request: pytest.FixtureRequest) -> None:
