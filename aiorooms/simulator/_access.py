@@ -52,8 +52,7 @@ class Access:
 
     def check_host(self, header: str | None) -> Answer | None:
         """Return the error answer if `Host` names another host. Return None if the request is allowed."""
-        # Only HTTP/1.0 allows a request without `Host`, and no browser sends one.
-        if not self._checks_host or header is None or _is_loopback(_without_port(header)):
+        if not self._checks_host or names_loopback(header):
             return None
         return plain_failure(421, "The simulator answers only requests to localhost or a loopback address.")
 
@@ -82,6 +81,12 @@ class Access:
         if authorization.partition(" ")[2] in self.forbidden_keys:
             return lines, bare_error(403, AUTHORIZATION, "You do not have permission to perform the requested action.")
         return lines, None
+
+
+def names_loopback(header: str | None) -> bool:
+    """Return whether `Host` names this machine, or is missing."""
+    # Only HTTP/1.0 allows a request without `Host`, and no browser sends one.
+    return header is None or _is_loopback(_without_port(header))
 
 
 def _without_port(header: str) -> str:

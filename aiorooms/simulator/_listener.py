@@ -145,6 +145,11 @@ class Listener:
             await asyncio.sleep(0)
             iterations += 1
 
+    @property
+    def refuses(self) -> bool:
+        """Whether connections are refused since `refuse()`."""
+        return self._reserved is not None
+
     def refuse(self) -> None:
         """Refuse new connections and drop all others immediately. Do nothing if the port is not open."""
         if self._connections is not None and self._port is not None:

@@ -15,7 +15,7 @@
 from hashlib import blake2b
 from http import HTTPStatus
 from random import Random
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from aiohttp import web
 
@@ -33,6 +33,8 @@ from ._waits import Waits
 from ._wire import CommonLines, proxy_error
 
 _FOREVER = 1e9  # seconds
+
+Outage: TypeAlias = Literal["closed", "503", "reset", "hang"]
 
 
 class Pipeline:

@@ -21,7 +21,7 @@ from ._faults import FaultPlan, Faults, ScriptEntry
 from ._limit_sets import GivenRateLimits, RateLimits, read_rate_limits
 from ._listener import Listener
 from ._loop_thread import LoopThread, call_in_loop
-from ._pipeline import Pipeline
+from ._pipeline import Outage, Pipeline
 from ._stats import RecordedRequest, Stats
 from ._waits import Waits
 from ._webhooks import mixed_webhooks
@@ -29,6 +29,7 @@ from ._webhooks import mixed_webhooks
 T = TypeVar("T")
 
 _MAX_PORT = 65535
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - a client can't connect to these on every system
 
 
 class RoomsSimulator:
@@ -149,10 +150,13 @@ class RoomsSimulator:
 
     @property
     def url(self) -> str:
-        """The base URL with `/v2`, such as `http://127.0.0.1:54321/v2`. Raise RuntimeError before the first start."""
+        """The base URL with `/v2`, such as `http://127.0.0.1:54321/v2`. Raise RuntimeError before the first start.
+
+        If the simulator listens on all addresses (`0.0.0.0` or `::`), the URL contains the loopback address.
+        """
         if self._port is None:
             raise RuntimeError("the simulator has no URL before it is started; use `async with`, `with` or `start()`")
-        return str(URL.build(scheme="http", host=self._host, port=self._port, path="/v2"))
+        return str(URL.build(scheme="http", host=_LOOPBACK.get(self._host, self._host), port=self._port, path="/v2"))
 
     @property
     def receiver_url(self) -> str:
@@ -334,7 +338,7 @@ class RoomsSimulator:
         """
         self._on_loop(lambda: self._pipeline.plan.add_script(entries, room_id, method))
 
-    def refuse_connections(self, how: Literal["closed", "503", "reset", "hang"] = "closed") -> None:
+    def refuse_connections(self, how: Outage = "closed") -> None:
         """Start an outage, which lasts until `accept_connections()`.
 
         `closed` closes the port and drops all connections. Requests that wait for their latency are still applied.
@@ -366,6 +370,11 @@ class RoomsSimulator:
         self._pipeline.outage = None
         if self._loop is not None:
             self._listener.accept()
+
+    @property
+    def outage(self) -> Outage | None:
+        """The current outage, or None. `refuse_connections()` starts an outage, and `accept_connections()` ends it."""
+        return "closed" if self._listener.refuses else self._pipeline.outage
 
     # Counters and recorded requests
 

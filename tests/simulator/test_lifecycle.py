@@ -353,3 +353,10 @@ def test_a_room_takes_less_than_1500_bytes() -> None:
         tracemalloc.stop()
     assert len(sim.rooms) == 2000
     assert size < 2000 * 1500
+
+
+@pytest.mark.parametrize(("host", "loopback"), [("0.0.0.0", "127.0.0.1"), ("::", "::1")])
+async def test_the_url_of_a_simulator_on_all_addresses_has_the_loopback_address(host: str, loopback: str) -> None:
+    async with RoomsSimulator(rooms=1, host=host) as sim:
+        assert URL(sim.url).host == URL(sim.receiver_url).host == loopback
+        assert (await ask(sim, "GET", "/rooms")).status == 200
