@@ -326,5 +326,7 @@ def _base_url(given: str | None, *, allow_insecure_http: bool) -> str:
     if host == official.host and url.path.rstrip("/") != official.path:
         raise error("does not have the path of the API", f"did you mean {quoted(_BASE_URL)}?")
     if url.scheme == "http" and not allow_insecure_http and not is_loopback(host):
-        raise error("would send the API key unencrypted", "use https, or allow_insecure_http=True")
+        insecure = error("would send the API key unencrypted", "use https, or allow_insecure_http=True")
+        insecure.reason = "insecure_http"
+        raise insecure
     return str(url).rstrip("/")

@@ -100,6 +100,7 @@ Reason: TypeAlias = Literal[
     "missing_extra",
     "unreadable",
     "unwritable",
+    "insecure_http",
 ]
 """A fixed code for the cause of an error, for programs that write their own hints."""
 

@@ -330,12 +330,12 @@ class _Applying(ManyUpdates):
         if out.on_terminal and counts:
             out.note(f"To write a report: {command_line('report', self._journal)}")
             if updated or counts["uncertain"] or self._run.settled:
-                rollback = command_line("rollback", self._journal, *self._repeated.base_url)
+                rollback = command_line("rollback", self._journal, *self._repeated.server)
                 out.note(f"To roll back: {rollback}")
 
     def _resume(self, *options: str) -> str:
         repeated = self._repeated
-        return command_line("resume", self._journal, *options, *self._plan_option, *repeated.base_url, *repeated.policy)
+        return command_line("resume", self._journal, *options, *self._plan_option, *repeated.server, *repeated.policy)
 
 
 _INTERRUPTED: Final = "the run was interrupted during this update; `aiorooms resume` reads the room back and continues"

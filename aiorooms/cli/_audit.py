@@ -144,7 +144,7 @@ def audit_command(
         shown.end(made, summary)
     if summary is not None and fix_plan is not None and not as_json:
         if summary.rooms:
-            apply = command_line("apply", fix_plan, *repeated.base_url, *repeated.policy)
+            apply = command_line("apply", fix_plan, *repeated.server, *repeated.policy)
             out.note(f"{fix_plan} fixes {with_noun(summary.rooms, 'room')}. To apply it: {apply}")
         else:
             out.note(f"{fix_plan} is empty: these options fix no room.")

@@ -43,7 +43,7 @@ def show_plan(plan: Plan, out: Output, *, every_room: bool) -> None:
 def show_how_to_apply(plan: Plan, out: Output, *, repeated: Repeated) -> None:
     """Write the command that carries out a new plan, or nothing if the plan has no changes."""
     if plan.rooms:
-        out.note(f"To apply the plan: {command_line('apply', plan.path, *repeated.base_url, *repeated.policy)}")
+        out.note(f"To apply the plan: {command_line('apply', plan.path, *repeated.server, *repeated.policy)}")
 
 
 def _show_changes(plan: Plan, out: Output) -> None:

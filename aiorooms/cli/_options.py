@@ -166,21 +166,28 @@ def read_signer(ctx: Context) -> None:
 class Repeated(NamedTuple):
     """Options that were given, as words of a command line. The commands that the output suggests repeat them."""
 
-    base_url: tuple[str, ...]
+    server: tuple[str, ...]
+    """`--base-url` and `--allow-insecure-http`."""
     policy: tuple[str, ...]
 
     @classmethod
-    def of(cls, base_url: str | None, policy: Path | None) -> Self:
-        """Return the words for these values of `--base-url` and `--policy`; None if an option was not given."""
+    def of(cls, base_url: str | None, policy: Path | None, *, allow_insecure_http: bool) -> Self:
+        """Return the words for these values of the options; None if an option was not given."""
         return cls(
-            () if base_url is None else ("--base-url", base_url),
+            (
+                *(() if base_url is None else ("--base-url", base_url)),
+                *(("--allow-insecure-http",) if allow_insecure_http else ()),
+            ),
             () if policy is None else ("--policy", str(policy)),
         )
 
 
 def keep_repeated(ctx: Context) -> None:
     """Set `repeated`. This step comes before those that replace the options."""
-    ctx.params["repeated"] = Repeated.of(ctx.params["base_url"], ctx.params.get("policy"))
+    params = ctx.params
+    params["repeated"] = Repeated.of(
+        params["base_url"], params.get("policy"), allow_insecure_http=params["allow_insecure_http"]
+    )
 
 
 def read_policy(ctx: Context) -> None:
@@ -217,7 +224,7 @@ def api_options(command: F) -> F:
     return connection_options(timeout(json_option(command)))
 
 
-CONNECTION_OPTIONS: Final = ("base_url", "proxy", "verbose")
+CONNECTION_OPTIONS: Final = ("base_url", "allow_insecure_http", "proxy", "verbose")
 """The parameters that `connection_options` adds."""
 
 
@@ -227,6 +234,11 @@ def connection_options(command: F) -> F:
         "--base-url",
         metavar="URL",
         help="Base URL of the API.  [default: TELNYX_BASE_URL, or https://api.telnyx.com/v2]",
+    )
+    allow_insecure_http = click.option(
+        "--allow-insecure-http",
+        is_flag=True,
+        help="Also send the API key over plain http to other machines.  [default: only to this one]",
     )
     proxy = click.option(
         "--proxy",
@@ -239,7 +251,7 @@ def connection_options(command: F) -> F:
         count=True,
         help="Write retries and pauses to standard error; -vv writes each attempt, too.  [default: neither]",
     )
-    return base_url(proxy(verbose(command)))
+    return base_url(allow_insecure_http(proxy(verbose(command))))
 
 
 def bulk_options(command: F) -> F:
@@ -282,6 +294,7 @@ def bulk_options(command: F) -> F:
 def make_client(ctx: Context) -> None:
     """Create `client` from the options and the environment, with `policy` if the command has that option."""
     base_url: str | None = ctx.params.pop("base_url")
+    allow_insecure_http: bool = ctx.params.pop("allow_insecure_http")
     timeout: float | None = ctx.params.pop("timeout")
     proxy: str | None = ctx.params.pop("proxy")
     show_log_lines(ctx.params.pop("verbose"))
@@ -292,6 +305,7 @@ def make_client(ctx: Context) -> None:
         RoomsClient,
         key or "none",
         base_url=base_url,
+        allow_insecure_http=allow_insecure_http,
         max_connections=ctx.params.get("concurrency") or _MAX_CONNECTIONS,
         pacing=Pacing(max_rate=ctx.params.pop("rate", None)),
         webhook_url_policy=ctx.params.pop("policy", DEFAULT_POLICY),

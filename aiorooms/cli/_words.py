@@ -48,6 +48,7 @@ _HINTS: Final[Mapping[Reason, str]] = {
     "that have their new values are not updated again",
     "no_locks": "if no other command uses the journal and the plan, give --no-lock",
     "overwrites_journal": "give another file with --out",
+    "insecure_http": "use https, or --allow-insecure-http if the server is a simulator or the network is trusted",
 }
 """A hint for each reason that needs one. For other reasons, the error's own hint is used."""
 
@@ -97,6 +98,8 @@ def setting_problem(error: ClientSettingsError, *, base_url: str | None) -> str:
         return f"TELNYX_API_KEY {error.wrong}; {error.hint}"
     if error.setting == "base_url":
         name = "TELNYX_BASE_URL" if base_url is None else "--base-url"
+        if error.reason == "insecure_http":
+            return f"{name} {error.wrong}; {_HINTS[error.reason]}"
         return f"{name} {error.wrong}; give an https URL with host and path only, such as https://api.telnyx.com/v2"
     if error.setting is not None and error.setting.isupper():  # an environment variable
         return str(error)
