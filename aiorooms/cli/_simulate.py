@@ -1,8 +1,9 @@
 """`aiorooms simulate`: run the simulator as a server, until Ctrl-C."""
 
 import asyncio
-import shlex
-from contextlib import suppress
+import errno
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
@@ -13,11 +14,13 @@ from ._exit_codes import OK
 from ._options import MAX_ROOMS, json_option, seed_option, value_option
 from ._output import Output, end_ctrl_c_line, flush
 from ._run import Interrupted, run
-from ._values import one_of, read_api_key, read_rate_limit, read_seconds_or_zero, read_share, whole_number
+from ._simulate_output import Introduction, show_changes, totals
+from ._values import one_of, read_api_key, read_host, read_rate_limit, read_seconds_or_zero, read_share, whole_number
 from ._words import option_name
 
 if TYPE_CHECKING:
     from ..simulator import RateLimit, RoomsSimulator
+    from ..simulator._control import Control
 
 __all__ = ["simulate"]
 
@@ -34,6 +37,10 @@ _LIMIT_OPTIONS: Final = {"limiter": "kind", "reset_rounding": "reset_rounding", 
 """Options that modify the rate limit. The values are the fields of `RateLimit` that the options set."""
 
 _NO_LIMIT: Final = "there is no rate limit to change; give one with --rate-limit, such as 100/1s"
+
+_OTHER_PORT: Final = "choose another port with --port, or use --port 0 for a free one"
+_OTHER_HOST: Final = "give an address or the name of this machine with --host, such as 127.0.0.1 or 0.0.0.0"
+_OTHER_CONTROL_PORT: Final = "choose another port with --control-port, or use --control-port 0 for a free one"
 
 
 def _read_limit(ctx: Context) -> None:
@@ -69,6 +76,20 @@ class _Simulate(Command):
 
 @click.command(cls=_Simulate, steps=[_read_limit])
 @value_option("--port", "N", whole_number(0, 65535), "TCP port to listen on; 0 chooses a free port.", default="8080")
+@value_option(
+    "--host",
+    "HOST",
+    read_host,
+    "Address or name of this machine to listen on; 0.0.0.0 also accepts requests from other machines.",
+    default="127.0.0.1",
+)
+@value_option(
+    "--control-port",
+    "N",
+    whole_number(0, 65535),
+    "TCP port of the control URL, on 127.0.0.1; 0 chooses a free port.",
+    default="0",
+)
 @value_option("--rooms", "N", whole_number(0, MAX_ROOMS), "Number of rooms, 0 to 1000000.", default="1000")
 @click.option(
     "--rate-limit",
@@ -111,6 +132,8 @@ class _Simulate(Command):
 @json_option
 def simulate(
     port: int,
+    host: str,
+    control_port: int,
     rooms: int,
     limits: "list[RateLimit]",
     api_key: str,
@@ -122,16 +145,22 @@ def simulate(
 ) -> int:
     """Run a simulated Telnyx Video Rooms API on this machine.
 
-    The simulator is a real HTTP server on 127.0.0.1 with rooms in memory. It checks requests as the API does, and
+    The simulator is a real HTTP server with rooms in memory. It checks requests as the API does, and
     answers with the API's own status codes and bodies. With --faults, it breaks some requests: it resets or closes
     connections, stalls, or answers with a 5xx or garbage. Ctrl-C or SIGTERM stops the server. The command then writes
     the totals, and exits with code 0.
 
     These options need --rate-limit: --limiter, --reset-rounding, --retry-after, --no-rate-limit-headers.
 
-    With --json, the command writes one object when the server is ready. The object has the keys url, api_key, rooms
-    (the number of rooms), room_id (the id of the first room, or null) and receiver_url (a webhook URL that accepts
-    every event).
+    The control URL shows and changes the simulator while it runs, even during an outage, and only from this machine. It
+    needs no API key. A GET returns the settings and counters as JSON. A PATCH sends a JSON object with any of the keys
+    rate_limit (such as "50/1s"), faults (such as 0.1), outage ("closed", "503", "reset" or "hang"), latency (in
+    seconds) and api_key. null turns a setting off. An invalid PATCH gets a 422 with all problems, and changes nothing.
+
+    With --json, the command writes one object when the server is ready. The object has the keys url, remote_url (the
+    URL for other machines, or null), control_url, api_key, rooms (the number of rooms), room_id (the id of the first
+    room, or null), receiver_url (a webhook URL that accepts every event) and webhooks (same or mixed). Its keys
+    rate_limit (with kind and headers), faults (with rate and kinds) and latency are those of the control URL.
 
     \b
     Examples:
@@ -140,8 +169,10 @@ def simulate(
       aiorooms simulate --rate-limit 100/1s --limiter bucket --retry-after ms
       aiorooms simulate --rate-limit 10/1s --rate-limit 1000/1h
       aiorooms simulate --webhooks mixed
+      aiorooms simulate --host 0.0.0.0 --control-port 8081
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     from ..simulator import Faults, RoomsSimulator  # imported here, because most commands don't need it
+    from ..simulator._control import Control
 
     simulator = RoomsSimulator(
         rooms=rooms,
@@ -150,66 +181,46 @@ def simulate(
         faults=Faults(rate=faults),
         latency=latency,
         seed=seed,
+        host=host,
         port=port,
         webhooks=webhooks,
     )
     out = Output(json=as_json)
     ended = asyncio.Event()
+
+    async def serve() -> None:
+        control = Control(simulator, show_changes)
+        async with _running(simulator, control, control_port=control_port):
+            introduction = Introduction(simulator, host, webhooks, control.url)
+            introduction.warn()
+            introduction.write(out)
+            flush()
+            await ended.wait()
+
     with suppress(Interrupted):  # a signal is the normal way to stop the simulator
-        run(_serve(simulator, out, ended), on_stop=ended.set)
+        run(serve(), on_stop=ended.set)
     end_ctrl_c_line()
-    stats = simulator.stats
     write = out.note if as_json else out.line
-    write(
-        f"Served: requests {stats.requests:,}, connections {stats.connections:,}, "
-        f"updates applied {stats.updates_applied.total():,}, rate limited (429) {stats.refused:,}, "
-        f"broken by faults {stats.faults.total():,}"
-    )
+    write(totals(simulator))
     return OK
 
 
-async def _serve(simulator: "RoomsSimulator", out: Output, ended: asyncio.Event) -> None:
+@asynccontextmanager
+async def _running(simulator: "RoomsSimulator", control: "Control", *, control_port: int) -> "AsyncGenerator[None]":
+    """Open both ports while the block runs. Raise `InvalidInputError` if one can't be opened."""
     try:
         await simulator.start()
     except OSError as error:
-        raise InvalidInputError(
-            [f"{error.strerror}; choose another port with --port, or use --port 0 for a free one"]
-        ) from None
+        is_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
+        raise InvalidInputError([f"{error.strerror}; {_OTHER_PORT if is_port else _OTHER_HOST}"]) from None
     try:
-        _introduce(simulator, out)
-        flush()
-        await ended.wait()
+        try:
+            await control.start(control_port)
+        except OSError as error:
+            raise InvalidInputError([f"{error.strerror}; {_OTHER_CONTROL_PORT}"]) from None
+        try:
+            yield
+        finally:
+            await control.stop()
     finally:
         await simulator.stop()
-
-
-def _introduce(simulator: "RoomsSimulator", out: Output) -> None:
-    """Write the URL, the API key and example commands."""
-    url, key = simulator.url, simulator.api_key
-    room_id = next(iter(simulator.room_ids), None)
-    if out.json:
-        out.data(
-            {
-                "url": url,
-                "api_key": key,
-                "rooms": len(simulator.rooms),
-                "room_id": room_id,
-                "receiver_url": simulator.receiver_url,
-            }
-        )
-        return
-    header = shlex.quote(f"Authorization: Bearer {key}")
-    out.line(f"Simulating the Telnyx Video Rooms API at {url}")
-    out.line("")
-    out.line(f"  Rooms    {len(simulator.rooms):,}")
-    out.line(f"  API key  {key}")
-    out.line(f"  Room id  {room_id or '-'}")
-    out.line(f"  Webhook  {simulator.receiver_url} (accepts every event)")
-    out.line("")
-    out.line("Send a request:")
-    out.line(f"  curl -H {header} {url}/rooms{'' if room_id is None else '/' + room_id}")
-    out.line("")
-    out.line("Use the simulator from another shell (press Ctrl-C here to stop it):")
-    out.line(f"  export TELNYX_API_KEY={shlex.quote(key)}")
-    out.line(f"  export TELNYX_BASE_URL={url}")
-    out.line("  aiorooms list" if room_id is None else f"  aiorooms update {room_id} --max-participants 20")

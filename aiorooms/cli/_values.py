@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "one_of",
     "read_api_key",
+    "read_host",
     "read_name",
     "read_rate",
     "read_rate_limit",
@@ -112,6 +113,17 @@ def read_api_key(text: str) -> str:
     if not (text and text.isascii() and text.isprintable() and " " not in text):
         raise ValueError("a key consists of printable ASCII characters without spaces")
     return text
+
+
+def read_host(text: str) -> str:
+    """Read an address or a name of this machine, to listen on."""
+    try:
+        ascii_host = text.encode("idna").decode()
+    except UnicodeError:
+        ascii_host = ""
+    if not (ascii_host and ascii_host.isprintable()) or set(ascii_host) & set(" /[]@?#"):
+        raise ValueError(f"{quoted(text)} is not an address or a name, such as 127.0.0.1 or 0.0.0.0")
+    return ascii_host
 
 
 def read_rate_limit(text: str) -> "RateLimit | None":

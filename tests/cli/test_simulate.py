@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import shlex
 import signal
 import socket
@@ -37,7 +38,7 @@ def test_simulate_serves_until_a_signal_and_then_prints_totals(started: list[Roo
     assert asked == ["room-000001"]
     printed = lines(result.stdout)
     assert printed[0] == f"Simulating the Telnyx Video Rooms API at {started[0].url}"
-    assert "  Rooms    7" in printed
+    assert "  Rooms       7" in printed
     assert "  export TELNYX_API_KEY=KEY_mine" in printed
     assert f"  export TELNYX_BASE_URL={started[0].url}" in printed
     assert (
@@ -65,12 +66,36 @@ def test_every_option_reaches_the_simulator(started: list[RoomsSimulator], monke
     assert given["rate_limit"] == RateLimit(20, 60.0, "down", headers=False, retry_after="ms", kind="bucket")
     assert given["faults"].rate == 0.05
     assert given["webhooks"] == "mixed"
-    assert json.loads(result.stdout) == {
+    printed = json.loads(result.stdout)
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/control", printed.pop("control_url"))
+    assert printed == {
         "url": started[0].url,
+        "remote_url": None,
         "api_key": "KEY_simulated",
         "rooms": 0,
         "room_id": None,
         "receiver_url": started[0].receiver_url,
+        "webhooks": "mixed",
+        "latency": 0.25,
+        "rate_limit": {
+            "limit": 20,
+            "window": 60.0,
+            "reset_rounding": "down",
+            "headers": False,
+            "retry_after": "ms",
+            "kind": "bucket",
+            "style": "x-ratelimit",
+            "reset": "seconds",
+        },
+        "faults": {
+            "rate": 0.05,
+            "kinds": [*ALL],
+            "first_tries": None,
+            "methods": None,
+            "stall_seconds": 30.0,
+            "slow_seconds": 0.2,
+            "retry_after": None,
+        },
     }
     assert lines(result.stderr)[0].startswith("Served: requests 0, "), "the totals belong on standard error"
 
@@ -106,21 +131,46 @@ def test_a_port_in_use_is_a_one_line_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         result = run("simulate", "--port", str(port))
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    (line,) = lines(result.stderr)
-    assert line.startswith(f"aiorooms: the simulator can't listen on 127.0.0.1 port {port}: ")
-    assert line.endswith("choose another port with --port, or use --port 0 for a free one")
+        control = run("simulate", "--port", "0", "--control-port", str(port))
+    for ended, option in ((result, "--port"), (control, "--control-port")):
+        assert (ended.exit_code, ended.stdout) == (2, "")
+        (line,) = lines(ended.stderr)
+        assert line.startswith(f"aiorooms: the simulator can't listen on 127.0.0.1 port {port}: ")
+        assert line.endswith(f"choose another port with {option}, or use {option} 0 for a free one")
 
 
 def test_invalid_options_are_reported_together() -> None:
     result = run(
-        *["simulate", "--port", "65536", "--rooms", "many", "--rate-limit", "100", "--api-key", "a b"],
+        *[
+            "simulate",
+            "--port",
+            "65536",
+            "--host",
+            "a b",
+            "--control-port",
+            "-1",
+            "--rooms",
+            "many",
+            "--rate-limit",
+            "100",
+            "--api-key",
+            "a b",
+        ],
         *["--faults", "2", "--latency", "-1", "--seed", "x"],
     )
     assert result.exit_code == 2
     assert [line.split(": ")[1] for line in lines(result.stderr)[:-1]] == [
-        *["--port", "--rooms", "--rate-limit", "--api-key", "--faults", "--latency", "--seed"]
+        *[
+            "--port",
+            "--host",
+            "--control-port",
+            "--rooms",
+            "--rate-limit",
+            "--api-key",
+            "--faults",
+            "--latency",
+            "--seed",
+        ]
     ]
 
 
@@ -198,3 +248,38 @@ def test_the_help_lists_all_faults_except_odd_ones() -> None:
     shown = run("simulate", "--help").stdout.split("Faults of requests that are not")[1]
     listed = [line.split()[0] for line in lines(shown) if line.startswith("  ") and not line.startswith("   ")]
     assert listed == list(ALL)
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ([], ["none", "none", "none", "the same in all rooms"]),
+        (
+            ["--rate-limit", "100/1s", "--faults", "5%", "--latency", "0.25", "--webhooks", "mixed"],
+            [
+                "100 requests in 1 s, fixed windows, x-ratelimit headers",
+                "5% of the requests, all kinds in `aiorooms simulate --help`",
+                "0.25 s",
+                "mixed, with the mistakes that an audit finds",
+            ],
+        ),
+        (
+            [
+                *["--rate-limit", "10/1s", "--rate-limit", "1000/1h", "--limiter", "bucket", "--retry-after", "ms"],
+                "--no-rate-limit-headers",
+            ],
+            [
+                (
+                    "10 requests in 1 s, token bucket, no headers, retry-after-ms; "
+                    "1,000 requests in 3600 s, token bucket, no headers, retry-after-ms"
+                ),
+                *["none", "none", "the same in all rooms"],
+            ],
+        ),
+    ],
+)
+def test_the_settings_are_shown(started: list[RoomsSimulator], options: list[str], shown: list[str]) -> None:
+    with signals_when(lambda: bool(started), signal.SIGINT):
+        printed = lines(run("simulate", "--port", "0", *options).stdout)
+    for name, text in zip(("Rate limit", "Faults", "Latency", "Webhooks"), shown, strict=True):
+        assert f"  {name:<10}  {text}" in printed
