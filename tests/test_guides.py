@@ -2,16 +2,19 @@
 
 import asyncio
 import logging
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from aiorooms import WebhookUrlPolicy
 from aiorooms.simulator import RoomsSimulator
+from aiorooms.simulator._control import Control
 from aiorooms.webhook_config._findings import KINDS, MEANINGS, SEVERITIES
 
 from .documents import BULK_GUIDE, SIMULATOR_GUIDE, TELEMETRY_GUIDE, WEBHOOKS_GUIDE, blocks, run
@@ -65,6 +68,29 @@ def test_the_examples_of_the_simulator(number: int, capsys: pytest.CaptureFixtur
     assert len(examples) == len(outputs) == 3
     run(examples[number])
     assert capsys.readouterr().out == outputs[number]
+
+
+async def test_the_example_of_the_control_url() -> None:
+    _, example = blocks(SIMULATOR_GUIDE, "sh")
+    async with RoomsSimulator() as sim, aiohttp.ClientSession() as session:
+        control = Control(sim, lambda _: None)
+        await control.start(0)
+        states: list[Any] = []
+        for command in example.splitlines():
+            words = shlex.split(command.replace("http://127.0.0.1:8081/control", control.url))
+            method = words[words.index("-X") + 1] if "-X" in words else "GET"
+            data = words[words.index("-d") + 1] if "-d" in words else None
+            async with session.request(method, words[-1], data=data) as answer:
+                assert (words[0], answer.status) == ("curl", 200)
+                states.append(await answer.json())
+        await control.stop()
+    start, broken, closed, end = states
+    assert (start["rate_limit"], start["faults"], start["latency"]) == (None, None, 0)
+    assert (broken["rate_limit"]["limit"], broken["faults"]["rate"], broken["latency"]) == (50, 0.1, 0.05)
+    assert closed["outage"] == "closed"
+    assert (end["outage"], end["faults"], end["api_key"]) == (None, None, "KEY_new")
+    table = SIMULATOR_GUIDE.read_text().partition("### Change it while it runs")[2]
+    assert {f"| `{key}` |" in table for key in end} == {True}
 
 
 @pytest.mark.parametrize("number", range(3))

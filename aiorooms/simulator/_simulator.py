@@ -62,8 +62,8 @@ class RoomsSimulator:
         webhook URL `https://old.example.com/rooms`. With `"mixed"`, each has its own webhook settings, and of every 100
         rooms, one has each kind of mistake that an audit finds. The same `seed` creates the same rooms. `rate_limit` is
         a `RateLimit` or text such as `"100/1s"`, a list of these, or a dict of both by operation (see the property).
-        `latency` is the wait before each request is handled, in seconds: fixed, or random between two bounds. Port 0
-        chooses a free port.
+        `latency` is the wait before each request is handled, in seconds: fixed, or random between two bounds. `host` is
+        the address to listen on; with `0.0.0.0`, other machines can connect too. Port 0 chooses a free port.
         """
         if rooms < 0:
             raise ValueError(f"rooms must be 0 or more, not {rooms}")
