@@ -22,10 +22,13 @@ from typing import Any, Final, cast
 
 import aiohttp
 
-from aiorooms.simulator import Faults, RateLimit, RoomsSimulator
+from aiorooms.simulator import FaultKind, Faults, RateLimit, RoomsSimulator
 
 WORKERS: Final = 3
 CALLERS: Final = 30
+_KINDS: Final[Sequence[FaultKind]] = (
+    *("503", "503_after", "reset_before", "reset_after", "stall_before", "truncated", "slow"),
+)
 _STATUSES: Final = ("200", "429", "500", "502", "503", "504")
 
 
@@ -48,8 +51,7 @@ async def _until_ready(http: aiohttp.ClientSession, url: str, process: asyncio.s
 
 async def _observe(seconds: float, folder: Path) -> tuple[RoomsSimulator, Counter[int]]:
     """Run the service for some seconds. Return the simulator and the answers of the service by status."""
-    kinds = ("503", "503_after", "reset_before", "reset_after", "stall_before", "truncated", "slow")
-    faults = Faults(rate=0.03, kinds=kinds)
+    faults = Faults(rate=0.03, kinds=_KINDS)
     with RoomsSimulator(rooms=200, rate_limit=RateLimit(40, retry_after="seconds"), faults=faults) as sim:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
@@ -93,7 +95,7 @@ def _metrics(folder: Path) -> dict[str, float]:
     from prometheus_client.multiprocess import MultiProcessCollector
 
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     found: defaultdict[str, float] = defaultdict(float)
     for family in registry.collect():
         for sample in family.samples:
@@ -112,7 +114,7 @@ def _figures(folder: Path) -> Mapping[str, Mapping[str, float]]:
     in_spans = Counter(str(span.get("http.response.status_code", span.get("error.type"))) for span in attempts)
 
     def total(event: str, field: str) -> float:
-        return sum(line[field] for line in logs if line["event"] == event)
+        return sum(float(line[field]) for line in logs if line["event"] == event)
 
     return {
         "attempts": {
