@@ -23,7 +23,7 @@ from ._text import quoted
 from ._version import __version__
 from ._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, check_webhook_url, is_loopback
 from .errors import ClientSettingsError
-from .resources._calls import split_arguments
+from .resources._calls import checked_options
 from .resources._room_requests import RoomRequests
 from .resources.rooms import Rooms
 from .telemetry import OnEvent
@@ -117,7 +117,7 @@ class RoomsClient:
         - `proxy`: the URL of an HTTP proxy, such as `http://user:password@proxy.example.com:3128`, for all requests.
         - `trust_env`: whether the environment variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` choose
           the proxy, read when the client is created. `proxy` takes precedence. Loopback addresses need no proxy.
-          Neither can be combined with `session`, which has settings of its own.
+          `proxy` and `trust_env` can't be combined with `session`: configure the session instead.
 
         `timeout`, `retry`, `deadline` and `extra_headers` can be replaced for each call, or with `with_options` for
         several. If `AIOROOMS_LOG` is set to `debug`, `info` or `warning`, log lines are written to standard error.
@@ -197,7 +197,7 @@ class RoomsClient:
 
         Raises `ClientSettingsError` if a setting is invalid.
         """
-        _, checked = split_arguments("with_options", options, ())
+        checked = checked_options("with_options", options)
         requests = self._requests
         if webhook_url_policy is not None:
             check_instance(WebhookUrlPolicy, "webhook_url_policy", webhook_url_policy)

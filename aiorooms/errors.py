@@ -255,7 +255,7 @@ class APIConnectionError(APIError, ConnectionError):
 
 
 class APITimeoutError(APIConnectionError, TimeoutError):
-    """No answer arrived within the timeout of an attempt, or `max_elapsed` expired before the first attempt."""
+    """No answer arrived within the timeout of an attempt, or the time of the call expired before the first attempt."""
 
 
 class APIResponseError(APIError):
@@ -343,7 +343,7 @@ class RateLimitError(APIStatusError):
 
 
 class RateLimitTimeoutError(RateLimitError, APITimeoutError):
-    """Nothing was sent, because the rate limit did not allow a request before `RetryPolicy.max_elapsed` expired.
+    """Nothing was sent, because the rate limit allowed no request before `max_elapsed` or the `deadline` expired.
 
     `retry_after` is the expected wait in seconds, so a web service can answer 503 with `Retry-After`.
     """

@@ -38,7 +38,7 @@ def test_the_earlier_of_both_limits_counts(
     assert budget.left == left
     assert not budget.is_over
     if limit is not None:
-        assert budget.limit == limit
+        assert budget.expired_setting == limit
         assert left is not None
         clock.now += left
         assert budget.is_over
@@ -54,15 +54,15 @@ def test_the_deadline_cuts_an_attempt(timeout: float | None, after: float, total
     budget.start()
     clock.now += after
     limits = TimeLimits.of(aiohttp.ClientTimeout(total=timeout))
-    assert budget.limits(limits).total == pytest.approx(total)
-    assert budget.limits(limits).others == limits.others
+    assert budget.shorten(limits).total == pytest.approx(total)
+    assert budget.shorten(limits).others == limits.others
 
 
 def test_max_elapsed_does_not_cut_an_attempt() -> None:
     budget = Budget(0.5, None, clock=_Clock())
     budget.start()
     limits = TimeLimits.of(aiohttp.ClientTimeout(total=30))
-    assert budget.limits(limits) is limits
+    assert budget.shorten(limits) is limits
 
 
 def test_a_read_back_has_the_deadline_of_its_call() -> None:

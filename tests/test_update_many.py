@@ -30,7 +30,7 @@ from aiorooms import (
     Unset,
     UpdateResult,
 )
-from aiorooms._http.attempts import Answer
+from aiorooms._http.attempts import CallResult
 from aiorooms._http.response import Received
 from aiorooms.resources._update_many import update_many
 from aiorooms.simulator import RateLimit, RoomsSimulator
@@ -45,9 +45,9 @@ async def collect(results: AsyncIterator[UpdateResult]) -> list[UpdateResult]:
     return [result async for result in results]
 
 
-def answer(room_id: str, max_participants: int | Unset = UNSET) -> Answer[Room]:
+def answer(room_id: str, max_participants: int | Unset = UNSET) -> CallResult[Room]:
     room = Room(id=room_id, max_participants=None if max_participants is UNSET else max_participants)
-    return Answer(room, 1, Received(200, {}, b"", None))
+    return CallResult(room, 1, Received(200, {}, b"", None))
 
 
 def counts(results: list[UpdateResult]) -> dict[str, int]:
@@ -290,7 +290,7 @@ async def test_a_slow_sync_iterable_does_not_delay_results() -> None:
             pulled += 1
             yield str(UUID(int=number)), UPDATE
 
-    async def done(room_id: str, update: RoomUpdate) -> Answer[Room]:
+    async def done(room_id: str, update: RoomUpdate) -> CallResult[Room]:
         await asyncio.sleep(0)
         return answer(room_id)
 
@@ -307,7 +307,7 @@ async def test_a_cancellation_raised_by_the_input_is_not_swallowed() -> None:
         gone.cancel()
         await gone
 
-    async def done(room_id: str, update: RoomUpdate) -> Answer[Room]:
+    async def done(room_id: str, update: RoomUpdate) -> CallResult[Room]:
         return answer(room_id)
 
     results: list[UpdateResult] = []
@@ -318,7 +318,7 @@ async def test_a_cancellation_raised_by_the_input_is_not_swallowed() -> None:
     assert tasks_left() == set()
 
 
-async def done(room_id: str, update: RoomUpdate) -> Answer[Room]:
+async def done(room_id: str, update: RoomUpdate) -> CallResult[Room]:
     """Return an updated room in the next iteration of the event loop."""
     await asyncio.sleep(0)
     return answer(room_id)
@@ -351,7 +351,7 @@ async def test_no_result_is_lost_if_a_timeout_of_the_input_expires_between_two_i
                 raise
             yield str(UUID(int=99)), UPDATE
 
-    async def slow(room_id: str, update: RoomUpdate) -> Answer[Room]:
+    async def slow(room_id: str, update: RoomUpdate) -> CallResult[Room]:
         await asyncio.sleep(0.03)
         return answer(room_id)
 
@@ -415,7 +415,7 @@ async def test_closing_the_run_closes_an_input_that_is_a_generator(is_async: boo
         finally:
             closed.append(True)
 
-    async def done(room_id: str, update: RoomUpdate) -> Answer[Room]:
+    async def done(room_id: str, update: RoomUpdate) -> CallResult[Room]:
         return answer(room_id)
 
     results = update_many(async_updates() if is_async else updates(), done, concurrency=2)
@@ -427,7 +427,7 @@ async def test_closing_the_run_closes_an_input_that_is_a_generator(is_async: boo
 
 @pytest.mark.parametrize("concurrency", [1, 3])
 async def test_a_slow_consumer_gets_every_result(concurrency: int) -> None:
-    async def at_once(room_id: str, update: RoomUpdate) -> Answer[Room]:
+    async def at_once(room_id: str, update: RoomUpdate) -> CallResult[Room]:
         return answer(room_id)
 
     updates = [(str(UUID(int=number)), UPDATE) for number in range(10)]
@@ -448,7 +448,7 @@ async def test_a_slow_consumer_slows_down_a_sync_iterable() -> None:
             pulled += 1
             yield str(UUID(int=number)), UPDATE
 
-    async def done(room_id: str, update: RoomUpdate) -> Answer[Room]:
+    async def done(room_id: str, update: RoomUpdate) -> CallResult[Room]:
         return answer(room_id)
 
     results = update_many(updates(), done, concurrency=5)
@@ -533,7 +533,7 @@ async def test_an_unexpected_error_is_raised_after_the_results_of_the_updates_in
             yield str(UUID(int=number)), UPDATE
         await asyncio.Event().wait()  # an input that never ends must not hide the error
 
-    async def broken(room_id: str, update: RoomUpdate) -> Answer[Room]:
+    async def broken(room_id: str, update: RoomUpdate) -> CallResult[Room]:
         await asyncio.sleep(0)
         if UUID(room_id).int == 5:
             raise ZeroDivisionError
@@ -549,7 +549,7 @@ async def test_an_unexpected_error_is_raised_after_the_results_of_the_updates_in
 
 
 async def test_closing_finishes_even_if_an_update_raises_when_it_is_cancelled() -> None:
-    async def broken(room_id: str, update: RoomUpdate) -> Answer[Room]:
+    async def broken(room_id: str, update: RoomUpdate) -> CallResult[Room]:
         if UUID(room_id).int > 0:
             return answer(room_id)
         try:
@@ -607,7 +607,7 @@ class Weird(BaseException):
 
 
 async def test_a_base_exception_of_an_update_is_raised() -> None:
-    async def broken(room_id: str, update: RoomUpdate) -> Answer[Room]:
+    async def broken(room_id: str, update: RoomUpdate) -> CallResult[Room]:
         raise Weird
 
     async with asyncio.timeout(5):
@@ -619,7 +619,7 @@ async def test_an_update_that_is_cancelled_while_it_waits_for_its_room_does_not_
     started: list[object] = []
     finish = asyncio.Event()
 
-    async def slow(room_id: str, update: RoomUpdate) -> Answer[Room]:
+    async def slow(room_id: str, update: RoomUpdate) -> CallResult[Room]:
         started.append(update.max_participants)
         await finish.wait()
         return answer(room_id)
@@ -641,7 +641,7 @@ async def test_an_update_that_is_cancelled_while_it_waits_for_its_room_does_not_
 
 
 async def test_the_run_raises_if_its_workers_are_cancelled_from_outside() -> None:
-    async def slow(room_id: str, update: RoomUpdate) -> Answer[Room]:
+    async def slow(room_id: str, update: RoomUpdate) -> CallResult[Room]:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -658,7 +658,7 @@ async def test_the_run_raises_if_its_workers_are_cancelled_from_outside() -> Non
 async def test_closing_finishes_even_if_an_update_swallows_its_cancellation() -> None:
     begun = 0
 
-    async def swallows_it(room_id: str, update: RoomUpdate) -> Answer[Room]:
+    async def swallows_it(room_id: str, update: RoomUpdate) -> CallResult[Room]:
         nonlocal begun
         begun += 1
         if begun > 1:
@@ -699,7 +699,7 @@ async def test_a_cancellation_is_not_replaced_by_an_error_of_the_input() -> None
         yield str(UUID(int=1)), UPDATE
         raise InputError
 
-    async def slow(room_id: str, update: RoomUpdate) -> Answer[Room]:
+    async def slow(room_id: str, update: RoomUpdate) -> CallResult[Room]:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -726,7 +726,7 @@ async def test_a_sync_generator_may_keep_a_context_variable_set_between_two_item
 async def test_the_run_waits_for_its_workers_even_after_a_second_cancellation() -> None:
     ended: list[str] = []
 
-    async def slow_to_end(room_id: str, update: RoomUpdate) -> Answer[Room]:
+    async def slow_to_end(room_id: str, update: RoomUpdate) -> CallResult[Room]:
         try:
             await asyncio.Event().wait()
         finally:
@@ -789,7 +789,7 @@ async def play(
     in_flight: set[str] = set()
     begun: list[tuple[str, int]] = []
 
-    async def update_room(room_id: str, update: RoomUpdate) -> Answer[Room]:
+    async def update_room(room_id: str, update: RoomUpdate) -> CallResult[Room]:
         assert room_id not in in_flight, "two updates of a room were in flight together"
         assert len(in_flight) < concurrency
         in_flight.add(room_id)
@@ -858,7 +858,7 @@ def test_an_eager_task_factory_changes_neither_the_order_nor_the_concurrency() -
             pulled.append(number)
             yield str(UUID(int=number % 7)), RoomUpdate(max_participants=2 + number % 40)
 
-    async def one(room_id: str, update: RoomUpdate) -> Answer[Room]:
+    async def one(room_id: str, update: RoomUpdate) -> CallResult[Room]:
         assert len(pulled) - len(sent) <= 3
         await asyncio.sleep(0)
         sent.append(len(sent))

@@ -22,7 +22,6 @@ reset is raised as an `APIConnectionError`. If the read-back is reset as well, t
 
 import asyncio
 import copy
-import itertools
 import math
 import random
 import time
@@ -30,7 +29,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
-from typing import Final, Generic, NamedTuple, NoReturn, Self, TypedDict, TypeVar
+from typing import Final, Generic, NamedTuple, Self, TypeVar
 
 import aiohttp
 import attrs
@@ -48,9 +47,10 @@ from ..errors import (
     RateLimitTimeoutError,
     Reason,
 )
-from ..telemetry import AttemptEnded, AttemptStarted, CallEnded, OutageBegan, OutageEnded, RetryScheduled
+from ..telemetry import OutageBegan, OutageEnded
 from ..telemetry._telemetry import Telemetry
 from .budget import Budget
+from .call_reports import CallReports
 from .call_settings import CallSettings
 from .exchange import Exchange
 from .outage import NO_OUTAGE, Failures, Outage, Stop
@@ -59,10 +59,9 @@ from .response import Failure, Received, Success
 from .retry import Again, RetryPolicy, Tally, decide, max_wait_hint
 from .secret import ApiKey, hide_frames
 
-__all__ = ["SINGLE", "Answer", "Role", "Sender"]
+__all__ = ["SINGLE", "CallResult", "Role", "Sender"]
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 _MAX_HINT: Final = 500
 """The maximum length of a read-back's hint in an error message, in characters."""
@@ -70,9 +69,6 @@ _MAX_HINT: Final = 500
 _ONCE = RetryPolicy(max_attempts=1)
 
 _NO_FURTHER_ATTEMPT: Final = "allows no further attempt"
-
-_NUMBERS: Final = itertools.count(1)
-"""The numbers of the calls of all clients."""
 
 
 class Role(NamedTuple):
@@ -88,7 +84,7 @@ SINGLE: Final = Role()
 """A single call."""
 
 
-class Answer(NamedTuple, Generic[T]):
+class CallResult(NamedTuple, Generic[T]):
     """The result of a call."""
 
     value: T
@@ -160,7 +156,7 @@ class Sender:
         *,
         outage: Outage = NO_OUTAGE,
         role: Role = SINGLE,
-    ) -> Coroutine[None, None, Answer[T]]:
+    ) -> Coroutine[None, None, CallResult[T]]:
         """Send a request, retry it if needed, and return its answer.
 
         `settings` defaults to those of the client, and `outage` is the outage state that all updates of a bulk run
@@ -181,21 +177,12 @@ class _End(NamedTuple):
     can_read_back: bool = True
 
 
-class _Identity(TypedDict):
-    """The fields of `CallEvent`."""
-
-    call: int
-    method: str
-    route: str
-    path: str
-
-
 class _Call(Generic[T]):
     """One call, from its first attempt to the value it returns or the error it raises."""
 
     __slots__ = (
-        "_accepted_before", "_budget", "_failures", "_is_watched", "_keeps_trying", "_number", "_outage", "_policy",
-        "_probe_after", "_request", "_role", "_sender", "_sent", "_settings", "_status", "_tally",
+        "_accepted_before", "_budget", "_failures", "_keeps_trying", "_outage", "_policy", "_probe_after", "_reports",
+        "_request", "_role", "_sender", "_settings", "_tally",
     )  # fmt: skip
 
     def __init__(
@@ -208,7 +195,7 @@ class _Call(Generic[T]):
         *,
         ends_at: float | None = None,
     ) -> None:
-        """`ends_at` is when the deadline expires if this call is a part of another one; None if it is none."""
+        """`ends_at` is when the deadline of the enclosing call expires; None if there is no enclosing call."""
         self._sender = sender
         self._request = request
         self._settings = settings
@@ -225,34 +212,15 @@ class _Call(Generic[T]):
         """The number of the client's requests that the server had accepted when the last attempt began."""
         self._probe_after = max(1, policy.max_attempts - 1)
         """The number of tries after which a probe may be sent."""
-        self._number = next(_NUMBERS)
-        self._is_watched = sender.telemetry.wants_attempts
-        """Whether attempts are reported. Decided once, so that each report of a call is complete."""
-        self._status: int | None = None
-        """The HTTP status of the last attempt; None if no readable answer arrived."""
-        self._sent = 0
-        """The number of attempts, including those over stale connections; 0 if attempts are not reported."""
+        self._reports = CallReports(sender.telemetry, request)
         self._keeps_trying = False
         """Whether the call continues although no attempts are left, because its request may not be the cause."""
 
-    async def run(self) -> Answer[T]:
+    async def run(self) -> CallResult[T]:
         """Make as many attempts as needed and allowed. Return the answer, or raise the error."""
-        return await self._reported(self._run())
+        return await self._reports.until_end(self._run())
 
-    async def _reported(self, coroutine: Coroutine[None, None, R]) -> R:
-        """Await a coroutine that is the whole call, and report its end."""
-        if not self._is_watched:
-            return await coroutine
-        began_at, error_name = time.monotonic(), None
-        try:
-            return await coroutine
-        except BaseException as error:
-            error_name = type(error).__name__
-            raise
-        finally:
-            self._report_call_ended(began_at, error_name)
-
-    async def _run(self) -> Answer[T]:
+    async def _run(self) -> CallResult[T]:
         last: Failure | None = None
         while True:
             try:
@@ -260,22 +228,26 @@ class _Call(Generic[T]):
             except ClientStateError as error:
                 outcome = _End(partial(ClientStateError, error.message), reason=error.reason, can_read_back=False)
             if isinstance(outcome, Success):
-                return Answer(outcome.value, self._tally.attempts, outcome.received)
-            if isinstance(outcome, Failure):
-                last = outcome
-                if self._tally.stale or self._is_revised(last):
-                    continue
-                after = self._after(last)
-                if isinstance(after, Again):
-                    self._report_retry(last, after.wait)
-                    await self._wait(last, after.wait)
-                    await self._probe(last)
-                    continue
-                outcome = after
-            end = await self._read_back(outcome)
-            if isinstance(end, Answer):
-                return end
-            self._raise(outcome, end)
+                return CallResult(outcome.value, self._tally.attempts, outcome.received)
+            if isinstance(outcome, _End):
+                return await self._end(outcome)
+            last = outcome
+            if self._tally.stale or self._is_revised(last):
+                continue
+            after = self._after(last)
+            if isinstance(after, _End):
+                return await self._end(after)
+            if not self._sender.closing.is_set():
+                self._reports.retry(last, after.wait, self._tally.attempts)
+            await self._wait(last, after.wait)
+            await self._probe(last)
+
+    async def _end(self, end: _End) -> CallResult[T]:
+        """Return the result if a read-back confirms the request, or raise the error."""
+        result = await self._read_back(end)
+        if isinstance(result, CallResult):
+            return result
+        raise self._error(end, result)
 
     # --- an attempt ---
 
@@ -287,31 +259,30 @@ class _Call(Generic[T]):
 
     async def _attempt(self, last: Failure | None) -> Success[T] | Failure | _End:
         """Acquire a permit, send once, and release the permit. `last` is the previous failure, if any."""
-        sender, outage = self._sender, self._outage
+        sender, outage, reports = self._sender, self._outage, self._reports
         if outage.stopped_by is not None:
             return self._stopped(outage.stopped_by, last)
         # The wait or a probe may have taken longer than it should, for example on a busy machine.
         if last is not None and self._budget.is_over:
             return self._out_of_time(last, _NO_FURTHER_ATTEMPT)
-        queued_at = time.monotonic() if self._is_watched else 0.0
+        queued_at = time.monotonic() if reports.wants_attempts else 0.0
         permit = sender.pacer.acquire_now(self._role.priority, self._request.operation) or await self._permit(last)
         if isinstance(permit, _End):
             return permit
         if last is None and self._role.is_in_run:
             self._budget.start()
-        if self._budget.is_past_deadline:
+        if self._budget.is_past_deadline or outage.stopped_by is not None:
             sender.pacer.release(permit, None)
-            return self._out_of_time(last)
+            return self._out_of_time(last) if outage.stopped_by is None else self._stopped(outage.stopped_by, last)
         began_at = outage.begin()
         self._accepted_before = sender.pacer.accepted
         rate_limit = None
         sent_at: float | None = None
-        self._status = None
         try:
-            if self._is_watched:
+            if reports.wants_attempts:
                 sender.exchange.open()  # raises if the client is closed, so that no attempt is reported
-                sent_at = self._report_started(queued_at)
-            limits = self._budget.limits(self._settings.limits)
+                sent_at = reports.attempt_started(queued_at)
+            limits = self._budget.shorten(self._settings.limits)
             outcome = await sender.exchange.send(
                 self._request, limits, self._settings.headers, fresh=self._tally.stale > 0
             )
@@ -319,14 +290,13 @@ class _Call(Generic[T]):
         except BaseException as error:
             hide_frames(error)
             if sent_at is not None:
-                self._report_ended(sent_at, None, error)
+                reports.attempt_ended(sent_at, None, error)
             raise
         finally:
             outage.end()
             sender.pacer.release(permit, rate_limit)
-        self._status = outcome.status
         if sent_at is not None:
-            self._report_ended(sent_at, outcome, None)
+            reports.attempt_ended(sent_at, outcome)
         if isinstance(outcome, Success):
             self._tally.succeeded()
             has_ended = outage.contact(began_at)
@@ -440,7 +410,7 @@ class _Call(Generic[T]):
         role = self._role._replace(is_in_run=False)
         probe = _Call(self._sender, outage.probe, settings, outage, role, ends_at=self._budget.ends_at)
         with suppress(ClientStateError):  # the next attempt raises it again
-            await probe._reported(probe._queue_and_attempt(None))
+            await probe._reports.until_end(probe._queue_and_attempt(None))
         if failures.has_contact():
             self._tally.leave_one(self._policy)
 
@@ -451,7 +421,7 @@ class _Call(Generic[T]):
 
     def _out_of_time(self, last: Failure | None, why: str = "expired while the call was queued") -> _End:
         error = partial(APITimeoutError, f"{self._request.subject}: not sent") if last is None else last.make_error
-        limit, reason = self._budget.limit
+        limit, reason = self._budget.expired_setting
         return _End(error, f"{limit} {why}", reason)
 
     def _too_late(self, wait: Wait) -> _End:
@@ -461,7 +431,7 @@ class _Call(Generic[T]):
             figures.append(f"{wait.waiting:,} more calls are waiting")
         more = f" ({', '.join(figures)})" if figures else ""
         message = f"{self._request.subject}: not sent: the rate limit allowed no request in time{more}"
-        limit, reason = self._budget.limit
+        limit, reason = self._budget.expired_setting
         hint = f"retry in {max(0.1, wait.seconds):.1f} s; {limit} expired while the call was queued"
         make_error = partial(RateLimitTimeoutError, message, status=429, retry_after=wait.seconds)
         return _End(make_error, hint, reason)
@@ -478,64 +448,9 @@ class _Call(Generic[T]):
                     with self._outage.ending(limit):
                         await sleep_unless(self._sender.closing, seconds)
 
-    # --- what is reported ---
-
-    def _identity(self) -> "_Identity":
-        """Return the fields that all events of this call have in common."""
-        request = self._request
-        return {"call": self._number, "method": request.method, "route": request.route, "path": request.path}
-
-    def _report_started(self, queued_at: float) -> float:
-        """Report that an attempt is sent now. Return the time."""
-        now = time.monotonic()
-        self._sent += 1
-        event = AttemptStarted(
-            **self._identity(),
-            attempt=self._sent,
-            waited=now - queued_at,
-        )
-        self._sender.telemetry.emit(event)
-        return now
-
-    def _report_ended(self, sent_at: float, outcome: Success[T] | Failure | None, error: BaseException | None) -> None:
-        """Report the outcome of an attempt, or the exception that ended it."""
-        if isinstance(outcome, Failure):
-            error = outcome.make_error()
-        event = AttemptEnded(
-            **self._identity(),
-            attempt=self._sent,
-            status=None if outcome is None else outcome.status,
-            error=None if error is None else type(error).__name__,
-            duration=time.monotonic() - sent_at,
-            request_id=None if outcome is None or outcome.received is None else outcome.received.request_id,
-        )
-        self._sender.telemetry.emit(event)
-
-    def _report_call_ended(self, began_at: float, error: str | None) -> None:
-        event = CallEnded(
-            **self._identity(),
-            attempts=self._sent,
-            status=self._status,
-            error=error,
-            elapsed=time.monotonic() - began_at,
-        )
-        self._sender.telemetry.emit(event)
-
-    def _report_retry(self, failure: Failure, delay: float) -> None:
-        telemetry = self._sender.telemetry
-        if telemetry.wants_retry(delay) and not self._sender.closing.is_set():
-            event = RetryScheduled(
-                **self._identity(),
-                attempt=max(self._sent, self._tally.attempts),
-                status=failure.status,
-                reason=failure.make_error().message,
-                delay=delay,
-            )
-            telemetry.emit(event)
-
     # --- the end of the call ---
 
-    async def _read_back(self, end: _End) -> Answer[T] | NotApplied | Unconfirmed:
+    async def _read_back(self, end: _End) -> CallResult[T] | NotApplied | Unconfirmed:
         """Find out whether the request was carried out, with a read-back if needed. If it was, return the answer."""
         if not self._tally.uncertain:
             return NotApplied()
@@ -556,9 +471,9 @@ class _Call(Generic[T]):
             return Unconfirmed()
         return self._judged(answer.value, answer.received)
 
-    def _judged(self, verdict: Verdict[T], received: Received) -> Answer[T] | NotApplied | Unconfirmed:
+    def _judged(self, verdict: Verdict[T], received: Received) -> CallResult[T] | NotApplied | Unconfirmed:
         if isinstance(verdict, Confirmed):
-            return Answer(verdict.value, self._tally.attempts, received)
+            return CallResult(verdict.value, self._tally.attempts, received)
         # The hint contains values from the server, which may echo the API key.
         return attrs.evolve(verdict, hint=excerpt(self._sender.exchange.redacted(verdict.hint), _MAX_HINT))
 
@@ -576,10 +491,10 @@ class _Call(Generic[T]):
         # In a bulk run, even a single attempt may be repeated because of an outage, so the time must be limited.
         return attrs.evolve(self._policy, max_attempts=max(1, left), max_elapsed=seconds)
 
-    def _raise(self, end: _End, verdict: NotApplied | Unconfirmed) -> NoReturn:
+    def _error(self, end: _End, verdict: NotApplied | Unconfirmed) -> AioroomsError:
         hint = "; ".join(filter(None, (verdict.hint, end.hint)))
         uncertain = isinstance(verdict, Unconfirmed)
         # The reason stays even if the read-back has a hint: it shows that the room is not the cause.
         error = end.make_error(attempts=self._tally.attempts, uncertain=uncertain, hint=hint, reason=end.reason)
         error.was_sent = self._tally.was_sent
-        raise error
+        return error

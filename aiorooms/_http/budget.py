@@ -20,7 +20,7 @@ __all__ = ["Budget"]
 class Budget:
     """The time of one call. It does not count until `start` is called."""
 
-    __slots__ = ("_clock", "_deadline", "_last_begin", "_max_elapsed", "ends_at")
+    __slots__ = ("_clock", "_deadline", "_latest_start", "_max_elapsed", "ends_at")
 
     def __init__(
         self,
@@ -32,8 +32,8 @@ class Budget:
     ) -> None:
         self._max_elapsed = max_elapsed
         self._deadline = deadline
-        self._last_begin: float | None = None
-        """When it is too late for another attempt to begin, on the clock; None if it is never."""
+        self._latest_start: float | None = None
+        """Time on the clock after which no further attempt begins; None means no limit."""
         self.ends_at: float | None = ends_at
         """When the deadline expires, on the clock; None if there is none, or if the time does not count yet.
 
@@ -46,7 +46,7 @@ class Budget:
             return
         now = self._clock()
         if self._max_elapsed is not None:
-            self._last_begin = now + self._max_elapsed
+            self._latest_start = now + self._max_elapsed
         if self._deadline is not None and self.ends_at is None:
             self.ends_at = now + self._deadline
 
@@ -54,8 +54,8 @@ class Budget:
     def left(self) -> float | None:
         """The number of seconds in which another attempt may begin. None means no limit."""
         if self.ends_at is None:
-            return None if self._last_begin is None else self._last_begin - self._clock()
-        end = self.ends_at if self._last_begin is None else min(self.ends_at, self._last_begin)
+            return None if self._latest_start is None else self._latest_start - self._clock()
+        end = self.ends_at if self._latest_start is None else min(self.ends_at, self._latest_start)
         return end - self._clock()
 
     @property
@@ -69,7 +69,7 @@ class Budget:
         """Whether the deadline has expired."""
         return self.ends_at is not None and self.ends_at <= self._clock()
 
-    def limits(self, limits: TimeLimits) -> TimeLimits:
+    def shorten(self, limits: TimeLimits) -> TimeLimits:
         """Return the time limits of an attempt that begins now, shortened to the deadline."""
         if self.ends_at is None:
             return limits
@@ -77,8 +77,8 @@ class Budget:
         return limits._replace(total=left if limits.total is None else min(left, limits.total))
 
     @property
-    def limit(self) -> tuple[str, Reason]:
+    def expired_setting(self) -> tuple[str, Reason]:
         """The setting that ends the call first, for error messages, and its code."""
-        if self.ends_at is not None and (self._last_begin is None or self.ends_at <= self._last_begin):
+        if self.ends_at is not None and (self._latest_start is None or self.ends_at <= self._latest_start):
             return f"deadline={self._deadline:g}", "deadline"
         return f"RetryPolicy(max_elapsed={self._max_elapsed:g})", "max_elapsed"

@@ -11,7 +11,7 @@ from .._text import quoted
 from .deadlines import TimeLimits, Timeout, client_timeout
 from .retry import RetryPolicy
 
-__all__ = ["OPTION_NAMES", "CallOptions", "CallSettings", "joined"]
+__all__ = ["OPTION_NAMES", "CallOptions", "CallSettings", "merge_headers"]
 
 
 class CallOptions(TypedDict, total=False):
@@ -25,7 +25,7 @@ class CallOptions(TypedDict, total=False):
     """Seconds for the whole call, above 0: all attempts, the waits between them, and a read-back.
 
     An attempt that is in flight when the deadline expires is cut off, and an update that may have been applied is then
-    `uncertain`. `math.inf` means no deadline. A list has this time for each page. In `update_many`, the time of an
+    `uncertain`. `math.inf` means no deadline. In `list`, it limits each page. In `update_many`, the time of an
     update counts from its first permit, not from the queue.
     """
     extra_headers: Mapping[str, str] | None
@@ -33,6 +33,7 @@ class CallOptions(TypedDict, total=False):
 
 
 OPTION_NAMES: Final = tuple(CallOptions.__annotations__)
+"""The names of the options of a call."""
 
 _RESERVED: Final = (
     "accept", "accept-encoding", "authorization", "connection", "content-encoding", "content-length", "content-type",
@@ -71,7 +72,7 @@ class CallSettings:
         if (given_deadline := options.get("deadline")) is not None:
             deadline = _deadline(given_deadline)
         if (given_headers := options.get("extra_headers")) is not None:
-            headers = _merged(headers, given_headers)
+            headers = merge_headers(headers, _checked_headers(given_headers))
         return attrs.evolve(self, limits=limits, retry=retry, deadline=deadline, headers=headers)
 
 
@@ -82,18 +83,18 @@ def _deadline(seconds: float) -> float | None:
     return seconds
 
 
-def _merged(headers: Mapping[str, str], extra: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the headers with further ones. Raises `ClientSettingsError` if a name or a value is invalid."""
+def _checked_headers(extra: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the headers. Raises `ClientSettingsError` if a name or a value is invalid."""
     if not isinstance(cast("object", extra), Mapping):
         raise wrong_type("extra_headers", extra, "a mapping of names to values")
     for name, value in extra.items():
         _check_header(name, value)
     if len({name.lower() for name in extra}) < len(extra):
         raise setting_error("extra_headers", "names a header twice", "names of headers are not case-sensitive")
-    return joined(headers, extra)
+    return extra
 
 
-def joined(headers: Mapping[str, str], further: Mapping[str, str]) -> dict[str, str]:
+def merge_headers(headers: Mapping[str, str], further: Mapping[str, str]) -> dict[str, str]:
     """Return all headers. A further one replaces an equal one, such as `User-Agent`."""
     names = {name.lower() for name in further}
     return {**{name: value for name, value in headers.items() if name.lower() not in names}, **further}

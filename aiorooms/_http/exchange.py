@@ -22,7 +22,7 @@ from .._pacing import read_rate_limit
 from ..errors import ClientStateError
 from .aiohttp_errors import NO_REPLAY, REPLAYED, DisconnectedError, is_broken_handshake, is_disconnect, to_failure
 from .body import ENCODINGS, BodyError, TooLargeError, read_body
-from .call_settings import joined
+from .call_settings import merge_headers
 from .connector import Connector, Route, close_connection
 from .deadlines import Deadline, Deadlines, TimeLimits
 from .request import Request
@@ -287,7 +287,7 @@ class Exchange:
             middlewares = NO_REPLAY if request.method in REPLAYED else ()
             return {**_NO_REDIRECTS, "timeout": limits.others, "middlewares": middlewares, "headers": headers}
         # The user's session has other defaults, so all options are passed.
-        all_headers = joined(self._headers, headers)
+        all_headers = merge_headers(self._headers, headers)
         if request.body is not None:
             all_headers["Content-Type"] = "application/json"
         return {**_NO_REDIRECTS, "timeout": limits.others, "headers": all_headers, "raise_for_status": False}

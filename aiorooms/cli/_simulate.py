@@ -14,7 +14,7 @@ from ._exit_codes import OK
 from ._options import MAX_ROOMS, json_option, seed_option, value_option
 from ._output import Output, end_ctrl_c_line, flush
 from ._run import Interrupted, run
-from ._simulate_output import Introduction, show_changes, totals
+from ._simulate_output import Banner, show_changes, totals
 from ._values import one_of, read_api_key, read_host, read_rate_limit, read_seconds_or_zero, read_share, whole_number
 from ._words import option_name
 
@@ -87,7 +87,7 @@ class _Simulate(Command):
     "--control-port",
     "N",
     whole_number(0, 65535),
-    "TCP port of the control URL, on 127.0.0.1; 0 chooses a free port.",
+    "TCP port, on 127.0.0.1, of the URL that changes the simulator while it runs; 0 chooses a free port.",
     default="0",
 )
 @value_option("--rooms", "N", whole_number(0, MAX_ROOMS), "Number of rooms, 0 to 1000000.", default="1000")
@@ -191,9 +191,9 @@ def simulate(
     async def serve() -> None:
         control = Control(simulator, show_changes)
         async with _running(simulator, control, control_port=control_port):
-            introduction = Introduction(simulator, host, webhooks, control.url)
-            introduction.warn()
-            introduction.write(out)
+            banner = Banner(simulator, host, webhooks, control.url)
+            banner.warn()
+            banner.write(out)
             flush()
             await ended.wait()
 

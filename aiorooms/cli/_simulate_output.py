@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..simulator._control_json import Changes
     from ..simulator._limit_sets import RateLimits
 
-__all__ = ["Introduction", "show_changes", "totals"]
+__all__ = ["Banner", "show_changes", "totals"]
 
 _KINDS: Final = {"fixed": "fixed windows", "sliding": "sliding window", "bucket": "token bucket"}
 _RETRY_AFTERS: Final = {
@@ -30,7 +30,7 @@ _ALL_ADDRESSES: Final = ("0.0.0.0", "::")  # noqa: S104 - only compared
 
 
 @attrs.frozen
-class Introduction:
+class Banner:
     """What the command writes when the simulator is ready."""
 
     simulator: "RoomsSimulator"
@@ -145,7 +145,7 @@ def show_changes(changes: "Changes") -> None:
     if "outage" in changes:
         texts.append(f"outage: {changes['outage'] or 'none'}")
     if "api_key" in changes:
-        texts.append("API key: another one")
+        texts.append("API key: replaced")
     print_error(f"changed: {'; '.join(texts)}")
 
 

@@ -1,4 +1,4 @@
-"""The results of calls: the outcome of one update of `update_many`, and an answer with all that came with it."""
+"""The results of calls: those of `update_many`, and `Response`."""
 
 from collections.abc import Mapping
 from typing import Generic, Literal, TypeAlias, TypeVar
@@ -19,8 +19,8 @@ UpdateStatus: TypeAlias = Literal["updated", "failed", "uncertain", "skipped"]
 - `failed`: the update was not applied; `error` says why.
 - `uncertain`: the client could not confirm whether the update was applied; `error` says what went wrong.
 - `skipped`: the update was not applied, for a reason that has nothing to do with the room; `error` says why. Either it
-  was not sent, because the run had been stopped or the server could not be reached, or it got the error that stopped
-  the run, such as a 401. Send it again in a later run.
+  was not sent, because the run had been stopped or the server could not be reached, or the run was stopped before its
+  next attempt, or it got the error that stopped the run, such as a 401. Send it again in a later run.
 """
 
 

@@ -1,7 +1,7 @@
-"""What the calls of all resources share: their arguments, and the response."""
+"""Check the arguments of a call, and send it for a `Response`."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from .._http.attempts import Sender
@@ -11,7 +11,7 @@ from .._text import similar
 from ..errors import InvalidRequestError, Problem
 from ..models import Response
 
-__all__ = ["raise_if_invalid", "respond", "split_arguments"]
+__all__ = ["checked_options", "raise_if_invalid", "send_for_response", "split_arguments"]
 
 T = TypeVar("T")
 
@@ -23,15 +23,24 @@ def split_arguments(
 
     Raises `TypeError` if an argument has another name, and suggests a known one.
     """
-    if unknown := [name for name in arguments if name not in known and name not in OPTION_NAMES]:
-        names = (*known, *OPTION_NAMES)
-        hints = [f"{name!r}; {similar(name, names, 'the names are ' + ', '.join(names))}" for name in unknown]
-        raise TypeError(f"{method}() got an unexpected argument {', and '.join(hints)}")
+    _check_names(method, arguments, (*known, *OPTION_NAMES))
     options = {name: value for name, value in arguments.items() if name in OPTION_NAMES}
     return {name: value for name, value in arguments.items() if name in known}, cast("CallOptions", options)
 
 
-async def respond(sender: Sender, request: Request[T], settings: CallSettings) -> Response[T]:
+def checked_options(method: str, options: CallOptions) -> CallOptions:
+    """Return the options. Raises `TypeError` if one has an unknown name, and suggests a known one."""
+    _check_names(method, options, OPTION_NAMES)
+    return options
+
+
+def _check_names(method: str, arguments: Iterable[str], known: Sequence[str]) -> None:
+    if unknown := [name for name in arguments if name not in known]:
+        hints = [f"{name!r}; {similar(name, known, 'the names are ' + ', '.join(known))}" for name in unknown]
+        raise TypeError(f"{method}() got an unexpected argument {', and '.join(hints)}")
+
+
+async def send_for_response(sender: Sender, request: Request[T], settings: CallSettings) -> Response[T]:
     """Send a request, and return the value with the answer that it was read from."""
     began = time.monotonic()
     value, attempts, received = await sender.send(request, settings)

@@ -3,23 +3,22 @@
 from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import partial
-from http import HTTPStatus
 from typing import Any, Final, cast
 from urllib.parse import urlencode
 
 import attrs
 
 from .._checks import bool_problems, date_problems, int_problems, name_problems
-from .._http.json import dumps
+from .._http.call_settings import CallOptions
 from .._http.request import Request
 from .._text import quoted
 from .._unset import UNSET, Unset
 from .._webhook_url import WebhookUrlPolicy
-from ..errors import ErrorDetail, InvalidRequestError, Problem
-from ..models import FIELD_NAMES, Room, RoomCreate, RoomPage, RoomUpdate, read_room_ref
-from ..models._fields import Values
+from ..errors import InvalidRequestError, Problem
+from ..models import FIELD_NAMES, Room, RoomCreate, RoomFields, RoomFilters, RoomPage, RoomUpdate, read_room_ref
 from ._bodies import MAX_LIST, MAX_ROOM, decode_rooms
 from ._calls import raise_if_invalid
+from ._null_support import NullSupport
 from ._read_back import (
     decode_created,
     decode_deleted,
@@ -30,7 +29,7 @@ from ._read_back import (
     read_back_update,
 )
 
-__all__ = ["FILTER_NAMES", "ListQuery", "RoomRequests", "list_query"]
+__all__ = ["FILTER_NAMES", "ListQuery", "RoomArguments", "RoomListArguments", "RoomRequests", "list_query"]
 
 _DAYS: Final = tuple(
     f"date_{event}_at_{operator}" for event in ("created", "updated") for operator in ("eq", "gte", "lte")
@@ -40,15 +39,21 @@ FILTER_NAMES: Final = ("unique_name", *_DAYS, "include_sessions")
 _PAGE_SIZES: Final = range(1, 251)
 _PAGE_NUMBERS: Final = range(1, 10**9)
 
-_FAILOVER: Final = "webhook_event_failover_url"
+
+class RoomArguments(RoomFields, CallOptions, total=False):
+    """The writable fields of a room, and the options of the call, as keyword arguments."""
+
+
+class RoomListArguments(RoomFilters, CallOptions, total=False):
+    """The filters of a list of rooms, and the options of the call, as keyword arguments."""
 
 
 class RoomRequests:
     """The requests of one client. All methods raise `InvalidRequestError` with all problems."""
 
-    def __init__(self, webhook_url_policy: WebhookUrlPolicy, null: "_NullSupport | None" = None) -> None:
+    def __init__(self, webhook_url_policy: WebhookUrlPolicy, null: "NullSupport | None" = None) -> None:
         self.policy = webhook_url_policy
-        self._null = null or _NullSupport()
+        self._null = null or NullSupport()
 
     def with_policy(self, webhook_url_policy: WebhookUrlPolicy) -> "RoomRequests":
         """Return the requests with another policy. What was learned about the server is shared."""
@@ -173,45 +178,6 @@ def list_query(filters: Mapping[str, object], page_size: int) -> ListQuery:
     if include_sessions is not UNSET:
         query.append(("include_sessions", _json_bool(include_sessions)))
     return ListQuery(query, page_size)
-
-
-class _NullSupport:
-    """Whether the server accepts null for the failover URL.
-
-    The API reference allows null. But the documented default is an empty string, and published answers contain an empty
-    string if a room has no failover URL. After one rejection of null, the client sends only empty strings.
-    """
-
-    def __init__(self) -> None:
-        self._is_rejected = False
-
-    def with_fields(self, request: Request[Room], fields: Values) -> Request[Room]:
-        """Set the body of a request, and what to send instead if the server rejects null for the failover URL."""
-        if fields.get(_FAILOVER, "") is None:
-            without_null = dumps({**fields, _FAILOVER: ""})
-            if self._is_rejected:
-                request.body = without_null
-                return request
-            request.revise = partial(self._revise, request, without_null)
-        request.body = dumps(fields)
-        return request
-
-    def _revise(
-        self, request: Request[Room], without_null: bytes, status: int, errors: Sequence[ErrorDetail]
-    ) -> Request[Room] | None:
-        if status != HTTPStatus.UNPROCESSABLE_ENTITY or not any(map(_names_failover, errors)):
-            return None
-
-        def decode(body: bytes) -> Room:
-            room = request.decode(body)
-            self._is_rejected = True  # the server accepted "", so null was the problem
-            return room
-
-        return attrs.evolve(request, body=without_null, revise=None, decode=decode)
-
-
-def _names_failover(error: ErrorDetail) -> bool:
-    return any(text is not None and _FAILOVER in text for text in (error.pointer, error.detail, error.title))
 
 
 def _json_bool(value: bool) -> str:

@@ -10,7 +10,7 @@ them in order of completion. If the caller is slow, the workers stop pulling.
   the caller's maximum number of failures. Updates in flight finish, and the rest of the input is reported as `skipped`.
   So is the update that got such an error, because the error says nothing about its room.
 - **Stopping.** After `UpdateRun.stop()`, no further attempt begins, and no more items are pulled. Attempts in flight
-  end, and an update that may have been applied is read back. An update that was pulled but not sent is `skipped`.
+  end, and an update that may have been applied is read back. An update that was not applied is `skipped`.
 - **Unexpected exceptions.** An update may raise an exception that is not an `AioroomsError`, for example from a hook in
   the user's session. Then no more items are pulled. The caller first gets the results of the updates in flight, and
   then the exception.
@@ -30,7 +30,7 @@ from types import TracebackType
 from typing import Self, TypeAlias, TypeGuard, cast
 
 from .._aio import end_tasks, is_cancelled
-from .._http.attempts import Answer
+from .._http.attempts import CallResult
 from .._text import quoted
 from ..errors import AioroomsError, InvalidRequestError, Problem
 from ..models import NotUpdated, Room, RoomRef, RoomUpdate, Updated, UpdateOutcome, read_room_ref
@@ -45,7 +45,7 @@ __all__ = ["UpdateRoom", "UpdateRun", "Updates", "update_many"]
 Updates: TypeAlias = Iterable[tuple[RoomRef, RoomUpdate]] | AsyncIterable[tuple[RoomRef, RoomUpdate]]
 """The input of `update_many`: any number of (room, update) pairs, from an iterable or an async iterable."""
 
-UpdateRoom: TypeAlias = Callable[[str, RoomUpdate], Awaitable[Answer[Room]]]
+UpdateRoom: TypeAlias = Callable[[str, RoomUpdate], Awaitable[CallResult[Room]]]
 """Updates the room with the given id. Raises an `AioroomsError` if the update is invalid or fails."""
 
 
@@ -73,10 +73,10 @@ def update_many(
 
 
 class UpdateRun(AsyncGenerator[UpdateOutcome]):
-    """The results of an `update_many`, as an async generator that can be stopped.
+    """The results of an `update_many`, as an async generator.
 
-    `stop` ends the run early, and every update that was sent still has its result. `aclose`, or leaving the loop early,
-    cancels the updates in flight.
+    `stop` drains the run, and every update that was read from the input still has its result. To abort the run, leave
+    `async with client.rooms.update_many(...) as run:`, or await `aclose()`. Both cancel the updates in flight.
     """
 
     def __init__(self, run: "_Run") -> None:
@@ -84,16 +84,25 @@ class UpdateRun(AsyncGenerator[UpdateOutcome]):
         self._results = _results(run)
 
     def stop(self) -> None:
-        """Send nothing more, and let the updates in flight finish. Keep iterating to get their results.
+        """Drain the run: begin no further attempt, and let attempts in flight finish.
 
-        No further attempt begins. An update that may have been applied is read back, so its result is `updated`,
-        `failed` or `uncertain`. An update that was read from the input but not sent is `skipped`. The rest of the input
-        is not read, and has no results.
+        Keep iterating to get the results. An update that may have been applied is read back. If the read-back confirms
+        it, it is `updated`. If the read-back can't show the outcome, it is `uncertain`. An update that was not applied,
+        because it was not sent or had no further attempt, is `skipped`. The rest of the input is not read, and has no
+        results.
 
         Call it in the event loop of the client, such as from `loop.add_signal_handler(signal.SIGTERM, run.stop)`.
         Further calls do nothing.
         """
         self._run.stop()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
 
     def __aiter__(self) -> Self:
         return self

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Final, Unpack, get_args, overload
 
 from .._checks import check_at_least, check_positive, setting_error
-from .._http.attempts import Answer, Role, Sender
+from .._http.attempts import CallResult, Role, Sender
 from .._http.call_settings import CallOptions, CallSettings
 from .._http.outage import Outage
 from .._http.request import Request
@@ -14,11 +14,11 @@ from .._unset import UNSET, Unset
 from ..models import Room, RoomCreate, RoomPage, RoomRef, RoomUpdate
 from ..models._values import load_converter
 from ._bodies import MAX_LIST
-from ._calls import split_arguments
+from ._calls import checked_options, split_arguments
 from ._pages import RoomList
-from ._room_requests import FILTER_NAMES, ListQuery, RoomRequests, list_query
+from ._room_requests import FILTER_NAMES, ListQuery, RoomArguments, RoomListArguments, RoomRequests, list_query
 from ._update_many import UpdateRun, Updates, update_many
-from .rooms_with_response import RoomArguments, RoomListArguments, RoomsWithResponse, send_update
+from .rooms_with_response import RoomsWithResponse, send_update
 
 __all__ = ["Rooms"]
 
@@ -31,13 +31,14 @@ class Rooms:
 
     All methods except `update_many`, which yields errors in its results, raise
 
-    - `InvalidRequestError` if an argument is invalid, before anything is sent;
+    - `InvalidRequestError` if an argument is invalid, `ClientSettingsError` if an option is invalid, and `TypeError` if
+      an argument has an unknown name, before anything is sent;
     - an `APIError` if the server rejects the request, or if all attempts that `RetryPolicy` allows fail;
     - `ClientStateError` if the client is closed or belongs to another event loop.
     """
 
     with_response: RoomsWithResponse
-    """The same methods, which return the value with status, headers, body and request id: see `Response`."""
+    """`retrieve`, `list_page`, `create`, `update` and `delete`, which return a `Response`."""
 
     def __init__(self, sender: Sender, requests: RoomRequests) -> None:
         load_converter()  # here, because importing cattrs in the first call would block the event loop
@@ -136,9 +137,9 @@ class Rooms:
 
         A 401, a 403, a wrong certificate, any other TLS failure before the first answer, and a wait for the rate limit
         that would exceed `Pacing.max_wait` also stop the run, because every later update would fail in the same way.
-        When a run stops, the updates in flight are finished, and the rest of the input is yielded as `skipped`. An
-        update that got such an error is `skipped` too: only what the server says about a room makes its update
-        `failed`.
+        When an error or `max_failures` stops the run, the updates in flight are finished, and the rest of the input is
+        yielded as `skipped`. An update that got such an error is `skipped` too: only what the server says about a room
+        makes its update `failed`.
 
         An outage means that the server is unreachable, or answers every update with 5xx or 429. The run then waits, and
         sends one update at a time until the server is available again. Pauses that a 429 announces don't count as an
@@ -146,9 +147,11 @@ class Rooms:
         left, an update may have one attempt more than `RetryPolicy.max_attempts`, because only the last attempt can
         show whether the server or the room is the cause.
 
-        To end a run early, and still get the outcome of every update that was sent, call `stop` of the `UpdateRun`.
+        `stop` of the `UpdateRun` drains the run: attempts in flight finish, and the rest of the input is not read and
+        has no results.
+
         If you leave the loop early, the updates in flight are cancelled, and `updates` is closed if it is a generator.
-        Wrap the call in `contextlib.aclosing` to ensure that this happens at once.
+        `async with client.rooms.update_many(...) as run:` ensures that this happens at once.
 
         Raises `ClientSettingsError` for an invalid setting, and `TypeError` if `updates` is not iterable.
         """
@@ -162,12 +165,11 @@ class Rooms:
             raise setting_error("update_many(priority=)", f"is {priority!r}", 'give "low" or "normal"', priority)
         if outage_patience is not None:
             check_positive("update_many(outage_patience=)", outage_patience)
-        _, checked_options = split_arguments("rooms.update_many", options, ())
-        settings = self._sender.settings.with_options(checked_options)
+        settings = self._sender.settings.with_options(checked_options("rooms.update_many", options))
         outage = Outage.of_run(outage_patience, concurrency, probe=_PROBE)
         role = Role(priority, is_in_run=True)
 
-        async def send(room_id: str, update: RoomUpdate) -> Answer[Room]:
+        async def send(room_id: str, update: RoomUpdate) -> CallResult[Room]:
             request = self._requests.update_with_id(room_id, update)
             return await self._sender.send(request, settings, outage=outage, role=role)
 

@@ -1,4 +1,4 @@
-"""The operations on rooms, with all that came back: `client.rooms.with_response`."""
+"""The operations on rooms that return a `Response`: `client.rooms.with_response`."""
 
 import time
 from typing import TypeVar, Unpack, overload
@@ -12,34 +12,24 @@ from ..models import (
     Response,
     Room,
     RoomCreate,
-    RoomFields,
-    RoomFilters,
     RoomPage,
     RoomRef,
     RoomUpdate,
     read_room_ref,
 )
-from ._calls import respond, split_arguments
+from ._calls import checked_options, send_for_response, split_arguments
 from ._reports import report_error, report_success
-from ._room_requests import FILTER_NAMES, RoomRequests, list_query
+from ._room_requests import FILTER_NAMES, RoomArguments, RoomListArguments, RoomRequests, list_query
 
-__all__ = ["RoomArguments", "RoomListArguments", "RoomsWithResponse", "send_update"]
+__all__ = ["RoomsWithResponse", "send_update"]
 
 T = TypeVar("T")
-
-
-class RoomArguments(RoomFields, CallOptions, total=False):
-    """The writable fields of a room, and the options of the call, as keyword arguments."""
-
-
-class RoomListArguments(RoomFilters, CallOptions, total=False):
-    """The filters of a list of rooms, and the options of the call, as keyword arguments."""
 
 
 class RoomsWithResponse:
     """The operations on rooms that return a `Response`: the value with status, headers, body and request id.
 
-    Arguments, errors and retries are those of `Rooms`. A list is read page by page: see `list_page`. The results of
+    Arguments, errors and retries are those of `Rooms`. There is no `list`: use `list_page`. The results of
     `update_many` have a `request_id`.
     """
 
@@ -51,9 +41,8 @@ class RoomsWithResponse:
         self, room_id: RoomRef, *, include_sessions: bool | Unset = UNSET, **options: Unpack[CallOptions]
     ) -> Response[Room]:
         """Return one room: see `Rooms.retrieve`."""
-        _, options = split_arguments("rooms.retrieve", options, ())
-        request = self._requests.retrieve(room_id, include_sessions)
-        return await self._send(request, options)
+        checked = checked_options("rooms.retrieve", options)
+        return await self._send(self._requests.retrieve(room_id, include_sessions), checked)
 
     async def list_page(
         self, number: int = 1, *, page_size: int = 250, **filters: Unpack[RoomListArguments]
@@ -80,11 +69,11 @@ class RoomsWithResponse:
 
     async def delete(self, room_id: RoomRef, **options: Unpack[CallOptions]) -> Response[None]:
         """Delete a room: see `Rooms.delete`."""
-        _, options = split_arguments("rooms.delete", options, ())
-        return await self._send(self._requests.delete(room_id), options)
+        checked = checked_options("rooms.delete", options)
+        return await self._send(self._requests.delete(room_id), checked)
 
     async def _send(self, request: Request[T], options: CallOptions) -> Response[T]:
-        return await respond(self._sender, request, self._sender.settings.with_options(options))
+        return await send_for_response(self._sender, request, self._sender.settings.with_options(options))
 
 
 async def send_update(
@@ -97,7 +86,7 @@ async def send_update(
     room_id, _ = read_room_ref(room)
     began = time.monotonic()
     try:
-        response = await respond(sender, request, settings)
+        response = await send_for_response(sender, request, settings)
     except BaseException as error:
         report_error(sender.telemetry, room_id, error, time.monotonic() - began)
         raise

@@ -9,9 +9,9 @@ If anything in the object is invalid, nothing is changed, and the answer is a 42
 defines the JSON.
 
 The control URL has a port of its own on 127.0.0.1, whatever host the simulator listens on. So only this machine can use
-it, it stays reachable while an outage has closed the simulator's port, and its requests have no part in the simulator's
-counters, limits and faults. It needs no API key. A web page can't use it through a browser: `Host` must name this
-machine (see `_access`), and a browser asks with an OPTIONS request before it sends a PATCH to another site.
+it, and it stays reachable while an outage has closed the simulator's port. Its requests are not counted, limited or
+broken. It needs no API key. A web page can't use it through a browser: `Host` must name this machine (see `_access`),
+and a browser sends a preflight request (OPTIONS) before a cross-origin PATCH, and the preflight gets a 405.
 """
 
 import json

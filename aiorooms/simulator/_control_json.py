@@ -302,15 +302,5 @@ def _shown(value: JsonValue) -> str:
 
 def apply_changes(simulator: RoomsSimulator, changes: Changes) -> None:
     """Change the settings of a simulator."""
-    if "rate_limit" in changes:
-        simulator.rate_limit = changes["rate_limit"]
-    if "faults" in changes:
-        simulator.faults = changes["faults"]
-    if "api_key" in changes:
-        simulator.api_key = changes["api_key"]
-    if "latency" in changes:
-        simulator.latency = changes["latency"]
-    if "outage" in changes and changes["outage"] != simulator.outage:
-        simulator.accept_connections()
-        if changes["outage"] is not None:
-            simulator.refuse_connections(changes["outage"])
+    for name, value in changes.items():
+        setattr(simulator, name, value)

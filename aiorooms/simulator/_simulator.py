@@ -373,8 +373,15 @@ class RoomsSimulator:
 
     @property
     def outage(self) -> Outage | None:
-        """The current outage, or None. `refuse_connections()` starts an outage, and `accept_connections()` ends it."""
+        """The current outage, or None. You can set it at any time, see `refuse_connections()`."""
         return "closed" if self._listener.refuses else self._pipeline.outage
+
+    @outage.setter
+    def outage(self, outage: Outage | None) -> None:
+        if outage is None:
+            self.accept_connections()
+        elif outage != self.outage:
+            self.refuse_connections(outage)
 
     # Counters and recorded requests
 

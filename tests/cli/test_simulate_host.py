@@ -12,7 +12,7 @@ import pytest
 from yarl import URL
 
 from aiorooms.cli._output import Output
-from aiorooms.cli._simulate_output import Introduction
+from aiorooms.cli._simulate_output import Banner
 from aiorooms.simulator import RoomsSimulator
 
 from .conftest import Program, lines, run, signals_when
@@ -62,10 +62,10 @@ def test_other_machines_use_the_address_of_one_interface(capsys: pytest.CaptureF
         def url(self) -> str:
             return "http://192.0.2.1:8080/v2"
 
-    introduction = Introduction(Elsewhere(rooms=1), "192.0.2.1", "same", "http://127.0.0.1:8081/control")
-    introduction.write(Output(json=False))
+    banner = Banner(Elsewhere(rooms=1), "192.0.2.1", "same", "http://127.0.0.1:8081/control")
+    banner.write(Output(json=False))
     printed = capsys.readouterr().out
-    assert introduction.remote_url == "http://192.0.2.1:8080/v2"
+    assert banner.remote_url == "http://192.0.2.1:8080/v2"
     assert printed.count("export TELNYX_BASE_URL=http://192.0.2.1:8080/v2\n") == 1
     assert "Use the simulator from another shell or machine (" in printed
     assert printed.endswith(f" --max-participants 20 {FLAG}\n")
