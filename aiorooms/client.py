@@ -17,7 +17,7 @@ from ._http.call_settings import CallOptions, CallSettings
 from ._http.deadlines import TimeLimits, Timeout, client_timeout
 from ._http.proxy import find_proxy
 from ._http.retry import RetryPolicy
-from ._http.secret import ApiKey
+from ._http.secret import ApiKey, Hidden
 from ._pacing import Pacer, Pacing, PacingSnapshot
 from ._text import quoted
 from ._version import __version__
@@ -113,7 +113,7 @@ class RoomsClient:
 
         - `deadline`: seconds for a whole call, above 0: all attempts, waits and read-backs. None means no limit. See
           `CallOptions`.
-        - `extra_headers`: headers for every request, such as `User-Agent` or `X-Request-Id`.
+        - `extra_headers`: headers for every request, such as `User-Agent`.
         - `proxy`: the URL of an HTTP proxy, such as `http://user:password@proxy.example.com:3128`, for all requests.
         - `trust_env`: whether the environment variables `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` choose
           the proxy, read when the client is created. `proxy` takes precedence. Loopback addresses need no proxy.
@@ -129,6 +129,8 @@ class RoomsClient:
         # Some tools show the local variables of a traceback, so the key must not be one of them. (Deleting the argument
         # would make cgitb fail.)
         api_key = None
+        hidden_proxy = Hidden(proxy)
+        has_proxy, proxy = proxy is not None, None
         _check_api_key(key, source)
         check_at_least(1, "max_connections", max_connections)
         check_at_least(1, "max_response_size", max_response_size)
@@ -150,9 +152,9 @@ class RoomsClient:
         self._base_url = _base_url(base_url, allow_insecure_http=allow_insecure_http)
         url = URL(self._base_url)
         if session is not None:
-            if proxy is not None or trust_env:
+            if has_proxy or trust_env:
                 wrong = "can't be combined with a session of your own"
-                raise setting_error("trust_env" if proxy is None else "proxy", wrong, "set it for the session")
+                raise setting_error("proxy" if has_proxy else "trust_env", wrong, "set it for the session")
             _check_no_other_credentials(session, url.host or "")
         sender = Sender(
             key=key,
@@ -162,7 +164,7 @@ class RoomsClient:
             max_connections=max_connections,
             max_response_size=max_response_size,
             session=session,
-            proxy=find_proxy(url, proxy, trust_env=trust_env),
+            proxy=find_proxy(url, hidden_proxy, trust_env=trust_env),
             user_agent=f"aiorooms/{__version__} aiohttp/{aiohttp.__version__}",
             telemetry=Telemetry(on_event),
         )

@@ -13,8 +13,9 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from aiorooms import APIConnectionError, ClientSettingsError, RetryPolicy, RoomsClient, RoomUpdate
-from aiorooms._http.proxy import find_proxy
+from aiorooms import APIConnectionError, APIError, ClientSettingsError, RetryPolicy, RoomsClient, RoomUpdate
+from aiorooms._http.proxy import Proxy, find_proxy
+from aiorooms._http.secret import Hidden
 from aiorooms.simulator import RoomsSimulator
 
 from .conftest import QUICK, tasks_left
@@ -58,6 +59,7 @@ async def _serve(peer: Peer) -> None:
         ({"https_proxy": "p.example.com:3128"}, "https://api.telnyx.com/v2", "http://p.example.com:3128"),
         ({"HTTP_PROXY": "http://p.example.com"}, "https://api.telnyx.com/v2", None),
         ({"HTTP_PROXY": "http://p.example.com"}, "http://api.example.com/v2", "http://p.example.com"),
+        ({"HTTPS_PROXY": " "}, "https://api.telnyx.com/v2", None),
         ({"ALL_PROXY": "http://p.example.com"}, "https://api.telnyx.com/v2", "http://p.example.com"),
         ({"HTTPS_PROXY": "http://p", "NO_PROXY": "*"}, "https://api.telnyx.com/v2", None),
         ({"HTTPS_PROXY": "http://p", "NO_PROXY": "x.io,.telnyx.com"}, "https://api.telnyx.com/v2", None),
@@ -73,9 +75,13 @@ def test_the_environment_names_the_proxy_as_it_does_for_curl(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert find_proxy(URL(base_url), None, trust_env=True) == (None if found is None else URL(found))
-    assert find_proxy(URL(base_url), None, trust_env=False) is None
-    assert find_proxy(URL(base_url), "http://given:1", trust_env=True) == URL("http://given:1")
+    assert _url(find_proxy(URL(base_url), Hidden(None), trust_env=True)) == found
+    assert find_proxy(URL(base_url), Hidden(None), trust_env=False) is None
+    assert _url(find_proxy(URL(base_url), Hidden("http://given:1"), trust_env=True)) == "http://given:1"
+
+
+def _url(proxy: Proxy | None) -> str | None:
+    return None if proxy is None else str(proxy.url)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +91,7 @@ def test_the_environment_names_the_proxy_as_it_does_for_curl(
         ("socks5://p.example.com", "proxy 'socks5://p.example.com' is not an http or https URL"),
         ("http://p.example.com:99999", "proxy 'http://p.example.com:99999' can't be parsed"),
         ("http://user:s3cret@p.example.com:99999", "proxy can't be parsed; give a URL such as"),
+        ("http://p.example .com", "proxy 'http://p.example .com' is not an http or https URL"),
         (7, "proxy is 7; give a str"),
     ],
 )
@@ -150,6 +157,53 @@ async def test_tls_goes_through_a_tunnel_and_connections_are_reused(
         assert all(b"Proxy-Authorization" not in request for request in received)
         assert all(b"s3cret" not in request for request in received)
     assert proxy.has_served(f"CONNECT localhost:{URL(base_url).port}")
+
+
+@pytest.mark.parametrize("credentials", ["", "user:s3cret@"])
+@pytest.mark.parametrize("tls", [True, False])
+async def test_the_key_and_the_credentials_go_only_where_they_belong(tls: bool, credentials: str) -> None:
+    async def serve(peer: Peer) -> None:
+        await peer.read()
+        peer.write(b"HTTP/1.1 503 no\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    once = RetryPolicy(max_attempts=1)
+    async with raw_server(serve) as (url, received):
+        proxy_url = f"http://{credentials}127.0.0.1:{URL(url).port}"
+        base_url = f"http{'s' * tls}://localhost:1/v2"
+        async with RoomsClient("KEY_secret", base_url=base_url, proxy=proxy_url, retry=once) as client:
+            with pytest.raises(APIError, match="503"):
+                await client.rooms.update(ROOM_ID, max_participants=20)
+    request = received[0]  # the second one is a read-back
+    assert request.startswith(b"CONNECT localhost:1 HTTP/1.1" if tls else b"PATCH http://localhost:1/v2/rooms/")
+    assert (b"KEY_secret" in request) is not tls
+    assert (b"Proxy-Authorization: Basic dXNlcjpzM2NyZXQ=" in request) is bool(credentials)
+    assert request.count(b"uthorization:") == (not tls) + bool(credentials)
+
+
+@pytest.mark.parametrize("answer", [b"garbage\r\n\r\n", b"HTTP/1.1 200", b""])
+async def test_no_error_or_log_line_shows_the_password_of_the_proxy(
+    answer: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def serve(peer: Peer) -> None:
+        await peer.read()
+        peer.write(answer)
+
+    caplog.set_level("DEBUG", "aiorooms")
+    async with raw_server(serve) as (url, _):
+        proxy_url = f"http://user:s3cret@127.0.0.1:{URL(url).port}"
+        async with RoomsClient("KEY", base_url="https://localhost:1/v2", proxy=proxy_url, retry=QUICK) as client:
+            calls = (
+                client.rooms.update(ROOM_ID, max_participants=20),
+                client.rooms.retrieve(ROOM_ID),
+                client.rooms.delete(ROOM_ID),
+            )
+            for call in calls:
+                with pytest.raises(APIConnectionError) as caught:
+                    await call
+                assert "s3cret" not in str(caught.value)
+                assert "not sent" in str(caught.value)
+                assert not caught.value.uncertain
+    assert "s3cret" not in caplog.text
 
 
 async def test_a_proxy_that_wants_credentials_ends_the_call_at_once(

@@ -9,10 +9,10 @@ from uuid import UUID
 import pytest
 
 from aiorooms import Pacing, RetryPolicy, RoomsClient, RoomUpdate, UpdateOutcome, UpdateRun
-from aiorooms.simulator import Faults, RoomsSimulator
-from aiorooms.telemetry import Event, RunStopped
+from aiorooms.simulator import FaultKind, Faults, RoomsSimulator, ScriptedAnswer
+from aiorooms.telemetry import Event, RetryScheduled, RunStopped
 
-from .conftest import QUICK, tasks_left, times
+from .conftest import QUICK, settle, tasks_left, times
 
 UPDATE = RoomUpdate(max_participants=20)
 
@@ -209,3 +209,122 @@ async def test_sigterm_can_stop_a_run() -> None:
         finally:
             loop.remove_signal_handler(signal.SIGTERM)
         assert {result.status for result in results} <= {"updated", "skipped"}
+
+
+# --- stop() at any moment ---
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_the_input_itself_can_stop_the_run(is_async: bool) -> None:
+    cleaned_up: list[bool] = []
+    async with RoomsSimulator(rooms=3) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+
+        def updates() -> Iterator[tuple[str, RoomUpdate]]:
+            for number, item in enumerate(endless(sim.room_ids)):
+                if number == 5:
+                    run.stop()
+                yield item
+
+        async def updates_async() -> AsyncIterator[tuple[str, RoomUpdate]]:
+            try:
+                for item in updates():
+                    yield item
+            finally:
+                await asyncio.sleep(0)
+                await asyncio.sleep(0.001)
+                cleaned_up.append(True)
+
+        run = client.rooms.update_many(updates_async() if is_async else updates(), concurrency=2)
+        results = await rest(run)
+    assert 5 <= len(results) <= 6
+    assert {result.status for result in results} <= {"updated", "skipped"}
+    assert cleaned_up == [True] * is_async
+
+
+@pytest.mark.parametrize("patience", [60.0, None])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ScriptedAnswer(503, headers={"Retry-After": "250"}),
+        ScriptedAnswer(429, headers={"Retry-After": "250"}),
+        ScriptedAnswer(503, headers={"Retry-After": "250"}, applied=True),
+    ],
+)
+async def test_an_attempt_in_flight_that_fails_after_the_stop_is_the_last_one(
+    answer: ScriptedAnswer, patience: float | None
+) -> None:
+    async with RoomsSimulator(rooms=1, latency=0.05) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        sim.script(answer, method="PATCH")
+        run = client.rooms.update_many([(sim.room_ids[0], UPDATE)], outage_patience=patience)
+        reading = asyncio.create_task(rest(run))
+        while not sim.stats.in_flight:
+            await asyncio.sleep(0.001)
+        run.stop()
+        (result,) = await reading
+        assert result.status == ("updated" if answer.applied else "skipped")
+        assert sim.stats.by_method["PATCH"] == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "answer"),
+    [
+        ([], ScriptedAnswer(200, {"data": {}}, applied=True)),
+        ([], ScriptedAnswer(303, headers={"Location": "/x"}, applied=True)),
+        (["reset_after"], ScriptedAnswer(422, {"errors": [{"code": "1", "title": "x"}]})),
+    ],
+    ids=["not_confirmed", "redirect", "rejected_after_reset"],
+)
+async def test_an_update_that_may_have_been_applied_is_read_back_after_the_stop(
+    before: list[FaultKind], answer: ScriptedAnswer
+) -> None:
+    at_once = RetryPolicy(base_delay=0)
+    async with RoomsSimulator(rooms=1, latency=0.05) as sim:
+        sim.script(*before, answer, method="PATCH")
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=at_once) as client:
+            run = client.rooms.update_many([(sim.room_ids[0], UPDATE)])
+            reading = asyncio.create_task(rest(run))
+            while sim.stats.by_method["PATCH"] <= len(before):
+                await asyncio.sleep(0.001)
+            run.stop()
+            (result,) = await reading
+    assert result.status == "updated"
+
+
+async def test_a_stop_during_a_read_back_ends_only_its_wait() -> None:
+    events: list[Event] = []
+    async with RoomsSimulator(rooms=1) as sim:
+        sim.script(ScriptedAnswer(303, headers={"Location": "/x"}, applied=True), method="PATCH")
+        sim.script(ScriptedAnswer(503, headers={"Retry-After": "250"}), method="GET")
+        async with RoomsClient(sim.api_key, base_url=sim.url, on_event=events.append) as client:
+            run = client.rooms.update_many([(sim.room_ids[0], UPDATE)], outage_patience=None)
+            reading = asyncio.create_task(rest(run))
+            while not any(isinstance(event, RetryScheduled) for event in events):
+                await asyncio.sleep(0.001)
+            run.stop()
+            assert [result.status for result in await reading] == ["updated"]
+
+
+async def test_a_stop_ends_the_pause_of_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aiorooms._http.outage._FIRST_PAUSE", 1000.0)
+    async with RoomsSimulator(rooms=30) as sim:
+        sim.refuse_connections("503")
+        async with RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
+            run = client.rooms.update_many(endless(sim.room_ids), concurrency=5, outage_patience=10**6)
+            reading = asyncio.create_task(rest(run))
+            while sim.stats.requests < 10:
+                await asyncio.sleep(0.01)
+            await settle()
+            run.stop()
+            results = await reading
+    assert results
+    assert tasks_left() == set()
+
+
+async def test_a_stop_after_the_end_is_not_reported() -> None:
+    events: list[Event] = []
+    async with RoomsSimulator(rooms=1) as sim:
+        async with RoomsClient(sim.api_key, base_url=sim.url, on_event=events.append) as client:
+            run = client.rooms.update_many([(sim.room_ids[0], UPDATE)])
+            await rest(run)
+            run.stop()
+    assert not any(isinstance(event, RunStopped) for event in events)

@@ -86,6 +86,10 @@ def to_failure(request: Request[T], error: Exception, *, begun: bool, key: ApiKe
         case aiohttp.ClientHttpProxyError(status=status, message=message):
             is_transient = status == HTTPStatus.TOO_MANY_REQUESTS or is_server_failure(status)
             return not_sent(request, key.redact(f"the proxy answered {status} {message}"), retry=is_transient)
+        case aiohttp.ClientResponseError() if not begun:
+            # The proxy has answered CONNECT. Keep only the first line: the others contain the received bytes.
+            why = key.redact(cause.message.partition("\n")[0])
+            return not_sent(request, f"the answer of the proxy is not HTTP: {why}")
         case TimeoutError() if not begun:
             return not_sent(request, "no connection within the timeout", timed_out=True)
         case ValueError() if not begun or request.read_only:

@@ -33,7 +33,6 @@ from typing import Final, Generic, NamedTuple, Self, TypeVar
 
 import aiohttp
 import attrs
-from yarl import URL
 
 from .._aio import sleep_unless
 from .._pacing import Pacer, PacerClosedError, Pacing, Permit, Priority, Wait, WaitTooLongError
@@ -54,6 +53,7 @@ from .call_reports import CallReports
 from .call_settings import CallSettings
 from .exchange import Exchange
 from .outage import NO_OUTAGE, Failures, Outage, Stop
+from .proxy import Proxy
 from .request import Confirmed, NotApplied, Request, Unconfirmed, Verdict
 from .response import Failure, Received, Success
 from .retry import Again, RetryPolicy, Tally, decide, max_wait_hint
@@ -107,7 +107,7 @@ class Sender:
         max_connections: int,
         max_response_size: int,
         session: aiohttp.ClientSession | None,
-        proxy: URL | None,
+        proxy: Proxy | None,
         user_agent: str,
         telemetry: Telemetry,
     ) -> None:
@@ -385,7 +385,7 @@ class _Call(Generic[T]):
             random=random.random(),  # noqa: S311 - jitter, no secret
         )
         if isinstance(after, Again):
-            return after
+            return after if outage.stopped_by is None else self._stopped(outage.stopped_by, failure)
         if after.is_out_of_time:
             return self._out_of_time(failure, _NO_FURTHER_ATTEMPT)
         if failure.retry and not after.hint and outage.stopped_by is not None:
@@ -460,16 +460,23 @@ class _Call(Generic[T]):
         if end.not_found is not None:
             return self._judged(read_back.not_found, end.not_found)
         # A call that was stopped by a setting such as `max_elapsed` does not wait for the end of an outage.
-        may_wait = end.reason is None and not self._budget.is_over
-        outage = self._outage if may_wait else NO_OUTAGE
-        settings = attrs.evolve(self._settings, retry=self._read_back_policy(end))
-        role = self._role._replace(is_in_run=False)
-        call = _Call(self._sender, read_back.request, settings, outage, role, ends_at=self._budget.ends_at)
-        try:
-            answer = await call.run()
-        except AioroomsError:
-            return Unconfirmed()
-        return self._judged(answer.value, answer.received)
+        may_wait = end.reason is None and not self._budget.is_over and self._outage.stopped_by is None
+        outages = (self._outage, NO_OUTAGE) if may_wait else (NO_OUTAGE,)
+        policy = self._read_back_policy(end)
+        for outage in outages:
+            settings = attrs.evolve(self._settings, retry=policy)
+            role = self._role._replace(is_in_run=False)
+            call = _Call(self._sender, read_back.request, settings, outage, role, ends_at=self._budget.ends_at)
+            try:
+                answer = await call.run()
+            except AioroomsError as error:
+                # If the run is stopped during the read-back, the room is still read once.
+                if error.reason != "stopped":
+                    return Unconfirmed()
+                policy = _ONCE
+            else:
+                return self._judged(answer.value, answer.received)
+        return Unconfirmed()
 
     def _judged(self, verdict: Verdict[T], received: Received) -> CallResult[T] | NotApplied | Unconfirmed:
         if isinstance(verdict, Confirmed):

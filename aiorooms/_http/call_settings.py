@@ -29,7 +29,10 @@ class CallOptions(TypedDict, total=False):
     update counts from its first permit, not from the queue.
     """
     extra_headers: Mapping[str, str] | None
-    """Further headers, such as `X-Request-Id`. They are added to those of the client, and replace equal ones."""
+    """Further headers, such as `X-Request-Id`. They are added to those of the client, and replace equal ones.
+
+    Tools that show the local variables of a traceback may show their values, so they should not be secrets.
+    """
 
 
 OPTION_NAMES: Final = tuple(CallOptions.__annotations__)
@@ -56,7 +59,7 @@ class CallSettings:
     retry: RetryPolicy
     deadline: float | None = None
     """Seconds for the whole call; None if there is no limit."""
-    headers: Mapping[str, str] = {}
+    headers: Mapping[str, str] = attrs.field(default={}, repr=False)
     """The headers that the user has added."""
 
     def with_options(self, options: CallOptions) -> Self:

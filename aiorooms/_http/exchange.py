@@ -25,6 +25,7 @@ from .body import ENCODINGS, BodyError, TooLargeError, read_body
 from .call_settings import merge_headers
 from .connector import Connector, Route, close_connection
 from .deadlines import Deadline, Deadlines, TimeLimits
+from .proxy import Proxy
 from .request import Request
 from .response import Failure, Received, Success, no_answer, not_sent, read_answer, too_large, unreadable
 from .secret import ApiKey
@@ -49,6 +50,7 @@ class _Options(TypedDict, total=False):
     headers: Mapping[str, str]
     raise_for_status: bool
     middlewares: tuple[aiohttp.ClientMiddlewareType, ...]
+    proxy_headers: Mapping[str, str]
 
 
 _MAX_ERROR: Final = 64 * 1024
@@ -70,7 +72,7 @@ class Exchange:
         max_connections: int,
         max_response_size: int,
         session: aiohttp.ClientSession | None,
-        proxy: URL | None,
+        proxy: Proxy | None,
         user_agent: str,
     ) -> None:
         self.max_in_flight: int = _connections(max_connections, session)
@@ -131,12 +133,13 @@ class Exchange:
         _keep_read_buffers()
         return aiohttp.ClientSession(
             connector=Connector(limit=self._max_connections, keepalive_timeout=keepalive_timeout),
-            headers=self._headers,
+            # aiohttp would also send these headers to a proxy, the API key as `Proxy-Authorization`.
+            headers=self._headers if self._proxy is None else None,
             timeout=self._limits.others,
             auto_decompress=False,  # `read_body` decompresses instead, because it enforces a size limit
             # The API needs no cookies.
             cookie_jar=aiohttp.DummyCookieJar(),
-            proxy=self._proxy,
+            proxy=None if self._proxy is None else self._proxy.url,
         )
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -242,9 +245,10 @@ class Exchange:
             received = Received.of(response.status, response.headers, b"", self._key)
             rate_limit = read_rate_limit(response.headers, rate_limited=False)
             return unreadable(request, message, received=received, key=self._key, rate_limit=rate_limit)
-        # Only our own `_Body` records whether sending has begun. A request may have no body, and a hook in the user's
-        # session may have replaced the body. In both cases, assume that sending has begun.
-        begun = body is None or body.begun or not self._owns_session
+        # In our own session, a request without a body is sent as soon as it has a connection. In the user's session, a
+        # hook may have replaced the body, so assume that sending has begun.
+        has_begun = route.protocol is not None if body is None else body.begun
+        begun = has_begun or not self._owns_session
         failure = to_failure(request, error, begun=begun, key=self._key)
         if self._had_answer and is_broken_handshake(error):
             return failure._replace(retry=True)  # it worked before, so the server may be restarting
@@ -280,17 +284,24 @@ class Exchange:
         return self._base.with_path(self._base_path + request.path, encoded=True)
 
     def _options(self, request: Request[T], limits: TimeLimits, headers: Mapping[str, str]) -> _Options:
-        if self._owns_session:
+        if self._owns_session and self._proxy is None:
             # The other options are the defaults of our session. Passing them again would cost 1.7 us per update (2 %).
             if limits is self._limits and request.method not in REPLAYED and not headers:
                 return _NO_REDIRECTS
             middlewares = NO_REPLAY if request.method in REPLAYED else ()
             return {**_NO_REDIRECTS, "timeout": limits.others, "middlewares": middlewares, "headers": headers}
-        # The user's session has other defaults, so all options are passed.
+        # The user's session, or one with a proxy, has other defaults, so all options are passed.
         all_headers = merge_headers(self._headers, headers)
         if request.body is not None:
             all_headers["Content-Type"] = "application/json"
-        return {**_NO_REDIRECTS, "timeout": limits.others, "headers": all_headers, "raise_for_status": False}
+        options: _Options = {**_NO_REDIRECTS, "timeout": limits.others, "raise_for_status": False}
+        if self._proxy is not None:
+            options["proxy_headers"] = self._proxy.headers
+            options["middlewares"] = NO_REPLAY if request.method in REPLAYED else ()
+            if self._base.scheme == "http":  # there is no tunnel, so the proxy reads the headers of the request
+                all_headers = {**all_headers, **self._proxy.headers}
+        options["headers"] = all_headers
+        return options
 
 
 class _Body(aiohttp.BytesPayload):

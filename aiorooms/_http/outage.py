@@ -166,21 +166,22 @@ class Outage:
     async def queue(self, closing: asyncio.Event, time_left: float | None = None) -> AsyncGenerator[bool]:
         """During an outage, let callers enter one at a time, each after a pause. Otherwise let them enter at once.
 
-        Yield False if the caller could not enter within `time_left` seconds. Setting `closing` ends the current pause,
-        and there are no further pauses.
+        Yield False if the caller could not enter within `time_left` seconds. Setting `closing`, or stopping the
+        run, ends the current pause, and there are no further pauses.
         """
         async with AsyncExitStack() as stack:
             in_time = True
             try:
-                async with asyncio.timeout(time_left):
-                    await stack.enter_async_context(self._queue)
-                    if self.is_on and self.stopped_by is None:
-                        await sleep_unless(closing, self._pause)
-                        self._pause = min(2 * self._pause, _MAX_PAUSE)
-                    else:
-                        await stack.aclose()  # all callers enter at once
+                async with asyncio.timeout(time_left) as limit:
+                    with self.ending(limit):
+                        await stack.enter_async_context(self._queue)
+                        if self.is_on and self.stopped_by is None:
+                            await sleep_unless(closing, self._pause)
+                            self._pause = min(2 * self._pause, _MAX_PAUSE)
+                        else:
+                            await stack.aclose()  # all callers enter at once
             except TimeoutError:
-                in_time = False
+                in_time = self.stopped_by is not None  # if the run was stopped, the caller finds out by itself
             yield in_time
 
     def contact(self, began_at: float) -> bool:
@@ -259,7 +260,9 @@ class Outage:
 
     @contextmanager
     def ending(self, timeout: asyncio.Timeout) -> Generator[None]:
-        """End a timeout at once if the run is stopped while the block runs."""
+        """End a timeout at once if the run is stopped while the block runs, or was stopped before."""
+        if self.stopped_by is not None:
+            timeout.reschedule(-math.inf)
         self._waiting.add(timeout)
         try:
             yield

@@ -1,4 +1,4 @@
-"""The API key, kept out of everything that shows the state of a program.
+"""The API key and other secrets, kept out of everything that shows the state of a program.
 
 A key can appear in three places besides a request. Each has its own protection:
 
@@ -21,7 +21,19 @@ from types import FrameType, TracebackType
 from typing import Final, cast
 from urllib.parse import quote
 
-__all__ = ["ApiKey", "hide_frames"]
+__all__ = ["ApiKey", "Hidden", "hide_frames"]
+
+
+class Hidden:
+    """A value that no repr shows, such as a URL with a password."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return "Hidden(***)"
 
 
 class ApiKey:

@@ -31,14 +31,14 @@ def room_of(data: Mapping[str, object]) -> Room:
     """Return the room that an object describes. Raises `DecodeError` if it has no id."""
     if id_of(data) is None:
         raw = data.get("id", _MISSING)
-        raise DecodeError("is missing" if raw is _MISSING else str(wrong_type("a string", raw)), "data.id")
+        raise DecodeError("is missing" if raw in (_MISSING, "") else str(wrong_type("a string", raw)), "data.id")
     return _structure_room()(data, Room)
 
 
 def id_of(data: Mapping[str, object]) -> str | None:
-    """Return the id in an object; None if it is missing or not a string."""
+    """Return the id in an object; None if it is missing, empty or not a string."""
     room_id = data.get("id")
-    return room_id if isinstance(room_id, str) else None
+    return room_id if isinstance(room_id, str) and room_id else None
 
 
 def decode_data(body: bytes) -> Mapping[str, object]:

@@ -189,7 +189,9 @@ class _Run:
             self.tasks.append(worker)
 
     def stop(self) -> None:
-        """Pull no more items, and begin no further attempt."""
+        """Pull no more items, and begin no further attempt. Do nothing if the run has ended."""
+        if not self._working:
+            return
         self.source.stop()
         self._stop_sending()
         self._stop_because(AioroomsError("not sent: the run was stopped", reason="stopped"))

@@ -73,6 +73,7 @@ class PlainInput(Input):
     def __init__(self, items: Iterator[object]) -> None:
         super().__init__()
         self._items = items
+        self._is_stopped = False
         self._at_end = False
         self._slow = False
         self._pulling = asyncio.Lock()
@@ -80,12 +81,12 @@ class PlainInput(Input):
         self._context = contextvars.copy_context()
 
     def stop(self) -> None:
-        self._at_end = True
+        self._is_stopped = True  # not `_at_end`: the input itself may call this while an item is pulled
 
     def next_nowait(self) -> object:
         if self._slow:
             return WOULD_BLOCK
-        if self._at_end or self.error is not None:
+        if self._at_end or self._is_stopped or self.error is not None:
             return END
         began = time.monotonic()
         try:
@@ -139,7 +140,8 @@ class AsyncInput(Input):
 
     def stop(self) -> None:
         self._is_stopped = True
-        if self._feeder is not None:
+        # If the input itself calls this, it is the feeder that runs, and it ends at its next step.
+        if self._feeder is not None and self._feeder is not asyncio.current_task():
             self._feeder.cancel()
 
     async def next(self) -> object:

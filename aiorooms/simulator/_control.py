@@ -76,6 +76,8 @@ class Control:
         except web.HTTPRequestEntityTooLarge:
             await request.release()
             return _problems(413, "the body is too large")
+        except (web.RequestPayloadError, ConnectionError):
+            return _problems(400, "the body can't be read")
         apply_changes(self._simulator, changes)
         if changes:
             self._on_change(changes)

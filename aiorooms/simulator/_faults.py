@@ -118,6 +118,8 @@ class FaultPlan:
 
     def add_script(self, entries: Sequence[ScriptEntry], room_id: str | None, method: str | None) -> None:
         """Append entries to the script for one room, one method, both, or all requests."""
+        if not entries:
+            return
         key = (room_id, None if method is None else method.upper())
         self.scripts.setdefault(key, deque()).extend(_known_script(entries))
 

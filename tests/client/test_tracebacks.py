@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from traceback import walk_tb
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import aiohttp
 import pytest
@@ -300,3 +300,25 @@ async def test_passwords_in_netrc_are_not_shown(tmp_path: Path, monkeypatch: pyt
         with pytest.raises(ClientSettingsError) as caught:
             RoomsClient("KEY", session=session)
     check(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "settings"),
+    [
+        (None, {"proxy": f"http://user:{KEY}@p.example.com", "timeout": -1}),
+        (None, {"proxy": f"socks5://user:{KEY}@p.example.com"}),
+        (None, {"proxy": f"http://user:{KEY}@p.example.com:99999"}),
+        (f"socks4://user:{KEY}@p.example.com", {"trust_env": True}),
+    ],
+)
+def test_the_password_of_a_proxy_is_not_shown(
+    variable: str | None, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if variable is not None:
+        monkeypatch.setenv("HTTPS_PROXY", variable)
+    with pytest.raises(ClientSettingsError) as caught:
+        RoomsClient("key", **settings)
+    # Only the frames of aiorooms count. That of this test has the password.
+    error = caught.value
+    assert error.__traceback__ is not None
+    check(error.with_traceback(error.__traceback__.tb_next))

@@ -1,5 +1,6 @@
 """The control URL: it reads and changes a running simulator, on a port of its own."""
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from typing import Any
@@ -114,6 +115,21 @@ async def test_an_invalid_change_changes_nothing(controlled: Controlled) -> None
     assert (await controlled.send("PATCH", data=io.BytesIO(b" " * 2_000_000))).status == 413
     assert await controlled.change() == (await controlled.send("GET")).json
     assert controlled.changes == []
+
+
+async def test_a_body_that_can_not_be_read_changes_nothing(
+    controlled: Controlled, capfd: pytest.CaptureFixture[str]
+) -> None:
+    reply = await controlled.send("PATCH", data=b"zz", headers={"Content-Encoding": "gzip"})
+    assert reply.status == 400
+    _, writer = await asyncio.open_connection("127.0.0.1", URL(controlled.control.url).port)
+    writer.write(b"PATCH /control HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    assert (await controlled.send("GET")).status == 200
+    assert controlled.changes == []
+    assert "Traceback" not in capfd.readouterr().err
 
 
 async def test_other_paths_and_methods_are_rejected(controlled: Controlled) -> None:

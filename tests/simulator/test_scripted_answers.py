@@ -137,3 +137,10 @@ def test_equal_answers_are_equal_and_the_repr_shows_what_was_given() -> None:
     answer = ScriptedAnswer(503, "later", {"Retry-After": "3"}, applied=True)
     assert answer == ScriptedAnswer(503, "later", [("Retry-After", "3")], applied=True)
     assert repr(answer) == "ScriptedAnswer(status=503, body='later', headers=(('Retry-After', '3'),), applied=True)"
+
+
+async def test_a_script_without_entries_changes_nothing() -> None:
+    async with RoomsSimulator(rooms=1) as sim:
+        sim.script()
+        reply = await ask(sim, "GET", f"/rooms/{sim.room_ids[0]}")
+        assert reply.status == 200
