@@ -98,7 +98,7 @@ def test_only_changes_are_logged_and_the_key_is_not_shown(program: Program) -> N
         assert out == ""
         *changed, total = lines(err)
         assert changed == [
-            "aiorooms: changed: latency: 0 to 0.5 s; API key: another one",
+            "aiorooms: changed: latency: 0 to 0.5 s; API key: replaced",
             (
                 "aiorooms: changed: rate limit: PATCH: 10 requests in 1 s, fixed windows, x-ratelimit headers; "
                 "2 requests in 1 s, fixed windows, x-ratelimit headers, Retry-After as a date; GET: none; "
