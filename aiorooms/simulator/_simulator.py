@@ -140,8 +140,10 @@ class RoomsSimulator:
         if lively is not None:
             lively.cancel()
             await asyncio.wait([lively])
-        await self._deliverer.stop()
-        await self._listener.stop()
+        try:
+            await self._deliverer.stop()
+        finally:
+            await self._listener.stop()
 
     async def __aenter__(self) -> Self:
         await self.start()
