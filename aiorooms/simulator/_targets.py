@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple
 
@@ -43,6 +44,7 @@ def parse_url(text: str) -> URL | None:
     return url if valid else None
 
 
+@lru_cache(maxsize=16_384)  # lively sessions ask for thousands of rooms again and again
 def names_loopback(text: str) -> bool:
     """Return whether the host of a URL is a loopback address or `localhost`, without looking it up."""
     url = parse_url(text)

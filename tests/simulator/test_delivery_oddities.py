@@ -4,8 +4,11 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
-from aiorooms.simulator import Deliveries, RoomsSimulator
+import pytest
 
+from aiorooms.simulator import Deliveries, RoomsSimulator, _deliverer
+
+from .calling import until
 from .receivers import Receiver, receiver, room_with
 
 
@@ -38,6 +41,13 @@ async def test_a_reordered_event_without_a_next_one_is_sent() -> None:
     async with receiver() as hooks:
         await deliver(Deliveries(reorder=1), hooks, joins=0)
         assert hooks.types == ["session.started"]
+
+
+async def test_a_reordered_event_waits_only_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_deliverer, "_HOLD_SECONDS", 0.001)
+    async with RoomsSimulator(deliveries=Deliveries(reorder=1)) as sim, receiver() as hooks:
+        sim.start_session(room_with(sim, hooks.url))
+        await until(lambda: hooks.received)
 
 
 async def test_events_have_every_quirk() -> None:

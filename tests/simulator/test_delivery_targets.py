@@ -2,14 +2,18 @@
 
 import asyncio
 import socket
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 from yarl import URL
 
-from aiorooms.simulator import Deliveries, RoomsSimulator
+from aiorooms.simulator import Deliveries, RoomsSimulator, _targets
 from aiorooms.simulator._targets import Targets, is_loopback, names_loopback
 
+from ..raw_server import raw_server
+from ..webhook_config.receivers import Authority, answering, silent
 from .receivers import outcomes, receiver, room_with
 
 ELSEWHERE = "203.0.113.1"
@@ -83,6 +87,71 @@ async def test_a_name_that_can_not_be_resolved_is_unreachable(addresses: dict[st
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "hooks", "http://", "http://[::1/", "http://127.0.0.1:99999/"])
 async def test_an_invalid_url_gets_nothing(url: str) -> None:
     async with RoomsSimulator() as sim:
+        sim.start_session(room_with(sim, url))
+        await sim.delivered()
+        assert outcomes(sim) == [(url, "invalid_url", 1)]
+
+
+async def test_a_receiver_with_an_unknown_certificate_gets_nothing(tmp_path: Path) -> None:
+    tls = Authority(tmp_path).server("localhost")
+    async with RoomsSimulator(deliveries=Deliveries(retries=0)) as sim, raw_server(silent, tls=tls) as (url, received):
+        secure = str(URL(url).with_scheme("https").with_host("localhost"))
+        sim.start_session(room_with(sim, secure))
+        await sim.delivered()
+        assert outcomes(sim) == [(secure, "unreachable", 1)]
+        assert "certificate" in sim.delivery_log[0].error
+        assert received == []
+
+
+async def test_a_receiver_with_a_trusted_certificate_gets_the_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = Authority(tmp_path)
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", authority.trusting)
+    async with raw_server(answering(200), tls=authority.server("localhost")) as (url, received):
+        async with RoomsSimulator() as sim:
+            sim.start_session(room_with(sim, str(URL(url).with_scheme("https").with_host("localhost"))))
+            await sim.delivered()
+            assert [attempt.outcome for attempt in sim.delivery_log] == ["delivered"]
+            assert len(received) == 1
+
+
+async def test_lookups_that_fail_in_other_ways_are_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "label empty" in (await Targets().find("http://a..b/", anywhere=True)).error
+    monkeypatch.setattr(_targets, "_LOOKUP_TIMEOUT", 0.001)
+    release = threading.Event()
+
+    def slow(*_: object, **__: object) -> list[Any]:
+        release.wait()
+        raise OSError("the answer comes too late")
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    assert "took longer than 0.001 s" in (await Targets().find("http://slow.test/", anywhere=True)).error
+    release.set()
+
+    def no_thread(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    assert "can't start new thread" in (await Targets().find("http://a.test/", anywhere=True)).error
+
+
+async def test_lookups_are_kept_for_a_while_but_not_many(
+    monkeypatch: pytest.MonkeyPatch, addresses: dict[str, list[str]]
+) -> None:
+    monkeypatch.setattr(_targets, "_MAX_KEPT", 1)
+    addresses["one.test"] = addresses["two.test"] = ["127.0.0.1"]
+    targets = Targets()
+    await targets.find("http://one.test/", anywhere=False)
+    addresses["one.test"] = [ELSEWHERE]
+    assert (await targets.find("http://one.test/", anywhere=False)).addresses == ("127.0.0.1",)
+    await targets.find("http://two.test/", anywhere=False)
+    assert (await targets.find("http://one.test/", anywhere=False)).outcome == "not_allowed"
+
+
+async def test_credentials_that_no_header_can_contain_are_invalid() -> None:
+    async with RoomsSimulator() as sim:
+        url = sim.receiver_url.replace("//", "//a:\N{EURO SIGN}@")
         sim.start_session(room_with(sim, url))
         await sim.delivered()
         assert outcomes(sim) == [(url, "invalid_url", 1)]
