@@ -72,7 +72,7 @@ async def test_the_number_of_attempts_in_flight_is_bounded(monkeypatch: pytest.M
             sim.start_session(room_with(sim, sim.receiver_url))
         await sim.delivered()
         assert sim.stats.events == {"delivered": 20}
-        assert sim.stats.peak_in_flight == 3
+        assert 1 < sim.stats.peak_in_flight <= 3
 
 
 @pytest.fixture
