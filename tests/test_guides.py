@@ -61,11 +61,11 @@ def test_the_example_of_the_pytest_fixtures(tmp_path: Path) -> None:
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(4))
 def test_the_examples_of_the_simulator(number: int, capsys: pytest.CaptureFixture[str]) -> None:
     _, *examples = blocks(SIMULATOR_GUIDE, "python")  # the first one is about the fixtures
     outputs = blocks(SIMULATOR_GUIDE, "text")
-    assert len(examples) == len(outputs) == 3
+    assert len(examples) == len(outputs) == 4
     run(examples[number])
     assert capsys.readouterr().out == outputs[number]
 

@@ -15,7 +15,16 @@ from ._options import MAX_ROOMS, json_option, seed_option, value_option
 from ._output import Output, end_ctrl_c_line, flush
 from ._run import Interrupted, run
 from ._simulate_output import Banner, show_changes, totals
-from ._values import one_of, read_api_key, read_host, read_rate_limit, read_seconds_or_zero, read_share, whole_number
+from ._values import (
+    one_of,
+    read_api_key,
+    read_host,
+    read_rate,
+    read_rate_limit,
+    read_seconds_or_zero,
+    read_share,
+    whole_number,
+)
 from ._words import option_name
 
 if TYPE_CHECKING:
@@ -37,6 +46,10 @@ _LIMIT_OPTIONS: Final = {"limiter": "kind", "reset_rounding": "reset_rounding", 
 """Options that modify the rate limit. The values are the fields of `RateLimit` that the options set."""
 
 _NO_LIMIT: Final = "there is no rate limit to change; give one with --rate-limit, such as 100/1s"
+
+_MAX_STEPS: Final = 1000.0
+_DEFAULT_STEPS: Final = 2.0
+_NOT_LIVELY: Final = "no sessions live by themselves; give --lively too"
 
 _OTHER_PORT: Final = "choose another port with --port, or use --port 0 for a free one"
 _OTHER_HOST: Final = "give an address or the name of this machine with --host, such as 127.0.0.1 or 0.0.0.0"
@@ -62,6 +75,21 @@ def _read_limit(ctx: Context) -> None:
     ctx.params["limits"] = found
 
 
+def _read_steps(text: str) -> float:
+    """Read the number of steps of lively sessions per second."""
+    if (steps := read_rate(text)) > _MAX_STEPS:
+        raise ValueError(f"{steps:g} is more than {_MAX_STEPS:g} steps per second")
+    return steps
+
+
+def _read_lively(ctx: Context) -> None:
+    """Set `lively` to the number of steps per second, or to 0. Without `--lively`, a rate is invalid."""
+    rate: float | None = ctx.params.pop("lively_rate")
+    if not ctx.params["lively"] and rate is not None:
+        ctx.add_problem(_NOT_LIVELY, "--lively-rate")
+    ctx.params["lively"] = (rate or _DEFAULT_STEPS) if ctx.params["lively"] else 0.0
+
+
 class _Simulate(Command):
     """The command `simulate`. Its help lists the kinds of faults at the end."""
 
@@ -74,7 +102,7 @@ class _Simulate(Command):
         super().format_epilog(ctx, formatter)
 
 
-@click.command(cls=_Simulate, steps=[_read_limit])
+@click.command(cls=_Simulate, steps=[_read_limit, _read_lively])
 @value_option("--port", "N", whole_number(0, 65535), "TCP port to listen on; 0 chooses a free port.", default="8080")
 @value_option(
     "--host",
@@ -127,6 +155,30 @@ class _Simulate(Command):
     "Webhook settings of the rooms: all the same, or mixed, with the mistakes that an audit finds.",
     default="same",
 )
+@click.option(
+    "--lively",
+    is_flag=True,
+    help="Let sessions live by themselves: they start, participants join and leave, and they end.  [default: no "
+    "sessions]",
+)
+@value_option(
+    "--lively-rate",
+    "N",
+    _read_steps,
+    "With --lively, number of steps per second, such as a join, 0.001 to 1000.  [default: 2]",
+)
+@click.option(
+    "--deliver-anywhere",
+    is_flag=True,
+    help="Also deliver webhook events to other machines.  [default: only to loopback addresses]",
+)
+@value_option(
+    "--odd-events",
+    "SHARE",
+    read_share,
+    "Share of webhook events to repeat, to reorder and to format unusually, 0 to 1 or 0% to 100%.",
+    default="0",
+)
 @value_option("--latency", "SECONDS", read_seconds_or_zero, "Delay added to each request, in seconds.", default="0")
 @seed_option("Seed of the rooms and faults, 0 to 999999999.")
 @json_option
@@ -139,6 +191,9 @@ def simulate(
     api_key: str,
     faults: float,
     webhooks: Literal["same", "mixed"],
+    lively: float,
+    deliver_anywhere: bool,
+    odd_events: float,
     latency: float,
     seed: int,
     as_json: bool,
@@ -157,10 +212,17 @@ def simulate(
     rate_limit (such as "50/1s"), faults (such as 0.1), outage ("closed", "503", "reset" or "hang"), latency (in
     seconds) and api_key. null turns a setting off. An invalid PATCH gets a 422 with all problems, and changes nothing.
 
+    The simulator delivers webhook events to a room's webhook URL, and to its failover URL if that fails. With --lively,
+    sessions take place in the rooms whose webhook URL is on loopback, or in all rooms if there is none. The events are
+    signed with a key that depends on --seed. The public key is among the variables to export. Without the package
+    cryptography (pip install 'aiorooms[webhooks]'), the events are unsigned.
+
     With --json, the command writes one object when the server is ready. The object has the keys url, remote_url (the
-    URL for other machines, or null), control_url, api_key, rooms (the number of rooms), room_id (the id of the first
-    room, or null), receiver_url (a webhook URL that accepts every event) and webhooks (same or mixed). Its keys
-    rate_limit (with kind and headers), faults (with rate and kinds) and latency are those of the control URL.
+    URL for other machines, or null), control_url, api_key, public_key (which verifies events, or null if they are
+    unsigned), rooms (the number of rooms), room_id (the id of the first room, or null), receiver_url (a webhook URL
+    that accepts every event), webhooks (same or mixed), lively (steps per second, or 0), deliver_anywhere and
+    odd_events. Its keys rate_limit (with kind and headers), faults (with rate and kinds) and latency are those of the
+    control URL.
 
     \b
     Examples:
@@ -169,9 +231,10 @@ def simulate(
       aiorooms simulate --rate-limit 100/1s --limiter bucket --retry-after ms
       aiorooms simulate --rate-limit 10/1s --rate-limit 1000/1h
       aiorooms simulate --webhooks mixed
+      aiorooms simulate --rooms 10 --lively --odd-events 10%
       aiorooms simulate --host 0.0.0.0 --control-port 8081
     """  # noqa: D301 - a backspace tells click to keep the line breaks
-    from ..simulator import Faults, RoomsSimulator  # imported here, because most commands don't need it
+    from ..simulator import Deliveries, Faults, RoomsSimulator  # imported here, because most commands don't need it
     from ..simulator._control import Control
 
     simulator = RoomsSimulator(
@@ -184,6 +247,10 @@ def simulate(
         host=host,
         port=port,
         webhooks=webhooks,
+        deliveries=Deliveries(
+            repeat=odd_events, reorder=odd_events, quirks=odd_events, deliver_anywhere=deliver_anywhere
+        ),
+        lively=lively,
     )
     out = Output(json=as_json)
     ended = asyncio.Event()

@@ -54,10 +54,15 @@ class Banner:
         return str(url.with_host(socket.gethostname()) if self.host in _ALL_ADDRESSES else url)
 
     def warn(self) -> None:
-        """Write a warning to standard error if other machines may be able to connect."""
+        """Write a warning to standard error if other machines may be able to connect, or if events are unsigned."""
         if self.is_reachable:
             print_error(
                 f"warning: with --host {self.host}, every machine that can connect to this one can use the simulator"
+            )
+        if self.simulator.public_key is None:
+            print_error(
+                "warning: webhook events are unsigned, because the package cryptography is not installed; "
+                "run `pip install 'aiorooms[webhooks]'`"
             )
 
     def write(self, out: Output) -> None:
@@ -87,8 +92,12 @@ class Banner:
             "api_key": simulator.api_key,
             "rooms": len(simulator.rooms),
             "room_id": self._room_id,
+            "public_key": simulator.public_key,
             "receiver_url": simulator.receiver_url,
             "webhooks": self.webhooks,
+            "lively": simulator.lively,
+            "deliver_anywhere": simulator.deliveries.deliver_anywhere,
+            "odd_events": simulator.deliveries.quirks,
             **cast("dict[str, JsonValue]", settings_of(simulator)),
         }
 
@@ -103,7 +112,19 @@ class Banner:
             "Rate limit": _limits_text(simulator.rate_limit),
             "Faults": _faults_text(simulator.faults),
             "Latency": _latency_text(simulator.latency),
+            "Sessions": _lively_text(simulator.lively),
+            "Events": self._events_text(),
         }
+
+    def _events_text(self) -> str:
+        deliveries = self.simulator.deliveries
+        parts = [
+            "unsigned" if self.simulator.public_key is None else "signed",
+            "delivered to every host" if deliveries.deliver_anywhere else "delivered only to loopback addresses",
+        ]
+        if deliveries.quirks:
+            parts.append(f"{deliveries.quirks * 100:g}% each repeated, reordered and unusual")
+        return ", ".join(parts)
 
     def _write_requests(self, out: Output) -> None:
         url, room_id = self.simulator.url, self._room_id
@@ -126,6 +147,8 @@ class Banner:
         out.line(title)
         out.line(f"  export TELNYX_API_KEY={shlex.quote(self.simulator.api_key)}")
         out.line(f"  export TELNYX_BASE_URL={shlex.quote(url)}")
+        if (public_key := self.simulator.public_key) is not None:
+            out.line(f"  export TELNYX_PUBLIC_KEY={shlex.quote(public_key)}")
         out.line(f"  {command_line(*words)}")
 
     @property
@@ -150,12 +173,16 @@ def show_changes(changes: "Changes") -> None:
 
 
 def totals(simulator: "RoomsSimulator") -> str:
-    """Return a line with the counters."""
+    """Return a line with the counters. It has those of webhook events only if there were any."""
     stats = simulator.stats
+    events = stats.events
+    delivered = (
+        f", events delivered {events['delivered']:,}, events not delivered {events.total() - events['delivered']:,}"
+    )
     return (
         f"Served: requests {stats.requests:,}, connections {stats.connections:,}, "
         f"updates applied {stats.updates_applied.total():,}, rate limited (429) {stats.refused:,}, "
-        f"broken by faults {stats.faults.total():,}"
+        f"broken by faults {stats.faults.total():,}{delivered if events else ''}"
     )
 
 
@@ -188,3 +215,7 @@ def _latency_text(latency: float | tuple[float, float]) -> str:
     if not high:
         return "none"
     return f"{low:g} s" if low == high else f"{low:g} to {high:g} s"
+
+
+def _lively_text(rate: float) -> str:
+    return f"{rate:g} steps per second, such as a join" if rate else "none by themselves"

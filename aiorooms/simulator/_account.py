@@ -136,6 +136,8 @@ class Account:
         self.rejects_null = False
         """Whether null is rejected even where the documentation allows it."""
         self.rooms: dict[str, Room] = {}
+        self.sessions: dict[str, Session] = {}
+        self.participants: dict[str, Participant] = {}
         self._ids_by_name: dict[str, str] = {}
         self._random = random.Random(seed)  # noqa: S311 - for reproducible ids, not for secrets
         self._clock = clock
@@ -194,6 +196,7 @@ class Account:
     def remove(self, room_id: str) -> None:
         """Remove a room. Raise KeyError if it does not exist."""
         room = self.rooms.pop(room_id)
+        self.forget_sessions(room, keep=0)
         del self._ids_by_name[room.unique_name]
         self._in_order = None
 
@@ -237,20 +240,47 @@ class Account:
         ended = None if active else now
         people = [Participant(self.new_id(), session_id, context, now, now, ended) for context in participants]
         session = Session(session_id, room.id, active, now, now, ended, people)
+        self.sessions[session_id] = session
+        self.participants.update((participant.id, participant) for participant in people)
         room.sessions = (*room.sessions, session)
         if active:
             room.active_session_id = session_id
         return session
 
     def end_session(self, room: Room) -> None:
-        """End the active session of a room, if there is one."""
+        """End the active session of a room, if there is one. The participants who are present leave."""
         room.active_session_id = None
         for session in room.sessions:
             if session.active:
                 session.active = False
                 session.ended_at = session.updated_at = self.now()
                 for participant in session.participants:
-                    participant.left_at = participant.updated_at = session.ended_at
+                    if participant.left_at is None:
+                        participant.left_at = participant.updated_at = session.ended_at
+
+    def add_participant(self, session: Session, context: str) -> Participant:
+        """Add a participant to a session."""
+        now = self.now()
+        participant = Participant(self.new_id(), session.id, context, now, now)
+        session.participants.append(participant)
+        session.updated_at = now
+        self.participants[participant.id] = participant
+        return participant
+
+    def remove_participant(self, participant: Participant) -> str:
+        """Let a participant leave, and return the time."""
+        now = participant.left_at = participant.updated_at = self.now()
+        self.sessions[participant.session_id].updated_at = now
+        return now
+
+    def forget_sessions(self, room: Room, *, keep: int) -> None:
+        """Remove the oldest sessions of a room, so that `keep` are left."""
+        split = max(0, len(room.sessions) - keep)
+        for session in room.sessions[:split]:
+            del self.sessions[session.id]
+            for participant in session.participants:
+                del self.participants[participant.id]
+        room.sessions = room.sessions[split:]
 
 
 def _on_date(room: Room, field: str, relation: str, date: str) -> bool:

@@ -68,6 +68,7 @@ def state_of(simulator: RoomsSimulator) -> JsonObject:
             "unauthorized": stats.unauthorized,
             "faults": dict(sorted(stats.faults.items())),
             "updates_applied": stats.updates_applied.total(),
+            "events": dict(sorted(stats.events.items())),
         },
     }
 

@@ -1,7 +1,7 @@
 """The public class: start and stop a simulator, change its rooms and settings, and read what it received.
 
 The class connects the parts: `Account` stores the rooms, `Listener` receives the requests, `Pipeline` answers them, and
-`Access` checks the key and the rate limit.
+`Access` checks the key and the rate limit. `Meetings` makes the webhook events of sessions, `Deliverer` delivers them.
 """
 
 import asyncio
@@ -17,10 +17,15 @@ from yarl import URL
 from ._access import Access
 from ._account import OLD_WEBHOOK_URL, WRITABLE, Account, Room, RoomsView
 from ._answers import JsonValue
+from ._deliverer import Deliverer
+from ._deliveries import Deliveries, DeliveryAttempt
+from ._event_key import EventKey
 from ._faults import FaultPlan, Faults, ScriptEntry
 from ._limit_sets import GivenRateLimits, RateLimits, read_rate_limits
 from ._listener import Listener
+from ._lively import Lively
 from ._loop_thread import LoopThread, call_in_loop
+from ._meetings import Meetings, RecordingType
 from ._pipeline import Outage, Pipeline
 from ._stats import RecordedRequest, Stats
 from ._waits import Waits
@@ -29,6 +34,7 @@ from ._webhooks import mixed_webhooks
 T = TypeVar("T")
 
 _MAX_PORT = 65535
+_MAX_LIVELY = 1000
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - a client can't connect to these on every system
 
 
@@ -55,6 +61,8 @@ class RoomsSimulator:
         host: str = "127.0.0.1",
         port: int = 0,
         webhooks: Literal["same", "mixed"] = "same",
+        deliveries: Deliveries | None = None,
+        lively: float = 0.0,
     ) -> None:
         """Create the simulator and its rooms. No port is opened yet.
 
@@ -64,11 +72,15 @@ class RoomsSimulator:
         a `RateLimit` or text such as `"100/1s"`, a list of these, or a dict of both by operation (see the property).
         `latency` is the wait before each request is handled, in seconds: fixed, or random between two bounds. `host` is
         the address to listen on; with `0.0.0.0`, other machines can connect too. Port 0 chooses a free port.
+        `deliveries` says how webhook events are delivered (see the property). With `lively`, sessions live by
+        themselves: that many times per second, a participant joins or leaves, or a session starts or ends.
         """
         if rooms < 0:
             raise ValueError(f"rooms must be 0 or more, not {rooms}")
         if not 0 <= port <= _MAX_PORT:
             raise ValueError(f"port must be between 0 and {_MAX_PORT}, not {port}")
+        if not 0 <= lively <= _MAX_LIVELY:
+            raise ValueError(f"lively must be a number of steps per second from 0 to {_MAX_LIVELY}, not {lively}")
         self._seed = seed
         self._host = host
         self._wanted_port = port
@@ -85,6 +97,12 @@ class RoomsSimulator:
         self._faults = faults
         self._pipeline = Pipeline(self._account, self._access, self._stats, self._waits, faults or Faults(), seed)
         self._listener = Listener(self._pipeline.handle, self._pipeline.forget, self._waits)
+        self._event_key = EventKey(seed)
+        self._deliverer = Deliverer(self._event_key, self._stats, seed)
+        self._deliverer.settings = deliveries or Deliveries()
+        self._meetings = Meetings(self._account, self._deliverer.emit)
+        self._lively = lively
+        self._lively_task: asyncio.Task[None] | None = None
         self.rate_limit = rate_limit
         self.latency = latency
 
@@ -102,18 +120,30 @@ class RoomsSimulator:
         self._port = port
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
+        self._deliverer.start(self._loop)
+        if self._lively:
+            steps = Lively(self._account, self._meetings, self._seed).run(self._lively)
+            self._lively_task = self._loop.create_task(steps, name="lively sessions")
 
     async def stop(self) -> None:
         """Close the port and all connections, even with requests in flight, and wait until they are closed.
 
-        Requests that still wait for their latency are not applied. Do nothing if the simulator is not running.
+        Requests that still wait for their latency are not applied. Webhook events that are not yet delivered are
+        dropped: call `delivered()` first if your test needs them. Do nothing if the simulator is not running.
         """
         if self._loop is None:
             return
         if self._loop is not asyncio.get_running_loop():
             raise RuntimeError(f"{self!r} runs in another event loop; stop it there, or exit its `with` block")
         self._loop = None
-        await self._listener.stop()
+        lively, self._lively_task = self._lively_task, None
+        if lively is not None:
+            lively.cancel()
+            await asyncio.wait([lively])
+        try:
+            await self._deliverer.stop()
+        finally:
+            await self._listener.stop()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -233,8 +263,9 @@ class RoomsSimulator:
         self._on_loop(lambda: self._account.remove(room_id))
 
     def add_session(self, room_id: str, *, active: bool = True, participants: Sequence[str] = ()) -> str:
-        """Add a session to a room and return its id. `participants` are the contexts of its participants.
+        """Add a session to a room and return its id. No webhook event is sent; `start_session()` sends one.
 
+        `participants` are the contexts of the participants.
         If the session is active, the room's `active_session_id` becomes its id, and the previous active session ends.
         Otherwise the new session has already ended, and its participants have left.
         """
@@ -243,9 +274,106 @@ class RoomsSimulator:
             lambda: account.add_session(account.rooms[room_id], active=active, participants=participants).id
         )
 
-    def end_session(self, room_id: str) -> None:
-        """End the active session of a room, if there is one. The participants of the session leave."""
-        self._on_loop(lambda: self._account.end_session(self._account.rooms[room_id]))
+    # Sessions with webhook events
+
+    def start_session(self, room_id: str) -> str:
+        """Start a session in a room, and return its id. If the room has an active session, end it first.
+
+        This and each of the following methods sends its webhook events to the URLs that the room has at that time, as
+        the API does. Nothing is sent if the room has no webhook URL, or while the simulator is not running.
+        """
+        return self._on_loop(lambda: self._meetings.start(room_id).id)
+
+    def join(self, room_or_session_id: str, *, context: str = "") -> str:
+        """Add a participant to a session, and return the participant's id. `context` is a text of the client.
+
+        With the id of a room, the participant joins its active session. If there is none, a session is started. If the
+        room has `enable_recording`, an audio and a video recording of the participant are started. Raise KeyError if
+        there is no such room or session, and ValueError if the session has ended.
+        """
+        return self._on_loop(lambda: self._meetings.join(room_or_session_id, context).id)
+
+    def leave(self, participant_id: str, *, reason: str = "left") -> None:
+        """Let a participant leave. Do nothing if the participant has already left.
+
+        `reason` is the `left_reason` of the event. The API's samples contain `kicked`.
+        """
+        self._on_loop(lambda: self._meetings.leave(participant_id, reason))
+
+    def end_session(self, room_or_session_id: str, *, reason: str = "ended") -> None:
+        """End a session, or the active session of a room. Do nothing if there is none, or if it has already ended.
+
+        The participants who are present leave, and the recordings of the session are completed. `reason` is the
+        `ended_reason` of the event. The API's samples contain `stale`.
+        """
+        self._on_loop(lambda: self._meetings.end(room_or_session_id, reason))
+
+    def start_recording(self, participant_id: str, *, type: RecordingType = "audio") -> str:  # noqa: A002 - as in the API
+        """Start a recording of a participant, and return its id."""
+        return self._on_loop(lambda: self._meetings.start_recording(participant_id, type))
+
+    def complete_recording(self, recording_id: str) -> None:
+        """Complete a recording. Raise KeyError if there is none, or if it is already complete."""
+        self._on_loop(lambda: self._meetings.complete_recording(recording_id))
+
+    def complete_composition(self, session_id: str, *, resolution: str = "1280x720") -> str:
+        """Complete a composition of the recordings of a session, and return its id."""
+        return self._on_loop(lambda: self._meetings.complete_composition(session_id, resolution))
+
+    # Deliveries of webhook events
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """How webhook events are delivered. You can set it at any time, for the events that occur from then on."""
+        return self._deliverer.settings
+
+    @deliveries.setter
+    def deliveries(self, deliveries: Deliveries) -> None:
+        self._deliverer.settings = deliveries
+
+    @property
+    def public_key(self) -> str | None:
+        """The public key that verifies the signatures of webhook events, for `TELNYX_PUBLIC_KEY`.
+
+        It is the base64 text of 32 bytes, and depends only on `seed`. None if the package cryptography is not
+        installed: events are then sent unsigned.
+        """
+        return self._event_key.public_key
+
+    @property
+    def delivery_log(self) -> Sequence[DeliveryAttempt]:
+        """The latest 10,000 attempts to deliver webhook events, in the order in which they ended."""
+        return self._on_loop(lambda: tuple(self._deliverer.log))
+
+    @property
+    def lively(self) -> float:
+        """The number of steps per second that sessions make by themselves, or 0."""
+        return self._lively
+
+    async def delivered(self) -> None:
+        """Wait until all webhook events that have occurred are delivered or given up, or the simulator stops.
+
+        You can call it from any event loop. In code without an event loop, use `wait_until_delivered()`.
+        """
+        if self._loop is None or self._loop is asyncio.get_running_loop():
+            await self._deliverer.delivered()
+        else:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._deliverer.delivered(), self._loop))
+
+    def wait_until_delivered(self, timeout: float = 60.0) -> None:
+        """Wait as `delivered()` does, in a thread without an event loop, for a simulator in its own thread.
+
+        Raise TimeoutError after `timeout` seconds. Raise RuntimeError in the thread of the simulator's event loop.
+        """
+        if self._loop is None:
+            return
+        if self._thread_id == threading.get_ident():
+            raise RuntimeError("this would block the simulator's own event loop; use `await sim.delivered()`")
+        waiting = asyncio.run_coroutine_threadsafe(self._deliverer.delivered(), self._loop)
+        try:
+            waiting.result(timeout)
+        finally:
+            waiting.cancel()
 
     # Keys, limits, faults, outages
 
@@ -405,11 +533,16 @@ class RoomsSimulator:
         return self._pipeline.recorded
 
     def reset_stats(self) -> None:
-        """Reset the counters, and clear `recorded`.
+        """Reset the counters, and clear `recorded` and `delivery_log`.
 
         `stats.in_flight` is unchanged. Open connections are counted again at their next request.
         """
-        self._on_loop(self._pipeline.clear)
+
+        def reset() -> None:
+            self._pipeline.clear()
+            self._deliverer.log.clear()
+
+        self._on_loop(reset)
 
     def _on_loop(self, change: Callable[[], T]) -> T:
         """Make a change in the thread of the loop, so that no request sees only a part of the change."""

@@ -63,10 +63,18 @@ class Stats:
     requests without a valid API key could use up the memory.
     """
 
+    events: Counter[str] = attrs.Factory(Counter[str])
+    """Number of webhook events by outcome. Events that wait for an attempt are not counted.
+
+    `delivered` means that a receiver answered with a 2xx, and `given_up` that all attempts have failed. Nothing was
+    sent with `not_allowed` (no URL of the room is on loopback) and `dropped` (too many events were waiting).
+    `RoomsSimulator.delivery_log` contains each attempt.
+    """
+
     def clear(self) -> None:
         """Set all counters to 0, except `in_flight`. Set `peak_in_flight` to the current `in_flight`."""
         self.requests = self.refused = self.unauthorized = self.stale = self.connections = 0
         self.peak_in_flight = self.in_flight
-        for counter in (self.by_method, self.updates_applied, self.faults, self.requests_by_room):
+        for counter in (self.by_method, self.updates_applied, self.faults, self.requests_by_room, self.events):
             counter.clear()
         self.by_status.clear()

@@ -14,7 +14,7 @@ from typing import Any, get_args
 import pytest
 
 from aiorooms.cli._simulate import simulate
-from aiorooms.simulator import ALL, RateLimit, RoomsSimulator
+from aiorooms.simulator import ALL, Deliveries, RateLimit, RoomsSimulator
 
 from .conftest import Program, lines, run, signals_when
 
@@ -58,7 +58,7 @@ def test_every_option_reaches_the_simulator(started: list[RoomsSimulator], monke
     monkeypatch.setattr(RoomsSimulator, "__init__", init)
     options = ["--rate-limit", "20/1m", "--faults", "5%", "--latency", "0.25", "--seed", "9", "--rooms", "0"]
     options += ["--limiter", "bucket", "--reset-rounding", "down", "--retry-after", "ms", "--no-rate-limit-headers"]
-    options += ["--webhooks", "mixed"]
+    options += ["--webhooks", "mixed", "--lively", "--lively-rate", "0.5", "--deliver-anywhere", "--odd-events", "10%"]
     with signals_when(lambda: bool(started), signal.SIGINT):
         result = run("simulate", "--port", "0", *options, "--json")
     assert result.exit_code == 0
@@ -66,6 +66,8 @@ def test_every_option_reaches_the_simulator(started: list[RoomsSimulator], monke
     assert given["rate_limit"] == RateLimit(20, 60.0, "down", headers=False, retry_after="ms", kind="bucket")
     assert given["faults"].rate == 0.05
     assert given["webhooks"] == "mixed"
+    assert given["lively"] == 0.5
+    assert given["deliveries"] == Deliveries(repeat=0.1, reorder=0.1, quirks=0.1, deliver_anywhere=True)
     printed = json.loads(result.stdout)
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/control", printed.pop("control_url"))
     assert printed == {
@@ -76,6 +78,10 @@ def test_every_option_reaches_the_simulator(started: list[RoomsSimulator], monke
         "room_id": None,
         "receiver_url": started[0].receiver_url,
         "webhooks": "mixed",
+        "public_key": started[0].public_key,
+        "lively": 0.5,
+        "deliver_anywhere": True,
+        "odd_events": 0.1,
         "latency": 0.25,
         "rate_limit": {
             "limit": 20,
@@ -156,7 +162,7 @@ def test_invalid_options_are_reported_together() -> None:
             "--api-key",
             "a b",
         ],
-        *["--faults", "2", "--latency", "-1", "--seed", "x"],
+        *["--faults", "2", "--lively-rate", "1001", "--odd-events", "2", "--latency", "-1", "--seed", "x"],
     )
     assert result.exit_code == 2
     assert [line.split(": ")[1] for line in lines(result.stderr)[:-1]] == [
@@ -168,6 +174,8 @@ def test_invalid_options_are_reported_together() -> None:
             "--rate-limit",
             "--api-key",
             "--faults",
+            "--lively-rate",
+            "--odd-events",
             "--latency",
             "--seed",
         ]
@@ -253,14 +261,25 @@ def test_the_help_lists_all_faults_except_odd_ones() -> None:
 @pytest.mark.parametrize(
     ("options", "shown"),
     [
-        ([], ["none", "none", "none", "the same in all rooms"]),
         (
-            ["--rate-limit", "100/1s", "--faults", "5%", "--latency", "0.25", "--webhooks", "mixed"],
+            [],
+            [
+                *["none", "none", "none", "the same in all rooms", "none by themselves"],
+                "signed, delivered only to loopback addresses",
+            ],
+        ),
+        (
+            [
+                *["--rate-limit", "100/1s", "--faults", "5%", "--latency", "0.25", "--webhooks", "mixed"],
+                *["--lively", "--deliver-anywhere", "--odd-events", "5%"],
+            ],
             [
                 "100 requests in 1 s, fixed windows, x-ratelimit headers",
                 "5% of the requests, all kinds in `aiorooms simulate --help`",
                 "0.25 s",
                 "mixed, with the mistakes that an audit finds",
+                "2 steps per second, such as a join",
+                "signed, delivered to every host, 5% each repeated, reordered and unusual",
             ],
         ),
         (
@@ -273,7 +292,8 @@ def test_the_help_lists_all_faults_except_odd_ones() -> None:
                     "10 requests in 1 s, token bucket, no headers, retry-after-ms; "
                     "1,000 requests in 3600 s, token bucket, no headers, retry-after-ms"
                 ),
-                *["none", "none", "the same in all rooms"],
+                *["none", "none", "the same in all rooms", "none by themselves"],
+                "signed, delivered only to loopback addresses",
             ],
         ),
     ],
@@ -281,5 +301,5 @@ def test_the_help_lists_all_faults_except_odd_ones() -> None:
 def test_the_settings_are_shown(started: list[RoomsSimulator], options: list[str], shown: list[str]) -> None:
     with signals_when(lambda: bool(started), signal.SIGINT):
         printed = lines(run("simulate", "--port", "0", *options).stdout)
-    for name, text in zip(("Rate limit", "Faults", "Latency", "Webhooks"), shown, strict=True):
+    for name, text in zip(("Rate limit", "Faults", "Latency", "Webhooks", "Sessions", "Events"), shown, strict=True):
         assert f"  {name:<10}  {text}" in printed

@@ -80,6 +80,7 @@ async def test_changes_take_effect_at_once(controlled: Controlled) -> None:
         "unauthorized": 1,
         "faults": {"503": 1},
         "updates_applied": 0,
+        "events": {},
     }
     assert [sorted(changes) for changes in controlled.changes] == [
         ["api_key", "rate_limit"],

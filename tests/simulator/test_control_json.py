@@ -138,6 +138,7 @@ def test_without_anything_special_the_state_is_short() -> None:
             "unauthorized": 0,
             "faults": {},
             "updates_applied": 0,
+            "events": {},
         },
     }
 
