@@ -18,6 +18,7 @@ from . import (
     compare,
     costs,
     crash,
+    deliveries,
     fairness,
     fuzz,
     growth,
@@ -45,6 +46,7 @@ BENCHMARKS: Final = {
     "outages": outages,
     "fuzz": fuzz,
     "urls": urls,
+    "deliveries": deliveries,
 }
 """The benchmark modules by name. Each has a function `main`, whose argument is a list of command-line arguments."""
 
