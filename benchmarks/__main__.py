@@ -26,9 +26,11 @@ from . import (
     pacing,
     planning,
     ratios,
+    receiver,
     service,
     urls,
     waiting,
+    webhooks,
 )
 
 BENCHMARKS: Final = {
@@ -47,6 +49,8 @@ BENCHMARKS: Final = {
     "fuzz": fuzz,
     "urls": urls,
     "deliveries": deliveries,
+    "receiver": receiver,
+    "webhooks": webhooks,
 }
 """The benchmark modules by name. Each has a function `main`, whose argument is a list of command-line arguments."""
 

@@ -171,7 +171,7 @@ class _Job:
         self.error: BaseException | None = None
 
     def settle(self) -> None:
-        """Hand the result to whoever awaits it. Called in the event loop."""
+        """Hand the result to the caller of `run`. Called in the event loop."""
         if self.future.done():
             return
         if self.error is not None:

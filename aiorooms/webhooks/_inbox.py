@@ -32,7 +32,7 @@ from ..errors import WebhookVerificationError
 from ._events import Event, parse_event
 from ._router import OnEvent
 from ._store import Claimed, EventStore, MemoryEventStore, StoreFullError
-from ._verifier import Headers, WebhookVerifier
+from ._verifier import Headers, WebhookVerifier, header_values, pairs_of
 
 __all__ = ["InboxSettings", "OnFailure", "WebhookInbox"]
 
@@ -112,7 +112,8 @@ class WebhookInbox:
         self.max_body = max_body
         """Maximum size of a body in bytes."""
         self._drain = drain
-        self._queue: asyncio.Queue[Claimed] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[Claimed, Event | None]] = asyncio.Queue()
+        """Claimed events. An event that has just been received has been parsed, too."""
         self._claimed: dict[str, int] = {}
         """The events that this process has claimed and not finished, with their attempts so far, by key."""
         self._tasks: list[asyncio.Task[None]] = []
@@ -171,15 +172,14 @@ class WebhookInbox:
             if self._is_draining:
                 return 503
             raise RuntimeError("the inbox is not running; use `async with`, or see `WebhookHandler.running`")
-        pairs = [*(cast("dict[str, str]", headers).items() if hasattr(headers, "items") else headers)]
-        encodings = [_text(value).lower() for name, value in pairs if _text(name).lower() == "content-encoding"]
-        if any(encoding not in ("", "identity") for encoding in encodings):
+        given = pairs_of(headers)
+        if any(encoding.lower() not in ("", "identity") for encoding in header_values(given, "content-encoding")):
             return 415
         raw = await self._read(body)
         if raw is None:
             return 413
         try:
-            event = self._verifier.event(cast("Headers", pairs), raw)
+            event = self._verifier.event(given, raw)
         except WebhookVerificationError as error:
             _LOGGER.info("a webhook was rejected: %s", error.reason, extra={"reason": error.reason})
             return 400
@@ -191,12 +191,12 @@ class WebhookInbox:
             _LOGGER.warning("a webhook was answered 503, because there is no space for further events")
             return 503
         if is_new:
-            self._accept(Claimed(key=key, body=raw, attempts=0))
+            self._accept(Claimed(key=key, body=raw, attempts=0), event)
         return 200
 
-    def _accept(self, claimed: Claimed) -> None:
+    def _accept(self, claimed: Claimed, event: Event | None = None) -> None:
         self._claimed[claimed.key] = claimed.attempts
-        self._queue.put_nowait(claimed)
+        self._queue.put_nowait((claimed, event))
 
     async def _read(self, body: bytes | AsyncIterable[bytes]) -> bytes | None:
         if not isinstance(body, AsyncIterable):
@@ -214,16 +214,15 @@ class WebhookInbox:
 
     async def _work(self) -> None:
         while True:
-            claimed = await self._queue.get()
+            claimed, event = await self._queue.get()
             try:
-                await self._handle(claimed)
+                await self._handle(claimed, event or parse_event(claimed.body))
             except Exception:  # of the store. The lease expires, so the event is handled again.
                 _LOGGER.exception("the store did not record what became of event %s", claimed.key)
             self._claimed.pop(claimed.key, None)
             self._queue.task_done()
 
-    async def _handle(self, claimed: Claimed) -> None:
-        event = parse_event(claimed.body)  # it was read before, so it can be read again
+    async def _handle(self, claimed: Claimed, event: Event) -> None:
         attempts = claimed.attempts + 1
         try:
             await self._on_event(event)
@@ -269,7 +268,3 @@ class WebhookInbox:
             # The lease of an event in this process has expired if the process was suspended.
             if claimed.key not in self._claimed:
                 self._accept(claimed)
-
-
-def _text(text: str | bytes) -> str:
-    return text.decode("latin-1") if isinstance(text, bytes) else text

@@ -27,13 +27,19 @@ try:
 except ImportError:  # pragma: no cover - the tests install it
     raise ImportError("aiorooms.webhooks needs cryptography; install it: pip install 'aiorooms[webhooks]'") from None
 
-__all__ = ["Headers", "WebhookVerifier"]
+__all__ = ["WEBHOOK_HEADERS", "Headers", "WebhookVerifier", "header_values", "pairs_of"]
 
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
 """The headers of a request: a mapping, such as those of aiohttp, Starlette and Django, or pairs, as in ASGI."""
 
+Pairs: TypeAlias = Sequence[tuple[str | bytes, str | bytes]]
+"""Headers as pairs of name and value."""
+
 _SIGNATURE: Final = "telnyx-signature-ed25519"
 _TIMESTAMP: Final = "telnyx-timestamp"
+WEBHOOK_HEADERS: Final = (_SIGNATURE, _TIMESTAMP, "content-encoding")
+"""The headers of a delivery that a receiver reads, in lower case."""
+
 _VARIABLE: Final = "TELNYX_PUBLIC_KEY"
 
 _SIGNATURE_LENGTH: Final = 64
@@ -49,7 +55,7 @@ class WebhookVerifier:
       genuine if one of them fits. Defaults to `TELNYX_PUBLIC_KEY` from the environment, which may contain several keys,
       separated by spaces or commas.
     - `tolerance`: how many seconds, above 0, the timestamp may be in the past or in the future. An older webhook may
-      be a genuine one that somebody sends again.
+      be a genuine one that an attacker sends again.
 
     Raises `ClientSettingsError` if there is no key, or if a setting is invalid.
     """
@@ -87,7 +93,7 @@ class WebhookVerifier:
         if not isinstance(cast("object", body), (bytes, bytearray, memoryview)):
             text = f"body is of type {type(body).__name__}; give the raw bytes as received, not text or parsed JSON"
             raise TypeError(text)
-        signature, timestamp = _signed(headers)
+        signature, timestamp = _signed(pairs_of(headers))
         message = timestamp.encode() + b"|" + body
         if not any(_fits(key, signature, message) for key in self._keys):
             raise WebhookVerificationError(reason="wrong_signature")
@@ -120,26 +126,36 @@ def _read_key(name: str, text: object) -> Ed25519PublicKey:
     return Ed25519PublicKey.from_public_bytes(key)
 
 
-def _signed(headers: Headers) -> tuple[bytes, str]:
+def _signed(headers: Pairs) -> tuple[bytes, str]:
     """Return the signature and the timestamp. Raises `WebhookVerificationError` if one is missing or malformed."""
-    found: dict[str, list[str]] = {_SIGNATURE: [], _TIMESTAMP: []}
-    pairs = cast("Mapping[str, str]", headers).items() if isinstance(headers, Mapping) else headers
-    for name, value in pairs:
-        key = (name.decode("latin-1") if isinstance(name, bytes) else name).lower()
-        if key in found:
-            found[key].append(value.decode("latin-1") if isinstance(value, bytes) else value)
-    if not (found[_SIGNATURE] and found[_TIMESTAMP]):
+    signatures, timestamps = header_values(headers, _SIGNATURE), header_values(headers, _TIMESTAMP)
+    if not (signatures and timestamps):
         raise WebhookVerificationError(reason="no_signature")
-    if len(found[_SIGNATURE]) > 1 or len(found[_TIMESTAMP]) > 1:
+    if len(signatures) > 1 or len(timestamps) > 1:
         raise WebhookVerificationError(reason="doubled_signature")
-    timestamp = found[_TIMESTAMP][0]
+    timestamp = timestamps[0]
     try:
-        signature = base64.b64decode(found[_SIGNATURE][0], validate=True)
+        signature = base64.b64decode(signatures[0], validate=True)
     except (binascii.Error, ValueError):
         signature = b""
     if len(signature) != _SIGNATURE_LENGTH or not _SECONDS.fullmatch(timestamp):
         raise WebhookVerificationError(reason="malformed_signature")
     return signature, timestamp
+
+
+def pairs_of(headers: Headers) -> Pairs:
+    """Return headers as pairs."""
+    return [*(cast("Mapping[str, str]", headers).items() if isinstance(headers, Mapping) else headers)]
+
+
+def header_values(headers: Pairs, name: str) -> list[str]:
+    """Return the values of all headers with a name in lower case."""
+    names = (name, name.encode())
+    return [
+        value.decode("latin-1") if isinstance(value, bytes) else value
+        for present, value in headers
+        if present.lower() in names
+    ]
 
 
 def _fits(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
