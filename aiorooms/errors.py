@@ -8,6 +8,7 @@ which room, what the server said and what to do next. No error contains the API 
     |- ClientSettingsError (ValueError)           a setting is missing or invalid
     |  `- PolicyFileError                         a policy file can't be read; see `.problems`
     |- ClientStateError (RuntimeError)            the client is closed, or is used from another event loop
+    |- WebhookVerificationError                   a webhook is not proved to be genuine
     |- BulkInputError (ValueError)                the input of a bulk run is invalid; see `.problems`
     |- PlanFileError                              a plan file can't be used or written
     |- JournalError                               a journal can't be used or written
@@ -62,6 +63,7 @@ __all__ = [
     "RateLimitError",
     "Reason",
     "UnprocessableEntityError",
+    "WebhookVerificationError",
 ]
 
 
@@ -101,6 +103,13 @@ Reason: TypeAlias = Literal[
     "unreadable",
     "unwritable",
     "insecure_http",
+    "no_signature",
+    "doubled_signature",
+    "malformed_signature",
+    "wrong_signature",
+    "too_old",
+    "in_the_future",
+    "not_an_event",
 ]
 """A fixed code for the cause of an error, for programs that write their own hints."""
 
@@ -226,6 +235,17 @@ class PolicyFileError(ClientSettingsError):
 
 class ClientStateError(AioroomsError, RuntimeError):
     """The client is closed, or is used from an event loop other than its own."""
+
+
+class WebhookVerificationError(AioroomsError):
+    """A webhook is not proved to be genuine, or is not an event.
+
+    The message tells an attacker nothing. `reason` says why, for the log: `no_signature`, `doubled_signature`,
+    `malformed_signature`, `wrong_signature`, `too_old`, `in_the_future` or `not_an_event`.
+    """
+
+    def __init__(self, message: str = "the webhook could not be verified", *, reason: Reason | None = None) -> None:
+        super().__init__(message, reason=reason)
 
 
 class BulkInputError(AioroomsError, ValueError):

@@ -18,6 +18,7 @@ from . import (
     compare,
     costs,
     crash,
+    deliveries,
     fairness,
     fuzz,
     growth,
@@ -25,9 +26,11 @@ from . import (
     pacing,
     planning,
     ratios,
+    receiver,
     service,
     urls,
     waiting,
+    webhooks,
 )
 
 BENCHMARKS: Final = {
@@ -45,6 +48,9 @@ BENCHMARKS: Final = {
     "outages": outages,
     "fuzz": fuzz,
     "urls": urls,
+    "deliveries": deliveries,
+    "receiver": receiver,
+    "webhooks": webhooks,
 }
 """The benchmark modules by name. Each has a function `main`, whose argument is a list of command-line arguments."""
 

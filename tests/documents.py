@@ -9,6 +9,7 @@ README = ROOT / "README.md"
 BULK_GUIDE = ROOT / "aiorooms/bulk/README.md"
 WEBHOOKS_GUIDE = ROOT / "aiorooms/webhook_config/README.md"
 TELEMETRY_GUIDE = ROOT / "aiorooms/telemetry/README.md"
+RECEIVING_GUIDE = ROOT / "aiorooms/webhooks/README.md"
 SIMULATOR_GUIDE = ROOT / "aiorooms/simulator/README.md"
 
 

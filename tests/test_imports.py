@@ -32,6 +32,7 @@ OUTSIDE_LAYERS: dict[str, set[str]] = {
     "simulator": set(),
     "pytest_plugin": {"simulator"},
     "otel": {"telemetry"},
+    "webhooks": {"errors", "models", "_aio", "_checks"},
 }
 """The parts of the package that belong to no layer, each with the other parts that it may import."""
 ALLOWED_IMPORTS = {("cli", "simulator")}

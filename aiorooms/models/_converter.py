@@ -10,10 +10,12 @@ invalid, it becomes None, and its raw value is put into `unreadable`. Fields tha
 `max_participants=None`, `unreadable={"max_participants": "many"}` and `extra={"mood": "good"}`.
 """
 
+import sys
 from collections.abc import Callable
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from functools import partial
 from operator import eq
+from types import NoneType
 from typing import Any, Final, TypeVar, cast, get_args, get_origin
 
 import attrs
@@ -51,6 +53,15 @@ def _int(value: object, _: object) -> int:
     raise wrong_type("a whole number", value)
 
 
+def _float(value: object, _: object) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and -_MAX_FLOAT <= value <= _MAX_FLOAT:
+        return float(value)
+    raise wrong_type("a number", value)
+
+
+_MAX_FLOAT: Final = sys.float_info.max
+
+
 def _datetime(value: object, _: object) -> datetime:
     """Parse an ISO 8601 timestamp in upper or lower case, with a `T` or a space before the time.
 
@@ -78,8 +89,8 @@ def _optional(scalar: type[T], hook: Callable[[object, object], T]) -> Callable[
     def structure(value: object, wanted: object) -> T | None:
         if value is None:
             return None
-        # Comparing the types saves a call of the hook for most valid values.
-        return value if type(value) is scalar else hook(value, wanted)
+        # Comparing the types saves a call of the hook for most valid values. A float may be infinite.
+        return value if type(value) is scalar and scalar is not float else hook(value, wanted)
 
     return structure
 
@@ -87,7 +98,7 @@ def _optional(scalar: type[T], hook: Callable[[object, object], T]) -> Callable[
 converter = Converter(detailed_validation=False)
 """The converter. Its errors don't contain the path of the invalid value, because tracking the path is slow."""
 
-for scalar, hook in ((str, _str), (bool, _bool), (int, _int), (datetime, _datetime)):
+for scalar, hook in ((str, _str), (bool, _bool), (int, _int), (float, _float), (datetime, _datetime)):
     converter.register_structure_hook(scalar, hook)
     # File records have fields `... | None`. A hook for the union saves two calls of cattrs for each of them. It is
     # registered with a predicate, because a copy of a converter loses hooks that are registered for a union.
@@ -129,8 +140,14 @@ def _answer(wanted: type[Any], converter: Converter) -> Callable[[object, object
     types = {name: type_ if name in required else get_args(type_)[0] for name, type_ in fields.items()}
     # `__init__` of a frozen class is slow. Setting its members by their descriptors saves 1 % of an update's
     # instructions.
+    # A float needs its hook, because it may be infinite.
     members = [
-        (name, type_, converter.get_structure_hook(type_), getattr(wanted, name).__set__)
+        (
+            name,
+            NoneType if type_ is float else type_,
+            converter.get_structure_hook(type_),
+            getattr(wanted, name).__set__,
+        )
         for name, type_ in types.items()
     ]
     hidden = [(getattr(wanted, name).__set__, getattr(attrs.fields(wanted), name).default) for name in _HIDDEN]
@@ -146,10 +163,10 @@ def _answer(wanted: type[Any], converter: Converter) -> Callable[[object, object
             answer = object.__new__(wanted)
             get = value.get
             try:
-                for name, type_, structure, set_member in members:
+                for name, plain, structure, set_member in members:
                     raw = get(name)
                     # Most values need no hook. Not calling one saves a quarter of the time to read a room.
-                    set_member(answer, raw if raw is None or type(raw) is type_ else structure(raw, type_))
+                    set_member(answer, raw if raw is None or type(raw) is plain else structure(raw, types[name]))
             except (ValueError, BaseValidationError):
                 pass
             else:

@@ -1,0 +1,76 @@
+"""Receive webhooks: verify that they are genuine, read their events, and handle each event once. Extra `webhooks`.
+
+    webhooks = WebhookRouter()
+
+    @webhooks.on(SessionStarted)
+    async def started(event: SessionStarted) -> None:
+        print(event.payload.room_id)
+
+    webhook_handler(WebhookVerifier(), webhooks, store=FileEventStore("events.db")).add_to(app, "/webhooks")
+
+`WebhookVerifier.event(headers, body)` is the same without a framework and without I/O.
+"""
+
+from ..errors import WebhookVerificationError
+from ._aiohttp import WebhookHandler, webhook_handler
+from ._events import (
+    CompositionCompleted,
+    CompositionCompletedPayload,
+    Event,
+    ParticipantJoined,
+    ParticipantJoinedPayload,
+    ParticipantLeft,
+    ParticipantLeftPayload,
+    RecordingCompleted,
+    RecordingCompletedPayload,
+    RecordingStarted,
+    RecordingStartedPayload,
+    RoomEvent,
+    SessionEnded,
+    SessionEndedPayload,
+    SessionStarted,
+    SessionStartedPayload,
+    UnknownEvent,
+    parse_event,
+)
+from ._file_store import FileEventStore
+from ._inbox import InboxSettings, OnFailure, WebhookInbox
+from ._router import OnEvent, WebhookRouter
+from ._store import Claimed, EventStore, MemoryEventStore, StoreFullError
+from ._verifier import Headers, WebhookVerifier
+
+__all__ = [
+    "Claimed",
+    "CompositionCompleted",
+    "CompositionCompletedPayload",
+    "Event",
+    "EventStore",
+    "FileEventStore",
+    "Headers",
+    "InboxSettings",
+    "MemoryEventStore",
+    "OnEvent",
+    "OnFailure",
+    "ParticipantJoined",
+    "ParticipantJoinedPayload",
+    "ParticipantLeft",
+    "ParticipantLeftPayload",
+    "RecordingCompleted",
+    "RecordingCompletedPayload",
+    "RecordingStarted",
+    "RecordingStartedPayload",
+    "RoomEvent",
+    "SessionEnded",
+    "SessionEndedPayload",
+    "SessionStarted",
+    "SessionStartedPayload",
+    "StoreFullError",
+    "UnknownEvent",
+    "WebhookHandler",
+    "WebhookInbox",
+    "WebhookRouter",
+    "WebhookVerificationError",
+    "WebhookVerifier",
+    "parse_event",
+    "webhook_handler",
+]

@@ -1,0 +1,270 @@
+"""Handle each genuine event once: verify it, keep it, acknowledge it, and then call the handler.
+
+    delivery -> verified? ........ no: 400
+             -> known? ........... yes: 200, and it is dropped
+             -> kept and committed, then 200 (503 if there is no space, so that the sender comes again)
+             -> handler -> returns: done
+                        -> raises: tried again after a backoff, up to `max_attempts`, then `on_failure`
+
+The sender gets its answer before the handler begins, because a sender waits only for seconds. So the handler may take
+as long as it needs. With a durable store, an event that was acknowledged is handled at least once, even if the process
+is killed: after a restart, or by another process that shares the store, when the lease of the event has expired. While
+a handler runs, its lease is renewed.
+
+Example: event 7 arrives at t = 0, is kept, and is acknowledged at 0.01. Its handler raises at 0.5. It is tried again at
+1.5, and finishes at 2.0. The sender has repeated the event at 1.0, because the first answer was lost: the key is known,
+so this delivery is answered 200 and dropped. The handler has finished once.
+"""
+
+import asyncio
+import hashlib
+import logging
+import random
+import time
+from collections.abc import AsyncIterable, Awaitable, Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Final, Self, TypeAlias, TypedDict, cast
+
+from .._aio import end_tasks, finish
+from .._checks import check_at_least, check_positive, setting_error
+from ..errors import WebhookVerificationError
+from ._events import Event, parse_event
+from ._router import OnEvent
+from ._store import Claimed, EventStore, MemoryEventStore, StoreFullError
+from ._verifier import Headers, WebhookVerifier, header_values, pairs_of
+
+__all__ = ["InboxSettings", "OnFailure", "WebhookInbox"]
+
+OnFailure: TypeAlias = Callable[[Event, Exception], Awaitable[object]]
+"""An async function that is called with an event whose handler has raised too often, and with its last exception."""
+
+_LOGGER: Final = logging.getLogger("aiorooms.webhooks")
+
+_MAX_DELAY: Final = 300.0
+"""The longest wait before a handler is tried again, in seconds."""
+
+_POLL: Final = 1.0
+"""How often the inbox looks for events that are due or whose lease has expired, in seconds."""
+
+
+class InboxSettings(TypedDict, total=False):
+    """The settings of a `WebhookInbox` as keyword arguments."""
+
+    store: EventStore | None
+    concurrency: int
+    max_attempts: int
+    retry_delay: float
+    on_failure: OnFailure | None
+    lease: float
+    max_body: int
+    drain: float
+
+
+class WebhookInbox:
+    """Receives webhooks, and calls a handler for each event. Use it with `async with`.
+
+    - `verifier`: proves that webhooks are genuine.
+    - `on_event`: an async function or a `WebhookRouter`. It may be called again for an event that it did not finish.
+    - `store`: where events are kept. Defaults to a `MemoryEventStore`, which loses acknowledged events if the process
+      dies. A `FileEventStore` keeps them.
+    - `concurrency`: maximum number of handlers that run at a time, 1 or more.
+    - `max_attempts`: how many times a handler is tried, 1 or more.
+    - `retry_delay`: seconds until the second attempt, above 0. Each further wait is twice as long, up to 300 s.
+    - `on_failure`: an async function that is called when the last attempt has raised.
+    - `lease`: seconds, above 0, after which an event of a process that died is handled by another one.
+    - `max_body`: maximum size of a body in bytes, 1 or more. A larger one is answered 413.
+    - `drain`: how many seconds, 0 or more, running handlers have when the inbox closes. Then they are cancelled. With a
+      durable store, their events are handled after a restart.
+
+    Raises `ClientSettingsError` if a setting is invalid.
+    """
+
+    def __init__(
+        self,
+        verifier: WebhookVerifier,
+        on_event: OnEvent,
+        *,
+        store: EventStore | None = None,
+        concurrency: int = 10,
+        max_attempts: int = 5,
+        retry_delay: float = 1.0,
+        on_failure: OnFailure | None = None,
+        lease: float = 60.0,
+        max_body: int = 256 * 1024,
+        drain: float = 10.0,
+    ) -> None:
+        check_at_least(1, "concurrency", concurrency)
+        check_at_least(1, "max_attempts", max_attempts)
+        check_at_least(1, "max_body", max_body)
+        check_positive("retry_delay", retry_delay)
+        check_positive("lease", lease)
+        if not (isinstance(cast("object", drain), (int, float)) and drain >= 0):
+            raise setting_error("drain", f"is {drain!r}", "give a number of seconds, 0 or more", drain)
+        self._verifier = verifier
+        self._on_event = on_event
+        self._store = MemoryEventStore() if store is None else store
+        self._concurrency = concurrency
+        self._max_attempts = max_attempts
+        self._retry_delay = retry_delay
+        self._on_failure = on_failure
+        self._lease = lease
+        self.max_body = max_body
+        """Maximum size of a body in bytes."""
+        self._drain = drain
+        self._queue: asyncio.Queue[tuple[Claimed, Event | None]] = asyncio.Queue()
+        """Claimed events. An event that has just been received has been parsed, too."""
+        self._claimed: dict[str, int] = {}
+        """The events that this process has claimed and not finished, with their attempts so far, by key."""
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_running = False
+        self._is_draining = False
+
+    # --- start and end ---
+
+    async def __aenter__(self) -> Self:
+        await self._store.open()
+        self._is_running, self._is_draining = True, False
+        self._tasks = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
+        self._tasks.append(asyncio.create_task(self._look_after()))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Accept no more events, wait up to `drain` seconds for the handlers, and close the store."""
+        self._is_running, self._is_draining = False, True
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._drain):
+                    await self._queue.join()
+        finally:
+            await finish(asyncio.create_task(self._close()))
+
+    async def _close(self) -> None:
+        await end_tasks(self._tasks)
+        self._tasks = []
+        try:
+            for key, attempts in self._claimed.items():
+                await self._store.release(key, attempts=attempts, due=time.time())
+        finally:
+            self._claimed.clear()
+            self._queue = asyncio.Queue()
+            await self._store.close()
+
+    # --- deliveries ---
+
+    async def receive(self, headers: Headers, body: bytes | AsyncIterable[bytes]) -> int:
+        """Receive one delivery, and return the HTTP status of its answer.
+
+        `body` is the raw body, whole or in pieces: `await request.body()` or `request.stream()` of Starlette. Pieces
+        beyond `max_body` are not read. The statuses are
+
+        - 200: the event is kept, or was kept before;
+        - 400: the webhook is not proved to be genuine, or is not an event;
+        - 413: the body is too large;
+        - 415: the body is compressed, which the API never does;
+        - 503: there is no space, or the inbox is closing; the sender should try again.
+
+        Raises what the store raises if it can't keep the event. Answer 500 or 503 then.
+        """
+        if not self._is_running:
+            if self._is_draining:
+                return 503
+            raise RuntimeError("the inbox is not running; use `async with`, or see `WebhookHandler.running`")
+        given = pairs_of(headers)
+        if any(encoding.lower() not in ("", "identity") for encoding in header_values(given, "content-encoding")):
+            return 415
+        raw = await self._read(body)
+        if raw is None:
+            return 413
+        try:
+            event = self._verifier.event(given, raw)
+        except WebhookVerificationError as error:
+            _LOGGER.info("a webhook was rejected: %s", error.reason, extra={"reason": error.reason})
+            return 400
+        key = event.id or f"sha256:{hashlib.sha256(raw).hexdigest()}"
+        now = time.time()
+        try:
+            is_new = await self._store.add(key, raw, lease_until=now + self._lease, now=now)
+        except StoreFullError:
+            _LOGGER.warning("a webhook was answered 503, because there is no space for further events")
+            return 503
+        if is_new:
+            self._accept(Claimed(key=key, body=raw, attempts=0), event)
+        return 200
+
+    def _accept(self, claimed: Claimed, event: Event | None = None) -> None:
+        self._claimed[claimed.key] = claimed.attempts
+        self._queue.put_nowait((claimed, event))
+
+    async def _read(self, body: bytes | AsyncIterable[bytes]) -> bytes | None:
+        if not isinstance(body, AsyncIterable):
+            return body if len(body) <= self.max_body else None
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in body:
+            size += len(piece)
+            if size > self.max_body:
+                return None
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    # --- handlers ---
+
+    async def _work(self) -> None:
+        while True:
+            claimed, event = await self._queue.get()
+            try:
+                await self._handle(claimed, event or parse_event(claimed.body))
+            except Exception:  # of the store. The lease expires, so the event is handled again.
+                _LOGGER.exception("the store did not record what became of event %s", claimed.key)
+            self._claimed.pop(claimed.key, None)
+            self._queue.task_done()
+
+    async def _handle(self, claimed: Claimed, event: Event) -> None:
+        attempts = claimed.attempts + 1
+        try:
+            await self._on_event(event)
+        except Exception as error:
+            if attempts < self._max_attempts:
+                delay = min(_MAX_DELAY, self._retry_delay * 2.0 ** (attempts - 1))
+                delay *= random.uniform(0.75, 1.25)  # noqa: S311 - jitter, no secret
+                _LOGGER.warning("handler of event %s: attempt %d raised", claimed.key, attempts, exc_info=True)
+                await self._store.release(claimed.key, attempts=attempts, due=time.time() + delay)
+                return
+            _LOGGER.exception("handler of event %s: the last of %d attempts raised", claimed.key, attempts)
+            await self._give_up(claimed.key, event, error)
+            return
+        await self._store.done(claimed.key, now=time.time())
+
+    async def _give_up(self, key: str, event: Event, error: Exception) -> None:
+        if self._on_failure is not None:
+            try:
+                await self._on_failure(event, error)
+            except Exception:  # what it raises must not end the worker; nothing else would report it
+                _LOGGER.exception("on_failure of event %s raised", key)
+        await self._store.fail(key, now=time.time())
+
+    async def _look_after(self) -> None:
+        """Claim events that are due, and renew the leases of those in this process."""
+        renewed_at = time.monotonic()
+        while True:
+            try:
+                if self._claimed and time.monotonic() - renewed_at >= self._lease / 3:
+                    renewed_at = time.monotonic()
+                    await self._store.renew([*self._claimed], lease_until=time.time() + self._lease)
+                await self._claim()
+            except Exception:  # of the store, such as a full disk. It may work again later.
+                _LOGGER.exception("the store failed")
+            await asyncio.sleep(min(_POLL, self._retry_delay, self._lease / 3))
+
+    async def _claim(self) -> None:
+        free = 2 * self._concurrency - self._queue.qsize()
+        if free <= 0 or self._is_draining:
+            return
+        now = time.time()
+        for claimed in await self._store.claim(free, lease_until=now + self._lease, now=now):
+            # The lease of an event in this process has expired if the process was suspended.
+            if claimed.key not in self._claimed:
+                self._accept(claimed)
