@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,9 +15,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from aiohttp.test_utils import TestServer
 
 import aiorooms
-from aiorooms import NotFoundError, RoomsClient, bulk, errors, telemetry, webhook_config
+from aiorooms import NotFoundError, RoomsClient, bulk, errors, telemetry, webhook_config, webhooks
 from aiorooms import simulator as simulator_module
 from aiorooms.bulk import Plan
 from aiorooms.simulator import RoomsSimulator
@@ -107,15 +110,51 @@ HEADINGS = [
     "Update many rooms",
     "The rate limit",
     "Webhook and failover URLs",
+    "Receive events",
     "The simulator",
 ]
 
 
+def test_the_example_of_receiving_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The commands of the section, line by line: a lively simulator, the receiver, and the update of all rooms."""
+    monkeypatch.chdir(tmp_path)
+    lively, commands = blocks(README, "sh", "Receive events")
+    update = commands.splitlines()[-1]
+    words = shlex.split(lively.replace("--port 8080", "--port 0 --lively-rate 20 --rooms 3 --json"))
+    command = [sys.executable, "-m", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as simulate:
+        try:
+            assert simulate.stdout is not None
+            ready = json.loads(simulate.stdout.readline())
+            for name, key in (("API_KEY", "api_key"), ("BASE_URL", "url"), ("PUBLIC_KEY", "public_key")):
+                monkeypatch.setenv(f"TELNYX_{name}", ready[key])
+            names = run(blocks(README, "python", "Receive events")[0])
+
+            async def receive() -> None:
+                async with TestServer(names["app"]) as receiver:
+                    aimed = update.replace("http://127.0.0.1:8787", str(receiver.make_url("")).rstrip("/"))
+                    shell = await asyncio.create_subprocess_shell(
+                        aimed.replace("aiorooms ", f"{sys.executable} -m aiorooms "), stdout=subprocess.DEVNULL
+                    )
+                    assert await shell.wait() == 0
+                    while "video.room.participant.joined" not in "".join(printed):
+                        printed.append(capsys.readouterr().out)
+                        await asyncio.sleep(0.05)
+
+            printed: list[str] = []
+            asyncio.run(receive())
+        finally:
+            simulate.terminate()
+    assert "video.room.session.started SessionStartedPayload(room_id='" in "".join(printed)
+
+
 def test_every_python_block_is_run_by_a_test_in_this_module() -> None:
-    assert sum(len(blocks(README, "python", heading)) for heading in HEADINGS) == len(blocks(README, "python")) == 7
+    assert sum(len(blocks(README, "python", heading)) for heading in HEADINGS) == len(blocks(README, "python")) == 8
 
 
-@pytest.mark.parametrize("module", [aiorooms, bulk, errors, simulator_module, telemetry, webhook_config])
+@pytest.mark.parametrize("module", [aiorooms, bulk, errors, simulator_module, telemetry, webhook_config, webhooks])
 def test_the_readme_names_everything_public(module: ModuleType) -> None:
     words = set(re.findall(r"\w+", README.read_text()))
     # The README omits the version and the type aliases of codes. An editor shows the values of these aliases.
