@@ -11,6 +11,8 @@
 `WebhookVerifier.event(headers, body)` is the same without a framework and without I/O.
 """
 
+from typing import TYPE_CHECKING
+
 from ..errors import WebhookVerificationError
 from ._aiohttp import WebhookHandler, webhook_handler
 from ._events import (
@@ -39,6 +41,9 @@ from ._router import OnEvent, WebhookRouter
 from ._store import Claimed, EventStore, MemoryEventStore, StoreFullError
 from ._verifier import Headers, WebhookVerifier
 
+if TYPE_CHECKING:
+    from ._redis_store import RedisEventStore
+
 __all__ = [
     "Claimed",
     "CompositionCompleted",
@@ -59,6 +64,7 @@ __all__ = [
     "RecordingCompletedPayload",
     "RecordingStarted",
     "RecordingStartedPayload",
+    "RedisEventStore",
     "RoomEvent",
     "SessionEnded",
     "SessionEndedPayload",
@@ -74,3 +80,12 @@ __all__ = [
     "parse_event",
     "webhook_handler",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # Only this store needs redis-py.
+    if name == "RedisEventStore":
+        from ._redis_store import RedisEventStore
+
+        return RedisEventStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

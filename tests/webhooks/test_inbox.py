@@ -2,11 +2,13 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+import redis
 
 from aiorooms import ClientSettingsError
 from aiorooms.webhooks import (
@@ -14,21 +16,50 @@ from aiorooms.webhooks import (
     EventStore,
     FileEventStore,
     MemoryEventStore,
+    RedisEventStore,
     StoreFullError,
     WebhookInbox,
     WebhookVerifier,
 )
 
 from ..conftest import tasks_left
+from ..redis_server import redis_server
 from .signing import event_body, public, signed
 
-MakeStore = Callable[[], EventStore]
+MakeStore = Callable[..., EventStore]
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+def _maker(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
+    """Return a function that makes a store. All durable stores of a test share their events."""
+    url = request.getfixturevalue("redis_url") if kind == "redis" else ""
+    prefix = uuid4().hex
+
+    def make(**settings: Any) -> EventStore:
+        match kind:
+            case "memory":
+                return MemoryEventStore(**settings)
+            case "file":
+                return FileEventStore(tmp_path / "events.db", **settings)
+            case _:
+                return RedisEventStore(url, prefix=prefix, **settings)
+
+    return make
+
+
+@pytest.fixture(params=["file", "redis"])
+def make_durable(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
+    return _maker(request.param, request, tmp_path)
+
+
+@pytest.fixture(params=["memory", "file", "redis"])
 def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
-    """Return a function that makes a store. All file stores of a test share their file."""
-    return MemoryEventStore if request.param == "memory" else lambda: FileEventStore(tmp_path / "events.db")
+    return _maker(request.param, request, tmp_path)
 
 
 class Handler:
@@ -126,50 +157,45 @@ async def test_after_the_last_attempt_on_failure_gets_the_event(make_store: Make
     assert handler.begun == ["a", "a", "b"]
 
 
-async def test_events_that_were_not_handled_are_handled_after_a_restart(tmp_path: Path) -> None:
+async def test_events_that_were_not_handled_are_handled_after_a_restart(make_durable: MakeStore) -> None:
     stuck, handler = Handler(), Handler()
     stuck.gate.clear()
-    path = tmp_path / "events.db"
-    async with inbox(stuck, FileEventStore(path), concurrency=2, drain=0) as box:
+    async with inbox(stuck, make_durable(), concurrency=2, drain=0) as box:
         for number in range(5):
             await deliver(box, f"e-{number}")
     assert stuck.finished == []
-    async with inbox(handler, FileEventStore(path)) as box:
+    async with inbox(handler, make_durable()) as box:
         await handler.has_finished(5)
         assert await deliver(box, "e-3") == 200
     assert sorted(map(str, handler.finished)) == [f"e-{number}" for number in range(5)]
-    assert path.stat().st_mode & 0o777 == 0o600
 
 
-async def test_an_event_of_a_dead_process_is_claimed_when_its_lease_has_expired(tmp_path: Path) -> None:
-    path = tmp_path / "events.db"
-    dead = FileEventStore(path)
+async def test_an_event_of_a_dead_process_is_claimed_when_its_lease_has_expired(make_durable: MakeStore) -> None:
+    dead = make_durable()
     await dead.open()
     assert await dead.add("a", event_body(event_id="a"), lease_until=1000, now=0)  # long ago
     await dead.close()
     handler = Handler()
-    async with inbox(handler, FileEventStore(path)):
+    async with inbox(handler, make_durable()):
         await handler.has_finished(1)
 
 
-async def test_two_processes_share_a_file_and_no_event_is_handled_twice(tmp_path: Path) -> None:
+async def test_two_processes_share_their_events_and_none_is_handled_twice(make_durable: MakeStore) -> None:
     handler = Handler()
-    path = tmp_path / "events.db"
-    async with inbox(handler, FileEventStore(path)) as one, inbox(handler, FileEventStore(path)) as other:
+    async with inbox(handler, make_durable()) as one, inbox(handler, make_durable()) as other:
         deliveries = [deliver(box, f"e-{number}") for number in range(50) for box in (one, other)]
         assert set(await asyncio.gather(*deliveries)) == {200}
         await handler.has_finished(50)
     assert len(handler.finished) == len(set(handler.finished)) == 50
 
 
-async def test_a_long_handler_keeps_its_event(tmp_path: Path) -> None:
+async def test_a_long_handler_keeps_its_event(make_durable: MakeStore) -> None:
     handler, other = Handler(), Handler()
     handler.gate.clear()
-    path = tmp_path / "events.db"
     settings = {"lease": 0.3}
-    async with inbox(handler, FileEventStore(path), **settings) as box:
+    async with inbox(handler, make_durable(), **settings) as box:
         await deliver(box, "a")
-        async with inbox(other, FileEventStore(path), **settings):
+        async with inbox(other, make_durable(), **settings):
             await asyncio.sleep(1)  # three leases
             assert other.begun == []
         handler.gate.set()
@@ -177,17 +203,16 @@ async def test_a_long_handler_keeps_its_event(tmp_path: Path) -> None:
     assert handler.begun == ["a"]
 
 
-async def test_a_full_inbox_answers_503_and_still_knows_its_events(tmp_path: Path) -> None:
-    for store in (MemoryEventStore(max_events=2), FileEventStore(tmp_path / "events.db", max_events=2)):
-        handler = Handler()
-        handler.gate.clear()
-        async with inbox(handler, store) as box:
-            assert [await deliver(box, name) for name in "abcab"] == [200, 200, 503, 200, 200]
-            handler.gate.set()
-            await handler.has_finished(2)
-            while await deliver(box, "c") == 503:
-                await asyncio.sleep(0.001)
-            await handler.has_finished(3)
+async def test_a_full_inbox_answers_503_and_still_knows_its_events(make_store: MakeStore) -> None:
+    handler = Handler()
+    handler.gate.clear()
+    async with inbox(handler, make_store(max_events=2)) as box:
+        assert [await deliver(box, name) for name in "abcab"] == [200, 200, 503, 200, 200]
+        handler.gate.set()
+        await handler.has_finished(2)
+        while await deliver(box, "c") == 503:
+            await asyncio.sleep(0.001)
+        await handler.has_finished(3)
 
 
 async def test_handlers_have_time_to_finish_when_the_inbox_closes(make_store: MakeStore) -> None:
@@ -328,3 +353,18 @@ async def test_a_file_that_can_not_be_opened_is_an_error(tmp_path: Path) -> None
     with pytest.raises(sqlite3.DatabaseError):
         await store.open()
     await store.close()
+
+
+async def test_the_file_is_private(tmp_path: Path) -> None:
+    store = FileEventStore(tmp_path / "events.db")
+    await store.open()
+    assert (tmp_path / "events.db").stat().st_mode & 0o777 == 0o600
+    await store.close()
+
+
+async def test_redis_that_can_not_be_reached_is_an_error() -> None:
+    store = RedisEventStore("redis://127.0.0.1:1/0")
+    with pytest.raises(redis.ConnectionError):
+        await store.open()
+    with pytest.raises(RuntimeError, match="not open"):
+        await store.done("a", now=0)
