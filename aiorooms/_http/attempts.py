@@ -112,7 +112,7 @@ class Sender:
         telemetry: Telemetry,
     ) -> None:
         self.telemetry = telemetry
-        self.settings = settings
+        self.settings: CallSettings = settings
         self.pacing = pacing
         self.exchange: Exchange = Exchange(
             key=key,

@@ -27,7 +27,7 @@ class Proxy:
     __slots__ = ("headers", "url")
 
     def __init__(self, url: URL, authorization: str | None) -> None:
-        self.url = url
+        self.url: URL = url
         """The URL without credentials."""
         self.headers: Mapping[str, str] = {} if authorization is None else {"Proxy-Authorization": authorization}
         """The headers for the proxy, with its credentials."""
