@@ -200,12 +200,18 @@ class Output:
 
     def change(self, name: str, before: str, after: str) -> None:
         """Write the old and the new value of a field, in colour on a terminal."""
+        self.styled(f"  {name}: ", (escape(before), "red"), " -> ", (escape(after), "green"))
+
+    def styled(self, *parts: str | tuple[str, str]) -> None:
+        """Write a line of parts: text, or text and its style, which only a terminal shows.
+
+        All text from outside must have been escaped, because a colour in it would be kept.
+        """
         if not self.on_terminal:
-            self.line(f"  {name}: {before} -> {after}")
+            self.line("".join(part if isinstance(part, str) else part[0] for part in parts))
             return
         from rich.text import Text  # imported here, because only drawing needs rich
 
-        parts = (f"  {name}: ", (escape(before), "red"), " -> ", (escape(after), "green"))
         with self._console.capture() as drawn:
             self._console.print(Text.assemble(*parts), soft_wrap=True)
         self._write(_escape_drawn(drawn.get().removesuffix("\n")))
