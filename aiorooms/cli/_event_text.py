@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 import attrs
 
@@ -69,6 +69,7 @@ _REASONS: Final = {
     "compressed": "the body is compressed, which the API never does",
     "too_large": "the body is too large (more than 256 KiB)",
     "slow_body": "the body did not arrive within 10 s",
+    "broken_body": "the body is malformed, or the connection was closed before its end",
     "busy": "too many deliveries are in progress",
 }
 
@@ -82,7 +83,7 @@ class Seen:
     event: "Event | None"
     """None if the delivery was rejected."""
     verified: bool | None
-    """None if there is no key."""
+    """False if it was rejected; None if there is no key, so that nothing is verified."""
     reason: str | None = None
     """The code of the reason why it was rejected."""
     why: str | None = None
@@ -118,19 +119,23 @@ def parts_of(seen: Seen) -> Iterator[Part]:
 
 
 def _fields(event: "Event") -> Iterator[Part]:
-    payload = cast("object", event.payload)
-    raw = cast("Mapping[str, object]", payload) if isinstance(payload, Mapping) else None
+    if isinstance(event.payload, Mapping):
+        values = event.payload
+        rest = {name: value for name, value in values.items() if name not in _FIELDS}
+        unreadable = [*event.unreadable]
+    else:
+        values = {name: getattr(event.payload, name, None) for name in _FIELDS}
+        rest = {}
+        unreadable = [*event.unreadable, *event.payload.unreadable]
     for name, shown in _FIELDS.items():
-        value = getattr(payload, name, None) if raw is None else raw.get(name)
+        value = values.get(name)
         if isinstance(value, (str, int, float)) and value != "":
             text = f"{value:g}" if isinstance(value, float) else str(value)
             yield f" {shown}=", "dim"
             yield _value(text + _UNITS.get(name, ""), _MAX_LENGTH.get(name, _MAX_TEXT))
-    rest = {} if raw is None else {name: value for name, value in raw.items() if name not in _FIELDS}
     if rest:
         yield " payload=", "dim"
         yield _value(json.dumps(_plain(rest)), _MAX_TEXT)
-    unreadable = [*event.unreadable, *(getattr(payload, "unreadable", ()) if raw is None else ())]
     if unreadable:
         yield " unreadable=", "dim"
         yield _value(",".join(unreadable), _MAX_TEXT), "yellow"
@@ -143,11 +148,8 @@ def _value(text: str, max_length: int) -> str:
 
 def event_data(event: "Event") -> dict[str, JsonValue]:
     """Return an event as JSON data."""
-    payload: Any = event.payload
-    return {
-        **_attributes(event),
-        "payload": _plain(cast("object", payload)) if isinstance(payload, Mapping) else _attributes(payload),
-    }
+    payload = event.payload
+    return {**_attributes(event), "payload": _plain(payload) if isinstance(payload, Mapping) else _attributes(payload)}
 
 
 def _attributes(value: attrs.AttrsInstance) -> dict[str, JsonValue]:

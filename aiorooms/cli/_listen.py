@@ -129,6 +129,7 @@ def listen_command(
     from ._sender import Sender
 
     out = Output(json=as_json)
+    out.load_styles()
     sender = None
     if forward is not None:
         sender = Sender(forward, timeout=timeout, concurrency=_FORWARDS, allow_private=allow_private)

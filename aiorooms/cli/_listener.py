@@ -103,6 +103,7 @@ class Listener:
         self._show = show
         self._sender = sender
         self._recorder = recorder
+        self._recording = asyncio.Lock()
         self._clock = clock
         self._failure: Exception | None = None
         self._in_progress = 0
@@ -139,9 +140,7 @@ class Listener:
         self._in_progress += 1
         try:
             return web.Response(status=await self._status(request))
-        except Exception as error:
-            if isinstance(error, ConnectionError) and request.transport is None:
-                raise  # the sender has closed the connection while it sent the body
+        except Exception as error:  # noqa: BLE001 - `wait` raises it
             self._failure = self._failure or error
             self.stopped.set()
             return web.Response(status=500)
@@ -163,19 +162,19 @@ class Listener:
                     received_at=received_at,
                     path=request.raw_path,
                     event=None,
-                    verified=False,
+                    verified=None if self._verifier is None else False,
                     reason=error.reason,
                     why=reason_text(error.reason, headers, now),
                 )
             )
             return error.status
-        self._record(Delivery(received_at, request.raw_path, headers, body))
+        await self._record(Delivery(received_at, request.raw_path, headers, body))
         event, reason = self._event(headers, body)
         seen = Seen(
             received_at=received_at,
             path=request.raw_path,
             event=event,
-            verified=False if event is None else None if self._verifier is None else True,
+            verified=None if self._verifier is None else event is not None,
             reason=reason,
             why=None if event is not None else reason_text(reason, headers, now),
             repeated=event is not None and self._is_repeated(event, body),
@@ -183,8 +182,13 @@ class Listener:
         self._count(seen)
         status = 200 if event is not None else 400
         if self._sender is not None:
-            answer = await self._sender.send(headers, body)
             self.totals.forwarded += 1
+            try:
+                answer = await self._sender.send(headers, body)
+            except asyncio.CancelledError:
+                self.totals.not_forwarded += 1
+                self._show(attrs.evolve(seen, forward_error="the listener was stopped before the target had answered"))
+                raise
             self.totals.not_forwarded += not is_success(answer.status)
             seen = attrs.evolve(seen, forward_status=answer.status, forward_error=answer.error)
             status = answer.status or _NO_ANSWER
@@ -201,22 +205,23 @@ class Listener:
             raise _RejectedError(415, "compressed")
         if (request.content_length or 0) > _MAX_BODY:
             raise _RejectedError(413, "too_large")
-        pieces = bytearray()
         try:
             async with asyncio.timeout(_BODY_TIMEOUT):
-                async for piece in request.content.iter_any():
-                    pieces += piece
-                    if len(pieces) > _MAX_BODY:
-                        raise _RejectedError(413, "too_large")
+                body = await _bounded(request)
         except TimeoutError:
             raise _RejectedError(408, "slow_body") from None
-        return bytes(pieces)
+        except Exception:  # noqa: BLE001 - aiohttp raises different ones, depending on what is wrong with the body
+            raise _RejectedError(400, "broken_body") from None
+        if body is None:
+            raise _RejectedError(413, "too_large")
+        return body
 
-    def _record(self, delivery: Delivery) -> None:
+    async def _record(self, delivery: Delivery) -> None:
         if self._recorder is None:
             return
         try:
-            self._recorder.add(delivery)
+            async with self._recording:
+                await asyncio.to_thread(self._recorder.add, delivery)
         except OSError as error:
             self.totals.not_recorded += 1
             print_error(f"a delivery was not recorded: {error.strerror or error}")
@@ -246,8 +251,18 @@ class Listener:
         totals = self.totals
         totals.rejected += seen.event is None
         totals.verified += seen.verified is True
-        totals.not_verified += seen.verified is None
+        totals.not_verified += seen.verified is None and seen.event is not None
         totals.repeated += seen.repeated
+
+
+async def _bounded(request: web.BaseRequest) -> bytes | None:
+    """Return the raw body, or None if it is too large."""
+    body = bytearray()
+    async for piece in request.content.iter_any():
+        body += piece
+        if len(body) > _MAX_BODY:
+            return None
+    return bytes(body)
 
 
 def _text(header: bytes) -> str:

@@ -10,6 +10,7 @@ as `\x1b[2J.plan`, and does not clear the screen. Only tabs between columns and 
 as they are. In a command to copy, the word becomes `$'\x1b[2J.plan'`, which a shell reads as the same bytes.
 """
 
+import importlib
 import os
 import re
 import shlex
@@ -215,6 +216,13 @@ class Output:
         with self._console.capture() as drawn:
             self._console.print(Text.assemble(*parts), soft_wrap=True)
         self._write(_escape_drawn(drawn.get().removesuffix("\n")))
+
+    def load_styles(self) -> None:
+        """Import what `styled` needs. Called before an event loop runs, which the import would block."""
+        if self.on_terminal:
+            importlib.import_module("rich.text")
+            with self._console.capture():
+                self._console.print("")
 
     def data(self, value: JsonValue) -> None:
         """Write a line of JSON to standard output."""

@@ -121,6 +121,7 @@ def replay_command(
     from ._sender import Sender  # imported here, because most commands don't need it
 
     out = Output(json=as_json)
+    out.load_styles()
     show = _shower(out, masked_url(url))
     statuses: list[int | None] = []
     damaged = 0
