@@ -12,6 +12,7 @@ import asyncio
 import base64
 import math
 import os
+import re
 import socket
 import time
 from types import TracebackType
@@ -23,7 +24,7 @@ import attrs
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from .._text import excerpt
+from .._text import excerpt, quoted
 from .._webhook_url import host_of, is_loopback, is_public, read_address
 from ..webhook_config._dns import resolve_host
 from ._recordings import Pairs
@@ -47,6 +48,10 @@ _OF_CONNECTION: Final = {
 
 _ADDED_BY_AIOHTTP: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
+_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
+_VALUE: Final = re.compile(r"[^\0\r\n\ud800-\udfff]*")
+"""What aiohttp can send unchanged. It would drop the byte of a lone surrogate, which is a byte that is not UTF-8."""
+
 _MIN_STATUS: Final = 200
 """A lower status is not an answer to a POST."""
 
@@ -66,6 +71,10 @@ class Answer:
 
 class _PrivateAddressError(OSError):
     """The host has an address that the public internet can't reach."""
+
+
+class _UnsendableHeaderError(ValueError):
+    """A header has forbidden characters."""
 
 
 def _check_address(host: str, address: str) -> None:
@@ -166,6 +175,8 @@ class Sender:
     def _passed_on(self, headers: Pairs) -> Pairs:
         dropped = set(_OF_CONNECTION)
         for name, value in headers:
+            if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
+                raise _UnsendableHeaderError(f"the header {quoted(name)} can't be sent")
             if name.lower() == "connection":
                 dropped |= {named.strip().lower() for named in value.split(",")}
         if self._authorization is None:
@@ -192,7 +203,7 @@ def _problem(error: Exception) -> str:
         case aiohttp.ClientResponseError():
             # Keep only the first line, because the others contain the received bytes.
             return f"the answer is not HTTP: {excerpt(error.message.partition(chr(10))[0], 200)}"
-        case ValueError():
-            return "a header can't be sent"
+        case _UnsendableHeaderError():
+            return str(error)
         case _:
             return excerpt(f"{type(error).__name__}: {error}", 200)

@@ -419,6 +419,49 @@ def test_a_target_that_does_not_answer_is_shown_and_answered_502(listen: Listeni
     )
 
 
+@pytest.mark.parametrize(
+    ("scheme", "answer", "problem"),
+    [
+        ("http", b"", "the connection was closed without an answer"),
+        ("http", b"\x1b[2J is not HTTP\r\n\r\n", "the answer is not HTTP: "),
+        ("http", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", "the status 101"),
+        ("https", b"HTTP/1.1 400 Bad Request\r\n\r\n", "the encryption failed: "),
+    ],
+)
+def test_a_target_that_does_not_speak_http(scheme: str, answer: bytes, problem: str) -> None:
+    record(event_body())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(65536):
+                    pass
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        result = run(*REPLAY, "events.jsonl", f"{scheme}://127.0.0.1:{server.getsockname()[1]}/", "--json")
+        thread.join()
+    assert result.exit_code == 1
+    shown = json.loads(result.stdout)
+    assert shown["status"] is None
+    assert problem in shown["error"]
+    assert shown["error"].isprintable()
+
+
+@pytest.mark.parametrize("header", [("X-A", "\udcff"), ("X-A", "a\nb"), ("X A", "b")])
+def test_a_header_that_can_not_be_sent_is_reported(header: tuple[str, str], target: Callable[..., Target]) -> None:
+    recorder = Recorder.open(Path("events.jsonl"))
+    recorder.add(Delivery(datetime.fromtimestamp(0, UTC), "/", [header], event_body()))
+    recorder.close()
+    app = target()
+    result = run(*REPLAY, "events.jsonl", app.url, "--json")
+    assert json.loads(result.stdout)["error"] == f"the header {header[0]!r} can't be sent"
+    assert app.received == []
+
+
 def test_a_slow_target_is_given_up(listen: Listening) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
