@@ -32,6 +32,7 @@ __all__ = [
     "check_new_file",
     "concurrency_option",
     "connection_options",
+    "delivery_options",
     "every_room_option",
     "json_option",
     "keep_repeated",
@@ -41,6 +42,7 @@ __all__ = [
     "overwrite_option",
     "policy_option",
     "probe_options",
+    "read_key_file",
     "read_policy",
     "read_signer",
     "seed_option",
@@ -147,20 +149,36 @@ def probe_options(command: F) -> F:
     return allow_private(signing_key(command))
 
 
+def delivery_options(command: F) -> F:
+    """Add `--timeout` and `--allow-private`, for deliveries that are sent to a URL."""
+    timeout = value_option(
+        "--timeout", "SECONDS", read_seconds, "Time limit for sending one delivery, in seconds.", default="10"
+    )
+    allow_private = click.option(
+        "--allow-private",
+        is_flag=True,
+        help="Also send to private addresses, such as 10.0.0.5.  [default: only to public ones and 127.0.0.1]",
+    )
+    return timeout(allow_private(command))
+
+
 def read_signer(ctx: Context) -> None:
     """Set `signer` from the file `signing_key`, or to None."""
     path: Path | None = ctx.params.pop("signing_key")
-    ctx.params["signer"] = None
-    if path is None:
-        return
+    ctx.params["signer"] = None if path is None else read_key_file(ctx, path, "--signing-key")
+
+
+def read_key_file(ctx: Context, path: Path, name: str) -> EventSigner | None:
+    """Return a signer with the key in a file. If there is none, record a problem of the option `name`."""
     try:
         with path.open("rb") as file:
             # No variable holds the key, because a report of an error may show the variables.
-            ctx.params["signer"] = EventSigner(file.read(_MAX_KEY).decode("ascii", "replace"))
+            return EventSigner(file.read(_MAX_KEY).decode("ascii", "replace"))
     except OSError as error:
-        ctx.add_problem(f"{str(path)!r} can't be read: {error.strerror or error}", "--signing-key")
+        ctx.add_problem(f"{str(path)!r} can't be read: {error.strerror or error}", name)
     except ClientSettingsError as error:
-        ctx.add_problem(f"{str(path)!r} {error.wrong}; {error.hint}", "--signing-key")
+        ctx.add_problem(f"{str(path)!r} {error.wrong}; {error.hint}", name)
+    return None
 
 
 class Repeated(NamedTuple):

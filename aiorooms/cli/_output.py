@@ -10,6 +10,7 @@ as `\x1b[2J.plan`, and does not clear the screen. Only tabs between columns and 
 as they are. In a command to copy, the word becomes `$'\x1b[2J.plan'`, which a shell reads as the same bytes.
 """
 
+import importlib
 import os
 import re
 import shlex
@@ -200,15 +201,28 @@ class Output:
 
     def change(self, name: str, before: str, after: str) -> None:
         """Write the old and the new value of a field, in colour on a terminal."""
+        self.styled(f"  {name}: ", (escape(before), "red"), " -> ", (escape(after), "green"))
+
+    def styled(self, *parts: str | tuple[str, str]) -> None:
+        """Write a line of parts: text, or text and its style, which only a terminal shows.
+
+        All text from outside must have been escaped, because a colour in it would be kept.
+        """
         if not self.on_terminal:
-            self.line(f"  {name}: {before} -> {after}")
+            self.line("".join(part if isinstance(part, str) else part[0] for part in parts))
             return
         from rich.text import Text  # imported here, because only drawing needs rich
 
-        parts = (f"  {name}: ", (escape(before), "red"), " -> ", (escape(after), "green"))
         with self._console.capture() as drawn:
             self._console.print(Text.assemble(*parts), soft_wrap=True)
         self._write(_escape_drawn(drawn.get().removesuffix("\n")))
+
+    def load_styles(self) -> None:
+        """Import what `styled` needs. Called before an event loop runs, which the import would block."""
+        if self.on_terminal:
+            importlib.import_module("rich.text")
+            with self._console.capture():
+                self._console.print("")
 
     def data(self, value: JsonValue) -> None:
         """Write a line of JSON to standard output."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..simulator import RateLimit, RoomsSimulator
     from ..simulator._control import Control
 
-__all__ = ["simulate"]
+__all__ = ["OTHER_HOST", "OTHER_PORT", "simulate"]
 
 
 # The simulator defines these values too. They are repeated here because every command imports this module, but only
@@ -51,8 +51,8 @@ _MAX_STEPS: Final = 1000.0
 _DEFAULT_STEPS: Final = 2.0
 _NOT_LIVELY: Final = "no sessions live by themselves; give --lively too"
 
-_OTHER_PORT: Final = "choose another port with --port, or use --port 0 for a free one"
-_OTHER_HOST: Final = "give an address or the name of this machine with --host, such as 127.0.0.1 or 0.0.0.0"
+OTHER_PORT: Final = "choose another port with --port, or use --port 0 for a free one"
+OTHER_HOST: Final = "give an address or the name of this machine with --host, such as 127.0.0.1 or 0.0.0.0"
 _OTHER_CONTROL_PORT: Final = "choose another port with --control-port, or use --control-port 0 for a free one"
 
 
@@ -279,7 +279,7 @@ async def _running(simulator: "RoomsSimulator", control: "Control", *, control_p
         await simulator.start()
     except OSError as error:
         is_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
-        raise InvalidInputError([f"{error.strerror}; {_OTHER_PORT if is_port else _OTHER_HOST}"]) from None
+        raise InvalidInputError([f"{error.strerror}; {OTHER_PORT if is_port else OTHER_HOST}"]) from None
     try:
         try:
             await control.start(control_port)

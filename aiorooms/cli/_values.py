@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from .._checks import text_message
 from .._text import quoted
+from .._webhook_url import LENIENT_POLICY, check_webhook_url
 from ..models import read_room_ref
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ __all__ = [
     "read_seconds",
     "read_seconds_or_zero",
     "read_share",
+    "read_speed",
+    "read_url",
     "whole_number",
 ]
 
@@ -81,6 +84,14 @@ def read_share(text: str) -> float:
     return value
 
 
+def read_speed(text: str) -> float:
+    """Read how many times as fast as recorded to replay, 0 or more."""
+    value = _number(text, "a number, such as 1 or 0.5")
+    if value < 0:
+        raise ValueError(f"{quoted(text)} is negative; give 0 or more")
+    return value
+
+
 def one_of(allowed: Sequence[Word]) -> Callable[[str], Word]:
     """Return a function that reads one of the allowed words."""
 
@@ -124,6 +135,15 @@ def read_host(text: str) -> str:
     if not (ascii_host and ascii_host.isprintable()) or set(ascii_host) & set(" /[]@?#"):
         raise ValueError(f"{quoted(text)} is not an address or a name, such as 127.0.0.1 or 0.0.0.0")
     return ascii_host
+
+
+def read_url(text: str) -> str:
+    """Read the URL of a receiver of webhooks."""
+    if not text:
+        raise ValueError("is empty; give a URL")
+    if problems := check_webhook_url(text, LENIENT_POLICY):
+        raise ValueError("; ".join(map(text_message, problems)))
+    return text
 
 
 def read_rate_limit(text: str) -> "RateLimit | None":

@@ -1,12 +1,14 @@
-"""`aiorooms webhooks`: the group of commands about webhook settings."""
+"""`aiorooms webhooks`: the group of commands about webhooks and their settings."""
 
 import click
 
 from ._audit import audit_command
 from ._command import HELP_OPTIONS
 from ._exit_codes import INVALID_INPUT
+from ._listen import listen_command
 from ._output import write_stderr
 from ._probe import probe_command
+from ._replay import replay_command
 
 __all__ = ["webhooks"]
 
@@ -18,12 +20,13 @@ __all__ = ["webhooks"]
 )
 @click.pass_context
 def webhooks(ctx: click.Context) -> int:
-    """Audit webhook settings, and test webhook URLs.
+    """Audit webhook settings, test webhook URLs, and show webhooks.
 
     \b
     Examples:
       aiorooms webhooks audit
       aiorooms webhooks probe https://hooks.example.com/rooms
+      aiorooms webhooks listen
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     if ctx.invoked_subcommand is None:
         write_stderr(ctx.get_help() + "\n")
@@ -32,3 +35,5 @@ def webhooks(ctx: click.Context) -> int:
 
 webhooks.add_command(audit_command)
 webhooks.add_command(probe_command)
+webhooks.add_command(listen_command)
+webhooks.add_command(replay_command)

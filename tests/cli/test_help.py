@@ -17,7 +17,7 @@ COMMANDS = [
     *("plan", "show", "apply", "resume", "verify", "rollback", "report", "export"),
     "simulate",
 ]
-GROUPS = {"webhooks": ["audit", "probe"]}
+GROUPS = {"webhooks": ["audit", "listen", "probe", "replay"]}
 """The groups of commands, each with its commands."""
 ALL = [*COMMANDS, *(f"{group} {command}" for group, commands in GROUPS.items() for command in commands)]
 
