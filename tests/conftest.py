@@ -66,6 +66,12 @@ MAY_BLOCK = [
     ("os.stat", "bulk/_new_file.py", {"__init__"}),
     ("os.unlink", "bulk/_new_file.py", {"discard", "rename"}),
     ("io.TextIOWrapper.read", "aiorooms/client.py", {"_is_in_netrc"}),  # reads netrc, once per client
+    # redis-py looks up its own version for each new connection.
+    ("os.stat", "redis/utils.py", {"get_lib_version"}),
+    ("os.listdir", "redis/utils.py", {"get_lib_version"}),
+    ("os.scandir", "redis/utils.py", {"get_lib_version"}),
+    ("io.TextIOWrapper.read", "redis/utils.py", {"get_lib_version"}),
+    ("io.BufferedReader.read", "redis/utils.py", {"get_lib_version"}),
 ]
 """Blocking calls that aiorooms makes in the event loop on purpose. Most are faster than `asyncio.to_thread`.
 

@@ -36,6 +36,8 @@ class WebhookHandler:
                 status = await self._inbox.receive(headers, content.iter_any())
         except TimeoutError:
             status = 408
+        except (ConnectionError, web.RequestPayloadError):  # the sender has gone, or its body is malformed
+            status = 400
         return web.Response(status=status)
 
     async def running(self, app: web.Application) -> AsyncIterator[None]:
@@ -44,9 +46,10 @@ class WebhookHandler:
             yield
 
     def add_to(self, app: web.Application, path: str) -> None:
-        """Add the route, and run the inbox as long as the application runs."""
+        """Add the route, and run the inbox as long as the application runs. Several routes share one inbox."""
         app.router.add_post(path, self.handle)
-        app.cleanup_ctx.append(self.running)
+        if self.running not in app.cleanup_ctx:
+            app.cleanup_ctx.append(self.running)
 
 
 def webhook_handler(verifier: WebhookVerifier, on_event: OnEvent, **settings: Unpack[InboxSettings]) -> WebhookHandler:

@@ -9,6 +9,7 @@ Example: `{"data": {"event_type": "video.room.session.ended", "id": "6b61...", "
 `unreadable` is `{"occurred_at": "yesterday"}`, and the `extra` of its payload is `{"mood": "good"}`.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -38,6 +39,7 @@ __all__ = [
     "SessionStarted",
     "SessionStartedPayload",
     "UnknownEvent",
+    "event_key",
     "parse_event",
 ]
 
@@ -318,17 +320,54 @@ def parse_event(body: bytes | str) -> Event:
 
     Raises `WebhookVerificationError` if the body is not a JSON object.
     """
+    data, meta = _decode(body)
+    return _event(data, meta)
+
+
+def event_key(event: Event, body: bytes) -> str:
+    """Return a text by which a repeated delivery of an event is recognized: its id, or the hash of its data.
+
+    The hash does not include the `meta`, which counts the attempts.
+    """
+    if event.id and len(event.id) <= _MAX_KEY and event.id.isprintable():
+        return event.id
+    data, _ = _decode(body)
+    number = data.get("id")
+    if isinstance(number, int) and not isinstance(number, bool):
+        return f"number:{number}"[:_MAX_KEY]
+    return f"sha256:{hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()}"
+
+
+_MAX_KEY: Final = 200
+"""Maximum length of an id that is used as a key, in characters."""
+
+_MAX_DIGITS: Final = 4000
+"""Python reads no whole number with more than 4,300 digits."""
+
+
+def _decode(body: bytes | str) -> tuple[Mapping[str, object], Mapping[str, object]]:
+    """Return the data and the meta of an event. Raises `WebhookVerificationError` if the body is not a JSON object."""
     try:
         decoded: object = json.loads(body)
-    except (ValueError, RecursionError):
+    except RecursionError:
         decoded = None
+    except ValueError:
+        decoded = _loads_with_long_numbers(body)
     if not is_object(decoded):
         raise WebhookVerificationError(reason="not_an_event")
     data = decoded.get("data")
     if not is_object(data):
-        return _event(decoded, {})
+        return decoded, {}
     meta = decoded.get("meta")
-    return _event(data, meta if is_object(meta) else {})
+    return data, meta if is_object(meta) else {}
+
+
+def _loads_with_long_numbers(body: bytes | str) -> object:
+    """Decode JSON, in which a very long number stays a text. Return None if it is not JSON."""
+    try:
+        return json.loads(body, parse_int=lambda digits: int(digits) if len(digits) <= _MAX_DIGITS else digits)
+    except (ValueError, RecursionError):
+        return None
 
 
 @attrs.frozen(kw_only=True)

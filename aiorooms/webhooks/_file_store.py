@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
+from .._aio import finish
 from .._checks import check_at_least, check_positive
 from ._store import Claimed, StoreFullError
 
@@ -38,6 +39,12 @@ CREATE INDEX IF NOT EXISTS handled ON events (handled_at) WHERE handled_at IS NO
 
 _MAX_BATCH: Final = 500
 
+_MAX_JOBS: Final = 10_000
+"""Maximum number of pieces of work that wait for the thread. Further deliveries are answered 503."""
+
+_MAX_DELETED: Final = 1000
+"""How many old keys are deleted in one piece of work."""
+
 
 class FileEventStore:
     """Keeps events in an SQLite file at `path`, which is created with mode 0600 if it does not exist.
@@ -53,7 +60,7 @@ class FileEventStore:
         check_positive("remember", remember)
         check_at_least(1, "max_events", max_events)
         self._pending = 0
-        """About how many events are not handled yet. Used only in the thread. Counted anew at each `claim`, because
+        """About how many events are not handled yet. Used only in the thread. Counted anew from time to time, because
         other processes may share the file."""
         self._path = Path(path)
         self._remember = remember
@@ -62,19 +69,32 @@ class FileEventStore:
 
     async def open(self) -> None:
         """See `EventStore.open`. Raises `sqlite3.Error` or `OSError` if the file can't be opened."""
-        if self._thread is None:
-            thread = _Worker(self._connect)
-            self._thread = thread
+        if self._thread is not None:
+            return
+        thread = _Worker(self._connect, self._recount)
+        try:
             await thread.run(lambda _: None)
+        except BaseException:
+            await finish(asyncio.create_task(thread.stop()))
+            raise
+        self._thread = thread
 
     def _connect(self) -> sqlite3.Connection:
         self._path.touch(0o600)
         connection = sqlite3.connect(self._path, isolation_level=None, timeout=30)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.executescript(_SCHEMA)
-        self._pending = _count(connection)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.executescript(_SCHEMA)
+            self._recount(connection)
+        except BaseException:
+            connection.close()
+            raise
         return connection
+
+    def _recount(self, connection: sqlite3.Connection) -> None:
+        (count,) = connection.execute("SELECT count(*) FROM events WHERE free_at IS NOT NULL").fetchone()
+        self._pending = int(count)
 
     async def close(self) -> None:
         """See `EventStore.close`."""
@@ -89,6 +109,8 @@ class FileEventStore:
 
     async def add(self, key: str, body: bytes, *, lease_until: float, now: float) -> bool:
         """See `EventStore.add`."""
+        if self._thread is not None and self._thread.jobs >= _MAX_JOBS:
+            raise StoreFullError  # the disk is too slow
 
         def add(connection: sqlite3.Connection) -> bool:
             if self._pending >= self._max_events:
@@ -106,17 +128,15 @@ class FileEventStore:
         return await self._run(add)
 
     async def claim(self, limit: int, *, lease_until: float, now: float) -> Sequence[Claimed]:
-        """See `EventStore.claim`. Also forgets the keys that were remembered long enough."""
+        """See `EventStore.claim`."""
 
         def claim(connection: sqlite3.Connection) -> list[Claimed]:
-            connection.execute("DELETE FROM events WHERE handled_at < ?", (now - self._remember,))
             rows = connection.execute(
                 "UPDATE events SET free_at = ? WHERE number IN "
                 "(SELECT number FROM events WHERE free_at <= ? ORDER BY number LIMIT ?) "
                 "RETURNING number, key, body, attempts",
                 (lease_until, now, limit),
             ).fetchall()
-            self._pending = _count(connection)
             return [Claimed(key=key, body=body, attempts=attempts) for _, key, body, attempts in sorted(rows)]
 
         return await self._run(claim)
@@ -152,10 +172,20 @@ class FileEventStore:
         """See `EventStore.fail`."""
         await self.done(key, now=now)
 
+    async def tidy(self, *, now: float) -> None:
+        """See `EventStore.tidy`. Keys are deleted in small batches, so that events don't wait."""
 
-def _count(connection: sqlite3.Connection) -> int:
-    (count,) = connection.execute("SELECT count(*) FROM events WHERE free_at IS NOT NULL").fetchone()
-    return int(count)
+        def tidy(connection: sqlite3.Connection) -> int:
+            self._recount(connection)
+            chosen = "SELECT number FROM events WHERE handled_at < ? LIMIT ?"
+            deleted = connection.execute(
+                f"DELETE FROM events WHERE number IN ({chosen})",  # noqa: S608 - a constant
+                (now - self._remember, _MAX_DELETED),
+            )
+            return deleted.rowcount
+
+        while await self._run(tidy) == _MAX_DELETED:
+            pass
 
 
 class _Job:
@@ -183,8 +213,11 @@ class _Job:
 class _Worker:
     """The thread that owns the connection."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(
+        self, connect: Callable[[], sqlite3.Connection], on_rollback: Callable[[sqlite3.Connection], None]
+    ) -> None:
         self._connect = connect
+        self._on_rollback = on_rollback
         self._jobs: deque[_Job] = deque()
         self._wake = threading.Event()
         self._is_stopping = False
@@ -195,12 +228,19 @@ class _Worker:
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do something in the thread, and return its result after it was committed."""
+        if self._is_stopping:
+            raise RuntimeError("the store is closed")
         job = _Job(work, self._loop)
         self._jobs.append(job)
         self._wake.set()
         # If the caller is cancelled, the work is done nevertheless.
         result: object = await asyncio.shield(job.future)
         return result  # type: ignore[return-value] # pyright: ignore[reportReturnType]
+
+    @property
+    def jobs(self) -> int:
+        """Number of pieces of work that wait."""
+        return len(self._jobs)
 
     async def stop(self) -> None:
         """Do what was asked for, close the connection, and end the thread."""
@@ -214,15 +254,16 @@ class _Worker:
             while True:
                 self._wake.wait()
                 self._wake.clear()
+                is_stopping = self._is_stopping  # read before the jobs, because no job is added after it was set
                 while batch := self._next_batch():
                     try:
                         connection = connection or self._connect()
-                        _commit(connection, batch)
-                    except (sqlite3.Error, OSError) as error:
+                        self._commit(connection, batch)
+                    except BaseException as error:  # noqa: BLE001 - raised to the callers
                         for job in batch:
                             job.error = error
                     self._tell(batch)
-                if self._is_stopping:
+                if is_stopping:
                     break
         finally:
             if connection is not None:
@@ -239,17 +280,20 @@ class _Worker:
 
         self._loop.call_soon_threadsafe(settle)
 
-
-def _commit(connection: sqlite3.Connection, batch: Sequence[_Job]) -> None:
-    """Do all jobs in one transaction. A job that fails does not change what the others do."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        for job in batch:
-            try:
-                job.result = job.work(connection)
-            except StoreFullError as error:
-                job.error = error
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
+    def _commit(self, connection: sqlite3.Connection, batch: Sequence[_Job]) -> None:
+        """Do all jobs in one transaction. If the database fails, none is done. Any other error is that of one job."""
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for job in batch:
+                try:
+                    job.result = job.work(connection)
+                except sqlite3.Error:
+                    raise
+                except Exception as error:  # noqa: BLE001 - raised to the caller of this job
+                    job.error = error
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            self._on_rollback(connection)
+            raise

@@ -17,7 +17,6 @@ so this delivery is answered 200 and dropped. The handler has finished once.
 """
 
 import asyncio
-import hashlib
 import logging
 import random
 import time
@@ -26,10 +25,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self, TypeAlias, TypedDict, cast
 
-from .._aio import end_tasks, finish
+from .._aio import end_tasks, finish, is_cancelled
 from .._checks import check_at_least, check_positive, setting_error
 from ..errors import WebhookVerificationError
-from ._events import Event, parse_event
+from ._events import Event, event_key, parse_event
 from ._router import OnEvent
 from ._store import Claimed, EventStore, MemoryEventStore, StoreFullError
 from ._verifier import Headers, WebhookVerifier, header_values, pairs_of
@@ -43,6 +42,12 @@ _LOGGER: Final = logging.getLogger("aiorooms.webhooks")
 
 _MAX_DELAY: Final = 300.0
 """The longest wait before a handler is tried again, in seconds."""
+
+_MAX_QUEUED: Final = 20
+"""Maximum number of claimed events that wait in memory, as a multiple of the concurrency."""
+
+_TIDY: Final = 10.0
+"""How often the store forgets old keys, in seconds."""
 
 _POLL: Final = 1.0
 """How often the inbox looks for events that are due or whose lease has expired, in seconds."""
@@ -119,12 +124,21 @@ class WebhookInbox:
         self._tasks: list[asyncio.Task[None]] = []
         self._is_running = False
         self._is_draining = False
+        self._is_closing = False
+        self._queue_is_low = asyncio.Event()
 
     # --- start and end ---
 
     async def __aenter__(self) -> Self:
-        await self._store.open()
-        self._is_running, self._is_draining = True, False
+        if self._is_running or self._tasks:
+            raise RuntimeError("the inbox is running already; make another one, or add a second route to its handler")
+        self._is_running = True
+        try:
+            await self._store.open()
+        except BaseException:
+            self._is_running = False
+            raise
+        self._is_draining = self._is_closing = False
         self._tasks = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
         self._tasks.append(asyncio.create_task(self._look_after()))
         return self
@@ -142,14 +156,17 @@ class WebhookInbox:
             await finish(asyncio.create_task(self._close()))
 
     async def _close(self) -> None:
+        self._is_closing = True  # a handler may swallow its cancellation
         await end_tasks(self._tasks)
         self._tasks = []
+        left, self._claimed, self._queue = self._claimed, {}, asyncio.Queue()
         try:
-            for key, attempts in self._claimed.items():
-                await self._store.release(key, attempts=attempts, due=time.time())
+            now = time.time()
+            releases = [self._store.release(key, attempts=attempts, due=now) for key, attempts in left.items()]
+            for result in await asyncio.gather(*releases, return_exceptions=True):
+                if isinstance(result, Exception):
+                    _LOGGER.error("the store did not release an event: %r", result)
         finally:
-            self._claimed.clear()
-            self._queue = asyncio.Queue()
             await self._store.close()
 
     # --- deliveries ---
@@ -183,14 +200,15 @@ class WebhookInbox:
         except WebhookVerificationError as error:
             _LOGGER.info("a webhook was rejected: %s", error.reason, extra={"reason": error.reason})
             return 400
-        key = event.id or f"sha256:{hashlib.sha256(raw).hexdigest()}"
-        now = time.time()
+        key, now = event_key(event, raw), time.time()
+        # If many events wait, a further one is not claimed, so that it does not occupy memory.
+        has_room = self._queue.qsize() < _MAX_QUEUED * self._concurrency
         try:
-            is_new = await self._store.add(key, raw, lease_until=now + self._lease, now=now)
+            is_new = await self._store.add(key, raw, lease_until=now + self._lease if has_room else now, now=now)
         except StoreFullError:
             _LOGGER.warning("a webhook was answered 503, because there is no space for further events")
             return 503
-        if is_new:
+        if is_new and has_room:
             self._accept(Claimed(key=key, body=raw, attempts=0), event)
         return 200
 
@@ -213,58 +231,94 @@ class WebhookInbox:
     # --- handlers ---
 
     async def _work(self) -> None:
-        while True:
+        while not self._is_closing:
             claimed, event = await self._queue.get()
             try:
                 await self._handle(claimed, event or parse_event(claimed.body))
             except Exception:  # of the store. The lease expires, so the event is handled again.
                 _LOGGER.exception("the store did not record what became of event %s", claimed.key)
-            self._claimed.pop(claimed.key, None)
+                self._claimed.pop(claimed.key, None)
             self._queue.task_done()
+            if self._queue.qsize() < self._concurrency:
+                self._queue_is_low.set()
 
     async def _handle(self, claimed: Claimed, event: Event) -> None:
+        error = await _error_of(lambda: self._on_event(event))
+        # From here on, the lease is not renewed, because a renewal must not follow what the store is told now.
+        self._claimed.pop(claimed.key, None)
         attempts = claimed.attempts + 1
-        try:
-            await self._on_event(event)
-        except Exception as error:
+        if error is not None:
             if attempts < self._max_attempts:
                 delay = min(_MAX_DELAY, self._retry_delay * 2.0 ** (attempts - 1))
                 delay *= random.uniform(0.75, 1.25)  # noqa: S311 - jitter, no secret
-                _LOGGER.warning("handler of event %s: attempt %d raised", claimed.key, attempts, exc_info=True)
+                _LOGGER.warning("handler of event %s: attempt %d raised", claimed.key, attempts, exc_info=error)
                 await self._store.release(claimed.key, attempts=attempts, due=time.time() + delay)
                 return
-            _LOGGER.exception("handler of event %s: the last of %d attempts raised", claimed.key, attempts)
+            _LOGGER.error("handler of event %s: the last of %d attempts raised", claimed.key, attempts, exc_info=error)
             await self._give_up(claimed.key, event, error)
             return
         await self._store.done(claimed.key, now=time.time())
 
     async def _give_up(self, key: str, event: Event, error: Exception) -> None:
-        if self._on_failure is not None:
-            try:
-                await self._on_failure(event, error)
-            except Exception:  # what it raises must not end the worker; nothing else would report it
-                _LOGGER.exception("on_failure of event %s raised", key)
+        on_failure = self._on_failure
+        if on_failure is not None and (raised := await _error_of(lambda: on_failure(event, error))) is not None:
+            _LOGGER.error("on_failure of event %s raised", key, exc_info=raised)
         await self._store.fail(key, now=time.time())
 
     async def _look_after(self) -> None:
         """Claim events that are due, and renew the leases of those in this process."""
-        renewed_at = time.monotonic()
+        renewed_at = tidied_at = time.monotonic()
+        pause = min(_POLL, self._retry_delay, self._lease / 3)
         while True:
+            is_backlog = False
             try:
                 if self._claimed and time.monotonic() - renewed_at >= self._lease / 3:
                     renewed_at = time.monotonic()
                     await self._store.renew([*self._claimed], lease_until=time.time() + self._lease)
-                await self._claim()
+                if time.monotonic() - tidied_at >= _TIDY:
+                    tidied_at = time.monotonic()
+                    await self._store.tidy(now=time.time())
+                is_backlog = await self._claim()
             except Exception:  # of the store, such as a full disk. It may work again later.
                 _LOGGER.exception("the store failed")
-            await asyncio.sleep(min(_POLL, self._retry_delay, self._lease / 3))
+            if not is_backlog:
+                await asyncio.sleep(pause)
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._queue_is_low.wait()
 
-    async def _claim(self) -> None:
-        free = 2 * self._concurrency - self._queue.qsize()
-        if free <= 0 or self._is_draining:
-            return
+    async def _claim(self) -> bool:
+        """Claim events that are due. Return whether there may be more of them."""
+        self._queue_is_low.clear()
+        free = _MAX_QUEUED * self._concurrency - self._queue.qsize()
+        if self._is_draining:
+            return False
+        if free <= 0:
+            return True
         now = time.time()
-        for claimed in await self._store.claim(free, lease_until=now + self._lease, now=now):
+        found = await self._store.claim(free, lease_until=now + self._lease, now=now)
+        for claimed in found:
             # The lease of an event in this process has expired if the process was suspended.
             if claimed.key not in self._claimed:
                 self._accept(claimed)
+        return len(found) == free
+
+
+async def _error_of(call: Callable[[], Awaitable[object]]) -> Exception | None:
+    """Call a function of the user. Return what it raises; None if it raises nothing.
+
+    A function may also raise the CancelledError of something that it awaits. Raises CancelledError only if the running
+    task itself was cancelled.
+    """
+    try:
+        await call()
+    except asyncio.CancelledError as error:
+        if is_cancelled():
+            raise
+        failed = RuntimeError("the handler raised CancelledError, but was not cancelled")
+        failed.__cause__ = error
+        return failed
+    except Exception as error:  # noqa: BLE001 - it is logged, and the handler is tried again
+        return error
+    return None

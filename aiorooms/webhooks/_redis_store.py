@@ -10,6 +10,7 @@ Whether an acknowledged event survives a crash of Redis depends on its settings:
 with `everysec`, the events of the last second may be lost.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,7 @@ from .._checks import check_at_least, check_positive
 from ._store import Claimed, StoreFullError
 
 try:
-    from redis.asyncio import Redis
+    from redis.asyncio import BlockingConnectionPool, Redis
 except ImportError:  # pragma: no cover - the tests install it
     raise ImportError("RedisEventStore needs redis-py; install it: pip install 'aiorooms[redis]'") from None
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from redis.commands.core import AsyncScript
 
 __all__ = ["RedisEventStore"]
+
+_CONNECTIONS: Final = 50
+_CONNECTION_WAIT: Final = 20.0
+"""Seconds that a call waits for a connection."""
 
 _ADD: Final = """
 local free, event, handled = KEYS[1], KEYS[2], KEYS[3]
@@ -39,8 +44,12 @@ _CLAIM: Final = """
 local found = {}
 for _, key in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[3])) do
     local event = redis.call('HMGET', ARGV[4] .. key, 'body', 'attempts')
-    redis.call('ZADD', KEYS[1], ARGV[2], key)
-    table.insert(found, {key, event[1], event[2]})
+    if event[1] then
+        redis.call('ZADD', KEYS[1], ARGV[2], key)
+        table.insert(found, {key, event[1], event[2]})
+    else
+        redis.call('ZREM', KEYS[1], key)  -- Redis has evicted the event
+    end
 end
 return found
 """
@@ -95,12 +104,25 @@ class RedisEventStore:
         self._max_events = max_events
         self._redis: Redis | None = None
         self._scripts: dict[str, AsyncScript] = {}
+        self._calls: set[asyncio.Task[Any]] = set()
+        """The calls in progress. `close` waits for them."""
 
     async def open(self) -> None:
         """See `EventStore.open`. Raises `redis.RedisError` if Redis can't be reached."""
         if self._redis is None:
-            redis: Redis = Redis.from_url(self._url)  # pyright: ignore[reportUnknownMemberType]
-            await redis.ping()  # pyright: ignore[reportUnknownMemberType,reportGeneralTypeIssues]
+            # Calls wait for a connection. The default pool would raise an error if all are in use.
+            pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
+                self._url,
+                max_connections=_CONNECTIONS,
+                timeout=_CONNECTION_WAIT,
+            )
+            pool.connection_kwargs["decode_responses"] = False  # even if the URL says otherwise
+            redis: Redis = Redis.from_pool(pool)
+            try:
+                await redis.ping()  # pyright: ignore[reportUnknownMemberType,reportGeneralTypeIssues]
+            except BaseException:
+                await redis.aclose()
+                raise
             self._redis = redis
 
     async def close(self) -> None:
@@ -108,6 +130,8 @@ class RedisEventStore:
         if self._redis is not None:
             redis, self._redis = self._redis, None
             self._scripts.clear()
+            if self._calls:
+                await asyncio.wait(self._calls)
             await redis.aclose()
 
     async def _run(self, script: str, keys: Sequence[str], *arguments: object) -> Any:  # noqa: ANN401 - what Lua returns
@@ -115,7 +139,14 @@ class RedisEventStore:
             raise RuntimeError("the store is not open")
         if script not in self._scripts:
             self._scripts[script] = self._redis.register_script(script)
-        return await self._scripts[script](keys=[*keys], args=[*arguments])  # type: ignore[list-item] # pyright: ignore[reportArgumentType]
+        # A call is not cancelled with its caller, because redis-py would then drop the connection.
+        call = asyncio.create_task(self._call(self._scripts[script], keys, arguments))
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        return await asyncio.shield(call)
+
+    async def _call(self, script: "AsyncScript", keys: Sequence[str], arguments: Sequence[object]) -> Any:  # noqa: ANN401
+        return await script(keys=[*keys], args=[*arguments])  # type: ignore[list-item] # pyright: ignore[reportArgumentType]
 
     def _keys(self, key: str) -> tuple[str, str, str]:
         return self._free, f"{self._prefix}:event:{key}", f"{self._prefix}:handled:{key}"
@@ -148,3 +179,6 @@ class RedisEventStore:
     async def fail(self, key: str, *, now: float) -> None:
         """See `EventStore.fail`."""
         await self.done(key, now=now)
+
+    async def tidy(self, *, now: float) -> None:
+        """Do nothing: Redis forgets the keys by itself."""

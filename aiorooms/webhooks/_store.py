@@ -50,9 +50,9 @@ class EventStore(Protocol):
         ...
 
     async def add(self, key: str, body: bytes, *, lease_until: float, now: float) -> bool:
-        """Keep an event, and claim it. Return False if its key is known. What is kept has been committed.
+        """Keep an event, claimed until `lease_until`. Return False if its key is known. It has been committed then.
 
-        Raises `StoreFullError` if there is no space.
+        With a lease that ends now, the event is not claimed. Raises `StoreFullError` if there is no space.
         """
         ...
 
@@ -74,6 +74,10 @@ class EventStore(Protocol):
 
     async def fail(self, key: str, *, now: float) -> None:
         """Record that an event is not handled again. Its key is remembered."""
+        ...
+
+    async def tidy(self, *, now: float) -> None:
+        """Forget the keys that were remembered long enough. Called every few seconds."""
         ...
 
 
@@ -153,3 +157,6 @@ class MemoryEventStore:
     async def fail(self, key: str, *, now: float) -> None:
         """See `EventStore.fail`."""
         await self.done(key, now=now)
+
+    async def tidy(self, *, now: float) -> None:
+        """Do nothing: `done` forgets the oldest keys."""

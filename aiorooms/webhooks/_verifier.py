@@ -110,7 +110,7 @@ class WebhookVerifier:
         genuine, or if its body is not an event.
         """
         self.verify(headers, body)
-        return parse_event(body)
+        return parse_event(bytes(body))
 
 
 def _read_key(name: str, text: object) -> Ed25519PublicKey:

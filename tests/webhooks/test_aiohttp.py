@@ -21,7 +21,7 @@ from aiorooms.webhooks import (
     webhook_handler,
 )
 
-from ..conftest import tasks_left
+from ..conftest import settle, tasks_left
 from .signing import OTHER_KEY, event_body, public, signed
 
 
@@ -103,6 +103,32 @@ async def test_large_and_compressed_bodies_are_rejected() -> None:
             async with http.post("/webhooks", data=endless(), headers=signed(b"")) as answer:
                 assert answer.status == 413
                 raise ConnectionError
+
+
+async def test_two_routes_share_one_inbox() -> None:
+    app = web.Application()
+    handler = webhook_handler(WebhookVerifier(public()), _ignore)
+    handler.add_to(app, "/webhooks")
+    handler.add_to(app, "/failover")
+    body = event_body()
+    async with TestClient(TestServer(app)) as http:
+        for path in ("/webhooks", "/failover"):
+            async with http.post(path, data=body, headers=signed(body)) as answer:
+                assert answer.status == 200
+    assert tasks_left() == set()
+
+
+async def test_a_sender_that_disconnects_in_the_middle_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async with served(_ignore) as http:
+        reader, writer = await asyncio.open_connection("127.0.0.1", http.port)
+        writer.write(b"POST /webhooks HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        await writer.drain()
+        await settle()
+        writer.close()
+        await writer.wait_closed()
+        await reader.read()
+        assert await post(http, event_body()) == 200
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_header_that_is_sent_twice_is_rejected() -> None:

@@ -133,6 +133,14 @@ def test_a_payload_that_is_no_object_is_named(payload: object) -> None:
     assert event.payload.room_id is None
 
 
+def test_a_very_long_number_loses_no_event() -> None:
+    body = '{"data": {"event_type": "video.room.session.ended", "id": "e-1", "payload": {"duration_secs": ' + "9" * 5000
+    event = parse_event(body + ', "room_id": "r-1"}}}')
+    assert isinstance(event, SessionEnded)
+    assert (event.id, event.payload.room_id, event.payload.duration_secs) == ("e-1", "r-1", None)
+    assert "duration_secs" in event.payload.unreadable
+
+
 def test_the_type_decides_even_if_the_payload_is_that_of_another_event() -> None:
     """Published samples of `participant.left` say `session.started`."""
     event = parse_event(event_body("video.room.session.started", participant_id="p-1", left_reason="kick"))

@@ -1,8 +1,11 @@
 """The inbox: each genuine event is kept, acknowledged and handled once, whatever the handler and the sender do."""
 
 import asyncio
+import json
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -300,6 +303,111 @@ async def test_a_store_that_fails_costs_no_event(tmp_path: Path, caplog: pytest.
     assert "did not record what became of event a" in caplog.text
 
 
+async def test_a_handler_that_raises_cancelled_error_ends_no_worker(make_store: MakeStore) -> None:
+    finished: list[str | None] = []
+
+    async def on_event(event: Event) -> None:
+        if event.id == "odd":
+            cancelled = asyncio.ensure_future(asyncio.sleep(0))
+            cancelled.cancel()
+            await cancelled
+        finished.append(event.id)
+
+    async with inbox(on_event, make_store(), concurrency=1, max_attempts=2) as box:
+        assert [await deliver(box, name) for name in ("odd", "a", "b")] == [200] * 3
+        while len(finished) < 2:
+            await asyncio.sleep(0.001)
+    assert finished == ["a", "b"]
+
+
+async def test_a_handler_that_swallows_its_cancellation_does_not_stop_the_shutdown(make_store: MakeStore) -> None:
+    begun: list[str | None] = []
+
+    async def on_event(event: Event) -> None:
+        begun.append(event.id)
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    async with inbox(on_event, make_store(), concurrency=1, drain=0) as box:
+        await deliver(box, "a")
+        await deliver(box, "b")
+        while not begun:
+            await asyncio.sleep(0.001)
+    assert begun == ["a"]
+    assert tasks_left() == set()
+
+
+@pytest.mark.parametrize("event_id", ["\ud800", "x" * 100_000, "a\x00b", "", 7, None, [1]])
+async def test_an_event_with_an_odd_id_is_handled_once(event_id: object, make_store: MakeStore) -> None:
+    handler = Handler()
+    async with inbox(handler, make_store()) as box:
+        for attempt in (1, 2):
+            data: dict[str, object] = {"event_type": "x", "id": event_id, "payload": {}}
+            body = json.dumps({"data": data, "meta": {"attempt": attempt}}).encode()
+            assert await box.receive(signed(body), body) == 200
+        await handler.has_finished(1)
+        await deliver(box, "last")
+        await handler.has_finished(2)
+    assert len(handler.finished) == 2
+
+
+async def test_a_backlog_is_handled_without_pauses(make_durable: MakeStore) -> None:
+    store = make_durable()
+    await store.open()
+    adds = [store.add(f"e-{n}", event_body(event_id=f"e-{n}"), lease_until=0, now=0) for n in range(1_000)]
+    await asyncio.gather(*adds)
+    await store.close()
+    handler = Handler()
+    async with asyncio.timeout(20):  # with a pause of a second for each 20 events, it would take 50 s
+        async with inbox(handler, make_durable(), retry_delay=1) as box:
+            await handler.has_finished(1_000)
+            assert await deliver(box, "e-7") == 200
+    assert len(set(handler.finished)) == len(handler.finished) == 1_000
+
+
+async def test_many_events_wait_in_the_store_and_not_in_memory(make_store: MakeStore) -> None:
+    handler = Handler()
+    handler.gate.clear()
+    async with inbox(handler, make_store(), concurrency=1) as box:
+        for number in range(100):
+            assert await deliver(box, f"e-{number}") == 200
+        assert box._queue.qsize() <= 20
+        handler.gate.set()
+        await handler.has_finished(100)
+    assert len(set(handler.finished)) == 100
+
+
+async def test_five_hundred_deliveries_at_the_same_time_are_kept(make_store: MakeStore) -> None:
+    handler = Handler()
+    async with inbox(handler, make_store()) as box:
+        statuses = await asyncio.gather(*(deliver(box, f"e-{number}") for number in range(500)))
+        assert set(statuses) == {200}
+        await handler.has_finished(500)
+
+
+async def test_an_inbox_can_run_only_once_at_a_time(make_store: MakeStore) -> None:
+    handler = Handler()
+    box = inbox(handler, make_store())
+    for _ in range(2):
+        async with box:
+            with pytest.raises(RuntimeError, match="the inbox is running already"):
+                await box.__aenter__()
+            await deliver(box, "a")
+            await handler.has_finished(1)
+
+
+async def test_a_file_that_could_not_be_opened_can_be_opened_later(tmp_path: Path) -> None:
+    box = inbox(handler := Handler(), FileEventStore(tmp_path / "folder" / "events.db"))
+    threads = threading.active_count()
+    with pytest.raises(FileNotFoundError):
+        await box.__aenter__()
+    assert threading.active_count() == threads
+    (tmp_path / "folder").mkdir()
+    async with box:
+        await deliver(box)
+        await handler.has_finished(1)
+
+
 async def test_an_inbox_that_is_not_running_is_a_mistake() -> None:
     box = inbox(Handler(), MemoryEventStore())
     with pytest.raises(RuntimeError, match="the inbox is not running; use `async with`"):
@@ -328,9 +436,9 @@ async def test_the_file_store_forgets_keys_after_their_time(tmp_path: Path) -> N
     await store.open()
     await store.add("a", b"", lease_until=1, now=0)
     await store.done("a", now=50)
-    await store.claim(1, lease_until=0, now=149)
+    await store.tidy(now=149)
     assert not await store.add("a", b"", lease_until=1, now=149)
-    await store.claim(1, lease_until=0, now=151)
+    await store.tidy(now=151)
     assert await store.add("a", b"", lease_until=1, now=151)
     await store.close()
     with pytest.raises(RuntimeError, match="not open"):
@@ -350,8 +458,9 @@ async def test_a_job_that_finds_the_store_full_does_not_disturb_the_others(tmp_p
 async def test_a_file_that_can_not_be_opened_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "events.db").write_text("this is no database, but a text that is long enough to look like one")
     store = FileEventStore(tmp_path / "events.db")
-    with pytest.raises(sqlite3.DatabaseError):
-        await store.open()
+    for _ in range(2):
+        with pytest.raises(sqlite3.DatabaseError):
+            await store.open()
     await store.close()
 
 

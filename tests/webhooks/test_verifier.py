@@ -109,6 +109,11 @@ def test_missing_doubled_and_malformed_headers_are_rejected(headers: Any, why: s
     assert reason(headers) == why
 
 
+def test_a_memoryview_is_raw_bytes_too() -> None:
+    body: Any = memoryview(BODY)
+    assert verifier().event(signed(BODY, at=NOW), body).id == "e-1"
+
+
 @pytest.mark.parametrize("body", ["text", {"data": {}}, None, [1]])
 def test_a_body_that_is_not_raw_bytes_is_a_mistake_of_the_caller(body: Any) -> None:
     with pytest.raises(TypeError, match="give the raw bytes as received"):
