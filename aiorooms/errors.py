@@ -103,9 +103,9 @@ Reason: TypeAlias = Literal[
     "unreadable",
     "unwritable",
     "insecure_http",
-    "no_signature",
-    "doubled_signature",
-    "malformed_signature",
+    "missing_header",
+    "duplicate_header",
+    "malformed_header",
     "wrong_signature",
     "too_old",
     "in_the_future",
@@ -240,8 +240,8 @@ class ClientStateError(AioroomsError, RuntimeError):
 class WebhookVerificationError(AioroomsError):
     """A webhook is not proved to be genuine, or is not an event.
 
-    The message tells an attacker nothing. `reason` says why, for the log: `no_signature`, `doubled_signature`,
-    `malformed_signature`, `wrong_signature`, `too_old`, `in_the_future` or `not_an_event`.
+    The message tells an attacker nothing. `reason` says why, for the log: `missing_header`, `duplicate_header`,
+    `malformed_header`, `wrong_signature`, `too_old`, `in_the_future` or `not_an_event`.
     """
 
     def __init__(self, message: str = "the webhook could not be verified", *, reason: Reason | None = None) -> None:

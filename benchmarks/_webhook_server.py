@@ -3,8 +3,8 @@
 python -m benchmarks._webhook_server KIND PUBLIC_KEY FOLDER
 
 KIND is `bare` (a handler of aiohttp.web with the same signature check and nothing else), `memory` or `file`. It prints
-its port, and serves until its standard input is closed. Then it prints the CPU time that it has used since the first
-delivery, in seconds. With `file`, the ids of events whose handler has begun are appended to FOLDER/begun.
+its port, and serves until its standard input is closed. Then it prints the CPU time that it has used since it
+began to listen, in seconds. With `file`, the ids of events whose handler has begun are appended to FOLDER/begun.
 """
 
 import asyncio

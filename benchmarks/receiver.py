@@ -28,7 +28,8 @@ class Kills:
 
     kills: int = 0
     acknowledged: int = 0
-    handled: int = 0
+    begun: int = 0
+    """Events whose handler has begun."""
     handled_again: int = 0
     """Handlers that began again although they had begun before. Allowed, unless the event was finished."""
     lost: int = 0
@@ -111,7 +112,7 @@ def play(seed: int, events: int, kills: int) -> Kills:
             if is_last:
                 break
         found.acknowledged = len(acknowledged)
-        found.handled = len(set(begun))
+        found.begun = len(set(begun))
         found.handled_again = len(begun) - len(set(begun))
         found.lost = len(acknowledged - finished)
     return found
@@ -126,7 +127,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the figures to FILE")
     options = parser.parse_args(arguments)
     found = play(options.seed, options.events, options.kills)
-    print(f"{found.kills} kills, {found.acknowledged:,} events acknowledged, {found.handled:,} handled")
+    print(f"{found.kills} kills, {found.acknowledged:,} events acknowledged, handlers of {found.begun:,} events began")
     print(f"{found.handled_again} handlers began again, {found.finished_twice} of them for finished events")
     print(f"{found.lost} events lost")
     if options.json is not None:

@@ -147,7 +147,7 @@ def test_the_example_of_receiving_events(
             asyncio.run(receive())
         finally:
             simulate.terminate()
-    assert "video.room.session.started SessionStartedPayload(room_id='" in "".join(printed)
+    assert "video.room.participant.joined ParticipantJoinedPayload(room_id='" in "".join(printed)
 
 
 def test_every_python_block_is_run_by_a_test_in_this_module() -> None:

@@ -60,9 +60,9 @@ _SECONDS: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 _MAX_DEPTH: Final = 100
 
 _REASONS: Final = {
-    "no_signature": "it has no signature (the headers telnyx-signature-ed25519 and telnyx-timestamp)",
-    "doubled_signature": "it has the header of the signature or of the timestamp more than once",
-    "malformed_signature": "the signature or the timestamp is malformed",
+    "missing_header": "it has no signature (the headers telnyx-signature-ed25519 and telnyx-timestamp)",
+    "duplicate_header": "it has the header of the signature or of the timestamp more than once",
+    "malformed_header": "the signature or the timestamp is malformed",
     "wrong_signature": "the signature is wrong (another key, or the body was changed)",
     "not_an_event": "the body is not a JSON object",
     "not_post": "a webhook is a POST",

@@ -104,14 +104,16 @@ def listen_command(
 ) -> int:
     """Show webhooks as they arrive, and verify them.
 
-    The listener accepts deliveries at any path, and answers 200. It answers 400 if it rejects a delivery, and says why
-    on standard error. Without a public key, nothing is verified. An event that has arrived before is marked as
+    The listener accepts deliveries at any path, and answers 200. It answers 400 if the signature is wrong or the body
+    is not an event, and says why on standard error. A delivery whose body is not read (not a POST, compressed, over 256
+    KiB, incomplete after 10 s) or that arrives while 100 are in progress gets another error status, and is neither
+    recorded nor forwarded. Without a public key, nothing is verified. An event that has arrived before is marked as
     repeated. Ctrl-C or SIGTERM stops the listener. The command then writes the totals, and exits with code 0, or with 1
     if it could not record a delivery.
 
-    With --forward, each delivery is sent on with its body and headers unchanged, so that the signature stays valid,
-    even if the listener rejects it. The sender gets the status that the target has answered, or 502 if there was none.
-    At most 10 deliveries are forwarded at a time.
+    With --forward, each delivery is sent on with its body and headers, so that the signature stays valid, even if the
+    listener rejects it. Headers of the connection, such as Host, are replaced. The sender gets the status that the
+    target has answered, or 502 if there was none. At most 10 deliveries are forwarded at a time.
 
     With --record, a new file can be read only by its owner. An existing recording is continued.
 

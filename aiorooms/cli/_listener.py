@@ -8,7 +8,6 @@ the listener, which reports it as rejected, forwards it, and shows that the appl
 """
 
 import asyncio
-import hashlib
 import logging
 import os
 import socket
@@ -230,15 +229,19 @@ class Listener:
 
     def _event(self, headers: Pairs, body: bytes) -> "tuple[Event | None, str | None]":
         """Return the event, or None and the reason why it was rejected."""
-        from ..webhooks import parse_event  # imported here, because it needs an extra
+        from ..webhooks import parse_unverified_event  # imported here, because it needs an extra
 
         try:
-            return (parse_event(body) if self._verifier is None else self._verifier.event(headers, body)), None
+            if self._verifier is None:
+                return parse_unverified_event(body), None
+            return self._verifier.event(headers, body), None
         except WebhookVerificationError as error:
             return None, error.reason
 
     def _is_repeated(self, event: "Event", body: bytes) -> bool:
-        key = event.id or f"sha256:{hashlib.sha256(body).hexdigest()}"
+        from ..webhooks._events import event_key  # imported here, because it needs an extra
+
+        key = event_key(event, body)
         if key in self._ids:
             self._ids.move_to_end(key)
             return True

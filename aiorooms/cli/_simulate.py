@@ -49,7 +49,7 @@ _NO_LIMIT: Final = "there is no rate limit to change; give one with --rate-limit
 
 _MAX_STEPS: Final = 1000.0
 _DEFAULT_STEPS: Final = 2.0
-_NOT_LIVELY: Final = "no sessions live by themselves; give --lively too"
+_NOT_LIVELY: Final = "it needs --lively"
 
 OTHER_PORT: Final = "choose another port with --port, or use --port 0 for a free one"
 OTHER_HOST: Final = "give an address or the name of this machine with --host, such as 127.0.0.1 or 0.0.0.0"
@@ -158,8 +158,7 @@ class _Simulate(Command):
 @click.option(
     "--lively",
     is_flag=True,
-    help="Let sessions live by themselves: they start, participants join and leave, and they end.  [default: no "
-    "sessions]",
+    help="Start and end sessions at random, with participants who join and leave.  [default: no sessions]",
 )
 @value_option(
     "--lively-rate",

@@ -1,4 +1,4 @@
-"""Sessions that live by themselves: a random step now and then, such as a participant who joins.
+"""Sessions at random: a step now and then, such as a participant who joins.
 
 Sessions take place in the rooms whose webhook URL is on loopback, so that a receiver on this machine gets many events
 even if only one of 1,000 rooms has its URL. If there is no such room, they take place in all rooms.

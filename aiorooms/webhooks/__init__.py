@@ -1,4 +1,4 @@
-"""Receive webhooks: verify that they are genuine, read their events, and handle each event once. Extra `webhooks`.
+"""Receive webhooks: verify that they are genuine, read their events, and drop repeated ones. Extra `webhooks`.
 
     webhooks = WebhookRouter()
 
@@ -8,7 +8,7 @@
 
     webhook_handler(WebhookVerifier(), webhooks, store=FileEventStore("events.db")).add_to(app, "/webhooks")
 
-`WebhookVerifier.event(headers, body)` is the same without a framework and without I/O.
+`WebhookVerifier.event(headers, body)` only verifies and reads an event. It needs no framework and no I/O.
 """
 
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ from ._events import (
     SessionStarted,
     SessionStartedPayload,
     UnknownEvent,
-    parse_event,
+    parse_unverified_event,
 )
 from ._file_store import FileEventStore
 from ._inbox import InboxSettings, OnFailure, WebhookInbox
@@ -77,7 +77,7 @@ __all__ = [
     "WebhookRouter",
     "WebhookVerificationError",
     "WebhookVerifier",
-    "parse_event",
+    "parse_unverified_event",
     "webhook_handler",
 ]
 

@@ -33,12 +33,12 @@ class WebhookHandler:
             return web.Response(status=await self._inbox.receive(headers, content.read_nowait()))
         try:
             async with asyncio.timeout(_BODY_TIMEOUT):
-                status = await self._inbox.receive(headers, content.iter_any())
+                body = await self._inbox.read(content.iter_any())
         except TimeoutError:
-            status = 408
+            return web.Response(status=408)
         except (ConnectionError, web.RequestPayloadError):  # the sender has gone, or its body is malformed
-            status = 400
-        return web.Response(status=status)
+            return web.Response(status=400)
+        return web.Response(status=413 if body is None else await self._inbox.receive(headers, body))
 
     async def running(self, app: web.Application) -> AsyncIterator[None]:
         """Run the inbox as long as the application runs: `app.cleanup_ctx.append(handler.running)`."""

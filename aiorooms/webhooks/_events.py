@@ -40,7 +40,7 @@ __all__ = [
     "SessionStartedPayload",
     "UnknownEvent",
     "event_key",
-    "parse_event",
+    "parse_unverified_event",
 ]
 
 _NOTHING: Final[Mapping[str, object]] = {}
@@ -207,7 +207,9 @@ class RoomEvent:
     """The URL to which the event was delivered, if the sender reports it."""
     record_type: str | None = None
     unreadable: Mapping[str, object] = _HIDDEN
-    """The raw values of fields that could not be read. The attributes with these names are None."""
+    """The raw values of fields that could not be read. The attributes with these names are None.
+
+    If the payload could not be read, it is here, and the attributes of `payload` are None."""
     extra: Mapping[str, object] = _HIDDEN
     """The raw values of fields that this class doesn't have."""
 
@@ -315,7 +317,7 @@ EVENT_CLASSES: Final[Mapping[str, type[_Known]]] = {
 """The class of each known event, by its `event_type`."""
 
 
-def parse_event(body: bytes | str) -> Event:
+def parse_unverified_event(body: bytes | str) -> Event:
     """Return the event in the body of a webhook, with or without its envelope. The body is not verified.
 
     Raises `WebhookVerificationError` if the body is not a JSON object.

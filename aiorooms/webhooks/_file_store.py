@@ -1,10 +1,10 @@
 """A store in an SQLite file: what was acknowledged survives a crash, and several processes may share the file.
 
 Each event is committed, with `synchronous=FULL`, before it is acknowledged. All work is done by one thread. It commits
-what has been asked of it meanwhile in a single transaction, because a commit takes as long for 50 events as for one.
+all waiting calls in one transaction, because a commit takes as long for 50 events as for one.
 
-Example: 30 deliveries arrive within 5 ms. The thread is still committing an earlier one, which takes 4 ms. It then adds
-the other 29 in one transaction, and all 29 are acknowledged after its single commit.
+Example: 30 deliveries arrive within 3 ms. The commit of the first one takes 4 ms. The other 29 wait for it, and share
+the next commit.
 """
 
 import asyncio

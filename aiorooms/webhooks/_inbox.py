@@ -1,4 +1,4 @@
-"""Handle each genuine event once: verify it, keep it, acknowledge it, and then call the handler.
+"""Handle each genuine event: verify it, keep it, acknowledge it, and then call the handler. Drop repeated deliveries.
 
     delivery -> verified? ........ no: 400
              -> known? ........... yes: 200, and it is dropped
@@ -28,7 +28,7 @@ from typing import Final, Self, TypeAlias, TypedDict, cast
 from .._aio import end_tasks, finish, is_cancelled
 from .._checks import check_at_least, check_positive, setting_error
 from ..errors import WebhookVerificationError
-from ._events import Event, event_key, parse_event
+from ._events import Event, event_key, parse_unverified_event
 from ._router import OnEvent
 from ._store import Claimed, EventStore, MemoryEventStore, StoreFullError
 from ._verifier import Headers, WebhookVerifier, header_values, pairs_of
@@ -74,13 +74,15 @@ class WebhookInbox:
     - `store`: where events are kept. Defaults to a `MemoryEventStore`, which loses acknowledged events if the process
       dies. A `FileEventStore` keeps them.
     - `concurrency`: maximum number of handlers that run at a time, 1 or more.
-    - `max_attempts`: how many times a handler is tried, 1 or more.
-    - `retry_delay`: seconds until the second attempt, above 0. Each further wait is twice as long, up to 300 s.
+    - `max_attempts`: how many times a handler may raise before its event is given up, 1 or more. A run that is cut
+      short by a crash or a shutdown does not count.
+    - `retry_delay`: seconds until the second attempt, above 0. Each further wait is twice as long, up to 300 s. A wait
+      is up to a quarter shorter or longer (jitter).
     - `on_failure`: an async function that is called when the last attempt has raised.
     - `lease`: seconds, above 0, after which an event of a process that died is handled by another one.
     - `max_body`: maximum size of a body in bytes, 1 or more. A larger one is answered 413.
-    - `drain`: how many seconds, 0 or more, running handlers have when the inbox closes. Then they are cancelled. With a
-      durable store, their events are handled after a restart.
+    - `drain`: how many seconds, 0 or more, the events that this process has claimed have when the inbox closes. Then
+      their handlers are cancelled. With a durable store, their events are handled after a restart.
 
     Raises `ClientSettingsError` if a setting is invalid.
     """
@@ -181,9 +183,9 @@ class WebhookInbox:
         - 400: the webhook is not proved to be genuine, or is not an event;
         - 413: the body is too large;
         - 415: the body is compressed, which the API never does;
-        - 503: there is no space, or the inbox is closing; the sender should try again.
+        - 503: too many events wait, or the inbox is closing; the sender should try again.
 
-        Raises what the store raises if it can't keep the event. Answer 500 or 503 then.
+        Raises what the store raises if it can't keep the event, for example if the disk is full. Answer 500 then.
         """
         if not self._is_running:
             if self._is_draining:
@@ -192,7 +194,7 @@ class WebhookInbox:
         given = pairs_of(headers)
         if any(encoding.lower() not in ("", "identity") for encoding in header_values(given, "content-encoding")):
             return 415
-        raw = await self._read(body)
+        raw = await self.read(body)
         if raw is None:
             return 413
         try:
@@ -216,7 +218,8 @@ class WebhookInbox:
         self._claimed[claimed.key] = claimed.attempts
         self._queue.put_nowait((claimed, event))
 
-    async def _read(self, body: bytes | AsyncIterable[bytes]) -> bytes | None:
+    async def read(self, body: bytes | AsyncIterable[bytes]) -> bytes | None:
+        """Return a body as a whole; None if it is larger than `max_body`."""
         if not isinstance(body, AsyncIterable):
             return body if len(body) <= self.max_body else None
         pieces: list[bytes] = []
@@ -234,7 +237,7 @@ class WebhookInbox:
         while not self._is_closing:
             claimed, event = await self._queue.get()
             try:
-                await self._handle(claimed, event or parse_event(claimed.body))
+                await self._handle(claimed, event or parse_unverified_event(claimed.body))
             except Exception:  # of the store. The lease expires, so the event is handled again.
                 _LOGGER.exception("the store did not record what became of event %s", claimed.key)
                 self._claimed.pop(claimed.key, None)
@@ -244,13 +247,13 @@ class WebhookInbox:
 
     async def _handle(self, claimed: Claimed, event: Event) -> None:
         error = await _error_of(lambda: self._on_event(event))
-        # From here on, the lease is not renewed, because a renewal must not follow what the store is told now.
+        # From here on, the lease is not renewed, because a renewal must not follow `done` or `release`.
         self._claimed.pop(claimed.key, None)
         attempts = claimed.attempts + 1
         if error is not None:
             if attempts < self._max_attempts:
-                delay = min(_MAX_DELAY, self._retry_delay * 2.0 ** (attempts - 1))
-                delay *= random.uniform(0.75, 1.25)  # noqa: S311 - jitter, no secret
+                delay = self._retry_delay * 2.0 ** min(attempts - 1, 32)
+                delay = min(_MAX_DELAY, delay * random.uniform(0.75, 1.25))  # noqa: S311 - jitter, no secret
                 _LOGGER.warning("handler of event %s: attempt %d raised", claimed.key, attempts, exc_info=error)
                 await self._store.release(claimed.key, attempts=attempts, due=time.time() + delay)
                 return

@@ -6,8 +6,9 @@ Each method is one Lua script, so it is atomic. All keys have the same hash tag,
 - `{prefix}:free`: a sorted set of these events, by the time at which they can be claimed.
 - `{prefix}:handled:KEY`: exists as long as the key of a handled event is remembered.
 
-Whether an acknowledged event survives a crash of Redis depends on its settings: with `appendfsync always` it does, and
-with `everysec`, the events of the last second may be lost.
+Whether an acknowledged event survives a crash of Redis depends on its settings. With `appendonly yes` and `appendfsync
+always` it does. With `everysec`, the events of about a second may be lost, and with the default, snapshots, more. Redis
+must not evict keys: set `maxmemory-policy noeviction`.
 """
 
 import asyncio
@@ -81,7 +82,8 @@ class RedisEventStore:
 
     - `url`: such as `redis://user:password@redis.example.com:6379/0`, or `rediss://` for TLS.
     - `prefix`: the beginning of all keys. Receivers with the same prefix share their events.
-    - `remember`: how many seconds, 1 or more, the keys of handled events are remembered. Defaults to seven days.
+    - `remember`: how many seconds, above 0 and rounded to at least 1, the keys of handled events are remembered.
+      Defaults to seven days.
     - `max_events`: maximum number of events that are not handled yet, 1 or more. Further deliveries are answered 503.
 
     Raises `ClientSettingsError` if a setting is invalid.

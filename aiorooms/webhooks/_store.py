@@ -31,7 +31,7 @@ class Claimed:
     """An event that this process may handle until its lease expires."""
 
     key: str
-    """The id of the event; for an event without an id, the hash of its body."""
+    """The text by which a repeated delivery is recognized: the id of the event, or a hash."""
     body: bytes
     """The raw body."""
     attempts: int
@@ -50,7 +50,7 @@ class EventStore(Protocol):
         ...
 
     async def add(self, key: str, body: bytes, *, lease_until: float, now: float) -> bool:
-        """Keep an event, claimed until `lease_until`. Return False if its key is known. It has been committed then.
+        """Keep an event, claimed until `lease_until`. Return after the commit: False if its key was known before.
 
         With a lease that ends now, the event is not claimed. Raises `StoreFullError` if there is no space.
         """

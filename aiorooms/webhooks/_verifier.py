@@ -19,7 +19,7 @@ from typing import Final, TypeAlias, cast
 
 from .._checks import check_positive, setting_error, wrong_type
 from ..errors import WebhookVerificationError
-from ._events import Event, parse_event
+from ._events import Event, parse_unverified_event
 
 try:
     from cryptography.exceptions import InvalidSignature
@@ -110,7 +110,7 @@ class WebhookVerifier:
         genuine, or if its body is not an event.
         """
         self.verify(headers, body)
-        return parse_event(bytes(body))
+        return parse_unverified_event(bytes(body))
 
 
 def _read_key(name: str, text: object) -> Ed25519PublicKey:
@@ -130,16 +130,16 @@ def _signed(headers: Pairs) -> tuple[bytes, str]:
     """Return the signature and the timestamp. Raises `WebhookVerificationError` if one is missing or malformed."""
     signatures, timestamps = header_values(headers, _SIGNATURE), header_values(headers, _TIMESTAMP)
     if not (signatures and timestamps):
-        raise WebhookVerificationError(reason="no_signature")
+        raise WebhookVerificationError(reason="missing_header")
     if len(signatures) > 1 or len(timestamps) > 1:
-        raise WebhookVerificationError(reason="doubled_signature")
+        raise WebhookVerificationError(reason="duplicate_header")
     timestamp = timestamps[0]
     try:
         signature = base64.b64decode(signatures[0], validate=True)
     except (binascii.Error, ValueError):
         signature = b""
     if len(signature) != _SIGNATURE_LENGTH or not _SECONDS.fullmatch(timestamp):
-        raise WebhookVerificationError(reason="malformed_signature")
+        raise WebhookVerificationError(reason="malformed_header")
     return signature, timestamp
 
 

@@ -35,7 +35,7 @@ def test_lively_sessions_send_events_to_a_receiver_on_this_machine(
 def test_a_rate_needs_lively_sessions() -> None:
     result = run("simulate", "--lively-rate", "5")
     assert result.exit_code == 2
-    assert lines(result.stderr)[0] == ("aiorooms: --lively-rate: no sessions live by themselves; give --lively too")
+    assert lines(result.stderr)[0] == ("aiorooms: --lively-rate: it needs --lively")
 
 
 @pytest.mark.parametrize("rate", ["0", "1001", "x"])

@@ -207,7 +207,7 @@ def test_json_has_one_object_for_each_delivery(listen: Listening) -> None:
     first, second, third = map(json.loads, lines(result.stdout))
     assert (first["verified"], first["reason"], first["repeated"], first["path"]) == (True, None, False, "/a?b=1")
     assert first["event"]["payload"]["duration_secs"] == 7
-    assert (second["verified"], second["reason"], second["event"]) == (False, "no_signature", None)
+    assert (second["verified"], second["reason"], second["event"]) == (False, "missing_header", None)
     assert third["repeated"] is True
     assert "aiorooms: rejected: it has no signature " in result.stderr
     result, _ = listen("--json", send=[(body, {}), (b"x", {})])

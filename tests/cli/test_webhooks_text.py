@@ -23,7 +23,7 @@ from aiorooms.cli._recordings import (
 )
 from aiorooms.cli._replay import due_after, is_wanted
 from aiorooms.cli._values import read_speed, read_url
-from aiorooms.webhooks import WebhookVerifier, parse_event
+from aiorooms.webhooks import WebhookVerifier, parse_unverified_event
 
 from ..webhooks.signing import event_body
 
@@ -33,7 +33,7 @@ DELIVERY = Delivery(AT, "/hook?a=1", [("X-A", "1"), ("x-a", "é\udcff")], b'{"a"
 
 def text_of(body: bytes, **more: Any) -> str:
     fields: dict[str, Any] = {"verified": True, **more}
-    seen = Seen(received_at=AT, path="/", event=parse_event(body), **fields)
+    seen = Seen(received_at=AT, path="/", event=parse_unverified_event(body), **fields)
     return "".join(part if isinstance(part, str) else part[0] for part in parts_of(seen))
 
 
@@ -109,7 +109,7 @@ def test_long_texts_are_cut_but_not_the_url_of_a_download() -> None:
 
 
 def test_a_delivery_as_json() -> None:
-    event = parse_event(event_body("video.room.session.ended", duration_secs="x", mood="good"))
+    event = parse_unverified_event(event_body("video.room.session.ended", duration_secs="x", mood="good"))
     seen = Seen(received_at=AT, path="/a", event=event, verified=None, repeated=True, forward_status=200)
     assert data_of(seen) == {
         "received_at": "2026-03-02T04:47:29.980874Z",
@@ -144,7 +144,7 @@ def test_a_delivery_as_json() -> None:
 @pytest.mark.parametrize("event_type", ["x.y", "video.room.session.ended"])
 def test_what_json_can_not_represent_is_null(event_type: str, odd: str) -> None:
     body = f'{{"event_type": "{event_type}", "payload": {{"odd": {odd}, "duration_secs": 1}}}}'.encode()
-    seen = Seen(received_at=AT, path="/", event=parse_event(body), verified=True)
+    seen = Seen(received_at=AT, path="/", event=parse_unverified_event(body), verified=True)
     json.dumps(data_of(seen), allow_nan=False)
     assert text_of(body).isprintable()
 
@@ -157,7 +157,7 @@ def test_what_json_can_not_represent_is_null(event_type: str, odd: str) -> None:
         ("too_old", 300.2, "it is too old by 1 s "),
         ("too_old", 86_700, "it is too old by 86,400 s "),
         ("in_the_future", -400, "it is too far in the future by 100 s "),
-        ("no_signature", 0, "it has no signature (the headers "),
+        ("missing_header", 0, "it has no signature (the headers "),
         (None, 0, "it could not be verified"),
     ],
 )
@@ -170,7 +170,7 @@ def test_the_tolerance_is_that_of_the_verifier() -> None:
 
 
 def test_every_reason_has_words() -> None:
-    for reason in ("doubled_signature", "malformed_signature", "not_an_event", "not_post", "compressed", "too_large"):
+    for reason in ("duplicate_header", "malformed_header", "not_an_event", "not_post", "compressed", "too_large"):
         assert reason_text(reason, [], 0) != reason_text(None, [], 0)
 
 

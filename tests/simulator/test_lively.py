@@ -1,4 +1,4 @@
-"""Sessions that live by themselves."""
+"""Sessions that start and end at random."""
 
 import asyncio
 

@@ -20,7 +20,7 @@ from aiorooms.webhooks import (
     SessionStarted,
     UnknownEvent,
     WebhookVerificationError,
-    parse_event,
+    parse_unverified_event,
 )
 from aiorooms.webhooks._events import EVENT_CLASSES
 
@@ -48,7 +48,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("envelope", [True, False])
 @pytest.mark.parametrize("event_type", PAYLOADS)
 def test_each_event_has_its_class_and_all_its_fields(event_type: str, envelope: bool) -> None:
-    event = parse_event(event_body(event_type, envelope=envelope, **PAYLOADS[event_type]))
+    event = parse_unverified_event(event_body(event_type, envelope=envelope, **PAYLOADS[event_type]))
     assert type(event) is EVENT_CLASSES[event_type]
     assert event.event_type == event_type
     assert event.id == "e-1"
@@ -73,8 +73,9 @@ def test_the_union_can_be_matched() -> None:
             case _:
                 assert_never(event)
 
-    assert describe(parse_event(event_body("video.room.participant.left", context="Bob"))) == "participant Bob"
-    assert describe(parse_event(event_body("video.room.mood.changed"))) == "unknown"
+    left = parse_unverified_event(event_body("video.room.participant.left", context="Bob"))
+    assert describe(left) == "participant Bob"
+    assert describe(parse_unverified_event(event_body("video.room.mood.changed"))) == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_the_union_can_be_matched() -> None:
 def test_an_event_of_another_type_is_unknown_and_keeps_its_payload(
     data: dict[str, object], event_type: str | None
 ) -> None:
-    event = parse_event(json.dumps({"data": {"id": "e-1", **data}}))
+    event = parse_unverified_event(json.dumps({"data": {"id": "e-1", **data}}))
     assert isinstance(event, UnknownEvent)
     assert (event.event_type, event.id, event.payload) == (event_type, "e-1", {"mood": "good"})
 
@@ -103,7 +104,7 @@ def test_an_event_of_another_type_is_unknown_and_keeps_its_payload(
     ],
 )
 def test_odd_timestamps_are_read(text: str, moment: datetime) -> None:
-    event = parse_event(json.dumps({"event_type": "video.room.session.started", "occurred_at": text}))
+    event = parse_unverified_event(json.dumps({"event_type": "video.room.session.started", "occurred_at": text}))
     assert event.occurred_at == moment
 
 
@@ -115,7 +116,7 @@ def test_a_value_that_can_not_be_read_is_none_and_named() -> None:
         },
         "meta": {"attempt": "first", "delivered_to": 5, "more": 1},
     }  # fmt: skip
-    event = parse_event(json.dumps(body))
+    event = parse_unverified_event(json.dumps(body))
     assert isinstance(event, SessionEnded)
     assert (event.id, event.occurred_at, event.attempt, event.delivered_to) == (None, None, None, None)
     assert event.unreadable == {"id": 7, "occurred_at": "yesterday", "attempt": "first", "delivered_to": 5}
@@ -127,7 +128,7 @@ def test_a_value_that_can_not_be_read_is_none_and_named() -> None:
 
 @pytest.mark.parametrize("payload", [7, "text", [1]])
 def test_a_payload_that_is_no_object_is_named(payload: object) -> None:
-    event = parse_event(json.dumps({"event_type": "video.room.session.started", "payload": payload}))
+    event = parse_unverified_event(json.dumps({"event_type": "video.room.session.started", "payload": payload}))
     assert isinstance(event, SessionStarted)
     assert event.unreadable == {"payload": payload}
     assert event.payload.room_id is None
@@ -135,7 +136,7 @@ def test_a_payload_that_is_no_object_is_named(payload: object) -> None:
 
 def test_a_very_long_number_loses_no_event() -> None:
     body = '{"data": {"event_type": "video.room.session.ended", "id": "e-1", "payload": {"duration_secs": ' + "9" * 5000
-    event = parse_event(body + ', "room_id": "r-1"}}}')
+    event = parse_unverified_event(body + ', "room_id": "r-1"}}}')
     assert isinstance(event, SessionEnded)
     assert (event.id, event.payload.room_id, event.payload.duration_secs) == ("e-1", "r-1", None)
     assert "duration_secs" in event.payload.unreadable
@@ -143,7 +144,7 @@ def test_a_very_long_number_loses_no_event() -> None:
 
 def test_the_type_decides_even_if_the_payload_is_that_of_another_event() -> None:
     """Published samples of `participant.left` say `session.started`."""
-    event = parse_event(event_body("video.room.session.started", participant_id="p-1", left_reason="kick"))
+    event = parse_unverified_event(event_body("video.room.session.started", participant_id="p-1", left_reason="kick"))
     assert isinstance(event, SessionStarted)
     assert event.payload.extra == {"participant_id": "p-1", "left_reason": "kick"}
 
@@ -152,7 +153,7 @@ def test_the_type_decides_even_if_the_payload_is_that_of_another_event() -> None
 def test_a_size_must_be_a_number(size: object) -> None:
     text = json.dumps(size) if size != "1e999" else "1e999"
     body = '{"event_type": "video.room.recording.completed", "payload": {"size_mb": ' + text + "}}"
-    event = parse_event(body)
+    event = parse_unverified_event(body)
     assert isinstance(event, RecordingCompleted)
     assert event.payload.size_mb is None
     assert ("size_mb" in event.payload.unreadable) is (size is not None)
@@ -171,7 +172,7 @@ def test_a_size_must_be_a_number(size: object) -> None:
     ],
 )
 def test_a_context_is_often_json(context: str, data: object) -> None:
-    event = parse_event(event_body("video.room.participant.joined", context=context))
+    event = parse_unverified_event(event_body("video.room.participant.joined", context=context))
     assert isinstance(event, ParticipantJoined)
     assert event.payload.context == context
     if not context.startswith("[[") or data is not None:
@@ -181,7 +182,7 @@ def test_a_context_is_often_json(context: str, data: object) -> None:
 
 
 def test_a_context_is_none_if_there_is_none() -> None:
-    event = parse_event(event_body("video.room.participant.left"))
+    event = parse_unverified_event(event_body("video.room.participant.left"))
     assert isinstance(event, ParticipantLeft)
     assert event.payload.context_data is None
 
@@ -203,13 +204,13 @@ JSON = st.recursive(
 )
 def test_every_object_is_an_event(event_type: object, fields: dict[str, object], payload: object, meta: object) -> None:
     body = json.dumps({"data": {"payload": payload, **fields, "event_type": event_type}, "meta": meta})
-    event = parse_event(body)
+    event = parse_unverified_event(body)
     assert (type(event) is UnknownEvent) == (event_type not in [*EVENT_CLASSES])
 
 
 @given(st.binary(max_size=200))
 def test_random_bytes_are_an_event_or_rejected(body: bytes) -> None:
     try:
-        parse_event(body)
+        parse_unverified_event(body)
     except WebhookVerificationError as error:
         assert error.reason == "not_an_event"
