@@ -17,6 +17,7 @@ so this delivery is answered 200 and dropped. The handler has finished once.
 """
 
 import asyncio
+import inspect
 import logging
 import random
 import time
@@ -84,7 +85,7 @@ class WebhookInbox:
     - `drain`: how many seconds, 0 or more, the events that this process has claimed have when the inbox closes. Then
       their handlers are cancelled. With a durable store, their events are handled after a restart.
 
-    Raises `ClientSettingsError` if a setting is invalid.
+    Raises `ClientSettingsError` if a setting is invalid, and `TypeError` if a function is not async.
     """
 
     def __init__(
@@ -101,6 +102,9 @@ class WebhookInbox:
         max_body: int = 256 * 1024,
         drain: float = 10.0,
     ) -> None:
+        for name, function in (("on_event", on_event), ("on_failure", on_failure)):
+            if inspect.isfunction(function) and not inspect.iscoroutinefunction(function):
+                raise TypeError(f"{name} is {function!r}, which is not async; write it as `async def`")
         check_at_least(1, "concurrency", concurrency)
         check_at_least(1, "max_attempts", max_attempts)
         check_at_least(1, "max_body", max_body)

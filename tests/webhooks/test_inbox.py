@@ -477,3 +477,12 @@ async def test_redis_that_can_not_be_reached_is_an_error() -> None:
         await store.open()
     with pytest.raises(RuntimeError, match="not open"):
         await store.done("a", now=0)
+
+
+@pytest.mark.parametrize("name", ["on_event", "on_failure"])
+def test_a_function_that_is_not_async_is_told(name: str) -> None:
+    def plain(*arguments: object) -> None: ...
+
+    given: dict[str, Any] = {"on_event": Handler(), name: plain}
+    with pytest.raises(TypeError, match=rf"{name} is <function .*, which is not async; write it as `async def`"):
+        WebhookInbox(WebhookVerifier(public()), **given)
