@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 import attrs
 
@@ -280,18 +280,6 @@ class UnknownEvent(RoomEvent):
     """The decoded payload; empty if there is none."""
 
 
-Event: TypeAlias = (
-    SessionStarted
-    | SessionEnded
-    | ParticipantJoined
-    | ParticipantLeft
-    | RecordingStarted
-    | RecordingCompleted
-    | CompositionCompleted
-    | UnknownEvent
-)
-"""Any event."""
-
 _Known: TypeAlias = (
     SessionStarted
     | SessionEnded
@@ -302,17 +290,11 @@ _Known: TypeAlias = (
     | CompositionCompleted
 )
 
+Event: TypeAlias = _Known | UnknownEvent
+"""Any event."""
+
 EVENT_CLASSES: Final[Mapping[str, type[_Known]]] = {
-    attrs.fields(kind).event_type.default: kind
-    for kind in (
-        SessionStarted,
-        SessionEnded,
-        ParticipantJoined,
-        ParticipantLeft,
-        RecordingStarted,
-        RecordingCompleted,
-        CompositionCompleted,
-    )
+    attrs.fields(kind).event_type.default: kind for kind in get_args(_Known)
 }
 """The class of each known event, by its `event_type`."""
 
@@ -373,17 +355,10 @@ def _loads_with_long_numbers(body: bytes | str) -> object:
 
 
 @attrs.frozen(kw_only=True)
-class _Envelope:
-    """The fields that all events have."""
+class _Envelope(RoomEvent):
+    """The fields that all events have, without the payload."""
 
-    id: str | None = None
-    occurred_at: datetime | None = None
-    record_type: str | None = None
     event_type: str | None = None
-    attempt: int | None = None
-    delivered_to: str | None = None
-    unreadable: Mapping[str, object] = _HIDDEN
-    extra: Mapping[str, object] = _HIDDEN
 
 
 def _event(data: Mapping[str, object], meta: Mapping[str, object]) -> Event:

@@ -107,7 +107,7 @@ class FileEventStore:
             raise RuntimeError("the store is not open")
         return await self._thread.run(work)
 
-    async def add(self, key: str, body: bytes, *, lease_until: float, now: float) -> bool:
+    async def add(self, key: str, body: bytes, *, lease_until: float) -> bool:
         """See `EventStore.add`."""
         if self._thread is not None and self._thread.jobs >= _MAX_JOBS:
             raise StoreFullError  # the disk is too slow
@@ -167,10 +167,6 @@ class FileEventStore:
                 (attempts, due, key),
             )
         )
-
-    async def fail(self, key: str, *, now: float) -> None:
-        """See `EventStore.fail`."""
-        await self.done(key, now=now)
 
     async def tidy(self, *, now: float) -> None:
         """See `EventStore.tidy`. Keys are deleted in small batches, so that events don't wait."""

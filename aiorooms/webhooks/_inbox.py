@@ -210,7 +210,7 @@ class WebhookInbox:
         # If many events wait, a further one is not claimed, so that it does not occupy memory.
         has_room = self._queue.qsize() < _MAX_QUEUED * self._concurrency
         try:
-            is_new = await self._store.add(key, raw, lease_until=now + self._lease if has_room else now, now=now)
+            is_new = await self._store.add(key, raw, lease_until=now + self._lease if has_room else now)
         except StoreFullError:
             _LOGGER.warning("a webhook was answered 503, because there is no space for further events")
             return 503
@@ -250,27 +250,27 @@ class WebhookInbox:
                 self._queue_is_low.set()
 
     async def _handle(self, claimed: Claimed, event: Event) -> None:
+        key, attempts = claimed.key, claimed.attempts + 1
         error = await _error_of(lambda: self._on_event(event))
+        delay = None
+        if error is not None and attempts < self._max_attempts:
+            delay = self._retry_delay * 2.0 ** min(attempts - 1, 32)
+            delay = min(_MAX_DELAY, delay * random.uniform(0.75, 1.25))  # noqa: S311 - jitter, no secret
+            _LOGGER.warning("handler of event %s: attempt %d raised", key, attempts, exc_info=error)
+        elif error is not None:
+            _LOGGER.error("handler of event %s: the last of %d attempts raised", key, attempts, exc_info=error)
+            await self._report_failure(key, event, error)
         # From here on, the lease is not renewed, because a renewal must not follow `done` or `release`.
-        self._claimed.pop(claimed.key, None)
-        attempts = claimed.attempts + 1
-        if error is not None:
-            if attempts < self._max_attempts:
-                delay = self._retry_delay * 2.0 ** min(attempts - 1, 32)
-                delay = min(_MAX_DELAY, delay * random.uniform(0.75, 1.25))  # noqa: S311 - jitter, no secret
-                _LOGGER.warning("handler of event %s: attempt %d raised", claimed.key, attempts, exc_info=error)
-                await self._store.release(claimed.key, attempts=attempts, due=time.time() + delay)
-                return
-            _LOGGER.error("handler of event %s: the last of %d attempts raised", claimed.key, attempts, exc_info=error)
-            await self._give_up(claimed.key, event, error)
-            return
-        await self._store.done(claimed.key, now=time.time())
+        self._claimed.pop(key, None)
+        if delay is None:
+            await self._store.done(key, now=time.time())
+        else:
+            await self._store.release(key, attempts=attempts, due=time.time() + delay)
 
-    async def _give_up(self, key: str, event: Event, error: Exception) -> None:
+    async def _report_failure(self, key: str, event: Event, error: Exception) -> None:
         on_failure = self._on_failure
         if on_failure is not None and (raised := await _error_of(lambda: on_failure(event, error))) is not None:
             _LOGGER.error("on_failure of event %s raised", key, exc_info=raised)
-        await self._store.fail(key, now=time.time())
 
     async def _look_after(self) -> None:
         """Claim events that are due, and renew the leases of those in this process."""

@@ -153,7 +153,7 @@ class RedisEventStore:
     def _keys(self, key: str) -> tuple[str, str, str]:
         return self._free, f"{self._prefix}:event:{key}", f"{self._prefix}:handled:{key}"
 
-    async def add(self, key: str, body: bytes, *, lease_until: float, now: float) -> bool:
+    async def add(self, key: str, body: bytes, *, lease_until: float) -> bool:
         """See `EventStore.add`."""
         added: int = await self._run(_ADD, self._keys(key), key, body, lease_until, self._max_events)
         if added < 0:
@@ -177,10 +177,6 @@ class RedisEventStore:
     async def release(self, key: str, *, attempts: int, due: float) -> None:
         """See `EventStore.release`."""
         await self._run(_RELEASE, self._keys(key), key, attempts, due)
-
-    async def fail(self, key: str, *, now: float) -> None:
-        """See `EventStore.fail`."""
-        await self.done(key, now=now)
 
     async def tidy(self, *, now: float) -> None:
         """Do nothing: Redis forgets the keys by itself."""

@@ -7,7 +7,7 @@ event again.
 
     add -> claimed -> done ............................ the handler has finished; the key is remembered
                    -> free again, after a wait ........ the handler has raised; it is tried again
-                   -> failed .......................... the handler has raised too often
+                   -> done, too ....................... the handler has raised too often
                    -> lease expired ................... the process has died; another one claims the event
 
 Example, with a lease of 60 s: worker A accepts event 7 at t = 0 and is killed at t = 5. Its lease would have been
@@ -49,10 +49,10 @@ class EventStore(Protocol):
         """Close the store. Claimed events stay claimed until their lease expires, unless they are released."""
         ...
 
-    async def add(self, key: str, body: bytes, *, lease_until: float, now: float) -> bool:
+    async def add(self, key: str, body: bytes, *, lease_until: float) -> bool:
         """Keep an event, claimed until `lease_until`. Return after the commit: False if its key was known before.
 
-        With a lease that ends now, the event is not claimed. Raises `StoreFullError` if there is no space.
+        With a lease that has ended, the event is not claimed. Raises `StoreFullError` if there is no space.
         """
         ...
 
@@ -65,15 +65,11 @@ class EventStore(Protocol):
         ...
 
     async def done(self, key: str, *, now: float) -> None:
-        """Record that an event was handled. Its key is remembered."""
+        """Record that an event was handled or given up. Its key is remembered."""
         ...
 
     async def release(self, key: str, *, attempts: int, due: float) -> None:
         """Release an event, which is due again at `due`."""
-        ...
-
-    async def fail(self, key: str, *, now: float) -> None:
-        """Record that an event is not handled again. Its key is remembered."""
         ...
 
     async def tidy(self, *, now: float) -> None:
@@ -116,7 +112,7 @@ class MemoryEventStore:
     async def close(self) -> None:
         """Do nothing. The events stay in memory."""
 
-    async def add(self, key: str, body: bytes, *, lease_until: float, now: float) -> bool:
+    async def add(self, key: str, body: bytes, *, lease_until: float) -> bool:
         """See `EventStore.add`."""
         if key in self._events or key in self._handled:
             return False
@@ -153,10 +149,6 @@ class MemoryEventStore:
         """See `EventStore.release`."""
         if (kept := self._events.get(key)) is not None:
             kept.attempts, kept.free_at = attempts, due
-
-    async def fail(self, key: str, *, now: float) -> None:
-        """See `EventStore.fail`."""
-        await self.done(key, now=now)
 
     async def tidy(self, *, now: float) -> None:
         """Do nothing: `done` forgets the oldest keys."""

@@ -36,7 +36,7 @@ async def served(on_event: Any, **settings: Any) -> AsyncGenerator["TestClient[A
 
 async def post(http: "TestClient[Any, Any]", body: bytes, headers: dict[str, str] | None = None) -> int:
     async with http.post("/webhooks", data=body, headers=signed(body) if headers is None else headers) as answer:
-        assert await answer.read() == b"" or answer.status not in (200, 400, 413, 415, 503)
+        assert await answer.read() == b"", "an answer tells nothing"
         return answer.status
 
 
@@ -95,14 +95,11 @@ async def test_large_and_compressed_bodies_are_rejected() -> None:
         packed = gzip.compress(b"0" * 10_000_000)
         assert await post(http, packed, {**signed(packed), "Content-Encoding": "gzip"}) in (413, 415)
 
-        async def endless() -> AsyncGenerator[bytes]:
-            while True:
-                yield b"x" * 1000
-
-        with pytest.raises(Exception):  # noqa: B017, PT011 - the server closes the connection in the middle of the body
-            async with http.post("/webhooks", data=endless(), headers=signed(b"")) as answer:
-                assert answer.status == 413
-                raise ConnectionError
+        reader, writer = await asyncio.open_connection("127.0.0.1", http.port)
+        writer.write(b"POST /webhooks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(b"400\r\n" + b"x" * 1024 + b"\r\n")  # and no end
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 413 ")
+        writer.close()
 
 
 async def test_two_routes_share_one_inbox() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -176,7 +176,7 @@ async def test_events_that_were_not_handled_are_handled_after_a_restart(make_dur
 async def test_an_event_of_a_dead_process_is_claimed_when_its_lease_has_expired(make_durable: MakeStore) -> None:
     dead = make_durable()
     await dead.open()
-    assert await dead.add("a", event_body(event_id="a"), lease_until=1000, now=0)  # long ago
+    assert await dead.add("a", event_body(event_id="a"), lease_until=1000)  # long ago
     await dead.close()
     handler = Handler()
     async with inbox(handler, make_durable()):
@@ -195,11 +195,20 @@ async def test_two_processes_share_their_events_and_none_is_handled_twice(make_d
 async def test_a_long_handler_keeps_its_event(make_durable: MakeStore) -> None:
     handler, other = Handler(), Handler()
     handler.gate.clear()
-    settings = {"lease": 0.3}
-    async with inbox(handler, make_durable(), **settings) as box:
+    settings = {"lease": 0.9}
+    store, renewed = make_durable(), list[float]()
+    renew = store.renew
+
+    async def counting(keys: Sequence[str], *, lease_until: float) -> None:
+        renewed.append(lease_until)
+        await renew(keys, lease_until=lease_until)
+
+    store.renew = counting  # type: ignore[method-assign]
+    async with inbox(handler, store, **settings) as box:
         await deliver(box, "a")
         async with inbox(other, make_durable(), **settings):
-            await asyncio.sleep(1)  # three leases
+            while len(renewed) < 4:  # a lease is renewed three times before it would expire
+                await asyncio.sleep(0.01)
             assert other.begun == []
         handler.gate.set()
         await handler.has_finished(1)
@@ -354,7 +363,7 @@ async def test_an_event_with_an_odd_id_is_handled_once(event_id: object, make_st
 async def test_a_backlog_is_handled_without_pauses(make_durable: MakeStore) -> None:
     store = make_durable()
     await store.open()
-    adds = [store.add(f"e-{n}", event_body(event_id=f"e-{n}"), lease_until=0, now=0) for n in range(1_000)]
+    adds = [store.add(f"e-{n}", event_body(event_id=f"e-{n}"), lease_until=0) for n in range(1_000)]
     await asyncio.gather(*adds)
     await store.close()
     handler = Handler()
@@ -426,29 +435,29 @@ def test_wrong_settings_are_told(settings: dict[str, Any]) -> None:
 async def test_the_memory_store_forgets_the_oldest_keys() -> None:
     store = MemoryEventStore(remember=2)
     for key in "abc":
-        assert await store.add(key, b"", lease_until=1, now=0)
+        assert await store.add(key, b"", lease_until=1)
         await store.done(key, now=0)
-    assert [await store.add(key, b"", lease_until=1, now=0) for key in "abc"] == [True, False, False]
+    assert [await store.add(key, b"", lease_until=1) for key in "abc"] == [True, False, False]
 
 
 async def test_the_file_store_forgets_keys_after_their_time(tmp_path: Path) -> None:
     store = FileEventStore(tmp_path / "events.db", remember=100)
     await store.open()
-    await store.add("a", b"", lease_until=1, now=0)
+    await store.add("a", b"", lease_until=1)
     await store.done("a", now=50)
     await store.tidy(now=149)
-    assert not await store.add("a", b"", lease_until=1, now=149)
+    assert not await store.add("a", b"", lease_until=1)
     await store.tidy(now=151)
-    assert await store.add("a", b"", lease_until=1, now=151)
+    assert await store.add("a", b"", lease_until=1)
     await store.close()
     with pytest.raises(RuntimeError, match="not open"):
-        await store.add("b", b"", lease_until=1, now=0)
+        await store.add("b", b"", lease_until=1)
 
 
 async def test_a_job_that_finds_the_store_full_does_not_disturb_the_others(tmp_path: Path) -> None:
     store = FileEventStore(tmp_path / "events.db", max_events=1)
     await store.open()
-    jobs = [store.add(str(number), b"", lease_until=1, now=0) for number in range(5)]
+    jobs = [store.add(str(number), b"", lease_until=1) for number in range(5)]
     results = await asyncio.gather(*jobs, return_exceptions=True)
     assert sum(result is True for result in results) == 1
     assert sum(isinstance(result, StoreFullError) for result in results) == 4

@@ -4,7 +4,6 @@ import base64
 from typing import Any
 
 import pytest
-from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
@@ -172,7 +171,6 @@ def test_no_random_webhook_is_accepted(body: bytes, signature: Any, timestamp: s
 
 
 def test_the_reason_is_not_in_the_message() -> None:
-    assert web.HTTPBadRequest().status == 400
     error = WebhookVerificationError(reason="too_old")
     assert "old" not in str(error)
     assert error.reason == "too_old"
