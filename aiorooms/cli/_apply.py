@@ -16,12 +16,14 @@ from ..bulk._damage import damage_of_journal
 from ..bulk._journal_records import RoomState
 from ..client import RoomsClient
 from ..errors import APIError, JournalError, PlanFileError
+from ._bulk_options import bulk_options, check_force_and_strict
 from ._command import Command, InvalidInputError
 from ._exit_codes import OK
 from ._json import JsonValue, dumps
 from ._many import TOTALS, ManyUpdates
-from ._options import FILE, Repeated, bulk_options, check_force_and_strict, keep_repeated, make_client, read_policy
+from ._options import FILE, make_client, read_policy
 from ._output import Output, command_line, confirm
+from ._repeated import Repeated, keep_repeated
 from ._words import error_line
 
 __all__ = ["apply", "resume"]

@@ -19,10 +19,8 @@ from ._command import Command, Context, Value
 from ._exit_codes import FAILED, OK
 from ._options import (
     FILE,
-    Repeated,
     api_options,
     check_new_file,
-    keep_repeated,
     make_client_and_keep_policy,
     overwrite_option,
     policy_option,
@@ -30,6 +28,7 @@ from ._options import (
     value_option,
 )
 from ._output import Output, OutputLostError, command_line
+from ._repeated import Repeated, keep_repeated
 from ._run import interrupted_before, run
 from ._values import one_of, whole_number
 

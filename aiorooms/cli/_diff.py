@@ -9,8 +9,8 @@ from yarl import URL
 from .._webhook_url import YARL_ERRORS, split_plain
 from ..bulk import Plan, PlannedUpdate
 from ._json import dumps
-from ._options import Repeated
 from ._output import Output, command_line, field_text
+from ._repeated import Repeated
 
 __all__ = ["show_how_to_apply", "show_plan"]
 

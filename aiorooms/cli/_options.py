@@ -4,7 +4,7 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -14,37 +14,26 @@ from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy
 from ..bulk._files import kind_of_file
 from ..client import RoomsClient
 from ..errors import ClientSettingsError, PolicyFileError
-from ..webhook_config import EventSigner
 from ._command import Context, Value
-from ._values import read_rate, read_seconds, whole_number
+from ._values import read_seconds, whole_number
 from ._verbose import show_log_lines
 from ._words import setting_problem
 
 __all__ = [
     "CONNECTION_OPTIONS",
     "FILE",
-    "MAX_FAILURES",
     "MAX_ROOMS",
-    "Repeated",
     "api_options",
-    "bulk_options",
-    "check_force_and_strict",
     "check_new_file",
-    "concurrency_option",
     "connection_options",
     "delivery_options",
     "every_room_option",
     "json_option",
-    "keep_repeated",
     "make_client",
     "make_client_and_keep_policy",
-    "max_failures_option",
     "overwrite_option",
     "policy_option",
-    "probe_options",
-    "read_key_file",
     "read_policy",
-    "read_signer",
     "seed_option",
     "value_option",
 ]
@@ -71,10 +60,8 @@ def _reject_nul(text: str) -> Path:
 
 FILE: Final = _File()
 
-_MAX_CONCURRENCY: Final = 1000
 _MAX_CONNECTIONS: Final = 100
 """Maximum number of connections, for commands that have no option `--concurrency`."""
-MAX_FAILURES: Final = 1_000_000
 MAX_ROOMS: Final = 1_000_000
 _MAX_SEED: Final = 999_999_999
 
@@ -113,40 +100,12 @@ overwrite_option: Final = click.option(
 every_room_option: Final = click.option(
     "--all", "every_room", is_flag=True, help="Show each room.  [default: group rooms with the same change]"
 )
-concurrency_option: Final = value_option(
-    "--concurrency",
-    "N",
-    whole_number(1, _MAX_CONCURRENCY),
-    f"Maximum number of updates in flight, 1 to {_MAX_CONCURRENCY}.",
-    default="50",
-)
-
-
 policy_option: Final = click.option(
     "--policy",
     metavar="FILE",
     type=FILE,
     help="TOML file with the rules for webhook URLs.  [default: https and http, all hosts, no credentials]",
 )
-
-
-_MAX_KEY: Final = 4096
-
-
-def probe_options(command: F) -> F:
-    """Add `--allow-private` and `--signing-key`. The step `read_signer` replaces the latter with `signer`."""
-    allow_private = click.option(
-        "--allow-private",
-        is_flag=True,
-        help="Also connect to private addresses, such as 127.0.0.1.  [default: report them as failures]",
-    )
-    signing_key = click.option(
-        "--signing-key",
-        metavar="FILE",
-        type=FILE,
-        help="Sign the events with the Ed25519 private key in this file (PEM or base64).  [default: unsigned]",
-    )
-    return allow_private(signing_key(command))
 
 
 def delivery_options(command: F) -> F:
@@ -162,58 +121,6 @@ def delivery_options(command: F) -> F:
     return timeout(allow_private(command))
 
 
-def read_signer(ctx: Context) -> None:
-    """Set `signer` from the file `signing_key`, or to None."""
-    path: Path | None = ctx.params.pop("signing_key")
-    ctx.params["signer"] = None if path is None else read_key_file(ctx, path, "--signing-key")
-
-
-def read_key_file(ctx: Context, path: Path, name: str) -> EventSigner | None:
-    """Return a signer with the key in a file. If there is none, record a problem of the option `name`."""
-    try:
-        with path.open("rb") as file:
-            # No variable holds the key, because a report of an error may show the variables.
-            return EventSigner(file.read(_MAX_KEY).decode("ascii", "replace"))
-    except OSError as error:
-        ctx.add_problem(f"{str(path)!r} can't be read: {error.strerror or error}", name)
-    except ClientSettingsError as error:
-        ctx.add_problem(f"{str(path)!r} {error.wrong}; {error.hint}", name)
-    return None
-
-
-class Repeated(NamedTuple):
-    """Options that were given, as words of a command line. The commands that the output suggests repeat them."""
-
-    server: tuple[str, ...]
-    """`--base-url`, `--allow-insecure-http`, and `--proxy` if it contains no password."""
-    policy: tuple[str, ...]
-
-    @classmethod
-    def of(
-        cls, base_url: str | None, policy: Path | None, *, allow_insecure_http: bool, proxy: str | None = None
-    ) -> Self:
-        """Return the words for these values of the options; None if an option was not given."""
-        return cls(
-            (
-                *(() if base_url is None else ("--base-url", base_url)),
-                *(("--allow-insecure-http",) if allow_insecure_http else ()),
-                *(() if proxy is None or "@" in proxy else ("--proxy", proxy)),
-            ),
-            () if policy is None else ("--policy", str(policy)),
-        )
-
-
-def keep_repeated(ctx: Context) -> None:
-    """Set `repeated`. This step comes before those that replace the options."""
-    params = ctx.params
-    params["repeated"] = Repeated.of(
-        params["base_url"],
-        params.get("policy"),
-        allow_insecure_http=params["allow_insecure_http"],
-        proxy=params["proxy"],
-    )
-
-
 def read_policy(ctx: Context) -> None:
     """Replace the path in `policy` by the policy in this file, or by the default policy."""
     path: Path | None = ctx.params["policy"]
@@ -225,16 +132,6 @@ def read_policy(ctx: Context) -> None:
     except PolicyFileError as error:
         for problem in error.problems:
             ctx.add_problem(f"{str(path)!r}: {problem}", "--policy")
-
-
-def max_failures_option(more: str = "") -> Callable[[F], F]:
-    """Return a decorator that adds `--max-failures`. `more` is appended to the help text."""
-    return value_option(
-        "--max-failures",
-        "N",
-        whole_number(1, MAX_FAILURES),
-        f"Start no new update after N that failed, are uncertain or could not be sent.{more}  [default: no limit]",
-    )
 
 
 def seed_option(text: str) -> Callable[[F], F]:
@@ -278,43 +175,6 @@ def connection_options(command: F) -> F:
     return base_url(allow_insecure_http(proxy(verbose(command))))
 
 
-def bulk_options(command: F) -> F:
-    """Add the options that `apply` and `resume` share."""
-    options = (
-        click.option(
-            "--force",
-            is_flag=True,
-            help="Also change rooms with conflicts.  [default: leave them unchanged]",
-        ),
-        click.option(
-            "--strict",
-            is_flag=True,
-            help="Treat any modification by someone else as a conflict.  [default: only that of a planned field]",
-        ),
-        max_failures_option(),
-        policy_option,
-        concurrency_option,
-        value_option(
-            "--rate",
-            "N",
-            read_rate,
-            "Maximum number of requests per second, at least 0.001. The server may allow fewer.  [default: no limit]",
-        ),
-        click.option(
-            "--no-lock",
-            is_flag=True,
-            help="Don't lock the journal and the plan. Only for file systems without locks.  [default: lock them]",
-        ),
-        click.option(
-            "--yes", is_flag=True, help="Don't ask for confirmation.  [default: ask if more than one room changes]"
-        ),
-        api_options,
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
 def make_client(ctx: Context) -> None:
     """Create `client` from the options and the environment, with `policy` if the command has that option."""
     base_url: str | None = ctx.params.pop("base_url")
@@ -347,12 +207,6 @@ def make_client_and_keep_policy(ctx: Context) -> None:
     policy: WebhookUrlPolicy = ctx.params["policy"]
     make_client(ctx)
     ctx.params["policy"] = policy
-
-
-def check_force_and_strict(ctx: Context) -> None:
-    """Record a problem if both `--force` and `--strict` were given."""
-    if ctx.params["force"] and ctx.params["strict"]:
-        ctx.add_problem("give only one of --force and --strict")
 
 
 def check_new_file(ctx: Context, name: str, path: Path | None, *, source: Path | None = None) -> None:

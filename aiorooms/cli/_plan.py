@@ -18,23 +18,21 @@ from ._command import Command, Context
 from ._diff import show_how_to_apply, show_plan
 from ._exit_codes import CHANGES, OK
 from ._json import JsonValue
+from ._key_files import probe_options, read_signer
 from ._options import (
     CONNECTION_OPTIONS,
     FILE,
-    Repeated,
     api_options,
     check_new_file,
     every_room_option,
     json_option,
-    keep_repeated,
     make_client_and_keep_policy,
     overwrite_option,
     policy_option,
-    probe_options,
     read_policy,
-    read_signer,
 )
 from ._output import Output, Reading, escape
+from ._repeated import Repeated, keep_repeated
 from ._run import interrupted_before, run
 from ._words import input_problems
 

@@ -10,13 +10,12 @@ from ..webhook_config import EventSigner, ProbeReport, ProbeResult, WebhookConfi
 from ._command import Command, Context
 from ._exit_codes import FAILED, OK
 from ._json import JsonValue
+from ._key_files import probe_options, read_signer
 from ._options import (
     CONNECTION_OPTIONS,
     connection_options,
     json_option,
     make_client,
-    probe_options,
-    read_signer,
     value_option,
 )
 from ._output import Output, field_text

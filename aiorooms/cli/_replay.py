@@ -15,7 +15,8 @@ from ..webhook_config import EventSigner
 from ._command import Command, Context, Value
 from ._event_text import is_success, short_type
 from ._exit_codes import FAILED, OK
-from ._options import FILE, delivery_options, json_option, read_key_file, value_option
+from ._key_files import read_key_file
+from ._options import FILE, delivery_options, json_option, value_option
 from ._output import Output, escape, flush
 from ._recordings import Damaged, Delivery, Pairs, event_type_of, read_recording
 from ._run import run

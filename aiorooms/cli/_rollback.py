@@ -12,15 +12,14 @@ from ._diff import show_how_to_apply, show_plan
 from ._exit_codes import FAILED, OK
 from ._options import (
     FILE,
-    Repeated,
     api_options,
     check_new_file,
     every_room_option,
-    keep_repeated,
     make_client,
     overwrite_option,
 )
 from ._output import Output
+from ._repeated import Repeated, keep_repeated
 from ._run import interrupted_before, run
 
 __all__ = ["rollback"]

@@ -12,15 +12,13 @@ from ..client import RoomsClient
 from ..errors import InvalidRequestError
 from ..models import FIELD_NAMES, RoomUpdate, UpdateResult, UpdateStatus
 from ..models._fields import read_value
+from ._bulk_options import MAX_FAILURES, concurrency_option, max_failures_option
 from ._command import Command, Context, Value
 from ._json import JsonValue, dumps, result_data
 from ._many import ManyUpdates
 from ._options import (
-    MAX_FAILURES,
     api_options,
-    concurrency_option,
     make_client,
-    max_failures_option,
     policy_option,
     read_policy,
     value_option,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from aiorooms.bulk import Plan
-from aiorooms.cli import _options, _plan
-from aiorooms.cli._options import read_signer
+from aiorooms.cli import _key_files, _plan
+from aiorooms.cli._key_files import read_signer
 from aiorooms.simulator import RoomsSimulator
 from aiorooms.webhook_config import EventSigner, ProbeResult
 
@@ -145,7 +145,7 @@ def test_the_key_is_in_no_variable_of_the_command_if_signing_fails(monkeypatch: 
         raise RuntimeError(len(key))
 
     Path("key").write_text(KEY)
-    monkeypatch.setattr(_options, "EventSigner", fail)
+    monkeypatch.setattr(_key_files, "EventSigner", fail)
     with pytest.raises(RuntimeError) as caught:
         run(*PROBE, "https://hooks.example.com/", "--signing-key", "key")
     frames = [frame for frame, _ in traceback.walk_tb(caught.tb) if frame.f_code is read_signer.__code__]
