@@ -28,7 +28,7 @@ from typing import Final
 import attrs
 
 from .._aio import end_tasks
-from .._checks import check_at_least
+from .._checks import check_at_least, check_positive
 from ..client import RoomsClient
 from ..errors import AioroomsError, JournalError
 from ._checked_plan import CheckedPlan
@@ -45,7 +45,10 @@ from ._recorder import Recorder
 from ._refresh import Refresher
 from ._sending import InFlight, rooms_to_send
 
-__all__ = ["BulkRun", "apply", "resume"]
+__all__ = ["OUTAGE_PATIENCE", "BulkRun", "apply", "resume"]
+
+OUTAGE_PATIENCE: Final = 60.0
+"""The default of `outage_patience` in seconds, as in `update_many`."""
 
 _PACING_INTERVAL: Final = 1.0
 """Time between two records of the rate limit's state, in seconds."""
@@ -60,6 +63,8 @@ def apply(
     force: bool = False,
     strict: bool = False,
     max_failures: int | None = None,
+    limit: int | None = None,
+    outage_patience: float | None = OUTAGE_PATIENCE,
     lock: bool = True,
 ) -> "BulkRun":
     """Return a `BulkRun` that applies a plan. The run sends nothing until you iterate over its `outcomes`.
@@ -68,10 +73,17 @@ def apply(
     changed a planned field after the plan was made, or the other webhook URL if one of the two is planned. With
     `strict`, any modification is a conflict. With `force`, which takes precedence, there are no conflicts, and all
     rooms are updated. After `max_failures` updates that failed, are uncertain or could not be sent, no further update
-    begins. While the run lasts, the journal and the plan are locked, so that no other run uses them. Pass `lock=False`
+    begins.
+
+    With `limit`, the run begins at most this many updates, and then ends with `limit_reached`; `resume` goes on. Rooms
+    that need no update, because they were modified by someone else or have the wanted values, don't count. When an
+    outage has lasted `outage_patience` seconds, the run stops. None means that it does not wait for the end of an
+    outage, as in `update_many`.
+
+    While the run lasts, the journal and the plan are locked, so that no other run uses them. Pass `lock=False`
     only if their file system has no locks. Raises `PlanFileError` if the plan was made for another server.
     """
-    _check_settings("apply", concurrency, max_failures)
+    _check_settings("apply", concurrency, max_failures, limit, outage_patience)
     plan.check_server(client)
     return BulkRun(
         client,
@@ -79,6 +91,8 @@ def apply(
         JournalWriter.create(journal, plan, lock=lock),
         concurrency=concurrency,
         max_failures=max_failures,
+        limit=limit,
+        outage_patience=outage_patience,
         strict=strict,
         keep_policy=KeepPolicy(force=force),
     )
@@ -94,17 +108,20 @@ def resume(
     strict: bool = False,
     retry_failed: bool = False,
     max_failures: int | None = None,
+    limit: int | None = None,
+    outage_patience: float | None = OUTAGE_PATIENCE,
     lock: bool = True,
 ) -> "BulkRun":
     """Return a `BulkRun` that continues the runs recorded in a journal. Successful updates are not repeated.
 
     If the plan file was moved, `plan` is its new path. With `retry_failed`, failed updates are sent again. `force` and
-    `strict` have the same meaning as for `apply`; with `force`, the conflicts of earlier runs are updated too. `lock`
-    has the same meaning too. Damaged lines of the journal are skipped, and the rooms that these lines may concern are
+    `strict` have the same meaning as for `apply`; with `force`, the conflicts of earlier runs are updated too.
+    `limit` counts the updates of this run only. `max_failures`, `outage_patience` and `lock` have the same meaning too.
+    Damaged lines of the journal are skipped, and the rooms that these lines may concern are
     compared with the account before their update is sent. Raises `JournalError` if the journal can't be opened or
     belongs to another plan, and `PlanFileError` if the plan can't be opened or was made for another server.
     """
-    _check_settings("resume", concurrency, max_failures)
+    _check_settings("resume", concurrency, max_failures, limit, outage_patience)
     read = Journal.open(journal)
     opened = plan_of(read, plan)
     opened.check_server(client)
@@ -114,16 +131,23 @@ def resume(
         JournalWriter.reopen(read, opened, lock=lock),
         concurrency=concurrency,
         max_failures=max_failures,
+        limit=limit,
+        outage_patience=outage_patience,
         strict=strict,
         keep_policy=KeepPolicy(retry_failed=retry_failed, force=force),
         journal_before=read,
     )
 
 
-def _check_settings(caller: str, concurrency: int, max_failures: int | None) -> None:
+def _check_settings(
+    caller: str, concurrency: int, max_failures: int | None, limit: int | None, outage_patience: float | None
+) -> None:
     check_at_least(1, f"{caller}(concurrency=)", concurrency)
-    if max_failures is not None:
-        check_at_least(1, f"{caller}(max_failures=)", max_failures)
+    for name, number in (("max_failures", max_failures), ("limit", limit)):
+        if number is not None:
+            check_at_least(1, f"{caller}({name}=)", number)
+    if outage_patience is not None:
+        check_positive(f"{caller}(outage_patience=)", outage_patience)
 
 
 class BulkRun:
@@ -137,6 +161,8 @@ class BulkRun:
         *,
         concurrency: int,
         max_failures: int | None,
+        limit: int | None,
+        outage_patience: float | None,
         strict: bool,
         keep_policy: KeepPolicy,
         journal_before: Journal | None = None,
@@ -162,7 +188,8 @@ class BulkRun:
         self._strict = strict
         self._keep_policy = keep_policy
         self._journal_before = journal_before
-        self._signal = StopSignal(max_failures)
+        self._outage_patience = outage_patience
+        self._signal = StopSignal(max_failures, limit)
         self._conflicts: Conflicts | None = None
 
     @property
@@ -172,8 +199,13 @@ class BulkRun:
 
     @property
     def stop_error(self) -> AioroomsError | None:
-        """The error that stopped the run; None if it was not stopped, or if `stop` or `max_failures` stopped it."""
+        """The error that stopped the run; None if it was not stopped, or not by an error."""
         return self._signal.error
+
+    @property
+    def limit_reached(self) -> bool:
+        """Whether the run stopped because `limit` updates had begun and more were left."""
+        return self._signal.limit_reached
 
     @property
     def overwrite_window(self) -> float | None:
@@ -266,7 +298,10 @@ class BulkRun:
         sendable = (planned for planned in shared.read_back if not conflicts.set_aside(planned))
         rooms = chain(sendable, rooms_to_send(shared.plan, shared.excluded, conflicts))
         results = client.rooms.update_many(
-            in_flight.updates(rooms), concurrency=self._concurrency, max_failures=signal.failures_left
+            in_flight.updates(rooms),
+            concurrency=self._concurrency,
+            max_failures=signal.failures_left,
+            outage_patience=self._outage_patience,
         )
         async with refresher.running(), aclosing(results):
             try:

@@ -35,17 +35,42 @@ class Outcome:
 class StopSignal:
     """The signal that stops a run early. It keeps the first reason."""
 
-    def __init__(self, max_failures: int | None) -> None:
+    def __init__(self, max_failures: int | None, limit: int | None = None) -> None:
         self.reason: str | None = None
         self.error: AioroomsError | None = None
         """The error of this package that caused the stop, if there is one."""
         self.failures_left = max_failures
+        self.limit_reached: bool = False
+        """Whether the limit caused the stop."""
+        self._limit = limit
+        self._left = limit
 
     def stop(self, reason: str | Exception) -> None:
-        """Stop the run: no further update begins. Only the first call has an effect."""
-        if self.reason is None:
+        """Stop the run: no further update begins. Only the first call has an effect.
+
+        A limit is no obstacle, so a reason that comes after it replaces it. For example, the server rejects the API key
+        while the last updates before the limit are in flight.
+        """
+        if self.reason is None or self.limit_reached:
+            self.limit_reached = False
             self.reason = reason_of(reason) if isinstance(reason, Exception) else str(reason)
             self.error = reason if isinstance(reason, AioroomsError) else None
+
+    def may_begin(self) -> bool:
+        """Return whether another room may begin, and count it. The room after the limit stops the run.
+
+        For example, with a limit of 100, the first 100 calls return True. Call 101 stops the run. So a run that has
+        exactly 100 rooms is not stopped.
+        """
+        if self.reason is not None:
+            return False
+        if self._left is not None:
+            if self._left == 0:
+                self.stop(f"limit reached: {self._limit:,} room{'s' * (self._limit != 1)} begun")
+                self.limit_reached = True
+                return False
+            self._left -= 1
+        return True
 
     def count_failure(self, error: AioroomsError) -> None:
         """Count an update that failed, is uncertain or could not be sent. At the maximum number, stop the run."""

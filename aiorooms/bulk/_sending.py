@@ -67,9 +67,13 @@ class InFlight:
         """Outcomes of updates that were not sent because the client's webhook URL policy rejects a URL in the plan."""
 
     def updates(self, rooms: Iterable[PlannedLine]) -> Iterator[tuple[str, RoomUpdate]]:
-        """Yield the updates for `update_many`. Write the `begin` line of each update before it is yielded."""
+        """Yield the updates for `update_many`. Write the `begin` line of each update before it is yielded.
+
+        Stop at the limit of the signal. An update whose URL the client's policy rejects counts too: otherwise a run
+        with a limit could fail all rooms of a plan.
+        """
         for planned in rooms:
-            if self._signal.reason is not None:
+            if not self._signal.may_begin():
                 return
             room_id, name = planned.room_id, planned.unique_name
             try:
