@@ -36,7 +36,7 @@ from ._lock import is_locked, plan_locked, try_lock
 from ._plan import Plan
 from ._standing import Standing, standing_of
 
-__all__ = ["JournalWriter", "now"]
+__all__ = ["JournalWriter", "check_appendable", "check_creatable", "now"]
 
 _SYNC_INTERVAL: Final = 1.0
 """Time between two syncs, in seconds."""
@@ -249,6 +249,27 @@ class _RemovedError(OSError):
 
 class _TruncatedError(OSError):
     """The journal is shorter than what was written."""
+
+
+def check_creatable(path: Path) -> None:
+    """Raise `JournalError` if a new journal can't be created at a path. Nothing is written."""
+    with os_errors_as(_unwritable, path):
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()
+            raise _already_exists(path)
+        folder = path.absolute().parent
+        folder.stat()
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def check_appendable(path: Path, *, lock: bool) -> None:
+    """Raise `JournalError` if a journal can't be written, or if another run is writing it. Nothing is written."""
+    with os_errors_as(_unwritable, path):
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    if lock and is_locked(path):
+        raise _in_use(path)
 
 
 def _create(path: Path) -> int:

@@ -22,7 +22,8 @@ _HINTS: Final[Mapping[Reason, str]] = {
     "deadline": "there was no time left for another attempt; try again later",
     "outage_patience": "the server was unavailable, or rate limited every request, for too long; try again later",
     "closed": "the command was shutting down",
-    "plan_missing": "the journal names this path; if the plan was moved, give its new path with --plan",
+    "plan_missing": "the journal names this path; if the plan was moved, give its new path with --plan, or put it "
+    "beside the journal",
     "not_a_plan": "create one with `aiorooms plan`",
     "newer_plan": "upgrade with `pip install -U aiorooms`",
     "incomplete_plan": "write a new one with `aiorooms plan`",
