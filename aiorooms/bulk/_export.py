@@ -1,9 +1,8 @@
 """Export all rooms of the account to a file, in the format that `read_rows` reads.
 
 You can edit an export and make a plan from it. A plan from an unedited export has no changes if the account has not
-changed. A field without a value is omitted, or is an empty cell in a CSV file, so a plan leaves it unchanged. Names
-that `read_rows` would misread or reject are omitted too: the name `null` in a CSV file, which would mean "clear", and
-blank names, which are invalid.
+changed. A field without a value is omitted, or is an empty cell in a CSV file, so a plan leaves it unchanged. In a CSV
+file, a name that a spreadsheet would convert, such as `00123`, is written between apostrophes (see `spreadsheets`).
 """
 
 import csv
@@ -18,6 +17,7 @@ from ..errors import BulkInputError, InputProblem
 from ..models import FIELD_NAMES, Room
 from ._files import json_line
 from ._new_file import write_atomically_async
+from ._sources.spreadsheets import cell_of_name
 
 __all__ = ["Format", "export_rooms", "format_of"]
 
@@ -73,7 +73,7 @@ def _values(room: Room) -> dict[str, str | int | bool]:
         value = getattr(room, column)
         if column in ("created_at", "updated_at"):
             value = None if value is None else timestamp(value)
-        if value is not None and (value != "" and (column != "unique_name" or str(value).strip())):
+        if value is not None and value != "":
             values[column] = value
     return values
 
@@ -84,12 +84,14 @@ def _jsonl_line(room: Room) -> bytes:
 
 def _csv_line(room: Room) -> bytes:
     values = _values(room)
-    return _csv_row([_cell(values.get(column)) for column in _COLUMNS])
+    return _csv_row([_cell(column, values.get(column)) for column in _COLUMNS])
 
 
-def _cell(value: str | int | bool | None) -> str:
-    if value is None or value == "null":
+def _cell(column: str, value: str | int | bool | None) -> str:
+    if value is None:
         return ""
+    if column == "unique_name":
+        return cell_of_name(str(value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

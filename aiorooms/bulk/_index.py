@@ -37,6 +37,10 @@ class LineIndex:
         self._entries: list[bytes] = []
         self._found = bytearray()
 
+    def __len__(self) -> int:
+        """The number of lines."""
+        return len(self._entries)
+
     def add(self, key: str, offset: int, line: bytes) -> None:
         """Add the line at an offset."""
         self._entries.append(_digest(key) + offset.to_bytes(_OFFSET) + crc32(line).to_bytes(4))

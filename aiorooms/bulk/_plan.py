@@ -3,7 +3,7 @@
 A plan is a file of JSON lines: a header, a line for each room to change, and totals with a checksum. For example, a
 plan sets `max_participants` to 20 in 3 rooms. Two of them have that value already, so only one room is listed:
 
-    {"aiorooms_plan":2,"id":"eb74...","created_at":"2024-...","base_url":"https://...","source":"rooms.csv"}
+    {"aiorooms_plan":3,"id":"eb74...","created_at":"2024-...","base_url":"https://...","source":"rooms.csv"}
     {"room_id":"c386...",...,"before":{"max_participants":10},"after":{"max_participants":20}}
     {"rooms":1,"unchanged":2,"latest_update":"2024-...","sha256":"3969..."}
 
@@ -56,6 +56,10 @@ class Plan:
     """Number of rooms to change."""
     unchanged: int
     """Number of rooms that already had the wanted values when the plan was made."""
+    not_concerned: int = 0
+    """Number of rooms of the account for which the source had no values; 0 in a plan of an older format."""
+    invalid: int = 0
+    """Number of problems of rooms that were left out of the plan; 0 in a plan of an older format."""
     latest_update: datetime | None
     """The latest `updated_at` of the planned rooms when the plan was made.
 
@@ -104,6 +108,8 @@ class Plan:
             source=header.source,
             rooms=totals.rooms,
             unchanged=totals.unchanged,
+            not_concerned=totals.not_concerned,
+            invalid=totals.invalid,
             latest_update=totals.latest_update,
             sha256=totals.sha256,
             version=header.version,
@@ -152,7 +158,13 @@ class Plan:
                     wrong = f"line {number:,} {error}"
                 else:
                     yield line
-            totals = PlanTotals(rooms=self.rooms, unchanged=self.unchanged, latest_update=self.latest_update)
+            totals = PlanTotals(
+                rooms=self.rooms,
+                unchanged=self.unchanged,
+                latest_update=self.latest_update,
+                not_concerned=self.not_concerned,
+                invalid=self.invalid,
+            )
             if checksum.seal(totals).sha256 != self.sha256:
                 raise replaced_plan(self.path)
             if not wrong and (pair := ids.first_pair(self._room_ids(file))) is not None:
@@ -197,7 +209,7 @@ def _check_version(path: Path, first: bytes) -> None:
             f"{quoted_path(path)} is not a plan", hint="give a file written by make_plan()", reason="not_a_plan"
         )
     if (version := header["aiorooms_plan"]) not in VERSIONS:
-        known = " and ".join(map(str, VERSIONS))
+        known = f"{', '.join(map(str, VERSIONS[:-1]))} and {VERSIONS[-1]}"
         text = (
             f"the plan {quoted_path(path)} has format version {quoted(version)}, but this aiorooms reads only {known}"
         )

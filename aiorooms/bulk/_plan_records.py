@@ -12,7 +12,8 @@ failover URL. When the plan is applied,
   it. The plan conflicts with that change.
 - `max_participants` may have any value. The update does not touch it, so a change of it is no conflict.
 
-Format 1 has no `pair`. With a plan in format 1, every modification of a room is a conflict.
+Format 1 has no `pair`. With a plan in format 1, every modification of a room is a conflict. Format 3 adds the keys
+`not_concerned` and `invalid` to the totals; a key is omitted if its value is 0.
 """
 
 import hashlib
@@ -43,10 +44,10 @@ __all__ = [
     "room_id_of",
 ]
 
-VERSION: Final = 2
+VERSION: Final = 3
 """The format version of new plans."""
 
-VERSIONS: Final = (1, 2)
+VERSIONS: Final = (1, 2, 3)
 """The format versions that can be read."""
 
 
@@ -174,6 +175,9 @@ class PlanTotals:
     unchanged: int
     latest_update: datetime | None
     """See `Plan.latest_update`."""
+    not_concerned: int = 0
+    """See `PlanSummary`."""
+    invalid: int = 0
     sha256: str = ""
 
 
@@ -195,4 +199,4 @@ class Checksum:
 
 HEADER: Final = Codec(PlanHeader, version="aiorooms_plan", plan_id="id")
 PLANNED: Final = Codec(PlannedUpdate, omit=("pair",))
-TOTALS: Final = Codec(PlanTotals)
+TOTALS: Final = Codec(PlanTotals, omit=("not_concerned", "invalid"))

@@ -10,7 +10,7 @@ from typing import Protocol
 import attrs
 
 from .._text import timestamp
-from ..errors import PlanFileError
+from ..errors import InputProblem, PlanFileError
 from ._files import as_utf8, quoted_path
 from ._new_file import write_atomically_async
 from ._plan_records import HEADER, PLANNED, TOTALS, Checksum, PlanHeader, PlannedUpdate, PlanTotals
@@ -27,10 +27,20 @@ class PlanSummary:
     """Number of rooms to change."""
     unchanged: int
     """Number of rooms that already have the wanted values."""
+    not_concerned: int = 0
+    """Number of rooms of the account for which the source has no values."""
+    invalid: int = 0
+    """Number of problems of rooms that were left out, with `skip_invalid`."""
+    invalid_problems: Sequence[InputProblem] = ()
+    """The first 1,000 of these problems. If there are more, the last one says how many."""
     outdated: int = 0
     """Number of rooms in the source that were modified after it was exported. The plan may revert these changes."""
     outdated_rooms: Sequence[str] = ()
     """The ids of the first three of these rooms."""
+    warnings: int = 0
+    """Number of changes that may not be what was meant, such as a name that a spreadsheet may have converted."""
+    first_warnings: Sequence[str] = ()
+    """The first ten of these warnings, one line each."""
 
 
 class _File(Protocol):
@@ -64,12 +74,20 @@ class PlanWriter:
         if at is not None and (self._latest is None or at > self._latest):
             self._latest = at
 
-    def finish(self, unchanged: int) -> PlanSummary:
+    def finish(self, unchanged: int, *, not_concerned: int = 0, invalid: int = 0) -> PlanSummary:
         """Write the totals and the checksum."""
         latest = self._latest if self._all_dated else None
-        totals = PlanTotals(rooms=self._rooms, unchanged=unchanged, latest_update=latest)
+        totals = PlanTotals(
+            rooms=self._rooms, unchanged=unchanged, latest_update=latest, not_concerned=not_concerned, invalid=invalid
+        )
         self._file.write(TOTALS.line(self._checksum.seal(totals)))
-        return PlanSummary(plan_id=self.plan_id, rooms=self._rooms, unchanged=unchanged)
+        return PlanSummary(
+            plan_id=self.plan_id,
+            rooms=self._rooms,
+            unchanged=unchanged,
+            not_concerned=not_concerned,
+            invalid=invalid,
+        )
 
     def _write(self, line: bytes) -> None:
         self._checksum.add(line)

@@ -1,5 +1,6 @@
 """Make a plan: read all rooms of the account, and write a plan file with the rooms that must change."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -15,9 +16,10 @@ from ..models import Room, RoomUpdate, read_room_ref
 from ..models._fields import differing, other_url
 from ._new_webhooks import NewWebhooks, ProbeUrls
 from ._plan_records import PlannedUpdate
-from ._plan_writer import PlanSummary, new_plan
+from ._plan_writer import PlanSummary, PlanWriter, new_plan
 from ._problems import Problems
 from ._recheck import Rechecker
+from ._room_names import RoomNames
 
 __all__ = ["Change", "Wanted", "make_plan", "plan_room"]
 
@@ -31,10 +33,16 @@ class Change:
     """The line number in the source, shown in problems; None if the source has no lines."""
     updated_at: datetime | None = attrs.field(default=None, kw_only=True)
     """The room's `updated_at` when the source was exported; None if the source does not contain it."""
+    warning: str | None = attrs.field(default=None, kw_only=True)
+    """Why the change may not be what was meant, in one line; None if nothing is odd about it."""
 
 
 class Wanted(Protocol):
-    """The input of `make_plan`: `Rows`, `Selection`, or any other class with these members."""
+    """The input of `make_plan`: `Rows`, `Selection`, or any other class with these members.
+
+    A class that never changes the name of a room may have an attribute `renames`, which is False. Planning then needs
+    less memory.
+    """
 
     @property
     def source(self) -> str:
@@ -42,14 +50,17 @@ class Wanted(Protocol):
         ...
 
     def change_of(self, room: Room) -> Change | None:
-        """Return the wanted values of a room; None to leave the room unchanged.
+        """Return the wanted values of a room; None if the input does not concern the room.
 
         Raises `BulkInputError` if a wanted value is invalid.
         """
         ...
 
     def not_met(self) -> Iterator[InputProblem]:
-        """Yield a problem for each wanted room that is not in the account. Called after the last `change_of`."""
+        """Yield a problem for each wanted room that is not in the account. Called after the last `change_of`.
+
+        Other problems that only all rooms together show belong here too.
+        """
         ...
 
 
@@ -59,6 +70,7 @@ async def make_plan(
     path: str | Path,
     *,
     strict: bool = False,
+    skip_invalid: bool = False,
     probe: ProbeUrls | None = None,
     on_room: Callable[[], None] | None = None,
 ) -> PlanSummary:
@@ -70,52 +82,117 @@ async def make_plan(
     written, such as `webhook_config.probe_many`. A URL that fails is a problem, which names the rooms.
 
     Raises `BulkInputError`, with the first 1,000 problems, if a change is invalid, a wanted room is not in the account,
-    or the present value of a field that changes can't be read. Raises `PlanFileError` if the file can't be written, and
-    `APIError` if the account can't be read.
+    the present value of a field that changes can't be read, or a room would get a name that another room has or gets.
+    With `skip_invalid`, these rooms are left out of the plan, and the summary lists the problems. Raises
+    `PlanFileError` if the file can't be written, and `APIError` if the account can't be read.
     """
-    unchanged = outdated = 0
-    outdated_rooms: list[str] = []
-    problems = Problems(wanted.source)
+    making = _Making(wanted, Problems(wanted.source, skip_rows=skip_invalid), strict=strict, probes=probe is not None)
     recheck = Rechecker(client)
-    new_webhooks = NewWebhooks()
-    async with new_plan(path, client.base_url, wanted.source) as plan:
-        async for listed in client.rooms.list():
-            if on_room is not None:
-                on_room()
-            if (room := await recheck(listed)) is None:
-                continue
-            try:
-                change = wanted.change_of(room)
-            except BulkInputError as error:
-                problems.add(*error.problems)
-                continue
-            if change is None:
-                continue
-            if change.updated_at not in (None, room.updated_at) and room.updated_at is not None:
-                outdated += 1
-                if len(outdated_rooms) < _MAX_EXAMPLES:
-                    outdated_rooms.append(str(room.id))
-                if strict:
-                    text = f"room {room.id} was modified at {timestamp(room.updated_at)}, after the file was exported"
-                    advice = f"{text}; export the rooms again"
-                    problems.add(InputProblem(wanted.source, change.line, None, advice, code="room_modified"))
-            planned = plan_room(room, change.update)
-            if planned is None:
-                unchanged += 1
-            elif problem := _problem(room, planned, wanted.source, change.line):
-                problems.add(problem)
+    with making.names:
+        async with new_plan(path, client.base_url, wanted.source) as plan:
+            async for listed in client.rooms.list():
+                if on_room is not None:
+                    on_room()
+                if (room := await recheck(listed)) is not None:
+                    making.add(room, plan)
+            await asyncio.to_thread(making.finish, plan)
+            making.problems.raise_if_any()
+            if probe is not None:
+                await making.new_webhooks.check(probe, making.problems)
+                making.problems.raise_if_any()
+            return making.summary(plan)
+
+
+class _Making:
+    """A plan that is being made."""
+
+    def __init__(self, wanted: Wanted, problems: Problems, *, strict: bool, probes: bool) -> None:
+        self.problems = problems
+        self.names = RoomNames(is_needed=bool(getattr(wanted, "renames", True)))
+        self.new_webhooks = NewWebhooks()
+        self._wanted = wanted
+        self._strict = strict
+        self._probes = probes
+        self._unchanged = 0
+        self._not_concerned = 0
+        self._outdated = 0
+        self._outdated_rooms: list[str] = []
+        self._warnings = 0
+        self._first_warnings: list[str] = []
+
+    def add(self, room: Room, plan: PlanWriter) -> None:
+        """Plan the change of a room of the account, if there is one."""
+        self.names.add_room(room)
+        try:
+            change = self._wanted.change_of(room)
+        except BulkInputError as error:
+            self.problems.add_of_row(*error.problems)
+            return
+        if change is None:
+            self._not_concerned += 1
+            return
+        if not self._is_current(room, change):
+            return
+        planned = plan_room(room, change.update)
+        if planned is None:
+            self._unchanged += 1
+        elif problem := _problem(room, planned, self._wanted.source, change.line):
+            self.problems.add_of_row(problem)
+        else:
+            if change.warning is not None:
+                self._warnings += 1
+                if len(self._first_warnings) < _MAX_WARNINGS:
+                    self._first_warnings.append(change.warning)
+            if self._probes:
+                self.new_webhooks.add(room, planned.after)
+            if "unique_name" in planned.after:
+                self.names.add_rename(planned, change.line)
             else:
                 plan.add(planned)
-                if probe is not None:
-                    new_webhooks.add(room, planned.after)
-        for problem in wanted.not_met():  # added one by one, because a list of all would need too much memory
-            problems.add(problem)
-        problems.raise_if_any()
-        if probe is not None:
-            await new_webhooks.check(probe, problems)
-            problems.raise_if_any()
-        return attrs.evolve(plan.finish(unchanged), outdated=outdated, outdated_rooms=outdated_rooms)
 
+    def _is_current(self, room: Room, change: Change) -> bool:
+        """Count a room that was modified after the source was exported. Return whether it can be planned."""
+        if change.updated_at in (None, room.updated_at) or room.updated_at is None:
+            return True
+        self._outdated += 1
+        if len(self._outdated_rooms) < _MAX_EXAMPLES:
+            self._outdated_rooms.append(room.id)
+        if self._strict:
+            text = f"room {room.id} was modified at {timestamp(room.updated_at)}, after the file was exported"
+            advice = f"{text}; export the rooms again"
+            self.problems.add_of_row(InputProblem(self._wanted.source, change.line, None, advice, code="room_modified"))
+        return not self._strict
+
+    def finish(self, plan: PlanWriter) -> None:
+        """Add the problems that only all rooms together show, and the planned updates that change a name."""
+        for problem in self._wanted.not_met():  # added one by one, because a list of all would need too much memory
+            add = self.problems.add if problem.code in _ABOUT_ALL else self.problems.add_of_row
+            add(problem)
+        for problem in self.names.problems(self._wanted.source):
+            self.problems.add_of_row(problem)
+        if not self.problems.count:
+            for planned in self.names.renames():
+                plan.add(planned)
+
+    def summary(self, plan: PlanWriter) -> PlanSummary:
+        """Write the totals of the plan, and return them."""
+        skipped = self.problems.skipped
+        invalid = 0 if skipped is None else skipped.count
+        summary = plan.finish(self._unchanged, not_concerned=self._not_concerned, invalid=invalid)
+        return attrs.evolve(
+            summary,
+            invalid_problems=() if skipped is None else skipped.listed(),
+            outdated=self._outdated,
+            outdated_rooms=self._outdated_rooms,
+            warnings=self._warnings,
+            first_warnings=self._first_warnings,
+        )
+
+
+_ABOUT_ALL: Final = ("host_not_found",)
+"""The codes of problems that are not about single rooms, so `skip_invalid` can't leave a room out."""
+
+_MAX_WARNINGS: Final = 10
 
 _MAX_EXAMPLES: Final = 3
 

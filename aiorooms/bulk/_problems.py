@@ -14,21 +14,31 @@ _MAX_PROBLEMS: Final = 1000
 class Problems:
     """The problems of one input."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, *, skip_rows: bool = False) -> None:
+        """With `skip_rows`, the problems of single rows are kept apart, in `skipped`."""
         self.count: int = 0
         self.source = source
+        self.skipped: Problems | None = Problems(source) if skip_rows else None
+        """The problems of rows that are left out; None if such a problem makes the whole input invalid."""
         self._kept: list[InputProblem] = []
 
     def add(self, *problems: InputProblem) -> None:
         """Add problems."""
         for problem in problems:
+            if problem.code == "more_problems" and isinstance(problem.value, int):
+                self.count += problem.value  # from a list that `listed` has returned
+                continue
             self.count += 1
-            if self.count <= _MAX_PROBLEMS:
+            if len(self._kept) < _MAX_PROBLEMS:
                 self._kept.append(problem)
 
     def record(self, code: InputCode, line: int | None, field: str | None, message: str, value: object = None) -> None:
         """Record a problem. `line` is None if the problem concerns the whole input."""
         self.add(InputProblem(self.source, line, field, message, code=code, value=value))
+
+    def add_of_row(self, *problems: InputProblem) -> None:
+        """Add problems of a single row or room, which is left out if `skip_rows` was given."""
+        (self if self.skipped is None else self.skipped).add(*problems)
 
     def fail(self, code: InputCode, line: int | None, message: str) -> NoReturn:
         """Record a problem that makes the rest of the input unreadable, and raise `BulkInputError`."""
@@ -38,13 +48,16 @@ class Problems:
 
     def raise_if_any(self) -> None:
         """Raise `BulkInputError` if there are problems. The error lists them in the order of their lines."""
-        if not self.count:
-            return
+        if self.count:
+            raise BulkInputError(self.listed())
+
+    def listed(self) -> list[InputProblem]:
+        """Return the problems in the order of their lines. The last one may say how many others there are."""
         problems = sorted(self._kept, key=lambda problem: problem.line or 0)
         if more := self.count - len(problems):
             text = f"{more:,} more problems are not shown"
             problems.append(InputProblem(self.source, None, None, text, code="more_problems", value=more))
-        raise BulkInputError(problems)
+        return problems
 
 
 def input_problem(problem: Problem, file: str, line: int | None = None) -> InputProblem:

@@ -123,7 +123,7 @@ def in_format_1(plan: Plan) -> Plan:
     header, *lines, totals = plan.path.read_bytes().splitlines(keepends=True)
     lines = [PLANNED.line(attrs.evolve(PLANNED.read(line), pair={})) for line in lines]
     checksum = Checksum()
-    for line in (header := header.replace(b'"aiorooms_plan":2', b'"aiorooms_plan":1'), *lines):
+    for line in (header := header.replace(b'"aiorooms_plan":3', b'"aiorooms_plan":1'), *lines):
         checksum.add(line)
     plan.path.write_bytes(b"".join((header, *lines, TOTALS.line(checksum.seal(TOTALS.read(totals))))))
     return Plan.open(plan.path)

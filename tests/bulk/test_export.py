@@ -15,14 +15,29 @@ from aiorooms.bulk._export import _COLUMNS, _csv_line, _csv_row, _jsonl_line
 from aiorooms.models._fields import differing
 from aiorooms.simulator import RoomsSimulator
 
-urls = st.sampled_from(["", "https://a.example/x", "https://b.example/y?z=1,2", None])
+urls = st.sampled_from(
+    [
+        "",
+        "hooks.example.com/x",
+        "https://me:secret@a.example/",
+        "https://a.example/x",
+        "https://b.example/y?z=1,2",
+        None,
+    ]
+)
+
+ODD_NAMES = (
+    *("null", "None", "NaN", "=1+1", "+1", "-1", "@x", "00123", "1e5", "'x", "'1'", "#N/A", "# x", "1-2", "March 1"),
+    *("TRUE", '"', " a ", "  ", "a\nb", "a\r\nb", ";", "\ufeff", "x\ty"),
+)
+"""Names that a spreadsheet converts, or that a reader could take for something else."""
+
 
 rooms = st.builds(
     Room,
     id=st.uuids().map(str),
-    unique_name=st.text(st.characters(codec="utf-8", exclude_characters="\0"))
-    | st.sampled_from(["null", "=1+1", '"', " a ", "a\nb", "a\r\nb", ";", "\ufeff", None]),
-    max_participants=st.integers(2, 50) | st.none(),
+    unique_name=st.text(st.characters(codec="utf-8", exclude_characters="\0")) | st.sampled_from([*ODD_NAMES, None]),
+    max_participants=st.integers(0, 99) | st.none(),
     enable_recording=st.booleans() | st.none(),
     webhook_event_url=urls,
     webhook_event_failover_url=urls,
@@ -38,17 +53,10 @@ rooms = st.builds(
 def test_a_plan_from_an_unedited_export_changes_nothing(
     tmp_path: Path, account: list[Room], form: Literal["csv", "jsonl"]
 ) -> None:
-    account = [
-        room
-        for room in account
-        if not room.webhook_event_url or room.webhook_event_url != room.webhook_event_failover_url
-    ]
-    if not account:
-        return
     path = tmp_path / f"a.{form}"
     lines = [_csv_row(_COLUMNS), *map(_csv_line, account)] if form == "csv" else map(_jsonl_line, account)
     path.write_bytes(b"".join(lines))
-    with read_rows(path) as rows:
+    with read_rows(path, defer_values=True) as rows:
         for room in account:
             change = rows.change_of(room)
             assert change is not None

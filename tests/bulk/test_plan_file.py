@@ -57,7 +57,7 @@ def test_a_plan_that_is_read_equals_the_one_that_was_written(tmp_path: Path) -> 
     assert UUID(plan.plan_id).version == 4
     assert datetime.fromisoformat(plan.created_at).tzinfo is not None
     first, *_, last = (json.loads(line) for line in (tmp_path / "a.plan").read_text(encoding="utf-8").splitlines())
-    assert first["aiorooms_plan"] == plan.version == 2
+    assert first["aiorooms_plan"] == plan.version == 3
     latest = "2024-05-01T06:07:08.000009Z"
     assert last == {"rooms": 3, "unchanged": 7, "latest_update": latest, "sha256": plan.sha256}
     assert plan.latest_update == datetime.fromisoformat(latest)
@@ -71,7 +71,7 @@ def test_a_plan_that_is_read_equals_the_one_that_was_written(tmp_path: Path) -> 
         (b'{"aiorooms_journal":1}\n', "is not a plan"),
         (b"[1]\n", "is not a plan"),
         (b"\xff\xfe\x00\n", "is not a plan"),
-        (b'{"aiorooms_plan":3}\n', "has format version 3, but this aiorooms reads only 1 and 2; upgrade aiorooms"),
+        (b'{"aiorooms_plan":4}\n', "has format version 4, but this aiorooms reads only 1, 2 and 3; upgrade aiorooms"),
         (b'{"aiorooms_plan":"1"}\n', "has format version '1'"),
         (b'{"aiorooms_plan":1}\n', "is incomplete: its last line is missing; make the plan again"),
         (b'{"aiorooms_plan":1}\n{"rooms":0,"unchanged":0,"sha256":"x"}\n', "was modified after it was made"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from aiorooms import Room, WebhookUrlPolicy
 from aiorooms.bulk import BulkInputError, read_rows
 from aiorooms.bulk._problems import _MAX_PROBLEMS
+from aiorooms.bulk._sources.spreadsheets import is_no_name
 
 from ..samples import ROOM_ID
 
@@ -60,8 +61,8 @@ def wanted(path: Path, *rooms: Room) -> list[dict[str, Any] | None]:
             f"room_id,unique_name,unique_name\n{A},a,b\n",
             ["a.csv, line 1, unique_name: the column occurs twice"],
         ),
-        ("a.csv", "unique_name\na\n", ["a.csv, line 1: a column for the room is missing; add room_id or room"]),
-        ("a.csv", f"room_id,unique_name\n{A}\n", ["a.csv, line 2: expected 2 cells as in the header, got 1"]),
+        ("a.csv", "max_participants\n9\n", ["a.csv, line 1: a column for the room is missing; add room_id or room"]),
+        ("a.csv", f"room_id\n{A},x\n", ["a.csv, line 2: expected 1 cells as in the header, got 2"]),
         ("a.csv", f'room_id,unique_name\n{A},"half\n', ["a.csv, line 2: a quoted cell is not closed"]),
         ("a.csv", f"room_id,unique_name\n{A},a\0b\n", ["a.csv, line 2: the row contains a NUL character"]),
         ("a.csv", f"room_id,room\n{A},main\n", ["a.csv, line 2: room_id and room are given; give only one of them"]),
@@ -76,7 +77,7 @@ def wanted(path: Path, *rooms: Room) -> list[dict[str, Any] | None]:
             f"room_id,unique_name\n{A},new\n{B},new\n",
             ["a.csv, line 3: the room in line 2 also gets the name 'new'; names must be unique"],
         ),
-        ("a.csv", "", ["a.csv: the file or its first line is empty"]),
+        ("a.csv", "", ["a.csv: the file is empty, or has only blank lines"]),
         ("a.csv", "room_id\n", ["a.csv: the file has no rows"]),
         (
             "a.json",
@@ -84,7 +85,7 @@ def wanted(path: Path, *rooms: Room) -> list[dict[str, Any] | None]:
             ["a.json, line 1: the file is not a JSON list of objects; if each line is an object, name the file .jsonl"],
         ),
         ("a.json", '[{"room": "x"}', ["a.json, line 1: a comma or the end of the list (]) is missing"]),
-        ("a.json", '[{"room": "x"}] 5', ["a.json, line 1: there is more text after the list"]),
+        ("a.json", '[{"room": "x"}] 5', ["a.json, line 1: there is more text after the end"]),
         ("a.json", "[\n5]", ["a.json, line 2: expected a JSON object with keys such as room_id, got 5"]),
         (
             "a.json",
@@ -232,7 +233,9 @@ def test_a_room_with_one_row_by_id_and_another_by_name_is_a_problem(tmp_path: Pa
 row = st.fixed_dictionaries(
     {"room": st.uuids().map(str)},
     optional={
-        "unique_name": st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda name: name.strip() != ""),
+        "unique_name": st.text(st.characters(codec="utf-8"), min_size=1).filter(
+            lambda name: name.strip() != "" and not is_no_name(name)
+        ),
         "max_participants": st.integers(2, 50),
         "enable_recording": st.booleans(),
         "webhook_timeout_secs": st.integers(0, 30) | st.none(),

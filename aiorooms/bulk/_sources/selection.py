@@ -4,24 +4,39 @@ A room is selected if it meets all conditions (module `conditions`). An edit is 
 field. A rewrite is `OLD=NEW`: in webhook and failover URLs, it replaces the host OLD with NEW. All other parts of the
 URL, such as its path and query, stay unchanged. With NEW as `https://new.example.com:8443`, it also replaces the scheme
 and the port.
+
+If there are only rewrites, a room is concerned if one of its URLs has an old host, or has the new host already. A
+rewrite whose old host no room has is probably mistyped, so it is a problem, unless a room has the new host. So when the
+plan of a rewrite has been applied, the same rewrite makes an empty plan.
 """
 
-import inspect
+import difflib
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, cast
+from typing import Final
 
 import attrs
 
+from ..._checks import text_message
 from ..._text import quoted
 from ..._unset import UNSET
-from ..._webhook_url import DEFAULT_POLICY, HostRewrite, WebhookUrlPolicy, host_of, policy_of
+from ..._webhook_url import (
+    DEFAULT_POLICY,
+    HostRewrite,
+    WebhookUrlPolicy,
+    check_webhook_url,
+    host_of,
+    masked_repr,
+    policy_of,
+    read_host,
+)
 from ...errors import BulkInputError, ClientSettingsError, InputCode, InputProblem, InvalidRequestError
 from ...models import Room, RoomUpdate
 from ...models._fields import FIELDS, read_value
 from .._planning import Change
-from .._problems import input_problem, room_error
-from .conditions import Condition, read_condition
+from .._problems import Problems, input_problem, room_error
+from .conditions import Condition, read_conditions
 
 __all__ = ["Selection", "select"]
 
@@ -42,35 +57,127 @@ class Selection:
     rewrites: Mapping[str, HostRewrite]
     """The rewrites of webhook and failover URLs by the old host, which is normalized for comparison."""
     webhook_url_policy: WebhookUrlPolicy = DEFAULT_POLICY
+    renames: bool = attrs.field(default=False, init=False)
+    """See `Wanted`."""
+    _hosts: "_Hosts" = attrs.field(
+        default=attrs.Factory(lambda self: _hosts_of(self), takes_self=True), init=False, eq=False, repr=False
+    )
 
     def change_of(self, room: Room) -> Change | None:
         """Return the change for a room, or None if the room isn't selected.
 
         Raises `BulkInputError` if a new value is invalid, or if a URL to rewrite can't be read.
         """
+        hosts = self._hosts
+        if self.rewrites:
+            hosts.add(room)
         if not all(condition(room) for condition in self.conditions):
             return None
         wanted = dict(self.fields)
-        for name in ("webhook_event_url", "webhook_event_failover_url"):
+        is_concerned = bool(self.fields)
+        for name in _URLS if self.rewrites else ():
             url: str | None = getattr(room, name)
-            if self.rewrites and name not in wanted and name in room.unreadable:
+            if name not in wanted and name in room.unreadable:
                 text = f"the server's answer has no readable {name}; try again later"
                 raise BulkInputError([InputProblem(f"room {room.id}", None, name, text, code="room_unreadable")])
-            if name not in wanted and url and (other := self._rewritten(url)) is not None:
-                wanted[name] = other
+            if name in wanted or not url:
+                continue
+            if hosts.lacks_scheme(url):
+                text = f"{masked_repr(url)} has no scheme, so its host can't be replaced; set a whole URL"
+                raise BulkInputError([InputProblem(f"room {room.id}", None, name, text, code="not_absolute")])
+            if (other := hosts.rewritten(url)) is not None:
+                is_concerned = True
+                if other != url:
+                    wanted[name] = other
+        if not is_concerned:
+            return None
         try:
             return Change(RoomUpdate.from_dict(wanted, webhook_url_policy=self.webhook_url_policy))
         except InvalidRequestError as error:
             raise room_error(room, error) from None
 
     def not_met(self) -> Iterator[InputProblem]:
-        """Yield nothing, because a selection does not name rooms that could be missing."""
-        return iter(())
+        """Yield a problem for each rewrite whose old and new host no selected room has."""
+        for rewrite in self._hosts.not_found():
+            text = f"no room has the host {quoted(rewrite.old)}"
+            if self.conditions:
+                text = f"no room that meets the conditions has the host {quoted(rewrite.old)}"
+            advice = self._hosts.advice(rewrite.old)
+            yield InputProblem(_REWRITES, None, None, f"{text}; {advice}", code="host_not_found", value=rewrite.old)
 
-    def _rewritten(self, url: str) -> str | None:
-        rewrite = self.rewrites.get(host_of(url) or "")
-        other = url if rewrite is None else rewrite(url)
-        return None if other == url else other
+
+_URLS: Final = ("webhook_event_url", "webhook_event_failover_url")
+
+_MAX_HOSTS: Final = 10_000
+"""Maximum number of hosts to count. Rooms with other hosts are ignored."""
+
+_MAX_HINTS: Final = 3
+
+
+_SCHEME: Final = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+class _Hosts:
+    """The hosts of the rooms' URLs, and the rewrites that have found a URL."""
+
+    def __init__(self, rewrites: Mapping[str, HostRewrite]) -> None:
+        self._rewrites = rewrites
+        # Applied to a URL with the new host, such a rewrite leaves it unchanged if it has the new scheme and port too.
+        self._done = {
+            new: rewrite._replace(old=new)
+            for rewrite in rewrites.values()
+            if (new := read_host(rewrite.new)) is not None
+        }
+        self._found: set[str] = set()
+        """The old and new hosts that a selected room has."""
+        self._rooms: Counter[str] = Counter()
+        """The number of rooms in the account by host."""
+
+    def add(self, room: Room) -> None:
+        """Count the hosts of a room."""
+        for host in {host_of(url) for url in (room.webhook_event_url, room.webhook_event_failover_url) if url}:
+            if host is not None and (host in self._rooms or len(self._rooms) < _MAX_HOSTS):
+                self._rooms[host] += 1
+
+    def rewritten(self, url: str) -> str | None:
+        """Return the rewritten URL, or the URL itself if it is as wanted already; None if no rewrite concerns it."""
+        host = host_of(url) or ""
+        if (rewrite := self._rewrites.get(host)) is not None:
+            self._found.add(host)
+            return rewrite(url)
+        if (done := self._done.get(host)) is not None and done(url) == url:
+            self._found.add(host)
+            return url
+        return None
+
+    def lacks_scheme(self, url: str) -> bool:
+        """Return whether a URL without a scheme has a host to replace."""
+        return _SCHEME.match(url) is None and host_of(f"https://{url.lstrip('/')}") in self._rewrites
+
+    def not_found(self) -> Iterator[HostRewrite]:
+        """Yield the rewrites whose old and new host no selected room has."""
+        for rewrite in self._rewrites.values():
+            if rewrite.old not in self._found and read_host(rewrite.new) not in self._found:
+                yield rewrite
+
+    def advice(self, host: str) -> str:
+        """Return which hosts the rooms have: those that are similar to this one, or the most frequent ones."""
+        if not self._rooms:
+            return "no room has a webhook URL with a host"
+        if host in self._rooms:
+            return f"{_rooms(self._rooms[host])} of the account {'has' if self._rooms[host] == 1 else 'have'} it"
+        close = difflib.get_close_matches(host, self._rooms, _MAX_HINTS)
+        known = close or [name for name, _ in self._rooms.most_common(_MAX_HINTS)]
+        named = ", ".join(f"{name} ({_rooms(self._rooms[name])})" for name in known)
+        return f"{'did you mean' if close else 'the most frequent hosts are'} {named}{'?' * bool(close)}"
+
+
+def _hosts_of(selection: Selection) -> _Hosts:
+    return _Hosts(selection.rewrites)
+
+
+def _rooms(count: int) -> str:
+    return "1 room" if count == 1 else f"{count:,} rooms"
 
 
 def select(
@@ -91,10 +198,11 @@ def select(
     rewrites. `policy` is the deprecated name of `webhook_url_policy`.
     """
     chosen = policy_of(webhook_url_policy, policy)
-    problems: list[InputProblem] = []
-    conditions = _conditions(where, problems)
+    found = Problems("where")
+    conditions = read_conditions(where, found)
+    problems = found.listed()
     fields = _fields(set_fields, problems)
-    rewrites = _rewrites(rewrite_webhook_host, problems)
+    rewrites = _rewrites(rewrite_webhook_host, problems, chosen)
     if not set_fields and not rewrite_webhook_host:
         text = "there is nothing to change; give set_fields or rewrite_webhook_host"
         problems.append(InputProblem(_SET, None, None, text, code="nothing_to_change"))
@@ -126,31 +234,6 @@ def _not_a_list(name: str, given: object, what: str, code: InputCode) -> InputPr
     return InputProblem(name, None, None, text, code=code, value=given)
 
 
-def _conditions(where: Sequence[str | Condition], problems: list[InputProblem]) -> list[Condition]:
-    conditions: list[Condition] = []
-    if isinstance(where, str) or callable(where):
-        problems.append(_not_a_list("where", where, "condition", "bad_condition"))
-        return conditions
-    for condition in where:
-        try:
-            conditions.append(read_condition(condition) if isinstance(condition, str) else _function(condition))
-        except ValueError as error:
-            problems.append(InputProblem("where", None, None, str(error), code="bad_condition", value=condition))
-    return conditions
-
-
-def _function(condition: object) -> Condition:
-    """Return a condition that is a function. Raises `ValueError`, with the reason, if it can't be called for a bool."""
-    if not callable(condition):
-        wrong = f"{quoted(condition)} is not a condition; give a text, or a function that takes a Room"
-        raise ValueError(wrong)  # noqa: TRY004 - it becomes a problem, like that of a text
-    call: object = getattr(condition, "__call__", None)  # noqa: B004 - an instance may have an async `__call__`
-    if inspect.iscoroutinefunction(condition) or inspect.iscoroutinefunction(call):
-        # The coroutine would count as true, so every room would be selected.
-        raise ValueError(f"{quoted(condition)} is a coroutine function; give a function that returns a bool")
-    return cast("Condition", condition)
-
-
 def _fields(set_fields: Sequence[str], problems: list[InputProblem]) -> dict[str, object]:
     fields: dict[str, object] = {}
     if isinstance(set_fields, str):
@@ -169,10 +252,12 @@ def _fields(set_fields: Sequence[str], problems: list[InputProblem]) -> dict[str
     return fields
 
 
-def _rewrites(rewrite_webhook_host: Sequence[str], problems: list[InputProblem]) -> dict[str, HostRewrite]:
+def _rewrites(
+    rewrite_webhook_host: Sequence[str], problems: list[InputProblem], policy: WebhookUrlPolicy
+) -> dict[str, HostRewrite]:
     rewrites: dict[str, HostRewrite] = {}
     if isinstance(rewrite_webhook_host, str):
-        problems.append(_not_a_list("rewrite_webhook_host", rewrite_webhook_host, "rewrite", "bad_rewrite"))
+        problems.append(_not_a_list(_REWRITES, rewrite_webhook_host, "rewrite", "bad_rewrite"))
         return rewrites
     for text in rewrite_webhook_host:
         try:
@@ -182,12 +267,27 @@ def _rewrites(rewrite_webhook_host: Sequence[str], problems: list[InputProblem])
             if error.setting == "port":
                 wrong = f"{quoted(text)} has the port {error.value}; give a port from 1 to 65535"
         else:
-            if rewrite.old not in rewrites:
+            wrong = _wrong_target(rewrite, policy)
+            if rewrite.old in rewrites:
+                wrong = f"{quoted(text.partition('=')[0].strip())} is rewritten twice"
+            if not wrong:
                 rewrites[rewrite.old] = rewrite
                 continue
-            wrong = f"{quoted(text.partition('=')[0].strip())} is rewritten twice"
-        problems.append(InputProblem("rewrite_webhook_host", None, None, wrong, code="bad_rewrite", value=text))
+        problems.append(InputProblem(_REWRITES, None, None, wrong, code="bad_rewrite", value=text))
     return rewrites
+
+
+_REWRITES: Final = "rewrite_webhook_host"
+
+
+def _wrong_target(rewrite: HostRewrite, policy: WebhookUrlPolicy) -> str:
+    """Return why no URL may have the new host; empty if a URL may have it.
+
+    Without this check, each room with the old host would have the same problem.
+    """
+    port = f":{rewrite.port}" if isinstance(rewrite.port, int) else ""
+    url = f"{rewrite.scheme or policy.schemes[0]}://{rewrite.new}{port}/"
+    return "; ".join(text_message(problem) for problem in check_webhook_url(url, policy))
 
 
 def _read_rewrite(text: str) -> HostRewrite:

@@ -1,34 +1,30 @@
-"""Open an input file, and detect its encoding and its format (CSV, JSON lines or a JSON list)."""
+"""Decode an input file as text, and detect its encoding and its format (CSV, JSON lines or JSON)."""
 
 import io
+import json
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO, Final, TextIO
 
-from .._existing_file import open_existing
-from .._files import NotAFileError, os_reason
 from .._problems import Problems
+from .input_file import InputFile
 
-__all__ = ["open_text"]
+__all__ = ["decoded"]
 
 
 @contextmanager
-def open_text(path: Path, problems: Problems) -> Generator[tuple[TextIO, str]]:
-    """Open a file as text. Yield the file and its format: `csv`, `jsonl` or `json`."""
+def decoded(opened: InputFile, problems: Problems) -> Generator[tuple[TextIO, str]]:
+    """Yield the text of a file and its format: `csv`, `jsonl` or `json`."""
+    file = opened.file
+    encoding = _encoding(file)
+    text = io.TextIOWrapper(file, encoding, newline="")
     try:
-        with open_existing(path) as file:
-            encoding = _encoding(file)
-            text = io.TextIOWrapper(file, encoding, newline="")
-            try:
-                yield text, _format_of(path, text)
-            except UnicodeDecodeError as error:
-                wrong = f"{_WRONG_ENCODING[encoding]}: {error.reason}; save it as UTF-8"
-                problems.fail("bad_encoding", _first_undecodable_line(path, encoding), wrong)
-    except NotAFileError:
-        problems.fail("unreadable", None, "this is a pipe or a device; save its content as a file")
-    except OSError as error:
-        problems.fail("unreadable", None, f"the file can't be read: {os_reason(error)}")
+        yield text, _format_of(opened.suffix, text)
+    except UnicodeDecodeError as error:
+        wrong = f"{_WRONG_ENCODING[encoding]}: {error.reason}; save it as UTF-8"
+        problems.fail("bad_encoding", _first_undecodable_line(file, encoding), wrong)
+    finally:
+        text.detach()
 
 
 _WRONG_ENCODING: Final = {
@@ -44,25 +40,42 @@ def _encoding(file: BinaryIO) -> str:
     return "utf-16" if begin[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
 
-def _first_undecodable_line(path: Path, encoding: str) -> int | None:
+def _first_undecodable_line(file: BinaryIO, encoding: str) -> int | None:
     if encoding != "utf-8-sig":
         return None
-    with open_existing(path) as file:
-        for number, line in enumerate(file, 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError:
-                return number
+    file.seek(0)
+    for number, line in enumerate(file, 1):
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            return number
     return None
 
 
-_FORMATS: Final = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json"}
+_FORMATS: Final = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
-def _format_of(path: Path, text: TextIO) -> str:
-    """Return the format for the file's extension. For an unknown extension, guess it from the first character."""
-    if (known := _FORMATS.get(path.suffix.lower())) is not None:
+def _format_of(suffix: str, text: TextIO) -> str:
+    """Return the format for a file's extension. For `.json` and unknown extensions, the content decides."""
+    if (known := _FORMATS.get(suffix)) is not None:
         return known
-    begin = text.read(4096).lstrip()
+    begin = text.read(_BEGIN)
     text.seek(0)
-    return "json" if begin.startswith("[") else "jsonl" if begin.startswith("{") else "csv"
+    if begin.lstrip().startswith("["):
+        return "json"
+    if begin.lstrip().startswith("{"):
+        return "jsonl" if _is_object(begin.lstrip().partition("\n")[0]) else "json"
+    return "json" if suffix == ".json" else "csv"
+
+
+_BEGIN: Final = 1024 * 1024
+"""Number of characters to read for guessing the format: more than an answer of the API with 250 rooms has."""
+
+
+def _is_object(line: str) -> bool:
+    """Return whether a line that begins with a brace is a whole object, as in JSON lines."""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,98 @@
+"""Read the cells of a table: an empty cell leaves a field unchanged, and the word `null` clears it.
+
+People and programs write the same value in several ways. These are accepted:
+
+- `25`, ` 25 `, `25.0` and `25,0` for the number 25. pandas writes 25.0 if a cell of the column is empty.
+- `true`, `yes`, `on` and `1`, and `false`, `no`, `off` and `0`, in any case.
+- a name between apostrophes, which is a name whatever it looks like (`spreadsheets`).
+
+Any other text stays as it is, and the check of the field rejects it. These texts are rejected here, because they could
+pass as a name: `NULL`, `None`, `NaN`, `#REF!` and so on.
+"""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from ..._text import quoted
+from ...models._fields import FIELDS, read_bool
+from .columns import ROOM_COLUMNS, UPDATED_AT
+from .spreadsheets import is_error, is_no_name, name_of_cell
+
+__all__ = ["CellError", "Reader", "reader_of"]
+
+Reader = Callable[[str], object]
+"""Reads a cell that is not blank. Raises `CellError`."""
+
+_NUMBER: Final = re.compile(r"([+-]?[0-9]{1,9})(?:[.,]0*)?", re.ASCII)
+
+
+class CellError(ValueError):
+    """The text of a cell can't be any value of its field. The message says why."""
+
+
+def reader_of(column: str) -> Reader | None:
+    """Return the function that reads the cells of a column; None if the column is ignored."""
+    if column in FIELDS:
+        return partial(_READERS[FIELDS[column].kind], column)
+    if column == "room":
+        return _key
+    return str.strip if column in ROOM_COLUMNS or column == UPDATED_AT else None
+
+
+def _name(column: str, text: str) -> object:
+    cell = text.strip()
+    if (name := name_of_cell(cell)) is not None:
+        return name
+    if cell == "null":
+        return None
+    if is_no_name(cell):
+        why = "is an error of a spreadsheet" if is_error(cell) else "looks like a missing value"
+        advice = "leave the cell empty to leave the name unchanged"
+        if not is_error(cell):
+            advice += f"; if it is really a name, write it between apostrophes, as '{cell}'"
+        raise CellError(f"{quoted(cell)} {why}; {advice}")
+    return cell
+
+
+def _key(text: str) -> str:
+    cell = text.strip()
+    return name_of_cell(cell) or cell
+
+
+def _number(column: str, text: str) -> object:
+    cell = _plain(text)
+    found = _NUMBER.fullmatch(cell)
+    return None if cell == "null" else cell if found is None else int(found[1])
+
+
+def _switch(column: str, text: str) -> object:
+    cell = _plain(text)
+    if cell == "null":
+        return None
+    value = read_bool(cell.removesuffix(".0"))
+    if value is None:
+        raise CellError(f"{quoted(cell)} is not true or false; write true, yes, on or 1, or false, no, off or 0")
+    return value
+
+
+def _url(column: str, text: str) -> object:
+    cell = _plain(text)
+    return None if cell == "null" else cell
+
+
+def _plain(text: str) -> str:
+    """Return a cell without padding. Raises `CellError` for an error of a spreadsheet."""
+    cell = text.strip()
+    if is_error(cell):
+        raise CellError(f"{quoted(cell)} is an error of a spreadsheet; correct the cell, or leave it empty")
+    return cell
+
+
+_READERS: Final[dict[str, Callable[[str, str], object]]] = {
+    "text": _name,
+    "number": _number,
+    "switch": _switch,
+    "url": _url,
+}

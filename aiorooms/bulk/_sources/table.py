@@ -1,0 +1,81 @@
+"""Read the rows of a table: a header with the names of the columns, then one row for each room.
+
+The table comes from a CSV file or a workbook. Rows are read as people and spreadsheets write them: rows without any
+value are skipped, empty cells at the end of a row may be missing or too many, and the names of columns may be written
+as `Room ID`.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from ...errors import InputCode, InputProblem
+from .._problems import Problems
+from .cells import CellError, Reader, reader_of
+from .columns import ROOM_COLUMNS, Cells, Columns
+
+__all__ = ["read_table"]
+
+
+def read_table(
+    rows: Iterator[tuple[int, Sequence[str]]], problems: Problems, columns: Columns
+) -> Iterator[tuple[int, Cells]]:
+    """Yield the rows of a table after its header, each as a pair of its line number and its values.
+
+    `rows` yields the header and the rows as texts.
+    """
+    table: _Table | None = None
+    for line, cells in rows:
+        if not any(map(str.strip, cells)):
+            continue
+        if table is None:
+            table = _Table(problems, columns, line, cells)
+        elif (values := table.read(line, cells)) is not None:
+            yield line, values
+    if table is None and not problems.count:
+        problems.fail("empty", None, "the file is empty, or has only blank lines")
+
+
+class _Table:
+    """A table whose header was read."""
+
+    def __init__(self, problems: Problems, columns: Columns, line: int, header: Sequence[str]) -> None:
+        self._problems = problems
+        self._width = max(number for number, name in enumerate(header, 1) if name.strip())
+        self._readers: list[tuple[str, Reader | None]] = []
+        known: set[str] = set()
+        for name in header[: self._width]:
+            column = columns.read(name, line) if name.strip() else None
+            if column is not None and column in known:
+                problems.record("duplicate_column", line, column, "the column occurs twice")
+            known.add(column or "")
+            self._readers.append((column or name, None if column is None else reader_of(column)))
+        self._has_room = not known.isdisjoint(ROOM_COLUMNS)
+        if not self._has_room:
+            text = "a column for the room is missing; add room_id or room"
+            if "unique_name" in known:
+                text += ", or rename unique_name to room if it contains the present names of the rooms"
+            problems.record("missing_column", line, None, text)
+
+    def read(self, line: int, cells: Sequence[str]) -> Cells | None:
+        """Return the values of a row; None if a problem was recorded."""
+        problems: list[InputProblem] = []
+
+        def record(code: InputCode, column: str | None, message: str, value: object = None) -> None:
+            problems.append(InputProblem(self._problems.source, line, column, message, code=code, value=value))
+
+        values: dict[str, object] = {}
+        for (column, reader), text in zip(self._readers, cells, strict=False):
+            if reader is None or not text or text.isspace():
+                if text and not column.strip() and not text.isspace():
+                    record("bad_syntax", None, "a cell has a value, but its column has no name")
+                continue
+            try:
+                values[column] = reader(text)
+            except CellError as error:
+                record("bad_cell", column, str(error), text)
+        if any(text and not text.isspace() for text in cells[self._width :]):
+            text = f"expected {self._width} cells as in the header, got {len(cells)}"
+            record("bad_syntax", None, text)
+        elif "\0" in "".join(cells):
+            record("bad_syntax", None, "the row contains a NUL character")
+        self._problems.add_of_row(*problems)
+        return values if self._has_room and not problems else None

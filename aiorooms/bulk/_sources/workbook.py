@@ -1,0 +1,54 @@
+"""Read the rows of a workbook (`.xlsx`) as texts, with openpyxl (extra `excel`).
+
+Only the first sheet with a value is read. A number becomes the text that a CSV file would contain: 25.0 becomes `25`. A
+formula has the value that the program calculated when it saved the file.
+"""
+
+import zipfile
+from collections.abc import Iterator
+from datetime import date, datetime, time
+from typing import Any, BinaryIO, Final
+
+from .._problems import Problems
+
+__all__ = ["read_workbook"]
+
+
+def read_workbook(file: BinaryIO, problems: Problems) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of the first sheet that is not empty, each as a pair of its number and its cells."""
+    try:
+        from openpyxl import load_workbook  # type: ignore[import-untyped]  # openpyxl has no types
+    except ImportError:
+        advice = "install openpyxl with pip install 'aiorooms[excel]', or save the sheet as CSV"
+        problems.fail("missing_extra", None, f"this is an Excel workbook; {advice}")
+    workbook: Any
+    try:
+        workbook = load_workbook(file, read_only=True, data_only=True)
+        for sheet in workbook.worksheets:
+            is_empty = True
+            for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
+                cells = [_text(value) for value in row]
+                is_empty = is_empty and not any(cells)
+                yield number, cells
+            if not is_empty:
+                return
+    except (zipfile.BadZipFile, KeyError, ValueError, SyntaxError, *_ODD) as error:
+        problems.fail("unreadable", None, f"the workbook can't be read: {error}; save the sheet as CSV")
+
+
+_ODD: Final = (AttributeError, TypeError, IndexError)
+"""What openpyxl raises for a damaged workbook, besides errors of zip and XML."""
+
+
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case float() if value.is_integer():
+            return str(int(value))
+        case datetime() | date() | time():
+            return value.isoformat()
+        case _:
+            return str(value)
