@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 import attrs
 
+from .._aio import finish
 from .._text import quoted, timestamp
 from .._webhook_url import same_url
 from ..client import RoomsClient
@@ -95,7 +96,8 @@ async def make_plan(
                     on_room()
                 if (room := await recheck(listed)) is not None:
                     making.add(room, plan)
-            await asyncio.to_thread(making.finish, plan)
+            # A task that is cancelled waits for the thread, which writes to files that are closed afterwards.
+            await finish(asyncio.create_task(asyncio.to_thread(making.finish, plan)))
             making.problems.raise_if_any()
             if probe is not None:
                 await making.new_webhooks.check(probe, making.problems)

@@ -12,7 +12,7 @@ from ._json import dumps
 from ._output import Output, command_line, field_text
 from ._repeated import Repeated
 
-__all__ = ["show_how_to_apply", "show_plan"]
+__all__ = ["show_how_to_apply", "show_plan", "totals_of"]
 
 _MAX_LINES: Final = 45
 """Maximum number of lines about changes, so that the output fits on one screen."""
@@ -36,8 +36,18 @@ def show_plan(plan: Plan, out: Output, *, every_room: bool) -> None:
             _write(out, _label(planned), _change_of(planned, whole=True))
     else:
         _show_changes(plan, out)
-    unchanged = f", {plan.unchanged:,} already as planned" if plan.unchanged else ""
-    out.line(f"{plan.rooms:,} {_rooms(plan.rooms)} to change{unchanged}.")
+    out.line(totals_of(plan))
+
+
+def totals_of(plan: Plan) -> str:
+    """Return the totals of a plan, such as `3 rooms to change, 5 already as planned.` A total of 0 is omitted."""
+    others = (
+        (plan.unchanged, "already as planned"),
+        (plan.not_concerned, "not concerned"),
+        (plan.invalid, "left out because of a problem"),
+    )
+    text = f"{plan.rooms:,} {_rooms(plan.rooms)} to change"
+    return ", ".join((text, *(f"{count:,} {name}" for count, name in others if count))) + "."
 
 
 def show_how_to_apply(plan: Plan, out: Output, *, repeated: Repeated) -> None:

@@ -41,7 +41,7 @@ from ._simulate import simulate
 from ._update import update
 from ._verify import verify
 from ._webhooks import webhooks
-from ._words import error_line, usage_error_line
+from ._words import error_line, input_problems, usage_error_line
 
 __all__ = ["cli"]
 
@@ -139,8 +139,11 @@ def _report(error: Exception) -> int | None:
         case click.ClickException():
             print_error(usage_error_line(error))
             return INVALID_INPUT
-        case InvalidInputError() | BulkInputError():
+        case InvalidInputError():
             print_problems(error.problems)
+            return INVALID_INPUT
+        case BulkInputError():
+            print_problems(input_problems(error))
             return INVALID_INPUT
         case AuthenticationError() | PermissionDeniedError():
             print_error(error_line(error))

@@ -49,6 +49,7 @@ __all__ = [
     "output_lost",
     "print_error",
     "print_problems",
+    "print_some_problems",
     "write_above",
     "write_stderr",
 ]
@@ -126,11 +127,16 @@ _MAX_PROBLEMS: Final = 50
 
 def print_problems(problems: Sequence[object]) -> None:
     """Write the first 50 problems, one on each line. If there are several, end with a line that says how many."""
-    for problem in problems[:_MAX_PROBLEMS]:
-        print_error(str(problem))
+    print_some_problems(problems)
     if (count := len(problems)) > 1:
         hidden = f" ({count - _MAX_PROBLEMS:,} not shown)" * (count > _MAX_PROBLEMS)
         print_error(f"{count:,} problems{hidden}; nothing was changed")
+
+
+def print_some_problems(problems: Sequence[object]) -> None:
+    """Write the first 50 problems, one on each line."""
+    for problem in problems[:_MAX_PROBLEMS]:
+        print_error(str(problem))
 
 
 def end_ctrl_c_line() -> None:

@@ -9,13 +9,13 @@ from typing import Final
 import click
 
 from .._aio import close
+from .._text import quoted
 from .._webhook_url import WebhookUrlPolicy
-from ..bulk import Plan, PlanSummary, ProbeUrls, Selection, Wanted, make_plan, read_rows, select
+from ..bulk import Plan, PlanSummary, ProbeUrls, Rows, Selection, Wanted, make_plan
 from ..client import RoomsClient
-from ..errors import BulkInputError
 from ..webhook_config import EventSigner, ProbeResult, probe_many
 from ._command import Command, Context
-from ._diff import show_how_to_apply, show_plan
+from ._diff import show_how_to_apply, show_plan, totals_of
 from ._exit_codes import CHANGES, OK
 from ._json import JsonValue
 from ._key_files import probe_options, read_signer
@@ -31,38 +31,15 @@ from ._options import (
     policy_option,
     read_policy,
 )
-from ._output import Output, Reading, escape
+from ._output import Output, Reading, escape, print_some_problems, write_stderr
+from ._plan_source import Table, read_source
 from ._repeated import Repeated, keep_repeated
 from ._run import interrupted_before, run
-from ._words import input_problems
+from ._streams import is_standard, output_path
 
 __all__ = ["DETAILED", "plan", "show"]
 
 DETAILED: Final = "--detailed-exitcode"
-
-
-def _read_source(ctx: Context) -> None:
-    """Set `source` to FILE, or to the selection that the options describe."""
-    file: Path | None = ctx.params.pop("file")
-    options = {name: ctx.params.pop(name) for name in ("where", "set_fields", "rewrite_webhook_host")}
-    ctx.params["source"] = file
-    if ctx.is_invalid("FILE"):
-        return
-    if file is None and ctx.params["check"]:
-        ctx.add_problem("give a FILE to check", "--check")
-    elif ctx.params["strict"] and (file is None or ctx.params["check"]):
-        ctx.add_problem("give a FILE to compare with the account, without --check", "--strict")
-    elif (file is None) != any(options.values()):
-        ctx.add_problem(
-            "give either FILE, or at least one of --set and --rewrite-webhook-host; see `aiorooms plan --help`"
-        )
-    elif file is None:
-        try:
-            ctx.params["source"] = select(**options, webhook_url_policy=ctx.params["policy"])
-        except BulkInputError as error:
-            for problem in input_problems(error):
-                message = f"{problem.field}: {problem.message}" if problem.field else problem.message
-                ctx.add_problem(message, problem.file)
 
 
 def _check_probe(ctx: Context) -> None:
@@ -87,19 +64,20 @@ def _check_out_and_make_client(ctx: Context) -> None:
             del ctx.params[name]
         ctx.params["client"] = None
         return
-    source: object = ctx.params["source"]
-    check_new_file(ctx, "--out", ctx.params["out"], source=source if isinstance(source, Path) else None)
+    check_new_file(ctx, "--out", ctx.params["out"], source=ctx.params["file"])
+    if is_standard(ctx.params["out"]) and ctx.params["as_json"]:
+        ctx.add_problem("standard output would contain the plan and JSON; give a file, or omit --json", "--out")
     make_client_and_keep_policy(ctx)
 
 
-@click.command(cls=Command, steps=[keep_repeated, read_policy, _read_source, _check_probe, _check_out_and_make_client])
+@click.command(cls=Command, steps=[keep_repeated, read_policy, read_source, _check_probe, _check_out_and_make_client])
 @click.argument("file", metavar="[FILE]", required=False, type=FILE)
 @click.option(
     "--where",
     metavar="COND",
     multiple=True,
-    help="Only change rooms that meet this condition. Repeat the option for more conditions, which must all be met."
-    "  [default: all rooms]",
+    help="Only change rooms that meet this condition, also with FILE. Repeat the option for more conditions, which must"
+    " all be met.  [default: all rooms]",
 )
 @click.option(
     "--set",
@@ -115,13 +93,31 @@ def _check_out_and_make_client(ctx: Context) -> None:
     help="Replace the host OLD in webhook and failover URLs. Path, port and query are kept."
     " Repeat the option for more hosts.  [default: unchanged]",
 )
-@click.option("--out", metavar="PLAN", type=FILE, default="rooms.plan", show_default=True, help="Path of the new plan.")
+@click.option(
+    "-o",
+    "--out",
+    metavar="PLAN",
+    type=FILE,
+    default="rooms.plan",
+    show_default=True,
+    help="Path of the new plan; - is standard output.",
+)
 @overwrite_option
 @click.option("--check", is_flag=True, help="Only check FILE, without reading the account.  [default: check and plan]")
 @click.option(
     "--strict",
     is_flag=True,
     help="Report an error if a room was modified after FILE was exported.  [default: report the number of rooms]",
+)
+@click.option(
+    "--skip-invalid",
+    is_flag=True,
+    help="List the rooms and rows with a problem, and plan all others.  [default: write no plan if there is a problem]",
+)
+@click.option(
+    "--ignore-columns",
+    is_flag=True,
+    help="Ignore unknown columns of FILE, unless they look mistyped.  [default: report an error]",
 )
 @policy_option
 @click.option(
@@ -138,9 +134,11 @@ def _check_out_and_make_client(ctx: Context) -> None:
 )
 @api_options
 def plan(
-    source: Path | Selection,
+    file: Path | None,
+    source: Table | Selection,
     out: Path,
     strict: bool,
+    skip_invalid: bool,
     policy: WebhookUrlPolicy,
     probe: ProbeUrls | None,
     every_room: bool,
@@ -151,23 +149,30 @@ def plan(
 ) -> int:
     """Plan a change to many rooms, without changing any yet.
 
-    The new values come from FILE (CSV, JSONL or JSON), or from --set and --rewrite-webhook-host. Each row of FILE is
-    for one room, and needs a column "room_id" with the room's id, or a column "room" with its id or unique name. The
-    other columns contain new values of writable fields. An empty cell leaves a field unchanged, and the word null
-    clears the field. All problems in FILE are reported together, before a plan is written. If FILE is from `aiorooms
-    export`, the output says how many of its rooms were modified after that, because the plan may revert these changes.
+    The new values come from FILE, or from --set and --rewrite-webhook-host. FILE is a table (CSV or .xlsx) or JSON
+    (lines, a list, or a saved answer of the API), may be compressed with gzip, and - is standard input. Each row is for
+    one room, and needs a column "room_id" with the room's id, or a column "room" with its id or unique name. The other
+    columns contain new values of writable fields. An empty cell leaves a field unchanged, and the word null clears the
+    field. If FILE is from `aiorooms export`, the output says how many of its rooms were modified after that, because
+    the plan may revert these changes.
+
+    All problems are reported together, before a plan is written. A value that a room has already is never a problem. A
+    new name that another room has or gets is one.
 
     \b
-    Conditions: name=support-*  webhook_host=*.example.com  recording=on
-                created>=2024-05-01  updated<=2024-05-31
+    Conditions, with = or != (and >= or <= for days; values may be null):
+      name=support-*  id=7b61*  webhook_host=*.example.com  failover_host=null
+      recording=on    created>=2024-05-01    updated<=2024-05-31
 
     \b
     Examples:
       aiorooms plan rooms.csv
       aiorooms plan rooms.csv --check
+      aiorooms plan rooms.xlsx --skip-invalid --where recording=off
       aiorooms plan --rewrite-webhook-host old.example.com=new.example.com
       aiorooms plan --where 'name=support-*' --set max_participants=20
       aiorooms plan --rewrite-webhook-host old.example.com=new.example.com --probe
+      aiorooms list --json | aiorooms plan - --out -
 
     The plan is a file. `aiorooms show` displays it again, and `aiorooms apply` carries it out.
 
@@ -175,20 +180,45 @@ def plan(
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     output = Output(json=as_json)
     if client is None:
-        return _check(source, policy, output)
-    with (
-        read_rows(source, webhook_url_policy=policy) if isinstance(source, Path) else nullcontext(source) as wanted,
-        output.reading() as reading,
-    ):
-        making = _make(client, wanted, out, reading, probe, strict=strict)
-        summary = run(making, interrupted=interrupted_before(out, "plan"))
-    opened = Plan.open(out)
-    _show(opened, output, every_room=every_room, summary=summary)
+        return _check(source, output)
+    with output_path(out) as path:
+        with (
+            source.rows() if isinstance(source, Table) else nullcontext(source) as wanted,
+            output.reading() as reading,
+        ):
+            if isinstance(wanted, Rows):
+                _note_ignored(wanted, output)
+            making = _make(client, wanted, path, reading, probe, strict=strict, skip_invalid=skip_invalid)
+            summary = run(making, interrupted=interrupted_before(path, "plan"))
+        opened = Plan.open(path)
+        _note_invalid(summary, output)
+        if is_standard(out):
+            write_stderr(totals_of(opened) + "\n")
+        else:
+            _show(opened, output, every_room=every_room, summary=summary)
     if not as_json:
+        for warning in summary.first_warnings:
+            output.error(f"{wanted.source}, {warning}")
+        if more := summary.warnings - len(summary.first_warnings):
+            output.error(f"{more:,} more warnings are not shown")
         if summary.outdated:
             output.note(_outdated(summary, opened.source))
-        show_how_to_apply(opened, output, repeated=repeated)
+        if not is_standard(out):
+            show_how_to_apply(opened, output, repeated=repeated)
     return CHANGES if detailed_exitcode and opened.rooms else OK
+
+
+def _note_ignored(rows: Rows, out: Output) -> None:
+    if rows.ignored_columns:
+        out.error(f"ignored columns: {', '.join(map(quoted, rows.ignored_columns))}")
+
+
+def _note_invalid(summary: PlanSummary, out: Output) -> None:
+    """List the rooms that --skip-invalid has left out."""
+    print_some_problems(summary.invalid_problems)
+    if summary.invalid:
+        rooms = "1 room or row was" if summary.invalid == 1 else f"{summary.invalid:,} rooms or rows were"
+        out.error(f"{rooms} left out of the plan")
 
 
 async def _make(
@@ -199,6 +229,7 @@ async def _make(
     probe: ProbeUrls | None,
     *,
     strict: bool,
+    skip_invalid: bool,
 ) -> PlanSummary:
     async def counted(urls: Iterable[str], *, timeout: float) -> AsyncGenerator[ProbeResult]:
         assert probe is not None
@@ -212,7 +243,15 @@ async def _make(
 
     probing = None if probe is None else counted
     async with client:
-        return await make_plan(client, wanted, path, strict=strict, probe=probing, on_room=reading.add_room)
+        return await make_plan(
+            client,
+            wanted,
+            path,
+            strict=strict,
+            skip_invalid=skip_invalid,
+            probe=probing,
+            on_room=reading.add_room,
+        )
 
 
 def _outdated(summary: PlanSummary, source: str) -> str:
@@ -223,13 +262,14 @@ def _outdated(summary: PlanSummary, source: str) -> str:
     return f"{modified}, and the plan may revert these changes: {examples}{more}."
 
 
-def _check(source: Path | Selection, policy: WebhookUrlPolicy, out: Output) -> int:
-    assert isinstance(source, Path)  # `_read_source` rejects --check without FILE
-    with read_rows(source, webhook_url_policy=policy) as rows:
+def _check(source: Table | Selection, out: Output) -> int:
+    assert isinstance(source, Table)  # `read_source` rejects --check without FILE
+    with source.rows(check=True) as rows:
+        _note_ignored(rows, out)
         if out.json:
-            out.data({"file": str(source), "rows": rows.count})
+            out.data({"file": rows.source, "rows": rows.count})
         else:
-            out.line(f"{source}: {rows.count:,} row{'s' * (rows.count != 1)}, no problems.")
+            out.line(f"{rows.source}: {rows.count:,} row{'s' * (rows.count != 1)}, no problems.")
     return OK
 
 
@@ -264,10 +304,13 @@ def _show(opened: Plan, out: Output, *, every_room: bool, summary: PlanSummary |
         "plan_id": opened.plan_id,
         "rooms": opened.rooms,
         "unchanged": opened.unchanged,
+        "not_concerned": opened.not_concerned,
+        "invalid": opened.invalid,
         "source": opened.source,
         "base_url": opened.base_url,
     }
     if summary is not None:
         totals["outdated"] = summary.outdated
         totals["outdated_rooms"] = [*summary.outdated_rooms]
+        totals["warnings"] = [*summary.first_warnings]
     out.data(totals)

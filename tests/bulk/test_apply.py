@@ -116,8 +116,9 @@ async def test_the_update_of_a_deleted_room_fails(tmp_path: Path, force: bool) -
 async def test_a_rejected_update_fails_and_is_sent_again_with_retry_failed(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
         first, second, third = sim.room_ids
-        changes = {first: Change(RoomUpdate(unique_name="room-000002")), third: Change(RoomUpdate(unique_name="new"))}
+        changes = {first: Change(RoomUpdate(unique_name="taken")), third: Change(RoomUpdate(unique_name="new"))}
         await make_plan(client, FixedChanges(changes), tmp_path / "a.plan")
+        sim.change_room(second, unique_name="taken")  # meanwhile, so the plan could not know it
         path = tmp_path / "a.journal"
         outcomes = by_room(await collect(apply(client, Plan.open(tmp_path / "a.plan"), path)))
         assert counts([*outcomes.values()]) == {"failed": 1, "updated": 1}
@@ -130,7 +131,7 @@ async def test_a_rejected_update_fails_and_is_sent_again_with_retry_failed(tmp_p
         assert counts(await collect(again)) == {"updated": 1}
         assert again.settled == 1
         assert patches(sim) == {first: 1}
-        assert sim.rooms[first]["unique_name"] == "room-000002"
+        assert sim.rooms[first]["unique_name"] == "taken"
         assert states(path) == {"updated": 2}
 
 

@@ -120,7 +120,7 @@ def test_all_problems_of_a_file_are_reported_and_no_plan_is_written(
             ("plan", "--overwrite"),
             "give either FILE, or at least one of --set and --rewrite-webhook-host; see `aiorooms plan --help`",
         ),
-        (("plan", "--check"), "--check: give a FILE to check"),
+        (("plan", "--check"), "--check: give a FILE too"),
         (
             ("plan", "--set", "max_particpants=3", "--overwrite"),
             "--set: 'max_particpants=3' is not FIELD=VALUE",

@@ -62,31 +62,36 @@ def _key(text: str) -> str:
 
 
 def _number(column: str, text: str) -> object:
-    cell = _plain(text)
-    found = _NUMBER.fullmatch(cell)
-    return None if cell == "null" else cell if found is None else int(found[1])
+    cell = text.strip()
+    if (found := _NUMBER.fullmatch(cell)) is not None:
+        return int(found[1])
+    return _text(column, cell)
 
 
 def _switch(column: str, text: str) -> object:
-    cell = _plain(text)
-    if cell == "null":
+    cell = text.strip()
+    if (value := read_bool(cell.removesuffix(".0"))) is not None:
+        return value
+    if _text(column, cell) is None:
         return None
-    value = read_bool(cell.removesuffix(".0"))
-    if value is None:
-        raise CellError(f"{quoted(cell)} is not true or false; write true, yes, on or 1, or false, no, off or 0")
-    return value
+    raise CellError(f"{quoted(cell)} is not true or false; write true, yes, on or 1, or false, no, off or 0")
 
 
 def _url(column: str, text: str) -> object:
-    cell = _plain(text)
-    return None if cell == "null" else cell
-
-
-def _plain(text: str) -> str:
-    """Return a cell without padding. Raises `CellError` for an error of a spreadsheet."""
     cell = text.strip()
+    return cell if cell.startswith("http") else _text(column, cell)
+
+
+def _text(column: str, cell: str) -> str | None:
+    """Return a cell, or None for `null`. Raises `CellError` for an error of a spreadsheet, and for words as `NULL`."""
+    if cell == "null":
+        return None
     if is_error(cell):
         raise CellError(f"{quoted(cell)} is an error of a spreadsheet; correct the cell, or leave it empty")
+    if is_no_name(cell):
+        advice = "leave the cell empty to leave the field unchanged"
+        advice += ", or write null to clear it" if FIELDS[column].nullable else ""
+        raise CellError(f"{quoted(cell)} looks like a missing value; {advice}")
     return cell
 
 

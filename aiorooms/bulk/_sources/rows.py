@@ -87,7 +87,8 @@ class Rows:
         """Number of rows in use, including rows that change nothing."""
         self.ignored_columns: Sequence[str] = ()
         """The unknown columns of the file, if `ignore_unknown_columns` was given."""
-        with os_errors_as(_no_temporary_file, Path(source)):
+        self._path = Path(source)
+        with os_errors_as(_no_temporary_file, self._path):
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
         self._rooms = LineIndex(self._file)
         self._has_names = False
@@ -181,7 +182,7 @@ class Rows:
         """Add a row. `deferred` are the problems of values that are valid only for a room that has them already."""
         self._deferred.add(*deferred)
         line = dumps(tuple(row)) + b"\n"
-        with os_errors_as(_no_temporary_file, Path(self.source)):
+        with os_errors_as(_no_temporary_file, self._path):
             offset = self._file.tell()
             self._file.write(line)
         name = row.name
@@ -199,7 +200,7 @@ class Rows:
 
         Call this once, after the last `add`. Raises `BulkInputError` if the temporary file can't be written.
         """
-        with os_errors_as(_no_temporary_file, Path(self.source)):
+        with os_errors_as(_no_temporary_file, self._path):
             self._file.flush()
         self._rooms.sort()
         self._names.sort()

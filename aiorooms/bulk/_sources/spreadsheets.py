@@ -29,6 +29,8 @@ _ERRORS: Final = frozenset(
 NO_NAMES: Final = frozenset(("null", "none", "nil", "nan", "n/a", "undefined", "<na>", "nat", "(null)", "\\n"))
 """Words that programs write for a missing value, in lower case."""
 
+_MAX_WORD: Final = 20
+
 _NUMERIC: Final = re.compile(r"[\d\s.,:/+\-%$€£()']*\d[\d\s.,:/+\-%$€£()'eE]*")
 """Digits with separators: a number, a date, a time, a fraction, a percentage or an amount of money."""
 
@@ -47,12 +49,13 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 def is_error(text: str) -> bool:
     """Return whether a cell is an error of a spreadsheet, such as `#REF!`."""
-    return text.strip().upper() in _ERRORS
+    return text[:1] in ("#", " ", "\t") and text.strip().upper() in _ERRORS
 
 
 def is_no_name(name: str) -> bool:
     """Return whether a name is a word for a missing value, or an error of a spreadsheet."""
-    return name.strip().lower() in NO_NAMES or is_error(name)
+    # Most names are longer than any of these words.
+    return (len(name) < _MAX_WORD and name.strip().lower() in NO_NAMES) or is_error(name)
 
 
 def cell_of_name(name: str) -> str:

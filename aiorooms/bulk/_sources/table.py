@@ -7,7 +7,7 @@ as `Room ID`.
 
 from collections.abc import Iterator, Sequence
 
-from ...errors import InputCode, InputProblem
+from ...errors import InputProblem
 from .._problems import Problems
 from .cells import CellError, Reader, reader_of
 from .columns import ROOM_COLUMNS, Cells, Columns
@@ -57,25 +57,24 @@ class _Table:
 
     def read(self, line: int, cells: Sequence[str]) -> Cells | None:
         """Return the values of a row; None if a problem was recorded."""
+        source = self._problems.source
         problems: list[InputProblem] = []
-
-        def record(code: InputCode, column: str | None, message: str, value: object = None) -> None:
-            problems.append(InputProblem(self._problems.source, line, column, message, code=code, value=value))
-
         values: dict[str, object] = {}
         for (column, reader), text in zip(self._readers, cells, strict=False):
-            if reader is None or not text or text.isspace():
-                if text and not column.strip() and not text.isspace():
-                    record("bad_syntax", None, "a cell has a value, but its column has no name")
+            if not text or text.isspace():
                 continue
-            try:
-                values[column] = reader(text)
-            except CellError as error:
-                record("bad_cell", column, str(error), text)
-        if any(text and not text.isspace() for text in cells[self._width :]):
-            text = f"expected {self._width} cells as in the header, got {len(cells)}"
-            record("bad_syntax", None, text)
+            if reader is not None:
+                try:
+                    values[column] = reader(text)
+                except CellError as error:
+                    problems.append(InputProblem(source, line, column, str(error), code="bad_cell", value=text))
+            elif not column.strip():
+                wrong = "a cell has a value, but its column has no name"
+                problems.append(InputProblem(source, line, None, wrong, code="bad_syntax"))
+        if len(cells) > self._width and any(text and not text.isspace() for text in cells[self._width :]):
+            wrong = f"expected {self._width} cells as in the header, got {len(cells)}"
+            problems.append(InputProblem(source, line, None, wrong, code="bad_syntax"))
         elif "\0" in "".join(cells):
-            record("bad_syntax", None, "the row contains a NUL character")
+            problems.append(InputProblem(source, line, None, "the row contains a NUL character", code="bad_syntax"))
         self._problems.add_of_row(*problems)
         return values if self._has_room and not problems else None

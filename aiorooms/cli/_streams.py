@@ -1,0 +1,69 @@
+"""Standard input and output in place of a file: the path `-`.
+
+A command whose argument is `-` works with a temporary file. Standard input is copied into it before the command begins,
+because a plan or a journal is read more than once. A new file is copied from it to standard output when it is complete,
+so that a command that fails writes nothing.
+"""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from ._output import output_lost, print_error
+
+__all__ = ["input_path", "is_standard", "new_file_name", "output_path", "standard_input"]
+
+
+def is_standard(path: object) -> bool:
+    """Return whether a path stands for standard input or output."""
+    return str(path) == "-"
+
+
+def new_file_name(path: Path) -> str:
+    """Return the name of a new file for a message."""
+    return "standard output" if is_standard(path) else str(path)
+
+
+def standard_input(what: str) -> BinaryIO:
+    """Return standard input. If it is a terminal, ask for `what` first."""
+    if sys.stdin.isatty():
+        print_error(f"reading {what} from the terminal; press Ctrl-D to end")
+    return sys.stdin.buffer
+
+
+@contextmanager
+def input_path(path: Path, what: str) -> Generator[Path]:
+    """Yield a path to read: the path itself, or that of a copy of standard input. `what` is what it contains."""
+    if not is_standard(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="aiorooms-") as folder:
+        copied = Path(folder) / "standard input"
+        with copied.open("wb") as file:
+            shutil.copyfileobj(standard_input(what), file)
+        yield copied
+
+
+@contextmanager
+def output_path(path: Path) -> Generator[Path]:
+    """Yield a path to write: the path itself, or that of a file whose content goes to standard output at the end.
+
+    Raises `OutputLostError` if standard output can't be written.
+    """
+    if not is_standard(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="aiorooms-") as folder:
+        new = Path(folder) / "standard output"
+        yield new
+        try:
+            with new.open("rb") as file:
+                sys.stdout.flush()
+                shutil.copyfileobj(file, sys.stdout.buffer)
+                sys.stdout.buffer.flush()
+        except OSError as error:
+            raise output_lost(error) from None
