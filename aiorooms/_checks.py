@@ -28,6 +28,7 @@ __all__ = [
     "date_problems",
     "instance_of",
     "int_problems",
+    "is_unicode",
     "name_problems",
     "not_negative",
     "not_nullable",
@@ -55,7 +56,7 @@ def name_problems(pointer: str, value: object) -> tuple[Problem, ...]:
     if not value.strip():
         message = f"{quoted(value)} is blank; give a name with at least one visible character"
         return (Problem(pointer, message, code="blank", value=value),)
-    if not _is_unicode(value):
+    if not is_unicode(value):
         message = f"{quoted(value)} contains a lone surrogate, which can't be sent as UTF-8; remove it"
         return (Problem(pointer, message, code="not_unicode", value=value),)
     return ()
@@ -229,7 +230,8 @@ def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """Return whether UTF-8 can encode a text. It can't encode half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from openpyxl import Workbook  # type: ignore[import-untyped]  # openpyxl has no types
 
 from aiorooms import Room
@@ -128,7 +130,10 @@ def test_a_damaged_workbook_is_a_problem(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "what"),
     [
-        (b"\xd0\xcf\x11\xe0\xa1\xb1", "a workbook of an old Excel (.xls); save the rows as CSV or JSON lines"),
+        (
+            b"\xd0\xcf\x11\xe0\xa1\xb1",
+            "a workbook of an old Excel (.xls), or one with a password; save the rows as CSV or JSON lines",
+        ),
         (b"%PDF-1.7", "a PDF document; save the rows as CSV or JSON lines"),
         (b"SQLite format 3\x00", "an SQLite database; save the rows as CSV or JSON lines"),
         (b"PAR1\x15", "a Parquet file; save the rows as CSV or JSON lines"),
@@ -229,3 +234,44 @@ def test_every_key_that_occurs_twice_is_reported_with_its_line(tmp_path: Path) -
 def test_a_key_in_two_spellings_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps({"room_id": A, "Room ID": B}))
     assert problems_of(tmp_path / "a.jsonl") == ["a.jsonl, line 1, room_id: the key occurs twice, in two spellings"]
+
+
+def _workbook() -> bytes:
+    book, file = Workbook(), io.BytesIO()
+    book.worksheets[0].append(["id", "unique_name"])
+    book.worksheets[0].append([A, "x"])
+    book.save(file)
+    return file.getvalue()
+
+
+SEEDS = {
+    "csv": b'sep=;\n# c\nID;unique_name;max_participants;webhook_event_url\n%s;"a;b";20;\n' % A.encode(),
+    "json": json.dumps({"data": [{"id": A, "max_participants": 20.0}, {"id": B}], "meta": [1]}, indent=1).encode(),
+    "jsonl": json.dumps({"id": A, "unique_name": "NULL"}).encode(),
+    "xlsx": _workbook(),
+    "gz": gzip.compress(CSV, mtime=0),
+}
+
+pieces = st.sampled_from([b'"', b"\n", b"\r", b";", b"#", b"'", b"\0", b"{", b"]", b"\xff\xfe", b"\\ud800", b"null"])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(
+    st.sampled_from(sorted(SEEDS)),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 20), pieces | st.binary(max_size=4)), min_size=1, max_size=4),
+    st.booleans(),
+)
+def test_a_damaged_file_has_rows_or_problems(
+    tmp_path: Path, kind: str, edits: list[tuple[float, int, bytes]], lenient: bool
+) -> None:
+    data = SEEDS[kind]
+    for share, removed, added in edits:
+        place = int(share * len(data))
+        data = data[:place] + added + data[place + removed :]
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(data)
+    try:
+        with read_rows(path, defer_values=lenient, skip_invalid=lenient, ignore_unknown_columns=lenient) as rows:
+            assert rows.count + len([*rows.not_met()]) > 0
+    except BulkInputError as error:
+        assert all(str(problem).isprintable() for problem in error.problems)

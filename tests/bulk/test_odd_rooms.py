@@ -73,6 +73,14 @@ def test_a_value_that_no_room_can_have_is_a_problem_in_any_case(tmp_path: Path) 
     assert [one.field for one in caught.value.problems] == ["max_participants", "enable_recording"]
 
 
+@pytest.mark.parametrize("field", ["unique_name", "webhook_event_url"])
+def test_half_of_a_surrogate_pair_is_a_problem_in_any_case(tmp_path: Path, field: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{{"id": "{ROOM_ID}", "{field}": "https://a.example/\\ud800"}}')
+    with pytest.raises(BulkInputError, match=field):
+        read_rows(path, defer_values=True)
+
+
 def test_a_name_that_looks_like_a_missing_value_stays(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(f'{{"id": "{ROOM_ID}", "unique_name": "None"}}')

@@ -69,7 +69,7 @@ _GZIP: Final = b"\x1f\x8b"
 _ZIP: Final = b"PK\x03\x04"
 
 _OTHERS: Final = {
-    b"\xd0\xcf\x11\xe0": "a workbook of an old Excel (.xls)",
+    b"\xd0\xcf\x11\xe0": "a workbook of an old Excel (.xls), or one with a password",
     b"%PDF": "a PDF document",
     b"PAR1": "a Parquet file",
     b"SQLite format 3": "an SQLite database",
@@ -98,7 +98,7 @@ def _is_workbook(file: BinaryIO, problems: Problems) -> bool:
             if "xl/workbook.xml" in names:
                 return True
             kind = archive.read("mimetype")[:100] if "mimetype" in names else b""
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         problems.fail("unreadable", None, f"the workbook or zip archive is damaged: {error}")
     finally:
         file.seek(0)

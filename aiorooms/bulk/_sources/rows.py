@@ -31,7 +31,7 @@ from typing import Any, BinaryIO, Final, NamedTuple, Self, TextIO, cast
 
 import attrs
 
-from ..._checks import name_problems
+from ..._checks import is_unicode, name_problems
 from ..._http.json import dumps, loads
 from ..._text import quoted
 from ..._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, policy_of
@@ -240,9 +240,11 @@ def _warning(room: Room, row: _Row) -> str | None:
 
 
 def _is_possible(fields: Values, problem: InputProblem) -> bool:
-    """Return whether a room could have the value that a problem is about, because it has the right type."""
+    """Return whether a room could have the value that a problem is about: it has the right type, and can be encoded."""
     if problem.field is None or (value := fields.get(problem.field)) is None:
         return True
+    if isinstance(value, str) and not is_unicode(value):
+        return False  # half of a surrogate pair
     kinds = {"text": str, "url": str, "number": int, "switch": bool}
     return type(value) is kinds[FIELDS[problem.field].kind]
 

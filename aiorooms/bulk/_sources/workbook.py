@@ -4,11 +4,11 @@ Only the first sheet with a value is read. A number becomes the text that a CSV 
 formula has the value that the program calculated when it saved the file.
 """
 
-import zipfile
 from collections.abc import Iterator
 from datetime import date, datetime, time
 from typing import Any, BinaryIO, Final
 
+from ..._text import excerpt
 from .._problems import Problems
 
 __all__ = ["read_workbook"]
@@ -21,23 +21,37 @@ def read_workbook(file: BinaryIO, problems: Problems) -> Iterator[tuple[int, lis
     except ImportError:
         advice = "install openpyxl with pip install 'aiorooms[excel]', or save the sheet as CSV"
         problems.fail("missing_extra", None, f"this is an Excel workbook; {advice}")
-    workbook: Any
     try:
-        workbook = load_workbook(file, read_only=True, data_only=True)
-        for sheet in workbook.worksheets:
-            is_empty = True
-            for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
-                cells = [_text(value) for value in row]
-                is_empty = is_empty and not any(cells)
-                yield number, cells
-            if not is_empty:
-                return
-    except (zipfile.BadZipFile, KeyError, ValueError, SyntaxError, *_ODD) as error:
-        problems.fail("unreadable", None, f"the workbook can't be read: {error}; save the sheet as CSV")
+        sheets = load_workbook(file, read_only=True, data_only=True).worksheets
+    except Exception as error:  # noqa: BLE001 - for a damaged workbook, openpyxl raises exceptions of many kinds
+        problems.fail("unreadable", None, _unreadable(error))
+    for sheet in sheets:
+        is_empty = True
+        for number, row in enumerate(_rows(sheet, problems), 1):
+            cells = [_text(value) for value in row]
+            is_empty = is_empty and not any(cells)
+            yield number, cells
+        if not is_empty:
+            return
 
 
-_ODD: Final = (AttributeError, TypeError, IndexError)
-"""What openpyxl raises for a damaged workbook, besides errors of zip and XML."""
+def _rows(sheet: Any, problems: Problems) -> Iterator[tuple[object, ...]]:  # noqa: ANN401 - openpyxl has no types
+    rows = iter(sheet.iter_rows(values_only=True))
+    while True:
+        try:
+            row: tuple[object, ...] | None = next(rows, None)
+        except Exception as error:  # noqa: BLE001 - as above
+            problems.fail("unreadable", None, _unreadable(error))
+        if row is None:
+            return
+        yield row
+
+
+def _unreadable(error: Exception) -> str:
+    return f"the workbook can't be read: {excerpt(repr(error), _MAX_REASON)}; save the sheet as CSV"
+
+
+_MAX_REASON: Final = 100
 
 
 def _text(value: object) -> str:
