@@ -34,8 +34,8 @@ import attrs
 from .._webhook_url import WebhookUrlPolicy
 from ..client import RoomsClient
 from ..errors import InvalidRequestError, JournalError
-from ..models import Room, RoomUpdate
-from ..models._fields import FIELDS, Values, differing, other_url, unreadable_fields
+from ..models import Room
+from ..models._fields import Values, differing, other_url, unreadable_fields
 from ._files import quoted_path
 from ._hidden_updates import HiddenUpdates
 from ._journal import Journal, journal_lines
@@ -45,6 +45,7 @@ from ._plan_records import contested_fields
 from ._plan_writer import PlanSummary, PlanWriter, new_plan
 from ._planning import plan_room
 from ._recheck import Rechecker, find_room
+from ._restoring import can_be_restored, restoring
 
 __all__ = ["Rollback", "plan_rollback"]
 
@@ -181,12 +182,12 @@ class _Writer:
             self.add_conflict(f"room {room_id}: the server's answer has no readable {', '.join(unreadable)}")
         elif conflict := entry.conflict(room, strict=self._strict):
             self.add_conflict(None if entry.failed else conflict)
-        elif not_clearable := [name for name, value in changed.items() if not _can_be_restored(name, value)]:
+        elif not_clearable := [name for name, value in changed.items() if not can_be_restored(name, value)]:
             names = " or ".join(not_clearable)
             self.add_conflict(f"room {room_id}: the API can't clear {names}, which had no value before")
         else:
             try:
-                planned = plan_room(room, _restoring(entry.before, self._policy))
+                planned = plan_room(room, restoring(entry.before, self._policy))
             except InvalidRequestError as error:
                 self.add_conflict(f"the previous values of room {room_id} can't be sent: {error}")
                 return
@@ -213,18 +214,3 @@ def _updates_of(journal: Journal) -> tuple[dict[str, _JournaledUpdate], HiddenUp
             planned.before, planned.after, planned.pair, end.updated_at, end.status == "failed"
         )
     return updates, hidden
-
-
-def _can_be_restored(name: str, value: object) -> bool:
-    """Return whether the API accepts the previous value of a field. Some fields can't be cleared."""
-    return FIELDS[name].nullable or value not in (None, "")
-
-
-def _restoring(before: Values, policy: WebhookUrlPolicy) -> RoomUpdate:
-    """Return the update that restores the previous values.
-
-    Raises `InvalidRequestError` if the client rejects them, for example because of a forbidden URL.
-    """
-    # The API returns "no URL" as an empty string, but rejects an empty string in a request.
-    values = {name: None if value == "" else value for name, value in before.items()}
-    return RoomUpdate.from_dict(values, webhook_url_policy=policy)

@@ -1,7 +1,6 @@
 """`aiorooms apply` and `aiorooms resume`: carry out a plan, and record each update in a journal."""
 
 import math
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -13,37 +12,59 @@ import click
 from .. import bulk
 from ..bulk import BulkRun, Journal, Outcome, Plan
 from ..bulk._damage import damage_of_journal
+from ..bulk._files import quoted_path
 from ..bulk._journal_records import RoomState
+from ..bulk._preflight import check_new_run, check_resumed_run
 from ..client import RoomsClient
 from ..errors import APIError, JournalError, PlanFileError
-from ._bulk_options import bulk_options, check_force_and_strict
-from ._command import Command, InvalidInputError
+from ._breaker import Breaker
+from ._bulk_options import BULK_SECTIONS, RunSettings, bulk_options, read_settings, reject_dry_run
+from ._command import Command
 from ._exit_codes import OK
 from ._json import JsonValue, dumps
+from ._kinds import expect_journal, expect_plan
 from ._many import TOTALS, ManyUpdates
-from ._options import FILE, make_client, read_policy
-from ._output import Output, command_line, confirm
+from ._options import FILE, make_two_clients, read_policy, value_option
+from ._output import Output, command_line
+from ._preflight import check, confirmed, missing_confirmation
 from ._repeated import Repeated, keep_repeated
+from ._review import rooms_text
+from ._values import read_checksum
 from ._words import error_line
 
 __all__ = ["apply", "resume"]
 
 
-@click.command(cls=Command, steps=[keep_repeated, check_force_and_strict, read_policy, make_client])
+_STEPS: Final = [keep_repeated, read_policy, make_two_clients, read_settings]
+
+_NO_DRY_RUN: Final = "`aiorooms show PLAN` shows what the plan changes, and nothing was sent"
+
+
+@click.command(
+    cls=Command,
+    steps=[reject_dry_run(_NO_DRY_RUN), expect_plan("path", "apply"), *_STEPS],
+    sections=BULK_SECTIONS,
+)
 @click.argument("path", metavar="PLAN", type=FILE)
 @click.option("--journal", metavar="FILE", type=FILE, help="Path of the new journal.  [default: PLAN.journal]")
+@value_option(
+    "--approve",
+    "SHA",
+    read_checksum,
+    "Confirm the plan with this checksum, as `aiorooms show` shows it, or at least its first 12 digits. Any other plan"
+    " is rejected.  [default: ask]",
+)
 @bulk_options
 def apply(
     path: Path,
     journal: Path | None,
-    force: bool,
-    strict: bool,
-    max_failures: int | None,
-    concurrency: int,
-    no_lock: bool,
+    approve: str | None,
+    settings: RunSettings,
+    no_breaker: bool,
     yes: bool,
     repeated: Repeated,
     client: RoomsClient,
+    probe_client: RoomsClient,
     as_json: bool,
 ) -> int:
     """Carry out a plan, and record each update in a journal.
@@ -54,10 +75,16 @@ def apply(
     field. If someone else changed only other fields, the room is updated, and the totals mention it. With --strict,
     any modification is a conflict. With --force, nothing is, and every room is updated.
 
+    The plan, the journal and the API key are checked before the question. The run stops if many updates fail at its
+    beginning, or 50 in a row. To try a plan with a few rooms first, use --limit. Rooms that need no update don't count.
+    If nothing failed, the exit code is then 0, and `aiorooms resume` does the rest.
+
     \b
     Examples:
       aiorooms apply rooms.plan
+      aiorooms apply rooms.plan --limit 100
       aiorooms apply rooms.plan --yes --rate 20 --max-failures 10
+      aiorooms apply rooms.plan --approve 39695a0b12cd
 
     After the first Ctrl-C, no new update starts, and updates in flight have 5 seconds to finish. After that time, or at
     a second Ctrl-C, updates still in flight are aborted. In all cases, `aiorooms resume` can continue the run.
@@ -71,32 +98,31 @@ def apply(
     uncertain, conflict, skipped, not_begun and noted (outcomes with a note). Its other keys are journal,
     overwrite_window (in seconds), damaged_lines and stopped_by.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
-    plan = Plan.open(path)
     journal_path = journal or Path(f"{path}.journal")
     out = Output(json=as_json)
-    if not _confirmed(f"Update {plan.rooms:,} rooms at {client.base_url}?", plan.rooms, out, yes=yes):
+    found = check_new_run(client, path, journal_path, lock=settings["lock"])
+    rooms = 0 if found.plan is None else _at_most(found.plan.rooms, settings["limit"])
+    yes = yes or approve is not None
+    problems = [*_other_checksum(found.plan, approve), *missing_confirmation(rooms, yes=yes)]
+    plan = check(found, probe_client, problems, with_key=_needs_key_check(settings, yes=yes))
+    if not confirmed(plan, f"Update {_rooms_of(rooms, plan)} at {client.base_url}?", rooms, out, yes=yes):
         return OK
-    run = bulk.apply(
-        client,
-        plan,
-        journal_path,
-        concurrency=concurrency,
-        force=force,
-        strict=strict,
-        max_failures=max_failures,
-        lock=not no_lock,
-    )
-    return _Applying(client, run, journal_path, out, repeated=repeated, strict=strict).run()
+    run = bulk.apply(client, plan, journal_path, **settings)
+    return _Applying(client, run, journal_path, out, repeated, settings, Breaker(enabled=not no_breaker)).run()
 
 
-@click.command(cls=Command, steps=[keep_repeated, check_force_and_strict, read_policy, make_client])
+@click.command(
+    cls=Command,
+    steps=[reject_dry_run(_NO_DRY_RUN), expect_journal("journal", "resume"), *_STEPS],
+    sections=BULK_SECTIONS,
+)
 @click.argument("journal", metavar="JOURNAL", type=FILE)
 @click.option(
     "--plan",
     "path",
     metavar="PLAN",
     type=FILE,
-    help="Path of the plan, if it was moved.  [default: the path in the journal]",
+    help="Path of the plan, if it was moved.  [default: the path in the journal, or beside the journal]",
 )
 @click.option("--retry-failed", is_flag=True, help="Also retry failed updates.  [default: only unfinished ones]")
 @bulk_options
@@ -104,56 +130,69 @@ def resume(
     journal: Path,
     path: Path | None,
     retry_failed: bool,
-    force: bool,
-    strict: bool,
-    max_failures: int | None,
-    concurrency: int,
-    no_lock: bool,
+    settings: RunSettings,
+    no_breaker: bool,
     yes: bool,
     repeated: Repeated,
     client: RoomsClient,
+    probe_client: RoomsClient,
     as_json: bool,
 ) -> int:
     """Continue a run that stopped early.
 
     Rooms that are already updated are not updated again. If it is uncertain whether an update was carried out, for
     example because the run crashed, the room is read back. The update is then sent only if it was not carried out.
+    The journal, the plan and the API key are checked before the question.
 
     \b
     Examples:
       aiorooms resume rooms.plan.journal
+      aiorooms resume rooms.plan.journal --limit 1000
       aiorooms resume rooms.plan.journal --retry-failed
 
     With --json, the output has the same keys as that of `aiorooms apply`.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
-    run = bulk.resume(
-        client,
-        journal,
-        plan=path,
-        concurrency=concurrency,
-        force=force,
-        strict=strict,
-        retry_failed=retry_failed,
-        max_failures=max_failures,
-        lock=not no_lock,
-    )
     out = Output(json=as_json)
-    left = 0 if yes else run.rooms_left()
-    if not _confirmed(f"Continue with {left:,} of {run.plan.rooms:,} rooms at {client.base_url}?", left, out, yes=yes):
-        return OK
-    return _Applying(client, run, journal, out, repeated=repeated, strict=strict, plan=path).run()
+    found = check_resumed_run(client, journal, path, lock=settings["lock"])
+    with_key = _needs_key_check(settings, yes=yes)
+    if found.problems:
+        check(found, probe_client, with_key=with_key)
+    run = bulk.resume(client, journal, plan=path, retry_failed=retry_failed, **settings)
+    left = run.rooms_left()
+    if left:
+        rooms = _at_most(left, settings["limit"])
+        check(found, probe_client, missing_confirmation(rooms, yes=yes), with_key=with_key)
+        question = f"Continue with {_rooms_of(rooms, run.plan)} at {client.base_url}?"
+        if not confirmed(run.plan, question, rooms, out, yes=yes):
+            return OK
+    breaker = Breaker(enabled=not no_breaker)
+    return _Applying(client, run, journal, out, repeated, settings, breaker, plan=path).run()
 
 
-def _confirmed(question: str, rooms: int, out: Output, *, yes: bool) -> bool:
-    """Return whether to go ahead. If more than one room would change, ask the user, unless `yes` is true."""
-    if yes or rooms <= 1:
-        return True
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise InvalidInputError([f"{rooms:,} rooms would change; without a terminal, confirm with --yes"])
-    if confirm(question):
-        return True
-    out.note("Nothing was changed.")
-    return False
+def _needs_key_check(settings: RunSettings, *, yes: bool) -> bool:
+    """Return whether to check the key before the run.
+
+    With --force and --yes, there is no question, and the first request of the run is an update, which can wait for the
+    end of an outage.
+    """
+    return not (settings["force"] and yes)
+
+
+def _at_most(rooms: int, limit: int | None) -> int:
+    return rooms if limit is None else min(rooms, limit)
+
+
+def _rooms_of(rooms: int, plan: Plan) -> str:
+    """Return how many rooms of a plan a run updates."""
+    return rooms_text(rooms) if rooms == plan.rooms else f"{rooms:,} of {rooms_text(plan.rooms)}"
+
+
+def _other_checksum(plan: Plan | None, approved: str | None) -> tuple[str, ...]:
+    """Return a problem if a plan is not the approved one."""
+    if plan is None or approved is None or plan.sha256.startswith(approved):
+        return ()
+    text = f"--approve: the plan {quoted_path(plan.path)} has the checksum {plan.sha256}, not {approved}"
+    return (f"{text}; review it with `{command_line('show', plan.path)}`",)
 
 
 class _Applying(ManyUpdates):
@@ -165,16 +204,18 @@ class _Applying(ManyUpdates):
         run: BulkRun,
         journal: Path,
         out: Output,
-        *,
         repeated: Repeated,
-        strict: bool,
+        settings: RunSettings,
+        breaker: Breaker,
+        *,
         plan: Path | None = None,
     ) -> None:
         super().__init__(client, out, run.plan.rooms)
         self._run = run
         self._journal = journal
         self._repeated = repeated
-        self._strict_option = ("--strict",) if strict else ()
+        self._strict_option = ("--strict",) if settings["strict"] else ()
+        self._breaker = breaker
         self._plan_option = () if plan is None else ("--plan", plan)
         self._noted = 0
         """Number of updated rooms that someone else modified after the plan was made, in other fields."""
@@ -229,6 +270,8 @@ class _Applying(ManyUpdates):
             self.out.error(f"{text}; make sure that no other command applies it with another journal")
 
     def _report(self, outcome: Outcome) -> None:
+        if (reason := self._breaker.add(outcome.status, found=outcome.found)) is not None:
+            self._run.stop(f"breaker: {reason}")
         if outcome.status == "uncertain":
             self._uncertain.add(outcome.room_id)
         self._noted += outcome.note is not None
@@ -236,7 +279,7 @@ class _Applying(ManyUpdates):
             self.write(_json_line(outcome))
         if outcome.error is None:
             return
-        if outcome.status == "skipped" and self._run.stopped_by is not None:
+        if outcome.status == "skipped" and self._run.stop_error is not None:
             self.check_key(outcome.failure)  # the error that stopped the run is printed with the totals
             return
         line = outcome.error if outcome.failure is None else error_line(outcome.failure)
@@ -273,6 +316,10 @@ class _Applying(ManyUpdates):
             )
         if self._file_error is not None:
             out.error(error_line(self._file_error))
+        elif self._breaker.reason is not None and not self.interrupted:
+            out.error(f"stopped: {self._breaker.advice}")
+        elif run.limit_reached and not self.interrupted:
+            out.note("Stopped at the limit, as --limit says.")
         elif run.stopped_by is not None and not self.interrupted:
             error = run.stop_error
             out.error(f"stopped: {run.stopped_by if error is None else error_line(error)}")
@@ -280,7 +327,8 @@ class _Applying(ManyUpdates):
             out.error("the updates in flight were aborted and are uncertain; `aiorooms resume` reads their rooms back")
         if self._file_error is None or self._file_error.reason not in ("journal_removed", "journal_truncated"):
             self._show_next_commands(counts)
-        return _updated(counts) >= self.total and not self._listing_failed and self._file_error is None
+        done = _updated(counts) + (counts["not_begun"] if run.limit_reached else 0)
+        return done >= self.total and not self._listing_failed and self._file_error is None
 
     def _count_rooms(self, states: Mapping[str, RoomState] | None) -> Mapping[str, int]:
         """Return the number of rooms for each of the `TOTALS`, which add up to the number of rooms in the plan.
@@ -324,6 +372,8 @@ class _Applying(ManyUpdates):
         done = updated + counts["failed"] + counts["conflict"]
         if done < self.total:
             out.note(f"To continue: {self._resume(*self._strict_option)}")
+            if self._breaker.reason is not None:
+                out.note(f"To retry failed rooms too: {self._resume('--retry-failed', *self._strict_option)}")
         elif counts["failed"]:
             out.note(f"To retry failed rooms: {self._resume('--retry-failed', *self._strict_option)}")
         if counts["conflict"] and done == self.total:

@@ -1,19 +1,36 @@
 """Options of the commands that update many rooms: `update`, `apply` and `resume`."""
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypedDict, TypeVar
 
 import click
 
-from ._command import Context
-from ._options import api_options, policy_option, value_option
-from ._values import read_rate, whole_number
+from .._http.retry import RetryPolicy
+from ..bulk._apply import OUTAGE_PATIENCE
+from ._command import Context, Step
+from ._options import MAX_ROOMS, api_options, policy_option, value_option
+from ._values import read_patience, read_rate, whole_number
 
-__all__ = ["MAX_FAILURES", "bulk_options", "check_force_and_strict", "concurrency_option", "max_failures_option"]
+__all__ = [
+    "BULK_SECTIONS",
+    "MAX_FAILURES",
+    "RunSettings",
+    "bulk_options",
+    "concurrency_option",
+    "dry_run_option",
+    "max_failures_option",
+    "no_breaker_option",
+    "outage_patience_option",
+    "patience_of",
+    "read_settings",
+    "reject_dry_run",
+    "retries_option",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MAX_CONCURRENCY: Final = 1000
+_MAX_RETRIES: Final = 100
 MAX_FAILURES: Final = 1_000_000
 
 concurrency_option: Final = value_option(
@@ -35,9 +52,51 @@ def max_failures_option(more: str = "") -> Callable[[F], F]:
     )
 
 
+retries_option: Final = value_option(
+    "--retries",
+    "N",
+    whole_number(0, _MAX_RETRIES),
+    f"Maximum number of retries of a request, 0 to {_MAX_RETRIES}.  [default: {RetryPolicy().max_attempts - 1}]",
+)
+
+
+def outage_patience_option(more: str = "") -> Callable[[F], F]:
+    """Return a decorator that adds `--outage-patience`. `more` is appended to the default in the help text."""
+    return value_option(
+        "--outage-patience",
+        "TIME",
+        read_patience,
+        "Stop when an outage has lasted this long: 90, 90s, 5m or 1h. With off, don't wait for the end of an outage:"
+        f" rooms fail when their requests have no retries left.  [default: {OUTAGE_PATIENCE:g}s{more}]",
+    )
+
+
+no_breaker_option: Final = click.option(
+    "--no-breaker",
+    is_flag=True,
+    help="Go on even if more than 20 % of the first 50 updates fail, or 50 in a row.  [default: stop then]",
+)
+
+dry_run_option: Final = click.option(
+    "--dry-run", is_flag=True, hidden=True, help="Not supported: a plan is the dry run."
+)
+
+
 def bulk_options(command: F) -> F:
-    """Add the options that `apply` and `resume` share."""
+    """Add the options that `apply` and `resume` share. The step `read_settings` replaces some with `settings`."""
     options = (
+        value_option(
+            "--limit",
+            "N",
+            whole_number(1, MAX_ROOMS),
+            "Begin at most N updates, then end the run in order. `aiorooms resume` goes on.  [default: all rooms]",
+        ),
+        click.option(
+            "--yes",
+            "-y",
+            is_flag=True,
+            help="Don't ask for confirmation.  [default: ask if more than one room changes]",
+        ),
         click.option(
             "--force",
             is_flag=True,
@@ -49,22 +108,24 @@ def bulk_options(command: F) -> F:
             help="Treat any modification by someone else as a conflict.  [default: only that of a planned field]",
         ),
         max_failures_option(),
-        policy_option,
-        concurrency_option,
+        no_breaker_option,
         value_option(
             "--rate",
             "N",
             read_rate,
-            "Maximum number of requests per second, at least 0.001. The server may allow fewer.  [default: no limit]",
+            "Maximum number of requests per second, such as 10, 10/s or 600/m. The server may allow fewer."
+            "  [default: no limit]",
         ),
+        concurrency_option,
+        retries_option,
+        outage_patience_option(),
+        policy_option,
         click.option(
             "--no-lock",
             is_flag=True,
             help="Don't lock the journal and the plan. Only for file systems without locks.  [default: lock them]",
         ),
-        click.option(
-            "--yes", is_flag=True, help="Don't ask for confirmation.  [default: ask if more than one room changes]"
-        ),
+        dry_run_option,
         api_options,
     )
     for option in reversed(options):
@@ -72,7 +133,56 @@ def bulk_options(command: F) -> F:
     return command
 
 
-def check_force_and_strict(ctx: Context) -> None:
-    """Record a problem if both `--force` and `--strict` were given."""
-    if ctx.params["force"] and ctx.params["strict"]:
+BULK_SECTIONS: Final[Mapping[str, Sequence[str]]] = {
+    "How far it goes": ("--limit", "--retry-failed", "--max-failures", "--no-breaker"),
+    "Confirmation": ("--yes", "--approve"),
+    "Rooms that someone else modified": ("--force", "--strict"),
+    "Speed and patience": ("--rate", "--concurrency", "--retries", "--outage-patience", "--timeout"),
+    "Files": ("--journal", "--plan", "--policy", "--no-lock"),
+    "Server": ("--base-url", "--allow-insecure-http", "--proxy"),
+    "Output": ("--json", "--verbose"),
+}
+"""The options of `apply` and `resume` in their `--help`, by what an operator wants to decide."""
+
+
+class RunSettings(TypedDict):
+    """The arguments that `bulk.apply` and `bulk.resume` share."""
+
+    concurrency: int
+    force: bool
+    strict: bool
+    max_failures: int | None
+    limit: int | None
+    outage_patience: float | None
+    lock: bool
+
+
+def read_settings(ctx: Context) -> None:
+    """Replace the options that are arguments of `bulk.apply` and `bulk.resume` with `settings`."""
+    params = ctx.params
+    if params["force"] and params["strict"]:
         ctx.add_problem("give only one of --force and --strict")
+    ctx.params["settings"] = RunSettings(
+        concurrency=params.pop("concurrency"),
+        force=params.pop("force"),
+        strict=params.pop("strict"),
+        max_failures=params.pop("max_failures"),
+        limit=params.pop("limit"),
+        outage_patience=patience_of(params.pop("outage_patience"), default=OUTAGE_PATIENCE),
+        lock=not params.pop("no_lock"),
+    )
+
+
+def patience_of(given: float | None, *, default: float | None) -> float | None:
+    """Return the argument `outage_patience` for the value of the option: 0 is `off`, and None if it was not given."""
+    return default if given is None else given or None
+
+
+def reject_dry_run(instead: str) -> Step:
+    """Return a step that rejects `--dry-run`, and says what shows the changes without making them."""
+
+    def reject(ctx: Context) -> None:
+        if ctx.params.pop("dry_run"):
+            ctx.add_problem(f"there is no dry run of this command; {instead}", "--dry-run")
+
+    return reject

@@ -12,7 +12,7 @@ step `make_client` then finds a third problem: the API key is missing. `InvalidI
 with parameters come first, in the order in which the command declares the parameters. Other problems follow.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
@@ -97,12 +97,40 @@ class Command(click.Command):
 
     context_class = Context
 
-    def __init__(self, *args: Any, steps: Sequence[Step] = (), **attributes: Any) -> None:  # noqa: ANN401 - click's own
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401 - click's own
+        steps: Sequence[Step] = (),
+        sections: Mapping[str, Sequence[str]] | None = None,
+        **attributes: Any,  # noqa: ANN401 - click's own
+    ) -> None:
+        """`sections` has the titles and the options of the sections of `--help`. The last one gets all others too."""
         # In the program, a command gets the option `-h` from the settings of the group `aiorooms`. The settings below
         # add `-h` to a command that is run without the group.
         attributes["context_settings"] = {"help_option_names": HELP_OPTIONS}
         super().__init__(*args, **attributes)
         self._steps = steps
+        self._sections: Mapping[str, Sequence[str]] = sections or {}
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, in sections if the command has any."""
+        if not self._sections:
+            super().format_options(ctx, formatter)
+            return
+        section_of = {name: title for title, names in self._sections.items() for name in names}
+        *_, last = self._sections
+        records: dict[str, list[tuple[str, str]]] = {title: [] for title in self._sections}
+        order = {name: number for number, name in enumerate(section_of)}
+        options = [parameter for parameter in self.get_params(ctx) if isinstance(parameter, click.Option)]
+        for parameter in sorted(options, key=lambda option: order.get(_name(option), len(order))):
+            if (record := parameter.get_help_record(ctx)) is not None:
+                records[section_of.get(_name(parameter), last)].append(record)
+        # All sections have the same columns.
+        width = min(max(len(names) for rows in records.values() for names, _ in rows), _OPTION_COLUMNS)
+        for title, rows in records.items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl([(f"{names:<{width}}", text) for names, text in rows])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments into `ctx.params`, and run the steps. Raise `InvalidInputError` with all problems."""
@@ -148,8 +176,12 @@ class Value(click.ParamType[T | None], Generic[T]):
             return None
 
 
+_OPTION_COLUMNS: Final = 26
+"""Maximum width of the names of options in `--help`, in columns. Longer names have their text on the next line."""
+
+
 def _name(parameter: click.Parameter) -> str:
     """Return the name of a parameter on the command line, such as `--max-failures` or `ROOM_ID`."""
     if isinstance(parameter, click.Option):
-        return parameter.opts[0]
+        return next((name for name in parameter.opts if name.startswith("--")), parameter.opts[0])
     return parameter.human_readable_name.strip("[].")

@@ -8,11 +8,13 @@ from yarl import URL
 
 from .._webhook_url import YARL_ERRORS, split_plain
 from ..bulk import Plan, PlannedUpdate
+from ..bulk._plan_review import PlanReviewer
 from ._json import dumps
 from ._output import Output, command_line, field_text
 from ._repeated import Repeated
+from ._review import rooms_text, show_header, show_not_restorable, totals_of
 
-__all__ = ["show_how_to_apply", "show_plan", "totals_of"]
+__all__ = ["show_how_to_apply", "show_plan"]
 
 _MAX_LINES: Final = 45
 """Maximum number of lines about changes, so that the output fits on one screen."""
@@ -29,25 +31,33 @@ If the two values are URLs that differ only in the host, they may be shortened t
 """
 
 
-def show_plan(plan: Plan, out: Output, *, every_room: bool) -> None:
-    """Write the changes and the totals of a plan."""
-    if every_room:
+def show_plan(plan: Plan, out: Output, *, every_room: bool, with_header: bool = False) -> None:
+    """Write the changes and the totals of a plan, and what a rollback could not bring back.
+
+    `with_header` puts what a reviewer needs to know before the changes.
+    """
+    reviewer, groups = PlanReviewer(), _Groups()
+    is_streamed = every_room and not with_header
+    for planned in plan.updates():
+        reviewer.add(planned)
+        if is_streamed:
+            _write_room(planned, out)
+        elif not every_room:
+            groups.add(planned)
+    review = reviewer.result()
+    if with_header:
+        show_header(plan, review, out)
+    if every_room and not is_streamed:
         for planned in plan.updates():
-            _write(out, _label(planned), _change_of(planned, whole=True))
-    else:
-        _show_changes(plan, out)
+            _write_room(planned, out)
+    groups.write(out)
+    if not with_header:
+        show_not_restorable(review, out)
     out.line(totals_of(plan))
 
 
-def totals_of(plan: Plan) -> str:
-    """Return the totals of a plan, such as `3 rooms to change, 5 already as planned.` A total of 0 is omitted."""
-    others = (
-        (plan.unchanged, "already as planned"),
-        (plan.not_concerned, "not concerned"),
-        (plan.invalid, "left out because of a problem"),
-    )
-    text = f"{plan.rooms:,} {_rooms(plan.rooms)} to change"
-    return ", ".join((text, *(f"{count:,} {name}" for count, name in others if count))) + "."
+def _write_room(planned: PlannedUpdate, out: Output) -> None:
+    _write(out, _label(planned), _change_of(planned, whole=True))
 
 
 def show_how_to_apply(plan: Plan, out: Output, *, repeated: Repeated) -> None:
@@ -56,33 +66,37 @@ def show_how_to_apply(plan: Plan, out: Output, *, repeated: Repeated) -> None:
         out.note(f"To apply the plan: {command_line('apply', plan.path, *repeated.server, *repeated.policy)}")
 
 
-def _show_changes(plan: Plan, out: Output) -> None:
-    counts: Counter[_Change] = Counter()
-    examples: dict[_Change, str] = {}
-    more = 0
-    for planned in plan.updates():
+class _Groups:
+    """The rooms of a plan, grouped by change."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[_Change] = Counter()
+        self._examples: dict[_Change, str] = {}
+        self._more = 0
+
+    def add(self, planned: PlannedUpdate) -> None:
+        """Add a room."""
         change = _change_of(planned, whole=False)
-        if change in counts or len(counts) < _MAX_CHANGES:
-            counts[change] += 1
-            if change not in examples:
-                examples[change] = _label(planned)
+        if change in self._counts or len(self._counts) < _MAX_CHANGES:
+            self._counts[change] += 1
+            if change not in self._examples:
+                self._examples[change] = _label(planned)
         else:
-            more += 1
-    lines = 0
-    for change, count in counts.most_common():
-        lines += len(change) + 2
-        if lines > _MAX_LINES:
-            more += count
-            continue
-        rooms = examples[change] if count == 1 else f"{count:,} rooms, such as {examples[change]}"
-        _write(out, rooms, change)
-    if more:
-        out.line(f"and {more:,} {_rooms(more)} with other changes; --all shows each room")
-        out.line("")
+            self._more += 1
 
-
-def _rooms(count: int) -> str:
-    return "room" if count == 1 else "rooms"
+    def write(self, out: Output) -> None:
+        """Write the groups, the largest ones first, but not more than fit on a screen."""
+        lines, more = 0, self._more
+        for change, count in self._counts.most_common():
+            lines += len(change) + 2
+            if lines > _MAX_LINES:
+                more += count
+                continue
+            example = self._examples[change]
+            _write(out, example if count == 1 else f"{count:,} rooms, such as {example}", change)
+        if more:
+            out.line(f"and {rooms_text(more)} with other changes; --all shows each room")
+            out.line("")
 
 
 def _label(planned: PlannedUpdate) -> str:

@@ -32,11 +32,12 @@ from ._output import (
     print_problems,
     write_stderr,
 )
-from ._plan import DETAILED, plan, show
+from ._plan import DETAILED, plan
 from ._read import get, list_
 from ._report import report
 from ._rollback import rollback
 from ._run import Interrupted
+from ._show import show
 from ._simulate import simulate
 from ._update import update
 from ._verify import verify

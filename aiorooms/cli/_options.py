@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from .._http.retry import RetryPolicy
 from .._pacing import Pacing
 from .._text import quoted
 from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy
@@ -31,6 +32,7 @@ __all__ = [
     "json_option",
     "make_client",
     "make_client_and_keep_policy",
+    "make_two_clients",
     "overwrite_option",
     "policy_option",
     "read_policy",
@@ -175,8 +177,11 @@ def connection_options(command: F) -> F:
     return base_url(allow_insecure_http(proxy(verbose(command))))
 
 
-def make_client(ctx: Context) -> None:
-    """Create `client` from the options and the environment, with `policy` if the command has that option."""
+def make_client(ctx: Context, *, with_probe: bool = False) -> None:
+    """Create `client` from the options and the environment, with `policy` if the command has that option.
+
+    With `with_probe`, also create `probe_client`, an equal client for requests before the event loop of the run.
+    """
     base_url: str | None = ctx.params.pop("base_url")
     allow_insecure_http: bool = ctx.params.pop("allow_insecure_http")
     timeout: float | None = ctx.params.pop("timeout")
@@ -196,10 +201,21 @@ def make_client(ctx: Context) -> None:
         proxy=proxy,
         trust_env=True,
     )
+    if timeout is not None:
+        make = functools.partial(make, timeout=timeout)
+    if (retries := ctx.params.pop("retries", None)) is not None:
+        make = functools.partial(make, retry=RetryPolicy(max_attempts=retries + 1))
     try:
-        ctx.params["client"] = make() if timeout is None else make(timeout=timeout)
+        ctx.params["client"] = make()
+        if with_probe:
+            ctx.params["probe_client"] = make()
     except ClientSettingsError as error:
         ctx.add_problem(setting_problem(error, base_url=base_url))
+
+
+def make_two_clients(ctx: Context) -> None:
+    """Create `client` and `probe_client`, because a client belongs to one event loop."""
+    make_client(ctx, with_probe=True)
 
 
 def make_client_and_keep_policy(ctx: Context) -> None:

@@ -1,4 +1,4 @@
-"""`aiorooms plan` and `aiorooms show`: write a plan from a file or from options, and show a plan."""
+"""`aiorooms plan`: write a plan from a file or from options."""
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import nullcontext
@@ -15,9 +15,8 @@ from ..bulk import Plan, PlanSummary, ProbeUrls, Rows, Selection, Wanted, make_p
 from ..client import RoomsClient
 from ..webhook_config import EventSigner, ProbeResult, probe_many
 from ._command import Command, Context
-from ._diff import show_how_to_apply, show_plan, totals_of
+from ._diff import show_how_to_apply
 from ._exit_codes import CHANGES, OK
-from ._json import JsonValue
 from ._key_files import probe_options, read_signer
 from ._options import (
     CONNECTION_OPTIONS,
@@ -25,7 +24,6 @@ from ._options import (
     api_options,
     check_new_file,
     every_room_option,
-    json_option,
     make_client_and_keep_policy,
     overwrite_option,
     policy_option,
@@ -34,10 +32,12 @@ from ._options import (
 from ._output import Output, Reading, escape, print_some_problems, write_stderr
 from ._plan_source import Table, read_source
 from ._repeated import Repeated, keep_repeated
+from ._review import totals_of
 from ._run import interrupted_before, run
+from ._show import write_plan
 from ._streams import is_standard, output_path
 
-__all__ = ["DETAILED", "plan", "show"]
+__all__ = ["DETAILED", "plan"]
 
 DETAILED: Final = "--detailed-exitcode"
 
@@ -64,7 +64,9 @@ def _check_out_and_make_client(ctx: Context) -> None:
             del ctx.params[name]
         ctx.params["client"] = None
         return
-    check_new_file(ctx, "--out", ctx.params["out"], source=ctx.params["file"])
+    # If FILE is no input, such as a plan, the new plan would often have its name. That says nothing more.
+    out = None if ctx.is_invalid("FILE") else ctx.params["out"]
+    check_new_file(ctx, "--out", out, source=ctx.params["file"])
     if is_standard(ctx.params["out"]) and ctx.params["as_json"]:
         ctx.add_problem("standard output would contain the plan and JSON; give a file, or omit --json", "--out")
     make_client_and_keep_policy(ctx)
@@ -176,7 +178,8 @@ def plan(
 
     The plan is a file. `aiorooms show` displays it again, and `aiorooms apply` carries it out.
 
-    With --json, the output is one object with the totals. With --json and --all, one object for each room comes first.
+    With --json, the output is one object with the totals and the same review as that of `aiorooms show`. With --json
+    and --all, one object for each room comes first.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     output = Output(json=as_json)
     if client is None:
@@ -195,7 +198,7 @@ def plan(
         if is_standard(out):
             write_stderr(totals_of(opened) + "\n")
         else:
-            _show(opened, output, every_room=every_room, summary=summary)
+            write_plan(opened, output, every_room=every_room, summary=summary)
     if not as_json:
         for warning in summary.first_warnings:
             output.error(f"{wanted.source}, {warning}")
@@ -271,46 +274,3 @@ def _check(source: Table | Selection, out: Output) -> int:
         else:
             out.line(f"{rows.source}: {rows.count:,} row{'s' * (rows.count != 1)}, no problems.")
     return OK
-
-
-@click.command(cls=Command)
-@click.argument("path", metavar="PLAN", type=FILE)
-@every_room_option
-@json_option
-def show(path: Path, every_room: bool, as_json: bool) -> int:
-    """Show the changes in a plan.
-
-    \b
-    Examples:
-      aiorooms show rooms.plan
-      aiorooms show rooms.plan --all
-
-    With --json, the output is one object with the totals. With --json and --all, one object for each room comes first.
-    """  # noqa: D301 - a backspace tells click to keep the line breaks
-    _show(Plan.open(path), Output(json=as_json), every_room=every_room)
-    return OK
-
-
-def _show(opened: Plan, out: Output, *, every_room: bool, summary: PlanSummary | None = None) -> None:
-    """Show a plan. If it has just been made, `summary` has totals that the plan file does not contain."""
-    if not out.json:
-        show_plan(opened, out, every_room=every_room)
-        return
-    if every_room:
-        for planned in opened.updates():
-            out.data({"room_id": planned.room_id, "before": dict(planned.before), "after": dict(planned.after)})
-    totals: dict[str, JsonValue] = {
-        "plan": str(opened.path),
-        "plan_id": opened.plan_id,
-        "rooms": opened.rooms,
-        "unchanged": opened.unchanged,
-        "not_concerned": opened.not_concerned,
-        "invalid": opened.invalid,
-        "source": opened.source,
-        "base_url": opened.base_url,
-    }
-    if summary is not None:
-        totals["outdated"] = summary.outdated
-        totals["outdated_rooms"] = [*summary.outdated_rooms]
-        totals["warnings"] = [*summary.first_warnings]
-    out.data(totals)

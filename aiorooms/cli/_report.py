@@ -8,6 +8,7 @@ from ..bulk import Journal, write_report
 from ..bulk._damage import damage_of_journal
 from ._command import Command, Context
 from ._exit_codes import OK
+from ._kinds import expect_journal
 from ._options import FILE, check_new_file, json_option, overwrite_option
 from ._output import Output
 
@@ -21,7 +22,7 @@ def _check_report(ctx: Context) -> None:
     check_new_file(ctx, "--out", page, source=journal)
 
 
-@click.command(cls=Command, steps=[_check_report])
+@click.command(cls=Command, steps=[expect_journal("journal", "report"), _check_report])
 @click.argument("journal", metavar="JOURNAL", type=FILE)
 @click.option("--out", "page", metavar="FILE", type=FILE, help="Path of the report.  [default: JOURNAL.html]")
 @overwrite_option

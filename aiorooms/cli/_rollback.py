@@ -10,6 +10,7 @@ from ..client import RoomsClient
 from ._command import Command, Context
 from ._diff import show_how_to_apply, show_plan
 from ._exit_codes import FAILED, OK
+from ._kinds import expect_journal
 from ._options import (
     FILE,
     api_options,
@@ -29,9 +30,11 @@ def _check_out(ctx: Context) -> None:
     check_new_file(ctx, "--out", ctx.params["out"], source=ctx.params["journal"])
 
 
-@click.command(cls=Command, steps=[keep_repeated, _check_out, make_client])
+@click.command(cls=Command, steps=[expect_journal("journal", "rollback"), keep_repeated, _check_out, make_client])
 @click.argument("journal", metavar="JOURNAL", type=FILE)
-@click.option("--out", metavar="PLAN", type=FILE, default="back.plan", show_default=True, help="Path of the new plan.")
+@click.option(
+    "--out", "-o", metavar="PLAN", type=FILE, default="back.plan", show_default=True, help="Path of the new plan."
+)
 @overwrite_option
 @click.option(
     "--strict",

@@ -8,11 +8,23 @@ from typing import Final
 import click
 
 from .._checks import text_message
+from ..bulk._apply import OUTAGE_PATIENCE
 from ..client import RoomsClient
 from ..errors import InvalidRequestError
 from ..models import FIELD_NAMES, RoomUpdate, UpdateResult, UpdateStatus
 from ..models._fields import read_value
-from ._bulk_options import MAX_FAILURES, concurrency_option, max_failures_option
+from ._breaker import Breaker
+from ._bulk_options import (
+    MAX_FAILURES,
+    concurrency_option,
+    dry_run_option,
+    max_failures_option,
+    no_breaker_option,
+    outage_patience_option,
+    patience_of,
+    reject_dry_run,
+    retries_option,
+)
 from ._command import Command, Context, Value
 from ._json import JsonValue, dumps, result_data
 from ._many import ManyUpdates
@@ -28,9 +40,6 @@ from ._values import read_room_id, whole_number
 from ._words import error_line, option_name
 
 __all__ = ["update"]
-
-_OUTAGE_PATIENCE: Final = 60.0
-"""An update of several rooms stops after this many seconds without successful contact."""
 
 _STANDARD_INPUT: Final = "-"
 
@@ -111,7 +120,17 @@ def _accept_old_name(ctx: Context) -> None:
 # --- the command ---
 
 
-@click.command(cls=Command, steps=[_accept_old_name, read_policy, _read_rooms, _read_change, make_client])
+_STEPS: Final = [
+    reject_dry_run("`aiorooms plan` and `aiorooms show` show what changes, and nothing was sent"),
+    _accept_old_name,
+    read_policy,
+    _read_rooms,
+    _read_change,
+    make_client,
+]
+
+
+@click.command(cls=Command, steps=_STEPS)
 @click.argument("given", metavar="ROOM_ID...", nargs=-1, type=Value(_room_id))
 @click.option("--unique-name", metavar="NAME", help="Name, unique within the account.  [default: unchanged]")
 @click.option("--max-participants", metavar="N", help="Maximum number of participants, 2 to 50.  [default: unchanged]")
@@ -131,7 +150,11 @@ def _accept_old_name(ctx: Context) -> None:
 )
 @policy_option
 @concurrency_option
-@max_failures_option(" A 401 or 403, a rate limit pause of over 300 s or an outage of over 60 s always stops the run.")
+@max_failures_option(" A 401 or 403, or a rate limit pause of over 300 s always stops the run.")
+@no_breaker_option
+@retries_option
+@outage_patience_option("; off for a single room")
+@dry_run_option
 @value_option(
     "--stop-after-failures", "N", whole_number(1, MAX_FAILURES), "The old name of --max-failures.", hidden=True
 )
@@ -142,6 +165,8 @@ def update(
     change: RoomUpdate,
     concurrency: int,
     max_failures: int | None,
+    no_breaker: bool,
+    outage_patience: float | None,
     client: RoomsClient,
     as_json: bool,
 ) -> int:
@@ -173,7 +198,11 @@ def update(
     out = Output(json=as_json)
     if duplicates:
         out.error(f"duplicate room ids: {duplicates:,}; each room is updated only once")
-    return _Updating(client, out, room_ids, change, concurrency, max_failures).run()
+    # Without patience, the update fails when it has no retries left. For a single room, that is better than waiting for
+    # 60 s.
+    patience = patience_of(outage_patience, default=OUTAGE_PATIENCE if len(room_ids) > 1 else None)
+    breaker = Breaker(enabled=not no_breaker)
+    return _Updating(client, out, room_ids, change, concurrency, max_failures, patience, breaker).run()
 
 
 class _Updating(ManyUpdates):
@@ -187,6 +216,8 @@ class _Updating(ManyUpdates):
         change: RoomUpdate,
         concurrency: int,
         max_failures: int | None,
+        outage_patience: float | None,
+        breaker: Breaker,
     ) -> None:
         super().__init__(client, out, len(room_ids))
         self._left = iter(room_ids)
@@ -196,6 +227,8 @@ class _Updating(ManyUpdates):
         self._change = change
         self._concurrency = concurrency
         self._max_failures = max_failures
+        self._outage_patience = outage_patience
+        self._breaker = breaker
         self._stopping = False
 
     def stop(self, why: str) -> None:
@@ -209,9 +242,7 @@ class _Updating(ManyUpdates):
             self._next_updates(),
             concurrency=self._concurrency,
             max_failures=self._max_failures,
-            # With None, the update fails when it has no attempts left. For a single room, that is better than waiting
-            # for 60 s.
-            outage_patience=_OUTAGE_PATIENCE if self.total > 1 else None,
+            outage_patience=self._outage_patience,
         )
         async with self.client, aclosing(results):
             async for result in results:
@@ -225,6 +256,8 @@ class _Updating(ManyUpdates):
             yield room_id, self._change
 
     def _report(self, result: UpdateResult) -> None:
+        if (reason := self._breaker.add(result.status)) is not None:
+            self.stop(reason)
         if self.out.json:
             self.write(dumps(result_data(result)))
         elif result.room is not None and (self.total <= MAX_ROOM_LINES or not self.out.on_terminal):
@@ -257,6 +290,8 @@ class _Updating(ManyUpdates):
             out.note("Run the same command again to update the rest. Updating a room twice is safe.")
         if self.output_error is not None:
             out.error(f"stopped: {self.output_error}")
+        elif self._breaker.reason is not None and not self.interrupted:
+            out.error(f"stopped: {self._breaker.advice}")
         return counts["updated"] == self.total
 
 

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 __all__ = [
     "one_of",
     "read_api_key",
+    "read_checksum",
     "read_host",
     "read_name",
+    "read_patience",
     "read_rate",
     "read_rate_limit",
     "read_room_id",
@@ -67,12 +69,62 @@ def read_seconds_or_zero(text: str) -> float:
     return value
 
 
+_UNITS: Final = {
+    **dict.fromkeys(("ms",), 0.001),
+    **dict.fromkeys(("", "s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hour", "hours"), 3600.0),
+}
+"""The units of time, in seconds."""
+
+_AMOUNT: Final = re.compile(r"([0-9.]*)\s*([a-z]*)", re.ASCII | re.IGNORECASE)
+
+
+def _seconds(text: str) -> float:
+    """Return the seconds of a duration such as `90`, `90s`, `1.5m` or `1h`, or NaN."""
+    found = _AMOUNT.fullmatch(text.strip())
+    if found is None or (unit := _UNITS.get(found[2].lower())) is None:
+        return math.nan
+    return _float(found[1]) * unit
+
+
+def read_patience(text: str) -> float:
+    """Read a duration such as `90`, `90s` or `5m`. The word `off` becomes 0, which means: don't wait."""
+    if text.strip().lower() == "off":
+        return 0.0
+    value = _seconds(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{quoted(text)} is not a time such as 90, 90s, 5m or 1h, or off")
+    if value <= 0:
+        raise ValueError(f"{quoted(text)} is not more than 0 seconds; give off if the run must not wait")
+    return value
+
+
 def read_rate(text: str) -> float:
-    """Read a number of requests per second, 0.001 or more."""
-    value = _number(text, "a number of requests per second")
+    """Read a number of requests per second, 0.001 or more. `600/m` means 600 per minute."""
+    number, slash, per = text.partition("/")
+    per = per.strip()
+    # The unit may have a number of its own, as in the rate limit of a simulator: `100/1s`.
+    seconds = _seconds(per if per[:1].isdigit() else f"1{per}") if slash else 1.0
+    value = _float(number.strip()) / seconds if seconds > 0 and (per or not slash) else math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{quoted(text)} is not a number of requests per second, such as 10, 10/s or 600/m")
     if value < _MIN_RATE:
         raise ValueError(f"{quoted(text)} is less than {_MIN_RATE:g} requests per second")
     return value
+
+
+_CHECKSUM: Final = re.compile(r"[0-9a-f]{12,64}", re.ASCII)
+
+
+def read_checksum(text: str) -> str:
+    """Read the SHA-256 of a plan, or its first 12 digits or more."""
+    digits = text.strip().lower()
+    if not _CHECKSUM.fullmatch(digits):
+        raise ValueError(
+            f"{quoted(text)} is not a checksum of 12 to 64 hexadecimal digits, as `aiorooms show` shows it"
+        )
+    return digits
 
 
 def read_share(text: str) -> float:

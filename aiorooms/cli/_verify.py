@@ -11,6 +11,7 @@ from ..client import RoomsClient
 from ._command import Command
 from ._exit_codes import FAILED, OK
 from ._json import JsonValue
+from ._kinds import expect_plan
 from ._options import FILE, api_options, make_client
 from ._output import Output, OutputLostError, field_text, flush
 from ._run import run
@@ -18,7 +19,7 @@ from ._run import run
 __all__ = ["verify"]
 
 
-@click.command(cls=Command, steps=[make_client])
+@click.command(cls=Command, steps=[expect_plan("path", "verify"), make_client])
 @click.argument("path", metavar="PLAN", type=FILE)
 @api_options
 def verify(path: Path, client: RoomsClient, as_json: bool) -> int:

@@ -49,8 +49,11 @@ def test_plan_apply_verify_resume_rollback_and_report(sim: RoomsSimulator, invok
     assert lines(result.stdout)[-1] == "20 rooms to change."
     assert result.stderr == "To apply the plan: aiorooms apply rooms.plan\n"
     assert fields(sim) == before, "planning changed a room"
-    assert invoke("show", "rooms.plan").stdout == result.stdout
-    assert len(lines(invoke("show", "rooms.plan", "--all").stdout)) == 20 * 4 + 1
+    header, _, rest = invoke("show", "rooms.plan").stdout.partition("A rollback could bring back all rooms.\n\n")
+    assert header.startswith("Plan:      rooms.plan\n")
+    assert rest == result.stdout
+    *_, rest = invoke("show", "rooms.plan", "--all").stdout.partition("A rollback could bring back all rooms.\n\n")
+    assert len(lines(rest)) == 20 * 4 + 1
 
     assert invoke("verify", "rooms.plan").exit_code == 1
     result = invoke("apply", "rooms.plan", "--yes")
@@ -202,10 +205,14 @@ def test_failures_and_conflicts_are_reported_and_the_run_can_be_resumed(sim: Roo
     assert sim.rooms[changed]["max_participants"] == 30
 
 
-def test_a_wrong_key_stops_the_run(sim: RoomsSimulator, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_key_stops_the_run(invoke: Invoke, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     planned(invoke)
     monkeypatch.setenv("TELNYX_API_KEY", "KEY_wrong")
     result = invoke("apply", "rooms.plan", "--yes")
+    assert result.exit_code == 3
+    assert "401" in result.stderr
+    assert not (folder / "rooms.plan.journal").exists(), "the key is checked before the run begins"
+    result = invoke("apply", "rooms.plan", "--yes", "--force")  # without a question and without a list of rooms
     assert result.exit_code == 3
     assert "401" in result.stderr
     assert "To continue: aiorooms resume rooms.plan.journal" in result.stderr

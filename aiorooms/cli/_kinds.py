@@ -1,0 +1,58 @@
+"""Notice a journal where a plan belongs, and the reverse, and name the command that was probably meant.
+
+For example, `aiorooms apply rooms.plan.journal` is rejected with "is a journal, not a plan; continue its run with
+`aiorooms resume rooms.plan.journal`".
+"""
+
+from pathlib import Path
+
+from ..bulk._files import quoted_path
+from ..bulk._kinds import kind_of_input
+from ._command import Context, Step
+from ._output import command_line
+
+__all__ = ["expect_journal", "expect_plan"]
+
+
+def expect_plan(parameter: str, command: str) -> Step:
+    """Return a step that records a problem if the file of a parameter is a journal."""
+
+    def check(ctx: Context) -> None:
+        path: Path | None = ctx.params[parameter]
+        if path is not None and kind_of_input(path) == "journal":
+            ctx.add_problem(f"{quoted_path(path)} is a journal, not a plan; {_with_journal(command, path)}", "PLAN")
+
+    return check
+
+
+def expect_journal(parameter: str, command: str) -> Step:
+    """Return a step that records a problem if the file of a parameter is a plan."""
+
+    def check(ctx: Context) -> None:
+        path: Path | None = ctx.params[parameter]
+        if path is not None and kind_of_input(path) == "plan":
+            ctx.add_problem(f"{quoted_path(path)} is a plan, not a journal; {_with_plan(command, path)}", "JOURNAL")
+
+    return check
+
+
+def _with_journal(command: str, path: Path) -> str:
+    if command == "apply":
+        return f"continue its run with `{command_line('resume', path)}`"
+    if command == "show":
+        return f"`{command_line('report', path)}` shows its runs"
+    return f"give the plan that `aiorooms apply` was called with, such as {_plan_name(path)}"
+
+
+def _plan_name(path: Path) -> str:
+    name = path.name.removesuffix(".journal")
+    return name if name != path.name else "rooms.plan"
+
+
+def _with_plan(command: str, path: Path) -> str:
+    journal = Path(f"{path}.journal")
+    if kind_of_input(journal) == "journal":
+        return f"use `{command_line(command, journal)}`"
+    if command == "resume":
+        return f"apply it with `{command_line('apply', path)}`"
+    return f"give the journal that `{command_line('apply', path)}` writes"

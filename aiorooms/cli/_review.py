@@ -1,0 +1,164 @@
+"""What a reviewer needs to know about a plan: as text, as JSON, and in two lines before a question.
+
+For example, the two lines before the question of `apply` are
+
+    rooms.plan (checksum 39695a0b12cd) from rooms.csv, made 2024-05-01T06:07:08Z: webhook_event_url of 20 rooms ...
+    A rollback could not bring back 5 rooms: webhook_event_url had no value, and the API can't clear it.
+"""
+
+import os
+from typing import Final
+
+from ..bulk import Plan
+from ..bulk._plan_review import FieldReview, PlanReview, ValueChange
+from ..models._fields import FIELDS
+from ._json import JsonValue, dumps
+from ._output import Output, command_line, escape
+
+__all__ = [
+    "lines_before_question",
+    "review_data",
+    "rooms_text",
+    "show_header",
+    "show_how_to_approve",
+    "show_not_restorable",
+    "totals_of",
+]
+
+SHORT_CHECKSUM: Final = 12
+"""Number of digits of a checksum in a line. They are enough for `--approve`."""
+
+_MAX_CHANGES: Final = 8
+"""Maximum number of changes of a field to show."""
+
+_MAX_IN_LINE: Final = 2
+"""Maximum number of changes of a field to name in a line."""
+
+_DEFAULT_SERVER: Final = "https://api.telnyx.com/v2"
+
+
+def rooms_text(count: int) -> str:
+    """Return a number of rooms as text, such as `1 room`."""
+    return f"{count:,} room{'s' * (count != 1)}"
+
+
+def totals_of(plan: Plan) -> str:
+    """Return the totals of a plan, such as `3 rooms to change, 5 already as planned.` A total of 0 is omitted."""
+    others = (
+        (plan.unchanged, "already as planned"),
+        (plan.not_concerned, "not concerned"),
+        (plan.invalid, "left out because of a problem"),
+    )
+    text = f"{rooms_text(plan.rooms)} to change"
+    return ", ".join((text, *(f"{count:,} {name}" for count, name in others if count))) + "."
+
+
+def show_header(plan: Plan, review: PlanReview, out: Output) -> None:
+    """Write where a plan comes from, its checksum, its changes by field and host, and what can't be undone."""
+    for name, value in (
+        ("Plan", str(plan.path)),
+        ("Source", plan.source),
+        ("Server", plan.base_url),
+        ("Made", plan.created_at),
+        ("Id", plan.plan_id),
+        ("Checksum", plan.sha256),
+        ("Totals", totals_of(plan)),
+    ):
+        out.styled((f"{name + ':':<11}", "bold"), escape(value))
+    out.line("")
+    for field in review.fields:
+        _show_field(field, out)
+    if review.rooms:
+        show_not_restorable(review, out, if_all="A rollback could bring back all rooms.")
+
+
+def _show_field(field: FieldReview, out: Output) -> None:
+    out.line(f"{field.name}: {rooms_text(field.rooms)}")
+    shown = field.changes[:_MAX_CHANGES]
+    width = max((len(f"{change.rooms:,}") for change in shown), default=0)
+    for change in shown:
+        out.styled(
+            f"  {change.rooms:>{width},}  ", (_before(field, change), "red"), " -> ", (_after(field, change), "green")
+        )
+    others = field.rooms - sum(change.rooms for change in shown)
+    if others and shown:
+        out.line(f"  and {rooms_text(others)} with other changes")
+
+
+def show_not_restorable(review: PlanReview, out: Output, *, if_all: str = "") -> None:
+    """Write what a rollback could not bring back. If it could bring back all rooms, write `if_all`."""
+    if not review.not_restorable:
+        if if_all:
+            out.line(if_all)
+            out.line("")
+        return
+    out.line(f"A rollback could not bring back {rooms_text(review.rooms_not_restorable)}:")
+    for group in review.not_restorable:
+        rooms = f"room {group.example}" if group.rooms == 1 else f"{group.rooms:,} rooms, such as {group.example}"
+        out.line(f"  {rooms}: {group.reason}")
+    out.line("")
+
+
+def lines_before_question(plan: Plan, review: PlanReview) -> tuple[str, str]:
+    """Return two lines about a plan: what it changes, and what a rollback could not bring back."""
+    changes = ", ".join(map(_in_line, review.fields))
+    made = f"{plan.path} (checksum {plan.sha256[:SHORT_CHECKSUM]}) from {plan.source}, made {plan.created_at}"
+    if not review.not_restorable:
+        return f"{made}: {changes}", "A rollback could bring back all rooms."
+    reasons = "; ".join(group.reason for group in review.not_restorable)
+    lost = f"A rollback could not bring back {rooms_text(review.rooms_not_restorable)}: {reasons}."
+    return f"{made}: {changes}", lost
+
+
+def _in_line(field: FieldReview) -> str:
+    shown = field.changes[:_MAX_IN_LINE]
+    named = [f"{_before(field, change)} -> {_after(field, change)}" for change in shown]
+    if shown and field.rooms > sum(change.rooms for change in shown):
+        named.append("others")
+    text = f"{field.name} of {rooms_text(field.rooms)}"
+    return f"{text} ({', '.join(named)})" if named else text
+
+
+def _before(field: FieldReview, change: ValueChange) -> str:
+    return _value(field, change.before)
+
+
+def _after(field: FieldReview, change: ValueChange) -> str:
+    # A change is listed only if the values differ. So if the hosts are equal, the rest of the URL changes.
+    is_same = isinstance(change.after, str) and change.before == change.after
+    return _value(field, change.after) + " (same host)" * is_same
+
+
+def _value(field: FieldReview, value: str | int | bool | None) -> str:
+    if isinstance(value, str):
+        return escape(value)
+    return "no URL" if value is None and FIELDS[field.name].kind == "url" else dumps(value)
+
+
+def show_how_to_approve(plan: Plan, out: Output) -> None:
+    """Write the command that applies this plan and no other, or nothing if the plan has no changes."""
+    if not plan.rooms:
+        return
+    known = (_DEFAULT_SERVER, os.environ.get("TELNYX_BASE_URL", "").rstrip("/"))
+    server = () if plan.base_url in known else ("--base-url", plan.base_url)
+    out.note(f"To apply this plan and no other: {command_line('apply', plan.path, *server, '--approve', plan.sha256)}")
+
+
+def review_data(plan: Plan, review: PlanReview) -> dict[str, JsonValue]:
+    """Return the review as JSON data."""
+    return {
+        "created_at": plan.created_at,
+        "sha256": plan.sha256,
+        "fields": {field.name: _field_data(field) for field in review.fields},
+        "not_restorable": [
+            {"field": group.field, "reason": group.reason, "rooms": group.rooms, "example": group.example}
+            for group in review.not_restorable
+        ],
+    }
+
+
+def _field_data(field: FieldReview) -> dict[str, JsonValue]:
+    changes: list[JsonValue] = [
+        {"before": change.before, "after": change.after, "rooms": change.rooms} for change in field.changes
+    ]
+    return {"rooms": field.rooms, "changes": changes, "other": field.other}
