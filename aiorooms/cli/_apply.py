@@ -215,6 +215,7 @@ class _Applying(ManyUpdates):
         self._journal = journal
         self._repeated = repeated
         self._strict_option = ("--strict",) if settings["strict"] else ()
+        self._limit = settings["limit"]
         self._breaker = breaker
         self._plan_option = () if plan is None else ("--plan", plan)
         self._noted = 0
@@ -319,7 +320,7 @@ class _Applying(ManyUpdates):
         elif self._breaker.reason is not None and not self.interrupted:
             out.error(f"stopped: {self._breaker.advice}")
         elif run.limit_reached and not self.interrupted:
-            out.note("Stopped at the limit, as --limit says.")
+            out.note(f"Stopped at the limit of {rooms_text(self._limit or 0)} (--limit).")
         elif run.stopped_by is not None and not self.interrupted:
             error = run.stop_error
             out.error(f"stopped: {run.stopped_by if error is None else error_line(error)}")

@@ -19,6 +19,7 @@ from ..errors import (
 )
 from ._apply import apply, resume
 from ._command import HELP_OPTIONS, InvalidInputError, SystemCallError
+from ._completion import completion
 from ._demo import demo
 from ._exit_codes import FAILED, INTERRUPTED, INVALID_INPUT, OK, UNAUTHORIZED
 from ._export import export
@@ -199,5 +200,6 @@ for command in (
     export,
     webhooks,
     simulate,
+    completion,
 ):
     cli.add_command(command)

@@ -2,7 +2,7 @@
 
 For example, the two lines before the question of `apply` are
 
-    rooms.plan (checksum 39695a0b12cd) from rooms.csv, made 2024-05-01T06:07:08Z: webhook_event_url of 20 rooms ...
+    Plan 39695a0b12cd, made 2024-05-01 from rooms.csv: webhook_event_url of 20 rooms (old.example -> new.example)
     A rollback could not bring back 5 rooms: webhook_event_url had no value, and the API can't clear it.
 """
 
@@ -25,14 +25,16 @@ __all__ = [
     "totals_of",
 ]
 
-SHORT_CHECKSUM: Final = 12
+_SHORT_CHECKSUM: Final = 12
 """Number of digits of a checksum in a line. They are enough for `--approve`."""
+
+_MAX_SOURCE: Final = 40
+"""Longest source to name in a line, in characters."""
+
+_DATE: Final = len("2024-05-01")
 
 _MAX_CHANGES: Final = 8
 """Maximum number of changes of a field to show."""
-
-_MAX_IN_LINE: Final = 2
-"""Maximum number of changes of a field to name in a line."""
 
 _DEFAULT_SERVER: Final = "https://api.telnyx.com/v2"
 
@@ -101,22 +103,24 @@ def show_not_restorable(review: PlanReview, out: Output, *, if_all: str = "") ->
 
 def lines_before_question(plan: Plan, review: PlanReview) -> tuple[str, str]:
     """Return two lines about a plan: what it changes, and what a rollback could not bring back."""
-    changes = ", ".join(map(_in_line, review.fields))
-    made = f"{plan.path} (checksum {plan.sha256[:SHORT_CHECKSUM]}) from {plan.source}, made {plan.created_at}"
+    source = f" from {plan.source}" if len(plan.source) <= _MAX_SOURCE else ""
+    made = f"Plan {plan.sha256[:_SHORT_CHECKSUM]}, made {plan.created_at[:_DATE]}{source}"
+    changes = f"{made}: {', '.join(map(_in_line, review.fields))}"
     if not review.not_restorable:
-        return f"{made}: {changes}", "A rollback could bring back all rooms."
-    reasons = "; ".join(group.reason for group in review.not_restorable)
-    lost = f"A rollback could not bring back {rooms_text(review.rooms_not_restorable)}: {reasons}."
-    return f"{made}: {changes}", lost
+        return changes, "A rollback could bring back all rooms."
+    first, *more = review.not_restorable
+    others = f" ({first.rooms:,}), or for other reasons" if more else ""
+    lost = f"A rollback could not bring back {rooms_text(review.rooms_not_restorable)}: {first.reason}{others}."
+    return changes, lost
 
 
 def _in_line(field: FieldReview) -> str:
-    shown = field.changes[:_MAX_IN_LINE]
-    named = [f"{_before(field, change)} -> {_after(field, change)}" for change in shown]
-    if shown and field.rooms > sum(change.rooms for change in shown):
-        named.append("others")
     text = f"{field.name} of {rooms_text(field.rooms)}"
-    return f"{text} ({', '.join(named)})" if named else text
+    if not field.changes:
+        return text
+    first = field.changes[0]
+    others = ", others" if field.rooms > first.rooms else ""
+    return f"{text} ({_before(field, first)} -> {_after(field, first)}{others})"
 
 
 def _before(field: FieldReview, change: ValueChange) -> str:

@@ -93,6 +93,8 @@ def read_patience(text: str) -> float:
     if text.strip().lower() == "off":
         return 0.0
     value = _seconds(text)
+    if text.strip().lower() == "none":  # no patience, or a patience without end?
+        raise ValueError("'none' can be read in two ways; give off not to wait, or a long time such as 24h")
     if not math.isfinite(value):
         raise ValueError(f"{quoted(text)} is not a time such as 90, 90s, 5m or 1h, or off")
     if value <= 0:
