@@ -56,7 +56,8 @@ retries_option: Final = value_option(
     "--retries",
     "N",
     whole_number(0, _MAX_RETRIES),
-    f"Maximum number of retries of a request, 0 to {_MAX_RETRIES}.  [default: {RetryPolicy().max_attempts - 1}]",
+    f"Maximum number of retries of a request, 0 to {_MAX_RETRIES}. Those during an outage don't count."
+    f"  [default: {RetryPolicy().max_attempts - 1}]",
 )
 
 
