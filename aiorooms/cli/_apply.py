@@ -280,7 +280,7 @@ class _Applying(ManyUpdates):
             self.write(_json_line(outcome))
         if outcome.error is None:
             return
-        if outcome.status == "skipped" and self._run.stop_error is not None:
+        if outcome.status == "skipped" and self._run.stopped_by is not None and not self._run.limit_reached:
             self.check_key(outcome.failure)  # the error that stopped the run is printed with the totals
             return
         line = outcome.error if outcome.failure is None else error_line(outcome.failure)

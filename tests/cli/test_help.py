@@ -1,5 +1,6 @@
 """The help of all commands, and the errors for a wrong command or option."""
 
+import re
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import click
 import pytest
 
 import aiorooms
+from aiorooms.cli._bulk_options import BULK_SECTIONS
 from aiorooms.cli._main import cli
 
 from ..samples import ROOM_ID
@@ -71,6 +73,21 @@ def test_every_option_has_a_help_text_that_is_a_sentence(command: str) -> None:
         if isinstance(parameter, click.Option):
             text = (parameter.help or "").split("  [")[0]
             assert text.endswith("."), f"{command} {parameter.opts}: {text!r}"
+
+
+@pytest.mark.parametrize("command", ["apply", "resume"])
+def test_the_options_of_a_run_are_in_sections(command: str) -> None:
+    text = run(command, "--help").stdout
+    blocks = [lines(block) for block in text.split("\n\n")]
+    assert [block[0] for block in blocks if block[1:] and block[1].startswith("  -")] == [
+        f"{title}:" for title in BULK_SECTIONS
+    ]
+    shown = [line.strip().split("  ")[0] for line in lines(text) if line.startswith("  -")]
+    hidden = {"--dry-run"}
+    every = {option for parameter in cli.commands[command].params for option in parameter.opts if "--" in option}
+    assert {name for names in shown for name in re.findall(r"--[a-z-]+", names)} == (every - hidden) | {"--help"}
+    columns = {len(line) - len(line.lstrip()) for line in lines(text) if line.startswith(" " * 20)}
+    assert len(columns) == 1, "the sections are not aligned"
 
 
 def test_every_example_in_the_help_has_valid_options() -> None:

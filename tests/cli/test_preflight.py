@@ -1,6 +1,7 @@
 """apply and resume check plan, server, journal and key before they ask, and report all problems together."""
 
 import fcntl
+import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from aiorooms.bulk import Plan
 from aiorooms.simulator import RoomsSimulator
 
 from . import test_bulk_terminal
-from .conftest import Invoke, lines, planned
+from .conftest import Invoke, lines, planned, signals_when, without_window
 from .test_bulk_terminal import Start
 
 in_terminal = test_bulk_terminal.in_terminal
@@ -163,6 +164,40 @@ def test_the_question_comes_after_two_lines_about_the_plan(
     assert question.startswith(wanted[command])
     assert "Nothing was changed." in session.text
     assert not Path("b.journal").exists()
+
+
+def test_ctrl_c_while_the_key_is_checked_begins_nothing(sim: RoomsSimulator, invoke: Invoke, folder: Path) -> None:
+    planned(invoke)
+    sim.latency = 60
+    with signals_when(lambda: sim.stats.in_flight == 1, signal.SIGINT):
+        result = invoke("apply", "rooms.plan", "--yes")
+    assert (result.exit_code, result.stderr) == (130, "aiorooms: interrupted\n")
+    assert not (folder / JOURNAL).exists()
+
+
+@pytest.mark.usefixtures("begun")
+def test_a_plan_and_a_journal_that_were_copied_together_are_used_together(
+    sim: RoomsSimulator, invoke: Invoke, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (copy := folder / "copy").mkdir()
+    for name in ("rooms.plan", JOURNAL):
+        Path(name).rename(copy / name)
+    assert invoke("resume", f"copy/{JOURNAL}", "--yes", "--limit", "5").exit_code == 0
+    monkeypatch.chdir(copy)
+    result = invoke("resume", JOURNAL, "--yes")
+    assert without_window(result.stderr) == ["13 updated, 7 updated in earlier runs, out of 20."]
+    assert invoke("rollback", JOURNAL).exit_code == 0
+    assert Plan.open("back.plan").rooms == 20
+
+
+@pytest.mark.usefixtures("begun")
+def test_another_plan_at_the_recorded_path_does_not_matter(sim: RoomsSimulator, invoke: Invoke, folder: Path) -> None:
+    (folder / "copy").mkdir()
+    Path("rooms.plan").rename("copy/rooms.plan")
+    Path(JOURNAL).rename(f"copy/{JOURNAL}")
+    planned(invoke, "--set", "max_participants=40")
+    assert invoke("resume", f"copy/{JOURNAL}", "--yes").exit_code == 0
+    assert all(room["max_participants"] == 30 for room in sim.rooms.values())
 
 
 def test_y_is_yes(sim: RoomsSimulator, invoke: Invoke) -> None:
