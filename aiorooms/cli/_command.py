@@ -130,7 +130,7 @@ class Command(click.Command):
         for title, rows in records.items():
             if rows:
                 with formatter.section(title):
-                    formatter.write_dl([(f"{names:<{width}}", text) for names, text in rows])
+                    formatter.write_dl([(f"{names:<{width}}", text) for names, text in rows], col_max=_OPTION_COLUMNS)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments into `ctx.params`, and run the steps. Raise `InvalidInputError` with all problems."""

@@ -130,7 +130,17 @@ _STEPS: Final = [
 ]
 
 
-@click.command(cls=Command, steps=_STEPS)
+_SECTIONS: Final = {
+    "New values": tuple(map(option_name, FIELD_NAMES)),
+    "How far it goes": ("--max-failures", "--no-breaker"),
+    "Speed and patience": ("--concurrency", "--retries", "--outage-patience", "--timeout"),
+    "Server": ("--base-url", "--allow-insecure-http", "--proxy"),
+    "Input and output": ("--policy", "--json", "--verbose"),
+}
+"""The options in `--help`."""
+
+
+@click.command(cls=Command, steps=_STEPS, sections=_SECTIONS)
 @click.argument("given", metavar="ROOM_ID...", nargs=-1, type=Value(_room_id))
 @click.option("--unique-name", metavar="NAME", help="Name, unique within the account.  [default: unchanged]")
 @click.option("--max-participants", metavar="N", help="Maximum number of participants, 2 to 50.  [default: unchanged]")

@@ -113,7 +113,7 @@ async def test_an_error_after_the_limit_is_the_reason_of_the_stop(tmp_path: Path
         plan = await plan_of(client, tmp_path)
         run = apply(client, plan, tmp_path / JOURNAL, limit=2, force=True)
         sim.api_key = "another"
-        assert counts(await collect(run)) == {"skipped": 2}
+        assert counts(await collect(run)).keys() == {"skipped"}
         assert isinstance(run.stop_error, AuthenticationError)
         assert not run.limit_reached
 

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 
 import click
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import aiorooms
 from aiorooms.cli._bulk_options import BULK_SECTIONS
 from aiorooms.cli._main import cli
+from aiorooms.cli._update import _SECTIONS
 
 from ..samples import ROOM_ID
 from .conftest import lines, run
@@ -75,17 +77,24 @@ def test_every_option_has_a_help_text_that_is_a_sentence(command: str) -> None:
             assert text.endswith("."), f"{command} {parameter.opts}: {text!r}"
 
 
-@pytest.mark.parametrize("command", ["apply", "resume"])
-def test_the_options_of_a_run_are_in_sections(command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "sections"), [("apply", BULK_SECTIONS), ("resume", BULK_SECTIONS), ("update", _SECTIONS)]
+)
+def test_the_options_of_a_run_are_in_sections(command: str, sections: Mapping[str, Sequence[str]]) -> None:
     text = run(command, "--help").stdout
     blocks = [lines(block) for block in text.split("\n\n")]
     assert [block[0] for block in blocks if block[1:] and block[1].startswith("  -")] == [
-        f"{title}:" for title in BULK_SECTIONS
+        f"{title}:" for title in sections
     ]
     shown = [line.strip().split("  ")[0] for line in lines(text) if line.startswith("  -")]
-    hidden = {"--dry-run"}
-    every = {option for parameter in cli.commands[command].params for option in parameter.opts if "--" in option}
-    assert {name for names in shown for name in re.findall(r"--[a-z-]+", names)} == (every - hidden) | {"--help"}
+    every = {
+        name
+        for parameter in cli.commands[command].params
+        if isinstance(parameter, click.Option) and not parameter.hidden
+        for name in (*parameter.opts, *parameter.secondary_opts)
+        if "--" in name
+    }
+    assert {name for names in shown for name in re.findall(r"--[a-z-]+", names)} == every | {"--help"}
     columns = {len(line) - len(line.lstrip()) for line in lines(text) if line.startswith(" " * 20)}
     assert len(columns) == 1, "the sections are not aligned"
 
