@@ -79,7 +79,7 @@ no_breaker_option: Final = click.option(
 )
 
 dry_run_option: Final = click.option(
-    "--dry-run", is_flag=True, hidden=True, help="Not supported: a plan is the dry run."
+    "--dry-run", "-n", is_flag=True, hidden=True, help="Not supported: a plan is the dry run."
 )
 
 

@@ -77,7 +77,7 @@ Environment:
 
 \b
 Exit codes:
-  0    everything succeeded
+  0    everything succeeded; with --limit, everything that was begun
   1    something failed, is uncertain or differs from the plan
   2    the input is invalid or the API key is missing; nothing was changed
   3    the server rejected the API key (401 or 403)

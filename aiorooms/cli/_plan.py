@@ -12,6 +12,7 @@ from .._aio import close
 from .._text import quoted
 from .._webhook_url import WebhookUrlPolicy
 from ..bulk import Plan, PlanSummary, ProbeUrls, Rows, Selection, Wanted, make_plan
+from ..bulk._plan_review import review_of
 from ..client import RoomsClient
 from ..webhook_config import EventSigner, ProbeResult, probe_many
 from ._command import Command, Context
@@ -32,7 +33,7 @@ from ._options import (
 from ._output import Output, Reading, escape, print_some_problems, write_stderr
 from ._plan_source import Table, read_source
 from ._repeated import Repeated, keep_repeated
-from ._review import totals_of
+from ._review import lines_not_restorable, totals_of
 from ._run import interrupted_before, run
 from ._show import write_plan
 from ._streams import is_standard, output_path
@@ -196,7 +197,8 @@ def plan(
         opened = Plan.open(path)
         _note_invalid(summary, output)
         if is_standard(out):
-            write_stderr(totals_of(opened) + "\n")
+            for line in (*lines_not_restorable(review_of(opened.updates())), totals_of(opened)):
+                write_stderr(escape(line) + "\n")
         else:
             write_plan(opened, output, every_room=every_room, summary=summary)
     if not as_json:

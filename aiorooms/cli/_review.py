@@ -7,6 +7,7 @@ For example, the two lines before the question of `apply` are
 """
 
 import os
+from collections.abc import Sequence
 from typing import Final
 
 from ..bulk import Plan
@@ -17,6 +18,7 @@ from ._output import Output, command_line, escape
 
 __all__ = [
     "lines_before_question",
+    "lines_not_restorable",
     "review_data",
     "rooms_text",
     "show_header",
@@ -89,16 +91,20 @@ def _show_field(field: FieldReview, out: Output) -> None:
 
 def show_not_restorable(review: PlanReview, out: Output, *, if_all: str = "") -> None:
     """Write what a rollback could not bring back. If it could bring back all rooms, write `if_all`."""
+    lines = lines_not_restorable(review) or ([if_all] if if_all else [])
+    for line in (*lines, "") if lines else ():
+        out.line(line)
+
+
+def lines_not_restorable(review: PlanReview) -> Sequence[str]:
+    """Return lines that say what a rollback could not bring back; none if it could bring back all rooms."""
     if not review.not_restorable:
-        if if_all:
-            out.line(if_all)
-            out.line("")
-        return
-    out.line(f"A rollback could not bring back {rooms_text(review.rooms_not_restorable)}:")
+        return ()
+    lines = [f"A rollback could not bring back {rooms_text(review.rooms_not_restorable)}:"]
     for group in review.not_restorable:
         rooms = f"room {group.example}" if group.rooms == 1 else f"{group.rooms:,} rooms, such as {group.example}"
-        out.line(f"  {rooms}: {group.reason}")
-    out.line("")
+        lines.append(f"  {rooms}: {group.reason}")
+    return lines
 
 
 def lines_before_question(plan: Plan, review: PlanReview) -> tuple[str, str]:

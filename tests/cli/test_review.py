@@ -61,6 +61,11 @@ def test_plan_and_rollback_say_what_a_rollback_could_not_bring_back(sim: RoomsSi
         "",
     ]
     assert lines(result.stdout)[-1] == "20 rooms to change."
+    result = invoke("plan", "--set", f"webhook_event_url={NEW}", "--out", "-")
+    assert lines(result.stderr)[:2] == [
+        "A rollback could not bring back 3 rooms:",
+        f"  3 rooms, such as {sim.room_ids[0]}: {LOST}",
+    ]
     # The promise holds.
     assert invoke("apply", "b.plan", "--yes").exit_code == 0
     back = invoke("rollback", "b.plan.journal", "-o", "c.plan")
@@ -157,6 +162,11 @@ def test_many_hosts_fit_on_one_screen(sim: RoomsSimulator, invoke: Invoke, folde
     header = invoke("show", "rooms.plan").stdout.partition("A rollback")[0]
     assert "  and 12 rooms with other changes\n" in header
     assert len(lines(header)) < 25
+
+
+def test_a_change_of_the_path_only_is_named_so(invoke: Invoke) -> None:
+    planned(invoke, "--set", "webhook_event_url=https://old.example.com/elsewhere")
+    assert "  20  old.example.com -> old.example.com (same host)\n" in invoke("show", "rooms.plan").stdout
 
 
 def test_an_odd_path_and_an_odd_source_do_not_break_a_line(invoke: Invoke, folder: Path) -> None:

@@ -65,10 +65,12 @@ def test_all_problems_of_a_command_are_still_reported_together(invoke: Invoke) -
 
 
 @pytest.mark.usefixtures("applied")
-@pytest.mark.parametrize("command", [("apply", PLAN), ("resume", JOURNAL)])
-def test_the_dry_run_of_a_run_is_its_plan(sim: RoomsSimulator, invoke: Invoke, command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("command", "option"), [(("apply", PLAN), "--dry-run"), (("resume", JOURNAL), "-n")])
+def test_the_dry_run_of_a_run_is_its_plan(
+    sim: RoomsSimulator, invoke: Invoke, command: tuple[str, ...], option: str
+) -> None:
     sent = sim.stats.by_method.total()
-    result = invoke(*command, "--dry-run", "--yes")
+    result = invoke(*command, option, "--yes")
     assert result.exit_code == 2
     (line,) = lines(result.stderr)
     assert line.startswith("aiorooms: --dry-run: there is no dry run of this command; `aiorooms show PLAN` shows what")
