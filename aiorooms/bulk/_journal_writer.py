@@ -252,7 +252,10 @@ class _TruncatedError(OSError):
 
 
 def check_creatable(path: Path) -> None:
-    """Raise `JournalError` if a new journal can't be created at a path. Nothing is written."""
+    """Raise `JournalError` if a new journal can't be created at a path. Nothing is written.
+
+    Whether the new file could be locked is not checked, because that needs the file.
+    """
     with os_errors_as(_unwritable, path):
         with contextlib.suppress(FileNotFoundError):
             path.lstat()
@@ -265,11 +268,12 @@ def check_creatable(path: Path) -> None:
 
 def check_appendable(path: Path, *, lock: bool) -> None:
     """Raise `JournalError` if a journal can't be written, or if another run is writing it. Nothing is written."""
-    with os_errors_as(_unwritable, path):
-        if not os.access(path, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    if lock and is_locked(path):
-        raise _in_use(path)
+    descriptor = _reopen(path)
+    try:
+        if lock:
+            _lock(path, descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _create(path: Path) -> int:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,21 +95,49 @@ async def test_a_journal_that_can_not_be_created_is_a_problem(
         assert files_in(tmp_path) == before
 
 
-async def test_a_folder_without_write_permission_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def deny(path: object, mode: int) -> bool:
+async def test_a_folder_or_a_journal_that_can_not_be_written_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_file = os.open
+
+    def deny_access(path: object, mode: int) -> bool:
         return not mode & os.W_OK
+
+    def deny_open(path: Any, flags: int, *more: int) -> int:
+        if flags & os.O_RDWR:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return open_file(path, flags, *more)
 
     async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         path = tmp_path / "a.journal"
         await collect(apply(client, plan, path))
-        monkeypatch.setattr(os, "access", deny)  # the tests may run as root, which may write everywhere
+        # The tests may run as root, which may write everywhere.
+        monkeypatch.setattr(os, "access", deny_access)
+        monkeypatch.setattr(os, "open", deny_open)
         for found in (
             await new_run(client, plan.path, tmp_path / "b.journal"),
             await resumed_run(client, path, None),
         ):
             (problem,) = found.problems
             assert (problem.reason, "Permission denied" in problem.message) == ("unwritable", True)
+
+
+async def test_a_journal_that_can_not_be_locked_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path)
+        path = tmp_path / "a.journal"
+        await collect(apply(client, plan, path, limit=1))
+        before = files_in(tmp_path), path.read_bytes()
+        monkeypatch.setattr(fcntl, "flock", fail)
+        # A plan that can't be locked is no problem, and a journal that does not exist yet can't be tried.
+        assert reasons(await new_run(client, plan.path, tmp_path / "b.journal")) == []
+        assert reasons(await resumed_run(client, path, None)) == ["no_locks"]
+        assert reasons(await resumed_run(client, path, None, lock=False)) == []
+        assert (files_in(tmp_path), path.read_bytes()) == before
 
 
 async def test_all_problems_are_found_together(tmp_path: Path) -> None:
