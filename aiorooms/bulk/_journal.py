@@ -53,6 +53,7 @@ __all__ = [
     "is_incomplete_header",
     "is_journal",
     "journal_lines",
+    "line_at",
     "lines_of_file",
     "read_journal",
     "unreadable",
@@ -176,32 +177,43 @@ def journal_lines(journal: Journal) -> Iterator[JournalLine]:
 def lines_of_file(journal: Journal, file: BinaryIO) -> Iterator[JournalLine]:
     """Yield the lines as `journal_lines` does, from a file that is already open. Also raises `OSError`."""
     needs_checksum = journal.head.version > 1
-    for number, text in _raw_lines(file, journal.size):
+    for number, offset, text in _raw_lines(file, journal.size):
         if is_journal(text):
             raise _joined(journal.path, number)
-        line = _read_line(number, text, needs_checksum=needs_checksum)
+        line = _read_line(number, offset, text, needs_checksum=needs_checksum)
         if isinstance(line.record, Run) and journal.head.version == 1:
             # All lines of a run are written by the same version of aiorooms.
             needs_checksum = is_sealed(text)
         yield line
 
 
-def _read_line(number: int, text: bytes, *, needs_checksum: bool) -> JournalLine:
+def line_at(journal: Journal, file: BinaryIO, offset: int) -> JournalLine:
+    """Read the line at an offset again, without its number. It is damaged if someone has modified it meanwhile.
+
+    Raises `OSError` if the file can't be read.
+    """
+    file.seek(offset)
+    text = file.readline(_LONGEST_LINE + _PIECE)
+    return _read_line(0, offset, text, needs_checksum=journal.head.version > 1)
+
+
+def _read_line(number: int, offset: int, text: bytes, *, needs_checksum: bool) -> JournalLine:
     has_checksum = is_sealed(text)
     value = json_object(text) if has_checksum or not needs_checksum else None
     if value is not None and (has_checksum or KEY not in value):
         with contextlib.suppress(ValueError):
-            return JournalLine(number, value, record_of(value))
-    return JournalLine(number, None, None)
+            return JournalLine(number, value, record_of(value), offset)
+    return JournalLine(number, None, None, offset)
 
 
-def _raw_lines(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the number of each line and the line. A line that can't be one of a journal may be cut."""
+def _raw_lines(file: BinaryIO, size: int) -> Iterator[tuple[int, int, bytes]]:
+    """Yield the number, the offset and the text of each line. A line that can't be one of a journal may be cut."""
     file.seek(0)
     read = len(file.readline(_LONGEST_HEADER))
     number = 1
     while read < size and (piece := file.readline(_PIECE)):
         number += 1
+        offset = read
         read += len(piece)
         line = [piece]
         while not piece.endswith(b"\n") and read < size and (piece := file.readline(_PIECE)):
@@ -209,7 +221,7 @@ def _raw_lines(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
             # After a crash of the machine, the file may contain gigabytes of NUL bytes, which no line contains.
             if b"\0" not in line[-1] and len(line) * _PIECE < _LONGEST_LINE:
                 line.append(piece)
-        yield number, b"".join(line)
+        yield number, offset, b"".join(line)
 
 
 _PIECE: Final = 1024 * 1024

@@ -151,6 +151,8 @@ class JournalLine(NamedTuple):
     """The line as JSON data; None if it is damaged."""
     record: Record | None
     """The line as a record; None if it is damaged or of an unknown kind."""
+    offset: int = 0
+    """Number of bytes before the line in the file."""
 
     @property
     def is_damaged(self) -> bool:

@@ -26,8 +26,10 @@ If lines of the journal are damaged, `_hidden_updates` finds the updates that th
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from contextlib import ExitStack, closing
+from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 import attrs
 
@@ -35,17 +37,18 @@ from .._webhook_url import WebhookUrlPolicy
 from ..client import RoomsClient
 from ..errors import InvalidRequestError, JournalError
 from ..models import Room
-from ..models._fields import Values, differing, other_url, unreadable_fields
-from ._files import quoted_path
+from ..models._fields import differing, unreadable_fields
+from ._existing_file import open_existing
+from ._files import os_errors_as, quoted_path
 from ._hidden_updates import HiddenUpdates
-from ._journal import Journal, journal_lines
-from ._journal_records import Begin, End
+from ._journal import Journal, lines_of_file, unreadable
 from ._output import check_output
-from ._plan_records import contested_fields
 from ._plan_writer import PlanSummary, PlanWriter, new_plan
 from ._planning import plan_room
 from ._recheck import Rechecker, find_room
 from ._restoring import can_be_restored, restoring
+from ._sent_updates import SentUpdate, SentUpdates
+from ._texts import Texts
 
 __all__ = ["Rollback", "plan_rollback"]
 
@@ -67,57 +70,6 @@ class Rollback:
     """Number of rooms in the plan that someone else modified after the update, but not in a field that it changed."""
 
 
-@attrs.define
-class _JournaledUpdate:
-    """An update that was sent, read from the journal."""
-
-    before: Values
-    after: Values
-    pair: Values
-    """See `PlannedUpdate.pair`."""
-    updated_at: datetime | None = None
-    """The room's `updated_at` after the update; None if the update was not confirmed."""
-    failed: bool = False
-    """Whether the update failed. Even then, the server may have applied a timed-out attempt later."""
-    in_flight: bool = True
-    """Whether the last `begin` line has no `end` line yet."""
-    was_sent: bool = False
-    """Whether an attempt was sent, or may have been sent, before the last `begin` line."""
-
-    def begin_again(self) -> None:
-        """Record another `begin` line."""
-        self.was_sent |= self.in_flight
-        self.in_flight = True
-
-    def end(self, end: End) -> bool:
-        """Record an `end` line. Return False if the update was certainly never applied."""
-        self.in_flight = False
-        if end.status == "skipped":
-            return self.was_sent
-        self.was_sent |= end.attempts > 0
-        self.failed = end.status == "failed"
-        if end.updated_at is not None:
-            self.updated_at = end.updated_at
-        return True
-
-    def is_modified(self, room: Room) -> bool:
-        """Return whether the room was modified after the update.
-
-        False if the update was not confirmed, or if the answer has no `updated_at`.
-        """
-        return self.updated_at not in (None, room.updated_at) and room.updated_at is not None
-
-    def conflict(self, room: Room, *, strict: bool) -> str | None:
-        """Return why the changes of someone else prevent the rollback of a room; None if they don't."""
-        lacks_pair = other_url(self.after) is not None and not self.pair
-        if strict or lacks_pair:
-            fields, is_conflict = "", bool(differing(room, self.after)) or self.is_modified(room)
-        else:
-            contested = contested_fields(room, self.before, self.after, self.pair)
-            fields, is_conflict = f" ({', '.join(contested)})", bool(contested)
-        return f"room {room.id} was modified by someone else after the update{fields}" if is_conflict else None
-
-
 async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path, *, strict: bool = False) -> Rollback:
     """Write a plan that undoes the changes recorded in a journal. Apply it like any other plan.
 
@@ -134,18 +86,47 @@ async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path,
         text = f"the journal {quoted_path(journal.path)} {where}"
         raise JournalError(text, hint="use a client for the server of the journal", reason="other_server")
     await asyncio.to_thread(check_output, path, journal, "plan")
-    updates, hidden = await asyncio.to_thread(_updates_of, journal)
+    with ExitStack() as files:
+        # The files stay open, so replacing them has no effect. If the task is cancelled while a thread reads them, they
+        # are closed, and the next read raises an error that ends the thread.
+        with os_errors_as(unreadable, journal.path):
+            file = files.enter_context(closing(open_existing(journal.path)))
+        updates = SentUpdates(journal, file)
+        hidden = HiddenUpdates(journal, file, updates)
+        await asyncio.to_thread(_read, journal, file, updates, hidden)
+        await hidden.recover(files)
+        return await _write(client, journal, path, updates, hidden, strict=strict)
+
+
+def _read(journal: Journal, file: BinaryIO, updates: SentUpdates, hidden: HiddenUpdates) -> None:
+    with os_errors_as(unreadable, journal.path):
+        for line in lines_of_file(journal, file):
+            hidden.add(line)
+            if not updates.add(line):
+                hidden.add_end(line)
+
+
+async def _write(
+    client: RoomsClient,
+    journal: Journal,
+    path: str | Path,
+    updates: SentUpdates,
+    hidden: HiddenUpdates,
+    *,
+    strict: bool,
+) -> Rollback:
+    """Compare the account with the updates, and write the plan."""
     recheck = Rechecker(client)
     async with new_plan(path, client.base_url, f"rollback of {journal.path.name}") as plan:
         rollback = _Writer(plan, client.webhook_url_policy, strict=strict)
         async for room in client.rooms.list():
-            if (entry := updates.pop(room.id, None)) is None:
+            if (update := updates.take(room.id) or hidden.take(room.id)) is None:
                 rollback.add_conflict(hidden.conflict(room))
             else:
-                rollback.add(room.id, entry, await recheck(room))
-        for room_id, entry in updates.items():
-            rollback.add(room_id, entry, await find_room(client, room_id))
-        for room_id in [*hidden.unknown]:  # `conflict` has removed those that were in the list
+                rollback.add(update, await recheck(room))
+        for update in chain(updates.take_rest(), hidden.take_rest()):
+            rollback.add(update, await find_room(client, update.room_id))
+        for room_id in hidden.unknown():  # `conflict` has removed those that were in the list
             if (found := await find_room(client, room_id)) is not None:
                 rollback.add_conflict(hidden.conflict(found))
         return Rollback(
@@ -160,7 +141,7 @@ class _Writer:
     """Writes the rooms of a rollback to its plan, and collects the conflicts."""
 
     def __init__(self, plan: PlanWriter, policy: WebhookUrlPolicy, *, strict: bool) -> None:
-        self.conflicts: list[str] = []
+        self.conflicts = Texts()
         self.unchanged: int = 0
         self.noted: int = 0
         self._plan = plan
@@ -172,8 +153,9 @@ class _Writer:
         if conflict is not None:
             self.conflicts.append(conflict)
 
-    def add(self, room_id: str, entry: _JournaledUpdate, room: Room | None) -> None:
+    def add(self, entry: SentUpdate, room: Room | None) -> None:
         """Write the line of a room, if it must be rolled back. `room` is None if it no longer exists."""
+        room_id = entry.room_id
         if room is None:
             self.add_conflict(None if entry.failed else f"room {room_id} is no longer in the account")
         elif not (changed := differing(room, entry.before)):
@@ -194,23 +176,3 @@ class _Writer:
             assert planned is not None  # some values differ
             self._plan.add(planned)
             self.noted += entry.is_modified(room)
-
-
-def _updates_of(journal: Journal) -> tuple[dict[str, _JournaledUpdate], HiddenUpdates]:
-    updates: dict[str, _JournaledUpdate] = {}
-    hidden = HiddenUpdates(updates)
-    for line in journal_lines(journal):
-        hidden.add(line)
-        record = line.record
-        if isinstance(record, Begin):
-            if (entry := updates.get(record.begin)) is not None:
-                entry.begin_again()
-            else:
-                updates[record.begin] = _JournaledUpdate(record.before, record.after, record.pair)
-        elif isinstance(record, End) and (entry := updates.get(record.end)) is not None and not entry.end(record):
-            del updates[record.end]
-    for planned, end in hidden.recover(journal):
-        updates[planned.room_id] = _JournaledUpdate(
-            planned.before, planned.after, planned.pair, end.updated_at, end.status == "failed"
-        )
-    return updates, hidden
