@@ -34,21 +34,23 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 import attrs
 
 from .._text import quoted
 from ..errors import JournalError
+from ..models._fields import Values
 from ..resources._bodies import MAX_LIST
 from ._existing_file import open_existing
 from ._files import JsonObject, json_object, os_errors_as, path_of, quoted_path
-from ._journal_records import HEADER, READABLE, JournalHeader, JournalLine, Record, RoomState, Run, record_of
+from ._journal_records import HEADER, READABLE, Begin, JournalHeader, JournalLine, Record, RoomState, Run, record_of
 from ._line_checksum import KEY, is_sealed
 from ._standing import standing_of
 
 __all__ = [
     "Journal",
+    "begin_at",
     "first_line",
     "is_incomplete_header",
     "is_journal",
@@ -192,9 +194,29 @@ def line_at(journal: Journal, file: BinaryIO, offset: int) -> JournalLine:
 
     Raises `OSError` if the file can't be read.
     """
+    return _read_line(0, offset, _text_at(file, offset), needs_checksum=journal.head.version > 1)
+
+
+def begin_at(journal: Journal, file: BinaryIO, offset: int) -> tuple[str, Values, Values, Values] | None:
+    """Read the `begin` line at an offset again, and return its room id, `before`, `after` and `pair`.
+
+    Return None if someone has modified the line meanwhile. Raises `OSError` if the file can't be read.
+    """
+    text = _text_at(file, offset)
+    if is_sealed(text):
+        # The line is as it was written, and its values were checked when it was read for the first time. Checking them
+        # again would take twice as long.
+        value = cast("Mapping[str, Any]", json_object(text) or {})
+        if "begin" in value:
+            return value["begin"], value["before"], value["after"], value.get("pair", {})
+        return None
+    record = _read_line(0, offset, text, needs_checksum=journal.head.version > 1).record
+    return (record.begin, record.before, record.after, record.pair) if isinstance(record, Begin) else None
+
+
+def _text_at(file: BinaryIO, offset: int) -> bytes:
     file.seek(offset)
-    text = file.readline(_LONGEST_LINE + _PIECE)
-    return _read_line(0, offset, text, needs_checksum=journal.head.version > 1)
+    return file.readline(_LONGEST_LINE + _PIECE)
 
 
 def _read_line(number: int, offset: int, text: bytes, *, needs_checksum: bool) -> JournalLine:

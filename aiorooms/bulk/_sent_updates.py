@@ -28,7 +28,7 @@ from ..errors import JournalError
 from ..models import Room
 from ..models._fields import Values, differing, other_url
 from ._files import os_reason, quoted_path
-from ._journal import Journal, line_at, unreadable
+from ._journal import Journal, begin_at, unreadable
 from ._journal_records import Begin, End, JournalLine
 from ._plan_records import contested_fields
 from ._room_table import RoomTable
@@ -164,15 +164,12 @@ class SentUpdates:
     def _take(self, number: int) -> SentUpdate:
         flags, self._flags[number] = self._flags[number], 0
         try:
-            record = line_at(self._journal, self._file, self._begins[number]).record
+            begin = begin_at(self._journal, self._file, self._begins[number])
         except OSError as error:  # `os_errors_as` would take longer than reading the line
             raise unreadable(self._journal.path, os_reason(error)) from None
-        if not isinstance(record, Begin):
+        if begin is None:
             raise modified_journal(self._journal)
-        updated_at = _time_of(self._times[number])
-        return SentUpdate(
-            record.begin, record.before, record.after, record.pair, updated_at, failed=bool(flags & _FAILED)
-        )
+        return SentUpdate(*begin, _time_of(self._times[number]), failed=bool(flags & _FAILED))
 
 
 def modified_journal(journal: Journal) -> JournalError:

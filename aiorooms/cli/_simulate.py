@@ -4,14 +4,18 @@ import asyncio
 import errno
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 import click
+from click.core import ParameterSource
 
+from ..bulk._room_file import RoomFields, read_rooms
+from ..errors import BulkInputError
 from ._command import Command, Context, InvalidInputError, Value
 from ._exit_codes import OK
-from ._options import MAX_ROOMS, json_option, seed_option, value_option
+from ._options import FILE, MAX_ROOMS, json_option, seed_option, value_option
 from ._output import Output, end_ctrl_c_line, flush
 from ._run import Interrupted, run
 from ._simulate_output import Banner, show_changes, totals
@@ -90,6 +94,21 @@ def _read_lively(ctx: Context) -> None:
     ctx.params["lively"] = (rate or _DEFAULT_STEPS) if ctx.params["lively"] else 0.0
 
 
+def _read_rooms(ctx: Context) -> None:
+    """If the file `source` is given, replace `rooms` by its rooms, and reject options for generated rooms."""
+    source: Path | None = ctx.params["source"]
+    if source is None:
+        return
+    for name in ("rooms", "webhooks"):
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            ctx.add_problem("it is about generated rooms; omit it, or omit --from", option_name(name))
+    try:
+        ctx.params["rooms"] = read_rooms(None if str(source) == "-" else source)
+    except BulkInputError as error:
+        for problem in error.problems:
+            ctx.add_problem(str(problem))
+
+
 class _Simulate(Command):
     """The command `simulate`. Its help lists the kinds of faults at the end."""
 
@@ -102,7 +121,7 @@ class _Simulate(Command):
         super().format_epilog(ctx, formatter)
 
 
-@click.command(cls=_Simulate, steps=[_read_limit, _read_lively])
+@click.command(cls=_Simulate, steps=[_read_limit, _read_lively, _read_rooms])
 @value_option("--port", "N", whole_number(0, 65535), "TCP port to listen on; 0 chooses a free port.", default="8080")
 @value_option(
     "--host",
@@ -119,6 +138,14 @@ class _Simulate(Command):
     default="0",
 )
 @value_option("--rooms", "N", whole_number(0, MAX_ROOMS), "Number of rooms, 0 to 1000000.", default="1000")
+@click.option(
+    "--from",
+    "source",
+    metavar="FILE",
+    type=FILE,
+    help="File with the rooms: an export, the output of `list --json` or a saved answer of the API; - is standard"
+    " input.  [default: generate rooms]",
+)
 @click.option(
     "--rate-limit",
     metavar="N/WINDOW",
@@ -185,7 +212,8 @@ def simulate(
     port: int,
     host: str,
     control_port: int,
-    rooms: int,
+    rooms: "int | list[RoomFields]",
+    source: Path | None,
     limits: "list[RateLimit]",
     api_key: str,
     faults: float,
@@ -204,6 +232,20 @@ def simulate(
     connections, stalls, or answers with a 5xx or garbage. Ctrl-C or SIGTERM stops the server. The command then writes
     the totals, and exits with code 0.
 
+    With --from, you can rehearse a change with your own rooms: plan, apply and roll it back against the simulator. The
+    rooms keep their ids, values and times, even values that the API would reject today.
+
+    \b
+    Examples:
+      aiorooms simulate
+      aiorooms simulate --from rooms.csv --rate-limit 100/1s
+      aiorooms simulate --port 8080 --rooms 1000 --rate-limit 100/1s --faults 5%
+      aiorooms simulate --rate-limit 100/1s --limiter bucket --retry-after ms
+      aiorooms simulate --rate-limit 10/1s --rate-limit 1000/1h
+      aiorooms simulate --webhooks mixed
+      aiorooms simulate --rooms 10 --lively --odd-events 10%
+      aiorooms simulate --host 0.0.0.0 --control-port 8081
+
     These options need --rate-limit: --limiter, --reset-rounding, --retry-after, --no-rate-limit-headers.
 
     The control URL shows and changes the simulator while it runs, even during an outage, and only from this machine. It
@@ -219,19 +261,9 @@ def simulate(
     With --json, the command writes one object when the server is ready. The object has the keys url, remote_url (the
     URL for other machines, or null), control_url, api_key, public_key (which verifies events, or null if they are
     unsigned), rooms (the number of rooms), room_id (the id of the first room, or null), receiver_url (a webhook URL
-    that accepts every event), webhooks (same or mixed), lively (steps per second, or 0), deliver_anywhere and
+    that accepts every event), webhooks (same, mixed or file), lively (steps per second, or 0), deliver_anywhere and
     odd_events. Its keys rate_limit (with kind and headers), faults (with rate and kinds) and latency are those of the
     control URL.
-
-    \b
-    Examples:
-      aiorooms simulate
-      aiorooms simulate --port 8080 --rooms 1000 --rate-limit 100/1s --faults 5%
-      aiorooms simulate --rate-limit 100/1s --limiter bucket --retry-after ms
-      aiorooms simulate --rate-limit 10/1s --rate-limit 1000/1h
-      aiorooms simulate --webhooks mixed
-      aiorooms simulate --rooms 10 --lively --odd-events 10%
-      aiorooms simulate --host 0.0.0.0 --control-port 8081
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     from ..simulator import Deliveries, Faults, RoomsSimulator  # imported here, because most commands don't need it
     from ..simulator._control import Control
@@ -257,7 +289,7 @@ def simulate(
     async def serve() -> None:
         control = Control(simulator, show_changes)
         async with _running(simulator, control, control_port=control_port):
-            banner = Banner(simulator, host, webhooks, control.url)
+            banner = Banner(simulator, host, webhooks if source is None else "file", control.url)
             banner.warn()
             banner.write(out)
             flush()

@@ -25,7 +25,11 @@ _RETRY_AFTERS: Final = {
     "date": "Retry-After as a date",
     "ms": "retry-after-ms",
 }
-_WEBHOOKS: Final = {"same": "the same in all rooms", "mixed": "mixed, with the mistakes that an audit finds"}
+_WEBHOOKS: Final = {
+    "same": "the same in all rooms",
+    "mixed": "mixed, with the mistakes that an audit finds",
+    "file": "as in the file",
+}
 _ALL_ADDRESSES: Final = ("0.0.0.0", "::")  # noqa: S104 - only compared
 
 
@@ -37,7 +41,7 @@ class Banner:
     host: str
     """The value of `--host`."""
     webhooks: str
-    """The value of `--webhooks`."""
+    """The value of `--webhooks`, or `file` if the rooms are from a file."""
     control_url: str
 
     @property

@@ -98,7 +98,8 @@ class Room:
     """One room as the API stores it."""
 
     id: str
-    unique_name: str
+    unique_name: str | None
+    """The name. It may be None or blank, because real accounts have such rooms, although no request can set that."""
     created_at: str
     updated_at: str
     max_participants: int = 10
@@ -175,20 +176,24 @@ class Account:
         return timestamp(self._last_microseconds)
 
     def insert(self, room: Room) -> None:
-        """Add a room without checking its values. Raise ValueError if its id or name is already taken."""
+        """Add a room without checking its values. Raise ValueError if its id or name is already taken.
+
+        Several rooms may have no name.
+        """
         if room.id in self.rooms:
             raise ValueError(f"the room id {room.id} is already taken")
-        if room.unique_name in self._ids_by_name:
+        if room.unique_name and room.unique_name in self._ids_by_name:
             raise ValueError(f"the room name {room.unique_name!r} is already taken")
         self.rooms[room.id] = room
-        self._ids_by_name[room.unique_name] = room.id
+        if room.unique_name:
+            self._ids_by_name[room.unique_name] = room.id
         self._in_order = None
 
     def change(self, room: Room, changes: Mapping[str, JsonValue]) -> None:
         """Set fields without checking the values, and set `updated_at` to the current time."""
         for name, value in changes.items():
             if name == "unique_name":
-                del self._ids_by_name[room.unique_name]
+                self._forget_name(room)
                 self._ids_by_name[str(value)] = room.id
             setattr(room, name, value)
         room.updated_at = self.now()
@@ -197,8 +202,12 @@ class Account:
         """Remove a room. Raise KeyError if it does not exist."""
         room = self.rooms.pop(room_id)
         self.forget_sessions(room, keep=0)
-        del self._ids_by_name[room.unique_name]
+        self._forget_name(room)
         self._in_order = None
+
+    def _forget_name(self, room: Room) -> None:
+        if room.unique_name:
+            del self._ids_by_name[room.unique_name]
 
     def create(self, fields: Mapping[str, JsonValue]) -> Room:
         """Create a room and return it. The caller has checked the fields. The name defaults to the id."""

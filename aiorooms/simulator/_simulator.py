@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
@@ -27,6 +27,7 @@ from ._lively import Lively
 from ._loop_thread import LoopThread, call_in_loop
 from ._meetings import Meetings, RecordingType
 from ._pipeline import Outage, Pipeline
+from ._ready_rooms import room_from_json
 from ._stats import RecordedRequest, Stats
 from ._waits import Waits
 from ._webhooks import mixed_webhooks
@@ -52,7 +53,7 @@ class RoomsSimulator:
     def __init__(
         self,
         *,
-        rooms: int = 0,
+        rooms: int | Iterable[Mapping[str, JsonValue]] = 0,
         api_key: str = "KEY_simulated",
         rate_limit: GivenRateLimits | None = None,
         faults: Faults | None = None,
@@ -66,7 +67,12 @@ class RoomsSimulator:
     ) -> None:
         """Create the simulator and its rooms. No port is opened yet.
 
-        `rooms` is the number of rooms to create: `room-000001`, `room-000002`, ... With `webhooks="same"`, all have the
+        `rooms` is the number of rooms to create, or the rooms themselves, as JSON objects of the API: for example,
+        `rooms=answer["data"]` for a saved answer. A room may lack any field, which then has the default of
+        `add_room()`. Its sessions are not used. Values are not checked, because an account may have rooms that break
+        today's rules.
+
+        A number creates the rooms `room-000001`, `room-000002`, ... With `webhooks="same"`, all have the
         webhook URL `https://old.example.com/rooms`. With `"mixed"`, each has its own webhook settings, and of every 100
         rooms, one has each kind of mistake that an audit finds. The same `seed` creates the same rooms. `rate_limit` is
         a `RateLimit` or text such as `"100/1s"`, a list of these, or a dict of both by operation (see the property).
@@ -75,7 +81,7 @@ class RoomsSimulator:
         `deliveries` says how webhook events are delivered (see the property). With `lively`, sessions live by
         themselves: that many times per second, a participant joins or leaves, or a session starts or ends.
         """
-        if rooms < 0:
+        if isinstance(rooms, int) and rooms < 0:
             raise ValueError(f"rooms must be 0 or more, not {rooms}")
         if not 0 <= port <= _MAX_PORT:
             raise ValueError(f"port must be between 0 and {_MAX_PORT}, not {port}")
@@ -89,7 +95,11 @@ class RoomsSimulator:
         self._thread_id = 0
         self._background: LoopThread | None = None
         self._account = Account(seed=seed, clock=lambda: time.time_ns() // 1000)
-        self._account.fill(rooms, mixed_webhooks if webhooks == "mixed" else None)
+        if isinstance(rooms, int):
+            self._account.fill(rooms, mixed_webhooks if webhooks == "mixed" else None)
+        else:
+            for number, fields in enumerate(rooms, 1):
+                self._account.insert(room_from_json(self._account, fields, number))
         self._rooms_view = RoomsView(self._account)
         self._stats = Stats()
         self._waits = Waits()

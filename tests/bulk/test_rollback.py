@@ -1,9 +1,13 @@
 """Rollback: updated rooms get their previous values, unless someone else has modified them since."""
 
 import asyncio
+import os
 import random
+import re
 import tempfile
-from collections.abc import Mapping, Sequence
+import tracemalloc
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,7 @@ from aiorooms.bulk import (
     select,
     verify,
 )
+from aiorooms.bulk._hidden_updates import HiddenUpdates
 from aiorooms.models import FIELD_NAMES
 from aiorooms.simulator import Faults, RoomsSimulator
 
@@ -485,3 +490,165 @@ async def test_a_room_whose_value_can_not_be_read_is_named_and_not_rolled_back(t
             f"room {room_id}: the server's answer has no readable webhook_event_failover_url"
             for room_id in sorted(sim.room_ids)
         ]
+
+
+# --- the journal while it is read, and memory ---
+
+
+def change_line(path: Path, number: int, old: bytes, new: bytes) -> None:
+    """Change one line of a file in place, as another program or a failing disk would."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert old in lines[number - 1]
+    before = sum(map(len, lines[: number - 1]))
+    with path.open("r+b") as file:
+        file.seek(before)
+        file.write(lines[number - 1].replace(old, new))
+
+
+def while_listing(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
+    """Call `change` when the journal has been read and the account has not been listed yet."""
+    recover = HiddenUpdates.recover
+
+    async def recover_and_change(hidden: HiddenUpdates, files: ExitStack) -> None:
+        await recover(hidden, files)
+        await asyncio.to_thread(change)
+
+    monkeypatch.setattr(HiddenUpdates, "recover", recover_and_change)
+
+
+async def test_a_journal_may_be_appended_to_replaced_or_deleted_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        path = tmp_path / "a.journal"
+        await collect(apply(client, await plan_of(client, tmp_path), path))
+        journal = Journal.open(path)
+
+        def change() -> None:
+            append_lines(path, f'{{"end":"{sim.room_ids[0]}","at":9.0,"status":"skipped"}}')
+            path.rename(tmp_path / "moved")
+            path.write_bytes(b"another file")
+
+        while_listing(monkeypatch, change)
+        back = await plan_rollback(client, journal, tmp_path / "back.plan")
+        assert (back.plan.rooms, back.conflicts, back.damaged_lines) == (3, [], [])
+
+
+CHANGES: Mapping[str, tuple[bytes, bytes]] = {
+    "a value": (b'"before":{"max_participants":10}', b'"before":{"max_participants":11}'),
+    "the room": (b'"begin":"', b'"begin":" '),
+    "the kind": (b'"begin":', b'"begun":'),
+    "no JSON": (b"{", b"["),
+}
+
+
+@pytest.mark.parametrize(
+    ("version", "change"),
+    # Without a checksum, as in format 1, a wrong value can't be detected.
+    [(2, "a value"), *((version, change) for version in (1, 2) for change in ("the room", "the kind", "no JSON"))],
+)
+async def test_a_journal_that_is_modified_while_it_is_read_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int, change: str
+) -> None:
+    old, new = CHANGES[change]
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        path = tmp_path / "a.journal"
+        await collect(apply(client, await plan_of(client, tmp_path), path))
+        if version == 1:
+            without = b"".join(re.sub(rb',"crc":"\w{8}"}', b"}", line) for line in path.read_bytes().splitlines(True))
+            path.write_bytes(without.replace(b'"aiorooms_journal":2', b'"aiorooms_journal":1'))
+        journal = Journal.open(path)
+        while_listing(monkeypatch, lambda: change_line(path, 4, old, new))
+        with pytest.raises(JournalError, match=r"a.journal' was modified while the rollback was planned") as caught:
+            await plan_rollback(client, journal, tmp_path / "back.plan")
+        assert caught.value.reason == "replaced_journal"
+        assert not (tmp_path / "back.plan").exists()
+
+
+async def test_a_journal_that_is_truncated_while_it_is_read_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        path = tmp_path / "a.journal"
+        await collect(apply(client, await plan_of(client, tmp_path), path))
+        while_listing(monkeypatch, lambda: os.truncate(path, 700))
+        with pytest.raises(JournalError, match="was modified while the rollback was planned"):
+            await plan_rollback(client, Journal.open(path), tmp_path / "back.plan")
+
+
+async def test_a_plan_that_is_modified_while_hidden_rooms_are_looked_up_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with RoomsSimulator(rooms=200) as sim, client_of(sim) as client:
+        path = tmp_path / "a.journal"
+        plan = await plan_of(client, tmp_path)
+        await collect(apply(client, plan, path))
+        change_line(path, 3, b'"begin"', b'"began"')
+        while_listing(monkeypatch, lambda: change_line(plan.path, 2, b":10}", b":12}"))
+        with pytest.raises(PlanFileError, match="was modified or replaced after it was opened"):
+            await plan_rollback(client, Journal.open(path), tmp_path / "back.plan")
+
+
+async def test_hidden_rooms_that_no_list_contains_are_read_with_a_get(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=4) as sim, client_of(sim) as client:
+        path, (first, second, third, gone) = tmp_path / "a.journal", sim.room_ids
+        plan = await plan_of(client, tmp_path)
+        await collect(apply(client, plan, path))
+        edit_journal(path, b'"begin":', b'"began":')
+        sim.remove_room(gone)
+        with odd_lists(sim, [first, second]):
+            back = await plan_rollback(client, Journal.open(path), tmp_path / "b.plan")
+        assert {one.room_id for one in Plan.open(tmp_path / "b.plan").updates()} == {first, second, third}
+        assert back.conflicts == [f"room {gone} is no longer in the account"]
+        plan.path.unlink()
+        with odd_lists(sim, [first, second]):
+            back = await plan_rollback(client, Journal.open(path), tmp_path / "b.plan")
+        hidden = [conflict.partition(":")[0] for conflict in back.conflicts]
+        assert sorted(hidden) == sorted(f"room {room_id}" for room_id in (first, second, third))
+
+
+async def test_rooms_that_are_in_no_list_are_handled_in_the_order_of_the_journal(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=8) as sim, client_of(sim) as client:
+        path, ids = tmp_path / "a.journal", sim.room_ids
+        await handwritten_journal(client, await plan_of(client, tmp_path), path, [])
+        begin = '{{"begin":"{}","at":1.0,"before":{{"max_participants":10}},"after":{{"max_participants":20}}}}'
+        order = [ids[number] for number in (5, 2, 7, 0, 3)]
+        append_lines(path, begin.format(ids[3]), f'{{"end":"{ids[3]}","at":1.0,"status":"skipped"}}')
+        append_lines(path, *(begin.format(room_id) for room_id in order), '{"stop":"done","at":1.0}')
+        for room_id in ids:
+            sim.remove_room(room_id)
+        back = await plan_rollback(client, Journal.open(path), tmp_path / "back.plan")
+        assert back.conflicts == [f"room {room_id} is no longer in the account" for room_id in order]
+
+
+@pytest.mark.parametrize("case", ["updated", "conflict", "interrupted"])
+async def test_the_memory_of_a_rollback_hardly_grows_with_the_number_of_rooms(tmp_path: Path, case: str) -> None:
+    async def used(rooms: int) -> int:
+        async with RoomsSimulator(rooms=rooms) as sim, client_of(sim) as client:
+            folder = tmp_path / str(rooms)
+            folder.mkdir()
+            url = "https://new.example.com/clinics/7/rooms/consultation/events?key=0123456789"
+            changes = {each: Change(RoomUpdate(webhook_event_url=f"{url}&{each}")) for each in sim.room_ids}
+            await make_plan(client, FixedChanges(changes), folder / "a.plan")
+            run = apply(client, Plan.open(folder / "a.plan"), folder / "a.journal")
+            if case == "interrupted":
+                run.stop("by hand")
+            await collect(run)
+            if case == "interrupted":
+                edit_journal(folder / "a.journal", b'{"stop":', b'{"went":')
+            if case == "conflict":
+                for room_id in sim.room_ids:
+                    sim.change_room(room_id, webhook_event_url=f"{OLD}/others")
+            journal = Journal.open(folder / "a.journal")
+            tracemalloc.start()
+            try:
+                back = await plan_rollback(client, journal, folder / "back.plan")
+                _, peak = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+            assert len(back.conflicts) == (rooms if case == "conflict" else 0)
+            assert back.plan.rooms == (rooms if case == "updated" else 0)
+            return peak
+
+    few, many = 500, 2000
+    assert (await used(many) - await used(few)) / (many - few) < 400
