@@ -1,32 +1,42 @@
-"""The command demo: its totals and its output, with faults, on a terminal and after Ctrl-C."""
+"""The command demo: a killed, resumed and rolled back change, with faults, on a terminal and after Ctrl-C."""
 
-import functools
+import asyncio
 import json
 import math
+import os
 import re
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.cells import cell_len
 
-from aiorooms import RetryPolicy, RoomsClient
-from aiorooms.cli import _demo
+from aiorooms.bulk import Journal, Plan
+from aiorooms.bulk._journal_records import Begin, End, Record, Run, Stop
+from aiorooms.cli import _demo, _demo_steps
+from aiorooms.cli._demo_figures import Figures, percentile
 from aiorooms.simulator import RoomsSimulator
 
-from .conftest import lines, run, signals_when
+from .conftest import lines, run, running, signals_when, until
 from .test_read import without_colour
 
 CALM = ["--rate-limit", "none", "--faults", "0"]
 
+pytestmark = pytest.mark.timeout(120)  # each demo starts seven processes, one after another
+
 
 @pytest.fixture(autouse=True)
-def _quick_demo(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The fixture `_quick` doesn't affect the demo, which creates its own client to ignore the user's environment.
-    quick = functools.partial(RoomsClient, retry=RetryPolicy(base_delay=0.01, max_delay=0.02))
-    monkeypatch.setattr(_demo, "RoomsClient", quick)
-    monkeypatch.setattr(_demo, "_STALL", 0.05)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty folder in which the demo makes its temporary folder."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
 
 
 def demo_json(*options: str) -> dict[str, Any]:
@@ -38,65 +48,101 @@ def demo_json(*options: str) -> dict[str, Any]:
     return data
 
 
-def test_the_json_has_all_totals_and_they_are_consistent() -> None:
-    data = demo_json("--rooms", "300", "--rate-limit", "200/1s", "--faults", "10%", "--seed", "5")
+def test_the_json_has_all_totals_and_they_agree_with_the_simulator(started: list[RoomsSimulator]) -> None:
+    data = demo_json("--rooms", "200", "--rate-limit", "200/1s", "--faults", "10%", "--seed", "5")
     assert list(data) == [
         *["rooms", "updated", "failed", "uncertain", "skipped", "verified", "retried", "refused", "broken"],
-        *["requests", "seconds", "updates_per_second", "latency", "seed"],
+        *["requests", "applied", "seconds", "updates_per_second", "latency", "restored", "killed", "before_kill"],
+        *["in_flight", "commands", "failure", "seed", "folder"],
     ]
-    assert (data["rooms"], data["updated"], data["verified"], data["seed"]) == (300, 300, 300, 5)
-    assert 0 <= data["refused"] < 0.05 * data["requests"]
-    assert 10 < data["broken"] < 80
-    assert data["requests"] >= 300 + data["refused"]
+    (sim,) = started
+    assert (data["rooms"], data["updated"], data["verified"], data["restored"], data["seed"]) == (200, 200, 200, 200, 5)
+    assert (data["failed"], data["uncertain"], data["skipped"], data["failure"], data["folder"]) == (
+        0,
+        0,
+        0,
+        None,
+        None,
+    )
+    assert (data["requests"], data["refused"]) == (sim.stats.requests, sim.stats.refused)
+    assert data["broken"] == sim.stats.faults.total() > 10
+    assert data["applied"] == sim.stats.updates_applied.total() >= 400
+    assert set(sim.stats.updates_applied) == set(sim.rooms)
+    assert [room["webhook_event_url"] for room in sim.rooms.values()] == [
+        f"https://old.example.com/rooms/{number}/events" for number in range(1, 201)
+    ]
     assert 0 < data["retried"] <= data["refused"] + data["broken"]
-    assert math.isclose(data["updates_per_second"], 300 / data["seconds"], rel_tol=0.01)
-    assert 0 < data["latency"]["p50"] <= data["latency"]["p95"] <= data["latency"]["p99"] <= data["seconds"]
+    assert math.isclose(data["updates_per_second"], 200 / data["seconds"], rel_tol=0.01)
+    assert 0 < data["latency"]["p50"] <= data["latency"]["p95"] <= data["latency"]["p99"]
+    assert data["killed"] is True
+    assert data["in_flight"] > 0
+    assert data["before_kill"] + data["in_flight"] <= 200
+    assert [command["words"][1] for command in data["commands"]] == [
+        *["plan", "apply", "resume", "verify", "rollback", "apply", "verify"]
+    ]
+    assert [command["exit_code"] for command in data["commands"]] == [0, -signal.SIGKILL, 0, 0, 0, 0, 0]
 
 
-def test_the_same_seed_breaks_the_same_number_of_requests() -> None:
-    options = ["--rooms", "100", "--rate-limit", "none", "--faults", "0.2"]
-    assert demo_json(*options)["broken"] == demo_json(*options)["broken"]
+@pytest.mark.parametrize("rooms", [1, 2, 60])
+def test_a_run_of_any_size_is_killed_in_the_middle(rooms: int) -> None:
+    data = demo_json("--rooms", str(rooms), *CALM)
+    assert (data["killed"], data["updated"], data["verified"], data["restored"]) == (True, rooms, rooms, rooms)
+    assert data["in_flight"] >= 1
 
 
-def test_the_demo_succeeds_with_a_fault_rate_of_50_percent() -> None:
-    data = demo_json("--rooms", "200", "--rate-limit", "none", "--faults", "50%")
-    assert data["updated"] == data["verified"] == 200
-    assert data["retried"] > 50
+def test_the_demo_succeeds_with_a_fault_rate_of_50_percent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_demo, "_STALL", 0.05)
+    data = demo_json("--rooms", "60", "--rate-limit", "none", "--faults", "50%")
+    assert data["updated"] == data["verified"] == data["restored"] == 60
+    assert data["retried"] > 10
 
 
-def test_without_a_terminal_the_demo_writes_plain_text() -> None:
+def test_without_a_terminal_the_demo_writes_plain_text(temporary: Path) -> None:
     result = run("demo", "--rooms", "30", *CALM)
     assert result.exit_code == 0
     assert result.stderr == "", "a bar was shown without a terminal"
     assert "\x1b" not in result.stdout
-    rows = [line.split() for line in lines(result.stdout)]
-    for label in (
-        ["updated", "30"],
-        ["failed", "0"],
-        ["retried", "0"],
-        ["rate", "limited", "0"],
-        ["time"],
-        ["updates/s"],
-    ):
+    written = lines(result.stdout)
+    assert [line for line in written if line.startswith("$ ")] == [
+        "$ aiorooms plan --rewrite-webhook-host old.example.com=new.example.com",
+        "$ aiorooms apply rooms.plan --yes",
+        "$ aiorooms resume rooms.plan.journal --yes",
+        "$ aiorooms verify rooms.plan",
+        "$ aiorooms rollback rooms.plan.journal",
+        "$ aiorooms apply back.plan --yes",
+        "$ aiorooms verify back.plan",
+    ]
+    assert [line.partition(":")[0] for line in written if re.match(r"\d\. ", line)] == [
+        *["1. Plan", "2. Apply, and a crash", "3. Resume", "4. Verify", "5. Roll back", "6. Verify again"]
+    ]
+    assert written.count("30 of 30 rooms are as planned.") == 2
+    assert "  webhook_event_url (host): new.example.com -> old.example.com" in written
+    rows = [line.split() for line in written if line.startswith("  ")]
+    for label in (["updated", "30"], ["failed", "0"], ["retried"], ["rate", "limited", "0"], ["time"], ["updates/s"]):
         assert any(words[: len(label)] == label for words in rows), f"{label} is not in the table"
     for share in ("p50", "p95", "p99"):
         assert any(words[:2] == ["latency", share] for words in rows), f"{share} is not in the table"
-    assert "Verified: all 30 rooms on the server have both new URLs." in result.stdout
-    assert lines(result.stdout)[-1].startswith("Next: ")
-    assert all(line == line.rstrip() and len(line) <= 80 for line in lines(result.stdout))
+    assert "Verified: all 30 rooms had the new URLs, and have all their old values again." in written
+    assert written[-1] == "  aiorooms simulate --from rooms.csv --rate-limit 100/1s"
+    ours = [line for line in written if not line.startswith("Changes that others made")]
+    assert all(line == line.rstrip() and len(line) <= 80 for line in ours)
+    assert [*temporary.iterdir()] == []
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-def test_on_a_terminal_the_demo_shows_a_bar_and_colours(
+def test_on_a_terminal_the_demo_shows_bars_and_colours(
     on_terminal: Callable[..., tuple[int, str]], columns: int
 ) -> None:
-    code, text = on_terminal("demo", "--rooms", "300", *CALM, columns=columns)
+    code, text = on_terminal("demo", "--rooms", "100", *CALM, columns=columns)
     assert code == 0
     assert "\x1b[" in text
-    assert "300/300" in text, "no bar was shown"
+    assert text.count("100/100") >= 2, "no bars were shown"
     assert re.search(r"/s in \d+:\d\d", "".join(without_colour(text))), "the bar lacks the rate or the time"
+    assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l"), "the cursor was left hidden"
+    assert "Killed. The server had applied " in text
     for line in without_colour(text):
-        assert cell_len(line.rsplit("\r", 1)[-1]) <= columns, f"wider than the screen: {line}"
+        if not line.startswith("Changes that others made"):
+            assert cell_len(line.rsplit("\r", 1)[-1]) <= columns, f"wider than the screen: {line}"
 
 
 def test_no_color_turns_colours_off(
@@ -108,41 +154,152 @@ def test_no_color_turns_colours_off(
     assert "\x1b[3" not in text, "colours were used"
 
 
-def test_the_demo_ignores_the_users_key_and_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_ignores_the_users_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TELNYX_API_KEY", "not a key")
     monkeypatch.setenv("TELNYX_BASE_URL", "not a URL")
-    assert run("demo", "--rooms", "20", *CALM).exit_code == 0
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("AIOROOMS_LOG", "debug")
+    result = run("demo", "--rooms", "5", *CALM)
+    assert result.exit_code == 0, result.output
+    assert "debug" not in result.stdout.lower()
 
 
-def test_failed_updates_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_demo, "_FAULTY_ATTEMPTS", 1000)
-    result = run("demo", "--rooms", "30", "--rate-limit", "none", "--faults", "0.9")
+def test_keep_leaves_the_files_in_a_new_folder(folder: Path, temporary: Path) -> None:
+    result = run("demo", "--rooms", "20", *CALM, "--keep", "my files/demo")
+    assert result.exit_code == 0, result.output
+    kept = folder / "my files" / "demo"
+    names = ["back.plan", "back.plan.journal", "report.html", "rooms.plan", "rooms.plan.journal"]
+    assert sorted(path.name for path in kept.iterdir()) == names
+    assert (Plan.open(kept / "rooms.plan").rooms, Journal.open(kept / "rooms.plan.journal").runs()) == (20, 2)
+    assert "  aiorooms show 'my files/demo/rooms.plan'" in lines(result.stdout)
+    assert run("show", "my files/demo/rooms.plan").exit_code == 0
+    assert [*temporary.iterdir()] == []
+    again = run("demo", "--keep", "my files/demo", "--rooms", "0")
+    assert again.exit_code == 2
+    assert lines(again.stderr) == [
+        "aiorooms: --rooms: 0 is not in the range 1 to 1000000",
+        "aiorooms: --keep: the folder 'my files/demo' is not empty; give a new one",
+        "aiorooms: 2 problems; nothing was changed",
+    ]
+
+
+@pytest.mark.parametrize("path", ["file", "file/below"])
+def test_keep_needs_a_folder(folder: Path, path: str) -> None:
+    (folder / "file").touch()
+    result = run("demo", "--keep", path)
+    assert (result.exit_code, lines(result.stderr)) == (
+        2,
+        [f"aiorooms: --keep: {path!r} is not a folder; give a new one"],
+    )
+
+
+# --- what goes wrong ---
+
+
+def test_a_command_that_fails_ends_the_demo(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
+    make = RoomsSimulator.__init__
+
+    def with_another_key(sim: RoomsSimulator, **options: Any) -> None:
+        make(sim, **options)
+        monkeypatch.setattr(RoomsSimulator, "api_key", "KEY_unknown")  # what the commands get
+
+    monkeypatch.setattr(RoomsSimulator, "__init__", with_another_key)
+    result = run("demo", "--rooms", "3", *CALM)
     assert result.exit_code == 1
-    counts = {line.split()[0]: line.split()[1] for line in lines(result.stdout) if line.startswith("  ")}
-    assert int(counts["failed"]) + int(counts.get("uncertain", "0")) > 0
-    assert int(counts["updated"]) < 30
+    assert "Not verified: step 1 failed: `aiorooms plan` ended with exit code 3." in lines(result.stdout)
+    data = json.loads(run("demo", "--rooms", "3", *CALM, "--json").stdout)
+    assert data["failure"] == "step 1 failed: `aiorooms plan` ended with exit code 3"
+    assert (data["updated"], data["verified"], data["skipped"]) == (0, 0, 3)
+    assert [*temporary.iterdir()] == []
 
 
-def test_rooms_without_the_new_urls_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    verify = _demo.Move.verify
+def change_before(
+    monkeypatch: pytest.MonkeyPatch, started: list[RoomsSimulator], command: str, plan: str, **fields: Any
+) -> None:
+    """Change the first room when the demo has run the commands before this one."""
+    run_command = _demo_steps.Commands.run
 
-    def change_one_first(move: _demo.Move) -> None:
-        move.simulator.change_room(move.simulator.room_ids[0], webhook_event_url="https://old.example.com/")
-        verify(move)
+    async def change_and_run(commands: _demo_steps.Commands, *words: str, **options: Any) -> _demo_steps.EndedCommand:
+        if words[:2] == (command, plan):
+            started[0].change_room(started[0].room_ids[0], **fields)
+        return await run_command(commands, *words, **options)
 
-    monkeypatch.setattr(_demo.Move, "verify", change_one_first)
-    result = run("demo", "--rooms", "30", *CALM)
+    monkeypatch.setattr(_demo_steps.Commands, "run", change_and_run)
+
+
+@pytest.mark.parametrize(
+    ("command", "plan", "fields", "failure"),
+    [
+        ("verify", "rooms.plan", {"webhook_event_url": "https://a.example.com"}, "step 4 failed: `aiorooms verify` "),
+        ("rollback", "rooms.plan.journal", {"webhook_event_url": "https://a.example.com"}, "step 5 failed: "),
+        (
+            "verify",
+            "rooms.plan",
+            {"max_participants": 40},
+            "1 of 10 rooms did not get the new URLs, and 1 ",
+        ),
+        (
+            "verify",
+            "back.plan",
+            {"max_participants": 40},
+            "0 of 10 rooms did not get the new URLs, and 1 ",
+        ),
+    ],
+)
+def test_a_room_with_other_values_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+    started: list[RoomsSimulator],
+    command: str,
+    plan: str,
+    fields: dict[str, Any],
+    failure: str,
+) -> None:
+    change_before(monkeypatch, started, command, plan, **fields)
+    result = run("demo", "--rooms", "10", *CALM)
     assert result.exit_code == 1
-    assert "Not verified: 1 of 30 rooms don't have both new URLs." in result.stdout
+    assert f"Not verified: {failure}" in result.stdout
 
 
-def test_ctrl_c_is_reported_in_one_line(started: list[RoomsSimulator]) -> None:
-    with signals_when(lambda: bool(started) and started[0].stats.requests > 10, signal.SIGINT):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+def test_a_signal_is_reported_in_one_line_and_leaves_nothing(
+    started: list[RoomsSimulator],
+    temporary: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    method: str,
+) -> None:
+    pids: list[int] = []
+    create = asyncio.create_subprocess_exec
+
+    async def create_and_record(*words: Any, **options: Any) -> Any:
+        process = await create(*words, **options)
+        pids.append(process.pid)
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", create_and_record)
+    with signals_when(lambda: bool(started) and started[0].stats.by_method[method] > 0, number):
         result = run("demo", "--rooms", "200", "--rate-limit", "20/1s")
     assert result.exit_code == 130
     (line,) = lines(result.stderr)
-    assert line.startswith("aiorooms: interrupted after ")
-    assert line.endswith(" of 200 updates")
+    assert re.fullmatch(r"aiorooms: interrupted in step [12] of 6; its files were removed", line)
+    assert [*temporary.iterdir()] == []
+    assert pids
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_ctrl_c_on_a_terminal_does_not_reach_the_commands(folder: Path) -> None:
+    # The terminal sends Ctrl-C to all processes of its group. A command that got it would wait for its updates.
+    command = [sys.executable, "-m", "aiorooms", "demo", "--rooms", "300", "--rate-limit", "20/1s", "--keep", "kept"]
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
+        until(lambda: (folder / "kept" / "rooms.plan.journal").exists(), "the run has begun")
+        os.killpg(process.pid, signal.SIGINT)
+        out, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "stopping" not in out
+    assert errors == "aiorooms: interrupted in step 2 of 7; its files are in kept\n"
 
 
 def test_invalid_options_are_reported_together() -> None:
@@ -154,8 +311,67 @@ def test_invalid_options_are_reported_together() -> None:
     assert result.stdout == ""
 
 
+# --- pure parts ---
+
+
+def end(room_id: str, at: float, status: Any = "updated", **values: Any) -> End:
+    return End(end=room_id, at=at, status=status, **values)
+
+
+def begin(room_id: str, at: float) -> Begin:
+    return Begin(begin=room_id, at=at, before={}, after={})
+
+
+KILLED: list[Record] = [
+    Run(run=1, at=1.0),
+    begin("A", 1.0),
+    begin("B", 1.5),
+    begin("C", 1.5),
+    end("A", 2.0, attempts=2, elapsed=0.5),
+    Run(run=2, at=10.0),
+    end("B", 11.0, found=True),
+    begin("C", 11.0),
+    end("C", 13.0, attempts=1, elapsed=0.25),
+    begin("D", 13.0),
+    end("D", 14.0, "failed", attempts=3, elapsed=9.0),
+    Stop(stop="done", at=14.5),
+]
+
+JOURNALS: dict[str, tuple[Sequence[Record], tuple[dict[str, int], int, float, list[float], int, int]]] = {
+    "empty": ([], ({}, 0, 0.0, [], 0, 0)),
+    "killed at once": (KILLED[:1], ({}, 0, 0.0, [], 0, 0)),
+    "killed": (KILLED[:5], ({"updated": 1, "begun": 2}, 1, 1.0, [0.5], 1, 2)),
+    "resumed": (KILLED, ({"updated": 3, "failed": 1}, 2, 5.5, [0.25, 0.5], 1, 2)),
+}
+
+
+@pytest.mark.parametrize(("entries", "wanted"), JOURNALS.values(), ids=JOURNALS)
+def test_the_figures_are_those_of_the_journal(entries: Sequence[Record], wanted: tuple[Any, ...]) -> None:
+    found = Figures.of(entries)
+    assert (
+        *(dict(found.states), found.retried, found.seconds, found.latencies, found.before_kill, found.in_flight),
+    ) == wanted
+
+
 @pytest.mark.parametrize(
-    ("count", "share", "value"), [(1, 50, 1), (1, 99, 1), (2, 50, 1), (100, 50, 50), (100, 99, 99), (2000, 95, 1900)]
+    ("count", "share", "value"),
+    [(0, 50, 0), (1, 50, 1), (1, 99, 1), (2, 50, 1), (100, 50, 50), (100, 99, 99), (2000, 95, 1900)],
 )
 def test_percentiles_are_computed_by_nearest_rank(count: int, share: int, value: int) -> None:
-    assert _demo.percentile([float(n) for n in range(1, count + 1)], share) == value
+    assert percentile([float(n) for n in range(1, count + 1)], share) == value
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["aiorooms", "verify", "rooms.plan"],
+        ["aiorooms", "plan", *["--set", "webhook_event_url=https://new.example.com/a?b=c&d"] * 3, "it's", "a b"],
+        ["aiorooms", "plan", "x" * 100, "y"],
+    ],
+)
+def test_a_wrapped_command_is_one_command_for_a_shell(words: list[str]) -> None:
+    written = _demo_steps.wrapped(words)
+    assert all(len(line) <= max(80, max(map(len, words)) + 6) for line in written)
+    script = "printf '%s\\n' " + "\n".join(written).removeprefix("$ ")
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    assert lines(done.stdout) == words
