@@ -1,7 +1,7 @@
 """Read the rooms of an account from a file, for a rehearsal: `aiorooms simulate --from rooms.csv`.
 
-The file is an export (CSV or JSON lines), the output of `aiorooms list --json`, a JSON list of rooms, or an answer of
-the API: an object with the list in `data`. A file may contain several answers, such as all pages of a list.
+The file is an export (CSV or JSON lines), a workbook, the output of `aiorooms list --json`, a JSON list of rooms, or an
+answer of the API: an object with the list in `data`. A file may contain several answers, such as all pages of a list.
 
 A room is read as the account has it. Its values are not checked against the rules for updates, because an account may
 have rooms that break them: with 99 participants, or with a webhook URL without a scheme. Only the types are checked.
@@ -14,14 +14,12 @@ What a file lacks is the API's default, and a room without a name has none. For 
 give the room `lobby`, and a problem: in line 3, max_participants is not a whole number.
 """
 
-import io
 import re
-import sys
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, TextIO, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 import attrs
 
@@ -30,8 +28,12 @@ from ..errors import InputProblem
 from ..models import FIELD_NAMES, read_room_ref
 from ..models._fields import FIELDS, read_bool
 from ._problems import Problems, input_problem
-from ._room_rows import Row, csv_rows, json_rows
-from ._sources.text_file import open_text
+from ._room_rows import Row, json_rows, table_rows
+from ._sources.csv_rows import read_csv
+from ._sources.input_file import open_input
+from ._sources.spreadsheets import name_of_cell
+from ._sources.text_file import decoded
+from ._sources.workbook import read_workbook
 
 __all__ = ["RoomFields", "read_rooms"]
 
@@ -43,33 +45,25 @@ _TIMES: Final = ("created_at", "updated_at")
 _COLUMNS: Final = (*_ID_COLUMNS, *FIELD_NAMES, *_TIMES, "active_session_id", "record_type", "sessions")
 
 
-def read_rooms(path: Path | None) -> list[RoomFields]:
-    """Return the rooms in a file, or in standard input if `path` is None.
+def read_rooms(source: Path | BinaryIO) -> list[RoomFields]:
+    """Return the rooms in a file, or in an open one, such as `sys.stdin.buffer`. It may be compressed with gzip.
 
     Raises `BulkInputError` with the first 1,000 problems and the number of the others.
     """
-    problems = Problems("standard input" if path is None else str(path))
+    problems = Problems(str(source) if isinstance(source, Path) else "standard input")
     reader = _Reader(problems)
-    with _standard_input(problems) if path is None else open_text(path, problems) as (text, kind):
-        is_csv = kind == "csv"
-        for row in csv_rows(text, problems, _COLUMNS.__contains__) if is_csv else json_rows(text, problems):
-            reader.read(row, is_csv=is_csv)
+    with open_input(source, problems) as opened:
+        if opened.is_workbook:
+            reader.read_all(table_rows(read_workbook(opened.file, problems), problems), is_table=True)
+        else:
+            with decoded(opened, problems) as (text, kind):
+                is_table = kind == "csv"
+                rows = table_rows(read_csv(text, problems), problems) if is_table else json_rows(text, problems)
+                reader.read_all(rows, is_table=is_table)
     if not reader.count and not problems.count:
         problems.record("empty", None, None, "there are no rooms; give an export, or an answer of the API")
     problems.raise_if_any()
     return reader.rooms
-
-
-@contextmanager
-def _standard_input(problems: Problems) -> Generator[tuple[TextIO, str]]:
-    content = sys.stdin.buffer.read()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        problems.fail("bad_encoding", line, f"it is not UTF-8: {error.reason}; save it as UTF-8")
-    is_json = text.lstrip()[:1] in ("{", "[")
-    yield io.StringIO(text, newline=""), "json" if is_json else "csv"
 
 
 class _Reader:
@@ -85,28 +79,33 @@ class _Reader:
         self._lines_of_ids: dict[str, int] = {}
         self._lines_of_names: dict[str, int] = {}
 
-    def read(self, row: Row, *, is_csv: bool) -> None:
-        """Read a row."""
+    def read_all(self, rows: Iterator[Row], *, is_table: bool) -> None:
+        """Read rows. In a table, all values are texts."""
+        for row in rows:
+            self._read(row, is_table=is_table)
+
+    def _read(self, row: Row, *, is_table: bool) -> None:
         self.count += 1
         line, values = row
         before = self._problems.count
         for name in values:
             if name not in self._columns:
-                self._columns[name] = self._check_column(name, line, is_csv=is_csv)
-        room = self._room_of(line, {name: value for name, value in values.items() if self._columns[name]})
+                self._columns[name] = self._check_column(name, line, is_table=is_table)
+        known = {name: value for name, value in values.items() if self._columns[name]}
+        room = self._room_of(line, _values_of_cells(known) if is_table else known)
         if self._problems.count == before:
             self.rooms.append(room)
 
-    def _check_column(self, name: str, line: int, *, is_csv: bool) -> bool:
+    def _check_column(self, name: str, line: int, *, is_table: bool) -> bool:
         """Return whether a column or key is known. Record a problem if it is a typo.
 
-        Any unknown column of a CSV file is one, but a new version of the API may add keys.
+        Any unknown column of a table is one, but a new version of the API may add keys.
         """
         if name in _COLUMNS:
             return True
-        hint = similar(name.strip().lower(), (*_ID_COLUMNS, *FIELD_NAMES), "" if not is_csv else "remove it")
+        hint = similar(name.strip().lower(), (*_ID_COLUMNS, *FIELD_NAMES), "" if not is_table else "remove it")
         if hint:
-            self._problems.record("unknown_column", 1 if is_csv else line, None, f"{quoted(name)} is unknown; {hint}")
+            self._problems.record("unknown_column", 1 if is_table else line, None, f"{quoted(name)} is unknown; {hint}")
         return False
 
     def _room_of(self, line: int, values: Mapping[str, object]) -> RoomFields:
@@ -155,8 +154,8 @@ class _Reader:
         if kind == "number":
             if isinstance(value, int) and not isinstance(value, bool):
                 return value
-            if word is not None and _WHOLE.fullmatch(word):
-                return int(word.partition(".")[0])
+            if word is not None and (whole := _WHOLE.fullmatch(word)) is not None:
+                return int(whole[1])
             wanted = "a whole number"
         elif kind == "switch":
             read = value if isinstance(value, bool) else None if word is None else read_bool(word)
@@ -186,5 +185,15 @@ class _Reader:
         self._problems.add(InputProblem(self._problems.source, line, name, text, code="wrong_type", value=value))
 
 
-_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,9}(\.0+)?", re.ASCII)
+def _values_of_cells(cells: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the values of cells. The word `null` is no value, but a name may be written between apostrophes."""
+    values: dict[str, object] = {}
+    for name, cell in cells.items():
+        text = str(cell).strip()
+        quoted_name = name_of_cell(text) if name == "unique_name" else None
+        values[name] = quoted_name or (None if text == "null" else text)
+    return values
+
+
+_WHOLE: Final = re.compile(r"([+-]?[0-9]{1,9})(?:[.,]0*)?", re.ASCII)
 _TIME: Final = re.compile(r"\s*[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]", re.ASCII | re.IGNORECASE)

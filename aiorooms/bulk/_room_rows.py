@@ -1,4 +1,4 @@
-"""Find the rooms in the text of a file: the rows of a CSV file, or the objects of JSON in any of its usual forms.
+"""Find the rooms in a file: the rows of a table, or the objects of JSON in any of its usual forms.
 
 JSON is one object per line, a list of objects, or answers of the API, one after another. In an answer, the list is the
 value of `data`. For example, these two files contain the same rooms, A in line 1 and B in line 2:
@@ -10,52 +10,41 @@ If each line is an object, a line with a syntax error is one problem, and the ot
 read up to the first syntax error.
 """
 
-import csv
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Final, TextIO, TypeAlias, cast
 
 from .._text import excerpt
 from ..models._values import is_object
 from ._problems import Problems
+from ._sources.columns import column_of
 
-__all__ = ["Row", "csv_rows", "json_rows"]
+__all__ = ["Row", "json_rows", "table_rows"]
 
 Row: TypeAlias = tuple[int, Mapping[str, object]]
 """The number of a row's first line, and its values by column or key."""
 
 
-# --- CSV ---
+# --- tables ---
 
 
-def csv_rows(text: TextIO, problems: Problems, is_column: Callable[[str], bool]) -> Iterator[Row]:
-    """Yield the rows of a CSV file. `is_column` says whether a name is that of a column, to find the delimiter.
+def table_rows(rows: Iterator[tuple[int, Sequence[str]]], problems: Problems) -> Iterator[Row]:
+    """Yield the rows of a table by column. `rows` yields the header and the rows as texts, with their line numbers.
 
-    Empty rows are skipped. A short row lacks its last columns.
+    Rows without any value are skipped. A short row lacks its last columns.
     """
-    lines = enumerate(text, 1)
-    number, header = next(((number, line) for number, line in lines if line.strip()), (1, ""))
-    delimiter = max(",;\t", key=lambda each: sum(is_column(_name_of(cell)) for cell in header.split(each)))
-    names = [_name_of(cell) for cells in csv.reader([header], delimiter=delimiter) for cell in cells]
-    reader = csv.reader((line for _, line in lines), delimiter=delimiter, strict=True)
-    line = number + 1
-    try:
-        for cells in reader:
-            if len(cells) > len(names):
-                wrong = f"expected {len(names)} cells as in the header, got {len(cells)}"
-                problems.record("bad_syntax", line, None, wrong)
-            elif any(cells):
-                yield line, dict(zip(names, cells, strict=False))
-            line = number + reader.line_num + 1
-    except csv.Error as error:
-        is_unclosed = "unexpected end" in str(error)
-        problems.record("bad_syntax", line, None, "a quoted cell is not closed" if is_unclosed else str(error))
-
-
-def _name_of(cell: str) -> str:
-    return cell.strip().strip('"').strip()
+    names: list[str] | None = None
+    for line, cells in rows:
+        if not any(map(str.strip, cells)):
+            continue
+        if names is None:
+            names = [column_of(cell) if cell.strip() else "" for cell in cells]
+        elif any(map(str.strip, cells[len(names) :])):
+            problems.record("bad_syntax", line, None, f"expected {len(names)} cells as in the header, got {len(cells)}")
+        else:
+            yield line, {name: cell for name, cell in zip(names, cells, strict=False) if name}
 
 
 # --- JSON ---

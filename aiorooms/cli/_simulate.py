@@ -19,6 +19,7 @@ from ._options import FILE, MAX_ROOMS, json_option, seed_option, value_option
 from ._output import Output, end_ctrl_c_line, flush
 from ._run import Interrupted, run
 from ._simulate_output import Banner, show_changes, totals
+from ._streams import is_standard, standard_input
 from ._values import (
     one_of,
     read_api_key,
@@ -103,7 +104,7 @@ def _read_rooms(ctx: Context) -> None:
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             ctx.add_problem("it is about generated rooms; omit it, or omit --from", option_name(name))
     try:
-        ctx.params["rooms"] = read_rooms(None if str(source) == "-" else source)
+        ctx.params["rooms"] = read_rooms(standard_input("rooms") if is_standard(source) else source)
     except BulkInputError as error:
         for problem in error.problems:
             ctx.add_problem(str(problem))

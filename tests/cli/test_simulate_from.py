@@ -1,12 +1,15 @@
 """`simulate --from`: the simulator has the rooms of a file, as they are, and a bad file is reported line by line."""
 
 import asyncio
+import csv
+import gzip
 import json
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import openpyxl  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +31,7 @@ def account_of(sim: RoomsSimulator) -> list[dict[str, Any]]:
     return [{**room, **{url: room[url] or "" for url in urls}} for room in sim.rooms.values()]
 
 
-def simulated(started: list[RoomsSimulator], *options: str, stdin: str | None = None) -> RoomsSimulator:
+def simulated(started: list[RoomsSimulator], *options: str, stdin: str | bytes | None = None) -> RoomsSimulator:
     """Run `simulate` with a file until it has started, and return its simulator."""
     with signals_when(lambda: bool(started), signal.SIGINT):
         result = run("simulate", "--port", "0", *options, stdin=stdin)
@@ -116,6 +119,28 @@ def test_a_csv_file_as_programs_write_it_is_read(started: list[RoomsSimulator], 
     sim = simulated(started, "--from", "rooms.csv")
     found = [(room["id"], room["unique_name"], room["max_participants"]) for room in sim.rooms.values()]
     assert found == [(A, "a", 99), (B, "b", 10)]
+
+
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "xlsx", "-"])
+def test_names_that_a_spreadsheet_would_convert_come_back(
+    started: list[RoomsSimulator], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    names = ["00123", "null", "=1+1", "'quoted'", " padded ", "#REF!", "TRUE", "1-2", "rock'n'roll", None]
+    with RoomsSimulator(rooms=[{"unique_name": name} for name in names]) as sim:
+        monkeypatch.setenv("TELNYX_API_KEY", sim.api_key)
+        monkeypatch.setenv("TELNYX_BASE_URL", sim.url)
+        assert run("export", "rooms.csv").exit_code == 0
+    started.clear()
+    exported = Path("rooms.csv").read_bytes()
+    Path("rooms.csv.gz").write_bytes(gzip.compress(exported))
+    if kind == "xlsx":
+        workbook = openpyxl.Workbook()
+        for row in csv.reader(exported.decode().splitlines()):
+            workbook.worksheets[0].append(row)
+        workbook.save("rooms.xlsx")
+    source = kind if kind == "-" else f"rooms.{kind}"
+    again = simulated(started, "--from", source, stdin=exported)
+    assert [room["unique_name"] for room in again.rooms.values()] == names
 
 
 def test_only_what_a_request_sets_is_judged(started: list[RoomsSimulator]) -> None:
@@ -209,7 +234,7 @@ def test_a_file_without_readable_rooms_is_one_problem(content: bytes, problem: s
 def test_standard_input_that_is_not_utf_8_is_named_with_its_line() -> None:
     result = run("simulate", "--from", "-", stdin=f"id,unique_name\n{A},r\xe4um\n".encode("latin-1"))
     assert result.exit_code == 2
-    assert lines(result.stderr)[0].startswith("aiorooms: standard input, line 2: it is not UTF-8: ")
+    assert lines(result.stderr)[0].startswith("aiorooms: standard input, line 2: the file is not UTF-8: ")
 
 
 def test_options_for_generated_rooms_and_problems_of_the_file_are_reported_together() -> None:
