@@ -30,6 +30,7 @@ from ._files import os_errors_as
 from ._index import ChangedLineError, LineIndex
 from ._journal import Journal, line_at, unreadable
 from ._journal_records import End, JournalLine, Run, Stop
+from ._lookup import room_id_of
 from ._plan import Plan, replaced_plan, unreadable_plan
 from ._plan_of_journal import plan_of
 from ._plan_records import PLANNED, PlannedUpdate
@@ -148,7 +149,7 @@ class HiddenUpdates:
             file.seek(0)
             offset = len(file.readline())
         for line in plan.room_lines(file):
-            room_id = PLANNED.read(line).room_id
+            room_id = room_id_of(line)
             number = self._rooms.find(room_id)
             if number is not None and self._flags[number] & _WAS_SENT:
                 recovered.add(room_id, offset, line)

@@ -16,8 +16,8 @@ doubled before more than half of the slots are taken, so few slots are read.
 What is known of a room is kept by the owner of the table, for example in an array with one value per room.
 """
 
-import hashlib
 from array import array
+from hashlib import blake2b
 from typing import Final
 
 __all__ = ["RoomTable"]
@@ -35,40 +35,40 @@ class RoomTable:
     def __init__(self) -> None:
         self._digests = bytearray()
         self._slots = _empty(_FIRST_SLOTS)
+        self._mask = _FIRST_SLOTS - 1
 
     def __len__(self) -> int:
         return len(self._digests) // _DIGEST
 
     def find(self, room_id: str) -> int | None:
         """Return the number of a room, or None if it was not added."""
-        return self._number_at(self._slot_of(_digest(room_id)))
+        number = self._slots[self._slot_of(_digest(room_id))]
+        return number - 1 if number else None
 
     def add(self, room_id: str) -> int:
         """Return the number of a room, which is a new one if the room was not added before."""
         digest = _digest(room_id)
         slot = self._slot_of(digest)
-        if (number := self._number_at(slot)) is not None:
-            return number
-        number = len(self)
+        if number := self._slots[slot]:
+            return number - 1
+        number = len(self._digests) // _DIGEST
         self._digests += digest
         self._slots[slot] = number + 1
-        if 2 * (number + 1) >= len(self._slots):
+        if 2 * number >= self._mask:
             self._grow()
         return number
 
     def _slot_of(self, digest: bytes) -> int:
         """Return the slot of a digest, or the empty slot where it belongs."""
-        slots, digests, mask = self._slots, self._digests, len(self._slots) - 1
-        slot = int.from_bytes(digest[:8]) & mask
+        slots, digests, mask = self._slots, self._digests, self._mask
+        slot = _from_bytes(digest) & mask
         while (taken := slots[slot]) and not digests.startswith(digest, (taken - 1) * _DIGEST):
             slot = (slot + 1) & mask
         return slot
 
-    def _number_at(self, slot: int) -> int | None:
-        return self._slots[slot] - 1 if self._slots[slot] else None
-
     def _grow(self) -> None:
-        self._slots = _empty(2 * len(self._slots))
+        slots = len(self._slots) * 2
+        self._slots, self._mask = _empty(slots), slots - 1
         for number in range(len(self)):
             digest = bytes(self._digests[number * _DIGEST : (number + 1) * _DIGEST])
             self._slots[self._slot_of(digest)] = number + 1
@@ -78,6 +78,9 @@ def _empty(slots: int) -> "array[int]":
     return array("I", [0]) * slots
 
 
+_from_bytes: Final = int.from_bytes
+
+
 def _digest(room_id: str) -> bytes:
     # A text from the server may contain half of a surrogate pair, which UTF-8 can't encode.
-    return hashlib.blake2b(room_id.encode(errors="surrogatepass"), digest_size=_DIGEST).digest()
+    return blake2b(room_id.encode("utf-8", "surrogatepass"), digest_size=_DIGEST).digest()

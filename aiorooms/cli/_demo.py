@@ -118,10 +118,10 @@ def demo(rooms: int, limit: "RateLimit | None", faults: float, seed: int, keep: 
     With --json, the command writes one object at the end. These keys are about the change: rooms, updated, failed,
     uncertain, skipped, verified (rooms with the new URLs on the server), retried (updates that took more than one
     attempt), seconds, updates_per_second, latency (in seconds), killed, before_kill (rooms with an outcome when the
-    process was killed) and in_flight (updates that had begun by then, without an outcome). restored is the number of
-    rooms with their old values at the end. refused (429s), broken, requests and applied (updates) are counts of the
-    server. commands has the words, exit_code and seconds of each command. failure says what went wrong, or is null.
-    seed and folder (with --keep) are the options.
+    process was killed), in_flight (updates that had begun by then, without an outcome) and found (of these, applied and
+    not sent again). restored is the number of rooms with their old values at the end. refused (429s), broken, requests
+    and applied (updates) are counts of the server. commands has the words, exit_code and seconds of each command.
+    failure says what went wrong, or is null. seed and folder (with --keep) are the options.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     from ..simulator import Faults, RoomsSimulator  # imported here, because most commands don't need it
 
@@ -332,13 +332,13 @@ def _data(story: _Story) -> dict[str, JsonValue]:
         "killed": story.killed,
         "before_kill": figures.before_kill,
         "in_flight": figures.in_flight,
+        "found": figures.found,
         "commands": commands,
         "failure": story.failure,
     }
 
 
 def _show(story: _Story, out: Output) -> None:
-
     out.line("")
     if story.figures is not None:
         _draw_figures(story, story.figures, out)
@@ -365,9 +365,9 @@ def _draw_figures(story: _Story, figures: Figures, out: Output) -> None:
         if name == "failed" or states[name]:
             table.add_row(name, Text(f"{states[name]:,}", style="red" if states[name] else "green"))
     if story.killed:
-        table.add_row(
-            "before the kill", f"{figures.before_kill:,}", f"rooms; the updates of {figures.in_flight:,} more had begun"
-        )
+        table.add_row("before the kill", f"{figures.before_kill:,}", "updates with an outcome")
+        table.add_row("in flight then", f"{figures.in_flight:,}", "updates without an outcome")
+        table.add_row("found applied", f"{figures.found:,}", "of these, and not sent again")
     table.add_row("retried", f"{figures.retried:,}", "updates that took more than one attempt")
     table.add_row("rate limited", f"{stats.refused:,}", "requests over the rate limit (429)")
     table.add_row("broken", f"{stats.faults.total():,}", f"of {stats.requests:,} requests, by a fault")

@@ -4,7 +4,8 @@ For example, a run is killed when 800 of 2,000 rooms are updated and 30 updates 
 30 rooms back, and updates the others. The journal then has
 
 - 800 `end` lines after the first `run` line, and 830 `begin` lines. So 30 updates were in flight.
-- 1,200 `end` lines after the second `run` line. All 2,000 rooms are updated.
+- 1,200 `end` lines after the second `run` line. All 2,000 rooms are updated. 28 of these lines have the key
+  `found`: the server had applied the update, although its answer was lost with the process. It was not sent again.
 
 The time of a run goes from its `run` line to its last line, so the time between the two runs does not count.
 """
@@ -37,13 +38,16 @@ class Figures:
     """Number of rooms with an outcome in the first run."""
     in_flight: int
     """Number of updates that were in flight when the first run ended."""
+    found: int
+    """Number of rooms that were found with their new values, so that no update was sent again."""
 
     @classmethod
     def of(cls, entries: Iterable[Record]) -> Self:
         """Sum up the lines of a journal."""
         states: dict[str, RoomState] = {}
         latencies: list[float] = []
-        retried, seconds = 0, 0.0
+        retried = found = 0
+        seconds = 0.0
         first: Counter[RoomState] | None = None
         began = last = 0.0
         runs = 0
@@ -59,6 +63,7 @@ class Figures:
             elif isinstance(entry, End):
                 states[entry.end] = entry.status
                 retried += entry.attempts > 1
+                found += entry.found
                 if entry.elapsed is not None and entry.status == "updated":
                     latencies.append(entry.elapsed)
             last = entry.at
@@ -71,6 +76,7 @@ class Figures:
             latencies=sorted(latencies),
             before_kill=counted.total() - counted["begun"],
             in_flight=counted["begun"],
+            found=found,
         )
 
     @property

@@ -53,7 +53,7 @@ def test_the_json_has_all_totals_and_they_agree_with_the_simulator(started: list
     assert list(data) == [
         *["rooms", "updated", "failed", "uncertain", "skipped", "verified", "retried", "refused", "broken"],
         *["requests", "applied", "seconds", "updates_per_second", "latency", "restored", "killed", "before_kill"],
-        *["in_flight", "commands", "failure", "seed", "folder"],
+        *["in_flight", "found", "commands", "failure", "seed", "folder"],
     ]
     (sim,) = started
     assert (data["rooms"], data["updated"], data["verified"], data["restored"], data["seed"]) == (200, 200, 200, 200, 5)
@@ -77,6 +77,7 @@ def test_the_json_has_all_totals_and_they_agree_with_the_simulator(started: list
     assert data["killed"] is True
     assert data["in_flight"] > 0
     assert data["before_kill"] + data["in_flight"] <= 200
+    assert 0 <= data["found"] <= data["in_flight"]
     assert [command["words"][1] for command in data["commands"]] == [
         *["plan", "apply", "resume", "verify", "rollback", "apply", "verify"]
     ]
@@ -337,20 +338,19 @@ KILLED: list[Record] = [
     Stop(stop="done", at=14.5),
 ]
 
-JOURNALS: dict[str, tuple[Sequence[Record], tuple[dict[str, int], int, float, list[float], int, int]]] = {
-    "empty": ([], ({}, 0, 0.0, [], 0, 0)),
-    "killed at once": (KILLED[:1], ({}, 0, 0.0, [], 0, 0)),
-    "killed": (KILLED[:5], ({"updated": 1, "begun": 2}, 1, 1.0, [0.5], 1, 2)),
-    "resumed": (KILLED, ({"updated": 3, "failed": 1}, 2, 5.5, [0.25, 0.5], 1, 2)),
+JOURNALS: dict[str, tuple[Sequence[Record], tuple[dict[str, int], int, float, list[float], int, int, int]]] = {
+    "empty": ([], ({}, 0, 0.0, [], 0, 0, 0)),
+    "killed at once": (KILLED[:1], ({}, 0, 0.0, [], 0, 0, 0)),
+    "killed": (KILLED[:5], ({"updated": 1, "begun": 2}, 1, 1.0, [0.5], 1, 2, 0)),
+    "resumed": (KILLED, ({"updated": 3, "failed": 1}, 2, 5.5, [0.25, 0.5], 1, 2, 1)),
 }
 
 
 @pytest.mark.parametrize(("entries", "wanted"), JOURNALS.values(), ids=JOURNALS)
 def test_the_figures_are_those_of_the_journal(entries: Sequence[Record], wanted: tuple[Any, ...]) -> None:
     found = Figures.of(entries)
-    assert (
-        *(dict(found.states), found.retried, found.seconds, found.latencies, found.before_kill, found.in_flight),
-    ) == wanted
+    killed = (found.before_kill, found.in_flight, found.found)
+    assert (dict(found.states), found.retried, found.seconds, found.latencies, *killed) == wanted
 
 
 @pytest.mark.parametrize(
