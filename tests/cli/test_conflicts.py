@@ -127,11 +127,15 @@ def test_a_plan_from_an_old_export_says_how_many_rooms_were_modified_since(
 
 
 @pytest.mark.parametrize(
-    "arguments", [("rooms.csv", "--check"), ("--set", "max_participants=3")], ids=["with --check", "without a file"]
+    ("arguments", "advice"),
+    [
+        (("rooms.csv", "--check"), "omit it or --check, which does not read the account"),
+        (("--set", "max_participants=3"), "give a FILE too"),
+    ],
 )
 def test_a_strict_plan_needs_a_file_and_the_account(
-    sim: RoomsSimulator, invoke: Invoke, arguments: tuple[str, ...]
+    sim: RoomsSimulator, invoke: Invoke, arguments: tuple[str, ...], advice: str
 ) -> None:
     result = invoke("plan", *arguments, "--strict")
     assert result.exit_code == 2
-    assert result.stderr == "aiorooms: --strict: give a FILE to compare with the account, without --check\n"
+    assert result.stderr == f"aiorooms: --strict: {advice}\n"
