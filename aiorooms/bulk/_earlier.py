@@ -162,11 +162,11 @@ async def read_back(
         for planned in left:
             if signal.reason is not None:
                 return
-            outcome = await _read_one(client, planned, conflicts, recorder, signal)
-            if outcome is None:
-                to_send.append(planned)
-            else:
-                outcomes.append(outcome)
+            read = await signal.unless_stopped(_read_one(client, planned, conflicts, recorder, signal))
+            if isinstance(read, PlannedLine):
+                to_send.append(read)
+            elif read is not None:
+                outcomes.append(read)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(min(concurrency, len(rooms))):
@@ -176,8 +176,8 @@ async def read_back(
 
 async def _read_one(
     client: RoomsClient, planned: PlannedLine, conflicts: Conflicts, recorder: Recorder, signal: StopSignal
-) -> Outcome | None:
-    """Read a room back. Return its outcome, or None if its update must be sent."""
+) -> Outcome | PlannedLine:
+    """Read a room back. Return its outcome, or `planned` if its update must be sent."""
     room_id, name = planned.room_id, planned.unique_name
     try:
         room = await client.rooms.retrieve(room_id)
@@ -192,4 +192,4 @@ async def _read_one(
     if unreadable := unreadable_fields(room, update.after, update.pair):
         text = f"room {room_id}: the answer to the read-back has no readable {', '.join(unreadable)}"
         return Outcome(room_id=room_id, unique_name=name, status="uncertain", error=text)  # not recorded, as above
-    return conflicts.compare(update, room)
+    return conflicts.compare(update, room) or planned

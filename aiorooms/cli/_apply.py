@@ -274,7 +274,7 @@ class _Applying(ManyUpdates):
         elif run.stopped_by is not None and not self.interrupted:
             error = run.stop_error
             out.error(f"stopped: {run.stopped_by if error is None else error_line(error)}")
-        if self.interrupted and not self._ended:
+        if self.interrupted and not self._ended and counts["uncertain"]:
             out.error("the updates in flight were aborted and are uncertain; `aiorooms resume` reads their rooms back")
         if self._file_error is None or self._file_error.reason not in ("journal_removed", "journal_truncated"):
             self._show_next_commands(counts)

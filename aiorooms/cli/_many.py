@@ -47,7 +47,7 @@ class ManyUpdates(ABC):
         self.counts: Counter[str] = Counter()
         """Number of outcomes of this run, by status."""
         self.interrupted = False
-        """Whether Ctrl-C or SIGTERM interrupted the run."""
+        """Whether a signal, such as Ctrl-C, interrupted the run."""
         self.unauthorized = False
         """Whether the server rejected the API key."""
         self.errors = RoomErrors()
@@ -71,10 +71,6 @@ class ManyUpdates(ABC):
     def summarize(self) -> bool:
         """Report the rooms without an outcome, and the totals. Return whether everything succeeded."""
 
-    def in_flight(self) -> int | None:
-        """Return the number of updates in flight, or None if it is unknown."""
-        return None
-
     # --- shared ---
 
     @property
@@ -94,7 +90,10 @@ class ManyUpdates(ABC):
                 run(self.send(), on_stop=self._on_signal)
             except Interrupted:
                 self.interrupted = True
-        succeeded = self.summarize()
+        try:
+            succeeded = self.summarize()
+        except OutputLostError as error:  # for example, the terminal was closed
+            succeeded, self.output_error = False, error
         if self.interrupted:
             raise Interrupted("")
         if self.unauthorized:
@@ -138,6 +137,7 @@ class ManyUpdates(ABC):
 
     def _on_signal(self) -> None:
         self.stop("interrupted")
-        count = self.in_flight()
-        updates = "updates" if count is None else f"{count:,} update{'s' * (count != 1)}"
-        self.out.error(f"stopping: waiting up to {GRACE:g} s for {updates} in flight; press Ctrl-C again to abort")
+        # Updates that wait are not in flight: `stop` has ended them.
+        count = self.client.pacing.snapshot().in_flight
+        requests = f"waiting up to {GRACE:g} s for {count:,} request{'s' * (count != 1)} in flight; " if count else ""
+        self.out.error(f"stopping: {requests}press Ctrl-C again to abort")

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from errno import EPIPE
 from functools import cached_property
-from io import TextIOWrapper
+from io import TextIOBase, TextIOWrapper
 from typing import TYPE_CHECKING, BinaryIO, Final, TextIO, cast
 
 import click
@@ -39,6 +39,7 @@ __all__ = [
     "MAX_ROOM_LINES",
     "Output",
     "OutputLostError",
+    "Stderr",
     "command_line",
     "configure_stdout",
     "confirm",
@@ -319,6 +320,28 @@ def write_stderr(text: str) -> None:
         sys.stderr.flush()
     except OSError:
         _discard(sys.stderr)
+
+
+class Stderr(TextIOBase):
+    """Standard error as a file for rich, which writes with `write_stderr`. A closed terminal raises no error."""
+
+    def write(self, text: str, /) -> int:
+        """Write text as it is."""
+        write_stderr(text)
+        return len(text)
+
+    def isatty(self) -> bool:
+        """Return whether standard error is a terminal."""
+        return sys.stderr.isatty()
+
+    def fileno(self) -> int:
+        """Return the number of the file descriptor."""
+        return sys.stderr.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The encoding of standard error."""
+        return sys.stderr.encoding
 
 
 def _is_pipe(stream: TextIO) -> bool:

@@ -1,18 +1,24 @@
 """The progress bar: rooms done, rate and learned rate limit, time left, and rooms that could not be updated."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.table import Column
 from rich.text import Text
 
+from ._output import Stderr
+
 if TYPE_CHECKING:
     from .._pacing import PacingSnapshot
     from ._output import Reading
 
 __all__ = ["Bar", "Count", "time_left"]
+
+
+def _console() -> Console:
+    return Console(file=cast("IO[str]", Stderr()), highlight=False, markup=False)
 
 
 class _Rate(ProgressColumn):
@@ -95,7 +101,7 @@ class Bar(Progress):
             _Rate(),
             _TimeLeft(),
             _Failures(Column(no_wrap=True)),
-            console=Console(stderr=True, highlight=False, markup=False),
+            console=_console(),
             expand=True,
             # rich need not redirect the streams, because `write_above` writes the lines above the bar.
             redirect_stdout=False,
@@ -135,7 +141,7 @@ class Count(Progress):
         super().__init__(
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            console=Console(stderr=True, highlight=False, markup=False),
+            console=_console(),
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,

@@ -12,6 +12,7 @@ from ..client import RoomsClient
 from ..errors import InvalidRequestError
 from ..models import FIELD_NAMES, RoomUpdate, UpdateResult, UpdateStatus
 from ..models._fields import read_value
+from ..resources._update_many import UpdateRun
 from ._command import Command, Context, Value
 from ._json import JsonValue, dumps, result_data
 from ._many import ManyUpdates
@@ -199,15 +200,15 @@ class _Updating(ManyUpdates):
         self._concurrency = concurrency
         self._max_failures = max_failures
         self._stopping = False
+        self._results: UpdateRun | None = None
 
     def stop(self, why: str) -> None:
         self._stopping = True
-
-    def in_flight(self) -> int:
-        return len(self._in_flight)
+        if self._results is not None:
+            self._results.stop()
 
     async def send(self) -> None:
-        results = self.client.rooms.update_many(
+        self._results = results = self.client.rooms.update_many(
             self._next_updates(),
             concurrency=self._concurrency,
             max_failures=self._max_failures,
@@ -233,7 +234,7 @@ class _Updating(ManyUpdates):
             self.write(f"{result.room_id}\tupdated\t{field_text(result.room.unique_name)}")
         error = result.error
         # If the run was stopped, the rest of the rooms have the error of the update that stopped it.
-        if error is not None and result.attempts == error.attempts:
+        if error is not None and result.attempts == error.attempts and error.reason != "stopped":
             self.report(result.room_id, result.status, error_line(error), error)
 
     def summarize(self) -> bool:

@@ -107,7 +107,7 @@ def test_ctrl_c_once_drains_updates_in_flight_and_the_run_can_be_resumed(
         until(lambda: sim.stats.in_flight == 3, "three updates are in flight")
         session.press("\x03")
         assert session.end() == 130
-        assert "stopping: waiting up to 5 s for updates in flight; press Ctrl-C again to abort" in session.text
+        assert "stopping: waiting up to 5 s for 3 requests in flight; press Ctrl-C again to abort" in session.text
         assert "uncertain" not in session.text
         assert "To continue: aiorooms resume 'to night.plan.journal'\n" in session.text
         assert "To roll back: aiorooms rollback 'to night.plan.journal'\n" in session.text
