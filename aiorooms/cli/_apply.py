@@ -258,6 +258,8 @@ class _Applying(ManyUpdates):
                 "stopped_by": "interrupted" if self.interrupted else run.stopped_by,
             }
             self.write(dumps(totals))
+        succeeded = _updated(counts) >= self.total and not self._listing_failed and self._file_error is None
+        out.quiet &= succeeded
         for line in self.errors.summary():
             out.error(line)
         out.note(f"{self.totals(counts)}, out of {self.total:,}.")
@@ -278,7 +280,7 @@ class _Applying(ManyUpdates):
             out.error("the updates in flight were aborted and are uncertain; `aiorooms resume` reads their rooms back")
         if self._file_error is None or self._file_error.reason not in ("journal_removed", "journal_truncated"):
             self._show_next_commands(counts)
-        return _updated(counts) >= self.total and not self._listing_failed and self._file_error is None
+        return succeeded
 
     def _count_rooms(self, states: Mapping[str, RoomState] | None) -> Mapping[str, int]:
         """Return the number of rooms for each of the `TOTALS`, which add up to the number of rooms in the plan.

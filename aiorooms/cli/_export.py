@@ -14,6 +14,7 @@ from ._options import FILE, api_options, check_new_file, make_client, overwrite_
 from ._output import Output
 from ._run import interrupted_before, run
 from ._values import one_of
+from ._watch import stats_option
 
 __all__ = ["export"]
 
@@ -28,6 +29,7 @@ def _check_export(ctx: Context) -> None:
 @click.argument("file", metavar="FILE", type=FILE)
 @value_option("--format", "csv|jsonl", one_of(_FORMATS), "Format of FILE.  [default: from its extension]", to="form")
 @overwrite_option
+@stats_option
 @api_options
 def export(file: Path, form: Format | None, client: RoomsClient, as_json: bool) -> int:
     """Write all rooms to a file that `aiorooms plan` can read.

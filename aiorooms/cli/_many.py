@@ -16,6 +16,7 @@ from ._exit_codes import FAILED, OK, UNAUTHORIZED
 from ._output import Output, OutputLostError, flush
 from ._room_errors import RoomErrors
 from ._run import GRACE, Interrupted, run
+from ._stats import Sample
 
 if TYPE_CHECKING:
     from ._progress import Bar
@@ -56,6 +57,8 @@ class ManyUpdates(ABC):
         """The error that made standard output unusable, or None."""
         self._bar: Bar | None = None
         self._started_at = time.monotonic()
+        self._before = 0
+        """Number of rooms that have an outcome from earlier runs."""
 
     # --- implemented by each command ---
 
@@ -83,7 +86,7 @@ class ManyUpdates(ABC):
 
         After a signal, print the totals and raise `Interrupted`.
         """
-        with self.out.progress(self.total) as self._bar:
+        with self.out.progress(self.total, self._sample) as self._bar:
             if self._bar is not None:
                 self._bar.pacing = self.client.pacing.snapshot
             try:
@@ -107,6 +110,7 @@ class ManyUpdates(ABC):
 
     def show(self, before: int = 0) -> None:
         """Update the progress bar. `before` is the number of rooms that have an outcome from an earlier run."""
+        self._before = before
         if self._bar is not None:
             self._bar.show(self.counts, before)
 
@@ -134,6 +138,17 @@ class ManyUpdates(ABC):
         """Return the totals as text, such as `18 updated, 1 failed`. Totals of 0 are omitted, except for `updated`."""
         named = [f"{counts[key]:,} {name}" for key, name in TOTALS.items() if counts[key] or key == "updated"]
         return "interrupted: " * self.interrupted + ", ".join(named)
+
+    def _sample(self) -> Sample:
+        counts = self.counts
+        return Sample(
+            done=self._before + counts.total(),
+            total=self.total,
+            failed=counts["failed"],
+            uncertain=counts["uncertain"],
+            conflicts=counts["conflict"],
+            pacing=self.client.pacing.snapshot(),
+        )
 
     def _on_signal(self) -> None:
         self.stop("interrupted")

@@ -18,6 +18,7 @@ from ..webhook_config import EventSigner
 from ._command import Context, Value
 from ._values import read_rate, read_seconds, whole_number
 from ._verbose import show_log_lines
+from ._watch import quiet_option, stats_option, watch
 from ._words import setting_problem
 
 __all__ = [
@@ -275,7 +276,7 @@ def connection_options(command: F) -> F:
         count=True,
         help="Write retries, pauses and outages to standard error; -vv also writes each attempt.  [default: no lines]",
     )
-    return base_url(allow_insecure_http(proxy(verbose(command))))
+    return base_url(allow_insecure_http(proxy(verbose(quiet_option(command)))))
 
 
 def bulk_options(command: F) -> F:
@@ -308,6 +309,7 @@ def bulk_options(command: F) -> F:
         click.option(
             "--yes", is_flag=True, help="Don't ask for confirmation.  [default: ask if more than one room changes]"
         ),
+        stats_option,
         api_options,
     )
     for option in reversed(options):
@@ -321,7 +323,7 @@ def make_client(ctx: Context) -> None:
     allow_insecure_http: bool = ctx.params.pop("allow_insecure_http")
     timeout: float | None = ctx.params.pop("timeout")
     proxy: str | None = ctx.params.pop("proxy")
-    show_log_lines(ctx.params.pop("verbose"))
+    watch(ctx, is_verbose=ctx.params["verbose"] > 0, is_logged=show_log_lines(ctx.params.pop("verbose")))
     key = os.environ.get("TELNYX_API_KEY")
     if not key:
         ctx.add_problem("TELNYX_API_KEY is not set; set it to your API key (`aiorooms demo` needs none)")

@@ -36,6 +36,7 @@ from ._options import (
 )
 from ._output import Output, Reading, escape
 from ._run import interrupted_before, run
+from ._watch import stats_option
 from ._words import input_problems
 
 __all__ = ["DETAILED", "plan", "show"]
@@ -138,6 +139,7 @@ def _check_out_and_make_client(ctx: Context) -> None:
     is_flag=True,
     help="Exit with 0 if the plan is empty, 2 if it has changes, 1 on errors.  [default: 0 if the plan was written]",
 )
+@stats_option
 @api_options
 def plan(
     source: Path | Selection,

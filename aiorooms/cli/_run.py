@@ -21,6 +21,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
+from ._watch import current_watch
+
 __all__ = ["GRACE", "Interrupted", "interrupted_before", "run"]
 
 T = TypeVar("T")
@@ -68,11 +70,13 @@ def run(
     `on_stop` is called in the event loop at the first signal. If it is None, the first signal cancels the coroutine.
     """
     # If there is no file descriptor left for an event loop, the coroutine never begins and must be closed.
-    with closing(command), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    watch = current_watch()
+    watched = command if watch is None else watch.beside(command)
+    with closing(command), closing(watched), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         loop = runner.get_loop()
         handler = SignalHandler(loop, on_stop)
         with handler.listening():
-            task = loop.create_task(command)
+            task = loop.create_task(watched)
             handler.task = task
             try:
                 value = loop.run_until_complete(task)

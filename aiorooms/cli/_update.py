@@ -28,6 +28,7 @@ from ._options import (
 )
 from ._output import MAX_ROOM_LINES, Output, field_text, print_error
 from ._values import read_room_id, whole_number
+from ._watch import stats_option
 from ._words import error_line, option_name
 
 __all__ = ["update"]
@@ -138,6 +139,7 @@ def _accept_old_name(ctx: Context) -> None:
 @value_option(
     "--stop-after-failures", "N", whole_number(1, MAX_FAILURES), "The old name of --max-failures.", hidden=True
 )
+@stats_option
 @api_options
 def update(
     room_ids: Sequence[str],
@@ -250,6 +252,8 @@ class _Updating(ManyUpdates):
             counts["skipped"] += 1
             if out.json:
                 self.write(_unfinished(room_id, "skipped", "not sent, because the run was stopped"))
+        succeeded = counts["updated"] == self.total
+        out.quiet &= succeeded
         for line in self.errors.summary():
             out.error(line)
         if self.total > 1 or self.interrupted:
@@ -260,7 +264,7 @@ class _Updating(ManyUpdates):
             out.note("Run the same command again to update the rest. Updating a room twice is safe.")
         if self.output_error is not None:
             out.error(f"stopped: {self.output_error}")
-        return counts["updated"] == self.total
+        return succeeded
 
 
 def _unfinished(room_id: str, status: UpdateStatus, why: str) -> str:

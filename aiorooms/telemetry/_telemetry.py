@@ -9,7 +9,7 @@ from typing import Final
 from ._events import Event, OnEvent
 from ._log import HTTP, ROOT, level_of_wait, log
 
-__all__ = ["LOG_ONLY", "Telemetry", "listen"]
+__all__ = ["LOG_ONLY", "Telemetry", "listen", "watch"]
 
 
 _LISTENERS: Final[list[OnEvent]] = []
@@ -20,6 +20,21 @@ def listen(listener: OnEvent) -> Callable[[], None]:
     """Call a function with the events of all clients. Return a function that ends this."""
     _LISTENERS.append(listener)
     return lambda: _LISTENERS.remove(listener) if listener in _LISTENERS else None
+
+
+_WATCHERS: Final[list[OnEvent]] = []
+"""Functions that are called with the rare events of all clients of the process."""
+
+
+def watch(watcher: OnEvent) -> Callable[[], None]:
+    """Call a function with the rare events of all clients: pauses, outages, stopped runs, and retries of single calls.
+
+    In contrast to `listen`, the events of attempts and the retries of a bulk run are not created for it, so the updates
+    of a run cost the same with and without it. If they are created for another listener, it is called with these too.
+    Return a function that ends this.
+    """
+    _WATCHERS.append(watcher)
+    return lambda: _WATCHERS.remove(watcher) if watcher in _WATCHERS else None
 
 
 class Telemetry:
@@ -38,13 +53,15 @@ class Telemetry:
         """
         return self._on_event is not None or bool(_LISTENERS) or HTTP.isEnabledFor(logging.DEBUG)
 
-    def wants_retry(self, delay: float) -> bool:
-        """Whether anyone is interested in a retry after this delay."""
-        return self._on_event is not None or bool(_LISTENERS) or HTTP.isEnabledFor(level_of_wait(delay))
+    def wants_retry(self, delay: float, *, is_in_run: bool) -> bool:
+        """Whether anyone is interested in a retry after this delay. `is_in_run` says whether a bulk run retries."""
+        if self._on_event is not None or _LISTENERS or (_WATCHERS and not is_in_run):
+            return True
+        return HTTP.isEnabledFor(level_of_wait(delay))
 
     def emit(self, event: Event) -> None:
         """Log an event, and call all listeners and `on_event` with it. Nothing that they raise reaches the caller."""
-        for report in (log, *_LISTENERS, *([] if self._on_event is None else [self._on_event])):
+        for report in (log, *_WATCHERS, *_LISTENERS, *([] if self._on_event is None else [self._on_event])):
             try:
                 report(event)
             # A function may also raise the CancelledError of a future that it asks for its result.
