@@ -67,7 +67,7 @@ class _Outage:
     def notice(self, now: float) -> Notice:
         lasted = now - self.since
         end = f"gives up at {self.patience:g} s" if lasted < self.patience else "giving up"
-        return Notice(f"{self.what} for {lasted:,.0f} s, {end}", f"{self.short} for {lasted:,.0f} s")
+        return Notice(f"{self.what} for {lasted:,.0f} s, {end}", f"{self.short} {lasted:,.0f} s")
 
 
 @attrs.define
@@ -78,7 +78,7 @@ class _Pause:
 
     def notice(self, now: float) -> Notice:
         left = _seconds(self.until - now)
-        return Notice(f"rate limited, resumes in {left} s", f"paused, {left} s")
+        return Notice(f"rate limited, resumes in {left} s", f"paused {left} s")
 
 
 @attrs.frozen
@@ -156,7 +156,7 @@ class Notices:
     def _outage_began(self, event: OutageBegan, now: float, at: datetime) -> str:
         what = "server not answering" if event.status is None else f"server answering {event.status}"
         patience = math.inf if event.patience is None else event.patience
-        short = "no answer" if event.status is None else f"{event.status}"
+        short = "no answer" if event.status is None else f"answer {event.status}"
         self._outage = _Outage(now - event.unavailable_for, what, short, patience)
         since = f"{at - timedelta(seconds=event.unavailable_for):%H:%M:%S} UTC"
         end = "" if patience == math.inf else f"; the run gives up after {patience:g} s"

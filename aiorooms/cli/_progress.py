@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from ._bar_layout import Part, fit
+from ._bar_layout import Form, Part, fit
 from ._output import Stderr, escape
 from ._stats import clock, rate_text, time_left
 
@@ -96,36 +96,42 @@ class Bar(_OneLine):
         pacing = None if self.pacing is None else self.pacing()
         total = task.total or 0.0
         percent = f"{math.floor(100 * task.completed / total) if total else 100} %"
+        time = _time(task, pacing)
         return [
-            Part((f"{task.completed:,.0f}/{total:,.0f}", percent), 9, "none"),
-            Part(_rate_forms(task, self.before, pacing), 3, "cyan"),
-            Part((_time(task, pacing),), 5, "none"),
+            Part(((f"{task.completed:,.0f}/{total:,.0f}", 7), (percent, 9))),
+            Part(_rate(task, self.before, pacing), "cyan"),
+            Part(((time, 4),) if time else ()),
             self._failures(),
-            Part(("",) if self.notice is None else (escape(self.notice.text), escape(self.notice.short)), 8, "yellow"),
+            _notice_part(self.notice),
         ]
 
     def _failures(self) -> Part:
         kinds = {"failed": self.failed, "uncertain": self.uncertain, "in conflict": self.conflicts}
-        texts = [f"{number:,} {kind}" for kind, number in kinds.items() if number or kind == "failed"]
+        text = ", ".join(f"{number:,} {kind}" for kind, number in kinds.items() if number or kind == "failed")
         problems = sum(kinds.values())
         if not problems:
-            return Part(tuple(texts), 2, "dim")
+            return Part(((text, 2),), "dim")
         style = "bold red" if self.failed or self.uncertain else "bold yellow"
-        return Part((", ".join(texts), f"{problems:,} problem{'s' * (problems != 1)}"), 7, style)
+        return Part(((text, 6), (f"{problems:,} problem{'s' * (problems != 1)}", 7.5)), style)
 
 
-def _rate_forms(task: Task, before: int, pacing: "PacingSnapshot | None") -> tuple[str, ...]:
+def _notice_part(notice: "Notice | None") -> Part:
+    # During a wait, the rate and the time left say little, so the notice has a higher rank.
+    return Part(() if notice is None else ((escape(notice.text), 5), (escape(notice.short), 8)), "yellow")
+
+
+def _rate(task: Task, before: int, pacing: "PacingSnapshot | None") -> tuple[Form, ...]:
     """Return the number of rooms per second over the last 30 seconds, and the rate limit if it is known."""
     # At the end, and while there are too few samples, show the mean rate since the start of the run.
     speed = None if task.finished else task.speed
     if speed is None and (seconds := task.elapsed):
         speed = (task.completed - before) / seconds
     if speed is None:
-        return ("",)
-    text = f"{rate_text(speed)}/s"
+        return ()
+    short = (f"{rate_text(speed)}/s", 3)
     if pacing is None or pacing.sustainable_rate is None or task.finished:
-        return (text,)
-    return f"{text}, limit {rate_text(pacing.sustainable_rate)}/s", text
+        return (short,)
+    return (f"{short[0]}, limit {rate_text(pacing.sustainable_rate)}/s", 1), short
 
 
 def _time(task: Task, pacing: "PacingSnapshot | None") -> str:
@@ -157,9 +163,7 @@ class Count(_OneLine):
         return super().get_renderables()
 
     def _text(self) -> str:
-        reading, notice = self._reading, self.notice
-        parts = [
-            Part((f"{reading.rooms:,} rooms read{reading.more}", f"{reading.rooms:,} rooms"), 9),
-            Part(("",) if notice is None else (escape(notice.text), escape(notice.short)), 8),
-        ]
-        return ", ".join(text for text, _ in fit(parts, max(1, self.console.width - _SPINNER)).parts)
+        reading = self._reading
+        count = Part(((f"{reading.rooms:,} rooms read{reading.more}", 7), (f"{reading.rooms:,} rooms", 9)))
+        fitted = fit([count, _notice_part(self.notice)], max(1, self.console.width - _SPINNER))
+        return ", ".join(text for text, _ in fitted.parts)
