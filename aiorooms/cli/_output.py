@@ -51,6 +51,7 @@ __all__ = [
     "escape",
     "field_text",
     "flush",
+    "is_display_on",
     "is_quiet",
     "load_drawing",
     "output_lost",
@@ -357,6 +358,11 @@ def current_sample() -> GetSample | None:
 
 _displays: Final["list[Bar | Count]"] = []
 """The progress bars on standard error. Lines are written above the last one."""
+
+
+def is_display_on() -> bool:
+    """Return whether a progress bar is on the screen."""
+    return bool(_displays)
 
 
 @contextmanager

@@ -4,7 +4,8 @@ A command with a client has a `Watch`, which `make_client` creates. While the co
 receives the rare events of the client, such as pauses and outages, and wakes up twice a second.
 
 - **On a terminal**, the notice about the current wait is in the progress bar, or on a line of its own that disappears
-  when the wait is over. `--stats` also writes lines above it.
+  when the wait is over. `--stats` also writes lines above it. Without a bar, the line also says that the first answer
+  takes long.
 - **Without a terminal**, in cron, CI or a pipe, a line is written when an outage or a long pause begins and ends, and
   every 10 s with the number of rooms, for the commands that count rooms. All these lines begin with the time in UTC.
 - **With `-v`**, the log already has a line for most events, so the watch does not write a second one.
@@ -27,8 +28,8 @@ from ..telemetry import Event
 from ..telemetry._log import is_logged as has_log_line
 from ..telemetry._telemetry import watch as watch_events
 from ._command import Context, Value
-from ._notices import Notices
-from ._output import QUIET, can_draw, current_sample, escape, load_drawing, show_notice, write_above
+from ._notices import Notice, Notices
+from ._output import QUIET, can_draw, current_sample, escape, is_display_on, load_drawing, show_notice, write_above
 from ._stats import GetSample, Stats, stamp
 from ._values import read_interval
 
@@ -43,6 +44,9 @@ _INTERVAL: Final = "aiorooms.cli.stats"
 _DEFAULT_INTERVAL: Final = 10.0
 _TICK: Final = 0.5
 """Seconds between two looks at the clock."""
+
+_FIRST_WAIT: Final = 3.0
+"""Seconds. If the first answer takes longer, a terminal says so."""
 
 _SHORTEST_PAUSE: Final = {True: 5.0, False: 2.0}
 """Seconds. A shorter pause is not announced; a single call ends sooner than a command that counts rooms (True)."""
@@ -109,6 +113,7 @@ class Watch:
         self._stats: Stats | None = None
         self._next_at = math.inf
         self._done = 0
+        self._began = 0.0
         if draws:
             load_drawing()
 
@@ -129,8 +134,8 @@ class Watch:
     def _begin(self, sample: GetSample | None) -> None:
         """Begin to count."""
         self._sample = sample
+        self._began = now = time.monotonic()
         if sample is not None:
-            now = time.monotonic()
             first = sample()
             self._stats, self._next_at, self._done = Stats(first, now), now + self._interval, first.done
 
@@ -169,4 +174,11 @@ class Watch:
 
     def _show(self, now: float | None) -> None:
         if self._draws:
-            show_notice(None if now is None else self._notices.notice(now))
+            show_notice(None if now is None else self._notices.notice(now) or self._first_wait(now))
+
+    def _first_wait(self, now: float) -> Notice | None:
+        """Return a notice if the first answer takes long, and there is no bar that moves."""
+        seconds = now - self._began
+        if self._done or seconds < _FIRST_WAIT or is_display_on():
+            return None
+        return Notice(f"waiting for an answer for {seconds:.0f} s", f"waiting {seconds:.0f} s")

@@ -297,6 +297,9 @@ class Session:
     def press(self, keys: str) -> None:
         os.write(self._number, keys.encode())
 
+    def resize(self, columns: int) -> None:
+        fcntl.ioctl(self._number, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+
     def wait_for(self, text: str) -> None:
         until(lambda: text in self.text, f"{text!r} is on the terminal, which showed {self.text!r} at first")
 
@@ -315,11 +318,13 @@ def in_terminal(sim: RoomsSimulator) -> Start:
 
     @contextlib.contextmanager
     def start(
-        *args: str, grace: float = _run.GRACE, columns: int = 100, env: Mapping[str, str] | None = None
+        *args: str, grace: float = _run.GRACE, columns: int | None = 100, env: Mapping[str, str] | None = None
     ) -> Generator[Session]:
         ours, theirs = os.openpty()
         environment = {**os.environ, "TELNYX_API_KEY": KEY, "TELNYX_BASE_URL": sim.url, **(env or {})}
-        environment["COLUMNS"] = str(columns)
+        environment.pop("COLUMNS", None)
+        if columns is not None:  # None means that the size of the terminal counts
+            environment["COLUMNS"] = str(columns)
         # The process must lead a session on this terminal. Otherwise Ctrl-C would not reach it.
         code = (
             "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "

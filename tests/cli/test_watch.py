@@ -318,6 +318,17 @@ def test_a_notice_without_a_bar_stays_on_one_line(sim: RoomsSimulator, in_termin
     assert all(len(notice) < columns for notice in notices)
 
 
+@pytest.mark.parametrize("words", [("get", "ROOM"), ("list",), ("update", "ROOM", "--enable-recording")], ids=named)
+def test_a_terminal_says_that_the_first_answer_takes_long(
+    sim: RoomsSimulator, in_terminal: Start, words: tuple[str, ...]
+) -> None:
+    sim.latency = 600
+    with in_terminal(*full(words, sim), grace=0.1) as session:
+        session.wait_for("waiting for an answer for 3 s")
+        session.press("\x03")
+        assert session.end() == 130
+
+
 def test_the_notice_disappears_before_the_result(
     sim: RoomsSimulator, on_terminal: Callable[..., tuple[int, str]], invoke: Invoke
 ) -> None:
@@ -344,6 +355,24 @@ def test_the_bar_says_that_the_server_does_not_answer(sim: RoomsSimulator, invok
         session.wait_for("20/20")
         assert session.end() == 0
     assert set(Journal.open("rooms.plan.journal").states().values()) == {"updated"}
+
+
+def test_the_bar_stays_on_one_line_when_the_terminal_becomes_narrow(
+    sim: RoomsSimulator, invoke: Invoke, in_terminal: Start
+) -> None:
+    planned(invoke)
+    sim.script(None, RATE_LIMITED, method="PATCH")
+    with in_terminal("apply", "rooms.plan", "--yes", "--concurrency", "1", columns=None) as session:
+        session.resize(120)
+        session.wait_for("0 failed rate limited, resumes in 19")
+        session.resize(24)
+        before = len(session.text)
+        until(lambda: session.text[before:].count("1/20 paused 19") > 3, "the bar is narrow")
+        frames = re.split(r"[\r\n]+", session.text[before:].rpartition("0 failed")[2])
+        session.press("\x03")
+        session.end()
+    assert max(map(len, frames)) <= 24
+    assert frames[-1].endswith(" s")
 
 
 def test_stats_are_written_above_the_bar_if_asked_for(sim: RoomsSimulator, invoke: Invoke, in_terminal: Start) -> None:
