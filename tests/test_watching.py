@@ -2,28 +2,34 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Literal
 
 import pytest
 
 from aiorooms import RetryPolicy, RoomsClient, RoomUpdate
+from aiorooms.client import telemetry_of
 from aiorooms.simulator import RoomsSimulator, ScriptedAnswer
 from aiorooms.telemetry import Event, OutageBegan, OutageEnded, RateLimitPaused, RetryScheduled
-from aiorooms.telemetry._telemetry import Telemetry, listen, watch
+from aiorooms.telemetry._telemetry import Telemetry, listen
 
 from .conftest import QUICK
 
 UPDATE = RoomUpdate(max_participants=20)
 
 
+@asynccontextmanager
+async def watched(sim: RoomsSimulator, events: list[Event], retry: RetryPolicy = QUICK) -> AsyncGenerator[RoomsClient]:
+    """Yield a client whose watcher appends its events to a list."""
+    async with RoomsClient(sim.api_key, base_url=sim.url, retry=retry) as client:
+        telemetry_of(client).watch(events.append)
+        yield client
+
+
 @pytest.fixture
-def events() -> Iterator[list[Event]]:
-    """Return the list of the events that a watcher gets."""
-    found: list[Event] = []
-    end = watch(found.append)
-    yield found
-    end()
+def events() -> list[Event]:
+    return []
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +42,7 @@ def names(events: list[Event]) -> list[str]:
 
 
 async def test_a_single_call_reports_only_its_retries(events: list[Event]) -> None:
-    async with RoomsSimulator(rooms=1) as sim, RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
+    async with RoomsSimulator(rooms=1) as sim, watched(sim, events) as client:
         sim.script("503", "502")
         await client.rooms.update(sim.room_ids[0], UPDATE)
         await client.rooms.retrieve(sim.room_ids[0])
@@ -49,7 +55,7 @@ async def test_a_single_call_reports_only_its_retries(events: list[Event]) -> No
 
 
 async def test_a_bulk_run_reports_neither_updates_nor_their_retries(events: list[Event]) -> None:
-    async with RoomsSimulator(rooms=50) as sim, RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
+    async with RoomsSimulator(rooms=50) as sim, watched(sim, events) as client:
         sim.script(None, "503", None, "503", None, method="PATCH")
         run = client.rooms.update_many([(room_id, UPDATE) for room_id in sim.room_ids])
         assert Counter([result.status async for result in run]) == {"updated": 50}
@@ -57,7 +63,7 @@ async def test_a_bulk_run_reports_neither_updates_nor_their_retries(events: list
 
 
 async def test_without_outages_a_run_of_one_update_reports_its_retries(events: list[Event]) -> None:
-    async with RoomsSimulator(rooms=1) as sim, RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
+    async with RoomsSimulator(rooms=1) as sim, watched(sim, events) as client:
         sim.script("503")
         run = client.rooms.update_many([(sim.room_ids[0], UPDATE)], outage_patience=None)
         assert [result.status async for result in run] == ["updated"]
@@ -68,7 +74,7 @@ async def test_without_outages_a_run_of_one_update_reports_its_retries(events: l
 async def test_an_outage_says_when_it_began_and_how_long_the_run_waits(
     events: list[Event], how: Literal["503", "closed"], status: int | None
 ) -> None:
-    async with RoomsSimulator(rooms=30) as sim, RoomsClient(sim.api_key, base_url=sim.url, retry=QUICK) as client:
+    async with RoomsSimulator(rooms=30) as sim, watched(sim, events) as client:
         sim.refuse_connections(how)
         run = client.rooms.update_many([(room_id, UPDATE) for room_id in sim.room_ids], outage_patience=77)
 
@@ -91,7 +97,7 @@ async def test_a_pause_is_reported(events: list[Event]) -> None:
     async with RoomsSimulator(rooms=1) as sim:
         sim.script(ScriptedAnswer(status=429, headers={"Retry-After": "2"}))
         retry = RetryPolicy(max_elapsed=1.5)
-        async with RoomsClient(sim.api_key, base_url=sim.url, retry=retry) as client:
+        async with watched(sim, events, retry) as client:
             with pytest.raises(Exception, match="429"):
                 await client.rooms.retrieve(sim.room_ids[0])
             with pytest.raises(Exception, match="rate limit"):
@@ -105,7 +111,7 @@ def test_what_is_wanted() -> None:
     telemetry = Telemetry()
     for is_in_run in (True, False):
         assert not telemetry.wants_retry(1.0, is_in_run=is_in_run)
-    end = watch(lambda _: None)
+    end = telemetry.watch(lambda _: None)
     assert not telemetry.wants_attempts
     assert not telemetry.wants_retry(1.0, is_in_run=True)
     assert telemetry.wants_retry(1.0, is_in_run=False)

@@ -323,7 +323,8 @@ def make_client(ctx: Context) -> None:
     allow_insecure_http: bool = ctx.params.pop("allow_insecure_http")
     timeout: float | None = ctx.params.pop("timeout")
     proxy: str | None = ctx.params.pop("proxy")
-    watch(ctx, is_verbose=ctx.params["verbose"] > 0, is_logged=show_log_lines(ctx.params.pop("verbose")))
+    verbose: int = ctx.params.pop("verbose")
+    is_logged = show_log_lines(verbose)
     key = os.environ.get("TELNYX_API_KEY")
     if not key:
         ctx.add_problem("TELNYX_API_KEY is not set; set it to your API key (`aiorooms demo` needs none)")
@@ -338,10 +339,12 @@ def make_client(ctx: Context) -> None:
         proxy=proxy,
         trust_env=True,
     )
+    client = None
     try:
-        ctx.params["client"] = make() if timeout is None else make(timeout=timeout)
+        client = ctx.params["client"] = make() if timeout is None else make(timeout=timeout)
     except ClientSettingsError as error:
         ctx.add_problem(setting_problem(error, base_url=base_url))
+    watch(ctx, client, is_verbose=verbose > 0, is_logged=is_logged)
 
 
 def make_client_and_keep_policy(ctx: Context) -> None:

@@ -24,9 +24,9 @@ from typing import Final, TypeVar
 import click
 
 from .._aio import end_tasks
+from ..client import RoomsClient, telemetry_of
 from ..telemetry import Event
 from ..telemetry._log import is_logged as has_log_line
-from ..telemetry._telemetry import watch as watch_events
 from ._command import Context, Value
 from ._notices import Notice, Notices
 from ._output import QUIET, can_draw, current_sample, escape, is_display_on, load_drawing, show_notice, write_above
@@ -78,17 +78,20 @@ stats_option: Final = click.option(
 )
 
 
-def watch(ctx: Context, *, is_verbose: bool, is_logged: bool) -> None:
-    """Create the watch of a command. `is_verbose` is true with `-v`, and `is_logged` if log lines are written."""
+def watch(ctx: Context, client: RoomsClient | None, *, is_verbose: bool, is_logged: bool) -> None:
+    """Create the watch of a command with a client; None means that the client has invalid settings.
+
+    `is_verbose` is true with `-v`, and `is_logged` if log lines are written.
+    """
     is_quiet, interval = bool(ctx.meta.get(QUIET)), ctx.meta.get(_INTERVAL)
     if is_quiet and is_verbose:
         ctx.add_problem("give only one of -q and -v")
     if is_quiet and interval is not None:
         ctx.add_problem("give only one of -q and --stats")
-    if not is_quiet:
+    if client is not None and not is_quiet:
         draws = can_draw()
         default = math.inf if draws else _DEFAULT_INTERVAL
-        ctx.meta[_WATCH] = Watch(default if interval is None else interval, draws=draws, is_logged=is_logged)
+        ctx.meta[_WATCH] = Watch(client, default if interval is None else interval, draws=draws, is_logged=is_logged)
 
 
 def current_watch() -> "Watch | None":
@@ -100,11 +103,12 @@ def current_watch() -> "Watch | None":
 class Watch:
     """Says how one command goes."""
 
-    def __init__(self, interval: float, *, draws: bool, is_logged: bool) -> None:
+    def __init__(self, client: RoomsClient, interval: float, *, draws: bool, is_logged: bool) -> None:
         """Write a line with numbers every `interval` seconds, and draw notices if `draws` is true.
 
         `is_logged` says whether log lines are written to standard error too.
         """
+        self._client = client
         self._interval = interval
         self._draws = draws
         self._is_logged = is_logged
@@ -123,7 +127,7 @@ class Watch:
         self._notices = Notices(shortest=_SHORTEST_PAUSE[counts], ends=counts)
         self._begin(current_sample())
         ticking = asyncio.create_task(self._tick_forever())
-        stop_watching = watch_events(self._on_event)
+        stop_watching = telemetry_of(self._client).watch(self._on_event)
         try:
             return await command
         finally:

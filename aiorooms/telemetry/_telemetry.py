@@ -1,4 +1,9 @@
-"""Report the events of one client to the log and to the function that the user has given."""
+"""Report the events of one client to the log, to the function that the user has given, and to its watchers.
+
+There may be a hundred thousand events of level DEBUG a minute, so they are created only if a listener, `on_event` or
+the log wants them. A *watcher* wants only the few others: pauses, outages, long retries and the ends of runs. So a bulk
+run can watch its client without making each of its requests slower.
+"""
 
 import asyncio
 import logging
@@ -9,7 +14,7 @@ from typing import Final
 from ._events import Event, OnEvent
 from ._log import HTTP, ROOT, level_of_wait, log
 
-__all__ = ["LOG_ONLY", "Telemetry", "listen", "watch"]
+__all__ = ["LOG_ONLY", "Telemetry", "listen"]
 
 
 _LISTENERS: Final[list[OnEvent]] = []
@@ -22,28 +27,22 @@ def listen(listener: OnEvent) -> Callable[[], None]:
     return lambda: _LISTENERS.remove(listener) if listener in _LISTENERS else None
 
 
-_WATCHERS: Final[list[OnEvent]] = []
-"""Functions that are called with the rare events of all clients of the process."""
-
-
-def watch(watcher: OnEvent) -> Callable[[], None]:
-    """Call a function with the rare events of all clients: pauses, outages, stopped runs, and retries of single calls.
-
-    In contrast to `listen`, the events of attempts and the retries of a bulk run are not created for it, so the updates
-    of a run cost the same with and without it. If they are created for another listener, it is called with these too.
-    Return a function that ends this.
-    """
-    _WATCHERS.append(watcher)
-    return lambda: _WATCHERS.remove(watcher) if watcher in _WATCHERS else None
-
-
 class Telemetry:
     """Reports the events of one client."""
 
-    __slots__ = ("_on_event",)
+    __slots__ = ("_on_event", "_watchers")
 
     def __init__(self, on_event: OnEvent | None = None) -> None:
         self._on_event = on_event
+        self._watchers: list[OnEvent] = []
+
+    def watch(self, watcher: OnEvent) -> Callable[[], None]:
+        """Call a function with the events of this client that are above level DEBUG. Return a function that ends this.
+
+        If events of level DEBUG are created for others, the watcher is called with them too.
+        """
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher) if watcher in self._watchers else None
 
     @property
     def wants_attempts(self) -> bool:
@@ -54,14 +53,21 @@ class Telemetry:
         return self._on_event is not None or bool(_LISTENERS) or HTTP.isEnabledFor(logging.DEBUG)
 
     def wants_retry(self, delay: float, *, is_in_run: bool) -> bool:
-        """Whether anyone is interested in a retry after this delay. `is_in_run` says whether a bulk run retries."""
-        if self._on_event is not None or _LISTENERS or (_WATCHERS and not is_in_run):
+        """Whether anyone is interested in a retry after this delay.
+
+        `is_in_run` says whether a bulk run retries. There are many such retries, so watchers don't get them.
+        """
+        if self._on_event is not None or _LISTENERS or (self._watchers and not is_in_run):
             return True
         return HTTP.isEnabledFor(level_of_wait(delay))
 
     def emit(self, event: Event) -> None:
-        """Log an event, and call all listeners and `on_event` with it. Nothing that they raise reaches the caller."""
-        for report in (log, *_WATCHERS, *_LISTENERS, *([] if self._on_event is None else [self._on_event])):
+        """Log an event, and call all listeners, watchers and `on_event` with it.
+
+        Nothing that they raise reaches the caller.
+        """
+        own = [] if self._on_event is None else [self._on_event]
+        for report in (log, *_LISTENERS, *self._watchers, *own):
             try:
                 report(event)
             # A function may also raise the CancelledError of a future that it asks for its result.
