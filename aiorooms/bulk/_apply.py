@@ -23,7 +23,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, closing, suppress
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
@@ -31,6 +31,7 @@ from .._aio import end_tasks
 from .._checks import check_at_least
 from ..client import RoomsClient
 from ..errors import AioroomsError, JournalError
+from ..resources._update_many import UpdateRun
 from ._checked_plan import CheckedPlan
 from ._conflicts import Conflicts
 from ._earlier import EarlierRuns, KeepPolicy, find_applied, read_back, unplanned_rooms
@@ -41,12 +42,10 @@ from ._outcomes import Outcome, StopSignal, reason_of
 from ._plan import Plan
 from ._plan_of_journal import plan_of
 from ._plan_records import PlannedLine
+from ._reading_steps import ReadingSteps
 from ._recorder import Recorder
 from ._refresh import Refresher
 from ._sending import InFlight, rooms_to_send
-
-if TYPE_CHECKING:
-    from ..resources._update_many import UpdateRun
 
 __all__ = ["BulkRun", "apply", "resume"]
 
@@ -167,6 +166,7 @@ class BulkRun:
         self._journal_before = journal_before
         self._signal = StopSignal(max_failures)
         self._conflicts: Conflicts | None = None
+        self._reading = ReadingSteps()
         self._results: UpdateRun | None = None
         """The results of step 3; None in the other steps."""
 
@@ -199,7 +199,7 @@ class BulkRun:
         `loop.add_signal_handler(signal.SIGTERM, run.stop, "SIGTERM")`.
         """
         self._signal.stop(why)
-        self._signal.end_reading()
+        self._reading.stop()
         if self._results is not None:
             self._results.stop()
 
@@ -256,14 +256,20 @@ class BulkRun:
         # `apply` begins with an empty journal, so it has nothing to find.
         force = self._keep_policy.force and self._journal_before is not None
         finding = find_applied(earlier, shared.plan, conflicts, recorder, force=force)
-        outcomes = await self._signal.unless_stopped(finding) or []
+        outcomes = await self._reading.run(finding) or []
         found = {outcome.room_id for outcome in outcomes}
         self.settled = len(earlier.settled - found)
         shared.excluded = earlier.excluded | found
         for outcome in outcomes:
             yield outcome
         outcomes, shared.read_back = await read_back(
-            self._client, earlier.uncertain, conflicts, recorder, self._signal, concurrency=self._concurrency
+            self._client,
+            earlier.uncertain,
+            conflicts,
+            recorder,
+            self._signal,
+            self._reading,
+            concurrency=self._concurrency,
         )
         for outcome in outcomes:
             yield outcome
@@ -272,7 +278,7 @@ class BulkRun:
         """Find the conflicts (step 2), send the updates of all other rooms, and yield their outcomes (step 3)."""
         client, signal, conflicts, recorder = self._client, self._signal, shared.conflicts, shared.recorder
         if shared.read_back or len(shared.excluded) < self.plan.rooms:
-            await signal.unless_stopped(conflicts.find(shared.excluded, shared.read_back))
+            await self._reading.run(conflicts.find(shared.excluded, shared.read_back))
         refresher = Refresher(conflicts, signal)
         in_flight = InFlight(recorder, signal, conflicts, refresher, client.webhook_url_policy)
         sendable = (planned for planned in shared.read_back if not conflicts.set_aside(planned))

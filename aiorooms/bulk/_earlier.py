@@ -45,6 +45,7 @@ from ._journal_records import RoomState
 from ._lookup import room_id_of
 from ._outcomes import Outcome, StopSignal
 from ._plan_records import PLANNED, PlannedLine
+from ._reading_steps import ReadingSteps
 from ._recorder import Recorder
 from ._standing import Standing
 
@@ -147,6 +148,7 @@ async def read_back(
     conflicts: Conflicts,
     recorder: Recorder,
     signal: StopSignal,
+    reading: ReadingSteps,
     *,
     concurrency: int,
 ) -> tuple[list[Outcome], list[PlannedLine]]:
@@ -162,7 +164,7 @@ async def read_back(
         for planned in left:
             if signal.reason is not None:
                 return
-            read = await signal.unless_stopped(_read_one(client, planned, conflicts, recorder, signal))
+            read = await reading.run(_read_one(client, planned, conflicts, recorder, signal))
             if isinstance(read, PlannedLine):
                 to_send.append(read)
             elif read is not None:

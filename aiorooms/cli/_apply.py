@@ -22,6 +22,7 @@ from ._json import JsonValue, dumps
 from ._many import TOTALS, ManyUpdates
 from ._options import FILE, Repeated, bulk_options, check_force_and_strict, keep_repeated, make_client, read_policy
 from ._output import Output, command_line, confirm
+from ._watch import stats_option
 from ._words import error_line
 
 __all__ = ["apply", "resume"]
@@ -31,6 +32,7 @@ __all__ = ["apply", "resume"]
 @click.argument("path", metavar="PLAN", type=FILE)
 @click.option("--journal", metavar="FILE", type=FILE, help="Path of the new journal.  [default: PLAN.journal]")
 @bulk_options
+@stats_option
 def apply(
     path: Path,
     journal: Path | None,
@@ -98,6 +100,7 @@ def apply(
 )
 @click.option("--retry-failed", is_flag=True, help="Also retry failed updates.  [default: only unfinished ones]")
 @bulk_options
+@stats_option
 def resume(
     journal: Path,
     path: Path | None,

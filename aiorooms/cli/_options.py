@@ -18,7 +18,7 @@ from ..webhook_config import EventSigner
 from ._command import Context, Value
 from ._values import read_rate, read_seconds, whole_number
 from ._verbose import show_log_lines
-from ._watch import quiet_option, stats_option, watch
+from ._watch import quiet_option, watch
 from ._words import setting_problem
 
 __all__ = [
@@ -309,7 +309,6 @@ def bulk_options(command: F) -> F:
         click.option(
             "--yes", is_flag=True, help="Don't ask for confirmation.  [default: ask if more than one room changes]"
         ),
-        stats_option,
         api_options,
     )
     for option in reversed(options):

@@ -20,7 +20,6 @@ __all__ = [
     "one_of",
     "read_api_key",
     "read_host",
-    "read_interval",
     "read_name",
     "read_rate",
     "read_rate_limit",
@@ -66,26 +65,6 @@ def read_seconds_or_zero(text: str) -> float:
     if value < 0:
         raise ValueError(f"{quoted(text)} is negative; give 0 seconds or more")
     return value
-
-
-_INTERVAL: Final = re.compile(r"([0-9]*\.?[0-9]+)\s*(ms|s|m|h)?", re.ASCII)
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
-_MIN_INTERVAL: Final = 0.1
-_MAX_INTERVAL: Final = 86_400.0
-
-
-def read_interval(text: str) -> float:
-    """Read the interval of `--stats`, in seconds. The word `off` is infinity."""
-    lower = text.strip().lower()
-    if lower == "off":
-        return math.inf
-    found = _INTERVAL.fullmatch(lower)
-    if found is None:
-        raise ValueError(f"{quoted(text)} is not an interval such as 10, 10s, 500ms or 1m, or the word off")
-    seconds = float(found[1]) * _UNITS[found[2]]
-    if not _MIN_INTERVAL <= seconds <= _MAX_INTERVAL:
-        raise ValueError(f"{quoted(text)} is not from 100ms to 24h; give off for no lines")
-    return seconds
 
 
 def read_rate(text: str) -> float:

@@ -30,8 +30,7 @@ from ..telemetry._log import is_logged as has_log_line
 from ._command import Context, Value
 from ._notices import Notice, Notices
 from ._output import QUIET, can_draw, current_sample, escape, is_display_on, load_drawing, show_notice, write_above
-from ._stats import GetSample, Stats, stamp
-from ._values import read_interval
+from ._stats import GetSample, Stats, read_interval, stamp
 
 __all__ = ["Watch", "current_watch", "quiet_option", "stats_option", "watch"]
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiorooms.cli._stats import Sample, Stats, clock, rate_text
-from aiorooms.cli._values import read_interval
+from aiorooms.cli._stats import Sample, Stats, clock, rate_text, read_interval
 
 from .test_progress import snapshot
 
