@@ -338,12 +338,12 @@ def make_client(ctx: Context) -> None:
         proxy=proxy,
         trust_env=True,
     )
-    client = None
     try:
-        client = ctx.params["client"] = make() if timeout is None else make(timeout=timeout)
+        ctx.params["client"] = make() if timeout is None else make(timeout=timeout)
     except ClientSettingsError as error:
         ctx.add_problem(setting_problem(error, base_url=base_url))
-    watch(ctx, client, is_verbose=verbose > 0, is_logged=is_logged)
+    clients = [ctx.params["client"]] if "client" in ctx.params else []
+    watch(ctx, clients, is_verbose=verbose > 0, is_logged=is_logged)
 
 
 def make_client_and_keep_policy(ctx: Context) -> None:

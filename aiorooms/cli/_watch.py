@@ -17,7 +17,8 @@ receives the rare events of the client, such as pauses and outages, and wakes up
 import asyncio
 import math
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Final, TypeVar
 
@@ -77,8 +78,8 @@ stats_option: Final = click.option(
 )
 
 
-def watch(ctx: Context, client: RoomsClient | None, *, is_verbose: bool, is_logged: bool) -> None:
-    """Create the watch of a command with a client; None means that the client has invalid settings.
+def watch(ctx: Context, clients: Sequence[RoomsClient], *, is_verbose: bool, is_logged: bool) -> None:
+    """Create the watch of a command with these clients; there are none if the settings are invalid.
 
     `is_verbose` is true with `-v`, and `is_logged` if log lines are written.
     """
@@ -87,10 +88,10 @@ def watch(ctx: Context, client: RoomsClient | None, *, is_verbose: bool, is_logg
         ctx.add_problem("give only one of -q and -v")
     if is_quiet and interval is not None:
         ctx.add_problem("give only one of -q and --stats")
-    if client is not None and not is_quiet:
+    if clients and not is_quiet:
         draws = can_draw()
         default = math.inf if draws else _DEFAULT_INTERVAL
-        ctx.meta[_WATCH] = Watch(client, default if interval is None else interval, draws=draws, is_logged=is_logged)
+        ctx.meta[_WATCH] = Watch(clients, default if interval is None else interval, draws=draws, is_logged=is_logged)
 
 
 def current_watch() -> "Watch | None":
@@ -102,12 +103,12 @@ def current_watch() -> "Watch | None":
 class Watch:
     """Says how one command goes."""
 
-    def __init__(self, client: RoomsClient, interval: float, *, draws: bool, is_logged: bool) -> None:
+    def __init__(self, clients: Sequence[RoomsClient], interval: float, *, draws: bool, is_logged: bool) -> None:
         """Write a line with numbers every `interval` seconds, and draw notices if `draws` is true.
 
         `is_logged` says whether log lines are written to standard error too.
         """
-        self._client = client
+        self._clients = clients
         self._interval = interval
         self._draws = draws
         self._is_logged = is_logged
@@ -126,13 +127,14 @@ class Watch:
         self._notices = Notices(shortest=_SHORTEST_PAUSE[counts], ends=counts)
         self._begin(current_sample())
         ticking = asyncio.create_task(self._tick_forever())
-        stop_watching = telemetry_of(self._client).watch(self._on_event)
-        try:
-            return await command
-        finally:
-            stop_watching()
-            await end_tasks([ticking])
-            self._show(None)
+        with ExitStack() as watching:
+            for client in self._clients:
+                watching.callback(telemetry_of(client).watch(self._on_event))
+            try:
+                return await command
+            finally:
+                await end_tasks([ticking])
+                self._show(None)
 
     def _begin(self, sample: GetSample | None) -> None:
         """Begin to count."""
