@@ -342,8 +342,7 @@ def make_client(ctx: Context) -> None:
         ctx.params["client"] = make() if timeout is None else make(timeout=timeout)
     except ClientSettingsError as error:
         ctx.add_problem(setting_problem(error, base_url=base_url))
-    clients = [ctx.params["client"]] if "client" in ctx.params else []
-    watch(ctx, clients, is_verbose=verbose > 0, is_logged=is_logged)
+    watch(ctx, is_verbose=verbose > 0, is_logged=is_logged)
 
 
 def make_client_and_keep_policy(ctx: Context) -> None:

@@ -78,8 +78,8 @@ stats_option: Final = click.option(
 )
 
 
-def watch(ctx: Context, clients: Sequence[RoomsClient], *, is_verbose: bool, is_logged: bool) -> None:
-    """Create the watch of a command with these clients; there are none if the settings are invalid.
+def watch(ctx: Context, *, is_verbose: bool, is_logged: bool) -> None:
+    """Create the watch of a command with the clients among its parameters. Without a client, it has no watch.
 
     `is_verbose` is true with `-v`, and `is_logged` if log lines are written.
     """
@@ -88,6 +88,7 @@ def watch(ctx: Context, clients: Sequence[RoomsClient], *, is_verbose: bool, is_
         ctx.add_problem("give only one of -q and -v")
     if is_quiet and interval is not None:
         ctx.add_problem("give only one of -q and --stats")
+    clients = [value for value in ctx.params.values() if isinstance(value, RoomsClient)]
     if clients and not is_quiet:
         draws = can_draw()
         default = math.inf if draws else _DEFAULT_INTERVAL
