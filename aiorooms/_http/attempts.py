@@ -238,7 +238,7 @@ class _Call(Generic[T]):
             if isinstance(after, _End):
                 return await self._end(after)
             if not self._sender.closing.is_set():
-                self._reports.retry(last, after.wait, self._tally.attempts)
+                self._reports.retry(last, after.wait, self._tally.attempts, is_in_run=self._outage.is_in_run)
             await self._wait(last, after.wait)
             await self._probe(last)
 
@@ -331,7 +331,13 @@ class _Call(Generic[T]):
         if failure.is_contact:
             self._failures = None  # they were not in a row
         if outage.is_on and not was_on:
-            self._sender.telemetry.emit(OutageBegan(reason=failure.make_error().message))
+            event = OutageBegan(
+                reason=failure.make_error().message,
+                status=failure.status,
+                unavailable_for=outage.unavailable_for,
+                patience=outage.patience,
+            )
+            self._sender.telemetry.emit(event)
         self._keeps_trying = keeps_trying
         tally.failed(failure, exempt=exempt, counts=counts)
         return has_ended

@@ -30,12 +30,13 @@ class _Identity(TypedDict):
 class CallReports:
     """Reports one call to the log and to those who listen."""
 
-    __slots__ = ("_number", "_request", "_sent", "_status", "_telemetry", "wants_attempts")
+    __slots__ = ("_began_at", "_number", "_request", "_sent", "_status", "_telemetry", "wants_attempts")
 
     def __init__(self, telemetry: Telemetry, request: Request[Any]) -> None:
         self._telemetry = telemetry
         self._request = request
         self._number = next(_NUMBERS)
+        self._began_at = time.monotonic()
         self.wants_attempts = telemetry.wants_attempts
         """Whether attempts are reported. Decided once, so that each report of a call is complete."""
         self._status: int | None = None
@@ -47,14 +48,14 @@ class CallReports:
         """Await a coroutine that is the whole call, and report its end."""
         if not self.wants_attempts:
             return await coroutine
-        began_at, error_name = time.monotonic(), None
+        error_name = None
         try:
             return await coroutine
         except BaseException as error:
             error_name = type(error).__name__
             raise
         finally:
-            elapsed = time.monotonic() - began_at
+            elapsed = time.monotonic() - self._began_at
             event = CallEnded(
                 **self._identity(), attempts=self._sent, status=self._status, error=error_name, elapsed=elapsed
             )
@@ -87,15 +88,19 @@ class CallReports:
         )
         self._telemetry.emit(event)
 
-    def retry(self, failure: Failure, delay: float, attempts: int) -> None:
-        """Report that another attempt follows after `delay` seconds. `attempts` were made before."""
-        if self._telemetry.wants_retry(delay):
+    def retry(self, failure: Failure, delay: float, attempts: int, *, is_in_run: bool) -> None:
+        """Report that another attempt follows after `delay` seconds. `attempts` were made before.
+
+        `is_in_run` says whether the outage state of a bulk run decides about the retry.
+        """
+        if self._telemetry.wants_retry(delay, is_in_run=is_in_run):
             event = RetryScheduled(
                 **self._identity(),
                 attempt=max(self._sent, attempts),
                 status=failure.status,
                 reason=failure.make_error().message,
                 delay=delay,
+                elapsed=time.monotonic() - self._began_at,
             )
             self._telemetry.emit(event)
 

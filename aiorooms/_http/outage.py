@@ -135,6 +135,11 @@ class Outage:
         return self.patience / 10
 
     @property
+    def unavailable_for(self) -> float:
+        """Seconds since the first attempt after the last contact began, without the time that does not count."""
+        return max(0.0, self._clock() - self._began_at)
+
+    @property
     def rooms_may_be_the_cause(self) -> bool:
         """Whether so few rooms have failed since the last contact that the rooms themselves may be the cause."""
         return len(self._failed) < _SEVERAL

@@ -31,6 +31,7 @@ from .._aio import end_tasks
 from .._checks import check_at_least, check_positive
 from ..client import RoomsClient
 from ..errors import AioroomsError, JournalError
+from ..resources._update_many import UpdateRun
 from ._checked_plan import CheckedPlan
 from ._conflicts import Conflicts
 from ._earlier import EarlierRuns, KeepPolicy, find_applied, read_back, unplanned_rooms
@@ -41,6 +42,7 @@ from ._outcomes import Outcome, StopSignal, reason_of
 from ._plan import Plan
 from ._plan_of_journal import plan_of
 from ._plan_records import PlannedLine
+from ._reading_steps import ReadingSteps
 from ._recorder import Recorder
 from ._refresh import Refresher
 from ._sending import InFlight, rooms_to_send
@@ -191,6 +193,9 @@ class BulkRun:
         self._outage_patience = outage_patience
         self._signal = StopSignal(max_failures, limit)
         self._conflicts: Conflicts | None = None
+        self._reading = ReadingSteps()
+        self._results: UpdateRun | None = None
+        """The results of step 3; None in the other steps."""
 
     @property
     def stopped_by(self) -> str | None:
@@ -218,11 +223,17 @@ class BulkRun:
         return None if self._conflicts is None else self._conflicts.window
 
     def stop(self, why: str) -> None:
-        """Drain the run: begin no further update, and let updates in flight finish.
+        """Drain the run: begin no further attempt, and let attempts in flight finish.
 
-        The journal records the first 10,000 characters of `why`.
+        An update that waits for the rate limit, for a retry or for the end of an outage is `skipped`, because it was
+        not applied, and `resume` sends it. Waits of steps that only read end at once. The journal records the first
+        10,000 characters of `why`. Call it in the event loop of the client, such as from
+        `loop.add_signal_handler(signal.SIGTERM, run.stop, "SIGTERM")`.
         """
         self._signal.stop(why)
+        self._reading.stop()
+        if self._results is not None:
+            self._results.stop()
 
     def rooms_left(self) -> int:
         """Return how many rooms of the plan had no outcome to keep when `apply` or `resume` was called.
@@ -276,14 +287,21 @@ class BulkRun:
         earlier, conflicts, recorder = shared.earlier, shared.conflicts, shared.recorder
         # `apply` begins with an empty journal, so it has nothing to find.
         force = self._keep_policy.force and self._journal_before is not None
-        outcomes = await find_applied(earlier, shared.plan, conflicts, recorder, force=force)
+        finding = find_applied(earlier, shared.plan, conflicts, recorder, force=force)
+        outcomes = await self._reading.run(finding) or []
         found = {outcome.room_id for outcome in outcomes}
         self.settled = len(earlier.settled - found)
         shared.excluded = earlier.excluded | found
         for outcome in outcomes:
             yield outcome
         outcomes, shared.read_back = await read_back(
-            self._client, earlier.uncertain, conflicts, recorder, self._signal, concurrency=self._concurrency
+            self._client,
+            earlier.uncertain,
+            conflicts,
+            recorder,
+            self._signal,
+            self._reading,
+            concurrency=self._concurrency,
         )
         for outcome in outcomes:
             yield outcome
@@ -292,12 +310,12 @@ class BulkRun:
         """Find the conflicts (step 2), send the updates of all other rooms, and yield their outcomes (step 3)."""
         client, signal, conflicts, recorder = self._client, self._signal, shared.conflicts, shared.recorder
         if shared.read_back or len(shared.excluded) < self.plan.rooms:
-            await conflicts.find(shared.excluded, shared.read_back)
+            await self._reading.run(conflicts.find(shared.excluded, shared.read_back))
         refresher = Refresher(conflicts, signal)
         in_flight = InFlight(recorder, signal, conflicts, refresher, client.webhook_url_policy)
         sendable = (planned for planned in shared.read_back if not conflicts.set_aside(planned))
         rooms = chain(sendable, rooms_to_send(shared.plan, shared.excluded, conflicts))
-        results = client.rooms.update_many(
+        self._results = results = client.rooms.update_many(
             in_flight.updates(rooms),
             concurrency=self._concurrency,
             max_failures=signal.failures_left,
@@ -310,6 +328,7 @@ class BulkRun:
                     for outcome in in_flight.invalid():
                         yield outcome
             finally:
+                self._results = None
                 in_flight.abort()
         for outcome in in_flight.invalid():
             yield outcome

@@ -45,6 +45,7 @@ from ._journal_records import RoomState
 from ._lookup import room_id_of
 from ._outcomes import Outcome, StopSignal
 from ._plan_records import PLANNED, PlannedLine
+from ._reading_steps import ReadingSteps
 from ._recorder import Recorder
 from ._standing import Standing
 
@@ -147,6 +148,7 @@ async def read_back(
     conflicts: Conflicts,
     recorder: Recorder,
     signal: StopSignal,
+    reading: ReadingSteps,
     *,
     concurrency: int,
 ) -> tuple[list[Outcome], list[PlannedLine]]:
@@ -162,11 +164,11 @@ async def read_back(
         for planned in left:
             if signal.reason is not None:
                 return
-            outcome = await _read_one(client, planned, conflicts, recorder, signal)
-            if outcome is None:
-                to_send.append(planned)
-            else:
-                outcomes.append(outcome)
+            read = await reading.run(_read_one(client, planned, conflicts, recorder, signal))
+            if isinstance(read, PlannedLine):
+                to_send.append(read)
+            elif read is not None:
+                outcomes.append(read)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(min(concurrency, len(rooms))):
@@ -176,8 +178,8 @@ async def read_back(
 
 async def _read_one(
     client: RoomsClient, planned: PlannedLine, conflicts: Conflicts, recorder: Recorder, signal: StopSignal
-) -> Outcome | None:
-    """Read a room back. Return its outcome, or None if its update must be sent."""
+) -> Outcome | PlannedLine:
+    """Read a room back. Return its outcome, or `planned` if its update must be sent."""
     room_id, name = planned.room_id, planned.unique_name
     try:
         room = await client.rooms.retrieve(room_id)
@@ -192,4 +194,4 @@ async def _read_one(
     if unreadable := unreadable_fields(room, update.after, update.pair):
         text = f"room {room_id}: the answer to the read-back has no readable {', '.join(unreadable)}"
         return Outcome(room_id=room_id, unique_name=name, status="uncertain", error=text)  # not recorded, as above
-    return conflicts.compare(update, room)
+    return conflicts.compare(update, room) or planned

@@ -25,7 +25,7 @@ If lines of the journal are damaged, `_hidden_updates` finds the updates that th
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from itertools import chain
 from pathlib import Path
@@ -70,12 +70,20 @@ class Rollback:
     """Number of rooms in the plan that someone else modified after the update, but not in a field that it changed."""
 
 
-async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path, *, strict: bool = False) -> Rollback:
+async def plan_rollback(
+    client: RoomsClient,
+    journal: Journal,
+    path: str | Path,
+    *,
+    strict: bool = False,
+    on_room: Callable[[], None] | None = None,
+) -> Rollback:
     """Write a plan that undoes the changes recorded in a journal. Apply it like any other plan.
 
     A room is a conflict, and not in the plan, if someone else changed a field that the run had changed, or the other
     webhook URL if it had changed one of the two. With `strict`, any modification after the update is a conflict. A room
-    that the list of rooms lacks, or whose values in the list can't be read, is read with a GET.
+    that the list of rooms lacks, or whose values in the list can't be read, is read with a GET. `on_room` is called
+    after each room of the list is read.
 
     Damaged lines of the journal are skipped, and `Rollback.damaged_lines` names them. Raises `JournalError` if the
     journal can't be read, was written for another server or is at `path`, `PlanFileError` if the plan can't be written,
@@ -95,7 +103,7 @@ async def plan_rollback(client: RoomsClient, journal: Journal, path: str | Path,
         hidden = HiddenUpdates(journal, file, updates)
         await asyncio.to_thread(_read, journal, file, updates, hidden)
         await hidden.recover(files)
-        return await _write(client, journal, path, updates, hidden, strict=strict)
+        return await _write(client, journal, path, updates, hidden, strict=strict, on_room=on_room)
 
 
 def _read(journal: Journal, file: BinaryIO, updates: SentUpdates, hidden: HiddenUpdates) -> None:
@@ -114,12 +122,15 @@ async def _write(
     hidden: HiddenUpdates,
     *,
     strict: bool,
+    on_room: Callable[[], None] | None,
 ) -> Rollback:
     """Compare the account with the updates, and write the plan."""
     recheck = Rechecker(client)
     async with new_plan(path, client.base_url, f"rollback of {journal.path.name}") as plan:
         rollback = _Writer(plan, client.webhook_url_policy, strict=strict)
         async for room in client.rooms.list():
+            if on_room is not None:
+                on_room()
             if (update := updates.take(room.id) or hidden.take(room.id)) is None:
                 rollback.add_conflict(hidden.conflict(room))
             else:

@@ -1,7 +1,7 @@
 """Verify an applied plan: read the account again, and compare the rooms with the plan."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, closing
 
 import attrs
@@ -32,12 +32,15 @@ class Difference:
     """The same fields, with the current values of the room; None if the room no longer exists."""
 
 
-async def verify(client: RoomsClient, plan: Plan) -> AsyncGenerator[Difference]:
+async def verify(
+    client: RoomsClient, plan: Plan, *, on_room: Callable[[], None] | None = None
+) -> AsyncGenerator[Difference]:
     """Read all rooms of the account, 250 per page, and yield a `Difference` for each planned room that differs.
 
     A planned room that is no longer in the account differs too. A room that the list lacks, or whose values in the list
-    can't be read, is read with a GET. Raises `PlanFileError` if the plan was made for another server or was modified
-    since `Plan.open`, and `APIError` if the account can't be read.
+    can't be read, is read with a GET. `on_room` is called after each room of the list is read. Raises
+    `PlanFileError` if the plan was made for another server or was modified since `Plan.open`, and `APIError` if the
+    account can't be read.
     """
     plan.check_server(client)
     recheck = Rechecker(client)
@@ -49,6 +52,8 @@ async def verify(client: RoomsClient, plan: Plan) -> AsyncGenerator[Difference]:
             try:
                 async with aclosing(client.rooms.list()) as rooms:
                     async for room in rooms:
+                        if on_room is not None:
+                            on_room()
                         if (line := index.find_once(room.id.lower())) is None:
                             continue
                         planned = PLANNED.read(line)

@@ -30,6 +30,7 @@ from ._preflight import check, confirmed, missing_confirmation
 from ._repeated import Repeated, keep_repeated
 from ._review import rooms_text
 from ._values import read_checksum
+from ._watch import stats_option
 from ._words import error_line
 
 __all__ = ["apply", "resume"]
@@ -55,6 +56,7 @@ _NO_DRY_RUN: Final = "`aiorooms show PLAN` shows what the plan changes, and noth
     " is rejected.  [default: ask]",
 )
 @bulk_options
+@stats_option
 def apply(
     path: Path,
     journal: Path | None,
@@ -126,6 +128,7 @@ def apply(
 )
 @click.option("--retry-failed", is_flag=True, help="Also retry failed updates.  [default: only unfinished ones]")
 @bulk_options
+@stats_option
 def resume(
     journal: Path,
     path: Path | None,
@@ -304,6 +307,9 @@ class _Applying(ManyUpdates):
                 "stopped_by": "interrupted" if self.interrupted else run.stopped_by,
             }
             self.write(dumps(totals))
+        done = _updated(counts) + (counts["not_begun"] if run.limit_reached else 0)
+        succeeded = done >= self.total and not self._listing_failed and self._file_error is None
+        out.quiet &= succeeded
         for line in self.errors.summary():
             out.error(line)
         out.note(f"{self.totals(counts)}, out of {self.total:,}.")
@@ -324,12 +330,11 @@ class _Applying(ManyUpdates):
         elif run.stopped_by is not None and not self.interrupted:
             error = run.stop_error
             out.error(f"stopped: {run.stopped_by if error is None else error_line(error)}")
-        if self.interrupted and not self._ended:
+        if self.interrupted and not self._ended and counts["uncertain"]:
             out.error("the updates in flight were aborted and are uncertain; `aiorooms resume` reads their rooms back")
         if self._file_error is None or self._file_error.reason not in ("journal_removed", "journal_truncated"):
             self._show_next_commands(counts)
-        done = _updated(counts) + (counts["not_begun"] if run.limit_reached else 0)
-        return done >= self.total and not self._listing_failed and self._file_error is None
+        return succeeded
 
     def _count_rooms(self, states: Mapping[str, RoomState] | None) -> Mapping[str, int]:
         """Return the number of rooms for each of the `TOTALS`, which add up to the number of rooms in the plan.

@@ -31,6 +31,7 @@ from ._output import Output, OutputLostError, command_line
 from ._repeated import Repeated, keep_repeated
 from ._run import interrupted_before, run
 from ._values import one_of, whole_number
+from ._watch import stats_option
 
 __all__ = ["audit_command"]
 
@@ -101,6 +102,7 @@ class _Audit(Command):
     "Fix: use this timeout, 1 to 30 seconds, for rooms whose timeout is not set or 0.  [default: leave timeouts]",
 )
 @overwrite_option
+@stats_option
 @api_options
 def audit_command(
     policy: WebhookUrlPolicy,

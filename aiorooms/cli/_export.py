@@ -15,6 +15,7 @@ from ._output import Output, write_stderr
 from ._run import interrupted_before, run
 from ._streams import is_standard, new_file_name, output_path
 from ._values import one_of
+from ._watch import stats_option
 
 __all__ = ["export"]
 
@@ -40,6 +41,7 @@ def _check_export(ctx: Context) -> None:
     to="form",
 )
 @overwrite_option
+@stats_option
 @api_options
 def export(file: Path, form: Format | None, client: RoomsClient, as_json: bool) -> int:
     """Write all rooms to a file that `aiorooms plan` can read.

@@ -16,6 +16,7 @@ from ._exit_codes import FAILED, OK, UNAUTHORIZED
 from ._output import Output, OutputLostError, flush
 from ._room_errors import RoomErrors
 from ._run import GRACE, Interrupted, run
+from ._stats import Sample
 
 if TYPE_CHECKING:
     from ._progress import Bar
@@ -47,7 +48,7 @@ class ManyUpdates(ABC):
         self.counts: Counter[str] = Counter()
         """Number of outcomes of this run, by status."""
         self.interrupted = False
-        """Whether Ctrl-C or SIGTERM interrupted the run."""
+        """Whether a signal, such as Ctrl-C, interrupted the run."""
         self.unauthorized = False
         """Whether the server rejected the API key."""
         self.errors = RoomErrors()
@@ -56,6 +57,8 @@ class ManyUpdates(ABC):
         """The error that made standard output unusable, or None."""
         self._bar: Bar | None = None
         self._started_at = time.monotonic()
+        self._before = 0
+        """Number of rooms that have an outcome from earlier runs."""
 
     # --- implemented by each command ---
 
@@ -71,10 +74,6 @@ class ManyUpdates(ABC):
     def summarize(self) -> bool:
         """Report the rooms without an outcome, and the totals. Return whether everything succeeded."""
 
-    def in_flight(self) -> int | None:
-        """Return the number of updates in flight, or None if it is unknown."""
-        return None
-
     # --- shared ---
 
     @property
@@ -87,14 +86,17 @@ class ManyUpdates(ABC):
 
         After a signal, print the totals and raise `Interrupted`.
         """
-        with self.out.progress(self.total) as self._bar:
+        with self.out.progress(self.total, self._sample) as self._bar:
             if self._bar is not None:
                 self._bar.pacing = self.client.pacing.snapshot
             try:
                 run(self.send(), on_stop=self._on_signal)
             except Interrupted:
                 self.interrupted = True
-        succeeded = self.summarize()
+        try:
+            succeeded = self.summarize()
+        except OutputLostError as error:  # for example, the terminal was closed
+            succeeded, self.output_error = False, error
         if self.interrupted:
             raise Interrupted("")
         if self.unauthorized:
@@ -108,6 +110,7 @@ class ManyUpdates(ABC):
 
     def show(self, before: int = 0) -> None:
         """Update the progress bar. `before` is the number of rooms that have an outcome from an earlier run."""
+        self._before = before
         if self._bar is not None:
             self._bar.show(self.counts, before)
 
@@ -136,8 +139,20 @@ class ManyUpdates(ABC):
         named = [f"{counts[key]:,} {name}" for key, name in TOTALS.items() if counts[key] or key == "updated"]
         return "interrupted: " * self.interrupted + ", ".join(named)
 
+    def _sample(self) -> Sample:
+        counts = self.counts
+        return Sample(
+            done=self._before + counts.total(),
+            total=self.total,
+            failed=counts["failed"],
+            uncertain=counts["uncertain"],
+            conflicts=counts["conflict"],
+            pacing=self.client.pacing.snapshot(),
+        )
+
     def _on_signal(self) -> None:
         self.stop("interrupted")
-        count = self.in_flight()
-        updates = "updates" if count is None else f"{count:,} update{'s' * (count != 1)}"
-        self.out.error(f"stopping: waiting up to {GRACE:g} s for {updates} in flight; press Ctrl-C again to abort")
+        # Updates that wait are not in flight: `stop` has ended them.
+        count = self.client.pacing.snapshot().in_flight
+        requests = f"waiting up to {GRACE:g} s for {count:,} request{'s' * (count != 1)} in flight; " if count else ""
+        self.out.error(f"stopping: {requests}press Ctrl-C again to abort")

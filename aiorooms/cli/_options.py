@@ -18,6 +18,7 @@ from ..errors import ClientSettingsError, PolicyFileError
 from ._command import Context, Value
 from ._values import read_seconds, whole_number
 from ._verbose import show_log_lines
+from ._watch import quiet_option, watch
 from ._words import setting_problem
 
 __all__ = [
@@ -174,7 +175,7 @@ def connection_options(command: F) -> F:
         count=True,
         help="Write retries, pauses and outages to standard error; -vv also writes each attempt.  [default: no lines]",
     )
-    return base_url(allow_insecure_http(proxy(verbose(command))))
+    return base_url(allow_insecure_http(proxy(verbose(quiet_option(command)))))
 
 
 def make_client(ctx: Context, *, with_probe: bool = False) -> None:
@@ -186,7 +187,8 @@ def make_client(ctx: Context, *, with_probe: bool = False) -> None:
     allow_insecure_http: bool = ctx.params.pop("allow_insecure_http")
     timeout: float | None = ctx.params.pop("timeout")
     proxy: str | None = ctx.params.pop("proxy")
-    show_log_lines(ctx.params.pop("verbose"))
+    verbose: int = ctx.params.pop("verbose")
+    is_logged = show_log_lines(verbose)
     key = os.environ.get("TELNYX_API_KEY")
     if not key:
         ctx.add_problem("TELNYX_API_KEY is not set; set it to your API key (`aiorooms demo` needs none)")
@@ -211,6 +213,7 @@ def make_client(ctx: Context, *, with_probe: bool = False) -> None:
             ctx.params["probe_client"] = make()
     except ClientSettingsError as error:
         ctx.add_problem(setting_problem(error, base_url=base_url))
+    watch(ctx, is_verbose=verbose > 0, is_logged=is_logged)
 
 
 def make_two_clients(ctx: Context) -> None:

@@ -17,39 +17,48 @@ import shlex
 import stat
 import sys
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from errno import EPIPE
 from functools import cached_property
-from io import TextIOWrapper
+from io import TextIOBase, TextIOWrapper
 from typing import TYPE_CHECKING, BinaryIO, Final, TextIO, cast
 
 import click
 
 from .._text import timestamp
 from ._json import JsonValue, dumps
+from ._notices import Notice
+from ._stats import GetSample, Sample
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.progress import Progress
 
-    from ._progress import Bar
+    from ._progress import Bar, Count
 
 __all__ = [
     "MAX_ROOM_LINES",
+    "QUIET",
     "Output",
     "OutputLostError",
+    "Stderr",
+    "can_draw",
     "command_line",
     "configure_stdout",
     "confirm",
+    "current_sample",
     "end_ctrl_c_line",
     "escape",
     "field_text",
     "flush",
+    "is_display_on",
+    "is_quiet",
+    "load_drawing",
     "output_lost",
     "print_error",
     "print_problems",
     "print_some_problems",
+    "show_notice",
     "write_above",
     "write_stderr",
 ]
@@ -169,6 +178,16 @@ def output_lost(error: OSError) -> OutputLostError:
 class Reading:
     """How far reading the account has come."""
 
+    def sample(self) -> Sample:
+        """Return how far it has come now, for the lines of `--stats`."""
+        return Sample(done=self.rooms, more=self.more)
+
+    @property
+    def more(self) -> str:
+        """What was done besides reading rooms, as text that begins with a comma; empty for nothing."""
+        probes = self.probes
+        return f", {probes:,} webhook URL{'s' * (probes != 1)} probed" if probes else ""
+
     rooms = 0
     """Number of rooms read so far."""
     probes = 0
@@ -177,6 +196,10 @@ class Reading:
     def add_room(self) -> None:
         """Count one more room."""
         self.rooms += 1
+
+    def add_rooms(self, number: int) -> None:
+        """Count several rooms more."""
+        self.rooms += number
 
     def add_probe(self) -> None:
         """Count one more webhook URL."""
@@ -189,6 +212,8 @@ class Output:
     def __init__(self, *, json: bool) -> None:
         self.json = json
         """Whether standard output is JSON."""
+        self.quiet = is_quiet()
+        """Whether notes, bars and lines about the progress are left out: `--quiet`."""
         self.on_terminal = sys.stdout.isatty() and not json
         """Whether standard output is a terminal, and is not JSON."""
 
@@ -200,6 +225,7 @@ class Output:
         self._write(text if text.isprintable() else "\t".join(map(escape, text.split("\t"))))
 
     def _write(self, text: str) -> None:
+        _erase_notice()
         try:
             sys.stdout.write(text + "\n")
         except OSError as error:
@@ -235,7 +261,12 @@ class Output:
         self.line(dumps(value))
 
     def note(self, text: str) -> None:
-        """Write a line that is not a result: to standard output if `on_terminal` is true, else to standard error."""
+        """Write a line that is not a result: to standard output if `on_terminal` is true, else to standard error.
+
+        If `quiet` is true, do nothing.
+        """
+        if self.quiet:
+            return
         if self.on_terminal:
             self.line(text)
         else:
@@ -268,46 +299,147 @@ class Output:
         return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
 
     @contextmanager
-    def progress(self, total: int) -> "Generator[Bar | None]":
-        """Show a progress bar while the block runs, and yield it.
+    def progress(self, total: int, sample: GetSample | None = None) -> "Generator[Bar | None]":
+        """Show a progress bar while the block runs, and yield it. The lines of `--stats` are about `sample`.
 
-        Yield None if there are 10 rooms or fewer, if standard error is not a terminal, or if standard output is a pipe.
+        Yield None if there are 10 rooms or fewer, if standard error is not a terminal, if standard output is a pipe, or
+        if `quiet` is true.
         """
-        if total <= MAX_ROOM_LINES or not (sys.stderr.isatty() and not _is_pipe(sys.stdout)):
-            yield None
-            return
-        from ._progress import Bar
+        with ExitStack() as stack:
+            if sample is not None:
+                stack.enter_context(_measured(sample))
+            if self.quiet or total <= MAX_ROOM_LINES or not can_draw():
+                yield None
+                return
+            from ._progress import Bar
 
-        with Bar(total) as bar, _on_screen(bar):
+            bar = stack.enter_context(Bar(total))
+            stack.enter_context(_on_screen(bar))
             yield bar
 
     @contextmanager
-    def reading(self) -> "Generator[Reading]":
-        """Show how far reading the account has come while the block runs. Yield the numbers to count up.
+    def reading(self, *, writes_results: bool = False) -> "Generator[Reading]":
+        """Count what is read while the block runs. Yield the numbers to count up, which the lines of `--stats` show.
 
-        Nothing is shown if standard error is not a terminal, or if standard output is a pipe.
+        They are also shown live, unless standard error is not a terminal, standard output is a pipe, or `quiet` is
+        true. With `writes_results`, they are not shown on a terminal to which the command writes results meanwhile.
         """
         reading = Reading()
-        if not sys.stderr.isatty() or _is_pipe(sys.stdout):
+        with ExitStack() as stack:
+            stack.enter_context(_measured(reading.sample))
+            if not self.quiet and can_draw() and not (writes_results and sys.stdout.isatty()):
+                from ._progress import Count
+
+                count = stack.enter_context(Count(reading))
+                stack.enter_context(_on_screen(count))
             yield reading
-            return
-        from ._progress import Count
-
-        with Count(reading) as count, _on_screen(count):
-            yield reading
 
 
-_displays: Final["list[Progress]"] = []
-"""The progress bars on standard error. Lines are written above the last one."""
+QUIET: Final = "aiorooms.cli.quiet"
+"""The name of `--quiet` in the `meta` of the context."""
+
+
+def is_quiet() -> bool:
+    """Return whether `--quiet` was given to the running command."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(QUIET))
+
+
+_samples: Final[list[GetSample]] = []
 
 
 @contextmanager
-def _on_screen(display: "Progress") -> Generator[None]:
+def _measured(sample: GetSample) -> Generator[None]:
+    _samples.append(sample)
+    try:
+        yield
+    finally:
+        _samples.remove(sample)
+
+
+def current_sample() -> GetSample | None:
+    """Return the function that says how far the running command has come; None if it has no figures."""
+    return _samples[-1] if _samples else None
+
+
+_displays: Final["list[Bar | Count]"] = []
+"""The progress bars on standard error. Lines are written above the last one."""
+
+
+def is_display_on() -> bool:
+    """Return whether a progress bar is on the screen."""
+    return bool(_displays)
+
+
+@contextmanager
+def _on_screen(display: "Bar | Count") -> Generator[None]:
     _displays.append(display)
     try:
         yield
     finally:
         _displays.remove(display)
+
+
+_notice_on_screen = False
+"""Whether the cursor is on a line with a notice, which must be erased before anything else is written."""
+
+
+def show_notice(notice: Notice | None) -> None:
+    """Show a notice in the progress bar, or on a line of its own if there is no bar. None removes it.
+
+    Call this only if `can_draw` returns True.
+    """
+    if _displays:
+        _displays[-1].notice = notice
+    elif notice is None:
+        _erase_notice()
+    else:
+        _draw_notice(notice)
+
+
+def _draw_notice(notice: Notice) -> None:
+    global _notice_on_screen
+    from rich.cells import cell_len, set_cell_size  # imported before, by `load_drawing`
+
+    # A text in the last column would make some terminals begin a new line.
+    width = _width_of_stderr() - 1
+    texts = [escape(notice.text), escape(notice.short)]
+    text = next((text for text in texts if cell_len(text) <= width), set_cell_size(texts[1], max(0, width)))
+    write_stderr(f"{_ERASE_LINE}{text}")
+    _notice_on_screen = True
+
+
+def _erase_notice() -> None:
+    global _notice_on_screen
+    if _notice_on_screen:
+        _notice_on_screen = False
+        write_stderr(_ERASE_LINE)
+
+
+_ERASE_LINE: Final = "\r\x1b[2K"
+
+
+def load_drawing() -> None:
+    """Import what `show_notice` needs. Called before an event loop runs, which the import would block."""
+    importlib.import_module("rich.cells")
+
+
+def _width_of_stderr() -> int:
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns)
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
+def can_draw() -> bool:
+    """Return whether standard error is a terminal on which a line can be drawn again and again.
+
+    The reader of standard output, such as `less`, may draw on the same terminal, so it must not be a pipe.
+    """
+    return sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown") and not _is_pipe(sys.stdout)
 
 
 def write_above(line: str) -> None:
@@ -320,6 +452,8 @@ def write_above(line: str) -> None:
 
 def write_stderr(text: str) -> None:
     """Write text to standard error as it is. If that fails, there is nowhere left to report the failure."""
+    if text != _ERASE_LINE:
+        _erase_notice()
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
@@ -327,8 +461,30 @@ def write_stderr(text: str) -> None:
         _discard(sys.stderr)
 
 
+class Stderr(TextIOBase):
+    """Standard error as a file for rich, which writes with `write_stderr`. A closed terminal raises no error."""
+
+    def write(self, text: str, /) -> int:
+        """Write text as it is."""
+        write_stderr(text)
+        return len(text)
+
+    def isatty(self) -> bool:
+        """Return whether standard error is a terminal."""
+        return sys.stderr.isatty()
+
+    def fileno(self) -> int:
+        """Return the number of the file descriptor."""
+        return sys.stderr.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The encoding of standard error."""
+        return sys.stderr.encoding
+
+
 def _is_pipe(stream: TextIO) -> bool:
-    """Return whether the stream is a pipe. The reader of a pipe, such as `less`, may draw over a progress bar."""
+    """Return whether the stream is a pipe."""
     try:
         return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
     except OSError:

@@ -37,6 +37,7 @@ from ._review import lines_not_restorable, totals_of
 from ._run import interrupted_before, run
 from ._show import write_plan
 from ._streams import is_standard, output_path
+from ._watch import stats_option
 
 __all__ = ["DETAILED", "plan"]
 
@@ -135,6 +136,7 @@ def _check_out_and_make_client(ctx: Context) -> None:
     is_flag=True,
     help="Exit with 0 if the plan is empty, 2 if it has changes, 1 on errors.  [default: 0 if the plan was written]",
 )
+@stats_option
 @api_options
 def plan(
     file: Path | None,

@@ -1,81 +1,46 @@
-"""The progress bar: rooms done, rate and learned rate limit, time left, and rooms that could not be updated."""
+"""The progress bar on one line: rooms done, rate and learned rate limit, time left, failures, and the current wait.
 
+`_bar_layout` decides what fits into the width of the terminal.
+"""
+
+import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
-from rich.table import Column
+from rich.progress import Progress, SpinnerColumn, Task, TextColumn
+from rich.progress_bar import ProgressBar
+from rich.table import Column, Table
 from rich.text import Text
+
+from ._bar_layout import Form, Part, fit
+from ._output import Stderr, escape
+from ._stats import clock, rate_text, time_left
 
 if TYPE_CHECKING:
     from .._pacing import PacingSnapshot
+    from ._notices import Notice
     from ._output import Reading
 
 __all__ = ["Bar", "Count", "time_left"]
 
 
-class _Rate(ProgressColumn):
-    """The number of rooms per second over the last 30 seconds, and the rate limit if it is known."""
-
-    def render(self, task: Task) -> Text:
-        # At the end, and while there are too few samples, show the mean rate since the start of the run.
-        speed = None if task.finished else task.speed
-        if speed is None and (seconds := task.elapsed):
-            before: int = task.fields["before"]
-            speed = (task.completed - before) / seconds
-        pacing: PacingSnapshot | None = task.fields["pacing"]
-        text = "" if speed is None else f"{speed:,.0f}/s"
-        if text and pacing is not None and pacing.sustainable_rate is not None and not task.finished:
-            text += f", limit {pacing.sustainable_rate:,.0f}/s"
-        return Text(text, style="cyan", justify="right")
+def _console() -> Console:
+    return Console(file=cast("IO[str]", Stderr()), highlight=False, markup=False)
 
 
-class _TimeLeft(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        if task.finished:
-            return Text(f"in {_clock(task.finished_time or 0.0)}")
-        left = time_left(task.total or 0.0, task.completed, task.time_remaining, task.fields["pacing"])
-        return Text("" if left is None else f"eta {_clock(left)}")
+_SPINNER = 4
+"""Columns of the spinner, the blanks, and the comma that `fit` does not count."""
 
 
-def time_left(
-    total: float, completed: float, at_this_speed: float | None, pacing: "PacingSnapshot | None"
-) -> float | None:
-    """Return the estimated time left in seconds, at the measured speed or at the rate limit, whichever is slower.
+class _OneLine(Progress):
+    """A display of one line that is drawn again and again."""
 
-    `at_this_speed` is the estimate at the measured speed. Return None if both the speed and the limit are unknown.
-
-    Requests are sent in a burst at the beginning of each window, so the measured speed may be far above the limit. For
-    example, 900 rooms are left, the limit is 100 requests/s, and the measured speed is 900 rooms/s. The result is
-    900 / 100 = 9 s, not 900 / 900 = 1 s.
-    """
-    if pacing is None or pacing.sustainable_rate is None:
-        return at_this_speed
-    at_the_limit = (total - completed) / pacing.sustainable_rate
-    return max(at_the_limit, at_this_speed or 0.0)
+    notice: "Notice | None" = None
+    """What to show about the current wait."""
 
 
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-class _Failures(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        failed: int = task.fields["failed"]
-        uncertain: int = task.fields["uncertain"]
-        conflicts: int = task.fields["conflicts"]
-        text = Text(f"{failed:,} failed", style="bold red" if failed else "dim")
-        if uncertain:
-            text.append(f", {uncertain:,} uncertain", style="bold red")
-        if conflicts:
-            text.append(f", {conflicts:,} in conflict", style="bold yellow")
-        return text
-
-
-class Bar(Progress):
+class Bar(_OneLine):
     """A progress bar on standard error. It moves while the `with` block runs, and stays visible afterwards."""
 
     def __init__(self, total: int) -> None:
@@ -89,34 +54,35 @@ class Bar(Progress):
         self.pacing: Callable[[], PacingSnapshot] | None = None
         """A function that returns the state of the rate limit, or None while there is no client."""
         super().__init__(
-            # rich's default colour is a red that looks like an error.
-            BarColumn(bar_width=None, complete_style="cyan", finished_style="green"),
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
-            _Rate(),
-            _TimeLeft(),
-            _Failures(Column(no_wrap=True)),
-            console=Console(stderr=True, highlight=False, markup=False),
-            expand=True,
+            console=_console(),
             # rich need not redirect the streams, because `write_above` writes the lines above the bar.
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self.add_task("", total=total, before=0, failed=0, uncertain=0, conflicts=0, pacing=None)
+        self.add_task("", total=total)
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """Update the task, and return what rich draws."""
         for task in self.task_ids:
-            pacing = None if self.pacing is None else self.pacing()
-            self.update(
-                task,
-                completed=self.done,
-                before=self.before,
-                failed=self.failed,
-                uncertain=self.uncertain,
-                conflicts=self.conflicts,
-                pacing=pacing,
-            )
+            self.update(task, completed=self.done)
         return super().get_renderables()
+
+    def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
+        """Return the line, as a table of one row."""
+        table = Table.grid(padding=(0, 1, 0, 0))
+        for task in tasks:
+            fitted = fit(self._parts(task), self.console.width)
+            cells: list[RenderableType] = [Text(text, style) for text, style in fitted.parts]
+            if fitted.bar:
+                # rich's default colour is a red that looks like an error.
+                bar = ProgressBar(
+                    task.total, task.completed, width=fitted.bar, complete_style="cyan", finished_style="green"
+                )
+                cells.insert(0, bar)
+            for _ in cells:
+                table.add_column(no_wrap=True)
+            table.add_row(*cells)
+        return table
 
     def show(self, counts: Mapping[str, int], before: int = 0) -> None:
         """Set the number of outcomes by status. `before` is the number of outcomes from earlier runs."""
@@ -126,16 +92,64 @@ class Bar(Progress):
         self.uncertain = counts["uncertain"]
         self.conflicts = counts["conflict"]
 
+    def _parts(self, task: Task) -> list[Part]:
+        pacing = None if self.pacing is None else self.pacing()
+        total = task.total or 0.0
+        percent = f"{math.floor(100 * task.completed / total) if total else 100} %"
+        time = _time(task, pacing)
+        return [
+            Part(((f"{task.completed:,.0f}/{total:,.0f}", 7), (percent, 9))),
+            Part(_rate(task, self.before, pacing), "cyan"),
+            Part(((time, 4),) if time else ()),
+            self._failures(),
+            _notice_part(self.notice),
+        ]
 
-class Count(Progress):
+    def _failures(self) -> Part:
+        kinds = {"failed": self.failed, "uncertain": self.uncertain, "in conflict": self.conflicts}
+        text = ", ".join(f"{number:,} {kind}" for kind, number in kinds.items() if number or kind == "failed")
+        problems = sum(kinds.values())
+        if not problems:
+            return Part(((text, 2),), "dim")
+        style = "bold red" if self.failed or self.uncertain else "bold yellow"
+        return Part(((text, 6), (f"{problems:,} problem{'s' * (problems != 1)}", 7.5)), style)
+
+
+def _notice_part(notice: "Notice | None") -> Part:
+    # During a wait, the rate and the time left say little, so the notice has a higher rank.
+    return Part(() if notice is None else ((escape(notice.text), 5), (escape(notice.short), 8)), "yellow")
+
+
+def _rate(task: Task, before: int, pacing: "PacingSnapshot | None") -> tuple[Form, ...]:
+    """Return the number of rooms per second over the last 30 seconds, and the rate limit if it is known."""
+    # At the end, and while there are too few samples, show the mean rate since the start of the run.
+    speed = None if task.finished else task.speed
+    if speed is None and (seconds := task.elapsed):
+        speed = (task.completed - before) / seconds
+    if speed is None:
+        return ()
+    short = (f"{rate_text(speed)}/s", 3)
+    if pacing is None or pacing.sustainable_rate is None or task.finished:
+        return (short,)
+    return (f"{short[0]}, limit {rate_text(pacing.sustainable_rate)}/s", 1), short
+
+
+def _time(task: Task, pacing: "PacingSnapshot | None") -> str:
+    if task.finished:
+        return f"in {clock(task.finished_time or 0.0)}"
+    left = time_left(task.total or 0.0, task.completed, task.time_remaining, pacing)
+    return "" if left is None else f"eta {clock(left)}"
+
+
+class Count(_OneLine):
     """The number of rooms read and of URLs probed on standard error, shown only while the `with` block runs."""
 
     def __init__(self, reading: "Reading") -> None:
         self._reading = reading
         super().__init__(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
-            console=Console(stderr=True, highlight=False, markup=False),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+            console=_console(),
             transient=True,
             redirect_stdout=False,
             redirect_stderr=False,
@@ -144,8 +158,12 @@ class Count(Progress):
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """Update the task, and return what rich draws."""
-        probes = self._reading.probes
-        probed = f", {probes:,} webhook URL{'s' * (probes != 1)} probed" if probes else ""
         for task in self.task_ids:
-            self.update(task, description=f"{self._reading.rooms:,} rooms read{probed}")
+            self.update(task, description=self._text())
         return super().get_renderables()
+
+    def _text(self) -> str:
+        reading = self._reading
+        count = Part(((f"{reading.rooms:,} rooms read{reading.more}", 7), (f"{reading.rooms:,} rooms", 9)))
+        fitted = fit([count, _notice_part(self.notice)], max(1, self.console.width - _SPINNER))
+        return ", ".join(text for text, _ in fitted.parts)

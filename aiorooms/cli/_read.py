@@ -1,7 +1,7 @@
 """`aiorooms get` and `aiorooms list`: show rooms as a table, as tab-separated lines, or as JSON."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from datetime import date
 from typing import Final, TypeVar
@@ -20,6 +20,7 @@ from ._options import api_options, make_client, value_option
 from ._output import Output, field_text, flush
 from ._run import run
 from ._values import read_name, read_room_id, whole_number
+from ._watch import stats_option
 
 __all__ = ["get", "list_"]
 
@@ -100,6 +101,7 @@ def _flat(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
 @value_option("--updated-from", "YYYY-MM-DD", read_day, "Only rooms last updated on this day or later.  [default: any]")
 @value_option("--updated-to", "YYYY-MM-DD", read_day, "Only rooms last updated on this day or earlier.  [default: any]")
 @value_option("--page-size", "N", whole_number(1, 250), "Number of rooms per request, 1 to 250.", default="250")
+@stats_option
 @api_options
 def list_(
     unique_name: str | None,
@@ -143,7 +145,8 @@ def list_(
         page_size=page_size,
     )
     listing = _Listing(Output(json=as_json))
-    run(listing.read(client, rooms))
+    with listing.out.reading(writes_results=True) as reading:
+        run(listing.read(client, rooms, reading.add_rooms))
     listing.end()
     return OK
 
@@ -156,30 +159,31 @@ class _Listing:
     """Writes rooms page by page, without keeping them in memory."""
 
     def __init__(self, out: Output) -> None:
-        self._out = out
+        self.out = out
         self._count = 0
         if out.on_terminal:
             importlib.import_module("rich.table")  # later, the import would block the event loop
             self._columns = _columns(out.width)
 
-    async def read(self, client: RoomsClient, rooms: RoomList) -> None:
+    async def read(self, client: RoomsClient, rooms: RoomList, on_rooms: Callable[[int], None]) -> None:
         async with client, aclosing(rooms.pages()) as pages:
             async for page in pages:
                 self._write(page)
                 flush()
+                on_rooms(len(page))
 
     def end(self) -> None:
         """Write the number of rooms, but only on a terminal: a program that reads the output expects only rooms."""
-        if self._out.on_terminal:
-            self._out.note("1 room" if self._count == 1 else f"{self._count:,} rooms")
+        if self.out.on_terminal:
+            self.out.note("1 room" if self._count == 1 else f"{self._count:,} rooms")
 
     def _write(self, page: RoomPage) -> None:
-        if self._out.json:
+        if self.out.json:
             for room in page:
-                self._out.data(model_data(room))
-        elif not self._out.on_terminal:
+                self.out.data(model_data(room))
+        elif not self.out.on_terminal:
             for room in page:
-                self._out.line("\t".join(field_text(getattr(room, name)) for name in _FIELDS))
+                self.out.line("\t".join(field_text(getattr(room, name)) for name in _FIELDS))
         elif page:
             self._draw(page)
         self._count += len(page)
@@ -194,7 +198,7 @@ class _Listing:
             table.add_column(name, width=width, no_wrap=True, overflow="ellipsis", style=style)
         for room in page:
             table.add_row(*(field_text(getattr(room, name)) for name, _ in self._columns))
-        self._out.draw(table)
+        self.out.draw(table)
 
 
 def _columns(width: int) -> list[tuple[str, int]]:

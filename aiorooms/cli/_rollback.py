@@ -22,6 +22,7 @@ from ._options import (
 from ._output import Output
 from ._repeated import Repeated, keep_repeated
 from ._run import interrupted_before, run
+from ._watch import stats_option
 
 __all__ = ["rollback"]
 
@@ -42,6 +43,7 @@ def _check_out(ctx: Context) -> None:
     help="Treat any modification by someone else as a conflict.  [default: only that of a field that the run changed]",
 )
 @every_room_option
+@stats_option
 @api_options
 def rollback(
     journal: Path, out: Path, strict: bool, every_room: bool, repeated: Repeated, client: RoomsClient, as_json: bool
@@ -60,14 +62,16 @@ def rollback(
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     opened = Journal.open(journal)
 
+    output = Output(json=as_json)
+
     async def read() -> Rollback:
         async with client:
-            return await plan_rollback(client, opened, out, strict=strict)
+            return await plan_rollback(client, opened, out, strict=strict, on_room=reading.add_room)
 
-    result = run(read(), interrupted=interrupted_before(out, "plan"))
+    with output.reading() as reading:
+        result = run(read(), interrupted=interrupted_before(out, "plan"))
     conflicts, damaged_lines = result.conflicts, result.damaged_lines
     plan = Plan.open(out)
-    output = Output(json=as_json)
     for conflict in conflicts:
         output.error(conflict)
     if damaged_lines:

@@ -1,9 +1,13 @@
-"""Run a command's coroutine, on uvloop if it is installed, and handle Ctrl-C and SIGTERM.
+"""Run a command's coroutine, on uvloop if it is installed, and handle Ctrl-C, SIGTERM and SIGHUP.
 
 The first signal calls `on_stop`, after which the command starts no new updates. Updates in flight have `GRACE` seconds
 to finish, because the outcome of an aborted update is uncertain. After that time, or at the second signal, the
 coroutine is cancelled. Without `on_stop`, the coroutine is cancelled at the first signal. The second signal also
 restores the system's default handlers, so a third signal kills the process.
+
+A signal that was ignored when the program began stays ignored. `nohup` ignores SIGHUP, so that the command goes on when
+the terminal is closed, and a shell script ignores SIGINT in its background jobs, so that a Ctrl-C for the script does
+not reach them.
 """
 
 import asyncio
@@ -17,6 +21,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
+from ._watch import current_watch
+
 __all__ = ["GRACE", "Interrupted", "interrupted_before", "run"]
 
 T = TypeVar("T")
@@ -24,7 +30,8 @@ T = TypeVar("T")
 GRACE = 5.0
 """Time for updates in flight to finish after the first signal, in seconds."""
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Windows has no SIGHUP.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
 class Interrupted(Exception):  # noqa: N818 - it is not an error
@@ -63,11 +70,13 @@ def run(
     `on_stop` is called in the event loop at the first signal. If it is None, the first signal cancels the coroutine.
     """
     # If there is no file descriptor left for an event loop, the coroutine never begins and must be closed.
-    with closing(command), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    watch = current_watch()
+    watched = command if watch is None else watch.beside(command)
+    with closing(command), closing(watched), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         loop = runner.get_loop()
         handler = SignalHandler(loop, on_stop)
         with handler.listening():
-            task = loop.create_task(command)
+            task = loop.create_task(watched)
             handler.task = task
             try:
                 value = loop.run_until_complete(task)
@@ -92,7 +101,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 class SignalHandler:
-    """Handles SIGINT and SIGTERM while a command runs."""
+    """Handles `_SIGNALS` while a command runs."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_stop: Callable[[], None] | None) -> None:
         self.signaled = False
@@ -100,6 +109,8 @@ class SignalHandler:
         """The task to cancel. It is set before the loop runs."""
         self._loop = loop
         self._on_stop = on_stop
+        self._handled: dict[signal.Signals, object] = {}
+        """The signals that were not ignored, and their earlier handlers."""
 
     @contextmanager
     def listening(self) -> Generator[None]:
@@ -108,7 +119,9 @@ class SignalHandler:
             yield
             return
         before = {number: signal.getsignal(number) for number in _SIGNALS}
-        for number in _SIGNALS:
+        before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+        self._handled = {**before}
+        for number in before:
             # A signal can arrive after Python has looked for signals and before the loop waits. Only a loop that has
             # a handler of its own is woken by it. On Windows, loops have none.
             with suppress(NotImplementedError):
@@ -124,7 +137,7 @@ class SignalHandler:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.signaled:
-            for each in _SIGNALS:
+            for each in self._handled:
                 signal.signal(each, signal.SIG_DFL)
         # A signal handler can interrupt any code, so the rest runs in the event loop.
         self._loop.call_soon_threadsafe(self._handle)

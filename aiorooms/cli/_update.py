@@ -13,6 +13,7 @@ from ..client import RoomsClient
 from ..errors import InvalidRequestError
 from ..models import FIELD_NAMES, RoomUpdate, UpdateResult, UpdateStatus
 from ..models._fields import read_value
+from ..resources._update_many import UpdateRun
 from ._breaker import Breaker
 from ._bulk_options import (
     MAX_FAILURES,
@@ -37,6 +38,7 @@ from ._options import (
 )
 from ._output import MAX_ROOM_LINES, Output, field_text, print_error
 from ._values import read_room_id, whole_number
+from ._watch import stats_option
 from ._words import error_line, option_name
 
 __all__ = ["update"]
@@ -168,6 +170,7 @@ _SECTIONS: Final = {
 @value_option(
     "--stop-after-failures", "N", whole_number(1, MAX_FAILURES), "The old name of --max-failures.", hidden=True
 )
+@stats_option
 @api_options
 def update(
     room_ids: Sequence[str],
@@ -240,15 +243,15 @@ class _Updating(ManyUpdates):
         self._outage_patience = outage_patience
         self._breaker = breaker
         self._stopping = False
+        self._results: UpdateRun | None = None
 
     def stop(self, why: str) -> None:
         self._stopping = True
-
-    def in_flight(self) -> int:
-        return len(self._in_flight)
+        if self._results is not None:
+            self._results.stop()
 
     async def send(self) -> None:
-        results = self.client.rooms.update_many(
+        self._results = results = self.client.rooms.update_many(
             self._next_updates(),
             concurrency=self._concurrency,
             max_failures=self._max_failures,
@@ -274,7 +277,7 @@ class _Updating(ManyUpdates):
             self.write(f"{result.room_id}\tupdated\t{field_text(result.room.unique_name)}")
         error = result.error
         # If the run was stopped, the rest of the rooms have the error of the update that stopped it.
-        if error is not None and result.attempts == error.attempts:
+        if error is not None and result.attempts == error.attempts and error.reason != "stopped":
             self.report(result.room_id, result.status, error_line(error), error)
 
     def summarize(self) -> bool:
@@ -290,6 +293,8 @@ class _Updating(ManyUpdates):
             counts["skipped"] += 1
             if out.json:
                 self.write(_unfinished(room_id, "skipped", "not sent, because the run was stopped"))
+        succeeded = counts["updated"] == self.total
+        out.quiet &= succeeded
         for line in self.errors.summary():
             out.error(line)
         if self.total > 1 or self.interrupted:
@@ -302,7 +307,7 @@ class _Updating(ManyUpdates):
             out.error(f"stopped: {self.output_error}")
         elif self._breaker.reason is not None and not self.interrupted:
             out.error(f"stopped: {self._breaker.advice}")
-        return counts["updated"] == self.total
+        return succeeded
 
 
 def _unfinished(room_id: str, status: UpdateStatus, why: str) -> str:

@@ -16,8 +16,11 @@ class _AboveTheBar(logging.Handler):
         write_above(escape(self.format(record)))
 
 
-def show_log_lines(verbose: int) -> None:
-    """Write log lines if `-v` was given `verbose` times, or if `AIOROOMS_LOG` is set. `-v` takes precedence."""
+def show_log_lines(verbose: int) -> bool:
+    """Write log lines if `-v` was given `verbose` times, or if `AIOROOMS_LOG` is set. `-v` takes precedence.
+
+    Return whether any lines are written.
+    """
     try:
         level = level_in_environment()
     except ClientSettingsError:  # creating the client reports it
@@ -26,3 +29,4 @@ def show_log_lines(verbose: int) -> None:
         level = logging.DEBUG if verbose > 1 else logging.INFO
     if level is not None:
         log_to_stderr(level, _AboveTheBar())
+    return level is not None

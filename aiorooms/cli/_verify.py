@@ -15,12 +15,14 @@ from ._kinds import expect_plan
 from ._options import FILE, api_options, make_client
 from ._output import Output, OutputLostError, field_text, flush
 from ._run import run
+from ._watch import stats_option
 
 __all__ = ["verify"]
 
 
 @click.command(cls=Command, steps=[expect_plan("path", "verify"), make_client])
 @click.argument("path", metavar="PLAN", type=FILE)
+@stats_option
 @api_options
 def verify(path: Path, client: RoomsClient, as_json: bool) -> int:
     """Compare the rooms on the server with a plan.
@@ -38,14 +40,15 @@ def verify(path: Path, client: RoomsClient, as_json: bool) -> int:
 
     async def compare() -> int:
         count = 0
-        async with client, aclosing(verify_plan(client, plan)) as differences:
+        async with client, aclosing(verify_plan(client, plan, on_room=reading.add_room)) as differences:
             async for difference in differences:
                 count += 1
                 _write(difference, out)
         return count
 
     try:
-        count = run(compare())
+        with out.reading(writes_results=True) as reading:
+            count = run(compare())
         flush()
     except OutputLostError as error:
         if not error.reader_closed:

@@ -92,6 +92,8 @@ class RetryScheduled(CallEvent):
     """What happened, in one line."""
     delay: float
     """Seconds until the next attempt. It may also have to wait for the rate limit."""
+    elapsed: float = 0.0
+    """Seconds from the call until now, including waits."""
 
 
 @attrs.frozen(kw_only=True)
@@ -125,6 +127,12 @@ class OutageBegan:
 
     reason: str
     """The last failure, in one line."""
+    status: int | None = None
+    """The HTTP status of the last failure; None if no readable answer arrived."""
+    unavailable_for: float = 0.0
+    """Seconds since the first attempt began that got no usable answer. `outage_patience` is measured from then."""
+    patience: float | None = None
+    """The run's `outage_patience` in seconds."""
 
 
 @attrs.frozen(kw_only=True)

@@ -22,7 +22,7 @@ from ._events import (
     UpdateEnded,
 )
 
-__all__ = ["HTTP", "ROOT", "level_in_environment", "level_of_wait", "log", "log_to_stderr"]
+__all__ = ["HTTP", "ROOT", "is_logged", "level_in_environment", "level_of_wait", "log", "log_to_stderr"]
 
 _LONG: Final = 10.0
 """Seconds. A longer wait is logged as a warning."""
@@ -37,6 +37,12 @@ ROOT.addHandler(logging.NullHandler())
 _VARIABLE: Final = "AIOROOMS_LOG"
 _HANDLER: Final = "aiorooms, standard error"
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
+
+
+def is_logged(event: Event) -> bool:
+    """Return whether the loggers accept the line of an event."""
+    logger, level, _ = _line(event)
+    return logger.isEnabledFor(level)
 
 
 def log(event: Event) -> None:

@@ -5,6 +5,7 @@ import fcntl
 import functools
 import io
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -12,7 +13,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
@@ -272,3 +273,71 @@ def until_reading(process: "subprocess.Popen[str]") -> None:
         )
 
     until(is_reading, "the process reads its input")
+
+
+class Session:
+    """A command on its own terminal. A test can press keys and read the output."""
+
+    def __init__(self, process: "subprocess.Popen[str]", number: int) -> None:
+        self.process = process
+        self._number = number
+        self._written = b""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):  # on Linux, reading raises an OSError when the terminal is closed
+            while piece := os.read(self._number, 65536):
+                self._written += piece
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._written.decode()).replace("\r\n", "\n")
+
+    def press(self, keys: str) -> None:
+        os.write(self._number, keys.encode())
+
+    def resize(self, columns: int) -> None:
+        fcntl.ioctl(self._number, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+
+    def wait_for(self, text: str) -> None:
+        until(lambda: text in self.text, f"{text!r} is on the terminal, which showed {self.text!r} at first")
+
+    def end(self) -> int:
+        code = self.process.wait(60)
+        self._reader.join()
+        return code
+
+
+Start = Callable[..., contextlib.AbstractContextManager[Session]]
+
+
+@pytest.fixture
+def in_terminal(sim: RoomsSimulator) -> Start:
+    """Return a function that starts a command in a separate process, which leads a session on its own terminal."""
+
+    @contextlib.contextmanager
+    def start(
+        *args: str, grace: float = _run.GRACE, columns: int | None = 100, env: Mapping[str, str] | None = None
+    ) -> Generator[Session]:
+        ours, theirs = os.openpty()
+        environment = {**os.environ, "TELNYX_API_KEY": KEY, "TELNYX_BASE_URL": sim.url, **(env or {})}
+        environment.pop("COLUMNS", None)
+        if columns is not None:  # None means that the size of the terminal counts
+            environment["COLUMNS"] = str(columns)
+        # The process must lead a session on this terminal. Otherwise Ctrl-C would not reach it.
+        code = (
+            "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+            f"from aiorooms.cli import _run, main; _run.GRACE = {grace}; main()"
+        )
+        command = [sys.executable, "-c", code, *args]
+        how: dict[str, Any] = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
+        with running(command, env=environment, **how) as process:
+            os.close(theirs)
+            session = Session(process, ours)
+            yield session
+        session.end()
+        os.close(ours)
+        assert KEY not in session.text, "the API key was shown"
+
+    return start

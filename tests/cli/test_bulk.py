@@ -225,7 +225,7 @@ def test_ctrl_c_drains_updates_in_flight_and_shows_how_to_continue(sim: RoomsSim
         result = invoke("apply", "rooms.plan", "--yes", "--concurrency", "5")
     assert result.exit_code == 130
     errors = lines(result.stderr)
-    assert errors[0] == "aiorooms: stopping: waiting up to 5 s for updates in flight; press Ctrl-C again to abort"
+    assert errors[0] == "aiorooms: stopping: waiting up to 5 s for 5 requests in flight; press Ctrl-C again to abort"
     assert errors[-1] == "To continue: aiorooms resume rooms.plan.journal"
     sim.latency = 0
     assert invoke("resume", "rooms.plan.journal", "--yes").exit_code == 0

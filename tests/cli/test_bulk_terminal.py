@@ -1,22 +1,17 @@
 """Bulk commands: Ctrl-C on a real terminal, suggested commands, failures, exit codes and the progress bar."""
 
-import contextlib
 import itertools
 import json
 import os
-import re
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aiorooms.bulk import Journal
-from aiorooms.cli import _run
 from aiorooms.cli._progress import Bar
 from aiorooms.errors import APIConnectionError
 from aiorooms.models import Room
@@ -24,76 +19,17 @@ from aiorooms.resources.rooms import Rooms
 from aiorooms.simulator import RoomsSimulator
 
 from .conftest import (
-    KEY,
     Invoke,
     Program,
+    Start,
     lines,
     planned,
     run,
-    running,
     signals_when,
     until,
     until_reading,
     without_window,
 )
-
-
-class Session:
-    """A command on its own terminal. A test can press keys and read the output."""
-
-    def __init__(self, process: "subprocess.Popen[str]", number: int) -> None:
-        self.process = process
-        self._number = number
-        self._written = b""
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        with contextlib.suppress(OSError):  # on Linux, reading raises an OSError when the terminal is closed
-            while piece := os.read(self._number, 65536):
-                self._written += piece
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._written.decode()).replace("\r\n", "\n")
-
-    def press(self, keys: str) -> None:
-        os.write(self._number, keys.encode())
-
-    def wait_for(self, text: str) -> None:
-        until(lambda: text in self.text, f"{text!r} is on the terminal, which showed {self.text!r} at first")
-
-    def end(self) -> int:
-        code = self.process.wait(60)
-        self._reader.join()
-        return code
-
-
-Start = Callable[..., contextlib.AbstractContextManager[Session]]
-
-
-@pytest.fixture
-def in_terminal(sim: RoomsSimulator) -> Start:
-    @contextlib.contextmanager
-    def start(*args: str, grace: float = _run.GRACE) -> Generator[Session]:
-        ours, theirs = os.openpty()
-        environment = {**os.environ, "TELNYX_API_KEY": KEY, "TELNYX_BASE_URL": sim.url, "COLUMNS": "100"}
-        # The process must lead a session on this terminal. Otherwise Ctrl-C would not reach it.
-        code = (
-            "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-            f"from aiorooms.cli import _run, main; _run.GRACE = {grace}; main()"
-        )
-        command = [sys.executable, "-c", code, *args]
-        how: dict[str, Any] = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
-        with running(command, env=environment, **how) as process:
-            os.close(theirs)
-            session = Session(process, ours)
-            yield session
-        session.end()
-        os.close(ours)
-        assert KEY not in session.text, "the API key was shown"
-
-    return start
 
 
 def test_ctrl_c_once_drains_updates_in_flight_and_the_run_can_be_resumed(
@@ -107,7 +43,7 @@ def test_ctrl_c_once_drains_updates_in_flight_and_the_run_can_be_resumed(
         until(lambda: sim.stats.in_flight == 3, "three updates are in flight")
         session.press("\x03")
         assert session.end() == 130
-        assert "stopping: waiting up to 5 s for updates in flight; press Ctrl-C again to abort" in session.text
+        assert "stopping: waiting up to 5 s for 3 requests in flight; press Ctrl-C again to abort" in session.text
         assert "uncertain" not in session.text
         assert "To continue: aiorooms resume 'to night.plan.journal'\n" in session.text
         assert "To roll back: aiorooms rollback 'to night.plan.journal'\n" in session.text

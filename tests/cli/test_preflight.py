@@ -11,11 +11,7 @@ import pytest
 from aiorooms.bulk import Plan
 from aiorooms.simulator import RoomsSimulator
 
-from . import test_bulk_terminal
-from .conftest import Invoke, lines, planned, signals_when, without_window
-from .test_bulk_terminal import Start
-
-in_terminal = test_bulk_terminal.in_terminal
+from .conftest import Invoke, Start, lines, planned, signals_when, without_window
 
 JOURNAL = "rooms.plan.journal"
 

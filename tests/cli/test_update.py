@@ -309,7 +309,7 @@ def test_a_signal_drains_updates_in_flight_and_starts_nothing_new(
     # In slow start, one request is sent, then two, then four. Five are in flight only after at least seven were sent.
     assert 5 <= done < 20
     stopping, summary, hint = lines(result.stderr)
-    assert stopping == "aiorooms: stopping: waiting up to 5 s for 5 updates in flight; press Ctrl-C again to abort"
+    assert stopping == "aiorooms: stopping: waiting up to 5 s for 5 requests in flight; press Ctrl-C again to abort"
     assert summary.startswith(f"interrupted: {done} updated, {20 - done} skipped in ")
     assert hint == "Run the same command again to update the rest. Updating a room twice is safe."
     assert sim.stats.requests == done
