@@ -107,16 +107,20 @@ async def test_a_pause_is_reported(events: list[Event]) -> None:
     assert 1 < paused.seconds <= 2
 
 
+def wants_attempts(telemetry: Telemetry) -> bool:
+    return telemetry.wants_attempts
+
+
 def test_what_is_wanted() -> None:
     telemetry = Telemetry()
     for is_in_run in (True, False):
         assert not telemetry.wants_retry(1.0, is_in_run=is_in_run)
     end = telemetry.watch(lambda _: None)
-    assert not telemetry.wants_attempts
+    assert not wants_attempts(telemetry)
     assert not telemetry.wants_retry(1.0, is_in_run=True)
     assert telemetry.wants_retry(1.0, is_in_run=False)
     stop_listening = listen(lambda _: None)
-    assert telemetry.wants_attempts
+    assert wants_attempts(telemetry)
     assert telemetry.wants_retry(1.0, is_in_run=True)
     stop_listening()
     end()
