@@ -650,5 +650,5 @@ async def test_the_memory_of_a_rollback_hardly_grows_with_the_number_of_rooms(tm
             assert back.plan.rooms == (rooms if case == "updated" else 0)
             return peak
 
-    few, many = 500, 2000
+    few, many = 300, 1200
     assert (await used(many) - await used(few)) / (many - few) < 400

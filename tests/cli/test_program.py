@@ -130,13 +130,14 @@ def test_ctrl_c_interrupts_the_reading_of_ids(program: Program) -> None:
     assert err.strip() == "aiorooms: interrupted"
 
 
+@pytest.mark.timeout(120)  # the demo starts seven processes, one after another
 def test_the_demo_shows_a_moving_bar_on_a_real_terminal() -> None:
     terminal = Terminal(80)
     environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
     command = [sys.executable, "-m", "aiorooms", "demo", "--rooms", "200", "--rate-limit", "100/1s"]
     ends = terminal.theirs
     with running(command, stdin=ends, stdout=ends, stderr=ends, env={**environment, "TERM": "xterm"}) as demo:
-        assert demo.wait(timeout=30) == 0
+        assert demo.wait(timeout=100) == 0
     terminal.close()
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.text)
     # Three runs have a bar: the killed one, the resumed one and the rollback.
