@@ -30,7 +30,7 @@ from .telemetry import OnEvent
 from .telemetry._log import level_in_environment, log_to_stderr
 from .telemetry._telemetry import Telemetry
 
-__all__ = ["ClientPacing", "RoomsClient"]
+__all__ = ["ClientPacing", "RoomsClient", "telemetry_of"]
 
 _BASE_URL: Final = "https://api.telnyx.com/v2"
 
@@ -247,6 +247,11 @@ class RoomsClient:
                 stacklevel=2,
                 source=self,
             )
+
+
+def telemetry_of(client: RoomsClient) -> Telemetry:
+    """Return what reports the events of a client and its views, for code that watches one client only."""
+    return client._sender.telemetry  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 def _check_api_key(key: ApiKey, source: str) -> None:

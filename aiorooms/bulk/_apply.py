@@ -43,6 +43,7 @@ from ._plan_of_journal import plan_of
 from ._plan_records import PlannedLine
 from ._recorder import Recorder
 from ._refresh import Refresher
+from ._run_events import record_events
 from ._sending import InFlight, rooms_to_send
 
 __all__ = ["BulkRun", "apply", "resume"]
@@ -292,6 +293,7 @@ class BulkRun:
     async def _recorded(self, journal: JournalWriter) -> AsyncGenerator[None]:
         """Record the state of the rate limit during the run, and how the run ended."""
         recording = asyncio.create_task(_record_pacing(self._client, journal))
+        stop_events = record_events(self._client, journal)
         ended = "interrupted"
         try:
             yield
@@ -300,6 +302,7 @@ class BulkRun:
             ended = f"stopped: {reason_of(error)}"
             raise
         finally:
+            stop_events()
             try:
                 await end_tasks([recording])
             finally:  # even if the run is cancelled again

@@ -1,4 +1,9 @@
-"""Report the events of one client to the log and to the function that the user has given."""
+"""Report the events of one client to the log, to the function that the user has given, and to its watchers.
+
+There may be a hundred thousand events of level DEBUG a minute, so they are created only if a listener, `on_event` or
+the log wants them. A *watcher* wants only the few others: pauses, outages, long retries and the ends of runs. So a bulk
+run can watch its client without making each of its requests slower.
+"""
 
 import asyncio
 import logging
@@ -25,10 +30,19 @@ def listen(listener: OnEvent) -> Callable[[], None]:
 class Telemetry:
     """Reports the events of one client."""
 
-    __slots__ = ("_on_event",)
+    __slots__ = ("_on_event", "_watchers")
 
     def __init__(self, on_event: OnEvent | None = None) -> None:
         self._on_event = on_event
+        self._watchers: list[OnEvent] = []
+
+    def watch(self, watcher: OnEvent) -> Callable[[], None]:
+        """Call a function with the events of this client that are above level DEBUG. Return a function that ends this.
+
+        If events of level DEBUG are created for others, the watcher is called with them too.
+        """
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher) if watcher in self._watchers else None
 
     @property
     def wants_attempts(self) -> bool:
@@ -43,8 +57,12 @@ class Telemetry:
         return self._on_event is not None or bool(_LISTENERS) or HTTP.isEnabledFor(level_of_wait(delay))
 
     def emit(self, event: Event) -> None:
-        """Log an event, and call all listeners and `on_event` with it. Nothing that they raise reaches the caller."""
-        for report in (log, *_LISTENERS, *([] if self._on_event is None else [self._on_event])):
+        """Log an event, and call all listeners, watchers and `on_event` with it.
+
+        Nothing that they raise reaches the caller.
+        """
+        own = [] if self._on_event is None else [self._on_event]
+        for report in (log, *_LISTENERS, *self._watchers, *own):
             try:
                 report(event)
             # A function may also raise the CancelledError of a future that it asks for its result.
