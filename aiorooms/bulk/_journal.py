@@ -34,7 +34,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 import attrs
 
@@ -48,13 +48,18 @@ from ._line_checksum import KEY, is_sealed
 from ._standing import standing_of
 
 __all__ = [
+    "START",
     "Journal",
+    "Place",
+    "complete_size",
     "first_line",
     "is_incomplete_header",
     "is_journal",
     "journal_lines",
     "lines_of_file",
+    "raw_lines",
     "read_journal",
+    "read_line",
     "unreadable",
 ]
 
@@ -160,7 +165,7 @@ def read_journal(path: Path, file: BinaryIO) -> Journal:
         raise _damaged_header(path) from None
     if head.version > 1 and KEY not in header:
         raise _damaged_header(path)
-    return Journal(path=path, head=head, size=_complete_size(file))
+    return Journal(path=path, head=head, size=complete_size(file))
 
 
 def journal_lines(journal: Journal) -> Iterator[JournalLine]:
@@ -176,17 +181,16 @@ def journal_lines(journal: Journal) -> Iterator[JournalLine]:
 def lines_of_file(journal: Journal, file: BinaryIO) -> Iterator[JournalLine]:
     """Yield the lines as `journal_lines` does, from a file that is already open. Also raises `OSError`."""
     needs_checksum = journal.head.version > 1
-    for number, text in _raw_lines(file, journal.size):
-        if is_journal(text):
-            raise _joined(journal.path, number)
-        line = _read_line(number, text, needs_checksum=needs_checksum)
+    for (_, number), text in raw_lines(journal.path, file, START, journal.size):
+        line = read_line(number, text, needs_checksum=needs_checksum)
         if isinstance(line.record, Run) and journal.head.version == 1:
             # All lines of a run are written by the same version of aiorooms.
             needs_checksum = is_sealed(text)
         yield line
 
 
-def _read_line(number: int, text: bytes, *, needs_checksum: bool) -> JournalLine:
+def read_line(number: int, text: bytes, *, needs_checksum: bool) -> JournalLine:
+    """Read a line. Without a checksum, it is damaged if `needs_checksum` is true."""
     has_checksum = is_sealed(text)
     value = json_object(text) if has_checksum or not needs_checksum else None
     if value is not None and (has_checksum or KEY not in value):
@@ -195,11 +199,29 @@ def _read_line(number: int, text: bytes, *, needs_checksum: bool) -> JournalLine
     return JournalLine(number, None, None)
 
 
-def _raw_lines(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the number of each line and the line. A line that can't be one of a journal may be cut."""
-    file.seek(0)
-    read = len(file.readline(_LONGEST_HEADER))
-    number = 1
+class Place(NamedTuple):
+    """A place in a journal, at the beginning of a line."""
+
+    offset: int
+    """Number of bytes before this place."""
+    number: int
+    """Number of lines before this place."""
+
+
+START: Final = Place(0, 0)
+
+
+def raw_lines(path: Path, file: BinaryIO, after: Place, size: int) -> Iterator[tuple[Place, bytes]]:
+    """Yield each complete line after a place, without the header, and the place after that line.
+
+    `size` is the end of the last complete line. A line that can't be one of a journal may be cut. Raises `JournalError`
+    at a second header.
+    """
+    file.seek(after.offset)
+    read, number = after
+    if after == START:
+        read += len(file.readline(_LONGEST_HEADER))
+        number += 1
     while read < size and (piece := file.readline(_PIECE)):
         number += 1
         read += len(piece)
@@ -209,7 +231,10 @@ def _raw_lines(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
             # After a crash of the machine, the file may contain gigabytes of NUL bytes, which no line contains.
             if b"\0" not in line[-1] and len(line) * _PIECE < _LONGEST_LINE:
                 line.append(piece)
-        yield number, b"".join(line)
+        text = b"".join(line)
+        if is_journal(text):
+            raise _joined(path, number)
+        yield Place(read, number), text
 
 
 _PIECE: Final = 1024 * 1024
@@ -264,7 +289,7 @@ def _joined(path: Path, number: int) -> JournalError:
     return JournalError(text, hint=hint, reason="joined_journals")
 
 
-def _complete_size(file: BinaryIO) -> int:
+def complete_size(file: BinaryIO) -> int:
     """Return the number of bytes up to the end of the last complete line."""
     end = file.seek(0, os.SEEK_END)
     while end:

@@ -38,6 +38,7 @@ from ._report import report
 from ._rollback import rollback
 from ._run import Interrupted
 from ._simulate import simulate
+from ._status import status
 from ._update import update
 from ._verify import verify
 from ._webhooks import webhooks
@@ -61,6 +62,7 @@ Your own rooms:
 Change all rooms, with a plan to review and a rollback:
   aiorooms plan --rewrite-webhook-host old.example.com=new.example.com
   aiorooms apply rooms.plan
+  aiorooms status rooms.plan.journal --watch
   aiorooms rollback rooms.plan.journal
 
 \b
@@ -189,6 +191,7 @@ for command in (
     show,
     apply,
     resume,
+    status,
     verify,
     rollback,
     report,

@@ -271,7 +271,7 @@ def test_a_huge_file_that_is_not_a_journal_is_not_read(tmp_path: Path, monkeypat
     path.touch()
     os.truncate(path, 8 * 1024**3)  # the file is sparse
     read: list[object] = []
-    monkeypatch.setattr(_journal, "_complete_size", read.append)
+    monkeypatch.setattr(_journal, "complete_size", read.append)
     with pytest.raises(JournalError, match="is not a journal"):
         Journal.open(path)
     assert read == []

@@ -395,3 +395,23 @@ def test_the_bar_shows_failed_and_uncertain_rooms_and_conflicts_separately() -> 
     first, second = lines(shown.get())
     assert first.rstrip().endswith("2 failed")
     assert second.rstrip().endswith("2 failed, 1 uncertain, 3 in conflict")
+
+
+def test_watching_a_run_on_a_terminal_draws_in_place_and_ctrl_c_leaves_the_run_alone(
+    sim: RoomsSimulator, invoke: Invoke, in_terminal: Start, program: Program
+) -> None:
+    planned(invoke)
+    sim.latency = 0.5
+    with program("apply", "rooms.plan", "--yes", "--concurrency", "1") as process:
+        until(lambda: sim.stats.by_method["PATCH"] > 0, "an update was sent")
+        with in_terminal("status", "rooms.plan.journal", "--watch", "--every", "0.05") as session:
+            session.wait_for("running: 2 of 20 rooms done")
+            session.press("\x03")
+            assert session.end() == 130
+            assert "interrupted" not in session.text
+            assert session.text.count("running: ") > 1
+        sim.latency = 0
+        assert process.wait(30) == 0
+    with in_terminal("status", "rooms.plan.journal", "--watch") as session:
+        assert session.end() == 0
+        assert "ended: all 20 rooms are as planned" in session.text
