@@ -15,8 +15,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import attrs
+
 from ..errors import JournalError
-from ._summary import Bucket, Summary
+from ._summary import Bucket, Summary, merged_in_pairs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +28,9 @@ __all__ = ["Chart", "chart", "check_matplotlib"]
 
 _MIN_SECONDS: Final = 2.0
 """Shortest active time that has a chart, in seconds. A shorter one would show a single bar."""
+
+_LONG: Final = 12
+"""If there are more buckets than this, they are merged until they are a second wide."""
 
 _COLOURS: Final[Mapping[str, str]] = {
     "muted": "#0000a1",
@@ -71,8 +76,21 @@ def chart(summary: Summary) -> Chart | None:
     """Return the chart of a journal; None if nothing happened, or if it took less than 2 seconds."""
     if summary.seconds < _MIN_SECONDS or not any(bucket.ended or bucket.rate_limited for bucket in summary.buckets):
         return None
+    summary = _smoothed(summary)
     drawn = {name: _svg(summary, size, name) for name, size in (("wide", _WIDE), ("narrow", _NARROW))}
     return Chart(drawn["wide"], drawn["narrow"], _legend(summary))
+
+
+def _smoothed(summary: Summary) -> Summary:
+    """Return a summary with buckets of a second or more, unless the run was short.
+
+    Requests are sent in bursts, one at the beginning of each window of the rate limit. In buckets that are shorter than
+    the window, each burst would look as if it exceeded the limit.
+    """
+    buckets, width = summary.buckets, summary.width
+    while width < 1 and summary.seconds >= _LONG * width:
+        buckets, width = merged_in_pairs(buckets), width * 2
+    return attrs.evolve(summary, buckets=buckets, width=width)
 
 
 def _legend(summary: Summary) -> list[tuple[str, str]]:

@@ -142,6 +142,10 @@ class PacingRecord:
     at: float
 
 
+_MIN_LIMIT_PAUSE: Final = 5.0
+"""Shortest pause that holds a run up if the reported limit is used up, in seconds. Shorter ones keep to the limit."""
+
+
 @attrs.frozen(kw_only=True)
 class Pause:
     """Written when the rate limit lets no update be sent for a second or longer. There is no line for its end."""
@@ -151,6 +155,11 @@ class Pause:
     reason: str
     """Why, as in `RateLimitPaused.reason`. A later aiorooms may write other reasons."""
     at: float
+
+    @property
+    def holds_up(self) -> bool:
+        """Whether it is more than the rhythm of a limit per second, or of a maximum rate that the user has set."""
+        return self.reason != "max_rate" and (self.reason != "limit" or self.pause >= _MIN_LIMIT_PAUSE)
 
 
 @attrs.frozen(kw_only=True)

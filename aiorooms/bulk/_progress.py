@@ -135,7 +135,7 @@ class Progress:
             case PacingRecord():
                 self._limit, self._rate_limited = seen.pacing.limit, seen.pacing.refused
             case Pause():
-                self._pause = seen
+                self._pause = seen if seen.holds_up else None
             case OutageBegin():
                 self._outage = seen
             case OutageEnd():

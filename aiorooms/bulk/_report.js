@@ -11,13 +11,16 @@
   const number = (value) => value.toLocaleString("en-US");
   let shown = [], page = 0, sorted = { key: -1, sign: 1 }, texts = null, timer = 0;
 
+  const hasReasons = outcomes.some((outcome) => outcome[2]), hasChanges = changes.length > 1;
+
   const text = (room) => (room[NAME] === null ? "" : room[NAME]);
   const keys = [
     (room) => text(room).toLowerCase(),
     (room) => room[ID],
-    (room) => outcomes[room[OUTCOME]][0] + "\n" + outcomes[room[OUTCOME]][2],
-    (room) => changes[room[CHANGE]],
-  ];
+    (room) => outcomes[room[OUTCOME]][0],
+    ...(hasReasons ? [(room) => outcomes[room[OUTCOME]][2]] : []),
+    ...(hasChanges ? [(room) => changes[room[CHANGE]]] : []),
+  ]; // one for each column
 
   function cell(row, value, kind, name) {
     const td = row.insertCell();
@@ -36,8 +39,8 @@
       cell(row, room[NAME] === null ? "(no name)" : room[NAME], room[NAME] === null ? "muted" : "");
       cell(row, room[ID], "id");
       cell(row, name, "state " + kind);
-      cell(row, reason, "", "why");
-      if (changes.length > 1) cell(row, changes[room[CHANGE]], "", "change");
+      if (hasReasons) cell(row, reason, "", "why");
+      if (hasChanges) cell(row, changes[room[CHANGE]], "", "change");
     }
   }
 

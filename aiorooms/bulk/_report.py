@@ -31,7 +31,8 @@ def write_report(journal: Journal, path: str | Path | BinaryIO) -> Sequence[int]
 
     Returns the numbers of the journal's damaged lines. The report names them, and does not count what they hide. Raises
     `JournalError` if the journal can't be read, matplotlib is not installed, the page can't be written, or `path` is
-    the journal itself.
+    the journal itself, and `PlanFileError` if the plan is modified meanwhile. If there is no plan any more, the names
+    and changes come from the journal, as far as it has them.
     """
     if not isinstance(path, (str, Path)):
         return _write(journal, path.write)

@@ -53,6 +53,16 @@ _STATES: Final = {
 
 _ALREADY_RIGHT: Final = "already as planned"
 
+_FIELDS: Final = {
+    "unique_name": "Name",
+    "max_participants": "Maximum number of participants",
+    "enable_recording": "Recording",
+    "webhook_event_url": "Webhook URL",
+    "webhook_event_failover_url": "Failover URL",
+    "webhook_timeout_secs": "Webhook timeout in seconds",
+}
+"""The names of the fields for a reader who does not know the API."""
+
 _PAUSES: Final = {
     "retry_after": "a 429 asked for it",
     "limit": "the reported limit was used up or shared",
@@ -132,7 +142,7 @@ def _rooms(count: int) -> str:
 def _counts(journal: Journal, summary: Summary) -> Counter[str]:
     """Return the number of rooms by the name of their state."""
     counts: Counter[str] = Counter()
-    for outcome, count in summary.by_outcome().items():
+    for outcome, count in summary.by_outcome.items():
         counts[_state(outcome)[0]] += count
     counts["not begun"] = max(0, journal.head.rooms - counts.total())
     return counts
@@ -142,6 +152,10 @@ def _state(outcome: Outcome) -> tuple[str, str]:
     if outcome.state == "updated" and outcome.found:
         return _ALREADY_RIGHT, "good"
     return _STATES[outcome.state]
+
+
+def _reason(outcome: Outcome) -> str:
+    return "in flight when its run ended" if outcome.state == "begun" else outcome.reason
 
 
 def _verdict(journal: Journal, summary: Summary, done: int, *, is_running: bool) -> str:
@@ -161,7 +175,7 @@ def _verdict(journal: Journal, summary: Summary, done: int, *, is_running: bool)
 def _changes(rooms: ReportRooms) -> str:
     changes = rooms.changes
     lines = [
-        f"<li><b>{_text(change.field)}</b>: {_text(str(change))} "
+        f"<li><b>{_text(_FIELDS.get(change.field, change.field))}</b>: {_text(str(change))} "
         f'<span class="count">in {changes.updated[change]:,} of {_rooms(count)}</span></li>'
         for change, count in changes.planned.most_common(_MAX_CHANGES)
     ]
@@ -193,7 +207,7 @@ def _facts(journal: Journal, summary: Summary, rooms: ReportRooms) -> Iterator[t
         each = f"{_seconds(average)} on average and {_seconds(summary.slowest)} at most, including waits"
         yield "Updates", f"{summary.updates:,} sent{rate}; each took {each}"
     if summary.retries or summary.rate_limited:
-        yield "Retries", f"{summary.retries:,}; {summary.rate_limited:,} requests were rate limited (429)"
+        yield "Retries and 429s", f"{summary.retries:,} retries; {summary.rate_limited:,} requests were rate limited"
     if summary.outages.count:
         yield "Outages", _held(summary.outages, {})
     if summary.pauses.count:
@@ -228,7 +242,7 @@ def _totals(journal: Journal, counts: Counter[str]) -> str:
 
 def _warnings(summary: Summary, rooms: ReportRooms, *, is_running: bool) -> Iterator[str]:
     states: Counter[str] = Counter()
-    for outcome, count in summary.by_outcome().items():
+    for outcome, count in summary.by_outcome.items():
         states[outcome.state] += count
     left = states["begun"] + states["uncertain"]
     if left and not is_running:
@@ -271,7 +285,7 @@ def _runs(summary: Summary, *, is_running: bool) -> str:
 
 
 def _run(run: RunSummary, *, is_running: bool) -> str:
-    ended = run.ended
+    ended = "done: the end of the plan was reached" if run.ended == "done" else run.ended
     if is_running:
         ended = "still in progress"
     elif not run.has_end:
@@ -291,14 +305,14 @@ def _run(run: RunSummary, *, is_running: bool) -> str:
 
 def _groups(summary: Summary, rooms: ReportRooms) -> str:
     groups: Counter[tuple[str, str]] = Counter()
-    for outcome, count in summary.by_outcome().items():
+    for outcome, count in summary.by_outcome.items():
         if outcome.state != "updated":
-            groups[_state(outcome)[0], outcome.reason] += count
+            groups[_state(outcome)[0], _reason(outcome)] += count
     if not groups:
         return ""
     examples: dict[tuple[str, str], list[str]] = {}
     for room in rooms.listed:
-        some = examples.setdefault((_state(room.outcome)[0], room.outcome.reason), [])
+        some = examples.setdefault((_state(room.outcome)[0], _reason(room.outcome)), [])
         if len(some) < _MAX_EXAMPLES:
             some.append(_label(room))
     rows = "".join(
@@ -328,11 +342,12 @@ def _list(rooms: ReportRooms) -> Iterator[str]:
     outcomes = {outcome: place for place, outcome in enumerate(dict.fromkeys(room.outcome for room in rooms.listed))}
     changes = {change: place for place, change in enumerate(dict.fromkeys(room.changes for room in rooms.listed))}
     has_changes = len(changes) > 1
-    header = ["name", "id", "outcome", "why", *(["change"] if has_changes else [])]
+    has_reasons = any(map(_reason, outcomes))
+    header = ["name", "id", "outcome", *["why"] * has_reasons, *["change"] * has_changes]
     columns = "".join(f'<th scope="col"><button type="button">{name}</button></th>' for name in header)
     yield _LIST.format(left_out=_left_out(rooms), columns=columns, static=_static(rooms))
     data: dict[str, object] = {
-        "outcomes": [[*_state(outcome), _printable(outcome.reason)] for outcome in outcomes],
+        "outcomes": [[*_state(outcome), _printable(_reason(outcome))] for outcome in outcomes],
         "changes": [_printable(_words(change)) for change in changes] if has_changes else [""],
     }
     yield f'<script type="application/json" id="data">{_json(data)[:-1]},"rooms":['
@@ -365,7 +380,7 @@ def _json(value: object) -> str:
 
 
 def _words(changes: tuple[Changed, ...]) -> str:
-    return "; ".join(f"{change.field}: {change}" for change in changes)
+    return "; ".join(f"{_FIELDS.get(change.field, change.field)}: {change}" for change in changes)
 
 
 def _left_out(rooms: ReportRooms) -> str:
@@ -381,7 +396,7 @@ def _static(rooms: ReportRooms) -> str:
     others = [room for room in rooms.listed if room.outcome.state != "updated"]
     rows = "".join(
         f'<tr><td>{_label(room)}</td><td class="state bad">{_state(room.outcome)[0]}</td>'
-        f"<td>{_text(room.outcome.reason)}</td></tr>"
+        f"<td>{_text(_reason(room.outcome))}</td></tr>"
         for room in others[:_MAX_STATIC]
     )
     more = f"<p>{len(others) - _MAX_STATIC:,} more are not shown.</p>" if len(others) > _MAX_STATIC else ""

@@ -62,11 +62,15 @@ class _Planned(NamedTuple):
 
 
 def list_rooms(journal: Journal, summary: Summary) -> ReportRooms:
-    """Return the rooms of a report. Raises `JournalError` if the journal can't be read."""
+    """Return the rooms of a report. Raises `JournalError` if the journal can't be read.
+
+    This removes the rooms from `summary.rooms`, because two copies of a million ids would need much memory.
+    """
     try:
-        return _rooms_of_plan(plan_of(journal), summary)
+        plan = plan_of(journal)
     except (PlanFileError, JournalError) as error:
         return _rooms_of_journal(journal, summary, error.message)
+    return _rooms_of_plan(plan, summary)
 
 
 def _rooms_of_plan(plan: Plan, summary: Summary) -> ReportRooms:
@@ -103,8 +107,8 @@ class _Listing:
     """Lists each room once."""
 
     def __init__(self, summary: Summary) -> None:
-        self._summary = summary
-        self._left = dict(summary.rooms)
+        self._outcomes = summary.outcomes
+        self._left = summary.rooms
         """The rooms of the journal that were not added yet."""
         self._changes = Changes()
         self._updated: list[ReportRoom] = []
@@ -112,11 +116,11 @@ class _Listing:
         self._total = 0
 
     def add(self, planned: _Planned, *, not_begun: bool) -> None:
-        """Add a room, unless it was added before. `not_begun` says whether rooms without a line are added too."""
+        """Add a room. If the journal has no line about it, or it was added before, `not_begun` must be true."""
         place = self._left.pop(planned.room_id, None)
-        if place is None and (not not_begun or planned.room_id in self._summary.rooms):
+        if place is None and not not_begun:
             return
-        outcome = _NOT_BEGUN if place is None else self._summary.outcomes[place]
+        outcome = _NOT_BEGUN if place is None else self._outcomes[place]
         changes = changes_of(planned.before, planned.after)
         self._changes.add(changes, is_updated=outcome.state == "updated")
         self._list(ReportRoom(planned.room_id, planned.unique_name, outcome, changes))
@@ -130,7 +134,7 @@ class _Listing:
     def finish(self) -> ReportRooms:
         """Add the rooms of the journal whose plan is unknown, and return all."""
         for room_id, place in self._left.items():
-            self._list(ReportRoom(room_id, None, self._summary.outcomes[place], ()))
+            self._list(ReportRoom(room_id, None, self._outcomes[place], ()))
         self._left.clear()
         listed = [*self._others, *self._updated[: MAX_LISTED - len(self._others)]]
         return ReportRooms(changes=self._changes, listed=listed, total=self._total)

@@ -13,6 +13,7 @@ other than the width of a bucket are drawn as one, so their number is bounded li
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import attrs
@@ -34,7 +35,7 @@ from ._journal_records import (
 )
 from ._units import duration
 
-__all__ = ["Bucket", "Held", "Outcome", "RunSummary", "Span", "Summary", "summarize"]
+__all__ = ["Bucket", "Held", "Outcome", "RunSummary", "Span", "Summary", "merged_in_pairs", "summarize"]
 
 _MAX_BUCKETS: Final = 200
 
@@ -68,6 +69,17 @@ class Bucket:
         self.retries += other.retries
         self.rate_limited += other.rate_limited
         self.limit = self.limit if other.limit is None else other.limit
+
+
+def merged_in_pairs(buckets: Sequence[Bucket]) -> list[Bucket]:
+    """Return buckets of twice the width."""
+    merged: list[Bucket] = []
+    for place, bucket in enumerate(buckets):
+        if place % 2:
+            merged[-1].add(bucket)
+        else:
+            merged.append(attrs.evolve(bucket, ended=bucket.ended.copy()))
+    return merged
 
 
 @attrs.define
@@ -138,6 +150,8 @@ class Summary:
     """The different outcomes."""
     rooms: dict[str, int] = attrs.Factory(dict[str, int])
     """For each room of the journal, the place of its last outcome in `outcomes`."""
+    by_outcome: Counter[Outcome] = attrs.Factory(Counter[Outcome])
+    """The number of rooms of the journal by outcome."""
     runs: list[RunSummary] = attrs.Factory(list[RunSummary])
     outages: Held = attrs.Factory(Held)
     pauses: Held = attrs.Factory(Held)
@@ -156,11 +170,6 @@ class Summary:
     damaged_lines: list[int] = attrs.Factory(list[int])
     """The numbers of the journal's damaged lines, which are not in the other values."""
 
-    def by_outcome(self) -> Counter[Outcome]:
-        """Return the number of rooms by outcome."""
-        counts = Counter(self.rooms.values())
-        return Counter({self.outcomes[place]: count for place, count in counts.items()})
-
 
 def summarize(journal: Journal) -> Summary:
     """Read a journal and return its summary. Raises `JournalError` if it can't be read."""
@@ -168,7 +177,10 @@ def summarize(journal: Journal) -> Summary:
     for line in journal_lines(journal):
         reader.add(line)
     reader.end_run()
-    return reader.summary
+    summary = reader.summary
+    places = Counter(summary.rooms.values())
+    summary.by_outcome = Counter({summary.outcomes[place]: count for place, count in places.items()})
+    return summary
 
 
 class _Reader:
@@ -218,7 +230,7 @@ class _Reader:
                 self._add_outcome(record)
             case PacingRecord():
                 self._add_pacing(record)
-            case Pause() if record.reason != "max_rate":  # the user has set this rate, so it holds nothing up
+            case Pause() if record.holds_up:
                 self._end_pause()
                 self._pause = record, summary.seconds
             case OutageBegin():
@@ -273,13 +285,7 @@ class _Reader:
         summary = self.summary
         buckets = summary.buckets
         while (number := int(summary.seconds / summary.width)) >= _MAX_BUCKETS:
-            merged: list[Bucket] = []
-            for place, bucket in enumerate(buckets):
-                if place % 2:
-                    merged[-1].add(bucket)
-                else:
-                    merged.append(bucket)
-            buckets[:] = merged
+            buckets[:] = merged_in_pairs(buckets)
             summary.width *= 2
             spans, summary.spans = summary.spans, []
             for span in spans:

@@ -28,7 +28,6 @@ _REASONS: Final = {
     "retry_after": "a 429 asked for a pause",
     "limit": "the reported limit is used up or shared",
     "probing": "429s have shown an unreported limit",
-    "max_rate": "the maximum rate of the run is reached",
 }
 
 _MAX_RUNS: Final = 5

@@ -116,7 +116,7 @@ async def test_an_old_journal_is_read_and_continued(tmp_path: Path) -> None:
         values = attrs.asdict(entry)
         assert end_line(values.pop("end"), values.pop("at"), values.pop("status"), **values) == line
     summary = summarize(journal)
-    assert sorted((one.state, count) for one, count in summary.by_outcome().items()) == [
+    assert sorted((one.state, count) for one, count in summary.by_outcome.items()) == [
         ("conflict", 1),
         ("failed", 1),
         ("updated", 3),

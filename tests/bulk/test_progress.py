@@ -158,6 +158,9 @@ OUTAGE = OutageBegin(outage="503", at=AT)
         ([PAUSE], 500.0, False, "pause"),  # killed in the pause, long ago
         ([PAUSE, PacingRecord(pacing=PacingState(refused=0, limit=None, rate=0), at=AT + 31)], 500.0, False, None),
         ([PAUSE, STOP], 1.0, False, None),
+        ([Pause(pause=30.0, reason="max_rate", at=AT)], 1.0, True, None),
+        ([Pause(pause=4.0, reason="limit", at=AT)], 1.0, True, None),
+        ([Pause(pause=30.0, reason="limit", at=AT)], 1.0, True, "pause"),
         ([PAUSE, Run(run=2, at=AT)], 1.0, True, None),
         ([OUTAGE], 500.0, True, "outage"),
         ([OUTAGE], 500.0, False, "outage"),

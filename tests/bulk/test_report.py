@@ -165,6 +165,14 @@ def test_a_complete_run_has_no_failures_and_no_warnings(tmp_path: Path) -> None:
         assert absent not in page.source.partition("</style>")[2].partition("<script")[0], absent
 
 
+def test_rooms_in_flight_at_a_kill_are_uncertain_and_have_a_reason(tmp_path: Path) -> None:
+    (room,) = rooms(1)
+    begin: Line = {"begin": room, "at": AT, "unique_name": "a", "updated_at": None, "before": {}, "after": {}}
+    page = report(journal(tmp_path, [run(1, 0), begin]), tmp_path)
+    assert page.listed == [["a", room, "uncertain", "in flight when its run ended"]]
+    assert "Rooms with an uncertain outcome: 1. Resume the run to read them back." in page.text
+
+
 def test_a_run_in_progress_is_not_called_killed(tmp_path: Path) -> None:
     async def write() -> Page:
         async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:

@@ -42,7 +42,7 @@ def journal(folder: Path, records: Sequence[Line], **header: object) -> Journal:
 
 def states(summary: Summary) -> Counter[str]:
     counts: Counter[str] = Counter()
-    for outcome, count in summary.by_outcome().items():
+    for outcome, count in summary.by_outcome.items():
         counts[outcome.state] += count
     return counts
 
@@ -91,7 +91,7 @@ def test_outcomes_runs_retries_and_429s_are_added_up(tmp_path: Path) -> None:
     assert (summary.updates, summary.retries, summary.rate_limited) == (4, 1, 9)
     assert (sum(one.retries for one in summary.buckets), sum(one.rate_limited for one in summary.buckets)) == (1, 9)
     assert summary.slowest == 0.5
-    assert {outcome.reason for outcome in summary.by_outcome()} == {"", "404 room ... not found"}
+    assert {outcome.reason for outcome in summary.by_outcome} == {"", "404 room ... not found"}
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
@@ -116,7 +116,7 @@ def test_a_run_of_many_hours_has_at_most_200_buckets(tmp_path: Path) -> None:
 
 def test_a_server_with_a_number_in_each_message_has_a_limited_number_of_reasons(tmp_path: Path) -> None:
     records = [end(room, number / 10, "failed", error=f"no. {number}") for number, room in enumerate(rooms(3000))]
-    outcomes = summarize(journal(tmp_path, records)).by_outcome()
+    outcomes = summarize(journal(tmp_path, records)).by_outcome
     assert len(outcomes) == _MAX_REASONS + 1
     assert outcomes.total() == 3000
 
@@ -146,6 +146,9 @@ def outage_end(at: float, seconds: float = 0.0) -> Line:
         ([pause(10, 30), pause(20, 40), stop(55)], [("pause", 10, 55)], ""),
         ([pause(10, 5), pause(40, 5), stop(50)], [("pause", 10, 15), ("pause", 40, 45)], ""),
         ([pause(10, 30, "max_rate"), stop(50)], [], ""),
+        ([pause(10, 4.9, "limit"), stop(50)], [], ""),
+        ([pause(10, 5, "limit"), stop(50)], [("pause", 10, 15)], ""),
+        ([pause(10, 2, "probing"), stop(50)], [("pause", 10, 12)], ""),
         ([pause(10, 30, "a later reason"), stop(50)], [("pause", 10, 40)], ""),
         ([outage(10), outage_end(22), stop(50)], [("outage", 10, 22)], ""),
         ([outage(10), stop(50, "stopped: outage")], [("outage", 10, 50)], ""),
