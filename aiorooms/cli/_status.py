@@ -1,12 +1,13 @@
 """`aiorooms status`: the state of a run, read from its journal."""
 
 import asyncio
+import importlib
 import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -19,6 +20,9 @@ from ._output import Output, OutputLostError, escape, flush
 from ._run import Interrupted, run
 from ._status_text import headline, one_line, status_data, status_lines
 from ._values import read_seconds
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 __all__ = ["status"]
 
@@ -92,6 +96,10 @@ _Show = Callable[[Follower, Snapshot | None], None]
 
 @contextmanager
 def _display(out: Output, *, watch: bool) -> Generator[_Show]:
+    if out.on_terminal:
+        out.load_styles()
+        for module in ("rich.live", "rich.table"):
+            importlib.import_module(module)  # here, because an import would block the event loop
     if watch and out.on_terminal:
         with _in_place() as show:
             yield show
@@ -104,17 +112,15 @@ def _display(out: Output, *, watch: bool) -> Generator[_Show]:
             out.data(status_data(now, follower.journal))
         elif watch and now.phase == "running":
             out.line(escape(one_line(now, time.time())))
+        elif out.on_terminal:
+            out.draw(_drawn(follower, now))
         else:
-            for line in _text(follower, now):
-                out.line(escape(line))
+            out.line(escape(headline(now)))
+            for name, text in status_lines(now, follower.journal, time.time()):
+                out.line(escape(f"  {name:<9} {text}"))
         flush()
 
     yield show_below
-
-
-def _text(follower: Follower, now: Snapshot) -> list[str]:
-    details = status_lines(now, follower.journal, time.time())
-    return [headline(now), *(f"  {name:<9} {text}" for name, text in details)]
 
 
 @contextmanager
@@ -130,10 +136,22 @@ def _in_place() -> Generator[_Show]:
         def show(follower: Follower, now: Snapshot | None) -> None:
             if now is None:
                 live.update(Text(f"reading the journal: {follower.fraction:.0%}", style="dim"), refresh=True)
-                return
-            first, *rest = map(escape, _text(follower, now))
-            style = {"running": "bold cyan", "ended": "bold green" if now.is_complete else "bold yellow"}
-            drawn = Text.assemble((first, style.get(now.phase, "bold red")), *(f"\n{line}" for line in rest))
-            live.update(drawn, refresh=True)
+            else:
+                live.update(_drawn(follower, now), refresh=True)
 
         yield show
+
+
+def _drawn(follower: Follower, now: Snapshot) -> "RenderableType":
+    """Return the state for a terminal. A long text continues below its beginning."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    style = (
+        "bold green" if now.is_complete else {"running": "bold cyan", "ended": "bold yellow"}.get(now.phase, "bold red")
+    )
+    details = Table.grid(padding=(0, 1, 0, 0))
+    for name, text in status_lines(now, follower.journal, time.time()):
+        details.add_row(Text(f"  {name}", style="dim"), Text(escape(text), overflow="fold"))
+    return Group(Text(escape(headline(now)), style=style), details)

@@ -100,7 +100,7 @@ def _rate(now: Snapshot) -> str:
 
 
 def _number(rate: float) -> str:
-    return f"{rate:,.0f}" if round(rate, 1) >= 10 else f"{rate:,.1f}"
+    return f"{rate:,.0f}" if round(rate, 1) >= 10 or not round(rate, 1) else f"{rate:,.1f}"
 
 
 def _held_up(now: Snapshot, at: float) -> list[tuple[str, str]]:

@@ -196,6 +196,6 @@ def test_on_a_terminal_the_state_stays_visible(
     assert code == 0
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     assert "ended: all 20 rooms are as" in shown
-    assert "\n  outcomes  20 updated" in shown
+    assert "\n  outcomes 20 updated" in shown
     if how:
         assert text.endswith("\x1b[?25h"), "the cursor stays hidden"
