@@ -11,6 +11,7 @@ Text in an SVG shrinks with it, so there are two charts, for wide and for narrow
 # Some arguments of matplotlib have no types.
 
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -31,6 +32,9 @@ _MIN_SECONDS: Final = 2.0
 
 _LONG: Final = 12
 """If there are more buckets than this, they are merged until they are a second wide."""
+
+_MAX_RATIO: Final = 3
+"""A rate limit is drawn if it is at most this many times as high as the highest rate."""
 
 _COLOURS: Final[Mapping[str, str]] = {
     "muted": "#0000a1",
@@ -98,13 +102,22 @@ def _legend(summary: Summary) -> list[tuple[str, str]]:
     entries = (
         ("updated", "updated rooms per second", any(bucket.ended["updated"] for bucket in buckets)),
         ("other", "other outcomes per second", any(_others(bucket) for bucket in buckets)),
-        ("limit", "rate limit, in requests per second", any(bucket.limit is not None for bucket in buckets)),
+        ("limit", "rate limit, in requests per second", any(limit is not None for limit in _limits(summary))),
         ("outage", "outage", any(span.kind == "outage" for span in summary.spans)),
         ("pause", "pause of the rate limit", any(span.kind == "pause" for span in summary.spans)),
         ("limited", "429s per second", bool(summary.rate_limited)),
         ("retry", "retries per second", bool(summary.retries)),
     )
     return [(name, text) for name, text, is_shown in entries if is_shown]
+
+
+def _limits(summary: Summary) -> list[float | None]:
+    """Return the rate limit of each bucket; None if it is unknown, or so high that the rates would look like zero."""
+    highest = max(bucket.ended.total() for bucket in summary.buckets) / summary.width
+    return [
+        None if bucket.limit is None or bucket.limit > _MAX_RATIO * highest else bucket.limit
+        for bucket in summary.buckets
+    ]
 
 
 def _others(bucket: Bucket) -> int:
@@ -168,11 +181,10 @@ def _draw_rates(axes: "Axes", summary: Summary) -> None:
         axes.axvspan(span.begin, end, color=_COLOURS[span.kind], alpha=opacity, linewidth=0)
     axes.stairs(total, edges, fill=True, color=_COLOURS["other"], linewidth=0)
     axes.stairs(updated, edges, fill=True, color=_COLOURS["updated"], linewidth=0)
-    limits = [float("nan") if bucket.limit is None else bucket.limit for bucket in buckets]
-    if any(bucket.limit is not None for bucket in buckets):
+    limits = [float("nan") if limit is None else limit for limit in _limits(summary)]
+    if not all(map(math.isnan, limits)):  # the line has a gap where the limit is NaN
         axes.step(edges, [*limits, limits[-1]], where="post", color=_COLOURS["limit"], linewidth=1.6, linestyle="--")
-    # A single burst, or the limit before it is known, would make all other values flat.
-    highest = max(max(total, default=0), *(limit for limit in limits if limit <= 3 * max(total, default=0)), 0)
+    highest = max([*total, *(limit for limit in limits if not math.isnan(limit))])
     axes.set_ylim(0, highest * 1.08 or 1)
     axes.set_ylabel("per second", color=_COLOURS["muted"])
     for run in summary.runs[1:20]:

@@ -201,6 +201,35 @@ def test_hostile_names_are_shown_as_text(tmp_path: Path) -> None:
     assert all(char.isprintable() or char == "\n" for char in page.source)
 
 
+def test_hostile_texts_of_the_journal_are_shown_as_text(tmp_path: Path) -> None:
+    bad = "<img src=x onerror=alert(1)>\x1b[2J"
+    (room,) = rooms(1)
+    records: list[Line] = [
+        run(1, 0),
+        end(room, 1, "failed", error=bad),
+        {"outage": bad, "at": AT + 2},
+        {"pause": 30.0, "reason": bad, "at": AT + 3},
+        stop(4, f"stopped: {bad}"),
+    ]
+    header = {"plan_file": f"/none/{bad.replace('/', '')}", "source": bad, "plan_created_at": bad, "plan": bad}
+    page = report(journal(tmp_path, records, **header), tmp_path)
+    assert page.text.count("<img src=x onerror=alert(1)>\\x1b[2J") >= 8
+    assert (page.addresses, page.handlers) == ([], [])
+    assert "img" not in page.tags
+
+
+def test_the_journal_says_where_a_plan_that_is_gone_came_from(tmp_path: Path) -> None:
+    async def write() -> None:
+        async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
+            await collect(apply(client, await plan_of(client, tmp_path), tmp_path / "a.journal"))
+
+    asyncio.run(write())
+    (tmp_path / "a.plan").unlink()
+    page = report(Journal.open(tmp_path / "a.journal"), tmp_path)
+    assert re.search(r"made \d{4}-.* UTC, from set max_participants=20", page.text)
+    assert len(page.listed) == 2
+
+
 def test_without_the_plan_the_journal_says_what_was_changed(tmp_path: Path) -> None:
     opened = with_plan(tmp_path, ["a", "b", "c"], begun=2)
     (tmp_path / "tonight.plan").unlink()
@@ -251,7 +280,7 @@ def test_a_journal_without_records_has_a_report(tmp_path: Path) -> None:
 
 def busy(*, retries: bool) -> list[Line]:
     ends = [end(room, number / 10, attempts=1 + retries) for number, room in enumerate(rooms(100))]
-    return [run(1, 0), *ends, pacing(9.95, 3 * retries, 50.0), stop(10)]
+    return [run(1, 0), *ends, pacing(9.95, 3 * retries, 20.0), stop(10)]
 
 
 def test_the_chart_has_the_colours_of_the_page_and_a_legend_of_what_it_shows(tmp_path: Path) -> None:
@@ -259,13 +288,21 @@ def test_the_chart_has_the_colours_of_the_page_and_a_legend_of_what_it_shows(tmp
     assert page.tags.count("svg") == 2, "one for a wide and one for a narrow screen"
     svg = page.source.partition("<figure")[2].partition("</figure>")[0]
     assert "var(--updated)" in svg
-    assert not re.search(r"#[0-9a-f]{6}\b(?!.*\))", svg.replace("url(#", "")), "a colour does not follow the theme"
+    assert not re.search(r"[:\"\s]#[0-9a-f]{3,6}\b", svg), "a colour does not follow the theme"
     assert "updated rooms per second" in page.text
     assert "rate limit, in requests per second" in page.text
     for absent in ("429s per second", "retries per second", "outage", "pause of the rate limit"):
         assert absent not in page.text
     ids = re.findall(r' id="([^"]*)"', page.source)
     assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize(("limit", "is_shown"), [(5.0, True), (30.0, True), (5000.0, False), (None, False)])
+def test_a_limit_far_above_the_rate_is_not_drawn(tmp_path: Path, limit: float | None, is_shown: bool) -> None:
+    ends = [end(room, number / 10) for number, room in enumerate(rooms(100))]
+    page = report(journal(tmp_path, [run(1, 0), pacing(0, 0, limit), *ends, stop(10)]), tmp_path)
+    assert ("rate limit, in requests per second" in page.text) is is_shown
+    assert ("var(--limit)" in page.source.partition("<figure")[2].partition("</figure>")[0]) is is_shown
 
 
 def test_retries_and_pauses_are_drawn_if_there_were_any(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_a_killed_run_exits_with_1_and_says_how_to_go_on(more: tuple[str, ...], 
 
 def test_a_running_run_exits_with_4_and_is_not_disturbed(invoke: Invoke, sim: RoomsSimulator, program: Program) -> None:
     planned(invoke)
-    sim.rate_limit = RateLimit(limit=2, window=1)
+    sim.rate_limit = RateLimit(limit=1, window=1)
     with program("apply", "rooms.plan", "--yes") as process:
         until(lambda: Path(JOURNAL).exists() and b'"end"' in Path(JOURNAL).read_bytes(), "an update has ended")
         results = [run("status", JOURNAL), run("status", JOURNAL, "--json")]
@@ -114,7 +114,7 @@ def test_watching_ends_with_the_run(
     invoke: Invoke, sim: RoomsSimulator, program: Program, how: tuple[str, ...]
 ) -> None:
     planned(invoke)
-    sim.rate_limit = RateLimit(limit=5, window=1)
+    sim.rate_limit = RateLimit(limit=1, window=1)
     with program("apply", "rooms.plan", "--yes"):
         until(lambda: Path(JOURNAL).exists() and b'"end"' in Path(JOURNAL).read_bytes(), "an update has ended")
         with program("status", JOURNAL, "--watch", "--every", "0.1", *how) as watching:
@@ -134,7 +134,7 @@ def test_watching_ends_with_the_run(
 
 def test_ctrl_c_ends_watching_and_not_the_run(invoke: Invoke, sim: RoomsSimulator, program: Program) -> None:
     planned(invoke)
-    sim.rate_limit = RateLimit(limit=2, window=1)
+    sim.rate_limit = RateLimit(limit=1, window=1)
     with program("apply", "rooms.plan", "--yes") as process:
         until(lambda: Path(JOURNAL).exists() and b'"end"' in Path(JOURNAL).read_bytes(), "an update has ended")
         with program("status", JOURNAL, "--watch", "--every", "60") as watching:
