@@ -2,8 +2,8 @@
 
 Nearly all lines of a journal are `begin` and `end` lines. A `begin` line has the old and new values of its room, which
 the state doesn't need. Such a line is not decoded: its checksum shows that this package wrote it, so the room's id is
-the text between the first quotes. This takes 2 microseconds instead of 7, so the state of a million rooms is known
-after 5 s instead of 13.
+the text between the first quotes. On average, a line takes 2.4 microseconds instead of 5.9, so the state of a million
+rooms is known after 5 s instead of 12.
 """
 
 from typing import Final, NamedTuple, TypeAlias

@@ -11,6 +11,7 @@ from ..bulk import Journal, write_report
 from ..bulk._damage import damage_of_journal
 from ._command import Command, Context
 from ._exit_codes import OK
+from ._journal_argument import opened
 from ._options import FILE, check_new_file, json_option, overwrite_option
 from ._output import Output, flush, output_lost
 
@@ -79,9 +80,9 @@ def report(journal: Path, page: Path, as_json: bool) -> int:
       aiorooms report rooms.plan.journal --out tonight.html
       aiorooms report rooms.plan.journal --out - | gzip > tonight.html.gz
     """  # noqa: D301 - a backspace tells click to keep the line breaks
-    opened = Journal.open(journal)
+    source = opened(journal, Journal.open)
     to_stdout = page == _STANDARD_OUTPUT
-    damaged_lines = _write_to_stdout(opened) if to_stdout else write_report(opened, page)
+    damaged_lines = _write_to_stdout(source) if to_stdout else write_report(source, page)
     out = Output(json=as_json)
     if damaged_lines:
         out.error(f"{damage_of_journal(damaged_lines)}; the report does not count damaged lines")

@@ -15,6 +15,7 @@ from ..bulk._follow import Follower
 from ..bulk._progress import Snapshot
 from ._command import Command, Context
 from ._exit_codes import FAILED, OK, RUNNING
+from ._journal_argument import opened
 from ._options import FILE, json_option, value_option
 from ._output import Output, OutputLostError, escape, flush
 from ._run import Interrupted, run
@@ -62,7 +63,7 @@ def status(journal: Path, watch: bool, every: float | None, as_json: bool) -> in
       aiorooms status rooms.plan.journal --json | jq .counts
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     out = Output(json=as_json)
-    follower = Follower(journal)
+    follower = opened(journal, Follower)
     pause = every or (_ON_TERMINAL if out.on_terminal else _ELSEWHERE)
     try:
         with _display(out, watch=watch) as show:

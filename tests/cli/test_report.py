@@ -118,4 +118,7 @@ def test_an_existing_page_is_replaced_only_if_asked() -> None:
 def test_a_plan_is_no_journal(invoke: Invoke) -> None:
     result = invoke("report", "rooms.plan")
     assert result.exit_code == 2
-    assert "'rooms.plan' is not a journal; `aiorooms apply` creates one" in result.stderr
+    assert result.stderr == "aiorooms: 'rooms.plan' is not a journal; did you mean 'rooms.plan.journal'?\n"
+    Path(JOURNAL).rename("elsewhere")
+    result = invoke("report", "rooms.plan")
+    assert result.stderr == "aiorooms: 'rooms.plan' is not a journal; `aiorooms apply` creates one\n"

@@ -199,3 +199,10 @@ def test_on_a_terminal_the_state_stays_visible(
     assert "\n  outcomes 20 updated" in shown
     if how:
         assert text.endswith("\x1b[?25h"), "the cursor stays hidden"
+
+
+@pytest.mark.usefixtures("applied")
+def test_a_plan_is_no_journal_but_has_one() -> None:
+    result = run("status", "rooms.plan")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "aiorooms: 'rooms.plan' is not a journal; did you mean 'rooms.plan.journal'?\n"
