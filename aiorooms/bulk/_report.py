@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+import attrs
+
 from ..errors import JournalError
 from ._charts import chart, check_matplotlib
 from ._files import as_utf8, quoted_path
@@ -48,11 +50,13 @@ def _unwritable(path: Path, reason: str) -> JournalError:
 
 def _write(journal: Journal, write: Callable[[bytes], object]) -> Sequence[int]:
     check_matplotlib()
-    # The lock is asked for before the journal is read: a run that holds it may end meanwhile, but then its end was not
-    # recorded when the journal was opened, so "still in progress" is what the journal says.
-    is_held = is_locked(journal.path) is True
+    # A run writes its end before it releases the lock, so the lines are read after the lock was asked for. If no run
+    # held it, another one may have begun before the lines were read, so the lock is asked for again.
+    is_held = is_locked(journal.path)
+    journal = attrs.evolve(journal, size=Journal.open(journal.path).size)
     summary = summarize(journal)
-    is_running = is_held and not (summary.runs and summary.runs[-1].has_end)
+    has_end = bool(summary.runs) and summary.runs[-1].has_end
+    is_running = not has_end and (is_held or is_locked(journal.path)) is True
     rooms = list_rooms(journal, summary)
     for piece in report_page(journal, summary, rooms, chart(summary), at=time.time(), is_running=is_running):
         write(as_utf8(piece).encode())

@@ -288,7 +288,7 @@ def _run(run: RunSummary, *, is_running: bool) -> str:
     ended = "done: the end of the plan was reached" if run.ended == "done" else run.ended
     if is_running:
         ended = "still in progress"
-    elif not run.has_end:
+    elif not run.has_end and not run.is_unlocked:
         ended = f"killed{f' in {run.killed_in}' if run.killed_in else ''}; no end was recorded"
     updated = run.outcomes["updated"]
     name = f"{run.number:,} ({'apply' if run.number == 1 else 'resume'})"

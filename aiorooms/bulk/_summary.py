@@ -120,6 +120,8 @@ class RunSummary:
     """When its last line was written, as Unix time in seconds."""
     ended: str = NO_END
     has_end: bool = False
+    is_unlocked: bool = False
+    """Whether it does not lock the journal, so that a run without an end may be in progress."""
     killed_in: str = ""
     """The outage or pause that was in progress at the last line of a run without an end; else empty."""
     outcomes: Counter[str] = attrs.Factory(Counter[str])
@@ -218,7 +220,8 @@ class _Reader:
         summary = self.summary
         match record:
             case Run():
-                summary.runs.append(RunSummary(record.run, record.at, summary.seconds, record.at))
+                unlocked = record.locked is False
+                summary.runs.append(RunSummary(record.run, record.at, summary.seconds, record.at, is_unlocked=unlocked))
                 self._rate_limited, self._limit = 0, None
             case Stop() if summary.runs:
                 run = summary.runs[-1]

@@ -188,6 +188,28 @@ def test_a_run_in_progress_is_not_called_killed(tmp_path: Path) -> None:
     assert "killed" not in page.text
 
 
+def test_a_run_that_ends_while_its_report_begins_is_not_called_killed(tmp_path: Path) -> None:
+    opened = journal(tmp_path, [run(1, 0), end(rooms(1)[0], 1)])
+    with opened.path.open("a") as file:
+        file.write(json.dumps(stop(2)) + "\n")
+    page = report(opened, tmp_path)
+    assert "killed" not in page.text
+    assert "done: the end of the plan was reached" in page.text
+
+
+@pytest.mark.parametrize(
+    ("locked", "text"),
+    [
+        (True, "killed; no end was recorded"),
+        (None, "killed; no end was recorded"),
+        (False, "no end was recorded; the run was killed or is still in progress"),
+    ],
+)
+def test_a_run_without_a_lock_may_be_in_progress(tmp_path: Path, locked: bool | None, text: str) -> None:
+    begun = {**run(1, 0), **({} if locked is None else {"locked": locked})}
+    assert text in report(journal(tmp_path, [begun, end(rooms(1)[0], 1)]), tmp_path).text
+
+
 def test_hostile_names_are_shown_as_text(tmp_path: Path) -> None:
     page = report(with_plan(tmp_path, [*HOSTILE, None], failed=len(HOSTILE)), tmp_path)
     assert page.addresses == []
