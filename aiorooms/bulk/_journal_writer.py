@@ -125,7 +125,7 @@ class JournalWriter:
             raise
         try:
             if lock:
-                await _lock(path, descriptor)
+                await _lock_soon(path, descriptor)
             # Before the file was locked, another run may have written lines.
             writer._size = writer._synced = os.fstat(descriptor).st_size
             syncing = asyncio.create_task(writer._sync_periodically())
@@ -346,17 +346,27 @@ def _in_use(path: Path) -> JournalError:
     return JournalError(text, hint="wait until that run has ended", reason="journal_in_use")
 
 
-async def _lock(path: Path, descriptor: int) -> None:
+def _lock(path: Path, descriptor: int) -> bool:
+    """Lock the journal. Return False if a command is only asking for the lock at this moment, so that no run holds it.
+
+    Raises `JournalError` if another run holds the lock, or if the file can't be locked.
+    """
     try:
         has_lock = try_lock(descriptor)
-        for pause in _LOCK_PAUSES:
-            if has_lock or not is_only_asked(descriptor):
-                break
-            await asyncio.sleep(pause)
-            has_lock = try_lock(descriptor)
     except OSError as error:
         text = f"the journal {quoted_path(path)} can't be locked: {os_reason(error)}"
         hint = "its file system may have no locks; if no other run uses the journal and the plan, pass lock=False"
         raise JournalError(text, hint=hint, reason="no_locks") from None
-    if not has_lock:
+    if not has_lock and not is_only_asked(descriptor):
+        raise _in_use(path)
+    return has_lock
+
+
+async def _lock_soon(path: Path, descriptor: int) -> None:
+    """Lock the journal. If a command is asking for the lock, try again some times."""
+    for pause in _LOCK_PAUSES:
+        if _lock(path, descriptor):
+            return
+        await asyncio.sleep(pause)
+    if not _lock(path, descriptor):
         raise _in_use(path)
