@@ -51,7 +51,7 @@ MAY_BLOCK = [
     # A journal line must be written before its request is sent.
     ("os.write", "bulk/_journal_writer.py", {"write"}),
     # The file is read backwards, 64 KB at a time.
-    ("io.BufferedReader.read", "bulk/_journal.py", {"_complete_size"}),
+    ("io.BufferedReader.read", "bulk/_journal.py", {"complete_size"}),
     ("os.getcwd", "bulk/_journal_writer.py", {"create", "__init__"}),
     ("os.stat", "bulk/_journal_writer.py", {"_already_exists", "_close"}),
     ("os.path.samestat", "bulk/_journal_writer.py", {"_close"}),

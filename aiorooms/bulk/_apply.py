@@ -45,6 +45,7 @@ from ._plan_records import PlannedLine
 from ._reading_steps import ReadingSteps
 from ._recorder import Recorder
 from ._refresh import Refresher
+from ._run_events import record_events
 from ._sending import InFlight, rooms_to_send
 
 __all__ = ["OUTAGE_PATIENCE", "BulkRun", "apply", "resume"]
@@ -346,6 +347,7 @@ class BulkRun:
     async def _recorded(self, journal: JournalWriter) -> AsyncGenerator[None]:
         """Record the state of the rate limit during the run, and how the run ended."""
         recording = asyncio.create_task(_record_pacing(self._client, journal))
+        stop_events = record_events(self._client, journal)
         ended = "interrupted"
         try:
             yield
@@ -354,6 +356,7 @@ class BulkRun:
             ended = f"stopped: {reason_of(error)}"
             raise
         finally:
+            stop_events()
             try:
                 await end_tasks([recording])
             finally:  # even if the run is cancelled again

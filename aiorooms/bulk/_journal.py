@@ -34,7 +34,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, NamedTuple, cast
 
 import attrs
 
@@ -49,15 +49,21 @@ from ._line_checksum import KEY, is_sealed
 from ._standing import standing_of
 
 __all__ = [
+    "START",
     "Journal",
+    "Place",
+    "RawLine",
     "begin_at",
+    "complete_size",
     "first_line",
     "is_incomplete_header",
     "is_journal",
     "journal_lines",
     "line_at",
     "lines_of_file",
+    "raw_lines",
     "read_journal",
+    "read_line",
     "unreadable",
 ]
 
@@ -163,7 +169,7 @@ def read_journal(path: Path, file: BinaryIO) -> Journal:
         raise _damaged_header(path) from None
     if head.version > 1 and KEY not in header:
         raise _damaged_header(path)
-    return Journal(path=path, head=head, size=_complete_size(file))
+    return Journal(path=path, head=head, size=complete_size(file))
 
 
 def journal_lines(journal: Journal) -> Iterator[JournalLine]:
@@ -179,10 +185,8 @@ def journal_lines(journal: Journal) -> Iterator[JournalLine]:
 def lines_of_file(journal: Journal, file: BinaryIO) -> Iterator[JournalLine]:
     """Yield the lines as `journal_lines` does, from a file that is already open. Also raises `OSError`."""
     needs_checksum = journal.head.version > 1
-    for number, offset, text in _raw_lines(file, journal.size):
-        if is_journal(text):
-            raise _joined(journal.path, number)
-        line = _read_line(number, offset, text, needs_checksum=needs_checksum)
+    for number, offset, _, text in raw_lines(journal.path, file, START, journal.size):
+        line = read_line(number, text, needs_checksum=needs_checksum, offset=offset)
         if isinstance(line.record, Run) and journal.head.version == 1:
             # All lines of a run are written by the same version of aiorooms.
             needs_checksum = is_sealed(text)
@@ -194,7 +198,7 @@ def line_at(journal: Journal, file: BinaryIO, offset: int) -> JournalLine:
 
     Raises `OSError` if the file can't be read.
     """
-    return _read_line(0, offset, _text_at(file, offset), needs_checksum=journal.head.version > 1)
+    return read_line(0, _text_at(file, offset), needs_checksum=journal.head.version > 1, offset=offset)
 
 
 def begin_at(journal: Journal, file: BinaryIO, offset: int) -> tuple[str, Values, Values, Values] | None:
@@ -210,7 +214,7 @@ def begin_at(journal: Journal, file: BinaryIO, offset: int) -> tuple[str, Values
         if "begin" in value:
             return value["begin"], value["before"], value["after"], value.get("pair", {})
         return None
-    record = _read_line(0, offset, text, needs_checksum=journal.head.version > 1).record
+    record = read_line(0, text, needs_checksum=journal.head.version > 1, offset=offset).record
     return (record.begin, record.before, record.after, record.pair) if isinstance(record, Begin) else None
 
 
@@ -219,7 +223,8 @@ def _text_at(file: BinaryIO, offset: int) -> bytes:
     return file.readline(_LONGEST_LINE + _PIECE)
 
 
-def _read_line(number: int, offset: int, text: bytes, *, needs_checksum: bool) -> JournalLine:
+def read_line(number: int, text: bytes, *, needs_checksum: bool, offset: int = 0) -> JournalLine:
+    """Read a line. Without a checksum, it is damaged if `needs_checksum` is true."""
     has_checksum = is_sealed(text)
     value = json_object(text) if has_checksum or not needs_checksum else None
     if value is not None and (has_checksum or KEY not in value):
@@ -228,11 +233,40 @@ def _read_line(number: int, offset: int, text: bytes, *, needs_checksum: bool) -
     return JournalLine(number, None, None, offset)
 
 
-def _raw_lines(file: BinaryIO, size: int) -> Iterator[tuple[int, int, bytes]]:
-    """Yield the number, the offset and the text of each line. A line that can't be one of a journal may be cut."""
-    file.seek(0)
-    read = len(file.readline(_LONGEST_HEADER))
-    number = 1
+class Place(NamedTuple):
+    """A place in a journal, at the beginning of a line."""
+
+    offset: int
+    """Number of bytes before this place."""
+    number: int
+    """Number of lines before this place."""
+
+
+class RawLine(NamedTuple):
+    """A line of a journal, before it is read."""
+
+    number: int
+    offset: int
+    """Where it begins."""
+    after: Place
+    """The place after it."""
+    text: bytes
+
+
+START: Final = Place(0, 0)
+
+
+def raw_lines(path: Path, file: BinaryIO, after: Place, size: int) -> Iterator[RawLine]:
+    """Yield each complete line after a place, without the header.
+
+    `size` is the end of the last complete line. A line that can't be one of a journal may be cut. Raises `JournalError`
+    at a second header.
+    """
+    file.seek(after.offset)
+    read, number = after
+    if after == START:
+        read += len(file.readline(_LONGEST_HEADER))
+        number += 1
     while read < size and (piece := file.readline(_PIECE)):
         number += 1
         offset = read
@@ -243,7 +277,10 @@ def _raw_lines(file: BinaryIO, size: int) -> Iterator[tuple[int, int, bytes]]:
             # After a crash of the machine, the file may contain gigabytes of NUL bytes, which no line contains.
             if b"\0" not in line[-1] and len(line) * _PIECE < _LONGEST_LINE:
                 line.append(piece)
-        yield number, offset, b"".join(line)
+        text = b"".join(line)
+        if is_journal(text):
+            raise _joined(path, number)
+        yield RawLine(number, offset, Place(read, number), text)
 
 
 _PIECE: Final = 1024 * 1024
@@ -298,7 +335,7 @@ def _joined(path: Path, number: int) -> JournalError:
     return JournalError(text, hint=hint, reason="joined_journals")
 
 
-def _complete_size(file: BinaryIO) -> int:
+def complete_size(file: BinaryIO) -> int:
     """Return the number of bytes up to the end of the last complete line."""
     end = file.seek(0, os.SEEK_END)
     while end:

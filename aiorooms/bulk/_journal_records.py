@@ -2,6 +2,9 @@
 
 Format version 2 adds a checksum to each line (`_line_checksum`). Otherwise it equals version 1, so journals of both
 versions can be read and continued. A run that continues a journal of version 1 writes its lines with checksums.
+
+Readers ignore unknown keys and unknown kinds of records. So an older aiorooms can read and continue a journal with the
+kinds and keys that were added later: pauses, outages, `source`, `plan_created_at` and `locked`.
 """
 
 from collections.abc import Mapping
@@ -23,8 +26,11 @@ __all__ = [
     "Ending",
     "JournalHeader",
     "JournalLine",
+    "OutageBegin",
+    "OutageEnd",
     "PacingRecord",
     "PacingState",
+    "Pause",
     "Record",
     "RoomState",
     "Run",
@@ -66,6 +72,10 @@ class JournalHeader:
     """Number of rooms in the plan."""
     at: float
     """Unix time in seconds. `at` has this meaning in all records."""
+    source: str | None = None
+    """The file or the selection that the plan was made from; None if an older aiorooms wrote the journal."""
+    plan_created_at: str | None = None
+    """When the plan was made; None if an older aiorooms wrote the journal."""
 
 
 @attrs.frozen(kw_only=True)
@@ -74,6 +84,8 @@ class Run:
 
     run: int
     at: float
+    locked: bool | None = None
+    """Whether the run locks the journal; None if an older aiorooms wrote the line."""
 
 
 @attrs.frozen(kw_only=True)
@@ -130,6 +142,44 @@ class PacingRecord:
     at: float
 
 
+_MIN_LIMIT_PAUSE: Final = 5.0
+"""Shortest pause that holds a run up if the reported limit is used up, in seconds. Shorter ones keep to the limit."""
+
+
+@attrs.frozen(kw_only=True)
+class Pause:
+    """Written when the rate limit lets no update be sent for a second or longer. There is no line for its end."""
+
+    pause: float
+    """The expected length, in seconds. A longer pause that replaces this one has a line of its own."""
+    reason: str
+    """Why, as in `RateLimitPaused.reason`. A later aiorooms may write other reasons."""
+    at: float
+
+    @property
+    def holds_up(self) -> bool:
+        """Whether it is more than the rhythm of a limit per second, or of a maximum rate that the user has set."""
+        return self.reason != "max_rate" and (self.reason != "limit" or self.pause >= _MIN_LIMIT_PAUSE)
+
+
+@attrs.frozen(kw_only=True)
+class OutageBegin:
+    """Written when the run assumes that the server is unavailable."""
+
+    outage: str
+    """The last failure, in one line."""
+    at: float
+
+
+@attrs.frozen(kw_only=True)
+class OutageEnd:
+    """Written when the server is available again. An outage also ends with its run."""
+
+    outage_end: float
+    """Duration of the outage, in seconds."""
+    at: float
+
+
 @attrs.frozen(kw_only=True)
 class Stop:
     """Written when a run ends."""
@@ -139,7 +189,7 @@ class Stop:
     at: float
 
 
-Record: TypeAlias = Run | Begin | End | PacingRecord | Stop
+Record: TypeAlias = Run | Begin | End | PacingRecord | Pause | OutageBegin | OutageEnd | Stop
 
 
 class JournalLine(NamedTuple):
@@ -160,13 +210,16 @@ class JournalLine(NamedTuple):
         return self.value is None
 
 
-HEADER: Final = Codec(JournalHeader, version="aiorooms_journal")
+HEADER: Final = Codec(JournalHeader, omit=("source", "plan_created_at"), version="aiorooms_journal")
 
 _KINDS: Final[Mapping[str, Codec[Any]]] = {
     "begin": Codec(Begin),
     "end": Codec(End),
-    "run": Codec(Run),
+    "run": Codec(Run, omit=("locked",)),
     "pacing": Codec(PacingRecord),
+    "pause": Codec(Pause),
+    "outage": Codec(OutageBegin),
+    "outage_end": Codec(OutageEnd),
     "stop": Codec(Stop),
 }
 """The codec of each kind of record. Each kind has a key that no other kind has, such as `begin`."""
@@ -177,7 +230,7 @@ _PACING_STATE: Final = Codec(PacingState)
 file_converter.register_structure_hook(PacingState, lambda value, _: _PACING_STATE.from_json(value))
 
 
-def line_of(record: JournalHeader | Run | PacingRecord | Stop) -> bytes:
+def line_of(record: JournalHeader | Run | PacingRecord | Pause | OutageBegin | OutageEnd | Stop) -> bytes:
     """Encode a record as a line."""
     codec: Codec[Any] = _CODECS[type(record)]
     return codec.line(record)

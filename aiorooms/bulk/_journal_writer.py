@@ -30,9 +30,9 @@ from ..errors import JournalError
 from ._existing_file import BINARY, NONBLOCK, open_existing
 from ._files import check_is_file, kind_of_file, os_errors_as, os_reason, path_text, quoted_path
 from ._journal import Journal, first_line, is_incomplete_header, is_journal, lines_of_file, read_journal, unreadable
-from ._journal_records import JournalHeader, Run, line_of
+from ._journal_records import JournalHeader, Run, line_of, recordable
 from ._line_checksum import sealed
-from ._lock import is_locked, plan_locked, try_lock
+from ._lock import is_locked, is_only_asked, plan_locked, try_lock
 from ._plan import Plan
 from ._standing import Standing, standing_of
 
@@ -40,6 +40,13 @@ __all__ = ["JournalWriter", "check_appendable", "check_creatable", "now"]
 
 _SYNC_INTERVAL: Final = 1.0
 """Time between two syncs, in seconds."""
+
+_LOCK_PAUSES: Final = (0.002, 0.01, 0.05, 0.25)
+"""Pauses before locking the file is tried again, in seconds. A command that asks for the lock holds it for some
+microseconds, but it may be suspended meanwhile."""
+
+_MAX_SOURCE: Final = 1000
+"""Longest source of the plan in the header, in characters. The header of a journal must stay short."""
 
 
 def now() -> float:
@@ -86,9 +93,11 @@ class JournalWriter:
                     base_url=plan.base_url,
                     rooms=plan.rooms,
                     at=now(),
+                    source=recordable(plan.source[:_MAX_SOURCE]),
+                    plan_created_at=recordable(plan.created_at[:_MAX_SOURCE]),
                 )
                 writer.write(line_of(header))
-                await writer.begin_run(1)
+                await writer.begin_run(1, locked=lock)
                 yield writer
 
     @classmethod
@@ -101,7 +110,7 @@ class JournalWriter:
         async with cls._opened(journal.path, _reopen(journal.path), lock=lock) as writer:
             with plan_locked(plan, lock=lock) as writer.plan_lock_error:
                 await writer.read_again(journal)
-                await writer.begin_run(writer.before.runs + 1)
+                await writer.begin_run(writer.before.runs + 1, locked=lock)
                 yield writer
 
     @classmethod
@@ -116,7 +125,7 @@ class JournalWriter:
             raise
         try:
             if lock:
-                _lock(path, descriptor)
+                await _lock_soon(path, descriptor)
             # Before the file was locked, another run may have written lines.
             writer._size = writer._synced = os.fstat(descriptor).st_size
             syncing = asyncio.create_task(writer._sync_periodically())
@@ -140,9 +149,9 @@ class JournalWriter:
         size, self.before = await asyncio.to_thread(_read_again, journal, self._absolute_path, locked)
         self.truncate(size)
 
-    async def begin_run(self, run: int) -> None:
+    async def begin_run(self, run: int, *, locked: bool) -> None:
         """Append the `run` line, which makes the run resumable, and sync it. Raises `JournalError` if that fails."""
-        self.write(line_of(Run(run=run, at=now())))
+        self.write(line_of(Run(run=run, at=now(), locked=locked)))
         await self._sync()
         self._check()
         self._is_resumable = True
@@ -362,12 +371,27 @@ def _in_use(path: Path) -> JournalError:
     return JournalError(text, hint="wait until that run has ended", reason="journal_in_use")
 
 
-def _lock(path: Path, descriptor: int) -> None:
+def _lock(path: Path, descriptor: int) -> bool:
+    """Lock the journal. Return False if a command is only asking for the lock at this moment, so that no run holds it.
+
+    Raises `JournalError` if another run holds the lock, or if the file can't be locked.
+    """
     try:
         has_lock = try_lock(descriptor)
     except OSError as error:
         text = f"the journal {quoted_path(path)} can't be locked: {os_reason(error)}"
         hint = "its file system may have no locks; if no other run uses the journal and the plan, pass lock=False"
         raise JournalError(text, hint=hint, reason="no_locks") from None
-    if not has_lock:
+    if not has_lock and not is_only_asked(descriptor):
+        raise _in_use(path)
+    return has_lock
+
+
+async def _lock_soon(path: Path, descriptor: int) -> None:
+    """Lock the journal. If a command is asking for the lock, try again some times."""
+    for pause in _LOCK_PAUSES:
+        if _lock(path, descriptor):
+            return
+        await asyncio.sleep(pause)
+    if not _lock(path, descriptor):
         raise _in_use(path)

@@ -7,6 +7,10 @@ there.
 Not every file system has locks. Then `flock` fails with another error than for a file that is locked. On NFS, an
 exclusive lock needs a file that is open for writing, so the plan file is opened again for writing in that case. It is
 not written.
+
+`is_locked` asks whether a run holds the lock. It takes a *shared* lock for a moment, so any number of commands can ask
+at the same time. A run that begins in that moment can't have its own, exclusive lock. But it can have a shared one too,
+which shows that no other run holds the file (`is_only_asked`), so it tries again.
 """
 
 import contextlib
@@ -23,7 +27,7 @@ from ._existing_file import BINARY, NONBLOCK, open_existing
 from ._files import os_reason, quoted_path
 from ._plan import Plan
 
-__all__ = ["hold_lock", "is_locked", "plan_locked", "try_lock"]
+__all__ = ["hold_lock", "is_locked", "is_only_asked", "plan_locked", "try_lock"]
 
 _LOCKED: Final = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
@@ -83,8 +87,32 @@ def plan_locked(plan: Plan, *, lock: bool) -> Generator[str | None]:
         yield reason
 
 
-def is_locked(path: Path) -> bool:
-    """Return whether another run holds the lock on a file. If that can't be found out, return False."""
-    with contextlib.suppress(OSError), open_existing(path) as file, hold_lock(file, path) as has_lock:
-        return not has_lock
+def is_only_asked(descriptor: int) -> bool:
+    """Return whether `try_lock` has failed only because a command asked for the lock, and no run holds it."""
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    except OSError:
+        return False
+    return True
+
+
+def is_locked(path: Path) -> bool | None:
+    """Return whether a run holds the lock on a file. If that can't be found out, return None."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    try:
+        with open_existing(path) as file:
+            try:
+                fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)  # closing the file releases it
+            except OSError as error:
+                return True if error.errno in _LOCKED else None
+    except OSError:
+        return None
     return False

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-__all__ = ["CHANGES", "FAILED", "INTERRUPTED", "INVALID_INPUT", "OK", "UNAUTHORIZED"]
+__all__ = ["CHANGES", "FAILED", "INTERRUPTED", "INVALID_INPUT", "OK", "RUNNING", "UNAUTHORIZED"]
 
 OK: Final = 0
 FAILED: Final = 1
@@ -15,3 +15,6 @@ CHANGES: Final = 2
 
 With this option, errors exit with `FAILED`.
 """
+
+RUNNING: Final = 4
+"""The exit code of `aiorooms status` if the run is still in progress."""

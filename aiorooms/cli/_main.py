@@ -40,6 +40,7 @@ from ._rollback import rollback
 from ._run import Interrupted
 from ._show import show
 from ._simulate import simulate
+from ._status import status
 from ._update import update
 from ._verify import verify
 from ._webhooks import webhooks
@@ -63,6 +64,7 @@ Your own rooms:
 Change all rooms, with a plan to review and a rollback:
   aiorooms plan --rewrite-webhook-host old.example.com=new.example.com
   aiorooms apply rooms.plan
+  aiorooms status rooms.plan.journal --watch
   aiorooms rollback rooms.plan.journal
 
 \b
@@ -194,6 +196,7 @@ for command in (
     show,
     apply,
     resume,
+    status,
     verify,
     rollback,
     report,

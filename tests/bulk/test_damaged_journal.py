@@ -375,4 +375,6 @@ async def test_the_report_names_the_damaged_lines_and_counts_the_others(tmp_path
         apply_damage(scene, zeros(7, 8))
         assert await asyncio.to_thread(write_report, Journal.open(scene.path), tmp_path / "a.html") == [7]
         page = (tmp_path / "a.html").read_text()
-        assert "Note: line 7 of the journal is damaged. The totals don't include damaged lines. Resume the run" in page
+        assert (
+            "Line 7 of the journal is damaged. This report doesn&#x27;t include damaged lines. Resume the run" in page
+        )

@@ -86,7 +86,7 @@ async def test_a_journal_has_a_header_and_records_of_the_run_and_of_each_update(
     assert ended == {"end": room_id(1), "at": 1.5, "status": "updated", "attempts": 1}
     one = planned(1)
     assert [*journal.entries()] == [
-        Run(run=1, at=float(str(run["at"]))),
+        Run(run=1, at=float(str(run["at"])), locked=True),
         Begin(
             begin=one.room_id,
             at=1.5,
@@ -271,7 +271,7 @@ def test_a_huge_file_that_is_not_a_journal_is_not_read(tmp_path: Path, monkeypat
     path.touch()
     os.truncate(path, 8 * 1024**3)  # the file is sparse
     read: list[object] = []
-    monkeypatch.setattr(_journal, "_complete_size", read.append)
+    monkeypatch.setattr(_journal, "complete_size", read.append)
     with pytest.raises(JournalError, match="is not a journal"):
         Journal.open(path)
     assert read == []

@@ -244,9 +244,9 @@ async def test_lines_that_another_run_wrote_before_the_lock_are_kept_on_a_full_d
         lock, write = module._lock, os.write
         line = sealed(end_line(sim.room_ids[0], 1.0, "updated", attempts=1))
 
-        def write_and_lock(journal: Path, descriptor: int) -> None:
+        def write_and_lock(journal: Path, descriptor: int) -> bool:
             os.pwrite(descriptor, line, os.fstat(descriptor).st_size)
-            lock(journal, descriptor)
+            return lock(journal, descriptor)
 
         def full(descriptor: int, data: bytes) -> int:
             write(descriptor, data[:5])

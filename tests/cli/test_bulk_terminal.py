@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import signal
 import threading
 from collections.abc import AsyncGenerator, Callable
@@ -332,3 +333,23 @@ def test_the_bar_shows_failed_and_uncertain_rooms_and_conflicts_separately() -> 
     first, second = lines(shown.get())
     assert first.rstrip().endswith("2 failed")
     assert second.rstrip().endswith("2 failed, 1 uncertain, 3 in conflict")
+
+
+def test_watching_a_run_on_a_terminal_draws_in_place_and_ctrl_c_leaves_the_run_alone(
+    sim: RoomsSimulator, invoke: Invoke, in_terminal: Start, program: Program
+) -> None:
+    planned(invoke)
+    sim.latency = 1
+    with program("apply", "rooms.plan", "--yes", "--concurrency", "1") as process:
+        until(lambda: sim.stats.by_method["PATCH"] > 0, "an update was sent")
+        with in_terminal("status", "rooms.plan.journal", "--watch", "--every", "0.05") as session:
+            shown = re.compile(r"running: (\d+) of 20 rooms done")
+            until(lambda: len(set(shown.findall(session.text))) > 1, "two states have been drawn")
+            session.press("\x03")
+            assert session.end() == 130
+            assert "interrupted" not in session.text
+        sim.latency = 0
+        assert process.wait(30) == 0
+    with in_terminal("status", "rooms.plan.journal", "--watch") as session:
+        assert session.end() == 0
+        assert "ended: all 20 rooms are as planned" in session.text

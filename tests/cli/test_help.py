@@ -18,7 +18,7 @@ from .conftest import lines, run
 
 COMMANDS = [
     *("demo", "update", "get", "list"),
-    *("plan", "show", "apply", "resume", "verify", "rollback", "report", "export"),
+    *("plan", "show", "apply", "resume", "status", "verify", "rollback", "report", "export"),
     *("simulate", "completion"),
 ]
 GROUPS = {"webhooks": ["audit", "listen", "probe", "replay"]}
