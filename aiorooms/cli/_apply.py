@@ -43,7 +43,7 @@ _NO_DRY_RUN: Final = "`aiorooms show PLAN` shows what the plan changes, and noth
 
 @click.command(
     cls=Command,
-    steps=[reject_dry_run(_NO_DRY_RUN), expect_plan("path", "apply"), *_STEPS],
+    steps=[reject_dry_run(_NO_DRY_RUN), expect_plan("path", "apply", from_stdin=False), *_STEPS],
     sections=BULK_SECTIONS,
 )
 @click.argument("path", metavar="PLAN", type=FILE)
@@ -115,7 +115,7 @@ def apply(
 
 @click.command(
     cls=Command,
-    steps=[reject_dry_run(_NO_DRY_RUN), expect_journal("journal", "resume"), *_STEPS],
+    steps=[reject_dry_run(_NO_DRY_RUN), expect_journal("journal", "resume", from_stdin=False), *_STEPS],
     sections=BULK_SECTIONS,
 )
 @click.argument("journal", metavar="JOURNAL", type=FILE)

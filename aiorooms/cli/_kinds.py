@@ -10,30 +10,47 @@ from ..bulk._files import quoted_path
 from ..bulk._kinds import kind_of_input
 from ._command import Context, Step
 from ._output import command_line
+from ._streams import input_path, is_standard
 
 __all__ = ["expect_journal", "expect_plan"]
 
 
-def expect_plan(parameter: str, command: str) -> Step:
-    """Return a step that records a problem if the file of a parameter is a journal."""
+def expect_plan(parameter: str, command: str, *, from_stdin: bool = True) -> Step:
+    """Return a step that records a problem if the file of a parameter is a journal.
+
+    If the path is `-`, the step replaces it with that of a copy of standard input, or records a problem.
+    """
 
     def check(ctx: Context) -> None:
-        path: Path | None = ctx.params[parameter]
+        path = _opened(ctx, parameter, "PLAN", "a plan", from_stdin=from_stdin)
         if path is not None and kind_of_input(path) == "journal":
             ctx.add_problem(f"{quoted_path(path)} is a journal, not a plan; {_with_journal(command, path)}", "PLAN")
 
     return check
 
 
-def expect_journal(parameter: str, command: str) -> Step:
-    """Return a step that records a problem if the file of a parameter is a plan."""
+def expect_journal(parameter: str, command: str, *, from_stdin: bool = True) -> Step:
+    """Return a step that records a problem if the file of a parameter is a plan, and handles `-` in the same way."""
 
     def check(ctx: Context) -> None:
-        path: Path | None = ctx.params[parameter]
+        path = _opened(ctx, parameter, "JOURNAL", "a journal", from_stdin=from_stdin)
         if path is not None and kind_of_input(path) == "plan":
             ctx.add_problem(f"{quoted_path(path)} is a plan, not a journal; {_with_plan(command, path)}", "JOURNAL")
 
     return check
+
+
+def _opened(ctx: Context, parameter: str, name: str, what: str, *, from_stdin: bool) -> Path | None:
+    """Return the path in a parameter, or that of a copy of standard input, or None."""
+    path: Path | None = ctx.params[parameter]
+    if path is None or not is_standard(path):
+        return path
+    if not from_stdin:
+        ctx.add_problem(f"save {what} to a file first; this command needs it longer than standard input lasts", name)
+        return None
+    copied = ctx.with_resource(input_path(path, what))
+    ctx.params[parameter] = copied
+    return copied
 
 
 def _with_journal(command: str, path: Path) -> str:

@@ -14,10 +14,9 @@ from ._exit_codes import OK
 from ._kinds import expect_journal
 from ._options import FILE, check_new_file, json_option, overwrite_option
 from ._output import Output, flush, output_lost
+from ._streams import is_standard
 
 __all__ = ["report"]
-
-_STANDARD_OUTPUT: Final = Path("-")
 
 _OTHER_FORMATS: Final = {
     **dict.fromkeys([".pdf", ".ps"], "give a name that ends with .html, open it in a browser and print it to PDF"),
@@ -40,8 +39,10 @@ _OTHER_FORMATS: Final = {
 def _check_report(ctx: Context) -> None:
     journal: Path | None = ctx.params["journal"]
     page: Path | None = ctx.params["page"] or (None if journal is None else Path(f"{journal}.html"))
+    if ctx.params["page"] is None and is_standard(journal):
+        ctx.add_problem("give a file, or - for standard output, because the journal has no name", "--out")
     ctx.params["page"] = page
-    if page == _STANDARD_OUTPUT:
+    if is_standard(page):
         ctx.params.pop("overwrite")
         if ctx.params["as_json"]:
             ctx.add_problem("give only one of --out - and --json, because both write to standard output")
@@ -53,7 +54,7 @@ def _check_report(ctx: Context) -> None:
     check_new_file(ctx, "--out", page, source=journal)
 
 
-@click.command(cls=Command, steps=[expect_journal("journal", "report"), _check_report])
+@click.command(cls=Command, steps=[_check_report, expect_journal("journal", "report")])
 @click.argument("journal", metavar="JOURNAL", type=FILE)
 @click.option(
     "-o",
@@ -78,10 +79,10 @@ def report(journal: Path, page: Path, as_json: bool) -> int:
     Examples:
       aiorooms report rooms.plan.journal
       aiorooms report rooms.plan.journal --out tonight.html
-      aiorooms report rooms.plan.journal --out - | gzip > tonight.html.gz
+      aiorooms report - --out - < rooms.plan.journal | gzip > tonight.html.gz
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     source = Journal.open(journal)
-    to_stdout = page == _STANDARD_OUTPUT
+    to_stdout = is_standard(page)
     damaged_lines = _write_to_stdout(source) if to_stdout else write_report(source, page)
     out = Output(json=as_json)
     if damaged_lines:

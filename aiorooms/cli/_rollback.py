@@ -19,9 +19,11 @@ from ._options import (
     make_client,
     overwrite_option,
 )
-from ._output import Output
+from ._output import Output, write_stderr
 from ._repeated import Repeated, keep_repeated
+from ._review import totals_of
 from ._run import interrupted_before, run
+from ._streams import is_standard, output_path
 from ._watch import stats_option
 
 __all__ = ["rollback"]
@@ -29,12 +31,20 @@ __all__ = ["rollback"]
 
 def _check_out(ctx: Context) -> None:
     check_new_file(ctx, "--out", ctx.params["out"], source=ctx.params["journal"])
+    if is_standard(ctx.params["out"]) and ctx.params["as_json"]:
+        ctx.add_problem("standard output would contain the plan and JSON; give a file, or omit --json", "--out")
 
 
 @click.command(cls=Command, steps=[expect_journal("journal", "rollback"), keep_repeated, _check_out, make_client])
 @click.argument("journal", metavar="JOURNAL", type=FILE)
 @click.option(
-    "--out", "-o", metavar="PLAN", type=FILE, default="back.plan", show_default=True, help="Path of the new plan."
+    "--out",
+    "-o",
+    metavar="PLAN",
+    type=FILE,
+    default="back.plan",
+    show_default=True,
+    help="Path of the new plan; - is standard output.",
 )
 @overwrite_option
 @click.option(
@@ -61,21 +71,25 @@ def rollback(
       aiorooms rollback rooms.plan.journal --out yesterday.plan
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     opened = Journal.open(journal)
-
     output = Output(json=as_json)
+    with output_path(out) as path:
 
-    async def read() -> Rollback:
-        async with client:
-            return await plan_rollback(client, opened, out, strict=strict, on_room=reading.add_room)
+        async def read() -> Rollback:
+            async with client:
+                return await plan_rollback(client, opened, path, strict=strict, on_room=reading.add_room)
 
-    with output.reading() as reading:
-        result = run(read(), interrupted=interrupted_before(out, "plan"))
-    conflicts, damaged_lines = result.conflicts, result.damaged_lines
-    plan = Plan.open(out)
-    for conflict in conflicts:
-        output.error(conflict)
-    if damaged_lines:
-        output.error(f"{damage_of_journal(damaged_lines)}, and may hide rooms that the plan does not roll back")
+        with output.reading() as reading:
+            result = run(read(), interrupted=interrupted_before(path, "plan"))
+        conflicts, damaged_lines = result.conflicts, result.damaged_lines
+        plan = Plan.open(path)
+        for conflict in conflicts:
+            output.error(conflict)
+        if damaged_lines:
+            output.error(f"{damage_of_journal(damaged_lines)}, and may hide rooms that the plan does not roll back")
+        if is_standard(out):
+            write_stderr(totals_of(plan) + "\n")
+        elif not as_json:
+            show_plan(plan, output, every_room=every_room)
     if as_json:
         output.data(
             {
@@ -88,9 +102,9 @@ def rollback(
             }
         )
     else:
-        show_plan(plan, output, every_room=every_room)
         if result.noted:
             rooms = "1 room of the plan was" if result.noted == 1 else f"{result.noted:,} rooms of the plan were"
             output.note(f"{rooms} modified by someone else after the run, but not in a field that the run changed.")
-        show_how_to_apply(plan, output, repeated=repeated)
+        if not is_standard(out):
+            show_how_to_apply(plan, output, repeated=repeated)
     return FAILED if conflicts or damaged_lines else OK

@@ -14,6 +14,7 @@ from ._kinds import expect_plan
 from ._options import FILE, every_room_option, json_option
 from ._output import Output
 from ._review import review_data, show_how_to_approve
+from ._streams import is_copy
 
 __all__ = ["show", "write_plan"]
 
@@ -33,6 +34,7 @@ def show(path: Path, every_room: bool, as_json: bool) -> int:
     Examples:
       aiorooms show rooms.plan
       aiorooms show rooms.plan --all
+      ssh host cat rooms.plan | aiorooms show -
 
     With --json, the output is one object with the totals, fields (the changes by field) and not_restorable. With --json
     and --all, one object for each room comes first.
@@ -40,7 +42,7 @@ def show(path: Path, every_room: bool, as_json: bool) -> int:
     out = Output(json=as_json)
     plan = Plan.open(path)
     write_plan(plan, out, every_room=every_room, with_header=True)
-    if not as_json:
+    if not as_json and not is_copy(path):
         show_how_to_approve(plan, out)
     return OK
 

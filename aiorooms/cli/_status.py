@@ -37,7 +37,7 @@ def _check_every(ctx: Context) -> None:
         ctx.add_problem("it needs --watch", "--every")
 
 
-@click.command(cls=Command, steps=[expect_journal("journal", "status"), _check_every])
+@click.command(cls=Command, steps=[expect_journal("journal", "status", from_stdin=False), _check_every])
 @click.argument("journal", metavar="JOURNAL", type=FILE)
 @click.option("-w", "--watch", is_flag=True, help="Show the state until the run ends.  [default: show it once]")
 @value_option(

@@ -11,11 +11,14 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from ._output import output_lost, print_error
 
-__all__ = ["input_path", "is_standard", "new_file_name", "output_path", "standard_input"]
+__all__ = ["input_path", "is_copy", "is_standard", "new_file_name", "output_path", "standard_input"]
+
+_PREFIX: Final = "aiorooms-"
+_COPY: Final = "standard input"
 
 
 def is_standard(path: object) -> bool:
@@ -41,11 +44,16 @@ def input_path(path: Path, what: str) -> Generator[Path]:
     if not is_standard(path):
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="aiorooms-") as folder:
-        copied = Path(folder) / "standard input"
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
+        copied = Path(folder) / _COPY
         with copied.open("wb") as file:
             shutil.copyfileobj(standard_input(what), file)
         yield copied
+
+
+def is_copy(path: Path) -> bool:
+    """Return whether a path is that of a copy of standard input, which is removed at the end of the command."""
+    return path.name == _COPY and path.parent.name.startswith(_PREFIX)
 
 
 @contextmanager
@@ -57,7 +65,7 @@ def output_path(path: Path) -> Generator[Path]:
     if not is_standard(path):
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="aiorooms-") as folder:
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
         new = Path(folder) / "standard output"
         yield new
         try:
