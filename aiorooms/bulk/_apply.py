@@ -340,7 +340,7 @@ class BulkRun:
         """Yield the outcomes of the rooms set aside, unless the run was stopped (step 4)."""
         if self._signal.reason is None:
             async with aclosing(shared.conflicts.compare_set_aside()) as compared:
-                async for outcome in compared:
+                while (outcome := await self._reading.run(_next_of(compared))) is not None:
                     yield outcome
 
     @asynccontextmanager
@@ -376,6 +376,10 @@ class _Shared:
     """The ids of the rooms that step 3 skips; known after step 1."""
     read_back: Sequence[PlannedLine] = ()
     """The rooms that were read back and must be updated; known after step 1."""
+
+
+async def _next_of(outcomes: AsyncGenerator[Outcome]) -> Outcome | None:
+    return await anext(outcomes, None)
 
 
 async def _record_pacing(client: RoomsClient, journal: JournalWriter) -> None:

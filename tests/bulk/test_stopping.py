@@ -153,6 +153,25 @@ async def test_a_stop_ends_the_step_that_reads_rooms_back(tmp_path: Path) -> Non
             assert counts(await collect(resume(client, path))) == {"updated": 20}
 
 
+async def test_a_stop_ends_the_step_that_compares_the_rooms_set_aside(tmp_path: Path) -> None:
+    async with RoomsSimulator(rooms=20) as sim, client_of(sim) as client:
+        plan = await plan_of(client, tmp_path)
+        sim.change_room(sim.room_ids[0], max_participants=30)
+        run = apply(client, plan, tmp_path / "a.journal")
+        outcomes: list[Outcome] = []
+        async with aclosing(run.outcomes()) as results:
+            while len(outcomes) < 19:
+                outcomes.append(await anext(results))
+            sim.script(RATE_LIMITED, method="GET")
+            last = asyncio.ensure_future(anext(results, None))
+            while not client.pacing.snapshot().rate_limited:
+                await asyncio.sleep(0.002)
+            run.stop("Ctrl-C")
+            assert await asyncio.wait_for(last, 10) is None
+        assert len(outcomes) == states(tmp_path / "a.journal")["updated"] == 19
+        assert [*Journal.open(tmp_path / "a.journal").records()][-1]["stop"] == "stopped: Ctrl-C"
+
+
 async def test_a_stop_twice_or_after_the_end_does_nothing(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=20) as sim, client_of(sim) as client:
         run = apply(client, await plan_of(client, tmp_path), tmp_path / "a.journal")
