@@ -22,6 +22,7 @@ import unicodedata
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
@@ -87,7 +88,8 @@ class RoomNames:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # an error could only come from data that nobody needs any more
+                self._file.close()
 
     def add_room(self, room: Room) -> None:
         """Add a room of the account with its present name."""
@@ -117,7 +119,8 @@ class RoomNames:
         """Yield a problem for each room whose new name another room has or gets. Call this when all were added."""
         if self._file is None:
             return
-        self._file.flush()
+        with os_errors_as(_no_temporary_file, Path()):
+            self._file.flush()
         self._by_new.sort()
         self._by_old.sort()
         self._wanted = array("Q", sorted(self._wanted))

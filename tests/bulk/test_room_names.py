@@ -1,6 +1,7 @@
 """Names between rooms: names that are taken, chains, swaps, and two rooms that want one name."""
 
 import asyncio
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID
@@ -10,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiorooms import Room, RoomUpdate
-from aiorooms.bulk import BulkInputError, Plan, apply, computed, make_plan, read_rows
+from aiorooms.bulk import BulkInputError, Plan, PlanFileError, apply, computed, make_plan, read_rows
 from aiorooms.bulk._planning import plan_room
 from aiorooms.bulk._room_names import RoomNames
 from aiorooms.simulator import RoomsSimulator
 
-from .conftest import client_of, collect, counts
+from .conftest import client_of, collect, counts, files_in
 
 
 def room_id(number: int) -> str:
@@ -99,6 +100,22 @@ def test_without_need_no_name_is_kept() -> None:
         assert len(names._holders) == 0
         assert [*names.problems("x")] == []
         assert [*names.renames()] == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("length", [1, 3_000], ids=["at the end", "while it is written"])
+async def test_a_full_disk_is_reported_and_no_plan_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    path = tmp_path / "rooms.csv"
+    async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:
+        names = (f"{room},{'x' * length}{number}" for number, room in enumerate(sim.room_ids))
+        path.write_text("\n".join(("id,unique_name", *names)))
+        with await asyncio.to_thread(read_rows, path) as rows:
+            monkeypatch.setattr(tempfile, "TemporaryFile", lambda: Path("/dev/full").open("r+b"))  # noqa: SIM115 - make_plan closes it
+            with pytest.raises(PlanFileError, match=r"can't be kept in a temporary file: No space left.* set TMPDIR"):
+                await make_plan(client, rows, tmp_path / "a.plan")
+    assert files_in(tmp_path) == ["rooms.csv"]
 
 
 async def test_the_problems_of_a_file_name_both_rooms_and_what_to_do(tmp_path: Path) -> None:
