@@ -81,6 +81,14 @@ def test_half_of_a_surrogate_pair_is_a_problem_in_any_case(tmp_path: Path, field
         read_rows(path, defer_values=True)
 
 
+@pytest.mark.parametrize("number", ["18446744073709551616", "-1" + "0" * 30, "1e300"])
+def test_a_number_that_no_room_can_have_is_a_problem_in_any_case(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{{"id": "{ROOM_ID}", "max_participants": {number}}}')
+    with pytest.raises(BulkInputError, match="is not in the range 2 to 50"):
+        read_rows(path, defer_values=True)
+
+
 def test_a_name_that_looks_like_a_missing_value_stays(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(f'{{"id": "{ROOM_ID}", "unique_name": "None"}}')

@@ -245,8 +245,14 @@ def _is_possible(fields: Values, problem: InputProblem) -> bool:
         return True
     if isinstance(value, str) and not is_unicode(value):
         return False  # half of a surrogate pair
+    if type(value) is int and abs(value) > _MAX_NUMBER:
+        return False
     kinds = {"text": str, "url": str, "number": int, "switch": bool}
     return type(value) is kinds[FIELDS[problem.field].kind]
+
+
+_MAX_NUMBER: Final = 2**53
+"""Largest number that every JSON library can encode and decode without loss."""
 
 
 def _not_a_name(source: str, line: int, name: str) -> InputProblem:
