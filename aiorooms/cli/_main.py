@@ -37,7 +37,7 @@ from ._plan import DETAILED, plan
 from ._read import get, list_
 from ._report import report
 from ._rollback import rollback
-from ._run import Interrupted
+from ._run import Interrupted, signals_interrupt
 from ._show import show
 from ._simulate import simulate
 from ._status import status
@@ -116,8 +116,9 @@ class _Program(click.Group):
 
 def _code_of(command: Callable[[], object], *, is_detailed: bool) -> int:
     try:
-        code = command()
-        flush()
+        with signals_interrupt():
+            code = command()
+            flush()
     except (Interrupted, click.Abort, KeyboardInterrupt) as stopped:
         _report_interrupt(stopped)
         return INTERRUPTED

@@ -5,6 +5,9 @@ to finish, because the outcome of an aborted update is uncertain. After that tim
 coroutine is cancelled. Without `on_stop`, the coroutine is cancelled at the first signal. The second signal also
 restores the system's default handlers, so a third signal kills the process.
 
+Outside `run`, for example at a question or while standard input is copied, `signals_interrupt` makes SIGTERM and SIGHUP
+do what Ctrl-C does: raise `KeyboardInterrupt`. So temporary files are removed, and the exit code is the same.
+
 A signal that was ignored when the program began stays ignored. `nohup` ignores SIGHUP, so that the command goes on when
 the terminal is closed, and a shell script ignores SIGINT in its background jobs, so that a Ctrl-C for the script does
 not reach them.
@@ -23,7 +26,7 @@ from typing import Any, TypeVar
 
 from ._watch import current_watch
 
-__all__ = ["GRACE", "Interrupted", "interrupted_before", "run"]
+__all__ = ["GRACE", "Interrupted", "interrupted_before", "run", "signals_interrupt"]
 
 T = TypeVar("T")
 
@@ -57,6 +60,22 @@ def _state(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@contextmanager
+def signals_interrupt() -> Generator[None]:
+    """Raise `KeyboardInterrupt` at SIGTERM and SIGHUP while the block runs, unless they are ignored or handled."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    changed = [number for number in _SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def run(

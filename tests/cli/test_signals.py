@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -156,3 +157,30 @@ def test_a_run_survives_the_end_of_its_terminal(sim: RoomsSimulator, invoke: Inv
     assert set(states("rooms.plan.journal")) <= {"updated", "skipped"}
     *_, stop = Journal.open("rooms.plan.journal").records()
     assert stop["stop"] == "stopped: interrupted"
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("words", [("show", "-"), ("report", "-", "-o", "-")], ids=lambda words: words[0])
+def test_a_signal_while_standard_input_is_read_leaves_no_copy_of_it(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], number: int
+) -> None:
+    copies = tmp_path / "temporary"
+    copies.mkdir()
+    monkeypatch.setenv("TMPDIR", str(copies))
+    with program(*words, stdin=subprocess.PIPE) as process:
+        until(lambda: any(copies.iterdir()), "the copy has begun")
+        process.send_signal(number)
+        assert process.wait(timeout=20) == 130
+    assert not any(copies.iterdir())
+
+
+def test_a_signal_that_was_ignored_does_not_end_the_reading_of_standard_input(program: Program) -> None:
+    start = ignoring(signal.SIGHUP)
+    with program("plan", "-", "--check", stdin=subprocess.PIPE, preexec_fn=start) as process:
+        assert process.stdin is not None
+        process.stdin.write("room_id,max_participants\n")
+        process.stdin.flush()
+        time.sleep(1)
+        process.send_signal(signal.SIGHUP)
+        process.communicate("6baa9455-e3e7-4682-8209-4cac629f6fbe,20\n", timeout=20)
+    assert process.returncode == 0
