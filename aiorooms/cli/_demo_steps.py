@@ -79,8 +79,6 @@ class Commands:
             finally:
                 if killing is not None:
                     killing.cancel()
-        if exit_code < 0 and sys.stderr.isatty():
-            write_stderr(f"{_SHOW_CURSOR}\n")  # the progress bar had hidden it
         ended = EndedCommand(words=words, exit_code=exit_code, seconds=clock() - began, lines=lines)
         self.ended.append(ended)
         return ended
@@ -112,7 +110,8 @@ class Commands:
         finally:
             if process.returncode is None:
                 process.kill()
-                await process.wait()
+            if await process.wait() < 0 and sys.stderr.isatty():
+                write_stderr(f"{_SHOW_CURSOR}\n")  # the progress bar had hidden it
 
     async def _copy(self, stream: asyncio.StreamReader, lines: list[str]) -> None:
         """Copy the lines of a process to standard output, unless it is JSON. Keep the last ones."""

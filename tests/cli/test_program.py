@@ -151,3 +151,15 @@ def test_the_demo_shows_a_moving_bar_on_a_real_terminal() -> None:
     assert "Verified: all 200 rooms" in text
     assert "\x1b[32m" in terminal.text or "\x1b[1;32m" in terminal.text, "no colours were used"
     assert terminal.text.count("\x1b[?25l") == terminal.text.count("\x1b[?25h"), "the cursor was left hidden"
+
+
+def test_ctrl_c_in_the_demo_shows_the_cursor_that_the_bar_had_hidden() -> None:
+    terminal = Terminal(80)
+    command = [sys.executable, "-m", "aiorooms", "demo", "--rooms", "200", "--rate-limit", "20/1s"]
+    ends = terminal.theirs
+    with running(command, stdin=ends, stdout=ends, stderr=ends, env={**os.environ, "TERM": "xterm"}) as demo:
+        until(lambda: "\x1b[?25l" in terminal.text.partition("aiorooms apply rooms.plan --yes")[2], "a bar is shown")
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(timeout=20) == 130
+    terminal.close()
+    assert terminal.text.rindex("\x1b[?25h") > terminal.text.rindex("\x1b[?25l"), "the cursor was left hidden"
