@@ -274,7 +274,10 @@ class _Applying(ManyUpdates):
             self.out.error(f"{text}; make sure that no other command applies it with another journal")
 
     def _report(self, outcome: Outcome) -> None:
-        if (reason := self._breaker.add(outcome.status, found=outcome.found)) is not None:
+        # A run that was stopped for another reason only drains.
+        if (self._run.stopped_by is None or self._run.limit_reached) and (
+            reason := self._breaker.add(outcome.status, found=outcome.found)
+        ) is not None:
             self._run.stop(f"breaker: {reason}")
         if outcome.status == "uncertain":
             self._uncertain.add(outcome.room_id)

@@ -260,8 +260,15 @@ class _Updating(ManyUpdates):
         async with self.client, aclosing(results):
             async for result in results:
                 del self._in_flight[result.room_id]
-                self._report(result)
                 self.count(result.status)
+                self._report(result)
+
+    @property
+    def _is_draining(self) -> bool:
+        """Whether the run was stopped by a signal, by the breaker or by --max-failures."""
+        failures = self.counts.total() - self.counts["updated"]
+        is_maximum = self._max_failures is not None and failures >= self._max_failures
+        return self._stopping or is_maximum
 
     def _next_updates(self) -> Iterator[tuple[str, RoomUpdate]]:
         while not self._stopping and (room_id := next(self._left, None)) is not None:
@@ -269,7 +276,7 @@ class _Updating(ManyUpdates):
             yield room_id, self._change
 
     def _report(self, result: UpdateResult) -> None:
-        if (reason := self._breaker.add(result.status)) is not None:
+        if not self._is_draining and (reason := self._breaker.add(result.status)) is not None:
             self.stop(reason)
         if self.out.json:
             self.write(dumps(result_data(result)))

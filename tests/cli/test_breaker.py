@@ -1,6 +1,7 @@
 """The breaker stops a run whose updates fail: pure, and in the commands apply, resume and update."""
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -130,6 +131,26 @@ def test_resume_stops_too_and_no_breaker_goes_on(sim: RoomsSimulator, invoke: In
     last = invoke("resume", JOURNAL, *ONE_BY_ONE, "--json", "--no-breaker")
     totals = json.loads(lines(last.stdout)[-1])
     assert (totals["updated"], totals["failed"], totals["stopped_by"]) == (ROOMS - 30, 30, None)
+
+
+@pytest.mark.parametrize("command", ["apply", "update"])
+def test_a_run_that_stopped_for_another_reason_is_not_stopped_again(
+    sim: RoomsSimulator, invoke: Invoke, command: str
+) -> None:
+    planned(invoke)
+    ids = sim.room_ids
+    remove(sim, ROOMS)
+    sim.latency = 0.1  # so that more than 11 updates are in flight when the first ones fail
+    options = ("--concurrency", "40", "--max-failures", "2")
+    if command == "apply":
+        result = invoke("apply", "rooms.plan", "--yes", "--force", *options)
+    else:
+        result = invoke("update", "-", "--max-participants", "30", *options, stdin="\n".join(ids))
+    assert result.exit_code == 1
+    found = re.search(r"(\d+) failed", result.stderr)
+    assert found is not None and int(found[1]) > 10, "the breaker had no reason to stop the run"
+    assert "updates failed; find the cause" not in result.stderr
+    assert "--retry-failed" not in result.stderr
 
 
 def test_apply_without_the_breaker_goes_on(sim: RoomsSimulator, invoke: Invoke) -> None:
