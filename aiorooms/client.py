@@ -30,9 +30,9 @@ from .telemetry import OnEvent
 from .telemetry._log import level_in_environment, log_to_stderr
 from .telemetry._telemetry import Telemetry
 
-__all__ = ["ClientPacing", "RoomsClient", "telemetry_of"]
+__all__ = ["BASE_URL", "ClientPacing", "RoomsClient", "telemetry_of"]
 
-_BASE_URL: Final = "https://api.telnyx.com/v2"
+BASE_URL: Final = "https://api.telnyx.com/v2"
 
 _BASE_URL_POLICY: Final = WebhookUrlPolicy(schemes=("https", "http"))
 
@@ -298,7 +298,7 @@ def _is_in_netrc(host: str) -> bool:
 
 
 def _base_url(given: str | None, *, allow_insecure_http: bool) -> str:
-    text = given if given is not None else os.environ.get("TELNYX_BASE_URL") or _BASE_URL
+    text = given if given is not None else os.environ.get("TELNYX_BASE_URL") or BASE_URL
 
     if not isinstance(cast("object", text), str):
         raise wrong_type("base_url", text, "a str")
@@ -317,21 +317,21 @@ def _base_url(given: str | None, *, allow_insecure_http: bool) -> str:
         url = URL(text)
         host = url.host
     except (ValueError, IndexError) as unreadable:  # yarl raises both
-        raise error(f"can't be parsed: {unreadable}", f"give a URL such as {_BASE_URL}") from None
+        raise error(f"can't be parsed: {unreadable}", f"give a URL such as {BASE_URL}") from None
     if url.user is not None or url.password is not None:
         raise setting_error("base_url", "contains credentials", "remove them, and give the key as api_key")
     if url.scheme not in ("http", "https") and "://" not in text and "." in text.partition("/")[0]:
         scheme = "http" if is_loopback(text.partition("/")[0].partition(":")[0]) else "https"
         # The text may contain a password.
-        hint = f"give one such as {_BASE_URL}" if "@" in text else f"did you mean {quoted(f'{scheme}://{text}')}?"
+        hint = f"give one such as {BASE_URL}" if "@" in text else f"did you mean {quoted(f'{scheme}://{text}')}?"
         raise error("has no scheme", hint)
     if url.scheme not in ("http", "https") or not host:
-        raise error("is not an absolute http or https URL", f"give one such as {_BASE_URL}")
+        raise error("is not an absolute http or https URL", f"give one such as {BASE_URL}")
     if url.query_string or url.fragment:
         raise error("has a query or a fragment", "give only scheme, host and path")
-    official = URL(_BASE_URL)
+    official = URL(BASE_URL)
     if host == official.host and url.path.rstrip("/") != official.path:
-        raise error("does not have the path of the API", f"did you mean {quoted(_BASE_URL)}?")
+        raise error("does not have the path of the API", f"did you mean {quoted(BASE_URL)}?")
     if url.scheme == "http" and not allow_insecure_http and not is_loopback(host):
         insecure = error("would send the API key unencrypted", "use https, or allow_insecure_http=True")
         insecure.reason = "insecure_http"

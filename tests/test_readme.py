@@ -224,8 +224,9 @@ def test_the_commands_move_every_room_to_a_new_webhook_host_and_back(tmp_path: P
         for line, done in typed(commands, sim, tmp_path):
             assert done.returncode == 0, f"{line}: {done.stderr}"
             urls.append({str(room["webhook_event_url"]).split("/")[2] for room in sim.rooms.values()})
-        planned, applied, *_, rolled_back = urls
-        assert (planned, applied) == ({"old.example.com"}, {"new.example.com"})
+        planned, tried, applied, *_, rolled_back = urls
+        both = {"old.example.com", "new.example.com"}
+        assert (planned, tried, applied) == ({"old.example.com"}, both, {"new.example.com"})
         assert rolled_back == {"old.example.com"}
         assert before == {room_id: room["webhook_event_url"] for room_id, room in sim.rooms.items()}
     assert (tmp_path / "tonight.html").exists()

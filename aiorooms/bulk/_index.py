@@ -41,6 +41,10 @@ class LineIndex:
         """The number of lines."""
         return len(self._entries)
 
+    def __contains__(self, key: str) -> bool:
+        """Whether a line has this key. Must be called after `sort`."""
+        return self._position(key) is not None
+
     def add(self, key: str, offset: int, line: bytes) -> None:
         """Add the line at an offset."""
         self._entries.append(_digest(key) + offset.to_bytes(_OFFSET) + crc32(line).to_bytes(4))

@@ -59,7 +59,7 @@ class Plan:
     not_concerned: int = 0
     """Number of rooms of the account for which the source had no values; 0 in a plan of an older format."""
     invalid: int = 0
-    """Number of problems of rooms that were left out of the plan; 0 in a plan of an older format."""
+    """Number of rooms and rows that were left out because of a problem; 0 in a plan of an older format."""
     latest_update: datetime | None
     """The latest `updated_at` of the planned rooms when the plan was made.
 

@@ -30,9 +30,9 @@ class PlanSummary:
     not_concerned: int = 0
     """Number of rooms of the account for which the source has no values."""
     invalid: int = 0
-    """Number of problems of rooms that were left out, with `skip_invalid`."""
+    """Number of rooms and rows that were left out because of a problem, with `skip_invalid`."""
     invalid_problems: Sequence[InputProblem] = ()
-    """The first 1,000 of these problems. If there are more, the last one says how many."""
+    """The first 1,000 problems of these rooms and rows. If there are more, the last one says how many."""
     outdated: int = 0
     """Number of rooms in the source that were modified after it was exported. The plan may revert these changes."""
     outdated_rooms: Sequence[str] = ()

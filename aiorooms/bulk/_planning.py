@@ -22,7 +22,11 @@ from ._problems import Problems
 from ._recheck import Rechecker
 from ._room_names import RoomNames
 
-__all__ = ["Change", "Wanted", "make_plan", "plan_room"]
+__all__ = ["Change", "LeftOutError", "Wanted", "make_plan", "plan_room"]
+
+
+class LeftOutError(Exception):
+    """The row of a room has a problem, and was left out when the input was read."""
 
 
 @attrs.frozen
@@ -130,6 +134,8 @@ class _Making:
         except BulkInputError as error:
             self.problems.add_of_row(*error.problems)
             return
+        except LeftOutError:
+            return  # neither concerned nor not concerned
         if change is None:
             self._not_concerned += 1
             return
@@ -167,6 +173,8 @@ class _Making:
 
     def finish(self, plan: PlanWriter) -> None:
         """Add the problems that only all rooms together show, and the planned updates that change a name."""
+        if isinstance(left_out := getattr(self._wanted, "left_out", None), Problems):
+            self.problems.add_left_out(left_out)
         for problem in self._wanted.not_met():  # added one by one, because a list of all would need too much memory
             add = self.problems.add if problem.code in _ABOUT_ALL else self.problems.add_of_row
             add(problem)
@@ -179,7 +187,7 @@ class _Making:
     def summary(self, plan: PlanWriter) -> PlanSummary:
         """Write the totals of the plan, and return them."""
         skipped = self.problems.skipped
-        invalid = 0 if skipped is None else skipped.count
+        invalid = 0 if skipped is None else skipped.rows
         summary = plan.finish(self._unchanged, not_concerned=self._not_concerned, invalid=invalid)
         return attrs.evolve(
             summary,

@@ -17,6 +17,10 @@ class Problems:
     def __init__(self, source: str, *, skip_rows: bool = False) -> None:
         """With `skip_rows`, the problems of single rows are kept apart, in `skipped`."""
         self.count: int = 0
+        self.rows: int = 0
+        """Number of rows and rooms with a problem that `add_of_row` has added."""
+        self.bad_row: int | None = None
+        """The line of the last row with a problem; None if the problem has no line."""
         self.source = source
         self.skipped: Problems | None = Problems(source) if skip_rows else None
         """The problems of rows that are left out; None if such a problem makes the whole input invalid."""
@@ -37,8 +41,21 @@ class Problems:
         self.add(InputProblem(self.source, line, field, message, code=code, value=value))
 
     def add_of_row(self, *problems: InputProblem) -> None:
-        """Add problems of a single row or room, which is left out if `skip_rows` was given."""
+        """Add problems of a single row or room, which is left out if `skip_rows` was given.
+
+        Problems with the same line are of one row. All problems without a line are of one room.
+        """
+        for number, problem in enumerate(problems):
+            if number == 0 if problem.line is None else problem.line != self.bad_row:
+                (self if self.skipped is None else self.skipped).rows += 1
+            self.bad_row = problem.line
         (self if self.skipped is None else self.skipped).add(*problems)
+
+    def add_left_out(self, others: "Problems") -> None:
+        """Add the problems of rows that were left out when the input was read, as `add_of_row` does."""
+        target = self if self.skipped is None else self.skipped
+        target.add(*others.listed())
+        target.rows += others.rows
 
     def fail(self, code: InputCode, line: int | None, message: str) -> NoReturn:
         """Record a problem that makes the rest of the input unreadable, and raise `BulkInputError`."""

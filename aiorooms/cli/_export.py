@@ -11,7 +11,7 @@ from ..client import RoomsClient
 from ._command import Command, Context
 from ._exit_codes import OK
 from ._options import FILE, api_options, check_new_file, make_client, overwrite_option, value_option
-from ._output import Output, write_stderr
+from ._output import Output
 from ._run import interrupted_before, run
 from ._streams import is_standard, new_file_name, output_path
 from ._values import one_of
@@ -68,7 +68,7 @@ def export(file: Path, form: Format | None, client: RoomsClient, as_json: bool) 
     else:
         text = f"Wrote {count:,} room{'s' * (count != 1)} to {new_file_name(file)}."
         if is_standard(file):
-            write_stderr(text + "\n")
+            out.aside(text)
         else:
             out.line(text)
     return OK

@@ -10,9 +10,9 @@ from ..bulk._files import quoted_path
 from ..bulk._kinds import kind_of_input
 from ._command import Context, Step
 from ._output import command_line
-from ._streams import input_path, is_standard
+from ._streams import input_path, is_copy, is_standard
 
-__all__ = ["expect_journal", "expect_plan"]
+__all__ = ["command_for_table", "expect_journal", "expect_plan"]
 
 
 def expect_plan(parameter: str, command: str, *, from_stdin: bool = True) -> Step:
@@ -24,7 +24,7 @@ def expect_plan(parameter: str, command: str, *, from_stdin: bool = True) -> Ste
     def check(ctx: Context) -> None:
         path = _opened(ctx, parameter, "PLAN", "a plan", from_stdin=from_stdin)
         if path is not None and kind_of_input(path) == "journal":
-            ctx.add_problem(f"{quoted_path(path)} is a journal, not a plan; {_with_journal(command, path)}", "PLAN")
+            ctx.add_problem(_wrong_kind(path, "a journal, not a plan", _with_journal(command, path)), "PLAN")
 
     return check
 
@@ -35,7 +35,7 @@ def expect_journal(parameter: str, command: str, *, from_stdin: bool = True) -> 
     def check(ctx: Context) -> None:
         path = _opened(ctx, parameter, "JOURNAL", "a journal", from_stdin=from_stdin)
         if path is not None and kind_of_input(path) == "plan":
-            ctx.add_problem(f"{quoted_path(path)} is a plan, not a journal; {_with_plan(command, path)}", "JOURNAL")
+            ctx.add_problem(_wrong_kind(path, "a plan, not a journal", _with_plan(command, path)), "JOURNAL")
 
     return check
 
@@ -51,6 +51,17 @@ def _opened(ctx: Context, parameter: str, name: str, what: str, *, from_stdin: b
     copied = ctx.with_resource(input_path(path, what))
     ctx.params[parameter] = copied
     return copied
+
+
+def command_for_table(path: Path) -> str | None:
+    """Return the command that reads a plan or a journal where a table belongs; None for any other file."""
+    kind = kind_of_input(path)
+    return None if kind is None else command_line("apply" if kind == "plan" else "resume", path)
+
+
+def _wrong_kind(path: Path, what: str, advice: str) -> str:
+    # A command can't be repeated with the copy of standard input, which is removed at the end.
+    return f"standard input is {what}" if is_copy(path) else f"{quoted_path(path)} is {what}; {advice}"
 
 
 def _with_journal(command: str, path: Path) -> str:

@@ -83,6 +83,7 @@ Exit codes:
   1    something failed, is uncertain or differs from the plan
   2    the input is invalid or the API key is missing; nothing was changed
   3    the server rejected the API key (401 or 403)
+  4    the run is still in progress (`aiorooms status`)
   130  interrupted by Ctrl-C, SIGTERM or SIGHUP
 """
 

@@ -270,6 +270,11 @@ class Output:
         if self.on_terminal:
             self.line(text)
         else:
+            self.aside(text)
+
+    def aside(self, text: str) -> None:
+        """Write a line to standard error, because standard output is a file. If `quiet` is true, do nothing."""
+        if not self.quiet:
             write_stderr(escape(text) + "\n")
 
     def error(self, text: str) -> None:

@@ -30,7 +30,7 @@ from ._options import (
     policy_option,
     read_policy,
 )
-from ._output import Output, Reading, escape, print_some_problems, write_stderr
+from ._output import Output, Reading, escape, print_some_problems
 from ._plan_source import Table, read_source
 from ._repeated import Repeated, keep_repeated
 from ._review import lines_not_restorable, totals_of
@@ -200,7 +200,7 @@ def plan(
         _note_invalid(summary, output)
         if is_standard(out):
             for line in (*lines_not_restorable(review_of(opened.updates())), totals_of(opened)):
-                write_stderr(escape(line) + "\n")
+                output.aside(line)
         else:
             write_plan(opened, output, every_room=every_room, summary=summary)
     if not as_json:

@@ -13,6 +13,7 @@ from ..bulk._problems import Problems
 from ..bulk._sources.conditions import Condition, read_conditions
 from ..errors import BulkInputError
 from ._command import Context
+from ._kinds import command_for_table
 from ._streams import is_standard, standard_input
 from ._words import input_problems
 
@@ -70,9 +71,9 @@ def read_source(ctx: Context) -> None:
             for problem in input_problems(error):
                 message = f"{problem.field}: {problem.message}" if problem.field else problem.message
                 ctx.add_problem(message, problem.file)
-    elif (kind := kind_of_input(file)) is not None:
-        command = {"plan": "apply", "journal": "resume"}[kind]
-        ctx.add_problem(f"{quoted(str(file))} is a {kind}; use `aiorooms {command}`", "FILE")
+    elif (command := command_for_table(file)) is not None:
+        kind = "a plan" if kind_of_input(file) == "plan" else "a journal"
+        ctx.add_problem(f"{quoted(str(file))} is {kind}; use `{command}`", "FILE")
     else:
         problems = Problems("--where")
         where = read_conditions(options["where"], problems)

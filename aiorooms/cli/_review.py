@@ -12,9 +12,11 @@ from typing import Final
 
 from ..bulk import Plan
 from ..bulk._plan_review import FieldReview, PlanReview, ValueChange
+from ..client import BASE_URL
 from ..models._fields import FIELDS
 from ._json import JsonValue, dumps
 from ._output import Output, command_line, escape
+from ._streams import shown_path
 
 __all__ = [
     "lines_before_question",
@@ -38,8 +40,6 @@ _DATE: Final = len("2024-05-01")
 _MAX_CHANGES: Final = 8
 """Maximum number of changes of a field to show."""
 
-_DEFAULT_SERVER: Final = "https://api.telnyx.com/v2"
-
 
 def rooms_text(count: int) -> str:
     """Return a number of rooms as text, such as `1 room`."""
@@ -60,7 +60,7 @@ def totals_of(plan: Plan) -> str:
 def show_header(plan: Plan, review: PlanReview, out: Output) -> None:
     """Write where a plan comes from, its checksum, its changes by field and host, and what can't be undone."""
     for name, value in (
-        ("Plan", str(plan.path)),
+        ("Plan", shown_path(plan.path)),
         ("Source", plan.source),
         ("Server", plan.base_url),
         ("Made", plan.created_at),
@@ -149,8 +149,8 @@ def show_how_to_approve(plan: Plan, out: Output) -> None:
     """Write the command that applies this plan and no other, or nothing if the plan has no changes."""
     if not plan.rooms:
         return
-    known = (_DEFAULT_SERVER, os.environ.get("TELNYX_BASE_URL", "").rstrip("/"))
-    server = () if plan.base_url in known else ("--base-url", plan.base_url)
+    used = os.environ.get("TELNYX_BASE_URL", "").rstrip("/") or BASE_URL
+    server = () if plan.base_url == used else ("--base-url", plan.base_url)
     out.note(f"To apply this plan and no other: {command_line('apply', plan.path, *server, '--approve', plan.sha256)}")
 
 

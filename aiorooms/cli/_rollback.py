@@ -19,7 +19,7 @@ from ._options import (
     make_client,
     overwrite_option,
 )
-from ._output import Output, write_stderr
+from ._output import Output
 from ._repeated import Repeated, keep_repeated
 from ._review import totals_of
 from ._run import interrupted_before, run
@@ -87,7 +87,7 @@ def rollback(
         if damaged_lines:
             output.error(f"{damage_of_journal(damaged_lines)}, and may hide rooms that the plan does not roll back")
         if is_standard(out):
-            write_stderr(totals_of(plan) + "\n")
+            output.aside(totals_of(plan))
         elif not as_json:
             show_plan(plan, output, every_room=every_room)
     if as_json:

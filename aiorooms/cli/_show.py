@@ -14,7 +14,7 @@ from ._kinds import expect_plan
 from ._options import FILE, every_room_option, json_option
 from ._output import Output
 from ._review import review_data, show_how_to_approve
-from ._streams import is_copy
+from ._streams import is_copy, shown_path
 
 __all__ = ["show", "write_plan"]
 
@@ -60,7 +60,7 @@ def write_plan(
         if every_room:
             out.data({"room_id": planned.room_id, "before": dict(planned.before), "after": dict(planned.after)})
     totals: dict[str, JsonValue] = {
-        "plan": str(plan.path),
+        "plan": shown_path(plan.path),
         "plan_id": plan.plan_id,
         "rooms": plan.rooms,
         "unchanged": plan.unchanged,

@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 
 from ._output import output_lost, print_error
 
-__all__ = ["input_path", "is_copy", "is_standard", "new_file_name", "output_path", "standard_input"]
+__all__ = ["input_path", "is_copy", "is_standard", "new_file_name", "output_path", "shown_path", "standard_input"]
 
 _PREFIX: Final = "aiorooms-"
 _COPY: Final = "standard input"
@@ -54,6 +54,11 @@ def input_path(path: Path, what: str) -> Generator[Path]:
 def is_copy(path: Path) -> bool:
     """Return whether a path is that of a copy of standard input, which is removed at the end of the command."""
     return path.name == _COPY and path.parent.name.startswith(_PREFIX)
+
+
+def shown_path(path: Path) -> str:
+    """Return a path for the output: `standard input` for a copy of it."""
+    return _COPY if is_copy(path) else str(path)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ chosen by the `reason` of the error.
 """
 
 import copy
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -57,11 +58,14 @@ _HINTS: Final[Mapping[Reason, str]] = {
 def error_line(error: AioroomsError) -> str:
     """Return an error as one line."""
     hint = None if error.reason is None else _HINTS.get(error.reason)
-    if hint is None:
-        return str(error)
-    with_hint = copy.copy(error)
-    with_hint.hint = hint
-    return str(with_hint)
+    if hint is not None:
+        error = copy.copy(error)
+        error.hint = hint
+    return _COPIED.sub("standard input", str(error))
+
+
+_COPIED: Final = re.compile(r"'[^']*/aiorooms-[^/']*/standard input'")
+"""The path of a copy of standard input (`_streams`), which is gone when the command has ended."""
 
 
 _SELECTION: Final = {"where": "--where", "set_fields": "--set", "rewrite_webhook_host": "--rewrite-webhook-host"}

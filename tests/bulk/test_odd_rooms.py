@@ -212,3 +212,21 @@ async def test_conditions_select_rows_of_a_file(tmp_path: Path) -> None:
     assert (summary.rooms, summary.not_concerned) == (2, 2)
     with pytest.raises(BulkInputError, match="^where: 'nam=x' is not a condition"):
         await asyncio.to_thread(read_rows, path, where=["nam=x"])
+
+
+async def test_the_totals_of_a_plan_add_up_to_the_account(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    async with RoomsSimulator(rooms=12) as sim, client_of(sim) as client:
+        rooms = sim.room_ids
+        for number, room_id in enumerate(rooms):
+            sim.change_room(room_id, max_participants=20 if number < 3 else 10)
+        sim.change_room(rooms[11], unique_name="taken")
+        rows = [f"{room_id},20,on," for room_id in rooms[:6]]
+        rows += [f"{rooms[6]},many,maybe,", f"{rooms[7]},99,on,", f"{rooms[8]},20,on,taken", f"{rooms[9]},20,x,NULL"]
+        path.write_text("id,max_participants,enable_recording,unique_name\n" + "\n".join(rows) + "\n")
+        for room_id in rooms[:3]:
+            sim.change_room(room_id, enable_recording=True)
+        with await asyncio.to_thread(read_rows, path, defer_values=True, skip_invalid=True) as read:
+            summary = await make_plan(client, read, tmp_path / "a.plan", skip_invalid=True)
+    assert (summary.rooms, summary.unchanged, summary.not_concerned, summary.invalid) == (3, 3, 2, 4)
+    assert sorted(one.line or 0 for one in summary.invalid_problems) == [8, 8, 9, 10, 11, 11]

@@ -153,7 +153,7 @@ def test_invalid_rows_can_be_left_out(tmp_path: Path) -> None:
     with read_rows(path, skip_invalid=True) as rows:
         assert rows.change_of(Room(id=A)) is not None
         assert rows.count == 1
-        assert [(one.line, one.code) for one in rows.not_met()] == [
+        assert [(one.line, one.code) for one in rows.left_out.listed()] == [
             (3, "out_of_range"), (4, "not_a_uuid"), (5, "wrong_type"), (6, "bad_syntax"),
         ]  # fmt: skip
 
@@ -166,3 +166,18 @@ def test_a_file_that_is_invalid_as_a_whole_is_a_problem_even_if_invalid_rows_are
     tmp_path: Path, text: str
 ) -> None:
     assert len(problems_of(tmp_path / "a.csv", text, skip_invalid=True)) == 1
+
+
+def test_all_problems_of_a_row_are_reported_together(tmp_path: Path) -> None:
+    text = f"room_id,enable_recording,max_participants,unique_name\n{A},maybe,99,NULL\n{B},ja,1,\nx,,77,,extra\n"
+    found = problems_of(tmp_path / "a.csv", text)
+    assert [problem.split(":")[0] for problem in found] == [
+        "a.csv, line 2, enable_recording",
+        "a.csv, line 2, unique_name",
+        "a.csv, line 2, max_participants",
+        "a.csv, line 3, enable_recording",
+        "a.csv, line 3, max_participants",
+        "a.csv, line 4",
+        "a.csv, line 4, room_id",
+        "a.csv, line 4, max_participants",
+    ]

@@ -148,7 +148,8 @@ def test_a_run_that_stopped_for_another_reason_is_not_stopped_again(
         result = invoke("update", "-", "--max-participants", "30", *options, stdin="\n".join(ids))
     assert result.exit_code == 1
     found = re.search(r"(\d+) failed", result.stderr)
-    assert found is not None and int(found[1]) > 10, "the breaker had no reason to stop the run"
+    assert found is not None
+    assert int(found[1]) > 10, "the breaker had no reason to stop the run"
     assert "updates failed; find the cause" not in result.stderr
     assert "--retry-failed" not in result.stderr
 

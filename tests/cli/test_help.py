@@ -10,6 +10,7 @@ import pytest
 
 import aiorooms
 from aiorooms.cli._bulk_options import BULK_SECTIONS
+from aiorooms.cli._exit_codes import FAILED, INTERRUPTED, INVALID_INPUT, OK, RUNNING, UNAUTHORIZED
 from aiorooms.cli._main import cli
 from aiorooms.cli._update import _SECTIONS
 
@@ -38,7 +39,7 @@ def test_the_help_shows_every_command_and_ends_with_environment_and_exit_codes()
     for named in ("TELNYX_API_KEY", "TELNYX_BASE_URL", "NO_COLOR", "Exit codes:"):
         assert named in end, f"{named} is missing"
     codes = [line.split()[0] for line in lines(end.split("Exit codes:\n")[1])]
-    assert codes == ["0", "1", "2", "3", "130"]
+    assert codes == [str(code) for code in (OK, FAILED, INVALID_INPUT, UNAUTHORIZED, RUNNING, INTERRUPTED)]
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -70,7 +70,7 @@ def test_standard_input_of_another_kind_is_one_line(invoke: Invoke, command: str
     result = invoke(command, "-", stdin=b"x\n")
     assert result.exit_code == 2
     (line,) = lines(result.stderr)
-    assert f"standard input' is not a {what}" in line
+    assert f"standard input is not a {what}" in line
 
 
 def test_commands_can_be_piped_into_each_other(sim: RoomsSimulator, invoke: Invoke, folder: Path) -> None:
@@ -82,3 +82,30 @@ def test_commands_can_be_piped_into_each_other(sim: RoomsSimulator, invoke: Invo
     shown = json.loads(run("show", "-", "--json", stdin=plan.stdout_bytes).stdout)
     assert (shown["rooms"], shown["unchanged"]) == (0, 20)
     assert Journal.open(folder / "rooms.plan.journal").runs() == 1
+
+
+@pytest.mark.usefixtures("applied")
+@pytest.mark.parametrize(
+    ("command", "file"), [("show", "rooms.plan.journal"), ("verify", "rooms.plan.journal"), ("report", "rooms.plan")]
+)
+def test_no_message_shows_the_path_of_a_copy(invoke: Invoke, folder: Path, command: str, file: str) -> None:
+    options = ("--out", "new") if command == "report" else ()
+    for data in ((folder / file).read_bytes(), b"x\n", b""):
+        result = invoke(command, "-", *options, stdin=data)
+        assert result.exit_code == 2
+        assert "standard input" in result.stderr
+        assert "aiorooms-" not in result.output
+        assert "aiorooms report" not in result.stderr
+    shown = invoke("show", "-", stdin=(folder / "rooms.plan").read_bytes())
+    assert lines(shown.stdout)[0].split() == ["Plan:", "standard", "input"]
+    assert (
+        json.loads(invoke("show", "-", "--json", stdin=(folder / "rooms.plan").read_bytes()).stdout)["plan"]
+        == "standard input"
+    )
+
+
+def test_quiet_commands_write_nothing_beside_the_file(sim: RoomsSimulator, invoke: Invoke) -> None:
+    for arguments in (("export", "-"), ("plan", "--set", "max_participants=30", "--out", "-")):
+        result = invoke(*arguments, "-q")
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert result.stdout

@@ -22,9 +22,9 @@ PLAN, JOURNAL = "rooms.plan", "rooms.plan.journal"
         (("resume", PLAN), f"JOURNAL: '{PLAN}' is a plan, not a journal; use `aiorooms resume {JOURNAL}`"),
         (("rollback", PLAN), f"JOURNAL: '{PLAN}' is a plan, not a journal; use `aiorooms rollback {JOURNAL}`"),
         (("report", PLAN), f"JOURNAL: '{PLAN}' is a plan, not a journal; use `aiorooms report {JOURNAL}`"),
-        (("plan", PLAN), f"FILE: '{PLAN}' is a plan; use `aiorooms apply`"),
-        (("plan", PLAN, "--overwrite"), f"FILE: '{PLAN}' is a plan; use `aiorooms apply`"),
-        (("plan", JOURNAL, "--check"), f"FILE: '{JOURNAL}' is a journal; use `aiorooms resume`"),
+        (("plan", PLAN), f"FILE: '{PLAN}' is a plan; use `aiorooms apply {PLAN}`"),
+        (("plan", PLAN, "--overwrite"), f"FILE: '{PLAN}' is a plan; use `aiorooms apply {PLAN}`"),
+        (("plan", JOURNAL, "--check"), f"FILE: '{JOURNAL}' is a journal; use `aiorooms resume {JOURNAL}`"),
     ],
 )
 def test_the_command_that_was_meant_is_named(

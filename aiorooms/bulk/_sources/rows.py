@@ -40,7 +40,7 @@ from ...models import Room, RoomUpdate, read_room_ref
 from ...models._fields import FIELDS, Values, differing
 from .._files import os_errors_as
 from .._index import LineIndex
-from .._planning import Change
+from .._planning import Change, LeftOutError
 from .._problems import Problems, input_problem
 from .columns import ROOM_COLUMNS, UPDATED_AT, Cells, Columns
 from .conditions import Condition, read_conditions
@@ -100,7 +100,10 @@ class Rows:
         self._conditions = conditions
         self._policy = webhook_url_policy
         self._deferred = Problems(source)
-        self._left_out = Problems(source)
+        self.left_out = Problems(source)
+        """The problems of rows that were left out, with `skip_invalid`. Read by `make_plan`."""
+        self._skipped = LineIndex(self._file)
+        """The rooms of these rows."""
 
     def __enter__(self) -> Self:
         return self
@@ -134,6 +137,8 @@ class Rows:
             keys.append(_key_of_name(room.unique_name))
         found = sorted((_read_row(line) for key in keys if (line := self._rooms.find(key))), key=_line)
         if not found:
+            if any(key in self._skipped for key in keys):
+                raise LeftOutError
             self._find_alike(room)
             return None
         if not all(condition(room) for condition in self._conditions):
@@ -159,8 +164,7 @@ class Rows:
         return problems
 
     def not_met(self) -> Iterator[InputProblem]:
-        """Yield the problems of rows that were left out, and one for each row whose room is not in the account."""
-        yield from self._left_out.listed()
+        """Yield a problem for each row whose room is not in the account."""
         for row in map(_read_row, self._rooms.unmatched()):
             column, value = ("room_id", row.room_id) if row.name is None else ("room", row.name)
             wanted = f"the id {value}" if row.name is None else f"the name {quoted(value)}"
@@ -174,9 +178,10 @@ class Rows:
         if self._alike and name is not None and not name.isascii() and (key := _nfc(name)) in self._alike:
             self._alike[key] = room.id
 
-    def leave_out(self, problems: Problems) -> None:
-        """Keep the problems of rows that were left out, for `not_met`."""
-        self._left_out = problems
+    def leave_out(self, room_id: str | None, name: str | None) -> None:
+        """Remember the room of a row that is left out, so that it does not count as a room without a row."""
+        if room_id is not None or name is not None:
+            self._skipped.add(room_id or "" if name is None else _key_of_name(name), 0, b"")
 
     def add(self, row: _Row, deferred: Sequence[InputProblem]) -> None:
         """Add a row. `deferred` are the problems of values that are valid only for a room that has them already."""
@@ -204,6 +209,7 @@ class Rows:
             self._file.flush()
         self._rooms.sort()
         self._names.sort()
+        self._skipped.sort()
         duplicates: set[int] = set()
         for first, other in self._rooms.duplicates():
             duplicates.add(other)
@@ -316,7 +322,7 @@ def read_rows(
             _check_row(rows, problems, line, cells, is_table=is_table, defer_values=defer_values)
         rows.ignored_columns = [*columns.ignored]
         if problems.skipped is not None:
-            rows.leave_out(problems.skipped)
+            rows.left_out = problems.skipped
         if not rows.count and not problems.count and not (problems.skipped and problems.skipped.count):
             problems.record("empty", None, None, "the file has no rows")
         rows.check(problems)
@@ -364,12 +370,15 @@ def _check_row(rows: Rows, problems: Problems, line: int, cells: Cells, *, is_ta
     deferred = rows.problems_of(line, fields, odd_name=odd_name)
     if not (defer_values and all(_is_possible(fields, problem) for problem in deferred)):
         wrong, deferred = wrong + deferred, []
+    was_bad = problems.bad_row == line
     problems.add_of_row(*wrong)
-    if not wrong:
-        updated_at = cells.get(UPDATED_AT)
-        is_time = isinstance(updated_at, str) and _time(updated_at) is not None
-        time = str(updated_at) if is_time else None
-        rows.add(_Row(line, room_id, name, fields, time, bool(deferred), odd_name), deferred)
+    if wrong or was_bad:
+        rows.leave_out(room_id, name)
+        return
+    updated_at = cells.get(UPDATED_AT)
+    is_time = isinstance(updated_at, str) and _time(updated_at) is not None
+    time = str(updated_at) if is_time else None
+    rows.add(_Row(line, room_id, name, fields, time, bool(deferred), odd_name), deferred)
 
 
 def _read_room(source: str, line: int, cells: Cells) -> tuple[str | None, str | None, list[InputProblem]]:

@@ -20,7 +20,8 @@ def read_table(
 ) -> Iterator[tuple[int, Cells]]:
     """Yield the rows of a table after its header, each as a pair of its line number and its values.
 
-    `rows` yields the header and the rows as texts.
+    `rows` yields the header and the rows as texts. A row with an unreadable cell is yielded without this cell, and
+    `problems.bad_row` is its line.
     """
     table: _Table | None = None
     for line, cells in rows:
@@ -56,7 +57,7 @@ class _Table:
             problems.record("missing_column", line, None, text)
 
     def read(self, line: int, cells: Sequence[str]) -> Cells | None:
-        """Return the values of a row; None if a problem was recorded."""
+        """Return the values of a row; None if no column names the room."""
         source = self._problems.source
         problems: list[InputProblem] = []
         values: dict[str, object] = {}
@@ -77,4 +78,4 @@ class _Table:
         elif "\0" in "".join(cells):
             problems.append(InputProblem(source, line, None, "the row contains a NUL character", code="bad_syntax"))
         self._problems.add_of_row(*problems)
-        return values if self._has_room and not problems else None
+        return values if self._has_room else None
