@@ -114,6 +114,32 @@ def test_the_problems_of_a_workbook_have_the_number_of_the_row(tmp_path: Path) -
     ]
 
 
+def edit_sheet(path: Path, old: bytes, new: bytes) -> None:
+    """Replace text in the first sheet of a workbook."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    assert old in parts["xl/worksheets/sheet1.xml"]
+    parts["xl/worksheets/sheet1.xml"] = parts["xl/worksheets/sheet1.xml"].replace(old, new)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+
+
+@pytest.mark.parametrize("size", [b"A1", b"A1:B2", b"A1:XFD1048576"])
+def test_a_workbook_with_a_wrong_size_is_read_whole(tmp_path: Path, size: bytes) -> None:
+    path = tmp_path / "a.xlsx"
+    write_workbook(path, ["room_id", "max_participants"], [A, 20], [B, 30])
+    edit_sheet(path, b'<dimension ref="A1:B3"', b'<dimension ref="%s"' % size)
+    assert values(path) == EXPECTED
+
+
+def test_a_workbook_with_an_endless_number_of_rows_is_a_problem(tmp_path: Path) -> None:
+    path = tmp_path / "a.xlsx"
+    write_workbook(path, ["room_id", "max_participants"], [A, 20])
+    edit_sheet(path, b'r="2"', b'r="99999999999"')
+    assert problems_of(path) == ["a.xlsx: the workbook has more than 1,048,576 rows; save the sheet as CSV"]
+
+
 def test_a_damaged_workbook_is_a_problem(tmp_path: Path) -> None:
     write_workbook(tmp_path / "good.xlsx", ["room_id"], [A])
     data = (tmp_path / "good.xlsx").read_bytes()

@@ -27,7 +27,12 @@ def read_workbook(file: BinaryIO, problems: Problems) -> Iterator[tuple[int, lis
         problems.fail("unreadable", None, _unreadable(error))
     for sheet in sheets:
         is_empty = True
+        # A program may have written a wrong size of the sheet. Rows beyond it would be lost.
+        sheet.reset_dimensions()
         for number, row in enumerate(_rows(sheet, problems), 1):
+            if number > _MAX_ROWS:
+                wrong = f"the workbook has more than {_MAX_ROWS:,} rows; save the sheet as CSV"
+                problems.fail("unreadable", None, wrong)
             cells = [_text(value) for value in row]
             is_empty = is_empty and not any(cells)
             yield number, cells
@@ -52,6 +57,9 @@ def _unreadable(error: Exception) -> str:
 
 
 _MAX_REASON: Final = 100
+
+_MAX_ROWS: Final = 1_048_576
+"""Number of rows in a sheet of Excel. A damaged workbook may have a row with a much larger number."""
 
 
 def _text(value: object) -> str:
