@@ -5,7 +5,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -112,6 +112,28 @@ def test_the_problems_of_a_workbook_have_the_number_of_the_row(tmp_path: Path) -
         "a.xlsx, line 3, max_participants: 99 is not in the range 2 to 50",
         "a.xlsx, line 4, max_participants: '#REF!' is an error of a spreadsheet; correct the cell, or leave it empty",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("1-2", datetime(2024, 1, 2)),
+        ("MARCH1", datetime(2024, 3, 1)),
+        ("3/4 10:30", datetime(2024, 3, 4, 10, 30)),
+        ("10:30", time(10, 30)),
+        ("30:00", timedelta(hours=30)),
+        ("00123", 123),
+    ],
+)
+def test_a_name_that_became_a_date_or_a_number_in_a_workbook_is_noticed(
+    tmp_path: Path, name: str, cell: object
+) -> None:
+    path = tmp_path / "a.xlsx"
+    write_workbook(path, ["room_id", "unique_name"], [A, cell])
+    with read_rows(path) as rows:
+        change = rows.change_of(Room(id=A, unique_name=name))
+        assert change is not None
+        assert "a spreadsheet may have converted it" in (change.warning or "")
 
 
 def edit_sheet(path: Path, old: bytes, new: bytes) -> None:

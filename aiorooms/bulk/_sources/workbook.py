@@ -5,7 +5,7 @@ formula has the value that the program calculated when it saved the file.
 """
 
 from collections.abc import Iterator
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from typing import Any, BinaryIO, Final
 
 from ..._text import excerpt
@@ -70,7 +70,13 @@ def _text(value: object) -> str:
             return "true" if value else "false"
         case float() if value.is_integer():
             return str(int(value))
-        case datetime() | date() | time():
+        case datetime():
+            # A name that became a date looks like one then, and is noticed (`spreadsheets.may_be_converted`).
+            return value.isoformat(" ")
+        case date() | time():
             return value.isoformat()
+        case timedelta():  # such as 30:00, which is more than a day
+            minutes, seconds = divmod(round(value.total_seconds()), 60)
+            return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
         case _:
             return str(value)
