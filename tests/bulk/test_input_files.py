@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import tracemalloc
 import zipfile
 from collections.abc import Mapping
 from datetime import datetime, time, timedelta
@@ -160,6 +161,33 @@ def test_a_workbook_with_an_endless_number_of_rows_is_a_problem(tmp_path: Path) 
     write_workbook(path, ["room_id", "max_participants"], [A, 20])
     edit_sheet(path, b'r="2"', b'r="99999999999"')
     assert problems_of(path) == ["a.xlsx: the workbook has more than 1,048,576 rows; save the sheet as CSV"]
+
+
+@pytest.mark.parametrize(
+    ("name", "begin", "problem"),
+    [
+        ("a.csv.gz", b"room_id\n", "line 2: the line has more than 1,048,576 characters"),
+        ("a.csv.gz", b"", "line 1: the line has more than 1,048,576 characters"),
+        ("a.csv.gz", b'room_id\n"', "line 2: the line has more than 1,048,576 characters"),
+        ("a.csv.gz", b"\xff", "line 1: the file is not UTF-8: invalid start byte; save it as UTF-8"),
+        ("a.csv.gz", b"room_id\n\xc3\n", "line 2: the file is not UTF-8: invalid continuation byte; save it as UTF-8"),
+        ("a.jsonl.gz", b"{}\n", "line 2: the line has more than 1,000,000 characters"),
+        ("a.json.gz", b'[{"room_id":"', "line 1: a value has more than 1,000,000 characters"),
+    ],
+)
+def test_an_endless_line_is_a_problem_and_not_kept_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, begin: bytes, problem: str
+) -> None:
+    monkeypatch.setattr("aiorooms.bulk._sources.json_rows._LONGEST", 1_000_000)
+    (tmp_path / name).write_bytes(gzip.compress(begin + b"0" * 50_000_000, 1))
+    tracemalloc.start()
+    try:
+        found = problems_of(tmp_path / name)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found[-1] == f"{name}, {problem}"
+    assert peak < 20_000_000
 
 
 def test_a_damaged_workbook_is_a_problem(tmp_path: Path) -> None:

@@ -20,17 +20,21 @@ from typing import Final, Self, TextIO
 from .._problems import Problems
 from .columns import COLUMNS, column_of
 from .spreadsheets import is_error
+from .text_file import lines_of
 
 __all__ = ["read_csv"]
 
 _DELIMITERS: Final = ",;\t|"
+
+_LONGEST_LINE: Final = 1024 * 1024
+"""Maximum number of characters of a line. A cell has at most 131,072, the limit of the csv module."""
 
 _SEP: Final = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 
 
 def read_csv(file: TextIO, problems: Problems) -> Iterator[tuple[int, list[str]]]:
     """Yield the header and the rows of a CSV file, each as a pair of the number of its first line and its cells."""
-    lines = _Lines(file)
+    lines = _Lines(lines_of(file, problems, _LONGEST_LINE))
     if (header := next(lines, None)) is None:
         return
     if (named := _SEP.fullmatch(header)) is not None:
@@ -60,7 +64,7 @@ def read_csv(file: TextIO, problems: Problems) -> Iterator[tuple[int, list[str]]
 class _Lines:
     """The lines of a file, without blank lines and comments between rows. Keeps where a row and a quote begin."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, lines: Iterator[str]) -> None:
         self.number = 0
         """The number of the last line that was read."""
         self.first = 1
@@ -71,7 +75,7 @@ class _Lines:
         self.has_header = False
         self.begins_with_name = False
         """Whether the first column contains names, which may begin with `#`."""
-        self._file = file
+        self._lines = lines
         self._in_row = False
         self._in_quotes = False
         self._again: str | None = None
@@ -84,7 +88,7 @@ class _Lines:
             self._again = None
             return again
         while True:
-            line = next(self._file)
+            line = next(self._lines)
             self.number += 1
             if self._in_row or not (not line.strip() or self._is_comment(line)):
                 break

@@ -11,8 +11,10 @@ from typing import Final, NoReturn, TextIO, cast
 
 from ..._text import excerpt, quoted
 from ...models._fields import FIELDS
+from ...resources._bodies import MAX_LIST
 from .._problems import Problems
 from .columns import INPUT_COLUMNS, ROOM_COLUMNS, UPDATED_AT, Cells, Columns
+from .text_file import lines_of
 
 __all__ = ["read_json", "read_jsonl"]
 
@@ -43,7 +45,7 @@ _LENIENT_DECODER: Final = json.JSONDecoder(parse_constant=_reject_constant)
 
 def read_jsonl(text: TextIO, problems: Problems, columns: Columns) -> Iterator[tuple[int, Cells]]:
     """Yield the objects of a file with one object per line, each as a pair of the line number and the object."""
-    for number, line in enumerate(text, 1):
+    for number, line in enumerate(lines_of(text, problems, _LONGEST), 1):
         if not line.strip():
             continue
         try:
@@ -177,6 +179,8 @@ class _Scanner:
             except (ValueError, RecursionError) as error:
                 # The end of the value may not be in the buffer yet. Each attempt parses from the start of the value. So
                 # the buffer is doubled, because adding chunks of a fixed size would take quadratic time.
+                if len(self._buffer) > _LONGEST:
+                    self._problems.fail("bad_syntax", self.line, f"a value has more than {_LONGEST:,} characters")
                 more = "" if isinstance(error, RecursionError) else self._text.read(len(self._buffer) + _CHUNK)
                 if not more:
                     self._problems.fail("bad_syntax", self.line, _not_json(error))
@@ -194,6 +198,9 @@ class _Scanner:
 
 
 _CHUNK: Final = 64 * 1024
+
+_LONGEST: Final = MAX_LIST
+"""Maximum number of characters of a line, or of a value in a list. A line may be an answer of the API."""
 
 
 def _raw_decode(decoder: json.JSONDecoder, text: str) -> tuple[object, int]:

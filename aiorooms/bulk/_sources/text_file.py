@@ -1,15 +1,16 @@
 """Decode an input file as text, and detect its encoding and its format (CSV, JSON lines or JSON)."""
 
+import codecs
 import io
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, Final, TextIO
 
 from .._problems import Problems
 from .input_file import InputFile
 
-__all__ = ["decoded"]
+__all__ = ["decoded", "lines_of"]
 
 
 @contextmanager
@@ -25,6 +26,19 @@ def decoded(opened: InputFile, problems: Problems) -> Generator[tuple[TextIO, st
         problems.fail("bad_encoding", _first_undecodable_line(file, encoding), wrong)
     finally:
         text.detach()
+
+
+def lines_of(text: TextIO, problems: Problems, longest: int) -> Iterator[str]:
+    """Yield the lines of a file. A line with more than `longest` characters is a problem.
+
+    A compressed file of a megabyte may contain a line of a gigabyte.
+    """
+    number = 0
+    while line := text.readline(longest + 1):
+        number += 1
+        if len(line) > longest:
+            problems.fail("bad_syntax", number, f"the line has more than {longest:,} characters")
+        yield line
 
 
 _WRONG_ENCODING: Final = {
@@ -44,12 +58,18 @@ def _first_undecodable_line(file: BinaryIO, encoding: str) -> int | None:
     if encoding != "utf-8-sig":
         return None
     file.seek(0)
-    for number, line in enumerate(file, 1):
+    number, decoder = 1, codecs.getincrementaldecoder("utf-8")()
+    while piece := file.readline(_PIECE):
         try:
-            line.decode()
+            decoder.decode(piece)
         except UnicodeDecodeError:
             return number
-    return None
+        number += piece.endswith(b"\n")
+    return number
+
+
+_PIECE: Final = 64 * 1024
+"""Maximum number of bytes to read at once."""
 
 
 _FORMATS: Final = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
