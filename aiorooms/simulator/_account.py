@@ -194,7 +194,8 @@ class Account:
         for name, value in changes.items():
             if name == "unique_name":
                 self._forget_name(room)
-                self._ids_by_name[str(value)] = room.id
+                if value:
+                    self._ids_by_name[str(value)] = room.id
             setattr(room, name, value)
         room.updated_at = self.now()
 

@@ -45,6 +45,16 @@ def test_rooms_that_no_account_can_have_are_an_error(rooms: list[Mapping[str, An
         RoomsSimulator(rooms=rooms)
 
 
+def test_a_room_that_loses_its_name_holds_no_other_name() -> None:
+    sim = RoomsSimulator(rooms=2)
+    one, two = sim.room_ids
+    sim.change_room(one, unique_name=None)
+    sim.change_room(two, unique_name="")
+    assert sim.add_room(unique_name="None") != one
+    sim.change_room(one, unique_name="lobby")
+    assert [room["unique_name"] for room in sim.rooms.values()] == ["lobby", "", "None"]
+
+
 async def test_several_rooms_without_a_name_can_be_listed_renamed_and_deleted() -> None:
     unnamed: list[Mapping[str, Any]] = [{"id": A, "unique_name": None}, {"id": B, "unique_name": ""}]
     headers = {"Authorization": "Bearer KEY_simulated"}
