@@ -30,7 +30,7 @@ from ..errors import JournalError
 from ._existing_file import BINARY, NONBLOCK, open_existing
 from ._files import check_is_file, kind_of_file, os_errors_as, os_reason, path_text, quoted_path
 from ._journal import Journal, first_line, is_incomplete_header, is_journal, lines_of_file, read_journal, unreadable
-from ._journal_records import JournalHeader, Run, line_of, recordable
+from ._journal_records import JournalHeader, Run, Stop, line_of, recordable
 from ._line_checksum import sealed
 from ._lock import is_locked, is_only_asked, plan_locked, try_lock
 from ._plan import Plan
@@ -152,7 +152,13 @@ class JournalWriter:
     async def begin_run(self, run: int, *, locked: bool) -> None:
         """Append the `run` line, which makes the run resumable, and sync it. Raises `JournalError` if that fails."""
         self.write(line_of(Run(run=run, at=now(), locked=locked)))
-        await self._sync()
+        try:
+            await self._sync()
+        except asyncio.CancelledError:
+            # The run ends before it has begun. Without this line, it would look as if it had been killed.
+            with contextlib.suppress(JournalError):
+                self.write(line_of(Stop(stop="interrupted", at=now())))
+            raise
         self._check()
         self._is_resumable = True
 

@@ -61,6 +61,30 @@ async def test_a_run_is_running_until_it_ends_and_then_complete(tmp_path: Path) 
         assert len(rest) == 9
 
 
+async def test_a_run_that_is_cancelled_while_its_first_line_is_synced_was_not_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:
+        path = tmp_path / "a.journal"
+        await collect(apply(client, await plan_of(client, tmp_path), path, limit=2))
+        sync, syncing = os.fsync, asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def slow_sync(number: int) -> None:
+            loop.call_soon_threadsafe(syncing.set)
+            sync(number)
+
+        monkeypatch.setattr(os, "fsync", slow_sync)
+        task = asyncio.create_task(collect(resume(client, path)))
+        await syncing.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        now = await asyncio.to_thread(Follower(path).snapshot)
+        assert (now.phase, [run.ended for run in now.runs][1:]) == ("ended", ["interrupted"])
+        assert sim.stats.by_method["PATCH"] == 2
+
+
 async def test_a_run_that_was_interrupted_and_resumed_has_two_runs(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=20) as sim, client_of(sim) as client:
         plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
