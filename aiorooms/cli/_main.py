@@ -71,7 +71,7 @@ Change all rooms, with a plan to review and a rollback:
 Environment:
   TELNYX_API_KEY   the API key; there is no option for it, because other users
                    of the machine can read a command's options
-  TELNYX_BASE_URL  the base URL of the API  [default: https://api.telnyx.com/v2]
+  TELNYX_BASE_URL  base URL of the API  [default: https://api.telnyx.com/v2]
   AIOROOMS_LOG     debug, info or warning: write log lines to standard error
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY
                    the HTTP proxy, and the hosts that are reached without it

@@ -30,6 +30,7 @@ ALL = [*COMMANDS, *(f"{group} {command}" for group, commands in GROUPS.items() f
 def test_the_help_shows_every_command_and_ends_with_environment_and_exit_codes() -> None:
     result = run("--help")
     assert result.exit_code == 0
+    assert max(map(len, lines(result.stdout))) <= 80
     assert [line.split()[0] for line in lines(result.stdout.split("Commands:\n")[1].split("\n\n")[0])] == [
         *COMMANDS[:-2],
         *GROUPS,
