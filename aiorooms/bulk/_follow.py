@@ -90,10 +90,9 @@ class Follower:
         found = status.st_dev, status.st_ino
         if found == self._file_id and self._has_tail(file):
             return
-        if self._file_id is not None:
-            file.seek(0)
-            self.journal = read_journal(self._path, file)
-            self._begin_again()
+        file.seek(0)
+        self.journal = read_journal(self._path, file)
+        self._begin_again()
         self._file_id = found
 
     def _has_tail(self, file: BinaryIO) -> bool:
@@ -101,8 +100,9 @@ class Follower:
         return file.read(len(self._tail)) == self._tail
 
     def _keep_tail(self, file: BinaryIO) -> None:
-        length = min(_TAIL, self._place.offset)
-        file.seek(self._place.offset - length)
+        # If no line was read, the beginning of the header is compared. A new file may have the number of a deleted one.
+        length = min(_TAIL, self._place.offset) or _TAIL
+        file.seek(max(0, self._place.offset - length))
         self._tail = file.read(length)
 
     def _add(self, number: int, text: bytes) -> None:

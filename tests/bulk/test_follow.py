@@ -85,6 +85,24 @@ async def test_a_run_that_is_cancelled_while_its_first_line_is_synced_was_not_ki
         assert sim.stats.by_method["PATCH"] == 2
 
 
+def test_a_header_that_was_replaced_is_noticed_even_if_no_line_was_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.journal"
+
+    def write(rooms: int) -> None:
+        text = '{"aiorooms_journal":2,"plan":"p","plan_file":"/a.plan","plan_sha256":"s","base_url":"http://x/v2"'
+        path.write_bytes(sealed(f'{text},"rooms":{rooms},"at":1.0}}\n'.encode()))
+
+    write(5)
+    follower = Follower(path)
+    write(6)  # the same file, as if its number had been used again
+    assert follower.snapshot().rooms == 6
+    write(7)
+    assert follower.snapshot().rooms == 7
+    os.truncate(path, 40)
+    with pytest.raises(JournalError, match="cut off in its first line"):
+        follower.snapshot()
+
+
 async def test_a_run_that_was_interrupted_and_resumed_has_two_runs(tmp_path: Path) -> None:
     async with RoomsSimulator(rooms=20) as sim, client_of(sim) as client:
         plan, path = await plan_of(client, tmp_path), tmp_path / "a.journal"
