@@ -27,7 +27,10 @@ from ._existing_file import BINARY, NONBLOCK, open_existing
 from ._files import os_reason, quoted_path
 from ._plan import Plan
 
-__all__ = ["hold_lock", "is_locked", "is_only_asked", "plan_locked", "try_lock"]
+__all__ = ["hold_lock", "is_locked", "is_only_asked", "plan_in_use", "plan_locked", "try_lock"]
+
+_TRIES: Final = 200
+"""Maximum number of further tries to lock a plan while a command asks for its lock, which takes microseconds."""
 
 _LOCKED: Final = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 
@@ -54,13 +57,18 @@ def hold_lock(file: BinaryIO, path: Path) -> Generator[bool]:
     Raises `OSError` before the block runs, if the file can't be locked.
     """
     with contextlib.ExitStack() as stack:
+        descriptor = file.fileno()
         try:
-            has_lock = try_lock(file.fileno())
+            has_lock = try_lock(descriptor)
         except OSError as error:
             if error.errno != errno.EBADF:
                 raise
             descriptor = os.open(path, os.O_RDWR | NONBLOCK | BINARY)
             stack.callback(os.close, descriptor)
+            has_lock = try_lock(descriptor)
+        for _ in range(_TRIES):
+            if has_lock or not is_only_asked(descriptor):
+                break
             has_lock = try_lock(descriptor)
         yield has_lock
 
@@ -82,9 +90,14 @@ def plan_locked(plan: Plan, *, lock: bool) -> Generator[str | None]:
                 reason = os_reason(error)
             else:
                 if not has_lock:
-                    text = f"the plan {quoted_path(plan.path)} is in use: another run applies it with another journal"
-                    raise PlanFileError(text, hint="wait until that run has ended", reason="plan_in_use")
+                    raise plan_in_use(plan)
         yield reason
+
+
+def plan_in_use(plan: Plan) -> PlanFileError:
+    """Return the error for a plan whose lock another run holds."""
+    text = f"the plan {quoted_path(plan.path)} is in use: another run applies it with another journal"
+    return PlanFileError(text, hint="wait until that run has ended", reason="plan_in_use")
 
 
 def is_only_asked(descriptor: int) -> bool:

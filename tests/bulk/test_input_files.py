@@ -190,6 +190,14 @@ def test_an_endless_line_is_a_problem_and_not_kept_in_memory(
     assert peak < 20_000_000
 
 
+@pytest.mark.parametrize("field", ["unique_name", "max_participants", "webhook_event_url", "enable_recording", "room"])
+def test_a_formula_that_no_program_has_calculated_is_a_problem(tmp_path: Path, field: str) -> None:
+    header = [field] if field == "room" else ["room_id", field]
+    write_workbook(tmp_path / "a.xlsx", header, ["=1+1"] if field == "room" else [A, "=1+1"])
+    (problem,) = problems_of(tmp_path / "a.xlsx")
+    assert problem.startswith(f"a.xlsx, line 2, {field}: '=1+1' is a formula; save the file with a spreadsheet")
+
+
 def test_a_damaged_workbook_is_a_problem(tmp_path: Path) -> None:
     write_workbook(tmp_path / "good.xlsx", ["room_id"], [A])
     data = (tmp_path / "good.xlsx").read_bytes()

@@ -47,6 +47,7 @@ def _name(column: str, text: str) -> object:
         return name
     if cell == "null":
         return None
+    _reject_formula(cell)
     if is_no_name(cell):
         why = "is an error of a spreadsheet" if is_error(cell) else "looks like a missing value"
         advice = "leave the cell empty to leave the name unchanged"
@@ -58,7 +59,16 @@ def _name(column: str, text: str) -> object:
 
 def _key(text: str) -> str:
     cell = text.strip()
-    return name_of_cell(cell) or cell
+    if (name := name_of_cell(cell)) is not None:
+        return name
+    _reject_formula(cell)
+    return cell
+
+
+def _reject_formula(cell: str) -> None:
+    if cell.startswith("="):
+        advice = "save the file with a spreadsheet that calculates it; if it is a name, write it between apostrophes"
+        raise CellError(f"{quoted(cell)} is a formula; {advice}")
 
 
 def _number(column: str, text: str) -> object:
@@ -86,6 +96,7 @@ def _text(column: str, cell: str) -> str | None:
     """Return a cell, or None for `null`. Raises `CellError` for an error of a spreadsheet, and for words as `NULL`."""
     if cell == "null":
         return None
+    _reject_formula(cell)
     if is_error(cell):
         raise CellError(f"{quoted(cell)} is an error of a spreadsheet; correct the cell, or leave it empty")
     if is_no_name(cell):

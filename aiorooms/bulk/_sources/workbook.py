@@ -1,7 +1,8 @@
 """Read the rows of a workbook (`.xlsx`) as texts, with openpyxl (extra `excel`).
 
 Only the first sheet with a value is read. A number becomes the text that a CSV file would contain: 25.0 becomes `25`. A
-formula has the value that the program calculated when it saved the file.
+formula has the value that the program calculated when it saved the file. A program such as pandas calculates none: the
+cell then contains the formula, which is no value of any field.
 """
 
 from collections.abc import Iterator
@@ -23,17 +24,16 @@ def read_workbook(file: BinaryIO, problems: Problems) -> Iterator[tuple[int, lis
         problems.fail("missing_extra", None, f"this is an Excel workbook; {advice}")
     try:
         sheets = load_workbook(file, read_only=True, data_only=True).worksheets
+        formulas = load_workbook(file, read_only=True).worksheets
     except Exception as error:  # noqa: BLE001 - for a damaged workbook, openpyxl raises exceptions of many kinds
         problems.fail("unreadable", None, _unreadable(error))
-    for sheet in sheets:
+    for sheet, other in zip(sheets, formulas, strict=True):
         is_empty = True
-        # A program may have written a wrong size of the sheet. Rows beyond it would be lost.
-        sheet.reset_dimensions()
-        for number, row in enumerate(_rows(sheet, problems), 1):
+        for number, (row, texts) in enumerate(zip(_rows(sheet, problems), _rows(other, problems), strict=False), 1):
             if number > _MAX_ROWS:
                 wrong = f"the workbook has more than {_MAX_ROWS:,} rows; save the sheet as CSV"
                 problems.fail("unreadable", None, wrong)
-            cells = [_text(value) for value in row]
+            cells = [_text(text if value is None else value) for value, text in zip(row, texts, strict=False)]
             is_empty = is_empty and not any(cells)
             yield number, cells
         if not is_empty:
@@ -41,6 +41,8 @@ def read_workbook(file: BinaryIO, problems: Problems) -> Iterator[tuple[int, lis
 
 
 def _rows(sheet: Any, problems: Problems) -> Iterator[tuple[object, ...]]:  # noqa: ANN401 - openpyxl has no types
+    # A program may have written a wrong size of the sheet. Rows beyond it would be lost.
+    sheet.reset_dimensions()
     rows = iter(sheet.iter_rows(values_only=True))
     while True:
         try:
