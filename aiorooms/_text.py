@@ -53,11 +53,14 @@ def read_day(text: str) -> date:
 def error_kind(message: str) -> str:
     """Return an error message without what differs between rooms.
 
-    Ids become `...`, and the number of attempts and the request id are omitted.
+    Ids become `...`, and the number of attempts, the request id and the time of a modification are omitted.
     """
-    return re.sub(_ATTEMPTS, "", re.sub(_ID, "...", re.sub(_REQUEST_ID, "", message)))
+    for pattern in (_ATTEMPTS, _REQUEST_ID, _TIME):
+        message = re.sub(pattern, "", message)
+    return re.sub(_ID, "...", message)
 
 
 _ID: Final = r"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ATTEMPTS: Final = r", after \d+ attempts"
 _REQUEST_ID: Final = r" \[request id [^\]]*\]"
+_TIME: Final = r" at \d{4}-\d\d-\d\dT[\d:.]+Z,?"

@@ -46,7 +46,7 @@ class Wanted(Protocol):
     """The input of `make_plan`: `Rows`, `Selection`, or any other class with these members.
 
     A class that never changes the name of a room may have an attribute `renames`, which is False. Planning then needs
-    less memory.
+    less memory. A class may also have a method `warnings`, which yields lines about all rooms for the summary.
     """
 
     @property
@@ -124,7 +124,8 @@ class _Making:
         self._outdated = 0
         self._outdated_rooms: list[str] = []
         self._warnings = 0
-        self._first_warnings: list[str] = []
+        self._first_warnings: list[tuple[int, str]] = []
+        """Each with its line in the source, or 0."""
 
     def add(self, room: Room, plan: PlanWriter) -> None:
         """Plan the change of a room of the account, if there is one."""
@@ -148,15 +149,18 @@ class _Making:
             self.problems.add_of_row(problem)
         else:
             if change.warning is not None:
-                self._warnings += 1
-                if len(self._first_warnings) < _MAX_WARNINGS:
-                    self._first_warnings.append(change.warning)
+                self._add_warning(change.line or 0, change.warning)
             if self._probes:
                 self.new_webhooks.add(room, planned.after)
             if "unique_name" in planned.after:
                 self.names.add_rename(planned, change.line)
             else:
                 plan.add(planned)
+
+    def _add_warning(self, line: int, text: str) -> None:
+        self._warnings += 1
+        if len(self._first_warnings) < _MAX_WARNINGS:
+            self._first_warnings.append((line, text))
 
     def _is_current(self, room: Room, change: Change) -> bool:
         """Count a room that was modified after the source was exported. Return whether it can be planned."""
@@ -178,6 +182,9 @@ class _Making:
         for problem in self._wanted.not_met():  # added one by one, because a list of all would need too much memory
             add = self.problems.add if problem.code in _ABOUT_ALL else self.problems.add_of_row
             add(problem)
+        warnings: Callable[[], Iterator[str]] = getattr(self._wanted, "warnings", lambda: iter(()))
+        for warning in warnings():
+            self._add_warning(0, warning)
         for problem in self.names.problems(self._wanted.source):
             self.problems.add_of_row(problem)
         if not self.problems.count:
@@ -195,7 +202,7 @@ class _Making:
             outdated=self._outdated,
             outdated_rooms=self._outdated_rooms,
             warnings=self._warnings,
-            first_warnings=self._first_warnings,
+            first_warnings=[text for _, text in sorted(self._first_warnings)],
         )
 
 

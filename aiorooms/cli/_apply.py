@@ -38,6 +38,14 @@ __all__ = ["apply", "resume"]
 
 _STEPS: Final = [keep_repeated, read_policy, make_two_clients, read_settings]
 
+_approve_option: Final = value_option(
+    "--approve",
+    "SHA",
+    read_checksum,
+    "Confirm the plan with this checksum, as `aiorooms show` shows it, or at least its first 12 digits. Any other plan"
+    " is rejected.  [default: ask]",
+)
+
 _NO_DRY_RUN: Final = "`aiorooms show PLAN` shows what the plan changes, and nothing was sent"
 
 
@@ -48,13 +56,7 @@ _NO_DRY_RUN: Final = "`aiorooms show PLAN` shows what the plan changes, and noth
 )
 @click.argument("path", metavar="PLAN", type=FILE)
 @click.option("--journal", metavar="FILE", type=FILE, help="Path of the new journal.  [default: PLAN.journal]")
-@value_option(
-    "--approve",
-    "SHA",
-    read_checksum,
-    "Confirm the plan with this checksum, as `aiorooms show` shows it, or at least its first 12 digits. Any other plan"
-    " is rejected.  [default: ask]",
-)
+@_approve_option
 @bulk_options
 @stats_option
 def apply(
@@ -126,12 +128,14 @@ def apply(
     type=FILE,
     help="Path of the plan, if it was moved.  [default: the path in the journal, or beside the journal]",
 )
+@_approve_option
 @click.option("--retry-failed", is_flag=True, help="Also retry failed updates.  [default: only unfinished ones]")
 @bulk_options
 @stats_option
 def resume(
     journal: Path,
     path: Path | None,
+    approve: str | None,
     retry_failed: bool,
     settings: RunSettings,
     no_breaker: bool,
@@ -157,9 +161,10 @@ def resume(
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     out = Output(json=as_json)
     found = check_resumed_run(client, journal, path, lock=settings["lock"])
+    yes = yes or approve is not None
     with_key = _needs_key_check(settings, yes=yes)
-    if found.problems:
-        check(found, probe_client, with_key=with_key)
+    if found.problems or _other_checksum(found.plan, approve):
+        check(found, probe_client, _other_checksum(found.plan, approve), with_key=with_key)
     run = bulk.resume(client, journal, plan=path, retry_failed=retry_failed, **settings)
     left = run.rooms_left()
     if left:

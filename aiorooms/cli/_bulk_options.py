@@ -22,6 +22,7 @@ __all__ = [
     "no_breaker_option",
     "outage_patience_option",
     "patience_of",
+    "rate_option",
     "read_settings",
     "reject_dry_run",
     "retries_option",
@@ -72,6 +73,14 @@ def outage_patience_option(more: str = "") -> Callable[[F], F]:
     )
 
 
+rate_option: Final = value_option(
+    "--rate",
+    "RATE",
+    read_rate,
+    "Maximum number of requests per second, such as 10, 10/s or 600/m. The server may allow fewer."
+    "  [default: no limit]",
+)
+
 no_breaker_option: Final = click.option(
     "--no-breaker",
     is_flag=True,
@@ -110,13 +119,7 @@ def bulk_options(command: F) -> F:
         ),
         max_failures_option(),
         no_breaker_option,
-        value_option(
-            "--rate",
-            "N",
-            read_rate,
-            "Maximum number of requests per second, such as 10, 10/s or 600/m. The server may allow fewer."
-            "  [default: no limit]",
-        ),
+        rate_option,
         concurrency_option,
         retries_option,
         outage_patience_option(),

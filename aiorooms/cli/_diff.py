@@ -6,9 +6,10 @@ from typing import Final, TypeAlias
 
 from yarl import URL
 
-from .._webhook_url import YARL_ERRORS, split_plain
+from .._webhook_url import YARL_ERRORS, masked_url, split_plain
 from ..bulk import Plan, PlannedUpdate
 from ..bulk._plan_review import PlanReviewer
+from ..models._fields import FIELDS
 from ._json import dumps
 from ._output import Output, command_line, field_text
 from ._repeated import Repeated
@@ -107,6 +108,9 @@ def _change_of(planned: PlannedUpdate, *, whole: bool) -> _Change:
     change: list[tuple[str, _Value, _Value, bool]] = []
     for name, after in planned.after.items():
         before = planned.before.get(name)
+        if FIELDS[name].kind == "url":  # a URL may contain a password
+            before = masked_url(before) if isinstance(before, str) else before
+            after = masked_url(after) if isinstance(after, str) else after
         hosts = None if whole else _hosts(before, after)
         change.append((name, before, after, False) if hosts is None else (name, *hosts, True))
     return tuple(change)

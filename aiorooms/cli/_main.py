@@ -150,6 +150,8 @@ def _report(error: Exception) -> int | None:
             return INVALID_INPUT
         case BulkInputError():
             print_problems(input_problems(error))
+            for note in getattr(error, "__notes__", ()):
+                print_error(note)
             return INVALID_INPUT
         case AuthenticationError() | PermissionDeniedError():
             print_error(error_line(error))

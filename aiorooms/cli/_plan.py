@@ -1,7 +1,8 @@
 """`aiorooms plan`: write a plan from a file or from options."""
 
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import nullcontext
+import sys
+from collections.abc import AsyncGenerator, Generator, Iterable
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,9 @@ from .._webhook_url import WebhookUrlPolicy
 from ..bulk import Plan, PlanSummary, ProbeUrls, Rows, Selection, Wanted, make_plan
 from ..bulk._plan_review import review_of
 from ..client import RoomsClient
+from ..errors import BulkInputError
 from ..webhook_config import EventSigner, ProbeResult, probe_many
+from ._bulk_options import dry_run_option, reject_dry_run
 from ._command import Command, Context
 from ._diff import show_how_to_apply
 from ._exit_codes import CHANGES, OK
@@ -42,6 +45,8 @@ from ._watch import stats_option
 __all__ = ["DETAILED", "plan"]
 
 DETAILED: Final = "--detailed-exitcode"
+
+_NO_DRY_RUN: Final = reject_dry_run("a plan is the dry run: it changes no room")
 
 
 def _check_probe(ctx: Context) -> None:
@@ -74,7 +79,9 @@ def _check_out_and_make_client(ctx: Context) -> None:
     make_client_and_keep_policy(ctx)
 
 
-@click.command(cls=Command, steps=[keep_repeated, read_policy, read_source, _check_probe, _check_out_and_make_client])
+@click.command(
+    cls=Command, steps=[_NO_DRY_RUN, keep_repeated, read_policy, read_source, _check_probe, _check_out_and_make_client]
+)
 @click.argument("file", metavar="[FILE]", required=False, type=FILE)
 @click.option(
     "--where",
@@ -136,6 +143,7 @@ def _check_out_and_make_client(ctx: Context) -> None:
     is_flag=True,
     help="Exit with 0 if the plan is empty, 2 if it has changes, 1 on errors.  [default: 0 if the plan was written]",
 )
+@dry_run_option
 @stats_option
 @api_options
 def plan(
@@ -187,7 +195,7 @@ def plan(
     output = Output(json=as_json)
     if client is None:
         return _check(source, output)
-    with output_path(out) as path:
+    with _advice(skip_invalid=skip_invalid), output_path(out) as path:
         with (
             source.rows() if isinstance(source, Table) else nullcontext(source) as wanted,
             output.reading() as reading,
@@ -205,7 +213,7 @@ def plan(
             write_plan(opened, output, every_room=every_room, summary=summary)
     if not as_json:
         for warning in summary.first_warnings:
-            output.error(f"{wanted.source}, {warning}")
+            output.error(f"warning: {f'{wanted.source}, ' * isinstance(wanted, Rows)}{warning}")
         if more := summary.warnings - len(summary.first_warnings):
             output.error(f"{more:,} more warnings are not shown")
         if summary.outdated:
@@ -213,6 +221,47 @@ def plan(
         if not is_standard(out):
             show_how_to_apply(opened, output, repeated=repeated)
     return CHANGES if detailed_exitcode and opened.rooms else OK
+
+
+@contextmanager
+def _advice(*, skip_invalid: bool) -> Generator[None]:
+    """Suggest --skip-invalid if all problems are those of single rooms."""
+    try:
+        yield
+    except BulkInputError as error:
+        # A script can't follow a suggestion.
+        if (
+            sys.stderr.isatty()
+            and not skip_invalid
+            and _ABOUT_ALL.isdisjoint(problem.code for problem in error.problems)
+        ):
+            error.add_note("to plan all other rooms, give --skip-invalid")
+        raise
+
+
+_ABOUT_ALL: Final[frozenset[str | None]] = frozenset(
+    (
+        *(
+            "host_not_found",
+            "unknown_column",
+            "duplicate_column",
+            "missing_column",
+            "bad_syntax",
+            "bad_encoding",
+            "empty",
+        ),
+        *(
+            "unreadable",
+            "unwritable",
+            "unknown_format",
+            "missing_extra",
+            "duplicate_room",
+            "probe_failed",
+            "one_room_only",
+        ),
+    )
+)
+"""The codes of problems that make a whole file invalid, so --skip-invalid does not help."""
 
 
 def _note_ignored(rows: Rows, out: Output) -> None:

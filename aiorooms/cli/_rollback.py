@@ -1,12 +1,14 @@
 """`aiorooms rollback`: plan the reversal of a run."""
 
 from pathlib import Path
+from typing import Final
 
 import click
 
 from ..bulk import Journal, Plan, Rollback, plan_rollback
 from ..bulk._damage import damage_of_journal
 from ..client import RoomsClient
+from ._bulk_options import dry_run_option, reject_dry_run
 from ._command import Command, Context
 from ._diff import show_how_to_apply, show_plan
 from ._exit_codes import FAILED, OK
@@ -29,13 +31,18 @@ from ._watch import stats_option
 __all__ = ["rollback"]
 
 
+_NO_DRY_RUN: Final = reject_dry_run("a rollback is only planned: the command changes no room")
+
+
 def _check_out(ctx: Context) -> None:
     check_new_file(ctx, "--out", ctx.params["out"], source=ctx.params["journal"])
     if is_standard(ctx.params["out"]) and ctx.params["as_json"]:
         ctx.add_problem("standard output would contain the plan and JSON; give a file, or omit --json", "--out")
 
 
-@click.command(cls=Command, steps=[expect_journal("journal", "rollback"), keep_repeated, _check_out, make_client])
+@click.command(
+    cls=Command, steps=[_NO_DRY_RUN, expect_journal("journal", "rollback"), keep_repeated, _check_out, make_client]
+)
 @click.argument("journal", metavar="JOURNAL", type=FILE)
 @click.option(
     "--out",
@@ -53,6 +60,7 @@ def _check_out(ctx: Context) -> None:
     help="Treat any modification by someone else as a conflict.  [default: only that of a field that the run changed]",
 )
 @every_room_option
+@dry_run_option
 @stats_option
 @api_options
 def rollback(

@@ -23,6 +23,7 @@ from ._bulk_options import (
     no_breaker_option,
     outage_patience_option,
     patience_of,
+    rate_option,
     reject_dry_run,
     retries_option,
 )
@@ -135,7 +136,7 @@ _STEPS: Final = [
 _SECTIONS: Final = {
     "New values": tuple(map(option_name, FIELD_NAMES)),
     "How far it goes": ("--max-failures", "--no-breaker"),
-    "Speed and patience": ("--concurrency", "--retries", "--outage-patience", "--timeout"),
+    "Speed and patience": ("--rate", "--concurrency", "--retries", "--outage-patience", "--timeout"),
     "Server": ("--base-url", "--allow-insecure-http", "--proxy"),
     "Input and output": ("--policy", "--json", "--verbose"),
 }
@@ -166,7 +167,9 @@ _SECTIONS: Final = {
 @no_breaker_option
 @retries_option
 @outage_patience_option("; off for a single room")
+@rate_option
 @dry_run_option
+@click.option("--yes", "-y", is_flag=True, hidden=True, expose_value=False, help="Not needed: the command never asks.")
 @value_option(
     "--stop-after-failures", "N", whole_number(1, MAX_FAILURES), "The old name of --max-failures.", hidden=True
 )

@@ -77,13 +77,16 @@ _MESSAGES: Final = {
 }
 
 
+_ADVICE: Final = {"unknown_column": ", or give --ignore-columns"}
+
+
 def input_problems(error: BulkInputError) -> tuple[InputProblem, ...]:
     """Return the problems of a selection, with the option that each one is about."""
     return tuple(
         attrs.evolve(
             problem,
             file=_SELECTION.get(problem.file, problem.file),
-            message=_MESSAGES.get(problem.code or "", problem.message),
+            message=_MESSAGES.get(problem.code or "", problem.message + _ADVICE.get(problem.code or "", "")),
         )
         for problem in error.problems
     )

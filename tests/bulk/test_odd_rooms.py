@@ -194,6 +194,11 @@ async def test_a_rewrite_that_was_applied_already_makes_an_empty_plan(tmp_path: 
         wanted = select(rewrite_webhook_host=["old.example.com=new.example.com"])
         summary = await make_plan(client, wanted, tmp_path / "a.plan")
     assert (summary.rooms, summary.unchanged, summary.not_concerned) == (0, 2, 1)
+    (warning,) = summary.first_warnings
+    assert warning == (
+        "no selected room has the host 'old.example.com', but some have new.example.com already; "
+        "did you mean new.example.com (2 rooms), other.example.com (1 room)?"
+    )
 
 
 @pytest.mark.parametrize("new", ["new host", "new..example.com", "https://", "new.example.com:99999", "-x.example.com"])

@@ -75,7 +75,7 @@ def wanted(path: Path, *rooms: Room) -> list[dict[str, Any] | None]:
         (
             "a.csv",
             f"room_id,unique_name\n{A},new\n{B},new\n",
-            ["a.csv, line 3: the room in line 2 also gets the name 'new'; names must be unique"],
+            [f"a.csv, line 3: room {A} in line 2 and room {B} both get the name 'new'; names must be unique"],
         ),
         ("a.csv", "", ["a.csv: the file is empty, or has only blank lines"]),
         ("a.csv", "room_id\n", ["a.csv: the file has no rows"]),
@@ -260,7 +260,9 @@ def test_a_json_list_is_read_as_the_json_module_reads_it(
 
 def test_a_pipe_is_a_problem(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.csv")
-    assert problems_of(tmp_path / "a.csv") == ["a.csv: this is a pipe or a device; save its content as a file"]
+    assert problems_of(tmp_path / "a.csv") == [
+        "a.csv: this is a pipe or a device; save its content as a file, or read it from standard input"
+    ]
 
 
 def test_a_room_name_that_is_blank_or_invalid_unicode_is_a_problem(tmp_path: Path) -> None:

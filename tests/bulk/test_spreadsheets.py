@@ -61,6 +61,7 @@ def test_an_apostrophe_that_a_person_has_typed_protects_a_name_too(cell: str, na
         ("3/4", "2024-04-03", True),
         ("MARCH1", "1-Mar", True),
         ("=1+x", "#NAME?", True),
+        ("=1+1", "2", True),
         ("true", "TRUE", True),
         ("00123", "00123", False),
         ("00123", "Support", False),

@@ -34,9 +34,9 @@ def test_a_number_may_be_padded_or_have_a_decimal_zero(tmp_path: Path, cell: str
     assert values(tmp_path / "a.csv", f"room_id;max_participants\n{A};{cell}\n") == {"max_participants": 25}
 
 
-@pytest.mark.parametrize("cell", ["25.5", "2 5", "25x", "twenty", "1e1", "0x19"])
+@pytest.mark.parametrize("cell", ["25.5", "2 5", "25x", "twenty", "1e1", "0x19", "20.000", "20,000"])
 def test_any_other_text_is_no_number(tmp_path: Path, cell: str) -> None:
-    (problem,) = problems_of(tmp_path / "a.csv", f"room_id,max_participants\n{A},{cell}\n")
+    (problem,) = problems_of(tmp_path / "a.csv", f"room_id;max_participants\n{A};{cell}\n")
     assert problem == f"a.csv, line 2, max_participants: '{cell}' is not a whole number"
 
 
@@ -113,9 +113,23 @@ def test_unknown_columns_can_be_ignored_but_mistyped_ones_can_not(tmp_path: Path
     assert found == ["a.csv, line 1: 'max_particpants' is not a known column; did you mean 'max_participants'?"]
 
 
-def test_a_value_in_a_column_without_a_name_is_a_problem(tmp_path: Path) -> None:
-    (problem,) = problems_of(tmp_path / "a.csv", f"room_id,,max_participants\n{A},5,20\n")
-    assert problem == "a.csv, line 2: a cell has a value, but its column has no name"
+def test_values_in_a_column_without_a_name_are_one_problem_and_can_be_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    for text in (
+        f",room_id,max_participants\n0,{A},20\n1,{B},20\n",
+        f"room_id,max_participants,\n{A},20,x\n{B},20,y\n",
+    ):
+        (problem,) = problems_of(path, text)
+        assert "has no name, but a cell of it has a value" in problem
+        with read_rows(path, ignore_unknown_columns=True) as rows:
+            assert rows.count == 2
+            assert rows.ignored_columns == [""]
+
+
+@pytest.mark.parametrize("column", ["name", "Name", "room name"])
+def test_a_column_with_the_word_name_gets_a_hint(tmp_path: Path, column: str) -> None:
+    (problem,) = problems_of(tmp_path / "a.csv", f"room_id,{column}\n{A},x\n")
+    assert problem.endswith("write unique_name for a new name, or room for the room's present one")
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_names_that_a_spreadsheet_may_have_converted_are_named(
     assert result.exit_code == 0
     warnings = [line for line in lines(result.stderr) if line.startswith("aiorooms: ")]
     assert len(warnings) == 11
-    first = f"aiorooms: a.csv, line 2: room {sim.room_ids[0]} gets the name '0' instead of '00000'"
+    first = f"aiorooms: warning: a.csv, line 2: room {sim.room_ids[0]} gets the name '0' instead of '00000'"
     assert f"{first}; a spreadsheet may have converted it" in warnings
     assert warnings[-1] == "aiorooms: 10 more warnings are not shown"
 

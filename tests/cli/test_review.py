@@ -175,3 +175,16 @@ def test_an_odd_path_and_an_odd_source_do_not_break_a_line(invoke: Invoke, folde
     text = invoke("show", name).stdout
     assert "Plan:      a\\x1b[2J\\nb.plan\n" in text
     assert not re.search(r"\x1b", text)
+
+
+@pytest.mark.parametrize("options", [(), ("--all",), ("--json",)])
+def test_a_password_in_a_url_is_in_no_text_for_people(
+    sim: RoomsSimulator, invoke: Invoke, options: tuple[str, ...]
+) -> None:
+    for room_id in sim.room_ids:
+        sim.change_room(room_id, webhook_event_url="https://user:p4ssw0rd@old.example.com/x")
+    result = invoke("plan", "--set", "webhook_event_url=https://new.example.com/x", *options)
+    assert result.exit_code == 0
+    shown = invoke("show", "rooms.plan", *options)
+    assert "p4ssw0rd" not in result.output + shown.output
+    assert "old.example.com" in shown.output

@@ -25,7 +25,8 @@ __all__ = ["CellError", "Reader", "reader_of"]
 Reader = Callable[[str], object]
 """Reads a cell that is not blank. Raises `CellError`."""
 
-_NUMBER: Final = re.compile(r"([+-]?[0-9]{1,9})(?:[.,]0*)?", re.ASCII)
+_NUMBER: Final = re.compile(r"([+-]?[0-9]{1,9})(?:[.,]0{0,2})?", re.ASCII)
+"""Not `20.000` or `20,000`, which may mean 20 or 20 thousand."""
 
 
 class CellError(ValueError):

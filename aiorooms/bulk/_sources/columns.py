@@ -51,11 +51,14 @@ class Columns:
         if name in self._known:
             return self._known[name]
         column = column_of(name)
+        if not name.strip():
+            self._record_unnamed(line)
+            return None
         if len(self._known) < _MAX_NAMES:
             self._known[name] = column if column in COLUMNS else None
         if column in COLUMNS:
             return column
-        hint = similar(column, COLUMNS, "")
+        hint = _NAME_HINT if column in ("name", "room_name") else similar(column, COLUMNS, "")
         if self._ignore_unknown and not hint:
             if len(self.ignored) < _MAX_NAMES:
                 self.ignored[name] = None
@@ -64,6 +67,17 @@ class Columns:
         self._problems.record("unknown_column", line, None, f"{quoted(name)} is not a known column; {hint}", name)
         return None
 
+    def _record_unnamed(self, line: int) -> None:
+        """Record, once, that a cell has a value in a column without a name."""
+        self._known[""] = None
+        if self._ignore_unknown:
+            self.ignored[""] = None
+            return
+        text = "a column has no name, but a cell of it has a value; pandas writes such a column for its index"
+        self._problems.record("unknown_column", line, None, f"{text}, unless index=False is given")
+
+
+_NAME_HINT: Final = "write unique_name for a new name, or room for the room's present one"
 
 _MAX_NAMES: Final = 1000
 """Maximum number of different names to keep. A file of JSON objects may have a new key in each line."""

@@ -58,7 +58,9 @@ def open_input(source: Path | BinaryIO, problems: Problems) -> Generator[InputFi
                     problems.fail("unknown_format", None, f"this is {what}; save the rows as CSV or JSON lines")
             yield InputFile(file, suffix, is_workbook)
     except NotAFileError:
-        problems.fail("unreadable", None, "this is a pipe or a device; save its content as a file")
+        problems.fail(
+            "unreadable", None, "this is a pipe or a device; save its content as a file, or read it from standard input"
+        )
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         problems.fail("unreadable", None, f"the gzip file is damaged: {error}")
     except OSError as error:

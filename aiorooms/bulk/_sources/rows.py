@@ -217,13 +217,17 @@ class Rows:
             problems.record("duplicate_room", self._row_at(other).line, None, text)
         for first, other in self._names.duplicates():
             if other not in duplicates:
-                row = self._row_at(other)
+                row, one = self._row_at(other), self._row_at(first)
                 name = quoted(row.fields["unique_name"])
-                text = f"the room in line {self._row_at(first).line:,} also gets the name {name}; names must be unique"
-                problems.record("duplicate_name", row.line, None, text)
+                text = f"{_room_of(one)} in line {one.line:,} and {_room_of(row)} both get the name {name}"
+                problems.record("duplicate_name", row.line, None, f"{text}; names must be unique")
 
     def _row_at(self, offset: int) -> _Row:
         return _read_row(self._rooms.line_at(offset))
+
+
+def _room_of(row: _Row) -> str:
+    return f"room {row.room_id}" if row.name is None else f"room {quoted(row.name)}"
 
 
 _MAX_ALIKE: Final = 10_000

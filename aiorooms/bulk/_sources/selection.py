@@ -96,6 +96,12 @@ class Selection:
         except InvalidRequestError as error:
             raise room_error(room, error) from None
 
+    def warnings(self) -> Iterator[str]:
+        """Yield a warning for each rewrite whose old host no selected room has, if a room has its new host."""
+        for rewrite in self._hosts.not_found(but_done=True):
+            advice = self._hosts.advice(rewrite.old)
+            yield f"no selected room has the host {quoted(rewrite.old)}, but some have {rewrite.new} already; {advice}"
+
     def not_met(self) -> Iterator[InputProblem]:
         """Yield a problem for each rewrite whose old and new host no selected room has."""
         for rewrite in self._hosts.not_found():
@@ -154,10 +160,10 @@ class _Hosts:
         """Return whether a URL without a scheme has a host to replace."""
         return _SCHEME.match(url) is None and host_of(f"https://{url.lstrip('/')}") in self._rewrites
 
-    def not_found(self) -> Iterator[HostRewrite]:
-        """Yield the rewrites whose old and new host no selected room has."""
+    def not_found(self, *, but_done: bool = False) -> Iterator[HostRewrite]:
+        """Yield the rewrites whose old host no selected room has. `but_done` says whether a room has the new host."""
         for rewrite in self._rewrites.values():
-            if rewrite.old not in self._found and read_host(rewrite.new) not in self._found:
+            if rewrite.old not in self._found and (read_host(rewrite.new) in self._found) is but_done:
                 yield rewrite
 
     def advice(self, host: str) -> str:
@@ -166,7 +172,7 @@ class _Hosts:
             return "no room has a webhook URL with a host"
         if host in self._rooms:
             return f"{_rooms(self._rooms[host])} of the account {'has' if self._rooms[host] == 1 else 'have'} it"
-        close = difflib.get_close_matches(host, self._rooms, _MAX_HINTS)
+        close = sorted(difflib.get_close_matches(host, self._rooms, _MAX_HINTS), key=lambda name: -self._rooms[name])
         known = close or [name for name, _ in self._rooms.most_common(_MAX_HINTS)]
         named = ", ".join(f"{name} ({_rooms(self._rooms[name])})" for name in known)
         return f"{'did you mean' if close else 'the most frequent hosts are'} {named}{'?' * bool(close)}"

@@ -100,7 +100,8 @@ def may_be_converted(before: str, after: str) -> bool:
     if before.strip().lower() in ("true", "false"):
         return after.lower() == before.strip().lower()
     is_date = bool(_WITH_MONTH.fullmatch(before)) or (old is None and bool(_NUMERIC.fullmatch(before)))
-    return (is_date and _looks_converted(after)) or (before.startswith(_FORMULA) and is_error(after))
+    is_run = before.startswith(_FORMULA) and (is_error(after) or new is not None)
+    return (is_date and _looks_converted(after)) or is_run
 
 
 def _number(text: str) -> Decimal | None:

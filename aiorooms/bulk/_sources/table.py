@@ -40,6 +40,8 @@ class _Table:
 
     def __init__(self, problems: Problems, columns: Columns, line: int, header: Sequence[str]) -> None:
         self._problems = problems
+        self._columns = columns
+        self._has_unnamed_end = not header[-1].strip()
         self._width = max(number for number, name in enumerate(header, 1) if name.strip())
         self._readers: list[tuple[str, Reader | None]] = []
         known: set[str] = set()
@@ -70,11 +72,13 @@ class _Table:
                 except CellError as error:
                     problems.append(InputProblem(source, line, column, str(error), code="bad_cell", value=text))
             elif not column.strip():
-                wrong = "a cell has a value, but its column has no name"
-                problems.append(InputProblem(source, line, None, wrong, code="bad_syntax"))
+                self._columns.read("", line)
         if len(cells) > self._width and any(text and not text.isspace() for text in cells[self._width :]):
-            wrong = f"expected {self._width} cells as in the header, got {len(cells)}"
-            problems.append(InputProblem(source, line, None, wrong, code="bad_syntax"))
+            if self._has_unnamed_end:
+                self._columns.read("", line)
+            else:
+                wrong = f"expected {self._width} cells as in the header, got {len(cells)}"
+                problems.append(InputProblem(source, line, None, wrong, code="bad_syntax"))
         elif "\0" in "".join(cells):
             problems.append(InputProblem(source, line, None, "the row contains a NUL character", code="bad_syntax"))
         self._problems.add_of_row(*problems)
