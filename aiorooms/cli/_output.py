@@ -13,6 +13,7 @@ as they are. In a command to copy, the word becomes `$'\x1b[2J.plan'`, which a s
 import importlib
 import os
 import re
+import select
 import shlex
 import stat
 import sys
@@ -60,6 +61,7 @@ __all__ = [
     "print_some_problems",
     "show_notice",
     "write_above",
+    "write_progress",
     "write_stderr",
 ]
 
@@ -453,6 +455,23 @@ def write_above(line: str) -> None:
         _displays[-1].console.print(line, soft_wrap=True)
     else:
         write_stderr(line + "\n")
+
+
+def write_progress(line: str) -> None:
+    """Write an escaped line above the progress bar, or omit it if that would block, because nobody reads the pipe.
+
+    A supervisor may start a run of many hours and read its standard error only at the end. The lines about the progress
+    would fill the pipe, and the run would then stand still.
+    """
+    if not _would_block(sys.stderr):
+        write_above(line)
+
+
+def _would_block(stream: TextIO) -> bool:
+    try:
+        return not select.select([], [stream.fileno()], [], 0)[1]
+    except (OSError, ValueError):  # it is no file of the system, or Windows can't tell
+        return False
 
 
 def write_stderr(text: str) -> None:

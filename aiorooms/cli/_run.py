@@ -128,6 +128,8 @@ class SignalHandler:
         """The task to cancel. It is set before the loop runs."""
         self._loop = loop
         self._on_stop = on_stop
+        self._received = False
+        """Whether a signal has arrived, which the loop may not know yet."""
         self._handled: dict[signal.Signals, object] = {}
         """The signals that were not ignored, and their earlier handlers."""
 
@@ -155,7 +157,9 @@ class SignalHandler:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.signaled:
+        # `signaled` would not do: if the loop is blocked, for example by a pipe that nobody reads, it is never set.
+        again, self._received = self._received, True
+        if again:
             for each in self._handled:
                 signal.signal(each, signal.SIG_DFL)
         # A signal handler can interrupt any code, so the rest runs in the event loop.

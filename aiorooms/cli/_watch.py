@@ -30,7 +30,7 @@ from ..telemetry import Event
 from ..telemetry._log import is_logged as has_log_line
 from ._command import Context, Value
 from ._notices import Notice, Notices
-from ._output import QUIET, can_draw, current_sample, escape, is_display_on, load_drawing, show_notice, write_above
+from ._output import QUIET, can_draw, current_sample, escape, is_display_on, load_drawing, show_notice, write_progress
 from ._stats import GetSample, Stats, read_interval, stamp
 
 __all__ = ["Watch", "current_watch", "quiet_option", "stats_option", "watch"]
@@ -164,7 +164,7 @@ class Watch:
                     self._next_at = now + self._interval
                 line = self._stats.line(sample, now, datetime.now(UTC))
                 notice = self._notices.notice(now)
-                write_above(escape(line if notice is None else f"{line}, {notice.text}"))
+                write_progress(escape(line if notice is None else f"{line}, {notice.text}"))
         self._show(now)
 
     def _on_event(self, event: Event) -> None:
@@ -176,7 +176,7 @@ class Watch:
 
     def _write(self, line: str | None) -> None:
         if line is not None and not self._draws:
-            write_above(escape(f"{stamp(datetime.now(UTC))} {line}"))
+            write_progress(escape(f"{stamp(datetime.now(UTC))} {line}"))
 
     def _show(self, now: float | None) -> None:
         if self._draws:

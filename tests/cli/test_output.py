@@ -12,7 +12,7 @@ from typing import IO
 import pytest
 
 from aiorooms.cli import main
-from aiorooms.cli._output import Output, configure_stdout, escape, field_text
+from aiorooms.cli._output import Output, configure_stdout, escape, field_text, write_progress
 from aiorooms.simulator import RoomsSimulator
 
 from .conftest import Invoke, lines
@@ -62,6 +62,18 @@ def test_an_update_stops_if_its_output_can_not_be_written(
     assert 1 <= applied < 20
     assert summary.startswith(f"{applied} updated, {20 - applied} skipped in ")
     assert reason == "aiorooms: stopped: can't write to standard output: Broken pipe"
+
+
+def test_a_line_about_the_progress_does_not_wait_for_the_reader_of_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs, ours = os.pipe()
+    with os.fdopen(theirs, "rb") as reader, os.fdopen(ours, "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        for number in range(3000):  # of 100 characters each, far more than the pipe takes
+            write_progress(f"{number:099}")
+        read = os.read(reader.fileno(), 1_000_000)
+        assert 10_000 < len(read) < 300_000
+        write_progress("the reader is back")
+        assert os.read(reader.fileno(), 100) == b"the reader is back\n"
 
 
 def test_an_error_that_cannot_be_written_is_ignored(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -15,6 +17,8 @@ from click.testing import Result
 
 from aiorooms.bulk._new_file import NewFile
 from aiorooms.cli import _run
+
+from .conftest import running
 
 
 async def seven() -> int:
@@ -161,6 +165,18 @@ def test_after_two_signals_the_default_handler_is_restored() -> None:
     with pytest.raises(_run.Interrupted):
         _run.run(command(), on_stop=lambda: None)
     assert handlers == [signal.SIG_DFL]
+
+
+def test_three_signals_end_a_process_whose_loop_is_blocked() -> None:
+    program = "import time; from aiorooms.cli._run import run\nasync def block(): print(flush=True); time.sleep(60)\n"
+    command = [sys.executable, "-c", f"{program}run(block(), on_stop=lambda: None)"]
+    with running(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        for _ in range(3):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+        assert process.wait(timeout=5) == -signal.SIGTERM
 
 
 def test_a_cancellation_without_a_signal_is_not_hidden() -> None:
