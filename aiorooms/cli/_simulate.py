@@ -11,7 +11,7 @@ import attrs
 import click
 from click.core import ParameterSource
 
-from ..bulk._room_file import RoomFields, read_rooms
+from ..bulk._sources.room_file import RoomFields, read_rooms
 from ..errors import BulkInputError
 from ._command import Command, Context, InvalidInputError, Value
 from ._exit_codes import OK

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from aiorooms import RoomsClient
 from aiorooms.bulk import BulkInputError, export_rooms
-from aiorooms.bulk._room_file import read_rooms
+from aiorooms.bulk._sources.room_file import read_rooms
 from aiorooms.models import FIELD_NAMES
 from aiorooms.simulator import RoomsSimulator
 
@@ -87,7 +87,8 @@ PAGES = {
     "a list": "[{ROOMS}]",
     "a list on many lines": "\n\n[\n{ROOM_A}\n,\n{ROOM_B}\n]\n",
     "an object per line": "{ROOM_A}\r\n\r\n{ROOM_B}",
-    "objects on many lines": '{ROOM_A}\n\n{\n"id":"B","unique_name":"b",\n"webhook_timeout_secs"\n:7}'.replace("B", B),
+    "objects on many lines": f'{{\n"id":"{A}","unique_name":"a"}}\n\n{{\n"id":"{B}","unique_name":"b",\n'
+    '"webhook_timeout_secs"\n:7}',
 }
 ROOM_A = {"id": A, "unique_name": "a"}
 ROOM_B = {"room_id": B.upper(), "unique_name": "b", "webhook_timeout_secs": 7, "record_type": "room", "new_key": 1}
@@ -160,34 +161,35 @@ BAD: dict[str, tuple[str, str, Sequence[str]]] = {
     "csv": (
         "bad.csv",
         f"""id,unique_name,max_participant,max_participants,enable_recording,updated_at
-{A},a,,many,2,1/2/24 10:00
+{A},a,,many,,1/2/24 10:00
 x,a,,5
 {A.upper()},b,,5,,,7
 {A.upper()},b,,5
 ,,,5
+{B},c,,,2
 """,
         [
-            "line 1: 'max_participant' is unknown; did you mean 'max_participants'?",
+            "line 1: 'max_participant' is not a known column; did you mean 'max_participants'?",
             "line 2, max_participants: 'many' is not a whole number",
-            "line 2, enable_recording: '2' is not true or false",
             "line 2, updated_at: '1/2/24 10:00' is not a time such as 2024-05-01T12:00:00Z; export the rooms again",
             "line 3, id: 'x' is not a UUID such as '7b61621f-62e0-4aad-ab11-9fd19e272e73'",
             "line 3, unique_name: the room in line 2 has the name 'a' too; names are unique in an account",
             "line 4: expected 6 cells as in the header, got 7",
             "line 5: the room is already in line 2",
-            "line 6: the id of the room is missing; give it as id",
+            "line 6: the room is missing; give room_id or room",
+            "line 7, enable_recording: '2' is not true or false; write true, yes, on or 1, or false, no, off or 0",
         ],
     ),
     "json lines": (
         "bad.jsonl",
         f'{{"id":"{A}","max_participants":true,"unique_nam":"x"}}\n{{oh\n[]\n{{"id":3,"unique_name":4}}\n',
         [
-            "line 1: 'unique_nam' is unknown; did you mean 'unique_name'?",
-            "line 1, max_participants: True is not a whole number",
-            "line 2: invalid JSON: Expecting property name enclosed in double quotes",
-            "line 3: expected a room as a JSON object, got []",
+            "line 1: 'unique_nam' is not a known column; did you mean 'unique_name'?",
+            "line 1, max_participants: true is not a whole number",
+            "line 2: invalid JSON: Expecting property name enclosed in double quotes at character 2",
+            "line 3: expected a JSON object with keys such as room_id, got []",
             "line 4, id: 3 is not a UUID such as '7b61621f-62e0-4aad-ab11-9fd19e272e73'",
-            "line 4, unique_name: 4 is not text",
+            "line 4, unique_name: 4 is not a string",
         ],
     ),
     "a list": (
@@ -195,9 +197,19 @@ x,a,,5
         f'[{{"id":"{A}"}},\n{{"id":"{A}"}}\n,\n7\n{{',
         [
             "line 2: the room is already in line 1",
-            "line 4: expected a room as a JSON object, got 7",
+            "line 4: expected a JSON object with keys such as room_id, got 7",
             "line 5: a comma or the end of the list (]) is missing",
         ],
+    ),
+    "names instead of ids": (
+        "bad.csv",
+        "room,max_participants\na,5\n",
+        ["line 2: the id of the room is missing; a name is not enough"],
+    ),
+    "no ids": (
+        "bad.csv",
+        "unique_name,max_participants\na,5\n",
+        ["line 1: a column for the id is missing; add id, or export the rooms again"],
     ),
 }
 
@@ -208,13 +220,14 @@ def test_all_problems_of_a_file_are_reported_with_their_lines(name: str, text: s
     result = run("simulate", "--from", name)
     assert (result.exit_code, result.stdout) == (2, "")
     expected = [f"aiorooms: {name}, {problem}" for problem in problems]
-    assert lines(result.stderr) == [*expected, f"aiorooms: {len(problems)} problems; nothing was changed"]
+    total = [f"aiorooms: {len(problems)} problems; nothing was changed"] if len(problems) > 1 else []
+    assert lines(result.stderr) == expected + total
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"", "there are no rooms; give an export, or an answer of the API"),
+        (b"", "the file is empty, or has only blank lines"),
         (b"id,unique_name\n\n,\n", "there are no rooms; give an export, or an answer of the API"),
         (b'{"data":[],"meta":{}}', "there are no rooms; give an export, or an answer of the API"),
         (b'{"data":[{"id":', "line 1: invalid JSON: Expecting value"),

@@ -17,7 +17,7 @@ from typing import Final
 
 from ..._text import quoted
 from ...models._fields import FIELDS, read_bool
-from .columns import ROOM_COLUMNS, UPDATED_AT
+from .columns import CREATED_AT, ROOM_COLUMNS, UPDATED_AT
 from .spreadsheets import is_error, is_no_name, name_of_cell
 
 __all__ = ["CellError", "Reader", "reader_of"]
@@ -39,7 +39,7 @@ def reader_of(column: str) -> Reader | None:
         return partial(_READERS[FIELDS[column].kind], column)
     if column == "room":
         return _key
-    return str.strip if column in ROOM_COLUMNS or column == UPDATED_AT else None
+    return str.strip if column in (*ROOM_COLUMNS, UPDATED_AT, CREATED_AT) else None
 
 
 def _name(column: str, text: str) -> object:

@@ -7,19 +7,22 @@ from ..._text import quoted, similar
 from ...models import FIELD_NAMES
 from .._problems import Problems
 
-__all__ = ["COLUMNS", "INPUT_COLUMNS", "ROOM_COLUMNS", "UPDATED_AT", "Cells", "Columns", "column_of"]
+__all__ = ["COLUMNS", "CREATED_AT", "INPUT_COLUMNS", "ROOM_COLUMNS", "UPDATED_AT", "Cells", "Columns", "column_of"]
 
 ROOM_COLUMNS: Final = ("room_id", "id", "room")
 
-_IGNORED: Final = ("created_at", "active_session_id", "sessions", "record_type")
-"""Columns that are ignored: the read-only fields of a room, except `UPDATED_AT`."""
+_IGNORED: Final = ("active_session_id", "sessions", "record_type")
+"""Columns that are ignored: the read-only fields of a room, except the times."""
 
 UPDATED_AT: Final = "updated_at"
 """The column that tells whether a room was modified after the file was exported."""
 
+CREATED_AT: Final = "created_at"
+"""The column that only a whole room needs. It is ignored in a file with changes."""
+
 INPUT_COLUMNS: Final = (*ROOM_COLUMNS, *FIELD_NAMES)
 
-COLUMNS: Final = (*INPUT_COLUMNS, UPDATED_AT, *_IGNORED)
+COLUMNS: Final = (*INPUT_COLUMNS, UPDATED_AT, CREATED_AT, *_IGNORED)
 
 
 Cells: TypeAlias = Mapping[str, object]
@@ -34,7 +37,9 @@ def column_of(name: str) -> str:
 class Columns:
     """The columns that a file may have, and what to do about others."""
 
-    def __init__(self, problems: Problems, *, ignore_unknown: bool = False) -> None:
+    def __init__(self, problems: Problems, *, ignore_unknown: bool = False, are_rooms: bool = False) -> None:
+        """With `are_rooms`, the rows are whole rooms, not changes: an empty text in JSON is a value of its field."""
+        self.are_rooms = are_rooms
         self.ignored: dict[str, None] = {}
         """The unknown columns that were ignored, in the order of the file."""
         self._known: dict[str, str | None] = {}

@@ -13,7 +13,7 @@ from ..._text import excerpt, quoted
 from ...models._fields import FIELDS
 from ...resources._bodies import MAX_LIST
 from .._problems import Problems
-from .columns import INPUT_COLUMNS, ROOM_COLUMNS, UPDATED_AT, Cells, Columns
+from .columns import CREATED_AT, INPUT_COLUMNS, ROOM_COLUMNS, UPDATED_AT, Cells, Columns, column_of
 from .text_file import lines_of
 
 __all__ = ["read_json", "read_jsonl"]
@@ -70,23 +70,27 @@ def _rooms_of_answer(value: object) -> list[object]:
 
 
 def read_json(text: TextIO, problems: Problems, columns: Columns) -> Iterator[tuple[int, Cells]]:
-    """Yield the objects of a list or an answer, each as a pair of the number of its first line and the object.
+    """Yield the objects of lists and answers, each as a pair of the number of its first line and the object.
 
-    The objects are read one by one, because loading a million rows at once would need a gigabyte of memory.
+    A file may contain several lists, answers and rooms, one after another, such as the answers for all pages. The
+    objects are read one by one, because loading a million rows at once would need a gigabyte of memory.
     """
     scanner = _Scanner(text, problems)
-    if scanner.accept("["):
-        values = _elements(scanner, problems)
-    elif scanner.accept("{"):
-        values = _data(scanner, problems)
-    else:
-        wrong = "the file is not a JSON list of objects; if each line is an object, name the file .jsonl"
-        problems.fail("bad_syntax", scanner.line, wrong)
-    for line, value in values:
-        if (cells := _cells_of_object(problems, columns, line, value)) is not None:
-            yield line, cells
-    if not scanner.at_end():
-        problems.fail("bad_syntax", scanner.line, "there is more text after the end")
+    is_first = True
+    while is_first or not scanner.at_end():
+        if scanner.accept("["):
+            values = _elements(scanner, problems)
+        elif scanner.is_next("{"):
+            values = _answer(scanner, problems)
+        elif is_first:
+            wrong = "the file is not a JSON list of objects; if each line is an object, name the file .jsonl"
+            problems.fail("bad_syntax", scanner.line, wrong)
+        else:
+            problems.fail("bad_syntax", scanner.line, "there is more text after the end")
+        is_first = False
+        for line, value in values:
+            if value is not _SKIPPED and (cells := _cells_of_object(problems, columns, line, value)) is not None:
+                yield line, cells
 
 
 def _elements(scanner: "_Scanner", problems: Problems) -> Iterator[tuple[int, object]]:
@@ -95,26 +99,31 @@ def _elements(scanner: "_Scanner", problems: Problems) -> Iterator[tuple[int, ob
         return
     while True:
         line = scanner.next_line()
-        if (value := scanner.value()) is not _SKIPPED:
-            yield line, value
+        yield line, scanner.value()
         if scanner.accept("]"):
             return
         if not scanner.accept(","):
             problems.fail("bad_syntax", scanner.line, "a comma or the end of the list (]) is missing")
 
 
-def _data(scanner: "_Scanner", problems: Problems) -> Iterator[tuple[int, object]]:
-    """Yield the rooms in the key `data` of an object, after its brace."""
+def _answer(scanner: "_Scanner", problems: Problems) -> Iterator[tuple[int, object]]:
+    """Yield the rooms in the key `data` of an object. An object without this key may be a room itself."""
+    first = scanner.next_line()
+    scanner.accept("{")
+    members: dict[str, object] = {}
     has_data = False
     while not scanner.accept("}"):
+        at = scanner.next_line()
         key = scanner.value()
         if not isinstance(key, str) or not scanner.accept(":"):
             problems.fail("bad_syntax", scanner.line, "a key and a colon are missing")
+        if key in members:
+            problems.record("bad_syntax", at, None, f"the key {quoted(key)} occurs twice")
+        line = scanner.next_line()
         if key != "data":
-            scanner.value()
+            members[key] = scanner.value()
         else:
             has_data = True
-            line = scanner.next_line()
             if scanner.accept("["):
                 yield from _elements(scanner, problems)
             else:
@@ -122,8 +131,12 @@ def _data(scanner: "_Scanner", problems: Problems) -> Iterator[tuple[int, object
         if not scanner.accept(",") and not scanner.is_next("}"):
             problems.fail("bad_syntax", scanner.line, "a comma or the end of the object (}) is missing")
     if not has_data:
-        wrong = "the object has no rooms in data; give a list of objects, or an object on each line of a .jsonl file"
-        problems.fail("bad_syntax", 1, wrong)
+        if not any(column_of(key) in ROOM_COLUMNS for key in members):
+            wrong = (
+                "the object has no rooms in data; give a list of objects, or an object on each line of a .jsonl file"
+            )
+            problems.fail("bad_syntax", first, wrong)
+        yield first, _SKIPPED if _SKIPPED in members.values() else members
 
 
 _SKIPPED: Final = object()
@@ -229,7 +242,9 @@ def _cells_of_object(problems: Problems, columns: Columns, line: int, value: obj
     cells: dict[str, object] = {}
     for key, cell in cast("dict[str, object]", value).items():
         column = columns.read(key, line)
-        if column is None or cell == "" or not (column in INPUT_COLUMNS or column == UPDATED_AT):
+        if column is None or column not in (*INPUT_COLUMNS, UPDATED_AT, CREATED_AT):
+            continue
+        if cell == "" and not (columns.are_rooms and column in FIELDS):
             continue
         if column in cells:
             problems.record("duplicate_column", line, column, "the key occurs twice, in two spellings")

@@ -22,35 +22,27 @@ temporary file with an index by room, so a million rows need little memory.
 
 import tempfile
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, NamedTuple, Self, TextIO, cast
+from typing import Any, BinaryIO, Final, NamedTuple, Self, cast
 
-import attrs
-
-from ..._checks import is_unicode, name_problems
 from ..._http.json import dumps, loads
 from ..._text import quoted
 from ..._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy, policy_of
-from ...errors import BulkInputError, InputCode, InputProblem, InvalidRequestError
-from ...models import Room, RoomUpdate, read_room_ref
+from ...errors import BulkInputError, InputProblem, InvalidRequestError
+from ...models import Room, RoomUpdate
 from ...models._fields import FIELDS, Values, differing
 from .._files import os_errors_as
 from .._index import LineIndex
 from .._planning import Change, LeftOutError
 from .._problems import Problems, input_problem
-from .columns import ROOM_COLUMNS, UPDATED_AT, Cells, Columns
+from .columns import UPDATED_AT, Cells, Columns
 from .conditions import Condition, read_conditions
-from .csv_rows import read_csv
-from .input_file import open_input
-from .json_rows import read_json, read_jsonl
+from .input_rows import STANDARD_INPUT, is_possible, read_cells, read_room
 from .spreadsheets import is_no_name, may_be_converted
-from .table import read_table
-from .text_file import decoded
-from .workbook import read_workbook
 
 __all__ = ["Rows", "read_rows"]
 
@@ -249,22 +241,6 @@ def _warning(room: Room, row: _Row) -> str | None:
     return f"{where}, which looks the same, but has other Unicode characters" if _nfc(before) == _nfc(after) else None
 
 
-def _is_possible(fields: Values, problem: InputProblem) -> bool:
-    """Return whether a room could have the value that a problem is about: it has the right type, and can be encoded."""
-    if problem.field is None or (value := fields.get(problem.field)) is None:
-        return True
-    if isinstance(value, str) and not is_unicode(value):
-        return False  # half of a surrogate pair
-    if type(value) is int and abs(value) > _MAX_NUMBER:
-        return False
-    kinds = {"text": str, "url": str, "number": int, "switch": bool}
-    return type(value) is kinds[FIELDS[problem.field].kind]
-
-
-_MAX_NUMBER: Final = 2**53
-"""Largest number that every JSON library can encode and decode without loss."""
-
-
 def _not_a_name(source: str, line: int, name: str) -> InputProblem:
     text = f"{quoted(name)} looks like a missing value; rooms.update() can set such a name"
     return InputProblem(source, line, "unique_name", text, code="not_a_name", value=name)
@@ -316,13 +292,13 @@ def read_rows(
     name of `webhook_url_policy`.
     """
     chosen = policy_of(webhook_url_policy, policy)
-    source, name = (Path(path), str(path)) if isinstance(path, (str, Path)) else (path, _STANDARD_INPUT)
+    source, name = (Path(path), str(path)) if isinstance(path, (str, Path)) else (path, STANDARD_INPUT)
     problems = Problems(name, skip_rows=skip_invalid)
     conditions = read_conditions(where, problems)
     rows = Rows(name, chosen, conditions)
     try:
         columns = Columns(problems, ignore_unknown=ignore_unknown_columns)
-        for line, cells, is_table in _read(source, problems, columns):
+        for line, cells, is_table in read_cells(source, problems, columns):
             _check_row(rows, problems, line, cells, is_table=is_table, defer_values=defer_values)
         rows.ignored_columns = [*columns.ignored]
         if problems.skipped is not None:
@@ -337,42 +313,16 @@ def read_rows(
     return rows
 
 
-_STANDARD_INPUT: Final = "standard input"
-
-
-def _read(source: Path | BinaryIO, problems: Problems, columns: Columns) -> Iterator[tuple[int, Cells, bool]]:
-    """Yield each row as its line number, its values, and whether they come from a table."""
-    with open_input(source, problems) as opened:
-        if opened.is_workbook:
-            for line, cells in read_table(read_workbook(opened.file, problems), problems, columns):
-                yield line, cells, True
-            return
-        with decoded(opened, problems) as (text, kind):
-            for line, cells in _READERS[kind](text, problems, columns):
-                yield line, cells, kind == "csv"
-
-
-def _read_csv(text: TextIO, problems: Problems, columns: Columns) -> Iterator[tuple[int, Cells]]:
-    return read_table(read_csv(text, problems), problems, columns)
-
-
-_READERS: Final[Mapping[str, Callable[[TextIO, Problems, Columns], Iterator[tuple[int, Cells]]]]] = {
-    "csv": _read_csv,
-    "jsonl": read_jsonl,
-    "json": read_json,
-}
-
-
 # --- the checks of a row ---
 
 
 def _check_row(rows: Rows, problems: Problems, line: int, cells: Cells, *, is_table: bool, defer_values: bool) -> None:
     fields = cast("Values", {key: value for key, value in cells.items() if key in FIELDS})
-    room_id, name, wrong = _read_room(rows.source, line, cells)
+    room_id, name, wrong = read_room(rows.source, line, cells)
     new_name = fields.get("unique_name")
     odd_name = not is_table and isinstance(new_name, str) and is_no_name(new_name)  # `cells` checks those of a table
     deferred = rows.problems_of(line, fields, odd_name=odd_name)
-    if not (defer_values and all(_is_possible(fields, problem) for problem in deferred)):
+    if not (defer_values and all(is_possible(fields, problem) for problem in deferred)):
         wrong, deferred = wrong + deferred, []
     was_bad = problems.bad_row == line
     problems.add_of_row(*wrong)
@@ -383,24 +333,3 @@ def _check_row(rows: Rows, problems: Problems, line: int, cells: Cells, *, is_ta
     is_time = isinstance(updated_at, str) and _time(updated_at) is not None
     time = str(updated_at) if is_time else None
     rows.add(_Row(line, room_id, name, fields, time, bool(deferred), odd_name), deferred)
-
-
-def _read_room(source: str, line: int, cells: Cells) -> tuple[str | None, str | None, list[InputProblem]]:
-    """Return the room of a row as its id and None, or as None and its name, with the problems of it."""
-    given = [column for column in ROOM_COLUMNS if column in cells]
-    if len(given) != 1:
-        wrong = (
-            f"{' and '.join(given)} are given; give only one of them"
-            if given
-            else "the room is missing; give room_id or room"
-        )
-        code: InputCode = "duplicate_column" if given else "missing_room"
-        return None, None, [InputProblem(source, line, None, wrong, code=code)]
-    (column,) = given
-    value = cells[column]
-    room_id, wrong_id = read_room_ref(value)
-    if not wrong_id:
-        return room_id.lower(), None, []
-    name = value if column == "room" and isinstance(value, str) else None
-    found = wrong_id if name is None else name_problems("", name)
-    return None, name, [attrs.evolve(input_problem(problem, source, line), field=column) for problem in found]

@@ -54,7 +54,9 @@ class _Table:
         self._has_room = not known.isdisjoint(ROOM_COLUMNS)
         if not self._has_room:
             text = "a column for the room is missing; add room_id or room"
-            if "unique_name" in known:
+            if columns.are_rooms:
+                text = "a column for the id is missing; add id, or export the rooms again"
+            elif "unique_name" in known:
                 text += ", or rename unique_name to room if it contains the present names of the rooms"
             problems.record("missing_column", line, None, text)
 
