@@ -1,44 +1,55 @@
-"""What the updates of a plan change, summed up by field and value.
+"""What the updates of a plan change, counted by field and value. `show`, the question of `apply` and the report use it.
 
-URLs are summed up by their hosts, because each room may have a path of its own. For example, three rooms are planned:
+A million rooms may have a million different URLs, so URLs are counted by their hosts. For example, a plan moves 3 rooms
+to a new host and gives a fourth room its first URL:
 
-    A  webhook_event_url  https://old.example.com/a -> https://new.example.com/a
-    B  webhook_event_url  https://old.example.com/b -> https://new.example.com/b
-    C  webhook_event_url  https://new.example.com/c -> https://new.example.com/d
-       max_participants   10 -> 20
+    room A  webhook_event_url  https://old.example.com/a -> https://new.example.com/a
+    room B  webhook_event_url  https://old.example.com/b -> https://new.example.com/b    max_participants 10 -> 20
+    room C  webhook_event_url  https://old.example.com/c -> https://new.example.com/x
+    room D  webhook_event_url  null                      -> https://new.example.com/d
 
-The changes are then `old.example.com -> new.example.com` in 2 rooms, `other paths at new.example.com` in 1 room, and
-`10 -> 20` in 1 room. Names differ in each room, so they are `other names`. No path or name is shown, because a path may
-contain a token.
+The changes are then
+
+- `webhook_event_url`: 4 rooms, of which 3 from `old.example.com` to `new.example.com`, and 1 from no URL to
+  `new.example.com`
+- `max_participants`: 1 room, from 10 to 20.
+
+No path is shown, because it may contain a token. A name belongs to only one room, so of names, only the number of rooms
+is counted. The memory is bounded: at most 1,000 different changes are counted for each field, the rest is counted
+together.
 """
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
-from yarl import URL
+import attrs
 
 from .._http.json import dumps
-from .._webhook_url import YARL_ERRORS, split_plain
-from ..models._fields import FIELDS, Values
+from ..models._fields import FIELD_NAMES, FIELDS, Values
+from ._hosts import host_of_url
 
-__all__ = ["Changed", "Changes", "changes_of"]
+__all__ = ["ChangeCounter", "Changed", "FieldReview", "Value", "ValueChange", "changes_of", "words_of"]
 
-_MAX_KINDS: Final = 1000
-"""Maximum number of different changes to count separately. An account may have a host for each room."""
+Value: TypeAlias = str | int | bool | None
+
+_MAX_CHANGES: Final = 1000
+"""Maximum number of different changes of a field to count one by one."""
 
 
 class Changed(NamedTuple):
-    """A change of a field, in words."""
+    """A change of one field of a room."""
 
     field: str
-    before: str
-    """Empty if the old and new values have no short words."""
-    after: str
+    before: Value
+    """The old value. Of a URL, only the host and the port; None if there is no URL. Of a name, always None."""
+    after: Value
+    """The new value, in the same form."""
 
     def __str__(self) -> str:
-        return f"{self.before} → {self.after}" if self.before else self.after
+        if FIELDS[self.field].kind == "text":
+            return "other names"
+        return " → ".join(words_of(*self))
 
 
 def changes_of(before: Values, after: Values) -> tuple[Changed, ...]:
@@ -46,51 +57,89 @@ def changes_of(before: Values, after: Values) -> tuple[Changed, ...]:
     return tuple(_changed(name, before.get(name), value) for name, value in after.items())
 
 
-def _changed(name: str, before: str | int | bool | None, after: str | int | bool | None) -> Changed:
+def _changed(name: str, before: Value, after: Value) -> Changed:
     kind = FIELDS[name].kind
     if kind == "url":
-        old, new = _host(before), _host(after)
-        return Changed(name, "", f"other paths at {new}") if old == new else Changed(name, old, new)
-    if kind == "text":
-        return Changed(name, "", "other names" if after is not None else "no name")
-    return Changed(name, dumps(before).decode(), dumps(after).decode())
+        return Changed(name, host_of_url(before), host_of_url(after))
+    return Changed(name, None, None) if kind == "text" else Changed(name, before, after)
 
 
-def _host(url: object) -> str:
-    if url is None or url == "":
-        return "none"
-    text = str(url)
-    plain = split_plain(text)
-    return _host_of(text if plain is None else plain[0])
+def words_of(field: str, before: Value, after: Value) -> tuple[str, str]:
+    """Return the words for the old and the new value of a change. The host of a URL may be any text."""
+    # A change is listed only if the values differ. So if the hosts are equal, the rest of the URL changes.
+    is_same = isinstance(after, str) and before == after
+    return _word(field, before), _word(field, after) + " (same host)" * is_same
 
 
-# The URLs of many rooms have few hosts. Without this cache, yarl would parse both URLs of each room.
-@lru_cache(maxsize=256)
-def _host_of(url: str) -> str:
-    try:
-        parsed = URL(url, encoded=True)
-        host, port = parsed.raw_host, parsed.explicit_port
-    except YARL_ERRORS:
-        return "no valid host"
-    if not host:
-        return "no valid host"
-    return host if port is None else f"{host}:{port}"
+def _word(field: str, value: Value) -> str:
+    if isinstance(value, str):
+        return value
+    return "no URL" if value is None and FIELDS[field].kind == "url" else dumps(value).decode()
 
 
-class Changes:
-    """The number of rooms with each change."""
+@attrs.frozen
+class ValueChange:
+    """A change that several rooms have in common."""
+
+    before: Value
+    """The old value, as in `Changed`."""
+    after: Value
+    rooms: int
+    updated: int = 0
+    """Number of these rooms that are updated."""
+
+
+@attrs.frozen
+class FieldReview:
+    """The changes of one field."""
+
+    name: str
+    rooms: int
+    """Number of rooms in which the field changes."""
+    changes: Sequence[ValueChange]
+    """The changes, the most frequent one first. Changes of names are not among them."""
+    updated: int = 0
+    """Number of these rooms that are updated."""
+
+    @property
+    def other(self) -> int:
+        """Number of rooms whose change is in none of `changes`."""
+        return self.rooms - sum(change.rooms for change in self.changes)
+
+
+_Key: TypeAlias = tuple[Value, type, Value, type]
+"""The values of a change with their types, because True == 1."""
+
+
+class ChangeCounter:
+    """Counts the rooms with each change, and how many of them are updated."""
 
     def __init__(self) -> None:
-        self.planned: Counter[Changed] = Counter()
-        self.updated: Counter[Changed] = Counter()
-        self.others: int = 0
-        """Number of changes that were not counted separately, because there are more than 1,000 kinds."""
+        self._rooms: Counter[str] = Counter()
+        self._updated: Counter[str] = Counter()
+        self._changes: dict[str, Counter[_Key]] = {name: Counter() for name in FIELD_NAMES}
+        self._changes_updated: dict[str, Counter[_Key]] = {name: Counter() for name in FIELD_NAMES}
 
-    def add(self, changes: Sequence[Changed], *, is_updated: bool) -> None:
+    def add(self, changes: Sequence[Changed], *, is_updated: bool = False) -> None:
         """Add the changes of one room."""
-        for change in changes:
-            if change not in self.planned and len(self.planned) >= _MAX_KINDS:
-                self.others += 1
+        for name, before, after in changes:
+            self._rooms[name] += 1
+            self._updated[name] += is_updated
+            if FIELDS[name].kind == "text":
                 continue
-            self.planned[change] += 1
-            self.updated[change] += is_updated
+            key, counts = (before, type(before), after, type(after)), self._changes[name]
+            if key in counts or len(counts) < _MAX_CHANGES:
+                counts[key] += 1
+                if is_updated:
+                    self._changes_updated[name][key] += 1
+
+    def fields(self) -> list[FieldReview]:
+        """Return the fields that change, in the order of the API's reference page."""
+        return [self._field(name) for name in FIELD_NAMES if self._rooms[name]]
+
+    def _field(self, name: str) -> FieldReview:
+        updated = self._changes_updated[name]
+        changes = tuple(
+            ValueChange(key[0], key[2], rooms, updated[key]) for key, rooms in self._changes[name].most_common()
+        )
+        return FieldReview(name, self._rooms[name], changes, self._updated[name])

@@ -1,72 +1,23 @@
 """Review a plan: which fields change, from what to what, and what a rollback could not bring back. Pure.
 
-A million rooms may have a million different URLs, so changes are counted by host, not by URL. For example, a plan moves
-3 rooms to a new host and gives a fourth room its first URL:
-
-    room A  webhook_event_url  https://old.example.com/a -> https://new.example.com/a
-    room B  webhook_event_url  https://old.example.com/b -> https://new.example.com/b    max_participants 10 -> 20
-    room C  webhook_event_url  https://old.example.com/c -> https://new.example.com/x
-    room D  webhook_event_url  null                      -> https://new.example.com/d
-
-The review then says
-
-- `webhook_event_url`: 4 rooms, of which 3 from `old.example.com` to `new.example.com`, and 1 from null to
-  `new.example.com`
-- `max_participants`: 1 room, from 10 to 20
-- not restorable: 1 room (D), because the API can't clear `webhook_event_url`.
-
-The memory is bounded: at most 1,000 different changes are counted for each field, the rest is counted together. A name
-belongs to only one room, so of names, only the number of rooms is counted.
+The changes are counted by field and, for URLs, by host (`_changes`). A rollback sends the old values, so it can't bring
+back what an update can't set. For example, a plan gives a room its first URL: a rollback would have to clear the URL,
+which the API can't do.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from typing import Final, TypeAlias
 
 import attrs
-from yarl import URL
 
 from .._checks import text_message
-from .._webhook_url import DEFAULT_POLICY, YARL_ERRORS, WebhookUrlPolicy, split_plain
+from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy
 from ..errors import InvalidRequestError
-from ..models._fields import FIELD_NAMES, FIELDS
+from ._changes import ChangeCounter, FieldReview, changes_of
 from ._plan_records import PlannedUpdate
 from ._restoring import can_be_restored, restoring
 
-__all__ = ["FieldReview", "NotRestorable", "PlanReview", "PlanReviewer", "ValueChange", "review_of"]
-
-Value: TypeAlias = str | int | bool | None
-
-_MAX_CHANGES: Final = 1000
-"""Maximum number of different changes of a field to count one by one."""
-
-
-@attrs.frozen
-class ValueChange:
-    """A change that several rooms have in common."""
-
-    before: Value
-    """The old value. Of a URL, only the host and the port; None if there is no URL."""
-    after: Value
-    """The new value, in the same form."""
-    rooms: int
-
-
-@attrs.frozen
-class FieldReview:
-    """The changes of one field."""
-
-    name: str
-    rooms: int
-    """Number of rooms in which the field changes."""
-    changes: Sequence[ValueChange]
-    """The changes, the most frequent one first."""
-
-    @property
-    def other(self) -> int:
-        """Number of rooms whose change is in none of `changes`."""
-        return self.rooms - sum(change.rooms for change in self.changes)
+__all__ = ["NotRestorable", "PlanReview", "PlanReviewer", "review_of"]
 
 
 @attrs.frozen
@@ -103,9 +54,7 @@ class PlanReviewer:
         """`policy` decides which old URLs a rollback may send."""
         self._policy = policy
         self._total = 0
-        self._rooms: Counter[str] = Counter()
-        # A key contains the types, because True == 1.
-        self._changes: dict[str, Counter[tuple[Value, type, Value, type]]] = {name: Counter() for name in FIELD_NAMES}
+        self._changes = ChangeCounter()
         self._not_restorable: Counter[tuple[str | None, str]] = Counter()
         self._reasons: dict[tuple[str | None, str], tuple[str, str]] = {}
         """The reason and the first room's id of each group."""
@@ -113,38 +62,16 @@ class PlanReviewer:
     def add(self, planned: PlannedUpdate) -> None:
         """Add a room."""
         self._total += 1
-        for name, after in planned.after.items():
-            self._rooms[name] += 1
-            kind = FIELDS[name].kind
-            if kind == "text":
-                continue
-            before = planned.before.get(name)
-            if kind == "url":
-                before, after = _host(before), _host(after)
-            change, counts = (before, type(before), after, type(after)), self._changes[name]
-            if change in counts or len(counts) < _MAX_CHANGES:
-                counts[change] += 1
+        self._changes.add(changes_of(planned.before, planned.after))
         self._check_restorable(planned)
 
     def result(self) -> PlanReview:
         """Return the review of all rooms that were added."""
-        fields = [
-            FieldReview(
-                name,
-                self._rooms[name],
-                tuple(
-                    ValueChange(before, after, rooms)
-                    for (before, _, after, _), rooms in self._changes[name].most_common()
-                ),
-            )
-            for name in FIELD_NAMES
-            if self._rooms[name]
-        ]
         groups = [
             NotRestorable(key[0], self._reasons[key][0], rooms, self._reasons[key][1])
             for key, rooms in self._not_restorable.most_common()
         ]
-        return PlanReview(self._total, fields, groups)
+        return PlanReview(self._total, self._changes.fields(), groups)
 
     def _check_restorable(self, planned: PlannedUpdate) -> None:
         """Count a room whose old values can't be sent. The first reason counts, so that each room is counted once."""
@@ -173,30 +100,3 @@ def review_of(updates: Iterable[PlannedUpdate], policy: WebhookUrlPolicy = DEFAU
     for planned in updates:
         reviewer.add(planned)
     return reviewer.result()
-
-
-def _host(url: Value) -> Value:
-    """Return the host of a URL, with its port if it has one; None if there is no URL."""
-    if not isinstance(url, str) or not url:
-        return None
-    parts = split_plain(url)
-    # A URL may contain a password, so it is never shown whole.
-    return _host_of_origin(parts[0]) if parts is not None else _host_of_url(url)
-
-
-def _host_of_url(url: str) -> str:
-    try:
-        parsed = URL(url, encoded=True)
-        host, port = parsed.raw_host, parsed.explicit_port
-    except YARL_ERRORS:
-        return _NO_HOST
-    if not host:
-        return _NO_HOST
-    shown = f"[{host}]" if ":" in host else host
-    return shown if port is None else f"{shown}:{port}"
-
-
-_NO_HOST: Final = "(no host)"
-
-# The URLs of many rooms have few origins. Without this cache, yarl would parse each of them.
-_host_of_origin: Final = lru_cache(maxsize=1024)(_host_of_url)

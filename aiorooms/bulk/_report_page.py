@@ -173,17 +173,26 @@ def _verdict(journal: Journal, summary: Summary, done: int, *, is_running: bool)
 
 
 def _changes(rooms: ReportRooms) -> str:
-    changes = rooms.changes
+    kinds = sorted(_kinds(rooms), key=lambda kind: kind[1], reverse=True)
     lines = [
         f"<li><b>{_text(_FIELDS.get(change.field, change.field))}</b>: {_text(str(change))} "
-        f'<span class="count">in {changes.updated[change]:,} of {_rooms(count)}</span></li>'
-        for change, count in changes.planned.most_common(_MAX_CHANGES)
+        f'<span class="count">in {updated:,} of {_rooms(count)}</span></li>'
+        for change, count, updated in kinds[:_MAX_CHANGES]
     ]
-    rest = [*changes.planned.most_common()[_MAX_CHANGES:]]
-    if rest or changes.others:
-        many = sum(count for _, count in rest) + changes.others
-        lines.append(f'<li class="count">and {many:,} other changes, of {len(rest):,} or more kinds</li>')
+    many = sum(field.rooms for field in rooms.fields) - sum(count for _, count, _ in kinds[:_MAX_CHANGES])
+    if many:
+        rest = max(len(kinds) - _MAX_CHANGES, 0)
+        lines.append(f'<li class="count">and {many:,} other changes, of {rest:,} or more kinds</li>')
     return f'<ul class="changes">{"".join(lines)}</ul>\n' if lines else ""
+
+
+def _kinds(rooms: ReportRooms) -> Iterator[tuple[Changed, int, int]]:
+    """Yield each change with its number of rooms, and how many of them are updated."""
+    for field in rooms.fields:
+        if not field.changes:  # names are not counted one by one
+            yield Changed(field.name, None, None), field.rooms, field.updated
+        for change in field.changes:
+            yield Changed(field.name, change.before, change.after), change.rooms, change.updated
 
 
 def _facts(journal: Journal, summary: Summary, rooms: ReportRooms) -> Iterator[tuple[str, str]]:
@@ -340,7 +349,7 @@ def _list(rooms: ReportRooms) -> Iterator[str]:
     if not rooms.listed:
         return
     outcomes = {outcome: place for place, outcome in enumerate(dict.fromkeys(room.outcome for room in rooms.listed))}
-    changes = {change: place for place, change in enumerate(dict.fromkeys(room.changes for room in rooms.listed))}
+    changes = {words: place for place, words in enumerate(dict.fromkeys(_words(room.changes) for room in rooms.listed))}
     has_changes = len(changes) > 1
     has_reasons = any(map(_reason, outcomes))
     header = ["name", "id", "outcome", *["why"] * has_reasons, *["change"] * has_changes]
@@ -348,7 +357,7 @@ def _list(rooms: ReportRooms) -> Iterator[str]:
     yield _LIST.format(left_out=_left_out(rooms), columns=columns, static=_static(rooms))
     data: dict[str, object] = {
         "outcomes": [[*_state(outcome), _printable(_reason(outcome))] for outcome in outcomes],
-        "changes": [_printable(_words(change)) for change in changes] if has_changes else [""],
+        "changes": [*map(_printable, changes)] if has_changes else [""],
     }
     yield f'<script type="application/json" id="data">{_json(data)[:-1]},"rooms":['
     separator = ""
@@ -359,7 +368,7 @@ def _list(rooms: ReportRooms) -> Iterator[str]:
                     None if room.unique_name is None else _printable(room.unique_name),
                     _printable(room.room_id),
                     outcomes[room.outcome],
-                    changes[room.changes] * has_changes,
+                    changes[_words(room.changes)] * has_changes,
                 ]
             )
             for room in block

@@ -8,6 +8,7 @@ A page of a million rooms would be too large for a browser, so at most 100,000 r
 updated, and then the updated ones, both in the order of the plan. The page says how many it leaves out.
 """
 
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Final, NamedTuple, cast
 
@@ -15,7 +16,7 @@ import attrs
 
 from ..errors import JournalError, PlanFileError
 from ..models._fields import Values
-from ._changes import Changed, Changes, changes_of
+from ._changes import ChangeCounter, Changed, FieldReview, changes_of
 from ._files import json_object
 from ._journal import Journal
 from ._journal_records import Begin
@@ -44,7 +45,8 @@ class ReportRoom(NamedTuple):
 class ReportRooms:
     """The rooms of a report."""
 
-    changes: Changes = attrs.Factory(Changes)
+    fields: Sequence[FieldReview] = ()
+    """The changes, with the number of rooms that are updated."""
     listed: list[ReportRoom] = attrs.Factory(list[ReportRoom])
     """The rooms that are not updated, then the updated ones."""
     total: int = 0
@@ -110,7 +112,7 @@ class _Listing:
         self._outcomes = summary.outcomes
         self._left = summary.rooms
         """The rooms of the journal that were not added yet."""
-        self._changes = Changes()
+        self._changes = ChangeCounter()
         self._updated: list[ReportRoom] = []
         self._others: list[ReportRoom] = []
         self._total = 0
@@ -137,4 +139,4 @@ class _Listing:
             self._list(ReportRoom(room_id, None, self._outcomes[place], ()))
         self._left.clear()
         listed = [*self._others, *self._updated[: MAX_LISTED - len(self._others)]]
-        return ReportRooms(changes=self._changes, listed=listed, total=self._total)
+        return ReportRooms(fields=self._changes.fields(), listed=listed, total=self._total)

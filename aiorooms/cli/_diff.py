@@ -1,13 +1,11 @@
 """Print a plan as text: the old and new values of each room, or of each group of rooms with the same change."""
 
 from collections import Counter
-from functools import lru_cache
 from typing import Final, TypeAlias
 
-from yarl import URL
-
-from .._webhook_url import YARL_ERRORS, masked_url, split_plain
+from .._webhook_url import masked_url
 from ..bulk import Plan, PlannedUpdate
+from ..bulk._hosts import changed_hosts
 from ..bulk._plan_review import PlanReviewer
 from ..models._fields import FIELDS
 from ._json import dumps
@@ -111,32 +109,9 @@ def _change_of(planned: PlannedUpdate, *, whole: bool) -> _Change:
         if FIELDS[name].kind == "url":  # a URL may contain a password
             before = masked_url(before) if isinstance(before, str) else before
             after = masked_url(after) if isinstance(after, str) else after
-        hosts = None if whole else _hosts(before, after)
+        hosts = None if whole else changed_hosts(before, after)
         change.append((name, before, after, False) if hosts is None else (name, *hosts, True))
     return tuple(change)
-
-
-def _hosts(before: object, after: object) -> tuple[str, str] | None:
-    """Return the hosts of two URLs that differ only in the host, or None for all other values."""
-    if not isinstance(before, str) or not isinstance(after, str):
-        return None
-    old, new = split_plain(before), split_plain(after)
-    if old is None or new is None:
-        return _changed_hosts(before, after)
-    return _changed_hosts(old[0], new[0]) if old[1] == new[1] else None
-
-
-# The URLs of many rooms have few hosts. Without this cache, yarl would parse both URLs of each room.
-@lru_cache(maxsize=128)
-def _changed_hosts(before: str, after: str) -> tuple[str, str] | None:
-    """Return the hosts of two URLs or origins that differ only in the host, by parsing both."""
-    try:
-        old, new = URL(before, encoded=True).raw_host, URL(after, encoded=True).raw_host
-        if not old or not new or old == new:
-            return None
-        return (old, new) if before.replace(old, new, 1) == after else None
-    except YARL_ERRORS:
-        return None
 
 
 def _write(out: Output, rooms: str, change: _Change) -> None:

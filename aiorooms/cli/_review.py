@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..bulk import Plan
-from ..bulk._plan_review import FieldReview, PlanReview, ValueChange
+from ..bulk._changes import FieldReview, ValueChange, words_of
+from ..bulk._plan_review import PlanReview
 from ..client import BASE_URL
-from ..models._fields import FIELDS
-from ._json import JsonValue, dumps
+from ._json import JsonValue
 from ._output import Output, command_line, escape
 from ._streams import shown_path
 
@@ -81,9 +81,8 @@ def _show_field(field: FieldReview, out: Output) -> None:
     shown = field.changes[:_MAX_CHANGES]
     width = max((len(f"{change.rooms:,}") for change in shown), default=0)
     for change in shown:
-        out.styled(
-            f"  {change.rooms:>{width},}  ", (_before(field, change), "red"), " -> ", (_after(field, change), "green")
-        )
+        before, after = _words(field, change)
+        out.styled(f"  {change.rooms:>{width},}  ", (before, "red"), " -> ", (after, "green"))
     others = field.rooms - sum(change.rooms for change in shown)
     if others and shown:
         out.line(f"  and {rooms_text(others)} with other changes")
@@ -126,23 +125,12 @@ def _in_line(field: FieldReview) -> str:
         return text
     first = field.changes[0]
     others = ", others" if field.rooms > first.rooms else ""
-    return f"{text} ({_before(field, first)} -> {_after(field, first)}{others})"
+    return f"{text} ({' -> '.join(_words(field, first))}{others})"
 
 
-def _before(field: FieldReview, change: ValueChange) -> str:
-    return _value(field, change.before)
-
-
-def _after(field: FieldReview, change: ValueChange) -> str:
-    # A change is listed only if the values differ. So if the hosts are equal, the rest of the URL changes.
-    is_same = isinstance(change.after, str) and change.before == change.after
-    return _value(field, change.after) + " (same host)" * is_same
-
-
-def _value(field: FieldReview, value: str | int | bool | None) -> str:
-    if isinstance(value, str):
-        return escape(value)
-    return "no URL" if value is None and FIELDS[field.name].kind == "url" else dumps(value)
+def _words(field: FieldReview, change: ValueChange) -> tuple[str, str]:
+    before, after = words_of(field.name, change.before, change.after)
+    return escape(before), escape(after)
 
 
 def show_how_to_approve(plan: Plan, out: Output) -> None:

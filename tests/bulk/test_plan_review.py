@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from aiorooms import WebhookUrlPolicy
 from aiorooms.bulk import PlannedUpdate
-from aiorooms.bulk._plan_review import ValueChange, review_of
+from aiorooms.bulk._changes import ValueChange
+from aiorooms.bulk._plan_review import review_of
 from aiorooms.models._fields import Values
 
 Value: TypeAlias = str | int | bool | None

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aiorooms.bulk import Journal
-from aiorooms.bulk._changes import Changed, Changes, changes_of
+from aiorooms.bulk._changes import ChangeCounter, Changed, changes_of
 from aiorooms.bulk._summary import _MAX_BUCKETS, _MAX_REASONS, Span, Summary, summarize
 
 AT = 1_000_000.0
@@ -197,17 +197,22 @@ URL = "webhook_event_url"
     ("name", "before", "after", "words"),
     [
         (URL, "https://old.example.com/a", "https://new.example.com/a", "old.example.com → new.example.com"),
-        (URL, "https://old.example.com/a", "https://old.example.com/b", "other paths at old.example.com"),
-        (URL, None, "https://new.example.com:8443/?token=s3cret", "none → new.example.com:8443"),
-        (URL, "", "https://new.example.com/", "none → new.example.com"),
-        (URL, "https://user:pass@old.example.com/a", None, "old.example.com → none"),
-        (URL, "http://[::1", "https://new.example.com/", "no valid host → new.example.com"),
-        (URL, "nonsense", "https://new.example.com/", "no valid host → new.example.com"),
+        (
+            URL,
+            "https://old.example.com/a",
+            "https://old.example.com/b",
+            "old.example.com → old.example.com (same host)",
+        ),
+        (URL, None, "https://new.example.com:8443/?token=s3cret", "no URL → new.example.com:8443"),
+        (URL, "", "https://new.example.com/", "no URL → new.example.com"),
+        (URL, "https://user:pass@old.example.com/a", None, "old.example.com → no URL"),
+        (URL, "http://[::1", "https://new.example.com/", "(no host) → new.example.com"),
+        (URL, "nonsense", "https://new.example.com/", "(no host) → new.example.com"),
         ("max_participants", 10, 20, "10 → 20"),
         ("enable_recording", False, True, "false → true"),
         ("webhook_timeout_secs", None, 5, "null → 5"),
         ("unique_name", "secret project", "another", "other names"),
-        ("unique_name", "a", None, "no name"),
+        (URL, "http://[::1]:8080/a", "https://new.example.com/", "[::1]:8080 → new.example.com"),
     ],
 )
 def test_a_change_is_named_without_paths_and_names(name: str, before: object, after: object, words: str) -> None:
@@ -216,8 +221,9 @@ def test_a_change_is_named_without_paths_and_names(name: str, before: object, af
 
 
 def test_an_account_with_a_host_for_each_room_has_a_limited_number_of_changes() -> None:
-    changes = Changes()
+    counter = ChangeCounter()
     for number in range(3000):
-        changes.add([Changed(URL, f"{number}.example.com", "new.example.com")], is_updated=number % 2 == 0)
-    assert (len(changes.planned), changes.others) == (1000, 2000)
-    assert changes.updated.total() == 500
+        counter.add([Changed(URL, f"{number}.example.com", "new.example.com")], is_updated=number % 2 == 0)
+    (field,) = counter.fields()
+    assert (field.rooms, field.updated, len(field.changes), field.other) == (3000, 1500, 1000, 2000)
+    assert sum(change.updated for change in field.changes) == 500

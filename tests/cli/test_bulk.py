@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from aiorooms import RoomsClient
-from aiorooms.cli import _diff
+from aiorooms.bulk import _hosts
 from aiorooms.cli._many import TOTALS
 from aiorooms.simulator import RoomsSimulator
 
@@ -287,7 +287,16 @@ def test_many_different_changes_fit_on_one_screen(sim: RoomsSimulator, invoke: I
     assert "rooms with other changes; --all shows each room" in shown[-3]
 
 
-ORIGINS = ["https://a.io", "https://b.io:80", "http://http", "http://b.io", "https://u@a.io", "https://[::1", "/a"]
+ORIGINS = [
+    "https://a.io",
+    "https://b.io:80",
+    "http://http",
+    "http://b.io",
+    "https://u@a.io",
+    "https://[::1",
+    "/a",
+    "http://[::1]:80",
+]
 PATHS = ["", "/", "/a.io", "/b.io", "?u=/a.io", "#", "//a.io/://b.io/"]
 
 
@@ -295,7 +304,7 @@ PATHS = ["", "/", "/a.io", "/b.io", "?u=/a.io", "#", "//a.io/://b.io/"]
 @pytest.mark.parametrize("other", PATHS)
 def test_two_urls_are_shortened_to_their_hosts_only_if_nothing_else_differs(path: str, other: str) -> None:
     for before, after in itertools.product([*ORIGINS, "https://b\t.io"], repeat=2):
-        shown = _diff._hosts(before + path, after + other)
-        assert shown == _diff._changed_hosts(before + path, after + other)
+        shown = _hosts.changed_hosts(before + path, after + other)
+        assert shown == _hosts._changed_hosts(before + path, after + other)
         if shown is not None:
             assert (before + path).replace(*shown, 1) == after + other
