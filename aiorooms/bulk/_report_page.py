@@ -26,7 +26,7 @@ from ._charts import Chart
 from ._damage import damage_of_journal
 from ._journal import Journal
 from ._report_rooms import ReportRoom, ReportRooms
-from ._summary import Held, Outcome, RunSummary, Summary
+from ._summary import HoldUps, RoomResult, RunSummary, Summary
 from ._units import duration, utc
 
 __all__ = ["report_page"]
@@ -148,13 +148,13 @@ def _counts(journal: Journal, summary: Summary) -> Counter[str]:
     return counts
 
 
-def _state(outcome: Outcome) -> tuple[str, str]:
+def _state(outcome: RoomResult) -> tuple[str, str]:
     if outcome.state == "updated" and outcome.found:
         return _ALREADY_RIGHT, "good"
     return _STATES[outcome.state]
 
 
-def _reason(outcome: Outcome) -> str:
+def _reason(outcome: RoomResult) -> str:
     return "in flight when its run ended" if outcome.state == "begun" else outcome.reason
 
 
@@ -227,7 +227,7 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.3f} s" if seconds < 1 else duration(seconds)
 
 
-def _held(held: Held, words: dict[str, str]) -> str:
+def _held(held: HoldUps, words: dict[str, str]) -> str:
     reasons = "; ".join(
         f"{_text(words.get(reason, reason))} ({count:,})" for reason, count in held.reasons.most_common(3)
     )

@@ -23,13 +23,13 @@ from ._journal_records import Begin
 from ._plan import Plan
 from ._plan_of_journal import plan_of
 from ._plan_records import PLANNED
-from ._summary import Outcome, Summary
+from ._summary import RoomResult, Summary
 
 __all__ = ["MAX_LISTED", "ReportRoom", "ReportRooms", "list_rooms"]
 
 MAX_LISTED: Final = 100_000
 
-_NOT_BEGUN: Final = Outcome("not_begun")
+_NOT_BEGUN: Final = RoomResult("not_begun")
 
 
 class ReportRoom(NamedTuple):
@@ -37,7 +37,7 @@ class ReportRoom(NamedTuple):
 
     room_id: str
     unique_name: str | None
-    outcome: Outcome
+    outcome: RoomResult
     changes: tuple[Changed, ...]
 
 

@@ -8,8 +8,8 @@ two lines.
 
 Outages and pauses are *spans* of active time. A pause has only a line for its beginning, which names its expected
 length. For example, a pause of 30 s begins at 100 s of active time. If the run goes on, the span is 100 to 130 s. If
-the process is killed at 110 s, the span is 100 to 110 s, and `Run.killed_in` says so. Spans that are closer to each
-other than the width of a bucket are drawn as one, so their number is bounded like that of the buckets.
+the process is killed at 110 s, the span is 100 to 110 s, and `RunSummary.killed_in` says so. Spans that are closer to
+each other than the width of a bucket are drawn as one, so their number is bounded like that of the buckets.
 """
 
 from collections import Counter
@@ -35,7 +35,7 @@ from ._journal_records import (
 )
 from ._units import duration
 
-__all__ = ["Bucket", "Held", "Outcome", "RunSummary", "Span", "Summary", "merged_in_pairs", "summarize"]
+__all__ = ["Bucket", "HoldUps", "RoomResult", "RunSummary", "Span", "Summary", "merged_in_pairs", "summarize"]
 
 _MAX_BUCKETS: Final = 200
 
@@ -93,7 +93,7 @@ class Span:
 
 
 @attrs.define
-class Held:
+class HoldUps:
     """How often and for how long outages or pauses held the runs up."""
 
     count: int = 0
@@ -129,7 +129,7 @@ class RunSummary:
 
 
 @attrs.frozen
-class Outcome:
+class RoomResult:
     """What became of a room."""
 
     state: RoomState | Literal["not_begun"]
@@ -148,15 +148,15 @@ class Summary:
     buckets: list[Bucket] = attrs.Factory(list[Bucket])
     spans: list[Span] = attrs.Factory(list[Span])
     """The outages and pauses, in the order of their beginning."""
-    outcomes: list[Outcome] = attrs.Factory(list[Outcome])
+    outcomes: list[RoomResult] = attrs.Factory(list[RoomResult])
     """The different outcomes."""
     rooms: dict[str, int] = attrs.Factory(dict[str, int])
     """For each room of the journal, the place of its last outcome in `outcomes`."""
-    by_outcome: Counter[Outcome] = attrs.Factory(Counter[Outcome])
+    by_outcome: Counter[RoomResult] = attrs.Factory(Counter[RoomResult])
     """The number of rooms of the journal by outcome."""
     runs: list[RunSummary] = attrs.Factory(list[RunSummary])
-    outages: Held = attrs.Factory(Held)
-    pauses: Held = attrs.Factory(Held)
+    outages: HoldUps = attrs.Factory(HoldUps)
+    pauses: HoldUps = attrs.Factory(HoldUps)
     seconds: float = 0.0
     """Active time, in seconds."""
     last_at: float = 0.0
@@ -190,7 +190,7 @@ class _Reader:
 
     def __init__(self, at: float) -> None:
         self.summary = Summary(last_at=at)
-        self._places: dict[Outcome, int] = {}
+        self._places: dict[RoomResult, int] = {}
         """The place of each outcome in `Summary.outcomes`."""
         self._reasons: set[str] = set()
         self._rate_limited = 0
@@ -228,7 +228,7 @@ class _Reader:
                 run.ended, run.has_end = record.stop, True
                 self.end_run()
             case Begin():
-                summary.rooms[record.begin] = self._place(Outcome("begun"))
+                summary.rooms[record.begin] = self._place(RoomResult("begun"))
             case End():
                 self._add_outcome(record)
             case PacingRecord():
@@ -244,7 +244,7 @@ class _Reader:
             case _:
                 pass
 
-    def _place(self, outcome: Outcome) -> int:
+    def _place(self, outcome: RoomResult) -> int:
         place = self._places.get(outcome)
         if place is None:
             place = self._places[outcome] = len(self.summary.outcomes)
@@ -254,7 +254,7 @@ class _Reader:
     def _add_outcome(self, record: End) -> None:
         summary = self.summary
         reason = "" if record.error is None else self._reason(record.error)
-        summary.rooms[record.end] = self._place(Outcome(record.status, reason, record.found))
+        summary.rooms[record.end] = self._place(RoomResult(record.status, reason, record.found))
         if summary.runs:
             summary.runs[-1].outcomes[record.status] += 1
         bucket = self._current_bucket()
