@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ._notices import Notice
     from ._output import Reading
 
-__all__ = ["Bar", "Count", "time_left"]
+__all__ = ["Bar", "Count"]
 
 
 def _console() -> Console:

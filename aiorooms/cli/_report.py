@@ -1,6 +1,7 @@
 """`aiorooms report`: write an HTML report about a journal."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -94,11 +95,11 @@ def report(journal: Path, page: Path, as_json: bool) -> int:
     return OK
 
 
-def _write_to_stdout(journal: Journal) -> list[int]:
+def _write_to_stdout(journal: Journal) -> Sequence[int]:
     flush()
     try:
         damaged_lines = write_report(journal, sys.stdout.buffer)
         sys.stdout.buffer.flush()
     except OSError as error:
         raise output_lost(error) from None
-    return [*damaged_lines]
+    return damaged_lines

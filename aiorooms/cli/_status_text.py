@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 from .._text import timestamp
@@ -170,10 +169,10 @@ def status_data(now: Snapshot, journal: Journal) -> dict[str, JsonValue]:
         for run in now.runs
     ]
     return {
-        "journal": _path(journal.path),
+        "journal": str(journal.path),
         "state": now.phase,
         "ended": now.runs[-1].ended if now.runs else None,
-        "plan": _path(journal.plan_file),
+        "plan": str(journal.plan_file),
         "plan_id": journal.plan_id,
         "source": journal.head.source,
         "base_url": journal.base_url,
@@ -196,10 +195,6 @@ def status_data(now: Snapshot, journal: Journal) -> dict[str, JsonValue]:
         "damaged_lines": now.damaged,
         "runs": runs,
     }
-
-
-def _path(path: Path) -> str:
-    return str(path)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from aiorooms import PacingSnapshot
-from aiorooms.cli._progress import Bar, time_left
+from aiorooms.cli._progress import Bar
+from aiorooms.cli._stats import time_left
 
 
 def snapshot(rate: float | None) -> PacingSnapshot:
