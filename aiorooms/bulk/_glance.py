@@ -13,7 +13,7 @@ from ._journal import read_line
 from ._journal_records import Begin, End, Ending, JournalLine, Record
 from ._line_checksum import is_sealed
 
-__all__ = ["RoomBegin", "RoomEnd", "Seen", "glance"]
+__all__ = ["RoomBegin", "RoomEnd", "Seen", "glance", "seen_in"]
 
 
 class RoomBegin(NamedTuple):
@@ -44,12 +44,16 @@ def glance(number: int, text: bytes, *, needs_checksum: bool) -> tuple[Seen, boo
     if text.startswith(_END) and is_sealed(text) and (end := _end(text)) is not None:
         return end, False
     line: JournalLine = read_line(number, text, needs_checksum=needs_checksum)
-    record = line.record
+    return seen_in(line.record), line.is_damaged
+
+
+def seen_in(record: Record | None) -> Seen:
+    """Return what a record says."""
     if isinstance(record, Begin):
-        return RoomBegin(record.begin, record.at), False
+        return RoomBegin(record.begin, record.at)
     if isinstance(record, End):
-        return RoomEnd(record.end, record.at, record.status, record.attempts, record.found), False
-    return record, line.is_damaged
+        return RoomEnd(record.end, record.at, record.status, record.attempts, record.found)
+    return record
 
 
 _BEGIN: Final = b'{"begin":"'

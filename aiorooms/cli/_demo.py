@@ -236,7 +236,7 @@ class _Story:
         path = self._folder / _JOURNAL
         if not path.exists():
             return
-        self.figures = figures = Figures.of(Journal.open(path).entries())
+        self.figures = figures = Figures.of(Journal.open(path).entries(), self.rooms)
         if self.succeeded and figures.states["updated"] != self.rooms:
             self.failure = f"only {figures.states['updated']:,} of {self.rooms:,} rooms are updated in the journal"
 
@@ -306,7 +306,7 @@ def _moved(room: Mapping[str, object]) -> dict[str, object]:
 
 def _data(story: _Story) -> dict[str, JsonValue]:
     stats = story.simulator.stats
-    figures = Figures.of(()) if story.figures is None else story.figures
+    figures = Figures.of((), 0) if story.figures is None else story.figures
     states = figures.states
     ended = [] if story.commands is None else story.commands.ended
     commands: list[JsonValue] = [

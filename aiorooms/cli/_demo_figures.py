@@ -7,7 +7,8 @@ For example, a run is killed when 800 of 2,000 rooms are updated and 30 updates 
 - 1,200 `end` lines after the second `run` line. All 2,000 rooms are updated. 28 of these lines have the key
   `found`: the server had applied the update, although its answer was lost with the process. It was not sent again.
 
-The time of a run goes from its `run` line to its last line, so the time between the two runs does not count.
+The numbers of rooms are those that `aiorooms status` shows. The time of a run goes from its `run` line to its last line,
+so the time between the two runs does not count.
 """
 
 import math
@@ -17,7 +18,9 @@ from typing import Self
 
 import attrs
 
-from ..bulk._journal_records import Begin, End, Record, RoomState, Run
+from ..bulk._glance import seen_in
+from ..bulk._journal_records import End, Record, Run
+from ..bulk._progress import Progress, Snapshot
 
 __all__ = ["Figures", "percentile"]
 
@@ -42,41 +45,40 @@ class Figures:
     """Number of rooms that were found with their new values, so that no update was sent again."""
 
     @classmethod
-    def of(cls, entries: Iterable[Record]) -> Self:
-        """Sum up the lines of a journal."""
-        states: dict[str, RoomState] = {}
+    def of(cls, entries: Iterable[Record], rooms: int) -> Self:
+        """Sum up the lines of a journal about a plan with this number of rooms."""
+        progress = Progress(rooms, 0.0)
         latencies: list[float] = []
-        retried = found = 0
-        seconds = 0.0
-        first: Counter[RoomState] | None = None
-        began = last = 0.0
-        runs = 0
+        retried = 0
+        at_kill: Snapshot | None = None
+        durations: list[float] = []
+
+        def end_run() -> Snapshot:
+            now = progress.snapshot(0.0, is_locked=False)
+            if now.runs:
+                durations.append(now.last_at - now.runs[-1].began_at)
+            return now
+
         for entry in entries:
             if isinstance(entry, Run):
-                seconds += last - began
-                began = entry.at
-                runs += 1
-                if runs > 1 and first is None:
-                    first = Counter(states.values())
-            elif isinstance(entry, Begin):
-                states[entry.begin] = "begun"
+                ended = end_run()
+                if at_kill is None and ended.runs:
+                    at_kill = ended
             elif isinstance(entry, End):
-                states[entry.end] = entry.status
                 retried += entry.attempts > 1
-                found += entry.found
                 if entry.elapsed is not None and entry.status == "updated":
                     latencies.append(entry.elapsed)
-            last = entry.at
-        seconds += last - began
-        counted = Counter(states.values()) if first is None else first
+            progress.add(seen_in(entry))
+        last = end_run()
+        counts = (at_kill or last).counts
         return cls(
-            states=Counter({str(state): count for state, count in Counter(states.values()).items()}),
+            states=Counter({state: count for state, count in last.counts.items() if count and state != "not_begun"}),
             retried=retried,
-            seconds=seconds,
+            seconds=sum(durations),
             latencies=sorted(latencies),
-            before_kill=counted.total() - counted["begun"],
-            in_flight=counted["begun"],
-            found=found,
+            before_kill=rooms - counts["begun"] - counts["not_begun"],
+            in_flight=counts["begun"],
+            found=last.already_right,
         )
 
     @property

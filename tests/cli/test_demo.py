@@ -348,7 +348,7 @@ JOURNALS: dict[str, tuple[Sequence[Record], tuple[dict[str, int], int, float, li
 
 @pytest.mark.parametrize(("entries", "wanted"), JOURNALS.values(), ids=JOURNALS)
 def test_the_figures_are_those_of_the_journal(entries: Sequence[Record], wanted: tuple[Any, ...]) -> None:
-    found = Figures.of(entries)
+    found = Figures.of(entries, 4)
     killed = (found.before_kill, found.in_flight, found.found)
     assert (dict(found.states), found.retried, found.seconds, found.latencies, *killed) == wanted
 
