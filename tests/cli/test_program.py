@@ -134,21 +134,21 @@ def test_ctrl_c_interrupts_the_reading_of_ids(program: Program) -> None:
 def test_the_demo_shows_a_moving_bar_on_a_real_terminal() -> None:
     terminal = Terminal(80)
     environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
-    command = [sys.executable, "-m", "aiorooms", "demo", "--rooms", "200", "--rate-limit", "100/1s"]
+    command = [sys.executable, "-m", "aiorooms", "demo", "--rooms", "100", "--rate-limit", "100/1s"]
     ends = terminal.theirs
     with running(command, stdin=ends, stdout=ends, stderr=ends, env={**environment, "TERM": "xterm"}) as demo:
         assert demo.wait(timeout=100) == 0
     terminal.close()
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.text)
     # Three runs have a bar: the killed one, the resumed one and the rollback.
-    bars = [re.findall(r"(\d+)/200 ", part) for part in re.split(r"aiorooms (?:apply|resume) ", text)]
+    bars = [re.findall(r"(\d+)/100 ", part) for part in re.split(r"aiorooms (?:apply|resume) ", text)]
     for bar in bars:
         shown = [int(done) for done in bar]
         assert shown == sorted(shown), "the bar moved backwards"
-    assert [bar[-1] for bar in bars if bar][-1] == "200"
+    assert [bar[-1] for bar in bars if bar][-1] == "100"
     assert max(len(set(bar)) for bar in bars) > 2, "the bar did not move"
     assert "0 failed" in text
-    assert "Verified: all 200 rooms" in text
+    assert "Verified: all 100 rooms" in text
     assert "\x1b[32m" in terminal.text or "\x1b[1;32m" in terminal.text, "no colours were used"
     assert terminal.text.count("\x1b[?25l") == terminal.text.count("\x1b[?25h"), "the cursor was left hidden"
 
