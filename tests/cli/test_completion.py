@@ -1,6 +1,7 @@
 """`aiorooms completion` prints a script with which a real shell completes commands, options and files."""
 
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -36,33 +37,34 @@ def in_bash(folder: Path) -> Path:
     return programs
 
 
+COMPLETED: list[tuple[tuple[str, ...], list[str]]] = [
+    (("re",), ["resume", "report"]),
+    (("apply", "--ou"), ["--outage-patience"]),
+    (("apply", "rooms.plan", "--appr"), ["--approve"]),
+    (("webhooks", ""), ["audit", "listen", "probe", "replay"]),
+    (("completion", ""), ["bash", "zsh", "fish"]),
+    (("completion", "z"), ["zsh"]),
+    (("apply", "roo"), ["(files)"]),
+    (("apply", "rooms.plan", "--journal", ""), ["(files)"]),
+    (("show", "--dry"), []),
+]
+"""What is typed after `aiorooms`, and what bash completes it to."""
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
-@pytest.mark.parametrize(
-    ("typed", "completed"),
-    [
-        (("re",), ["resume", "report"]),
-        (("apply", "--ou"), ["--outage-patience"]),
-        (("apply", "rooms.plan", "--appr"), ["--approve"]),
-        (("webhooks", ""), ["audit", "listen", "probe", "replay"]),
-        (("completion", ""), ["bash", "zsh", "fish"]),
-        (("completion", "z"), ["zsh"]),
-        (("apply", "roo"), ["(files)"]),
-        (("apply", "rooms.plan", "--journal", ""), ["(files)"]),
-        (("show", "--dry"), []),
-    ],
-)
-def test_bash_completes(in_bash: Path, typed: tuple[str, ...], completed: list[str]) -> None:
+def test_bash_completes(in_bash: Path) -> None:
     # Outside of a completion, `compopt` does not exist. Completing files is the work of the shell.
     script = """
         source <(aiorooms completion bash)
         compopt() { COMPREPLY+=("(files)"); }
-        COMP_WORDS=("aiorooms" "$@"); COMP_CWORD=$#; COMPREPLY=()
-        _aiorooms_completion aiorooms
-        printf '%s\\n' "${COMPREPLY[@]}"
+        complete_words() {
+            COMP_WORDS=("aiorooms" "$@"); COMP_CWORD=$#; COMPREPLY=()
+            _aiorooms_completion aiorooms
+            echo "${COMPREPLY[*]}"
+        }
     """
+    script += "".join(f"complete_words {shlex.join(typed)}\n" for typed, _ in COMPLETED)
     environment = {**os.environ, "PATH": f"{in_bash}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["bash", "--norc", "-c", script, "bash", *typed], env=environment, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(["bash", "--norc", "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    assert [line for line in lines(done.stdout) if line] == completed
+    assert [line.split() for line in lines(done.stdout)] == [completed for _, completed in COMPLETED]

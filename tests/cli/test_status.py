@@ -3,14 +3,16 @@
 import json
 import re
 import signal
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aiorooms.bulk._line_checksum import sealed
-from aiorooms.simulator import RateLimit, RoomsSimulator
+from aiorooms.simulator import RoomsSimulator
 
 from .conftest import Invoke, Program, lines, planned, run, until
 
@@ -94,49 +96,24 @@ def test_a_killed_run_exits_with_1_and_says_how_to_go_on(more: tuple[str, ...], 
     assert "UTC, killed" in result.stdout
 
 
-def test_a_running_run_exits_with_4_and_is_not_disturbed(invoke: Invoke, sim: RoomsSimulator, program: Program) -> None:
+@contextmanager
+def slow_run(invoke: Invoke, sim: RoomsSimulator, program: Program) -> "Generator[subprocess.Popen[str]]":
+    """Run `apply` in another process until an update has ended. The run goes on until the latency is 0."""
     planned(invoke)
-    sim.rate_limit = RateLimit(limit=1, window=1)
-    with program("apply", "rooms.plan", "--yes") as process:
+    sim.latency = 0.5
+    with program("apply", "rooms.plan", "--yes", "--concurrency", "1") as process:
         until(lambda: Path(JOURNAL).exists() and b'"end"' in Path(JOURNAL).read_bytes(), "an update has ended")
+        yield process
+
+
+def test_a_running_run_exits_with_4_and_is_not_disturbed(invoke: Invoke, sim: RoomsSimulator, program: Program) -> None:
+    with slow_run(invoke, sim, program) as process:
         results = [run("status", JOURNAL), run("status", JOURNAL, "--json")]
         assert [result.exit_code for result in results] == [4, 4]
         assert results[0].stdout.startswith("running: ")
         assert " in progress\n" in results[0].stdout
         assert json.loads(results[1].stdout)["state"] == "running"
-        sim.rate_limit = None
-        assert process.wait(30) == 0
-    assert run("status", JOURNAL).exit_code == 0
-
-
-@pytest.mark.parametrize("how", [(), ("--json",)])
-def test_watching_ends_with_the_run(
-    invoke: Invoke, sim: RoomsSimulator, program: Program, how: tuple[str, ...]
-) -> None:
-    planned(invoke)
-    sim.rate_limit = RateLimit(limit=1, window=1)
-    with program("apply", "rooms.plan", "--yes"):
-        until(lambda: Path(JOURNAL).exists() and b'"end"' in Path(JOURNAL).read_bytes(), "an update has ended")
-        with program("status", JOURNAL, "--watch", "--every", "0.1", *how) as watching:
-            assert watching.stdout is not None
-            first = watching.stdout.readline()
-            sim.rate_limit = None
-            rest = watching.stdout.read()
-            assert watching.wait(30) == 0
-    if how:
-        states = [json.loads(line)["state"] for line in (first, *rest.splitlines())]
-        assert set(states[:-1]) == {"running"}
-        assert states[-1] == "ended"
-    else:
-        assert re.match(r"\d\d:\d\d:\d\d UTC running: \d+ of 20 rooms done", first)
-        assert "\nended: all 20 rooms are as planned\n" in f"\n{rest}"
-
-
-def test_ctrl_c_ends_watching_and_not_the_run(invoke: Invoke, sim: RoomsSimulator, program: Program) -> None:
-    planned(invoke)
-    sim.rate_limit = RateLimit(limit=1, window=1)
-    with program("apply", "rooms.plan", "--yes") as process:
-        until(lambda: Path(JOURNAL).exists() and b'"end"' in Path(JOURNAL).read_bytes(), "an update has ended")
+        # Ctrl-C ends watching, and not the run.
         with program("status", JOURNAL, "--watch", "--every", "60") as watching:
             assert watching.stdout is not None
             assert watching.stdout.readline()
@@ -145,8 +122,25 @@ def test_ctrl_c_ends_watching_and_not_the_run(invoke: Invoke, sim: RoomsSimulato
             assert watching.stderr is not None
             assert watching.stderr.read() == ""
         assert process.poll() is None
-        sim.rate_limit = None
+        sim.latency = 0
         assert process.wait(30) == 0
+    assert run("status", JOURNAL).exit_code == 0
+
+
+def test_watching_ends_with_the_run(invoke: Invoke, sim: RoomsSimulator, program: Program) -> None:
+    watch = ("status", JOURNAL, "--watch", "--every", "0.1")
+    with slow_run(invoke, sim, program), program(*watch) as text, program(*watch, "--json") as data:
+        assert text.stdout is not None
+        assert data.stdout is not None
+        first, first_object = text.stdout.readline(), data.stdout.readline()
+        sim.latency = 0
+        rest, rest_objects = text.stdout.read(), data.stdout.read()
+        assert (text.wait(30), data.wait(30)) == (0, 0)
+    assert re.match(r"\d\d:\d\d:\d\d UTC running: \d+ of 20 rooms done", first)
+    assert "\nended: all 20 rooms are as planned\n" in f"\n{rest}"
+    states = [json.loads(line)["state"] for line in (first_object, *rest_objects.splitlines())]
+    assert set(states[:-1]) == {"running"}
+    assert states[-1] == "ended"
 
 
 @pytest.mark.usefixtures("applied")
