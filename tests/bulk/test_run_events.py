@@ -65,7 +65,7 @@ async def test_watching_a_client_creates_no_events_of_attempts(tmp_path: Path) -
 
 
 async def test_a_pause_that_the_server_asks_for_is_in_the_journal(tmp_path: Path) -> None:
-    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+    async with RoomsSimulator(rooms=2) as sim, client_of(sim) as client:
         plan = await plan_of(client, tmp_path)
         sim.rate_limit = RateLimit(limit=1, window=1.2)
         await collect(apply(client, plan, tmp_path / "a.journal"))
@@ -79,7 +79,7 @@ async def test_an_outage_is_in_the_journal_with_its_end(tmp_path: Path) -> None:
         plan = await plan_of(client, tmp_path)
         async with aclosing(apply(client, plan, tmp_path / "a.journal", concurrency=2).outcomes()) as outcomes:
             await anext(outcomes)
-            failures: list[FaultKind] = ["503"] * 8
+            failures: list[FaultKind] = ["503"] * 5
             sim.script(*failures)
             rest = [outcome async for outcome in outcomes]
         assert counts(rest) == {"updated": 19}
