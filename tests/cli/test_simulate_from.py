@@ -175,6 +175,7 @@ x,a,,5
             "line 3, id: 'x' is not a UUID such as '7b61621f-62e0-4aad-ab11-9fd19e272e73'",
             "line 3, unique_name: the room in line 2 has the name 'a' too; names are unique in an account",
             "line 4: expected 6 cells as in the header, got 7",
+            "line 4: the room is already in line 2",
             "line 5: the room is already in line 2",
             "line 6: the room is missing; give room_id or room",
             "line 7, enable_recording: '2' is not true or false; write true, yes, on or 1, or false, no, off or 0",

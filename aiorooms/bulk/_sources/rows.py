@@ -325,6 +325,8 @@ def _check_row(rows: Rows, problems: Problems, line: int, cells: Cells, *, is_ta
     if not (defer_values and all(is_possible(fields, problem) for problem in deferred)):
         wrong, deferred = wrong + deferred, []
     was_bad = problems.bad_row == line
+    if was_bad and all(problem.code == "missing_room" for problem in wrong):
+        wrong = []  # the cell with the room is the bad one
     problems.add_of_row(*wrong)
     if wrong or was_bad:
         rows.leave_out(room_id, name)
