@@ -169,6 +169,27 @@ def test_a_change_of_the_path_only_is_named_so(invoke: Invoke) -> None:
     assert "  20  old.example.com -> old.example.com (same host)\n" in invoke("show", "rooms.plan").stdout
 
 
+def test_show_and_the_report_name_hosts_alike(sim: RoomsSimulator, invoke: Invoke) -> None:
+    hosts = {
+        "http://[::1]:8080/a": "[::1]:8080",
+        "https://b.example.com:8443/": "b.example.com:8443",
+        "nonsense": "(no host)",
+        "": "no URL",
+        "https://new.example.com/old": "new.example.com",
+    }
+    for room_id, url in zip(sim.room_ids, hosts, strict=False):
+        sim.change_room(room_id, webhook_event_url=url)
+    planned(invoke, "--set", "webhook_event_url=https://new.example.com/a")
+    shown = invoke("show", "rooms.plan").stdout
+    assert invoke("apply", "rooms.plan", "--yes").exit_code == 0
+    assert invoke("report", "rooms.plan.journal", "--out", "a.html").exit_code == 0
+    page = Path("a.html").read_text()
+    for host in hosts.values():
+        same = " (same host)" * (host == "new.example.com")
+        assert f"   1  {host} -> new.example.com{same}\n" in shown
+        assert f"</b>: {host} → new.example.com{same} <" in page
+
+
 def test_an_odd_path_and_an_odd_source_do_not_break_a_line(invoke: Invoke, folder: Path) -> None:
     name = "a\x1b[2J\nb.plan"
     planned(invoke, "--set", "max_participants=30", "--out", name)
