@@ -214,6 +214,11 @@ class BulkRun:
         return self._signal.limit_reached
 
     @property
+    def rooms_compared(self) -> int:
+        """Number of modified rooms that were compared with the plan so far, before the first update."""
+        return 0 if self._conflicts is None else self._conflicts.compared
+
+    @property
     def overwrite_window(self) -> float | None:
         """The longest time in seconds during which a change by someone else was not noticed before an update ended.
 

@@ -85,6 +85,8 @@ class Conflicts:
         """The monotonic time in seconds at which the last complete list began; None before that, and with `force`."""
         self.recent: int = 0
         """Number of rooms that `recent_rooms` would have yielded when the run began."""
+        self.compared: int = 0
+        """See `BulkRun.rooms_compared`."""
         self.window: float | None = None
         """See `BulkRun.overwrite_window`."""
         self._position = 0
@@ -126,6 +128,7 @@ class Conflicts:
         recently = datetime.combine(_day_before(self._began), datetime.min.time(), UTC)
         recheck = Rechecker(self._client)
         async for listed in self.changed_rooms():
+            self.compared += 1
             room = await self._read_again(listed, recheck) if recheck.is_needed(listed) else listed
             self.recent += self._plan.latest_update is None or (
                 room.updated_at is not None and room.updated_at >= recently
