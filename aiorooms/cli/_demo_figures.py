@@ -7,8 +7,8 @@ For example, a run is killed when 800 of 2,000 rooms are updated and 30 updates 
 - 1,200 `end` lines after the second `run` line. All 2,000 rooms are updated. 28 of these lines have the key
   `found`: the server had applied the update, although its answer was lost with the process. It was not sent again.
 
-The numbers of rooms are those that `aiorooms status` shows. The time of a run goes from its `run` line to its last line,
-so the time between the two runs does not count.
+The numbers of rooms are those that `aiorooms status` shows. The time of a run goes from its `run` line to its last
+line, so the time between the two runs does not count.
 """
 
 import math
