@@ -64,12 +64,13 @@ class _Reader:
 
     def read(self, line: int, cells: Cells) -> None:
         """Read a row."""
-        before = self._problems.count
+        before, was_bad = self._problems.count, self._problems.bad_row == line
         room_id, _, wrong = read_room(self._problems.source, line, cells)
         if room_id is None and not wrong:
             text = "the id of the room is missing; a name is not enough"
             wrong = [InputProblem(self._problems.source, line, None, text, code="missing_room")]
-        self._problems.add(*wrong)
+        if not (was_bad and all(problem.code == "missing_room" for problem in wrong)):
+            self._problems.add(*wrong)  # otherwise the cell with the room is the bad one
         is_new = room_id is None or self._check_unique(line, "id", room_id, self._lines_of_ids)
         # An export has no value for an empty URL and an empty name.
         room: RoomFields = {"id": room_id, "unique_name": None, "webhook_event_url": ""}
