@@ -20,7 +20,7 @@ from ._options import (
 )
 from ._output import Output, field_text
 from ._run import run
-from ._values import read_room_id, read_seconds
+from ._values import SHORTEST, read_duration, read_room_id
 from ._words import option_name
 
 __all__ = ["probe_command"]
@@ -61,9 +61,9 @@ def _check_urls(ctx: Context) -> None:
 @probe_options
 @value_option(
     "--timeout",
-    "SECONDS",
-    read_seconds,
-    "Time limit for each webhook URL, in seconds, not for the API.  [default: the room's timeout, or 10]",
+    "TIME",
+    read_duration(SHORTEST),
+    "Time limit for each webhook URL, not for the API: 10, 500ms or 1m.  [default: the room's timeout, or 10s]",
 )
 @connection_options
 @json_option

@@ -9,8 +9,6 @@ The rate is that of the last 30 s, or of the time since the last line if that is
 this rate, or at the rate limit if that is slower.
 """
 
-import math
-import re
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
@@ -18,12 +16,10 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
-from .._text import quoted
-
 if TYPE_CHECKING:
     from .._pacing import PacingSnapshot
 
-__all__ = ["GetSample", "Sample", "Stats", "clock", "rate_text", "read_interval", "stamp", "time_left"]
+__all__ = ["GetSample", "Sample", "Stats", "clock", "rate_text", "stamp", "time_left"]
 
 _WINDOW: Final = 30.0
 """Seconds over which the rate is measured."""
@@ -33,26 +29,6 @@ _MANY: Final = 1000
 
 _SLOW: Final = 10
 """Rooms per second. A lower rate has a decimal."""
-
-
-_INTERVAL: Final = re.compile(r"([0-9]*\.?[0-9]+)\s*(ms|s|m|h)?", re.ASCII)
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
-_MIN_INTERVAL: Final = 0.1
-_MAX_INTERVAL: Final = 86_400.0
-
-
-def read_interval(text: str) -> float:
-    """Read the interval of `--stats`, in seconds. The word `off` is infinity."""
-    lower = text.strip().lower()
-    if lower == "off":
-        return math.inf
-    found = _INTERVAL.fullmatch(lower)
-    if found is None:
-        raise ValueError(f"{quoted(text)} is not an interval such as 10, 10s, 500ms or 1m, or the word off")
-    seconds = float(found[1]) * _UNITS[found[2]]
-    if not _MIN_INTERVAL <= seconds <= _MAX_INTERVAL:
-        raise ValueError(f"{quoted(text)} is not from 100ms to 24h; give off for no lines")
-    return seconds
 
 
 @attrs.frozen(kw_only=True)

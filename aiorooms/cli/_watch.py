@@ -31,7 +31,8 @@ from ..telemetry._log import is_logged as has_log_line
 from ._command import Context, Value
 from ._notices import Notice, Notices
 from ._output import QUIET, can_draw, current_sample, escape, is_display_on, load_drawing, show_notice, write_above
-from ._stats import GetSample, Stats, read_interval, stamp
+from ._stats import GetSample, Stats, stamp
+from ._values import read_duration
 
 __all__ = ["Watch", "current_watch", "quiet_option", "stats_option", "watch"]
 
@@ -42,8 +43,12 @@ _INTERVAL: Final = "aiorooms.cli.stats"
 """The names of the watch and of `--stats` in the `meta` of the context."""
 
 _DEFAULT_INTERVAL: Final = 10.0
+_MIN_INTERVAL: Final = 0.1
+_MAX_INTERVAL: Final = 86_400.0
+"""Seconds between two lines of `--stats`; both limits are inclusive."""
+
 _TICK: Final = 0.5
-"""Seconds between two looks at the clock."""
+"""Seconds between two checks whether there is something to write."""
 
 _FIRST_WAIT: Final = 3.0
 """Seconds. If the first answer takes longer, a terminal says so."""
@@ -70,7 +75,7 @@ quiet_option: Final = click.option(
 stats_option: Final = click.option(
     "--stats",
     metavar="INTERVAL",
-    type=Value(read_interval),
+    type=Value(read_duration(_MIN_INTERVAL, _MAX_INTERVAL, off=math.inf, advice="give off for no lines")),
     expose_value=False,
     callback=_keep(_INTERVAL),
     help="Write a line with the progress to standard error every INTERVAL: 10, 10s, 500ms, 1m or off."

@@ -282,11 +282,11 @@ def test_quiet_and_stats_exclude_each_other_and_all_problems_are_reported(invoke
     result = invoke("list", "-q", "--stats", "5", "--timeout", "0")
     assert result.exit_code == 2
     assert lines(result.stderr) == [
-        "aiorooms: --timeout: '0' is not a positive number of seconds",
+        "aiorooms: --timeout: '0' is less than 0.001 s",
         "aiorooms: give only one of -q and --stats",
         "aiorooms: 2 problems; nothing was changed",
     ]
-    assert "--stats: 'soon' is not an interval" in invoke("apply", "no.plan", "--stats", "soon").stderr
+    assert "--stats: 'soon' is not a time" in invoke("apply", "no.plan", "--stats", "soon").stderr
 
 
 # --- on a terminal ---
