@@ -12,7 +12,6 @@ import html
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from itertools import islice
@@ -27,7 +26,7 @@ from ._damage import damage_of_journal
 from ._journal import Journal
 from ._report_rooms import ReportRoom, ReportRooms
 from ._summary import Held, Outcome, RunSummary, Summary
-from ._units import duration, utc
+from ._units import duration, latency, recorded_utc, utc
 
 __all__ = ["report_page"]
 
@@ -193,7 +192,7 @@ def _facts(journal: Journal, summary: Summary, rooms: ReportRooms) -> Iterator[t
     made, source = (plan.created_at, plan.source) if plan is not None else (head.plan_created_at, head.source)
     details = [f"id {_text(head.plan)}"]
     if made is not None:
-        details.append(f"made {_text(_made(made))}")
+        details.append(f"made {_text(recorded_utc(made))}")
     if source is not None:
         details.append(f"from {_text(source)}")
     yield "Plan", f"<b>{_text(journal.plan_file.name)}</b>, {', '.join(details)}"
@@ -204,7 +203,7 @@ def _facts(journal: Journal, summary: Summary, rooms: ReportRooms) -> Iterator[t
     if summary.updates:
         average = summary.elapsed / summary.updates
         rate = f", {summary.updates / summary.seconds:,.1f} per second" if summary.seconds >= 1 else ""
-        each = f"{_seconds(average)} on average and {_seconds(summary.slowest)} at most, including waits"
+        each = f"{latency(average)} on average and {latency(summary.slowest)} at most, including waits"
         yield "Updates", f"{summary.updates:,} sent{rate}; each took {each}"
     if summary.retries or summary.rate_limited:
         yield "Retries and 429s", f"{summary.retries:,} retries; {summary.rate_limited:,} requests were rate limited"
@@ -214,22 +213,11 @@ def _facts(journal: Journal, summary: Summary, rooms: ReportRooms) -> Iterator[t
         yield "Rate limit pauses", _held(summary.pauses, _PAUSES)
 
 
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.3f} s" if seconds < 1 else duration(seconds)
-
-
 def _held(held: Held, words: dict[str, str]) -> str:
     reasons = "; ".join(
         f"{_text(words.get(reason, reason))} ({count:,})" for reason, count in held.reasons.most_common(3)
     )
     return f"{held.count:,}, in total {duration(held.seconds)}: {reasons}"
-
-
-def _made(created_at: str) -> str:
-    try:
-        return utc(datetime.fromisoformat(created_at).timestamp())
-    except (ValueError, OverflowError):
-        return created_at
 
 
 def _totals(journal: Journal, counts: Counter[str]) -> str:

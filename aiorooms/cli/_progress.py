@@ -13,16 +13,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
+from ..bulk._units import clock, rate_text, time_left
 from ._bar_layout import Form, Part, fit
 from ._output import Stderr, escape
-from ._stats import clock, rate_text, time_left
 
 if TYPE_CHECKING:
     from .._pacing import PacingSnapshot
     from ._notices import Notice
     from ._output import Reading
 
-__all__ = ["Bar", "Count", "time_left"]
+__all__ = ["Bar", "Count"]
 
 
 def _console() -> Console:
@@ -137,8 +137,9 @@ def _rate(task: Task, before: int, pacing: "PacingSnapshot | None") -> tuple[For
 def _time(task: Task, pacing: "PacingSnapshot | None") -> str:
     if task.finished:
         return f"in {clock(task.finished_time or 0.0)}"
-    left = time_left(task.total or 0.0, task.completed, task.time_remaining, pacing)
-    return "" if left is None else f"eta {clock(left)}"
+    limit = None if pacing is None else pacing.sustainable_rate
+    left = time_left((task.total or 0.0) - task.completed, task.time_remaining, limit)
+    return "" if left is None else f"{clock(left)} left"
 
 
 class Count(_OneLine):

@@ -16,19 +16,18 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
+from ..bulk._units import clock, rate_text, time_left
+
 if TYPE_CHECKING:
     from .._pacing import PacingSnapshot
 
-__all__ = ["GetSample", "Sample", "Stats", "clock", "rate_text", "stamp", "time_left"]
+__all__ = ["GetSample", "Sample", "Stats", "stamp"]
 
 _WINDOW: Final = 30.0
 """Seconds over which the rate is measured."""
 
 _MANY: Final = 1000
 """From this number of rooms on, the percentage has a decimal. Otherwise it would not change for a long time."""
-
-_SLOW: Final = 10
-"""Rooms per second. A lower rate has a decimal."""
 
 
 @attrs.frozen(kw_only=True)
@@ -80,10 +79,11 @@ def _run(sample: Sample, total: int, rate: float) -> list[str]:
     percent = f"{int(share * 10**decimals) / 10**decimals:.{decimals}f} %"
     parts = [f"{sample.done:,}/{total:,} rooms ({percent})", f"{rate_text(rate)}/s"]
     pacing = sample.pacing
-    if pacing is not None and pacing.sustainable_rate is not None:
-        parts.append(f"limit {rate_text(pacing.sustainable_rate)}/s")
+    limit = None if pacing is None else pacing.sustainable_rate
+    if limit is not None:
+        parts.append(f"limit {rate_text(limit)}/s")
     at_this_rate = (total - sample.done) / rate if rate else None
-    if (left := time_left(total, sample.done, at_this_rate, pacing)) is not None:
+    if (left := time_left(total - sample.done, at_this_rate, limit)) is not None:
         parts.append(f"{clock(left)} left")
     parts.append(f"{sample.failed:,} failed")
     if sample.uncertain:
@@ -96,32 +96,3 @@ def _run(sample: Sample, total: int, rate: float) -> list[str]:
 def stamp(at: datetime) -> str:
     """Return a time in UTC as the lines begin with it."""
     return f"{at:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def rate_text(rate: float) -> str:
-    """Return a rate with one decimal if it is low."""
-    return f"{rate:,.0f}" if rate >= _SLOW or rate == round(rate) else f"{rate:.1f}"
-
-
-def time_left(
-    total: float, completed: float, at_this_speed: float | None, pacing: "PacingSnapshot | None"
-) -> float | None:
-    """Return the estimated time left in seconds, at the measured speed or at the rate limit, whichever is slower.
-
-    `at_this_speed` is the estimate at the measured speed. Return None if both the speed and the limit are unknown.
-
-    Requests are sent in a burst at the beginning of each window, so the measured speed may be far above the limit. For
-    example, 900 rooms are left, the limit is 100 requests/s, and the measured speed is 900 rooms/s. The result is
-    900 / 100 = 9 s, not 900 / 900 = 1 s.
-    """
-    if pacing is None or pacing.sustainable_rate is None:
-        return at_this_speed
-    at_the_limit = (total - completed) / pacing.sustainable_rate
-    return max(at_the_limit, at_this_speed or 0.0)
-
-
-def clock(seconds: float) -> str:
-    """Return a duration as minutes and seconds, with hours if there are any, such as `1:02:03`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

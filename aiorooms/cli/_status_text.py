@@ -8,7 +8,7 @@ from typing import Final
 from .._text import timestamp
 from ..bulk._journal import Journal
 from ..bulk._progress import RunProgress, Snapshot
-from ..bulk._units import clock_utc, duration, utc
+from ..bulk._units import clock_utc, duration, rate_text, recorded_utc, utc
 from ._json import JsonValue
 from ._output import command_line
 
@@ -37,7 +37,7 @@ def headline(now: Snapshot) -> str:
     """Return the state, how many rooms are done, and what to expect."""
     done = f"{now.done:,} of {now.rooms:,} rooms done{_percent(now)}"
     if now.phase == "running":
-        left = "" if now.seconds_left is None else f", about {duration(now.seconds_left)} left"
+        left = "" if now.seconds_left is None else f", {duration(now.seconds_left)} left"
         return f"running: {done}{left}"
     if now.phase == "killed":
         return f"killed: no end was recorded, and no command is writing the journal; {done}"
@@ -56,7 +56,7 @@ def _percent(now: Snapshot) -> str:
 def status_lines(now: Snapshot, journal: Journal, at: float) -> Sequence[tuple[str, str]]:
     """Return the details as pairs of a short name and a text. `at` is the Unix time of the snapshot."""
     head = journal.head
-    made = "" if head.plan_created_at is None else f", made {_made(head.plan_created_at)}"
+    made = "" if head.plan_created_at is None else f", made {recorded_utc(head.plan_created_at)}"
     source = "" if head.source is None else f" from {head.source}"
     lines = [
         ("plan", f"{journal.plan_file}{made}{source}"),
@@ -89,18 +89,14 @@ def _outcomes(now: Snapshot) -> str:
 def _rate(now: Snapshot) -> str:
     parts: list[str] = []
     if now.rate_now is not None:
-        parts.append(f"{_number(now.rate_now)}/s now")
+        parts.append(f"{rate_text(now.rate_now)}/s now")
     if now.rate_minute is not None:
-        parts.append(f"{_number(now.rate_minute)}/s over the last minute")
+        parts.append(f"{rate_text(now.rate_minute)}/s over the last minute")
     if now.limit is not None:
-        parts.append(f"limit {_number(now.limit)}/s")
+        parts.append(f"limit {rate_text(now.limit)}/s")
     if now.rate_limited:
         parts.append(f"{now.rate_limited:,} rate limited (429)")
     return ", ".join(parts)
-
-
-def _number(rate: float) -> str:
-    return f"{rate:,.0f}" if round(rate, 1) >= 10 or not round(rate, 1) else f"{rate:,.1f}"
 
 
 def _held_up(now: Snapshot, at: float) -> list[tuple[str, str]]:
@@ -140,13 +136,6 @@ def _runs(runs: Sequence[RunProgress], phase: str) -> list[str]:
             end = "killed"
         lines.append(f"{run.number:,} ({'apply' if run.number == 1 else 'resume'}) began {utc(run.began_at)}, {end}")
     return lines
-
-
-def _made(created_at: str) -> str:
-    try:
-        return utc(datetime.fromisoformat(created_at).timestamp())
-    except (ValueError, OverflowError):
-        return created_at
 
 
 def one_line(now: Snapshot, at: float) -> str:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiorooms.cli._stats import Sample, Stats, clock, rate_text
+from aiorooms.bulk._units import clock, rate_text
+from aiorooms.cli._stats import Sample, Stats
 
 from .test_progress import snapshot
 
