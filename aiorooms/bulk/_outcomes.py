@@ -2,6 +2,7 @@
 
 import attrs
 
+from .._text import counted
 from ..errors import AioroomsError
 from ._journal_records import Ending
 
@@ -66,7 +67,7 @@ class StopSignal:
             return False
         if self._left is not None:
             if self._left == 0:
-                self.stop(f"limit reached: {self._limit:,} room{'s' * (self._limit != 1)} begun")
+                self.stop(f"limit reached: {counted(self._limit or 0, 'room')} begun")
                 self.limit_reached = True
                 return False
             self._left -= 1

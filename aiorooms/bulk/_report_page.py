@@ -19,6 +19,7 @@ from typing import Final
 
 from yarl import URL
 
+from .._text import counted
 from .._version import __version__
 from ._changes import Changed
 from ._charts import Chart
@@ -76,7 +77,7 @@ def report_page(
     counts = _counts(journal, summary)
     done = counts["updated"] + counts[_ALREADY_RIGHT]
     host = URL(journal.base_url).host or journal.base_url
-    title = f"{done:,} of {_rooms(journal.head.rooms)} as planned at {host}"
+    title = f"{done:,} of {counted(journal.head.rooms, 'room')} as planned at {host}"
     script = _resource("_report.js")
     yield _HEAD.format(title=_text(title), hash=_sha256(script), style=_resource("_report.css"))
     yield f"<h1>{_text(title)}</h1>\n{_verdict(journal, summary, done, is_running=is_running)}\n"
@@ -131,10 +132,6 @@ def _text(text: str) -> str:
     return html.escape(_printable(text))
 
 
-def _rooms(count: int) -> str:
-    return f"{count:,} room{'s' * (count != 1)}"
-
-
 # --- what was done ---
 
 
@@ -165,7 +162,7 @@ def _verdict(journal: Journal, summary: Summary, done: int, *, is_running: bool)
         kind, text = "good", "Complete"
     else:
         left = planned - done
-        kind, text = "bad", f"Incomplete: {_rooms(left)} {'is' if left == 1 else 'are'} not as planned"
+        kind, text = "bad", f"Incomplete: {counted(left, 'room')} {'is' if left == 1 else 'are'} not as planned"
         if left <= 0:
             text = "All rooms are as planned, but the end of the last run was not recorded"
     return f'<p class="verdict {kind}">{text}</p>'
@@ -175,7 +172,7 @@ def _changes(rooms: ReportRooms) -> str:
     changes = rooms.changes
     lines = [
         f"<li><b>{_text(_FIELDS.get(change.field, change.field))}</b>: {_text(str(change))} "
-        f'<span class="count">in {changes.updated[change]:,} of {_rooms(count)}</span></li>'
+        f'<span class="count">in {changes.updated[change]:,} of {counted(count, "room")}</span></li>'
         for change, count in changes.planned.most_common(_MAX_CHANGES)
     ]
     rest = [*changes.planned.most_common()[_MAX_CHANGES:]]
@@ -199,7 +196,7 @@ def _facts(journal: Journal, summary: Summary, rooms: ReportRooms) -> Iterator[t
     began = summary.runs[0].began_at if summary.runs else head.at
     yield "Time", f"{utc(began)} to {utc(max(began, summary.last_at))}"
     count = len(summary.runs)
-    yield "Duration", f"{duration(summary.seconds)} in {count:,} run{'s' * (count != 1)}, without the time between runs"
+    yield "Duration", f"{duration(summary.seconds)} in {counted(count, 'run')}, without the time between runs"
     if summary.updates:
         average = summary.elapsed / summary.updates
         rate = f", {summary.updates / summary.seconds:,.1f} per second" if summary.seconds >= 1 else ""

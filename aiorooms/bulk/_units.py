@@ -9,6 +9,8 @@ import math
 from datetime import UTC, datetime
 from typing import Final
 
+from .._text import counted
+
 __all__ = [
     "clock",
     "clock_utc",
@@ -56,7 +58,7 @@ def duration(seconds: float) -> str:
     days, hours = divmod(hours, 24)
     if not days:
         return f"{hours} h {minutes:02} min" if minutes else f"{hours} h"
-    days_text = f"{days:,} day{'s' * (days != 1)}"
+    days_text = counted(days, "day")
     return f"{days_text} {hours:02} h" if hours else days_text
 
 

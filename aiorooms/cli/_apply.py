@@ -266,7 +266,7 @@ class _Applying(ManyUpdates):
             rooms = "the rooms that damaged lines may concern"
             self.out.error(f"{damage}; {rooms} are compared with the account before their updates are sent")
         if run.unplanned:
-            rooms = "1 room" if len(run.unplanned) == 1 else f"{len(run.unplanned):,} rooms"
+            rooms = rooms_text(len(run.unplanned))
             text = f"the journal has lines about {rooms} outside the plan, which were ignored"
             self.out.error(f"{text}; check whether lines of another journal were added to it")
         if run.plan_lock_error is not None:

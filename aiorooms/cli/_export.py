@@ -5,6 +5,7 @@ from typing import Final, get_args
 
 import click
 
+from .._text import counted
 from ..bulk import export_rooms
 from ..bulk._export import Format
 from ..client import RoomsClient
@@ -66,7 +67,7 @@ def export(file: Path, form: Format | None, client: RoomsClient, as_json: bool) 
     if as_json:
         out.data({"file": str(file), "rooms": count})
     else:
-        text = f"Wrote {count:,} room{'s' * (count != 1)} to {new_file_name(file)}."
+        text = f"Wrote {counted(count, 'room')} to {new_file_name(file)}."
         if is_standard(file):
             write_stderr(text + "\n")
         else:

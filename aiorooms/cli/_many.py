@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from .._text import counted
 from ..client import RoomsClient
 from ..errors import AioroomsError, AuthenticationError, PermissionDeniedError
 from ._exit_codes import FAILED, OK, UNAUTHORIZED
@@ -154,5 +155,5 @@ class ManyUpdates(ABC):
         self.stop("interrupted")
         # Updates that wait are not in flight: `stop` has ended them.
         count = self.client.pacing.snapshot().in_flight
-        requests = f"waiting up to {GRACE:g} s for {count:,} request{'s' * (count != 1)} in flight; " if count else ""
+        requests = f"waiting up to {GRACE:g} s for {counted(count, 'request')} in flight; " if count else ""
         self.out.error(f"stopping: {requests}press Ctrl-C again to abort")

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, TextIO, cast
 
 import click
 
-from .._text import timestamp
+from .._text import counted, timestamp
 from ._json import JsonValue, dumps
 from ._notices import Notice
 from ._stats import GetSample, Sample
@@ -186,7 +186,7 @@ class Reading:
     def more(self) -> str:
         """What was done besides reading rooms, as text that begins with a comma; empty for nothing."""
         probes = self.probes
-        return f", {probes:,} webhook URL{'s' * (probes != 1)} probed" if probes else ""
+        return f", {counted(probes, 'webhook URL')} probed" if probes else ""
 
     rooms = 0
     """Number of rooms read so far."""

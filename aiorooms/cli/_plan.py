@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from .._aio import close
-from .._text import quoted
+from .._text import counted, quoted
 from .._webhook_url import WebhookUrlPolicy
 from ..bulk import Plan, PlanSummary, ProbeUrls, Rows, Selection, Wanted, make_plan
 from ..bulk._plan_review import review_of
@@ -276,5 +276,5 @@ def _check(source: Table | Selection, out: Output) -> int:
         if out.json:
             out.data({"file": rows.source, "rows": rows.count})
         else:
-            out.line(f"{rows.source}: {rows.count:,} row{'s' * (rows.count != 1)}, no problems.")
+            out.line(f"{rows.source}: {counted(rows.count, 'row')}, no problems.")
     return OK

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import click
 
+from .._text import counted
 from .._webhook_url import masked_url
 from ..client import RoomsClient
 from ..webhook_config import EventSigner, ProbeReport, ProbeResult, WebhookConfig, probe
@@ -122,7 +123,7 @@ def _lines(result: ProbeResult) -> Iterator[str]:
         yield f"  addresses: {', '.join(result.addresses)}"
     if (tls := result.tls) is not None:
         days = tls.days_left()
-        expires = f"expires in {days:,} day{'s' * (days != 1)}"
+        expires = f"expires in {counted(days, 'day')}"
         yield f"  TLS: {field_text(tls.version)}, certificate of {' < '.join(map(field_text, tls.chain))}, {expires}"
     times = (("DNS", result.dns_seconds), ("connection", result.connect_seconds), ("total", result.seconds))
     yield f"  time: {', '.join(f'{name} {seconds:.3f} s' for name, seconds in times if seconds is not None)}"

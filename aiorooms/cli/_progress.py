@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
+from .._text import counted
 from ..bulk._units import clock, rate_text, time_left
 from ._bar_layout import Form, Part, fit
 from ._output import Stderr, escape
@@ -112,7 +113,7 @@ class Bar(_OneLine):
         if not problems:
             return Part(((text, 2),), "dim")
         style = "bold red" if self.failed or self.uncertain else "bold yellow"
-        return Part(((text, 6), (f"{problems:,} problem{'s' * (problems != 1)}", 7.5)), style)
+        return Part(((text, 6), (counted(problems, "problem"), 7.5)), style)
 
 
 def _notice_part(notice: "Notice | None") -> Part:
@@ -165,6 +166,6 @@ class Count(_OneLine):
 
     def _text(self) -> str:
         reading = self._reading
-        count = Part(((f"{reading.rooms:,} rooms read{reading.more}", 7), (f"{reading.rooms:,} rooms", 9)))
+        count = Part(((f"{counted(reading.rooms, 'room')} read{reading.more}", 7), (counted(reading.rooms, "room"), 9)))
         fitted = fit([count, _notice_part(self.notice)], max(1, self.console.width - _SPINNER))
         return ", ".join(text for text, _ in fitted.parts)

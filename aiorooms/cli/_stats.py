@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
+from .._text import counted
 from ..bulk._units import clock, rate_text, time_left
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Stats:
 
 
 def _reading(sample: Sample, rate: float) -> list[str]:
-    return [f"{sample.done:,} rooms read{sample.more}", f"{rate_text(rate)}/s"]
+    return [f"{counted(sample.done, 'room')} read{sample.more}", f"{rate_text(rate)}/s"]
 
 
 def _run(sample: Sample, total: int, rate: float) -> list[str]:
@@ -77,7 +78,7 @@ def _run(sample: Sample, total: int, rate: float) -> list[str]:
     decimals = 1 if total >= _MANY else 0
     # Rounded down, so that 100 % means that all is done.
     percent = f"{int(share * 10**decimals) / 10**decimals:.{decimals}f} %"
-    parts = [f"{sample.done:,}/{total:,} rooms ({percent})", f"{rate_text(rate)}/s"]
+    parts = [f"{sample.done:,}/{counted(total, 'room')} ({percent})", f"{rate_text(rate)}/s"]
     pacing = sample.pacing
     limit = None if pacing is None else pacing.sustainable_rate
     if limit is not None:

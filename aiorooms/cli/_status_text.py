@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from .._text import timestamp
+from .._text import counted, timestamp
 from ..bulk._journal import Journal
 from ..bulk._progress import RunProgress, Snapshot
 from ..bulk._units import clock_utc, duration, rate_text, recorded_utc, utc
 from ._json import JsonValue
 from ._output import command_line
 
-__all__ = ["headline", "one_line", "status_data", "status_lines"]
+__all__ = ["as_planned", "headline", "one_line", "status_data", "status_lines"]
 
 _NAMES: Final = {
     "updated": "updated",
@@ -35,7 +35,7 @@ _MAX_RUNS: Final = 5
 
 def headline(now: Snapshot) -> str:
     """Return the state, how many rooms are done, and what to expect."""
-    done = f"{now.done:,} of {now.rooms:,} rooms done{_percent(now)}"
+    done = f"{now.done:,} of {counted(now.rooms, 'room')} done{_percent(now)}"
     if now.phase == "running":
         left = "" if now.seconds_left is None else f", {duration(now.seconds_left)} left"
         return f"running: {done}{left}"
@@ -43,10 +43,17 @@ def headline(now: Snapshot) -> str:
         return f"killed: no end was recorded, and no command is writing the journal; {done}"
     ended = now.runs[-1].ended if now.runs else None
     if now.is_complete:
-        return f"ended: all {now.rooms:,} rooms are as planned" if now.rooms else "ended: the plan has no rooms"
+        return f"ended: {as_planned(now.rooms, now.rooms)}" if now.rooms else "ended: the plan has no rooms"
     if ended == "done":
-        return f"ended: {now.counts['updated']:,} of {now.rooms:,} rooms are as planned"
+        return f"ended: {as_planned(now.counts['updated'], now.rooms)}"
     return f"{ended or 'ended'}; {done}"
+
+
+def as_planned(number: int, rooms: int) -> str:
+    """Return how many rooms of a plan are as planned, such as `all 20 rooms are as planned`."""
+    if number == rooms > 1:
+        return f"all {rooms:,} rooms are as planned"
+    return f"{number:,} of {counted(rooms, 'room')} {'is' if number == 1 else 'are'} as planned"
 
 
 def _percent(now: Snapshot) -> str:
@@ -72,7 +79,7 @@ def status_lines(now: Snapshot, journal: Journal, at: float) -> Sequence[tuple[s
     if now.phase != "running" and now.left:
         lines.append(("next", command_line("resume", journal.path)))
     if now.damaged:
-        lines.append(("damaged", f"{now.damaged:,} line{'s' * (now.damaged != 1)} of the journal, which do not count"))
+        lines.append(("damaged", f"{counted(now.damaged, 'line')} of the journal, which do not count"))
     return lines
 
 
@@ -125,7 +132,7 @@ def _held_up(now: Snapshot, at: float) -> list[tuple[str, str]]:
 def _runs(runs: Sequence[RunProgress], phase: str) -> list[str]:
     lines: list[str] = []
     if (hidden := len(runs) - _MAX_RUNS) > 0:
-        lines.append(f"{hidden:,} earlier run{'s' * (hidden != 1)}")
+        lines.append(counted(hidden, "earlier run"))
     for run in runs[-_MAX_RUNS:]:
         is_last = run is runs[-1]
         if run.ended is not None and run.ended_at is not None:
