@@ -11,7 +11,7 @@ import hashlib
 import html
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import islice
@@ -21,6 +21,7 @@ from yarl import URL
 
 from .._text import counted
 from .._version import __version__
+from ..telemetry._events import PAUSE_WORDS
 from ._changes import Changed
 from ._charts import Chart
 from ._damage import damage_of_journal
@@ -62,12 +63,6 @@ _FIELDS: Final = {
     "webhook_timeout_secs": "Webhook timeout in seconds",
 }
 """The names of the fields for a reader who does not know the API."""
-
-_PAUSES: Final = {
-    "retry_after": "a 429 asked for it",
-    "limit": "the reported limit was used up or shared",
-    "probing": "429s had shown an unreported limit",
-}
 
 
 def report_page(
@@ -207,10 +202,10 @@ def _facts(journal: Journal, summary: Summary, rooms: ReportRooms) -> Iterator[t
     if summary.outages.count:
         yield "Outages", _held(summary.outages, {})
     if summary.pauses.count:
-        yield "Rate limit pauses", _held(summary.pauses, _PAUSES)
+        yield "Rate limit pauses", _held(summary.pauses, PAUSE_WORDS)
 
 
-def _held(held: Held, words: dict[str, str]) -> str:
+def _held(held: Held, words: Mapping[str, str]) -> str:
     reasons = "; ".join(
         f"{_text(words.get(reason, reason))} ({count:,})" for reason, count in held.reasons.most_common(3)
     )

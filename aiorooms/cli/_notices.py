@@ -24,6 +24,7 @@ import attrs
 
 from ..bulk._units import whole_seconds
 from ..telemetry import Event, OutageBegan, OutageEnded, PauseReason, RateLimitPaused, RetryScheduled, RunStopped
+from ..telemetry._events import PAUSE_WORDS
 
 __all__ = ["Notice", "Notices"]
 
@@ -41,13 +42,6 @@ _SAME: Final = 1.0
 
 _SLOW: Final = 2.0
 """Seconds. A retry is announced if its call has lasted, or will wait, this long."""
-
-_CAUSES: Final[dict[PauseReason, str]] = {
-    "retry_after": "a 429 asked for a pause",
-    "limit": "the reported limit is used up",
-    "probing": "429s have shown a limit",
-    "max_rate": "--rate",
-}
 
 
 class Notice(NamedTuple):
@@ -182,7 +176,7 @@ class Notices:
             return None
         if not is_special:
             self._announced_at = now
-        return f"rate limited, resumes in {whole_seconds(seconds)} ({_CAUSES[reason]})"
+        return f"rate limited, resumes in {whole_seconds(seconds)} ({PAUSE_WORDS[reason]})"
 
     def _retried(self, event: RetryScheduled, now: float) -> str | None:
         if max(event.delay, event.elapsed) < _SLOW or now < self._retry_at + _SLOW:

@@ -9,6 +9,7 @@ from .._text import counted, timestamp
 from ..bulk._journal import Journal
 from ..bulk._progress import RunProgress, Snapshot
 from ..bulk._units import clock_utc, duration, rate_text, recorded_utc, utc
+from ..telemetry._events import PAUSE_WORDS
 from ._json import JsonValue
 from ._output import command_line
 
@@ -22,12 +23,6 @@ _NAMES: Final = {
     "skipped": "skipped",
     "begun": "in flight",
     "not_begun": "not begun",
-}
-
-_REASONS: Final = {
-    "retry_after": "a 429 asked for a pause",
-    "limit": "the reported limit is used up or shared",
-    "probing": "429s have shown an unreported limit",
 }
 
 _MAX_RUNS: Final = 5
@@ -107,16 +102,12 @@ def _rate(now: Snapshot) -> str:
 
 
 def _held_up(now: Snapshot, at: float) -> list[tuple[str, str]]:
-    was = "" if now.phase == "running" else "was "
     lines: list[tuple[str, str]] = []
     if now.outage is not None:
-        lasted = f" ({duration(at - now.outage.at)})" if now.phase == "running" else ""
-        lines.append(
-            (
-                "outage",
-                f"the server {was or 'is '}unavailable since {clock_utc(now.outage.at)}{lasted}: {now.outage.outage}",
-            )
-        )
+        since = f"since {clock_utc(now.outage.at)}"
+        if now.phase == "running":
+            since += f" ({duration(at - now.outage.at)})"
+        lines.append(("outage", f"{since}: {now.outage.outage}"))
     if now.pause is not None:
         ends = now.pause.at + now.pause.pause
         begun = f"since {clock_utc(now.pause.at)}"
@@ -125,7 +116,7 @@ def _held_up(now: Snapshot, at: float) -> list[tuple[str, str]]:
             if now.phase == "running"
             else f"would have lasted until {clock_utc(ends)}"
         )
-        lines.append(("pause", f"rate limited {begun}, {until}: {_REASONS.get(now.pause.reason, now.pause.reason)}"))
+        lines.append(("pause", f"rate limited {begun}, {until}: {PAUSE_WORDS.get(now.pause.reason, now.pause.reason)}"))
     return lines
 
 
