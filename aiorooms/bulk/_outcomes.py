@@ -1,12 +1,27 @@
 """The outcome of a room, and the signal that stops a run early."""
 
+from typing import Final
+
 import attrs
 
 from .._text import counted
 from ..errors import AioroomsError
 from ._journal_records import Ending
 
-__all__ = ["Outcome", "StopSignal", "reason_of"]
+__all__ = ["OUTCOME_WORDS", "Outcome", "StopSignal", "reason_of"]
+
+OUTCOME_WORDS: Final = {
+    "updated": "updated",
+    "updated_before": "updated in earlier runs",
+    "already_right": "already as planned",
+    "failed": "failed",
+    "uncertain": "uncertain",
+    "conflict": "in conflict",
+    "skipped": "skipped",
+    "begun": "in flight",
+    "not_begun": "not begun",
+}
+"""What became of a room, in words: for each status of an outcome, and for rooms without an outcome."""
 
 
 @attrs.frozen(kw_only=True)

@@ -26,6 +26,7 @@ from ._changes import Changed
 from ._charts import Chart
 from ._damage import damage_of_journal
 from ._journal import Journal
+from ._outcomes import OUTCOME_WORDS
 from ._report_rooms import ReportRoom, ReportRooms
 from ._summary import Held, Outcome, RunSummary, Summary
 from ._units import duration, latency, recorded_utc, utc
@@ -41,18 +42,18 @@ _MAX_RUNS: Final = 50
 _MAX_STATIC: Final = 200
 """Maximum numbers of lines. The page says how many it leaves out."""
 
-_STATES: Final = {
-    "updated": ("updated", "good"),
-    "failed": ("failed", "bad"),
-    "uncertain": ("uncertain", "bad"),
-    "begun": ("uncertain", "bad"),
-    "conflict": ("in conflict", "bad"),
-    "skipped": ("skipped", "bad"),
-    "not_begun": ("not begun", "muted"),
+_KINDS: Final = {
+    "updated": "good",
+    "already_right": "good",
+    "failed": "bad",
+    "uncertain": "bad",
+    "conflict": "bad",
+    "skipped": "bad",
+    "not_begun": "muted",
 }
-"""For each state of a room, its name and its kind, which decides its colour."""
+"""For each state of a room, its kind, which decides its colour."""
 
-_ALREADY_RIGHT: Final = "already as planned"
+_ALREADY_RIGHT: Final = OUTCOME_WORDS["already_right"]
 
 _FIELDS: Final = {
     "unique_name": "Name",
@@ -135,14 +136,17 @@ def _counts(journal: Journal, summary: Summary) -> Counter[str]:
     counts: Counter[str] = Counter()
     for outcome, count in summary.by_outcome.items():
         counts[_state(outcome)[0]] += count
-    counts["not begun"] = max(0, journal.head.rooms - counts.total())
+    counts[OUTCOME_WORDS["not_begun"]] = max(0, journal.head.rooms - counts.total())
     return counts
 
 
 def _state(outcome: Outcome) -> tuple[str, str]:
-    if outcome.state == "updated" and outcome.found:
-        return _ALREADY_RIGHT, "good"
-    return _STATES[outcome.state]
+    state: str = outcome.state
+    if state == "updated" and outcome.found:
+        state = "already_right"
+    elif state == "begun":  # its run has ended
+        state = "uncertain"
+    return OUTCOME_WORDS[state], _KINDS[state]
 
 
 def _reason(outcome: Outcome) -> str:
@@ -213,10 +217,12 @@ def _held(held: Held, words: Mapping[str, str]) -> str:
 
 
 def _totals(journal: Journal, counts: Counter[str]) -> str:
-    bad = {name for name, kind in _STATES.values() if kind == "bad"}
-    order = dict.fromkeys(["updated", _ALREADY_RIGHT, *(name for name, _ in _STATES.values())])
     tiles = [("", journal.head.rooms, "in the plan")]
-    tiles += [("bad" if name in bad else "", counts[name], name) for name in order if counts[name]]
+    tiles += [
+        ("bad" if kind == "bad" else "", counts[name], name)
+        for name, kind in ((OUTCOME_WORDS[state], kind) for state, kind in _KINDS.items())
+        if counts[name]
+    ]
     return "".join(f'<li class="{kind}"><b>{count:,}</b>{name}</li>' for kind, count, name in tiles)
 
 

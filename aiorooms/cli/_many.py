@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from .._text import counted
+from ..bulk._outcomes import OUTCOME_WORDS
 from ..client import RoomsClient
 from ..errors import AioroomsError, AuthenticationError, PermissionDeniedError
 from ._exit_codes import FAILED, OK, UNAUTHORIZED
@@ -24,16 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TOTALS", "ManyUpdates"]
 
-TOTALS: Final = {
-    "updated": "updated",
-    "updated_before": "updated in earlier runs",
-    "already_right": "already right",
-    "failed": "failed",
-    "uncertain": "uncertain",
-    "conflict": "in conflict",
-    "skipped": "skipped",
-    "not_begun": "not begun",
-}
+TOTALS: Final = {key: name for key, name in OUTCOME_WORDS.items() if key != "begun"}
 """Every total, and its name on the terminal. The totals add up to the number of rooms."""
 
 _REJECTED_KEY: Final = (AuthenticationError, PermissionDeniedError)

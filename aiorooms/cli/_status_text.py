@@ -7,6 +7,7 @@ from typing import Final
 
 from .._text import counted, timestamp
 from ..bulk._journal import Journal
+from ..bulk._outcomes import OUTCOME_WORDS
 from ..bulk._progress import RunProgress, Snapshot
 from ..bulk._units import clock_utc, duration, rate_text, recorded_utc, utc
 from ..telemetry._events import PAUSE_WORDS
@@ -15,15 +16,8 @@ from ._output import command_line
 
 __all__ = ["as_planned", "headline", "one_line", "status_data", "status_lines"]
 
-_NAMES: Final = {
-    "updated": "updated",
-    "failed": "failed",
-    "uncertain": "uncertain",
-    "conflict": "in conflict",
-    "skipped": "skipped",
-    "begun": "in flight",
-    "not_begun": "not begun",
-}
+_STATES: Final = ("updated", "failed", "uncertain", "conflict", "skipped", "begun", "not_begun")
+"""The states of a room, in the order in which they are shown."""
 
 _MAX_RUNS: Final = 5
 
@@ -79,12 +73,12 @@ def status_lines(now: Snapshot, journal: Journal, at: float) -> Sequence[tuple[s
 
 
 def _outcomes(now: Snapshot) -> str:
-    names = dict(_NAMES)
+    names = {state: OUTCOME_WORDS[state] for state in _STATES}
     if now.phase != "running":
         names["begun"] = "in flight at the end"
     parts = [f"{now.counts[state]:,} {name}" for state, name in names.items() if now.counts[state]]
     if now.already_right:
-        parts[0] += f" ({now.already_right:,} already right)"
+        parts[0] += f" ({now.already_right:,} {OUTCOME_WORDS['already_right']})"
     return ", ".join(parts) or "none"
 
 
@@ -139,7 +133,9 @@ def _runs(runs: Sequence[RunProgress], phase: str) -> list[str]:
 def one_line(now: Snapshot, at: float) -> str:
     """Return the state as one line with its time, for a log."""
     counts = [
-        f"{now.counts[state]:,} {_NAMES[state]}" for state in ("failed", "uncertain", "conflict") if now.counts[state]
+        f"{now.counts[state]:,} {OUTCOME_WORDS[state]}"
+        for state in ("failed", "uncertain", "conflict")
+        if now.counts[state]
     ]
     parts = [headline(now), _rate(now), *counts, *(f"{name}: {text}" for name, text in _held_up(now, at))]
     return f"{clock_utc(at)} {'; '.join(filter(None, parts))}"
