@@ -143,8 +143,8 @@ def resume(
 ) -> int:
     """Continue a run that stopped early.
 
-    Rooms that are already updated are not updated again. If it is uncertain whether an update was carried out, for
-    example because the run crashed, the room is read back. The update is then sent only if it was not carried out.
+    Rooms that are already updated are not updated again. If it is uncertain whether an update was applied, for
+    example because the run crashed, the room is read back. The update is then sent only if it was not applied.
     The journal, the plan and the API key are checked before the question.
 
     \b

@@ -74,7 +74,22 @@ def _check_out_and_make_client(ctx: Context) -> None:
     make_client_and_keep_policy(ctx)
 
 
-@click.command(cls=Command, steps=[keep_repeated, read_policy, read_source, _check_probe, _check_out_and_make_client])
+_SECTIONS: Final = {
+    "What changes": ("--where", "--set", "--rewrite-webhook-host"),
+    "Checks": ("--check", "--strict", "--skip-invalid", "--ignore-columns", "--policy"),
+    "Probe of new webhook URLs": ("--probe", "--allow-private", "--signing-key"),
+    "Files": ("--out", "--overwrite"),
+    "Server": ("--timeout", "--base-url", "--allow-insecure-http", "--proxy"),
+    "Output": ("--all", DETAILED, "--stats", "--json", "--verbose", "--quiet"),
+}
+"""The options in `--help`."""
+
+
+@click.command(
+    cls=Command,
+    steps=[keep_repeated, read_policy, read_source, _check_probe, _check_out_and_make_client],
+    sections=_SECTIONS,
+)
 @click.argument("file", metavar="[FILE]", required=False, type=FILE)
 @click.option(
     "--where",
@@ -94,8 +109,8 @@ def _check_out_and_make_client(ctx: Context) -> None:
     "--rewrite-webhook-host",
     metavar="OLD=NEW",
     multiple=True,
-    help="Replace the host OLD in webhook and failover URLs. Path, port and query are kept."
-    " Repeat the option for more hosts.  [default: unchanged]",
+    help="Replace the host OLD in webhook and failover URLs. Path and query are kept, and scheme and port too unless"
+    " NEW has its own, as in https://new.example.com:8443. Repeat the option for more hosts.  [default: unchanged]",
 )
 @click.option(
     "-o",
@@ -156,10 +171,10 @@ def plan(
 
     The new values come from FILE, or from --set and --rewrite-webhook-host. FILE is a table (CSV or .xlsx) or JSON
     (lines, a list, or a saved answer of the API), may be compressed with gzip, and - is standard input. Each row is for
-    one room, and needs a column "room_id" with the room's id, or a column "room" with its id or unique name. The other
-    columns contain new values of writable fields. An empty cell leaves a field unchanged, and the word null clears the
-    field. If FILE is from `aiorooms export`, the output says how many of its rooms were modified after that, because
-    the plan may revert these changes.
+    one room, and needs a column "room_id" or "id" with the room's id, or a column "room" with its id or unique name.
+    The other columns contain new values of writable fields. An empty cell leaves a field unchanged, and the word null
+    clears the field. If FILE is from `aiorooms export`, the output says how many of its rooms were modified after that,
+    because the plan may revert these changes.
 
     All problems are reported together, before a plan is written. A value that a room has already is never a problem. A
     new name that another room has or gets is one.

@@ -53,8 +53,11 @@ _TICK: Final = 0.5
 _FIRST_WAIT: Final = 3.0
 """Seconds. If the first answer takes longer, a terminal says so."""
 
-_SHORTEST_PAUSE: Final = {True: 5.0, False: 2.0}
-"""Seconds. A shorter pause is not announced; a single call ends sooner than a command that counts rooms (True)."""
+_SHORTEST_PAUSE: Final = 5.0
+"""Seconds. A shorter pause is not announced by a command that counts rooms."""
+
+_SHORTEST_PAUSE_OF_A_CALL: Final = 2.0
+"""Seconds. The same for a command that does not, such as `get`, because it ends sooner."""
 
 
 def _keep(name: str) -> Callable[[click.Context, click.Parameter, object], None]:
@@ -70,7 +73,7 @@ quiet_option: Final = click.option(
     is_flag=True,
     expose_value=False,
     callback=_keep(QUIET),
-    help="Write only results and errors: no bar, no totals of a success, no lines about waits.  [default: all]",
+    help="Write only results and errors: no bar, no totals of a success, no lines about waits.  [default: these too]",
 )
 stats_option: Final = click.option(
     "--stats",
@@ -130,7 +133,8 @@ class Watch:
     async def beside(self, command: Coroutine[None, None, T]) -> T:
         """Await a command, and say how it goes meanwhile."""
         counts = current_sample() is not None
-        self._notices = Notices(shortest=_SHORTEST_PAUSE[counts], ends=counts)
+        shortest = _SHORTEST_PAUSE if counts else _SHORTEST_PAUSE_OF_A_CALL
+        self._notices = Notices(shortest=shortest, ends=counts)
         self._begin(current_sample())
         ticking = asyncio.create_task(self._tick_forever())
         with ExitStack() as watching:

@@ -186,7 +186,8 @@ def test_a_short_command_writes_no_lines(invoke: Invoke, words: tuple[str, ...],
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Announce pauses of half a second."""
-    monkeypatch.setattr(_watch, "_SHORTEST_PAUSE", {True: 0.5, False: 0.5})
+    monkeypatch.setattr(_watch, "_SHORTEST_PAUSE", 0.5)
+    monkeypatch.setattr(_watch, "_SHORTEST_PAUSE_OF_A_CALL", 0.5)
     monkeypatch.setitem(_notices._LONG, "retry_after", 0.5)
     monkeypatch.setattr(_watch, "_TICK", 0.01)
 
