@@ -5,6 +5,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from enum import IntEnum, auto
 from typing import IO, TYPE_CHECKING, cast
 
 from rich.console import Console, RenderableType
@@ -28,6 +29,25 @@ __all__ = ["Bar", "Count"]
 
 def _console() -> Console:
     return Console(file=cast("IO[str]", Stderr()), highlight=False, markup=False)
+
+
+class _Rank(IntEnum):
+    """The parts of the line in the order in which they give way in a narrow terminal, the first one first.
+
+    During a wait, the rate and the time left say little, so the notice has a higher rank.
+    """
+
+    LIMIT = auto()
+    NO_FAILURES = auto()
+    RATE = auto()
+    TIME = auto()
+    NOTICE = auto()
+    FAILURES = auto()
+    DONE = auto()
+    PROBLEMS = auto()
+    """The number of all failures, in place of one for each kind."""
+    SHORT_NOTICE = auto()
+    PERCENT = auto()
 
 
 _SPINNER = 4
@@ -99,9 +119,9 @@ class Bar(_OneLine):
         percent = f"{math.floor(100 * task.completed / total) if total else 100} %"
         time = _time(task, pacing)
         return [
-            Part(((f"{task.completed:,.0f}/{total:,.0f}", 7), (percent, 9))),
+            Part(((f"{task.completed:,.0f}/{total:,.0f}", _Rank.DONE), (percent, _Rank.PERCENT))),
             Part(_rate(task, self.before, pacing), "cyan"),
-            Part(((time, 4),) if time else ()),
+            Part(((time, _Rank.TIME),) if time else ()),
             self._failures(),
             _notice_part(self.notice),
         ]
@@ -111,14 +131,15 @@ class Bar(_OneLine):
         text = ", ".join(f"{number:,} {kind}" for kind, number in kinds.items() if number or kind == "failed")
         problems = sum(kinds.values())
         if not problems:
-            return Part(((text, 2),), "dim")
+            return Part(((text, _Rank.NO_FAILURES),), "dim")
         style = "bold red" if self.failed or self.uncertain else "bold yellow"
-        return Part(((text, 6), (counted(problems, "problem"), 7.5)), style)
+        return Part(((text, _Rank.FAILURES), (counted(problems, "problem"), _Rank.PROBLEMS)), style)
 
 
 def _notice_part(notice: "Notice | None") -> Part:
-    # During a wait, the rate and the time left say little, so the notice has a higher rank.
-    return Part(() if notice is None else ((escape(notice.text), 5), (escape(notice.short), 8)), "yellow")
+    if notice is None:
+        return Part(())
+    return Part(((escape(notice.text), _Rank.NOTICE), (escape(notice.short), _Rank.SHORT_NOTICE)), "yellow")
 
 
 def _rate(task: Task, before: int, pacing: "PacingSnapshot | None") -> tuple[Form, ...]:
@@ -129,10 +150,10 @@ def _rate(task: Task, before: int, pacing: "PacingSnapshot | None") -> tuple[For
         speed = (task.completed - before) / seconds
     if speed is None:
         return ()
-    short = (f"{rate_text(speed)}/s", 3)
+    short = (f"{rate_text(speed)}/s", _Rank.RATE)
     if pacing is None or pacing.sustainable_rate is None or task.finished:
         return (short,)
-    return (f"{short[0]}, limit {rate_text(pacing.sustainable_rate)}/s", 1), short
+    return (f"{short[0]}, limit {rate_text(pacing.sustainable_rate)}/s", _Rank.LIMIT), short
 
 
 def _time(task: Task, pacing: "PacingSnapshot | None") -> str:
@@ -166,6 +187,11 @@ class Count(_OneLine):
 
     def _text(self) -> str:
         reading = self._reading
-        count = Part(((f"{counted(reading.rooms, 'room')} read{reading.more}", 7), (counted(reading.rooms, "room"), 9)))
+        count = Part(
+            (
+                (f"{counted(reading.rooms, 'room')} read{reading.more}", _Rank.DONE),
+                (counted(reading.rooms, "room"), _Rank.PERCENT),
+            )
+        )
         fitted = fit([count, _notice_part(self.notice)], max(1, self.console.width - _SPINNER))
         return ", ".join(text for text, _ in fitted.parts)

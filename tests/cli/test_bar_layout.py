@@ -16,7 +16,7 @@ from .test_progress import snapshot
 PARTS = [
     Part((("900/20,000", 7), ("4 %", 9))),
     Part((("98/s, limit 100/s", 1), ("98/s", 3))),
-    Part((("3:12 left", 5),)),
+    Part((("3:12 left", 4),)),
     Part((("0 failed", 2),)),
 ]
 
