@@ -14,7 +14,7 @@ from ._exit_codes import OK
 from ._options import FILE, api_options, check_new_file, make_client, overwrite_option, value_option
 from ._output import Output, write_stderr
 from ._run import interrupted_before, run
-from ._streams import is_standard, new_file_name, output_path
+from ._streams import is_standard, new_file_name, output_path, reject_two_outputs
 from ._values import one_of
 from ._watch import stats_option
 
@@ -26,8 +26,7 @@ _FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 def _check_export(ctx: Context) -> None:
     file: Path | None = ctx.params["file"]
     check_new_file(ctx, "FILE", file)
-    if is_standard(file) and ctx.params["as_json"]:
-        ctx.add_problem("standard output would contain the rooms and JSON; give a file, or omit --json", "FILE")
+    reject_two_outputs(ctx, "file", "FILE", "the rooms")
     if is_standard(file) and ctx.params["form"] is None:
         ctx.params["form"] = "csv"
 

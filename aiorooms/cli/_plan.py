@@ -36,7 +36,7 @@ from ._repeated import Repeated, keep_repeated
 from ._review import lines_not_restorable, totals_of
 from ._run import interrupted_before, run
 from ._show import write_plan
-from ._streams import is_standard, output_path
+from ._streams import is_standard, output_path, reject_two_outputs
 from ._watch import stats_option
 
 __all__ = ["DETAILED", "plan"]
@@ -69,8 +69,7 @@ def _check_out_and_make_client(ctx: Context) -> None:
     # If FILE is no input, such as a plan, the new plan would often have its name. That says nothing more.
     out = None if ctx.is_invalid("FILE") else ctx.params["out"]
     check_new_file(ctx, "--out", out, source=ctx.params["file"])
-    if is_standard(ctx.params["out"]) and ctx.params["as_json"]:
-        ctx.add_problem("standard output would contain the plan and JSON; give a file, or omit --json", "--out")
+    reject_two_outputs(ctx, "out", "--out", "the plan")
     make_client_and_keep_policy(ctx)
 
 

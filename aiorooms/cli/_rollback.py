@@ -23,7 +23,7 @@ from ._output import Output, write_stderr
 from ._repeated import Repeated, keep_repeated
 from ._review import totals_of
 from ._run import interrupted_before, run
-from ._streams import is_standard, output_path
+from ._streams import is_standard, output_path, reject_two_outputs
 from ._watch import stats_option
 
 __all__ = ["rollback"]
@@ -31,8 +31,7 @@ __all__ = ["rollback"]
 
 def _check_out(ctx: Context) -> None:
     check_new_file(ctx, "--out", ctx.params["out"], source=ctx.params["journal"])
-    if is_standard(ctx.params["out"]) and ctx.params["as_json"]:
-        ctx.add_problem("standard output would contain the plan and JSON; give a file, or omit --json", "--out")
+    reject_two_outputs(ctx, "out", "--out", "the plan")
 
 
 @click.command(cls=Command, steps=[expect_journal("journal", "rollback"), keep_repeated, _check_out, make_client])

@@ -13,9 +13,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from ._command import Context
 from ._output import output_lost, print_error
 
-__all__ = ["input_path", "is_copy", "is_standard", "new_file_name", "output_path", "standard_input"]
+__all__ = [
+    "input_path",
+    "is_copy",
+    "is_standard",
+    "new_file_name",
+    "output_path",
+    "reject_two_outputs",
+    "standard_input",
+]
 
 _PREFIX: Final = "aiorooms-"
 _COPY: Final = "standard input"
@@ -54,6 +63,15 @@ def input_path(path: Path, what: str) -> Generator[Path]:
 def is_copy(path: Path) -> bool:
     """Return whether a path is that of a copy of standard input, which is removed at the end of the command."""
     return path.name == _COPY and path.parent.name.startswith(_PREFIX)
+
+
+def reject_two_outputs(ctx: Context, parameter: str, name: str, what: str) -> None:
+    """Record a problem if both a new file and JSON would go to standard output.
+
+    `parameter` has the path of the file, which is called `name` in a problem. `what` is what the file contains.
+    """
+    if is_standard(ctx.params[parameter]) and ctx.params["as_json"]:
+        ctx.add_problem(f"standard output would contain {what} and JSON; give a file, or omit --json", name)
 
 
 @contextmanager
