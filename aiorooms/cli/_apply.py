@@ -243,7 +243,7 @@ class _Applying(ManyUpdates):
                     self._show_notes()
                     self._report(outcome)
                     self.count(_total_of(outcome), before=self._run.settled)
-                self.show(self._run.settled)
+                self.before = self._run.settled
         except APIError as error:
             self._listing_failed = True
             self.check_key(error)

@@ -299,23 +299,22 @@ class Output:
         return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
 
     @contextmanager
-    def progress(self, total: int, sample: GetSample | None = None) -> "Generator[Bar | None]":
-        """Show a progress bar while the block runs, and yield it. The lines of `--stats` are about `sample`.
+    def progress(self, total: int, sample: GetSample) -> Generator[None]:
+        """Show a progress bar while the block runs. The bar and the lines of `--stats` are about `sample`.
 
-        Yield None if there are 10 rooms or fewer, if standard error is not a terminal, if standard output is a pipe, or
-        if `quiet` is true.
+        There is no bar if there are 10 rooms or fewer, if standard error is not a terminal, if standard output is a
+        pipe, or if `quiet` is true. The bar calls `sample` in a thread of its own.
         """
         with ExitStack() as stack:
-            if sample is not None:
-                stack.enter_context(_measured(sample))
+            stack.enter_context(_measured(sample))
             if self.quiet or total <= MAX_ROOM_LINES or not can_draw():
-                yield None
+                yield
                 return
             from ._progress import Bar
 
-            bar = stack.enter_context(Bar(total))
+            bar = stack.enter_context(Bar(total, sample))
             stack.enter_context(_on_screen(bar))
-            yield bar
+            yield
 
     @contextmanager
     def reading(self, *, writes_results: bool = False) -> "Generator[Reading]":

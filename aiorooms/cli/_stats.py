@@ -37,6 +37,8 @@ class Sample:
 
     done: int
     """Number of rooms that have an outcome, or were read."""
+    before: int = 0
+    """How many of these have their outcome from an earlier run."""
     total: int | None = None
     """Number of rooms of the run; None for a command that only reads."""
     more: str = ""
@@ -46,6 +48,16 @@ class Sample:
     conflicts: int = 0
     pacing: "PacingSnapshot | None" = None
     """The state of the rate limit; None if it is not shown."""
+
+    @property
+    def limit(self) -> float | None:
+        """The rate limit in requests per second; None if it is unknown or not shown."""
+        return None if self.pacing is None else self.pacing.sustainable_rate
+
+    def failures(self) -> list[str]:
+        """Return the number of failed rooms, and the other problems if there are any, as text."""
+        kinds = {"failed": self.failed, "uncertain": self.uncertain, "in conflict": self.conflicts}
+        return [f"{number:,} {kind}" for kind, number in kinds.items() if number or kind == "failed"]
 
 
 GetSample: TypeAlias = Callable[[], Sample]
@@ -79,19 +91,12 @@ def _run(sample: Sample, total: int, rate: float) -> list[str]:
     # Rounded down, so that 100 % means that all is done.
     percent = f"{int(share * 10**decimals) / 10**decimals:.{decimals}f} %"
     parts = [f"{sample.done:,}/{counted(total, 'room')} ({percent})", f"{rate_text(rate)}/s"]
-    pacing = sample.pacing
-    limit = None if pacing is None else pacing.sustainable_rate
-    if limit is not None:
-        parts.append(f"limit {rate_text(limit)}/s")
+    if sample.limit is not None:
+        parts.append(f"limit {rate_text(sample.limit)}/s")
     at_this_rate = (total - sample.done) / rate if rate else None
-    if (left := time_left(total - sample.done, at_this_rate, limit)) is not None:
+    if (left := time_left(total - sample.done, at_this_rate, sample.limit)) is not None:
         parts.append(f"{clock(left)} left")
-    parts.append(f"{sample.failed:,} failed")
-    if sample.uncertain:
-        parts.append(f"{sample.uncertain:,} uncertain")
-    if sample.conflicts:
-        parts.append(f"{sample.conflicts:,} in conflict")
-    return parts
+    return parts + sample.failures()
 
 
 def stamp(at: datetime) -> str:

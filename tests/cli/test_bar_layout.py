@@ -9,6 +9,7 @@ from aiorooms.cli._bar_layout import MIN_BAR, Part, fit
 from aiorooms.cli._notices import Notice
 from aiorooms.cli._output import Reading
 from aiorooms.cli._progress import Bar, Count
+from aiorooms.cli._stats import Sample
 
 from .conftest import lines
 from .test_progress import snapshot
@@ -88,9 +89,9 @@ def test_the_bar_is_on_one_line(
     monkeypatch: pytest.MonkeyPatch, width: int, notice: Notice | None, failed: int
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    bar = Bar(1_000_000)
-    bar.pacing = lambda: snapshot(1234.0)
-    bar.done, bar.failed, bar.uncertain, bar.conflicts, bar.notice = 654_321, failed, failed, failed, notice
+    sample = Sample(done=654_321, failed=failed, uncertain=failed, conflicts=failed, pacing=snapshot(1234.0))
+    bar = Bar(1_000_000, lambda: sample)
+    bar.notice = notice
     with bar.console.capture() as drawn:
         bar.console.print(*bar.get_renderables())
     (line,) = lines(drawn.get())

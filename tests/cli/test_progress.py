@@ -7,6 +7,7 @@ import pytest
 from aiorooms import PacingSnapshot
 from aiorooms.bulk._units import time_left
 from aiorooms.cli._progress import Bar
+from aiorooms.cli._stats import Sample
 
 
 def snapshot(rate: float | None) -> PacingSnapshot:
@@ -40,9 +41,7 @@ def test_the_time_left_is_no_less_than_the_limit_allows(
 
 
 def test_the_bar_shows_the_learned_limit() -> None:
-    bar = Bar(1000)
-    bar.pacing = lambda: snapshot(100.0)
-    bar.done, bar.failed = 100, 3
+    bar = Bar(1000, lambda: Sample(done=100, failed=3, pacing=snapshot(100.0)))
     with bar.console.capture() as shown:
         bar.console.print(*bar.get_renderables())
     text = shown.get()
