@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Final
 
-__all__ = ["error_kind", "excerpt", "quoted", "read_day", "similar", "timestamp"]
+__all__ = ["counted", "error_kind", "excerpt", "quoted", "read_day", "similar", "timestamp"]
 
 
 def excerpt(text: str, max_length: int) -> str:
@@ -24,6 +24,11 @@ def quoted(value: object) -> str:
     except Exception:  # noqa: BLE001 - a `__repr__` may raise anything; the repr of a very long int raises ValueError
         text = f"<{type(value).__name__}>"
     return excerpt(text, 80)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun, such as `1 room` or `2,000 rooms`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def similar(name: str, known: Iterable[str], otherwise: str) -> str:

@@ -78,9 +78,9 @@ def apply(
     rooms are updated. After `max_failures` updates that failed, are uncertain or could not be sent, no further update
     begins.
 
-    With `limit`, the run begins at most this many updates, and then ends with `limit_reached`; `resume` goes on. Rooms
-    that need no update, because they were modified by someone else or have the wanted values, don't count. When an
-    outage has lasted `outage_patience` seconds, the run stops. None means that it does not wait for the end of an
+    With `limit`, the run begins at most this many updates, and then ends with `limit_reached`; `resume` continues.
+    Rooms that need no update, because they were modified by someone else or have the wanted values, don't count. When
+    an outage has lasted `outage_patience` seconds, the run stops. None means that it does not wait for the end of an
     outage, as in `update_many`.
 
     While the run lasts, the journal and the plan are locked, so that no other run uses them. Pass `lock=False`

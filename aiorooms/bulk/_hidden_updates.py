@@ -214,7 +214,7 @@ class HiddenUpdates:
         )
 
     def _end_of(self, number: int) -> End:
-        """Read the `end` line of a room. Raises `JournalError` if someone has modified it meanwhile."""
+        """Read the `end` line of a room. Raises `JournalError` if it was modified by someone else."""
         with os_errors_as(unreadable, self._journal.path):
             record = line_at(self._journal, self._file, self._ends[number]).record
         if not isinstance(record, End) or self._rooms.find(record.end) != number:

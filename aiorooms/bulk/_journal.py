@@ -194,7 +194,7 @@ def lines_of_file(journal: Journal, file: BinaryIO) -> Iterator[JournalLine]:
 
 
 def line_at(journal: Journal, file: BinaryIO, offset: int) -> JournalLine:
-    """Read the line at an offset again, without its number. It is damaged if someone has modified it meanwhile.
+    """Read the line at an offset again, without its number. It is damaged if it was modified by someone else.
 
     Raises `OSError` if the file can't be read.
     """
@@ -204,7 +204,7 @@ def line_at(journal: Journal, file: BinaryIO, offset: int) -> JournalLine:
 def begin_at(journal: Journal, file: BinaryIO, offset: int) -> tuple[str, Values, Values, Values] | None:
     """Read the `begin` line at an offset again, and return its room id, `before`, `after` and `pair`.
 
-    Return None if someone has modified the line meanwhile. Raises `OSError` if the file can't be read.
+    Return None if the line was modified by someone else. Raises `OSError` if the file can't be read.
     """
     text = _text_at(file, offset)
     if is_sealed(text):

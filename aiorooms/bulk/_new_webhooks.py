@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import attrs
 
 from .._aio import close
-from .._text import excerpt
+from .._text import counted, excerpt
 from ..errors import InputProblem
 from ..models import Room
 from ..models._fields import Values
@@ -87,6 +87,6 @@ class NewWebhooks:
     def _problem(self, result: ProbeResult, source: str) -> InputProblem:
         receiver = self._receivers[receiver_of(result.url)]
         more = ", ..." * (receiver.rooms > len(receiver.examples))
-        rooms = "1 room" if receiver.rooms == 1 else f"{receiver.rooms:,} rooms"
+        rooms = counted(receiver.rooms, "room")
         text = f"{result.message} ({rooms}: {', '.join(receiver.examples)}{more})"
         return InputProblem(source, None, receiver.field, text, code="probe_failed")

@@ -1,11 +1,27 @@
 """The outcome of a room, and the signal that stops a run early."""
 
+from typing import Final
+
 import attrs
 
+from .._text import counted
 from ..errors import AioroomsError
 from ._journal_records import Ending
 
-__all__ = ["Outcome", "StopSignal", "reason_of"]
+__all__ = ["OUTCOME_WORDS", "Outcome", "StopSignal", "reason_of"]
+
+OUTCOME_WORDS: Final = {
+    "updated": "updated",
+    "updated_before": "updated in earlier runs",
+    "already_right": "already as planned",
+    "failed": "failed",
+    "uncertain": "uncertain",
+    "conflict": "in conflict",
+    "skipped": "skipped",
+    "begun": "in flight",
+    "not_begun": "not begun",
+}
+"""What became of a room, in words: for each status of an outcome, and for rooms without an outcome."""
 
 
 @attrs.frozen(kw_only=True)
@@ -66,7 +82,7 @@ class StopSignal:
             return False
         if self._left is not None:
             if self._left == 0:
-                self.stop(f"limit reached: {self._limit:,} room{'s' * (self._limit != 1)} begun")
+                self.stop(f"limit reached: {counted(self._limit or 0, 'room')} begun")
                 self.limit_reached = True
                 return False
             self._left -= 1

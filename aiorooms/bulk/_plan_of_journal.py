@@ -3,7 +3,7 @@
 A journal names the path that the plan had when `apply` was called. The plan may have been moved since, but a plan that
 was copied together with its journal is beside it. Only a file with the plan's id and checksum is accepted. For example,
 `apply` was called with `/srv/june.plan`, and both files were copied to `/backup`. For `/backup/june.plan.journal`,
-`plan_of` looks at
+`plan_of` checks
 
 1. `/srv/june.plan`. This file is gone, or it is another plan by now: someone has made June's plan again.
 2. `/backup/june.plan`. Its id and checksum are those in the journal, so it is the plan.

@@ -1,4 +1,4 @@
-"""Check before a run whether it can begin, so that an operator is not asked first and disappointed afterwards.
+"""Check before a run whether it can begin, so that an operator confirms only a run that can begin.
 
 The checks change nothing, and keep no lock. For example, `apply` is about to be called with `june.plan` and
 `/mnt/june.journal`. The journal exists already, another run is applying the plan, and the API key was revoked. Without

@@ -19,6 +19,7 @@ import attrs
 
 from ._glance import RoomBegin, RoomEnd, Seen
 from ._journal_records import OutageBegin, OutageEnd, PacingRecord, Pause, RoomState, Run, Stop
+from ._units import time_left
 
 __all__ = ["FRESH", "Phase", "Progress", "RunProgress", "Snapshot"]
 
@@ -217,7 +218,7 @@ class Progress:
             rate_minute=rate_minute,
             limit=self._limit,
             rate_limited=self._rate_limited,
-            seconds_left=None if self._outage is not None else _time_left(left, rate_minute, self._limit),
+            seconds_left=self._seconds_left(left, rate_minute),
             pause=pause,
             outage=self._outage,
             runs=[attrs.evolve(run) for run in self._runs],
@@ -227,6 +228,12 @@ class Progress:
 
     def _unsettled(self) -> int:
         return sum(self._counts[state] for state in self._counts if state not in _SETTLED)
+
+    def _seconds_left(self, left: int, rate: float | None) -> float | None:
+        """Return the expected time left. During an outage, or while nothing is updated, it can't be known."""
+        if self._outage is not None or not left or not rate:
+            return None
+        return time_left(left, left / rate, self._limit or None)
 
     def _in_flight(self) -> int:
         """Return the number of rooms that the current run has begun, and that have no outcome yet."""
@@ -247,12 +254,3 @@ def _share(second: int, since: float, now: float) -> float:
     if end <= second:  # the second has just begun, or the clock of this machine is slow
         return 1.0
     return max(0.0, end - max(float(second), since)) / (end - second)
-
-
-def _time_left(left: int, rate: float | None, limit: float | None) -> float | None:
-    """Return the time left at the measured rate or at the limit, whichever is slower. None if the rate is unknown."""
-    if rate is None or not left:
-        return None
-    if rate <= 0:
-        return None
-    return max(left / rate, left / limit if limit else 0.0)

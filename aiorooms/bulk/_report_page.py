@@ -11,8 +11,7 @@ import hashlib
 import html
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import islice
@@ -20,14 +19,17 @@ from typing import Final
 
 from yarl import URL
 
+from .._text import counted
 from .._version import __version__
+from ..telemetry._events import PAUSE_WORDS
 from ._changes import Changed
 from ._charts import Chart
 from ._damage import damage_of_journal
 from ._journal import Journal
+from ._outcomes import OUTCOME_WORDS
 from ._report_rooms import ReportRoom, ReportRooms
 from ._summary import HoldUps, RoomResult, RunSummary, Summary
-from ._units import duration, utc
+from ._units import duration, latency, recorded_utc, utc
 
 __all__ = ["report_page"]
 
@@ -40,18 +42,18 @@ _MAX_RUNS: Final = 50
 _MAX_STATIC: Final = 200
 """Maximum numbers of lines. The page says how many it leaves out."""
 
-_STATES: Final = {
-    "updated": ("updated", "good"),
-    "failed": ("failed", "bad"),
-    "uncertain": ("uncertain", "bad"),
-    "begun": ("uncertain", "bad"),
-    "conflict": ("in conflict", "bad"),
-    "skipped": ("skipped", "bad"),
-    "not_begun": ("not begun", "muted"),
+_KINDS: Final = {
+    "updated": "good",
+    "already_right": "good",
+    "failed": "bad",
+    "uncertain": "bad",
+    "conflict": "bad",
+    "skipped": "bad",
+    "not_begun": "muted",
 }
-"""For each state of a room, its name and its kind, which decides its colour."""
+"""For each state of a room, its kind, which decides its colour."""
 
-_ALREADY_RIGHT: Final = "already as planned"
+_ALREADY_RIGHT: Final = OUTCOME_WORDS["already_right"]
 
 _FIELDS: Final = {
     "unique_name": "Name",
@@ -63,12 +65,6 @@ _FIELDS: Final = {
 }
 """The names of the fields for a reader who does not know the API."""
 
-_PAUSES: Final = {
-    "retry_after": "a 429 asked for it",
-    "limit": "the reported limit was used up or shared",
-    "probing": "429s had shown an unreported limit",
-}
-
 
 def report_page(
     journal: Journal, summary: Summary, rooms: ReportRooms, chart: Chart | None, *, at: float, is_running: bool
@@ -77,7 +73,7 @@ def report_page(
     counts = _counts(journal, summary)
     done = counts["updated"] + counts[_ALREADY_RIGHT]
     host = URL(journal.base_url).host or journal.base_url
-    title = f"{done:,} of {_rooms(journal.head.rooms)} as planned at {host}"
+    title = f"{done:,} of {counted(journal.head.rooms, 'room')} as planned at {host}"
     script = _resource("_report.js")
     yield _HEAD.format(title=_text(title), hash=_sha256(script), style=_resource("_report.css"))
     yield f"<h1>{_text(title)}</h1>\n{_verdict(journal, summary, done, is_running=is_running)}\n"
@@ -132,10 +128,6 @@ def _text(text: str) -> str:
     return html.escape(_printable(text))
 
 
-def _rooms(count: int) -> str:
-    return f"{count:,} room{'s' * (count != 1)}"
-
-
 # --- what was done ---
 
 
@@ -144,14 +136,17 @@ def _counts(journal: Journal, summary: Summary) -> Counter[str]:
     counts: Counter[str] = Counter()
     for outcome, count in summary.by_outcome.items():
         counts[_state(outcome)[0]] += count
-    counts["not begun"] = max(0, journal.head.rooms - counts.total())
+    counts[OUTCOME_WORDS["not_begun"]] = max(0, journal.head.rooms - counts.total())
     return counts
 
 
 def _state(outcome: RoomResult) -> tuple[str, str]:
-    if outcome.state == "updated" and outcome.found:
-        return _ALREADY_RIGHT, "good"
-    return _STATES[outcome.state]
+    state: str = outcome.state
+    if state == "updated" and outcome.found:
+        state = "already_right"
+    elif state == "begun":  # its run has ended
+        state = "uncertain"
+    return OUTCOME_WORDS[state], _KINDS[state]
 
 
 def _reason(outcome: RoomResult) -> str:
@@ -166,7 +161,7 @@ def _verdict(journal: Journal, summary: Summary, done: int, *, is_running: bool)
         kind, text = "good", "Complete"
     else:
         left = planned - done
-        kind, text = "bad", f"Incomplete: {_rooms(left)} {'is' if left == 1 else 'are'} not as planned"
+        kind, text = "bad", f"Incomplete: {counted(left, 'room')} {'is' if left == 1 else 'are'} not as planned"
         if left <= 0:
             text = "All rooms are as planned, but the end of the last run was not recorded"
     return f'<p class="verdict {kind}">{text}</p>'
@@ -176,7 +171,7 @@ def _changes(rooms: ReportRooms) -> str:
     kinds = sorted(_kinds(rooms), key=lambda kind: kind[1], reverse=True)
     lines = [
         f"<li><b>{_text(_FIELDS.get(change.field, change.field))}</b>: {_text(str(change))} "
-        f'<span class="count">in {updated:,} of {_rooms(count)}</span></li>'
+        f'<span class="count">in {updated:,} of {counted(count, "room")}</span></li>'
         for change, count, updated in kinds[:_MAX_CHANGES]
     ]
     many = sum(field.rooms for field in rooms.fields) - sum(count for _, count, _ in kinds[:_MAX_CHANGES])
@@ -202,50 +197,41 @@ def _facts(journal: Journal, summary: Summary, rooms: ReportRooms) -> Iterator[t
     made, source = (plan.created_at, plan.source) if plan is not None else (head.plan_created_at, head.source)
     details = [f"id {_text(head.plan)}"]
     if made is not None:
-        details.append(f"made {_text(_made(made))}")
+        details.append(f"made {_text(recorded_utc(made))}")
     if source is not None:
         details.append(f"from {_text(source)}")
     yield "Plan", f"<b>{_text(journal.plan_file.name)}</b>, {', '.join(details)}"
     began = summary.runs[0].began_at if summary.runs else head.at
     yield "Time", f"{utc(began)} to {utc(max(began, summary.last_at))}"
     count = len(summary.runs)
-    yield "Duration", f"{duration(summary.seconds)} in {count:,} run{'s' * (count != 1)}, without the time between runs"
+    yield "Duration", f"{duration(summary.seconds)} in {counted(count, 'run')}, without the time between runs"
     if summary.updates:
         average = summary.elapsed / summary.updates
         rate = f", {summary.updates / summary.seconds:,.1f} per second" if summary.seconds >= 1 else ""
-        each = f"{_seconds(average)} on average and {_seconds(summary.slowest)} at most, including waits"
+        each = f"{latency(average)} on average and {latency(summary.slowest)} at most, including waits"
         yield "Updates", f"{summary.updates:,} sent{rate}; each took {each}"
     if summary.retries or summary.rate_limited:
         yield "Retries and 429s", f"{summary.retries:,} retries; {summary.rate_limited:,} requests were rate limited"
     if summary.outages.count:
         yield "Outages", _held(summary.outages, {})
     if summary.pauses.count:
-        yield "Rate limit pauses", _held(summary.pauses, _PAUSES)
+        yield "Rate limit pauses", _held(summary.pauses, PAUSE_WORDS)
 
 
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.3f} s" if seconds < 1 else duration(seconds)
-
-
-def _held(held: HoldUps, words: dict[str, str]) -> str:
+def _held(held: HoldUps, words: Mapping[str, str]) -> str:
     reasons = "; ".join(
         f"{_text(words.get(reason, reason))} ({count:,})" for reason, count in held.reasons.most_common(3)
     )
     return f"{held.count:,}, in total {duration(held.seconds)}: {reasons}"
 
 
-def _made(created_at: str) -> str:
-    try:
-        return utc(datetime.fromisoformat(created_at).timestamp())
-    except (ValueError, OverflowError):
-        return created_at
-
-
 def _totals(journal: Journal, counts: Counter[str]) -> str:
-    bad = {name for name, kind in _STATES.values() if kind == "bad"}
-    order = dict.fromkeys(["updated", _ALREADY_RIGHT, *(name for name, _ in _STATES.values())])
     tiles = [("", journal.head.rooms, "in the plan")]
-    tiles += [("bad" if name in bad else "", counts[name], name) for name in order if counts[name]]
+    tiles += [
+        ("bad" if kind == "bad" else "", counts[name], name)
+        for name, kind in ((OUTCOME_WORDS[state], kind) for state, kind in _KINDS.items())
+        if counts[name]
+    ]
     return "".join(f'<li class="{kind}"><b>{count:,}</b>{name}</li>' for kind, count, name in tiles)
 
 

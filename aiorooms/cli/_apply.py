@@ -147,8 +147,8 @@ def resume(
 ) -> int:
     """Continue a run that stopped early.
 
-    Rooms that are already updated are not updated again. If it is uncertain whether an update was carried out, for
-    example because the run crashed, the room is read back. The update is then sent only if it was not carried out.
+    Rooms that are already updated are not updated again. If it is uncertain whether an update was applied, for
+    example because the run crashed, the room is read back. The update is then sent only if it was not applied.
     The journal, the plan and the API key are checked before the question.
 
     \b
@@ -248,7 +248,7 @@ class _Applying(ManyUpdates):
                     self._show_notes()
                     self._report(outcome)
                     self.count(_total_of(outcome), before=self._run.settled)
-                self.show(self._run.settled)
+                self.before = self._run.settled
         except APIError as error:
             self._listing_failed = True
             self.check_key(error)
@@ -271,7 +271,7 @@ class _Applying(ManyUpdates):
             rooms = "the rooms that damaged lines may concern"
             self.out.error(f"{damage}; {rooms} are compared with the account before their updates are sent")
         if run.unplanned:
-            rooms = "1 room" if len(run.unplanned) == 1 else f"{len(run.unplanned):,} rooms"
+            rooms = rooms_text(len(run.unplanned))
             text = f"the journal has lines about {rooms} outside the plan, which were ignored"
             self.out.error(f"{text}; check whether lines of another journal were added to it")
         if run.plan_lock_error is not None:

@@ -8,13 +8,14 @@ from typing import Final
 import click
 
 from .._checks import text_message
+from .._text import counted
 from .._webhook_url import WebhookUrlPolicy
 from ..bulk import PlanSummary, computed, make_plan
 from ..client import RoomsClient
 from ..errors import InvalidRequestError
 from ..models import Room
 from ..webhook_config import MEANINGS, SEVERITIES, Audit, FindingKind, FixRules, audit
-from ._audit_output import AuditOutput, with_noun
+from ._audit_output import AuditOutput
 from ._command import Command, Context, Value
 from ._exit_codes import FAILED, OK
 from ._options import (
@@ -146,7 +147,7 @@ def audit_command(
     if summary is not None and fix_plan is not None and not as_json:
         if summary.rooms:
             apply = command_line("apply", fix_plan, *repeated.server, *repeated.policy)
-            out.note(f"{fix_plan} fixes {with_noun(summary.rooms, 'room')}. To apply it: {apply}")
+            out.note(f"{fix_plan} fixes {counted(summary.rooms, 'room')}. To apply it: {apply}")
         else:
             out.note(f"{fix_plan} is empty: these options fix no room.")
     if shown.lost is not None and not shown.lost.reader_closed:

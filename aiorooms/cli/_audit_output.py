@@ -4,12 +4,13 @@ import importlib
 from collections import defaultdict
 from typing import Final
 
+from .._text import counted
 from ..bulk import PlanSummary
 from ..webhook_config import MEANINGS, SEVERITIES, Audit, AuditFinding, FindingKind
 from ._json import JsonValue
 from ._output import Output, OutputLostError, field_text, flush
 
-__all__ = ["AuditOutput", "with_noun"]
+__all__ = ["AuditOutput"]
 
 _MAX_NAMES: Final = 3
 _MAX_HOSTS: Final = 10
@@ -19,11 +20,6 @@ _WIDE: Final = 80
 _NARROW: Final = 50
 """The width in columns below which each name of a room is in a line of its own, below the kind of finding."""
 _STYLES: Final = {"error": "red", "warning": "yellow", "info": ""}
-
-
-def with_noun(number: int, noun: str) -> str:
-    """Return a number and its noun, such as `1 room` or `2,000 rooms`."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 class AuditOutput:
@@ -78,8 +74,8 @@ class AuditOutput:
             return
         if self._out.on_terminal:
             self._draw(made)
-        findings = with_noun(made.counts.total(), "finding")
-        self._out.note(f"{with_noun(made.rooms, 'room')}, {findings}.")
+        findings = counted(made.counts.total(), "finding")
+        self._out.note(f"{counted(made.rooms, 'room')}, {findings}.")
 
     def _draw(self, made: Audit) -> None:
         from rich.console import Group
@@ -115,8 +111,6 @@ class AuditOutput:
         self._out.draw(*((table, "") if made.counts else ()), *((hosts, "") if made.hosts else ()))
         if more_hosts > 0:
             if made.rooms_with_other_hosts:  # there are too many hosts to count them
-                self._out.note(
-                    f"At least {with_noun(more_hosts, 'more host')}; --json shows {len(made.hosts):,} hosts."
-                )
+                self._out.note(f"At least {counted(more_hosts, 'more host')}; --json shows {len(made.hosts):,} hosts.")
             else:
-                self._out.note(f"{with_noun(more_hosts, 'more host')}; --json shows all.")
+                self._out.note(f"{counted(more_hosts, 'more host')}; --json shows all.")

@@ -5,7 +5,7 @@ rank gives way to the next shorter form of its part, and the last form to nothin
 are left, if these suffice.
 
 Example: the forms are `900/20,000` (rank 7) and `4 %` (rank 9), `98/s, limit 100/s` (rank 1) and `98/s` (rank 3),
-`eta 3:12` (rank 5), and `0 failed` (rank 2). On one line, they need 46 columns. In 40 columns, the rate has its short
+`3:12 left` (rank 4), and `0 failed` (rank 2). On one line, they need 47 columns. In 40 columns, the rate has its short
 form and `0 failed` is still there. In 30 columns, `0 failed` is left out. In 20 columns, the rate is left out too, and
 in 10 columns the time left.
 """
@@ -20,7 +20,7 @@ __all__ = ["MIN_BAR", "Form", "Part", "fit"]
 MIN_BAR: Final = 6
 """Columns. A shorter bar shows nothing."""
 
-Form: TypeAlias = tuple[str, float]
+Form: TypeAlias = tuple[str, int]
 """A text and its rank."""
 
 

@@ -10,7 +10,7 @@ the new values already, because none of them says that the plan is wrong. There 
 For example, a plan sets a webhook URL that the server rejects for every room. With the 11th failure, more than 20 % of
 the first 50 updates will have failed whatever the others do. So the run stops there, and the updates in flight finish.
 If a plan of 200,000 rooms goes well, and at room 120,000 the server begins to reject every update, the run stops after
-50 of them. If every third update fails from room 120,000 on, the run goes on.
+50 of them. If every third update fails from room 120,000 on, the run continues.
 
 A plan of 10 rooms is never stopped, even if all of them fail: it is over before the breaker could save anything.
 """
@@ -46,7 +46,7 @@ class Breaker:
     @property
     def advice(self) -> str:
         """The reason with what to do next, after the run was stopped."""
-        return f"{self.reason}; find the cause before you continue, or give --no-breaker to go on regardless"
+        return f"{self.reason}; find the cause before you continue, or give --no-breaker to continue anyway"
 
     def add(self, status: str, *, found: bool = False) -> str | None:
         """Count an outcome. Return the reason if the run must stop now; None at all other outcomes.

@@ -49,7 +49,7 @@ def max_failures_option(more: str = "") -> Callable[[F], F]:
         "--max-failures",
         "N",
         whole_number(1, MAX_FAILURES),
-        f"Start no new update after N that failed, are uncertain or could not be sent.{more}  [default: no limit]",
+        f"Begin no new update after N that failed, are uncertain or could not be sent.{more}  [default: no limit]",
     )
 
 
@@ -84,7 +84,7 @@ rate_option: Final = value_option(
 no_breaker_option: Final = click.option(
     "--no-breaker",
     is_flag=True,
-    help="Go on even if more than 20 % of the first 50 updates fail, or 50 in a row.  [default: stop then]",
+    help="Don't stop when many updates fail: more than 20 % of the first 50, or 50 in a row.  [default: stop]",
 )
 
 dry_run_option: Final = click.option(
@@ -99,7 +99,7 @@ def bulk_options(command: F) -> F:
             "--limit",
             "N",
             whole_number(1, MAX_ROOMS),
-            "Begin at most N updates, then end the run in order. `aiorooms resume` goes on.  [default: all rooms]",
+            "Begin at most N updates, then stop. `aiorooms resume` continues the run.  [default: all rooms]",
         ),
         click.option(
             "--yes",

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from ..bulk import Journal
+from ..bulk._units import latency
 from ._command import Command, Context
 from ._demo_figures import Figures, percentile
 from ._demo_steps import Commands
@@ -375,7 +376,7 @@ def _draw_figures(story: _Story, figures: Figures, out: Output) -> None:
     table.add_row("updates/s", f"{figures.updates_per_second:,.0f}")
     notes = ("from dequeue to outcome,", "including waits for the rate limit and for retries", "")
     for share, note in zip((50, 95, 99), notes, strict=True):
-        table.add_row(f"latency p{share}", _duration(percentile(figures.latencies, share)), note)
+        table.add_row(f"latency p{share}", latency(percentile(figures.latencies, share)), note)
     out.draw(table)
     out.line("")
 
@@ -392,7 +393,3 @@ def _show_next(out: Output, keep: Path | None) -> None:
     out.line("Rehearse with your own rooms:")
     out.line(f"  {command_line('export', 'rooms.csv')}")
     out.line(f"  {command_line('simulate', '--from', 'rooms.csv', '--rate-limit', '100/1s')}")
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"

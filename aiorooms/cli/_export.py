@@ -5,6 +5,7 @@ from typing import Final, get_args
 
 import click
 
+from .._text import counted
 from ..bulk import export_rooms
 from ..bulk._export import Format
 from ..client import RoomsClient
@@ -13,7 +14,7 @@ from ._exit_codes import OK
 from ._options import FILE, api_options, check_new_file, make_client, overwrite_option, value_option
 from ._output import Output
 from ._run import interrupted_before, run
-from ._streams import is_standard, new_file_name, output_path
+from ._streams import is_standard, new_file_name, output_path, reject_two_outputs
 from ._values import one_of
 from ._watch import stats_option
 
@@ -25,8 +26,7 @@ _FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 def _check_export(ctx: Context) -> None:
     file: Path | None = ctx.params["file"]
     check_new_file(ctx, "FILE", file)
-    if is_standard(file) and ctx.params["as_json"]:
-        ctx.add_problem("standard output would contain the rooms and JSON; give a file, or omit --json", "FILE")
+    reject_two_outputs(ctx, "file", "FILE", "the rooms")
     if is_standard(file) and ctx.params["form"] is None:
         ctx.params["form"] = "csv"
 
@@ -66,7 +66,7 @@ def export(file: Path, form: Format | None, client: RoomsClient, as_json: bool) 
     if as_json:
         out.data({"file": str(file), "rooms": count})
     else:
-        text = f"Wrote {count:,} room{'s' * (count != 1)} to {new_file_name(file)}."
+        text = f"Wrote {counted(count, 'room')} to {new_file_name(file)}."
         if is_standard(file):
             out.aside(text)
         else:

@@ -46,7 +46,7 @@ def _opened(ctx: Context, parameter: str, name: str, what: str, *, from_stdin: b
     if path is None or not is_standard(path):
         return path
     if not from_stdin:
-        ctx.add_problem(f"save {what} to a file first; this command needs it longer than standard input lasts", name)
+        ctx.add_problem(f"save {what} to a file first; apply, resume and status need a file that stays", name)
         return None
     copied = ctx.with_resource(input_path(path, what))
     ctx.params[parameter] = copied

@@ -8,8 +8,10 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from .._text import counted
+from ..bulk._outcomes import OUTCOME_WORDS
 from ..client import RoomsClient
 from ..errors import AioroomsError, AuthenticationError, PermissionDeniedError
 from ._exit_codes import FAILED, OK, UNAUTHORIZED
@@ -18,21 +20,9 @@ from ._room_errors import RoomErrors
 from ._run import GRACE, Interrupted, run
 from ._stats import Sample
 
-if TYPE_CHECKING:
-    from ._progress import Bar
-
 __all__ = ["TOTALS", "ManyUpdates"]
 
-TOTALS: Final = {
-    "updated": "updated",
-    "updated_before": "updated in earlier runs",
-    "already_right": "already right",
-    "failed": "failed",
-    "uncertain": "uncertain",
-    "conflict": "in conflict",
-    "skipped": "skipped",
-    "not_begun": "not begun",
-}
+TOTALS: Final = {key: name for key, name in OUTCOME_WORDS.items() if key != "begun"}
 """Every total, and its name on the terminal. The totals add up to the number of rooms."""
 
 _REJECTED_KEY: Final = (AuthenticationError, PermissionDeniedError)
@@ -55,9 +45,8 @@ class ManyUpdates(ABC):
         """The errors of single rooms."""
         self.output_error: OutputLostError | None = None
         """The error that made standard output unusable, or None."""
-        self._bar: Bar | None = None
         self._started_at = time.monotonic()
-        self._before = 0
+        self.before = 0
         """Number of rooms that have an outcome from earlier runs."""
 
     # --- implemented by each command ---
@@ -86,9 +75,7 @@ class ManyUpdates(ABC):
 
         After a signal, print the totals and raise `Interrupted`.
         """
-        with self.out.progress(self.total, self._sample) as self._bar:
-            if self._bar is not None:
-                self._bar.pacing = self.client.pacing.snapshot
+        with self.out.progress(self.total, self._sample):
             try:
                 run(self.send(), on_stop=self._on_signal)
             except Interrupted:
@@ -106,13 +93,7 @@ class ManyUpdates(ABC):
     def count(self, status: str, *, before: int = 0) -> None:
         """Count an outcome. `before` is the number of rooms that have an outcome from an earlier run."""
         self.counts[status] += 1
-        self.show(before)
-
-    def show(self, before: int = 0) -> None:
-        """Update the progress bar. `before` is the number of rooms that have an outcome from an earlier run."""
-        self._before = before
-        if self._bar is not None:
-            self._bar.show(self.counts, before)
+        self.before = before
 
     def write(self, line: str) -> None:
         """Write a line to standard output and flush it. If that fails, stop the run."""
@@ -140,9 +121,10 @@ class ManyUpdates(ABC):
         return "interrupted: " * self.interrupted + ", ".join(named)
 
     def _sample(self) -> Sample:
-        counts = self.counts
+        counts = self.counts.copy()  # in one step, because the bar calls this in its own thread
         return Sample(
-            done=self._before + counts.total(),
+            done=self.before + counts.total(),
+            before=self.before,
             total=self.total,
             failed=counts["failed"],
             uncertain=counts["uncertain"],
@@ -154,5 +136,5 @@ class ManyUpdates(ABC):
         self.stop("interrupted")
         # Updates that wait are not in flight: `stop` has ended them.
         count = self.client.pacing.snapshot().in_flight
-        requests = f"waiting up to {GRACE:g} s for {count:,} request{'s' * (count != 1)} in flight; " if count else ""
+        requests = f"waiting up to {GRACE:g} s for {counted(count, 'request')} in flight; " if count else ""
         self.out.error(f"stopping: {requests}press Ctrl-C again to abort")

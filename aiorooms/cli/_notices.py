@@ -22,7 +22,9 @@ from typing import Final, NamedTuple
 
 import attrs
 
+from ..bulk._units import whole_seconds
 from ..telemetry import Event, OutageBegan, OutageEnded, PauseReason, RateLimitPaused, RetryScheduled, RunStopped
+from ..telemetry._events import PAUSE_WORDS
 
 __all__ = ["Notice", "Notices"]
 
@@ -40,13 +42,6 @@ _SAME: Final = 1.0
 
 _SLOW: Final = 2.0
 """Seconds. A retry is announced if its call has lasted, or will wait, this long."""
-
-_CAUSES: Final[dict[PauseReason, str]] = {
-    "retry_after": "a 429 asked for a pause",
-    "limit": "the reported limit is used up",
-    "probing": "429s have shown a limit",
-    "max_rate": "--rate",
-}
 
 
 class Notice(NamedTuple):
@@ -77,8 +72,8 @@ class _Pause:
     is_announced: bool
 
     def notice(self, now: float) -> Notice:
-        left = _seconds(self.until - now)
-        return Notice(f"rate limited, resumes in {left} s", f"paused {left} s")
+        left = whole_seconds(self.until - now)
+        return Notice(f"rate limited, resumes in {left}", f"paused {left}")
 
 
 @attrs.frozen
@@ -93,7 +88,8 @@ class _Retry:
         if left <= 0:
             return Notice(f"{self.text}; waiting for attempt {self.attempt}", f"attempt {self.attempt}")
         return Notice(
-            f"{self.text}; trying again in {_seconds(left)} s (attempt {self.attempt})", f"retry in {_seconds(left)} s"
+            f"{self.text}; trying again in {whole_seconds(left)} (attempt {self.attempt})",
+            f"retry in {whole_seconds(left)}",
         )
 
 
@@ -142,7 +138,7 @@ class Notices:
         self._pause = None
         if not (pause.is_announced and self._ends):
             return None
-        return f"sending again after a pause of {_seconds(pause.until - pause.began)} s"
+        return f"sending again after a pause of {whole_seconds(pause.until - pause.began)}"
 
     def notice(self, now: float) -> Notice | None:
         """Return what to show now."""
@@ -165,7 +161,7 @@ class Notices:
     def _outage_ended(self, event: OutageEnded, now: float) -> str:
         seconds = event.seconds if self._outage is None else now - self._outage.since
         self._outage = None
-        return f"the server answers again after {_seconds(seconds)} s"
+        return f"the server answers again after {whole_seconds(seconds)}"
 
     def _paused(self, seconds: float, reason: PauseReason, now: float) -> str | None:
         until = now + seconds
@@ -180,16 +176,11 @@ class Notices:
             return None
         if not is_special:
             self._announced_at = now
-        return f"rate limited, resumes in {_seconds(seconds)} s ({_CAUSES[reason]})"
+        return f"rate limited, resumes in {whole_seconds(seconds)} ({PAUSE_WORDS[reason]})"
 
     def _retried(self, event: RetryScheduled, now: float) -> str | None:
         if max(event.delay, event.elapsed) < _SLOW or now < self._retry_at + _SLOW:
             return None
         self._retry_at = now
         self._retry = retry = _Retry(event.reason, event.attempt + 1, now + event.delay)
-        return f"{retry.text}; trying again in {_seconds(event.delay)} s (attempt {retry.attempt})"
-
-
-def _seconds(seconds: float) -> str:
-    """Return a number of seconds, rounded up, because a wait that is not over is not `0 s`."""
-    return f"{max(1, math.ceil(seconds - 0.001)):,}"
+        return f"{retry.text}; trying again in {whole_seconds(event.delay)} (attempt {retry.attempt})"

@@ -16,7 +16,7 @@ from ..bulk._files import kind_of_file
 from ..client import RoomsClient
 from ..errors import ClientSettingsError, PolicyFileError
 from ._command import Context, Value
-from ._values import read_seconds, whole_number
+from ._values import SHORTEST, read_duration, whole_number
 from ._verbose import show_log_lines
 from ._watch import quiet_option, watch
 from ._words import setting_problem
@@ -114,7 +114,11 @@ policy_option: Final = click.option(
 def delivery_options(command: F) -> F:
     """Add `--timeout` and `--allow-private`, for deliveries that are sent to a URL."""
     timeout = value_option(
-        "--timeout", "SECONDS", read_seconds, "Time limit for sending one delivery, in seconds.", default="10"
+        "--timeout",
+        "TIME",
+        read_duration(SHORTEST),
+        "Time limit for sending one delivery, such as 10, 500ms or 1m.",
+        default="10s",
     )
     allow_private = click.option(
         "--allow-private",
@@ -144,7 +148,9 @@ def seed_option(text: str) -> Callable[[F], F]:
 
 def api_options(command: F) -> F:
     """Add the options of all commands that use the API. The step `make_client` replaces them with `client`."""
-    timeout = value_option("--timeout", "SECONDS", read_seconds, "Timeout of one attempt, in seconds.  [default: 30]")
+    timeout = value_option(
+        "--timeout", "TIME", read_duration(SHORTEST), "Timeout of one attempt: 30, 500ms or 1m.  [default: 30s]"
+    )
     return connection_options(timeout(json_option(command)))
 
 

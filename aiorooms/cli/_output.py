@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, TextIO, cast
 
 import click
 
-from .._text import timestamp
+from .._text import counted, timestamp
 from ._json import JsonValue, dumps
 from ._notices import Notice
 from ._stats import GetSample, Sample
@@ -188,7 +188,7 @@ class Reading:
     def more(self) -> str:
         """What was done besides reading rooms, as text that begins with a comma; empty for nothing."""
         probes = self.probes
-        return f", {probes:,} webhook URL{'s' * (probes != 1)} probed" if probes else ""
+        return f", {counted(probes, 'webhook URL')} probed" if probes else ""
 
     rooms = 0
     """Number of rooms read so far."""
@@ -306,23 +306,22 @@ class Output:
         return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
 
     @contextmanager
-    def progress(self, total: int, sample: GetSample | None = None) -> "Generator[Bar | None]":
-        """Show a progress bar while the block runs, and yield it. The lines of `--stats` are about `sample`.
+    def progress(self, total: int, sample: GetSample) -> Generator[None]:
+        """Show a progress bar while the block runs. The bar and the lines of `--stats` are about `sample`.
 
-        Yield None if there are 10 rooms or fewer, if standard error is not a terminal, if standard output is a pipe, or
-        if `quiet` is true.
+        There is no bar if there are 10 rooms or fewer, if standard error is not a terminal, if standard output is a
+        pipe, or if `quiet` is true. The bar calls `sample` in a thread of its own.
         """
         with ExitStack() as stack:
-            if sample is not None:
-                stack.enter_context(_measured(sample))
+            stack.enter_context(_measured(sample))
             if self.quiet or total <= MAX_ROOM_LINES or not can_draw():
-                yield None
+                yield
                 return
             from ._progress import Bar
 
-            bar = stack.enter_context(Bar(total))
+            bar = stack.enter_context(Bar(total, sample))
             stack.enter_context(_on_screen(bar))
-            yield bar
+            yield
 
     @contextmanager
     def reading(self, *, writes_results: bool = False) -> "Generator[Reading]":

@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from .._aio import close
-from .._text import quoted
+from .._text import counted, quoted
 from .._webhook_url import WebhookUrlPolicy
 from ..bulk import Plan, PlanSummary, ProbeUrls, Rows, Selection, Wanted, make_plan
 from ..bulk._plan_review import review_of
@@ -39,7 +39,7 @@ from ._repeated import Repeated, keep_repeated
 from ._review import lines_not_restorable, totals_of
 from ._run import interrupted_before, run
 from ._show import write_plan
-from ._streams import is_standard, output_path
+from ._streams import is_standard, output_path, reject_two_outputs
 from ._watch import stats_option
 
 __all__ = ["DETAILED", "plan"]
@@ -74,13 +74,25 @@ def _check_out_and_make_client(ctx: Context) -> None:
     # If FILE is no input, such as a plan, the new plan would often have its name. That says nothing more.
     out = None if ctx.is_invalid("FILE") else ctx.params["out"]
     check_new_file(ctx, "--out", out, source=ctx.params["file"])
-    if is_standard(ctx.params["out"]) and ctx.params["as_json"]:
-        ctx.add_problem("standard output would contain the plan and JSON; give a file, or omit --json", "--out")
+    reject_two_outputs(ctx, "out", "--out", "the plan")
     make_client_and_keep_policy(ctx)
 
 
+_SECTIONS: Final = {
+    "What changes": ("--where", "--set", "--rewrite-webhook-host"),
+    "Checks": ("--check", "--strict", "--skip-invalid", "--ignore-columns", "--policy"),
+    "Probe of new webhook URLs": ("--probe", "--allow-private", "--signing-key"),
+    "Files": ("--out", "--overwrite"),
+    "Server": ("--timeout", "--base-url", "--allow-insecure-http", "--proxy"),
+    "Output": ("--all", DETAILED, "--stats", "--json", "--verbose", "--quiet"),
+}
+"""The options in `--help`."""
+
+
 @click.command(
-    cls=Command, steps=[_NO_DRY_RUN, keep_repeated, read_policy, read_source, _check_probe, _check_out_and_make_client]
+    cls=Command,
+    steps=[_NO_DRY_RUN, keep_repeated, read_policy, read_source, _check_probe, _check_out_and_make_client],
+    sections=_SECTIONS,
 )
 @click.argument("file", metavar="[FILE]", required=False, type=FILE)
 @click.option(
@@ -101,8 +113,8 @@ def _check_out_and_make_client(ctx: Context) -> None:
     "--rewrite-webhook-host",
     metavar="OLD=NEW",
     multiple=True,
-    help="Replace the host OLD in webhook and failover URLs. Path, port and query are kept."
-    " Repeat the option for more hosts.  [default: unchanged]",
+    help="Replace the host OLD in webhook and failover URLs. Path and query are kept, and scheme and port too unless"
+    " NEW has its own, as in https://new.example.com:8443. Repeat the option for more hosts.  [default: unchanged]",
 )
 @click.option(
     "-o",
@@ -164,10 +176,10 @@ def plan(
 
     The new values come from FILE, or from --set and --rewrite-webhook-host. FILE is a table (CSV or .xlsx) or JSON
     (lines, a list, or a saved answer of the API), may be compressed with gzip, and - is standard input. Each row is for
-    one room, and needs a column "room_id" with the room's id, or a column "room" with its id or unique name. The other
-    columns contain new values of writable fields. An empty cell leaves a field unchanged, and the word null clears the
-    field. If FILE is from `aiorooms export`, the output says how many of its rooms were modified after that, because
-    the plan may revert these changes.
+    one room, and needs a column "room_id" or "id" with the room's id, or a column "room" with its id or unique name.
+    The other columns contain new values of writable fields. An empty cell leaves a field unchanged, and the word null
+    clears the field. If FILE is from `aiorooms export`, the output says how many of its rooms were modified after that,
+    because the plan may revert these changes.
 
     All problems are reported together, before a plan is written. A value that a room has already is never a problem. A
     new name that another room has or gets is one.
@@ -325,5 +337,5 @@ def _check(source: Table | Selection, out: Output) -> int:
         if out.json:
             out.data({"file": rows.source, "rows": rows.count})
         else:
-            out.line(f"{rows.source}: {rows.count:,} row{'s' * (rows.count != 1)}, no problems.")
+            out.line(f"{rows.source}: {counted(rows.count, 'row')}, no problems.")
     return OK

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import click
 
+from .._text import counted
 from .._webhook_url import masked_url
 from ..client import RoomsClient
 from ..webhook_config import EventSigner, ProbeReport, ProbeResult, WebhookConfig, probe
@@ -20,7 +21,7 @@ from ._options import (
 )
 from ._output import Output, field_text
 from ._run import run
-from ._values import read_room_id, read_seconds
+from ._values import SHORTEST, read_duration, read_room_id
 from ._words import option_name
 
 __all__ = ["probe_command"]
@@ -61,9 +62,9 @@ def _check_urls(ctx: Context) -> None:
 @probe_options
 @value_option(
     "--timeout",
-    "SECONDS",
-    read_seconds,
-    "Time limit for each webhook URL, in seconds, not for the API.  [default: the room's timeout, or 10]",
+    "TIME",
+    read_duration(SHORTEST),
+    "Time limit for each webhook URL, not for the API: 10, 500ms or 1m.  [default: the room's timeout, or 10s]",
 )
 @connection_options
 @json_option
@@ -122,7 +123,7 @@ def _lines(result: ProbeResult) -> Iterator[str]:
         yield f"  addresses: {', '.join(result.addresses)}"
     if (tls := result.tls) is not None:
         days = tls.days_left()
-        expires = f"expires in {days:,} day{'s' * (days != 1)}"
+        expires = f"expires in {counted(days, 'day')}"
         yield f"  TLS: {field_text(tls.version)}, certificate of {' < '.join(map(field_text, tls.chain))}, {expires}"
     times = (("DNS", result.dns_seconds), ("connection", result.connect_seconds), ("total", result.seconds))
     yield f"  time: {', '.join(f'{name} {seconds:.3f} s' for name, seconds in times if seconds is not None)}"

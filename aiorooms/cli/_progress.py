@@ -4,7 +4,8 @@
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
+from enum import IntEnum, auto
 from typing import IO, TYPE_CHECKING, cast
 
 from rich.console import Console, RenderableType
@@ -13,12 +14,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
+from .._text import counted
+from ..bulk._units import clock, rate_text, time_left
 from ._bar_layout import Form, Part, fit
 from ._output import Stderr, escape
-from ._stats import clock, rate_text, time_left
+from ._stats import GetSample, Sample
 
 if TYPE_CHECKING:
-    from .._pacing import PacingSnapshot
     from ._notices import Notice
     from ._output import Reading
 
@@ -27,6 +29,25 @@ __all__ = ["Bar", "Count"]
 
 def _console() -> Console:
     return Console(file=cast("IO[str]", Stderr()), highlight=False, markup=False)
+
+
+class _Rank(IntEnum):
+    """The parts of the line in the order in which they give way in a narrow terminal, the first one first.
+
+    During a wait, the rate and the time left say little, so the notice has a higher rank.
+    """
+
+    LIMIT = auto()
+    NO_FAILURES = auto()
+    RATE = auto()
+    TIME = auto()
+    NOTICE = auto()
+    FAILURES = auto()
+    DONE = auto()
+    PROBLEMS = auto()
+    """The number of all failures, in place of one for each kind."""
+    SHORT_NOTICE = auto()
+    PERCENT = auto()
 
 
 _SPINNER = 4
@@ -43,16 +64,9 @@ class _OneLine(Progress):
 class Bar(_OneLine):
     """A progress bar on standard error. It moves while the `with` block runs, and stays visible afterwards."""
 
-    def __init__(self, total: int) -> None:
-        self.done = 0
-        """Number of rooms with an outcome, including earlier runs."""
-        self.before = 0
-        """Number of rooms with an outcome from earlier runs. These rooms don't count towards the speed."""
-        self.failed = 0
-        self.uncertain = 0
-        self.conflicts = 0
-        self.pacing: Callable[[], PacingSnapshot] | None = None
-        """A function that returns the state of the rate limit, or None while there is no client."""
+    def __init__(self, total: int, sample: GetSample) -> None:
+        """`sample` says how far the run has come, each time the bar is drawn."""
+        self._sample = sample
         super().__init__(
             console=_console(),
             # rich need not redirect the streams, because `write_above` writes the lines above the bar.
@@ -64,7 +78,7 @@ class Bar(_OneLine):
     def get_renderables(self) -> Iterable[RenderableType]:
         """Update the task, and return what rich draws."""
         for task in self.task_ids:
-            self.update(task, completed=self.done)
+            self.update(task, completed=self._sample().done)
         return super().get_renderables()
 
     def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
@@ -84,61 +98,54 @@ class Bar(_OneLine):
             table.add_row(*cells)
         return table
 
-    def show(self, counts: Mapping[str, int], before: int = 0) -> None:
-        """Set the number of outcomes by status. `before` is the number of outcomes from earlier runs."""
-        self.before = before
-        self.done = before + sum(counts.values())
-        self.failed = counts["failed"]
-        self.uncertain = counts["uncertain"]
-        self.conflicts = counts["conflict"]
-
     def _parts(self, task: Task) -> list[Part]:
-        pacing = None if self.pacing is None else self.pacing()
+        sample = self._sample()
         total = task.total or 0.0
         percent = f"{math.floor(100 * task.completed / total) if total else 100} %"
-        time = _time(task, pacing)
+        time = _time(task, sample.limit)
         return [
-            Part(((f"{task.completed:,.0f}/{total:,.0f}", 7), (percent, 9))),
-            Part(_rate(task, self.before, pacing), "cyan"),
-            Part(((time, 4),) if time else ()),
-            self._failures(),
+            Part(((f"{task.completed:,.0f}/{total:,.0f}", _Rank.DONE), (percent, _Rank.PERCENT))),
+            Part(_rate(task, sample), "cyan"),
+            Part(((time, _Rank.TIME),) if time else ()),
+            _failures(sample),
             _notice_part(self.notice),
         ]
 
-    def _failures(self) -> Part:
-        kinds = {"failed": self.failed, "uncertain": self.uncertain, "in conflict": self.conflicts}
-        text = ", ".join(f"{number:,} {kind}" for kind, number in kinds.items() if number or kind == "failed")
-        problems = sum(kinds.values())
-        if not problems:
-            return Part(((text, 2),), "dim")
-        style = "bold red" if self.failed or self.uncertain else "bold yellow"
-        return Part(((text, 6), (f"{problems:,} problem{'s' * (problems != 1)}", 7.5)), style)
+
+def _failures(sample: Sample) -> Part:
+    text = ", ".join(sample.failures())
+    problems = sample.failed + sample.uncertain + sample.conflicts
+    if not problems:
+        return Part(((text, _Rank.NO_FAILURES),), "dim")
+    style = "bold red" if sample.failed or sample.uncertain else "bold yellow"
+    return Part(((text, _Rank.FAILURES), (counted(problems, "problem"), _Rank.PROBLEMS)), style)
 
 
 def _notice_part(notice: "Notice | None") -> Part:
-    # During a wait, the rate and the time left say little, so the notice has a higher rank.
-    return Part(() if notice is None else ((escape(notice.text), 5), (escape(notice.short), 8)), "yellow")
+    if notice is None:
+        return Part(())
+    return Part(((escape(notice.text), _Rank.NOTICE), (escape(notice.short), _Rank.SHORT_NOTICE)), "yellow")
 
 
-def _rate(task: Task, before: int, pacing: "PacingSnapshot | None") -> tuple[Form, ...]:
+def _rate(task: Task, sample: Sample) -> tuple[Form, ...]:
     """Return the number of rooms per second over the last 30 seconds, and the rate limit if it is known."""
     # At the end, and while there are too few samples, show the mean rate since the start of the run.
     speed = None if task.finished else task.speed
     if speed is None and (seconds := task.elapsed):
-        speed = (task.completed - before) / seconds
+        speed = (task.completed - sample.before) / seconds
     if speed is None:
         return ()
-    short = (f"{rate_text(speed)}/s", 3)
-    if pacing is None or pacing.sustainable_rate is None or task.finished:
+    short = (f"{rate_text(speed)}/s", _Rank.RATE)
+    if sample.limit is None or task.finished:
         return (short,)
-    return (f"{short[0]}, limit {rate_text(pacing.sustainable_rate)}/s", 1), short
+    return (f"{short[0]}, limit {rate_text(sample.limit)}/s", _Rank.LIMIT), short
 
 
-def _time(task: Task, pacing: "PacingSnapshot | None") -> str:
+def _time(task: Task, limit: float | None) -> str:
     if task.finished:
         return f"in {clock(task.finished_time or 0.0)}"
-    left = time_left(task.total or 0.0, task.completed, task.time_remaining, pacing)
-    return "" if left is None else f"eta {clock(left)}"
+    left = time_left((task.total or 0.0) - task.completed, task.time_remaining, limit)
+    return "" if left is None else f"{clock(left)} left"
 
 
 class Count(_OneLine):
@@ -164,6 +171,11 @@ class Count(_OneLine):
 
     def _text(self) -> str:
         reading = self._reading
-        count = Part(((f"{reading.rooms:,} rooms read{reading.more}", 7), (f"{reading.rooms:,} rooms", 9)))
+        count = Part(
+            (
+                (f"{counted(reading.rooms, 'room')} read{reading.more}", _Rank.DONE),
+                (counted(reading.rooms, "room"), _Rank.PERCENT),
+            )
+        )
         fitted = fit([count, _notice_part(self.notice)], max(1, self.console.width - _SPINNER))
         return ", ".join(text for text, _ in fitted.parts)

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import click
 
-from .._text import read_day
+from .._text import counted, read_day
 from .._unset import UNSET, Unset
 from ..client import RoomsClient
 from ..models import FIELD_NAMES, Room, RoomPage
@@ -175,7 +175,7 @@ class _Listing:
     def end(self) -> None:
         """Write the number of rooms, but only on a terminal: a program that reads the output expects only rooms."""
         if self.out.on_terminal:
-            self.out.note("1 room" if self._count == 1 else f"{self._count:,} rooms")
+            self.out.note(counted(self._count, "room"))
 
     def _write(self, page: RoomPage) -> None:
         if self.out.json:

@@ -1,7 +1,5 @@
 """`aiorooms report`: write an HTML report about a journal."""
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +12,8 @@ from ._command import Command, Context
 from ._exit_codes import OK
 from ._kinds import expect_journal
 from ._options import FILE, check_new_file, json_option, overwrite_option
-from ._output import Output, flush, output_lost
-from ._streams import is_standard
+from ._output import Output
+from ._streams import is_standard, output_path, reject_two_outputs
 
 __all__ = ["report"]
 
@@ -45,8 +43,7 @@ def _check_report(ctx: Context) -> None:
     ctx.params["page"] = page
     if is_standard(page):
         ctx.params.pop("overwrite")
-        if ctx.params["as_json"]:
-            ctx.add_problem("give only one of --out - and --json, because both write to standard output")
+        reject_two_outputs(ctx, "page", "--out", "the report")
         return
     if page is not None and (advice := _OTHER_FORMATS.get(page.suffix.lower())) is not None:
         ctx.params.pop("overwrite")
@@ -83,23 +80,13 @@ def report(journal: Path, page: Path, as_json: bool) -> int:
       aiorooms report - --out - < rooms.plan.journal | gzip > tonight.html.gz
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     source = Journal.open(journal)
-    to_stdout = is_standard(page)
-    damaged_lines = _write_to_stdout(source) if to_stdout else write_report(source, page)
+    with output_path(page) as new:
+        damaged_lines = write_report(source, new)
     out = Output(json=as_json)
     if damaged_lines:
         out.error(f"{damage_of_journal(damaged_lines)}; the report does not count damaged lines")
     if as_json:
         out.data({"report": str(page), "damaged_lines": [*damaged_lines]})
-    elif not to_stdout:
+    elif not is_standard(page):
         out.line(f"Wrote the report to {page}.")
     return OK
-
-
-def _write_to_stdout(journal: Journal) -> Sequence[int]:
-    flush()
-    try:
-        damaged_lines = write_report(journal, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-    except OSError as error:
-        raise output_lost(error) from None
-    return damaged_lines

@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
+from .._text import counted
 from ..bulk import Plan
 from ..bulk._changes import FieldReview, ValueChange, words_of
 from ..bulk._plan_review import PlanReview
@@ -43,7 +44,7 @@ _MAX_CHANGES: Final = 8
 
 def rooms_text(count: int) -> str:
     """Return a number of rooms as text, such as `1 room`."""
-    return f"{count:,} room{'s' * (count != 1)}"
+    return counted(count, "room")
 
 
 def totals_of(plan: Plan) -> str:

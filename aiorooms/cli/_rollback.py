@@ -25,7 +25,7 @@ from ._output import Output
 from ._repeated import Repeated, keep_repeated
 from ._review import totals_of
 from ._run import interrupted_before, run
-from ._streams import is_standard, output_path
+from ._streams import is_standard, output_path, reject_two_outputs
 from ._watch import stats_option
 
 __all__ = ["rollback"]
@@ -36,8 +36,7 @@ _NO_DRY_RUN: Final = reject_dry_run("a rollback is only planned: the command cha
 
 def _check_out(ctx: Context) -> None:
     check_new_file(ctx, "--out", ctx.params["out"], source=ctx.params["journal"])
-    if is_standard(ctx.params["out"]) and ctx.params["as_json"]:
-        ctx.add_problem("standard output would contain the plan and JSON; give a file, or omit --json", "--out")
+    reject_two_outputs(ctx, "out", "--out", "the plan")
 
 
 @click.command(

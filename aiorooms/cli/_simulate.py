@@ -23,10 +23,10 @@ from ._streams import is_standard, standard_input
 from ._values import (
     one_of,
     read_api_key,
+    read_duration,
     read_host,
     read_rate,
     read_rate_limit,
-    read_seconds_or_zero,
     read_share,
     whole_number,
 )
@@ -206,7 +206,7 @@ class _Simulate(Command):
     "Share of webhook events to repeat, to reorder and to format unusually, 0 to 1 or 0% to 100%.",
     default="0",
 )
-@value_option("--latency", "SECONDS", read_seconds_or_zero, "Delay added to each request, in seconds.", default="0")
+@value_option("--latency", "TIME", read_duration(0), "Delay added to each request, such as 0.2 or 200ms.", default="0s")
 @seed_option("Seed of the rooms and faults, 0 to 999999999.")
 @json_option
 def simulate(

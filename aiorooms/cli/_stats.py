@@ -9,8 +9,6 @@ The rate is that of the last 30 s, or of the time since the last line if that is
 this rate, or at the rate limit if that is slower.
 """
 
-import math
-import re
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
@@ -18,41 +16,19 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
-from .._text import quoted
+from .._text import counted
+from ..bulk._units import clock, rate_text, time_left
 
 if TYPE_CHECKING:
     from .._pacing import PacingSnapshot
 
-__all__ = ["GetSample", "Sample", "Stats", "clock", "rate_text", "read_interval", "stamp", "time_left"]
+__all__ = ["GetSample", "Sample", "Stats", "stamp"]
 
 _WINDOW: Final = 30.0
 """Seconds over which the rate is measured."""
 
 _MANY: Final = 1000
 """From this number of rooms on, the percentage has a decimal. Otherwise it would not change for a long time."""
-
-_SLOW: Final = 10
-"""Rooms per second. A lower rate has a decimal."""
-
-
-_INTERVAL: Final = re.compile(r"([0-9]*\.?[0-9]+)\s*(ms|s|m|h)?", re.ASCII)
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
-_MIN_INTERVAL: Final = 0.1
-_MAX_INTERVAL: Final = 86_400.0
-
-
-def read_interval(text: str) -> float:
-    """Read the interval of `--stats`, in seconds. The word `off` is infinity."""
-    lower = text.strip().lower()
-    if lower == "off":
-        return math.inf
-    found = _INTERVAL.fullmatch(lower)
-    if found is None:
-        raise ValueError(f"{quoted(text)} is not an interval such as 10, 10s, 500ms or 1m, or the word off")
-    seconds = float(found[1]) * _UNITS[found[2]]
-    if not _MIN_INTERVAL <= seconds <= _MAX_INTERVAL:
-        raise ValueError(f"{quoted(text)} is not from 100ms to 24h; give off for no lines")
-    return seconds
 
 
 @attrs.frozen(kw_only=True)
@@ -61,6 +37,8 @@ class Sample:
 
     done: int
     """Number of rooms that have an outcome, or were read."""
+    before: int = 0
+    """How many of these have their outcome from an earlier run."""
     total: int | None = None
     """Number of rooms of the run; None for a command that only reads."""
     more: str = ""
@@ -70,6 +48,16 @@ class Sample:
     conflicts: int = 0
     pacing: "PacingSnapshot | None" = None
     """The state of the rate limit; None if it is not shown."""
+
+    @property
+    def limit(self) -> float | None:
+        """The rate limit in requests per second; None if it is unknown or not shown."""
+        return None if self.pacing is None else self.pacing.sustainable_rate
+
+    def failures(self) -> list[str]:
+        """Return the number of failed rooms, and the other problems if there are any, as text."""
+        kinds = {"failed": self.failed, "uncertain": self.uncertain, "in conflict": self.conflicts}
+        return [f"{number:,} {kind}" for kind, number in kinds.items() if number or kind == "failed"]
 
 
 GetSample: TypeAlias = Callable[[], Sample]
@@ -94,7 +82,7 @@ class Stats:
 
 
 def _reading(sample: Sample, rate: float) -> list[str]:
-    return [f"{sample.done:,} rooms read{sample.more}", f"{rate_text(rate)}/s"]
+    return [f"{counted(sample.done, 'room')} read{sample.more}", f"{rate_text(rate)}/s"]
 
 
 def _run(sample: Sample, total: int, rate: float) -> list[str]:
@@ -102,50 +90,15 @@ def _run(sample: Sample, total: int, rate: float) -> list[str]:
     decimals = 1 if total >= _MANY else 0
     # Rounded down, so that 100 % means that all is done.
     percent = f"{int(share * 10**decimals) / 10**decimals:.{decimals}f} %"
-    parts = [f"{sample.done:,}/{total:,} rooms ({percent})", f"{rate_text(rate)}/s"]
-    pacing = sample.pacing
-    if pacing is not None and pacing.sustainable_rate is not None:
-        parts.append(f"limit {rate_text(pacing.sustainable_rate)}/s")
+    parts = [f"{sample.done:,}/{counted(total, 'room')} ({percent})", f"{rate_text(rate)}/s"]
+    if sample.limit is not None:
+        parts.append(f"limit {rate_text(sample.limit)}/s")
     at_this_rate = (total - sample.done) / rate if rate else None
-    if (left := time_left(total, sample.done, at_this_rate, pacing)) is not None:
+    if (left := time_left(total - sample.done, at_this_rate, sample.limit)) is not None:
         parts.append(f"{clock(left)} left")
-    parts.append(f"{sample.failed:,} failed")
-    if sample.uncertain:
-        parts.append(f"{sample.uncertain:,} uncertain")
-    if sample.conflicts:
-        parts.append(f"{sample.conflicts:,} in conflict")
-    return parts
+    return parts + sample.failures()
 
 
 def stamp(at: datetime) -> str:
     """Return a time in UTC as the lines begin with it."""
     return f"{at:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def rate_text(rate: float) -> str:
-    """Return a rate with one decimal if it is low."""
-    return f"{rate:,.0f}" if rate >= _SLOW or rate == round(rate) else f"{rate:.1f}"
-
-
-def time_left(
-    total: float, completed: float, at_this_speed: float | None, pacing: "PacingSnapshot | None"
-) -> float | None:
-    """Return the estimated time left in seconds, at the measured speed or at the rate limit, whichever is slower.
-
-    `at_this_speed` is the estimate at the measured speed. Return None if both the speed and the limit are unknown.
-
-    Requests are sent in a burst at the beginning of each window, so the measured speed may be far above the limit. For
-    example, 900 rooms are left, the limit is 100 requests/s, and the measured speed is 900 rooms/s. The result is
-    900 / 100 = 9 s, not 900 / 900 = 1 s.
-    """
-    if pacing is None or pacing.sustainable_rate is None:
-        return at_this_speed
-    at_the_limit = (total - completed) / pacing.sustainable_rate
-    return max(at_the_limit, at_this_speed or 0.0)
-
-
-def clock(seconds: float) -> str:
-    """Return a duration as minutes and seconds, with hours if there are any, such as `1:02:03`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -20,7 +20,7 @@ from ._options import FILE, json_option, value_option
 from ._output import Output, OutputLostError, escape, flush
 from ._run import Interrupted, run
 from ._status_text import headline, one_line, status_data, status_lines
-from ._values import read_seconds
+from ._values import SHORTEST, read_duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -42,9 +42,9 @@ def _check_every(ctx: Context) -> None:
 @click.option("-w", "--watch", is_flag=True, help="Show the state until the run ends.  [default: show it once]")
 @value_option(
     "--every",
-    "SECONDS",
-    read_seconds,
-    "Time between two readings with --watch, in seconds.  [default: 1 on a terminal, otherwise 10]",
+    "TIME",
+    read_duration(SHORTEST),
+    "Time between two readings with --watch: 10, 500ms or 1m.  [default: 1s on a terminal, otherwise 10s]",
 )
 @json_option
 def status(journal: Path, watch: bool, every: float | None, as_json: bool) -> int:

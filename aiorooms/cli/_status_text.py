@@ -4,48 +4,44 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from .._text import timestamp
+from .._text import counted, timestamp
 from ..bulk._journal import Journal
+from ..bulk._outcomes import OUTCOME_WORDS
 from ..bulk._progress import RunProgress, Snapshot
-from ..bulk._units import clock_utc, duration, utc
+from ..bulk._units import clock_utc, duration, rate_text, recorded_utc, utc
+from ..telemetry._events import PAUSE_WORDS
 from ._json import JsonValue
 from ._output import command_line
 
-__all__ = ["headline", "one_line", "status_data", "status_lines"]
+__all__ = ["as_planned", "headline", "one_line", "status_data", "status_lines"]
 
-_NAMES: Final = {
-    "updated": "updated",
-    "failed": "failed",
-    "uncertain": "uncertain",
-    "conflict": "in conflict",
-    "skipped": "skipped",
-    "begun": "in flight",
-    "not_begun": "not begun",
-}
-
-_REASONS: Final = {
-    "retry_after": "a 429 asked for a pause",
-    "limit": "the reported limit is used up or shared",
-    "probing": "429s have shown an unreported limit",
-}
+_STATES: Final = ("updated", "failed", "uncertain", "conflict", "skipped", "begun", "not_begun")
+"""The states of a room, in the order in which they are shown."""
 
 _MAX_RUNS: Final = 5
 
 
 def headline(now: Snapshot) -> str:
     """Return the state, how many rooms are done, and what to expect."""
-    done = f"{now.done:,} of {now.rooms:,} rooms done{_percent(now)}"
+    done = f"{now.done:,} of {counted(now.rooms, 'room')} done{_percent(now)}"
     if now.phase == "running":
-        left = "" if now.seconds_left is None else f", about {duration(now.seconds_left)} left"
+        left = "" if now.seconds_left is None else f", {duration(now.seconds_left)} left"
         return f"running: {done}{left}"
     if now.phase == "killed":
         return f"killed: no end was recorded, and no command is writing the journal; {done}"
     ended = now.runs[-1].ended if now.runs else None
     if now.is_complete:
-        return f"ended: all {now.rooms:,} rooms are as planned" if now.rooms else "ended: the plan has no rooms"
+        return f"ended: {as_planned(now.rooms, now.rooms)}" if now.rooms else "ended: the plan has no rooms"
     if ended == "done":
-        return f"ended: {now.counts['updated']:,} of {now.rooms:,} rooms are as planned"
+        return f"ended: {as_planned(now.counts['updated'], now.rooms)}"
     return f"{ended or 'ended'}; {done}"
+
+
+def as_planned(number: int, rooms: int) -> str:
+    """Return how many rooms of a plan are as planned, such as `all 20 rooms are as planned`."""
+    if number == rooms > 1:
+        return f"all {rooms:,} rooms are as planned"
+    return f"{number:,} of {counted(rooms, 'room')} {'is' if number == 1 else 'are'} as planned"
 
 
 def _percent(now: Snapshot) -> str:
@@ -55,7 +51,7 @@ def _percent(now: Snapshot) -> str:
 def status_lines(now: Snapshot, journal: Journal, at: float) -> Sequence[tuple[str, str]]:
     """Return the details as pairs of a short name and a text. `at` is the Unix time of the snapshot."""
     head = journal.head
-    made = "" if head.plan_created_at is None else f", made {_made(head.plan_created_at)}"
+    made = "" if head.plan_created_at is None else f", made {recorded_utc(head.plan_created_at)}"
     source = "" if head.source is None else f" from {head.source}"
     lines = [
         ("plan", f"{journal.plan_file}{made}{source}"),
@@ -71,48 +67,40 @@ def status_lines(now: Snapshot, journal: Journal, at: float) -> Sequence[tuple[s
     if now.phase != "running" and now.left:
         lines.append(("next", command_line("resume", journal.path)))
     if now.damaged:
-        lines.append(("damaged", f"{now.damaged:,} line{'s' * (now.damaged != 1)} of the journal, which do not count"))
+        lines.append(("damaged", f"{counted(now.damaged, 'line')} of the journal, which do not count"))
     return lines
 
 
 def _outcomes(now: Snapshot) -> str:
-    names = dict(_NAMES)
+    names = {state: OUTCOME_WORDS[state] for state in _STATES}
     if now.phase != "running":
         names["begun"] = "in flight at the end"
     parts = [f"{now.counts[state]:,} {name}" for state, name in names.items() if now.counts[state]]
     if now.already_right:
-        parts[0] += f" ({now.already_right:,} already right)"
+        parts[0] += f" ({now.already_right:,} {OUTCOME_WORDS['already_right']})"
     return ", ".join(parts) or "none"
 
 
 def _rate(now: Snapshot) -> str:
     parts: list[str] = []
     if now.rate_now is not None:
-        parts.append(f"{_number(now.rate_now)}/s now")
+        parts.append(f"{rate_text(now.rate_now)}/s now")
     if now.rate_minute is not None:
-        parts.append(f"{_number(now.rate_minute)}/s over the last minute")
+        parts.append(f"{rate_text(now.rate_minute)}/s over the last minute")
     if now.limit is not None:
-        parts.append(f"limit {_number(now.limit)}/s")
+        parts.append(f"limit {rate_text(now.limit)}/s")
     if now.rate_limited:
         parts.append(f"{now.rate_limited:,} rate limited (429)")
     return ", ".join(parts)
 
 
-def _number(rate: float) -> str:
-    return f"{rate:,.0f}" if round(rate, 1) >= 10 or not round(rate, 1) else f"{rate:,.1f}"
-
-
 def _held_up(now: Snapshot, at: float) -> list[tuple[str, str]]:
-    was = "" if now.phase == "running" else "was "
     lines: list[tuple[str, str]] = []
     if now.outage is not None:
-        lasted = f" ({duration(at - now.outage.at)})" if now.phase == "running" else ""
-        lines.append(
-            (
-                "outage",
-                f"the server {was or 'is '}unavailable since {clock_utc(now.outage.at)}{lasted}: {now.outage.outage}",
-            )
-        )
+        since = f"since {clock_utc(now.outage.at)}"
+        if now.phase == "running":
+            since += f" ({duration(at - now.outage.at)})"
+        lines.append(("outage", f"{since}: {now.outage.outage}"))
     if now.pause is not None:
         ends = now.pause.at + now.pause.pause
         begun = f"since {clock_utc(now.pause.at)}"
@@ -121,14 +109,14 @@ def _held_up(now: Snapshot, at: float) -> list[tuple[str, str]]:
             if now.phase == "running"
             else f"would have lasted until {clock_utc(ends)}"
         )
-        lines.append(("pause", f"rate limited {begun}, {until}: {_REASONS.get(now.pause.reason, now.pause.reason)}"))
+        lines.append(("pause", f"rate limited {begun}, {until}: {PAUSE_WORDS.get(now.pause.reason, now.pause.reason)}"))
     return lines
 
 
 def _runs(runs: Sequence[RunProgress], phase: str) -> list[str]:
     lines: list[str] = []
     if (hidden := len(runs) - _MAX_RUNS) > 0:
-        lines.append(f"{hidden:,} earlier run{'s' * (hidden != 1)}")
+        lines.append(counted(hidden, "earlier run"))
     for run in runs[-_MAX_RUNS:]:
         is_last = run is runs[-1]
         if run.ended is not None and run.ended_at is not None:
@@ -141,17 +129,12 @@ def _runs(runs: Sequence[RunProgress], phase: str) -> list[str]:
     return lines
 
 
-def _made(created_at: str) -> str:
-    try:
-        return utc(datetime.fromisoformat(created_at).timestamp())
-    except (ValueError, OverflowError):
-        return created_at
-
-
 def one_line(now: Snapshot, at: float) -> str:
     """Return the state as one line with its time, for a log."""
     counts = [
-        f"{now.counts[state]:,} {_NAMES[state]}" for state in ("failed", "uncertain", "conflict") if now.counts[state]
+        f"{now.counts[state]:,} {OUTCOME_WORDS[state]}"
+        for state in ("failed", "uncertain", "conflict")
+        if now.counts[state]
     ]
     parts = [headline(now), _rate(now), *counts, *(f"{name}: {text}" for name, text in _held_up(now, at))]
     return f"{clock_utc(at)} {'; '.join(filter(None, parts))}"

@@ -13,9 +13,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from ._command import Context
 from ._output import output_lost, print_error
 
-__all__ = ["input_path", "is_copy", "is_standard", "new_file_name", "output_path", "shown_path", "standard_input"]
+__all__ = [
+    "input_path",
+    "is_copy",
+    "is_standard",
+    "new_file_name",
+    "output_path",
+    "reject_two_outputs",
+    "shown_path",
+    "standard_input",
+]
 
 _PREFIX: Final = "aiorooms-"
 _COPY: Final = "standard input"
@@ -59,6 +69,15 @@ def is_copy(path: Path) -> bool:
 def shown_path(path: Path) -> str:
     """Return a path for the output: `standard input` for a copy of it."""
     return _COPY if is_copy(path) else str(path)
+
+
+def reject_two_outputs(ctx: Context, parameter: str, name: str, what: str) -> None:
+    """Record a problem if both a new file and JSON would go to standard output.
+
+    `parameter` has the path of the file, which is called `name` in a problem. `what` is what the file contains.
+    """
+    if is_standard(ctx.params[parameter]) and ctx.params["as_json"]:
+        ctx.add_problem(f"standard output would contain {what} and JSON; give a file, or omit --json", name)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """`aiorooms update`: make the same change to one room or many, and report every outcome, even after Ctrl-C."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from typing import Final
@@ -38,20 +37,18 @@ from ._options import (
     value_option,
 )
 from ._output import MAX_ROOM_LINES, Output, field_text, print_error
+from ._streams import is_standard, standard_input
 from ._values import read_room_id, whole_number
 from ._watch import stats_option
 from ._words import error_line, option_name
 
 __all__ = ["update"]
 
-_STANDARD_INPUT: Final = "-"
-
-
 # --- input ---
 
 
 def _room_id(text: str) -> str:
-    return text if text == _STANDARD_INPUT else read_room_id(text)
+    return text if is_standard(text) else read_room_id(text)
 
 
 def _read_rooms(ctx: Context) -> None:
@@ -61,8 +58,8 @@ def _read_rooms(ctx: Context) -> None:
         ctx.add_problem(
             "ROOM_ID is missing: give room ids, or - to read them from standard input; see `aiorooms update --help`"
         )
-    ids = [text for text in given if text is not None and text != _STANDARD_INPUT]
-    if _STANDARD_INPUT in given:
+    ids = [text for text in given if text is not None and not is_standard(text)]
+    if any(map(is_standard, given)):
         ids += _read_standard_input(ctx)
     # Ids are case-insensitive.
     rooms: dict[str, str] = {}
@@ -76,9 +73,7 @@ def _read_standard_input(ctx: Context) -> list[str]:
     ids: list[str] = []
     is_empty = True
     try:
-        if sys.stdin.isatty():
-            print_error("reading room ids from the terminal, one on each line; press Ctrl-D to end")
-        for number, line in enumerate(sys.stdin.buffer, 1):
+        for number, line in enumerate(standard_input("room ids, one on each line,"), 1):
             # Files from Windows may begin with a byte order mark.
             text = line.decode("utf-8-sig" if number == 1 else "utf-8", "replace").strip()
             if text:

@@ -11,23 +11,24 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from .._checks import text_message
 from .._text import quoted
 from .._webhook_url import LENIENT_POLICY, check_webhook_url
+from ..bulk._units import duration
 from ..models import read_room_ref
 
 if TYPE_CHECKING:
     from ..simulator import RateLimit
 
 __all__ = [
+    "SHORTEST",
     "one_of",
     "read_api_key",
     "read_checksum",
+    "read_duration",
     "read_host",
     "read_name",
     "read_patience",
     "read_rate",
     "read_rate_limit",
     "read_room_id",
-    "read_seconds",
-    "read_seconds_or_zero",
     "read_share",
     "read_speed",
     "read_url",
@@ -53,22 +54,6 @@ def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
     return read
 
 
-def read_seconds(text: str) -> float:
-    """Read a number of seconds, more than 0."""
-    value = _number(text, "a number of seconds")
-    if value <= 0:
-        raise ValueError(f"{quoted(text)} is not a positive number of seconds")
-    return value
-
-
-def read_seconds_or_zero(text: str) -> float:
-    """Read a number of seconds, 0 or more."""
-    value = _number(text, "a number of seconds")
-    if value < 0:
-        raise ValueError(f"{quoted(text)} is negative; give 0 seconds or more")
-    return value
-
-
 _UNITS: Final = {
     **dict.fromkeys(("ms",), 0.001),
     **dict.fromkeys(("", "s", "sec", "secs", "second", "seconds"), 1.0),
@@ -77,7 +62,7 @@ _UNITS: Final = {
 }
 """The units of time, in seconds."""
 
-_AMOUNT: Final = re.compile(r"([0-9.]*)\s*([a-z]*)", re.ASCII | re.IGNORECASE)
+_AMOUNT: Final = re.compile(r"([0-9.]*(?:e[+-]?[0-9]+)?)\s*([a-z]*)", re.ASCII | re.IGNORECASE)
 
 
 def _seconds(text: str) -> float:
@@ -88,18 +73,43 @@ def _seconds(text: str) -> float:
     return _float(found[1]) * unit
 
 
+SHORTEST: Final = 0.001
+"""Seconds. The shortest time limit, which is more than 0."""
+
+
+def read_duration(
+    lowest: float, highest: float = math.inf, *, off: float | None = None, advice: str = ""
+) -> Callable[[str], float]:
+    """Return a function that reads a duration such as `10`, `10s`, `500ms`, `5m` or `1h`, as seconds.
+
+    `lowest` and `highest` are inclusive. The word `off` becomes the value `off`, if that is given. `advice` is appended
+    to the error if the duration is out of range.
+    """
+
+    def read(text: str) -> float:
+        if off is not None and text.strip().lower() == "off":
+            return off
+        value = _seconds(text)
+        if not math.isfinite(value):
+            raise ValueError(
+                f"{quoted(text)} is not a time such as 10, 10s, 500ms or 5m{', or off' * (off is not None)}"
+            )
+        if not lowest <= value <= highest:
+            limit = f"less than {lowest:g} s" if value < lowest else f"more than {duration(highest)}"
+            raise ValueError(f"{quoted(text)} is {limit}{advice and f'; {advice}'}")
+        return value
+
+    return read
+
+
+_read_patience: Final = read_duration(SHORTEST, off=0.0, advice="give off if the run must not wait")
+
+
 def read_patience(text: str) -> float:
     """Read a duration such as `90`, `90s` or `5m`. The word `off` becomes 0, which means: don't wait."""
-    if text.strip().lower() == "off":
-        return 0.0
-    value = _seconds(text)
     if text.strip().lower() == "none":  # no patience, or a patience without end?
         raise ValueError("'none' can be read in two ways; give off not to wait, or a long time such as 24h")
-    if not math.isfinite(value):
-        raise ValueError(f"{quoted(text)} is not a time such as 90, 90s, 5m or 1h, or off")
-    if value <= 0:
-        raise ValueError(f"{quoted(text)} is not more than 0 seconds; give off if the run must not wait")
-    return value
+    return _read_patience(text)
 
 
 def read_rate(text: str) -> float:

@@ -15,6 +15,7 @@ from ._kinds import expect_plan
 from ._options import FILE, api_options, make_client
 from ._output import Output, OutputLostError, field_text, flush
 from ._run import run
+from ._status_text import as_planned
 from ._watch import stats_option
 
 __all__ = ["verify"]
@@ -55,7 +56,7 @@ def verify(path: Path, client: RoomsClient, as_json: bool) -> int:
             raise
         return FAILED  # a line about a room that differs was lost
     if not as_json:
-        out.note(f"{plan.rooms - count:,} of {plan.rooms:,} rooms are as planned.")
+        out.note(f"{as_planned(plan.rooms - count, plan.rooms).capitalize()}.")
     return FAILED if count else OK
 
 

@@ -31,7 +31,8 @@ from ..telemetry._log import is_logged as has_log_line
 from ._command import Context, Value
 from ._notices import Notice, Notices
 from ._output import QUIET, can_draw, current_sample, escape, is_display_on, load_drawing, show_notice, write_progress
-from ._stats import GetSample, Stats, read_interval, stamp
+from ._stats import GetSample, Stats, stamp
+from ._values import read_duration
 
 __all__ = ["Watch", "current_watch", "quiet_option", "stats_option", "watch"]
 
@@ -42,14 +43,21 @@ _INTERVAL: Final = "aiorooms.cli.stats"
 """The names of the watch and of `--stats` in the `meta` of the context."""
 
 _DEFAULT_INTERVAL: Final = 10.0
+_MIN_INTERVAL: Final = 0.1
+_MAX_INTERVAL: Final = 86_400.0
+"""Seconds between two lines of `--stats`; both limits are inclusive."""
+
 _TICK: Final = 0.5
-"""Seconds between two looks at the clock."""
+"""Seconds between two checks whether there is something to write."""
 
 _FIRST_WAIT: Final = 3.0
 """Seconds. If the first answer takes longer, a terminal says so."""
 
-_SHORTEST_PAUSE: Final = {True: 5.0, False: 2.0}
-"""Seconds. A shorter pause is not announced; a single call ends sooner than a command that counts rooms (True)."""
+_SHORTEST_PAUSE: Final = 5.0
+"""Seconds. A shorter pause is not announced by a command that counts rooms."""
+
+_SHORTEST_PAUSE_OF_A_CALL: Final = 2.0
+"""Seconds. The same for a command that does not, such as `get`, because it ends sooner."""
 
 
 def _keep(name: str) -> Callable[[click.Context, click.Parameter, object], None]:
@@ -65,12 +73,12 @@ quiet_option: Final = click.option(
     is_flag=True,
     expose_value=False,
     callback=_keep(QUIET),
-    help="Write only results and errors: no bar, no totals of a success, no lines about waits.  [default: all]",
+    help="Write only results and errors: no bar, no totals of a success, no lines about waits.  [default: these too]",
 )
 stats_option: Final = click.option(
     "--stats",
     metavar="INTERVAL",
-    type=Value(read_interval),
+    type=Value(read_duration(_MIN_INTERVAL, _MAX_INTERVAL, off=math.inf, advice="give off for no lines")),
     expose_value=False,
     callback=_keep(_INTERVAL),
     help="Write a line with the progress to standard error every INTERVAL: 10, 10s, 500ms, 1m or off."
@@ -125,7 +133,8 @@ class Watch:
     async def beside(self, command: Coroutine[None, None, T]) -> T:
         """Await a command, and say how it goes meanwhile."""
         counts = current_sample() is not None
-        self._notices = Notices(shortest=_SHORTEST_PAUSE[counts], ends=counts)
+        shortest = _SHORTEST_PAUSE if counts else _SHORTEST_PAUSE_OF_A_CALL
+        self._notices = Notices(shortest=shortest, ends=counts)
         self._begin(current_sample())
         ticking = asyncio.create_task(self._tick_forever())
         with ExitStack() as watching:

@@ -3,12 +3,13 @@
 They contain neither the API key nor what was sent. Of answers, they contain only excerpts of error messages.
 """
 
-from collections.abc import Callable
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
 __all__ = [
+    "PAUSE_WORDS",
     "AttemptEnded",
     "AttemptStarted",
     "CallEnded",
@@ -34,6 +35,14 @@ PauseReason: TypeAlias = Literal["retry_after", "limit", "probing", "max_rate"]
 - `probing`: 429s have shown a limit that the server does not report.
 - `max_rate`: the maximum that `Pacing(max_rate=)` sets.
 """
+
+PAUSE_WORDS: Final[Mapping[str, str]] = {
+    "retry_after": "a 429 asked for a pause",
+    "limit": "the reported limit is used up or shared",
+    "probing": "429s have shown an unreported limit",
+    "max_rate": "the maximum rate of the client is reached",
+}
+"""Each `PauseReason` in words. A journal of a later aiorooms may contain others."""
 
 EndStatus: TypeAlias = Literal["updated", "failed", "uncertain", "skipped", "cancelled"]
 """How an update ended: as in `UpdateResult`, or `cancelled` if the caller gave up.

@@ -10,6 +10,7 @@ import attrs
 
 from ..errors import ClientSettingsError
 from ._events import (
+    PAUSE_WORDS,
     AttemptEnded,
     AttemptStarted,
     CallEnded,
@@ -106,12 +107,7 @@ def _call_ended(event: CallEnded) -> str:
 
 
 def _paused(event: RateLimitPaused) -> str:
-    why = {
-        "retry_after": "a 429 asked for a pause",
-        "limit": "the reported limit is used up or shared",
-        "probing": "429s have shown an unreported limit",
-        "max_rate": "the maximum rate of the client is reached",
-    }[event.reason]
+    why = PAUSE_WORDS[event.reason]
     return f"the rate limit allows no call for {event.seconds:.3g} s ({event.waiting:,} waiting): {why}"
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from aiorooms import AioroomsError, Pacing, PacingSnapshot, RetryPolicy, RoomsClient, RoomUpdate
 from aiorooms.cli._progress import Bar
+from aiorooms.cli._stats import Sample
 
 from ..raw_server import Peer, raw_server
 from ..samples import ROOM_ID
@@ -61,9 +62,7 @@ def test_any_headers_leave_the_client_the_snapshot_and_the_bar_working(
 ) -> None:
     snapshot = asyncio.run(update(answers))
     assert snapshot.in_flight == snapshot.waiting == 0
-    bar = Bar(1_000_000)
-    bar.pacing = lambda: snapshot
-    bar.show({"updated": 10, "failed": 0, "uncertain": 0, "conflict": 0})
+    bar = Bar(1_000_000, lambda: Sample(done=10, pacing=snapshot))
     with bar.console.capture() as shown:
         bar.console.print(*bar.get_renderables())
     assert "10/1,000,000" in shown.get()

@@ -9,6 +9,7 @@ from aiorooms.cli._bar_layout import MIN_BAR, Part, fit
 from aiorooms.cli._notices import Notice
 from aiorooms.cli._output import Reading
 from aiorooms.cli._progress import Bar, Count
+from aiorooms.cli._stats import Sample
 
 from .conftest import lines
 from .test_progress import snapshot
@@ -16,7 +17,7 @@ from .test_progress import snapshot
 PARTS = [
     Part((("900/20,000", 7), ("4 %", 9))),
     Part((("98/s, limit 100/s", 1), ("98/s", 3))),
-    Part((("eta 3:12", 5),)),
+    Part((("3:12 left", 4),)),
     Part((("0 failed", 2),)),
 ]
 
@@ -24,12 +25,12 @@ PARTS = [
 @pytest.mark.parametrize(
     ("width", "texts"),
     [
-        (60, ["900/20,000", "98/s, limit 100/s", "eta 3:12", "0 failed"]),
-        (46, ["900/20,000", "98/s, limit 100/s", "eta 3:12", "0 failed"]),
-        (45, ["900/20,000", "98/s", "eta 3:12", "0 failed"]),
-        (33, ["900/20,000", "98/s", "eta 3:12", "0 failed"]),
-        (32, ["900/20,000", "98/s", "eta 3:12"]),
-        (20, ["900/20,000", "eta 3:12"]),
+        (60, ["900/20,000", "98/s, limit 100/s", "3:12 left", "0 failed"]),
+        (47, ["900/20,000", "98/s, limit 100/s", "3:12 left", "0 failed"]),
+        (46, ["900/20,000", "98/s", "3:12 left", "0 failed"]),
+        (34, ["900/20,000", "98/s", "3:12 left", "0 failed"]),
+        (33, ["900/20,000", "98/s", "3:12 left"]),
+        (20, ["900/20,000", "3:12 left"]),
         (12, ["900/20,000"]),
         (9, ["4 %"]),
         (2, ["4 "]),
@@ -39,7 +40,7 @@ def test_the_form_with_the_lowest_rank_gives_way(width: int, texts: list[str]) -
     assert [text for text, _ in fit(PARTS, width).parts] == texts
 
 
-@pytest.mark.parametrize(("width", "bar"), [(46, 0), (52, 0), (53, 6), (60, 13), (100, 53), (200, 153)])
+@pytest.mark.parametrize(("width", "bar"), [(47, 0), (53, 0), (54, 6), (61, 13), (101, 53), (201, 153)])
 def test_the_bar_gets_the_columns_that_are_left(width: int, bar: int) -> None:
     assert fit(PARTS, width).bar == bar
 
@@ -88,9 +89,9 @@ def test_the_bar_is_on_one_line(
     monkeypatch: pytest.MonkeyPatch, width: int, notice: Notice | None, failed: int
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    bar = Bar(1_000_000)
-    bar.pacing = lambda: snapshot(1234.0)
-    bar.done, bar.failed, bar.uncertain, bar.conflicts, bar.notice = 654_321, failed, failed, failed, notice
+    sample = Sample(done=654_321, failed=failed, uncertain=failed, conflicts=failed, pacing=snapshot(1234.0))
+    bar = Bar(1_000_000, lambda: sample)
+    bar.notice = notice
     with bar.console.capture() as drawn:
         bar.console.print(*bar.get_renderables())
     (line,) = lines(drawn.get())

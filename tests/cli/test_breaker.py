@@ -109,7 +109,7 @@ def test_apply_stops_and_says_why_and_how_to_go_on(sim: RoomsSimulator, invoke: 
     assert set(states) == {"failed"}
     assert (
         "aiorooms: stopped: 11 of the first 11 updates failed; find the cause before you continue, or give --no-breaker"
-        " to go on regardless" in lines(result.stderr)
+        " to continue anyway" in lines(result.stderr)
     )
     assert lines(result.stderr)[-2:] == [
         f"To continue: aiorooms resume {JOURNAL}",

@@ -14,6 +14,7 @@ import pytest
 
 from aiorooms.bulk import Journal
 from aiorooms.cli._progress import Bar
+from aiorooms.cli._stats import Sample
 from aiorooms.errors import APIConnectionError
 from aiorooms.models import Room
 from aiorooms.resources.rooms import Rooms
@@ -313,8 +314,7 @@ def test_the_number_of_rows_is_singular_for_one_row(folder: Path) -> None:
 
 
 def test_the_speed_of_a_resume_excludes_earlier_runs() -> None:
-    bar = Bar(100)
-    bar.before, bar.done = 90, 100
+    bar = Bar(100, lambda: Sample(done=100, before=90))
     list(bar.get_renderables())
     (task,) = bar.tasks
     task.start_time, task.stop_time = 0.0, 1.0
@@ -324,11 +324,11 @@ def test_the_speed_of_a_resume_excludes_earlier_runs() -> None:
 
 
 def test_the_bar_shows_failed_and_uncertain_rooms_and_conflicts_separately() -> None:
-    bar = Bar(100)
-    bar.done, bar.failed = 10, 2
+    samples = [Sample(done=10, failed=2)]
+    bar = Bar(100, lambda: samples[-1])
     with bar.console.capture() as shown:
         bar.console.print(*bar.get_renderables())
-        bar.uncertain, bar.conflicts = 1, 3
+        samples.append(Sample(done=10, failed=2, uncertain=1, conflicts=3))
         bar.console.print(*bar.get_renderables())
     first, second = lines(shown.get())
     assert first.rstrip().endswith("2 failed")

@@ -136,7 +136,7 @@ def test_without_a_terminal_the_demo_writes_plain_text(kept: tuple[Result, Path]
     assert [line.partition(":")[0] for line in written if re.match(r"\d\. ", line)] == [
         *["1. Plan", "2. Apply, and a crash", "3. Resume", "4. Verify", "5. Roll back", "6. Verify again", "7. Report"]
     ]
-    assert written.count("30 of 30 rooms are as planned.") == 2
+    assert written.count("All 30 rooms are as planned.") == 2
     assert "  webhook_event_url (host): new.example.com -> old.example.com" in written
     rows = [line.split() for line in written if line.startswith("  ")]
     for label in (["updated", "30"], ["failed", "0"], ["retried"], ["rate", "limited", "0"], ["time"], ["updates/s"]):

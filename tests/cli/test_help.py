@@ -12,6 +12,7 @@ import aiorooms
 from aiorooms.cli._bulk_options import BULK_SECTIONS
 from aiorooms.cli._exit_codes import FAILED, INTERRUPTED, INVALID_INPUT, OK, RUNNING, UNAUTHORIZED
 from aiorooms.cli._main import cli
+from aiorooms.cli._plan import _SECTIONS as _PLAN_SECTIONS
 from aiorooms.cli._update import _SECTIONS
 
 from ..samples import ROOM_ID
@@ -80,7 +81,8 @@ def test_every_option_has_a_help_text_that_is_a_sentence(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "sections"), [("apply", BULK_SECTIONS), ("resume", BULK_SECTIONS), ("update", _SECTIONS)]
+    ("command", "sections"),
+    [("apply", BULK_SECTIONS), ("resume", BULK_SECTIONS), ("update", _SECTIONS), ("plan", _PLAN_SECTIONS)],
 )
 def test_the_options_of_a_run_are_in_sections(command: str, sections: Mapping[str, Sequence[str]]) -> None:
     text = run(command, "--help").stdout

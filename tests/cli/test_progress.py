@@ -5,8 +5,9 @@ import re
 import pytest
 
 from aiorooms import PacingSnapshot
+from aiorooms.bulk._units import time_left
 from aiorooms.cli._progress import Bar
-from aiorooms.cli._stats import time_left
+from aiorooms.cli._stats import Sample
 
 
 def snapshot(rate: float | None) -> PacingSnapshot:
@@ -36,18 +37,15 @@ def snapshot(rate: float | None) -> PacingSnapshot:
 def test_the_time_left_is_no_less_than_the_limit_allows(
     at_this_speed: float | None, rate: float | None, seconds: float | None
 ) -> None:
-    assert time_left(1000, 100, at_this_speed, snapshot(rate)) == seconds
-    assert time_left(1000, 100, at_this_speed, None) == at_this_speed
+    assert time_left(900, at_this_speed, rate) == seconds
 
 
 def test_the_bar_shows_the_learned_limit() -> None:
-    bar = Bar(1000)
-    bar.pacing = lambda: snapshot(100.0)
-    bar.done, bar.failed = 100, 3
+    bar = Bar(1000, lambda: Sample(done=100, failed=3, pacing=snapshot(100.0)))
     with bar.console.capture() as shown:
         bar.console.print(*bar.get_renderables())
     text = shown.get()
     assert "100/1,000" in text
     assert "limit 100/s" in text
-    assert re.search(r"eta 0:0[89]", text)
+    assert re.search(r"0:0[89] left", text)
     assert "3 failed" in text

@@ -82,7 +82,7 @@ def test_get_of_an_invalid_id_sends_nothing(sim: RoomsSimulator, invoke: Invoke)
     assert result.exit_code == 2
     assert lines(result.stderr) == [
         "aiorooms: ROOM_ID: 'lobby' is not a UUID such as '7b61621f-62e0-4aad-ab11-9fd19e272e73'",
-        "aiorooms: --timeout: '0' is not a positive number of seconds",
+        "aiorooms: --timeout: '0' is less than 0.001 s",
         "aiorooms: 2 problems; nothing was changed",
     ]
     assert sim.stats.requests == 0
@@ -91,12 +91,12 @@ def test_get_of_an_invalid_id_sends_nothing(sim: RoomsSimulator, invoke: Invoke)
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("soon", "'soon' is not a number of seconds"),
-        ("inf", "'inf' is not a number of seconds"),
-        ("-1", "'-1' is not a positive number of seconds"),
+        ("soon", "'soon' is not a time such as 10, 10s, 500ms or 5m"),
+        ("inf", "'inf' is not a time such as 10, 10s, 500ms or 5m"),
+        ("-1", "'-1' is not a time such as 10, 10s, 500ms or 5m"),
     ],
 )
-def test_a_timeout_is_a_number_of_seconds(invoke: Invoke, given: str, message: str) -> None:
+def test_a_timeout_is_a_duration(invoke: Invoke, given: str, message: str) -> None:
     result = invoke("get", UNKNOWN_ROOM, "--timeout", given)
     assert result.exit_code == 2
     assert lines(result.stderr) == [f"aiorooms: --timeout: {message}"]

@@ -84,7 +84,7 @@ def test_damaged_lines_are_named_on_standard_error_only(program: Program) -> Non
 def test_json_and_the_page_can_not_share_standard_output() -> None:
     result = run("report", JOURNAL, "--out", "-", "--json")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "give only one of --out - and --json" in result.stderr
+    assert "--out: standard output would contain the report and JSON" in result.stderr
 
 
 def test_a_full_disk_behind_standard_output_is_one_line(into: Callable[..., tuple[int, str]]) -> None:

@@ -1,6 +1,5 @@
-"""The lines of `--stats`, and its argument."""
+"""The lines of `--stats`."""
 
-import math
 from datetime import UTC, datetime
 
 import attrs
@@ -8,51 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiorooms.cli._stats import Sample, Stats, clock, rate_text, read_interval
+from aiorooms.bulk._units import clock, rate_text
+from aiorooms.cli._stats import Sample, Stats
 
 from .test_progress import snapshot
 
 AT = datetime(2026, 11, 27, 12, 3, 10, 999_999, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("10", 10.0),
-        ("10s", 10.0),
-        ("10 s", 10.0),
-        (" 10S ", 10.0),
-        ("500ms", 0.5),
-        ("1m", 60.0),
-        ("1.5m", 90.0),
-        (".5", 0.5),
-        ("24h", 86_400.0),
-        ("off", math.inf),
-        ("OFF", math.inf),
-    ],
-)
-def test_an_interval_is_read(text: str, seconds: float) -> None:
-    assert read_interval(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "soon", "-5", "10 seconds", "1d", "inf", "nan", "1e3", "1:30", "\u0661s", "s"])
-def test_another_word_is_not_an_interval(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is not an interval such as 10, 10s, 500ms or 1m, or the word off"):
-        read_interval(text)
-
-
-@pytest.mark.parametrize("text", ["0", "0s", "99ms", "25h", "100000"])
-def test_an_interval_has_limits(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is not from 100ms to 24h; give off for no lines"):
-        read_interval(text)
-
-
-@given(st.integers(100, 86_400_000))
-def test_all_units_mean_the_same(milliseconds: int) -> None:
-    seconds = milliseconds / 1000
-    assert read_interval(f"{milliseconds}ms") == pytest.approx(seconds)
-    assert read_interval(f"{seconds}s") == read_interval(f"{seconds}") == pytest.approx(seconds)
-
 
 RUN = Sample(done=11_200, total=20_000)
 

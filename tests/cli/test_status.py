@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from aiorooms.bulk._line_checksum import sealed
+from aiorooms.cli._status_text import as_planned
 from aiorooms.simulator import RoomsSimulator
 
 from .conftest import Invoke, Program, lines, planned, run, until
@@ -200,3 +201,16 @@ def test_a_plan_is_no_journal_but_has_one() -> None:
     assert (result.exit_code, result.stdout) == (2, "")
     hint = "use `aiorooms status rooms.plan.journal`"
     assert result.stderr == f"aiorooms: JOURNAL: 'rooms.plan' is a plan, not a journal; {hint}\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "rooms", "text"),
+    [
+        (20, 20, "all 20 rooms are as planned"),
+        (17, 2000, "17 of 2,000 rooms are as planned"),
+        (1, 1, "1 of 1 room is as planned"),
+        (0, 1, "0 of 1 room are as planned"),
+    ],
+)
+def test_the_rooms_as_planned_are_counted(number: int, rooms: int, text: str) -> None:
+    assert as_planned(number, rooms) == text

@@ -50,9 +50,9 @@ def test_a_rollback_plan_and_a_report_go_to_standard_output(sim: RoomsSimulator,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("apply", "-"), "PLAN: save a plan to a file first; this command needs it longer than standard input lasts"),
-        (("resume", "-"), "JOURNAL: save a journal to a file first; this command needs it longer than standard input"),
-        (("status", "-"), "JOURNAL: save a journal to a file first; this command needs it longer than standard input"),
+        (("apply", "-"), "PLAN: save a plan to a file first; apply, resume and status need a file that stays"),
+        (("resume", "-"), "JOURNAL: save a journal to a file first; apply, resume and status need a file that stays"),
+        (("status", "-"), "JOURNAL: save a journal to a file first; apply, resume and status need a file that stays"),
         (("report", "-"), "--out: give a file, or - for standard output, because the journal has no name"),
         (("rollback", "x", "--out", "-", "--json"), "--out: standard output would contain the plan and JSON"),
     ],

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from aiorooms.cli import _run, _update
+from aiorooms.cli import _run, _streams
 from aiorooms.simulator import Faults, RoomsSimulator
 
 from ..conftest import times
@@ -147,7 +147,7 @@ def test_standard_input_that_cannot_be_read_is_an_error(invoke: Invoke, monkeypa
         def __next__(self) -> bytes:
             raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(_update, "sys", types.SimpleNamespace(stdin=io.TextIOWrapper(Broken())))
+    monkeypatch.setattr(_streams, "sys", types.SimpleNamespace(stdin=io.TextIOWrapper(Broken())))
     result = invoke("update", "-", "--enable-recording")
     assert result.exit_code == 2
     assert lines(result.stderr) == ["aiorooms: standard input: reading failed: Input/output error"]

@@ -186,7 +186,8 @@ def test_a_short_command_writes_no_lines(invoke: Invoke, words: tuple[str, ...],
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Announce pauses of half a second."""
-    monkeypatch.setattr(_watch, "_SHORTEST_PAUSE", {True: 0.5, False: 0.5})
+    monkeypatch.setattr(_watch, "_SHORTEST_PAUSE", 0.5)
+    monkeypatch.setattr(_watch, "_SHORTEST_PAUSE_OF_A_CALL", 0.5)
     monkeypatch.setitem(_notices._LONG, "retry_after", 0.5)
     monkeypatch.setattr(_watch, "_TICK", 0.01)
 
@@ -282,11 +283,11 @@ def test_quiet_and_stats_exclude_each_other_and_all_problems_are_reported(invoke
     result = invoke("list", "-q", "--stats", "5", "--timeout", "0")
     assert result.exit_code == 2
     assert lines(result.stderr) == [
-        "aiorooms: --timeout: '0' is not a positive number of seconds",
+        "aiorooms: --timeout: '0' is less than 0.001 s",
         "aiorooms: give only one of -q and --stats",
         "aiorooms: 2 problems; nothing was changed",
     ]
-    assert "--stats: 'soon' is not an interval" in invoke("apply", "no.plan", "--stats", "soon").stderr
+    assert "--stats: 'soon' is not a time" in invoke("apply", "no.plan", "--stats", "soon").stderr
 
 
 # --- on a terminal ---

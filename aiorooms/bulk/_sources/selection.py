@@ -19,7 +19,7 @@ from typing import Final
 import attrs
 
 from ..._checks import text_message
-from ..._text import quoted
+from ..._text import counted, quoted
 from ..._unset import UNSET
 from ..._webhook_url import (
     DEFAULT_POLICY,
@@ -171,19 +171,17 @@ class _Hosts:
         if not self._rooms:
             return "no room has a webhook URL with a host"
         if host in self._rooms:
-            return f"{_rooms(self._rooms[host])} of the account {'has' if self._rooms[host] == 1 else 'have'} it"
+            return (
+                f"{counted(self._rooms[host], 'room')} of the account {'has' if self._rooms[host] == 1 else 'have'} it"
+            )
         close = sorted(difflib.get_close_matches(host, self._rooms, _MAX_HINTS), key=lambda name: -self._rooms[name])
         known = close or [name for name, _ in self._rooms.most_common(_MAX_HINTS)]
-        named = ", ".join(f"{name} ({_rooms(self._rooms[name])})" for name in known)
+        named = ", ".join(f"{name} ({counted(self._rooms[name], 'room')})" for name in known)
         return f"{'did you mean' if close else 'the most frequent hosts are'} {named}{'?' * bool(close)}"
 
 
 def _hosts_of(selection: Selection) -> _Hosts:
     return _Hosts(selection.rewrites)
-
-
-def _rooms(count: int) -> str:
-    return "1 room" if count == 1 else f"{count:,} rooms"
 
 
 def select(
