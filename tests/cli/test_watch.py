@@ -1,20 +1,23 @@
 """A command says how it goes: notices on a terminal, lines without one, `--stats`, `--quiet`, and no double lines."""
 
+import io
 import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
 from aiorooms.bulk import Journal
 from aiorooms.cli import _notices, _watch
+from aiorooms.cli._main import cli
 from aiorooms.simulator import RoomsSimulator, ScriptedAnswer
 from aiorooms.telemetry._log import ROOT
 
-from .conftest import KEY, Invoke, Program, Start, lines, planned, until
+from .conftest import KEY, Invoke, Program, Start, lines, planned, signals_when, until
 
 RATE_LIMITED = ScriptedAnswer(status=429, headers={"Retry-After": "200"})
 OVERLOADED = ScriptedAnswer(status=503, headers={"Retry-After": "200"})
@@ -83,29 +86,53 @@ def interrupted(process: "subprocess.Popen[str]") -> tuple[str, str]:
     return found
 
 
+InterruptedAfter = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def interrupted_after(use: Callable[[RoomsSimulator], None], monkeypatch: pytest.MonkeyPatch) -> InterruptedAfter:
+    """Return a function that runs a command in this process without a terminal, and sends Ctrl-C after a text.
+
+    The text is one on standard error. The function returns what was written to standard output and standard error.
+    """
+
+    def invoke(text: str, sim: RoomsSimulator, *words: str) -> tuple[str, str]:
+        use(sim)
+        output, errors = io.StringIO(), io.StringIO()
+        with monkeypatch.context() as patch, signals_when(lambda: text in errors.getvalue(), signal.SIGINT):
+            patch.setattr(sys, "stdout", output)
+            patch.setattr(sys, "stderr", errors)
+            code: Any = cli.main(words, prog_name="aiorooms", standalone_mode=False)
+        assert code == 130, errors.getvalue()
+        return output.getvalue(), errors.getvalue()
+
+    return invoke
+
+
 # --- lines without a terminal ---
 
 
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("words", COMMANDS, ids=named)
-def test_a_command_says_that_it_is_rate_limited(sim: RoomsSimulator, program: Program, words: tuple[str, ...]) -> None:
+def test_a_command_says_that_it_is_rate_limited(
+    sim: RoomsSimulator, interrupted_after: InterruptedAfter, words: tuple[str, ...]
+) -> None:
     sim.script(RATE_LIMITED)
-    with program(*full(words, sim)) as process:
-        line = line_with(process.stderr, "rate limited")
-        assert re.fullmatch(f"{STAMP}rate limited, resumes in (200|199) s \\(a 429 asked for a pause\\)", line)
-        output, errors = interrupted(process)
+    output, errors = interrupted_after("a pause)\n", sim, *full(words, sim))
+    (line,) = [line for line in lines(errors) if "resumes in" in line]
+    assert re.fullmatch(f"{STAMP}rate limited, resumes in (200|199) s \\(a 429 asked for a pause\\)", line)
     assert "rate limited" not in output
-    assert "resumes in" not in errors, "there is a second line"
 
 
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("words", SINGLE, ids=named)
-def test_a_command_says_that_it_tries_again(sim: RoomsSimulator, program: Program, words: tuple[str, ...]) -> None:
+def test_a_command_says_that_it_tries_again(
+    sim: RoomsSimulator, interrupted_after: InterruptedAfter, words: tuple[str, ...]
+) -> None:
     sim.script(OVERLOADED)
-    with program(*full(words, sim)) as process:
-        line = line_with(process.stderr, "trying again")
-        assert re.fullmatch(f"{STAMP}503 .*; trying again in 200 s \\(attempt 2\\)", line)
-        interrupted(process)
+    _, errors = interrupted_after("(attempt 2)\n", sim, *full(words, sim))
+    (line,) = [line for line in lines(errors) if "trying again" in line]
+    assert re.fullmatch(f"{STAMP}503 .*; trying again in 200 s \\(attempt 2\\)", line)
 
 
 @pytest.mark.parametrize(
@@ -137,13 +164,10 @@ def test_an_outage_with_an_answer_says_which(sim: RoomsSimulator, program: Progr
         interrupted(process)
 
 
-@pytest.mark.parametrize("interval", ["100ms", "0.1s", ".1"])
-def test_a_run_writes_a_line_every_interval(
-    sim: RoomsSimulator, invoke: Invoke, program: Program, interval: str
-) -> None:
+def test_a_run_writes_a_line_every_interval(sim: RoomsSimulator, invoke: Invoke, program: Program) -> None:
     planned(invoke)
-    sim.latency = 0.2
-    with program("apply", "rooms.plan", "--yes", "--concurrency", "2", "--stats", interval) as process:
+    sim.latency = 0.1
+    with program("apply", "rooms.plan", "--yes", "--concurrency", "2", "--stats", "100ms") as process:
         output, errors = process.communicate(timeout=30)
     assert process.returncode == 0
     written = [line for line in lines(errors) if "/20 rooms" in line]
@@ -155,7 +179,7 @@ def test_a_run_writes_a_line_every_interval(
 
 
 LONG: list[tuple[str, ...]] = [
-    ("list", "--page-size", "1"),
+    ("list", "--page-size", "5"),
     ("export", "a.csv"),
     ("plan", "--set", "max_participants=20", "--out", "b.plan"),
     ("verify", "rooms.plan"),
@@ -169,7 +193,7 @@ LONG: list[tuple[str, ...]] = [
 def test_a_command_that_reads_for_long_says_how_many_rooms(
     sim: RoomsSimulator, program: Program, words: tuple[str, ...]
 ) -> None:
-    sim.latency = 0.5
+    sim.latency = 0.4
     with program(*words, "--stats", "100ms") as process:
         _, errors = process.communicate(timeout=60)
     assert [line for line in lines(errors) if re.fullmatch(rf"{STAMP}\d+ rooms read, [\d.]+/s", line)]
@@ -301,7 +325,8 @@ def test_a_terminal_shows_the_notice_and_counts(
     sim.script(RATE_LIMITED)
     with in_terminal(*full(words, sim)) as session:
         session.wait_for("rate limited, resumes in 200 s")
-        session.wait_for("rate limited, resumes in 199 s")
+        if words[0] in ("get", "apply"):  # counting takes a second; one command without a bar, and one with a bar
+            session.wait_for("rate limited, resumes in 199 s")
         session.press("\x03")
         assert session.end() == 130
     assert not re.search(STAMP, session.text), "a line was written too"
@@ -319,7 +344,7 @@ def test_a_notice_without_a_bar_stays_on_one_line(sim: RoomsSimulator, in_termin
     assert all(len(notice) < columns for notice in notices)
 
 
-@pytest.mark.parametrize("words", [("get", "ROOM"), ("list",), ("update", "ROOM", "--enable-recording")], ids=named)
+@pytest.mark.parametrize("words", [("get", "ROOM"), ("list",)], ids=named)
 def test_a_terminal_says_that_the_first_answer_takes_long(
     sim: RoomsSimulator, in_terminal: Start, words: tuple[str, ...]
 ) -> None:
@@ -378,7 +403,7 @@ def test_the_bar_stays_on_one_line_when_the_terminal_becomes_narrow(
 
 def test_stats_are_written_above_the_bar_if_asked_for(sim: RoomsSimulator, invoke: Invoke, in_terminal: Start) -> None:
     planned(invoke)
-    sim.latency = 0.2
+    sim.latency = 0.1
     with in_terminal("apply", "rooms.plan", "--yes", "--concurrency", "2", "--stats", "100ms") as session:
         assert session.end() == 0
     assert re.search(STAMP + r"\d+/20 rooms \(", session.text)
