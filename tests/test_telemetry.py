@@ -139,7 +139,7 @@ async def test_an_outage_and_the_stop_of_a_run_are_reported(caplog: pytest.LogCa
     caplog.set_level(logging.INFO, "aiorooms")
     events: list[Event] = []
     async with RoomsSimulator(rooms=30) as sim:
-        sim.script(*times("503", 45))
+        sim.script(*times("503", 24))
         retry = RetryPolicy(max_attempts=4, base_delay=0.001, max_delay=0.002)
         async with RoomsClient(sim.api_key, base_url=sim.url, retry=retry, on_event=events.append) as client:
             updates = [(room_id, RoomUpdate(max_participants=20)) for room_id in sim.room_ids]
