@@ -16,6 +16,7 @@ __all__ = [
     "clock_utc",
     "duration",
     "latency",
+    "rate_per",
     "rate_text",
     "recorded_utc",
     "time_left",
@@ -82,6 +83,17 @@ def latency(seconds: float) -> str:
 def rate_text(rate: float) -> str:
     """Return a rate with one decimal if it is low."""
     return f"{rate:,.0f}" if rate >= _SLOW or not round(rate, 1) % 1 else f"{rate:.1f}"
+
+
+def rate_per(rate: float) -> str:
+    """Return a rate, given per second, with its unit: `98/s`, `10/min` or `2.5/h`."""
+    if not rate or rate >= _SLOWEST:
+        return f"{rate_text(rate)}/s"
+    return f"{rate_text(60 * rate)}/min" if 60 * rate >= 1 else f"{rate_text(3600 * rate)}/h"
+
+
+_SLOWEST: Final = 0.05
+"""A lower rate would be 0.0 per second."""
 
 
 def time_left(left: float, at_this_speed: float | None, limit: float | None) -> float | None:

@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from .. import bulk
+from .._text import counted
 from ..bulk import BulkRun, Journal, Outcome, Plan
 from ..bulk._damage import damage_of_journal
 from ..bulk._files import quoted_path
@@ -240,6 +241,12 @@ class _Applying(ManyUpdates):
 
     def stop(self, why: str) -> None:
         self._run.stop(why)
+
+    def phase(self) -> str:
+        compared = self._run.rooms_compared
+        if self.counts or not compared:
+            return ""
+        return f"comparing with the plan, {counted(compared, 'modified room')} read"
 
     async def send(self) -> None:
         try:

@@ -63,6 +63,10 @@ class ManyUpdates(ABC):
     def summarize(self) -> bool:
         """Report the rooms without an outcome, and the totals. Return whether everything succeeded."""
 
+    def phase(self) -> str:
+        """Return what the run does before its first update, as text; empty if there is nothing to say."""
+        return ""
+
     # --- shared ---
 
     @property
@@ -126,6 +130,7 @@ class ManyUpdates(ABC):
             done=self.before + counts.total(),
             before=self.before,
             total=self.total,
+            phase=self.phase(),
             failed=counts["failed"],
             uncertain=counts["uncertain"],
             conflicts=counts["conflict"],

@@ -15,7 +15,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from .._text import counted
-from ..bulk._units import clock, rate_text, time_left
+from ..bulk._units import clock, rate_per, time_left
 from ._bar_layout import Form, Part, fit
 from ._output import Stderr, escape
 from ._stats import GetSample, Sample
@@ -103,6 +103,8 @@ class Bar(_OneLine):
         total = task.total or 0.0
         percent = f"{math.floor(100 * task.completed / total) if total else 100} %"
         time = _time(task, sample.limit)
+        if sample.phase:
+            return [Part(((f"0/{total:,.0f}", _Rank.DONE),)), Part(((sample.phase, _Rank.NOTICE),), "cyan")]
         return [
             Part(((f"{task.completed:,.0f}/{total:,.0f}", _Rank.DONE), (percent, _Rank.PERCENT))),
             Part(_rate(task, sample), "cyan"),
@@ -135,10 +137,10 @@ def _rate(task: Task, sample: Sample) -> tuple[Form, ...]:
         speed = (task.completed - sample.before) / seconds
     if speed is None:
         return ()
-    short = (f"{rate_text(speed)}/s", _Rank.RATE)
+    short = (f"{rate_per(speed)}", _Rank.RATE)
     if sample.limit is None or task.finished:
         return (short,)
-    return (f"{short[0]}, limit {rate_text(sample.limit)}/s", _Rank.LIMIT), short
+    return (f"{short[0]}, limit {rate_per(sample.limit)}", _Rank.LIMIT), short
 
 
 def _time(task: Task, limit: float | None) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import attrs
 
 from .._text import counted
-from ..bulk._units import clock, rate_text, time_left
+from ..bulk._units import clock, rate_per, time_left
 
 if TYPE_CHECKING:
     from .._pacing import PacingSnapshot
@@ -41,6 +41,8 @@ class Sample:
     """How many of these have their outcome from an earlier run."""
     total: int | None = None
     """Number of rooms of the run; None for a command that only reads."""
+    phase: str = ""
+    """What a run does before its first update, as text."""
     more: str = ""
     """More that was done, as text."""
     failed: int = 0
@@ -70,31 +72,40 @@ class Stats:
     def __init__(self, first: Sample, now: float) -> None:
         self._samples = deque([(now, first.done)])
 
-    def line(self, sample: Sample, now: float, at: datetime) -> str:
-        """Return the line for a sample that was taken `now`, at the time `at` in UTC."""
+    def line(self, sample: Sample, now: float, at: datetime, *, is_waiting: bool = False) -> str:
+        """Return the line for a sample that was taken `now`, at the time `at` in UTC.
+
+        During a wait, such as an outage, the line has no time left, because nobody knows when it ends.
+        """
         while len(self._samples) > 1 and self._samples[1][0] <= now - _WINDOW:
             self._samples.popleft()
         then, done = self._samples[0]
         rate = (sample.done - done) / (now - then) if now > then else 0.0
         self._samples.append((now, sample.done))
-        parts = _reading(sample, rate) if sample.total is None else _run(sample, sample.total, rate)
+        parts = (
+            _reading(sample, rate) if sample.total is None else _run(sample, sample.total, rate, is_waiting=is_waiting)
+        )
         return f"{stamp(at)} {', '.join(parts)}"
 
 
 def _reading(sample: Sample, rate: float) -> list[str]:
-    return [f"{counted(sample.done, 'room')} read{sample.more}", f"{rate_text(rate)}/s"]
+    return [f"{counted(sample.done, 'room')} read{sample.more}", f"{rate_per(rate)}"]
 
 
-def _run(sample: Sample, total: int, rate: float) -> list[str]:
+def _run(sample: Sample, total: int, rate: float, *, is_waiting: bool) -> list[str]:
     share = 100 * sample.done / total if total else 100.0
     decimals = 1 if total >= _MANY else 0
     # Rounded down, so that 100 % means that all is done.
     percent = f"{int(share * 10**decimals) / 10**decimals:.{decimals}f} %"
-    parts = [f"{sample.done:,}/{counted(total, 'room')} ({percent})", f"{rate_text(rate)}/s"]
+    parts = [f"{sample.done:,}/{counted(total, 'room')} ({percent})"]
+    if sample.phase:
+        return [*parts, sample.phase]
+    parts.append(rate_per(rate))
     if sample.limit is not None:
-        parts.append(f"limit {rate_text(sample.limit)}/s")
+        parts.append(f"limit {rate_per(sample.limit)}")
     at_this_rate = (total - sample.done) / rate if rate else None
-    if (left := time_left(total - sample.done, at_this_rate, sample.limit)) is not None:
+    left = time_left(total - sample.done, at_this_rate, sample.limit)
+    if left is not None and not is_waiting:
         parts.append(f"{clock(left)} left")
     return parts + sample.failures()
 

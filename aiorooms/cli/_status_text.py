@@ -8,7 +8,7 @@ from .._text import counted, timestamp
 from ..bulk._journal import Journal
 from ..bulk._outcomes import OUTCOME_WORDS
 from ..bulk._progress import RunProgress, Snapshot
-from ..bulk._units import clock_utc, duration, rate_text, recorded_utc, utc
+from ..bulk._units import clock_utc, duration, rate_per, recorded_utc, utc
 from ..telemetry._events import PAUSE_WORDS
 from ._json import JsonValue
 from ._output import command_line
@@ -84,11 +84,11 @@ def _outcomes(now: Snapshot) -> str:
 def _rate(now: Snapshot) -> str:
     parts: list[str] = []
     if now.rate_now is not None:
-        parts.append(f"{rate_text(now.rate_now)}/s now")
+        parts.append(f"{rate_per(now.rate_now)} now")
     if now.rate_minute is not None:
-        parts.append(f"{rate_text(now.rate_minute)}/s over the last minute")
+        parts.append(f"{rate_per(now.rate_minute)} over the last minute")
     if now.limit is not None:
-        parts.append(f"limit {rate_text(now.limit)}/s")
+        parts.append(f"limit {rate_per(now.limit)}")
     if now.rate_limited:
         parts.append(f"{now.rate_limited:,} rate limited (429)")
     return ", ".join(parts)

@@ -171,8 +171,8 @@ class Watch:
                 self._next_at += self._interval
                 if self._next_at <= now:  # the loop was busy
                     self._next_at = now + self._interval
-                line = self._stats.line(sample, now, datetime.now(UTC))
                 notice = self._notices.notice(now)
+                line = self._stats.line(sample, now, datetime.now(UTC), is_waiting=notice is not None)
                 write_progress(escape(line if notice is None else f"{line}, {notice.text}"))
         self._show(now)
 

@@ -95,7 +95,7 @@ def test_the_options_of_a_run_are_in_sections(command: str, first: str, last: se
     sections = [block for block in blocks if block[1:] and block[1].startswith("  -")]
     assert len(sections) > 4
     assert sections[0][0] == f"{first}:"
-    assert all(re.fullmatch(r"[A-Z][a-z ]+:", section[0]) for section in sections)
+    assert all(re.fullmatch(r"[A-Z][A-Za-z ]+:", section[0]) for section in sections)
     in_last = " ".join(line.strip().split("  ")[0] for line in sections[-1] if line.startswith("  -"))
     assert {*re.findall(r"--[a-z-]+", in_last)} == last, "an option is in no section of its own"
     shown = [line.strip().split("  ")[0] for line in lines(text) if line.startswith("  -")]

@@ -29,6 +29,14 @@ RUN = Sample(done=11_200, total=20_000)
         (Sample(done=10_200, total=99_999_999), "10,200/99,999,999 rooms (0.0 %), 0/s, 0 failed"),
         (Sample(done=19_999, total=20_000), "19,999/20,000 rooms (99.9 %), 980/s, 0:00 left, 0 failed"),
         (Sample(done=10_200, total=10_200), "10,200/10,200 rooms (100.0 %), 0/s, 0 failed"),
+        (
+            Sample(done=0, total=20_000, phase="comparing with the plan, 250 modified rooms read"),
+            "0/20,000 rooms (0.0 %), comparing with the plan, 250 modified rooms read",
+        ),
+        (
+            Sample(done=10_200, total=20_000, pacing=snapshot(1 / 360)),
+            "10,200/20,000 rooms (51.0 %), 0/s, limit 10/h, 980:00:00 left, 0 failed",
+        ),
         (Sample(done=11_200), "11,200 rooms read, 100/s"),
         (Sample(done=10_203, more=", 1 webhook URL probed"), "10,203 rooms read, 1 webhook URL probed, 0.3/s"),
     ],
@@ -36,6 +44,12 @@ RUN = Sample(done=11_200, total=20_000)
 def test_a_line_has_all_figures(sample: Sample, text: str) -> None:
     stats = Stats(Sample(done=10_200), 100.0)
     assert stats.line(sample, 110.0, AT) == f"2026-11-27T12:03:10Z {text}"
+
+
+def test_during_a_wait_the_time_left_is_unknown() -> None:
+    stats = Stats(Sample(done=10_200), 100.0)
+    line = stats.line(RUN, 110.0, AT, is_waiting=True)
+    assert line.endswith("Z 11,200/20,000 rooms (56.0 %), 100/s, 0 failed")
 
 
 def test_a_few_rooms_have_a_percentage_without_decimals() -> None:
