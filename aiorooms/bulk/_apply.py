@@ -214,9 +214,11 @@ class BulkRun:
         return self._signal.limit_reached
 
     @property
-    def rooms_compared(self) -> int:
-        """Number of modified rooms that were compared with the plan so far, before the first update."""
-        return 0 if self._conflicts is None else self._conflicts.compared
+    def rooms_compared(self) -> int | None:
+        """Number of modified rooms read so far, while the run compares them with the plan; None at any other time."""
+        conflicts = self._conflicts
+        is_comparing = conflicts is not None and conflicts.compared and conflicts.listed_at is None
+        return conflicts.compared if conflicts is not None and is_comparing else None
 
     @property
     def overwrite_window(self) -> float | None:

@@ -86,7 +86,7 @@ class Conflicts:
         self.recent: int = 0
         """Number of rooms that `recent_rooms` would have yielded when the run began."""
         self.compared: int = 0
-        """See `BulkRun.rooms_compared`."""
+        """Number of rooms that `find` has read so far."""
         self.window: float | None = None
         """See `BulkRun.overwrite_window`."""
         self._position = 0

@@ -244,7 +244,7 @@ class _Applying(ManyUpdates):
 
     def phase(self) -> str:
         compared = self._run.rooms_compared
-        if self.counts or not compared:
+        if compared is None:
             return ""
         return f"comparing with the plan, {counted(compared, 'modified room')} read"
 

@@ -334,7 +334,10 @@ def test_what_exists_is_not_a_new_journal(
         (("resume", JOURNAL, "--plan", "it", "--yes"), "the plan 'it' can't be read: it is a pipe, not a regular file"),
         (("report", "it"), "the journal 'it' can't be read: it is a pipe, not a regular file"),
         (("rollback", "it"), "the journal 'it' can't be read: it is a pipe, not a regular file"),
-        (("plan", "it", "--overwrite"), "it: this is a pipe or a device; save its content as a file"),
+        (
+            ("plan", "it", "--overwrite"),
+            "it: this is a pipe or a device; save its content as a file, or read it from standard input",
+        ),
     ],
     ids=["show", "apply", "verify", "resume", "resume --plan", "report", "rollback", "plan"],
 )

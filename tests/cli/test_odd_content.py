@@ -41,7 +41,7 @@ def is_one_line(text: str) -> bool:
 
 def is_reported(result: Result) -> bool:
     """Return whether a command succeeded, reported one error, or found a room that is not as planned or has failed."""
-    found = result.exit_code == 1 and ("rooms are as planned" in result.stderr or "failed, out of" in result.stderr)
+    found = result.exit_code == 1 and (" as planned." in result.stderr or "failed, out of" in result.stderr)
     return result.exit_code == 0 or is_one_line(result.stderr) or found
 
 
