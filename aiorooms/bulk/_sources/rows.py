@@ -92,7 +92,7 @@ class Rows:
         self._conditions = conditions
         self._policy = webhook_url_policy
         self._deferred = Problems(source)
-        self.left_out = Problems(source)
+        self.left_out: Problems = Problems(source)
         """The problems of rows that were left out, with `skip_invalid`. Read by `make_plan`."""
         self._skipped = LineIndex(self._file)
         """The rooms of these rows."""
