@@ -21,12 +21,13 @@ from ..errors import APIError, JournalError, PlanFileError
 from ._breaker import Breaker
 from ._bulk_options import BULK_SECTIONS, RunSettings, bulk_options, read_settings, reject_dry_run
 from ._command import Command
+from ._escaping import command_line
 from ._exit_codes import OK
 from ._json import JsonValue, dumps
 from ._kinds import expect_journal, expect_plan
 from ._many import TOTALS, ManyUpdates
 from ._options import FILE, make_two_clients, read_policy, value_option
-from ._output import Output, command_line
+from ._output import Output
 from ._preflight import check, confirmed, missing_confirmation
 from ._repeated import Repeated, keep_repeated
 from ._review import rooms_text

@@ -17,6 +17,7 @@ from ..models import Room
 from ..webhook_config import MEANINGS, SEVERITIES, Audit, FindingKind, FixRules, audit
 from ._audit_output import AuditOutput
 from ._command import Command, Context, Value
+from ._escaping import command_line
 from ._exit_codes import FAILED, OK
 from ._options import (
     FILE,
@@ -28,7 +29,7 @@ from ._options import (
     read_policy,
     value_option,
 )
-from ._output import Output, OutputLostError, command_line
+from ._output import Output, OutputLostError
 from ._repeated import Repeated, keep_repeated
 from ._run import interrupted_before, run
 from ._values import one_of, whole_number

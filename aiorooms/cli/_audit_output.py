@@ -7,8 +7,9 @@ from typing import Final
 from .._text import counted
 from ..bulk import PlanSummary
 from ..webhook_config import MEANINGS, SEVERITIES, Audit, AuditFinding, FindingKind
+from ._escaping import field_text
 from ._json import JsonValue
-from ._output import Output, OutputLostError, field_text, flush
+from ._output import Output, OutputLostError, flush
 
 __all__ = ["AuditOutput"]
 

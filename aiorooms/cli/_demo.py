@@ -23,10 +23,11 @@ from ..bulk._units import latency
 from ._command import Command, Context
 from ._demo_figures import Figures, percentile
 from ._demo_steps import Commands
+from ._escaping import command_line
 from ._exit_codes import FAILED, OK
 from ._json import JsonValue
 from ._options import FILE, MAX_ROOMS, json_option, seed_option, value_option
-from ._output import Output, command_line, flush
+from ._output import Output, flush
 from ._run import Interrupted, run
 from ._values import read_rate_limit, read_share, whole_number
 

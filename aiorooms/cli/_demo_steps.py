@@ -20,7 +20,9 @@ from typing import Final
 
 import attrs
 
-from ._output import Output, escape, flush, write_stderr
+from ._escaping import escape
+from ._output import Output, flush
+from ._stderr import write_stderr
 
 __all__ = ["Commands", "EndedCommand", "wrapped"]
 

@@ -8,8 +8,9 @@ from ..bulk import Plan, PlannedUpdate
 from ..bulk._hosts import changed_hosts
 from ..bulk._plan_review import PlanReviewer
 from ..models._fields import FIELDS
+from ._escaping import command_line, field_text
 from ._json import dumps
-from ._output import Output, command_line, field_text
+from ._output import Output
 from ._repeated import Repeated
 from ._review import rooms_text, show_header, show_not_restorable, totals_of
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias, cast
 import attrs
 
 from .._text import timestamp
+from ._escaping import escape
 from ._json import JsonValue
-from ._output import escape
 from ._recordings import Pairs
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..bulk._files import quoted_path
 from ..bulk._kinds import kind_of_input
 from ._command import Context, Step
-from ._output import command_line
+from ._escaping import command_line
 from ._streams import input_path, is_copy, is_standard
 
 __all__ = ["command_for_table", "expect_journal", "expect_plan"]

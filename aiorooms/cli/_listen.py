@@ -12,12 +12,14 @@ import click
 from .._webhook_url import is_loopback, masked_url
 from ..errors import ClientSettingsError
 from ._command import Command, Context, InvalidInputError
+from ._escaping import escape
 from ._event_text import Seen, data_of, parts_of
 from ._exit_codes import FAILED, OK
 from ._options import FILE, delivery_options, json_option, value_option
-from ._output import Output, end_ctrl_c_line, escape, flush, print_error
+from ._output import Output, flush
 from ._run import Interrupted, run
 from ._simulate import OTHER_HOST, OTHER_PORT
+from ._stderr import end_ctrl_c_line, print_error
 from ._values import read_host, read_url, whole_number
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ from yarl import URL
 
 from ..errors import WebhookVerificationError
 from ._event_text import Seen, is_success, reason_text
-from ._output import print_error
 from ._recordings import Delivery, Pairs, Recorder
 from ._sender import Sender
+from ._stderr import print_error
 
 if TYPE_CHECKING:
     from ..webhooks import Event, WebhookVerifier

@@ -23,16 +23,7 @@ from ._completion import completion
 from ._demo import demo
 from ._exit_codes import FAILED, INTERRUPTED, INVALID_INPUT, OK, UNAUTHORIZED
 from ._export import export
-from ._output import (
-    OutputLostError,
-    configure_stdout,
-    end_ctrl_c_line,
-    flush,
-    output_lost,
-    print_error,
-    print_problems,
-    write_stderr,
-)
+from ._output import OutputLostError, configure_stdout, flush, output_lost
 from ._plan import DETAILED, plan
 from ._read import get, list_
 from ._report import report
@@ -41,6 +32,7 @@ from ._run import Interrupted, signals_interrupt
 from ._show import show
 from ._simulate import simulate
 from ._status import status
+from ._stderr import end_ctrl_c_line, print_error, print_problems, write_stderr
 from ._update import update
 from ._verify import verify
 from ._webhooks import webhooks

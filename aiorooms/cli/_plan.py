@@ -20,6 +20,7 @@ from ..webhook_config import EventSigner, ProbeResult, probe_many
 from ._bulk_options import dry_run_option, reject_dry_run
 from ._command import Command, Context
 from ._diff import show_how_to_apply
+from ._escaping import escape
 from ._exit_codes import CHANGES, OK
 from ._key_files import probe_options, read_signer
 from ._options import (
@@ -33,12 +34,13 @@ from ._options import (
     policy_option,
     read_policy,
 )
-from ._output import Output, Reading, escape, print_some_problems
+from ._output import Output, Reading
 from ._plan_source import Table, read_source
 from ._repeated import Repeated, keep_repeated
 from ._review import lines_not_restorable, totals_of
 from ._run import interrupted_before, run
 from ._show import write_plan
+from ._stderr import print_some_problems
 from ._streams import is_standard, output_path, reject_two_outputs
 from ._watch import stats_option
 

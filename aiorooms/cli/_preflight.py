@@ -13,9 +13,10 @@ from ..bulk._preflight import Preflight, check_key
 from ..client import RoomsClient
 from ..errors import AioroomsError, APIError, ClientStateError
 from ._command import InvalidInputError
-from ._output import Output, confirm
+from ._output import Output
 from ._review import lines_before_question
 from ._run import run
+from ._stderr import confirm
 from ._words import error_line
 
 __all__ = ["check", "confirmed", "missing_confirmation"]

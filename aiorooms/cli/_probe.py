@@ -9,6 +9,7 @@ from .._webhook_url import masked_url
 from ..client import RoomsClient
 from ..webhook_config import EventSigner, ProbeReport, ProbeResult, WebhookConfig, probe
 from ._command import Command, Context
+from ._escaping import field_text
 from ._exit_codes import FAILED, OK
 from ._json import JsonValue
 from ._key_files import probe_options, read_signer
@@ -19,7 +20,7 @@ from ._options import (
     make_client,
     value_option,
 )
-from ._output import Output, field_text
+from ._output import Output
 from ._run import run
 from ._values import SHORTEST, read_duration, read_room_id
 from ._words import option_name

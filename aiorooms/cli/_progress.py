@@ -17,8 +17,9 @@ from rich.text import Text
 from .._text import counted
 from ..bulk._units import clock, rate_per, time_left
 from ._bar_layout import Form, Part, fit
-from ._output import Stderr, escape
+from ._escaping import escape
 from ._stats import GetSample, Sample
+from ._stderr import Stderr
 
 if TYPE_CHECKING:
     from ._notices import Notice

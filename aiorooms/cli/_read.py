@@ -14,10 +14,11 @@ from ..client import RoomsClient
 from ..models import FIELD_NAMES, Room, RoomPage
 from ..resources._pages import RoomList
 from ._command import Command, Value
+from ._escaping import field_text
 from ._exit_codes import OK
 from ._json import JsonValue, model_data
 from ._options import api_options, make_client, value_option
-from ._output import Output, field_text, flush
+from ._output import Output, flush
 from ._run import run
 from ._values import read_name, read_room_id, whole_number
 from ._watch import stats_option

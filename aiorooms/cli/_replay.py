@@ -13,11 +13,12 @@ from .._text import excerpt, quoted
 from .._webhook_url import masked_url
 from ..webhook_config import EventSigner
 from ._command import Command, Context, Value
+from ._escaping import escape
 from ._event_text import is_success, short_type
 from ._exit_codes import FAILED, OK
 from ._key_files import read_key_file
 from ._options import FILE, delivery_options, json_option, value_option
-from ._output import Output, escape, flush
+from ._output import Output, flush
 from ._recordings import Damaged, Delivery, Pairs, event_type_of, read_recording
 from ._run import run
 from ._values import read_speed, read_url

@@ -15,8 +15,9 @@ from ..bulk import Plan
 from ..bulk._changes import FieldReview, ValueChange, words_of
 from ..bulk._plan_review import PlanReview
 from ..client import BASE_URL
+from ._escaping import command_line, escape
 from ._json import JsonValue
-from ._output import Output, command_line, escape
+from ._output import Output
 from ._streams import shown_path
 
 __all__ = [

@@ -16,9 +16,10 @@ from ..errors import BulkInputError
 from ._command import Command, Context, InvalidInputError, Value
 from ._exit_codes import OK
 from ._options import FILE, MAX_ROOMS, json_option, seed_option, value_option
-from ._output import Output, end_ctrl_c_line, flush
+from ._output import Output, flush
 from ._run import Interrupted, run
 from ._simulate_output import Banner, show_changes, totals
+from ._stderr import end_ctrl_c_line
 from ._streams import is_standard, standard_input
 from ._values import (
     one_of,

@@ -9,8 +9,10 @@ import attrs
 from yarl import URL
 
 from .._webhook_url import is_loopback
+from ._escaping import command_line
 from ._json import JsonValue
-from ._output import Output, command_line, print_error
+from ._output import Output
+from ._stderr import print_error
 
 if TYPE_CHECKING:
     from ..simulator import Faults, RateLimit, RoomsSimulator

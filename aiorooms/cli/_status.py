@@ -14,10 +14,11 @@ import click
 from ..bulk._follow import Follower
 from ..bulk._progress import Snapshot
 from ._command import Command, Context
+from ._escaping import escape
 from ._exit_codes import FAILED, OK, RUNNING
 from ._kinds import expect_journal
 from ._options import FILE, json_option, value_option
-from ._output import Output, OutputLostError, escape, flush
+from ._output import Output, OutputLostError, flush
 from ._run import Interrupted, run
 from ._status_text import headline, one_line, status_data, status_lines
 from ._values import SHORTEST, read_duration

@@ -10,8 +10,8 @@ from ..bulk._outcomes import OUTCOME_WORDS
 from ..bulk._progress import RunProgress, Snapshot
 from ..bulk._units import clock_utc, duration, rate_per, recorded_utc, utc
 from ..telemetry._events import PAUSE_WORDS
+from ._escaping import command_line
 from ._json import JsonValue
-from ._output import command_line
 
 __all__ = ["as_planned", "headline", "one_line", "status_data", "status_lines"]
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from ._command import Context
-from ._output import output_lost, print_error
+from ._output import output_lost
+from ._stderr import print_error
 
 __all__ = [
     "input_path",

@@ -27,6 +27,7 @@ from ._bulk_options import (
     retries_option,
 )
 from ._command import Command, Context, Value
+from ._escaping import field_text
 from ._json import JsonValue, dumps, result_data
 from ._many import ManyUpdates
 from ._options import (
@@ -36,7 +37,8 @@ from ._options import (
     read_policy,
     value_option,
 )
-from ._output import MAX_ROOM_LINES, Output, field_text, print_error
+from ._output import MAX_ROOM_LINES, Output
+from ._stderr import print_error
 from ._streams import is_standard, standard_input
 from ._values import read_room_id, whole_number
 from ._watch import stats_option

@@ -4,7 +4,8 @@ import logging
 
 from ..errors import ClientSettingsError
 from ..telemetry._log import level_in_environment, log_to_stderr
-from ._output import escape, write_above
+from ._escaping import escape
+from ._stderr import write_above
 
 __all__ = ["show_log_lines"]
 

@@ -9,11 +9,12 @@ from ..bulk import Difference, Plan
 from ..bulk import verify as verify_plan
 from ..client import RoomsClient
 from ._command import Command
+from ._escaping import field_text
 from ._exit_codes import FAILED, OK
 from ._json import JsonValue
 from ._kinds import expect_plan
 from ._options import FILE, api_options, make_client
-from ._output import Output, OutputLostError, field_text, flush
+from ._output import Output, OutputLostError, flush
 from ._run import run
 from ._status_text import as_planned
 from ._watch import stats_option

@@ -29,9 +29,11 @@ from ..client import RoomsClient, telemetry_of
 from ..telemetry import Event
 from ..telemetry._log import is_logged as has_log_line
 from ._command import Context, Value
+from ._escaping import escape
 from ._notices import Notice, Notices
-from ._output import QUIET, can_draw, current_sample, escape, is_display_on, load_drawing, show_notice, write_progress
+from ._output import QUIET, current_sample
 from ._stats import GetSample, Stats, stamp
+from ._stderr import can_draw, is_display_on, load_drawing, show_notice, write_progress
 from ._values import read_duration
 
 __all__ = ["Watch", "current_watch", "quiet_option", "stats_option", "watch"]

@@ -6,9 +6,9 @@ from ._audit import audit_command
 from ._command import HELP_OPTIONS
 from ._exit_codes import INVALID_INPUT
 from ._listen import listen_command
-from ._output import write_stderr
 from ._probe import probe_command
 from ._replay import replay_command
+from ._stderr import write_stderr
 
 __all__ = ["webhooks"]
 

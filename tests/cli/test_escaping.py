@@ -13,8 +13,9 @@ import click
 import pytest
 
 from aiorooms.cli import _run
+from aiorooms.cli._escaping import command_line
 from aiorooms.cli._json import dumps
-from aiorooms.cli._output import command_line, confirm
+from aiorooms.cli._stderr import confirm
 from aiorooms.simulator import RoomsSimulator
 
 from ..conftest import plan_file

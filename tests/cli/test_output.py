@@ -12,7 +12,9 @@ from typing import IO
 import pytest
 
 from aiorooms.cli import main
-from aiorooms.cli._output import Output, configure_stdout, escape, field_text, write_progress
+from aiorooms.cli._escaping import escape, field_text
+from aiorooms.cli._output import Output, configure_stdout
+from aiorooms.cli._stderr import write_progress
 from aiorooms.simulator import RoomsSimulator
 
 from .conftest import Invoke, lines
