@@ -67,3 +67,17 @@ def test_apply_prints_equal_errors_once_and_its_totals_add_up(sim: RoomsSimulato
     totals = json.loads(lines(result.stdout)[-1])
     assert (totals["updated"], totals["failed"], totals["rooms"]) == (10, 10, 20)
     assert sum(totals[key] for key in TOTALS) == totals["rooms"]
+
+
+def test_conflicts_that_differ_only_in_their_time_are_of_one_kind(sim: RoomsSimulator, invoke: Invoke) -> None:
+    planned(invoke)
+    for room_id in sim.room_ids[:15]:
+        sim.change_room(room_id, max_participants=7)
+    result = invoke("apply", "rooms.plan", "--yes")
+    assert result.exit_code == 1
+    conflicts = [line for line in lines(result.stderr) if "modified by someone else" in line]
+    assert len(conflicts) == 2, conflicts
+    assert conflicts[1].startswith(
+        "aiorooms: 15 rooms are in conflict: room ... was modified by someone else after the plan was made"
+        " (max_participants); for example "
+    )
