@@ -358,7 +358,7 @@ class BulkRun:
         ended = "interrupted"
         try:
             yield
-            ended = "done" if self.stopped_by is None else f"stopped: {self.stopped_by}"
+            ended = "done" if self.stopped_by is None else f"stopped: {self._stop_text()}"
         except Exception as error:
             ended = f"stopped: {reason_of(error)}"
             raise
@@ -369,6 +369,14 @@ class BulkRun:
             finally:  # even if the run is cancelled again
                 with suppress(JournalError):
                     journal.write(line_of(Stop(stop=recordable(ended), at=now())))
+
+    def _stop_text(self) -> str:
+        """Return why the run was stopped, as the journal records it: the cause first, then the last failure."""
+        error = self.stop_error
+        if error is None or error.reason != "outage_patience":
+            return str(self.stopped_by)
+        patience = f"the server was unavailable for more than {self._outage_patience:g} s"
+        return f"{patience}; the last failure: {error.message}"
 
 
 @attrs.define(eq=False)

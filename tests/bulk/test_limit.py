@@ -162,3 +162,5 @@ async def test_a_run_stops_when_its_patience_is_over(tmp_path: Path) -> None:
         await collect(run)
         assert run.stop_error is not None
         assert run.stop_error.reason == "outage_patience"
+        (stop,) = stops(path)
+        assert str(stop).startswith("stopped: the server was unavailable for more than 0.2 s; the last failure: ")
