@@ -47,6 +47,7 @@ class Wanted(Protocol):
 
     A class that never changes the name of a room may have an attribute `renames`, which is False. Planning then needs
     less memory. A class may also have a method `warnings`, which yields lines about all rooms for the summary.
+    The attribute `left_out` is for the rows that `read_rows` left out.
     """
 
     @property

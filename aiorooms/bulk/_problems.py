@@ -24,17 +24,15 @@ class Problems:
         self.source = source
         self.skipped: Problems | None = Problems(source) if skip_rows else None
         """The problems of rows that are left out; None if such a problem makes the whole input invalid."""
-        self._kept: list[InputProblem] = []
+        self.kept: list[InputProblem] = []
+        """The first problems, in the order in which they were added."""
 
     def add(self, *problems: InputProblem) -> None:
         """Add problems."""
         for problem in problems:
-            if problem.code == "more_problems" and isinstance(problem.value, int):
-                self.count += problem.value  # from a list that `listed` has returned
-                continue
             self.count += 1
-            if len(self._kept) < _MAX_PROBLEMS:
-                self._kept.append(problem)
+            if len(self.kept) < _MAX_PROBLEMS:
+                self.kept.append(problem)
 
     def record(self, code: InputCode, line: int | None, field: str | None, message: str, value: object = None) -> None:
         """Record a problem. `line` is None if the problem concerns the whole input."""
@@ -54,7 +52,8 @@ class Problems:
     def add_left_out(self, others: "Problems") -> None:
         """Add the problems of rows that were left out when the input was read, as `add_of_row` does."""
         target = self if self.skipped is None else self.skipped
-        target.add(*others.listed())
+        target.kept += others.kept[: _MAX_PROBLEMS - len(target.kept)]
+        target.count += others.count
         target.rows += others.rows
 
     def fail(self, code: InputCode, line: int | None, message: str) -> NoReturn:
@@ -70,7 +69,7 @@ class Problems:
 
     def listed(self) -> list[InputProblem]:
         """Return the problems in the order of their lines. The last one may say how many others there are."""
-        problems = sorted(self._kept, key=lambda problem: problem.line or 0)
+        problems = sorted(self.kept, key=lambda problem: problem.line or 0)
         if more := self.count - len(problems):
             text = f"{more:,} more problems are not shown"
             problems.append(InputProblem(self.source, None, None, text, code="more_problems", value=more))

@@ -128,7 +128,11 @@ _SECTIONS: Final = {
     help="Path of the new plan; - is standard output.",
 )
 @overwrite_option
-@click.option("--check", is_flag=True, help="Only check FILE, without reading the account.  [default: check and plan]")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Only check FILE, and every value in it, without reading the account.  [default: check and plan]",
+)
 @click.option(
     "--strict",
     is_flag=True,

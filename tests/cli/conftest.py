@@ -25,6 +25,7 @@ from aiorooms import RetryPolicy, RoomsClient
 from aiorooms.cli import _options, _run
 from aiorooms.cli._main import cli
 from aiorooms.simulator import RoomsSimulator
+from aiorooms.telemetry._log import ROOT
 
 KEY = "KEY0123456789abcdef"
 
@@ -54,6 +55,15 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "xterm-256color")
+
+
+@pytest.fixture(autouse=True)
+def _logger() -> Iterator[None]:
+    """Undo what `--verbose` changes in the loggers, so that no later test in this process sees it."""
+    handlers, level = [*ROOT.handlers], ROOT.level
+    yield
+    ROOT.handlers[:] = handlers
+    ROOT.setLevel(level)
 
 
 @pytest.fixture

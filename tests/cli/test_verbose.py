@@ -2,23 +2,13 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from aiorooms.simulator import RoomsSimulator
-from aiorooms.telemetry._log import ROOT
 
 from .conftest import Invoke, lines, planned
-
-
-@pytest.fixture(autouse=True)
-def _logger() -> Iterator[None]:
-    handlers, level = [*ROOT.handlers], ROOT.level
-    yield
-    ROOT.handlers[:] = handlers
-    ROOT.setLevel(level)
-
 
 LEVELS: list[tuple[list[str], str | None, set[str]]] = [
     ([], None, set()),

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import IO, Any
 
 import pytest
@@ -15,7 +15,6 @@ from aiorooms.bulk import Journal
 from aiorooms.cli import _notices, _watch
 from aiorooms.cli._main import cli
 from aiorooms.simulator import RoomsSimulator, ScriptedAnswer
-from aiorooms.telemetry._log import ROOT
 
 from .conftest import KEY, Invoke, Program, Start, lines, planned, signals_when, until
 
@@ -50,14 +49,6 @@ def full(words: Sequence[str], sim: RoomsSimulator) -> list[str]:
     """Replace ROOM by a room id, and ALL by the ids of all rooms."""
     ids = {"ROOM": sim.room_ids[:1], "ALL": sim.room_ids}
     return [word for given in words for word in ids.get(given, [given])]
-
-
-@pytest.fixture(autouse=True)
-def _logger() -> Iterator[None]:
-    handlers, level = [*ROOT.handlers], ROOT.level
-    yield
-    ROOT.handlers[:] = handlers
-    ROOT.setLevel(level)
 
 
 @pytest.fixture

@@ -91,7 +91,6 @@ class Rows:
         """The names of rooms in the file that are not ASCII, in Unicode's form NFC, and a room that looks the same."""
         self._conditions = conditions
         self._policy = webhook_url_policy
-        self._deferred = Problems(source)
         self.left_out: Problems = Problems(source)
         """The problems of rows that were left out, with `skip_invalid`. Read by `make_plan`."""
         self._skipped = LineIndex(self._file)
@@ -114,10 +113,6 @@ class Rows:
     def renames(self) -> bool:
         """Whether a row sets a name."""
         return bool(len(self._names))
-
-    def value_problems(self) -> Sequence[InputProblem]:
-        """Return the problems of values that are valid only for a room that has them already (`defer_values`)."""
-        return self._deferred.listed()
 
     def change_of(self, room: Room) -> Change | None:
         """Return the change for a room; None if no row is for the room, or if the room does not meet `where`.
@@ -175,9 +170,8 @@ class Rows:
         if room_id is not None or name is not None:
             self._skipped.add(room_id or "" if name is None else _key_of_name(name), 0, b"")
 
-    def add(self, row: _Row, deferred: Sequence[InputProblem]) -> None:
-        """Add a row. `deferred` are the problems of values that are valid only for a room that has them already."""
-        self._deferred.add(*deferred)
+    def add(self, row: _Row) -> None:
+        """Add a row."""
         line = dumps(tuple(row)) + b"\n"
         with os_errors_as(_no_temporary_file, self._path):
             offset = self._file.tell()
@@ -334,4 +328,4 @@ def _check_row(rows: Rows, problems: Problems, line: int, cells: Cells, *, is_ta
     updated_at = cells.get(UPDATED_AT)
     is_time = isinstance(updated_at, str) and _time(updated_at) is not None
     time = str(updated_at) if is_time else None
-    rows.add(_Row(line, room_id, name, fields, time, bool(deferred), odd_name), deferred)
+    rows.add(_Row(line, room_id, name, fields, time, bool(deferred), odd_name))
