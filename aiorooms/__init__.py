@@ -11,7 +11,7 @@ a local server for development and tests.
 from ._http.call_settings import CallOptions
 from ._http.deadlines import Timeout
 from ._http.retry import RetryPolicy
-from ._pacing import Pacing, PacingSnapshot
+from ._pacing import Pacing, PacingSnapshot, RedisPacing
 from ._unset import UNSET, Unset
 from ._version import __version__
 from .client import ClientPacing, RoomsClient
@@ -78,6 +78,7 @@ __all__ = [
     "Problem",
     "RateLimitError",
     "RateLimitTimeoutError",
+    "RedisPacing",
     "Response",
     "RetryPolicy",
     "Room",

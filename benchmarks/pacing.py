@@ -21,6 +21,7 @@ The exit status is 0 even if a target is missed.
 
 import argparse
 import asyncio
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -29,6 +30,7 @@ import multiprocessing
 import platform
 import statistics
 import sys
+import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -41,11 +43,12 @@ from typing import Any, Final, Literal, Self, TypeAlias, TypeVar, cast
 import attrs
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from aiorooms import APIConnectionError, Pacing, RoomsClient, RoomUpdate
+from aiorooms import APIConnectionError, Pacing, RedisPacing, RoomsClient, RoomUpdate
 from aiorooms._pacing import Pacer, read_rate_limit
 from aiorooms.simulator import RateLimit, RoomsSimulator, Stats
 
 from ._contestants import fields_of
+from ._redis_server import redis_server
 
 T = TypeVar("T")
 
@@ -130,19 +133,24 @@ class Report:
     seconds: float = 0.0
 
 
-def run_client(pipe: Pipe, client: Literal["aiorooms", "telnyx"], url: str, key: str, wanted: Wanted) -> None:
+def run_client(
+    pipe: Pipe, client: Literal["aiorooms", "telnyx"], url: str, key: str, wanted: Wanted, store: str | None
+) -> None:
     def wait_for_start() -> None:
         # Blocking the event loop does no harm here, because nothing else is running yet.
         pipe.send(None)
         pipe.recv()
 
-    update_all = with_aiorooms if client == "aiorooms" else with_telnyx
+    update_all = partial(with_aiorooms, store=store) if client == "aiorooms" else with_telnyx
     pipe.send(asyncio.run(update_all(url, key, wanted, wait_for_start)))
 
 
-async def with_aiorooms(url: str, key: str, wanted: Wanted, wait_for_start: Callable[[], None]) -> Report:
+async def with_aiorooms(
+    url: str, key: str, wanted: Wanted, wait_for_start: Callable[[], None], *, store: str | None = None
+) -> Report:
     report = Report()
-    async with RoomsClient(key, base_url=url) as client:
+    pacing = Pacing(shared=None if store is None else RedisPacing(store))
+    async with RoomsClient(key, base_url=url, pacing=pacing) as client:
         wait_for_start()
         began = time.monotonic()
         updates = ((room_id, RoomUpdate(**fields)) for room_id, fields in wanted)
@@ -200,6 +208,8 @@ class Row:
     """Changes to the simulator. Each is a pair: seconds after the start, and the function to call."""
     official_sdk_too: bool = False
     """Whether the official SDK runs the row too."""
+    with_store: bool = False
+    """Whether the clients share the limit through Redis."""
 
     @property
     def target(self) -> str:
@@ -275,6 +285,34 @@ def make_rows() -> list[Row]:
             events=((4.0, close_port), (14.0, open_port)),
         ),
         Row("four processes, 250 updates each", fraction, nine, None, 5, clients=4),
+        *make_shared_rows(),
+    ]
+
+
+def make_shared_rows() -> list[Row]:
+    limits = [
+        ("fixed, exact reset", RateLimit(100, reset_rounding="fractional"), 1.05, 0.5),
+        ("fixed, rounded up", RateLimit(100), 1.05, 0.5),
+        ("fixed, rounded down", RateLimit(100, reset_rounding="down"), 1.05, 0.5),
+        ("sliding", RateLimit(100, reset_rounding="fractional", kind="sliding"), 1.05, 1),
+        ("bucket", RateLimit(100, reset_rounding="fractional", kind="bucket"), 1.05, 1),
+        ("no headers", RateLimit(100, headers=False), 1.15, 3),
+    ]
+    shortest = ideal(2000, (0, 100))
+    return [
+        Row(
+            f"{clients} clients{' with Redis' if with_store else ''}, {name}",
+            limit,
+            shortest,
+            ratio * shortest if with_store else None,
+            percent if with_store else None,
+            updates=2000,
+            clients=clients,
+            with_store=with_store,
+        )
+        for clients in (2, 4, 40)
+        for name, limit, ratio, percent in limits
+        for with_store in (True, False)
     ]
 
 
@@ -334,10 +372,14 @@ def begin_together(server: Server, limit: RateLimit, started: Sequence[tuple[Pip
 
 
 def measure(row: Row, client: Literal["aiorooms", "telnyx"]) -> Result:
-    with Server(row.updates) as server:
+    with Server(row.updates) as server, contextlib.ExitStack() as stack:
+        store = None
+        if row.with_store:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            store = stack.enter_context(redis_server(folder))
         wanted = [(room_id, fields_of(number)) for number, room_id in enumerate(server.room_ids)]
         started = [
-            start(run_client, client, server.url, server.key, wanted[number :: row.clients])
+            start(run_client, client, server.url, server.key, wanted[number :: row.clients], store)
             for number in range(row.clients)
         ]
         pipes = begin_together(server, row.limit, started)

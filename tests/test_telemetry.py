@@ -22,6 +22,7 @@ from aiorooms.telemetry import (
     RateLimitPaused,
     RetryScheduled,
     RunStopped,
+    SharedPacingChanged,
     UpdateEnded,
 )
 
@@ -385,7 +386,7 @@ async def test_a_long_retry_is_a_warning_at_the_level_of_warnings(caplog: pytest
 
 
 async def test_a_wait_for_sockets_is_no_wait_for_the_rate_limit() -> None:
-    events: list[RateLimitPaused] = []
+    events: list[RateLimitPaused | SharedPacingChanged] = []
     clock = FakeClock()
     pacer = Pacer(Pacing(), max_in_flight=10, clock=clock, call_later=clock.call_later, emit=events.append)
     first = await pacer.acquire()

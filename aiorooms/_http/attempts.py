@@ -124,7 +124,8 @@ class Sender:
             proxy=proxy,
             user_agent=user_agent,
         )
-        self.pacer: Pacer = Pacer(pacing, max_in_flight=self.exchange.max_in_flight, emit=telemetry.emit)
+        store = None if pacing.shared is None else pacing.shared.store(key.digest(base_url))
+        self.pacer: Pacer = Pacer(pacing, max_in_flight=self.exchange.max_in_flight, emit=telemetry.emit, store=store)
         self.closing: asyncio.Event = asyncio.Event()
         """Set by `close`, to wake the calls that are waiting for their next attempt."""
 
@@ -141,7 +142,10 @@ class Sender:
         """Make all waiting calls raise `ClientStateError`, and close the client's own session. Can be called again."""
         self.pacer.close()
         self.closing.set()
-        await self.exchange.close()
+        try:
+            await self.exchange.close()
+        finally:
+            await self.pacer.leave()
 
     def with_settings(self, settings: CallSettings) -> Self:
         """Return a sender with other settings, over the same connections and with the same pacing."""

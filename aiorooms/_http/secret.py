@@ -16,6 +16,7 @@ import contextlib
 import inspect
 import json
 import re
+from hashlib import blake2b
 from traceback import walk_tb
 from types import FrameType, TracebackType
 from typing import Final, cast
@@ -72,6 +73,11 @@ class ApiKey:
     def authorization(self) -> str:
         """The value of the header `Authorization`."""
         return f"Bearer {self._key}"
+
+    def digest(self, base_url: str) -> str:
+        """Return a text that identifies the key at a base URL, and from which nobody can calculate the key."""
+        data = f"{base_url}\n{self._key}".encode("utf-8", "surrogatepass")
+        return blake2b(data, digest_size=16, person=b"aiorooms").hexdigest()
 
     def redact(self, text: str) -> str:
         """Replace the key in a text, in upper or lower case, also if it is percent-encoded or escaped as in JSON.

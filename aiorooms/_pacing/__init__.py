@@ -54,6 +54,7 @@ All of these only calculate: they get the current time as an argument, and never
 from .gate import Gate, Permit
 from .headers import NO_INFO, RateLimitInfo, read_rate_limit
 from .pacer import Pacer, PacerClosedError, Pacing, PacingSnapshot, Wait, WaitTooLongError
+from .shared.settings import RedisPacing
 from .waiting import Priority
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "Permit",
     "Priority",
     "RateLimitInfo",
+    "RedisPacing",
     "Wait",
     "WaitTooLongError",
     "read_rate_limit",

@@ -41,7 +41,7 @@ _NOTHING: Final[Mapping[object, Known]] = MappingProxyType({})
 class Permit:
     """Permission to send one attempt. It stores what was known about the limits when it was granted."""
 
-    __slots__ = ("before", "is_counted", "known", "operation", "sent_at")
+    __slots__ = ("before", "is_counted", "known", "lease", "operation", "sent_at")
 
     def __init__(self, sent_at: float, operation: str = "") -> None:
         self.sent_at: float = sent_at
@@ -53,6 +53,8 @@ class Permit:
         """The last answer that had arrived, if several operations are used. Set by `Disagreement`."""
         self.is_counted: bool = False
         """Whether the attempt is counted among those in flight of its operation. Set by `Limits`."""
+        self.lease: object = None
+        """The lease that the permit belongs to, if clients share the limit. Set by `SharedGate`."""
 
 
 class Gate:

@@ -22,11 +22,11 @@ class Meter:
         self._previous_since = -math.inf
         self._previous_count = 0
 
-    def sent(self, now: float) -> None:
-        """Count one request."""
+    def sent(self, now: float, count: int = 1) -> None:
+        """Count requests."""
         if now - self._since >= _PERIOD:
             self._roll(now)
-        self._count += 1
+        self._count += count
 
     def recent(self, now: float) -> tuple[float, int]:
         """Return the start of the measured interval, and the number of requests sent since then."""

@@ -35,14 +35,14 @@ class Needs:
         self._quiet = _LATELY
         """The number of windows since the last one with a single call."""
 
-    def sent(self, window: float, *, is_single: bool) -> None:
-        """Count a request."""
+    def sent(self, window: float, *, is_single: bool, count: int = 1) -> None:
+        """Count requests."""
         self._advance(window)
         if is_single:
-            self._single += 1
+            self._single += count
             self._quiet = 0
         else:
-            self._bulk += 1
+            self._bulk += count
 
     def kept(self, window: float, free: int, left: float) -> int:
         """Return how many of the `free` permits to leave. `left` is the fraction of the window that is left, 0 to 1."""

@@ -19,13 +19,17 @@ from typing import Final, NamedTuple, Protocol
 import attrs
 
 from .._checks import instance_of, positive, setting_error
-from ..telemetry import PauseReason, RateLimitPaused
+from ..telemetry import PauseReason, RateLimitPaused, SharedPacingChanged
 from .cap import Cap
 from .gate import Gate, Permit
 from .headers import NO_INFO, RateLimitInfo
 from .limits import Limits
 from .meter import Meter
 from .probing import Probing
+from .shared.gate import SharedGate
+from .shared.link import Link
+from .shared.settings import RedisPacing
+from .shared.store import Store
 from .slow_start import SlowStart
 from .sockets import Sockets
 from .waiting import PRIORITIES, Priority, Waiter, Waiting
@@ -48,11 +52,17 @@ class Pacing:
     """Maximum requests per second, spread evenly, even if the server allows more. None means no maximum."""
     max_wait: float = attrs.field(default=300.0, validator=positive)
     """Maximum wait that the server may ask for, in seconds, inclusive. Beyond that, calls raise `RateLimitError`."""
+    shared: RedisPacing | None = attrs.field(
+        default=None, validator=attrs.validators.optional(instance_of(RedisPacing))
+    )
+    """Where to share the limit with other processes and machines. None means that each process paces itself."""
 
     def __attrs_post_init__(self) -> None:
         if self.max_rate is not None and not _MIN_RATE <= self.max_rate < math.inf:
             hint = f"give a finite number, {_MIN_RATE:g} or above, or None"
             raise setting_error("Pacing(max_rate=)", f"is {self.max_rate!r}", hint, self.max_rate)
+        if self.shared is not None and not self.enabled:
+            raise setting_error("Pacing(shared=)", "can't be combined with enabled=False", "omit one of them")
 
 
 @attrs.frozen(kw_only=True)
@@ -80,6 +90,13 @@ class PacingSnapshot:
     """Number of attempts that wait for a permit."""
     rate_limited: int
     """Number of attempts that were answered with a 429 since the client was created."""
+    is_shared: bool = False
+    """Whether the client shares the limit with others now, through the store of `Pacing(shared=)`.
+
+    If not, although `shared` is set, the store can't be reached, or no call was made yet.
+    """
+    clients: int = 1
+    """Number of clients that share the limit through the store, including this one."""
 
     @property
     def refused(self) -> int:
@@ -147,7 +164,8 @@ class _Next(NamedTuple):
 class Pacer:
     """Grants permits to the attempts of one client.
 
-    `emit` is called with each wait of a second or longer. Tests replace `clock` (monotonic, in seconds), `call_later`
+    The limit is shared with other clients through `store`. `emit` is called with each wait of a second or longer, and
+    when sharing begins or ends. Tests replace `clock` (monotonic, in seconds), `call_later`
     and `random` (0 to 1).
     """
 
@@ -159,7 +177,8 @@ class Pacer:
         clock: Callable[[], float] = time.monotonic,
         call_later: Callable[[float, Callable[[], None]], _Handle] = _call_later,
         random: Callable[[], float] = random.random,
-        emit: Callable[[RateLimitPaused], None] | None = None,
+        emit: Callable[[RateLimitPaused | SharedPacingChanged], None] | None = None,
+        store: Store | None = None,
     ) -> None:
         self.accepted: int = 0
         """Number of attempts that were answered, but not with a 429."""
@@ -195,6 +214,21 @@ class Pacer:
 
         The limits are asked last, when all gates are open, because asking a quota can make it assume a renewal.
         """
+        self._gates_if_shared = [gate for gate in self._gates if not isinstance(gate, Probing)]
+        """The gates that are asked if the limit is shared: those that protect this process and the server."""
+        self._shared: SharedGate | None = None
+        self._link: Link | None = None
+        if store is not None:
+            self._shared = SharedGate(random)
+            self._link = Link(
+                store,
+                self._shared,
+                waiting=self._queue.counts,
+                changed=self._on_shared_change,
+                announce=self._announce_shared,
+                clock=clock,
+                random=random,
+            )
         self._all_idle = self._are_all_idle()
         """Whether all gates stay open until the next 429 or reported limit. Not asking them saves 3 us per update."""
 
@@ -228,7 +262,10 @@ class Pacer:
         permit: Waiter = asyncio.get_running_loop().create_future()
         self._most = max(self._most if self._queue else 0, self._in_flight + self._waiting + 1)
         self._queue.add(permit, priority, operation, now)
-        self._grant_permits()
+        if len(self._queue) == 1 or not self._is_dry:
+            self._grant_permits()
+        if self._link is not None and (len(self._queue) == 1 or not self._is_known_to_others(priority, operation)):
+            self._link.wake()
         try:
             if permit.done():
                 # `_grant_permits` may have granted permits to earlier callers too. Let them run first.
@@ -255,7 +292,7 @@ class Pacer:
                 self.rate_limited += 1
             else:
                 self.accepted += 1
-        if self._queue:
+        if self._queue and not self._is_dry:
             self._grant_permits()
 
     def expected_wait(self, operation: str = "") -> Wait | None:
@@ -300,20 +337,28 @@ class Pacer:
     def snapshot(self) -> PacingSnapshot:
         """Return the current state."""
         now = self._clock()
-        tightest = None if self._limits is None else self._limits.tightest(self._in_flight)
-        quota, remaining = (None, None) if tightest is None else tightest
-        resets_in = math.inf if quota is None else max(0.0, quota.renews_at - now)
-        paused_for = 0.0 if self._limits is None else self._limits.paused_until - now
+        overview, shift = (None, 0.0) if self._link is None else (self._link.overview, self._link.shift)
+        if overview is not None:
+            limit, remaining, renews_at = overview.limit, overview.remaining, overview.renews_at - shift
+            paused_until = overview.paused_until - shift
+        else:
+            tightest = None if self._limits is None else self._limits.tightest(self._in_flight)
+            quota, remaining = (None, None) if tightest is None else tightest
+            limit, renews_at = (None, math.inf) if quota is None else (quota.limit, quota.renews_at)
+            paused_until = 0.0 if self._limits is None else self._limits.paused_until
+        paused_for = paused_until - now
         return PacingSnapshot(
-            limit=None if quota is None else quota.limit,
+            limit=limit,
             remaining=remaining,
-            resets_in=resets_in if resets_in < math.inf else None,
+            resets_in=max(0.0, renews_at - now) if renews_at < math.inf else None,
             sustainable_rate=self._rate(None),
             rate=self._meter.rate(now),
             paused_until=datetime.now(UTC) + timedelta(seconds=paused_for) if paused_for > 0 else None,
             in_flight=self._in_flight,
             waiting=self._waiting,
             rate_limited=self.rate_limited,
+            is_shared=overview is not None,
+            clients=1 if overview is None else overview.clients,
         )
 
     def close(self) -> None:
@@ -321,10 +366,20 @@ class Pacer:
         self._is_closed = True
         self._fail(self._queue.pop_all(), PacerClosedError)
 
+    async def leave(self) -> None:
+        """Return all permits to the other clients. The pacer must be closed."""
+        if self._link is not None:
+            await self._link.close()
+
     # --- the gates ---
 
     def may_send_at(self, now: float, priority: Priority, operation: str = "") -> float:
         """Return when the next permit may be granted; infinity if an answer must arrive first."""
+        if (shared := self._shared_if_used) is not None:
+            for gate in self._gates_if_shared:
+                if (at := gate.may_send_at(now, self._in_flight)) > now:
+                    return at
+            return shared.may_send_at(now, operation)
         for gate in self._gates:
             if (at := gate.may_send_at(now, self._in_flight)) > now:
                 return at
@@ -348,6 +403,29 @@ class Pacer:
             return now
         kept_until = scope.kept_until(now, in_flight)
         return min(kept_until, calm_at) if self._queue else kept_until
+
+    @property
+    def _shared_if_used(self) -> SharedGate | None:
+        shared = self._shared
+        return shared if shared is not None and shared.is_used else None
+
+    def _is_known_to_others(self, priority: Priority, operation: str) -> bool:
+        return self._shared is not None and self._shared.knows((priority, operation))
+
+    @property
+    def _is_dry(self) -> bool:
+        """Whether only an exchange with other clients can bring permits, so that asking the gates again is useless."""
+        return self._shared is not None and self._shared.is_dry
+
+    def _on_shared_change(self) -> None:
+        """Grant permits that have arrived, or that are granted without the store from now on."""
+        if self._queue:
+            self._fail_if_blocked(self._clock())
+            self._grant_permits()
+
+    def _announce_shared(self, is_shared: bool, why: str) -> None:
+        if self._emit is not None:
+            self._emit(SharedPacingChanged(is_shared=is_shared, why=why))
 
     @property
     def _waiting(self) -> int:
@@ -378,13 +456,19 @@ class Pacer:
 
     def _rate(self, operation: str | None) -> float | None:
         """Return the sustained rate of an operation, or the lowest one of all."""
+        overview = None if self._link is None else self._link.overview
+        if overview is not None:
+            rates = [overview.rate, *(gate.rate for gate in self._gates_if_shared)]
+            return min((rate for rate in rates if rate is not None), default=None)
         rates = [gate.rate for gate in self._gates]
         if self._limits is not None:
             rates.append(self._limits.rate(operation))
         return min((rate for rate in rates if rate is not None), default=None)
 
     def _are_all_idle(self) -> bool:
-        return (self._limits is None or self._limits.is_idle) and all(gate.is_idle for gate in self._gates)
+        if self._shared is not None or (self._limits is not None and not self._limits.is_idle):
+            return False
+        return all(gate.is_idle for gate in self._gates)
 
     def _grant(self, now: float, priority: Priority, operation: str) -> Permit:
         permit = Permit(now, operation)
@@ -393,12 +477,15 @@ class Pacer:
                 self._limits.sent(permit, is_single=priority == "normal")
             for gate in self._gates:
                 gate.sent(permit, self._in_flight)
+            if self._shared is not None:
+                self._shared.sent(permit)
         self._in_flight += 1
         self._meter.sent(now)
         return permit
 
     def _learn(self, permit: Permit, info: RateLimitInfo | None) -> None:
         now = self._clock()
+        was_common = self._limits is None or self._limits.is_common
         for gate in self._gates:
             if info is None:
                 gate.lost(permit, now, self._in_flight)
@@ -409,8 +496,14 @@ class Pacer:
                 self._limits.lost(permit, now, self._in_flight)
             else:
                 self._limits.answered(permit, info, now, self._in_flight)
+            if self._shared is not None and self._link is not None:
+                if was_common != self._limits.is_common:
+                    self._shared.found_out(is_separate=was_common)
+                if self._shared.ended(permit, info, now):
+                    self._link.wake()
         self._all_idle = self._are_all_idle()
-        if self._queue:
+        # If the limit is shared, only the other clients' notices can block callers (`_on_shared_change`).
+        if self._queue and self._shared_if_used is None:
             self._fail_if_blocked(now)
 
     def _fail_if_blocked(self, now: float) -> None:
@@ -420,6 +513,8 @@ class Pacer:
 
     def _blocked_for(self, now: float, operation: str) -> float:
         """Return the number of seconds until the server accepts requests again, according to the gates."""
+        if (shared := self._shared_if_used) is not None:
+            return shared.blocked_until(now, operation) - now
         blocked_until = max((gate.blocked_until(now) for gate in self._gates), default=now)
         if self._limits is not None:
             blocked_until = max(blocked_until, self._limits.blocked_until(now, operation))

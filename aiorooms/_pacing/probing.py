@@ -55,6 +55,14 @@ _GUESS_GROWTH: Final = 1.0
 """A rate that is only a guess grows by this number for each accepted request."""
 
 _DECREASE: Final = 0.8
+_COMMON_GROWTH: Final = 0.15
+_COMMON_FIRST_GROWTH: Final = 1.4
+_COMMON_DECREASE: Final = 0.93
+"""The same numbers if the gate is common to all processes: the rates need not become equal, so they change less.
+
+The second one is for the first rate. It is too low, because the first requests were sent as a burst, and then stopped.
+"""
+
 _MIN_RATE: Final = 0.01
 """Requests per second."""
 
@@ -105,9 +113,11 @@ class Probing(Gate):
     """After the first suspicious 429s, keeps to the rate that the server sustains.
 
     `meter` counts all requests, so it shows how many were sent before. `random` returns numbers from 0 to 1.
+    `is_common` means that this gate is common to several processes (`shared`).
     """
 
-    def __init__(self, meter: Meter, random: Callable[[], float]) -> None:
+    def __init__(self, meter: Meter, random: Callable[[], float], *, is_common: bool = False) -> None:
+        self._is_common = is_common
         self._meter = meter
         self._random = random
         self._rate: float | None = None
@@ -164,6 +174,11 @@ class Probing(Gate):
         """The sustained rate in requests per second; None until a probe was accepted."""
         return self._rate
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether calls are stopped, so that the next request is a probe."""
+        return self._streak > 0
+
     def may_send_at(self, now: float, in_flight: int) -> float:
         """Return when the next request may be sent; infinity while a probe is in flight."""
         return math.inf if self._probe_sent_at is not None else self._next_at
@@ -219,8 +234,13 @@ class Probing(Gate):
             if sent_at >= self._stopped_at:
                 self._resume(now)
         elif self._rate is not None and self._is_throttled:
-            growth = _GUESS_GROWTH if self._is_guess else _GROWTH / math.sqrt(self._rate)
-            self._rate += min(self._rate, growth)
+            self._rate += min(self._rate, self._growth / math.sqrt(self._rate) if not self._is_guess else _GUESS_GROWTH)
+
+    @property
+    def _growth(self) -> float:
+        if not self._is_common:
+            return _GROWTH
+        return _COMMON_GROWTH if self._peak else _COMMON_FIRST_GROWTH
 
     def _record_unexplained(self, sent_at: float, info: RateLimitInfo, now: float, in_flight: int) -> None:
         if sent_at == self._probe_sent_at:
@@ -302,7 +322,7 @@ class Probing(Gate):
             self._is_guess = False
             # If fewer requests were sent than the rate allows, their average says nothing about the server.
             most = max(2 * sustained, self._rate / 2) if self._is_throttled else self._rate
-            self._rate = max(_MIN_RATE, _DECREASE * min(self._rate, most))
+            self._rate = max(_MIN_RATE, (_COMMON_DECREASE if self._is_common else _DECREASE) * min(self._rate, most))
             self._peak = max(_FORGET * self._peak, self._rate)
         self._streak = 0
         self._suspicion = self._majority_suspicion = 0.0

@@ -75,10 +75,12 @@ class Quota:
     The argument `in_flight` is the number of other requests in flight that the limit counts.
     """
 
-    def __init__(self, random: Callable[[], float], needs: Needs, used_before: int = 0) -> None:
+    def __init__(
+        self, random: Callable[[], float], needs: Needs, used_before: int = 0, *, is_common: bool = False
+    ) -> None:
         self.needs = needs
         """How many permits single calls need."""
-        self.sharing = Sharing(random, used_before)
+        self.sharing = Sharing(random, used_before, is_common=is_common)
         """Decides when requests are sent if other processes use the limit too."""
         self.limit: int | None = None
         """Requests per window, as last reported; None before the first report."""
@@ -131,6 +133,11 @@ class Quota:
         return self._is_ignored
 
     @property
+    def is_learning(self) -> bool:
+        """Whether the next answer can allow more requests: in the first window, and after a probe."""
+        return not self._has_renewed or (self._assumed and not self._renews_fully)
+
+    @property
     def available(self) -> int:
         """How many requests remain, less those that were accepted since the last report."""
         return self.remaining - self._unreported
@@ -157,6 +164,8 @@ class Quota:
         """Return when the next request may be sent. If a renewal is due, assume that it has happened."""
         if self.limit is None or self._is_ignored:
             return now
+        if self.sharing.knows_all(now):
+            return self.sharing.free_at(now, in_flight)
         if self.sharing.is_shared(now):
             return self.sharing.due_at(now)
         if self._free(now, in_flight) > 0:
@@ -166,6 +175,22 @@ class Quota:
             if self._free(now, in_flight) > 0:
                 return now
         return max(self._probe_at(in_flight), math.nextafter(now, math.inf))
+
+    def room(self, now: float, in_flight: int, *, is_bulk: bool) -> float:
+        """Return how many requests may be sent at once when `may_send_at` allows one. At least 1."""
+        if self.limit is None or self._is_ignored:
+            return math.inf
+        if self.sharing.knows_all(now):
+            return max(1, self.sharing.free(now, in_flight))
+        if self.sharing.is_shared(now):
+            return 1
+        free = self._free(now, in_flight)
+        return max(1, free - self._kept(now, free) if is_bulk else free)
+
+    def is_spread(self, now: float) -> bool:
+        """Whether requests become due one after another, and not all at a renewal."""
+        sharing = self.sharing
+        return self.limit is not None and not self._is_ignored and (sharing.knows_all(now) or sharing.is_shared(now))
 
     def reserved_until(self, now: float, in_flight: int, *, is_bulk: bool) -> float:
         """If what remains is reserved for other processes, return when to ask again; else `now` or earlier."""
@@ -178,18 +203,8 @@ class Quota:
 
     def kept_until(self, now: float, in_flight: int) -> float:
         """If what remains is kept for single calls, return when a bulk run may send; else `now`."""
-        if self.limit is None or self._is_ignored or self._is_gradual:
-            return now
-        if self._assumed:
-            if not self._renews_fully:
-                return now  # a probe
-            left = 1.0
-        elif now < self.renews_at < math.inf:
-            left = self.left(now)
-        else:
-            return now
         free = self._free(now, in_flight)
-        kept = self.needs.kept(self.window_began, free, left)
+        kept = self._kept(now, free)
         if not kept or free > kept:
             return now
         if self._assumed:
@@ -203,14 +218,22 @@ class Quota:
         if self.limit is None or self._is_ignored:
             return -math.inf
         exhausted = not self._is_gradual and self._free(now, 0) <= 0 and now < self.renews_at < math.inf
+        if self.sharing.knows_all(now):
+            free_at = self.sharing.free_at(now, 0)
+            return free_at if free_at < math.inf else -math.inf
         renews_at = self.renews_at if exhausted else -math.inf
         return max(self.sharing.due_at(now), renews_at) if self.sharing.is_shared(now) else renews_at
 
-    def sent(self, now: float, *, is_single: bool) -> Known:
-        """Record that a request is sent, and return what is known about the limit."""
-        self.needs.sent(self.window_began, is_single=is_single)
-        known = Known(self._lowest, self._renewals, self.sharing.remaining, self.sharing.reported_at)
-        self.sharing.sent(now)
+    @property
+    def known(self) -> Known:
+        """What is known about the limit."""
+        return Known(self._lowest, self._renewals, self.sharing.remaining, self.sharing.reported_at)
+
+    def sent(self, now: float, *, is_single: bool, count: int = 1) -> Known:
+        """Record that requests are sent, and return what was known about the limit."""
+        self.needs.sent(self.window_began, is_single=is_single, count=count)
+        known = self.known
+        self.sharing.sent(now, count)
         return known
 
     def answered(
@@ -236,6 +259,15 @@ class Quota:
         if self.limit is not None and self.renews_at == math.inf and in_flight == 0:
             # No request is in flight whose answer could report a renewal.
             self.renews_at = now + self.window
+
+    def _kept(self, now: float, free: int) -> int:
+        """Return how many of the `free` requests are kept for single calls."""
+        if self.limit is None or self._is_ignored or self._is_gradual:
+            return 0
+        if self._assumed:
+            # A probe needs no permits that could be kept.
+            return self.needs.kept(self.window_began, free, 1.0) if self._renews_fully else 0
+        return self.needs.kept(self.window_began, free, self.left(now)) if now < self.renews_at < math.inf else 0
 
     def _probe_at(self, in_flight: int) -> float:
         return self.renews_at if self._renews_fully or in_flight == 0 else self.renews_at + _MAX_PROBE_DELAY

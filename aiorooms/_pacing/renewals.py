@@ -30,7 +30,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from .gate import Known
 from .headers import Report
 
-__all__ = ["Kind", "Renewals"]
+__all__ = ["Anchor", "Kind", "Renewals"]
 
 Kind: TypeAlias = Literal["windows", "gradual"]
 
@@ -64,7 +64,9 @@ _EXTENSION: Final = 0.02
 """If the window has not ended when expected, its end is expected this fraction of a window later."""
 
 
-class _Anchor(NamedTuple):
+class Anchor(NamedTuple):
+    """An answer with which a later one is compared."""
+
     at: float
     """When the server processed the request."""
     resets_at: float
@@ -101,7 +103,7 @@ class Renewals:
         """The number of small rises that were too close to each other for windows."""
         self._before_small_rise: float | None = None
         """When the last request before the last small rise was processed."""
-        self._anchor: _Anchor | None = None
+        self._anchor: Anchor | None = None
         """An earlier answer with which the end of the reset is compared."""
         self._vote: Kind | None = None
         """The kind that the last comparison showed."""
@@ -138,12 +140,21 @@ class Renewals:
         self.kind = self.kind or kind
 
     def answered(
-        self, at: float, report: Report, *, sent_at: float, now: float, known: Known, round_trip: float
+        self,
+        at: float,
+        report: Report,
+        *,
+        sent_at: float,
+        now: float,
+        known: Known,
+        round_trip: float,
+        unexplained: int | None = None,
     ) -> bool:
         """Record an answer, and return whether it shows a renewal of a window.
 
         The request was processed at `at`, which is later than that of all earlier answers. `known` tells which R was
-        known when the request was sent.
+        known when the request was sent. If all requests are counted, `unexplained` is how many more remain than a
+        gradual limit explains.
         """
         reset = report.window or report.reset
         self.is_exact |= report.exact
@@ -151,7 +162,14 @@ class Renewals:
             self.window = max(self.window, reset)
             self._is_rounded_down |= report.reset == 0 and report.remaining < self._limit
         is_renewed = False
-        if known.remaining is not None and report.remaining > known.remaining and sent_at >= self._rise_seen_at:
+        if unexplained is not None:
+            if unexplained >= _BIG * self._limit and sent_at >= self._rise_seen_at:
+                self._rise_seen_at = now
+                self._learn_kind(unexplained, at, self._at)
+                is_renewed = self.kind == "windows"
+                if is_renewed:
+                    self._renew(at, self._at, is_big=True)
+        elif known.remaining is not None and report.remaining > known.remaining and sent_at >= self._rise_seen_at:
             self._rise_seen_at = now
             self._learn_kind(report.remaining - known.remaining, at, known.at)
             is_renewed = self.kind != "gradual"
@@ -159,8 +177,8 @@ class Renewals:
                 self._renew(at, known.at, is_big=report.remaining - known.remaining >= _BIG * self._limit)
         elif self.kind != "gradual" and not self.is_exact:
             self._expect_end(at, now, report.reset)
-        if report.reset is not None and self.is_exact:
-            self._compare_ends(_Anchor(at, now + report.reset, report.remaining), round_trip)
+        if report.reset is not None and self.is_exact and unexplained is None:
+            self._compare_ends(Anchor(at, now + report.reset, report.remaining), round_trip)
         self.resets_at = math.inf if report.reset is None else now + report.reset
         self._at = at
         return is_renewed
@@ -209,7 +227,7 @@ class Renewals:
         self._before_renewal = before
         self.renewed_at = at
 
-    def _compare_ends(self, latest: _Anchor, round_trip: float) -> None:
+    def _compare_ends(self, latest: Anchor, round_trip: float) -> None:
         """Compare the end of the reset with an earlier one, but not with one of another window."""
         if self._anchor is None:
             self._anchor = latest

@@ -39,12 +39,14 @@ class Scope:
     The argument `in_flight` is the number of other requests in flight of these operations.
     """
 
-    def __init__(self, random: Callable[[], float], *, waits: bool) -> None:
+    def __init__(self, random: Callable[[], float], *, waits: bool, is_common: bool = False) -> None:
         self.quotas: dict[str, Quota] = {}
         """By the name of the limit."""
         self.pause = Pause()
         """A pause that applies to these operations only."""
         self._random = random
+        self._is_common = is_common
+        """Whether the requests of several processes are recorded here (`shared`)."""
         self._waits = waits
         """Whether only one request is sent until its answer has arrived."""
         self._early = Needs()
@@ -69,6 +71,16 @@ class Scope:
                 return at
         return now
 
+    def room(self, now: float, in_flight: int, *, is_bulk: bool) -> float:
+        """Return how many requests may be sent at once when `may_send_at` allows one. At least 1."""
+        if self._waits:
+            return 1
+        return min((quota.room(now, in_flight, is_bulk=is_bulk) for quota in self.quotas.values()), default=math.inf)
+
+    def is_spread(self, now: float) -> bool:
+        """Whether requests become due one after another."""
+        return any(quota.is_spread(now) for quota in self.quotas.values())
+
     def reserved_until(self, now: float, in_flight: int, *, is_bulk: bool) -> float:
         """If what remains is reserved for other processes, return when to ask again; else `now` or earlier."""
         at = now
@@ -87,12 +99,14 @@ class Scope:
         """Return when the next request may be sent, if no answer can change it."""
         return max(self.pause.ends_at, *(quota.blocked_until(now) for quota in self.quotas.values()), -math.inf)
 
-    def sent(self, permit: Permit, *, is_single: bool) -> None:
-        """Store in the permit what is known about each limit."""
+    def sent(self, permit: Permit, *, is_single: bool, count: int = 1) -> None:
+        """Record requests. Store in the permit what is known about each limit."""
         if not self.quotas:
-            self._early.sent(-math.inf, is_single=is_single)
+            self._early.sent(-math.inf, is_single=is_single, count=count)
             return
-        permit.known = {quota: quota.sent(permit.sent_at, is_single=is_single) for quota in self.quotas.values()}
+        permit.known = {
+            quota: quota.sent(permit.sent_at, is_single=is_single, count=count) for quota in self.quotas.values()
+        }
 
     def answered(self, permit: Permit, info: RateLimitInfo, now: float, in_flight: int) -> None:
         """Record what an answer reports."""
@@ -119,6 +133,12 @@ class Scope:
         if not has_quota or len(self.quotas) > 1:
             self._record_unreported(permit, info, now, in_flight)
 
+    def counted(self, at: float) -> None:
+        """Count an answer from which nothing else is learned. It arrived at `at`."""
+        self._accepted += 1
+        for quota in self.quotas.values():
+            quota.sharing.accepted(at)
+
     def learn(self, reports: Iterable[Report], now: float, age: float) -> None:
         """Learn from reports that another scope received `age` seconds ago."""
         for report in reports:
@@ -134,7 +154,7 @@ class Scope:
     def _add(self, name: str, used_before: int) -> Quota:
         if len(self.quotas) >= _MAX_QUOTAS:
             del self.quotas[next(iter(self.quotas))]
-        quota = self.quotas[name] = Quota(self._random, copy(self._early), used_before)
+        quota = self.quotas[name] = Quota(self._random, copy(self._early), used_before, is_common=self._is_common)
         return quota
 
     def _record_unreported(self, permit: Permit, info: RateLimitInfo, now: float, in_flight: int) -> None:

@@ -28,13 +28,13 @@ is 57 to 43 and 53 to 47. The package's docstring tells how B gets in.
 """
 
 import math
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 from .gate import Known
 from .headers import Report
 from .renewals import Renewals
+from .times import Times
 
 __all__ = ["Sharing"]
 
@@ -112,6 +112,16 @@ Otherwise a process that sends little would have to wait in a long window.
 _SAVED: Final = 1 / 8
 """The fraction of R for which a process saves up, if it sends less than it may."""
 
+_DOUBTS: Final = 3
+"""The number of 429s in a row after which a limit is no longer assumed to have windows, if all requests are counted."""
+
+_GROUPS: Final = 64
+"""The number of groups of times (`times`) per window that several processes store."""
+
+_TOLERATED: Final = 0.02
+"""The fraction of a gradual limit that may be missing without a sign of others, because the times are not exact."""
+
+
 _MAX_REMEMBERED: Final = 10_000
 """Maximum number of accepted requests whose times are stored, even if the limit is higher."""
 
@@ -120,9 +130,11 @@ class Sharing:
     """What is known about the use of one limit by this process and others.
 
     `random` returns numbers from 0 to 1. `used_before` is the number of requests sent before the first report.
+    `is_common` means that the requests of several processes are recorded here (`shared`), perhaps of all.
     """
 
-    def __init__(self, random: Callable[[], float], used_before: int = 0) -> None:
+    def __init__(self, random: Callable[[], float], used_before: int = 0, *, is_common: bool = False) -> None:
+        self._is_common = is_common
         self.renewals = Renewals()
         self.remaining: int | None = None
         """R of the last answer; None before the first one."""
@@ -132,13 +144,13 @@ class Sharing:
         """When the server processed the request of the last answer: half a round trip before it arrived."""
         self._round_trip = 0.0
         """The average time from a request to its answer, in seconds."""
-        self._accepted: deque[float] = deque(maxlen=_MAX_REMEMBERED)
+        self._accepted = Times(_MAX_REMEMBERED)
         """When the server accepted our last requests: those of the last window, and perhaps older ones."""
-        self._returned: deque[float] = deque(maxlen=_MAX_REMEMBERED)
+        self._returned = Times(_MAX_REMEMBERED)
         """When requests became one window old, after the last answer. A sliding window makes them available again."""
-        self._sent: deque[float] = deque(maxlen=_MAX_REMEMBERED)
+        self._sent = Times(_MAX_REMEMBERED)
         """When requests were sent that R does not include yet."""
-        self._lost: deque[float] = deque(maxlen=100)
+        self._lost = Times(100)
         """When the last requests without an answer were sent."""
         self._since = -math.inf
         """When the current limit was reported first."""
@@ -147,6 +159,10 @@ class Sharing:
         self._part = 1.0
         """The part of the recent requests that we sent, averaged over half a window."""
         self._part_at = 0.0
+        self._certain = 0
+        """What certainly remains: R when nothing was in flight, less what was sent since then."""
+        self._least = math.inf
+        """The smallest R since nothing was in flight."""
         self._used = 0
         """How many requests we have used in this window, or could have used."""
         self._may_probe_at = math.inf
@@ -165,6 +181,44 @@ class Sharing:
     def is_shared(self, now: float) -> bool:
         """Whether requests are sent at the rate that `due_at` keeps. A gradual limit is always treated so."""
         return self.renewals.kind == "gradual" or now < self._others_until
+
+    def knows_all(self, now: float) -> bool:
+        """Whether all requests that the limit counts are recorded here. `free` then tells how many may be sent.
+
+        A limit that is known to have windows needs no such count.
+        """
+        return self._is_common and self.renewals.kind != "windows" and now >= self._others_until
+
+    def free(self, now: float, in_flight: int) -> int:
+        """Return how many requests the limit allows now, if `knows_all`.
+
+        A limit with windows allows at least as many as one that makes each request available again one window later.
+        """
+        window = self._window
+        if self._may_probe_at <= now:
+            return 1  # the reported reset has come
+        self._forget_old(now, window)
+        # Permits may be granted in advance, so requests may have been moved to `_returned` before their time.
+        early = self._returned.count_after(now)
+        by_count = self._limit - len(self._accepted) - early - in_flight
+        remaining = self.remaining or 0
+        by_report = remaining + self._returned.count_between(self._at, now) - len(self._sent)
+        return max(min(by_count, by_report), self._certain)
+
+    def free_at(self, now: float, in_flight: int) -> float:
+        """Return when `free` may allow the next request; infinity if an answer must arrive first."""
+        if self.free(now, in_flight) > 0:
+            return now
+        at = self._returned.first_after(now)
+        if self._accepted:
+            at = min(at, self._accepted.first + self._window)
+        return max(min(at, self._may_probe_at), math.nextafter(now, math.inf))
+
+    @property
+    def _window(self) -> float:
+        """The time after which a gradual limit makes a request available again."""
+        renewals = self.renewals
+        return renewals.window if renewals.is_exact and renewals.window else max(renewals.window, 1.0)
 
     @property
     def reported_at(self) -> float:
@@ -198,10 +252,13 @@ class Sharing:
         changes_at = min(self._rate_changes_at(now), self._may_probe_at)
         return max(min(at, changes_at), now + 1e-3)
 
-    def sent(self, now: float) -> None:
-        """Record that a request is sent."""
-        self._sent.append(now)
-        self._used += 1
+    def sent(self, now: float, count: int = 1) -> None:
+        """Record that requests are sent."""
+        self._sent.add(now, count)
+        self._used += count
+        self._certain = max(0, self._certain - count)
+        if self._may_probe_at <= now and self._is_common:
+            self._may_probe_at = math.inf
         if self._limit and self.is_shared(now):
             self._advance(now)
             self._credit = max(0.0, self._credit - self._due)
@@ -216,6 +273,7 @@ class Sharing:
         self._since = now
         self._used = limit
         self._may_probe_at = math.inf
+        self._certain, self._least = 0, math.inf
         self.remaining = None
         self.renewals = Renewals(limit, self.renewals.kind)
         for times in (self._accepted, self._returned, self._sent):
@@ -233,11 +291,19 @@ class Sharing:
         if rate_limited:
             self._limited_streak += 1
             self._used -= 1
+            if self._is_common and self._limited_streak >= _DOUBTS:
+                self.renewals.kind = None  # it has no windows
             if report.remaining == 0:
                 self._credit, self._credit_at = min(self._credit, 0.0), now
         else:
             self._limited_streak = 0
-            self._accepted.append(at)
+            # The request was processed before its answer arrived, so that it is certainly one window old later.
+            self._accepted.add(now if self._is_common else at)
+        # Several requests may have been in flight together, and their order is not known. The last one left the least.
+        self._least = min(self._least, report.remaining)
+        self._certain = 0
+        if not in_flight:
+            self._certain, self._least = int(self._least), math.inf
         if at < self._at:
             return  # a later answer has arrived already
         renewals = self.renewals
@@ -248,25 +314,62 @@ class Sharing:
             now=now,
             known=known,
             round_trip=self._round_trip,
+            unexplained=self._unexplained(report.remaining, at) if self._is_common else None,
         ):
             # All requests that are in flight, or were answered or lost since, may have been used in this window.
-            answered = sum(accepted > known.at for accepted in self._accepted)
-            self._used = max(1, answered) + in_flight + sum(lost > known.at for lost in self._lost)
+            answered = self._accepted.count_after(known.at)
+            self._used = max(1, answered) + in_flight + self._lost.count_after(known.at)
         elif at - self._at > renewals.period:
             self._used = 1 + in_flight + self._used_before
             self._used_before = 0
         self.remaining, self._at = report.remaining, at
         is_far = report.remaining == 0 and report.reset is not None and report.reset >= _MIN_RESET
         self._may_probe_at = renewals.resets_at if is_far and renewals.kind != "windows" else math.inf
-        while self._sent and self._sent[0] + self._round_trip / 2 <= at:
-            self._sent.popleft()
-        while self._returned and self._returned[0] <= at:
-            self._returned.popleft()
+        self._sent.drop_until(at - self._round_trip / 2)
+        self._returned.drop_until(at - self._margin if self._is_common else at)
         # A process that has just started sees what was used before. This shows others only if nothing remains.
         is_comparable = renewals.renewed_at > -math.inf or report.remaining == 0
-        if renewals.kind != "gradual" and is_comparable and self._limit - report.remaining > self._used:
+        is_counted = renewals.kind == "windows" if self._is_common else renewals.kind != "gradual"
+        if is_counted and is_comparable and self._limit - report.remaining > self._used:
             period = renewals.period
             self._others_until = now + min(_QUIET_WINDOWS * period, period + _QUIET)
+        elif self._is_common:
+            self._find_others(at, now, in_flight)
+
+    def accepted(self, at: float) -> None:
+        """Record an answer that shows nothing else, and arrived at `at`."""
+        self._accepted.add(at)
+
+    def unsent(self, count: int) -> None:
+        """Record that requests were not sent after all."""
+        self._used -= count
+        self._sent.drop_last(count)
+
+    def _unexplained(self, remaining: int, at: float) -> int:
+        """Return by how much more R has risen since the last answer than a gradual limit explains."""
+        if self.remaining is None:
+            return 0
+        margin, window = self._margin, self._window
+        self._forget_old(at + margin, window)
+        by_sliding_window = self._returned.count_between(self._at - margin, at + margin)
+        by_bucket = math.ceil(self._limit * (at - self._at + margin) / window)
+        return remaining - self.remaining - max(by_sliding_window, by_bucket)
+
+    @property
+    def _margin(self) -> float:
+        """How exactly it is known when a request becomes available again, in seconds."""
+        return self._round_trip + self._window / _GROUPS
+
+    def _find_others(self, at: float, now: float, in_flight: int) -> None:
+        """Find out whether more is missing from a gradual limit than is recorded here."""
+        window = self._window
+        for times in (self._accepted, self._returned, self._sent):
+            times.resolution = window / _GROUPS
+        if self.renewals.kind != "windows":
+            margin = self._margin
+            ours = in_flight + len(self._accepted) + self._returned.count_after(at - margin)
+            if self._limit - (self.remaining or 0) > ours + _TOLERATED * self._limit + 1:
+                self._others_until = now + min(_QUIET_WINDOWS * window, window + _QUIET)
 
     def rejected(self) -> None:
         """Record that a request was not counted, because another limit was used up."""
@@ -274,7 +377,7 @@ class Sharing:
 
     def lost(self, sent_at: float) -> None:
         """Record that no answer arrived. The request may have been used."""
-        self._lost.append(sent_at)
+        self._lost.add(sent_at)
 
     def _is_modest(self) -> bool:
         """Whether we have sent so little in the last window that we need not wait, because much remains."""
@@ -296,7 +399,7 @@ class Sharing:
         if self.renewals.kind == "windows":
             ends_at = self.renewals.ends_at
             return ends_at if ends_at > now else math.inf
-        return self._accepted[0] + max(self.renewals.window, 1.0) if self._accepted else math.inf
+        return self._accepted.first + max(self.renewals.window, 1.0) if self._accepted else math.inf
 
     # --- the rates ---
 
@@ -348,8 +451,6 @@ class Sharing:
 
     def _forget_old(self, now: float, window: float) -> None:
         """Move requests that were accepted more than a window ago to `_returned`."""
-        accepted, returned = self._accepted, self._returned
-        while accepted and accepted[0] <= now - window:
-            returned.append(accepted.popleft() + window)
-        while returned and returned[0] <= self._at:
-            returned.popleft()
+        for at, count in self._accepted.drop_until(now - window):
+            self._returned.add(at + window, count)
+        self._returned.drop_until(self._at - self._margin if self._is_common else self._at)

@@ -21,12 +21,16 @@ __all__ = ["SlowStart"]
 _WIDEN_AFTER: Final = 0.5
 """Seconds without an answer after which the width doubles."""
 
+_CAREFUL: Final = 1 / 16
+
 
 class SlowStart(Gate):
     """Allows a growing number of requests in flight, up to `max_in_flight`."""
 
-    def __init__(self, max_in_flight: int) -> None:
+    def __init__(self, max_in_flight: int, *, careful_from: float = math.inf) -> None:
+        """From the width `careful_from` on, an answer increases the width only by a sixteenth."""
         self._max_in_flight = max_in_flight
+        self._careful_from = careful_from
         self._width = 1.0
         """The maximum number of requests in flight; infinite when slow start is over."""
         self._widen_at = math.inf
@@ -51,6 +55,10 @@ class SlowStart(Gate):
         self._widen_at = now + _WIDEN_AFTER
         return now
 
+    def room(self, in_flight: int) -> float:
+        """Return how many more requests may be in flight. At least 1."""
+        return self._width if self._width == math.inf else max(1, math.floor(self._width) - in_flight)
+
     def sent(self, permit: Permit, in_flight: int) -> None:
         """If this request reaches the width, set the time at which the width doubles unless an answer arrives."""
         if in_flight + 1 >= self._width:
@@ -65,6 +73,6 @@ class SlowStart(Gate):
         self._widen()
 
     def _widen(self) -> None:
-        self._width += 1
+        self._width += 1 if self._width < self._careful_from else _CAREFUL
         if self._width >= self._max_in_flight:
             self._width = math.inf

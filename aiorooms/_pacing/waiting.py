@@ -49,6 +49,14 @@ class Waiting:
         """Return the number of callers with this priority."""
         return sum(map(len, self._queues[priority].values()))
 
+    def counts(self) -> dict[tuple[Priority, str], int]:
+        """Return the number of callers by priority and operation."""
+        return {
+            (priority, operation): len(queue)
+            for priority in PRIORITIES
+            for operation, queue in self._queues[priority].items()
+        }
+
     def operations(self, priority: Priority) -> Iterator[str]:
         """Yield the operations that callers with this priority wait for, in the order of their first callers."""
         queues = self._queues[priority]

@@ -13,6 +13,7 @@ The same events are logged, under these names:
 | `aiorooms.http` | INFO | `RetryScheduled`, or WARNING if the delay exceeds 10 s |
 | `aiorooms.http` | WARNING | `UpdateEnded`, if the outcome is uncertain |
 | `aiorooms.pacing` | INFO | `RateLimitPaused`, or WARNING if the wait exceeds 10 s |
+| `aiorooms.pacing` | INFO | `SharedPacingChanged`, or WARNING if the store can't be used |
 | `aiorooms.bulk` | INFO | `OutageBegan`, `OutageEnded`, `RunStopped` |
 | `aiorooms` | ERROR | `on_event` or another listener has raised an exception |
 
@@ -44,6 +45,7 @@ from ._events import (
     RateLimitPaused,
     RetryScheduled,
     RunStopped,
+    SharedPacingChanged,
     UpdateEnded,
 )
 
@@ -61,5 +63,6 @@ __all__ = [
     "RateLimitPaused",
     "RetryScheduled",
     "RunStopped",
+    "SharedPacingChanged",
     "UpdateEnded",
 ]

@@ -23,6 +23,7 @@ __all__ = [
     "RateLimitPaused",
     "RetryScheduled",
     "RunStopped",
+    "SharedPacingChanged",
     "UpdateEnded",
 ]
 
@@ -131,6 +132,16 @@ class RateLimitPaused:
 
 
 @attrs.frozen(kw_only=True)
+class SharedPacingChanged:
+    """The client shares the rate limit with others through a store from now on, or paces itself."""
+
+    is_shared: bool
+    """Whether the limit is shared now."""
+    why: str
+    """Why the store can't be used, in one line; empty if it is used."""
+
+
+@attrs.frozen(kw_only=True)
 class OutageBegan:
     """A bulk run assumes that the server is unavailable. From now on it sends one update at a time."""
 
@@ -184,6 +195,7 @@ Event: TypeAlias = (
     | OutageEnded
     | UpdateEnded
     | RunStopped
+    | SharedPacingChanged
 )
 
 OnEvent: TypeAlias = Callable[[Event], object]

@@ -20,6 +20,7 @@ from ._events import (
     RateLimitPaused,
     RetryScheduled,
     RunStopped,
+    SharedPacingChanged,
     UpdateEnded,
 )
 
@@ -80,6 +81,8 @@ def _line(event: Event) -> tuple[logging.Logger, int, Callable[[], str]]:
             return HTTP, logging.DEBUG, lambda: _call_ended(event)
         case RateLimitPaused():
             return _PACING, level_of_wait(event.seconds), lambda: _paused(event)
+        case SharedPacingChanged():
+            return _PACING, logging.INFO if event.is_shared else logging.WARNING, lambda: _shared(event)
         case OutageBegan():
             return _BULK, logging.INFO, lambda: f"an outage began, and one update at a time is sent: {event.reason}"
         case OutageEnded():
@@ -109,6 +112,12 @@ def _call_ended(event: CallEnded) -> str:
 def _paused(event: RateLimitPaused) -> str:
     why = PAUSE_WORDS[event.reason]
     return f"the rate limit allows no call for {event.seconds:.3g} s ({event.waiting:,} waiting): {why}"
+
+
+def _shared(event: SharedPacingChanged) -> str:
+    if event.is_shared:
+        return "the rate limit is shared with other clients"
+    return f"the rate limit can't be shared, and this client paces itself: the store fails ({event.why})"
 
 
 def _updated(event: UpdateEnded) -> str:

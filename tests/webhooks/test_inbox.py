@@ -24,9 +24,9 @@ from aiorooms.webhooks import (
     WebhookInbox,
     WebhookVerifier,
 )
+from benchmarks._redis_server import redis_server
 
 from ..conftest import tasks_left
-from ..redis_server import redis_server
 from .signing import event_body, public, signed
 
 MakeStore = Callable[..., EventStore]

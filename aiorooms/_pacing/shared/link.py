@@ -1,0 +1,363 @@
+"""The link: the task that exchanges with the account in the store, so that no caller ever waits for the store.
+
+The store can't calculate, so a client does it for all. To exchange, a client adds its report to the inbox in the store.
+If no other client has the lock, it takes it, gets the state of the account and all reports, records them, leases
+permits, and replaces the state. The store then sends each client a *notice* of what it got. A client that finds the
+lock taken waits for its notice. So the reports of 40 clients that arrive together are recorded in one or two steps.
+
+The lock only avoids work that would be done twice. What keeps the account right is the token of the state: a new state
+is stored only if it was calculated from the current one. If the client with the lock stops, the lock expires, another
+client records the same reports, and the first one's state is rejected later. A client that is alone needs no lock: it
+replaces the state that it knows, in one round trip.
+
+If the store does not answer within `TIMEOUT`, sharing is *unavailable*: callers get their permits from what the client
+has learned by itself, and the link tries to join again, after a wait that doubles each time, from 0.05 s to 1 s, with
+jitter. While callers wait, the store must show every `LIVENESS` seconds that it answers. So a store that hangs delays a
+caller by at most 0.2 s.
+
+Example: A, B and C report at the same time. A was first, and takes the lock. Its answer from the store contains the
+state with the token `7f` and its own report. B's and C's reports go to the inbox. A replaces the state `7f` by `c2`,
+and the answer contains the reports of B and C. A records them too, replaces `c2` by `e9`, and the inbox is empty, so
+the lock is released. B and C receive their notices.
+"""
+
+import asyncio
+import contextvars
+import math
+import random as random_module
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Final, cast
+
+from ..._aio import end_tasks
+from .account import Account, Overview, Report, Want
+from .gate import LIVENESS, SharedGate
+from .messages import Notice, notice_to, read_notice, read_report, write_notice, write_report
+from .store import Posted, Session, Store, StoreError, Swapped
+
+__all__ = ["Link"]
+
+TIMEOUT: Final = 0.12
+"""Seconds within which the store must answer."""
+
+_JOIN_TIMEOUT: Final = 0.2
+"""Seconds within which connecting and the first exchange must succeed, for a caller that waits meanwhile."""
+
+_FIRST_RETRY: Final = 0.05
+_MAX_RETRY: Final = 1.0
+"""The first and the longest wait before joining again, in seconds. Jitter makes it up to half shorter."""
+
+_PATIENCE: Final = 0.04
+_POLL: Final = 0.01
+"""Seconds without a notice after which a client tries to take the lock. The second number is for stores that can't
+send messages."""
+
+_MAX_WAIT: Final = 1.0
+"""Seconds after which a report must be recorded."""
+
+_MAX_STEP: Final = 1.0
+"""Seconds. If the store's clock differs more from what was expected, it was set, and a new account is opened."""
+
+_TOKEN_BITS: Final = 48
+
+
+class Link:
+    """Keeps one client in contact with the account.
+
+    `waiting` returns the callers that wait, `changed` is called when permits have arrived or the store can't be used
+    any more, and `announce` is called with whether the store is used and why not.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        gate: SharedGate,
+        *,
+        waiting: Callable[[], Mapping[Want, int]],
+        changed: Callable[[], None],
+        announce: Callable[[bool, str], None],
+        clock: Callable[[], float],
+        random: Callable[[], float] = random_module.random,
+    ) -> None:
+        self._store = store
+        self._gate = gate
+        self._waiting = waiting
+        self._changed = changed
+        self._announce = announce
+        self._clock = clock
+        self._random = random
+        self._task: asyncio.Task[None] | None = None
+        self._wakeup = asyncio.Event()
+        self._is_closing = False
+        self._me = ""
+        """The name of this client in the account. It has a new one each time it joins."""
+        self._account: Account | None = None
+        """The account with the state `_token`, if this client has calculated it."""
+        self._token = ""
+        self._notice: Notice | None = None
+        """The last notice."""
+        self._noticed = asyncio.Event()
+        self._offset = 0.0
+        """The store's clock minus the local clock."""
+        self._trip = math.inf
+        """How exactly the offset is known: the round trip in which it was measured, in seconds."""
+        self._contact_at = -math.inf
+        """When the store answered the last time."""
+        self._was_used: bool | None = None
+
+    @property
+    def overview(self) -> Overview | None:
+        """What is known about the limit; None if it is not shared now."""
+        return self._notice.overview if self._notice is not None and self._gate.status == "used" else None
+
+    @property
+    def shift(self) -> float:
+        """The account's clock minus the local clock."""
+        return self._offset - (0.0 if self._notice is None else self._notice.epoch)
+
+    def wake(self) -> None:
+        """Check whether an exchange is due. Start the link if this is the first call."""
+        if self._is_closing:
+            return
+        if self._task is None:
+            # The task must not inherit the context of the first caller, such as its trace.
+            self._task = asyncio.create_task(self._run(), context=contextvars.Context())
+        self._wakeup.set()
+
+    async def close(self) -> None:
+        """Leave the account, if the store answers, and end the task. Can be called again."""
+        self._is_closing = True
+        self._wakeup.set()
+        task, self._task = self._task, None
+        if task is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(2 * TIMEOUT):
+                    await asyncio.wait([task])
+            await end_tasks([task])
+
+    # --- joining ---
+
+    async def _run(self) -> None:
+        wait = _FIRST_RETRY
+        while not self._is_closing:
+            self._gate.joins()
+            self._account, self._token, self._notice, self._trip = None, "", None, math.inf
+            self._me = f"{random_module.getrandbits(_TOKEN_BITS):x}"
+            began = self._clock()
+            await self._stay()
+            if self._clock() - began > _MAX_RETRY:
+                wait = _FIRST_RETRY
+            if not self._is_closing:
+                await asyncio.sleep(wait * (0.5 + self._random() / 2))
+                wait = min(2 * wait, _MAX_RETRY)
+
+    async def _stay(self) -> None:
+        """Join the account, and exchange until the store fails or the client is closed."""
+        session: Session | None = None
+        try:
+            deadline = asyncio.get_running_loop().time() + _JOIN_TIMEOUT
+            async with asyncio.timeout_at(deadline):
+                session = await self._store.open(self._me)
+            async with asyncio.TaskGroup() as tasks:
+                listening = tasks.create_task(self._listen(session))
+                async with asyncio.timeout_at(deadline):
+                    await self._exchange(session)
+                self._tell(True, "")
+                await self._exchange_when_due(session)
+                listening.cancel()
+        except (TimeoutError, StoreError) as error:
+            self._lose(error)
+        except BaseExceptionGroup as group:
+            _, others = group.split((TimeoutError, StoreError))
+            if others is not None:
+                raise others from None
+            self._lose(_first(group))
+        finally:
+            if session is not None:
+                await _close(session)
+
+    def _lose(self, error: BaseException) -> None:
+        """Let callers get their permits without the store. This comes before anything that takes time."""
+        self._gate.loses()
+        self._tell(False, "it does not answer" if isinstance(error, TimeoutError) else str(error))
+        self._changed()
+
+    def _tell(self, is_used: bool, why: str) -> None:
+        if is_used != self._was_used:
+            self._was_used = is_used
+            self._announce(is_used, why)
+
+    # --- exchanging ---
+
+    async def _exchange_when_due(self, session: Session) -> None:
+        while True:
+            now = self._clock()
+            waiting = self._waiting()
+            due = self._gate.exchange_at(now, waiting)
+            if due <= now or self._is_closing:
+                await self._exchange(session)
+                if self._is_closing:
+                    return
+                continue
+            checks_at = self._contact_at + LIVENESS if waiting else math.inf
+            if checks_at <= now:
+                async with asyncio.timeout(TIMEOUT):
+                    await session.ping()
+                self._contact_at = self._clock()
+                continue
+            self._wakeup.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(due, checks_at) - now):
+                    await self._wakeup.wait()
+
+    async def _listen(self, session: Session) -> None:
+        if not session.can_receive:
+            return
+        while True:
+            message = await session.receive()
+            self._contact_at = self._clock()
+            try:
+                notice = read_notice(message)
+            except ValueError:
+                raise StoreError("a message could not be read") from None
+            self._hear(notice)
+            self._noticed.set()
+            self._wakeup.set()
+
+    def _hear(self, notice: Notice) -> None:
+        """Record a notice. Older ones may arrive after newer ones."""
+        before = self._notice
+        if before is not None and before.epoch != notice.epoch:
+            raise StoreError("its state was lost")
+        if not notice.recorded:
+            if self._is_closing:
+                return
+            raise StoreError("a report came too late")
+        self._notice = notice
+        self._gate.listens(notice.epoch, self.shift)
+        self._gate.granted(notice.granted, notice.outlook, self._clock())
+        self._changed()
+
+    async def _exchange(self, session: Session) -> None:
+        """Exchange once. Raise TimeoutError or StoreError if the store fails."""
+        began = self._clock()
+        report = self._gate.report(began, {} if self._is_closing else self._waiting())
+        report.leaves = self._is_closing
+        if not await self._record_alone(session, report):
+            async with asyncio.timeout(_MAX_WAIT):
+                await self._post_until_recorded(session, report)
+        is_first = self._gate.status != "used"
+        self._gate.recorded(began)
+        if is_first:
+            self._changed()
+
+    async def _record_alone(self, session: Session, report: Report) -> bool:
+        """If no other client is known, record a report without the lock. Return whether that was possible."""
+        account, self._account = self._account, None
+        if account is None or account.clients > 1:
+            self._account = account
+            return False
+        account.begin(self._clock() + self.shift)
+        account.record(self._me, report)
+        account.finish()
+        return (await self._swap(session, account, 0)).is_done
+
+    async def _post_until_recorded(self, session: Session, report: Report) -> None:
+        """Record a report, or wait until another client has recorded it."""
+        data = write_report(self._me, report)
+        while True:
+            self._noticed.clear()
+            posted = await self._post(session, data)
+            if posted.is_locked:
+                await self._record_all(session, posted)
+            if report.leaves:
+                return  # no notice comes any more
+            data = b""
+            while not self._is_recorded(report):
+                try:
+                    async with asyncio.timeout(_PATIENCE if session.can_receive else _POLL):
+                        await self._noticed.wait()
+                except TimeoutError:
+                    break
+                self._noticed.clear()
+            else:
+                return
+
+    def _is_recorded(self, report: Report) -> bool:
+        return self._notice is not None and self._notice.recorded >= report.number
+
+    async def _record_all(self, session: Session, posted: Posted) -> None:
+        """Record the reports of all clients, until the inbox is empty or another client has taken the lock."""
+        account, reports = self._load(posted), posted.reports
+        while True:
+            account.begin(self._clock() + self._offset - account.epoch)
+            for data in reports:
+                with suppress(ValueError):  # a client of another version would have another name for the state
+                    account.record(*read_report(data))
+            account.finish()
+            reply = await self._swap(session, account, len(reports))
+            if not reply.is_done or not reply.reports:
+                return
+            reports = reply.reports
+
+    def _load(self, posted: Posted) -> Account:
+        """Return the account in the store, or a new one if there is none that can be used."""
+        account, self._account = self._account, None
+        if posted.token != self._token or account is None:
+            account = None
+            self._token = posted.token
+            if posted.state:
+                with suppress(ValueError, TypeError, LookupError):
+                    account = Account.load(posted.state, self._random)
+        # If the store's clock was set back, nothing in the account would ever expire.
+        if account is None or account.epoch + account.exchanged_at > posted.now + _MAX_STEP:
+            account = Account(self._random)
+            account.epoch = math.floor(posted.now)
+        return account
+
+    # --- the store ---
+
+    async def _post(self, session: Session, data: bytes) -> Posted:
+        began = self._clock()
+        async with asyncio.timeout(TIMEOUT):
+            posted = await session.post(data)
+        self._set_clock(began, posted.now)
+        return posted
+
+    async def _swap(self, session: Session, account: Account, recorded: int) -> Swapped:
+        """Try to store an account. If it is stored, it is the current one."""
+        messages = {name: write_notice(notice_to(account, name)) for name in account.woken if name != self._me}
+        token = f"{random_module.getrandbits(_TOKEN_BITS):x}"
+        began = self._clock()
+        async with asyncio.timeout(TIMEOUT):
+            reply = await session.swap(
+                self._token, token, account.dump(), ttl=account.ttl, recorded=recorded, messages=messages
+            )
+        self._set_clock(began, reply.now)
+        if reply.is_done:
+            self._account, self._token = account, token
+            self._hear(notice_to(account, self._me))
+        return reply
+
+    def _set_clock(self, began: float, now: float) -> None:
+        """Compare the store's clock with the local one. The quickest answers show best how they differ."""
+        self._contact_at = ended = self._clock()
+        offset, trip = now - (began + ended) / 2, ended - began
+        if self._trip < math.inf and abs(offset - self._offset) > _MAX_STEP:
+            raise StoreError("its clock was set")
+        self._trip *= 1.01  # clocks drift, so a measurement counts only for a while
+        if trip <= self._trip:
+            self._offset, self._trip = offset, trip
+
+
+async def _close(session: Session) -> None:
+    # Closing a connection to a server that hangs can take long.
+    with suppress(TimeoutError, StoreError):
+        async with asyncio.timeout(TIMEOUT):
+            await session.close()
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error

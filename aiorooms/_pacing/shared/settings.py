@@ -1,0 +1,72 @@
+"""The setting that makes clients share a limit through Redis."""
+
+import importlib.util
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import attrs
+
+from ..._checks import setting_error, wrong_type
+from .account import LAYOUT
+from .store import Store
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis, RedisCluster
+
+    RedisClient: TypeAlias = "Redis | RedisCluster"
+
+__all__ = ["RedisPacing"]
+
+_SCHEMES: Final = ("redis://", "rediss://", "unix://")
+
+
+@attrs.frozen(eq=False)
+class RedisPacing:
+    """Share the rate limit of one API key with other processes and machines, for `Pacing(shared=RedisPacing(url))`.
+
+    The clients with the same key, base URL and Redis then send as one: they use the whole limit, and are hardly ever
+    rate limited. Redis holds a few hundred bytes for each key, which expire, and never the key itself. No call fails
+    because of Redis, and none waits for it for more than 0.25 s: if Redis does not answer, each client paces itself.
+
+    Needs the extra `redis`, and Redis 5 or later. Raises `ImportError` if redis-py is missing, and
+    `ClientSettingsError` if a setting is invalid.
+    """
+
+    source: "str | RedisClient" = attrs.field(repr=False)
+    """A URL, such as `redis://user:password@redis.example.com:6379/0`, `rediss://` for TLS or `unix://` for a socket.
+
+    Or your own client of `redis.asyncio`, such as one from Sentinel or for a cluster. You close it yourself, after the
+    clients of aiorooms, and it must belong to the same event loop.
+    """
+    prefix: str = attrs.field(default="aiorooms", kw_only=True)
+    """The beginning of all names in Redis. Clients with different prefixes don't share."""
+
+    def __attrs_post_init__(self) -> None:
+        if importlib.util.find_spec("redis") is None:  # pragma: no cover - the tests install it
+            raise ImportError("RedisPacing needs redis-py; install it: pip install 'aiorooms[redis]'")
+        source: object = self.source
+        if isinstance(source, str):
+            if not source.startswith(_SCHEMES):
+                # The URL may contain a password, so it is not shown.
+                raise setting_error("RedisPacing(source=)", "is not a URL of Redis", f"begin it with {_SCHEMES[0]}")
+            _check_url(source)
+        elif not hasattr(source, "evalsha"):
+            raise wrong_type("RedisPacing(source=)", type(source), "a URL or a client of redis.asyncio")
+        if not isinstance(self.prefix, str) or not self.prefix or set(self.prefix) & set("{}"):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise setting_error(
+                "RedisPacing(prefix=)", f"is {self.prefix!r}", "give a text without braces", self.prefix
+            )
+
+    def store(self, digest: str) -> Store:
+        """Return the store of an API key and base URL, which `digest` identifies. Nothing is connected yet."""
+        from .redis_store import RedisStore  # redis-py takes a tenth of a second to import
+
+        return RedisStore(self.source, f"{self.prefix}:pacing:{LAYOUT}:{digest}")
+
+
+def _check_url(url: str) -> None:
+    from redis.asyncio.connection import parse_url
+
+    try:
+        parse_url(url)
+    except ValueError as error:
+        raise setting_error("RedisPacing(source=)", f"can't be parsed: {error}", "give a URL of Redis") from None
