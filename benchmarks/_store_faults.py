@@ -12,21 +12,31 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
 import attrs
 
-from aiorooms import APIError, Pacing, RedisPacing, RoomsClient
+from aiorooms import APIError, Pacing, RedisPacing, RoomsClient, RoomUpdate
 from aiorooms.simulator import RateLimit
 
 from ._contestants import fields_of
-from ._redis_server import RedisServer
-from .pacing import Pipe, Server, end, set_limit, start, stats_of
+from ._redis_server import RedisServer, redis_server
+from ._servers import Pipe, Server, end, set_limit, start, stats_of
 
-__all__ = ["Fault", "FaultFigures", "line", "measure_fault"]
+__all__ = [
+    "FAULTS",
+    "HEAD",
+    "SINGLE",
+    "Fault",
+    "FaultFigures",
+    "line",
+    "measure_fault",
+    "measure_single",
+    "single_text",
+]
 
 Fault: TypeAlias = Literal["stopped", "killed", "hung", "slow", "holder killed"]
 
@@ -225,6 +235,80 @@ def _end(fault: Fault, store: RedisServer, proxy: _Proxy) -> None:
         store.send(signal.SIGCONT)
     elif fault != "holder killed":
         store.start()
+
+
+# --- a lone single call beside a bulk run in another process ---
+
+SINGLE: Final = "a single call beside a bulk run"
+_SINGLE_LIMIT: Final = RateLimit(100, 1.0, "fractional")
+_SINGLE_EVERY: Final = 0.73
+_SINGLE_LENGTH: Final = 15.0
+
+
+def measure_single() -> list[float]:
+    """Return how long single calls of one process took, while another one used up the limit with a bulk run."""
+    with tempfile.TemporaryDirectory() as name, Server(400) as server, redis_server(Path(name)) as url:
+        server.ask(partial(set_limit, _SINGLE_LIMIT))
+        work = [(_run_bulk, server.room_ids[1:]), (_run_single, server.room_ids[:1])]
+        started = [start(target, server.url, server.key, room_ids, url) for target, room_ids in work]
+        for pipe, _ in started:
+            pipe.recv()
+        for pipe, _ in started:
+            pipe.send(None)
+        results: list[list[float]] = [pipe.recv() for pipe, _ in started]
+        for pipe, process in started:
+            end(process)
+            pipe.close()
+    return results[1]
+
+
+def _run_bulk(pipe: Pipe, url: str, key: str, room_ids: list[str], store: str) -> None:
+    async def run() -> list[float]:
+        async with RoomsClient(key, base_url=url, pacing=Pacing(shared=RedisPacing(store))) as client:
+            ends_at = time.monotonic() + _SINGLE_LENGTH
+
+            def updates() -> Iterator[tuple[str, RoomUpdate]]:
+                number = 0
+                while time.monotonic() < ends_at:
+                    yield room_ids[number % len(room_ids)], RoomUpdate(**fields_of(number))
+                    number += 1
+
+            async for _ in client.rooms.update_many(updates(), concurrency=50):
+                pass
+        return []
+
+    _run_when_asked(pipe, run())
+
+
+def _run_single(pipe: Pipe, url: str, key: str, room_ids: list[str], store: str) -> None:
+    async def run() -> list[float]:
+        waits: list[float] = []
+        async with RoomsClient(key, base_url=url, pacing=Pacing(shared=RedisPacing(store))) as client:
+            ends_at = time.monotonic() + _SINGLE_LENGTH - 1
+            while time.monotonic() < ends_at:
+                await asyncio.sleep(_SINGLE_EVERY)
+                began = time.monotonic()
+                await client.rooms.update(room_ids[0], **fields_of(len(waits)))
+                waits.append(time.monotonic() - began)
+        return waits
+
+    _run_when_asked(pipe, run())
+
+
+def _run_when_asked(pipe: Pipe, run: Coroutine[None, None, list[float]]) -> None:
+    pipe.send(None)
+    pipe.recv()
+    pipe.send(asyncio.run(run))
+
+
+def single_text(waits: Sequence[float]) -> str:
+    """Return the figures of single calls."""
+    median = statistics.median(waits)
+    target = f"target at most one window of {_SINGLE_LIMIT.window:g} s: {'met' if median <= 1 else 'MISSED'}"
+    return f"p50 {median:.3f} s, most {max(waits):.3f} s of {len(waits)} calls, {target}"
+
+
+# --- the table ---
 
 
 def line(figures: FaultFigures) -> str:

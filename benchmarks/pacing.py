@@ -12,9 +12,14 @@ retries. The columns of the table are
 - time, ideal, ratio: duration of the run, the minimum duration that the limit allows, and time / ideal;
 - target, met: the targets of aiorooms, and whether they were met, or else which ones were missed.
 
+Rows with several clients are measured with Redis, through which the clients share the limit, and without it.
+
 Below the table, several processes start one second after another, and share the limit for 12 s, with a latency of 30 to
 80 ms. Each line shows the updates of each process in the last half of this time. The targets are at least 60 % of an
 equal share for each process, 90 % of the limit used, and at most 3 % 429s, or 12 % if the server reports no limit.
+
+Then follow faults of the store (`_store_faults`), a lone single call beside the bulk run of another process, and the
+CPU time of pacing for one update. That of sharing is what it costs more than pacing alone, with Redis.
 
 The exit status is 0 even if a target is missed.
 """
@@ -26,19 +31,18 @@ import importlib
 import importlib.metadata
 import importlib.util
 import json
-import multiprocessing
 import platform
 import statistics
 import sys
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any, Final, Literal, Self, TypeAlias, TypeVar, cast
+from typing import Final, Literal, cast
 
 import attrs
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -49,16 +53,10 @@ from aiorooms.simulator import RateLimit, RoomsSimulator, Stats
 
 from ._contestants import fields_of
 from ._redis_server import redis_server
-
-T = TypeVar("T")
-
-Wanted: TypeAlias = list[tuple[str, dict[str, Any]]]
-"""Pairs of a room id and the fields to set."""
-
-Pipe: TypeAlias = "connection.Connection[Any, Any]"
-
-Action: TypeAlias = Callable[[RoomsSimulator], T]
-"""A function that the server's process calls with its simulator. It is pickled, so it must be importable."""
+from ._servers import Action, Pipe, Server, Wanted, close_port, count_wrong, end, open_port, set_limit, start, stats_of
+from ._store_faults import FAULTS, SINGLE, Fault, FaultFigures, measure_fault, measure_single, single_text
+from ._store_faults import HEAD as FAULT_HEAD
+from ._store_faults import line as fault_line
 
 WORKERS: Final = 50
 
@@ -66,58 +64,6 @@ GRACE: Final = 60.0
 """Clients that still run after 4 times the ideal time plus this number of seconds are stopped."""
 
 INSTALL: Final = "python -m pip install telnyx"
-
-_SPAWN: Final = multiprocessing.get_context("spawn")
-
-
-# --- the server's process ---
-
-
-def serve(pipe: Pipe, rooms: int) -> None:
-    with RoomsSimulator(rooms=rooms) as sim:
-        pipe.send((sim.url, sim.api_key, sim.room_ids))
-        for action in iter(pipe.recv, None):
-            pipe.send(action(sim))
-
-
-def set_limit(rule: RateLimit, sim: RoomsSimulator) -> None:
-    sim.rate_limit = rule
-
-
-def close_port(sim: RoomsSimulator) -> None:
-    sim.refuse_connections("closed")
-
-
-def open_port(sim: RoomsSimulator) -> None:
-    sim.accept_connections()
-
-
-def stats_of(sim: RoomsSimulator) -> Stats:
-    return sim.stats
-
-
-def count_wrong(wanted: Wanted, sim: RoomsSimulator) -> int:
-    return sum(not fields.items() <= sim.rooms[room_id].items() for room_id, fields in wanted)
-
-
-class Server:
-    """A simulator in its own process, and a pipe to that process."""
-
-    def __init__(self, rooms: int) -> None:
-        self._pipe, self._process = start(serve, rooms)
-        self.url, self.key, self.room_ids = cast("tuple[str, str, list[str]]", self._pipe.recv())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pipe.send(None)
-        end(self._process)
-
-    def ask(self, action: Action[T]) -> T:
-        self._pipe.send(action)
-        return cast("T", self._pipe.recv())
-
 
 # --- a client's process ---
 
@@ -290,6 +236,11 @@ def make_rows() -> list[Row]:
 
 
 def make_shared_rows() -> list[Row]:
+    """Return the rows of clients that share a limit, with Redis and without, side by side.
+
+    1,950 updates are 19.5 windows. With a whole number of windows, a single update that misses its window would make
+    the run longer by a whole one.
+    """
     limits = [
         ("fixed, exact reset", RateLimit(100, reset_rounding="fractional"), 1.05, 0.5),
         ("fixed, rounded up", RateLimit(100), 1.05, 0.5),
@@ -298,15 +249,16 @@ def make_shared_rows() -> list[Row]:
         ("bucket", RateLimit(100, reset_rounding="fractional", kind="bucket"), 1.05, 1),
         ("no headers", RateLimit(100, headers=False), 1.15, 3),
     ]
-    shortest = ideal(2000, (0, 100))
+    updates = 1950
+    shortest = ideal(updates, (0, 100))
     return [
         Row(
-            f"{clients} clients{' with Redis' if with_store else ''}, {name}",
+            f"{clients} clients{'+Redis' if with_store else ''}, {name}",
             limit,
             shortest,
             ratio * shortest if with_store else None,
             percent if with_store else None,
-            updates=2000,
+            updates=updates,
             clients=clients,
             with_store=with_store,
         )
@@ -342,22 +294,6 @@ class Result:
     bar: str | None
     missed: list[str] | None
     """The missed targets; None if the client has no targets."""
-
-
-def start(target: Callable[..., None], *args: object) -> tuple[Pipe, SpawnProcess]:
-    """Start a process that calls `target` with one end of a pipe and `args`. Return the other end, and the process."""
-    ours, theirs = _SPAWN.Pipe()
-    process = _SPAWN.Process(target=target, args=(theirs, *args), daemon=True)
-    process.start()
-    theirs.close()  # so that our end reports EOF when the process exits
-    return ours, process
-
-
-def end(process: SpawnProcess) -> None:
-    process.join(10)
-    if process.is_alive():
-        process.kill()
-        process.join()
 
 
 def begin_together(server: Server, limit: RateLimit, started: Sequence[tuple[Pipe, SpawnProcess]]) -> list[Pipe]:
@@ -608,12 +544,54 @@ class Cost:
 
 COST_UNLIMITED: Final = "cost of pacing, no limit reported"
 COST_LIMITED: Final = "cost of pacing, limit reported"
+COST_SHARED: Final = "cost of pacing, shared, leases of {}"
 COST_TARGET: Final = 3.0
 """Maximum CPU time in the row `COST_UNLIMITED`, in microseconds."""
 
 _COST_RUNS: Final = 15
 _COST_UPDATES: Final = 20_000
 _PLENTY: Final = 1_000_000_000
+
+
+_LEASES: Final = (10, 50)
+_SHARED_RUNS: Final = 5
+_SHARED_UPDATES: Final = 10_000
+_SHARED_TARGET: Final = 20.0
+_OPERATION: Final = "PATCH /rooms/{room_id}"
+
+
+def measure_shared_cost(lease: int) -> Cost:
+    """Measure what sharing costs more than pacing alone. As many callers as a lease has permits wait together."""
+    runs: list[float] = []
+    with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as url:
+        for _ in range(_SHARED_RUNS):
+            alone, shared = (asyncio.run(waiting_cost(store, lease)) for store in (None, RedisPacing(url)))
+            runs.append(shared - alone)
+    target = _SHARED_TARGET if lease == _LEASES[0] else None
+    return Cost(row=COST_SHARED.format(lease), microseconds=statistics.median(runs), runs=runs, bar=target)
+
+
+async def waiting_cost(shared: RedisPacing | None, callers: int) -> float:
+    """Return the CPU time to acquire and release a permit, in microseconds."""
+    pacer = Pacer(Pacing(), max_in_flight=100, store=None if shared is None else shared.store("0"))
+    used = 0.0
+    for count in (1000, _SHARED_UPDATES):  # the first 1000 complete slow start
+        heads = iter([answer_head(number, True) for number in range(count)])
+
+        async def call(heads: Iterator[CIMultiDictProxy[str]] = heads) -> None:
+            for head in heads:
+                permit = pacer.acquire_now("low", _OPERATION) or await pacer.acquire("low", _OPERATION)
+                await asyncio.sleep(0)
+                pacer.release(permit, read_rate_limit(head, rate_limited=False))
+
+        began = time.process_time()
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(callers):
+                tasks.create_task(call())
+        used = time.process_time() - began
+    pacer.close()
+    await pacer.leave()
+    return used / _SHARED_UPDATES * 1e6
 
 
 def measure_cost(row: str) -> Cost:
@@ -676,7 +654,7 @@ def line(result: Result) -> str:
 
 
 def cost_line(cost: Cost) -> str:
-    text = f"{cost.row:<37}{cost.microseconds:.2f} µs CPU per update ({min(cost.runs):.2f} to {max(cost.runs):.2f})"
+    text = f"{cost.row:<38}{cost.microseconds:.2f} µs CPU per update ({min(cost.runs):.2f} to {max(cost.runs):.2f})"
     if cost.bar is not None:
         text += f", target at most {cost.bar:g} µs: {'met' if cost.microseconds <= cost.bar else 'MISSED'}"
     return text
@@ -686,10 +664,15 @@ def main(arguments: Sequence[str]) -> None:
     rows = make_rows()
     crowds = make_crowds()
     costs = [COST_UNLIMITED, COST_LIMITED]
+    shared_costs = {COST_SHARED.format(lease): lease for lease in _LEASES}
+    faults: dict[str, Fault] = {f"fault: {fault}": fault for fault in FAULTS}
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks pacing",
         description=__doc__,
-        epilog="rows:\n  " + "\n  ".join([*(row.name for row in rows), *(crowd.name for crowd in crowds), *costs]),
+        epilog="rows:\n  "
+        + "\n  ".join(
+            [*(row.name for row in rows), *(crowd.name for crowd in crowds), *faults, SINGLE, *costs, *shared_costs]
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -701,7 +684,9 @@ def main(arguments: Sequence[str]) -> None:
     rows = [row for row in rows if only in row.name]
     crowds = [crowd for crowd in crowds if only in crowd.name]
     costs = [name for name in costs if only in name]
-    if not rows and not crowds and not costs:
+    shared_costs = {name: lease for name, lease in shared_costs.items() if only in name}
+    faults = {name: fault for name, fault in faults.items() if only in name}
+    if not (rows or crowds or costs or shared_costs or faults or only in SINGLE):
         parser.error(f"no row has {only!r} in its name; --help lists the rows")
 
     has_telnyx = importlib.util.find_spec("telnyx") is not None
@@ -724,7 +709,17 @@ def main(arguments: Sequence[str]) -> None:
     for crowd in crowds:
         shared.append(measure_crowd(crowd))
         print(crowd_line(shared[-1]), flush=True)
+    fault_figures: list[FaultFigures] = []
+    if faults:
+        print(FAULT_HEAD)
+    for fault in faults.values():
+        fault_figures.append(measure_fault(fault))
+        print(fault_line(fault_figures[-1]), flush=True)
+    waits = measure_single() if only in SINGLE else []
+    if waits:
+        print(f"{SINGLE:<38}{single_text(waits)}", flush=True)
     measured_costs = [measure_cost(name) for name in costs]
+    measured_costs += [measure_shared_cost(lease) for lease in shared_costs.values()]
     for cost in measured_costs:
         print(cost_line(cost))
     if file is not None:
@@ -732,6 +727,8 @@ def main(arguments: Sequence[str]) -> None:
             "versions": versions,
             "rows": [attrs.asdict(result) for result in results],
             "shared": [attrs.asdict(each) for each in shared],
+            "faults": [attrs.asdict(each) for each in fault_figures],
+            "single": waits,
             "costs": [attrs.asdict(cost) for cost in measured_costs],
         }
         file.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

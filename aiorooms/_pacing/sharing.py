@@ -125,6 +125,9 @@ _TOLERATED: Final = 0.02
 _MAX_REMEMBERED: Final = 10_000
 """Maximum number of accepted requests whose times are stored, even if the limit is higher."""
 
+_MAX_COUNTED: Final = 1_000_000_000
+"""The same if the requests of several processes are counted."""
+
 
 class Sharing:
     """What is known about the use of one limit by this process and others.
@@ -135,6 +138,8 @@ class Sharing:
 
     def __init__(self, random: Callable[[], float], used_before: int = 0, *, is_common: bool = False) -> None:
         self._is_common = is_common
+        # The requests of several processes are counted in a few groups, so that their number does not matter.
+        most = _MAX_COUNTED if is_common else _MAX_REMEMBERED
         self.renewals = Renewals()
         self.remaining: int | None = None
         """R of the last answer; None before the first one."""
@@ -144,11 +149,11 @@ class Sharing:
         """When the server processed the request of the last answer: half a round trip before it arrived."""
         self._round_trip = 0.0
         """The average time from a request to its answer, in seconds."""
-        self._accepted = Times(_MAX_REMEMBERED)
+        self._accepted = Times(most)
         """When the server accepted our last requests: those of the last window, and perhaps older ones."""
-        self._returned = Times(_MAX_REMEMBERED)
+        self._returned = Times(most)
         """When requests became one window old, after the last answer. A sliding window makes them available again."""
-        self._sent = Times(_MAX_REMEMBERED)
+        self._sent = Times(most)
         """When requests were sent that R does not include yet."""
         self._lost = Times(100)
         """When the last requests without an answer were sent."""
