@@ -15,11 +15,11 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from aiorooms import Pacing
-from aiorooms._pacing import Pacer, Priority, read_rate_limit
+from aiorooms._pacing import Pacer, Priority, RateLimitInfo, read_rate_limit
 from aiorooms._pacing.shared.store import Posted, StoreError, Swapped
 from aiorooms.simulator import RateLimit
 from aiorooms.simulator._limit_headers import limit_headers
-from aiorooms.simulator._limiters import make_limiter
+from aiorooms.simulator._limiters import Verdict, make_limiter
 
 __all__ = ["MemoryStore", "Process", "World"]
 
@@ -92,7 +92,7 @@ class MemorySession:
         store.posts += 1
         if report:
             store.inbox.append(report)
-        if store.lock is not None and store.lock[1] > now:
+        if store.lock is not None and now < store.lock[1] <= now + _LOCK_TTL:
             return Posted(now, False)
         store.lock = (self._client, now + _LOCK_TTL)
         return Posted(now, True, store.token, store.state, tuple(store.inbox))
@@ -105,7 +105,7 @@ class MemorySession:
     def _swap(self, expected: str, token: str, state: bytes, recorded: int, messages: Mapping[str, bytes]) -> Swapped:
         store, now = self._store, self._store.clock()
         store.swaps += 1
-        holder = store.lock[0] if store.lock is not None and store.lock[1] > now else None
+        holder = store.lock[0] if store.lock is not None and now < store.lock[1] <= now + _LOCK_TTL else None
         if store.token != expected or holder not in (None, self._client):
             return Swapped(now, False)
         store.token, store.state = token, state
@@ -189,13 +189,22 @@ class World:
         began = self.clock()
         permit = process.pacer.acquire_now(priority, operation) or await process.pacer.acquire(priority, operation)
         process.waits.append(self.clock() - began)
+        info: RateLimitInfo | None = None
+        try:
+            verdict = await self._exchange(process)
+            headers = limit_headers([(self.rule, verdict)], 1e9 + self.clock())
+            named = {name.lower(): value for name, value in headers}
+            info = read_rate_limit(named, rate_limited=not verdict.allowed)
+        finally:
+            process.pacer.release(permit, info)
+        return verdict.allowed
+
+    async def _exchange(self, process: Process) -> Verdict:
         await asyncio.sleep(self._chance.uniform(*self._latency) / 2)
         verdict = self._limiter.take()
         (process.accepted if verdict.allowed else process.limited).append(self.clock())
-        headers = {name.lower(): value for name, value in limit_headers([(self.rule, verdict)], 1e9 + self.clock())}
         await asyncio.sleep(self._chance.uniform(*self._latency) / 2)
-        process.pacer.release(permit, read_rate_limit(headers, rate_limited=not verdict.allowed))
-        return verdict.allowed
+        return verdict
 
     async def update(self, process: Process, count: int, loops: int = 50) -> None:
         """Send `count` requests with loops. A request that was rate limited is sent again."""

@@ -216,6 +216,8 @@ class Pacer:
         """
         self._gates_if_shared = [gate for gate in self._gates if not isinstance(gate, Probing)]
         """The gates that are asked if the limit is shared: those that protect this process and the server."""
+        self._has_room_soon = False
+        """Whether more callers wait than may send at once, so that permits are wanted when an attempt has ended."""
         self._shared: SharedGate | None = None
         self._link: Link | None = None
         if store is not None:
@@ -223,7 +225,8 @@ class Pacer:
             self._link = Link(
                 store,
                 self._shared,
-                waiting=self._queue.counts,
+                waiting=self._wanted,
+                since=lambda want: self._waits_since(*want) or -math.inf,
                 changed=self._on_shared_change,
                 announce=self._announce_shared,
                 clock=clock,
@@ -264,8 +267,12 @@ class Pacer:
         self._queue.add(permit, priority, operation, now)
         if len(self._queue) == 1 or not self._is_dry:
             self._grant_permits()
-        if self._link is not None and (len(self._queue) == 1 or not self._is_known_to_others(priority, operation)):
-            self._link.wake()
+        if self._link is not None:
+            if not self._is_known_to_others(priority, operation):
+                # A caller that could not send anyway has time.
+                self._link.wake(for_caller=(priority, operation) in self._wanted())
+            elif len(self._queue) == 1:
+                self._link.wake()
         try:
             if permit.done():
                 # `_grant_permits` may have granted permits to earlier callers too. Let them run first.
@@ -292,8 +299,11 @@ class Pacer:
                 self.rate_limited += 1
             else:
                 self.accepted += 1
-        if self._queue and not self._is_dry:
-            self._grant_permits()
+        if self._queue:
+            if self._link is not None and self._has_room_soon:
+                self._link.wake()
+            if not self._is_dry:
+                self._grant_permits()
 
     def expected_wait(self, operation: str = "") -> Wait | None:
         """Return how long a new call with normal priority would wait for the rate limit; None if for another reason."""
@@ -408,6 +418,26 @@ class Pacer:
     def _shared_if_used(self) -> SharedGate | None:
         shared = self._shared
         return shared if shared is not None and shared.is_used else None
+
+    def _wanted(self) -> dict[tuple[Priority, str], int]:
+        """Return for how many callers permits are wanted: no more than may send at once."""
+        counts = self._queue.counts()
+        if not counts or self._shared is None:
+            return counts
+        now = self._clock()
+        room: float = self._max_in_flight - self._in_flight
+        if self._slow_start is not None:
+            room = min(room, self._slow_start.room(self._in_flight))
+        if any(gate.may_send_at(now, self._in_flight) > now for gate in self._gates_if_shared):
+            room = min(room, 1)
+        room -= self._shared.unused
+        self._has_room_soon = room < sum(counts.values())
+        wanted: dict[tuple[Priority, str], int] = {}
+        for want, count in counts.items():
+            if room > 0:
+                wanted[want] = min(count, int(room))
+                room -= count
+        return wanted
 
     def _is_known_to_others(self, priority: Priority, operation: str) -> bool:
         return self._shared is not None and self._shared.knows((priority, operation))
@@ -532,6 +562,8 @@ class Pacer:
             chosen = self._choose(now)
             if not isinstance(chosen, _Next):
                 self._set_timer(chosen, now)
+                if self._shared is not None and self._link is not None and self._shared.is_dry:
+                    self._link.wake()
                 return
             permit = self._queue.pop(*chosen)
             if not permit.done():

@@ -19,6 +19,8 @@ on our rate:
 - **After that**, requests are spread evenly. As long as the rate delays requests, it is raised slowly. At the next
   stop, it is lowered by a fifth.
 - **A 429 of a request that was sent before the stop** has the same cause as the stop, and is ignored.
+- **A new client** may find a limit used up, before any accepted answer has reported it. If one does later, it explains
+  the 429s so far, and nothing was learned from them.
 
 Other processes may use the same limit. All of them are stopped by the same 429s, and then lower their rates by the same
 factor, but the lower rates grow by a larger factor. So the rates become equal, no matter which process came first.
@@ -141,6 +143,8 @@ class Probing(Gate):
 
         If only 429s report a limit, nobody knows how many requests remain before the next one.
         """
+        self._premature: set[str] = set()
+        """The name of the limit that all 429s so far reported as used up, if no accepted answer has reported it yet."""
         self._remaining = 0
         """What the last accepted answer reported."""
 
@@ -205,12 +209,18 @@ class Probing(Gate):
         """Record that an answer arrived."""
         report = info.report
         if not info.rate_limited:
+            if self._premature and not self._premature.isdisjoint(one.name for one in info.reports):
+                self._forget()
             if report is not None:
                 self._remaining = report.remaining
                 if len(self._reported) < _MAX_REPORTED:
                     self._reported.update((permit.operation, one.name) for one in info.reports)
             self._record_accepted(permit.sent_at, now)
         elif report is None or report.remaining > 0 or (permit.operation, report.name) not in self._reported:
+            if not self._reported and not self._has_begun and report is not None and report.remaining == 0:
+                self._premature = {report.name}
+            elif report is None or report.remaining > 0 or report.name not in self._premature:
+                self._premature = set()
             self._record_unexplained(permit.sent_at, info, now, in_flight)
         else:
             self.lost(permit, now, in_flight)  # the reported limit explains this 429: `Quota` handles it
@@ -219,6 +229,16 @@ class Probing(Gate):
         """Record that no answer arrived."""
         if permit.sent_at == self._probe_sent_at:
             self._probe_sent_at = None
+
+    def _forget(self) -> None:
+        """Forget all 429s, because a reported limit explains them."""
+        self._premature = set()
+        self._has_begun = False
+        self._rate, self._streak, self._probe_sent_at = None, 0, None
+        self._next_at = self._suspicion = self._majority_suspicion = 0.0
+        self._limited_at, self._repetitions = math.inf, 0
+        self._strays = self._limited = 0.0
+        self._answers = 0
 
     def _record_accepted(self, sent_at: float, now: float) -> None:
         if self.is_idle:

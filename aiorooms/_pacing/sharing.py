@@ -207,8 +207,11 @@ class Sharing:
         early = self._returned.count_after(now)
         by_count = self._limit - len(self._accepted) - early - in_flight
         remaining = self.remaining or 0
+        self._sent.drop_until(now - window)
         by_report = remaining + self._returned.count_between(self._at, now) - len(self._sent)
-        return max(min(by_count, by_report), self._certain)
+        free = max(min(by_count, by_report), self._certain)
+        # If nothing is in flight, no answer will show more, unless one is sent.
+        return 1 if free <= 0 < by_count and not in_flight else free
 
     def free_at(self, now: float, in_flight: int) -> float:
         """Return when `free` may allow the next request; infinity if an answer must arrive first."""
@@ -324,6 +327,8 @@ class Sharing:
             # All requests that are in flight, or were answered or lost since, may have been used in this window.
             answered = self._accepted.count_after(known.at)
             self._used = max(1, answered) + in_flight + self._lost.count_after(known.at)
+            if self._is_common:
+                self._used = self._limit - report.remaining + in_flight
         elif at - self._at > renewals.period:
             self._used = 1 + in_flight + self._used_before
             self._used_before = 0
@@ -352,7 +357,8 @@ class Sharing:
 
     def _unexplained(self, remaining: int, at: float) -> int:
         """Return by how much more R has risen since the last answer than a gradual limit explains."""
-        if self.remaining is None:
+        # Short windows are used as well if they are treated as gradual limits.
+        if self.remaining is None or self._window < _MIN_RESET:
             return 0
         margin, window = self._margin, self._window
         self._forget_old(at + margin, window)
@@ -383,6 +389,8 @@ class Sharing:
     def lost(self, sent_at: float) -> None:
         """Record that no answer arrived. The request may have been used."""
         self._lost.add(sent_at)
+        if self._is_common:
+            self._accepted.add(sent_at)
 
     def _is_modest(self) -> bool:
         """Whether we have sent so little in the last window that we need not wait, because much remains."""

@@ -103,12 +103,14 @@ class Times:
         self._count = 0
 
     def dump(self) -> list[float]:
-        """Return the groups as a flat list: first time, duration and number of requests of each."""
-        return [value for first, last, count in self._groups for value in (first, last - first, count)]
+        """Return the resolution, and the first time, the duration and the number of requests of each group."""
+        groups = [value for first, last, count in self._groups for value in (first, last - first, count)]
+        return [self.resolution, *groups]
 
     def load(self, values: list[float]) -> None:
-        """Replace the groups by those of `dump`."""
+        """Restore what `dump` returned."""
         numbers = iter(values)
+        self.resolution = next(numbers)
         self._groups = deque()
         self._count = 0
         while group := tuple(islice(numbers, 3)):

@@ -8,7 +8,7 @@ import click
 from .._http.retry import RetryPolicy
 from ..bulk._apply import OUTAGE_PATIENCE
 from ._command import Context, Step
-from ._options import MAX_ROOMS, api_options, policy_option, value_option
+from ._options import MAX_ROOMS, SHARED_PACING, api_options, policy_option, value_option
 from ._values import read_patience, read_rate, whole_number
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "read_settings",
     "reject_dry_run",
     "retries_option",
+    "shared_pacing_option",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,6 +82,13 @@ rate_option: Final = value_option(
     "  [default: no limit]",
 )
 
+shared_pacing_option: Final = click.option(
+    "--shared-pacing",
+    metavar="URL",
+    help="Redis through which all processes with the same key share the rate limit, such as redis://HOST:6379/0."
+    f"  [default: {SHARED_PACING}, or not shared]",
+)
+
 no_breaker_option: Final = click.option(
     "--no-breaker",
     is_flag=True,
@@ -120,6 +128,7 @@ def bulk_options(command: F) -> F:
         max_failures_option(),
         no_breaker_option,
         rate_option,
+        shared_pacing_option,
         concurrency_option,
         retries_option,
         outage_patience_option(),
@@ -141,7 +150,14 @@ BULK_SECTIONS: Final[Mapping[str, Sequence[str]]] = {
     "How far it goes": ("--limit", "--retry-failed", "--max-failures", "--no-breaker"),
     "Confirmation": ("--yes", "--approve"),
     "Rooms that someone else modified": ("--force", "--strict"),
-    "Speed and patience": ("--rate", "--concurrency", "--retries", "--outage-patience", "--timeout"),
+    "Speed and patience": (
+        "--rate",
+        "--shared-pacing",
+        "--concurrency",
+        "--retries",
+        "--outage-patience",
+        "--timeout",
+    ),
     "Files": ("--journal", "--plan", "--policy", "--no-lock"),
     "Server": ("--base-url", "--allow-insecure-http", "--proxy"),
     "Output": ("--json", "--verbose"),

@@ -23,7 +23,16 @@ from typing import Final, NamedTuple
 import attrs
 
 from ..bulk._units import whole_seconds
-from ..telemetry import Event, OutageBegan, OutageEnded, PauseReason, RateLimitPaused, RetryScheduled, RunStopped
+from ..telemetry import (
+    Event,
+    OutageBegan,
+    OutageEnded,
+    PauseReason,
+    RateLimitPaused,
+    RetryScheduled,
+    RunStopped,
+    SharedPacingChanged,
+)
 from ..telemetry._events import PAUSE_WORDS
 
 __all__ = ["Notice", "Notices"]
@@ -106,6 +115,7 @@ class Notices:
         self._announced_at = -math.inf
         """When a pause was announced that is nothing special, or a retry."""
         self._retry_at = -math.inf
+        self._is_shared: bool | None = None
 
     def record(self, event: Event, now: float, at: datetime) -> str | None:
         """Record an event that happens `now`, at the time `at` in UTC. Return the line to write, if any."""
@@ -120,11 +130,19 @@ class Notices:
                 return self._paused(event.delay, "retry_after", now)
             case RetryScheduled():
                 return self._retried(event, now)
+            case SharedPacingChanged():
+                return self._sharing_changed(event)
             case RunStopped():
                 self._outage = self._pause = self._retry = None
                 return None
             case _:
                 return None
+
+    def _sharing_changed(self, event: SharedPacingChanged) -> str | None:
+        was_shared, self._is_shared = self._is_shared, event.is_shared
+        if not event.is_shared:
+            return f"the rate limit can't be shared, and this process paces itself: the store fails ({event.why})"
+        return "the rate limit is shared again" if was_shared is False else None
 
     def progressed(self) -> None:
         """Record that an answer has arrived, so that no call is being retried."""

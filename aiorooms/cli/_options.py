@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from .._http.retry import RetryPolicy
-from .._pacing import Pacing
+from .._pacing import Pacing, RedisPacing
 from .._text import quoted
 from .._webhook_url import DEFAULT_POLICY, WebhookUrlPolicy
 from ..bulk._files import kind_of_file
@@ -184,6 +184,10 @@ def connection_options(command: F) -> F:
     return base_url(allow_insecure_http(proxy(verbose(quiet_option(command)))))
 
 
+SHARED_PACING: Final = "AIOROOMS_SHARED_PACING"
+"""The environment variable that all commands read. The URL may contain a password, which other users see in options."""
+
+
 def make_client(ctx: Context, *, with_probe: bool = False) -> None:
     """Create `client` from the options and the environment, with `policy` if the command has that option.
 
@@ -204,7 +208,6 @@ def make_client(ctx: Context, *, with_probe: bool = False) -> None:
         base_url=base_url,
         allow_insecure_http=allow_insecure_http,
         max_connections=ctx.params.get("concurrency") or _MAX_CONNECTIONS,
-        pacing=Pacing(max_rate=ctx.params.pop("rate", None)),
         webhook_url_policy=ctx.params.pop("policy", DEFAULT_POLICY),
         proxy=proxy,
         trust_env=True,
@@ -213,13 +216,22 @@ def make_client(ctx: Context, *, with_probe: bool = False) -> None:
         make = functools.partial(make, timeout=timeout)
     if (retries := ctx.params.pop("retries", None)) is not None:
         make = functools.partial(make, retry=RetryPolicy(max_attempts=retries + 1))
+    shared_pacing: str | None = ctx.params.pop("shared_pacing", None)
     try:
-        ctx.params["client"] = make()
+        pacing = Pacing(max_rate=ctx.params.pop("rate", None), shared=_shared(shared_pacing))
+        ctx.params["client"] = make(pacing=pacing)
         if with_probe:
-            ctx.params["probe_client"] = make()
+            ctx.params["probe_client"] = make(pacing=pacing)
     except ClientSettingsError as error:
-        ctx.add_problem(setting_problem(error, base_url=base_url))
+        ctx.add_problem(setting_problem(error, base_url=base_url, shared_pacing=shared_pacing))
+    except ImportError as error:
+        ctx.add_problem(str(error))
     watch(ctx, is_verbose=verbose > 0, is_logged=is_logged)
+
+
+def _shared(url: str | None) -> RedisPacing | None:
+    url = os.environ.get(SHARED_PACING) if url is None else url
+    return RedisPacing(url) if url else None
 
 
 def make_two_clients(ctx: Context) -> None:

@@ -15,6 +15,7 @@ from ..models._fields import read_value
 from ..resources._update_many import UpdateRun
 from ._breaker import Breaker
 from ._bulk_options import (
+    BULK_SECTIONS,
     MAX_FAILURES,
     concurrency_option,
     dry_run_option,
@@ -25,6 +26,7 @@ from ._bulk_options import (
     rate_option,
     reject_dry_run,
     retries_option,
+    shared_pacing_option,
 )
 from ._command import Command, Context, Value
 from ._escaping import field_text
@@ -133,7 +135,7 @@ _STEPS: Final = [
 _SECTIONS: Final = {
     "New values": tuple(map(option_name, FIELD_NAMES)),
     "How far it goes": ("--max-failures", "--no-breaker"),
-    "Speed and patience": ("--rate", "--concurrency", "--retries", "--outage-patience", "--timeout"),
+    "Speed and patience": BULK_SECTIONS["Speed and patience"],
     "Server": ("--base-url", "--allow-insecure-http", "--proxy"),
     "Input and output": ("--policy", "--json", "--verbose"),
 }
@@ -165,6 +167,7 @@ _SECTIONS: Final = {
 @retries_option
 @outage_patience_option("; off for a single room")
 @rate_option
+@shared_pacing_option
 @dry_run_option
 @click.option("--yes", "-y", is_flag=True, hidden=True, expose_value=False, help="Not needed: the command never asks.")
 @value_option(

@@ -100,8 +100,12 @@ def option_name(field: str) -> str:
 _SETTINGS: Final = {"max_rate": "--rate", "max_connections": "--concurrency"}
 
 
-def setting_problem(error: ClientSettingsError, *, base_url: str | None) -> str:
-    """Return the message about an invalid client setting. `base_url` is the value of `--base-url`, if given."""
+def setting_problem(
+    error: ClientSettingsError, *, base_url: str | None = None, shared_pacing: str | None = None
+) -> str:
+    """Return the message about an invalid client setting. The others are the values of these options, if given."""
+    if error.setting == "source":
+        return f"{'AIOROOMS_SHARED_PACING' if shared_pacing is None else '--shared-pacing'} {error.wrong}; {error.hint}"
     if error.setting == "api_key":
         return f"TELNYX_API_KEY {error.wrong}; {error.hint}"
     if error.setting == "base_url":

@@ -261,10 +261,12 @@ class Account:
         if report.number <= client.report:
             return  # recorded already
         self.woken.add(name)
+        is_next = report.number == client.report + 1
         client.report = report.number
         if report.number == 1:
             return  # the client does not know the account's clock yet
-        if report.epoch != self.epoch or now - report.made_at > _STALE:
+        # If a report is missing, the store has lost it, and with it leases that the client may have.
+        if not is_next or report.epoch != self.epoch or now - report.made_at > _STALE:
             self._forget(name, client)  # it must join again
             return
         client.seen_at = now
@@ -359,7 +361,7 @@ class Account:
             ),
             default=(None, None, math.inf),
         )
-        paused_until = max(self._pause.ends_at, *(scope.pause.ends_at for scope in self._scopes.values()))
+        paused_until = max([self._pause.ends_at, *(scope.pause.ends_at for scope in self._scopes.values())])
         remaining, limit, renews_at = tightest
         return Overview(self.clients, rate, remaining, limit, renews_at, paused_until)
 
@@ -407,7 +409,7 @@ class Account:
         return Scope(self._random, waits=waits, is_common=True)
 
     def _separate(self, is_separate: bool) -> None:
-        self._pause.ends_at = max(self._pause.ends_at, *(scope.pause.ends_at for scope in self._scopes.values()))
+        self._pause.ends_at = max([self._pause.ends_at, *(scope.pause.ends_at for scope in self._scopes.values())])
         self._is_separate = is_separate
         self._scopes = {} if is_separate else {_ALL: self._new_scope(waits=False)}
 
@@ -422,7 +424,7 @@ class Account:
                     self._lose(lease, now)
                 client.leases.clear()
                 client.places.clear()
-            if age > FORGOTTEN:
+            if age > FORGOTTEN or (age > EXPIRY and client.report == 1):
                 del self._clients[name]
 
     def _forget(self, name: str, client: _Client) -> None:
@@ -507,6 +509,9 @@ class Account:
             if not is_spread or next_at > latest:
                 # If requests are leased in advance, the next exchange comes before the last of them.
                 self._ask_at = max(next_at - AHEAD / 2, now) if is_spread else next_at
+                # When a client has died, its permits can be leased again.
+                holders = [one.seen_at for one in self._clients.values() if one.leases]
+                self._ask_at = min(self._ask_at, min(holders, default=math.inf) + EXPIRY)
                 return
             at = _later(at, next_at)
 
@@ -673,6 +678,13 @@ def _later(at: float, next_at: float) -> float:
     return max(math.ceil(next_at * 1e6) / 1e6, at + 1e-6)
 
 
-LAYOUT: Final = codec.layout((Pause(), Meter(), Probing(Meter(), float), SlowStart(1), Scope(float, waits=False),
-                              Quota(float, Needs())))  # fmt: skip
+FORMAT: Final = 1
+"""The version of everything that clients write to the store, except for the attributes of gates."""
+
+_PARTS: Final = (
+    *(Pause(), Meter(), Probing(Meter(), float), SlowStart(1)),
+    *(Scope(float, waits=False), Quota(float, Needs())),
+)
+
+LAYOUT: Final = f"{FORMAT}-{codec.layout(_PARTS)}"
 """Identifies what the state consists of."""

@@ -57,7 +57,7 @@ def load(part: object, values: Plain) -> None:
         elif isinstance(old, _NESTED):
             load(old, value)
         elif isinstance(old, set):
-            setattr(part, name, {(operation, limit) for operation, limit in value})
+            setattr(part, name, {one if isinstance(one, str) else (one[0], one[1]) for one in value})
         elif isinstance(value, list):
             setattr(part, name, Anchor(*value))
         else:

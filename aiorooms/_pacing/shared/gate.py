@@ -118,8 +118,8 @@ class SharedGate:
         """When the last report was made that the account has recorded."""
         self._epoch = 0.0
         self._is_urgent = False
-        self._stopped_until = -math.inf
-        """The end of the pause that a 429 asked for."""
+        self._stopped_until: dict[str, float] = {}
+        """The ends of the pauses that 429s asked for, by operation. The empty text means all operations."""
         self._is_separate = False
         """Whether the client has found out that operations have limits of their own."""
         self._separate: bool | None = None
@@ -136,7 +136,7 @@ class SharedGate:
         """Return when the next request may be sent; infinity if an exchange must come first."""
         if self.status != "used":
             return math.inf
-        stopped_until = max(self._stopped_until, self.outlook.paused_until - self._shift)
+        stopped_until = max(self._stop_of(operation), self.outlook.paused_until - self._shift)
         if stopped_until > now:
             return stopped_until
         if self.outlook.is_open:
@@ -158,7 +158,12 @@ class SharedGate:
         """Return when the server is expected to accept requests again, as `Gate.blocked_until`."""
         blocked = self.outlook.blocked
         until = max(blocked.get("", -math.inf), blocked.get(operation, -math.inf))
-        return max(self._stopped_until, until - self._shift)
+        return max(self._stop_of(operation), until - self._shift)
+
+    @property
+    def unused(self) -> int:
+        """The number of permits that are not used yet."""
+        return sum(count for held in self._held.values() for lease in held for _, count in lease.permits)
 
     def sent(self, permit: Permit) -> None:
         """Use a permit for a request that is sent now."""
@@ -195,7 +200,7 @@ class SharedGate:
         if self.status != "used":
             return False
         is_news = info is not None and (info.rate_limited or bool(info.reports))
-        if self.outlook.is_open and not is_news:
+        if self.outlook.is_open and not is_news and not is_ours:
             return False
         shift = self._shift
         known = use.known if use.generation == self._generation else None
@@ -203,14 +208,16 @@ class SharedGate:
         answer = Answer(lease, operation, granted_at, permit.sent_at + shift, now + shift, info, known)
         self._answers.append(answer)
         self._answered_at = min(self._answered_at, now)
-        if self.outlook.is_open:
+        if self.outlook.is_open and is_news:
             self.outlook = attrs.evolve(self.outlook, is_open=False)
             self._is_urgent = True
-        elif info is not None and info.rate_limited:
+        if info is not None and info.rate_limited:
             self._is_urgent = True
             self._return_all()
             if info.retry_after:
-                self._stopped_until = max(self._stopped_until, now + info.retry_after)
+                is_own = self._is_separate and any(not report.remaining for report in info.reports)
+                key = operation if is_own else ""
+                self._stopped_until[key] = max(self._stopped_until.get(key, -math.inf), now + info.retry_after)
         return self._is_urgent or len(self._answers) == 1 or self._is_eager
 
     def found_out(self, *, is_separate: bool) -> None:
@@ -260,12 +267,13 @@ class SharedGate:
             unleased={operation: count for operation, count in self._unleased.items() if count > 0},
             sent=self._sent,
             wants={} if self.outlook.is_open or self._reports == 1 else self._asked(waiting),
-            separate=self._separate,
+            separate=None if self._reports == 1 else self._separate,
         )
         self._answers, self._answered_at = [], math.inf
         self._returned = Counter()
         self._sent = 0
-        self._separate = None
+        if self._reports > 1:
+            self._separate = None
         self._wanted = dict(report.wants)
         self._is_urgent = False
         self._reported_at = now
@@ -277,21 +285,20 @@ class SharedGate:
         self._recorded_at = now
         self.status = "used"
 
-    def listens(self, epoch: float, shift: float) -> None:
-        """Record when the account was opened, and the difference between its clock and the local clock."""
-        self._epoch, self._shift = epoch, shift
-
-    def granted(self, granted: Sequence[Granted], outlook: Outlook, now: float) -> None:
-        """Record the leases of the client, of which some may be known."""
-        self.outlook = outlook
-        if outlook.revoked > self._revoked:
+    def listens(self, epoch: float, shift: float, outlook: Outlook) -> None:
+        """Record when the account was opened, how its clock differs from the local one, and what it expects."""
+        self._epoch, self._shift, self.outlook = epoch, shift, outlook
+        if outlook.revoked > self._revoked or outlook.is_open:
             self._revoked = outlook.revoked
             self._return_all()
+
+    def granted(self, granted: Sequence[Granted], now: float) -> None:
+        """Record the leases of the client, of which some may be known."""
         for lease in granted:
             if lease.number <= self._last_lease:
                 continue
             self._last_lease = lease.number
-            if lease.number <= self._revoked:
+            if lease.number <= self._revoked or self.outlook.is_open:
                 self._returned[lease.number] += sum(count for _, count in lease.permits)
                 continue
             self._count_granted(lease)
@@ -323,6 +330,10 @@ class SharedGate:
         self.joins()
 
     # --- helpers ---
+
+    def _stop_of(self, operation: str) -> float:
+        stops = self._stopped_until
+        return max(stops.get("", -math.inf), stops.get(operation, -math.inf)) if stops else -math.inf
 
     @property
     def _is_eager(self) -> bool:

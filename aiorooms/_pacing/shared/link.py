@@ -10,10 +10,11 @@ is stored only if it was calculated from the current one. If the client with the
 client records the same reports, and the first one's state is rejected later. A client that is alone needs no lock: it
 replaces the state that it knows, in one round trip.
 
-If the store does not answer within `TIMEOUT`, sharing is *unavailable*: callers get their permits from what the client
-has learned by itself, and the link tries to join again, after a wait that doubles each time, from 0.05 s to 1 s, with
-jitter. While callers wait, the store must show every `LIVENESS` seconds that it answers. So a store that hangs delays a
-caller by at most 0.2 s.
+If the store does not answer within `TIMEOUT`, or the account does not know of a caller that has waited for
+`_CALLER_TIMEOUT`, sharing is *unavailable*: callers get their permits from what the client has learned by itself. The
+link tries to join again, after a wait that doubles each time, from 0.05 s to 1 s, with jitter. While callers wait, the
+store must show every `LIVENESS` seconds that it answers. So a store that is slow or hangs delays a caller by at most
+0.2 s.
 
 Example: A, B and C report at the same time. A was first, and takes the lock. Its answer from the store contains the
 state with the token `7f` and its own report. B's and C's reports go to the inbox. A replaces the state `7f` by `c2`,
@@ -23,13 +24,15 @@ the lock is released. B and C receive their notices.
 
 import asyncio
 import contextvars
+import logging
 import math
 import random as random_module
-from collections.abc import Callable, Mapping
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, cast
 
-from ..._aio import end_tasks
+from ..._aio import end_tasks, sleep_unless
 from .account import Account, Overview, Report, Want
 from .gate import LIVENESS, SharedGate
 from .messages import Notice, notice_to, read_notice, read_report, write_notice, write_report
@@ -40,12 +43,19 @@ __all__ = ["Link"]
 TIMEOUT: Final = 0.12
 """Seconds within which the store must answer."""
 
+_CALLER_TIMEOUT: Final = 0.2
+"""Seconds within which the account must know of a new caller that waits."""
+
 _JOIN_TIMEOUT: Final = 0.2
-"""Seconds within which connecting and the first exchange must succeed, for a caller that waits meanwhile."""
+"""Seconds within which connecting and the first exchange must succeed."""
 
 _FIRST_RETRY: Final = 0.05
 _MAX_RETRY: Final = 1.0
-"""The first and the longest wait before joining again, in seconds. Jitter makes it up to half shorter."""
+_STABLE: Final = 10.0
+"""The first and the longest wait before joining again, in seconds. Jitter makes it up to half shorter.
+
+The wait is the first one again if the limit was shared for the third number of seconds.
+"""
 
 _PATIENCE: Final = 0.04
 _POLL: Final = 0.01
@@ -58,14 +68,20 @@ _MAX_WAIT: Final = 1.0
 _MAX_STEP: Final = 1.0
 """Seconds. If the store's clock differs more from what was expected, it was set, and a new account is opened."""
 
-_TOKEN_BITS: Final = 48
+_MAX_STATE: Final = 1_000_000
+"""Bytes. A larger state is replaced by a new account."""
+
+_DAMAGED: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What a state or a report raises that another program has written or damaged."""
+
+_logger: Final = logging.getLogger("aiorooms.pacing")
 
 
 class Link:
     """Keeps one client in contact with the account.
 
-    `waiting` returns the callers that wait, `changed` is called when permits have arrived or the store can't be used
-    any more, and `announce` is called with whether the store is used and why not.
+    `waiting` returns the callers that wait, and `since` when the first of them began to wait. `changed` is called when
+    permits have arrived or the store can't be used any more, and `announce` with whether the store is used and why not.
     """
 
     def __init__(
@@ -74,6 +90,7 @@ class Link:
         gate: SharedGate,
         *,
         waiting: Callable[[], Mapping[Want, int]],
+        since: Callable[[Want], float],
         changed: Callable[[], None],
         announce: Callable[[bool, str], None],
         clock: Callable[[], float],
@@ -82,13 +99,18 @@ class Link:
         self._store = store
         self._gate = gate
         self._waiting = waiting
+        self._since = since
         self._changed = changed
         self._announce = announce
         self._clock = clock
         self._random = random
         self._task: asyncio.Task[None] | None = None
         self._wakeup = asyncio.Event()
-        self._is_closing = False
+        self._closing = asyncio.Event()
+        self._asked_at: float | None = None
+        """When the first caller began to wait that the account does not know, on the local clock."""
+        self._limit: asyncio.Timeout | None = None
+        """The time limit for this caller."""
         self._me = ""
         """The name of this client in the account. It has a new one each time it joins."""
         self._account: Account | None = None
@@ -115,25 +137,36 @@ class Link:
         """The account's clock minus the local clock."""
         return self._offset - (0.0 if self._notice is None else self._notice.epoch)
 
-    def wake(self) -> None:
-        """Check whether an exchange is due. Start the link if this is the first call."""
+    @property
+    def _is_closing(self) -> bool:
+        return self._closing.is_set()
+
+    def wake(self, *, for_caller: bool = False) -> None:
+        """Check whether an exchange is due. Start the link if this is the first call.
+
+        `for_caller` means that a caller waits that the account does not know.
+        """
         if self._is_closing:
             return
         if self._task is None:
             # The task must not inherit the context of the first caller, such as its trace.
             self._task = asyncio.create_task(self._run(), context=contextvars.Context())
+        if for_caller and self._asked_at is None and self._gate.is_used:
+            self._asked_at = self._clock()
+            self._limit_wait()
         self._wakeup.set()
 
     async def close(self) -> None:
         """Leave the account, if the store answers, and end the task. Can be called again."""
-        self._is_closing = True
+        self._closing.set()
         self._wakeup.set()
-        task, self._task = self._task, None
+        task = self._task
         if task is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(2 * TIMEOUT):
-                    await asyncio.wait([task])
-            await end_tasks([task])
+            try:
+                await asyncio.wait([task], timeout=2 * TIMEOUT)
+            finally:
+                await end_tasks([task])
+        self._gate.loses()
 
     # --- joining ---
 
@@ -142,44 +175,55 @@ class Link:
         while not self._is_closing:
             self._gate.joins()
             self._account, self._token, self._notice, self._trip = None, "", None, math.inf
-            self._me = f"{random_module.getrandbits(_TOKEN_BITS):x}"
+            self._me = secrets.token_hex(6)
             began = self._clock()
             await self._stay()
-            if self._clock() - began > _MAX_RETRY:
+            if self._clock() - began > _STABLE:
                 wait = _FIRST_RETRY
-            if not self._is_closing:
-                await asyncio.sleep(wait * (0.5 + self._random() / 2))
-                wait = min(2 * wait, _MAX_RETRY)
+            await sleep_unless(self._closing, wait * (0.5 + self._random() / 2))
+            wait = min(2 * wait, _MAX_RETRY)
 
     async def _stay(self) -> None:
         """Join the account, and exchange until the store fails or the client is closed."""
         session: Session | None = None
         try:
-            deadline = asyncio.get_running_loop().time() + _JOIN_TIMEOUT
-            async with asyncio.timeout_at(deadline):
-                session = await self._store.open(self._me)
-            async with asyncio.TaskGroup() as tasks:
-                listening = tasks.create_task(self._listen(session))
+            async with asyncio.timeout(None) as self._limit:
+                self._limit_wait()
+                deadline = asyncio.get_running_loop().time() + _JOIN_TIMEOUT
                 async with asyncio.timeout_at(deadline):
-                    await self._exchange(session)
-                self._tell(True, "")
-                await self._exchange_when_due(session)
-                listening.cancel()
-        except (TimeoutError, StoreError) as error:
-            self._lose(error)
-        except BaseExceptionGroup as group:
-            _, others = group.split((TimeoutError, StoreError))
-            if others is not None:
-                raise others from None
-            self._lose(_first(group))
+                    session = await self._store.open(self._me)
+                async with asyncio.TaskGroup() as tasks:
+                    listening = tasks.create_task(self._listen(session))
+                    async with asyncio.timeout_at(deadline):
+                        await self._exchange(session)
+                    self._tell(True, "")
+                    await self._exchange_when_due(session)
+                    listening.cancel()
+        except Exception as error:  # noqa: BLE001 - whatever fails here, callers must not wait for it
+            self._lose(_first(error))
         finally:
+            self._limit = None
             if session is not None:
                 await _close(session)
+
+    def _limit_wait(self) -> None:
+        """Set the time limit for the first caller that the account does not know."""
+        if self._limit is not None and not self._limit.expired():
+            left = None if self._asked_at is None else self._asked_at + _CALLER_TIMEOUT - self._clock()
+            self._limit.reschedule(None if left is None else asyncio.get_running_loop().time() + max(0.0, left))
 
     def _lose(self, error: BaseException) -> None:
         """Let callers get their permits without the store. This comes before anything that takes time."""
         self._gate.loses()
-        self._tell(False, "it does not answer" if isinstance(error, TimeoutError) else str(error))
+        self._asked_at = None
+        if isinstance(error, TimeoutError):
+            why = "it does not answer"
+        elif isinstance(error, StoreError):
+            why = str(error)
+        else:
+            why = f"unexpected {type(error).__name__}"
+            _logger.error("sharing the rate limit has failed unexpectedly", exc_info=error)
+        self._tell(False, why)
         self._changed()
 
     def _tell(self, is_used: bool, why: str) -> None:
@@ -195,8 +239,7 @@ class Link:
             waiting = self._waiting()
             due = self._gate.exchange_at(now, waiting)
             if due <= now or self._is_closing:
-                await self._exchange(session)
-                if self._is_closing:
+                if await self._exchange(session):
                     return
                 continue
             checks_at = self._contact_at + LIVENESS if waiting else math.inf
@@ -233,13 +276,14 @@ class Link:
             if self._is_closing:
                 return
             raise StoreError("a report came too late")
-        self._notice = notice
-        self._gate.listens(notice.epoch, self.shift)
-        self._gate.granted(notice.granted, notice.outlook, self._clock())
+        if before is None or notice.at >= before.at:
+            self._notice = notice
+            self._gate.listens(notice.epoch, self.shift, notice.outlook)
+        self._gate.granted(notice.granted, self._clock())
         self._changed()
 
-    async def _exchange(self, session: Session) -> None:
-        """Exchange once. Raise TimeoutError or StoreError if the store fails."""
+    async def _exchange(self, session: Session) -> bool:
+        """Exchange once. Return whether the client has left. Raise TimeoutError or StoreError if the store fails."""
         began = self._clock()
         report = self._gate.report(began, {} if self._is_closing else self._waiting())
         report.leaves = self._is_closing
@@ -248,8 +292,14 @@ class Link:
                 await self._post_until_recorded(session, report)
         is_first = self._gate.status != "used"
         self._gate.recorded(began)
+        # The first report contains no callers.
+        if report.number > 1:
+            unknown = [self._since(want) for want in self._waiting() if not self._gate.knows(want)]
+            self._asked_at = max(min(unknown), began) if unknown else None
+            self._limit_wait()
         if is_first:
             self._changed()
+        return report.leaves
 
     async def _record_alone(self, session: Session, report: Report) -> bool:
         """If no other client is known, record a report without the lock. Return whether that was possible."""
@@ -290,29 +340,48 @@ class Link:
         """Record the reports of all clients, until the inbox is empty or another client has taken the lock."""
         account, reports = self._load(posted), posted.reports
         while True:
-            account.begin(self._clock() + self._offset - account.epoch)
-            for data in reports:
-                with suppress(ValueError):  # a client of another version would have another name for the state
-                    account.record(*read_report(data))
-            account.finish()
+            account = self._calculate(account, reports, posted.now)
             reply = await self._swap(session, account, len(reports))
             if not reply.is_done or not reply.reports:
                 return
             reports = reply.reports
 
+    def _calculate(self, account: Account, reports: Sequence[bytes], now: float) -> Account:
+        """Return the account after some reports; a new one if this one is damaged."""
+        for attempt in (account, self._new_account(now)):
+            try:
+                attempt.begin(self._clock() + self._offset - attempt.epoch)
+                for data in reports:
+                    try:
+                        client, report = read_report(data)
+                    except _DAMAGED:
+                        continue  # nobody can read it
+                    attempt.record(client, report)
+                attempt.finish()
+                attempt.dump()
+            except _DAMAGED:
+                continue
+            return attempt
+        raise StoreError("its reports are damaged")
+
     def _load(self, posted: Posted) -> Account:
         """Return the account in the store, or a new one if there is none that can be used."""
         account, self._account = self._account, None
-        if posted.token != self._token or account is None:
-            account = None
-            self._token = posted.token
-            if posted.state:
-                with suppress(ValueError, TypeError, LookupError):
-                    account = Account.load(posted.state, self._random)
-        # If the store's clock was set back, nothing in the account would ever expire.
-        if account is None or account.epoch + account.exchanged_at > posted.now + _MAX_STEP:
-            account = Account(self._random)
-            account.epoch = math.floor(posted.now)
+        if posted.token == self._token and account is not None:
+            return account
+        self._token = posted.token
+        if posted.state and len(posted.state) <= _MAX_STATE:
+            with suppress(*_DAMAGED):
+                account = Account.load(posted.state, self._random)
+                # If the store's clock was set back, nothing in the account would ever expire.
+                if account.epoch + account.exchanged_at <= posted.now + _MAX_STEP:
+                    return account
+        return self._new_account(posted.now)
+
+    def _new_account(self, now: float) -> Account:
+        account = Account(self._random)
+        # No two accounts have the same epoch, so that clients notice a new one.
+        account.epoch = round(now - secrets.randbelow(1_000_000) / 1e6, 6)
         return account
 
     # --- the store ---
@@ -327,7 +396,7 @@ class Link:
     async def _swap(self, session: Session, account: Account, recorded: int) -> Swapped:
         """Try to store an account. If it is stored, it is the current one."""
         messages = {name: write_notice(notice_to(account, name)) for name in account.woken if name != self._me}
-        token = f"{random_module.getrandbits(_TOKEN_BITS):x}"
+        token = secrets.token_hex(6)
         began = self._clock()
         async with asyncio.timeout(TIMEOUT):
             reply = await session.swap(

@@ -23,6 +23,8 @@ class Notice(NamedTuple):
 
     epoch: float
     """When the account was opened. A client that knows another one must join again."""
+    at: float
+    """When it was made. Older notices may arrive after newer ones."""
     recorded: int
     """The number of the client's last report that was recorded."""
     overview: Overview
@@ -114,7 +116,12 @@ def _answer(values: list[Any], limits: Sequence[KnownLimits]) -> Answer:
 def notice_to(account: Account, client: str) -> Notice:
     """Return what an account says to a client."""
     return Notice(
-        account.epoch, account.recorded(client), account.overview(), account.granted(client), account.outlook(client)
+        account.epoch,
+        account.exchanged_at,
+        account.recorded(client),
+        account.overview(),
+        account.granted(client),
+        account.outlook(client),
     )
 
 
@@ -129,13 +136,13 @@ def write_notice(notice: Notice) -> bytes:
         outlook.paused_until,
         outlook.revoked,
     ]
-    return _dump([*notice[:4], fields, outlook.blocked, outlook.known])
+    return _dump([*notice[:5], fields, outlook.blocked, outlook.known])
 
 
 def read_notice(data: bytes) -> Notice:
     """Return a notice. Raise ValueError if it can't be read."""
     try:
-        epoch, recorded, overview, granted, fields, blocked, known = json.loads(data)
+        epoch, at, recorded, overview, granted, fields, blocked, known = json.loads(data)
         is_open, ask_at, is_learning, place, paused_until, revoked = fields
         outlook = Outlook(
             is_open=is_open,
@@ -147,7 +154,7 @@ def read_notice(data: bytes) -> Notice:
             blocked=blocked,
             known={key: _known(one) for key, one in known.items()},
         )
-        return Notice(epoch, recorded, Overview(*overview), [Granted(*lease) for lease in granted], outlook)
+        return Notice(epoch, at, recorded, Overview(*overview), [Granted(*lease) for lease in granted], outlook)
     except (TypeError, AttributeError, LookupError) as error:
         raise ValueError(f"not a notice: {error}") from None
 

@@ -13,6 +13,7 @@ brings its own connections. If it can't subscribe, permits are found by polling.
 """
 
 import hashlib
+import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from functools import cache
 from typing import Any, Final, TypeAlias
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
@@ -37,9 +39,13 @@ _POST: Final = """
 local time = redis.call('TIME')
 if ARGV[2] ~= '' then
     redis.call('RPUSH', KEYS[2], ARGV[2])
-    redis.call('PEXPIRE', KEYS[2], ARGV[3])
+    redis.call('LTRIM', KEYS[2], -tonumber(ARGV[5]), -1)
+    if redis.call('PTTL', KEYS[2]) < 0 then redis.call('PEXPIRE', KEYS[2], ARGV[3]) end
 end
+if redis.call('PTTL', KEYS[3]) > tonumber(ARGV[4]) then redis.call('DEL', KEYS[3]) end -- the clock was set back
 if not redis.call('SET', KEYS[3], ARGV[1], 'NX', 'PX', ARGV[4]) then return {time} end
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end -- not ours
 local found = redis.call('HMGET', KEYS[1], 'token', 'state')
 return {time, found[1] or '', found[2] or '', redis.call('LRANGE', KEYS[2], 0, -1)}
 """
@@ -59,6 +65,9 @@ return {time, reports}
 
 _INBOX_TTL: Final = 2.0
 """Seconds after which reports that nobody has recorded are deleted."""
+
+_MAX_INBOX: Final = 1000
+"""The number of reports that are kept if nobody records them."""
 
 _LOCK_TTL: Final = 0.1
 """Seconds after which another client can take the lock from one that has stopped."""
@@ -92,19 +101,27 @@ class RedisStore:
 
 
 def _connect(url: str) -> _Client:
+    options: dict[str, Any] = _no_introduction()
     redis = Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
         url,
         socket_connect_timeout=_CONNECT_TIMEOUT,
         socket_timeout=None,  # the link limits the time of each call
         retry=Retry(NoBackoff(), 0),
-        # Without these, further commands would be sent first. Forty clients that start together notice it.
         protocol=2,
-        lib_name=None,
-        lib_version=None,
-        client_name=None,
+        **options,
     )
     redis.connection_pool.connection_kwargs["decode_responses"] = False  # even if the URL says otherwise
     return redis
+
+
+@cache
+def _no_introduction() -> dict[str, Any]:
+    """Return the options with which redis-py does not send its name and version before the first command.
+
+    Forty clients that start together notice it, and redis-py reads its version from a file, which blocks.
+    """
+    is_new = "driver_info" in inspect.signature(AbstractConnection).parameters
+    return {"driver_info": None} if is_new else {"lib_name": None, "lib_version": None}
 
 
 class RedisSession:
@@ -143,9 +160,14 @@ class RedisSession:
 
     async def post(self, report: bytes) -> Posted:
         """See `Session.post`."""
-        reply = await self._run(_POST, self._client, report, round(_INBOX_TTL * 1000), round(_LOCK_TTL * 1000))
+        limits = round(_INBOX_TTL * 1000), round(_LOCK_TTL * 1000), _MAX_INBOX
+        reply = await self._run(_POST, self._client, report, *limits)
         now = _seconds(reply[0])
-        return Posted(now, False) if len(reply) == 1 else Posted(now, True, reply[1].decode(), reply[2], reply[3])
+        if len(reply) == 1:
+            return Posted(now, False)
+        # A client of the user may decode answers.
+        token, state, reports = reply[1:]
+        return Posted(now, True, _bytes(token).decode(), _bytes(state), [*map(_bytes, reports)])
 
     async def swap(
         self, expected: str, token: str, state: bytes, *, ttl: float, recorded: int, messages: Mapping[str, bytes]
@@ -155,7 +177,7 @@ class RedisSession:
         for client, message in messages.items():
             words += f"{self._name}:{client}", message
         reply = await self._run(_SWAP, self._client, expected, token, state, round(ttl * 1000), recorded, *words)
-        return Swapped(_seconds(reply[0]), len(reply) > 1, reply[1] if len(reply) > 1 else ())
+        return Swapped(_seconds(reply[0]), len(reply) > 1, [*map(_bytes, reply[1])] if len(reply) > 1 else ())
 
     async def _run(self, script: str, *words: str | bytes | int) -> Any:  # noqa: ANN401 - what Lua returns
         try:
@@ -181,8 +203,7 @@ class RedisSession:
             except (RedisError, OSError) as error:
                 raise _failed(error) from None
             if message is not None and message["type"] == "message":
-                data: bytes = message["data"]
-                return data
+                return _bytes(message["data"])
 
     async def close(self) -> None:
         """See `Session.close`."""
@@ -198,7 +219,11 @@ def _sha(script: str) -> str:
     return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
-def _seconds(time: Sequence[bytes]) -> float:
+def _bytes(value: bytes | str) -> bytes:
+    return value if isinstance(value, bytes) else value.encode()
+
+
+def _seconds(time: Sequence[bytes | str]) -> float:
     return int(time[0]) + int(time[1]) / 1e6
 
 

@@ -1,7 +1,7 @@
 """The setting that makes clients share a limit through Redis."""
 
 import importlib.util
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
@@ -64,9 +64,11 @@ class RedisPacing:
 
 
 def _check_url(url: str) -> None:
-    from redis.asyncio.connection import parse_url
+    from redis.asyncio import ConnectionPool
 
     try:
-        parse_url(url)
-    except ValueError as error:
-        raise setting_error("RedisPacing(source=)", f"can't be parsed: {error}", "give a URL of Redis") from None
+        pool: Any = ConnectionPool.from_url(url)  # pyright: ignore[reportUnknownMemberType]
+        pool.make_connection()
+    except Exception:  # noqa: BLE001 - its text may contain the password
+        hint = "give a URL such as redis://user:password@host:6379/0, and percent-encode special characters in it"
+        raise setting_error("RedisPacing(source=)", "is not a valid URL of Redis", hint) from None
