@@ -2,7 +2,7 @@
 
 The pacer contains no rules about rate limits. It asks each gate the same question, "When may a request be sent?", and
 reports the same events to each gate: a request was sent, its answer arrived, or no answer arrived. To support another
-reason to wait, such as a limit that several machines share, add another gate.
+reason to wait, add another gate.
 
 Example: there is a cap of 2 requests per second, and the quota is used up until t = 8. At t = 5.0 the cap returns 5.2,
 so the pacer sets a timer for 5.2. At t = 5.2 the cap is open, but the quota returns 8, so the pacer sets a timer for 8.

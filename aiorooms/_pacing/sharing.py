@@ -121,7 +121,6 @@ _GROUPS: Final = 64
 _TOLERATED: Final = 0.02
 """The fraction of a gradual limit that may be missing without a sign of others, because the times are not exact."""
 
-
 _MAX_REMEMBERED: Final = 10_000
 """Maximum number of accepted requests whose times are stored, even if the limit is higher."""
 
@@ -166,6 +165,8 @@ class Sharing:
         self._part_at = 0.0
         self._certain = 0
         """What certainly remains: R when nothing was in flight, less what was sent since then."""
+        self._is_rounded_down = False
+        """Whether a request was rate limited one window after an earlier one, because resets are rounded down."""
         self._least = math.inf
         """The smallest R since nothing was in flight."""
         self._used = 0
@@ -192,7 +193,8 @@ class Sharing:
 
         A limit that is known to have windows needs no such count.
         """
-        return self._is_common and self.renewals.kind != "windows" and now >= self._others_until
+        has_window = self.renewals.window > 0 or self.renewals.resets_at < math.inf
+        return self._is_common and has_window and self.renewals.kind != "windows" and now >= self._others_until
 
     def free(self, now: float, in_flight: int) -> int:
         """Return how many requests the limit allows now, if `knows_all`.
@@ -210,6 +212,9 @@ class Sharing:
         self._sent.drop_until(now - window)
         by_report = remaining + self._returned.count_between(self._at, now) - len(self._sent)
         free = max(min(by_count, by_report), self._certain)
+        if not remaining and not self.renewals.is_exact and window >= _MIN_RESET:
+            # The window may be longer than it seems: by a second, or because it had begun before the first request.
+            return 1 if free > 0 and not in_flight else 0
         # If nothing is in flight, no answer will show more, unless one is sent.
         return 1 if free <= 0 < by_count and not in_flight else free
 
@@ -226,7 +231,9 @@ class Sharing:
     def _window(self) -> float:
         """The time after which a gradual limit makes a request available again."""
         renewals = self.renewals
-        return renewals.window if renewals.is_exact and renewals.window else max(renewals.window, 1.0)
+        if renewals.is_exact and renewals.window:
+            return renewals.window
+        return max(renewals.window, 1.0) + self._is_rounded_down
 
     @property
     def reported_at(self) -> float:
@@ -301,6 +308,8 @@ class Sharing:
             self._used -= 1
             if self._is_common and self._limited_streak >= _DOUBTS:
                 self.renewals.kind = None  # it has no windows
+            if self.knows_all(now) and not self.renewals.is_exact and self._window >= _MIN_RESET:
+                self._is_rounded_down = True
             if report.remaining == 0:
                 self._credit, self._credit_at = min(self._credit, 0.0), now
         else:

@@ -108,8 +108,10 @@ class Times:
         return [self.resolution, *groups]
 
     def load(self, values: list[float]) -> None:
-        """Restore what `dump` returned."""
+        """Restore what `dump` returned. Raise ValueError or OverflowError for other values."""
         numbers = iter(values)
+        if not values:
+            raise ValueError("there is no resolution")
         self.resolution = next(numbers)
         self._groups = deque()
         self._count = 0

@@ -65,7 +65,9 @@ Environment:
                    of the machine can read a command's options
   TELNYX_BASE_URL  base URL of the API  [default: https://api.telnyx.com/v2]
   AIOROOMS_LOG     debug, info or warning: write log lines to standard error
-  AIOROOMS_SHARED_PACING  Redis through which processes share the rate limit, such as redis://HOST:6379/0
+  AIOROOMS_SHARED_PACING
+                   Redis through which processes share the rate limit, such as
+                   redis://HOST:6379/0
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY
                    the HTTP proxy, and the hosts that are reached without it
   NO_COLOR         if set, the output has no colour

@@ -65,7 +65,7 @@ def test_a_reported_limit_is_used_whole_and_hardly_exceeded(kind: Kind, rounding
 def test_an_unreported_limit_is_found_together(clients: int) -> None:
     rule = RateLimit(100, headers=False)
     world = play(lambda: World(rule, processes=clients, seed=3), lambda world: run_all(world, 2000 // clients))
-    assert accepted(world)[-1] <= 1.16 * 19
+    assert accepted(world)[-1] <= 1.2 * 19
     assert world.rate_limited <= 0.035
 
 

@@ -17,9 +17,7 @@ from aiorooms.simulator import RateLimit, RoomsSimulator
 from aiorooms.telemetry import Event, SharedPacingChanged
 from benchmarks._redis_server import RedisServer, redis_server
 
-from ..documents import blocks, run
-
-GUIDE = Path(__file__).parents[2] / "aiorooms" / "_pacing" / "shared" / "README.md"
+from ..documents import SHARED_PACING_GUIDE, blocks, run
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +155,7 @@ async def test_a_client_that_can_not_subscribe_polls(url: str) -> None:
 
 
 async def test_a_user_of_redis_with_the_documented_rights_is_enough(tmp_path: Path) -> None:
-    (acl,) = blocks(GUIDE, "text")
+    (acl,) = blocks(SHARED_PACING_GUIDE, "text")
     words = acl.split()
     assert words[:3] == ["ACL", "SETUSER", "aiorooms"]
     with redis_server(tmp_path) as url:
@@ -255,7 +253,7 @@ def test_other_invalid_settings_are_rejected() -> None:
 
 
 def test_the_example_of_the_guide(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = blocks(GUIDE, "python")
+    (code,) = blocks(SHARED_PACING_GUIDE, "python")
     assert code.count("redis://127.0.0.1:6379/0") == 1
     run(code.replace("redis://127.0.0.1:6379/0", url))
     assert capsys.readouterr().out == "True 2 0\n"

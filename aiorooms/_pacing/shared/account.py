@@ -199,7 +199,8 @@ class _Lease:
 @attrs.define
 class _Place:
     count: int
-    since: float
+    turn: int
+    """The lowest number is served first."""
 
 
 @attrs.define
@@ -228,6 +229,8 @@ class Account:
         """The number of leases so far."""
         self._revoked = 0
         """The number of the last lease when calls were stopped the last time."""
+        self._turns = 0
+        """The number of places in the queue that were given so far."""
         self._low_is_next = False
         self._held: Counter[str] = Counter()
         """The number of permits that all clients hold, by operation."""
@@ -283,7 +286,9 @@ class Account:
             if want not in report.wants:
                 del client.places[want]
         for want, count in report.wants.items():
-            client.places.setdefault(want, _Place(count, now)).count = count
+            if want not in client.places:
+                client.places[want] = _Place(count, self._next_turn())
+            client.places[want].count = count
         if report.leaves:
             self._forget(name, client)
 
@@ -524,8 +529,12 @@ class Account:
             if place.count
         ]
         if len(waiting) > 1:
-            waiting.sort(key=lambda one: (one.want[0] != first, one.place.since))
+            waiting.sort(key=lambda one: (one.want[0] != first, one.place.turn))
         return waiting
+
+    def _next_turn(self) -> int:
+        self._turns += 1
+        return self._turns
 
     def _opens_at(self, at: float, want: Want) -> float:
         """Return when the next permit for this priority and operation may be used."""
@@ -552,9 +561,8 @@ class Account:
         if not self._probing.is_idle:
             return 1
         scope = self._scope(operation)
-        if not scope.quotas:
-            return self._slow_start.room(self._held.total())
-        return scope.room(at, self._held_in(self._key(operation)), is_bulk=priority == "low")
+        room = scope.room(at, self._held_in(self._key(operation)), is_bulk=priority == "low")
+        return room if scope.quotas else min(room, self._slow_start.room(self._held.total()))
 
     def _lease(self, chosen: "_Waiting", at: float, latest: float, waiting: int) -> float:
         """Lease permits to one client. Return the time from which the last of them may be used."""
@@ -567,7 +575,7 @@ class Account:
             room = self._room(at, want)
             # With few permits for many clients, each gets its part of them.
             share = most if room == math.inf else min(most, max(1, math.ceil(room / waiting)))
-            count = int(min(place.count, room, most - lease.held if self._is_spread(at) else share))
+            count = int(min(place.count, room, share, most - lease.held))
             self._sent(want, at, count)
             lease.permits.append((at, count))
             lease.held += count
@@ -575,10 +583,10 @@ class Account:
             if not place.count or lease.held >= most or not self._is_spread(at):
                 break
             next_at = self._opens_at(at, want)
-            if next_at > latest:
-                break
+            if not at < next_at <= latest:
+                break  # what may be used at once is for others too
             at = _later(at, next_at)
-        place.since = max(at, place.since)
+        place.turn = self._next_turn()
         self._low_is_next = want[0] == "normal"
         self.woken.add(chosen.name)
         return at
@@ -611,7 +619,7 @@ class Account:
                 ],
                 [[number[operation], count] for operation, count in client.unleased.items()],
                 [
-                    [PRIORITIES.index(priority), number[operation], place.count, place.since]
+                    [PRIORITIES.index(priority), number[operation], place.count, place.turn]
                     for (priority, operation), place in client.places.items()
                 ],
             ]
@@ -622,7 +630,7 @@ class Account:
             for key, scope in self._scopes.items()
         }
         gates = [codec.dump(gate) for gate in self._gates()]
-        head = [self.epoch, self._at, self._is_separate, self._low_is_next, self._leases, self._revoked]
+        head = [self.epoch, self._at, self._is_separate, self._low_is_next, self._leases, self._revoked, self._turns]
         state = [head, operations, gates, scopes, clients]
         return json.dumps(state, separators=(",", ":")).encode()
 
@@ -632,7 +640,7 @@ class Account:
         head, operations, gates, scopes, clients = json.loads(state)
         account = cls(random)
         account.epoch, account._at, account._is_separate, account._low_is_next = head[:4]
-        account._leases, account._revoked = head[4:]
+        account._leases, account._revoked, account._turns = head[4:]
         for gate, values in zip(account._gates(), gates, strict=True):
             codec.load(gate, values)
         account._scopes = {}
@@ -650,8 +658,8 @@ class Account:
             for number, count in unleased:
                 client.unleased[operations[number]] = count
                 account._held[operations[number]] += count
-            for priority, number, count, since in places:
-                client.places[PRIORITIES[priority], operations[number]] = _Place(count, since)
+            for priority, number, count, turn in places:
+                client.places[PRIORITIES[priority], operations[number]] = _Place(count, turn)
         return account
 
     def _gates(self) -> tuple[object, ...]:

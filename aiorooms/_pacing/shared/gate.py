@@ -41,9 +41,6 @@ RETURN_AFTER: Final = 0.15
 LIVENESS: Final = 0.08
 """Seconds without an answer from the store, while callers wait, after which the link checks whether it answers."""
 
-_POLL: Final = 1.0
-"""Seconds after which a client that waits exchanges in any case, because a message may have been lost."""
-
 _KEEP_ALIVE: Final = 0.8
 """Seconds between two exchanges of a client that holds permits. Much less than `EXPIRY`."""
 
@@ -242,7 +239,6 @@ class SharedGate:
                 return now
             if self.outlook.place < ASKING:
                 due = max(self.outlook.ask_at - self._shift + self.outlook.place * _APART, last)
-            due = min(due, last + _POLL)
         if self._answers:
             due = min(due, now if self._is_eager else self._answered_at + REPORT_AFTER * self._jitter)
         if self._held:

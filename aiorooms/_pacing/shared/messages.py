@@ -96,7 +96,7 @@ def read_report(data: bytes) -> tuple[str, Report]:
             separate=separate,
             leaves=leaves,
         )
-    except (TypeError, AttributeError, LookupError) as error:
+    except (TypeError, AttributeError, LookupError, RecursionError) as error:
         raise ValueError(f"not a report: {error}") from None
 
 
@@ -155,7 +155,7 @@ def read_notice(data: bytes) -> Notice:
             known={key: _known(one) for key, one in known.items()},
         )
         return Notice(epoch, at, recorded, Overview(*overview), [Granted(*lease) for lease in granted], outlook)
-    except (TypeError, AttributeError, LookupError) as error:
+    except (TypeError, AttributeError, LookupError, RecursionError) as error:
         raise ValueError(f"not a notice: {error}") from None
 
 
