@@ -45,13 +45,15 @@ Then B knows the windows too, and they are shared 46 to 52, 47 to 50 and 49 to 4
 A sends 96 requests at once again. If the server reports no limit, both processes get the same 429s and lower their
 rates by a fifth, which takes more from the one with the higher rate. So they meet in the middle too (`probing`).
 
-Processes can also share a limit through a store (`shared`). Then they record all of the above in one account, and the
-pacer asks for permits from it in place of the gates that have learned something.
+Processes can also share a limit through a store (`shared`). They then report what the server answers to one account,
+and get their permits from it. The account replaces the reported limits, pauses and `probing`. The cap, slow start and
+sockets remain those of each process.
 
 If the server reports a wait that is longer than `Pacing.max_wait`, all calls that need a permit fail immediately.
 Otherwise a program could sleep silently for an hour, and would seem to hang.
 
-All of these only calculate: they get the current time as an argument, and never wait. Only the pacer has a timer.
+All of these only calculate: they get the current time as an argument, and never wait. Only the pacer has a timer, and
+only `shared.link` does I/O, in a task of its own.
 """
 
 from .gate import Gate, Permit

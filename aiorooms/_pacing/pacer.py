@@ -93,10 +93,10 @@ class PacingSnapshot:
     is_shared: bool = False
     """Whether the client shares the limit with others now, through the store of `Pacing(shared=)`.
 
-    If not, although `shared` is set, the store can't be reached, or no call was made yet.
+    If not, although `shared` is set, the store can't be used, no call was made yet, or the client is closed.
     """
     clients: int = 1
-    """Number of clients that share the limit through the store, including this one."""
+    """Number of clients that share the limit through the store, including this one. A killed one counts for 30 s."""
 
     @property
     def refused(self) -> int:
@@ -216,7 +216,7 @@ class Pacer:
         """
         self._gates_if_shared = [gate for gate in self._gates if not isinstance(gate, Probing)]
         """The gates that are asked if the limit is shared: those that protect this process and the server."""
-        self._has_room_soon = False
+        self._wants_when_freed = False
         """Whether more callers wait than may send at once, so that permits are wanted when an attempt has ended."""
         self._shared: SharedGate | None = None
         self._link: Link | None = None
@@ -300,7 +300,7 @@ class Pacer:
             else:
                 self.accepted += 1
         if self._queue:
-            if self._link is not None and self._has_room_soon:
+            if self._link is not None and self._wants_when_freed:
                 self._link.wake()
             if not self._is_dry:
                 self._grant_permits()
@@ -420,7 +420,10 @@ class Pacer:
         return shared if shared is not None and shared.is_used else None
 
     def _wanted(self) -> dict[tuple[Priority, str], int]:
-        """Return for how many callers permits are wanted: no more than may send at once."""
+        """Return for how many callers permits are wanted: no more than may send at once.
+
+        Also find out whether more are wanted when an attempt ends.
+        """
         counts = self._queue.counts()
         if not counts or self._shared is None:
             return counts
@@ -430,8 +433,7 @@ class Pacer:
             room = min(room, self._slow_start.room(self._in_flight))
         if any(gate.may_send_at(now, self._in_flight) > now for gate in self._gates_if_shared):
             room = min(room, 1)
-        room -= self._shared.unused
-        self._has_room_soon = room < sum(counts.values())
+        self._wants_when_freed = room - self._shared.unused < sum(counts.values())
         wanted: dict[tuple[Priority, str], int] = {}
         for want, count in counts.items():
             if room > 0:

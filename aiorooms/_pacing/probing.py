@@ -19,8 +19,9 @@ on our rate:
 - **After that**, requests are spread evenly. As long as the rate delays requests, it is raised slowly. At the next
   stop, it is lowered by a fifth.
 - **A 429 of a request that was sent before the stop** has the same cause as the stop, and is ignored.
-- **A new client** may find a limit used up, before any accepted answer has reported it. If one does later, it explains
-  the 429s so far, and nothing was learned from them.
+- **A client that starts while the limit is used up** gets 429s first. They look unexplained, because no accepted answer
+  has reported the limit yet. If all of them report the same limit as used up, and an accepted answer reports it later,
+  it explains them, and what was learned from them is forgotten.
 
 Other processes may use the same limit. All of them are stopped by the same 429s, and then lower their rates by the same
 factor, but the lower rates grow by a larger factor. So the rates become equal, no matter which process came first.
@@ -60,9 +61,10 @@ _DECREASE: Final = 0.8
 _COMMON_GROWTH: Final = 0.15
 _COMMON_FIRST_GROWTH: Final = 1.4
 _COMMON_DECREASE: Final = 0.93
-"""The same numbers if the gate is common to all processes: the rates need not become equal, so they change less.
+"""The same numbers if the gate is common to all processes. There is only one rate, so it changes less.
 
-The second one is for the first rate. It is too low, because the first requests were sent as a burst, and then stopped.
+`_COMMON_FIRST_GROWTH` applies until the rate is lowered for the first time, because the first rate is too low: it is
+the average of a burst and a stop.
 """
 
 _MIN_RATE: Final = 0.01
@@ -254,7 +256,8 @@ class Probing(Gate):
             if sent_at >= self._stopped_at:
                 self._resume(now)
         elif self._rate is not None and self._is_throttled:
-            self._rate += min(self._rate, self._growth / math.sqrt(self._rate) if not self._is_guess else _GUESS_GROWTH)
+            growth = _GUESS_GROWTH if self._is_guess else self._growth / math.sqrt(self._rate)
+            self._rate += min(self._rate, growth)
 
     @property
     def _growth(self) -> float:

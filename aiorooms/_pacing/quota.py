@@ -134,7 +134,7 @@ class Quota:
 
     @property
     def is_learning(self) -> bool:
-        """Whether the next answer can allow more requests: in the first window, and after a probe."""
+        """Whether the next answer can allow more requests: in the first window, and until a probe is answered."""
         return not self._has_renewed or (self._assumed and not self._renews_fully)
 
     @property
@@ -217,10 +217,10 @@ class Quota:
         """Return when the next request may be sent, if no answer can change it; else -infinity."""
         if self.limit is None or self._is_ignored:
             return -math.inf
-        exhausted = not self._is_gradual and self._free(now, 0) <= 0 and now < self.renews_at < math.inf
         if self.sharing.knows_all(now):
             free_at = self.sharing.free_at(now, 0)
             return free_at if free_at < math.inf else -math.inf
+        exhausted = not self._is_gradual and self._free(now, 0) <= 0 and now < self.renews_at < math.inf
         renews_at = self.renews_at if exhausted else -math.inf
         return max(self.sharing.due_at(now), renews_at) if self.sharing.is_shared(now) else renews_at
 

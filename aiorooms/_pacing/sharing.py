@@ -1,4 +1,4 @@
-"""Share a reported limit fairly with other processes, without communicating with them.
+"""Share a reported limit with other processes: fairly without communicating, or by counting if they communicate.
 
 Other processes may send with the same key. Each one sees what remains of the limit (R), which all of them change, and
 what it has used itself. If every process sent as much as R allows, most requests would be rate limited when R gets
@@ -21,10 +21,24 @@ finds something left, and what it uses shows everyone that others are there. The
 last sign of them, but for long windows only a minute longer than one. Single calls beside a bulk run may use the
 reserve too.
 
-Example: the limit is 100 requests per window of 1 s. In the last window, A used 75 of them and B used 25. At the
-beginning of this window R is 100, so A sends sqrt(0.75) * 100 / 1 s = 87 requests per second, and B sends 50. In the
-middle R is 39, and they send 67 and 39 per second. At the end A has used 63 and B has used 37. In the next windows it
-is 57 to 43 and 53 to 47. The package's docstring tells how B gets in.
+**Counting.** If processes communicate (`shared`), all their requests are recorded here. A limit that is not known to
+have windows then needs no rate. It is assumed to make each request available again one window later, and what it allows
+is counted (`free`). There are two counts, and the smaller one applies: the limit, less what was accepted in the last
+window and what is in flight; and R, plus what has become available since, less what was sent since. If more is missing
+from R than was recorded, programs that don't communicate use the limit too, and the rates above apply (`_find_others`).
+
+The limit may allow more than that. If R was reported while nothing else was in flight, nobody but us lowers it. So R,
+less what was sent since, is *certain*, whatever the counts are. If requests were in flight together, their answers may
+arrive in any order: after 98, 96 and 97, the *least* of them is what remains.
+
+Example: a limit of 100 per 10 s is used up at t = 9 s. The server begins a new window at t = 10 s. At this reset one
+request is sent, and its answer reports 99. By the counts nothing is available until t = 19 s, but 99 requests are
+certain, and are sent. R has risen by 99 without old requests that explain it, which shows that the limit has windows.
+
+Example without communication: the limit is 100 requests per window of 1 s. In the last window, A used 75 of them and B
+used 25. At the beginning of this window R is 100, so A sends sqrt(0.75) * 100 / 1 s = 87 requests per second, and B
+sends 50. In the middle R is 39, and they send 67 and 39 per second. At the end A has used 63 and B has used 37. In the
+next windows it is 57 to 43 and 53 to 47. The package's docstring tells how B gets in.
 """
 
 import math
@@ -164,11 +178,11 @@ class Sharing:
         """The part of the recent requests that we sent, averaged over half a window."""
         self._part_at = 0.0
         self._certain = 0
-        """What certainly remains: R when nothing was in flight, less what was sent since then."""
+        """What certainly remains: R as reported when nothing else was in flight, less what was sent since."""
         self._is_rounded_down = False
         """Whether a request was rate limited one window after an earlier one, because resets are rounded down."""
         self._least = math.inf
-        """The smallest R since nothing was in flight."""
+        """The smallest R reported since something has been in flight."""
         self._used = 0
         """How many requests we have used in this window, or could have used."""
         self._may_probe_at = math.inf
@@ -189,7 +203,7 @@ class Sharing:
         return self.renewals.kind == "gradual" or now < self._others_until
 
     def knows_all(self, now: float) -> bool:
-        """Whether all requests that the limit counts are recorded here. `free` then tells how many may be sent.
+        """Whether all requests that the limit counts are recorded here. `free` then returns how many may be sent.
 
         A limit that is known to have windows needs no such count.
         """
@@ -233,7 +247,8 @@ class Sharing:
         renewals = self.renewals
         if renewals.is_exact and renewals.window:
             return renewals.window
-        return max(renewals.window, 1.0) + self._is_rounded_down
+        # If resets are rounded down, up to 1 s is missing from the longest one.
+        return max(renewals.window, 1.0) + (1.0 if self._is_rounded_down else 0.0)
 
     @property
     def reported_at(self) -> float:

@@ -22,6 +22,7 @@ _WIDEN_AFTER: Final = 0.5
 """Seconds without an answer after which the width doubles."""
 
 _CAREFUL: Final = 1 / 16
+"""What an answer adds to the width from `careful_from` on: all requests in flight may exceed an unknown limit."""
 
 
 class SlowStart(Gate):

@@ -141,8 +141,8 @@ class Notices:
     def _sharing_changed(self, event: SharedPacingChanged) -> str | None:
         was_shared, self._is_shared = self._is_shared, event.is_shared
         if not event.is_shared:
-            return f"the rate limit can't be shared, and this process paces itself: the store fails ({event.why})"
-        return "the rate limit is shared again" if was_shared is False else None
+            return f"the rate limit can't be shared, so this process paces itself: the store fails ({event.why})"
+        return "the rate limit is shared now" if was_shared is False else None
 
     def progressed(self) -> None:
         """Record that an answer has arrived, so that no call is being retried."""

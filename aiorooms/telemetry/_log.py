@@ -117,7 +117,7 @@ def _paused(event: RateLimitPaused) -> str:
 def _shared(event: SharedPacingChanged) -> str:
     if event.is_shared:
         return "the rate limit is shared with other clients"
-    return f"the rate limit can't be shared, and this client paces itself: the store fails ({event.why})"
+    return f"the rate limit can't be shared, so this client paces itself: the store fails ({event.why})"
 
 
 def _updated(event: UpdateEnded) -> str:

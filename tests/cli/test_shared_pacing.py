@@ -54,7 +54,7 @@ def test_without_redis_a_run_succeeds_and_says_so(sim: RoomsSimulator, invoke: I
     given = f"unix://user:secret@{tmp_path}/none.sock"
     result = invoke("apply", "rooms.plan", "--yes", "--shared-pacing", given)
     assert result.exit_code == 0
-    assert "the rate limit can't be shared, and this process paces itself: the store fails" in result.stderr
+    assert "the rate limit can't be shared, so this process paces itself: the store fails" in result.stderr
     assert "secret" not in result.stderr + result.stdout
 
 
@@ -62,7 +62,10 @@ def test_an_invalid_url_is_one_of_all_problems(sim: RoomsSimulator, monkeypatch:
     monkeypatch.delenv("TELNYX_API_KEY", raising=False)
     result = run("apply", "none.plan", "--shared-pacing", "http://user:secret@host")
     assert result.exit_code == 2
-    assert any("--shared-pacing is not a URL of Redis; begin it with redis://" in line for line in lines(result.stderr))
+    assert any(
+        "--shared-pacing is not a URL of Redis; begin it with redis://, rediss:// or unix://" in line
+        for line in lines(result.stderr)
+    )
     monkeypatch.setenv(VARIABLE, "redis://host:99999")
     result = run("apply", "none.plan")
     assert any(line.startswith(f"aiorooms: {VARIABLE} is not a valid URL") for line in lines(result.stderr))
@@ -78,6 +81,6 @@ def test_only_a_failure_and_its_end_are_announced() -> None:
     assert told(is_shared=True) is None
     failed = told(is_shared=False, why="it does not answer")
     assert failed == (
-        "the rate limit can't be shared, and this process paces itself: the store fails (it does not answer)"
+        "the rate limit can't be shared, so this process paces itself: the store fails (it does not answer)"
     )
-    assert told(is_shared=True) == "the rate limit is shared again"
+    assert told(is_shared=True) == "the rate limit is shared now"

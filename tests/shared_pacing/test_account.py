@@ -750,7 +750,7 @@ def test_the_state_of_two_clients_is_small(kind: Kind, limit: int, window: float
     swarm = Swarm(RateLimit(limit, window, "fractional", kind=kind), 2, seed=7, callers=50)
     swarm.run(3.0)
     assert swarm.accepted > limit / 4
-    assert swarm.largest < 2000
+    assert swarm.largest < 2200
 
 
 def test_the_state_does_not_grow_with_time() -> None:

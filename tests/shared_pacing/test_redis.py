@@ -140,6 +140,7 @@ async def test_a_client_that_can_not_subscribe_polls(url: str) -> None:
 
         def __init__(self, redis: Any) -> None:
             self.evalsha, self.eval, self.ping, self.info = redis.evalsha, redis.eval, redis.ping, redis.info
+            self.aclose = redis.aclose
 
     redis = connect(url)
     async with RoomsSimulator(rooms=100, rate_limit="50/1s") as sim:

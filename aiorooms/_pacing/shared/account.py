@@ -1,4 +1,4 @@
-"""The account: what all clients that share a limit know together, and who may send.
+"""The account: what all clients that share a limit know together, and which of them may send.
 
 The account contains the same gates that a client has for itself (`scope`, `pause`, `probing`, `slow_start`). All
 answers of all clients are recorded in them, and where a gate asks how many requests are in flight, it gets the number
@@ -9,8 +9,8 @@ requests become due one after another, those of the next `AHEAD` seconds are lea
 
 - Clients that want permits queue, one place for each client, priority and operation. The first one gets a lease, and
   then queues again behind the others. Places of both priorities take turns.
-- A client that was not heard of for `EXPIRY` seconds has died, or has lost the connection. Its permits are recorded as
-  lost, because it may have used them, and its places in the queue are removed.
+- A client that has sent no report for `EXPIRY` seconds has died, or has lost the connection. Its permits are recorded
+  as lost, because it may have used them, and its places in the queue are removed.
 - A client returns the permits that it does not need.
 
 All times are seconds since the account was opened, on the store's clock.
@@ -128,7 +128,7 @@ class Answer(NamedTuple):
 
 @attrs.define
 class Report:
-    """What a client tells the account in an exchange."""
+    """What a client reports to the account in an exchange."""
 
     number: int = 0
     """The reports of a client are numbered from 1 on, so that it can see which of them have been recorded."""
@@ -165,7 +165,7 @@ class Outlook:
     is_learning: bool = False
     """Whether a client waits for permits that depend on the next answer, so that it should be reported at once."""
     place: int = 0
-    """The client's first place in the queue, from 0 on."""
+    """The client's first place in the queue, from 0 on; the length of the queue if it does not wait."""
     paused_until: float = -math.inf
     """The end of a pause that applies to all operations."""
     revoked: int = 0
@@ -334,7 +334,7 @@ class Account:
 
     @property
     def is_open(self) -> bool:
-        """Whether no limit is known, so that clients need no permits."""
+        """Whether slow start is over, and no limit, pause or unexplained 429 is known. Clients then need no permits."""
         return (
             not self._is_separate
             and self._slow_start.is_idle
@@ -424,19 +424,21 @@ class Account:
         for name, client in [*self._clients.items()]:
             age = now - client.seen_at
             if age > EXPIRY:
-                self._count_unleased(client, {})
-                for lease in client.leases.values():
-                    self._lose(lease, now)
-                client.leases.clear()
+                self._lose_all(client, now)
                 client.places.clear()
             if age > FORGOTTEN or (age > EXPIRY and client.report == 1):
                 del self._clients[name]
 
     def _forget(self, name: str, client: _Client) -> None:
+        self._lose_all(client, client.seen_at)
+        del self._clients[name]
+
+    def _lose_all(self, client: _Client, now: float) -> None:
+        """Record all permits of a client as lost."""
         self._count_unleased(client, {})
         for lease in client.leases.values():
-            self._lose(lease, client.seen_at)
-        del self._clients[name]
+            self._lose(lease, now)
+        client.leases.clear()
 
     def _lose(self, lease: _Lease, now: float) -> None:
         self._held[lease.operation] -= lease.held
@@ -500,7 +502,12 @@ class Account:
     # --- granting ---
 
     def _grant(self, now: float) -> None:
-        """Lease permits to the clients that wait, as long as any may be used now or soon."""
+        """Lease permits in the order of the queue, as long as any may be used now or soon.
+
+        `at` runs ahead of now if requests become due one after another. Example: one becomes due every 10 ms, so 10
+        permits are leased, for now, in 10 ms, in 20 ms etc. The next exchange is half of `AHEAD` before the first one
+        that is not leased.
+        """
         at, latest = now, now + AHEAD
         self._ask_at = math.inf
         while queue := self._queue():
@@ -512,7 +519,7 @@ class Account:
             next_at = min(opens_at.values())
             is_spread = self._is_spread(at)
             if not is_spread or next_at > latest:
-                # If requests are leased in advance, the next exchange comes before the last of them.
+                # Half of `AHEAD` early, so that no permit comes late.
                 self._ask_at = max(next_at - AHEAD / 2, now) if is_spread else next_at
                 # When a client has died, its permits can be leased again.
                 holders = [one.seen_at for one in self._clients.values() if one.leases]
@@ -636,7 +643,7 @@ class Account:
 
     @classmethod
     def load(cls, state: bytes, random: Callable[[], float]) -> "Account":
-        """Return the account with this state. Raise ValueError or TypeError if it is not one that `dump` returned."""
+        """Return the account with this state. Other bytes raise one of many errors, see `link`."""
         head, operations, gates, scopes, clients = json.loads(state)
         account = cls(random)
         account.epoch, account._at, account._is_separate, account._low_is_next = head[:4]

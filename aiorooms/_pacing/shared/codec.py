@@ -50,7 +50,7 @@ def dump(part: object) -> Plain:
 
 
 def load(part: object, values: Plain) -> None:
-    """Give a new part the state that `dump` returned. Raise ValueError or TypeError if the state is not one of it."""
+    """Give a new part the state that `dump` returned. Other values raise one of many errors, see `link`."""
     for (name, old), value in zip([*_state(part)], values, strict=True):
         if isinstance(old, Times):
             old.load(value)
@@ -59,7 +59,7 @@ def load(part: object, values: Plain) -> None:
         elif isinstance(old, set):
             setattr(part, name, {one if isinstance(one, str) else (one[0], one[1]) for one in value})
         elif isinstance(value, list):
-            setattr(part, name, Anchor(*value))
+            setattr(part, name, Anchor(*value))  # the only other compound attribute
         else:
             setattr(part, name, value)
 

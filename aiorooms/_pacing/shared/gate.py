@@ -6,17 +6,18 @@ none is left, it waits, and the next exchange asks for more. The gate decides wh
 - at once, if a caller waits and the account does not know it yet, or if a 429 arrived;
 - when the account expects that permits can be leased (`Outlook.ask_at`). Clients that wait ask one after another, in
   the order of their places, because the first one that asks leases permits to all;
-- `REPORT_AFTER` seconds after an answer arrived, or at once if permits depend on it;
-- before permits have been unused for `RETURN_AFTER` seconds, to return them;
-- regularly, so that the account knows that the client is alive.
+- half of `REPORT_AFTER` to `REPORT_AFTER` after an answer arrived, at random, or at once if permits depend on it;
+- when permits have been unused for `RETURN_AFTER` seconds, to return them;
+- regularly, so that the account knows that the client still runs.
 
 If the store does not answer, the gate is *unavailable*, and the pacer uses what the client has learned by itself. It
-then drops its permits, because the account will record them as lost. The same happens to permits that were not used
-until the account may have given them to others.
+then drops its permits, because the account will record them as lost. If the last exchange is older than `_GUARD`,
+permits are not used, because the account may soon give them to others. The next exchange returns them.
 
-Example: 50 workers wait. The exchange at t = 0 leases 10 permits, so 10 workers send. At t = 0.004 s the 10 answers
-have arrived, and their workers wait again. The account knows that callers of this client wait, and has no permits until
-t = 0.8 s. So the next exchange is at t = 0.054 s, to report the answers, and the one after that at t = 0.8 s.
+Example: 50 workers wait. The exchange at t = 0 leases 20 permits, which is all that remains until t = 0.8 s. So 20
+workers send. At t = 0.004 s their answers have arrived, and they wait again. The account knows that callers of this
+client wait, so the next exchange only reports the answers. It is between t = 0.054 s and t = 0.104 s, and the one after
+that at t = 0.8 s.
 """
 
 import math
@@ -107,7 +108,7 @@ class SharedGate:
         """The callers that the account knows and has granted no permits yet."""
         self._returned: Counter[int] = Counter()
         self._used_at = -math.inf
-        """When the last permit was granted or used."""
+        """When the last permit was granted, became usable, or was used."""
         self._reports = 0
         self._reported_at = -math.inf
         """When the last report was made."""

@@ -2,19 +2,20 @@
 
 The store can't calculate, so a client does it for all. To exchange, a client adds its report to the inbox in the store.
 If no other client has the lock, it takes it, gets the state of the account and all reports, records them, leases
-permits, and replaces the state. The store then sends each client a *notice* of what it got. A client that finds the
-lock taken waits for its notice. So the reports of 40 clients that arrive together are recorded in one or two steps.
+permits, and replaces the state. The store then sends a *notice* to each client that has reported or got permits, and to
+the first `ASKING` in the queue. A client that finds the lock taken waits for its notice, and tries again after
+`_PATIENCE`. So the reports of 40 clients that arrive together are recorded in one or two steps.
 
 The lock only avoids work that would be done twice. What keeps the account right is the token of the state: a new state
 is stored only if it was calculated from the current one. If the client with the lock stops, the lock expires, another
 client records the same reports, and the first one's state is rejected later. A client that is alone needs no lock: it
 replaces the state that it knows, in one round trip.
 
-If the store does not answer within `TIMEOUT`, or the account does not know of a caller that has waited for
-`_CALLER_TIMEOUT`, sharing is *unavailable*: callers get their permits from what the client has learned by itself. The
-link tries to join again, after a wait that doubles each time, from 0.05 s to 1 s, with jitter. While callers wait, the
-store must show every `LIVENESS` seconds that it answers. So a store that is slow or hangs delays a caller by at most
-0.2 s.
+If the store does not answer within `TIMEOUT`, or has not recorded a report within `_MAX_WAIT`, or does not know of a
+caller that has waited for `_CALLER_TIMEOUT`, sharing is *unavailable*: callers get their permits from what the client
+has learned by itself. The link tries to join again, after a wait that doubles each time, from 0.05 s to 1 s, with
+jitter. While callers wait, the store must show every `LIVENESS` seconds that it answers. So a store that is slow or
+hangs delays a caller by at most 0.2 s.
 
 Example: A, B and C report at the same time. A was first, and takes the lock. Its answer from the store contains the
 state with the token `7f` and its own report. B's and C's reports go to the inbox. A replaces the state `7f` by `c2`,
@@ -63,16 +64,19 @@ _POLL: Final = 0.01
 send messages."""
 
 _MAX_WAIT: Final = 1.0
-"""Seconds after which a report must be recorded."""
+"""Seconds within which a report must be recorded."""
 
 _MAX_STEP: Final = 1.0
-"""Seconds. If the store's clock differs more from what was expected, it was set, and a new account is opened."""
+"""Seconds. If the store's clock differs by more from what was expected, it was set, and the client joins again.
+
+If it was set back, with a new account.
+"""
 
 _MAX_STATE: Final = 1_000_000
 """Bytes. A larger state is replaced by a new account."""
 
 _DAMAGED: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
-"""What a state or a report raises that another program has written or damaged."""
+"""What reading a state or a report can raise if another program has written or damaged it."""
 
 _logger: Final = logging.getLogger("aiorooms.pacing")
 
@@ -216,13 +220,15 @@ class Link:
         """Let callers get their permits without the store. This comes before anything that takes time."""
         self._gate.loses()
         self._asked_at = None
+        is_first = self._was_used is not False
         if isinstance(error, TimeoutError):
             why = "it does not answer"
         elif isinstance(error, StoreError):
             why = str(error)
         else:
             why = f"unexpected {type(error).__name__}"
-            _logger.error("sharing the rate limit has failed unexpectedly", exc_info=error)
+            if is_first:
+                _logger.error("sharing the rate limit has failed unexpectedly", exc_info=error)
         self._tell(False, why)
         self._changed()
 
@@ -275,7 +281,7 @@ class Link:
         if not notice.recorded:
             if self._is_closing:
                 return
-            raise StoreError("a report came too late")
+            raise StoreError("one of our reports was lost or came too late")
         if before is None or notice.at >= before.at:
             self._notice = notice
             self._gate.listens(notice.epoch, self.shift, notice.outlook)
@@ -409,7 +415,7 @@ class Link:
         return reply
 
     def _set_clock(self, began: float, now: float) -> None:
-        """Compare the store's clock with the local one. The quickest answers show best how they differ."""
+        """Compare the store's clock with the local one. The shorter the round trip, the more exact it is."""
         self._contact_at = ended = self._clock()
         offset, trip = now - (began + ended) / 2, ended - began
         if self._trip < math.inf and abs(offset - self._offset) > _MAX_STEP:

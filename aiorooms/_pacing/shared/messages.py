@@ -1,4 +1,4 @@
-"""What clients send to each other through the store: reports, and what the account says to a client. All of it is JSON.
+"""What clients send to each other through the store, as JSON: reports, and notices of what the account has recorded.
 
 Example: a client has sent three requests with a lease of three permits, and 50 callers wait. Their answers report 97,
 96 and 95 remaining requests. Nobody learns anything from the second one, so it is only counted (`condense`). The report
@@ -19,7 +19,7 @@ __all__ = ["Notice", "condense", "notice_to", "read_notice", "read_report", "wri
 
 
 class Notice(NamedTuple):
-    """What the account says to one client."""
+    """What the account sends to one client."""
 
     epoch: float
     """When the account was opened. A client that knows another one must join again."""
@@ -114,7 +114,7 @@ def _answer(values: list[Any], limits: Sequence[KnownLimits]) -> Answer:
 
 
 def notice_to(account: Account, client: str) -> Notice:
-    """Return what an account says to a client."""
+    """Return what an account sends to a client."""
     return Notice(
         account.epoch,
         account.exchanged_at,

@@ -1,7 +1,7 @@
 """The store in Redis. Needs the extra `redis`.
 
-Two scripts do each step at once, and tell the time. All names have the same hash tag, so they belong to one slot of a
-cluster, and all of them expire:
+Each step is one script, which no other command interrupts, and which also returns the time. All names have the same
+hash tag, so they belong to one slot of a cluster, and all of them expire:
 
 - `{PREFIX:pacing:LAYOUT:DIGEST}:state`: a hash with the state and its token.
 - `{PREFIX:pacing:LAYOUT:DIGEST}:inbox`: a list of reports that are not recorded yet.
@@ -102,7 +102,7 @@ class RedisStore:
 
 def _connect(url: str) -> _Client:
     options: dict[str, Any] = _no_introduction()
-    redis = Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+    return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
         url,
         socket_connect_timeout=_CONNECT_TIMEOUT,
         socket_timeout=None,  # the link limits the time of each call
@@ -110,15 +110,14 @@ def _connect(url: str) -> _Client:
         protocol=2,
         **options,
     )
-    redis.connection_pool.connection_kwargs["decode_responses"] = False  # even if the URL says otherwise
-    return redis
 
 
 @cache
 def _no_introduction() -> dict[str, Any]:
     """Return the options with which redis-py does not send its name and version before the first command.
 
-    Forty clients that start together notice it, and redis-py reads its version from a file, which blocks.
+    Sending them takes a round trip, which delays forty clients that start together. Besides, redis-py reads its version
+    from a file, which blocks the event loop.
     """
     is_new = "driver_info" in inspect.signature(AbstractConnection).parameters
     return {"driver_info": None} if is_new else {"lib_name": None, "lib_version": None}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["RedisPacing"]
 
 _SCHEMES: Final = ("redis://", "rediss://", "unix://")
+_HINT: Final = "begin it with redis://, rediss:// or unix://"
 
 
 @attrs.frozen(eq=False)
@@ -24,8 +25,9 @@ class RedisPacing:
     """Share the rate limit of one API key with other processes and machines, for `Pacing(shared=RedisPacing(url))`.
 
     The clients with the same key, base URL and Redis then send as one: they use the whole limit, and are hardly ever
-    rate limited. Redis holds a few hundred bytes for each key, which expire, and never the key itself. No call fails
-    because of Redis, and none waits for it for more than 0.25 s: if Redis does not answer, each client paces itself.
+    rate limited. Redis stores about 1 KB for each API key, for at least a minute after the last exchange, and never the
+    key itself. No call fails because of Redis, and none waits for it for more than 0.25 s: if Redis does not answer,
+    each client paces itself.
 
     Needs the extra `redis`, and Redis 5 or later. Raises `ImportError` if redis-py is missing, and
     `ClientSettingsError` if a setting is invalid.
@@ -47,13 +49,20 @@ class RedisPacing:
         if isinstance(source, str):
             if not source.startswith(_SCHEMES):
                 # The URL may contain a password, so it is not shown.
-                raise setting_error("RedisPacing(source=)", "is not a URL of Redis", f"begin it with {_SCHEMES[0]}")
+                raise setting_error(
+                    "RedisPacing(source=)",
+                    "is not a URL of Redis",
+                    _HINT,
+                )
             _check_url(source)
-        elif not hasattr(source, "evalsha"):
+        elif not (hasattr(source, "evalsha") and hasattr(source, "aclose")):
             raise wrong_type("RedisPacing(source=)", type(source), "a URL or a client of redis.asyncio")
         if not isinstance(self.prefix, str) or not self.prefix or set(self.prefix) & set("{}"):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise setting_error(
-                "RedisPacing(prefix=)", f"is {self.prefix!r}", "give a text without braces", self.prefix
+                "RedisPacing(prefix=)",
+                f"is {self.prefix!r}",
+                "give a text without braces",
+                self.prefix,
             )
 
     def store(self, digest: str) -> Store:
