@@ -133,12 +133,11 @@ class Report:
     number: int = 0
     """The reports of a client are numbered from 1 on, so that it can see which of them have been recorded."""
     epoch: float = 0.0
-    """When the account was opened that the client knows; 0 if it knows none, as in its first report."""
+    """When the account was opened that the client knows; 0 if it joins."""
     made_at: float = 0.0
-    """When the report was made. Old ones are ignored: the store may have hung, and the client has joined again.
-
-    The first report of a client is empty, because the client does not know the account's clock yet.
-    """
+    """When the report was made, on the account's clock. Old ones are ignored, because the store may have hung."""
+    joins: bool = False
+    """Whether the client joins, for the first time or again. It knows nothing of its leases then."""
     answers: Sequence[Answer] = ()
     returned: Mapping[int, int] = attrs.Factory(dict[int, int])
     """How many permits of which lease are returned."""
@@ -265,14 +264,14 @@ class Account:
             return  # recorded already
         self.woken.add(name)
         is_next = report.number == client.report + 1
-        client.report = report.number
-        if report.number == 1:
-            return  # the client does not know the account's clock yet
+        client.report, client.seen_at = report.number, now
+        if report.joins:
+            self._lose_all(client, now)
+            client.places.clear()
         # If a report is missing, the store has lost it, and with it leases that the client may have.
-        if not is_next or report.epoch != self.epoch or now - report.made_at > _STALE:
+        elif not is_next or report.epoch != self.epoch or now - report.made_at > _STALE:
             self._forget(name, client)  # it must join again
             return
-        client.seen_at = now
         self._count_unleased(client, report.unleased)
         if report.separate is not None and report.separate != self._is_separate:
             self._separate(report.separate)
@@ -426,7 +425,7 @@ class Account:
             if age > EXPIRY:
                 self._lose_all(client, now)
                 client.places.clear()
-            if age > FORGOTTEN or (age > EXPIRY and client.report == 1):
+            if age > FORGOTTEN:
                 del self._clients[name]
 
     def _forget(self, name: str, client: _Client) -> None:

@@ -110,6 +110,8 @@ class SharedGate:
         self._used_at = -math.inf
         """When the last permit was granted, became usable, or was used."""
         self._reports = 0
+        """The number of the last report. It grows even if the client joins again, so that late reports can be ignored."""
+        self._is_joining = True
         self._reported_at = -math.inf
         """When the last report was made."""
         self._recorded_at = -math.inf
@@ -257,20 +259,20 @@ class SharedGate:
         self._reports += 1
         report = Report(
             number=self._reports,
+            joins=self._is_joining,
             epoch=self._epoch,
             made_at=now + self._shift,
             answers=condense(self._answers),
             returned=self._returned,
             unleased={operation: count for operation, count in self._unleased.items() if count > 0},
             sent=self._sent,
-            wants={} if self.outlook.is_open or self._reports == 1 else self._asked(waiting),
-            separate=None if self._reports == 1 else self._separate,
+            wants={} if self.outlook.is_open else self._asked(waiting),
+            separate=self._separate,
         )
         self._answers, self._answered_at = [], math.inf
         self._returned = Counter()
         self._sent = 0
-        if self._reports > 1:
-            self._separate = None
+        self._separate, self._is_joining = None, False
         self._wanted = dict(report.wants)
         self._is_urgent = False
         self._reported_at = now
@@ -314,7 +316,7 @@ class SharedGate:
         self._wanted = {}
         self._sent = 0
         self._unleased = Counter({operation: count for operation, count in self._in_flight.items() if count > 0})
-        self._reports = 0
+        self._is_joining = True
         self._reported_at = self._recorded_at = -math.inf
         self._epoch = 0.0
         self._is_urgent = False

@@ -116,7 +116,7 @@ class Link:
         self._limit: asyncio.Timeout | None = None
         """The time limit for this caller."""
         self._me = ""
-        """The name of this client in the account. It has a new one each time it joins."""
+        """The name of this client in the account."""
         self._account: Account | None = None
         """The account with the state `_token`, if this client has calculated it."""
         self._token = ""
@@ -176,10 +176,10 @@ class Link:
 
     async def _run(self) -> None:
         wait = _FIRST_RETRY
+        self._me = secrets.token_hex(6)
         while not self._is_closing:
             self._gate.joins()
             self._account, self._token, self._notice, self._trip = None, "", None, math.inf
-            self._me = secrets.token_hex(6)
             began = self._clock()
             await self._stay()
             if self._clock() - began > _STABLE:
@@ -298,11 +298,9 @@ class Link:
                 await self._post_until_recorded(session, report)
         is_first = self._gate.status != "used"
         self._gate.recorded(began)
-        # The first report contains no callers.
-        if report.number > 1:
-            unknown = [self._since(want) for want in self._waiting() if not self._gate.knows(want)]
-            self._asked_at = max(min(unknown), began) if unknown else None
-            self._limit_wait()
+        unknown = [self._since(want) for want in self._waiting() if not self._gate.knows(want)]
+        self._asked_at = max(min(unknown), began) if unknown else None
+        self._limit_wait()
         if is_first:
             self._changed()
         return report.leaves

@@ -74,7 +74,7 @@ def write_report(client: str, report: Report) -> bytes:
         answers.append([*head, answer.info, position])
     wants = [[PRIORITIES.index(priority), operation, count] for (priority, operation), count in report.wants.items()]
     returned = [[*one] for one in report.returned.items()]
-    head = [client, report.number, report.epoch, round(report.made_at, 6), report.sent, report.separate, report.leaves]
+    head = [client, report.number, report.joins, report.epoch, round(report.made_at, 6), report.sent, report.separate, report.leaves]
     return _dump([head, answers, known, returned, report.unleased, wants])
 
 
@@ -83,9 +83,10 @@ def read_report(data: bytes) -> tuple[str, Report]:
     try:
         (client, *head), answers, known, returned, unleased, wants = json.loads(data)
         limits = [_known(one) for one in known]
-        number, epoch, made_at, sent, separate, leaves = head
+        number, joins, epoch, made_at, sent, separate, leaves = head
         return client, Report(
             number=number,
+            joins=joins,
             epoch=epoch,
             made_at=made_at,
             answers=[_answer(values, limits) for values in answers],
