@@ -27,9 +27,9 @@ is counted (`free`). There are two counts, and the smaller one applies: the limi
 window and what is in flight; and R, plus what has become available since, less what was sent since. If more is missing
 from R than was recorded, programs that don't communicate use the limit too, and the rates above apply (`_find_others`).
 
-The limit may allow more than that. If R was reported while nothing else was in flight, nobody but us lowers it. So R,
-less what was sent since, is *certain*, whatever the counts are. If requests were in flight together, their answers may
-arrive in any order: after 98, 96 and 97, the *least* of them is what remains.
+A long window may allow more than that. If R was reported while nothing else was in flight, nobody but us lowers it. So
+R, less what was sent since, is *certain*, whatever the counts are. If requests were in flight together, their answers
+may arrive in any order: after 98, 96 and 97, the *least* of them is what remains.
 
 Example: a limit of 100 per 10 s is used up at t = 9 s. The server begins a new window at t = 10 s. At this reset one
 request is sent, and its answer reports 99. By the counts nothing is available until t = 19 s, but 99 requests are
@@ -225,7 +225,8 @@ class Sharing:
         remaining = self.remaining or 0
         self._sent.drop_until(now - window)
         by_report = remaining + self._returned.count_between(self._at, now) - len(self._sent)
-        free = max(min(by_count, by_report), self._certain)
+        # For short windows the counts are good enough, and safer if answers arrive late.
+        free = max(min(by_count, by_report), self._certain if window >= _MIN_RESET else 0)
         if not remaining and not self.renewals.is_exact and window >= _MIN_RESET:
             # The window may be longer than it seems: by a second, or because it had begun before the first request.
             return 1 if free > 0 and not in_flight else 0

@@ -56,7 +56,7 @@ class Clients:
 
     def join(self, name: str) -> None:
         """Send the first report of a client."""
-        self.exchange((name, Report(number=1)))
+        self.exchange((name, Report(number=1, joins=True)))
         self.numbers[name] = 1
 
     def exchange(self, *reported: tuple[str, Report]) -> None:
@@ -184,6 +184,7 @@ class Swarm:
         waiting = member.callers - member.in_flight - sum(number for _, _, number in member.unused)
         is_first = member.number == 1
         report = Report(
+            joins=member.number == 1,
             number=member.number,
             epoch=0.0 if is_first else EPOCH,
             made_at=self.now,

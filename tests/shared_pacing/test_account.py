@@ -337,14 +337,6 @@ def test_what_a_silent_client_has_not_used_goes_to_others_after_the_next_answer(
     assert permits(clients.new("b")) == 9
 
 
-def test_a_client_that_was_never_heard_of_again_is_forgotten_at_once() -> None:
-    clients = Clients("a", "b")
-    clients.tell("b")
-    clients.now = EXPIRY + 0.01
-    clients.tell("b")
-    assert clients.account.clients == 1
-
-
 def test_a_client_without_permits_is_counted_for_half_a_minute() -> None:
     clients = Clients("a", "b")
     clients.tell("a")
@@ -415,13 +407,26 @@ def test_a_report_of_an_unknown_client_makes_it_join_again() -> None:
     assert "a" in clients.account.woken
 
 
-def test_the_first_report_of_a_client_only_joins() -> None:
+def test_a_client_joins_although_it_does_not_know_the_clock() -> None:
     clients = Clients("b")
-    clients.exchange(("a", Report(number=1, made_at=123456.0, wants={LOW: 5}, leaves=True)))
+    clients.exchange(("a", Report(number=1, joins=True, made_at=123456.0, wants={LOW: 1})))
     assert clients.account.clients == 2
     assert clients.account.recorded("a") == 1
-    assert clients.account.granted("a") == []
+    assert permits(clients.account.granted("a")) == 1
     assert "a" in clients.account.woken
+
+
+def test_a_client_that_joins_again_loses_what_it_held_and_late_reports_are_ignored() -> None:
+    clients = Clients("a", "b")
+    clients.learn("b", remaining=50)
+    clients.tell("a", {LOW: 5})
+    late = clients.report("a", {LOW: 40})
+    clients.exchange(("a", clients.report("a", joins=True)))
+    assert clients.held("a") == 0
+    assert clients.account.granted("a") == []
+    clients.exchange(("a", late))
+    assert clients.account.granted("a") == []
+    assert clients.account.recorded("a") == clients.numbers["a"]
 
 
 def test_the_clock_of_an_account_never_goes_back() -> None:
@@ -794,7 +799,7 @@ def test_clients_that_come_and_go_do_not_fill_the_state() -> None:
     for number in range(600):
         clients.now += 0.5
         clients.tell("a")
-        clients.exchange((f"client-{number}", Report(number=1)))
+        clients.exchange((f"client-{number}", Report(number=1, joins=True)))
         sizes.append(len(clients.account.dump()))
     assert clients.account.clients <= 1 + FORGOTTEN / 0.5 + 1
     assert max(sizes[300:]) <= max(sizes[:300]) + 100
@@ -846,13 +851,6 @@ def test_clients_that_wait_together_get_the_same() -> None:
     first, second = permits(clients.new("a")), permits(clients.new("b"))
     assert first + second == 99
     assert abs(first - second) <= LEASE
-
-
-def test_the_last_permits_are_divided_among_all_that_wait() -> None:
-    clients = Clients("a", "b", "c", "d")
-    clients.learn("d", remaining=9)
-    clients.exchange(*((name, clients.report(name, {LOW: 100})) for name in "abc"))
-    assert [permits(clients.new(name)) for name in "abc"] == [4, 3, 2]
 
 
 def test_the_first_request_of_an_operation_with_limits_of_its_own_is_sent_alone() -> None:

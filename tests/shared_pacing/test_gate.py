@@ -406,14 +406,14 @@ def test_an_answer_is_reported_soon_after_the_first_one_and_not_after_the_last()
 # --- what is reported ---
 
 
-def test_the_first_report_only_joins() -> None:
+def test_the_first_report_joins() -> None:
     gate = SharedGate(lambda: 0.5)
     gate.joins()
     report = gate.report(START, {LOW: 5})
-    assert (report.number, report.epoch, report.wants) == (1, 0.0, {})
+    assert (report.number, report.joins, report.epoch, report.wants) == (1, True, 0.0, {LOW: 5})
     gate.listens(EPOCH, SHIFT, Outlook())
     report = gate.report(START + 0.5, {LOW: 5})
-    assert (report.number, report.epoch, report.made_at) == (2, EPOCH, 0.5)
+    assert (report.number, report.joins, report.epoch, report.made_at) == (2, False, EPOCH, 0.5)
     assert report.wants == {LOW: 5}
 
 
@@ -470,7 +470,6 @@ def test_separate_limits_are_reported_once_after_each_joining() -> None:
     assert client.exchange().separate is True
     assert client.exchange().separate is None
     client.gate.joins()
-    assert client.exchange().separate is None, "the first report only joins"
     assert client.exchange().separate is True
     assert client.exchange().separate is None
     client.gate.found_out(is_separate=False)
@@ -517,7 +516,7 @@ def test_if_the_store_is_lost_all_permits_are_dropped() -> None:
     assert not gate.ended(permit, WINDOW, client.now)
     client.outlook = Outlook()
     report = client.exchange()
-    assert (report.number, report.epoch, report.answers, report.returned) == (1, 0.0, [], {})
+    assert (report.joins, report.epoch, report.answers, report.returned) == (True, 0.0, [], {})
     assert report.unleased == {}, "the request has ended"
 
 
@@ -527,7 +526,7 @@ def test_requests_in_flight_are_reported_without_a_lease_after_joining_again() -
     client.gate.loses()
     client.gate.joins()
     report = client.exchange()
-    assert (report.number, report.unleased, report.sent) == (1, {UPDATE: 1}, 0)
+    assert (report.joins, report.unleased, report.sent) == (True, {UPDATE: 1}, 0)
     client.gate.ended(permit, WINDOW, client.now)
     report = client.exchange()
     assert report.unleased == {}

@@ -581,7 +581,7 @@ class Account:
             room = self._room(at, want)
             # With few permits for many clients, each gets its part of them.
             share = most if room == math.inf else min(most, max(1, math.ceil(room / waiting)))
-            count = int(min(place.count, room, share, most - lease.held))
+            count = int(min(place.count, room, most - lease.held if self._is_spread(at) else share))
             self._sent(want, at, count)
             lease.permits.append((at, count))
             lease.held += count
@@ -589,8 +589,8 @@ class Account:
             if not place.count or lease.held >= most or not self._is_spread(at):
                 break
             next_at = self._opens_at(at, want)
-            if not at < next_at <= latest:
-                break  # what may be used at once is for others too
+            if next_at > latest:
+                break
             at = _later(at, next_at)
         place.turn = self._next_turn()
         self._low_is_next = want[0] == "normal"

@@ -88,7 +88,7 @@ class SharedGate:
         self.status: Status = "joining"
         self.outlook: Outlook = Outlook()
         """What the account expects. Its times are those of the account."""
-        self._shift = 0.0
+        self._shift = self._error = 0.0
         """The account's clock minus the local clock."""
         self._generation = 0
         self._last_lease = 0
@@ -110,7 +110,7 @@ class SharedGate:
         self._used_at = -math.inf
         """When the last permit was granted, became usable, or was used."""
         self._reports = 0
-        """The number of the last report. It grows even if the client joins again, so that late reports can be ignored."""
+        """The number of the last report. It grows even if the client joins again: late reports are ignored."""
         self._is_joining = True
         self._reported_at = -math.inf
         """When the last report was made."""
@@ -205,7 +205,8 @@ class SharedGate:
         shift = self._shift
         known = use.known if use.generation == self._generation else None
         lease, granted_at = (use.lease, use.granted_at) if is_ours else (None, permit.sent_at + shift)
-        answer = Answer(lease, operation, granted_at, permit.sent_at + shift, now + shift, info, known)
+        answered_at = now + shift + self._error
+        answer = Answer(lease, operation, granted_at, permit.sent_at + shift, answered_at, info, known)
         self._answers.append(answer)
         self._answered_at = min(self._answered_at, now)
         if self.outlook.is_open and is_news:
@@ -284,9 +285,12 @@ class SharedGate:
         self._recorded_at = now
         self.status = "used"
 
-    def listens(self, epoch: float, shift: float, outlook: Outlook) -> None:
-        """Record when the account was opened, how its clock differs from the local one, and what it expects."""
-        self._epoch, self._shift, self.outlook = epoch, shift, outlook
+    def listens(self, epoch: float, shift: float, outlook: Outlook, error: float = 0.0) -> None:
+        """Record when the account was opened, how its clock differs from the local one, and what it expects.
+
+        `error` is how wrong the difference may be, in seconds. Answers and permits count as that much later.
+        """
+        self._epoch, self._shift, self.outlook, self._error = epoch, shift, outlook, error
         if outlook.revoked > self._revoked or outlook.is_open:
             self._revoked = outlook.revoked
             self._return_all()
@@ -301,7 +305,7 @@ class SharedGate:
                 self._returned[lease.number] += sum(count for _, count in lease.permits)
                 continue
             self._count_granted(lease)
-            permits = deque((at - self._shift, count) for at, count in lease.permits)
+            permits = deque((at - self._shift + self._error, count) for at, count in lease.permits)
             self._held.setdefault(lease.operation, deque()).append(_Held(lease.number, lease.granted_at, permits))
             self._used_at = max(self._used_at, now, permits[-1][0])
 

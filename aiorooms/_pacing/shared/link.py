@@ -284,7 +284,7 @@ class Link:
             raise StoreError("one of our reports was lost or came too late")
         if before is None or notice.at >= before.at:
             self._notice = notice
-            self._gate.listens(notice.epoch, self.shift, notice.outlook)
+            self._gate.listens(notice.epoch, self.shift, notice.outlook, min(self._trip, TIMEOUT) / 2)
         self._gate.granted(notice.granted, self._clock())
         self._changed()
 

@@ -74,7 +74,16 @@ def write_report(client: str, report: Report) -> bytes:
         answers.append([*head, answer.info, position])
     wants = [[PRIORITIES.index(priority), operation, count] for (priority, operation), count in report.wants.items()]
     returned = [[*one] for one in report.returned.items()]
-    head = [client, report.number, report.joins, report.epoch, round(report.made_at, 6), report.sent, report.separate, report.leaves]
+    head = [
+        client,
+        report.number,
+        report.joins,
+        report.epoch,
+        round(report.made_at, 6),
+        report.sent,
+        report.separate,
+        report.leaves,
+    ]
     return _dump([head, answers, known, returned, report.unleased, wants])
 
 
