@@ -26,10 +26,12 @@ from .headers import NO_INFO, RateLimitInfo
 from .limits import Limits
 from .meter import Meter
 from .probing import Probing
+from .shared.account import Overview
 from .shared.gate import SharedGate
 from .shared.link import Link
 from .shared.settings import RedisPacing
 from .shared.store import Store
+from .shared.takeover import Takeover
 from .slow_start import SlowStart
 from .sockets import Sockets
 from .waiting import PRIORITIES, Priority, Waiter, Waiting
@@ -209,17 +211,20 @@ class Pacer:
         self._sockets = Sockets(max_in_flight)
         always = [self._sockets, *([] if pacing.max_rate is None else [Cap(pacing.max_rate)])]
         learned = [] if self._slow_start is None else [Probing(self._meter, random), self._slow_start]
-        self._gates: Sequence[Gate] = [*always, *learned]
+        self._takeover = None if store is None else Takeover()
+        self._gates: Sequence[Gate] = [*always, *([] if self._takeover is None else [self._takeover]), *learned]
         """The gates, which are asked in this order up to the first closed one.
 
         The limits are asked last, when all gates are open, because asking a quota can make it assume a renewal.
         """
-        self._gates_if_shared = [gate for gate in self._gates if not isinstance(gate, Probing)]
+        self._gates_if_shared = [gate for gate in self._gates if not isinstance(gate, Probing | Takeover)]
         """The gates that are asked if the limit is shared: those that protect this process and the server."""
         self._wants_when_freed = False
         """Whether more callers wait than may send at once, so that permits are wanted when an attempt has ended."""
         self._shared: SharedGate | None = None
         self._link: Link | None = None
+        self._overview: Overview | None = None
+        """What was known of the limit when permits came from the store; None if they don't."""
         if store is not None:
             self._shared = SharedGate(random)
             self._link = Link(
@@ -451,6 +456,11 @@ class Pacer:
 
     def _on_shared_change(self) -> None:
         """Grant permits that have arrived, or that are granted without the store from now on."""
+        before, self._overview = self._overview, None if self._link is None else self._link.overview
+        if before is not None and self._overview is None and self._takeover is not None:
+            rate = before.rate or before.limit  # if the window is unknown, it is about a second
+            if rate:
+                self._takeover.begin(self._clock(), rate / before.clients)
         if self._queue:
             self._fail_if_blocked(self._clock())
             self._grant_permits()

@@ -135,6 +135,9 @@ _GROUPS: Final = 64
 _TOLERATED: Final = 0.02
 """The fraction of a gradual limit that may be missing without a sign of others, because the times are not exact."""
 
+_MISSING: Final = 0.5
+"""Seconds for which more must be missing than is recorded, at least, before others are expected. Also half a window."""
+
 _MAX_REMEMBERED: Final = 10_000
 """Maximum number of accepted requests whose times are stored, even if the limit is higher."""
 
@@ -181,6 +184,8 @@ class Sharing:
         """What certainly remains: R as reported when nothing else was in flight, less what was sent since."""
         self._is_rounded_down = False
         """Whether a request was rate limited one window after an earlier one, because resets are rounded down."""
+        self._missing_since = math.inf
+        """Since when more is missing from R than is recorded; infinite if it is not."""
         self._least = math.inf
         """The smallest R reported since something has been in flight."""
         self._used = 0
@@ -305,6 +310,7 @@ class Sharing:
         self._used = limit
         self._may_probe_at = math.inf
         self._certain, self._least = 0, math.inf
+        self._missing_since = math.inf
         self.remaining = None
         self.renewals = Renewals(limit, self.renewals.kind)
         for times in (self._accepted, self._returned, self._sent):
@@ -361,7 +367,8 @@ class Sharing:
         is_far = report.remaining == 0 and report.reset is not None and report.reset >= _MIN_RESET
         self._may_probe_at = renewals.resets_at if is_far and renewals.kind != "windows" else math.inf
         self._sent.drop_until(at - self._round_trip / 2)
-        self._returned.drop_until(at - self._margin if self._is_common else at)
+        if not self._is_common:
+            self._returned.drop_until(at)
         # A process that has just started sees what was used before. This shows others only if nothing remains.
         is_comparable = renewals.renewed_at > -math.inf or report.remaining == 0
         is_counted = renewals.kind == "windows" if self._is_common else renewals.kind != "gradual"
@@ -404,8 +411,13 @@ class Sharing:
         if self.renewals.kind != "windows":
             margin = self._margin
             ours = in_flight + len(self._accepted) + self._returned.count_after(at - margin)
-            if self._limit - (self.remaining or 0) > ours + _TOLERATED * self._limit + 1:
+            if self._limit - (self.remaining or 0) <= ours + _TOLERATED * self._limit + 1:
+                self._missing_since = math.inf
+            elif self._limited_streak or at >= self._missing_since + max(_MISSING, window / 2):
                 self._others_until = now + min(_QUIET_WINDOWS * window, window + _QUIET)
+            else:
+                # Without a 429 there is time: some of our processes may report a little later what they have sent.
+                self._missing_since = min(self._missing_since, at)
 
     def rejected(self) -> None:
         """Record that a request was not counted, because another limit was used up."""
@@ -491,4 +503,5 @@ class Sharing:
         """Move requests that were accepted more than a window ago to `_returned`."""
         for at, count in self._accepted.drop_until(now - window):
             self._returned.add(at + window, count)
-        self._returned.drop_until(self._at - self._margin if self._is_common else self._at)
+        # An answer may seem to come from the future, because clocks differ.
+        self._returned.drop_until(min(self._at, now) - self._margin if self._is_common else self._at)

@@ -58,6 +58,9 @@ _GUARD: Final = EXPIRY - 0.5
 """Seconds after the last exchange in which permits may be used."""
 
 
+_MAX_ELSEWHERE: Final = 1000
+
+
 class _Use(NamedTuple):
     """What the gate stores in a permit."""
 
@@ -101,6 +104,8 @@ class SharedGate:
         """The requests in flight that the account has not granted, by operation."""
         self._sent = 0
         """The number of requests sent without a lease since the last exchange."""
+        self._elsewhere: deque[tuple[str, float, float]] = deque(maxlen=_MAX_ELSEWHERE)
+        """Operation, start and end of accepted requests while the store was not used. They count for the limit too."""
         self._answers: list[Answer] = []
         self._answered_at = math.inf
         """When the first answer arrived that was not reported yet."""
@@ -198,6 +203,8 @@ class SharedGate:
         if not is_ours:
             self._unleased[operation] -= 1
         if self.status != "used":
+            if info is not None and not info.rate_limited:
+                self._elsewhere.append((operation, permit.sent_at, now))
             return False
         is_news = info is not None and (info.rate_limited or bool(info.reports))
         if self.outlook.is_open and not is_news and not is_ours:
@@ -258,12 +265,13 @@ class SharedGate:
         if now >= self._used_at + RETURN_AFTER * 0.9:
             self._return_all()
         self._reports += 1
+        elsewhere = [] if self._is_joining else self._counted_elsewhere()
         report = Report(
             number=self._reports,
             joins=self._is_joining,
             epoch=self._epoch,
             made_at=now + self._shift,
-            answers=condense(self._answers),
+            answers=[*elsewhere, *condense(self._answers)],
             returned=self._returned,
             unleased={operation: count for operation, count in self._unleased.items() if count > 0},
             sent=self._sent,
@@ -333,6 +341,15 @@ class SharedGate:
         self.joins()
 
     # --- helpers ---
+
+    def _counted_elsewhere(self) -> list[Answer]:
+        shift, late = self._shift, self._shift + self._error
+        answers = [
+            Answer(None, operation, sent_at + shift, sent_at + shift, at + late, None, None, is_counted=True)
+            for operation, sent_at, at in self._elsewhere
+        ]
+        self._elsewhere.clear()
+        return answers
 
     def _stop_of(self, operation: str) -> float:
         stops = self._stopped_until

@@ -130,6 +130,8 @@ class Link:
         self._contact_at = -math.inf
         """When the store answered the last time."""
         self._was_used: bool | None = None
+        self._joined_with = 0
+        """The number of the report with which the client has joined."""
 
     @property
     def overview(self) -> Overview | None:
@@ -278,10 +280,10 @@ class Link:
         before = self._notice
         if before is not None and before.epoch != notice.epoch:
             raise StoreError("its state was lost")
-        if not notice.recorded:
-            if self._is_closing:
-                return
+        if not notice.recorded and before is not None and not self._is_closing:
             raise StoreError("one of our reports was lost or came too late")
+        if notice.recorded < self._joined_with:
+            return  # it is about what the client had before it joined again
         if before is None or notice.at >= before.at:
             self._notice = notice
             self._gate.listens(notice.epoch, self.shift, notice.outlook, min(self._trip, TIMEOUT) / 2)
@@ -293,6 +295,8 @@ class Link:
         began = self._clock()
         report = self._gate.report(began, {} if self._is_closing else self._waiting())
         report.leaves = self._is_closing
+        if report.joins:
+            self._joined_with = report.number
         if not await self._record_alone(session, report):
             async with asyncio.timeout(_MAX_WAIT):
                 await self._post_until_recorded(session, report)
