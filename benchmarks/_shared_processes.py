@@ -8,7 +8,7 @@ while, and can hang, fail and forget. A minute of 40 processes takes a few secon
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -20,6 +20,7 @@ from aiorooms._pacing.shared.store import Posted, StoreError, Swapped
 from aiorooms.simulator import RateLimit
 from aiorooms.simulator._limit_headers import limit_headers
 from aiorooms.simulator._limiters import Verdict, make_limiter
+from aiorooms.telemetry import RateLimitPaused, SharedPacingChanged
 
 __all__ = ["MemoryStore", "Process", "World"]
 
@@ -166,6 +167,8 @@ class World:
         self._latency = latency
         self._limiter = make_limiter(limit, lambda: round(self.clock() * 1e9))
         self.store = MemoryStore(lambda: 1e9 + self.clock(), lambda: self._chance.uniform(0.0003, 0.002))
+        self.events: list[RateLimitPaused | SharedPacingChanged] = []
+        """What the pacers have reported."""
         self.processes = [
             Process(
                 Pacer(
@@ -174,6 +177,7 @@ class World:
                     clock=self.clock,
                     random=random.Random(f"{seed} {number}").random,
                     store=self.store if shared else None,
+                    emit=self.events.append,
                 )
             )
             for number in range(processes)
@@ -230,11 +234,3 @@ class World:
         """429s as a fraction of all requests."""
         limited = sum(len(process.limited) for process in self.processes)
         return limited / max(1, limited + sum(len(process.accepted) for process in self.processes))
-
-
-def counts(times: Sequence[float], every: float) -> list[int]:
-    """Return how many times are in each interval."""
-    numbers = [0] * (int(max(times, default=0.0) / every) + 1)
-    for at in times:
-        numbers[int(at / every)] += 1
-    return numbers

@@ -83,6 +83,11 @@ class RateLimitInfo(NamedTuple):
         return min(reports, key=lambda report: (report.remaining, -(report.reset or 0.0)))
 
     @property
+    def is_used_up(self) -> bool:
+        """Whether a reported limit has nothing left."""
+        return any(not report.remaining for report in self.reports)
+
+    @property
     def reset(self) -> float | None:
         """The longest reset of the limits that are used up; None if no limit is, or if no reset is reported."""
         resets = [report.reset for report in self.reports if report.remaining == 0 and report.reset is not None]

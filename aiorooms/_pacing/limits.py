@@ -122,7 +122,7 @@ class Limits:
             self._scopes = {_ALL: self._common}
         scope = self.scope(permit.operation)
         scope.answered(permit, info, now, self.in_flight(permit.operation, in_flight))
-        is_own = self._common is None and any(not report.remaining for report in info.reports)
+        is_own = self._common is None and info.is_used_up
         (scope.pause if is_own else self.pause).answered(permit, info, now, in_flight)
 
     def lost(self, permit: Permit, now: float, in_flight: int) -> None:

@@ -167,8 +167,7 @@ class Pacer:
     """Grants permits to the attempts of one client.
 
     The limit is shared with other clients through `store`. `emit` is called with each wait of a second or longer, and
-    when sharing begins or ends. Tests replace `clock` (monotonic, in seconds), `call_later`
-    and `random` (0 to 1).
+    when sharing begins or ends. Tests replace `clock` (monotonic, in seconds), `call_later` and `random` (0 to 1).
     """
 
     def __init__(

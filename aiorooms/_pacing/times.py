@@ -11,7 +11,6 @@ its requests are. With the resolution 0, only requests at the same time form a g
 
 import math
 from collections import deque
-from collections.abc import Iterator
 from itertools import islice
 
 __all__ = ["Times"]
@@ -30,10 +29,6 @@ class Times:
 
     def __len__(self) -> int:
         return self._count
-
-    def __iter__(self) -> Iterator[tuple[float, int]]:
-        """Yield the time and the number of requests of each group."""
-        return ((last, count) for _, last, count in self._groups)
 
     @property
     def first(self) -> float:

@@ -68,7 +68,7 @@ def attributes(part: object) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in vars(part).items():
         if isinstance(value, Times):
-            found[name] = [value.resolution, len(value), *value]
+            found[name] = [len(value), *value.dump()]
         elif name not in SETTINGS:
             found[name] = attributes(value) if isinstance(value, PARTS) else value
     return found

@@ -295,12 +295,6 @@ def test_requests_without_a_lease_are_reported_until_they_end() -> None:
     assert [answer.lease for answer in report.answers] == [None, None]
 
 
-def test_a_permit_of_a_pacer_without_sharing_is_ignored() -> None:
-    client = Client()
-    assert not client.gate.ended(Permit(START, UPDATE), NO_INFO, client.now)
-    assert client.exchange().answers == []
-
-
 # --- when the next exchange is due ---
 
 
@@ -610,3 +604,31 @@ def test_a_gate_and_an_account_understand_each_other() -> None:
             gate.ended(permit, RateLimitInfo(False, None, (limit,)), now / 100 + 0.001)
     assert sent > 100
     assert permits(account.granted("a")) <= 50
+
+
+def test_requests_that_were_accepted_without_the_store_are_counted_after_joining_again() -> None:
+    client = Client(None, lease(1, (0.0, 3)))
+    accepted, limited, unanswered = client.send(), client.send(), client.send()
+    client.gate.loses()
+    client.now += 0.1
+    client.gate.ended(accepted, WINDOW, client.now)
+    client.gate.ended(limited, RateLimitInfo(True), client.now)
+    client.gate.ended(unanswered, None, client.now)
+    joining = client.exchange()
+    assert joining.joins
+    assert joining.answers == [], "the client does not know the clock of the account yet"
+    (answer,) = client.exchange().answers
+    assert (answer.is_counted, answer.lease, answer.at) == (True, None, client.now + SHIFT)
+    assert client.exchange().answers == []
+
+
+def test_answers_and_permits_count_as_later_by_what_the_clocks_may_differ() -> None:
+    client = Client()
+    client.gate.listens(EPOCH, SHIFT, Outlook(), 0.03)
+    client.gate.granted([lease(1, (client.now + SHIFT, 2))], client.now)
+    assert client.may_send() == pytest.approx(0.03)
+    client.now += 0.05
+    client.gate.ended(client.send(), WINDOW, client.now)
+    (answer,) = client.exchange().answers
+    assert answer.at == pytest.approx(client.now + SHIFT + 0.03)
+    assert answer.sent_at == pytest.approx(client.now + SHIFT)

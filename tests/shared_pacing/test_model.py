@@ -1,12 +1,14 @@
 """Clients that share a limit through a store in memory, with a turned clock: the limit is used, whatever fails."""
 
 import asyncio
+import random
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 
 import pytest
 
 from aiorooms.simulator import RateLimit
+from aiorooms.telemetry import SharedPacingChanged
 from benchmarks._shared_processes import Process, World
 
 from ..fake_clock import run_with_fake_clock, timers
@@ -239,3 +241,20 @@ def test_a_caller_that_is_cancelled_leaves_nothing_behind() -> None:
     world = play(lambda: World(EXACT, processes=2), script)
     late = world.processes[1].accepted
     assert max(late) - min(late) <= 1.1
+
+
+@pytest.mark.parametrize("rule", [EXACT, RateLimit(100, reset_rounding="down")], ids=["exact", "rounded down"])
+@pytest.mark.parametrize("seed", range(3))
+def test_clients_that_lose_a_busy_store_for_a_moment_leave_the_others_their_permits(rule: RateLimit, seed: int) -> None:
+    def make() -> World:
+        world = World(rule, processes=20, seed=seed)
+        chance = random.Random(seed)
+        world.store.trip = lambda: (
+            chance.uniform(0.001, 0.003) if chance.random() < 0.85 else chance.uniform(0.02, 0.08)
+        )
+        return world
+
+    world = play(make, lambda world: run_all(world, 47))
+    assert any(isinstance(event, SharedPacingChanged) and not event.is_shared for event in world.events)
+    assert accepted(world)[-1] <= 1.08 * 9
+    assert world.rate_limited <= 0.1  # clients that can't join in time know nothing of the limit

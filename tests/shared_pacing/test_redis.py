@@ -13,6 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from aiorooms import ClientSettingsError, Pacing, RedisPacing, RoomsClient
+from aiorooms._pacing.shared import link, redis_store
 from aiorooms.simulator import RateLimit, RoomsSimulator
 from aiorooms.telemetry import Event, SharedPacingChanged
 from benchmarks._redis_server import RedisServer, redis_server
@@ -24,6 +25,14 @@ from ..documents import SHARED_PACING_GUIDE, blocks, run
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with redis_server(tmp_path_factory.mktemp("redis")) as given:
         yield given
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let clients wait for the store for seconds, so that they don't lose it on a busy machine."""
+    for name in ("TIMEOUT", "_CALLER_TIMEOUT", "_JOIN_TIMEOUT", "_MAX_WAIT"):
+        monkeypatch.setattr(link, name, 5.0)
+    monkeypatch.setattr(redis_store, "_CONNECT_TIMEOUT", 5.0)
 
 
 def connect(url: str) -> Any:
@@ -185,6 +194,8 @@ async def test_a_server_that_may_evict_is_reported(tmp_path: Path, caplog: pytes
 FORKED = """
 import asyncio, os, sys
 from aiorooms import Pacing, RedisPacing, RoomsClient
+from aiorooms._pacing.shared import link
+link.TIMEOUT = link._CALLER_TIMEOUT = link._JOIN_TIMEOUT = 5.0
 pacing = Pacing(shared=RedisPacing(sys.argv[2], prefix="fork"))
 client = RoomsClient("KEY_simulated", base_url=sys.argv[1], pacing=pacing)
 

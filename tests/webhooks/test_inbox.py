@@ -407,10 +407,10 @@ async def test_an_inbox_can_run_only_once_at_a_time(make_store: MakeStore) -> No
 
 async def test_a_file_that_could_not_be_opened_can_be_opened_later(tmp_path: Path) -> None:
     box = inbox(handler := Handler(), FileEventStore(tmp_path / "folder" / "events.db"))
-    threads = threading.active_count()
+    threads = {*threading.enumerate()}
     with pytest.raises(FileNotFoundError):
         await box.__aenter__()
-    assert threading.active_count() == threads
+    assert {*threading.enumerate()} <= threads
     (tmp_path / "folder").mkdir()
     async with box:
         await deliver(box)

@@ -2,8 +2,8 @@
 
 Without communicating, processes share a limit fairly (`sharing`), but each can only guess what the others send. Forty
 clients on 100 requests per second get a fourth of their requests answered 429. With a store they know, and send as
-one client would. What they know together is the *account* (`account`): what the server has reported, who holds permits,
-and who waits. It is the local pacing, with the permits that all clients hold in the place of the requests in flight.
+one client would. What they know together is the *account* (`account`): what the server has reported, the permits that
+are held, and the queue. It is the local pacing, with all held permits in place of the requests in flight.
 
 | module | what it does | I/O |
 |---|---|---|
@@ -13,6 +13,7 @@ and who waits. It is the local pacing, with the permits that all clients hold in
 | `gate` | the permits of this client, and when its next exchange is due | no |
 | `link` | the task that exchanges, and what happens if the store fails | yes |
 | `store`, `redis_store` | what a store must do, and the one in Redis | yes |
+| `takeover` | the first moments without the store | no |
 | `settings` | `RedisPacing` | no |
 
 The pacer asks the gate in place of what it has learned by itself. But it continues to learn from all answers. If the

@@ -492,7 +492,7 @@ class Account:
             self._slow_start.lost(permit, answer.at, held)
             return
         scope.answered(permit, answer.info, answer.at, held)
-        is_own = self._is_separate and any(not report.remaining for report in answer.info.reports)
+        is_own = self._is_separate and answer.info.is_used_up
         (scope.pause if is_own else self._pause).answered(permit, answer.info, answer.at, held)
         # Permits that were granted before the account knew of a stop have nothing to do with it.
         self._probing.answered(leased, answer.info, self._at, held)
@@ -695,10 +695,7 @@ def _later(at: float, next_at: float) -> float:
 FORMAT: Final = 1
 """The version of everything that clients write to the store, except for the attributes of gates."""
 
-_PARTS: Final = (
-    *(Pause(), Meter(), Probing(Meter(), float), SlowStart(1)),
-    *(Scope(float, waits=False), Quota(float, Needs())),
-)
+_GATES: Final = (Pause(), Meter(), Probing(Meter(), float), SlowStart(1))
 
-LAYOUT: Final = f"{FORMAT}-{codec.layout(_PARTS)}"
+LAYOUT: Final = f"{FORMAT}-{codec.layout((*_GATES, Scope(float, waits=False), Quota(float, Needs())))}"
 """Identifies what the state consists of."""

@@ -23,7 +23,7 @@ that at t = 0.8 s.
 import math
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias, cast
 
 import attrs
 
@@ -59,6 +59,7 @@ _GUARD: Final = EXPIRY - 0.5
 
 
 _MAX_ELSEWHERE: Final = 1000
+"""The number of accepted requests that are remembered while the store is not used."""
 
 
 class _Use(NamedTuple):
@@ -92,11 +93,12 @@ class SharedGate:
         self.outlook: Outlook = Outlook()
         """What the account expects. Its times are those of the account."""
         self._shift = self._error = 0.0
-        """The account's clock minus the local clock."""
+        """The account's clock minus the local clock, and how wrong that may be, in seconds."""
         self._generation = 0
         self._last_lease = 0
         """The number of the last lease that was seen."""
         self._revoked = 0
+        """The number of the last lease whose unused permits were revoked."""
         self._held: dict[str, deque[_Held]] = {}
         """The leases with unused permits, by operation."""
         self._in_flight: Counter[str] = Counter()
@@ -195,9 +197,7 @@ class SharedGate:
 
     def ended(self, permit: Permit, info: RateLimitInfo | None, now: float) -> bool:
         """Record the end of an attempt. Return whether an exchange may be due earlier because of it."""
-        use, operation = permit.lease, permit.operation
-        if not isinstance(use, _Use):
-            return False  # sent before the gate existed
+        use, operation = cast("_Use", permit.lease), permit.operation
         self._in_flight[operation] -= 1
         is_ours = use.generation == self._generation and use.lease is not None
         if not is_ours:
@@ -223,10 +223,9 @@ class SharedGate:
             self._is_urgent = True
             self._return_all()
             if info.retry_after:
-                is_own = self._is_separate and any(not report.remaining for report in info.reports)
-                key = operation if is_own else ""
+                key = operation if self._is_separate and info.is_used_up else ""
                 self._stopped_until[key] = max(self._stopped_until.get(key, -math.inf), now + info.retry_after)
-        return self._is_urgent or len(self._answers) == 1 or self._is_eager
+        return self._is_urgent or len(self._answers) == 1 or self.outlook.is_learning
 
     def found_out(self, *, is_separate: bool) -> None:
         """Record that the operations have limits of their own, or the same."""
@@ -251,7 +250,7 @@ class SharedGate:
             if self.outlook.place < ASKING:
                 due = max(self.outlook.ask_at - self._shift + self.outlook.place * _APART, last)
         if self._answers:
-            due = min(due, now if self._is_eager else self._answered_at + REPORT_AFTER * self._jitter)
+            due = min(due, now if self.outlook.is_learning else self._answered_at + REPORT_AFTER * self._jitter)
         if self._held:
             due = min(due, self._used_at + RETURN_AFTER)
         if self._returned:
@@ -343,6 +342,7 @@ class SharedGate:
     # --- helpers ---
 
     def _counted_elsewhere(self) -> list[Answer]:
+        """Return the requests that were accepted while the store was not used, as answers that are only counted."""
         shift, late = self._shift, self._shift + self._error
         answers = [
             Answer(None, operation, sent_at + shift, sent_at + shift, at + late, None, None, is_counted=True)
@@ -354,11 +354,6 @@ class SharedGate:
     def _stop_of(self, operation: str) -> float:
         stops = self._stopped_until
         return max(stops.get("", -math.inf), stops.get(operation, -math.inf)) if stops else -math.inf
-
-    @property
-    def _is_eager(self) -> bool:
-        """Whether permits depend on the next answer."""
-        return self.outlook.is_learning
 
     def _asked(self, waiting: Mapping[Want, int]) -> Mapping[Want, int]:
         """Return how many permits are wanted: one for each caller that finds none in the leases."""

@@ -113,7 +113,7 @@ class Link:
         self._closing = asyncio.Event()
         self._asked_at: float | None = None
         """When the first caller began to wait that the account does not know, on the local clock."""
-        self._limit: asyncio.Timeout | None = None
+        self._caller_timeout: asyncio.Timeout | None = None
         """The time limit for this caller."""
         self._me = ""
         """The name of this client in the account."""
@@ -159,7 +159,7 @@ class Link:
             self._task = asyncio.create_task(self._run(), context=contextvars.Context())
         if for_caller and self._asked_at is None and self._gate.is_used:
             self._asked_at = self._clock()
-            self._limit_wait()
+            self._set_caller_timeout()
         self._wakeup.set()
 
     async def close(self) -> None:
@@ -193,8 +193,8 @@ class Link:
         """Join the account, and exchange until the store fails or the client is closed."""
         session: Session | None = None
         try:
-            async with asyncio.timeout(None) as self._limit:
-                self._limit_wait()
+            async with asyncio.timeout(None) as self._caller_timeout:
+                self._set_caller_timeout()
                 deadline = asyncio.get_running_loop().time() + _JOIN_TIMEOUT
                 async with asyncio.timeout_at(deadline):
                     session = await self._store.open(self._me)
@@ -208,15 +208,17 @@ class Link:
         except Exception as error:  # noqa: BLE001 - whatever fails here, callers must not wait for it
             self._lose(_first(error))
         finally:
-            self._limit = None
+            self._caller_timeout = None
             if session is not None:
                 await _close(session)
 
-    def _limit_wait(self) -> None:
+    def _set_caller_timeout(self) -> None:
         """Set the time limit for the first caller that the account does not know."""
-        if self._limit is not None and not self._limit.expired():
+        if self._caller_timeout is not None and not self._caller_timeout.expired():
             left = None if self._asked_at is None else self._asked_at + _CALLER_TIMEOUT - self._clock()
-            self._limit.reschedule(None if left is None else asyncio.get_running_loop().time() + max(0.0, left))
+            self._caller_timeout.reschedule(
+                None if left is None else asyncio.get_running_loop().time() + max(0.0, left)
+            )
 
     def _lose(self, error: BaseException) -> None:
         """Let callers get their permits without the store. This comes before anything that takes time."""
@@ -304,7 +306,7 @@ class Link:
         self._gate.recorded(began)
         unknown = [self._since(want) for want in self._waiting() if not self._gate.knows(want)]
         self._asked_at = max(min(unknown), began) if unknown else None
-        self._limit_wait()
+        self._set_caller_timeout()
         if is_first:
             self._changed()
         return report.leaves
@@ -318,7 +320,7 @@ class Link:
         account.begin(self._clock() + self.shift)
         account.record(self._me, report)
         account.finish()
-        return (await self._swap(session, account, 0)).is_done
+        return (await self._swap(session, account, account.dump(), recorded=0)).is_done
 
     async def _post_until_recorded(self, session: Session, report: Report) -> None:
         """Record a report, or wait until another client has recorded it."""
@@ -348,14 +350,14 @@ class Link:
         """Record the reports of all clients, until the inbox is empty or another client has taken the lock."""
         account, reports = self._load(posted), posted.reports
         while True:
-            account = self._calculate(account, reports, posted.now)
-            reply = await self._swap(session, account, len(reports))
+            account, state = self._calculate(account, reports, posted.now)
+            reply = await self._swap(session, account, state, recorded=len(reports))
             if not reply.is_done or not reply.reports:
                 return
             reports = reply.reports
 
-    def _calculate(self, account: Account, reports: Sequence[bytes], now: float) -> Account:
-        """Return the account after some reports; a new one if this one is damaged."""
+    def _calculate(self, account: Account, reports: Sequence[bytes], now: float) -> tuple[Account, bytes]:
+        """Return the account after some reports, and its state; a new one if this one is damaged."""
         for attempt in (account, self._new_account(now)):
             try:
                 attempt.begin(self._clock() + self._offset - attempt.epoch)
@@ -366,10 +368,9 @@ class Link:
                         continue  # nobody can read it
                     attempt.record(client, report)
                 attempt.finish()
-                attempt.dump()
+                return attempt, attempt.dump()
             except _DAMAGED:
                 continue
-            return attempt
         raise StoreError("its reports are damaged")
 
     def _load(self, posted: Posted) -> Account:
@@ -401,15 +402,13 @@ class Link:
         self._set_clock(began, posted.now)
         return posted
 
-    async def _swap(self, session: Session, account: Account, recorded: int) -> Swapped:
+    async def _swap(self, session: Session, account: Account, state: bytes, *, recorded: int) -> Swapped:
         """Try to store an account. If it is stored, it is the current one."""
         messages = {name: write_notice(notice_to(account, name)) for name in account.woken if name != self._me}
         token = secrets.token_hex(6)
         began = self._clock()
         async with asyncio.timeout(TIMEOUT):
-            reply = await session.swap(
-                self._token, token, account.dump(), ttl=account.ttl, recorded=recorded, messages=messages
-            )
+            reply = await session.swap(self._token, token, state, ttl=account.ttl, recorded=recorded, messages=messages)
         self._set_clock(began, reply.now)
         if reply.is_done:
             self._account, self._token = account, token

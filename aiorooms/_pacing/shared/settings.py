@@ -49,21 +49,13 @@ class RedisPacing:
         if isinstance(source, str):
             if not source.startswith(_SCHEMES):
                 # The URL may contain a password, so it is not shown.
-                raise setting_error(
-                    "RedisPacing(source=)",
-                    "is not a URL of Redis",
-                    _HINT,
-                )
+                raise setting_error("RedisPacing(source=)", "is not a URL of Redis", _HINT)
             _check_url(source)
         elif not (hasattr(source, "evalsha") and hasattr(source, "aclose")):
             raise wrong_type("RedisPacing(source=)", type(source), "a URL or a client of redis.asyncio")
         if not isinstance(self.prefix, str) or not self.prefix or set(self.prefix) & set("{}"):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise setting_error(
-                "RedisPacing(prefix=)",
-                f"is {self.prefix!r}",
-                "give a text without braces",
-                self.prefix,
-            )
+            hint = "give a text without braces"
+            raise setting_error("RedisPacing(prefix=)", f"is {self.prefix!r}", hint, self.prefix)
 
     def store(self, digest: str) -> Store:
         """Return the store of an API key and base URL, which `digest` identifies. Nothing is connected yet."""
