@@ -254,6 +254,11 @@ def telemetry_of(client: RoomsClient) -> Telemetry:
     return client._sender.telemetry  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
+def account_of(client: RoomsClient) -> str:
+    """Return a text that identifies the API key and the base URL of a client, and from which neither can be found."""
+    return client._sender.account  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
 def _check_api_key(key: ApiKey, source: str) -> None:
     """Raise a `ClientSettingsError` if the key, which came from `source`, is missing or invalid."""
     # No error may contain the key itself.

@@ -12,6 +12,7 @@ which room, what the server said and what to do next. No error contains the API 
     |- BulkInputError (ValueError)                the input of a bulk run is invalid; see `.problems`
     |- PlanFileError                              a plan file can't be used or written
     |- JournalError                               a journal can't be used or written
+    |- DistributedRunError                        a run on several machines can't be used, or its store can't
     `- APIError
        |- APIConnectionError (ConnectionError)    no answer arrived
        |  `- APITimeoutError (TimeoutError)       no answer arrived in time
@@ -48,6 +49,7 @@ __all__ = [
     "ClientSettingsError",
     "ClientStateError",
     "ConflictError",
+    "DistributedRunError",
     "ErrorDetail",
     "InputCode",
     "InputProblem",
@@ -102,6 +104,12 @@ Reason: TypeAlias = Literal[
     "missing_extra",
     "unreadable",
     "unwritable",
+    "no_store",
+    "unsafe_store",
+    "no_run",
+    "run_exists",
+    "run_in_progress",
+    "lost_run",
     "insecure_http",
     "missing_header",
     "duplicate_header",
@@ -246,6 +254,14 @@ class WebhookVerificationError(AioroomsError):
 
     def __init__(self, message: str = "the webhook could not be verified", *, reason: Reason | None = None) -> None:
         super().__init__(message, reason=reason)
+
+
+class DistributedRunError(AioroomsError):
+    """A run on several machines can't be submitted, found, continued or read, or its store can't be used.
+
+    `reason` is `no_store` (it can't be reached), `unsafe_store` (it may evict data), `no_run`, `run_exists`,
+    `run_in_progress`, `lost_run` (its data is incomplete) or `missing_extra`.
+    """
 
 
 class BulkInputError(AioroomsError, ValueError):

@@ -19,6 +19,7 @@ from . import (
     costs,
     crash,
     deliveries,
+    distributed,
     fairness,
     fuzz,
     growth,
@@ -51,6 +52,7 @@ BENCHMARKS: Final = {
     "fuzz": fuzz,
     "urls": urls,
     "deliveries": deliveries,
+    "distributed": distributed,
     "receiver": receiver,
     "webhooks": webhooks,
 }

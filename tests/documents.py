@@ -11,6 +11,7 @@ WEBHOOKS_GUIDE = ROOT / "aiorooms/webhook_config/README.md"
 TELEMETRY_GUIDE = ROOT / "aiorooms/telemetry/README.md"
 RECEIVING_GUIDE = ROOT / "aiorooms/webhooks/README.md"
 SIMULATOR_GUIDE = ROOT / "aiorooms/simulator/README.md"
+DISTRIBUTED_GUIDE = ROOT / "aiorooms/bulk/distributed/README.md"
 SHARED_PACING_GUIDE = ROOT / "aiorooms/_pacing/shared/README.md"
 
 

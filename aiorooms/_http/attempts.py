@@ -124,7 +124,9 @@ class Sender:
             proxy=proxy,
             user_agent=user_agent,
         )
-        store = None if pacing.shared is None else pacing.shared.store(key.digest(base_url))
+        self.account: str = key.digest(base_url)
+        """Identifies the API key and the base URL."""
+        store = None if pacing.shared is None else pacing.shared.store(self.account)
         self.pacer: Pacer = Pacer(pacing, max_in_flight=self.exchange.max_in_flight, emit=telemetry.emit, store=store)
         self.closing: asyncio.Event = asyncio.Event()
         """Set by `close`, to wake the calls that are waiting for their next attempt."""
@@ -275,6 +277,8 @@ class _Call(Generic[T]):
             return permit
         if last is None and self._role.is_in_run:
             self._budget.start()
+        if outage.may_send is not None and not outage.may_send():
+            outage.stop()
         if self._budget.is_past_deadline or outage.stopped_by is not None:
             sender.pacer.release(permit, None)
             return self._out_of_time(last) if outage.stopped_by is None else self._stopped(outage.stopped_by, last)

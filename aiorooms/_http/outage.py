@@ -94,6 +94,8 @@ class Outage:
         last failed attempt. The duration of that attempt does not count, because the server may be available again by
         the time the attempt times out.
         """
+        self.may_send: Callable[[], bool] | None = None
+        """Asked before each attempt. If it returns False, the run is stopped."""
         self.lasted: float = 0.0
         """Duration of the last outage in seconds, from when it was assumed."""
         self._assumed_at = 0.0

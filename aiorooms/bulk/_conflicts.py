@@ -46,7 +46,7 @@ from ._plan_records import PLANNED, PlannedLine, PlannedUpdate
 from ._recheck import Rechecker, find_room
 from ._recorder import Recorder
 
-__all__ = ["Conflicts", "Finding", "judge"]
+__all__ = ["Conflicts", "Finding", "conflict_text", "day_before", "deleted_text", "judge"]
 
 Finding: TypeAlias = Literal["unmodified", "noted", "wanted", "conflict"]
 """What a comparison of a room with its planned update finds.
@@ -125,7 +125,7 @@ class Conflicts:
         self._read_back = {planned.room_id for planned in read_back}
         self._lookup = await PlanLookup.of(self._checked, self._file)
         listed_at = time.monotonic()
-        recently = datetime.combine(_day_before(self._began), datetime.min.time(), UTC)
+        recently = datetime.combine(day_before(self._began), datetime.min.time(), UTC)
         recheck = Rechecker(self._client)
         async for listed in self.changed_rooms():
             self.compared += 1
@@ -232,7 +232,7 @@ class Conflicts:
             if (found := await find_room(self._client, planned.room_id)) is not None:
                 outcome = self.compare(planned, found)
             else:
-                text = f"room {planned.room_id} was modified by someone else after the plan was made, and then deleted"
+                text = deleted_text(planned.room_id)
                 outcome = self._recorder.end(planned.room_id, planned.unique_name, "conflict", error=text)
             if outcome is not None:
                 yield outcome
@@ -247,10 +247,7 @@ class Conflicts:
         if self._force:
             return None
         if finding == "conflict" and not unreadable_fields(room, planned.after, planned.pair):
-            fields = "" if self._strict else f" ({', '.join(planned.contested_fields(room))})"
-            text = (
-                f"room {room.id} was modified by someone else{_when(room.updated_at)} after the plan was made{fields}"
-            )
+            text = conflict_text(planned, room, strict=self._strict)
             return self._recorder.end(planned.room_id, planned.unique_name, "conflict", error=text)
         if finding == "noted":
             self._noted[planned.room_id] = room.updated_at
@@ -265,14 +262,26 @@ class Conflicts:
 
     def _updated_since(self, time: datetime) -> RoomList:
         # A server may report a time in the future. Changes that are made now would then not be in the list.
-        return self._client.rooms.list(date_updated_at_gte=_day_before(min(time, self._began)))
+        return self._client.rooms.list(date_updated_at_gte=day_before(min(time, self._began)))
+
+
+def conflict_text(planned: PlannedUpdate, room: Room, *, strict: bool) -> str:
+    """Return what to say about a room that someone else modified."""
+    fields = "" if strict else f" ({', '.join(planned.contested_fields(room))})"
+    return f"room {room.id} was modified by someone else{_when(room.updated_at)} after the plan was made{fields}"
+
+
+def deleted_text(room_id: str) -> str:
+    """Return what to say about a room that was set aside, and does not exist any more."""
+    return f"room {room_id} was modified by someone else after the plan was made, and then deleted"
 
 
 def _when(time: datetime | None) -> str:
     return "" if time is None else f" at {timestamp(time)},"
 
 
-def _day_before(time: datetime) -> date:
+def day_before(time: datetime) -> date:
+    """Return the day before a time, in UTC."""
     try:
         return (time.astimezone(UTC) - _DAY).date()
     except OverflowError:  # in the year 1, or a clock that is far ahead

@@ -36,7 +36,7 @@ from ._lock import is_locked, is_only_asked, plan_locked, try_lock
 from ._plan import Plan
 from ._standing import Standing, standing_of
 
-__all__ = ["JournalWriter", "check_appendable", "check_creatable", "now"]
+__all__ = ["JournalWriter", "check_appendable", "check_creatable", "now", "unwritable_journal"]
 
 _SYNC_INTERVAL: Final = 1.0
 """Time between two syncs, in seconds."""
@@ -118,7 +118,7 @@ class JournalWriter:
     async def _opened(cls, path: Path, descriptor: int, *, lock: bool, is_new: bool = False) -> AsyncGenerator[Self]:
         """Lock the file, sync it periodically, and close it. A new file in which no run began is deleted."""
         try:
-            with os_errors_as(_unwritable, path):
+            with os_errors_as(unwritable_journal, path):
                 writer = cls(path, descriptor)
         except JournalError:
             os.close(descriptor)
@@ -175,7 +175,7 @@ class JournalWriter:
     def truncate(self, size: int) -> None:
         """Truncate the file to `size` bytes. A file that is not longer stays unchanged."""
         if size < self._size:
-            with os_errors_as(_unwritable, self.path):
+            with os_errors_as(unwritable_journal, self.path):
                 os.ftruncate(self._descriptor, size)
             self._size = size
 
@@ -271,7 +271,7 @@ def check_creatable(path: Path) -> None:
 
     Whether the new file could be locked is not checked, because that needs the file.
     """
-    with os_errors_as(_unwritable, path):
+    with os_errors_as(unwritable_journal, path):
         with contextlib.suppress(FileNotFoundError):
             path.lstat()
             raise _already_exists(path)
@@ -293,7 +293,7 @@ def check_appendable(path: Path, *, lock: bool) -> None:
 
 def _create(path: Path) -> int:
     # With O_EXCL, a symbolic link is not followed, and a pipe is not opened.
-    with os_errors_as(_unwritable, path):
+    with os_errors_as(unwritable_journal, path):
         try:
             return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | BINARY, 0o600)
         except FileExistsError:
@@ -301,7 +301,7 @@ def _create(path: Path) -> int:
 
 
 def _reopen(path: Path) -> int:
-    with os_errors_as(_unwritable, path):
+    with os_errors_as(unwritable_journal, path):
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | NONBLOCK | BINARY)
         try:
             check_is_file(os.fstat(descriptor).st_mode)
@@ -343,7 +343,8 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _unwritable(path: Path, reason: str) -> JournalError:
+def unwritable_journal(path: Path, reason: str) -> JournalError:
+    """Return the error for a journal that can't be written, for `os_errors_as`."""
     return JournalError(f"the journal {quoted_path(path)} can't be written: {reason}", reason="unwritable")
 
 

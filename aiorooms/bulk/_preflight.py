@@ -23,7 +23,7 @@ from ._lock import is_locked, plan_in_use
 from ._plan import Plan
 from ._plan_of_journal import plan_of
 
-__all__ = ["Preflight", "check_key", "check_new_run", "check_resumed_run"]
+__all__ = ["Preflight", "check_key", "check_new_run", "check_plan", "check_resumed_run"]
 
 FileError: TypeAlias = PlanFileError | JournalError
 
@@ -53,12 +53,18 @@ class Preflight:
 
 def check_new_run(client: RoomsClient, plan: Path, journal: Path, *, lock: bool) -> Preflight:
     """Check the plan and the new journal of `apply`. `lock` has the same meaning as there."""
+    found = check_plan(client, plan, lock=lock)
+    with found.collecting():
+        check_creatable(journal)
+    return found
+
+
+def check_plan(client: RoomsClient, plan: Path, *, lock: bool) -> Preflight:
+    """Check the plan of a run that has no journal file. `lock` says whether another run may lock the plan."""
     found = Preflight()
     with found.collecting():
         found.plan = Plan.open(plan)
     _check_plan(found, client, lock=lock)
-    with found.collecting():
-        check_creatable(journal)
     return found
 
 

@@ -62,10 +62,10 @@ class RefreshBudget:
         self._updated = 0
         """Number of updates since the current or last list began."""
 
-    def count_update(self, attempts: int) -> None:
-        """Count an update that took this number of requests. Its room will be in the next list."""
+    def count_update(self, attempts: int, updates: int = 1) -> None:
+        """Count updates that took this number of requests. Their rooms will be in the next list."""
         self.requests += attempts
-        self._updated += 1
+        self._updated += updates
 
     def count_pages(self, count: int = 1) -> None:
         """Count requests for a page."""

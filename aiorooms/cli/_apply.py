@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+from click.core import ParameterSource
 
 from .. import bulk
 from .._text import counted
@@ -15,17 +16,19 @@ from ..bulk import BulkRun, Journal, Outcome, Plan
 from ..bulk._damage import damage_of_journal
 from ..bulk._files import quoted_path
 from ..bulk._journal_records import RoomState
-from ..bulk._preflight import check_new_run, check_resumed_run
+from ..bulk._preflight import check_new_run, check_plan, check_resumed_run
 from ..client import RoomsClient
 from ..errors import APIError, JournalError, PlanFileError
 from ._breaker import Breaker
 from ._bulk_options import BULK_SECTIONS, RunSettings, bulk_options, read_settings, reject_dry_run
-from ._command import Command
+from ._command import Command, Context
+from ._distributed import apply_on, resume_on
 from ._escaping import command_line
 from ._exit_codes import OK
 from ._json import JsonValue, dumps
 from ._kinds import expect_journal, expect_plan
 from ._many import TOTALS, ManyUpdates
+from ._on import on_option, read_on, unless_on
 from ._options import FILE, make_two_clients, read_policy, value_option
 from ._output import Output
 from ._preflight import check, confirmed, missing_confirmation
@@ -33,7 +36,7 @@ from ._repeated import Repeated, keep_repeated
 from ._review import rooms_text
 from ._values import read_checksum
 from ._watch import stats_option
-from ._words import error_line
+from ._words import error_line, option_name
 
 __all__ = ["apply", "resume"]
 
@@ -51,19 +54,41 @@ _approve_option: Final = value_option(
 _NO_DRY_RUN: Final = "`aiorooms show PLAN` shows what the plan changes, and nothing was sent"
 
 
+_HERE_ONLY: Final = ("limit", "no_lock", "no_breaker", "rate", "shared_pacing", "concurrency", "retries", "policy")
+"""The options that have no effect with `--on`: workers have them, or a run on several machines has no such thing."""
+
+
+def _check_on(ctx: Context) -> None:
+    """Record a problem for each option that has no effect with `--on`."""
+    if ctx.params["on"] is None:
+        return
+    for name in _HERE_ONLY:
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            text = "it can't be combined with --on; `aiorooms worker` has the options for sending"
+            ctx.add_problem(text, option_name(name))
+
+
 @click.command(
     cls=Command,
-    steps=[reject_dry_run(_NO_DRY_RUN), expect_plan("path", "apply", from_stdin=False), *_STEPS],
+    steps=[
+        reject_dry_run(_NO_DRY_RUN),
+        read_on,
+        _check_on,
+        expect_plan("path", "apply", from_stdin=False),
+        *_STEPS,
+    ],
     sections=BULK_SECTIONS,
 )
 @click.argument("path", metavar="PLAN", type=FILE)
 @click.option("--journal", metavar="FILE", type=FILE, help="Path of the new journal.  [default: PLAN.journal]")
+@on_option("Let `aiorooms worker` on several machines apply the plan, through this Redis")
 @_approve_option
 @bulk_options
 @stats_option
 def apply(
     path: Path,
     journal: Path | None,
+    on: str | None,
     approve: str | None,
     settings: RunSettings,
     no_breaker: bool,
@@ -91,6 +116,9 @@ def apply(
       aiorooms apply rooms.plan --limit 100
       aiorooms apply rooms.plan --yes --rate 20 --max-failures 10
       aiorooms apply rooms.plan --approve 39695a0b12cd
+      aiorooms apply rooms.plan --on redis://HOST:6379/0
+
+    With --on, the command only submits the plan and shows how far its run is. Ctrl-C ends that, and the run goes on.
 
     After the first Ctrl-C, no new update starts, and updates in flight have 5 seconds to finish. After that time, or at
     a second Ctrl-C, updates still in flight are aborted. In all cases, `aiorooms resume` can continue the run.
@@ -106,6 +134,8 @@ def apply(
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     journal_path = journal or Path(f"{path}.journal")
     out = Output(json=as_json)
+    if on is not None:
+        return _apply_on(path, on, approve, settings, yes=yes, client=client, probe_client=probe_client, out=out)
     found = check_new_run(client, path, journal_path, lock=settings["lock"])
     rooms = 0 if found.plan is None else _at_most(found.plan.rooms, settings["limit"])
     yes = yes or approve is not None
@@ -119,10 +149,17 @@ def apply(
 
 @click.command(
     cls=Command,
-    steps=[reject_dry_run(_NO_DRY_RUN), expect_journal("journal", "resume", from_stdin=False), *_STEPS],
+    steps=[
+        reject_dry_run(_NO_DRY_RUN),
+        read_on,
+        _check_on,
+        unless_on(expect_journal("journal", "resume", from_stdin=False)),
+        *_STEPS,
+    ],
     sections=BULK_SECTIONS,
 )
-@click.argument("journal", metavar="JOURNAL", type=FILE)
+@click.argument("journal", metavar="JOURNAL|RUN", type=FILE)
+@on_option("Continue this run of several machines, through this Redis")
 @click.option(
     "--plan",
     "path",
@@ -136,6 +173,7 @@ def apply(
 @stats_option
 def resume(
     journal: Path,
+    on: str | None,
     path: Path | None,
     approve: str | None,
     retry_failed: bool,
@@ -158,10 +196,14 @@ def resume(
       aiorooms resume rooms.plan.journal
       aiorooms resume rooms.plan.journal --limit 1000
       aiorooms resume rooms.plan.journal --retry-failed
+      aiorooms resume 1b2c3d4e --on redis://HOST:6379/0
 
     With --json, the output has the same keys as that of `aiorooms apply`.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     out = Output(json=as_json)
+    if on is not None:
+        more = {"retry_failed": retry_failed, "force": settings["force"]}
+        return resume_on(str(journal), on, out, max_failures=settings["max_failures"], **more)
     found = check_resumed_run(client, journal, path, lock=settings["lock"])
     yes = yes or approve is not None
     with_key = _needs_key_check(settings, yes=yes)
@@ -177,6 +219,37 @@ def resume(
             return OK
     breaker = Breaker(enabled=not no_breaker)
     return _Applying(client, run, journal, out, repeated, settings, breaker, plan=path).run()
+
+
+def _apply_on(
+    path: Path,
+    on: str,
+    approve: str | None,
+    settings: RunSettings,
+    *,
+    yes: bool,
+    client: RoomsClient,
+    probe_client: RoomsClient,
+    out: Output,
+) -> int:
+    """Submit a plan to the store `on`, after the same checks as for a run on this machine."""
+    found = check_plan(client, path, lock=settings["lock"])
+    rooms = 0 if found.plan is None else found.plan.rooms
+    yes = yes or approve is not None
+    problems = [*_other_checksum(found.plan, approve), *missing_confirmation(rooms, yes=yes)]
+    plan = check(found, probe_client, problems, with_key=True)
+    if not confirmed(plan, f"Update {_rooms_of(rooms, plan)} at {client.base_url}?", rooms, out, yes=yes):
+        return OK
+    return apply_on(
+        client,
+        plan,
+        on,
+        out,
+        force=settings["force"],
+        strict=settings["strict"],
+        max_failures=settings["max_failures"],
+        outage_patience=settings["outage_patience"],
+    )
 
 
 def _needs_key_check(settings: RunSettings, *, yes: bool) -> bool:

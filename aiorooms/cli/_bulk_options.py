@@ -159,6 +159,7 @@ BULK_SECTIONS: Final[Mapping[str, Sequence[str]]] = {
         "--timeout",
     ),
     "Files": ("--journal", "--plan", "--policy", "--no-lock"),
+    "Several machines": ("--on",),
     "Server": ("--base-url", "--allow-insecure-http", "--proxy"),
     "Output": ("--json", "--verbose"),
 }

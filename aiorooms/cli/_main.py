@@ -21,6 +21,7 @@ from ._apply import apply, resume
 from ._command import HELP_OPTIONS, InvalidInputError, SystemCallError
 from ._completion import completion
 from ._demo import demo
+from ._distributed import journal, stop
 from ._exit_codes import FAILED, INTERRUPTED, INVALID_INPUT, OK, UNAUTHORIZED
 from ._export import export
 from ._output import OutputLostError, configure_stdout, flush, output_lost
@@ -37,6 +38,7 @@ from ._update import update
 from ._verify import verify
 from ._webhooks import webhooks
 from ._words import error_line, input_problems, usage_error_line
+from ._worker import worker
 
 __all__ = ["cli"]
 
@@ -60,6 +62,11 @@ Change all rooms, with a plan to review and a rollback:
   aiorooms rollback rooms.plan.journal
 
 \b
+The same on several machines, through Redis:
+  aiorooms worker --on redis://HOST:6379/0
+  aiorooms apply rooms.plan --on redis://HOST:6379/0
+
+\b
 Environment:
   TELNYX_API_KEY   the API key; there is no option for it, because other users
                    of the machine can read a command's options
@@ -68,6 +75,7 @@ Environment:
   AIOROOMS_SHARED_PACING
                    Redis through which processes share the rate limit, such as
                    redis://HOST:6379/0
+  AIOROOMS_STORE   the store that `--on env` means
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY
                    the HTTP proxy, and the hosts that are reached without it
   NO_COLOR         if set, the output has no colour
@@ -200,6 +208,9 @@ for command in (
     rollback,
     report,
     export,
+    worker,
+    stop,
+    journal,
     webhooks,
     simulate,
     completion,

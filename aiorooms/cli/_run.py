@@ -83,17 +83,19 @@ def run(
     *,
     on_stop: Callable[[], None] | None = None,
     interrupted: Callable[[], str] | None = None,
+    grace: float | None = None,
 ) -> T:
     """Run the coroutine and return its value. After a signal, raise `Interrupted`, with the message of `interrupted`.
 
     `on_stop` is called in the event loop at the first signal. If it is None, the first signal cancels the coroutine.
+    `grace` is the time until the coroutine is cancelled then, in seconds; None means `GRACE`.
     """
     # If there is no file descriptor left for an event loop, the coroutine never begins and must be closed.
     watch = current_watch()
     watched = command if watch is None else watch.beside(command)
     with closing(command), closing(watched), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         loop = runner.get_loop()
-        handler = SignalHandler(loop, on_stop)
+        handler = SignalHandler(loop, on_stop, grace)
         with handler.listening():
             task = loop.create_task(watched)
             handler.task = task
@@ -122,12 +124,15 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 class SignalHandler:
     """Handles `_SIGNALS` while a command runs."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_stop: Callable[[], None] | None) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_stop: Callable[[], None] | None, grace: float | None = None
+    ) -> None:
         self.signaled = False
         self.task: asyncio.Task[Any] | None = None
         """The task to cancel. It is set before the loop runs."""
         self._loop = loop
         self._on_stop = on_stop
+        self._grace = grace
         self._received = False
         """Whether a signal has arrived, which the loop may not know yet."""
         self._handled: dict[signal.Signals, object] = {}
@@ -171,7 +176,7 @@ class SignalHandler:
             self._cancel()
         else:
             self._on_stop()
-            self._loop.call_later(GRACE, self._cancel)
+            self._loop.call_later(GRACE if self._grace is None else self._grace, self._cancel)
 
     def _cancel(self) -> None:
         if self.task is not None:

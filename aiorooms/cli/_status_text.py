@@ -13,7 +13,7 @@ from ..telemetry._events import PAUSE_WORDS
 from ._escaping import command_line
 from ._json import JsonValue
 
-__all__ = ["as_planned", "headline", "one_line", "status_data", "status_lines"]
+__all__ = ["as_planned", "headline", "one_line", "run_data", "run_lines", "status_data", "status_lines"]
 
 _STATES: Final = ("updated", "failed", "uncertain", "conflict", "skipped", "begun", "not_begun")
 """The states of a room, in the order in which they are shown."""
@@ -53,15 +53,7 @@ def status_lines(now: Snapshot, journal: Journal, at: float) -> Sequence[tuple[s
     head = journal.head
     made = "" if head.plan_created_at is None else f", made {recorded_utc(head.plan_created_at)}"
     source = "" if head.source is None else f" from {head.source}"
-    lines = [
-        ("plan", f"{journal.plan_file}{made}{source}"),
-        ("server", journal.base_url),
-        ("outcomes", _outcomes(now)),
-    ]
-    if rate := _rate(now):
-        lines.append(("rate", rate))
-    lines += _held_up(now, at)
-    lines += [("run", text) for text in _runs(now.runs, now.phase)]
+    lines = [("plan", f"{journal.plan_file}{made}{source}"), ("server", journal.base_url), *run_lines(now, at)]
     ago = max(0.0, at - now.last_at)
     lines.append(("journal", f"{journal.path}, last line written at {utc(now.last_at)} ({duration(ago)} ago)"))
     if now.phase != "running" and now.left:
@@ -69,6 +61,14 @@ def status_lines(now: Snapshot, journal: Journal, at: float) -> Sequence[tuple[s
     if now.damaged:
         lines.append(("damaged", f"{counted(now.damaged, 'line')} of the journal, which do not count"))
     return lines
+
+
+def run_lines(now: Snapshot, at: float) -> Sequence[tuple[str, str]]:
+    """Return the details that all runs have: the outcomes, the rate, what holds it up, and when each run began."""
+    lines = [("outcomes", _outcomes(now))]
+    if rate := _rate(now):
+        lines.append(("rate", rate))
+    return [*lines, *_held_up(now, at), *(("run", text) for text in _runs(now.runs, now.phase))]
 
 
 def _outcomes(now: Snapshot) -> str:
@@ -141,7 +141,21 @@ def one_line(now: Snapshot, at: float) -> str:
 
 
 def status_data(now: Snapshot, journal: Journal) -> dict[str, JsonValue]:
-    """Return the state as JSON data."""
+    """Return the state of a journal as JSON data."""
+    return {
+        "journal": str(journal.path),
+        "plan": str(journal.plan_file),
+        "plan_id": journal.plan_id,
+        "source": journal.head.source,
+        "base_url": journal.base_url,
+        **run_data(now),
+        "last_line_at": _time(now.last_at),
+        "damaged_lines": now.damaged,
+    }
+
+
+def run_data(now: Snapshot) -> dict[str, JsonValue]:
+    """Return what all runs have as JSON data."""
     runs: list[JsonValue] = [
         {
             "run": run.number,
@@ -152,13 +166,8 @@ def status_data(now: Snapshot, journal: Journal) -> dict[str, JsonValue]:
         for run in now.runs
     ]
     return {
-        "journal": str(journal.path),
         "state": now.phase,
         "ended": now.runs[-1].ended if now.runs else None,
-        "plan": str(journal.plan_file),
-        "plan_id": journal.plan_id,
-        "source": journal.head.source,
-        "base_url": journal.base_url,
         "rooms": now.rooms,
         "done": now.done,
         "left": now.left,
@@ -174,8 +183,6 @@ def status_data(now: Snapshot, journal: Journal) -> dict[str, JsonValue]:
             "until": _time(now.pause.at + now.pause.pause),
             "reason": now.pause.reason,
         },
-        "last_line_at": _time(now.last_at),
-        "damaged_lines": now.damaged,
         "runs": runs,
     }
 

@@ -1,6 +1,7 @@
 """The operations on rooms: `client.rooms`."""
 
 import warnings
+from collections.abc import Callable
 from functools import partial
 from typing import Final, Unpack, get_args, overload
 
@@ -110,6 +111,7 @@ class Rooms:
         max_failures: int | None = None,
         outage_patience: float | None = 60.0,
         priority: Priority = "low",
+        may_send: Callable[[], bool] | None = None,
         stop_after_failures: int | None = None,
         **options: Unpack[CallOptions],
     ) -> UpdateRun:
@@ -128,6 +130,8 @@ class Rooms:
           does not wait for the end of an outage, and updates end when they have no attempts left.
         - `priority`: `low` lets single calls of the same client go first, but the run gets at least half of what the
           rate limit allows. With `normal`, all calls are sent in the order in which they were queued.
+        - `may_send`: called without arguments before each attempt. If it returns False, the attempt is not sent, and
+          the run is stopped as by `stop`. For example, a worker asks whether it still holds the lease of its batch.
         - `stop_after_failures`: the deprecated name of `max_failures`.
         - `options`: those of `CallOptions`, for each update.
 
@@ -167,6 +171,7 @@ class Rooms:
             check_positive("update_many(outage_patience=)", outage_patience)
         settings = self._sender.settings.with_options(checked_options("rooms.update_many", options))
         outage = Outage.of_run(outage_patience, concurrency, probe=_PROBE)
+        outage.may_send = may_send
         role = Role(priority, is_in_run=True)
 
         async def send(room_id: str, update: RoomUpdate) -> CallResult[Room]:

@@ -17,6 +17,7 @@ from .conftest import lines, run
 COMMANDS = [
     *("demo", "update", "get", "list"),
     *("plan", "show", "apply", "resume", "status", "verify", "rollback", "report", "export"),
+    *("worker", "stop", "journal"),
     *("simulate", "completion"),
 ]
 GROUPS = {"webhooks": ["audit", "listen", "probe", "replay"]}

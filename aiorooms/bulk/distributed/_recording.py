@@ -1,0 +1,160 @@
+"""Record what happens to the rooms of a batch, in the store.
+
+The log of a batch has the lines of a journal, without their checksums. Only the `begin` lines are shorter: one line
+names the places of up to 50 rooms, because the store has their lines of the plan anyway. For example,
+
+    {"begin":[0,1,2],"at":1764300000.123}
+    {"end":"7b61...","at":1764300000.305,"status":"updated","attempts":1,"elapsed":0.18}
+
+Ends are collected, and appended when there are 25 of them, or after a second. If the store can't be reached, the change
+is made again, with the same number, until the store answers or the lease has expired.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import attrs
+
+from ...client import RoomsClient
+from .._files import json_line
+from .._journal_records import end_line
+from .._journal_writer import now
+from .._outcomes import Outcome
+from ._batches import ASIDE, BEGUN, FOUND, LETTERS, NOT_BEGUN
+from ._engine import STORE_ERRORS
+from ._lease import Lease
+from ._store import Change, Fence, RunStore
+
+__all__ = ["TIMEOUT", "BatchRecorder", "Ended", "LeaseLostError"]
+
+_AT_ONCE: Final = 25
+"""Number of ends in one change."""
+
+_PAUSES: Final = (0.05, 0.1, 0.2, 0.5)
+"""Pauses before a change is made again, in seconds. The last one is repeated."""
+
+TIMEOUT: Final = 2.0
+"""Seconds after which a call of the store has failed."""
+
+
+class LeaseLostError(Exception):
+    """The lease has expired before the store recorded a change. The batch is delivered again."""
+
+
+@attrs.frozen(kw_only=True)
+class Ended:
+    """A room with an outcome."""
+
+    place: int
+    letter: str
+    line: bytes
+    attempts: int
+    is_failure: bool
+    """Whether it counts for the maximum number of failures."""
+
+    @classmethod
+    def of(cls, place: int, outcome: Outcome, line: bytes) -> "Ended":
+        """Return the end of a room with an outcome. `line` is its `end` line."""
+        letter = FOUND if outcome.found else LETTERS[outcome.status]
+        is_failure = outcome.status in ("failed", "uncertain")
+        return cls(place=place, letter=letter, line=line, attempts=outcome.attempts, is_failure=is_failure)
+
+
+class BatchRecorder:
+    """Records one delivery of a batch."""
+
+    def __init__(
+        self, store: RunStore, number: int, epoch: str, lease: Lease, client: RoomsClient, listed_at: str
+    ) -> None:
+        self.stop: str = ""
+        """Why the run is stopped, according to the last answer of the store; empty if it is not."""
+        self.on_stop: Callable[[], None] = lambda: None
+        """Called once when the run is stopped."""
+        self._store = store
+        self._number = number
+        self._fence = Fence(False, epoch)
+        self._lease = lease
+        self._client = client
+        self._listed_at = listed_at
+        self._changes = 0
+        self._ended: list[Ended] = []
+        self._turn = asyncio.Lock()
+        self._rate_limited = client.pacing.snapshot().rate_limited
+
+    async def begin(self, places: Sequence[int]) -> None:
+        """Record that the updates of these rooms begin. Raises `LeaseLostError` and `Fenced`."""
+        body = json_line({"begin": [*places], "at": now()})
+        await self._append(Change(number=0, letters=[(place, BEGUN) for place in places], body=body))
+
+    async def take_back(self, places: Sequence[int]) -> None:
+        """Record that the updates of these rooms did not begin after all, because the run was stopped before."""
+        if places and self._lease.is_held:
+            await self._append(Change(number=0, letters=[(place, NOT_BEGUN) for place in places]))
+
+    async def set_aside(self, places: Sequence[int]) -> None:
+        """Record that these rooms are set aside."""
+        if places:
+            await self._append(Change(number=0, letters=[(place, ASIDE) for place in places]))
+
+    async def end(self, ended: Ended, stop: str = "") -> None:
+        """Record an outcome, soon; at once if it stops the run. Raises `LeaseLostError` and `Fenced`."""
+        self._ended.append(ended)
+        if stop or len(self._ended) >= _AT_ONCE:
+            await self.flush(stop)
+
+    async def flush(self, stop: str = "") -> None:
+        """Record the outcomes that are collected."""
+        if not self._ended and not stop:
+            return
+        ended, self._ended = self._ended, []
+        snapshot = self._client.pacing.snapshot()
+        change = Change(
+            number=0,
+            letters=[(one.place, one.letter) for one in ended],
+            body=b"".join(one.line for one in ended),
+            stop=stop,
+            failures=sum(one.is_failure for one in ended),
+            attempts=sum(one.attempts for one in ended),
+            rate_limited=snapshot.rate_limited - self._rate_limited,
+            limit="" if snapshot.sustainable_rate is None else f"{snapshot.sustainable_rate:.2f}",
+            listed_at=self._listed_at if any(one.attempts for one in ended) else "",
+        )
+        self._rate_limited = snapshot.rate_limited
+        await self._append(change)
+
+    async def _append(self, change: Change) -> None:
+        # One change at a time, because a change with a smaller number than the last one is taken for a repetition.
+        async with self._turn:
+            self._changes += 1
+            change = attrs.evolve(change, number=self._changes)
+            tries = 0
+            while True:
+                try:
+                    async with asyncio.timeout(TIMEOUT):
+                        stop = await self._store.append(self._number, self._fence, change)
+                except STORE_ERRORS as error:
+                    if not self._lease.is_held:
+                        raise LeaseLostError(str(error)) from None
+                    await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
+                    tries += 1
+                else:
+                    break
+        if stop and not self.stop:
+            self.stop = stop
+            self.on_stop()
+
+
+def ended_line(outcome: Outcome, *, elapsed: float | None = None, updated_at: object = None) -> bytes:
+    """Return the `end` line of an outcome."""
+    return end_line(
+        outcome.room_id,
+        now(),
+        outcome.status,
+        attempts=outcome.attempts,
+        elapsed=elapsed,
+        updated_at=updated_at,  # type: ignore[arg-type]
+        error=outcome.error,
+        error_type=None if outcome.failure is None else type(outcome.failure).__name__,
+        found=outcome.found,
+    )

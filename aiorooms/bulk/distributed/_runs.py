@@ -1,0 +1,310 @@
+"""Submit a plan, and watch, stop, resume and pull its run."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+import attrs
+
+from ..._checks import check_at_least, check_positive, setting_error
+from ...client import RoomsClient, account_of
+from ...errors import DistributedRunError
+from .._apply import OUTAGE_PATIENCE
+from .._files import path_text
+from .._plan import Plan
+from .._plan_records import PlanHeader, PlanTotals
+from .._progress import Snapshot
+from ._batches import packed_batches
+from ._engine import LEAD, STORE_ERRORS, Engine
+from ._pull import write_journal
+from ._snapshot import snapshot_of
+from ._store import Head, RunStore, StoreClient, run_names
+
+__all__ = ["REDELIVERY", "DistributedRun", "RunStatus", "find_runs", "opened_engine", "submit"]
+
+REDELIVERY: Final = 15.0
+"""Seconds after which the batch of a worker that was killed goes to another one."""
+
+_SCHEMES: Final = ("redis://", "rediss://", "unix://", "memory://", "redis+sentinel://")
+
+
+@attrs.frozen(kw_only=True)
+class RunStatus:
+    """The state of a distributed run at one moment."""
+
+    run: str
+    snapshot: Snapshot
+    phase: str
+    """`queued` (no worker has begun), `comparing`, `sending`, `ending`, `ended` or `stopped`."""
+    stop: str
+    """Why the run was stopped; empty if it was not."""
+    workers: int
+    """Number of workers of this account that have shown themselves within 10 s."""
+    base_url: str
+    source: str
+    plan_file: str
+    overwrite_window: float | None
+    """As `BulkRun.overwrite_window`, by the store's clock."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the run has ended, completely or because it was stopped."""
+        return self.snapshot.phase != "running"
+
+
+class DistributedRun:
+    """A run in a store. Use it with `async with`."""
+
+    def __init__(self, run: str, on: str) -> None:
+        """`run` is the name of the run, and `on` the URL of the store."""
+        check_url("DistributedRun(on=)", on)
+        self.run = run
+        self._on = on
+        self._stack = AsyncExitStack()
+        self._store: RunStore | None = None
+        self._engine: Engine | None = None
+
+    async def __aenter__(self) -> Self:
+        """Connect. Raises `DistributedRunError` if the store can't be used, or does not have the run."""
+        async with AsyncExitStack() as stack:
+            # Which queue the run belongs to is in the store, so a first connection without a queue reads it.
+            async with opened_engine(self._on, "none") as engine:
+                head = await _head(RunStore(engine.client, self.run))
+            self._engine = await stack.enter_async_context(opened_engine(self._on, str(head.settings["account"])))
+            self._store = RunStore(self._engine.client, self.run)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def status(self) -> RunStatus:
+        """Return the state of the run."""
+        store, engine = self._opened()
+        with store_errors():
+            head = await _head(store)
+            workers = await engine.workers()
+        return RunStatus(
+            run=self.run,
+            snapshot=snapshot_of(head, time.time()),
+            phase=head.phase,
+            stop=head.stop,
+            workers=workers,
+            base_url=head.header.base_url,
+            source=head.header.source,
+            plan_file=str(head.settings.get("plan_file", "")),
+            overwrite_window=head.window,
+        )
+
+    async def watch(self, every: float = 0.5) -> AsyncGenerator[RunStatus]:
+        """Yield the state every `every` seconds, until the run has ended. The last state is the one at the end.
+
+        While the store can't be reached, nothing is yielded.
+        """
+        check_positive("DistributedRun.watch(every=)", every)
+        while True:
+            try:
+                status = await self.status()
+            except DistributedRunError as error:
+                if error.reason != "no_store":
+                    raise
+            else:
+                yield status
+                if status.has_ended:
+                    return
+            await asyncio.sleep(every)
+
+    async def stop(self, why: str = "stopped by the user") -> bool:
+        """Stop the run: no further update begins, and updates in flight finish. Return False if it has ended."""
+        store, _ = self._opened()
+        with store_errors():
+            return await store.stop(why[:1000], time.time()) == "ok"
+
+    async def resume(self, *, retry_failed: bool = False, force: bool = False, max_failures: int | None = None) -> None:
+        """Continue a run that has ended early. Rooms that are updated are not updated again.
+
+        The arguments have the same meaning as for `aiorooms.bulk.resume`. Raises `DistributedRunError` if the run is
+        still in progress.
+        """
+        if max_failures is not None:
+            check_at_least(1, "DistributedRun.resume(max_failures=)", max_failures)
+        store, engine = self._opened()
+        with store_errors():
+            head = await _head(store)
+            if head.ended_at is None and not head.stop:
+                hint = "stop it first, or wait until it has ended"
+                raise DistributedRunError(f"the run {self.run} is in progress", hint=hint, reason="run_in_progress")
+            letters = {"s": ".", "?": "b", "a": "."}
+            if retry_failed:
+                letters["f"] = "."
+            if force:
+                letters["c"] = "."
+            for number in range(head.batches):
+                await store.reopen(number, letters)
+            runs = [dict(run) for run in head.runs]
+            runs[-1].setdefault("ended", f"stopped: {head.stop}")
+            runs[-1].setdefault("ended_at", time.time())
+            runs.append({"run": len(runs) + 1, "began_at": round(time.time(), 3)})
+            settings = {**head.settings, "force": force, "max_failures": max_failures}
+            await store.begin_again(runs, settings)
+            await engine.add([(self.run, LEAD)])
+
+    async def pull_journal(self, path: str | Path) -> None:
+        """Write an ordinary journal of the run to a new file. `report`, `rollback` and `verify` can read it.
+
+        Raises `JournalError` if the file exists or can't be written.
+        """
+        store, _ = self._opened()
+        with store_errors():
+            await write_journal(store, await _head(store), Path(path))
+
+    def _opened(self) -> tuple[RunStore, Engine]:
+        if self._store is None or self._engine is None:
+            raise RuntimeError("use the DistributedRun with `async with`")
+        return self._store, self._engine
+
+
+async def submit(
+    client: RoomsClient,
+    plan: Plan,
+    on: str,
+    *,
+    force: bool = False,
+    strict: bool = False,
+    max_failures: int | None = None,
+    outage_patience: float | None = OUTAGE_PATIENCE,
+) -> str:
+    """Store a plan and queue its run. Return the name of the run.
+
+    Workers with the same API key and base URL apply it. The arguments have the same meaning as for
+    `aiorooms.bulk.apply`. Nothing is sent to the server of the API. The API key is not stored.
+
+    Raises `DistributedRunError` if the store can't be used, or if a run of this plan is in progress there, and
+    `PlanFileError` if the plan was made for another server, or was modified since `Plan.open`.
+    """
+    check_url("submit(on=)", on)
+    if max_failures is not None:
+        check_at_least(1, "submit(max_failures=)", max_failures)
+    if outage_patience is not None:
+        check_positive("submit(outage_patience=)", outage_patience)
+    plan.check_server(client)
+    settings: dict[str, Any] = {
+        "force": force,
+        "strict": strict,
+        "max_failures": max_failures,
+        "outage_patience": outage_patience,
+        "plan_file": path_text(plan.path.absolute()),
+        "account": account_of(client),
+    }
+    async with opened_engine(on, account_of(client)) as engine:
+        with store_errors():
+            store = await _free_store(engine.client, plan)
+            await _put(store, plan, settings)
+            await engine.add([(store.run, LEAD)])
+    return store.run
+
+
+async def find_runs(on: str) -> Sequence[str]:
+    """Return the names of the newest 100 runs in a store, the newest first."""
+    check_url("find_runs(on=)", on)
+    async with opened_engine(on, "none") as engine:
+        with store_errors():
+            return await run_names(engine.client)
+
+
+async def _free_store(client: StoreClient, plan: Plan) -> RunStore:
+    """Return the store for a new run of a plan: named after the plan, with a number if the plan was applied before."""
+    short = plan.plan_id[:8]
+    for number in range(1, 1000):
+        store = RunStore(client, short if number == 1 else f"{short}-{number}")
+        if (head := await store.head()) is None:
+            return store
+        if head.header.plan_id == plan.plan_id and head.ended_at is None:
+            hint = "watch it, or stop it first"
+            text = f"the plan is being applied already, by the run {store.run}"
+            raise DistributedRunError(text, hint=hint, reason="run_exists")
+    raise DistributedRunError("the store has 999 runs of this plan", hint="make a new plan", reason="run_exists")
+
+
+async def _put(store: RunStore, plan: Plan, settings: dict[str, Any]) -> None:
+    batches = 0
+    with closing(plan.open_file()) as file:
+        left = packed_batches(plan.room_lines(file))
+        # Compressing a batch takes a millisecond, so this is done in a thread.
+        while (batch := await asyncio.to_thread(next, left, None)) is not None:
+            await store.put_batch(batches, *batch)
+            batches += 1
+    header = PlanHeader(
+        version=plan.version,
+        plan_id=plan.plan_id,
+        created_at=plan.created_at,
+        base_url=plan.base_url,
+        source=plan.source,
+    )
+    totals = PlanTotals(
+        rooms=plan.rooms,
+        unchanged=plan.unchanged,
+        latest_update=plan.latest_update,
+        not_concerned=plan.not_concerned,
+        invalid=plan.invalid,
+        sha256=plan.sha256,
+    )
+    await store.put_head(header, totals, batches, settings, round(time.time(), 3), await store.boot())
+
+
+async def _head(store: RunStore) -> Head:
+    head = await store.head()
+    if head is None:
+        text = f"the store does not have a run {store.run}"
+        raise DistributedRunError(text, hint="`aiorooms status --on URL` lists the runs", reason="no_run")
+    return head
+
+
+# --- the store ---
+
+
+def check_url(setting: str, on: str) -> None:
+    """Raise `ClientSettingsError` if a URL can't be the one of a store. The error has no password."""
+    if not isinstance(on, str) or not on.startswith(_SCHEMES):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise setting_error(setting, "is not the URL of a store", f"begin it with one of {', '.join(_SCHEMES)}")
+
+
+@asynccontextmanager
+async def opened_engine(on: str, account: str, *, redelivery: float = REDELIVERY) -> AsyncGenerator[Engine]:
+    """Connect to a store, and check that it does not evict data. Raises `DistributedRunError` if it can't be used."""
+    engine = Engine(on, account, redelivery=redelivery)
+    async with AsyncExitStack() as stack:
+        with store_errors():
+            await stack.enter_async_context(engine)
+            async with asyncio.timeout(5):
+                await _check_memory(engine.client, on)
+        yield engine
+
+
+async def _check_memory(client: StoreClient, on: str) -> None:
+    if on.startswith("memory:"):
+        return
+    memory: dict[str, Any] = await client.info("memory")
+    policy = str(memory.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction" and memory.get("maxmemory"):
+        raise DistributedRunError(
+            f"the store may evict parts of a run, because its maxmemory-policy is {policy}",
+            hint="set it to noeviction",
+            reason="unsafe_store",
+        )
+
+
+@contextmanager
+def store_errors() -> Generator[None]:
+    """Raise errors of the store as `DistributedRunError`. Their text may contain no password."""
+    try:
+        yield
+    except DistributedRunError:
+        raise
+    except STORE_ERRORS as error:
+        why = str(error) or type(error).__name__
+        hint = "check that it runs and that its URL is right"
+        raise DistributedRunError(f"the store can't be used: {why}", hint=hint, reason="no_store") from None

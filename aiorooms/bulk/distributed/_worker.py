@@ -1,0 +1,111 @@
+"""A worker: applies the batches of all runs of one account, until it is stopped."""
+
+import asyncio
+import logging
+import time
+from typing import Final
+
+from ..._checks import check_at_least, check_positive
+from ...client import RoomsClient, account_of
+from ...errors import AioroomsError, DistributedRunError
+from ._delivery import BatchSettings, apply_batch
+from ._engine import LEAD, STORE_ERRORS, Delivery, Engine, HandBack
+from ._lead import lead_run
+from ._recording import TIMEOUT
+from ._runs import REDELIVERY, check_url, opened_engine
+from ._store import RunStore
+
+__all__ = ["Worker"]
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+_AT_ONCE: Final = 3
+"""Number of tasks in progress. While a batch waits for its last updates, others go on. One of them may be a lead."""
+
+_RECONNECT: Final = 1.0
+"""Seconds before a store that can't be reached is tried again."""
+
+_logger: Final = logging.getLogger("aiorooms.distributed")
+
+
+class Worker:
+    """Applies the batches of distributed runs. Any number of workers can run, on any machines.
+
+    The client must have the API key and the base URL of the runs. Share its rate limit with the other workers, for
+    example with `Pacing(shared=RedisPacing(url))`. It stays open when the worker ends.
+    """
+
+    def __init__(self, client: RoomsClient, on: str, *, concurrency: int = 50, redelivery: float = REDELIVERY) -> None:
+        """`on` is the URL of the store, and `concurrency` the maximum number of updates in progress, 3 or more.
+
+        If this worker is killed, or can't reach the store, its batches go to others after `redelivery` seconds, 3 or
+        more. All workers must have the same value.
+        """
+        check_url("Worker(on=)", on)
+        check_at_least(3, "Worker(concurrency=)", concurrency)
+        check_positive("Worker(redelivery=)", redelivery)
+        self._client = client
+        self._on = on
+        self._concurrency = concurrency
+        self._redelivery = redelivery
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Begin no further updates, let those in flight finish, and hand the rest of the batches back."""
+        self._stopping.set()
+
+    async def run(self, *, until_finished: bool = False) -> None:
+        """Apply batches until `stop` is called; with `until_finished`, also until nothing is queued or in progress.
+
+        A store that can't be reached is tried again until it can. Cancelling the worker cancels its updates; their
+        rooms are read by the worker that gets the batch next. Raises `DistributedRunError` if the store may evict data.
+        """
+        while not self._stopping.is_set():
+            try:
+                async with opened_engine(self._on, account_of(self._client), redelivery=self._redelivery) as engine:
+                    await self._work(engine, until_finished=until_finished)
+                    return
+            except DistributedRunError as error:
+                if error.reason != "no_store":
+                    raise
+                _logger.warning("%s; it is tried again", error.message)
+            except STORE_ERRORS as error:
+                _logger.warning("the store can't be used: %s; it is tried again", _reason(error))
+            await self._pause()
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(_RECONNECT):
+                await self._stopping.wait()
+        except TimeoutError:
+            pass
+
+    async def _work(self, engine: Engine, *, until_finished: bool) -> None:
+        settings = BatchSettings(concurrency=max(1, self._concurrency // _AT_ONCE), redelivery=self._redelivery)
+
+        async def handle(delivery: Delivery) -> None:
+            store = RunStore(engine.client, delivery.run)
+            try:
+                if delivery.number == LEAD:
+                    await lead_run(self._client, store, engine, delivery, self._stopping)
+                else:
+                    async with asyncio.timeout(TIMEOUT):
+                        boot = await store.boot()
+                    await apply_batch(self._client, store, delivery, settings, boot, self._stopping)
+            except HandBack:
+                raise
+            except STORE_ERRORS as error:
+                what = "the lead" if delivery.number == LEAD else f"batch {delivery.number}"
+                _logger.warning("%s of the run %s is tried again: %s", what, delivery.run, _reason(error))
+                raise
+            except Exception as error:
+                # The same would happen at each delivery, so the run must not go on without anyone noticing.
+                _logger.exception("the run %s is stopped", delivery.run)
+                why = str(error) if isinstance(error, AioroomsError) else repr(error)
+                await store.stop(f"a worker failed: {why}"[:1000], time.time())
+                raise
+
+        await engine.work(handle, self._stopping, at_once=_AT_ONCE, until_finished=until_finished)

@@ -1,0 +1,262 @@
+"""Runs on several machines: submit, watch, stop and resume them, and pull their journals.
+
+Nothing of `aiorooms.bulk.distributed` is imported at the top, because pydocket takes half a second to import.
+"""
+
+import importlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .._text import counted
+from ..bulk import Plan
+from ..client import RoomsClient
+from ._command import Command
+from ._escaping import command_line, escape
+from ._exit_codes import FAILED, OK, RUNNING
+from ._json import JsonValue
+from ._on import on_option, read_on
+from ._options import FILE, json_option
+from ._output import Output, flush
+from ._run import Interrupted, run
+from ._status_text import run_data, run_lines
+from ._view import Show, View, showing
+
+if TYPE_CHECKING:
+    from ..bulk.distributed import RunStatus
+
+__all__ = ["apply_on", "journal", "list_runs", "resume_on", "stop", "watch_run"]
+
+
+def load() -> None:
+    """Import what the commands need. An import in the event loop would block it."""
+    importlib.import_module("aiorooms.bulk.distributed")
+
+
+# --- watching ---
+
+
+def watch_run(name: str, on: str, out: Output, every: float | None) -> int:
+    """Show the state of a run, once or until it has ended. Return the exit code."""
+    load()
+    try:
+        with showing(out, watch=every is not None) as show:
+            last = run(_watch(name, on, show, every))
+        flush()
+    except Interrupted:
+        raise Interrupted("" if every is not None else "interrupted") from None
+    return _code(last)
+
+
+def _code(status: "RunStatus | None") -> int:
+    if status is None or not status.has_ended:
+        return RUNNING
+    return OK if status.snapshot.is_complete else FAILED
+
+
+async def _watch(name: str, on: str, show: Show, every: float | None) -> "RunStatus | None":
+    from ..bulk.distributed import DistributedRun
+
+    status: RunStatus | None = None
+    async with DistributedRun(name, on) as found:
+        if every is None:
+            status = await found.status()
+            show(_view(status, on))
+            return status
+        async for status in found.watch(every):
+            show(_view(status, on))
+    return status
+
+
+def _view(status: "RunStatus", on: str) -> View:
+    now = status.snapshot
+    lines = [
+        ("plan", f"{status.plan_file} from {status.source}"),
+        ("server", status.base_url),
+        *run_lines(now, now.last_at),
+        ("workers", _workers(status)),
+    ]
+    if (window := status.overwrite_window) is not None:
+        lines.append(("window", f"changes by others less than {math.ceil(window * 10) / 10:.1f} s before an update"))
+    lines += [("next", line) for line in _next(status, on)]
+    data: dict[str, JsonValue] = {
+        "run": status.run,
+        "phase": status.phase,
+        "plan": status.plan_file,
+        "source": status.source,
+        "base_url": status.base_url,
+        "workers": status.workers,
+        "overwrite_window": None if status.overwrite_window is None else round(status.overwrite_window, 3),
+        **run_data(now),
+    }
+    return View(now, lines, data)
+
+
+def _workers(status: "RunStatus") -> str:
+    if status.has_ended:
+        return str(status.workers)
+    doing = {
+        "queued": "waiting for a worker",
+        "comparing": "comparing the rooms with the plan",
+        "sending": "sending",
+        "ending": "comparing the rooms that were set aside",
+    }.get(status.phase, status.phase)
+    missing = "" if status.workers else f"; start one with `{command_line('worker', '--on', 'URL')}`"
+    return f"{status.workers}, {doing}{missing}"
+
+
+def _next(status: "RunStatus", on: str) -> Sequence[str]:
+    url = shown_url(on)
+    if not status.has_ended:
+        return [command_line("stop", status.run, "--on", url)]
+    lines = [command_line("journal", status.run, "--on", url, "--out", f"{status.run}.journal")]
+    if status.snapshot.left:
+        lines.insert(0, command_line("resume", status.run, "--on", url))
+    return lines
+
+
+def shown_url(on: str) -> str:
+    """Return a URL as a command shows it: one that may contain a password is replaced."""
+    return "env" if "@" in on else on
+
+
+def list_runs(on: str, out: Output) -> int:
+    """Show the names of the runs in a store."""
+    from ..bulk.distributed import find_runs  # see the top
+
+    names = run(find_runs(on))
+    if out.json:
+        out.data(list(names))
+        return OK
+    for name in names:
+        out.line(escape(name))
+    if not names:
+        out.note("The store has no runs.")
+    return OK
+
+
+# --- submitting and resuming ---
+
+
+def apply_on(
+    client: RoomsClient,
+    plan: Plan,
+    on: str,
+    out: Output,
+    *,
+    force: bool,
+    strict: bool,
+    max_failures: int | None,
+    outage_patience: float | None,
+) -> int:
+    """Submit a plan, and watch its run. Ctrl-C ends the watching only."""
+    from ..bulk.distributed import submit
+
+    async def send() -> str:
+        async with client:
+            return await submit(
+                client, plan, on, force=force, strict=strict, max_failures=max_failures, outage_patience=outage_patience
+            )
+
+    name = run(send())
+    out.note(f"Submitted {counted(plan.rooms, 'room')} as run {name}.")
+    return _watch_submitted(name, on, out)
+
+
+def resume_on(name: str, on: str, out: Output, *, retry_failed: bool, force: bool, max_failures: int | None) -> int:
+    """Resume a run, and watch it. Ctrl-C ends the watching only."""
+    load()
+    from ..bulk.distributed import DistributedRun
+
+    async def resume() -> None:
+        async with DistributedRun(name, on) as found:
+            await found.resume(retry_failed=retry_failed, force=force, max_failures=max_failures)
+
+    run(resume())
+    return _watch_submitted(name, on, out)
+
+
+def _watch_submitted(name: str, on: str, out: Output) -> int:
+    from ._view import ELSEWHERE, ON_TERMINAL
+
+    try:
+        return watch_run(name, on, out, ON_TERMINAL if out.on_terminal else ELSEWHERE)
+    except Interrupted:
+        url = shown_url(on)
+        out.note(f"The run goes on. To watch it again: {command_line('status', name, '--on', url, '--watch')}")
+        out.note(f"To stop it: {command_line('stop', name, '--on', url)}")
+        raise
+
+
+# --- commands ---
+
+
+@click.command(cls=Command, steps=[read_on])
+@click.argument("name", metavar="RUN")
+@on_option("Redis with the run", required=True)
+@json_option
+def stop(name: str, on: str, as_json: bool) -> int:
+    """Stop a run on several machines.
+
+    No further update begins. Updates in flight finish, and `aiorooms resume RUN --on URL` continues the run. No API key
+    is needed.
+
+    \b
+    Examples:
+      aiorooms stop 1b2c3d4e --on redis://HOST:6379/0
+      aiorooms stop 1b2c3d4e --on env
+    """  # noqa: D301 - a backspace tells click to keep the line breaks
+    out = Output(json=as_json)
+    load()
+
+    async def work() -> bool:
+        from ..bulk.distributed import DistributedRun
+
+        async with DistributedRun(name, on) as found:
+            return await found.stop("stopped by `aiorooms stop`")
+
+    stopped = run(work())
+    if out.json:
+        out.data({"run": name, "stopped": stopped})
+    else:
+        out.note(f"The run {name} is stopped." if stopped else f"The run {name} has ended already.")
+    return OK
+
+
+@click.command(cls=Command, steps=[read_on])
+@click.argument("name", metavar="RUN")
+@on_option("Redis with the run", required=True)
+@click.option("--out", "path", metavar="FILE", type=FILE, help="Path of the new journal.  [default: RUN.journal]")
+@json_option
+def journal(name: str, on: str, path: Path | None, as_json: bool) -> int:
+    """Write the journal of a run on several machines.
+
+    The file is an ordinary journal, so `aiorooms report`, `rollback` and `verify` read it. No API key is needed. If the
+    run is still in progress, the journal ends where the run is now.
+
+    \b
+    Examples:
+      aiorooms journal 1b2c3d4e --on redis://HOST:6379/0
+      aiorooms journal 1b2c3d4e --on env --out tonight.journal
+    """  # noqa: D301 - a backspace tells click to keep the line breaks
+    out = Output(json=as_json)
+    target = path or Path(f"{name}.journal")
+    load()
+
+    async def work() -> None:
+        from ..bulk.distributed import DistributedRun
+
+        async with DistributedRun(name, on) as found:
+            await found.pull_journal(target)
+
+    run(work())
+    if out.json:
+        out.data({"run": name, "journal": str(target)})
+    else:
+        out.note(f"Wrote {target}.")
+        out.note(f"To write a report: {command_line('report', target)}")
+        out.note(f"To roll back: {command_line('rollback', target)}")
+    return OK

@@ -1,0 +1,153 @@
+"""Workers that are killed, suspended or stopped, and a store that fails, with processes and a real Redis."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aiorooms.bulk import Journal, Plan
+from aiorooms.bulk.distributed import DistributedRun, Worker, submit
+from aiorooms.bulk.distributed import _delivery as delivery_module
+from aiorooms.simulator import RateLimit, RoomsSimulator
+from benchmarks._redis_server import RedisServer
+from benchmarks.distributed import Fleet, play
+
+from ..conftest import tasks_left
+from .conftest import client_of, ended, journal_of, submitted, until, working
+
+
+def test_nothing_is_lost_when_workers_and_the_store_are_killed() -> None:
+    campaign = play(range(1, 2), 400, 3.0)
+    assert (campaign.left, campaign.again, campaign.false_conflicts) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_stopped_worker_hands_its_batches_back(tmp_path: Path, redis_url: str, number: signal.Signals) -> None:
+    async with RoomsSimulator(rooms=1000, rate_limit=RateLimit(400)) as sim, client_of(sim) as client:
+        name = await submitted(sim, tmp_path, redis_url)
+        fleet = Fleet(sim, redis_url, tmp_path, "--redelivery", "300")
+        try:
+            fleet.start()
+            await until(name, redis_url, "updated", 20)
+            fleet.processes[0].send_signal(number)
+            code = await asyncio.to_thread(fleet.processes[0].wait, 50)
+            assert code == 0
+            async with DistributedRun(name, redis_url) as run:
+                status = await run.status()
+            assert status.snapshot.counts["begun"] == 0, "all updates in flight have an outcome"
+            assert not status.has_ended
+            sim.rate_limit = None
+            # If the batches had to wait for the redelivery, this would take too long.
+            async with working(client, redis_url, redelivery=300.0):
+                assert (await ended(name, redis_url)).snapshot.is_complete
+        finally:
+            await asyncio.to_thread(fleet.close)
+        log = (tmp_path / "workers.log").read_text()
+        assert "Stopped. The other batches were handed back." in log
+        assert sim.stats.by_method["PATCH"] == 1000 + sim.stats.refused
+
+
+async def test_a_suspended_worker_sends_nothing_for_a_batch_that_went_elsewhere(tmp_path: Path, redis_url: str) -> None:
+    async with RoomsSimulator(rooms=500, latency=0.05) as sim, client_of(sim) as client:
+        name = await submitted(sim, tmp_path, redis_url)
+        fleet = Fleet(sim, redis_url, tmp_path, "--redelivery", "3", "--concurrency", "6", "--no-shared-pacing")
+        try:
+            fleet.start()
+            await until(name, redis_url, "updated", 20)
+            fleet.processes[0].send_signal(signal.SIGSTOP)
+            while sim.stats.in_flight:
+                await asyncio.sleep(0.02)
+            async with working(client, redis_url, redelivery=3.0):
+                assert (await ended(name, redis_url)).snapshot.is_complete
+            patches = sim.stats.by_method["PATCH"]
+            fleet.processes[0].send_signal(signal.SIGCONT)
+            await asyncio.sleep(2)
+            assert sim.stats.by_method["PATCH"] == patches
+        finally:
+            await asyncio.to_thread(fleet.close)
+        _, counts = await journal_of(name, redis_url, tmp_path)
+        assert counts == {"updated": 500}
+
+
+async def test_without_the_store_nothing_new_is_sent_and_the_run_goes_on_later(
+    tmp_path: Path, redis_process: RedisServer
+) -> None:
+    on = redis_process.url
+    async with RoomsSimulator(rooms=1000, rate_limit=RateLimit(300)) as sim, client_of(sim) as client:
+        name = await submitted(sim, tmp_path, on)
+        async with working(client, on, redelivery=4.0):
+            await until(name, on, "updated", 100)
+            await asyncio.to_thread(redis_process.end, signal.SIGKILL)
+            await asyncio.sleep(2.5)  # what was begun is finished
+            requests = sim.stats.requests
+            await asyncio.sleep(1)
+            assert sim.stats.requests - requests <= 2
+            await asyncio.to_thread(redis_process.start)
+            status = await ended(name, on)
+        assert status.snapshot.is_complete
+        path, counts = await journal_of(name, on, tmp_path)
+        assert counts == {"updated": 1000}
+        ends = [str(record["end"]) for record in Journal.open(path).records() if "end" in record]
+        assert len(ends) == len({*ends}), "each room has one outcome"
+
+
+async def test_a_store_that_is_lost_entirely(tmp_path: Path, redis_process: RedisServer) -> None:
+    on = redis_process.url
+    async with RoomsSimulator(rooms=600, rate_limit=RateLimit(300)) as sim, client_of(sim) as client:
+        name = await submitted(sim, tmp_path, on)
+        async with working(client, on):
+            await until(name, on, "updated", 100)
+            await asyncio.to_thread(redis_process.end, signal.SIGKILL)
+            for path in (tmp_path / "redis").iterdir():
+                if path.suffix != ".sock":
+                    path.unlink()
+            await asyncio.to_thread(redis_process.start)
+            before = sim.stats.by_method["PATCH"]
+            again = await submit(client, Plan.open(tmp_path / "a.plan"), on)
+            status = await ended(again, on)
+        assert status.snapshot.is_complete
+        assert status.snapshot.already_right >= 100
+        assert sim.stats.by_method["PATCH"] - before <= 600
+
+
+async def test_a_cancelled_worker_leaves_nothing_behind(tmp_path: Path, on: str) -> None:
+    async with RoomsSimulator(rooms=300, latency=0.05) as sim, client_of(sim) as client:
+        name = await submitted(sim, tmp_path, on)
+        before = tasks_left()
+        task = asyncio.create_task(Worker(client, on).run())
+        await until(name, on, "begun", 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert {other for other in tasks_left() - before if "docket" not in repr(other)} == set()
+        assert client.pacing.snapshot().in_flight == 0
+
+
+async def test_a_bug_in_a_worker_stops_the_run(
+    tmp_path: Path, on: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise TypeError("a bug")
+
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        name = await submitted(sim, tmp_path, on)
+        monkeypatch.setattr(delivery_module, "_Batch", broken)
+        async with working(client, on):
+            status = await ended(name, on)
+        assert status.stop == "a worker failed: TypeError('a bug')"
+    assert f"the run {name} is stopped" in caplog.text
+
+
+def test_a_worker_without_a_store_waits_and_can_be_stopped(tmp_path: Path) -> None:
+    with RoomsSimulator(rooms=1) as sim:
+        words = [sys.executable, "-m", "aiorooms", "worker", "--on", f"unix://{tmp_path}/nothing.sock"]
+        environment = {"TELNYX_API_KEY": sim.api_key, "TELNYX_BASE_URL": sim.url}
+        with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            lines = [process.stderr.readline() for _ in range(3)]
+            process.terminate()
+            assert process.wait(50) == 0
+    assert any("the store can't be used" in line and "it is tried again" in line for line in lines), lines
