@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import shlex
 import subprocess
 import sys
@@ -13,11 +14,13 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from aiorooms import WebhookUrlPolicy
+from aiorooms.bulk import Journal
+from aiorooms.cli._main import cli
 from aiorooms.simulator import RoomsSimulator
 from aiorooms.simulator._control import Control
 from aiorooms.webhook_config._findings import KINDS, MEANINGS, SEVERITIES
 
-from .documents import BULK_GUIDE, SIMULATOR_GUIDE, TELEMETRY_GUIDE, WEBHOOKS_GUIDE, blocks, run
+from .documents import BULK_GUIDE, DISTRIBUTED_GUIDE, SIMULATOR_GUIDE, TELEMETRY_GUIDE, WEBHOOKS_GUIDE, blocks, run
 from .proxies import real_proxy
 
 
@@ -141,6 +144,26 @@ def test_the_recipe_for_a_proxy(
         run(IN_PRODUCTION[5].replace("proxy.example.com:3128", f"127.0.0.1:{proxy.port}"))
         assert capsys.readouterr().out == "5 rooms\n"
         assert proxy.has_served("/v2/rooms")
+
+
+def test_the_example_of_a_run_on_several_machines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (example,) = blocks(DISTRIBUTED_GUIDE, "python")
+    run(example)
+    assert capsys.readouterr().out.splitlines()[-1] == "ended 1000"
+    assert {*Journal.open("tonight.journal").states().values()} == {"updated"}
+
+
+def test_the_commands_of_a_run_on_several_machines_exist() -> None:
+    text = "".join(blocks(DISTRIBUTED_GUIDE, "sh"))
+    words = re.findall(r"^aiorooms (.+)$", text, re.MULTILINE)
+    assert len(words) == 6
+    for line in words:
+        command, *options = shlex.split(line)
+        named = {name for parameter in cli.commands[command].params for name in parameter.opts}
+        assert {word for word in options if word.startswith("--")} <= named
 
 
 def test_the_guide_names_every_kind_of_finding() -> None:

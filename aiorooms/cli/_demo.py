@@ -13,14 +13,17 @@ import shutil
 import tempfile
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from .._text import counted
 from ..bulk import Journal
 from ..bulk._units import latency
-from ._command import Command, Context
+from ._command import Command, Context, InvalidInputError
+from ._demo_distributed import DistributedStory
 from ._demo_figures import Figures, percentile
 from ._demo_steps import Commands
 from ._escaping import command_line
@@ -97,8 +100,21 @@ def _check_keep(ctx: Context) -> None:
     type=FILE,
     help="Keep the plans, the journals and a report in this new folder.  [default: remove all files]",
 )
+@click.option(
+    "--distributed",
+    is_flag=True,
+    help="Show a run on several machines instead: three workers apply the plan through Redis, and one is killed.",
+)
 @json_option
-def demo(rooms: int, limit: "RateLimit | None", faults: float, seed: int, keep: Path | None, as_json: bool) -> int:
+def demo(
+    rooms: int,
+    limit: "RateLimit | None",
+    faults: float,
+    seed: int,
+    keep: Path | None,
+    distributed: bool,
+    as_json: bool,
+) -> int:
     """See plan, apply, a crash, resume, verify and rollback.
 
     You need no account, key or network: a simulated Telnyx server starts inside this program. By default, it has 2,000
@@ -115,6 +131,7 @@ def demo(rooms: int, limit: "RateLimit | None", faults: float, seed: int, keep: 
       aiorooms demo
       aiorooms demo --keep files
       aiorooms demo --faults 50%
+      aiorooms demo --distributed
       aiorooms demo --rooms 10000 --rate-limit none --json
 
     With --json, the command writes one object at the end. These keys are about the change: rooms, updated, failed,
@@ -123,7 +140,8 @@ def demo(rooms: int, limit: "RateLimit | None", faults: float, seed: int, keep: 
     process was killed), in_flight (updates that had begun by then, without an outcome) and found (of these, applied and
     not sent again). restored is the number of rooms with their old values at the end. refused (429s), broken, requests
     and applied (updates) are counts of the server. commands has the words, exit_code and seconds of each command.
-    failure says what went wrong, or is null. seed and folder (with --keep) are the options.
+    failure says what went wrong, or is null. seed and folder (with --keep) are the options. With --distributed, the
+    keys are rooms, updated, killed, requests, failure, seed and folder.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     from ..simulator import Faults, RoomsSimulator  # imported here, because most commands don't need it
 
@@ -136,6 +154,8 @@ def demo(rooms: int, limit: "RateLimit | None", faults: float, seed: int, keep: 
     )
     out = Output(json=as_json)
     out.load_styles()
+    if distributed:
+        return _distributed(simulator, out, keep, seed)
     if not as_json:
         limited = "no rate limit" if limit is None else f"at most {limit.limit:,} requests in {limit.window:g} s"
         out.styled((f"Moving {rooms:,} rooms to other webhook and failover URLs, and back.", "bold"))
@@ -153,6 +173,39 @@ def demo(rooms: int, limit: "RateLimit | None", faults: float, seed: int, keep: 
     else:
         _show(story, out)
         _show_next(out, keep)
+    return OK if story.succeeded else FAILED
+
+
+def _distributed(simulator: "RoomsSimulator", out: Output, keep: Path | None, seed: int) -> int:
+    """Show a run on several machines."""
+    if find_spec("docket") is None:
+        raise InvalidInputError(["--distributed: it needs pydocket; install it: pip install 'aiorooms[distributed]'"])
+    with _folder(keep) as folder:
+        story = DistributedStory(simulator, out, folder)
+        try:
+            run(story.run())
+        except Interrupted:
+            raise Interrupted("interrupted; the workers were ended") from None
+    rooms, stats = len(simulator.rooms), simulator.stats
+    if out.json:
+        out.data(
+            {
+                "rooms": rooms,
+                "updated": story.updated,
+                "killed": story.is_killed,
+                "requests": stats.requests,
+                "failure": story.failure,
+                "seed": seed,
+                "folder": None if keep is None else str(keep),
+            }
+        )
+    else:
+        out.line("")
+        done = f"{story.updated:,} of {counted(rooms, 'room')} have the planned values"
+        killed = ", although a worker was killed" if story.is_killed else ""
+        out.styled((f"{done}{killed}.", "bold green" if story.succeeded else "bold red"))
+        if story.failure is not None:
+            out.error(story.failure)
     return OK if story.succeeded else FAILED
 
 

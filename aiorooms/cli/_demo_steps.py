@@ -14,7 +14,7 @@ import shlex
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,7 @@ from ._escaping import escape
 from ._output import Output, flush
 from ._stderr import write_stderr
 
-__all__ = ["Commands", "EndedCommand", "wrapped"]
+__all__ = ["Commands", "EndedCommand", "process_of", "wrapped"]
 
 _POLL: Final = 0.005
 """Time between two checks whether a process should be killed, in seconds."""
@@ -60,15 +60,14 @@ class Commands:
         """All commands that have ended, in their order."""
         self._out = out
         self._folder = folder
-        self._environment = _environment(base_url, api_key)
+        self.environment: Mapping[str, str] = _environment(base_url, api_key)
+        """The environment of the commands."""
         self._is_shared = out.on_terminal and sys.stderr.isatty()
         """Whether commands write to the terminal themselves."""
 
     async def run(self, *words: str, kill_when: Callable[[], bool] | None = None) -> EndedCommand:
         """Show a command, run it to its end, and return how it ended. Kill it as soon as `kill_when` returns True."""
-        for line in wrapped(("aiorooms", *words)):
-            self._write(line, style="bold cyan")
-        flush()
+        self.show(*words)
         clock = asyncio.get_running_loop().time
         began = clock()
         lines: list[str] = []
@@ -85,9 +84,12 @@ class Commands:
         self.ended.append(ended)
         return ended
 
-    def _write(self, line: str, *, style: str) -> None:
-        if not self._out.json:
-            self._out.styled((escape(line), style))
+    def show(self, *words: str) -> None:
+        """Show a command."""
+        for line in wrapped(("aiorooms", *words)):
+            if not self._out.json:
+                self._out.styled((escape(line), "bold cyan"))
+        flush()
 
     @asynccontextmanager
     async def _process(self, words: Sequence[str]) -> AsyncGenerator[Process]:
@@ -97,23 +99,14 @@ class Commands:
             out, errors = DEVNULL, sys.stderr.fileno()  # only the progress bar and errors are shown
         else:
             out, errors = PIPE, STDOUT
-        process = await asyncio.create_subprocess_exec(
-            # -P: the folder of the demo is not a place to import modules from.
-            *(sys.executable, "-P", "-m", "aiorooms", *words),
-            stdin=DEVNULL,
-            stdout=out,
-            stderr=errors,
-            cwd=self._folder,
-            env=self._environment,
-            start_new_session=True,
-        )
-        try:
-            yield process
-        finally:
-            if process.returncode is None:
-                process.kill()
-            if await process.wait() < 0 and sys.stderr.isatty():
-                write_stderr(f"{_SHOW_CURSOR}\n")  # the progress bar had hidden it
+        async with AsyncExitStack() as stack:
+            process = await stack.enter_async_context(process_of(words, self._folder, self.environment, out, errors))
+            try:
+                yield process
+            finally:
+                await stack.aclose()
+                if (process.returncode or 0) < 0 and sys.stderr.isatty():
+                    write_stderr(f"{_SHOW_CURSOR}\n")  # the progress bar had hidden it
 
     async def _copy(self, stream: asyncio.StreamReader, lines: list[str]) -> None:
         """Copy the lines of a process to standard output, unless it is JSON. Keep the last ones."""
@@ -123,6 +116,29 @@ class Commands:
             del lines[:-_KEPT_LINES]
             if not self._out.json:
                 self._out.line(text)
+
+
+@asynccontextmanager
+async def process_of(
+    words: Sequence[str], folder: Path, environment: Mapping[str, str], out: int, errors: int | None = None
+) -> AsyncGenerator[Process]:
+    """Run a command in a process, and kill it at the end of the block. `errors` defaults to `out`."""
+    process = await asyncio.create_subprocess_exec(
+        # -P: the folder of the demo is not a place to import modules from.
+        *(sys.executable, "-P", "-m", "aiorooms", *words),
+        stdin=DEVNULL,
+        stdout=out,
+        stderr=out if errors is None else errors,
+        cwd=folder,
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
 
 
 async def _kill(process: Process, when: Callable[[], bool]) -> None:

@@ -4,10 +4,11 @@ Nothing of `aiorooms.bulk.distributed` is imported at the top, because pydocket 
 """
 
 import importlib
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -23,6 +24,7 @@ from ._options import FILE, json_option
 from ._output import Output, flush
 from ._run import Interrupted, run
 from ._status_text import run_data, run_lines
+from ._stderr import write_stderr
 from ._view import Show, View, showing
 
 if TYPE_CHECKING:
@@ -31,9 +33,21 @@ if TYPE_CHECKING:
 __all__ = ["apply_on", "journal", "list_runs", "resume_on", "stop", "watch_run"]
 
 
+class _Lines(logging.Handler):
+    """Writes each record as one line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        write_stderr(escape(f"aiorooms: {record.getMessage()}") + "\n")
+
+
+_LINES: Final = _Lines()
+
+
 def load() -> None:
-    """Import what the commands need. An import in the event loop would block it."""
+    """Import what the commands need, and let its warnings be lines. An import in the event loop would block it."""
     importlib.import_module("aiorooms.bulk.distributed")
+    logging.getLogger("aiorooms.distributed").addHandler(_LINES)
+    logging.getLogger("docket").addHandler(logging.NullHandler())  # it repeats what we report, over many lines
 
 
 # --- watching ---
@@ -153,6 +167,7 @@ def apply_on(
     outage_patience: float | None,
 ) -> int:
     """Submit a plan, and watch its run. Ctrl-C ends the watching only."""
+    load()
     from ..bulk.distributed import submit
 
     async def send() -> str:

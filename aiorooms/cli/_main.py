@@ -94,6 +94,10 @@ Exit codes:
 _INVALID_INPUT: Final = (InvalidRequestError, ClientSettingsError, PlanFileError, JournalError)
 
 
+_INVALID_REASONS: Final = ("no_run", "run_exists", "run_in_progress", "unsafe_store", "missing_extra")
+"""Reasons of a `DistributedRunError` that show that nothing was changed."""
+
+
 class _Program(click.Group):
     """The command `aiorooms`. It prints expected errors to standard error, and exits with the matching exit code."""
 
@@ -161,7 +165,8 @@ def _report(error: Exception) -> int | None:
             return UNAUTHORIZED
         case AioroomsError():
             print_error(error_line(error))
-            return INVALID_INPUT if isinstance(error, _INVALID_INPUT) else FAILED
+            is_input = isinstance(error, _INVALID_INPUT) or error.reason in _INVALID_REASONS
+            return INVALID_INPUT if is_input else FAILED
         case SystemCallError():
             print_error(str(error))
             return FAILED

@@ -1,6 +1,5 @@
 """`aiorooms worker`: apply the batches of runs on several machines."""
 
-import logging
 import os
 from typing import Final
 
@@ -9,13 +8,12 @@ import click
 from ..client import RoomsClient
 from ._bulk_options import concurrency_option, rate_option, retries_option, shared_pacing_option
 from ._command import Command, Context
-from ._escaping import escape
+from ._distributed import load
 from ._exit_codes import OK
 from ._on import on_option, read_on
 from ._options import SHARED_PACING, api_options, make_client, policy_option, read_policy, value_option
 from ._output import Output
 from ._run import Interrupted, run
-from ._stderr import write_stderr
 from ._values import read_duration
 
 __all__ = ["worker"]
@@ -31,13 +29,6 @@ def _share_by_default(ctx: Context) -> None:
         ctx.params["shared_pacing"] = ""
     elif ctx.params["shared_pacing"] is None and SHARED_PACING not in os.environ:
         ctx.params["shared_pacing"] = on if on is not None and not on.startswith(("memory:", "redis+")) else None
-
-
-class _Lines(logging.Handler):
-    """Writes what a worker reports, each record as one line."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        write_stderr(escape(f"aiorooms: {record.getMessage()}") + "\n")
 
 
 @click.command(cls=Command, steps=[read_on, _share_by_default, read_policy, make_client])
@@ -84,11 +75,10 @@ def worker(
       aiorooms worker --on env --concurrency 100
       aiorooms worker --on redis://HOST:6379/0 --until-finished
     """  # noqa: D301 - a backspace tells click to keep the line breaks
-    from ..bulk.distributed import Worker  # pydocket takes half a second to import
+    from ..bulk.distributed import Worker  # see `_distributed`
 
     out = Output(json=as_json)
-    logging.getLogger("aiorooms.distributed").addHandler(_Lines())
-    logging.getLogger("docket").addHandler(logging.NullHandler())  # it repeats what we report, over many lines
+    load()
     worker = Worker(client, on, concurrency=max(3, concurrency), redelivery=redelivery)
     out.note(f"Worker for {client.base_url}. Press Ctrl-C to stop.")
 

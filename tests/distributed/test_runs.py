@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from aiorooms import ClientSettingsError, RoomsClient
+from aiorooms import ClientSettingsError, Pacing, RedisPacing, RoomsClient
 from aiorooms.bulk import Journal, Plan, PlanFileError, apply, make_plan, plan_rollback, select, verify, write_report
 from aiorooms.bulk.distributed import DistributedRun, DistributedRunError, Worker, find_runs, submit
 from aiorooms.simulator import RoomsSimulator, ScriptedAnswer
 from benchmarks._redis_server import RedisServer
 
 from ..bulk.conftest import collect
+from ..documents import DISTRIBUTED_GUIDE, blocks
+from ..shared_pacing.test_redis import connect
 from .conftest import client_of, ended, journal_of, plan_of, submitted, until, working
 
 
@@ -298,6 +300,23 @@ async def test_the_api_key_is_not_stored(tmp_path: Path, redis_process: RedisSer
     redis_process.end()
     for path in (tmp_path / "redis").rglob("*"):
         assert not path.is_file() or key not in path.read_bytes()
+
+
+async def test_a_user_of_redis_with_the_documented_rights_is_enough(tmp_path: Path, redis_process: RedisServer) -> None:
+    (acl,) = blocks(DISTRIBUTED_GUIDE, "text")
+    redis = connect(redis_process.url)
+    await redis.execute_command(*acl.split())
+    await redis.aclose()
+    on = redis_process.url.replace("unix://", "unix://aiorooms:PASSWORD@")
+    async with RoomsSimulator(rooms=600, rate_limit="500/1s") as sim:
+        pacing = Pacing(shared=RedisPacing(on))
+        async with RoomsClient(sim.api_key, base_url=sim.url, pacing=pacing) as client:
+            name = await submitted(sim, tmp_path, on)
+            async with working(client, on):
+                assert (await ended(name, on)).snapshot.is_complete
+            _, counts = await journal_of(name, on, tmp_path)
+            assert counts == {"updated": 600}
+            assert name in await find_runs(on)
 
 
 async def test_the_settings_are_checked(tmp_path: Path, on: str) -> None:

@@ -1,6 +1,7 @@
 """Submit a plan, and watch, stop, resume and pull its run."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
@@ -27,6 +28,11 @@ __all__ = ["REDELIVERY", "DistributedRun", "RunStatus", "find_runs", "opened_eng
 
 REDELIVERY: Final = 15.0
 """Seconds after which the batch of a worker that was killed goes to another one."""
+
+_CHECK_SECONDS: Final = 5.0
+"""Time limit for steps that read little from the store, in seconds."""
+
+_logger: Final = logging.getLogger("aiorooms.distributed")
 
 _SCHEMES: Final = ("redis://", "rediss://", "unix://", "memory://", "redis+sentinel://")
 
@@ -72,7 +78,9 @@ class DistributedRun:
         async with AsyncExitStack() as stack:
             # Which queue the run belongs to is in the store, so a first connection without a queue reads it.
             async with opened_engine(self._on, "none") as engine:
-                head = await _head(RunStore(engine.client, self.run))
+                with store_errors():
+                    async with asyncio.timeout(_CHECK_SECONDS):
+                        head = await _head(RunStore(engine.client, self.run))
             self._engine = await stack.enter_async_context(opened_engine(self._on, str(head.settings["account"])))
             self._store = RunStore(self._engine.client, self.run)
             self._stack = stack.pop_all()
@@ -85,8 +93,9 @@ class DistributedRun:
         """Return the state of the run."""
         store, engine = self._opened()
         with store_errors():
-            head = await _head(store)
-            workers = await engine.workers()
+            async with asyncio.timeout(_CHECK_SECONDS):
+                head = await _head(store)
+                workers = await engine.workers()
         return RunStatus(
             run=self.run,
             snapshot=snapshot_of(head, time.time()),
@@ -196,11 +205,12 @@ async def submit(
         "strict": strict,
         "max_failures": max_failures,
         "outage_patience": outage_patience,
-        "plan_file": path_text(plan.path.absolute()),
+        "plan_file": path_text(await asyncio.to_thread(plan.path.absolute)),
         "account": account_of(client),
     }
     async with opened_engine(on, account_of(client)) as engine:
         with store_errors():
+            await check_store(engine, on)
             store = await _free_store(engine.client, plan)
             await _put(store, plan, settings)
             await engine.add([(store.run, LEAD)])
@@ -274,20 +284,24 @@ def check_url(setting: str, on: str) -> None:
 
 @asynccontextmanager
 async def opened_engine(on: str, account: str, *, redelivery: float = REDELIVERY) -> AsyncGenerator[Engine]:
-    """Connect to a store, and check that it does not evict data. Raises `DistributedRunError` if it can't be used."""
+    """Connect to a store. Raises `DistributedRunError` if it can't be reached."""
     engine = Engine(on, account, redelivery=redelivery)
     async with AsyncExitStack() as stack:
         with store_errors():
             await stack.enter_async_context(engine)
-            async with asyncio.timeout(5):
-                await _check_memory(engine.client, on)
         yield engine
 
 
-async def _check_memory(client: StoreClient, on: str) -> None:
+async def check_store(engine: Engine, on: str) -> None:
+    """Check that a store keeps what it is told. Log a warning if it keeps nothing when it is killed.
+
+    Raises `DistributedRunError` if it may evict data, and errors of the store.
+    """
     if on.startswith("memory:"):
         return
-    memory: dict[str, Any] = await client.info("memory")
+    async with asyncio.timeout(_CHECK_SECONDS):
+        memory: dict[str, Any] = await engine.client.info("memory")
+        persistence: dict[str, Any] = await engine.client.info("persistence")
     policy = str(memory.get("maxmemory_policy", "noeviction"))
     if policy != "noeviction" and memory.get("maxmemory"):
         raise DistributedRunError(
@@ -295,6 +309,8 @@ async def _check_memory(client: StoreClient, on: str) -> None:
             hint="set it to noeviction",
             reason="unsafe_store",
         )
+    if not persistence.get("aof_enabled"):
+        _logger.warning("the store keeps no append-only file: if it is killed, submit the plan again (appendonly yes)")
 
 
 @contextmanager

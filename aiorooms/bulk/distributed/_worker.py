@@ -12,7 +12,7 @@ from ._delivery import BatchSettings, apply_batch
 from ._engine import LEAD, STORE_ERRORS, Delivery, Engine, HandBack
 from ._lead import lead_run
 from ._recording import TIMEOUT
-from ._runs import REDELIVERY, check_url, opened_engine
+from ._runs import REDELIVERY, check_store, check_url, opened_engine
 from ._store import RunStore
 
 __all__ = ["Worker"]
@@ -66,6 +66,7 @@ class Worker:
         while not self._stopping.is_set():
             try:
                 async with opened_engine(self._on, account_of(self._client), redelivery=self._redelivery) as engine:
+                    await check_store(engine, self._on)
                     await self._work(engine, until_finished=until_finished)
                     return
             except DistributedRunError as error:

