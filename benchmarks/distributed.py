@@ -30,9 +30,12 @@ import attrs
 from aiorooms import RoomsClient
 from aiorooms.bulk import Journal, Plan, make_plan, read_rows
 from aiorooms.bulk.distributed import DistributedRun, submit
+from aiorooms.bulk.distributed._connect import opened_engine
+from aiorooms.bulk.distributed._store import RunStore
 from aiorooms.simulator import Faults, RateLimit, RoomsSimulator
 
 from ._campaign import CheckError, add_options, execute
+from ._distributed_speed import measure
 from ._redis_server import RedisServer
 from ._runs import at_least_one
 
@@ -200,7 +203,7 @@ class Run:
             now = time.monotonic()
             self._times.append((time.time(), len(self._sim.recorded)))
             if now - began > _STUCK_AFTER:
-                raise CheckError(f"the run did not end in time; see {self._folder}")
+                raise CheckError(f"the run did not end in time: {asyncio.run(_state(name, store.url))}")
             for at, process_id in [*resumed]:
                 if now >= at:
                     resumed.remove((at, process_id))
@@ -311,6 +314,19 @@ async def _has_ended(name: str, on: str) -> bool:
         return (await run.status()).has_ended
 
 
+async def _state(name: str, on: str) -> str:
+    """Return what a run that is stuck says about itself."""
+    async with opened_engine(on, "none") as engine:
+        store = RunStore(engine.client, name)
+        head = await store.head()
+        rows = [await store.rows(number) for number in range(0 if head is None else head.batches)]
+        opened = [await store.is_opened(number) for number in range(len(rows))]
+        keys = sorted(map(str, await engine.client.keys("aiorooms*")))
+        streams = [key for key in keys if key.endswith(":stream'")]
+        pending = [await engine.client.xpending_range(key[2:-1], "docket-workers", "-", "+", 100) for key in streams]
+        return f"{head} {[sorted({*letters}) for letters in rows]} {opened} {pending}"
+
+
 async def _pull(name: str, on: str, path: Path) -> None:
     async with DistributedRun(name, on) as run:
         await run.pull_journal(path)
@@ -345,7 +361,14 @@ def main(arguments: Sequence[str]) -> None:
         "--redelivery", metavar="SECONDS", type=float, default=4.0,
         help="redelivery time of the workers (default: 4, so that a run is short)",
     )  # fmt: skip
+    parser.add_argument(
+        "--speed", nargs="?", const="", metavar="ROW",
+        help="measure speed and memory instead: all rows, or limit, cpu, killed or memory",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
+    if options.speed is not None:
+        measure(options.speed or None)
+        return
     execute(
         options,
         lambda seeds: play(seeds, options.rooms, options.redelivery, every=5),

@@ -22,13 +22,13 @@ from ..errors import APIError, JournalError, PlanFileError
 from ._breaker import Breaker
 from ._bulk_options import BULK_SECTIONS, RunSettings, bulk_options, read_settings, reject_dry_run
 from ._command import Command, Context
-from ._distributed import apply_on, resume_on
+from ._distributed import SubmitSettings, apply_on, resume_on
 from ._escaping import command_line
 from ._exit_codes import OK
 from ._json import JsonValue, dumps
 from ._kinds import expect_journal, expect_plan
 from ._many import TOTALS, ManyUpdates
-from ._on import on_option, read_on, unless_on
+from ._on import on_option, read_on, read_on_or_memory, unless_on
 from ._options import FILE, make_two_clients, read_policy, value_option
 from ._output import Output
 from ._preflight import check, confirmed, missing_confirmation
@@ -54,25 +54,32 @@ _approve_option: Final = value_option(
 _NO_DRY_RUN: Final = "`aiorooms show PLAN` shows what the plan changes, and nothing was sent"
 
 
-_HERE_ONLY: Final = ("limit", "no_lock", "no_breaker", "rate", "shared_pacing", "concurrency", "retries", "policy")
-"""The options that have no effect with `--on`: workers have them, or a run on several machines has no such thing."""
+_WITH_WORKERS: Final = ("rate", "shared_pacing", "concurrency", "retries", "policy")
+"""The options of a run on this machine that `aiorooms worker` has, with `--on`."""
+
+_HERE_ONLY: Final = ("journal", "limit", "no_lock", "no_breaker", "stats")
+"""The options of `apply` that have no meaning with `--on`."""
+
+_RESUME_HERE_ONLY: Final = ("path", "approve", "limit", "no_lock", "no_breaker", "stats", "strict", "outage_patience")
+"""The same for `resume`. A run on several machines keeps the settings with which it was submitted."""
 
 
 def _check_on(ctx: Context) -> None:
     """Record a problem for each option that has no effect with `--on`."""
     if ctx.params["on"] is None:
         return
-    for name in _HERE_ONLY:
+    names = _HERE_ONLY if ctx.command.name == "apply" else _RESUME_HERE_ONLY
+    for name in (*names, *_WITH_WORKERS):
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            text = "it can't be combined with --on; `aiorooms worker` has the options for sending"
-            ctx.add_problem(text, option_name(name))
+            where = "; give it to `aiorooms worker`" if name in _WITH_WORKERS else ""
+            ctx.add_problem(f"it has no effect with --on{where}", option_name("plan" if name == "path" else name))
 
 
 @click.command(
     cls=Command,
     steps=[
         reject_dry_run(_NO_DRY_RUN),
-        read_on,
+        read_on_or_memory,
         _check_on,
         expect_plan("path", "apply", from_stdin=False),
         *_STEPS,
@@ -119,6 +126,8 @@ def apply(
       aiorooms apply rooms.plan --on redis://HOST:6379/0
 
     With --on, the command only submits the plan and shows how far its run is. Ctrl-C ends that, and the run goes on.
+    The journal is then written by `aiorooms journal`, and no run stops because of a share of failures, only because of
+    --max-failures. `--on memory://` needs no Redis, and applies the plan in this process.
 
     After the first Ctrl-C, no new update starts, and updates in flight have 5 seconds to finish. After that time, or at
     a second Ctrl-C, updates still in flight are aborted. In all cases, `aiorooms resume` can continue the run.
@@ -159,7 +168,7 @@ def apply(
     sections=BULK_SECTIONS,
 )
 @click.argument("journal", metavar="JOURNAL|RUN", type=FILE)
-@on_option("Continue this run of several machines, through this Redis")
+@on_option("Continue a run on several machines, through this Redis")
 @click.option(
     "--plan",
     "path",
@@ -240,16 +249,13 @@ def _apply_on(
     plan = check(found, probe_client, problems, with_key=True)
     if not confirmed(plan, f"Update {_rooms_of(rooms, plan)} at {client.base_url}?", rooms, out, yes=yes):
         return OK
-    return apply_on(
-        client,
-        plan,
-        on,
-        out,
+    submitted = SubmitSettings(
         force=settings["force"],
         strict=settings["strict"],
         max_failures=settings["max_failures"],
         outage_patience=settings["outage_patience"],
     )
+    return apply_on(client, plan, on, out, submitted)
 
 
 def _needs_key_check(settings: RunSettings, *, yes: bool) -> bool:

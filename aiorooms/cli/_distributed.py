@@ -3,21 +3,24 @@
 Nothing of `aiorooms.bulk.distributed` is imported at the top, because pydocket takes half a second to import.
 """
 
+import asyncio
 import importlib
 import logging
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import click
 
+from .._aio import end_tasks
 from .._text import counted
 from ..bulk import Plan
 from ..client import RoomsClient
 from ._command import Command
 from ._escaping import command_line, escape
-from ._exit_codes import FAILED, OK, RUNNING
+from ._exit_codes import FAILED, OK, RUNNING, UNAUTHORIZED
 from ._json import JsonValue
 from ._on import on_option, read_on
 from ._options import FILE, json_option
@@ -31,6 +34,15 @@ if TYPE_CHECKING:
     from ..bulk.distributed import RunStatus
 
 __all__ = ["apply_on", "journal", "list_runs", "resume_on", "stop", "watch_run"]
+
+
+class SubmitSettings(TypedDict):
+    """The arguments of `submit` that `aiorooms apply` has options for."""
+
+    force: bool
+    strict: bool
+    max_failures: int | None
+    outage_patience: float | None
 
 
 class _Lines(logging.Handler):
@@ -68,6 +80,8 @@ def watch_run(name: str, on: str, out: Output, every: float | None) -> int:
 def _code(status: "RunStatus | None") -> int:
     if status is None or not status.has_ended:
         return RUNNING
+    if re.match(r"40[13]\b", status.stop):
+        return UNAUTHORIZED
     return OK if status.snapshot.is_complete else FAILED
 
 
@@ -117,6 +131,7 @@ def _workers(status: "RunStatus") -> str:
         "comparing": "comparing the rooms with the plan",
         "sending": "sending",
         "ending": "comparing the rooms that were set aside",
+        "stopping": "stopping; updates in flight finish",
     }.get(status.phase, status.phase)
     missing = "" if status.workers else f"; start one with `{command_line('worker', '--on', 'URL')}`"
     return f"{status.workers}, {doing}{missing}"
@@ -148,37 +163,47 @@ def list_runs(on: str, out: Output) -> int:
     for name in names:
         out.line(escape(name))
     if not names:
-        out.note("The store has no runs.")
+        out.note("There are no runs.")
     return OK
 
 
 # --- submitting and resuming ---
 
 
-def apply_on(
-    client: RoomsClient,
-    plan: Plan,
-    on: str,
-    out: Output,
-    *,
-    force: bool,
-    strict: bool,
-    max_failures: int | None,
-    outage_patience: float | None,
-) -> int:
-    """Submit a plan, and watch its run. Ctrl-C ends the watching only."""
+def apply_on(client: RoomsClient, plan: Plan, on: str, out: Output, settings: "SubmitSettings") -> int:
+    """Submit a plan, and watch its run. Ctrl-C ends the watching only. `memory://` is applied in this process."""
     load()
-    from ..bulk.distributed import submit
+    if on.startswith("memory:"):
+        return run(_apply_in_memory(client, plan, on, out, settings))
 
     async def send() -> str:
+        from ..bulk.distributed import submit
+
         async with client:
-            return await submit(
-                client, plan, on, force=force, strict=strict, max_failures=max_failures, outage_patience=outage_patience
-            )
+            return await submit(client, plan, on, **settings)
 
     name = run(send())
     out.note(f"Submitted {counted(plan.rooms, 'room')} as run {name}.")
     return _watch_submitted(name, on, out)
+
+
+async def _apply_in_memory(client: RoomsClient, plan: Plan, on: str, out: Output, settings: "SubmitSettings") -> int:
+    """Submit a plan, apply it with a worker in this process, and write its journal beside the plan."""
+    from ..bulk.distributed import DistributedRun, Worker, submit
+
+    async with client:
+        name = await submit(client, plan, on, **settings)
+        worker = Worker(client, on)
+        working = asyncio.create_task(worker.run())
+        try:
+            with showing(out, watch=True) as show:
+                last = await _watch(name, on, show, 1.0)
+            async with DistributedRun(name, on) as found:
+                await found.pull_journal(Path(f"{plan.path}.journal"))
+        finally:
+            worker.stop()
+            await end_tasks([working])
+    return _code(last)
 
 
 def resume_on(name: str, on: str, out: Output, *, retry_failed: bool, force: bool, max_failures: int | None) -> int:
@@ -186,11 +211,13 @@ def resume_on(name: str, on: str, out: Output, *, retry_failed: bool, force: boo
     load()
     from ..bulk.distributed import DistributedRun
 
-    async def resume() -> None:
+    async def resume() -> bool:
         async with DistributedRun(name, on) as found:
-            await found.resume(retry_failed=retry_failed, force=force, max_failures=max_failures)
+            return await found.resume(retry_failed=retry_failed, force=force, max_failures=max_failures)
 
-    run(resume())
+    if not run(resume()):
+        out.note("Nothing is left to do.")
+        return watch_run(name, on, out, None)
     return _watch_submitted(name, on, out)
 
 
@@ -231,13 +258,17 @@ def stop(name: str, on: str, as_json: bool) -> int:
         from ..bulk.distributed import DistributedRun
 
         async with DistributedRun(name, on) as found:
-            return await found.stop("stopped by `aiorooms stop`")
+            return await found.stop("by `aiorooms stop`")
 
     stopped = run(work())
     if out.json:
         out.data({"run": name, "stopped": stopped})
     else:
-        out.note(f"The run {name} is stopped." if stopped else f"The run {name} has ended already.")
+        out.note(
+            f"The run {name} is stopping. Updates in flight finish."
+            if stopped
+            else f"The run {name} has ended already."
+        )
     return OK
 
 

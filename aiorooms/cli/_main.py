@@ -75,7 +75,7 @@ Environment:
   AIOROOMS_SHARED_PACING
                    Redis through which processes share the rate limit, such as
                    redis://HOST:6379/0
-  AIOROOMS_STORE   the store that `--on env` means
+  AIOROOMS_STORE   URL of the Redis that `--on env` uses
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY
                    the HTTP proxy, and the hosts that are reached without it
   NO_COLOR         if set, the output has no colour

@@ -29,7 +29,7 @@ def _check_every(ctx: Context) -> None:
 
 def _need_journal(ctx: Context) -> None:
     if ctx.params["journal"] is None:
-        ctx.add_problem("missing argument 'JOURNAL'; with --on, the runs of a store are listed")
+        ctx.add_problem("missing argument 'JOURNAL'; or give --on to list the runs of a Redis")
 
 
 @click.command(
@@ -49,7 +49,7 @@ def _need_journal(ctx: Context) -> None:
     read_duration(SHORTEST),
     "Time between two readings with --watch: 10, 500ms or 1m.  [default: 1s on a terminal, otherwise 10s]",
 )
-@on_option("Redis with the run, if several machines apply it; without RUN, list all its runs")
+@on_option("Redis with the run, if several machines apply it", " Without RUN, the newest 100 runs are listed.")
 @json_option
 def status(journal: Path | None, watch: bool, every: float | None, on: str | None, as_json: bool) -> int:
     """Show how far a run has come, from its journal.

@@ -6,7 +6,7 @@ from typing import Final
 import click
 
 from ..client import RoomsClient
-from ._bulk_options import concurrency_option, rate_option, retries_option, shared_pacing_option
+from ._bulk_options import rate_option, retries_option
 from ._command import Command, Context
 from ._distributed import load
 from ._exit_codes import OK
@@ -14,7 +14,7 @@ from ._on import on_option, read_on
 from ._options import SHARED_PACING, api_options, make_client, policy_option, read_policy, value_option
 from ._output import Output
 from ._run import Interrupted, run
-from ._values import read_duration
+from ._values import read_duration, whole_number
 
 __all__ = ["worker"]
 
@@ -27,13 +27,19 @@ def _share_by_default(ctx: Context) -> None:
     on: str | None = ctx.params["on"]
     if ctx.params.pop("no_shared_pacing"):
         ctx.params["shared_pacing"] = ""
-    elif ctx.params["shared_pacing"] is None and SHARED_PACING not in os.environ:
-        ctx.params["shared_pacing"] = on if on is not None and not on.startswith(("memory:", "redis+")) else None
+    elif ctx.params["shared_pacing"] is None and SHARED_PACING not in os.environ and not ctx.has_problems:
+        ctx.params["shared_pacing"] = on
 
 
 @click.command(cls=Command, steps=[read_on, _share_by_default, read_policy, make_client])
 @on_option("Redis with the runs", required=True)
-@concurrency_option
+@value_option(
+    "--concurrency",
+    "N",
+    whole_number(3, 1000),
+    "Maximum number of updates in flight, 3 to 1000, over at most three batches.",
+    default="50",
+)
 @click.option("--until-finished", is_flag=True, help="End when nothing is queued.  [default: wait for further runs]")
 @value_option(
     "--redelivery",
@@ -43,10 +49,12 @@ def _share_by_default(ctx: Context) -> None:
     default="15s",
 )
 @rate_option
-@shared_pacing_option
 @click.option(
-    "--no-shared-pacing", is_flag=True, help="Don't share the rate limit.  [default: share it through the store]"
+    "--shared-pacing",
+    metavar="URL",
+    help=f"Redis through which workers share the rate limit.  [default: {SHARED_PACING}, or that of --on]",
 )
+@click.option("--no-shared-pacing", is_flag=True, help="Don't share the rate limit.  [default: share it]")
 @retries_option
 @policy_option
 @api_options
@@ -58,7 +66,7 @@ def worker(
     client: RoomsClient,
     as_json: bool,
 ) -> int:
-    """Apply batches of runs that others have submitted.
+    """Apply batches of plans that `apply --on` submitted.
 
     Start any number of workers, on any machines, each with TELNYX_API_KEY. They apply the runs that `aiorooms apply
     --on` has submitted with the same key and base URL, and share the rate limit through the same Redis.
@@ -79,7 +87,7 @@ def worker(
 
     out = Output(json=as_json)
     load()
-    worker = Worker(client, on, concurrency=max(3, concurrency), redelivery=redelivery)
+    worker = Worker(client, on, concurrency=concurrency, redelivery=redelivery)
     out.note(f"Worker for {client.base_url}. Press Ctrl-C to stop.")
 
     has_ended = False
@@ -97,5 +105,5 @@ def worker(
             raise Interrupted(
                 "stopped; the updates in flight were aborted, and other workers read their rooms"
             ) from None
-        out.note("Stopped. The other batches were handed back.")
+        out.note("Stopped. What was left was handed back.")
     return OK

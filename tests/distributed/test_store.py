@@ -129,7 +129,8 @@ async def test_too_many_failures_stop_the_run(on: str, most: int | None) -> None
             for number, epoch in ((0, "x"), (1, "z"))
         ]
         assert [bool(reason) for reason in reasons] == [most is not None and count >= most for count in (1, 2, 3, 4)]
-        assert await store.open_batch(0, "y", "boot 1") == ("first" if most is None else "stopped") or most is None
+        found = await store.open_batch(0, "y", "boot 1")
+        assert isinstance(found, Opened) if most is None else found == "stopped"
 
 
 async def test_the_first_reason_to_stop_counts(on: str) -> None:
@@ -137,7 +138,9 @@ async def test_the_first_reason_to_stop_counts(on: str) -> None:
         await opened(store, 0, "x")
         assert await store.append(0, Fence(False, "x"), Change(number=1, stop="401")) == "401"
         assert await store.stop("the user", 1000.0) == "ok"
-        assert await store.stop_reason() == "401"
+        head = await store.head()
+        assert head is not None
+        assert head.stop == "401"
         assert await store.open_batch(1, "y", "boot 1") == "stopped"
 
 
@@ -208,6 +211,22 @@ async def test_a_reopened_run_sends_what_was_left(on: str) -> None:
         await store.finish(0, "y", pack([b"2\n"]))
         assert b"".join(await store.log(0)) == b"1\n2\n"
         assert not await store.reopen(0, {"?": "b"})
+
+
+async def test_a_batch_that_only_had_to_be_ended_is_delivered_again(on: str) -> None:
+    async with store_of(on) as store:
+        await opened(store, 1, "x")
+        await store.append(1, Fence(False, "x"), Change(number=1, letters=[(0, "u"), (1, "f")], body=b"1\n"))
+        assert await store.reopen(1, {})
+        assert not await store.is_opened(1)
+
+
+async def test_a_run_that_no_worker_has_begun_ends_when_it_is_stopped(on: str) -> None:
+    async with store_of(on) as store:
+        await store.stop("why", 1000.0)
+        head = await store.head()
+        assert head is not None
+        assert (head.ended_at, head.phase, head.stop) == (1000.0, "stopped", "why")
 
 
 async def test_lost_data_is_an_error(on: str) -> None:

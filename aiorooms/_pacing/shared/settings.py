@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     RedisClient: TypeAlias = "Redis | RedisCluster"
 
-__all__ = ["RedisPacing"]
+__all__ = ["RedisPacing", "check_redis_url"]
 
 _SCHEMES: Final = ("redis://", "rediss://", "unix://")
 _HINT: Final = "begin it with redis://, rediss:// or unix://"
@@ -50,7 +50,7 @@ class RedisPacing:
             if not source.startswith(_SCHEMES):
                 # The URL may contain a password, so it is not shown.
                 raise setting_error("RedisPacing(source=)", "is not a URL of Redis", _HINT)
-            _check_url(source)
+            check_redis_url("RedisPacing(source=)", source)
         elif not (hasattr(source, "evalsha") and hasattr(source, "aclose")):
             raise wrong_type("RedisPacing(source=)", type(source), "a URL or a client of redis.asyncio")
         if not isinstance(self.prefix, str) or not self.prefix or set(self.prefix) & set("{}"):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -64,12 +64,19 @@ class RedisPacing:
         return RedisStore(self.source, f"{self.prefix}:pacing:{LAYOUT}:{digest}")
 
 
-def _check_url(url: str) -> None:
+def check_redis_url(setting: str, url: str) -> None:
+    """Raise `ClientSettingsError` if redis-py can't use a URL. The error does not show it.
+
+    A database that is not a number is invalid too. redis-py would use database 0.
+    """
     from redis.asyncio import ConnectionPool
 
+    database = url.partition("://")[2].partition("?")[0].partition("/")[2]
     try:
         pool: Any = ConnectionPool.from_url(url)  # pyright: ignore[reportUnknownMemberType]
         pool.make_connection()
+        if database and not url.startswith("unix:"):
+            int(database)
     except Exception:  # noqa: BLE001 - its text may contain the password
         hint = "give a URL such as redis://user:password@host:6379/0, and percent-encode special characters in it"
-        raise setting_error("RedisPacing(source=)", "is not a valid URL of Redis", hint) from None
+        raise setting_error(setting, "is not a valid URL of Redis", hint) from None

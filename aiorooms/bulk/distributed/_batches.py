@@ -9,7 +9,7 @@ conflict. The second and the third are *open*: nothing says what became of them.
 import zlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from .._journal_records import Ending
 
@@ -21,18 +21,13 @@ __all__ = [
     "LETTERS",
     "NOT_BEGUN",
     "OPEN",
-    "Letter",
     "pack",
     "packed_batches",
-    "row_of",
     "unpack",
 ]
 
 BATCH_SIZE: Final = 250
 """Number of rooms in a batch; the last batch of a plan may have fewer."""
-
-Letter: TypeAlias = Literal[".", "b", "u", "w", "f", "?", "s", "c", "a"]
-"""The state of a room."""
 
 NOT_BEGUN: Final = "."
 BEGUN: Final = "b"
@@ -43,7 +38,7 @@ ASIDE: Final = "a"
 
 OPEN: Final = frozenset({NOT_BEGUN, BEGUN})
 
-LETTERS: Final[dict[Ending, Letter]] = {
+LETTERS: Final[dict[Ending, str]] = {
     "updated": "u",
     "failed": "f",
     "uncertain": "?",
@@ -71,8 +66,3 @@ def unpack(packed: bytes) -> list[bytes]:
         return zlib.decompress(packed).splitlines(keepends=True)
     except zlib.error as error:
         raise ValueError(f"it can't be decompressed: {error}") from None
-
-
-def row_of(index: int) -> tuple[int, int]:
-    """Return the batch of a room, and its place in the batch. `index` is its place in the plan, from 0."""
-    return divmod(index, BATCH_SIZE)

@@ -16,6 +16,8 @@ are not sent. A room that someone else changed is a conflict. The others are sen
 """
 
 import asyncio
+import math
+import time
 import zlib
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
@@ -33,8 +35,8 @@ from .._outcomes import Outcome
 from .._plan_records import PLANNED, PlannedLine, PlannedUpdate
 from ._batches import OPEN
 from ._engine import Delivery, HandBack
-from ._lease import Lease, clock
-from ._recording import TIMEOUT, BatchRecorder, Ended, LeaseLostError, ended_line
+from ._lease import Lease, clock, keep
+from ._recording import TIMEOUT, BatchRecorder, Ended, LeaseLostError, RateLimited, ended_line
 from ._store import Fenced, Opened, RunStore, new_epoch
 
 __all__ = ["BatchSettings", "apply_batch"]
@@ -45,8 +47,8 @@ _CHUNK = 50
 _READS = 4
 """Number of times that a room is read if its values can't be read."""
 
-_RENEWAL = 1.0
-"""Seconds between two renewals of the lease."""
+_FLUSH = 1.0
+"""Seconds after which an outcome is recorded at the latest."""
 
 
 @attrs.frozen(kw_only=True)
@@ -57,6 +59,7 @@ class BatchSettings:
     """Maximum number of updates of one batch in progress."""
     redelivery: float
     """Seconds after which a batch whose lease is not renewed is delivered again."""
+    rate_limited: RateLimited
 
 
 async def apply_batch(
@@ -69,8 +72,8 @@ async def apply_batch(
 ) -> None:
     """Apply one delivery, until all rooms have an outcome, the run is stopped or `stopping` is set.
 
-    `boot` is what `RunStore.boot` returns.
-    Raises `HandBack` if rooms are left because `stopping` is set, and errors of the store.
+    `boot` is what `RunStore.boot` returns. Raises `HandBack` if rooms are left because `stopping` is set, and errors of
+    the store.
     """
     lease = Lease(settings.redelivery, clock())
     epoch = new_epoch()
@@ -79,21 +82,24 @@ async def apply_batch(
         opened = await store.open_batch(delivery.number, epoch, boot)
     if head is None or isinstance(opened, str):
         return  # the run was deleted or stopped, or the batch has ended: nothing is left to do
-    recorder = BatchRecorder(store, delivery.number, epoch, lease, client, opened.listed_at)
+    recorder = BatchRecorder(store, delivery.number, epoch, lease, client, opened.listed_at, settings.rate_limited)
     batch = _Batch(
         client, recorder, lease, opened, settings.concurrency, stopping,
         outage_patience=head.settings.get("outage_patience"),
         force=bool(head.settings.get("force")),
-        strict=bool(head.settings.get("strict")) or head.header.version == 1,
+        strict=head.is_strict,
     )  # fmt: skip
-    renewing = asyncio.create_task(_renew(delivery, lease, recorder))
+    beside = [
+        asyncio.create_task(keep(lease, delivery.renew, timeout=TIMEOUT)),
+        asyncio.create_task(_flush_regularly(recorder, lease)),
+    ]
     try:
         await batch.apply()
     except (Fenced, LeaseLostError):
         lease.lose()
         raise TimeoutError("the lease was lost") from None  # the task stays where it is, and is delivered again
     finally:
-        await end_tasks([renewing])
+        await end_tasks(beside)
     if batch.is_complete:
         log = await store.log(delivery.number)
         packed = await asyncio.to_thread(zlib.compress, b"".join(log), 9)
@@ -107,20 +113,10 @@ async def apply_batch(
         raise HandBack
 
 
-async def _renew(delivery: Delivery, lease: Lease, recorder: BatchRecorder) -> None:
-    """Renew the lease every second, and record the outcomes that are collected."""
+async def _flush_regularly(recorder: BatchRecorder, lease: Lease) -> None:
+    """Record the outcomes that are collected, every second."""
     while lease.is_held:
-        await asyncio.sleep(_RENEWAL)
-        began = clock()
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                is_ours = await delivery.renew()
-        except Exception:  # noqa: BLE001, S112 - whatever it is, the guard notices that the lease is not renewed
-            continue
-        if not is_ours:
-            lease.lose()
-            return
-        lease.renewed(began)
+        await asyncio.sleep(_FLUSH)
         try:
             await recorder.flush()
         except (Fenced, LeaseLostError):
@@ -152,6 +148,8 @@ class _Batch:
         self._outage_patience = outage_patience
         self._force = force
         self._strict = strict
+        self._contact_at = -math.inf
+        """The monotonic time of the last answer to a read-back, in seconds."""
         self._open = {place for place, letter in enumerate(opened.rows) if letter in OPEN}
         """The places of the rooms without an outcome."""
         self._begun: set[int] = set()
@@ -187,7 +185,7 @@ class _Batch:
 
         async def read() -> None:
             for place, planned in left:
-                if self._recorder.stop or self._stopping.is_set() or not self._lease.is_held:
+                if self._must_end():
                     return
                 if await self._read_one(place, planned):
                     to_send.append((place, planned))
@@ -201,18 +199,15 @@ class _Batch:
         """Read a room. Return whether its update must be sent; if not, record its outcome."""
         room_id, name = planned.room_id, planned.unique_name
         update = PLANNED.read(planned.line)
-        stop = ""
         try:
             room = await self._retrieve(update)
         except NotFoundError as error:
             outcome = Outcome(room_id=room_id, unique_name=name, status="failed", error=str(error), failure=error)
-        except (APIError, ClientStateError) as error:
+        except APIError as error:
             outcome = Outcome(room_id=room_id, unique_name=name, status="uncertain", error=str(error), failure=error)
-            stop = str(error) if ends_run(error) else ""
-            if stop:
-                await self._recorder.flush(stop)  # the room stays open, so a resumed run reads it again
-                return False
         else:
+            if room is None:
+                return False
             finding = judge(update, room, strict=self._strict)
             if finding == "wanted":
                 outcome = Outcome(room_id=room_id, unique_name=name, status="updated", found=True)
@@ -229,14 +224,43 @@ class _Batch:
         await self._end(place, outcome, ended_line(outcome))
         return False
 
-    async def _retrieve(self, update: PlannedUpdate) -> Room:
-        """Return the room. If one of the values to compare can't be read, try again: no later delivery will."""
-        for tries in range(1, _READS):
-            room = await self._client.rooms.retrieve(update.room_id)
-            if not unreadable_fields(room, update.after, update.pair):
-                return room
-            await asyncio.sleep(0.2 * tries)
-        return await self._client.rooms.retrieve(update.room_id)
+    async def _retrieve(self, update: PlannedUpdate) -> Room | None:
+        """Return the room; None if it is left to another delivery or to a resumed run.
+
+        If one of the values to compare can't be read, try again, because no later delivery will. While no room can be
+        read, wait until `outage_patience` is over, and then stop the run. Raises `NotFoundError`, and another
+        `APIError` if only this room can't be read.
+        """
+        began = time.monotonic()
+        patience = self._outage_patience or 0.0
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                room = await self._client.rooms.retrieve(update.room_id)
+            except NotFoundError:
+                self._contact_at = time.monotonic()
+                raise
+            except (APIError, ClientStateError) as error:
+                if ends_run(error):
+                    await self._recorder.flush(str(error))
+                    return None
+                if time.monotonic() - began >= patience:
+                    if isinstance(error, ClientStateError) or self._contact_at >= began:
+                        raise
+                    why = f"the server was unavailable for more than {patience:g} s (outage_patience)"
+                    await self._recorder.flush(f"{why}; the last failure: {error.message}")
+                    return None
+            else:
+                self._contact_at = time.monotonic()
+                if tries >= _READS or not unreadable_fields(room, update.after, update.pair):
+                    return room
+            if self._must_end():
+                return None
+            await asyncio.sleep(min(0.2 * tries, 2.0))
+
+    def _must_end(self) -> bool:
+        return bool(self._recorder.stop) or self._stopping.is_set() or not self._lease.is_held
 
     # --- all deliveries ---
 
@@ -255,7 +279,7 @@ class _Batch:
     async def _updates(self, rooms: Sequence[tuple[int, PlannedLine]]) -> AsyncGenerator[tuple[str, RoomUpdate]]:
         """Yield the updates for `update_many`. Record the beginning of each chunk before its first update."""
         for index in range(0, len(rooms), _CHUNK):
-            if self._recorder.stop or self._stopping.is_set() or not self._lease.is_held:
+            if self._must_end():
                 return
             chunk = rooms[index : index + _CHUNK]
             await self._recorder.begin([place for place, _ in chunk])

@@ -24,6 +24,7 @@ from typing import Any, Final, Self, TypeAlias
 import attrs
 from docket import CurrentExecution, Docket, Execution, Worker
 from docket.dependencies import AdmissionBlocked
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from ..._aio import end_tasks
@@ -39,7 +40,10 @@ LEAD: Final = -1
 
 _TASK: Final = "aiorooms_batch"
 _KEEP: Final = timedelta(days=30)
-"""How long the engine remembers a task that is done. The default of 15 minutes is shorter than a long run."""
+"""How long the engine remembers a task that is done. An old message of a task that it has forgotten is not recognized
+as superseded, and the default of 15 minutes is shorter than a long run."""
+
+_CONNECT_SECONDS: Final = 5.0
 
 _RENEW: Final = """
 local found = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
@@ -82,6 +86,7 @@ class Engine:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
+            await self._reach()
             await stack.enter_async_context(self._docket)
             self._client = await stack.enter_async_context(self._docket.redis())
             self._docket.register(self._task, names=[_TASK])
@@ -90,6 +95,18 @@ class Engine:
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+
+    async def _reach(self) -> None:
+        """Raise an error if the store can't be reached. The engine itself would try again without end."""
+        if self._is_memory:
+            return
+        redis: Any = Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+            self._docket.url, socket_connect_timeout=_CONNECT_SECONDS, socket_timeout=_CONNECT_SECONDS
+        )
+        try:
+            await redis.ping()
+        finally:
+            await redis.aclose()
 
     @property
     def client(self) -> StoreClient:
@@ -141,7 +158,7 @@ class Engine:
             await handle(delivery)
         except HandBack:
             raise AdmissionBlocked(execution, "it was handed back", retry_delay=timedelta()) from None
-        except Exception:  # noqa: BLE001 - the worker has reported what is no error of the store
+        except Exception:  # noqa: BLE001 - `Worker` has logged the error
             # The engine neither acknowledges the task nor queues it again, so it is delivered when its lease expires.
             raise AdmissionBlocked(execution, "it is tried again", handled=True) from None
 

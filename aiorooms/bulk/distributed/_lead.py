@@ -38,9 +38,9 @@ from .._outcomes import Outcome
 from .._plan_records import PLANNED, PlannedUpdate
 from .._recheck import Rechecker, find_room
 from .._refresh import RefreshBudget
-from ._batches import ASIDE, NOT_BEGUN
+from ._batches import ASIDE, BEGUN, NOT_BEGUN
 from ._engine import Delivery, Engine, HandBack
-from ._lease import Lease, clock
+from ._lease import Lease, clock, keep
 from ._plan_index import PlanIndex
 from ._recording import TIMEOUT, Ended, ended_line
 from ._snapshot import done_count, updated_count
@@ -69,7 +69,7 @@ async def lead_run(
         return
     lead = _Lead(client, store, engine, head, epoch)
     lease = Lease(engine.redelivery, clock())
-    renewing = asyncio.create_task(_renew(delivery, lease))
+    renewing = asyncio.create_task(keep(lease, delivery.renew, timeout=TIMEOUT))
     leading = asyncio.create_task(lead.run())
     leaving = asyncio.create_task(stopping.wait())
     try:
@@ -86,17 +86,6 @@ async def lead_run(
         raise TimeoutError("the lease was lost")
 
 
-async def _renew(delivery: Delivery, lease: Lease) -> None:
-    while lease.is_held:
-        await asyncio.sleep(1.0)
-        began = clock()
-        with suppress(Exception):
-            async with asyncio.timeout(TIMEOUT):
-                if not await delivery.renew():
-                    return
-            lease.renewed(began)
-
-
 class _Lead:
     def __init__(self, client: RoomsClient, store: RunStore, engine: Engine, head: Head, epoch: str) -> None:
         self._client = client
@@ -104,7 +93,7 @@ class _Lead:
         self._engine = engine
         self._head = head
         self._epoch = epoch
-        self._strict = bool(head.settings.get("strict")) or head.header.version == 1
+        self._strict = head.is_strict
         self._index: PlanIndex | None = None
         self._changes = 0
         self._aside: dict[int, set[int]] = {}
@@ -306,7 +295,7 @@ class _Lead:
         """Record the end of the run, when the updates in flight have ended."""
         deadline = clock() + self._engine.redelivery
         head = await self._store.head()
-        while stop and head is not None and head.counts.get("b") and clock() < deadline:
+        while stop and head is not None and head.counts.get(BEGUN) and clock() < deadline:
             await asyncio.sleep(_TICK)
             head = await self._store.head()
         if head is None:

@@ -12,14 +12,19 @@ So each attempt first asks the guard, which compares two times of this machine's
 - t = 100.5: the worker is suspended, and goes on at t = 140. No attempt is sent any more.
 """
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
-__all__ = ["MARGIN", "Lease", "clock"]
+__all__ = ["MARGIN", "Lease", "clock", "keep"]
 
 MARGIN: Final = 1.5
 """Seconds before the end of the lease, from which nothing is sent."""
+
+_RENEWAL: Final = 1.0
+"""Seconds between two renewals of a lease."""
 
 
 def clock() -> float:
@@ -39,6 +44,10 @@ class Lease:
         self._clock = clock
         self._until = began + self._seconds
 
+    def now(self) -> float:
+        """Return the time of the lease's clock."""
+        return self._clock()
+
     @property
     def is_held(self) -> bool:
         """Whether something may be sent now."""
@@ -52,3 +61,20 @@ class Lease:
     def lose(self) -> None:
         """Record that another worker has the batch."""
         self._until = float("-inf")
+
+
+async def keep(lease: Lease, renew: Callable[[], Awaitable[bool]], *, timeout: float) -> None:
+    """Renew a lease every second, until it is lost. `renew` returns whether it still belongs to this worker.
+
+    If a renewal fails or takes longer than `timeout` seconds, the next one may succeed; else the guard expires.
+    """
+    while lease.is_held:
+        await asyncio.sleep(_RENEWAL)
+        began = lease.now()
+        with suppress(Exception):
+            async with asyncio.timeout(timeout):
+                is_ours = await renew()
+            if is_ours:
+                lease.renewed(began)
+            else:
+                lease.lose()

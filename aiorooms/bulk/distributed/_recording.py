@@ -12,6 +12,7 @@ is made again, with the same number, until the store answers or the lease has ex
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Final
 
 import attrs
@@ -26,7 +27,7 @@ from ._engine import STORE_ERRORS
 from ._lease import Lease
 from ._store import Change, Fence, RunStore
 
-__all__ = ["TIMEOUT", "BatchRecorder", "Ended", "LeaseLostError"]
+__all__ = ["TIMEOUT", "BatchRecorder", "Ended", "LeaseLostError", "RateLimited", "ended_line"]
 
 _AT_ONCE: Final = 25
 """Number of ends in one change."""
@@ -50,23 +51,44 @@ class Ended:
     letter: str
     line: bytes
     attempts: int
-    is_failure: bool
-    """Whether it counts for the maximum number of failures."""
+    failure: str | None
+    """The error, if it counts for the maximum number of failures; else None."""
 
     @classmethod
     def of(cls, place: int, outcome: Outcome, line: bytes) -> "Ended":
         """Return the end of a room with an outcome. `line` is its `end` line."""
         letter = FOUND if outcome.found else LETTERS[outcome.status]
-        is_failure = outcome.status in ("failed", "uncertain")
-        return cls(place=place, letter=letter, line=line, attempts=outcome.attempts, is_failure=is_failure)
+        failure = outcome.error if outcome.status in ("failed", "uncertain", "skipped") else None
+        return cls(place=place, letter=letter, line=line, attempts=outcome.attempts, failure=failure)
+
+
+class RateLimited:
+    """The 429s that a worker has not reported yet."""
+
+    def __init__(self, total: int) -> None:
+        """`total` is the number of 429s of the client so far."""
+        self._reported = total
+
+    def since_last(self, total: int) -> int:
+        """Return the number of 429s since the last call."""
+        new, self._reported = total - self._reported, total
+        return new
 
 
 class BatchRecorder:
     """Records one delivery of a batch."""
 
     def __init__(
-        self, store: RunStore, number: int, epoch: str, lease: Lease, client: RoomsClient, listed_at: str
+        self,
+        store: RunStore,
+        number: int,
+        epoch: str,
+        lease: Lease,
+        client: RoomsClient,
+        listed_at: str,
+        rate_limited: "RateLimited",
     ) -> None:
+        """`rate_limited` is that of the worker, whose deliveries share one client."""
         self.stop: str = ""
         """Why the run is stopped, according to the last answer of the store; empty if it is not."""
         self.on_stop: Callable[[], None] = lambda: None
@@ -80,7 +102,7 @@ class BatchRecorder:
         self._changes = 0
         self._ended: list[Ended] = []
         self._turn = asyncio.Lock()
-        self._rate_limited = client.pacing.snapshot().rate_limited
+        self._rate_limited = rate_limited
 
     async def begin(self, places: Sequence[int]) -> None:
         """Record that the updates of these rooms begin. Raises `LeaseLostError` and `Fenced`."""
@@ -109,18 +131,19 @@ class BatchRecorder:
             return
         ended, self._ended = self._ended, []
         snapshot = self._client.pacing.snapshot()
+        failures = [one.failure for one in ended if one.failure is not None]
         change = Change(
             number=0,
             letters=[(one.place, one.letter) for one in ended],
             body=b"".join(one.line for one in ended),
             stop=stop,
-            failures=sum(one.is_failure for one in ended),
+            failures=len(failures),
+            last_failure=failures[-1] if failures else "",
             attempts=sum(one.attempts for one in ended),
-            rate_limited=snapshot.rate_limited - self._rate_limited,
+            rate_limited=self._rate_limited.since_last(snapshot.rate_limited),
             limit="" if snapshot.sustainable_rate is None else f"{snapshot.sustainable_rate:.2f}",
             listed_at=self._listed_at if any(one.attempts for one in ended) else "",
         )
-        self._rate_limited = snapshot.rate_limited
         await self._append(change)
 
     async def _append(self, change: Change) -> None:
@@ -145,7 +168,7 @@ class BatchRecorder:
             self.on_stop()
 
 
-def ended_line(outcome: Outcome, *, elapsed: float | None = None, updated_at: object = None) -> bytes:
+def ended_line(outcome: Outcome, *, elapsed: float | None = None, updated_at: datetime | None = None) -> bytes:
     """Return the `end` line of an outcome."""
     return end_line(
         outcome.room_id,
@@ -153,7 +176,7 @@ def ended_line(outcome: Outcome, *, elapsed: float | None = None, updated_at: ob
         outcome.status,
         attempts=outcome.attempts,
         elapsed=elapsed,
-        updated_at=updated_at,  # type: ignore[arg-type]
+        updated_at=updated_at,
         error=outcome.error,
         error_type=None if outcome.failure is None else type(outcome.failure).__name__,
         found=outcome.found,

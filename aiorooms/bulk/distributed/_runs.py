@@ -1,40 +1,30 @@
 """Submit a plan, and watch, stop, resume and pull its run."""
 
 import asyncio
-import logging
 import time
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import attrs
 
-from ..._checks import check_at_least, check_positive, setting_error
+from ..._checks import check_at_least, check_positive
 from ...client import RoomsClient, account_of
-from ...errors import DistributedRunError
+from ...errors import ClientStateError, DistributedRunError
 from .._apply import OUTAGE_PATIENCE
 from .._files import path_text
 from .._plan import Plan
 from .._plan_records import PlanHeader, PlanTotals
 from .._progress import Snapshot
-from ._batches import packed_batches
-from ._engine import LEAD, STORE_ERRORS, Engine
+from ._batches import ASIDE, BEGUN, LETTERS, NOT_BEGUN, packed_batches
+from ._connect import SHORT, check_store, check_url, opened_client, opened_engine, store_errors
+from ._engine import LEAD, Engine
 from ._pull import write_journal
 from ._snapshot import snapshot_of
 from ._store import Head, RunStore, StoreClient, run_names
 
-__all__ = ["REDELIVERY", "DistributedRun", "RunStatus", "find_runs", "opened_engine", "submit"]
-
-REDELIVERY: Final = 15.0
-"""Seconds after which the batch of a worker that was killed goes to another one."""
-
-_CHECK_SECONDS: Final = 5.0
-"""Time limit for steps that read little from the store, in seconds."""
-
-_logger: Final = logging.getLogger("aiorooms.distributed")
-
-_SCHEMES: Final = ("redis://", "rediss://", "unix://", "memory://", "redis+sentinel://")
+__all__ = ["DistributedRun", "RunStatus", "find_runs", "submit"]
 
 
 @attrs.frozen(kw_only=True)
@@ -44,7 +34,7 @@ class RunStatus:
     run: str
     snapshot: Snapshot
     phase: str
-    """`queued` (no worker has begun), `comparing`, `sending`, `ending`, `ended` or `stopped`."""
+    """`queued` (no worker has begun), `comparing`, `sending`, `ending`, `stopping`, `ended` or `stopped`."""
     stop: str
     """Why the run was stopped; empty if it was not."""
     workers: int
@@ -77,10 +67,10 @@ class DistributedRun:
         """Connect. Raises `DistributedRunError` if the store can't be used, or does not have the run."""
         async with AsyncExitStack() as stack:
             # Which queue the run belongs to is in the store, so a first connection without a queue reads it.
-            async with opened_engine(self._on, "none") as engine:
+            async with opened_client(self._on) as client:
                 with store_errors():
-                    async with asyncio.timeout(_CHECK_SECONDS):
-                        head = await _head(RunStore(engine.client, self.run))
+                    async with asyncio.timeout(SHORT):
+                        head = await _head(RunStore(client, self.run))
             self._engine = await stack.enter_async_context(opened_engine(self._on, str(head.settings["account"])))
             self._store = RunStore(self._engine.client, self.run)
             self._stack = stack.pop_all()
@@ -93,13 +83,13 @@ class DistributedRun:
         """Return the state of the run."""
         store, engine = self._opened()
         with store_errors():
-            async with asyncio.timeout(_CHECK_SECONDS):
+            async with asyncio.timeout(SHORT):
                 head = await _head(store)
                 workers = await engine.workers()
         return RunStatus(
             run=self.run,
             snapshot=snapshot_of(head, time.time()),
-            phase=head.phase,
+            phase="stopping" if head.stop and head.ended_at is None else head.phase,
             stop=head.stop,
             workers=workers,
             base_url=head.header.base_url,
@@ -126,17 +116,17 @@ class DistributedRun:
                     return
             await asyncio.sleep(every)
 
-    async def stop(self, why: str = "stopped by the user") -> bool:
+    async def stop(self, why: str = "by the user") -> bool:
         """Stop the run: no further update begins, and updates in flight finish. Return False if it has ended."""
         store, _ = self._opened()
         with store_errors():
             return await store.stop(why[:1000], time.time()) == "ok"
 
-    async def resume(self, *, retry_failed: bool = False, force: bool = False, max_failures: int | None = None) -> None:
+    async def resume(self, *, retry_failed: bool = False, force: bool = False, max_failures: int | None = None) -> bool:
         """Continue a run that has ended early. Rooms that are updated are not updated again.
 
-        The arguments have the same meaning as for `aiorooms.bulk.resume`. Raises `DistributedRunError` if the run is
-        still in progress.
+        The arguments have the same meaning as for `aiorooms.bulk.resume`. Return False, and begin nothing, if no room
+        is left. Raises `DistributedRunError` if the run is still in progress.
         """
         if max_failures is not None:
             check_at_least(1, "DistributedRun.resume(max_failures=)", max_failures)
@@ -146,13 +136,14 @@ class DistributedRun:
             if head.ended_at is None and not head.stop:
                 hint = "stop it first, or wait until it has ended"
                 raise DistributedRunError(f"the run {self.run} is in progress", hint=hint, reason="run_in_progress")
-            letters = {"s": ".", "?": "b", "a": "."}
+            letters = {LETTERS["skipped"]: NOT_BEGUN, LETTERS["uncertain"]: BEGUN, ASIDE: NOT_BEGUN}
             if retry_failed:
-                letters["f"] = "."
+                letters[LETTERS["failed"]] = NOT_BEGUN
             if force:
-                letters["c"] = "."
-            for number in range(head.batches):
-                await store.reopen(number, letters)
+                letters[LETTERS["conflict"]] = NOT_BEGUN
+            left = [await store.reopen(number, letters) for number in range(head.batches)]
+            if not any(left):
+                return False
             runs = [dict(run) for run in head.runs]
             runs[-1].setdefault("ended", f"stopped: {head.stop}")
             runs[-1].setdefault("ended_at", time.time())
@@ -160,6 +151,7 @@ class DistributedRun:
             settings = {**head.settings, "force": force, "max_failures": max_failures}
             await store.begin_again(runs, settings)
             await engine.add([(self.run, LEAD)])
+            return True
 
     async def pull_journal(self, path: str | Path) -> None:
         """Write an ordinary journal of the run to a new file. `report`, `rollback` and `verify` can read it.
@@ -172,7 +164,7 @@ class DistributedRun:
 
     def _opened(self) -> tuple[RunStore, Engine]:
         if self._store is None or self._engine is None:
-            raise RuntimeError("use the DistributedRun with `async with`")
+            raise ClientStateError("the DistributedRun is not open; use it with `async with`")
         return self._store, self._engine
 
 
@@ -220,9 +212,10 @@ async def submit(
 async def find_runs(on: str) -> Sequence[str]:
     """Return the names of the newest 100 runs in a store, the newest first."""
     check_url("find_runs(on=)", on)
-    async with opened_engine(on, "none") as engine:
+    async with opened_client(on) as client:
         with store_errors():
-            return await run_names(engine.client)
+            async with asyncio.timeout(SHORT):
+                return await run_names(client)
 
 
 async def _free_store(client: StoreClient, plan: Plan) -> RunStore:
@@ -269,58 +262,5 @@ async def _head(store: RunStore) -> Head:
     head = await store.head()
     if head is None:
         text = f"the store does not have a run {store.run}"
-        raise DistributedRunError(text, hint="`aiorooms status --on URL` lists the runs", reason="no_run")
+        raise DistributedRunError(text, hint="find_runs() returns the names of all runs", reason="no_run")
     return head
-
-
-# --- the store ---
-
-
-def check_url(setting: str, on: str) -> None:
-    """Raise `ClientSettingsError` if a URL can't be the one of a store. The error has no password."""
-    if not isinstance(on, str) or not on.startswith(_SCHEMES):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise setting_error(setting, "is not the URL of a store", f"begin it with one of {', '.join(_SCHEMES)}")
-
-
-@asynccontextmanager
-async def opened_engine(on: str, account: str, *, redelivery: float = REDELIVERY) -> AsyncGenerator[Engine]:
-    """Connect to a store. Raises `DistributedRunError` if it can't be reached."""
-    engine = Engine(on, account, redelivery=redelivery)
-    async with AsyncExitStack() as stack:
-        with store_errors():
-            await stack.enter_async_context(engine)
-        yield engine
-
-
-async def check_store(engine: Engine, on: str) -> None:
-    """Check that a store keeps what it is told. Log a warning if it keeps nothing when it is killed.
-
-    Raises `DistributedRunError` if it may evict data, and errors of the store.
-    """
-    if on.startswith("memory:"):
-        return
-    async with asyncio.timeout(_CHECK_SECONDS):
-        memory: dict[str, Any] = await engine.client.info("memory")
-        persistence: dict[str, Any] = await engine.client.info("persistence")
-    policy = str(memory.get("maxmemory_policy", "noeviction"))
-    if policy != "noeviction" and memory.get("maxmemory"):
-        raise DistributedRunError(
-            f"the store may evict parts of a run, because its maxmemory-policy is {policy}",
-            hint="set it to noeviction",
-            reason="unsafe_store",
-        )
-    if not persistence.get("aof_enabled"):
-        _logger.warning("the store keeps no append-only file: if it is killed, submit the plan again (appendonly yes)")
-
-
-@contextmanager
-def store_errors() -> Generator[None]:
-    """Raise errors of the store as `DistributedRunError`. Their text may contain no password."""
-    try:
-        yield
-    except DistributedRunError:
-        raise
-    except STORE_ERRORS as error:
-        why = str(error) or type(error).__name__
-        hint = "check that it runs and that its URL is right"
-        raise DistributedRunError(f"the store can't be used: {why}", hint=hint, reason="no_store") from None

@@ -42,7 +42,7 @@ if not redis.call('HGET', batch, 'began') then
     redis.call('HSET', batch, 'began', time[1] .. '.' .. string.format('%06d', tonumber(time[2])))
 end
 return {
-    'first', stop, is_first and '1' or '0', redis.call('HGET', batch, 'plan'), redis.call('HGET', batch, 'rows'),
+    'opened', stop, is_first and '1' or '0', redis.call('HGET', batch, 'plan'), redis.call('HGET', batch, 'rows'),
     redis.call('HGET', batch, 'aside') or '', redis.call('HGET', head, 'listed_at') or ''
 }
 """
@@ -53,7 +53,7 @@ TIME: Final = "return redis.call('TIME')"
 
 _RECORD: Final = """
 -- KEYS: head, batch, log, fenced. ARGV: name of the epoch, epoch, name of the change, change, ttl, stop, failures,
--- attempts, rate limited, limit, listed_at, body, then pairs of a place and a letter
+-- attempts, rate limited, limit, listed_at, last failure, body, then pairs of a place and a letter
 local head, batch, log = KEYS[1], KEYS[2], KEYS[3]
 local stop = redis.call('HGET', head, 'stop') or ''
 if (redis.call('HGET', KEYS[4], ARGV[1]) or '') ~= ARGV[2] then return {'fenced', stop} end
@@ -62,7 +62,7 @@ if tonumber(ARGV[4]) > tonumber(redis.call('HGET', KEYS[4], ARGV[3]) or '0') the
     redis.call('HSET', KEYS[4], ARGV[3], ARGV[4])
     local rows = redis.call('HGET', batch, 'rows') or ''
     local by = {}
-    for index = 13, #ARGV, 2 do
+    for index = 14, #ARGV, 2 do
         local place, letter = tonumber(ARGV[index]) + 1, ARGV[index + 1]
         local before = string.sub(rows, place, place)
         if before ~= letter then
@@ -71,12 +71,12 @@ if tonumber(ARGV[4]) > tonumber(redis.call('HGET', KEYS[4], ARGV[3]) or '0') the
             rows = string.sub(rows, 1, place - 1) .. letter .. string.sub(rows, place + 1)
         end
     end
-    if #ARGV > 12 then redis.call('HSET', batch, 'rows', rows) end
+    if #ARGV > 13 then redis.call('HSET', batch, 'rows', rows) end
     for letter, count in pairs(by) do
         if count ~= 0 then redis.call('HINCRBY', head, 'count:' .. letter, count) end
     end
-    if ARGV[12] ~= '' then
-        redis.call('XADD', log, '*', 'd', ARGV[12])
+    if ARGV[13] ~= '' then
+        redis.call('XADD', log, '*', 'd', ARGV[13])
         redis.call('EXPIRE', log, ARGV[5])
     end
     if ARGV[8] ~= '0' then redis.call('HINCRBY', head, 'attempts', ARGV[8]) end
@@ -94,10 +94,10 @@ if tonumber(ARGV[4]) > tonumber(redis.call('HGET', KEYS[4], ARGV[3]) or '0') the
             local failures = redis.call('HINCRBY', head, 'failures', ARGV[7])
             local most = tonumber(redis.call('HGET', head, 'max_failures') or '0')
             if stop == '' and most > 0 and failures >= most then
-                stop = 'the maximum number of failures was reached'
+                stop = 'the maximum number of failures was reached; the last failure: ' .. ARGV[12]
             end
         end
-        if stop ~= '' then redis.call('HSET', head, 'stop', stop, 'stopped_at', time[1]) end
+        if stop ~= '' then redis.call('HSET', head, 'stop', stop) end
     end
 end
 """
@@ -152,17 +152,20 @@ if redis.call('HGET', KEYS[1], 'ended_at') then return {'ended', redis.call('HGE
 local stop = redis.call('HGET', KEYS[1], 'stop')
 if not stop then
     stop = ARGV[1]
-    redis.call('HSET', KEYS[1], 'stop', stop, 'stopped_at', ARGV[2])
+    redis.call('HSET', KEYS[1], 'stop', stop)
+end
+if redis.call('HGET', KEYS[1], 'phase') == 'queued' then -- there is no lead that could end it
+    redis.call('HSET', KEYS[1], 'ended_at', ARGV[2], 'phase', 'stopped')
 end
 return {'ok', stop}
 """
 """Stop a run, unless it was stopped or has ended."""
 
 REOPEN: Final = """
--- KEYS: head, batch. ARGV: pairs of a letter and the new letter
+-- KEYS: head, batch. ARGV: ttl, pairs of a letter and the new letter
 local rows = redis.call('HGET', KEYS[2], 'rows')
 if not rows then return {'gone', ''} end
-for index = 1, #ARGV, 2 do
+for index = 2, #ARGV, 2 do
     local changed = {}
     local count = 0
     for place = 1, #rows do
@@ -181,11 +184,14 @@ for index = 1, #ARGV, 2 do
 end
 redis.call('HSET', KEYS[2], 'rows', rows)
 redis.call('HDEL', KEYS[2], 'aside')
-if string.find(rows, '[.b]') then
-    if redis.call('HDEL', KEYS[2], 'done') == 1 then redis.call('HINCRBY', KEYS[1], 'finished', -1) end
-    redis.call('HDEL', KEYS[2], 'epoch')
-    return {'open', ''}
-end
-return {'done', ''}
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+redis.call('EXPIRE', KEYS[2], ARGV[1])
+local is_open = string.find(rows, '[.b]')
+local was_done = redis.call('HGET', KEYS[2], 'done')
+if was_done and not is_open then return {'done', ''} end
+if was_done then redis.call('HINCRBY', KEYS[1], 'finished', -1) end
+-- A batch whose rooms all have an outcome may still have to be ended.
+redis.call('HDEL', KEYS[2], 'done', 'epoch')
+return {'open', ''}
 """
-"""Change letters of a batch for a resumed run. Return whether the batch has open rooms."""
+"""Change letters of a batch for a resumed run, and let it be delivered again unless it is done."""

@@ -1,14 +1,14 @@
 """What the head of a run says about its rooms, as the snapshot that a journal gives. Pure."""
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from .._progress import RunProgress, Snapshot
 from .._units import time_left
 from ._batches import ASIDE, BEGUN, FOUND, LETTERS
 from ._store import Head
 
-__all__ = ["done_count", "room_counts", "snapshot_of", "updated_count"]
+__all__ = ["done_count", "snapshot_of", "updated_count"]
 
 _DONE: Final = frozenset({*LETTERS.values(), FOUND, ASIDE})
 
@@ -23,8 +23,11 @@ def updated_count(head: Head) -> int:
     return head.counts.get(LETTERS["updated"], 0)
 
 
-def room_counts(head: Head) -> Mapping[str, int]:
-    """Return the number of rooms by state, with the keys of `Snapshot.counts`."""
+def _room_counts(head: Head) -> Mapping[str, int]:
+    """Return the number of rooms by state, with the keys of `Snapshot.counts`.
+
+    A room that was set aside is `not_begun` until it has an outcome.
+    """
     counts: dict[str, int] = {status: head.counts.get(letter, 0) for status, letter in LETTERS.items()}
     counts["updated"] += head.counts.get(FOUND, 0)
     counts["begun"] = head.counts.get(BEGUN, 0)
@@ -34,7 +37,7 @@ def room_counts(head: Head) -> Mapping[str, int]:
 
 def snapshot_of(head: Head, now: float) -> Snapshot:
     """Return what can be said about a run at the Unix time `now`, in seconds."""
-    counts = room_counts(head)
+    counts = _room_counts(head)
     is_running = head.ended_at is None
     unsettled = counts["not_begun"] + counts["begun"]
     left = unsettled if is_running else unsettled + counts["uncertain"] + counts["skipped"]
@@ -53,8 +56,16 @@ def snapshot_of(head: Head, now: float) -> Snapshot:
         pause=None,
         outage=None,
         runs=[
-            RunProgress(run["run"], run["began_at"], None, run.get("ended_at"), run.get("ended")) for run in head.runs
+            RunProgress(run["run"], run["began_at"], None, run.get("ended_at"), run.get("ended")) for run in _runs(head)
         ],
         last_at=head.ended_at or now,
         damaged=0,
     )
+
+
+def _runs(head: Head) -> Sequence[Mapping[str, Any]]:
+    """Return the runs. A run that was stopped before any worker had begun has its end only in the head."""
+    *earlier, last = head.runs
+    if head.ended_at is not None and "ended" not in last:
+        last = {**last, "ended_at": head.ended_at, "ended": f"stopped: {head.stop}"}
+    return [*earlier, last]

@@ -10,13 +10,13 @@ their last change.
 | `:log:N` | stream | the log of a batch that has not ended |
 | `:log:lead` | stream | what the lead recorded: states of the rate limit, and the rooms that were set aside |
 
-The API key is never among it.
+The API key is not stored.
 """
 
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import attrs
@@ -26,7 +26,7 @@ from .._plan_records import HEADER, TOTALS, PlanHeader, PlanTotals
 from . import _scripts
 from ._batches import NOT_BEGUN, unpack
 
-__all__ = ["Change", "Fence", "Fenced", "Head", "Opened", "RunStore", "StoreClient"]
+__all__ = ["Change", "Fence", "Fenced", "Head", "Opened", "RunStore", "StoreClient", "lost", "new_epoch", "run_names"]
 
 StoreClient: TypeAlias = Any
 """A client with the commands of `redis.asyncio`, which have hardly any types."""
@@ -37,7 +37,7 @@ _TTL: Final = 30 * 24 * 3600
 _MARGIN: Final = 100
 """Number of batches that may have been opened in the seconds that a restarted store may have lost.
 
-The rooms of so many batches are read before they are updated. With 250 rooms each, it is more than any account allows.
+The rooms of so many batches are read before they are updated: 25,000 rooms, or 12,500 per second for two seconds.
 """
 
 _INDEX: Final = "aiorooms:runs"
@@ -72,12 +72,21 @@ class Head:
     """Why the run was stopped; empty if it was not."""
     ended_at: float | None
     listed_at: float | None
+    """When the last list of modified rooms began, by the store's clock; None if there was none."""
     window: float | None
+    """See `BulkRun.overwrite_window`."""
     attempts: int
     rate_limited: int
     limit: float | None
+    """The sustained rate that the rate limit allows, in requests per second; None if unknown."""
     rate: float | None
+    """Rooms per second."""
     phase: str
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether every modification of a room is a conflict."""
+        return bool(self.settings.get("strict")) or self.header.version == 1
 
 
 class Opened(NamedTuple):
@@ -111,14 +120,18 @@ class Change:
     """A text for the log."""
     stop: str = ""
     failures: int = 0
+    last_failure: str = ""
+    """The error of the last of these failures."""
     attempts: int = 0
     rate_limited: int = 0
     limit: str = ""
+    """The sustained rate of the limit, in requests per second; empty if unknown."""
     listed_at: str = ""
+    """As in `Opened`; empty if the change has no update that was sent."""
 
 
 class RunStore:
-    """One run in the store."""
+    """One run in the store. Its methods also raise errors of the store, such as `RedisError`."""
 
     def __init__(self, client: StoreClient, run: str) -> None:
         self.run = run
@@ -129,10 +142,6 @@ class RunStore:
         self._has_time = hasattr(client, "time")
 
     # --- submitting ---
-
-    async def exists(self) -> bool:
-        """Return whether the store has this run."""
-        return bool(await self._client.exists(self._head))
 
     async def put_batch(self, number: int, rooms: int, packed: bytes) -> None:
         """Store the lines of a batch."""
@@ -159,6 +168,8 @@ class RunStore:
         await self._client.hset(self._head, mapping=mapping)
         await self._client.expire(self._head, _TTL)
         await self._client.zadd(_INDEX, {self.run: at})
+        await self._client.zremrangebyscore(_INDEX, 0, at - _TTL)
+        await self._client.expire(_INDEX, _TTL)
 
     async def boot(self) -> str:
         """Return a text that changes when the store restarts."""
@@ -175,10 +186,6 @@ class RunStore:
         if "header" not in found:
             return None
         return _head_of(self.run, found)
-
-    async def stop_reason(self) -> str:
-        """Return why the run is stopped; empty if it is not."""
-        return _text(await self._client.hget(self._head, "stop") or b"")
 
     async def lines(self, number: int) -> list[bytes]:
         """Return the lines of a batch. Raises `DistributedRunError` if it is lost or damaged."""
@@ -211,11 +218,6 @@ class RunStore:
         texts += [_bytes(next(iter(fields.values()))) for _, fields in entries]
         return texts
 
-    async def all_lines(self, batches: int) -> AsyncIterator[list[bytes]]:
-        """Yield the lines of all batches, in the order of the plan."""
-        for number in range(batches):
-            yield await self.lines(number)
-
     def _unpacked(self, number: int, packed: bytes | str | None) -> list[bytes]:
         if packed is None:
             raise lost(self.run, f"batch {number} is missing")
@@ -232,7 +234,7 @@ class RunStore:
             _scripts.OPEN_BATCH, [self._head, self._batch(number)], number, epoch, boot, _MARGIN, _TTL
         )
         word = _text(reply[0])
-        if word != "first":
+        if word != "opened":
             return word
         is_first, packed, rows, aside, listed_at = reply[2:7]
         places = frozenset(map(int, _text(aside).split(","))) if aside else frozenset[int]()
@@ -250,20 +252,19 @@ class RunStore:
             _scripts.APPEND,
             [self._head, batch, log, self._head if fence.is_lead else batch],
             names[0], fence.epoch, names[1], change.number, _TTL, change.stop, change.failures, change.attempts,
-            change.rate_limited, change.limit, change.listed_at, change.body, *words,
+            change.rate_limited, change.limit, change.listed_at, change.last_failure, change.body, *words,
         )  # fmt: skip
-        return _stop_or_fenced(reply)
+        return _stop_or_fenced(reply, self.run)
 
     async def finish(self, number: int, epoch: str, packed: bytes) -> None:
         """End a batch. `packed` is its log, compressed. Raises `Fenced`."""
-        _stop_or_fenced(
-            await self._run(_scripts.FINISH, [self._head, self._batch(number), self._log(number)], epoch, packed)
-        )
+        keys = [self._head, self._batch(number), self._log(number)]
+        _stop_or_fenced(await self._run(_scripts.FINISH, keys, epoch, packed), self.run)
 
     async def publish(self, number: int, epoch: str, places: Iterable[int]) -> None:
         """Replace the places of a batch whose rooms must be set aside, unless it was opened. Raises `Fenced`."""
         text = ",".join(map(str, sorted(places)))
-        _stop_or_fenced(await self._run(_scripts.PUBLISH, [self._head, self._batch(number)], epoch, text))
+        _stop_or_fenced(await self._run(_scripts.PUBLISH, [self._head, self._batch(number)], epoch, text), self.run)
 
     async def take_lead(self, epoch: str) -> str:
         """Lead the run from now on. Return why the run is stopped; empty if it is not."""
@@ -280,19 +281,17 @@ class RunStore:
         return _text(reply[0])
 
     async def reopen(self, number: int, letters: Mapping[str, str]) -> bool:
-        """Change letters of a batch for a resumed run. Return whether it has open rooms."""
+        """Change letters of a batch for a resumed run. Return whether it must be delivered again."""
         words = [word for pair in letters.items() for word in pair]
-        reply = await self._run(_scripts.REOPEN, [self._head, self._batch(number)], *words)
+        reply = await self._run(_scripts.REOPEN, [self._head, self._batch(number)], _TTL, *words)
         if _text(reply[0]) == "gone":
             raise lost(self.run, f"batch {number} is missing")
         return _text(reply[0]) == "open"
 
     async def begin_again(self, runs: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> None:
-        """Prepare the head for a resumed run."""
+        """Prepare the head for a resumed run. A lead of the earlier run is fenced."""
         client = self._client
-        await client.hdel(
-            self._head, "stop", "stopped_at", "ended_at", "failures", "rate_limited", "attempts", "window"
-        )
+        await client.hdel(self._head, "lead", "stop", "ended_at", "failures", "rate_limited", "attempts", "window")
         mapping = {
             "runs": json.dumps([dict(run) for run in runs]),
             "settings": json.dumps(dict(settings)),
@@ -342,7 +341,7 @@ def lost(run: str, what: str) -> DistributedRunError:
     return DistributedRunError(f"the store has lost data of the run {run}: {what}", hint=hint, reason="lost_run")
 
 
-def _stop_or_fenced(reply: Sequence[Any], run: str = "") -> str:
+def _stop_or_fenced(reply: Sequence[Any], run: str) -> str:
     word = _text(reply[0])
     if word == "fenced":
         raise Fenced

@@ -5,25 +5,28 @@ import logging
 import time
 from typing import Final
 
-from ..._checks import check_at_least, check_positive
+from ..._checks import check_at_least, check_positive, setting_error
 from ...client import RoomsClient, account_of
 from ...errors import AioroomsError, DistributedRunError
+from ._connect import REDELIVERY, check_store, check_url, opened_engine
 from ._delivery import BatchSettings, apply_batch
 from ._engine import LEAD, STORE_ERRORS, Delivery, Engine, HandBack
 from ._lead import lead_run
-from ._recording import TIMEOUT
-from ._runs import REDELIVERY, check_store, check_url, opened_engine
+from ._recording import TIMEOUT, RateLimited
 from ._store import RunStore
 
 __all__ = ["Worker"]
 
 
 def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+    return (str(error) or type(error).__name__).rstrip(".")
 
 
 _AT_ONCE: Final = 3
 """Number of tasks in progress. While a batch waits for its last updates, others go on. One of them may be a lead."""
+
+_LEAST_REDELIVERY: Final = 3.0
+"""A lease is renewed every second, and nothing is sent in its last 1.5 s."""
 
 _RECONNECT: Final = 1.0
 """Seconds before a store that can't be reached is tried again."""
@@ -47,6 +50,8 @@ class Worker:
         check_url("Worker(on=)", on)
         check_at_least(3, "Worker(concurrency=)", concurrency)
         check_positive("Worker(redelivery=)", redelivery)
+        if redelivery < _LEAST_REDELIVERY:
+            raise setting_error("Worker(redelivery=)", f"is {redelivery:g}", "give 3 seconds or more", redelivery)
         self._client = client
         self._on = on
         self._concurrency = concurrency
@@ -63,18 +68,26 @@ class Worker:
         A store that can't be reached is tried again until it can. Cancelling the worker cancels its updates; their
         rooms are read by the worker that gets the batch next. Raises `DistributedRunError` if the store may evict data.
         """
+        is_lost = False
         while not self._stopping.is_set():
             try:
                 async with opened_engine(self._on, account_of(self._client), redelivery=self._redelivery) as engine:
                     await check_store(engine, self._on)
+                    if is_lost:
+                        _logger.warning("the store can be used again")
+                        is_lost = False
                     await self._work(engine, until_finished=until_finished)
                     return
             except DistributedRunError as error:
                 if error.reason != "no_store":
                     raise
-                _logger.warning("%s; it is tried again", error.message)
+                if not is_lost:
+                    _logger.warning("%s; the worker tries again every second", error.message)
+                is_lost = True
             except STORE_ERRORS as error:
-                _logger.warning("the store can't be used: %s; it is tried again", _reason(error))
+                if not is_lost:
+                    _logger.warning("the store can't be used: %s; the worker tries again every second", _reason(error))
+                is_lost = True
             await self._pause()
 
     async def _pause(self) -> None:
@@ -85,7 +98,11 @@ class Worker:
             pass
 
     async def _work(self, engine: Engine, *, until_finished: bool) -> None:
-        settings = BatchSettings(concurrency=max(1, self._concurrency // _AT_ONCE), redelivery=self._redelivery)
+        settings = BatchSettings(
+            concurrency=max(1, self._concurrency // _AT_ONCE),
+            redelivery=self._redelivery,
+            rate_limited=RateLimited(self._client.pacing.snapshot().rate_limited),
+        )
 
         async def handle(delivery: Delivery) -> None:
             store = RunStore(engine.client, delivery.run)

@@ -1,0 +1,88 @@
+"""Connect to the store of runs, check it, and say in one line what is wrong with it."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any, Final
+
+from ..._checks import setting_error
+from ..._pacing.shared.settings import check_redis_url
+from ...errors import DistributedRunError
+from ._engine import STORE_ERRORS, Engine
+from ._store import StoreClient
+
+__all__ = ["REDELIVERY", "SHORT", "check_store", "check_url", "opened_client", "opened_engine", "store_errors"]
+
+REDELIVERY: Final = 15.0
+"""Seconds after which the batch of a worker that was killed goes to another one."""
+
+SHORT: Final = 5.0
+"""Time limit for steps that read little from the store, in seconds."""
+
+_MEMORY: Final = "memory://"
+_SCHEMES: Final = ("redis://", "rediss://", "unix://", _MEMORY)
+
+_logger: Final = logging.getLogger("aiorooms.distributed")
+
+
+def check_url(setting: str, on: str) -> None:
+    """Raise `ClientSettingsError` if a URL can't be the one of a store. The error does not show it.
+
+    A URL may contain a password.
+    """
+    if not isinstance(on, str) or not on.startswith(_SCHEMES):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise setting_error(setting, "is not the URL of a store", f"begin it with one of {', '.join(_SCHEMES)}")
+    if not on.startswith(_MEMORY):
+        check_redis_url(setting, on)
+
+
+@asynccontextmanager
+async def opened_engine(on: str, account: str, *, redelivery: float = REDELIVERY) -> AsyncGenerator[Engine]:
+    """Connect to a store. Raises `DistributedRunError` if it can't be reached."""
+    engine = Engine(on, account, redelivery=redelivery)
+    async with AsyncExitStack() as stack:
+        with store_errors():
+            await stack.enter_async_context(engine)
+        yield engine
+
+
+@asynccontextmanager
+async def opened_client(on: str) -> AsyncGenerator[StoreClient]:
+    """Connect to a store without a queue. Raises `DistributedRunError` if it can't be reached."""
+    async with opened_engine(on, "none") as engine:
+        yield engine.client
+
+
+async def check_store(engine: Engine, on: str) -> None:
+    """Check that a store keeps what it is told. Log a warning if it keeps nothing when it is killed.
+
+    Raises `DistributedRunError` if it may evict data, and errors of the store.
+    """
+    if on.startswith(_MEMORY):
+        return
+    async with asyncio.timeout(SHORT):
+        memory: dict[str, Any] = await engine.client.info("memory")
+        persistence: dict[str, Any] = await engine.client.info("persistence")
+    policy = str(memory.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction" and memory.get("maxmemory"):
+        raise DistributedRunError(
+            f"the store may evict parts of a run, because its maxmemory-policy is {policy}",
+            hint="set it to noeviction",
+            reason="unsafe_store",
+        )
+    if not persistence.get("aof_enabled"):
+        _logger.warning("the store keeps no append-only file: if it is killed, submit the plan again (appendonly yes)")
+
+
+@contextmanager
+def store_errors() -> Generator[None]:
+    """Raise errors of the store as `DistributedRunError`. Their text may contain no password."""
+    try:
+        yield
+    except DistributedRunError:
+        raise
+    except STORE_ERRORS as error:
+        why = (str(error) or type(error).__name__).rstrip(".")
+        hint = "check that it runs and that its URL is right"
+        raise DistributedRunError(f"the store can't be used: {why}", hint=hint, reason="no_store") from None

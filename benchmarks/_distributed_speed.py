@@ -1,0 +1,317 @@
+"""How fast several workers are, how long the rooms of a killed worker wait, and how much memory a large run needs.
+
+On two cores, the simulator, Redis and three workers share the machine. So the CPU time per room is compared, not the
+time: that of `aiorooms apply`, and that of three workers together. The CPU time of starting is subtracted from both.
+"""
+
+import asyncio
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import attrs
+import redis
+
+from aiorooms.bulk import Journal
+from aiorooms.bulk._new_file import write_atomically
+from aiorooms.bulk._plan_records import PlannedUpdate
+from aiorooms.bulk._plan_writer import PlanWriter
+from aiorooms.bulk.distributed import DistributedRun, RunStatus
+from aiorooms.errors import PlanFileError
+from aiorooms.simulator import RateLimit, RoomsSimulator
+
+from ._redis_server import RedisServer
+from ._servers import Pipe, serve, start, stats_of
+
+__all__ = ["measure"]
+
+_LIMIT: Final = 500
+_LIMITED_ROOMS: Final = 9_750
+"""Nineteen and a half windows of a second, so the ideal time is 19 s."""
+
+_IDEAL: Final = 19.0
+
+_FREE_ROOMS: Final = 20_000
+_MANY: Final = 1_000_000
+_FACTOR: Final = 0x9E3779B97F4A7C15F39CC0605CEDC835
+"""Makes ids that look random."""
+
+
+@attrs.frozen
+class _Place:
+    """A folder, a store, and a server in a process of its own."""
+
+    folder: Path
+    store: RedisServer
+    pipe: Pipe
+    url: str
+    key: str
+    rooms: list[str]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "TELNYX_API_KEY": self.key, "TELNYX_BASE_URL": self.url}
+
+    def command(self, *words: str) -> "subprocess.Popen[bytes]":
+        """Start a command of aiorooms."""
+        with (self.folder / "commands.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "aiorooms", *words],
+                cwd=self.folder, env=self.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+
+    def plan(self, name: str, rooms: Iterator[str], before: int = 10) -> Path:
+        """Write a plan with a webhook URL of its own for each room."""
+        path = self.folder / name
+        at = datetime.now(UTC)
+        with write_atomically(path, lambda _, reason: PlanFileError(reason)) as file:
+            writer = PlanWriter(file, self.url, "benchmark")
+            for number, room_id in enumerate(rooms):
+                url = f"https://new.example.com/rooms/{number}"
+                old = {"max_participants": before, "webhook_event_url": ""}
+                new = {"max_participants": 20, "webhook_event_url": url}
+                writer.add(
+                    PlannedUpdate(
+                        room_id=room_id, unique_name=f"room-{number:07}", updated_at=at, before=old, after=new,
+                        pair={"webhook_event_failover_url": ""},
+                    )
+                )  # fmt: skip
+            writer.finish(0)
+        return path
+
+
+@contextmanager
+def _place(rooms: int) -> Generator[_Place]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        store = RedisServer(folder, "--appendonly", "yes")
+        store.start()
+        pipe, process = start(serve, rooms)
+        try:
+            url, key, ids = pipe.recv()
+            yield _Place(folder, store, pipe, url, key, ids)
+            pipe.send(None)
+        finally:
+            process.kill()
+            store.end()
+
+
+def _cpu(process: "subprocess.Popen[bytes]") -> float:
+    """Return the CPU time of a process, in seconds."""
+    values = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(values[11]) + int(values[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _peak(process: "subprocess.Popen[bytes]") -> float:
+    """Return the largest memory of a process so far, in MB."""
+    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def _status(name: str, on: str) -> RunStatus:
+    async def ask() -> RunStatus:
+        async with DistributedRun(name, on) as run:
+            return await run.status()
+
+    return asyncio.run(ask())
+
+
+def _until(condition: Callable[[], bool], seconds: float = 300.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the benchmark takes too long")
+        time.sleep(0.02)
+
+
+_SUBMIT: Final = """
+import asyncio, resource, sys
+from aiorooms import RoomsClient
+from aiorooms.bulk import Plan
+from aiorooms.bulk.distributed import submit
+
+async def main():
+    async with RoomsClient() as client:
+        print(await submit(client, Plan.open(sys.argv[1]), sys.argv[2]))
+
+asyncio.run(main())
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def _submitted(place: _Place, plan: Path) -> tuple[str, float]:
+    """Submit a plan, without watching its run. Return its name, and the largest memory of the process in MB."""
+    words = [sys.executable, "-c", _SUBMIT, str(plan), place.store.url]
+    done = subprocess.run(words, env=place.environment, check=True, capture_output=True, text=True)
+    name, peak = done.stdout.split()
+    return name, float(peak)
+
+
+def _workers(place: _Place, *options: str, count: int = 3) -> "list[subprocess.Popen[bytes]]":
+    return [place.command("worker", "--on", place.store.url, *options) for _ in range(count)]
+
+
+def _end(workers: "list[subprocess.Popen[bytes]]") -> None:
+    for worker in workers:
+        worker.kill()
+        worker.wait()
+
+
+def _journal(name: str, place: _Place) -> Journal:
+    async def pull() -> None:
+        async with DistributedRun(name, place.store.url) as run:
+            await run.pull_journal(place.folder / f"{name}.journal")
+
+    asyncio.run(pull())
+    return Journal.open(place.folder / f"{name}.journal")
+
+
+def limited() -> None:
+    """Three workers with a limit."""
+    with _place(_LIMITED_ROOMS) as place:
+        place.pipe.send(_limit)
+        place.pipe.recv()
+        workers = _workers(place)
+        time.sleep(4)
+        name, _ = _submitted(place, place.plan("rooms.plan", iter(place.rooms)))
+        _until(lambda: _status(name, place.store.url).has_ended)
+        records = [*_journal(name, place).records()]
+        begun = min(float(str(record["at"])) for record in records if "begin" in record)
+        ended = max(float(str(record["at"])) for record in records if "end" in record)
+        place.pipe.send(stats_of)
+        stats = place.pipe.recv()
+        _end(workers)
+    share = _IDEAL / (ended - begun)
+    refused = stats.refused / max(1, stats.requests)
+    print(f"3 workers, {_LIMIT}/s: {share:.1%} of the limit, {refused:.2%} 429s, target at least 97 %", flush=True)
+
+
+def _limit(sim: RoomsSimulator) -> None:
+    sim.rate_limit = RateLimit(_LIMIT)
+
+
+def cpu() -> None:
+    """The CPU time per room, local and with workers."""
+    with _place(_FREE_ROOMS) as place:
+        small = place.command("apply", str(place.plan("one.plan", iter(place.rooms[:1]))), "--yes", "--force")
+        small_cpu = _ended_cpu(small)
+        local = place.command("apply", str(place.plan("all.plan", iter(place.rooms))), "--yes", "--force")
+        local_us = (_ended_cpu(local) - small_cpu) / _FREE_ROOMS * 1e6
+        for count in (1, 3):
+            workers = _workers(place, count=count)
+            time.sleep(4)
+            before = sum(map(_cpu, workers))
+            began = time.monotonic()
+            name, _ = _submitted(place, place.plan(f"{count}.plan", iter(place.rooms)))
+            _until(lambda: _status(name, place.store.url).has_ended)  # noqa: B023 - it is called at once
+            seconds = time.monotonic() - began
+            us = (sum(map(_cpu, workers)) - before) / _FREE_ROOMS * 1e6
+            _end(workers)
+            print(
+                f"{count} workers without a limit: {us:.0f} us CPU per room, {us / local_us:.2f} of a local apply"
+                f" ({local_us:.0f} us), {_FREE_ROOMS / seconds:,.0f} rooms/s, target at most 1.15",
+                flush=True,
+            )
+
+
+def _ended_cpu(process: "subprocess.Popen[bytes]") -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert process.wait() == 0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def killed(redelivery: float = 15.0, rounds: int = 3) -> None:
+    """How long the rooms of a killed worker wait."""
+    waits: list[float] = []
+    for _ in range(rounds):
+        with _place(500) as place:
+            place.pipe.send(_slow)
+            place.pipe.recv()
+            options = ("--redelivery", f"{redelivery:g}", "--concurrency", "3")
+            (first,) = _workers(place, *options, count=1)
+            name, _ = _submitted(place, place.plan("rooms.plan", iter(place.rooms)))
+            _until(lambda: _status(name, place.store.url).snapshot.counts["updated"] > 20)  # noqa: B023
+            others = _workers(place, *options, count=2)
+            time.sleep(4)
+            _end([first])
+            at = time.monotonic()
+            time.sleep(1)
+            before = _requests(place)
+            _until(lambda: _requests(place) > before + 3)  # noqa: B023 - it is called at once
+            waits.append(time.monotonic() - at)
+            _end(others)
+    print(
+        f"rooms of a killed worker go on after {max(waits):.1f} s (of {', '.join(f'{one:.1f}' for one in waits)}),"
+        f" target at most {redelivery + 3:g} s",
+        flush=True,
+    )
+
+
+def _slow(sim: RoomsSimulator) -> None:
+    sim.latency = 0.2
+
+
+def _requests(place: _Place) -> int:
+    place.pipe.send(stats_of)
+    stats = place.pipe.recv()
+    return int(stats.by_method["PATCH"] + stats.by_method["GET"])
+
+
+def memory() -> None:
+    """The memory of a run with a million rooms."""
+    with _place(1) as place:
+        ids = (
+            str(UUID(int=number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128, version=4)) for number in range(_MANY)
+        )
+        plan = place.plan("many.plan", ids)
+        store = redis.Redis.from_url(place.store.url)  # pyright: ignore[reportUnknownMemberType]
+        before = int(store.info("memory")["used_memory"])  # type: ignore[index]
+        began = time.monotonic()
+        name, submit_mb = _submitted(place, plan)
+        seconds = time.monotonic() - began
+        stored = int(store.info("memory")["used_memory"]) - before  # type: ignore[index]
+        store.close()
+        status = place.command("status", name, "--on", place.store.url)
+        status_mb = _peak_until_end(status)
+        (worker,) = _workers(place, "--retries", "0", count=1)
+        _until(lambda: _status(name, place.store.url).phase == "sending")
+        stopped = place.command("stop", name, "--on", place.store.url)
+        stopped.wait()
+        worker_mb = _peak(worker)
+        _end([worker])
+    print(
+        f"{_MANY:,} rooms: {stored / 1e6:.1f} MB in the store, submitted in {seconds:.0f} s; peak of submit"
+        f" {submit_mb:.0f} MB, status {status_mb:.0f} MB, lead {worker_mb:.0f} MB; target 200 MB, some 40 MB",
+        flush=True,
+    )
+
+
+def _peak_until_end(process: "subprocess.Popen[bytes]") -> float:
+    peak = 0.0
+    while process.poll() is None:
+        try:
+            peak = max(peak, _peak(process))
+        except OSError:
+            break
+        time.sleep(0.01)
+    process.wait()
+    return peak
+
+
+def measure(only: str | None = None) -> None:
+    """Print all rows, or those whose name contains `only`."""
+    for name, row in (("limit", limited), ("cpu", cpu), ("killed", killed), ("memory", memory)):
+        if only is None or only in name:
+            row()
