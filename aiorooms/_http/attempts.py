@@ -292,7 +292,7 @@ class _Call(Generic[T]):
                 sent_at = reports.attempt_started(queued_at)
             limits = self._budget.shorten(self._settings.limits)
             outcome = await sender.exchange.send(
-                self._request, limits, self._settings.headers, fresh=self._tally.stale > 0
+                self._request, limits, self._settings.headers, fresh=self._tally.stale > 0, may_send=outage.may_send
             )
             rate_limit = outcome.rate_limit
         except BaseException as error:

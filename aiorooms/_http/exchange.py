@@ -9,7 +9,7 @@ these cases, because it does not reuse a connection that received bytes while it
 
 import asyncio
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Final, Required, TypedDict, TypeVar
 
@@ -175,11 +175,18 @@ class Exchange:
     # --- one attempt ---
 
     async def send(
-        self, request: Request[T], limits: TimeLimits, headers: Mapping[str, str], *, fresh: bool
+        self,
+        request: Request[T],
+        limits: TimeLimits,
+        headers: Mapping[str, str],
+        *,
+        fresh: bool,
+        may_send: Callable[[], bool] | None = None,
     ) -> Success[T] | Failure:
         """Send a request once, over a new connection if `fresh`, and read the whole answer. Raises as `open` does.
 
-        `headers` are added to those of the client.
+        `headers` are added to those of the client. `may_send` is asked when there is a connection, because connecting
+        takes time.
         """
         session = self._session_for(fresh=fresh)
         route = Route(has_body=request.body is not None)
@@ -187,6 +194,7 @@ class Exchange:
         if request.body is not None:
             body = _Body(request.body, content_type="application/json")
             body.route = route
+            body.may_send = may_send
         response: aiohttp.ClientResponse | None = None
         try:
             with Deadline(self._deadlines, limits.total):
@@ -311,7 +319,11 @@ class _Body(aiohttp.BytesPayload):
 
     route: Route
 
+    may_send: Callable[[], bool] | None = None
+
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        if self.may_send is not None and not self.may_send():
+            raise OSError("it may not be sent any more")
         self.route.begin()
         self.begun = True
         await super().write_with_length(writer, content_length)

@@ -122,7 +122,7 @@ async def test_a_room_that_was_deleted_after_it_was_set_aside_is_a_conflict(tmp_
 
 
 async def test_a_change_during_the_run_is_noticed(tmp_path: Path, redis_url: str) -> None:
-    async with RoomsSimulator(rooms=1500, rate_limit="300/1s") as sim, client_of(sim) as client:
+    async with RoomsSimulator(rooms=3000, rate_limit="600/1s") as sim, client_of(sim) as client:
         name = await submitted(sim, tmp_path, redis_url)
         last = sim.room_ids[-1]
         async with working(client, redis_url):
@@ -223,9 +223,12 @@ async def test_a_plan_that_is_being_applied_is_not_submitted_again(tmp_path: Pat
     async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
         name = await submitted(sim, tmp_path, on)
         plan = Plan.open(tmp_path / "a.plan")
-        with pytest.raises(DistributedRunError, match=f"is being applied already, by the run {name}"):
-            await submit(client, plan, on)
+        assert await submit(client, plan, on) == name, "no worker has begun"
         async with working(client, on):
+            sim.latency = 0.2
+            await until(name, on, "begun", 1)
+            with pytest.raises(DistributedRunError, match=f"is being applied already, by the run {name}"):
+                await submit(client, plan, on)
             await ended(name, on)
             again = await submit(client, plan, on)
             assert again == f"{name}-2"

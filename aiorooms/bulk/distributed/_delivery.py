@@ -24,18 +24,19 @@ from contextlib import aclosing
 
 import attrs
 
-from ..._aio import end_tasks
+from ..._aio import end_tasks, sleep_unless
 from ...client import RoomsClient
 from ...errors import APIError, ClientStateError, InvalidRequestError, NotFoundError
 from ...models import Room, RoomUpdate, UpdateResult
 from ...models._fields import unreadable_fields
 from ...resources._statuses import ends_run
+from ...resources._update_many import UpdateRun
 from .._conflicts import conflict_text, judge
 from .._outcomes import Outcome
 from .._plan_records import PLANNED, PlannedLine, PlannedUpdate
 from ._batches import OPEN
 from ._engine import Delivery, HandBack
-from ._lease import Lease, clock, keep
+from ._lease import Lease, keep
 from ._recording import TIMEOUT, BatchRecorder, Ended, LeaseLostError, RateLimited, ended_line
 from ._store import Fenced, Opened, RunStore, new_epoch
 
@@ -47,6 +48,9 @@ _CHUNK = 50
 _READS = 4
 """Number of times that a room is read if its values can't be read."""
 
+_GRACE = 5.0
+"""Seconds for updates to end by themselves when the worker is stopped."""
+
 _FLUSH = 1.0
 """Seconds after which an outcome is recorded at the latest."""
 
@@ -57,8 +61,6 @@ class BatchSettings:
 
     concurrency: int
     """Maximum number of updates of one batch in progress."""
-    redelivery: float
-    """Seconds after which a batch whose lease is not renewed is delivered again."""
     rate_limited: RateLimited
 
 
@@ -66,6 +68,7 @@ async def apply_batch(
     client: RoomsClient,
     store: RunStore,
     delivery: Delivery,
+    lease: Lease,
     settings: BatchSettings,
     boot: str,
     stopping: asyncio.Event,
@@ -75,11 +78,10 @@ async def apply_batch(
     `boot` is what `RunStore.boot` returns. Raises `HandBack` if rooms are left because `stopping` is set, and errors of
     the store.
     """
-    lease = Lease(settings.redelivery, clock())
     epoch = new_epoch()
     async with asyncio.timeout(TIMEOUT):
         head = await store.head()
-        opened = await store.open_batch(delivery.number, epoch, boot)
+        opened = await store.open_batch(delivery.number, epoch, boot, lease.seconds)
     if head is None or isinstance(opened, str):
         return  # the run was deleted or stopped, or the batch has ended: nothing is left to do
     recorder = BatchRecorder(store, delivery.number, epoch, lease, client, opened.listed_at, settings.rate_limited)
@@ -94,6 +96,8 @@ async def apply_batch(
         asyncio.create_task(_flush_regularly(recorder, lease)),
     ]
     try:
+        # An earlier delivery, which the store may have forgotten, may still send.
+        await sleep_unless(stopping, opened.wait)
         await batch.apply()
     except (Fenced, LeaseLostError):
         lease.lose()
@@ -101,7 +105,7 @@ async def apply_batch(
     finally:
         await end_tasks(beside)
     if batch.is_complete:
-        log = await store.log(delivery.number)
+        log = await store.new_log(delivery.number)
         packed = await asyncio.to_thread(zlib.compress, b"".join(log), 9)
         try:
             await store.finish(delivery.number, epoch, packed)
@@ -119,6 +123,7 @@ async def _flush_regularly(recorder: BatchRecorder, lease: Lease) -> None:
         await asyncio.sleep(_FLUSH)
         try:
             await recorder.flush()
+            await recorder.look_for_stop()
         except (Fenced, LeaseLostError):
             lease.lose()
 
@@ -190,9 +195,12 @@ class _Batch:
                 if await self._read_one(place, planned):
                     to_send.append((place, planned))
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(self._concurrency, len(self._open))):
-                group.create_task(read())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(self._concurrency, len(self._open))):
+                    group.create_task(read())
+        except* (Fenced, LeaseLostError):
+            raise LeaseLostError from None
         return sorted(to_send)
 
     async def _read_one(self, place: int, planned: PlannedLine) -> bool:
@@ -272,9 +280,19 @@ class _Batch:
             may_send=lambda: self._lease.is_held,
         )
         self._recorder.on_stop = results.stop
-        async with aclosing(results):
-            async for result in results:
-                await self._record(result)
+        hurrying = asyncio.create_task(self._hurry(results))
+        try:
+            async with aclosing(results):
+                async for result in results:
+                    await self._record(result)
+        finally:
+            await end_tasks([hurrying])
+
+    async def _hurry(self, results: UpdateRun) -> None:
+        """Stop updates that have not ended some seconds after `stopping` is set, for example because of an outage."""
+        await self._stopping.wait()
+        await asyncio.sleep(_GRACE)
+        results.stop()
 
     async def _updates(self, rooms: Sequence[tuple[int, PlannedLine]]) -> AsyncGenerator[tuple[str, RoomUpdate]]:
         """Yield the updates for `update_many`. Record the beginning of each chunk before its first update."""
@@ -303,6 +321,10 @@ class _Batch:
         error = result.error
         if error is not None and not self._lease.is_held:
             return  # no read-back was sent, so the next delivery finds out what became of the room
+        if error is not None and error.reason == "stopped" and not self._recorder.stop:
+            if result.status == "skipped":
+                del self._places[result.room_id]  # its update did not begin after all
+            return
         outcome = Outcome(
             room_id=result.room_id,
             unique_name=None,

@@ -4,21 +4,26 @@ A task is a run and the number of a batch, or `LEAD`. The engine delivers each t
 if the worker does not renew its lease for the redelivery time, because the worker was killed or can't reach the store.
 A handler ends a delivery in one of three ways:
 
-- It returns. The task is done, and is not delivered again.
+- It returns. The task is done, and is not delivered again. It must not return if another worker may have the task.
 - It raises `HandBack`. The task is delivered again at once, to any worker.
 - It raises anything else, such as an error of the store. The task keeps its lease, and is delivered again when the
   lease expires. So a batch is tried again for as long as needed.
 
-Each account has a queue of its own, named after a digest of its API key and base URL, so that a worker with another key
-never gets its batches.
+Each account has queues of its own, named after a digest of its API key and base URL, so that a worker with another key
+never gets its batches. Batches and leads have different queues. Otherwise three runs would fill the slots of a worker
+with leads that wait for batches.
+
+Three habits of pydocket matter here. It renews leases only every quarter of the redelivery time, so each delivery also
+renews its own. If it is cancelled, or loses Redis, it first waits for its deliveries. And it marks a delivery whose
+task is cancelled as done, so each delivery runs in a task of its own, and only that one is cancelled.
 """
 
 import asyncio
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
-from datetime import timedelta
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self, TypeAlias
 
 import attrs
@@ -44,6 +49,12 @@ _KEEP: Final = timedelta(days=30)
 as superseded, and the default of 15 minutes is shorter than a long run."""
 
 _CONNECT_SECONDS: Final = 5.0
+
+_MAX_LEADS: Final = 20
+"""Number of runs that one worker can lead."""
+
+_IDLE: Final = 0.2
+"""Seconds between two looks for batches, if a worker ends when nothing is left."""
 
 _RENEW: Final = """
 local found = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
@@ -72,24 +83,28 @@ Handler: TypeAlias = Callable[[Delivery], Awaitable[None]]
 
 
 class Engine:
-    """The queue of one account. Use it with `async with`."""
+    """The queues of one account. Use it with `async with`."""
 
     def __init__(self, url: str, account: str, *, redelivery: float) -> None:
         self.redelivery: float = redelivery
         """Seconds after which a task whose lease is not renewed is delivered again."""
-        self._docket = Docket(name=f"aiorooms-{account}", url=url, execution_ttl=_KEEP)
+        self._url = url
+        self._batches = Docket(name=f"aiorooms-{account}", url=url, execution_ttl=_KEEP)
+        self._leads = Docket(name=f"aiorooms-{account}-leads", url=url, execution_ttl=_KEEP)
         self._is_memory = url.startswith("memory:")
         self._stack = AsyncExitStack()
         self._client: StoreClient = None
         self._handle: Handler | None = None
         self._name = f"{socket.gethostname()}#{secrets.token_hex(4)}"
+        self._deliveries: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             await self._reach()
-            await stack.enter_async_context(self._docket)
-            self._client = await stack.enter_async_context(self._docket.redis())
-            self._docket.register(self._task, names=[_TASK])
+            for docket in (self._batches, self._leads):
+                await stack.enter_async_context(docket)
+                docket.register(self._task, names=[_TASK])
+            self._client = await stack.enter_async_context(self._batches.redis())
             self._stack = stack.pop_all()
         return self
 
@@ -101,7 +116,7 @@ class Engine:
         if self._is_memory:
             return
         redis: Any = Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
-            self._docket.url, socket_connect_timeout=_CONNECT_SECONDS, socket_timeout=_CONNECT_SECONDS
+            self._url, socket_connect_timeout=_CONNECT_SECONDS, socket_timeout=_CONNECT_SECONDS
         )
         try:
             await redis.ping()
@@ -113,58 +128,118 @@ class Engine:
         """A client of the store."""
         return self._client
 
-    async def add(self, tasks: Iterable[tuple[str, int]]) -> None:
-        """Queue tasks, in this order. A task that is queued already is not queued again."""
-        calls = [self._docket.call(_TASK, key=f"{run}:{number}")(run, number) for run, number in tasks]
-        done = await self._docket.add_many(calls)
-        for execution in done:
-            if execution.schedule_exception is not None:
-                raise execution.schedule_exception
+    async def add(self, run: str, numbers: Iterable[int], *, attempt: int) -> None:
+        """Queue tasks of a run, in this order. A task that is queued or in progress already is not queued again.
+
+        `attempt` is 1 for a run that was submitted, and 2 when it was resumed. The tasks of another attempt are others.
+        """
+        given = [*numbers]
+        for docket in (self._batches, self._leads):
+            calls = [
+                docket.call(_TASK, key=f"{run}:{number}" if attempt == 1 else f"{run}.{attempt}:{number}")(run, number)
+                for number in given
+                if (number == LEAD) == (docket is self._leads)
+            ]
+            for execution in await docket.add_many(calls):
+                if execution.schedule_exception is not None:
+                    raise execution.schedule_exception
 
     async def workers(self) -> int:
         """Return the number of workers that have shown themselves in the last seconds."""
-        return len(await self._docket.workers())
+        return len(await self._batches.workers())
 
     async def work(self, handle: Handler, stopping: asyncio.Event, *, at_once: int, until_finished: bool) -> None:
-        """Handle tasks until `stopping` is set, or until no task is left. Deliveries then end by themselves."""
+        """Handle tasks until `stopping` is set, or until no task is left. Deliveries then end by themselves.
+
+        If this is cancelled, so are the deliveries, and their tasks are delivered again when their leases expire.
+        """
         self._handle = handle
-        worker = Worker(
-            self._docket,
+        async with AsyncExitStack() as stack:
+            # When this block ends, each worker takes no further tasks, and waits for its deliveries.
+            workers = [
+                await stack.enter_async_context(self._worker(docket, slots))
+                for docket, slots in ((self._leads, _MAX_LEADS), (self._batches, at_once))
+            ]
+            running = [
+                asyncio.create_task(worker.run_until_finished() if until_finished else worker.run_forever())
+                for worker in workers
+            ]
+            await asyncio.sleep(0)  # a worker that has not begun can't be stopped
+            waiting = asyncio.create_task(stopping.wait())
+            stack.push_async_callback(end_tasks, [waiting])
+            try:
+                if until_finished:
+                    await self._until_finished(workers, running, waiting)
+                else:
+                    await asyncio.wait([*running, waiting], return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError:
+                await end_tasks([*self._deliveries])
+                raise
+        await asyncio.wait(running)
+        for task in running:
+            task.result()
+
+    def _worker(self, docket: Docket, slots: int) -> Worker:
+        return Worker(
+            docket,
             name=self._name,
-            concurrency=at_once,
+            concurrency=slots,
             redelivery_timeout=timedelta(seconds=self.redelivery),
             reconnection_delay=timedelta(seconds=1),
             # This is also how long a free slot may stay free.
             minimum_check_interval=timedelta(milliseconds=50),
             schedule_automatic_tasks=False,
         )
-        async with worker:
-            running = asyncio.create_task(worker.run_until_finished() if until_finished else worker.run_forever())
-            waiting = asyncio.create_task(stopping.wait())
-            try:
-                await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                # The worker ends its deliveries before it ends, even if it is cancelled.
-                await end_tasks([waiting, running])
-            if not running.cancelled():
-                running.result()
+
+    async def _until_finished(
+        self, workers: Sequence[Worker], running: "list[asyncio.Task[None]]", waiting: "asyncio.Task[bool]"
+    ) -> None:
+        """Wait until no lead is left. A lead ends after its batches, and queues more of them until then."""
+        leads, batches = running
+        while not leads.done() and not waiting.done():
+            await asyncio.wait([leads, waiting, batches], return_when=asyncio.FIRST_COMPLETED)
+            if batches.done() and not leads.done():
+                batches.result()
+                await asyncio.sleep(_IDLE)
+                batches = running[1] = asyncio.create_task(workers[1].run_until_finished())
 
     async def _task(self, run: str, number: int, execution: Execution = CurrentExecution()) -> None:  # noqa: B008
         handle = self._handle
         if handle is None:  # only a worker gets tasks
             raise RuntimeError("this engine does not work")
         delivery = Delivery(run, number, lambda: self._renew(execution))
+        handling = asyncio.create_task(_handled(handle, delivery))
+        self._deliveries.add(handling)
         try:
-            await handle(delivery)
+            await asyncio.wait([handling])
+            if not handling.cancelled():
+                handling.result()
+                return
         except HandBack:
-            raise AdmissionBlocked(execution, "it was handed back", retry_delay=timedelta()) from None
-        except Exception:  # noqa: BLE001 - `Worker` has logged the error
-            # The engine neither acknowledges the task nor queues it again, so it is delivered when its lease expires.
-            raise AdmissionBlocked(execution, "it is tried again", handled=True) from None
+            await self._requeue(execution)
+        except Exception:  # noqa: BLE001, S110 - `Worker` has logged the error
+            pass
+        finally:
+            await end_tasks([handling])
+            self._deliveries.discard(handling)
+        # The engine neither acknowledges the task nor queues it again. If it was not queued again above, it is
+        # delivered when its lease expires.
+        raise AdmissionBlocked(execution, "it is delivered again", handled=True) from None
+
+    async def _requeue(self, execution: Execution) -> None:
+        """Queue a task again, unless another worker has it. If that fails, it is delivered when its lease expires."""
+        with suppress(*STORE_ERRORS):
+            if execution.message_id is not None and await self._renew(execution):
+                execution.when = datetime.now(UTC) - timedelta(days=1)  # whatever the clocks of others say
+                await execution.schedule(reschedule_message=execution.message_id)
 
     async def _renew(self, execution: Execution) -> bool:
         if self._is_memory:
             return True  # there is one process, and the engine itself renews often enough
-        docket = self._docket
+        docket = execution.docket
         words: Sequence[Any] = [docket.worker_group_name, self._name, execution.message_id or b""]
         return bool(await self._client.eval(_RENEW, 1, docket.stream_key, *words))
+
+
+async def _handled(handle: Handler, delivery: Delivery) -> None:
+    await handle(delivery)

@@ -59,7 +59,7 @@ _AT_ONCE: Final = 1000
 
 
 async def lead_run(
-    client: RoomsClient, store: RunStore, engine: Engine, delivery: Delivery, stopping: asyncio.Event
+    client: RoomsClient, store: RunStore, engine: Engine, delivery: Delivery, lease: Lease, stopping: asyncio.Event
 ) -> None:
     """Lead a run to its end, or until `stopping` is set. Raises `HandBack` then, and errors of the store."""
     epoch = new_epoch()
@@ -68,7 +68,6 @@ async def lead_run(
     if head is None or head.ended_at is not None:
         return
     lead = _Lead(client, store, engine, head, epoch)
-    lease = Lease(engine.redelivery, clock())
     renewing = asyncio.create_task(keep(lease, delivery.renew, timeout=TIMEOUT))
     leading = asyncio.create_task(lead.run())
     leaving = asyncio.create_task(stopping.wait())
@@ -78,8 +77,12 @@ async def lead_run(
         is_done = leading.done() and not leading.cancelled()
         await end_tasks([renewing, leading, leaving])
     if is_done:
-        with suppress(Fenced):  # another worker leads the run
+        try:
             leading.result()
+        except Fenced:
+            # Another worker leads the run. If this task ended, its message would be acknowledged, which is that of the
+            # other worker too.
+            raise TimeoutError("another worker leads the run") from None
     elif stopping.is_set():
         raise HandBack
     else:
@@ -107,6 +110,9 @@ class _Lead:
 
     async def run(self) -> None:
         """Do all steps."""
+        if self._head.stop:
+            await self._end(self._head.stop)
+            return
         stop = ""
         try:
             if not self._head.settings.get("force"):
@@ -130,14 +136,15 @@ class _Lead:
 
     async def _queue(self) -> None:
         """Queue the batches that were not opened, and record that the run is sending."""
-        tasks: list[tuple[str, int]] = []
+        attempt = len(self._head.runs)
+        numbers: list[int] = []
         for number in range(self._head.batches):
             if not await self._store.is_opened(number):
-                tasks.append((self._store.run, number))
-            if len(tasks) == _AT_ONCE:
-                await self._engine.add(tasks)
-                tasks.clear()
-        await self._engine.add(tasks)
+                numbers.append(number)
+            if len(numbers) == _AT_ONCE:
+                await self._engine.add(self._store.run, numbers, attempt=attempt)
+                numbers.clear()
+        await self._engine.add(self._store.run, numbers, attempt=attempt)
         await self._set(phase="sending")
 
     async def _follow(self) -> str:
@@ -245,9 +252,10 @@ class _Lead:
         left = await self._set_aside_rooms()
         if not left:
             return
-        async for room in self._modified_rooms():
-            if (aside := left.pop(room.id.lower(), None)) is not None:
-                await self._settle(aside, room)
+        async with aclosing(gated(self._modified_rooms(), _no_wait)) as rooms:
+            async for room in rooms:
+                if (aside := left.pop(room.id.lower(), None)) is not None:
+                    await self._settle(aside, room)
         for aside in left.values():
             await self._settle(aside, await find_room(self._client, aside.planned.room_id))
 
@@ -304,6 +312,9 @@ class _Lead:
         runs = [dict(run) for run in head.runs]
         runs[-1] |= {"ended_at": at, "ended": f"stopped: {stop}" if stop else "done"}
         await self._set(ended_at=f"{at:.3f}", runs=json.dumps(runs), phase="stopped" if stop else "ended", rate="")
+
+
+async def _no_wait() -> None: ...
 
 
 @attrs.frozen(kw_only=True)

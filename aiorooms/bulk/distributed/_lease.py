@@ -40,9 +40,11 @@ class Lease:
 
     def __init__(self, seconds: float, began: float, clock: Callable[[], float] = clock) -> None:
         """`began` is a time before the delivery."""
-        self._seconds = seconds - MARGIN
+        self.seconds: float = seconds
+        """How long the lease lasts after a renewal."""
+        self._sendable = seconds - MARGIN
         self._clock = clock
-        self._until = began + self._seconds
+        self._until = began + self._sendable
 
     def now(self) -> float:
         """Return the time of the lease's clock."""
@@ -56,7 +58,7 @@ class Lease:
     def renewed(self, began: float) -> None:
         """Record that the store has confirmed a renewal, which began at this time. An expired lease stays expired."""
         if self.is_held:
-            self._until = max(self._until, began + self._seconds)
+            self._until = max(self._until, began + self._sendable)
 
     def lose(self) -> None:
         """Record that another worker has the batch."""

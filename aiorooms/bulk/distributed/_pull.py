@@ -25,7 +25,7 @@ __all__ = ["write_journal"]
 
 class _Line(NamedTuple):
     at: float
-    """Where the line belongs. A line is never before an earlier one of its batch, even if clocks differ."""
+    """When the store recorded it. The times in the lines are those of the workers, whose clocks differ."""
     order: int
     """Keeps lines with the same time in their order."""
     line: bytes
@@ -84,16 +84,18 @@ def _parsed(texts: Sequence[bytes], plan: Sequence[bytes], run: str, rows: str =
 
     `rows` has the letter of each room of the batch. A room that was not begun after all has no `begin` line.
     """
-    order, latest = 0, 0.0
+    order, time = 0, 0.0
     for line in b"".join(texts).splitlines(keepends=True):
+        if line.startswith(b"#"):
+            time = int(line[1:]) / 1000
+            continue
         value = json_object(line)
         at = None if value is None else value.get("at")
         if value is None or not isinstance(at, (int, float)):
             raise lost(run, "a log is damaged")
-        latest = max(latest, at)
         for text in _expanded(value, line, at, plan, rows):
             order += 1
-            yield _Line(latest, order, text)
+            yield _Line(time, order, text)
 
 
 def _expanded(value: JsonObject, line: bytes, at: float, plan: Sequence[bytes], rows: str) -> list[bytes]:

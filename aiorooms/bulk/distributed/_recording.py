@@ -12,6 +12,7 @@ is made again, with the same number, until the store answers or the lease has ex
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
@@ -127,8 +128,18 @@ class BatchRecorder:
 
     async def flush(self, stop: str = "") -> None:
         """Record the outcomes that are collected."""
-        if not self._ended and not stop:
-            return
+        # Another flush may be in progress, and this one must not return before it has ended.
+        async with self._turn:
+            if self._ended or stop:
+                await self._flush(stop)
+
+    async def look_for_stop(self) -> None:
+        """Ask the store whether the run is stopped. If the store does not answer, do nothing."""
+        with suppress(*STORE_ERRORS):
+            async with asyncio.timeout(TIMEOUT):
+                self._note_stop(await self._store.stop_reason())
+
+    async def _flush(self, stop: str) -> None:
         ended, self._ended = self._ended, []
         snapshot = self._client.pacing.snapshot()
         failures = [one.failure for one in ended if one.failure is not None]
@@ -144,25 +155,31 @@ class BatchRecorder:
             limit="" if snapshot.sustainable_rate is None else f"{snapshot.sustainable_rate:.2f}",
             listed_at=self._listed_at if any(one.attempts for one in ended) else "",
         )
-        await self._append(change)
+        await self._make(change)
 
     async def _append(self, change: Change) -> None:
         # One change at a time, because a change with a smaller number than the last one is taken for a repetition.
         async with self._turn:
-            self._changes += 1
-            change = attrs.evolve(change, number=self._changes)
-            tries = 0
-            while True:
-                try:
-                    async with asyncio.timeout(TIMEOUT):
-                        stop = await self._store.append(self._number, self._fence, change)
-                except STORE_ERRORS as error:
-                    if not self._lease.is_held:
-                        raise LeaseLostError(str(error)) from None
-                    await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
-                    tries += 1
-                else:
-                    break
+            await self._make(change)
+
+    async def _make(self, change: Change) -> None:
+        self._changes += 1
+        change = attrs.evolve(change, number=self._changes)
+        tries = 0
+        while True:
+            try:
+                async with asyncio.timeout(TIMEOUT):
+                    stop = await self._store.append(self._number, self._fence, change)
+            except STORE_ERRORS as error:
+                if not self._lease.is_held:
+                    raise LeaseLostError(str(error)) from None
+                await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
+                tries += 1
+            else:
+                break
+        self._note_stop(stop)
+
+    def _note_stop(self, stop: str) -> None:
         if stop and not self.stop:
             self.stop = stop
             self.on_stop()

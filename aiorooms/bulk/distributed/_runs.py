@@ -133,9 +133,10 @@ class DistributedRun:
         store, engine = self._opened()
         with store_errors():
             head = await _head(store)
-            if head.ended_at is None and not head.stop:
-                hint = "stop it first, or wait until it has ended"
-                raise DistributedRunError(f"the run {self.run} is in progress", hint=hint, reason="run_in_progress")
+            if head.ended_at is None:
+                hint = "wait until a worker has ended it" if head.stop else "stop it first, or wait until it has ended"
+                text = f"the run {self.run} is {'stopping' if head.stop else 'in progress'}"
+                raise DistributedRunError(text, hint=hint, reason="run_in_progress")
             letters = {LETTERS["skipped"]: NOT_BEGUN, LETTERS["uncertain"]: BEGUN, ASIDE: NOT_BEGUN}
             if retry_failed:
                 letters[LETTERS["failed"]] = NOT_BEGUN
@@ -150,7 +151,7 @@ class DistributedRun:
             runs.append({"run": len(runs) + 1, "began_at": round(time.time(), 3)})
             settings = {**head.settings, "force": force, "max_failures": max_failures}
             await store.begin_again(runs, settings)
-            await engine.add([(self.run, LEAD)])
+            await engine.add(self.run, [LEAD], attempt=len(runs))
             return True
 
     async def pull_journal(self, path: str | Path) -> None:
@@ -203,9 +204,10 @@ async def submit(
     async with opened_engine(on, account_of(client)) as engine:
         with store_errors():
             await check_store(engine, on)
-            store = await _free_store(engine.client, plan)
-            await _put(store, plan, settings)
-            await engine.add([(store.run, LEAD)])
+            store, is_new = await _free_store(engine.client, plan)
+            if is_new:
+                await _put(store, plan, settings)
+            await engine.add(store.run, [LEAD], attempt=1)
     return store.run
 
 
@@ -218,13 +220,23 @@ async def find_runs(on: str) -> Sequence[str]:
                 return await run_names(client)
 
 
-async def _free_store(client: StoreClient, plan: Plan) -> RunStore:
-    """Return the store for a new run of a plan: named after the plan, with a number if the plan was applied before."""
+async def _free_store(client: StoreClient, plan: Plan) -> tuple[RunStore, bool]:
+    """Return the store for a run of a plan, and whether the run is new.
+
+    The run is named after the plan, with a number if the plan was applied before. A run that no worker has begun is
+    returned again, because the one who submitted it may have failed before its lead was queued.
+    """
     short = plan.plan_id[:8]
     for number in range(1, 1000):
         store = RunStore(client, short if number == 1 else f"{short}-{number}")
         if (head := await store.head()) is None:
-            return store
+            if not await store.reserve():
+                raise DistributedRunError(
+                    f"the plan is being submitted already, as the run {store.run}", hint="watch it", reason="run_exists"
+                )
+            return store, True
+        if head.header.plan_id == plan.plan_id and head.phase == "queued" and len(head.runs) == 1:
+            return store, False
         if head.header.plan_id == plan.plan_id and head.ended_at is None:
             hint = "watch it, or stop it first"
             text = f"the plan is being applied already, by the run {store.run}"

@@ -19,31 +19,37 @@ from typing import Final
 __all__ = ["APPEND", "FINISH", "LEAD", "OPEN_BATCH", "PUBLISH", "REOPEN", "STOP", "TIME"]
 
 OPEN_BATCH: Final = """
--- KEYS: head, batch. ARGV: number, epoch, boot, margin, ttl
+-- KEYS: head, batch. ARGV: number, epoch, boot, margin, ttl, redelivery
 local head, batch = KEYS[1], KEYS[2]
 if redis.call('EXISTS', batch) == 0 or redis.call('EXISTS', head) == 0 then return {'gone', ''} end
 local stop = redis.call('HGET', head, 'stop') or ''
 if redis.call('HGET', batch, 'done') then return {'done', stop} end
 if stop ~= '' then return {'stopped', stop} end
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local number = tonumber(ARGV[1])
 local opened = tonumber(redis.call('HGET', head, 'opened') or '-1')
 if redis.call('HGET', head, 'boot') ~= ARGV[3] then
     -- The store was restarted, and may have lost the last seconds. Batches that were opened then look unopened.
     redis.call('HSET', head, 'boot', ARGV[3], 'suspect', opened + tonumber(ARGV[4]))
+    redis.call('HSET', head, 'suspect_until', string.format('%.3f', now + tonumber(ARGV[6])))
 end
 local is_first = redis.call('HINCRBY', batch, 'delivery', 1) == 1
-if number <= tonumber(redis.call('HGET', head, 'suspect') or '-1') then is_first = false end
+local wait = 0
+if number <= tonumber(redis.call('HGET', head, 'suspect') or '-1') then
+    is_first = false
+    wait = math.max(0, tonumber(redis.call('HGET', head, 'suspect_until') or '0') - now)
+end
 if number > opened then redis.call('HSET', head, 'opened', number) end
 redis.call('HSET', batch, 'epoch', ARGV[2], 'change', 0)
 redis.call('EXPIRE', batch, ARGV[5])
 redis.call('EXPIRE', head, ARGV[5])
-local time = redis.call('TIME')
 if not redis.call('HGET', batch, 'began') then
     redis.call('HSET', batch, 'began', time[1] .. '.' .. string.format('%06d', tonumber(time[2])))
 end
 return {
     'opened', stop, is_first and '1' or '0', redis.call('HGET', batch, 'plan'), redis.call('HGET', batch, 'rows'),
-    redis.call('HGET', batch, 'aside') or '', redis.call('HGET', head, 'listed_at') or ''
+    redis.call('HGET', batch, 'aside') or '', redis.call('HGET', head, 'listed_at') or '', string.format('%.3f', wait)
 }
 """
 """Open a batch: give it a new epoch, and return what a delivery needs."""

@@ -40,6 +40,9 @@ _MARGIN: Final = 100
 The rooms of so many batches are read before they are updated: 25,000 rooms, or 12,500 per second for two seconds.
 """
 
+_SUBMITTING: Final = 3600
+"""Seconds after which the name of a run whose submission failed can be used again."""
+
 _INDEX: Final = "aiorooms:runs"
 """A sorted set of the names of all runs, by the time at which they were submitted."""
 
@@ -100,6 +103,8 @@ class Opened(NamedTuple):
     """The places of the rooms to set aside."""
     listed_at: str
     """When the last list of modified rooms began, by the store's clock; empty if there was none."""
+    wait: float
+    """Seconds during which a delivery that the store has forgotten may still send."""
 
 
 class Fence(NamedTuple):
@@ -143,6 +148,10 @@ class RunStore:
 
     # --- submitting ---
 
+    async def reserve(self) -> bool:
+        """Reserve the name of the run for some minutes. Return False if another submission has reserved it."""
+        return bool(await self._client.set(f"{self._prefix}:submitting", b"1", nx=True, px=_SUBMITTING * 1000))
+
     async def put_batch(self, number: int, rooms: int, packed: bytes) -> None:
         """Store the lines of a batch."""
         await self._client.hset(self._batch(number), mapping={"plan": packed, "rows": "." * rooms})
@@ -167,6 +176,7 @@ class RunStore:
         }
         await self._client.hset(self._head, mapping=mapping)
         await self._client.expire(self._head, _TTL)
+        await self._client.delete(f"{self._prefix}:submitting")
         await self._client.zadd(_INDEX, {self.run: at})
         await self._client.zremrangebyscore(_INDEX, 0, at - _TTL)
         await self._client.expire(_INDEX, _TTL)
@@ -205,8 +215,24 @@ class RunStore:
         """Return whether a delivery has opened a batch."""
         return bool(await self._client.hexists(self._batch(number), "epoch"))
 
+    async def stop_reason(self) -> str:
+        """Return why the run is stopped; empty if it is not."""
+        return _text(await self._client.hget(self._head, "stop") or b"")
+
+    async def new_log(self, number: int | None) -> list[bytes]:
+        """Return the log of a batch since it was last ended, or of the lead.
+
+        Before the lines of each change is a line with its time, such as `#1764300000123`: the Unix time of the store in
+        milliseconds.
+        """
+        entries = await self._client.xrange(self._log(number))
+        texts: list[bytes] = []
+        for entry, fields in entries:
+            texts += b"#" + _bytes(entry).partition(b"-")[0] + b"\n", _bytes(next(iter(fields.values())))
+        return texts
+
     async def log(self, number: int | None) -> list[bytes]:
-        """Return the texts of the log of a batch, or of the lead, in their order."""
+        """Return the whole log of a batch, or of the lead, in the form of `new_log`."""
         texts: list[bytes] = []
         if number is not None:
             batch = self._batch(number)
@@ -214,9 +240,7 @@ class RunStore:
             for index in range(1, count + 1):
                 packed = await self._client.hget(batch, f"log{index}")
                 texts += self._unpacked(number, packed)
-        entries = await self._client.xrange(self._log(number))
-        texts += [_bytes(next(iter(fields.values()))) for _, fields in entries]
-        return texts
+        return [*texts, *await self.new_log(number)]
 
     def _unpacked(self, number: int, packed: bytes | str | None) -> list[bytes]:
         if packed is None:
@@ -228,17 +252,28 @@ class RunStore:
 
     # --- changes ---
 
-    async def open_batch(self, number: int, epoch: str, boot: str) -> Opened | str:
-        """Open a batch with a new epoch. Return `gone`, `done` or `stopped` if there is nothing to do."""
+    async def open_batch(self, number: int, epoch: str, boot: str, redelivery: float) -> Opened | str:
+        """Open a batch with a new epoch. Return `gone`, `done` or `stopped` if there is nothing to do.
+
+        `redelivery` is the redelivery time in seconds.
+        """
         reply = await self._run(
-            _scripts.OPEN_BATCH, [self._head, self._batch(number)], number, epoch, boot, _MARGIN, _TTL
+            _scripts.OPEN_BATCH,
+            [self._head, self._batch(number)],
+            number,
+            epoch,
+            boot,
+            _MARGIN,
+            _TTL,
+            f"{redelivery:g}",
         )
         word = _text(reply[0])
         if word != "opened":
             return word
-        is_first, packed, rows, aside, listed_at = reply[2:7]
+        is_first, packed, rows, aside, listed_at, wait = reply[2:8]
         places = frozenset(map(int, _text(aside).split(","))) if aside else frozenset[int]()
-        return Opened(_text(is_first) == "1", self._unpacked(number, packed), _text(rows), places, _text(listed_at))
+        lines = self._unpacked(number, packed)
+        return Opened(_text(is_first) == "1", lines, _text(rows), places, _text(listed_at), float(_text(wait)))
 
     async def append(self, number: int, fence: Fence, change: Change) -> str:
         """Make a change. Return why the run is stopped; empty if it is not. Raises `Fenced`."""

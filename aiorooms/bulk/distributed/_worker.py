@@ -12,6 +12,7 @@ from ._connect import REDELIVERY, check_store, check_url, opened_engine
 from ._delivery import BatchSettings, apply_batch
 from ._engine import LEAD, STORE_ERRORS, Delivery, Engine, HandBack
 from ._lead import lead_run
+from ._lease import Lease, clock
 from ._recording import TIMEOUT, RateLimited
 from ._store import RunStore
 
@@ -100,19 +101,23 @@ class Worker:
     async def _work(self, engine: Engine, *, until_finished: bool) -> None:
         settings = BatchSettings(
             concurrency=max(1, self._concurrency // _AT_ONCE),
-            redelivery=self._redelivery,
             rate_limited=RateLimited(self._client.pacing.snapshot().rate_limited),
         )
 
         async def handle(delivery: Delivery) -> None:
             store = RunStore(engine.client, delivery.run)
             try:
+                # The lease may have expired between the delivery and this moment.
+                began = clock()
+                async with asyncio.timeout(TIMEOUT):
+                    if not await delivery.renew():
+                        raise TimeoutError("the lease was lost")  # noqa: TRY301 - handled like other errors
+                    boot = await store.boot()
+                lease = Lease(self._redelivery, began)
                 if delivery.number == LEAD:
-                    await lead_run(self._client, store, engine, delivery, self._stopping)
+                    await lead_run(self._client, store, engine, delivery, lease, self._stopping)
                 else:
-                    async with asyncio.timeout(TIMEOUT):
-                        boot = await store.boot()
-                    await apply_batch(self._client, store, delivery, settings, boot, self._stopping)
+                    await apply_batch(self._client, store, delivery, lease, settings, boot, self._stopping)
             except HandBack:
                 raise
             except STORE_ERRORS as error:
