@@ -11,6 +11,8 @@ import pytest
 from aiorooms.bulk import Journal, Plan
 from aiorooms.bulk.distributed import DistributedRun, Worker, submit
 from aiorooms.bulk.distributed import _delivery as delivery_module
+from aiorooms.bulk.distributed._connect import opened_client
+from aiorooms.bulk.distributed._store import Change, Fence, RunStore
 from aiorooms.simulator import RateLimit, RoomsSimulator
 from benchmarks._redis_server import RedisServer
 from benchmarks.distributed import Fleet, play
@@ -124,6 +126,78 @@ async def test_a_cancelled_worker_leaves_nothing_behind(tmp_path: Path, on: str)
             await task
         assert {other for other in tasks_left() - before if "docket" not in repr(other)} == set()
         assert client.pacing.snapshot().in_flight == 0
+
+
+async def test_cancelling_a_worker_cancels_its_updates(tmp_path: Path, on: str) -> None:
+    async with RoomsSimulator(rooms=3000, rate_limit=RateLimit(100)) as sim, client_of(sim) as client:
+        name = await submitted(sim, tmp_path, on)
+        task = asyncio.create_task(Worker(client, on).run())
+        await until(name, on, "updated", 20)
+        task.cancel()
+        async with asyncio.timeout(10):
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+
+async def test_the_leads_of_many_runs_leave_slots_to_batches(tmp_path: Path, on: str) -> None:
+    async with RoomsSimulator(rooms=5) as sim, client_of(sim) as client:
+        names: list[str] = []
+        for number in range(4):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            names.append(await submitted(sim, folder, on, f"max_participants={20 + number}", force=True))
+        async with working(client, on):
+            for name in names:
+                assert (await ended(name, on)).snapshot.is_complete
+
+
+async def test_outcomes_that_are_being_recorded_when_a_batch_ends_are_not_lost(
+    tmp_path: Path, on: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = RunStore.append
+
+    async def slow(self: RunStore, number: int, fence: Fence, change: Change) -> str:
+        await asyncio.sleep(0.3)
+        return await append(self, number, fence, change)
+
+    monkeypatch.setattr(RunStore, "append", slow)
+    monkeypatch.setattr(delivery_module, "_FLUSH", 0.05)
+    async with RoomsSimulator(rooms=10, latency=(0.0, 0.2)) as sim, client_of(sim) as client:
+        name = await submitted(sim, tmp_path, on)
+        async with working(client, on):
+            assert (await ended(name, on)).snapshot.counts["updated"] == 10
+
+
+async def test_a_delivery_that_is_fenced_during_its_read_back_stops_nothing(tmp_path: Path, redis_url: str) -> None:
+    async with RoomsSimulator(rooms=20, latency=0.2) as sim, client_of(sim) as client:
+        name = await submitted(sim, tmp_path, redis_url)
+        async with opened_client(redis_url) as redis:
+            store = RunStore(redis, name)
+            await store.open_batch(0, "earlier", await store.boot(), 15.0)  # the next delivery is not the first one
+            await store.reopen(0, {})
+            async with working(client, redis_url, redelivery=3.0):
+                while not await store.is_opened(0):
+                    await asyncio.sleep(0.01)
+                await store.open_batch(0, "later", await store.boot(), 15.0)
+                status = await ended(name, redis_url)
+        assert (status.stop, status.snapshot.is_complete) == ("", True)
+
+
+async def test_rooms_that_are_read_back_wait_for_the_end_of_an_outage(tmp_path: Path, redis_url: str) -> None:
+    async with RoomsSimulator(rooms=20) as sim, client_of(sim) as client:
+        name = await submitted(sim, tmp_path, redis_url)
+        async with opened_client(redis_url) as redis:
+            store = RunStore(redis, name)
+            await store.open_batch(0, "earlier", await store.boot(), 15.0)
+            await store.reopen(0, {})
+            async with working(client, redis_url):
+                while not await store.is_opened(0):
+                    await asyncio.sleep(0)
+                sim.refuse_connections()
+                await asyncio.sleep(1)
+                sim.accept_connections()
+                status = await ended(name, redis_url)
+        assert status.snapshot.counts["updated"] == 20
 
 
 async def test_a_bug_in_a_worker_stops_the_run(
