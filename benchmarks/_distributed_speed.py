@@ -27,6 +27,7 @@ from aiorooms.bulk._plan_records import PlannedUpdate
 from aiorooms.bulk._plan_writer import PlanWriter
 from aiorooms.bulk.distributed import DistributedRun, RunStatus
 from aiorooms.errors import PlanFileError
+from aiorooms.models._fields import Values
 from aiorooms.simulator import RateLimit, RoomsSimulator
 
 from ._redis_server import RedisServer
@@ -77,8 +78,8 @@ class _Place:
             writer = PlanWriter(file, self.url, "benchmark")
             for number, room_id in enumerate(rooms):
                 url = f"https://new.example.com/rooms/{number}"
-                old = {"max_participants": before, "webhook_event_url": ""}
-                new = {"max_participants": 20, "webhook_event_url": url}
+                old: Values = {"max_participants": before, "webhook_event_url": ""}
+                new: Values = {"max_participants": 20, "webhook_event_url": url}
                 writer.add(
                     PlannedUpdate(
                         room_id=room_id, unique_name=f"room-{number:07}", updated_at=at, before=old, after=new,
@@ -277,11 +278,11 @@ def memory() -> None:
         )
         plan = place.plan("many.plan", ids)
         store = redis.Redis.from_url(place.store.url)  # pyright: ignore[reportUnknownMemberType]
-        before = int(store.info("memory")["used_memory"])  # type: ignore[index]
+        before = int(store.info("memory")["used_memory"])
         began = time.monotonic()
         name, submit_mb = _submitted(place, plan)
         seconds = time.monotonic() - began
-        stored = int(store.info("memory")["used_memory"]) - before  # type: ignore[index]
+        stored = int(store.info("memory")["used_memory"]) - before
         store.close()
         status = place.command("status", name, "--on", place.store.url)
         status_mb = _peak_until_end(status)

@@ -167,8 +167,8 @@ def apply(
     ],
     sections=BULK_SECTIONS,
 )
-@click.argument("journal", metavar="JOURNAL|RUN", type=FILE)
-@on_option("Continue a run on several machines, through this Redis")
+@click.argument("journal", metavar="JOURNAL", type=FILE)
+@on_option("Continue the run with this name, instead of JOURNAL, on several machines through this Redis")
 @click.option(
     "--plan",
     "path",

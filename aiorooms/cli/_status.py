@@ -41,7 +41,7 @@ def _need_journal(ctx: Context) -> None:
         _check_every,
     ],
 )
-@click.argument("journal", metavar="[JOURNAL|RUN]", type=FILE, required=False)
+@click.argument("journal", metavar="[JOURNAL]", type=FILE, required=False)
 @click.option("-w", "--watch", is_flag=True, help="Show the state until the run ends.  [default: show it once]")
 @value_option(
     "--every",
@@ -49,7 +49,9 @@ def _need_journal(ctx: Context) -> None:
     read_duration(SHORTEST),
     "Time between two readings with --watch: 10, 500ms or 1m.  [default: 1s on a terminal, otherwise 10s]",
 )
-@on_option("Redis with the run, if several machines apply it", " Without RUN, the newest 100 runs are listed.")
+@on_option(
+    "Redis with the run, whose name is given instead of JOURNAL", " Without a name, the newest 100 runs are listed."
+)
 @json_option
 def status(journal: Path | None, watch: bool, every: float | None, on: str | None, as_json: bool) -> int:
     """Show how far a run has come, from its journal.

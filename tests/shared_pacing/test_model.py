@@ -257,4 +257,5 @@ def test_clients_that_lose_a_busy_store_for_a_moment_leave_the_others_their_perm
     world = play(make, lambda world: run_all(world, 47))
     assert any(isinstance(event, SharedPacingChanged) and not event.is_shared for event in world.events)
     assert accepted(world)[-1] <= 1.08 * 9
-    assert world.rate_limited <= 0.1  # clients that can't join in time know nothing of the limit
+    # Clients that can't join in time know nothing of the limit. Without a store, 18 to 26 % are rate limited.
+    assert world.rate_limited <= 0.15

@@ -24,7 +24,7 @@ What 100 workers and 100 million rooms would need, calculated from the figures f
 - The lead: 0.8 GB for the index. Two million commands to queue and to end, at some thousand per second.
 - At a limit of 500/s, the run takes 56 hours, and Redis gets 34 scripts per second for the batches and 300 renewals.
   Without a limit, 100 workers send 70,000/s. This is 5,000 scripts per second, a third of what one Redis can do.
-- A list of the modified rooms has 400,000 pages in the end. At 5 pages per second, it takes 22 hours. So someone else's
+- A list of the modified rooms has up to 400,000 pages. At 5 pages per second, it takes 22 hours. So someone else's
   change may be overwritten a day later: this breaks before anything else does. Split such a plan by conditions.
 - The journal has 200 million lines, 60 GB, and is pulled with the memory of a few batches.
 """

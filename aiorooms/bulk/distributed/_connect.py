@@ -55,7 +55,7 @@ async def opened_client(on: str) -> AsyncGenerator[StoreClient]:
 
 
 async def check_store(engine: Engine, on: str) -> None:
-    """Check that a store keeps what it is told. Log a warning if it keeps nothing when it is killed.
+    """Check that a store keeps its data. Log a warning if it loses all of it when it is killed.
 
     Raises `DistributedRunError` if it may evict data, and errors of the store.
     """
