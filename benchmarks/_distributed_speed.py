@@ -278,11 +278,11 @@ def memory() -> None:
         )
         plan = place.plan("many.plan", ids)
         store = redis.Redis.from_url(place.store.url)  # pyright: ignore[reportUnknownMemberType]
-        before = int(store.info("memory")["used_memory"])
+        before = int(store.info("memory")["used_memory"])  # pyright: ignore[reportUnknownMemberType]
         began = time.monotonic()
         name, submit_mb = _submitted(place, plan)
         seconds = time.monotonic() - began
-        stored = int(store.info("memory")["used_memory"]) - before
+        stored = int(store.info("memory")["used_memory"]) - before  # pyright: ignore[reportUnknownMemberType]
         store.close()
         status = place.command("status", name, "--on", place.store.url)
         status_mb = _peak_until_end(status)
