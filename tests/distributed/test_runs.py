@@ -9,6 +9,8 @@ import pytest
 from aiorooms import ClientSettingsError, Pacing, RedisPacing, RoomsClient
 from aiorooms.bulk import Journal, Plan, PlanFileError, apply, make_plan, plan_rollback, select, verify, write_report
 from aiorooms.bulk.distributed import DistributedRun, DistributedRunError, Worker, find_runs, submit
+from aiorooms.bulk.distributed._connect import opened_client
+from aiorooms.bulk.distributed._store import RunStore
 from aiorooms.simulator import RoomsSimulator, ScriptedAnswer
 from benchmarks._redis_server import RedisServer
 
@@ -122,12 +124,18 @@ async def test_a_room_that_was_deleted_after_it_was_set_aside_is_a_conflict(tmp_
 
 
 async def test_a_change_during_the_run_is_noticed(tmp_path: Path, redis_url: str) -> None:
-    async with RoomsSimulator(rooms=3000, rate_limit="600/1s") as sim, client_of(sim) as client:
+    # The last of four batches is opened when the first has ended, which takes the limit at least six seconds.
+    async with RoomsSimulator(rooms=800, rate_limit="40/1s") as sim, client_of(sim) as client:
         name = await submitted(sim, tmp_path, redis_url)
         last = sim.room_ids[-1]
-        async with working(client, redis_url):
+        async with working(client, redis_url), opened_client(redis_url) as redis:
             await until(name, redis_url, "updated", 30)
             sim.change_room(last, max_participants=33)
+            store = RunStore(redis, name)
+            changed_at = await store.time()
+            while (head := await store.head()) is None or (head.listed_at or 0.0) < changed_at:
+                await asyncio.sleep(0.05)
+            sim.rate_limit = None
             status = await ended(name, redis_url)
         assert status.snapshot.counts["conflict"] == 1
         assert sim.rooms[last]["max_participants"] == 33
