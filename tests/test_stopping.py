@@ -328,3 +328,28 @@ async def test_a_stop_after_the_end_is_not_reported() -> None:
             await rest(run)
             run.stop()
     assert not any(isinstance(event, RunStopped) for event in events)
+
+
+async def test_an_attempt_that_may_not_be_sent_stops_the_run() -> None:
+    asked = 0
+
+    def may_send() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked <= 20  # each attempt asks twice: before it, and when it has a connection
+
+    async with RoomsSimulator(rooms=30) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        updates = [(room_id, RoomUpdate(max_participants=20)) for room_id in sim.room_ids]
+        results = [one async for one in client.rooms.update_many(updates, concurrency=1, may_send=may_send)]
+        assert [result.status for result in results] == ["updated"] * 10 + ["skipped"] * (len(results) - 10)
+        assert all(result.error is not None and result.error.reason == "stopped" for result in results[10:])
+        assert sim.stats.by_method["PATCH"] == 10
+
+
+async def test_an_attempt_is_not_sent_if_connecting_took_too_long() -> None:
+    answers = iter([True, False])
+    async with RoomsSimulator(rooms=1) as sim, RoomsClient(sim.api_key, base_url=sim.url) as client:
+        updates = [(sim.room_ids[0], RoomUpdate(max_participants=20))]
+        (result,) = [one async for one in client.rooms.update_many(updates, may_send=lambda: next(answers, False))]
+        assert (result.status, result.attempts) == ("skipped", 1)
+        assert sim.stats.updates_applied.total() == 0

@@ -46,7 +46,7 @@ from ._plan_records import PLANNED, PlannedLine, PlannedUpdate
 from ._recheck import Rechecker, find_room
 from ._recorder import Recorder
 
-__all__ = ["Conflicts", "Finding", "conflict_text", "day_before", "deleted_text", "judge"]
+__all__ = ["Conflicts", "Finding", "day_before", "deleted", "judge", "settled"]
 
 Finding: TypeAlias = Literal["unmodified", "noted", "wanted", "conflict"]
 """What a comparison of a room with its planned update finds.
@@ -65,6 +65,24 @@ def judge(planned: PlannedUpdate, room: Room, *, strict: bool) -> Finding:
     # An answer without `updated_at` shows no modification.
     is_dated = planned.updated_at is not None and room.updated_at is not None
     return "noted" if is_dated and room.updated_at != planned.updated_at else "unmodified"
+
+
+def settled(planned: PlannedUpdate, room: Room, *, strict: bool) -> Outcome | None:
+    """Return the outcome of a room that has the wanted values or is a conflict; None for any other room."""
+    finding = judge(planned, room, strict=strict)
+    if finding == "wanted":
+        return Outcome(room_id=planned.room_id, unique_name=planned.unique_name, status="updated", found=True)
+    if finding != "conflict" or unreadable_fields(room, planned.after, planned.pair):
+        return None
+    fields = "" if strict else f" ({', '.join(planned.contested_fields(room))})"
+    text = f"room {room.id} was modified by someone else{_when(room.updated_at)} after the plan was made{fields}"
+    return Outcome(room_id=planned.room_id, unique_name=planned.unique_name, status="conflict", error=text)
+
+
+def deleted(planned: PlannedUpdate) -> Outcome:
+    """Return the outcome of a room that was set aside, and does not exist any more."""
+    text = f"room {planned.room_id} was modified by someone else after the plan was made, and then deleted"
+    return Outcome(room_id=planned.room_id, unique_name=planned.unique_name, status="conflict", error=text)
 
 
 class Conflicts:
@@ -232,26 +250,28 @@ class Conflicts:
             if (found := await find_room(self._client, planned.room_id)) is not None:
                 outcome = self.compare(planned, found)
             else:
-                text = deleted_text(planned.room_id)
-                outcome = self._recorder.end(planned.room_id, planned.unique_name, "conflict", error=text)
+                outcome = self._end(deleted(planned))
             if outcome is not None:
                 yield outcome
 
     def compare(self, planned: PlannedUpdate, room: Room) -> Outcome | None:
         """Record and return the outcome of a room that has the wanted values or is a conflict; else return None."""
-        finding = judge(planned, room, strict=self._strict)
-        if finding == "wanted":
-            return self._recorder.end(
-                planned.room_id, planned.unique_name, "updated", found=True, updated_at=room.updated_at
-            )
-        if self._force:
-            return None
-        if finding == "conflict" and not unreadable_fields(room, planned.after, planned.pair):
-            text = conflict_text(planned, room, strict=self._strict)
-            return self._recorder.end(planned.room_id, planned.unique_name, "conflict", error=text)
-        if finding == "noted":
+        outcome = settled(planned, room, strict=self._strict)
+        if outcome is not None and (outcome.found or not self._force):
+            return self._end(outcome, room.updated_at if outcome.found else None)
+        if not self._force and judge(planned, room, strict=self._strict) == "noted":
             self._noted[planned.room_id] = room.updated_at
         return None
+
+    def _end(self, outcome: Outcome, updated_at: datetime | None = None) -> Outcome:
+        return self._recorder.end(
+            outcome.room_id,
+            outcome.unique_name,
+            outcome.status,
+            error=outcome.error,
+            found=outcome.found,
+            updated_at=updated_at,
+        )
 
     def changed_rooms(self) -> RoomList:
         """Return the list of the rooms that may have been modified since the plan was made."""
@@ -263,17 +283,6 @@ class Conflicts:
     def _updated_since(self, time: datetime) -> RoomList:
         # A server may report a time in the future. Changes that are made now would then not be in the list.
         return self._client.rooms.list(date_updated_at_gte=day_before(min(time, self._began)))
-
-
-def conflict_text(planned: PlannedUpdate, room: Room, *, strict: bool) -> str:
-    """Return what to say about a room that someone else modified."""
-    fields = "" if strict else f" ({', '.join(planned.contested_fields(room))})"
-    return f"room {room.id} was modified by someone else{_when(room.updated_at)} after the plan was made{fields}"
-
-
-def deleted_text(room_id: str) -> str:
-    """Return what to say about a room that was set aside, and does not exist any more."""
-    return f"room {room_id} was modified by someone else after the plan was made, and then deleted"
 
 
 def _when(time: datetime | None) -> str:

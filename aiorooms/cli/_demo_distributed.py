@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from .._aio import end_tasks
+from .._aio import end_tasks, finish
 from .._text import counted
 from ._demo_steps import Commands, process_of
 from ._distributed import load
@@ -82,7 +82,7 @@ class DistributedStory:
             async with _redis(binary, folder) as on:
                 await self._apply(commands, on)
         finally:
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+            await finish(asyncio.create_task(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)))
 
     async def _apply(self, commands: Commands, on: str) -> None:
         worker = ("worker", "--on", on, "--redelivery", f"{_REDELIVERY:g}", "--quiet")

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from .._pacing.shared.settings import check_redis_url
+from .._pacing.shared.settings import REDIS_SCHEMES, check_redis_url
 from ..errors import ClientSettingsError
 from ._command import Context, Step
 
@@ -19,7 +19,6 @@ STORE: Final = "AIOROOMS_STORE"
 """The environment variable that `--on env` reads. Other users of the machine can see a password in an option."""
 
 _MEMORY: Final = "memory://"
-_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 
 
 def on_option(text: str, more: str = "", *, required: bool = False) -> Callable[[F], F]:
@@ -41,7 +40,7 @@ def read_on(ctx: Context, *, with_memory: bool = False) -> None:
         ctx.add_problem("it needs pydocket; install it: pip install 'aiorooms[distributed]'", "--on")
     elif with_memory and on == _MEMORY:
         pass
-    elif not on.startswith(_SCHEMES):
+    elif not on.startswith(REDIS_SCHEMES):
         ctx.add_problem("it is not the URL of a Redis; begin it with redis://, rediss:// or unix://", "--on")
     else:
         try:

@@ -9,7 +9,7 @@ import pytest
 from aiorooms import ClientSettingsError, Pacing, RedisPacing, RoomsClient
 from aiorooms.bulk import Journal, Plan, PlanFileError, apply, make_plan, plan_rollback, select, verify, write_report
 from aiorooms.bulk.distributed import DistributedRun, DistributedRunError, Worker, find_runs, submit
-from aiorooms.bulk.distributed._connect import opened_client
+from aiorooms.bulk.distributed._connect import opened_store
 from aiorooms.bulk.distributed._store import RunStore
 from aiorooms.simulator import RoomsSimulator, ScriptedAnswer
 from benchmarks._redis_server import RedisServer
@@ -128,7 +128,7 @@ async def test_a_change_during_the_run_is_noticed(tmp_path: Path, redis_url: str
     async with RoomsSimulator(rooms=800, rate_limit="40/1s") as sim, client_of(sim) as client:
         name = await submitted(sim, tmp_path, redis_url)
         last = sim.room_ids[-1]
-        async with working(client, redis_url), opened_client(redis_url) as redis:
+        async with working(client, redis_url), opened_store(redis_url) as redis:
             await until(name, redis_url, "updated", 30)
             sim.change_room(last, max_participants=33)
             store = RunStore(redis, name)
@@ -241,6 +241,47 @@ async def test_a_plan_that_is_being_applied_is_not_submitted_again(tmp_path: Pat
             again = await submit(client, plan, on)
             assert again == f"{name}-2"
             assert (await ended(again, on)).snapshot.already_right == 3
+
+
+async def test_a_queued_run_is_not_mistaken_for_one_with_other_settings(tmp_path: Path, on: str) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        name = await submitted(sim, tmp_path, on)
+        with pytest.raises(DistributedRunError, match=f"is being applied already, by the run {name}"):
+            await submit(client, Plan.open(tmp_path / "a.plan"), on, force=True)
+
+
+async def test_a_submission_that_failed_can_be_repeated_at_once(
+    tmp_path: Path, on: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise TimeoutError("too slow")
+
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(RunStore, "put_batch", fail)
+            with pytest.raises(DistributedRunError, match="the store can't be used: too slow"):
+                await submitted(sim, tmp_path, on)
+        name = await submit(client, Plan.open(tmp_path / "a.plan"), on)
+        async with working(client, on):
+            assert (await ended(name, on)).snapshot.is_complete
+
+
+async def test_the_tasks_of_an_earlier_attempt_do_nothing(
+    tmp_path: Path, on: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client:
+        name = await submitted(sim, tmp_path, on)
+        async with DistributedRun(name, on) as run:
+            assert await run.stop()
+            assert await run.resume()
+        async with working(client, on):
+            assert (await ended(name, on)).snapshot.is_complete
+        assert "is tried again" not in caplog.text
+        path, _ = await journal_of(name, on, tmp_path)
+        assert [record["stop"] for record in Journal.open(path).records() if "stop" in record] == [
+            "stopped: by the user",
+            "done",
+        ]
 
 
 async def test_a_run_that_does_not_exist(on: str) -> None:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     RedisClient: TypeAlias = "Redis | RedisCluster"
 
-__all__ = ["RedisPacing", "check_redis_url"]
+__all__ = ["REDIS_SCHEMES", "RedisPacing", "check_redis_url"]
 
-_SCHEMES: Final = ("redis://", "rediss://", "unix://")
+REDIS_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 _HINT: Final = "begin it with redis://, rediss:// or unix://"
 
 
@@ -47,7 +47,7 @@ class RedisPacing:
             raise ImportError("RedisPacing needs redis-py; install it: pip install 'aiorooms[redis]'")
         source: object = self.source
         if isinstance(source, str):
-            if not source.startswith(_SCHEMES):
+            if not source.startswith(REDIS_SCHEMES):
                 # The URL may contain a password, so it is not shown.
                 raise setting_error("RedisPacing(source=)", "is not a URL of Redis", _HINT)
             check_redis_url("RedisPacing(source=)", source)

@@ -32,6 +32,7 @@ What 100 workers and 100 million rooms would need, calculated from the figures f
 from importlib.util import find_spec
 
 from ...errors import DistributedRunError
+from .._progress import Snapshot
 
 if find_spec("docket") is None:  # pragma: no cover - the tests install it
     raise DistributedRunError(
@@ -44,4 +45,13 @@ from ._connect import REDELIVERY
 from ._runs import DistributedRun, RunStatus, find_runs, submit
 from ._worker import Worker
 
-__all__ = ["REDELIVERY", "DistributedRun", "DistributedRunError", "RunStatus", "Worker", "find_runs", "submit"]
+__all__ = [
+    "REDELIVERY",
+    "DistributedRun",
+    "DistributedRunError",
+    "RunStatus",
+    "Snapshot",
+    "Worker",
+    "find_runs",
+    "submit",
+]

@@ -7,12 +7,12 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Final
 
 from ..._checks import setting_error
-from ..._pacing.shared.settings import check_redis_url
+from ..._pacing.shared.settings import REDIS_SCHEMES, check_redis_url
 from ...errors import DistributedRunError
-from ._engine import STORE_ERRORS, Engine
-from ._store import StoreClient
+from ._engine import Engine, opened_client
+from ._store import STORE_ERRORS, StoreClient
 
-__all__ = ["REDELIVERY", "SHORT", "check_store", "check_url", "opened_client", "opened_engine", "store_errors"]
+__all__ = ["REDELIVERY", "SHORT", "check_store", "check_url", "opened_engine", "opened_store", "store_errors"]
 
 REDELIVERY: Final = 15.0
 """Seconds after which the batch of a worker that was killed goes to another one."""
@@ -21,7 +21,6 @@ SHORT: Final = 5.0
 """Time limit for steps that read little from the store, in seconds."""
 
 _MEMORY: Final = "memory://"
-_SCHEMES: Final = ("redis://", "rediss://", "unix://", _MEMORY)
 
 _logger: Final = logging.getLogger("aiorooms.distributed")
 
@@ -31,8 +30,9 @@ def check_url(setting: str, on: str) -> None:
 
     A URL may contain a password.
     """
-    if not isinstance(on, str) or not on.startswith(_SCHEMES):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise setting_error(setting, "is not the URL of a store", f"begin it with one of {', '.join(_SCHEMES)}")
+    schemes = (*REDIS_SCHEMES, _MEMORY)
+    if not isinstance(on, str) or not on.startswith(schemes):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise setting_error(setting, "is not the URL of a store", f"begin it with one of {', '.join(schemes)}")
     if not on.startswith(_MEMORY):
         check_redis_url(setting, on)
 
@@ -48,10 +48,12 @@ async def opened_engine(on: str, account: str, *, redelivery: float = REDELIVERY
 
 
 @asynccontextmanager
-async def opened_client(on: str) -> AsyncGenerator[StoreClient]:
+async def opened_store(on: str) -> AsyncGenerator[StoreClient]:
     """Connect to a store without a queue. Raises `DistributedRunError` if it can't be reached."""
-    async with opened_engine(on, "none") as engine:
-        yield engine.client
+    async with AsyncExitStack() as stack:
+        with store_errors():
+            client = await stack.enter_async_context(opened_client(on))
+        yield client
 
 
 async def check_store(engine: Engine, on: str) -> None:

@@ -31,7 +31,7 @@ from ...models import Room, RoomUpdate, UpdateResult
 from ...models._fields import unreadable_fields
 from ...resources._statuses import ends_run
 from ...resources._update_many import UpdateRun
-from .._conflicts import conflict_text, judge
+from .._conflicts import settled
 from .._outcomes import Outcome
 from .._plan_records import PLANNED, PlannedLine, PlannedUpdate
 from ._batches import OPEN
@@ -81,9 +81,11 @@ async def apply_batch(
     epoch = new_epoch()
     async with asyncio.timeout(TIMEOUT):
         head = await store.head()
+        if head is None or delivery.attempt != len(head.runs):
+            return  # the run was deleted, or it was resumed and has another task for this batch
         opened = await store.open_batch(delivery.number, epoch, boot, lease.seconds)
-    if head is None or isinstance(opened, str):
-        return  # the run was deleted or stopped, or the batch has ended: nothing is left to do
+    if isinstance(opened, str):
+        return  # the run was stopped, or the batch has ended: nothing is left to do
     recorder = BatchRecorder(store, delivery.number, epoch, lease, client, opened.listed_at, settings.rate_limited)
     batch = _Batch(
         client, recorder, lease, opened, settings.concurrency, stopping,
@@ -207,6 +209,7 @@ class _Batch:
         """Read a room. Return whether its update must be sent; if not, record its outcome."""
         room_id, name = planned.room_id, planned.unique_name
         update = PLANNED.read(planned.line)
+        updated_at = None
         try:
             room = await self._retrieve(update)
         except NotFoundError as error:
@@ -216,20 +219,14 @@ class _Batch:
         else:
             if room is None:
                 return False
-            finding = judge(update, room, strict=self._strict)
-            if finding == "wanted":
-                outcome = Outcome(room_id=room_id, unique_name=name, status="updated", found=True)
-                await self._end(place, outcome, ended_line(outcome, updated_at=room.updated_at))
-                return False
-            if unreadable := unreadable_fields(room, update.after, update.pair):
+            found = settled(update, room, strict=self._strict)
+            if found is None and (unreadable := unreadable_fields(room, update.after, update.pair)):
                 text = f"room {room_id}: the answer to the read-back has no readable {', '.join(unreadable)}"
-                outcome = Outcome(room_id=room_id, unique_name=name, status="uncertain", error=text)
-            elif finding == "conflict" and not self._force:
-                text = conflict_text(update, room, strict=self._strict)
-                outcome = Outcome(room_id=room_id, unique_name=name, status="conflict", error=text)
-            else:
+                found = Outcome(room_id=room_id, unique_name=name, status="uncertain", error=text)
+            if found is None or (found.status == "conflict" and self._force):
                 return True
-        await self._end(place, outcome, ended_line(outcome))
+            outcome, updated_at = found, room.updated_at if found.found else None
+        await self._end(place, outcome, ended_line(outcome, updated_at=updated_at))
         return False
 
     async def _retrieve(self, update: PlannedUpdate) -> Room | None:
@@ -254,7 +251,7 @@ class _Batch:
                     await self._recorder.flush(str(error))
                     return None
                 if time.monotonic() - began >= patience:
-                    if isinstance(error, ClientStateError) or self._contact_at >= began:
+                    if self._contact_at >= began:
                         raise
                     why = f"the server was unavailable for more than {patience:g} s (outage_patience)"
                     await self._recorder.flush(f"{why}; the last failure: {error.message}")

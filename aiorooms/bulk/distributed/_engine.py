@@ -1,6 +1,7 @@
 """The queue of tasks, on pydocket (Redis streams). No other module knows pydocket.
 
-A task is a run and the number of a batch, or `LEAD`. The engine delivers each task to one worker. It delivers it again
+A task is a run, the number of a batch or `LEAD`, and the number of the attempt, because the tasks of a run that is
+resumed are new ones. The engine delivers each task to one worker. It delivers it again
 if the worker does not renew its lease for the redelivery time, because the worker was killed or can't reach the store.
 A handler ends a delivery in one of three ways:
 
@@ -21,8 +22,8 @@ task is cancelled as done, so each delivery runs in a task of its own, and only 
 import asyncio
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self, TypeAlias
 
@@ -30,15 +31,11 @@ import attrs
 from docket import CurrentExecution, Docket, Execution, Worker
 from docket.dependencies import AdmissionBlocked
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from ..._aio import end_tasks
-from ._store import StoreClient
+from ._store import STORE_ERRORS, StoreClient
 
-__all__ = ["LEAD", "STORE_ERRORS", "Delivery", "Engine", "HandBack", "Handler"]
-
-STORE_ERRORS: Final = (RedisError, OSError, TimeoutError)
-"""What a call of the store raises if the store can't be reached, or does not do what it is asked."""
+__all__ = ["LEAD", "Delivery", "Engine", "HandBack", "Handler", "opened_client"]
 
 LEAD: Final = -1
 """The number of the task that leads a run."""
@@ -48,7 +45,10 @@ _KEEP: Final = timedelta(days=30)
 """How long the engine remembers a task that is done. An old message of a task that it has forgotten is not recognized
 as superseded, and the default of 15 minutes is shorter than a long run."""
 
+_MEMORY: Final = "memory:"
+
 _CONNECT_SECONDS: Final = 5.0
+"""Time limit for each step of connecting, and for each command of a client without a queue."""
 
 _MAX_LEADS: Final = 20
 """Number of runs that one worker can lead."""
@@ -75,11 +75,31 @@ class Delivery:
 
     run: str
     number: int
+    """The number of a batch, or `LEAD`."""
+    attempt: int
+    """1 for a run that was submitted, 2 when it was resumed, and so on."""
     renew: Callable[[], Awaitable[bool]]
     """Renew the lease. Return whether the task still belongs to this worker."""
 
 
-Handler: TypeAlias = Callable[[Delivery], Awaitable[None]]
+Handler: TypeAlias = Callable[[Delivery], Coroutine[Any, Any, None]]
+
+
+@asynccontextmanager
+async def opened_client(url: str) -> AsyncGenerator[StoreClient]:
+    """Connect to a store without a queue."""
+    if url.startswith(_MEMORY):
+        async with Docket(name="aiorooms", url=url) as docket, docket.redis() as client:
+            yield client
+        return
+    redis: Any = Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+        url, socket_connect_timeout=_CONNECT_SECONDS, socket_timeout=_CONNECT_SECONDS
+    )
+    try:
+        await redis.ping()
+        yield redis
+    finally:
+        await redis.aclose()
 
 
 class Engine:
@@ -91,7 +111,7 @@ class Engine:
         self._url = url
         self._batches = Docket(name=f"aiorooms-{account}", url=url, execution_ttl=_KEEP)
         self._leads = Docket(name=f"aiorooms-{account}-leads", url=url, execution_ttl=_KEEP)
-        self._is_memory = url.startswith("memory:")
+        self._is_memory = url.startswith(_MEMORY)
         self._stack = AsyncExitStack()
         self._client: StoreClient = None
         self._handle: Handler | None = None
@@ -100,7 +120,9 @@ class Engine:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            await self._reach()
+            if not self._is_memory:
+                async with opened_client(self._url):
+                    pass  # it raises an error if the store can't be reached; docket would try again without end
             for docket in (self._batches, self._leads):
                 await stack.enter_async_context(docket)
                 docket.register(self._task, names=[_TASK])
@@ -110,18 +132,6 @@ class Engine:
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
-
-    async def _reach(self) -> None:
-        """Raise an error if the store can't be reached. The engine itself would try again without end."""
-        if self._is_memory:
-            return
-        redis: Any = Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
-            self._url, socket_connect_timeout=_CONNECT_SECONDS, socket_timeout=_CONNECT_SECONDS
-        )
-        try:
-            await redis.ping()
-        finally:
-            await redis.aclose()
 
     @property
     def client(self) -> StoreClient:
@@ -136,7 +146,7 @@ class Engine:
         given = [*numbers]
         for docket in (self._batches, self._leads):
             calls = [
-                docket.call(_TASK, key=f"{run}:{number}" if attempt == 1 else f"{run}.{attempt}:{number}")(run, number)
+                docket.call(_TASK, key=f"{run}.{attempt}:{number}")(run, number, attempt)
                 for number in given
                 if (number == LEAD) == (docket is self._leads)
             ]
@@ -203,12 +213,12 @@ class Engine:
                 await asyncio.sleep(_IDLE)
                 batches = running[1] = asyncio.create_task(workers[1].run_until_finished())
 
-    async def _task(self, run: str, number: int, execution: Execution = CurrentExecution()) -> None:  # noqa: B008
+    async def _task(self, run: str, number: int, attempt: int, execution: Execution = CurrentExecution()) -> None:  # noqa: B008
         handle = self._handle
         if handle is None:  # only a worker gets tasks
             raise RuntimeError("this engine does not work")
-        delivery = Delivery(run, number, lambda: self._renew(execution))
-        handling = asyncio.create_task(_handled(handle, delivery))
+        delivery = Delivery(run, number, attempt, lambda: self._renew(execution))
+        handling = asyncio.create_task(handle(delivery))
         self._deliveries.add(handling)
         try:
             await asyncio.wait([handling])
@@ -239,7 +249,3 @@ class Engine:
         docket = execution.docket
         words: Sequence[Any] = [docket.worker_group_name, self._name, execution.message_id or b""]
         return bool(await self._client.eval(_RENEW, 1, docket.stream_key, *words))
-
-
-async def _handled(handle: Handler, delivery: Delivery) -> None:
-    await handle(delivery)

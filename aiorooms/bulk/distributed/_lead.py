@@ -28,13 +28,11 @@ from ..._aio import end_tasks
 from ...client import RoomsClient
 from ...errors import APIError, ClientStateError
 from ...models import Room
-from ...models._fields import unreadable_fields
 from ...resources._pages import RoomList, gated
 from ...resources._statuses import ends_run
-from .._conflicts import conflict_text, day_before, deleted_text, judge
+from .._conflicts import day_before, deleted, judge, settled
 from .._journal_records import PacingRecord, PacingState, line_of
 from .._journal_writer import now
-from .._outcomes import Outcome
 from .._plan_records import PLANNED, PlannedUpdate
 from .._recheck import Rechecker, find_room
 from .._refresh import RefreshBudget
@@ -54,6 +52,12 @@ _TICK: Final = 0.5
 _RATE_OVER: Final = 10
 """Number of ticks over which the rate is measured."""
 
+_RECORDS: Final = 500
+"""The state of the rate limit is recorded every second, later every 1/500 of the time that the run has taken.
+
+A run of an hour has about 1,500 such records, and one of a week 3,800.
+"""
+
 _AT_ONCE: Final = 1000
 """Number of tasks that are queued in one step."""
 
@@ -62,11 +66,11 @@ async def lead_run(
     client: RoomsClient, store: RunStore, engine: Engine, delivery: Delivery, lease: Lease, stopping: asyncio.Event
 ) -> None:
     """Lead a run to its end, or until `stopping` is set. Raises `HandBack` then, and errors of the store."""
+    head = await store.head()
+    if head is None or head.ended_at is not None or delivery.attempt != len(head.runs):
+        return  # the run was deleted or has ended, or it was resumed and has another task
     epoch = new_epoch()
     await store.take_lead(epoch)
-    head = await store.head()
-    if head is None or head.ended_at is not None:
-        return
     lead = _Lead(client, store, engine, head, epoch)
     renewing = asyncio.create_task(keep(lease, delivery.renew, timeout=TIMEOUT))
     leading = asyncio.create_task(lead.run())
@@ -107,6 +111,9 @@ class _Lead:
         self._began = datetime.now(UTC)
         self._done: list[int] = []
         """The number of rooms with an outcome, at the last ticks."""
+        self._sending_at = time.monotonic()
+        self._recorded_at = 0.0
+        """When the state of the rate limit was recorded last, in seconds after `_sending_at`."""
 
     async def run(self) -> None:
         """Do all steps."""
@@ -173,8 +180,11 @@ class _Lead:
         ticks = len(self._done) - 1
         rate = (self._done[-1] - self._done[0]) / (ticks * _TICK) if ticks else 0.0
         await self._set(rate=f"{rate:.2f}")
-        state = PacingState(refused=head.rate_limited, limit=head.limit, rate=round(rate, 2))
-        await self._append(0, Change(number=0, body=line_of(PacingRecord(pacing=state, at=now()))))
+        elapsed = time.monotonic() - self._sending_at
+        if elapsed >= self._recorded_at + max(1.0, elapsed / _RECORDS):
+            self._recorded_at = elapsed
+            state = PacingState(refused=head.rate_limited, limit=head.limit, rate=round(rate, 2))
+            await self._append(0, Change(number=0, body=line_of(PacingRecord(pacing=state, at=now()))))
 
     # --- what others changed ---
 
@@ -278,18 +288,11 @@ class _Lead:
     async def _settle(self, aside: "_Aside", room: Room | None) -> None:
         """Record the outcome of a room that was set aside. A room that has its old values again is left to `resume`."""
         planned = aside.planned
-        finding = "deleted" if room is None else judge(planned, room, strict=self._strict)
-        outcome = Outcome(room_id=planned.room_id, unique_name=planned.unique_name, status="conflict")
-        updated_at = None
-        if room is None:
-            outcome = attrs.evolve(outcome, error=deleted_text(planned.room_id))
-        elif finding == "wanted":
-            outcome, updated_at = attrs.evolve(outcome, status="updated", found=True), room.updated_at
-        elif finding == "conflict" and not unreadable_fields(room, planned.after, planned.pair):
-            outcome = attrs.evolve(outcome, error=conflict_text(planned, room, strict=self._strict))
-        else:
+        outcome = deleted(planned) if room is None else settled(planned, room, strict=self._strict)
+        if outcome is None:
             await self._append(aside.number, Change(number=0, letters=[(aside.place, NOT_BEGUN)]))
             return
+        updated_at = room.updated_at if room is not None and outcome.found else None
         ended = Ended.of(aside.place, outcome, ended_line(outcome, updated_at=updated_at))
         await self._append(aside.number, Change(number=0, letters=[(ended.place, ended.letter)], body=ended.line))
 

@@ -18,6 +18,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
+from ._store import STORE_ERRORS
+
 __all__ = ["MARGIN", "Lease", "clock", "keep"]
 
 MARGIN: Final = 1.5
@@ -73,7 +75,7 @@ async def keep(lease: Lease, renew: Callable[[], Awaitable[bool]], *, timeout: f
     while lease.is_held:
         await asyncio.sleep(_RENEWAL)
         began = lease.now()
-        with suppress(Exception):
+        with suppress(*STORE_ERRORS):
             async with asyncio.timeout(timeout):
                 is_ours = await renew()
             if is_ours:

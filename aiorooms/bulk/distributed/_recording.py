@@ -24,9 +24,8 @@ from .._journal_records import end_line
 from .._journal_writer import now
 from .._outcomes import Outcome
 from ._batches import ASIDE, BEGUN, FOUND, LETTERS, NOT_BEGUN
-from ._engine import STORE_ERRORS
 from ._lease import Lease
-from ._store import Change, Fence, RunStore
+from ._store import STORE_ERRORS, Change, Fence, RunStore
 
 __all__ = ["TIMEOUT", "BatchRecorder", "Ended", "LeaseLostError", "RateLimited", "ended_line"]
 

@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import attrs
 
@@ -18,7 +18,7 @@ from .._plan import Plan
 from .._plan_records import PlanHeader, PlanTotals
 from .._progress import Snapshot
 from ._batches import ASIDE, BEGUN, LETTERS, NOT_BEGUN, packed_batches
-from ._connect import SHORT, check_store, check_url, opened_client, opened_engine, store_errors
+from ._connect import SHORT, check_store, check_url, opened_engine, opened_store, store_errors
 from ._engine import LEAD, Engine
 from ._pull import write_journal
 from ._snapshot import snapshot_of
@@ -67,7 +67,7 @@ class DistributedRun:
         """Connect. Raises `DistributedRunError` if the store can't be used, or does not have the run."""
         async with AsyncExitStack() as stack:
             # Which queue the run belongs to is in the store, so a first connection without a queue reads it.
-            async with opened_client(self._on) as client:
+            async with opened_store(self._on) as client:
                 with store_errors():
                     async with asyncio.timeout(SHORT):
                         head = await _head(RunStore(client, self.run))
@@ -204,9 +204,12 @@ async def submit(
     async with opened_engine(on, account_of(client)) as engine:
         with store_errors():
             await check_store(engine, on)
-            store, is_new = await _free_store(engine.client, plan)
+            store, is_new = await _free_store(engine.client, plan, settings)
             if is_new:
-                await _put(store, plan, settings)
+                try:
+                    await _put(store, plan, settings)
+                finally:
+                    await store.release()
             await engine.add(store.run, [LEAD], attempt=1)
     return store.run
 
@@ -214,17 +217,18 @@ async def submit(
 async def find_runs(on: str) -> Sequence[str]:
     """Return the names of the newest 100 runs in a store, the newest first."""
     check_url("find_runs(on=)", on)
-    async with opened_client(on) as client:
+    async with opened_store(on) as client:
         with store_errors():
             async with asyncio.timeout(SHORT):
                 return await run_names(client)
 
 
-async def _free_store(client: StoreClient, plan: Plan) -> tuple[RunStore, bool]:
+async def _free_store(client: StoreClient, plan: Plan, settings: Mapping[str, Any]) -> tuple[RunStore, bool]:
     """Return the store for a run of a plan, and whether the run is new.
 
     The run is named after the plan, with a number if the plan was applied before. A run that no worker has begun is
-    returned again, because the one who submitted it may have failed before its lead was queued.
+    returned again if it has the same settings, because the one who submitted it may have failed before its lead was
+    queued.
     """
     short = plan.plan_id[:8]
     for number in range(1, 1000):
@@ -235,13 +239,18 @@ async def _free_store(client: StoreClient, plan: Plan) -> tuple[RunStore, bool]:
                     f"the plan is being submitted already, as the run {store.run}", hint="watch it", reason="run_exists"
                 )
             return store, True
-        if head.header.plan_id == plan.plan_id and head.phase == "queued" and len(head.runs) == 1:
+        is_waiting = head.phase == "queued" and len(head.runs) == 1
+        if head.header.plan_id == plan.plan_id and is_waiting and head.settings == settings:
             return store, False
         if head.header.plan_id == plan.plan_id and head.ended_at is None:
             hint = "watch it, or stop it first"
             text = f"the plan is being applied already, by the run {store.run}"
             raise DistributedRunError(text, hint=hint, reason="run_exists")
     raise DistributedRunError("the store has 999 runs of this plan", hint="make a new plan", reason="run_exists")
+
+
+_KEEP_EVERY: Final = 100
+"""Number of batches after which the name of the run is reserved again. Storing them takes less than a second."""
 
 
 async def _put(store: RunStore, plan: Plan, settings: dict[str, Any]) -> None:
@@ -252,6 +261,8 @@ async def _put(store: RunStore, plan: Plan, settings: dict[str, Any]) -> None:
         while (batch := await asyncio.to_thread(next, left, None)) is not None:
             await store.put_batch(batches, *batch)
             batches += 1
+            if batches % _KEEP_EVERY == 0:
+                await store.keep_reserved()
     header = PlanHeader(
         version=plan.version,
         plan_id=plan.plan_id,

@@ -20,16 +20,32 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import attrs
+from redis.exceptions import RedisError
 
 from ...errors import DistributedRunError
 from .._plan_records import HEADER, TOTALS, PlanHeader, PlanTotals
 from . import _scripts
 from ._batches import NOT_BEGUN, unpack
 
-__all__ = ["Change", "Fence", "Fenced", "Head", "Opened", "RunStore", "StoreClient", "lost", "new_epoch", "run_names"]
+__all__ = [
+    "STORE_ERRORS",
+    "Change",
+    "Fence",
+    "Fenced",
+    "Head",
+    "Opened",
+    "RunStore",
+    "StoreClient",
+    "lost",
+    "new_epoch",
+    "run_names",
+]
 
 StoreClient: TypeAlias = Any
 """A client with the commands of `redis.asyncio`, which have hardly any types."""
+
+STORE_ERRORS: Final = (RedisError, OSError, TimeoutError)
+"""What a call of the store raises if the store can't be reached, or does not do what it is asked."""
 
 _TTL: Final = 30 * 24 * 3600
 """Seconds after the last change after which a run is deleted."""
@@ -40,8 +56,8 @@ _MARGIN: Final = 100
 The rooms of so many batches are read before they are updated: 25,000 rooms, or 12,500 per second for two seconds.
 """
 
-_SUBMITTING: Final = 3600
-"""Seconds after which the name of a run whose submission failed can be used again."""
+_SUBMITTING: Final = 60
+"""Seconds after which the name of a run can be used again if the process that submits it was killed."""
 
 _INDEX: Final = "aiorooms:runs"
 """A sorted set of the names of all runs, by the time at which they were submitted."""
@@ -143,14 +159,23 @@ class RunStore:
         self._client = client
         self._prefix = f"{{aiorooms:run:{run}}}"
         self._head = f"{self._prefix}:head"
+        self._reserved = f"{self._prefix}:submitting"
         self._scripts: dict[str, Any] = {}
         self._has_time = hasattr(client, "time")
 
     # --- submitting ---
 
     async def reserve(self) -> bool:
-        """Reserve the name of the run for some minutes. Return False if another submission has reserved it."""
-        return bool(await self._client.set(f"{self._prefix}:submitting", b"1", nx=True, px=_SUBMITTING * 1000))
+        """Reserve the name of the run for a minute. Return False if another submission has reserved it."""
+        return bool(await self._client.set(self._reserved, b"1", nx=True, px=_SUBMITTING * 1000))
+
+    async def keep_reserved(self) -> None:
+        """Reserve the name for another minute."""
+        await self._client.expire(self._reserved, _SUBMITTING)
+
+    async def release(self) -> None:
+        """Release the name, because the submission has ended."""
+        await self._client.delete(self._reserved)
 
     async def put_batch(self, number: int, rooms: int, packed: bytes) -> None:
         """Store the lines of a batch."""
@@ -176,7 +201,6 @@ class RunStore:
         }
         await self._client.hset(self._head, mapping=mapping)
         await self._client.expire(self._head, _TTL)
-        await self._client.delete(f"{self._prefix}:submitting")
         await self._client.zadd(_INDEX, {self.run: at})
         await self._client.zremrangebyscore(_INDEX, 0, at - _TTL)
         await self._client.expire(_INDEX, _TTL)

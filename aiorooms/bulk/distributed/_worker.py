@@ -10,21 +10,17 @@ from ...client import RoomsClient, account_of
 from ...errors import AioroomsError, DistributedRunError
 from ._connect import REDELIVERY, check_store, check_url, opened_engine
 from ._delivery import BatchSettings, apply_batch
-from ._engine import LEAD, STORE_ERRORS, Delivery, Engine, HandBack
+from ._engine import LEAD, Delivery, Engine, HandBack
 from ._lead import lead_run
 from ._lease import Lease, clock
 from ._recording import TIMEOUT, RateLimited
-from ._store import RunStore
+from ._store import STORE_ERRORS, RunStore
 
 __all__ = ["Worker"]
 
 
-def _reason(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).rstrip(".")
-
-
 _AT_ONCE: Final = 3
-"""Number of tasks in progress. While a batch waits for its last updates, others go on. One of them may be a lead."""
+"""Number of batches in progress. While one waits for its last updates, the others go on."""
 
 _LEAST_REDELIVERY: Final = 3.0
 """A lease is renewed every second, and nothing is sent in its last 1.5 s."""
@@ -132,3 +128,7 @@ class Worker:
                 raise
 
         await engine.work(handle, self._stopping, at_once=_AT_ONCE, until_finished=until_finished)
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).rstrip(".")
