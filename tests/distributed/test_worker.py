@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from aiorooms import RoomsClient
 from aiorooms.bulk import Journal, Plan
 from aiorooms.bulk.distributed import DistributedRun, Worker, submit
 from aiorooms.bulk.distributed import _delivery as delivery_module
 from aiorooms.bulk.distributed._connect import opened_store
+from aiorooms.bulk.distributed._lease import Lease, clock
+from aiorooms.bulk.distributed._recording import BatchRecorder, Ended, RateLimited
 from aiorooms.bulk.distributed._store import Change, Fence, RunStore
 from aiorooms.simulator import RateLimit, RoomsSimulator
 from benchmarks._redis_server import RedisServer
 from benchmarks.distributed import Fleet, play
 
-from ..conftest import tasks_left
+from ..conftest import settle, tasks_left
 from .conftest import client_of, ended, journal_of, submitted, until, working
 
 
@@ -151,25 +154,36 @@ async def test_the_leads_of_many_runs_leave_slots_to_batches(tmp_path: Path, on:
                 assert (await ended(name, on)).snapshot.is_complete
 
 
-async def test_outcomes_that_are_being_recorded_when_a_batch_ends_are_not_lost(
-    tmp_path: Path, on: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    append = RunStore.append
+async def test_a_flush_waits_for_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a batch could end while its last outcomes are being recorded, and these would be lost."""
+    may_answer = asyncio.Event()
+    recorded: list[int] = []
 
-    async def slow(self: RunStore, number: int, fence: Fence, change: Change) -> str:
-        await asyncio.sleep(0.3)
-        return await append(self, number, fence, change)
+    async def slow(_: RunStore, number: int, fence: Fence, change: Change) -> str:
+        await may_answer.wait()
+        recorded.extend(place for place, _ in change.letters)
+        return ""
 
     monkeypatch.setattr(RunStore, "append", slow)
-    monkeypatch.setattr(delivery_module, "_FLUSH", 0.05)
-    async with RoomsSimulator(rooms=10, latency=(0.0, 0.2)) as sim, client_of(sim) as client:
-        name = await submitted(sim, tmp_path, on)
-        async with working(client, on):
-            assert (await ended(name, on)).snapshot.counts["updated"] == 10
+    async with RoomsClient("KEY", base_url="http://127.0.0.1:1") as client:
+        lease = Lease(15.0, clock())
+        recorder = BatchRecorder(RunStore(object(), "run"), 0, "epoch", lease, client, "", RateLimited(0))
+        await recorder.end(Ended(place=7, letter="u", line=b"", attempts=1, failure=None))
+        first = asyncio.create_task(recorder.flush())
+        second = asyncio.create_task(recorder.flush())
+        await settle()
+        assert not second.done()
+        may_answer.set()
+        await second
+        assert recorded == [7]
+        await first
 
 
-async def test_a_delivery_that_is_fenced_during_its_read_back_stops_nothing(tmp_path: Path, redis_url: str) -> None:
-    # The rooms are as wanted, so outcomes are recorded while others are read.
+async def test_a_delivery_that_is_fenced_during_its_read_back_stops_nothing(
+    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The rooms are as wanted, so outcomes are recorded by the tasks that read. The regular flush must not be earlier.
+    monkeypatch.setattr(delivery_module, "_FLUSH", 100.0)
     async with RoomsSimulator(rooms=100, latency=0.2) as sim, client_of(sim) as client:
         name = await submitted(sim, tmp_path, redis_url, force=True)
         for room_id in sim.room_ids:
