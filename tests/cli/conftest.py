@@ -33,13 +33,15 @@ Invoke = Callable[..., Result]
 
 
 @pytest.fixture(autouse=True, scope="session")
-def sigint_is_not_ignored() -> None:
-    """Make sure that programs started by tests receive Ctrl-C.
+def signals_are_not_ignored() -> None:
+    """Make sure that programs started by tests receive Ctrl-C and SIGHUP.
 
-    If the tests run as a background job of a shell, SIGINT is ignored, also in child processes.
+    If the tests run as a background job of a shell, SIGINT is ignored, and with `nohup` SIGHUP is, also in child
+    processes.
     """
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
