@@ -80,14 +80,12 @@ async def test_a_change_is_recorded_once(on: str) -> None:
     async with store_of(on) as store:
         await opened(store, 0, "x")
         fence = Fence(False, "x")
-        begin = Change(number=1, letters=[(0, "b"), (2, "b")], body=b"begin\n")
+        begin = Change(letters=[(0, "b"), (2, "b")], body=b"begin\n")
         for _ in range(2):  # as if the first answer was lost
-            assert await store.append(0, fence, begin) == ""
-        end = Change(
-            number=2, letters=[(0, "u"), (2, "?")], body=b"end\n", failures=1, attempts=3, rate_limited=2, limit="9.5"
-        )
+            assert await store.append(0, fence, 1, begin) == ""
+        end = Change(letters=[(0, "u"), (2, "?")], body=b"end\n", failures=1, attempts=3, rate_limited=2, limit="9.5")
         for _ in range(2):
-            await store.append(0, fence, end)
+            await store.append(0, fence, 2, end)
         assert await store.rows(0) == "u.?"
         assert without_times(await store.log(0)) == b"begin\nend\n"
         assert await counts(store) == {"u": 1, "?": 1}
@@ -102,19 +100,19 @@ async def test_an_earlier_delivery_changes_nothing(on: str) -> None:
         await opened(store, 0, "y")
         for fence in (Fence(False, "x"), Fence(False, "")):
             with pytest.raises(Fenced):
-                await store.append(0, fence, Change(number=5, letters=[(0, "u")], body=b"late\n"))
+                await store.append(0, fence, 5, Change(letters=[(0, "u")], body=b"late\n"))
         with pytest.raises(Fenced):
             await store.finish(0, "x", b"")
         assert await store.rows(0) == "..."
         assert await store.log(0) == []
-        await store.append(0, Fence(False, "y"), Change(number=1, letters=[(0, "u")]))
+        await store.append(0, Fence(False, "y"), 1, Change(letters=[(0, "u")]))
         assert await store.rows(0) == "u.."
 
 
 async def test_a_batch_ends_once_and_keeps_its_log(on: str) -> None:
     async with store_of(on) as store:
         await opened(store, 0, "x")
-        await store.append(0, Fence(False, "x"), Change(number=1, letters=[(0, "u")], body=b"one\n"))
+        await store.append(0, Fence(False, "x"), 1, Change(letters=[(0, "u")], body=b"one\n"))
         for _ in range(2):
             await store.finish(0, "x", pack(await store.new_log(0)))
         head = await store.head()
@@ -130,7 +128,7 @@ async def test_too_many_failures_stop_the_run(on: str, most: int | None) -> None
         await opened(store, 0, "x")
         await opened(store, 1, "z")
         reasons = [
-            await store.append(number, Fence(False, epoch), Change(number=change, failures=1))
+            await store.append(number, Fence(False, epoch), change, Change(failures=1))
             for change in (1, 2)
             for number, epoch in ((0, "x"), (1, "z"))
         ]
@@ -142,7 +140,7 @@ async def test_too_many_failures_stop_the_run(on: str, most: int | None) -> None
 async def test_the_first_reason_to_stop_counts(on: str) -> None:
     async with store_of(on) as store:
         await opened(store, 0, "x")
-        assert await store.append(0, Fence(False, "x"), Change(number=1, stop="401")) == "401"
+        assert await store.append(0, Fence(False, "x"), 1, Change(stop="401")) == "401"
         assert await store.stop("the user", 1000.0) == "ok"
         head = await store.head()
         assert head is not None
@@ -159,8 +157,8 @@ async def test_only_the_last_lead_leads(on: str) -> None:
             with pytest.raises(Fenced):
                 await step
         with pytest.raises(Fenced):
-            await store.append(0, Fence(True, "first"), Change(number=9, body=b"late\n"))
-        await store.append(0, Fence(True, "second"), Change(number=1, letters=[(0, "c")], body=b"conflict\n"))
+            await store.append(0, Fence(True, "first"), 9, Change(body=b"late\n"))
+        await store.append(0, Fence(True, "second"), 1, Change(letters=[(0, "c")], body=b"conflict\n"))
         assert without_times(await store.log(None)) == b"conflict\n"
         assert await store.rows(0) == "c.."
         head = await store.head()
@@ -185,7 +183,7 @@ async def test_the_window_is_the_longest_one(on: str) -> None:
         await opened(store, 0, "x")
         now = await store.time()
         for number, ago in enumerate((5.0, 20.0, 1.0), 1):
-            await store.append(0, Fence(False, "x"), Change(number=number, listed_at=f"{now - ago:.6f}"))
+            await store.append(0, Fence(False, "x"), number, Change(listed_at=f"{now - ago:.6f}"))
         head = await store.head()
         assert head is not None
         assert head.window is not None
@@ -203,7 +201,7 @@ async def test_after_a_restart_of_the_store_batches_are_read_first(on: str) -> N
 async def test_a_reopened_run_sends_what_was_left(on: str) -> None:
     async with store_of(on) as store:
         await opened(store, 0, "x")
-        await store.append(0, Fence(False, "x"), Change(number=1, letters=[(0, "u"), (1, "?"), (2, "f")], body=b"1\n"))
+        await store.append(0, Fence(False, "x"), 1, Change(letters=[(0, "u"), (1, "?"), (2, "f")], body=b"1\n"))
         await store.finish(0, "x", pack([b"1\n"]))
         await store.stop("why", 1000.0)
         assert await store.reopen(0, {"?": "b"})
@@ -214,7 +212,7 @@ async def test_a_reopened_run_sends_what_was_left(on: str) -> None:
         found = await opened(store, 0, "y")
         assert (found.is_first, found.rows) == (False, "ubf")
         assert (await opened(store, 1, "y")).is_first
-        await store.append(0, Fence(False, "y"), Change(number=1, letters=[(1, "u")], body=b"2\n"))
+        await store.append(0, Fence(False, "y"), 1, Change(letters=[(1, "u")], body=b"2\n"))
         await store.finish(0, "y", pack([b"2\n"]))
         assert without_times(await store.log(0)) == b"1\n2\n"
         assert not await store.reopen(0, {"?": "b"})
@@ -223,7 +221,7 @@ async def test_a_reopened_run_sends_what_was_left(on: str) -> None:
 async def test_a_batch_that_only_had_to_be_ended_is_delivered_again(on: str) -> None:
     async with store_of(on) as store:
         await opened(store, 1, "x")
-        await store.append(1, Fence(False, "x"), Change(number=1, letters=[(0, "u"), (1, "f")], body=b"1\n"))
+        await store.append(1, Fence(False, "x"), 1, Change(letters=[(0, "u"), (1, "f")], body=b"1\n"))
         assert await store.reopen(1, {})
         assert not await store.is_opened(1)
 
@@ -256,7 +254,7 @@ async def test_lost_data_is_an_error(on: str) -> None:
 async def test_everything_expires(redis_url: str) -> None:
     async with store_of(redis_url) as store:
         await opened(store, 0, "x")
-        await store.append(0, Fence(False, "x"), Change(number=1, body=b"1\n"))
+        await store.append(0, Fence(False, "x"), 1, Change(body=b"1\n"))
         keys = await store._client.keys(f"{store._prefix}*")
         assert len(keys) == 4
         for key in keys:

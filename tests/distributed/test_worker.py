@@ -159,7 +159,7 @@ async def test_a_flush_waits_for_the_one_before(monkeypatch: pytest.MonkeyPatch)
     may_answer = asyncio.Event()
     recorded: list[int] = []
 
-    async def slow(_: RunStore, number: int, fence: Fence, change: Change) -> str:
+    async def slow(_: RunStore, number: int, fence: Fence, count: int, change: Change) -> str:
         await may_answer.wait()
         recorded.extend(place for place, _ in change.letters)
         return ""

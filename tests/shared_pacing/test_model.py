@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
+from aiorooms._pacing import NO_INFO
 from aiorooms.simulator import RateLimit
 from aiorooms.telemetry import SharedPacingChanged
 from benchmarks._shared_processes import Process, World
@@ -46,7 +47,10 @@ def play(world: Callable[[], World], script: Callable[[World], Coroutine[Any, An
         await asyncio.sleep(1)  # steps that the store carries out late
         assert len(asyncio.all_tasks()) == 1
         assert not timers()
-        assert all(process.pacer.snapshot().in_flight == 0 for process in made.processes)
+        for process in made.processes:
+            assert process.pacer.snapshot().in_flight == 0
+            gate = process.pacer._shared  # pyright: ignore[reportPrivateUsage]
+            assert gate is None or not gate._in_flight.total()  # pyright: ignore[reportPrivateUsage]
         return made
 
     return run_with_fake_clock(main())
@@ -209,6 +213,23 @@ def test_an_unlimited_server_is_not_slowed_down() -> None:
     )
     assert accepted(world)[-1] <= accepted(alone)[-1] + 0.5
     assert world.store.posts + world.store.swaps < 700  # nearly all of them in the slow start
+
+
+def test_a_client_that_knew_of_no_limit_stops_when_another_one_meets_it() -> None:
+    async def script(world: World) -> None:
+        await run_all(world, 500)
+        first, *others = world.processes
+        for process in others:
+            permit = process.pacer.acquire_now("low")
+            assert permit is not None
+            process.pacer.release(permit, NO_INFO)
+        world.set_limit(RateLimit(1, headers=False))
+        while await world.send(first):
+            pass
+        await asyncio.sleep(0.1)
+        assert [process.pacer.acquire_now("low") for process in others] == [None, None]
+
+    play(lambda: World(RateLimit(10**6, headers=False), processes=3), script)
 
 
 def test_a_clock_that_is_set_begins_a_new_account() -> None:

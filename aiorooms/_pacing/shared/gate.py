@@ -139,6 +139,14 @@ class SharedGate:
         """Whether callers wait for permits from the store. If not, the pacer decides by itself."""
         return self.status != "unavailable"
 
+    def is_open(self, now: float) -> bool:
+        """Whether no permits are needed, until the next notice or the next answer that says something."""
+        return (
+            self.status == "used"
+            and self.outlook.is_open
+            and max(self.outlook.paused_until - self._shift, *self._stopped_until.values(), -math.inf) <= now
+        )
+
     def may_send_at(self, now: float, operation: str) -> float:
         """Return when the next request may be sent; infinity if an exchange must come first."""
         if self.status != "used":

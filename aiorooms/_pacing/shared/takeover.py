@@ -30,11 +30,6 @@ class Takeover(Gate):
         self._interval = 0.0
         self._due_at = -math.inf
 
-    @property
-    def is_idle(self) -> bool:
-        """Never, because the store can be lost at any time."""
-        return False
-
     def begin(self, now: float, rate: float) -> None:
         """Keep to a rate in requests per second for a short time from now on."""
         self._ends_at = now + _LENGTH

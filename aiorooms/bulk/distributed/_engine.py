@@ -53,6 +53,13 @@ _CONNECT_SECONDS: Final = 5.0
 _MAX_LEADS: Final = 20
 """Number of runs that one worker can lead."""
 
+_BATCHES_INTERVAL: Final = timedelta(milliseconds=50)
+_LEADS_INTERVAL: Final = timedelta(milliseconds=500)
+"""How long a free slot may stay free. New tasks arrive at once; but a longer interval makes a worker end later."""
+
+_RESOLUTION: Final = timedelta(seconds=1)
+"""How often docket looks for tasks that are due later. There are none."""
+
 _IDLE: Final = 0.2
 """Seconds between two looks for batches, if a worker ends when nothing is left."""
 
@@ -167,8 +174,11 @@ class Engine:
         async with AsyncExitStack() as stack:
             # When this block ends, each worker takes no further tasks, and waits for its deliveries.
             workers = [
-                await stack.enter_async_context(self._worker(docket, slots))
-                for docket, slots in ((self._leads, _MAX_LEADS), (self._batches, at_once))
+                await stack.enter_async_context(self._worker(docket, slots, interval))
+                for docket, slots, interval in (
+                    (self._leads, _MAX_LEADS, _LEADS_INTERVAL),
+                    (self._batches, at_once, _BATCHES_INTERVAL),
+                )
             ]
             running = [
                 asyncio.create_task(worker.run_until_finished() if until_finished else worker.run_forever())
@@ -189,15 +199,15 @@ class Engine:
         for task in running:
             task.result()
 
-    def _worker(self, docket: Docket, slots: int) -> Worker:
+    def _worker(self, docket: Docket, slots: int, interval: timedelta) -> Worker:
         return Worker(
             docket,
             name=self._name,
             concurrency=slots,
             redelivery_timeout=timedelta(seconds=self.redelivery),
             reconnection_delay=timedelta(seconds=1),
-            # This is also how long a free slot may stay free.
-            minimum_check_interval=timedelta(milliseconds=50),
+            minimum_check_interval=interval,
+            scheduling_resolution=_RESOLUTION,
             schedule_automatic_tasks=False,
         )
 

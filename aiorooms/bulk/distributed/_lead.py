@@ -184,7 +184,7 @@ class _Lead:
         if elapsed >= self._recorded_at + max(1.0, elapsed / _RECORDS):
             self._recorded_at = elapsed
             state = PacingState(refused=head.rate_limited, limit=head.limit, rate=round(rate, 2))
-            await self._append(0, Change(number=0, body=line_of(PacingRecord(pacing=state, at=now()))))
+            await self._append(0, Change(body=line_of(PacingRecord(pacing=state, at=now()))))
 
     # --- what others changed ---
 
@@ -290,15 +290,15 @@ class _Lead:
         planned = aside.planned
         outcome = deleted(planned) if room is None else settled(planned, room, strict=self._strict)
         if outcome is None:
-            await self._append(aside.number, Change(number=0, letters=[(aside.place, NOT_BEGUN)]))
+            await self._append(aside.number, Change(letters=[(aside.place, NOT_BEGUN)]))
             return
         updated_at = room.updated_at if room is not None and outcome.found else None
         ended = Ended.of(aside.place, outcome, ended_line(outcome, updated_at=updated_at))
-        await self._append(aside.number, Change(number=0, letters=[(ended.place, ended.letter)], body=ended.line))
+        await self._append(aside.number, Change(letters=[(ended.place, ended.letter)], body=ended.line))
 
     async def _append(self, number: int, change: Change) -> None:
         self._changes += 1
-        await self._store.append(number, Fence(True, self._epoch), attrs.evolve(change, number=self._changes))
+        await self._store.append(number, Fence(True, self._epoch), self._changes, change)
 
     # --- the end ---
 

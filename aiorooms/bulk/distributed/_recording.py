@@ -6,8 +6,8 @@ names the places of up to 50 rooms, because the store has their lines of the pla
     {"begin":[0,1,2],"at":1764300000.123}
     {"end":"7b61...","at":1764300000.305,"status":"updated","attempts":1,"elapsed":0.18}
 
-Ends are collected, and appended when there are 25 of them, or after a second. If the store can't be reached, the change
-is made again, with the same number, until the store answers or the lease has expired.
+Ends are collected, and appended with the next beginning, when there are 25 of them, or after a second. If the store
+can't be reached, the change is made again, with the same number, until the store answers or the lease has expired.
 """
 
 import asyncio
@@ -106,18 +106,18 @@ class BatchRecorder:
 
     async def begin(self, places: Sequence[int]) -> None:
         """Record that the updates of these rooms begin. Raises `LeaseLostError` and `Fenced`."""
-        body = json_line({"begin": [*places], "at": now()})
-        await self._append(Change(number=0, letters=[(place, BEGUN) for place in places], body=body))
+        async with self._turn:
+            await self._make(self._collected(begun=places))
 
     async def take_back(self, places: Sequence[int]) -> None:
         """Record that the updates of these rooms did not begin after all, because the run was stopped before."""
         if places and self._lease.is_held:
-            await self._append(Change(number=0, letters=[(place, NOT_BEGUN) for place in places]))
+            await self._append(Change(letters=[(place, NOT_BEGUN) for place in places]))
 
     async def set_aside(self, places: Sequence[int]) -> None:
         """Record that these rooms are set aside."""
         if places:
-            await self._append(Change(number=0, letters=[(place, ASIDE) for place in places]))
+            await self._append(Change(letters=[(place, ASIDE) for place in places]))
 
     async def end(self, ended: Ended, stop: str = "") -> None:
         """Record an outcome, soon; at once if it stops the run. Raises `LeaseLostError` and `Fenced`."""
@@ -130,7 +130,7 @@ class BatchRecorder:
         # Another flush may be in progress, and this one must not return before it has ended.
         async with self._turn:
             if self._ended or stop:
-                await self._flush(stop)
+                await self._make(self._collected(stop=stop))
 
     async def look_for_stop(self) -> None:
         """Ask the store whether the run is stopped. If the store does not answer, do nothing."""
@@ -138,14 +138,17 @@ class BatchRecorder:
             async with asyncio.timeout(TIMEOUT):
                 self._note_stop(await self._store.stop_reason())
 
-    async def _flush(self, stop: str) -> None:
+    def _collected(self, *, begun: Sequence[int] = (), stop: str = "") -> Change:
+        """Return the change that records the outcomes that are collected, and then the rooms that begin."""
         ended, self._ended = self._ended, []
         snapshot = self._client.pacing.snapshot()
         failures = [one.failure for one in ended if one.failure is not None]
-        change = Change(
-            number=0,
-            letters=[(one.place, one.letter) for one in ended],
-            body=b"".join(one.line for one in ended),
+        lines = [one.line for one in ended]
+        if begun:
+            lines.append(json_line({"begin": [*begun], "at": now()}))
+        return Change(
+            letters=[*((one.place, one.letter) for one in ended), *((place, BEGUN) for place in begun)],
+            body=b"".join(lines),
             stop=stop,
             failures=len(failures),
             last_failure=failures[-1] if failures else "",
@@ -154,7 +157,6 @@ class BatchRecorder:
             limit="" if snapshot.sustainable_rate is None else f"{snapshot.sustainable_rate:.2f}",
             listed_at=self._listed_at if any(one.attempts for one in ended) else "",
         )
-        await self._make(change)
 
     async def _append(self, change: Change) -> None:
         # One change at a time, because a change with a smaller number than the last one is taken for a repetition.
@@ -163,12 +165,11 @@ class BatchRecorder:
 
     async def _make(self, change: Change) -> None:
         self._changes += 1
-        change = attrs.evolve(change, number=self._changes)
         tries = 0
         while True:
             try:
                 async with asyncio.timeout(TIMEOUT):
-                    stop = await self._store.append(self._number, self._fence, change)
+                    stop = await self._store.append(self._number, self._fence, self._changes, change)
             except STORE_ERRORS as error:
                 if not self._lease.is_held:
                     raise LeaseLostError(str(error)) from None

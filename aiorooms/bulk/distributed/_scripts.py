@@ -59,7 +59,7 @@ TIME: Final = "return redis.call('TIME')"
 
 _RECORD: Final = """
 -- KEYS: head, batch, log, fenced. ARGV: name of the epoch, epoch, name of the change, change, ttl, stop, failures,
--- attempts, rate limited, limit, listed_at, last failure, body, then pairs of a place and a letter
+-- attempts, rate limited, limit, listed_at, last failure, body, places each with a letter, such as 3u12b
 local head, batch, log = KEYS[1], KEYS[2], KEYS[3]
 local stop = redis.call('HGET', head, 'stop') or ''
 if (redis.call('HGET', KEYS[4], ARGV[1]) or '') ~= ARGV[2] then return {'fenced', stop} end
@@ -68,8 +68,8 @@ if tonumber(ARGV[4]) > tonumber(redis.call('HGET', KEYS[4], ARGV[3]) or '0') the
     redis.call('HSET', KEYS[4], ARGV[3], ARGV[4])
     local rows = redis.call('HGET', batch, 'rows') or ''
     local by = {}
-    for index = 14, #ARGV, 2 do
-        local place, letter = tonumber(ARGV[index]) + 1, ARGV[index + 1]
+    for number, letter in string.gmatch(ARGV[14], '(%d+)(%D)') do
+        local place = tonumber(number) + 1
         local before = string.sub(rows, place, place)
         if before ~= letter then
             by[before] = (by[before] or 0) - 1
@@ -77,7 +77,7 @@ if tonumber(ARGV[4]) > tonumber(redis.call('HGET', KEYS[4], ARGV[3]) or '0') the
             rows = string.sub(rows, 1, place - 1) .. letter .. string.sub(rows, place + 1)
         end
     end
-    if #ARGV > 13 then redis.call('HSET', batch, 'rows', rows) end
+    if ARGV[14] ~= '' then redis.call('HSET', batch, 'rows', rows) end
     for letter, count in pairs(by) do
         if count ~= 0 then redis.call('HINCRBY', head, 'count:' .. letter, count) end
     end

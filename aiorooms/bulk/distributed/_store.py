@@ -134,7 +134,6 @@ class Fence(NamedTuple):
 class Change:
     """A change of a batch."""
 
-    number: int
     letters: Sequence[tuple[int, str]] = ()
     """New letters, by place."""
     body: bytes = b""
@@ -299,19 +298,21 @@ class RunStore:
         lines = self._unpacked(number, packed)
         return Opened(_text(is_first) == "1", lines, _text(rows), places, _text(listed_at), float(_text(wait)))
 
-    async def append(self, number: int, fence: Fence, change: Change) -> str:
-        """Make a change. Return why the run is stopped; empty if it is not. Raises `Fenced`."""
+    async def append(self, number: int, fence: Fence, count: int, change: Change) -> str:
+        """Make a change of a batch. Return why the run is stopped; empty if it is not. Raises `Fenced`.
+
+        `count` is 1 for the first change of a delivery or of a lead, 2 for the next one, and so on. A change that was
+        made already is not made twice.
+        """
         batch = self._batch(number)
         log = self._log(None if fence.is_lead else number)
         names = ("lead", "lead_change") if fence.is_lead else ("epoch", "change")
-        words: list[str | bytes | int] = []
-        for place, letter in change.letters:
-            words += place, letter
+        letters = "".join([f"{place}{letter}" for place, letter in change.letters])
         reply = await self._run(
             _scripts.APPEND,
             [self._head, batch, log, self._head if fence.is_lead else batch],
-            names[0], fence.epoch, names[1], change.number, _TTL, change.stop, change.failures, change.attempts,
-            change.rate_limited, change.limit, change.listed_at, change.last_failure, change.body, *words,
+            names[0], fence.epoch, names[1], count, _TTL, change.stop, change.failures, change.attempts,
+            change.rate_limited, change.limit, change.listed_at, change.last_failure, change.body, letters,
         )  # fmt: skip
         return _stop_or_fenced(reply, self.run)
 
