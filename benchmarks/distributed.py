@@ -1,9 +1,10 @@
 """Kill and suspend workers, and kill the store, while several workers apply a plan; check that nothing is lost.
 
 In each run, three workers apply a plan to the simulator, which injects random faults. The plan gives each room a
-webhook URL of its own. At random instants, a worker is killed with SIGKILL and replaced, a worker is suspended with
-SIGSTOP and goes on later, or Redis is killed and started again from its append-only file. In half of the runs, someone
-else changes rooms too. At the end, the benchmark pulls the journal, and checks that
+webhook URL of its own. At random instants, a worker is killed with SIGKILL or stopped with SIGTERM, and replaced; a
+worker is suspended with SIGSTOP and goes on later; Redis is killed and started again from its append-only file; or the
+run is stopped, and resumed when it has ended. In half of the runs, someone else changes rooms too. At the end, the
+benchmark pulls the journal, and checks that
 
 - every room has an outcome: it is `updated` and has the wanted values, or it is a conflict and someone else changed it;
 - no request was sent to a room whose outcome was recorded before;
@@ -52,8 +53,8 @@ _LATENCY: Final = (0.0, 0.02)
 
 _WORKERS: Final = 3
 
-_EVENTS: Final = ("kill", "suspend", "store")
-_WEIGHTS: Final = (3, 2, 1)
+_EVENTS: Final = ("kill", "terminate", "suspend", "store", "stop")
+_WEIGHTS: Final = (6, 2, 4, 2, 1)
 
 _STUCK_AFTER: Final = 120.0
 """Seconds after which a run counts as stuck."""
@@ -70,6 +71,7 @@ class Fleet:
         self._environment = {**os.environ, "TELNYX_API_KEY": sim.api_key}
         self._log = (folder / "workers.log").open("ab")
         self.processes: list[subprocess.Popen[bytes]] = []
+        self._ending: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
         """Start a worker."""
@@ -81,8 +83,15 @@ class Fleet:
         process.kill()
         process.wait()
 
+    def terminate(self, index: int) -> None:
+        """Let a worker hand its batches back, and end."""
+        process = self.processes.pop(index)
+        process.terminate()
+        self._ending.append(process)
+
     def close(self) -> None:
         """Kill all workers."""
+        self.processes += self._ending
         while self.processes:
             self.kill(0)
         self._log.close()
@@ -94,7 +103,9 @@ class Campaign:
 
     runs: int = 0
     killed: int = 0
+    terminated: int = 0
     suspended: int = 0
+    stopped: int = 0
     stores: int = 0
     updates: int = 0
     found: int = 0
@@ -108,7 +119,9 @@ class Campaign:
         return [
             ("runs", self.runs),
             ("workers killed", self.killed),
+            ("workers stopped", self.terminated),
             ("workers suspended", self.suspended),
+            ("runs stopped and resumed", self.stopped),
             ("stores killed", self.stores),
             ("update requests", self.updates),
             ("rooms that were found as wanted", self.found),
@@ -224,6 +237,12 @@ class Run:
                         os.kill(process_id, signal.SIGSTOP)
                         resumed.append((now + random.uniform(0.5, 3 * self._redelivery), process_id))
                         campaign.suspended += 1
+                elif event == "stop" and restart_at is None:
+                    campaign.stopped += asyncio.run(_stop(name, store.url))
+                elif event == "terminate":
+                    fleet.terminate(random.randrange(len(fleet.processes)))
+                    fleet.start()
+                    campaign.terminated += 1
                 elif event == "kill":
                     index = random.randrange(len(fleet.processes))
                     killed = fleet.processes[index].pid
@@ -236,7 +255,7 @@ class Run:
                 self._change_room()
             if restart_at is None and now >= next_look:
                 next_look = now + 0.5
-                if asyncio.run(_has_ended(name, store.url)):
+                if asyncio.run(_has_ended_for_good(name, store.url)):
                     for _, process_id in resumed:
                         os.kill(process_id, signal.SIGCONT)
                     time.sleep(1.0 if resumed else 0.0)  # a suspended worker that goes on must not send anything
@@ -286,7 +305,7 @@ class Run:
         """Return when the outcome of each room was recorded first."""
         ended: dict[str, float] = {}
         for record in journal.records():
-            if "end" in record:
+            if "end" in record and record["status"] not in ("uncertain", "skipped"):  # `resume` goes on with those
                 ended.setdefault(str(record["end"]), float(str(record["at"])))
                 self._campaign.found += "found" in record
         return ended
@@ -309,9 +328,16 @@ class Run:
         return again
 
 
-async def _has_ended(name: str, on: str) -> bool:
+async def _stop(name: str, on: str) -> bool:
     async with DistributedRun(name, on) as run:
-        return (await run.status()).has_ended
+        return await run.stop()
+
+
+async def _has_ended_for_good(name: str, on: str) -> bool:
+    """Return whether a run has ended. One that was stopped is resumed."""
+    async with DistributedRun(name, on) as run:
+        status = await run.status()
+        return status.has_ended and not (status.stop and await run.resume())
 
 
 async def _state(name: str, on: str) -> str:
@@ -343,7 +369,9 @@ def play(seeds: Sequence[int], rooms: int, redelivery: float, *, every: int = 0)
                 raise CheckError(f"run with seed {seed}: {error}") from error
         if every and number % every == 0:
             print(
-                f"{number} of {len(seeds)} runs, {campaign.killed} killed, {campaign.suspended} suspended", flush=True
+                f"{number} of {len(seeds)} runs, {campaign.killed} killed, {campaign.suspended} suspended, "
+                f"{campaign.stopped} stopped",
+                flush=True,
             )
     return campaign
 

@@ -29,7 +29,7 @@ from ._json import JsonValue, dumps
 from ._kinds import expect_journal, expect_plan
 from ._many import TOTALS, ManyUpdates
 from ._on import on_option, read_on, read_on_or_memory, unless_on
-from ._options import FILE, make_two_clients, read_policy, value_option
+from ._options import CONNECTION_OPTIONS, FILE, make_two_clients, read_policy, value_option
 from ._output import Output
 from ._preflight import check, confirmed, missing_confirmation
 from ._repeated import Repeated, keep_repeated
@@ -41,7 +41,7 @@ from ._words import error_line, option_name
 __all__ = ["apply", "resume"]
 
 
-_STEPS: Final = [keep_repeated, read_policy, make_two_clients, read_settings]
+_CONNECTION: Final = (*CONNECTION_OPTIONS, "timeout")
 
 _approve_option: Final = value_option(
     "--approve",
@@ -60,7 +60,9 @@ _WITH_WORKERS: Final = ("rate", "shared_pacing", "concurrency", "retries", "poli
 _HERE_ONLY: Final = ("journal", "limit", "no_lock", "no_breaker", "stats")
 """The options of `apply` that have no meaning with `--on`."""
 
-_RESUME_HERE_ONLY: Final = ("path", "approve", "limit", "no_lock", "no_breaker", "stats", "strict", "outage_patience")
+_RESUME_HERE_ONLY: Final = (
+    "path", "approve", "limit", "no_lock", "no_breaker", "stats", "strict", "outage_patience", *_CONNECTION,
+)  # fmt: skip
 """The same for `resume`. A run on several machines keeps the settings with which it was submitted."""
 
 
@@ -75,6 +77,16 @@ def _check_on(ctx: Context) -> None:
             ctx.add_problem(f"it has no effect with --on{where}", option_name("plan" if name == "path" else name))
 
 
+def _make_clients_unless_on(ctx: Context) -> None:
+    """Create `client` and `probe_client`. With `--on`, they are None: the workers have the API key."""
+    if ctx.params["on"] is None:
+        make_two_clients(ctx)
+        return
+    for name in (*_CONNECTION, "policy", "rate", "retries", "shared_pacing"):
+        del ctx.params[name]
+    ctx.params |= {"client": None, "probe_client": None}
+
+
 @click.command(
     cls=Command,
     steps=[
@@ -82,7 +94,10 @@ def _check_on(ctx: Context) -> None:
         read_on_or_memory,
         _check_on,
         expect_plan("path", "apply", from_stdin=False),
-        *_STEPS,
+        keep_repeated,
+        read_policy,
+        make_two_clients,
+        read_settings,
     ],
     sections=BULK_SECTIONS,
 )
@@ -163,7 +178,10 @@ def apply(
         read_on,
         _check_on,
         unless_on(expect_journal("journal", "resume", from_stdin=False)),
-        *_STEPS,
+        keep_repeated,
+        read_policy,
+        _make_clients_unless_on,
+        read_settings,
     ],
     sections=BULK_SECTIONS,
 )
@@ -190,8 +208,8 @@ def resume(
     no_breaker: bool,
     yes: bool,
     repeated: Repeated,
-    client: RoomsClient,
-    probe_client: RoomsClient,
+    client: RoomsClient | None,
+    probe_client: RoomsClient | None,
     as_json: bool,
 ) -> int:
     """Continue a run that stopped early.
@@ -207,12 +225,16 @@ def resume(
       aiorooms resume rooms.plan.journal --retry-failed
       aiorooms resume 1b2c3d4e --on redis://HOST:6379/0
 
+    With --on, no API key is needed, and no question is asked. The command shows how far the run is, until it has ended.
+
     With --json, the output has the same keys as that of `aiorooms apply`.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     out = Output(json=as_json)
     if on is not None:
         more = {"retry_failed": retry_failed, "force": settings["force"]}
         return resume_on(str(journal), on, out, max_failures=settings["max_failures"], **more)
+    assert client is not None  # `_make_clients_unless_on` has created them
+    assert probe_client is not None
     found = check_resumed_run(client, journal, path, lock=settings["lock"])
     yes = yes or approve is not None
     with_key = _needs_key_check(settings, yes=yes)

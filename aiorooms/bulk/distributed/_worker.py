@@ -8,7 +8,7 @@ from typing import Final
 from ..._checks import check_at_least, check_positive, setting_error
 from ...client import RoomsClient, account_of
 from ...errors import AioroomsError, DistributedRunError
-from ._connect import REDELIVERY, check_store, check_url, opened_engine
+from ._connect import REDELIVERY, Availability, check_store, check_url, opened_engine
 from ._delivery import BatchSettings, apply_batch
 from ._engine import LEAD, Delivery, Engine, HandBack
 from ._lead import lead_run
@@ -65,26 +65,20 @@ class Worker:
         A store that can't be reached is tried again until it can. Cancelling the worker cancels its updates; their
         rooms are read by the worker that gets the batch next. Raises `DistributedRunError` if the store may evict data.
         """
-        is_lost = False
+        store = Availability("the worker tries again every second")
         while not self._stopping.is_set():
             try:
                 async with opened_engine(self._on, account_of(self._client), redelivery=self._redelivery) as engine:
                     await check_store(engine, self._on)
-                    if is_lost:
-                        _logger.warning("the store can be used again")
-                        is_lost = False
+                    store.found()
                     await self._work(engine, until_finished=until_finished)
                     return
             except DistributedRunError as error:
                 if error.reason != "no_store":
                     raise
-                if not is_lost:
-                    _logger.warning("%s; the worker tries again every second", error.message)
-                is_lost = True
+                store.lost(error.message)
             except STORE_ERRORS as error:
-                if not is_lost:
-                    _logger.warning("the store can't be used: %s; the worker tries again every second", _reason(error))
-                is_lost = True
+                store.lost(f"the store can't be used: {_reason(error)}")
             await self._pause()
 
     async def _pause(self) -> None:
