@@ -1,7 +1,8 @@
 """How fast several workers are, how long the rooms of a killed worker wait, and how much memory a large run needs.
 
 On two cores, the simulator, Redis and three workers share the machine. So the CPU time per room is compared, not the
-time: that of `aiorooms apply`, and that of workers together. The CPU time of starting is subtracted from both.
+time: that of workers, and that of as many local applies at once. That of a small local apply is subtracted from that of
+a large one, and workers are measured after a small run.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,9 +44,8 @@ _IDEAL: Final = 19.0
 
 _ROUNDS: Final = 2
 _FREE_ROOMS: Final = 36_000
-_WARM_UP: Final = 3_000
-_FEW: Final = 3_000
-_MANY: Final = 1_000_000
+_FEW_ROOMS: Final = 3_000
+_MANY_ROOMS: Final = 1_000_000
 _FACTOR: Final = 0x9E3779B97F4A7C15F39CC0605CEDC835
 """Makes ids that look random."""
 
@@ -188,8 +188,7 @@ def limited() -> None:
         place.pipe.recv()
         workers = _workers(place)
         time.sleep(4)
-        name, _ = _submitted(place, place.plan("rooms.plan", iter(place.rooms)))
-        _until(lambda: _status(name, place.store.url).has_ended)
+        name = _finish(place, "rooms", place.rooms)
         records = [*_journal(name, place).records()]
         begun = min(float(str(record["at"])) for record in records if "begin" in record)
         ended = max(float(str(record["at"])) for record in records if "end" in record)
@@ -197,11 +196,11 @@ def limited() -> None:
         stats = place.pipe.recv()
         _end(workers)
     seconds = ended - begun
-    refused = stats.refused / max(1, stats.requests)
+    rate_limited = stats.refused / max(1, stats.requests)
     print(
         f"3 workers, {_LIMIT}/s: {_LIMITED_ROOMS / seconds / _LIMIT:.1%} of the limit, target at least 97 %;"
         f" {seconds:.2f} s, {_IDEAL:g} s with the last window used at once; {stats.by_method['GET']} reads beside,"
-        f" {refused:.2%} 429s",
+        f" {rate_limited:.2%} 429s",
         flush=True,
     )
 
@@ -214,30 +213,34 @@ def cpu() -> None:
     """The CPU time per room of workers, and of as many local applies at once.
 
     The measured processes have one core for themselves, and the simulator and Redis the other one. Processes that share
-    a core push each other from its caches: three local applies at once need 1.3 times as much per room as one.
+    a core compete for its caches: three local applies at once need 1.3 times as much per room as one.
     """
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(cores)})
     try:
         for count in (1, 3):
-            small = _local_cpu(count, _FEW)
-            rounds = [(_local_cpu(count, _FREE_ROOMS) - small, _workers_cpu(count)) for _ in range(_ROUNDS)]
-            local = min(one for one, _ in rounds) / (_FREE_ROOMS - _FEW) * 1e6
-            us = min(one for _, one in rounds)
+            rounds = [(_local_us(count), _workers_us(count)) for _ in range(_ROUNDS)]
+            local, us = (min(column) for column in zip(*rounds, strict=True))
             print(
-                f"{count} workers without a limit: {us:.0f} us CPU per room, {us / local:.2f} of {count} local applies"
-                f" ({local:.0f} us), the least of {_ROUNDS} each; target at most 1.15",
+                f"workers without a limit: {count}, {us:.0f} us CPU per room, {us / local:.2f} times as much as as many"
+                f" local applies ({local:.0f} us), the least of {_ROUNDS} each; target at most 1.15",
                 flush=True,
             )
     finally:
         os.sched_setaffinity(0, cores)
 
 
-def _alone(process: "subprocess.Popen[bytes]") -> "subprocess.Popen[bytes]":
+def _on_other_core(process: "subprocess.Popen[bytes]") -> "subprocess.Popen[bytes]":
     """Give a process another core than the one of the benchmark."""
     if others := {*range(os.cpu_count() or 1)} - os.sched_getaffinity(0):
         os.sched_setaffinity(process.pid, {min(others)})
     return process
+
+
+def _local_us(count: int) -> float:
+    """Return the CPU time per room of some local applies at once, in microseconds."""
+    few, many = (_local_cpu(count, rooms) for rooms in (_FEW_ROOMS, _FREE_ROOMS))
+    return (many - few) / (_FREE_ROOMS - _FEW_ROOMS) * 1e6
 
 
 def _local_cpu(count: int, rooms: int) -> float:
@@ -245,27 +248,31 @@ def _local_cpu(count: int, rooms: int) -> float:
     with _place(rooms) as place:
         parts = [iter(place.rooms[number::count]) for number in range(count)]
         plans = [place.plan(f"{number}.plan", part) for number, part in enumerate(parts)]
-        applies = [_alone(place.command("apply", str(plan), "--yes")) for plan in plans]
+        applies = [_on_other_core(place.command("apply", str(plan), "--yes")) for plan in plans]
         return sum(map(_ended_cpu, applies))
 
 
-def _workers_cpu(count: int) -> float:
-    """Return the CPU time of some workers per room, in microseconds.
+def _workers_us(count: int) -> float:
+    """Return the CPU time per room of some workers, in microseconds.
 
     A small run before it is not measured: in it, the workers join the shared limit and find out that there is none.
     """
-    with _place(_FREE_ROOMS + _WARM_UP) as place:
-        workers = [_alone(worker) for worker in _workers(place, count=count)]
+    with _place(_FREE_ROOMS + _FEW_ROOMS) as place:
+        workers = [_on_other_core(worker) for worker in _workers(place, count=count)]
         time.sleep(4)
-        before = 0.0
-        for name, rooms in (("warm-up", place.rooms[:_WARM_UP]), ("rooms", place.rooms[_WARM_UP:])):
-            plan = place.plan(f"{name}.plan", iter(rooms))
-            before = sum(map(_cpu, workers))
-            run, _ = _submitted(place, plan)
-            _until(lambda: _status(run, place.store.url).has_ended, pause=0.2)  # noqa: B023 - it is called at once
-        us = (sum(map(_cpu, workers)) - before) / _FREE_ROOMS * 1e6
+        _finish(place, "few", place.rooms[:_FEW_ROOMS])
+        before = sum(map(_cpu, workers))
+        _finish(place, "many", place.rooms[_FEW_ROOMS:])
+        used = sum(map(_cpu, workers)) - before
         _end(workers)
-    return us
+    return used / _FREE_ROOMS * 1e6
+
+
+def _finish(place: _Place, name: str, rooms: Sequence[str]) -> str:
+    """Submit a plan for some rooms, wait until its run has ended, and return the name of the run."""
+    run, _ = _submitted(place, place.plan(f"{name}.plan", iter(rooms)))
+    _until(lambda: _status(run, place.store.url).has_ended, pause=0.2)
+    return run
 
 
 def _ended_cpu(process: "subprocess.Popen[bytes]") -> float:
@@ -315,9 +322,7 @@ def _requests(place: _Place) -> int:
 def memory() -> None:
     """The memory of a run with a million rooms."""
     with _place(1) as place:
-        ids = (
-            str(UUID(int=number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128, version=4)) for number in range(_MANY)
-        )
+        ids = (str(UUID(int=number * _FACTOR % 2**128, version=4)) for number in range(_MANY_ROOMS))
         plan = place.plan("many.plan", ids)
         store = redis.Redis.from_url(place.store.url)  # pyright: ignore[reportUnknownMemberType]
         before = int(store.info("memory")["used_memory"])  # pyright: ignore[reportUnknownMemberType]
@@ -335,8 +340,9 @@ def memory() -> None:
         worker_mb = _peak(worker)
         _end([worker])
     print(
-        f"{_MANY:,} rooms: {stored / 1e6:.1f} MB in the store, submitted in {seconds:.0f} s; peak of submit"
-        f" {submit_mb:.0f} MB, status {status_mb:.0f} MB, lead {worker_mb:.0f} MB; target 200 MB, some 40 MB",
+        f"{_MANY_ROOMS:,} rooms: {stored / 1e6:.1f} MB in the store, submitted in {seconds:.0f} s; peak of submit"
+        f" {submit_mb:.0f} MB, status {status_mb:.0f} MB, lead {worker_mb:.0f} MB;"
+        " targets: 40 MB in the store, 200 MB in any process",
         flush=True,
     )
 

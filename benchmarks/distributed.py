@@ -1,13 +1,13 @@
 """Kill and suspend workers, and kill the store, while several workers apply a plan; check that nothing is lost.
 
 In each run, three workers apply a plan to the simulator, which injects random faults. The plan gives each room a
-webhook URL of its own. At random instants, a worker is killed with SIGKILL or stopped with SIGTERM, and replaced; a
+webhook URL of its own. At random instants, a worker is killed with SIGKILL or terminated with SIGTERM, and replaced; a
 worker is suspended with SIGSTOP and goes on later; Redis is killed and started again from its append-only file; or the
 run is stopped, and resumed when it has ended. In half of the runs, someone else changes rooms too. At the end, the
 benchmark pulls the journal, and checks that
 
 - every room has an outcome: it is `updated` and has the wanted values, or it is a conflict and someone else changed it;
-- no request was sent to a room whose outcome was recorded before;
+- no request was sent to a room whose final outcome was recorded before;
 - the pulled journal has no damaged lines.
 
 The seed of a run determines the instants and the faults. The first failed check ends the benchmark with exit status 1.
@@ -119,14 +119,14 @@ class Campaign:
         return [
             ("runs", self.runs),
             ("workers killed", self.killed),
-            ("workers stopped", self.terminated),
+            ("workers terminated", self.terminated),
             ("workers suspended", self.suspended),
             ("runs stopped and resumed", self.stopped),
             ("stores killed", self.stores),
             ("update requests", self.updates),
             ("rooms that were found as wanted", self.found),
             ("rooms left without an outcome", self.left),
-            ("requests for rooms with an outcome", self.again),
+            ("requests for rooms with a final outcome", self.again),
             ("rooms changed by someone else", self.changed),
             ("conflicts", self.conflicts),
             ("  of rooms that nobody changed", self.false_conflicts),
@@ -204,12 +204,12 @@ class Run:
         self._campaign.runs += 1
 
     def _disturb(self, name: str, store: RedisServer, fleet: Fleet) -> None:
-        """Kill and suspend what the run needs, until it has ended."""
+        """Disturb the run at random instants, until it has ended."""
         random, campaign = self._random, self._campaign
         changes_rooms = random.random() < 0.5
         began = time.monotonic()
         next_event = began + random.uniform(0.5, 3)
-        resumed: list[tuple[float, int]] = []
+        suspended: list[tuple[float, int]] = []
         next_change, restart_at = began, None
         next_look = began + 2
         while True:
@@ -217,9 +217,9 @@ class Run:
             self._times.append((time.time(), len(self._sim.recorded)))
             if now - began > _STUCK_AFTER:
                 raise CheckError(f"the run did not end in time: {asyncio.run(_state(name, store.url))}")
-            for at, process_id in [*resumed]:
+            for at, process_id in [*suspended]:
                 if now >= at:
-                    resumed.remove((at, process_id))
+                    suspended.remove((at, process_id))
                     os.kill(process_id, signal.SIGCONT)
             if restart_at is not None and now >= restart_at:
                 store.start()
@@ -233,9 +233,9 @@ class Run:
                     campaign.stores += 1
                 elif event == "suspend":
                     process_id = random.choice(fleet.processes).pid
-                    if all(process_id != other for _, other in resumed):
+                    if all(process_id != other for _, other in suspended):
                         os.kill(process_id, signal.SIGSTOP)
-                        resumed.append((now + random.uniform(0.5, 3 * self._redelivery), process_id))
+                        suspended.append((now + random.uniform(0.5, 3 * self._redelivery), process_id))
                         campaign.suspended += 1
                 elif event == "stop" and restart_at is None:
                     campaign.stopped += asyncio.run(_stop(name, store.url))
@@ -246,7 +246,7 @@ class Run:
                 elif event == "kill":
                     index = random.randrange(len(fleet.processes))
                     killed = fleet.processes[index].pid
-                    resumed = [(at, process_id) for at, process_id in resumed if process_id != killed]
+                    suspended = [(at, process_id) for at, process_id in suspended if process_id != killed]
                     fleet.kill(index)
                     fleet.start()
                     campaign.killed += 1
@@ -255,10 +255,10 @@ class Run:
                 self._change_room()
             if restart_at is None and now >= next_look:
                 next_look = now + 0.5
-                if asyncio.run(_has_ended_for_good(name, store.url)):
-                    for _, process_id in resumed:
+                if asyncio.run(_is_over(name, store.url)):
+                    for _, process_id in suspended:
                         os.kill(process_id, signal.SIGCONT)
-                    time.sleep(1.0 if resumed else 0.0)  # a suspended worker that goes on must not send anything
+                    time.sleep(1.0 if suspended else 0.0)  # a suspended worker that goes on must not send anything
                     self._times.append((time.time(), len(self._sim.recorded)))
                     return
             time.sleep(0.02)
@@ -305,7 +305,7 @@ class Run:
         """Return when the outcome of each room was recorded first."""
         ended: dict[str, float] = {}
         for record in journal.records():
-            if "end" in record and record["status"] not in ("uncertain", "skipped"):  # `resume` goes on with those
+            if "end" in record and record["status"] not in ("uncertain", "skipped"):  # `resume` sends these again
                 ended.setdefault(str(record["end"]), float(str(record["at"])))
                 self._campaign.found += "found" in record
         return ended
@@ -333,8 +333,8 @@ async def _stop(name: str, on: str) -> bool:
         return await run.stop()
 
 
-async def _has_ended_for_good(name: str, on: str) -> bool:
-    """Return whether a run has ended. One that was stopped is resumed."""
+async def _is_over(name: str, on: str) -> bool:
+    """Resume a run that was stopped. Return whether it has ended, and nothing is left."""
     async with DistributedRun(name, on) as run:
         status = await run.status()
         return status.has_ended and not (status.stop and await run.resume())
@@ -370,7 +370,7 @@ def play(seeds: Sequence[int], rooms: int, redelivery: float, *, every: int = 0)
         if every and number % every == 0:
             print(
                 f"{number} of {len(seeds)} runs, {campaign.killed} killed, {campaign.suspended} suspended, "
-                f"{campaign.stopped} stopped",
+                f"{campaign.stopped} runs stopped",
                 flush=True,
             )
     return campaign

@@ -41,8 +41,6 @@ from ._words import error_line, option_name
 __all__ = ["apply", "resume"]
 
 
-_CONNECTION: Final = (*CONNECTION_OPTIONS, "timeout")
-
 _approve_option: Final = value_option(
     "--approve",
     "SHA",
@@ -55,25 +53,27 @@ _NO_DRY_RUN: Final = "`aiorooms show PLAN` shows what the plan changes, and noth
 
 
 _WITH_WORKERS: Final = ("rate", "shared_pacing", "concurrency", "retries", "policy")
-"""The options of a run on this machine that `aiorooms worker` has, with `--on`."""
+"""The options of `apply` that only `aiorooms worker` has, with `--on`."""
+
+_RESUME_WITH_WORKERS: Final = (*_WITH_WORKERS, *CONNECTION_OPTIONS, "timeout")
+"""The same for `resume`, which does not need the server then."""
 
 _HERE_ONLY: Final = ("journal", "limit", "no_lock", "no_breaker", "stats")
 """The options of `apply` that have no meaning with `--on`."""
 
-_RESUME_HERE_ONLY: Final = (
-    "path", "approve", "limit", "no_lock", "no_breaker", "stats", "strict", "outage_patience", *_CONNECTION,
-)  # fmt: skip
-"""The same for `resume`. A run on several machines keeps the settings with which it was submitted."""
+_RESUME_HERE_ONLY: Final = ("path", "approve", "limit", "no_lock", "no_breaker", "stats", "strict", "outage_patience")
+"""The same for `resume`. A run on several machines keeps its `--strict` and its `--outage-patience`."""
 
 
 def _check_on(ctx: Context) -> None:
     """Record a problem for each option that has no effect with `--on`."""
     if ctx.params["on"] is None:
         return
-    names = _HERE_ONLY if ctx.command.name == "apply" else _RESUME_HERE_ONLY
-    for name in (*names, *_WITH_WORKERS):
+    is_new = ctx.command.name == "apply"
+    here, with_workers = (_HERE_ONLY, _WITH_WORKERS) if is_new else (_RESUME_HERE_ONLY, _RESUME_WITH_WORKERS)
+    for name in (*here, *with_workers):
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            where = "; give it to `aiorooms worker`" if name in _WITH_WORKERS else ""
+            where = "; give it to `aiorooms worker`" if name in with_workers else ""
             ctx.add_problem(f"it has no effect with --on{where}", option_name("plan" if name == "path" else name))
 
 
@@ -82,7 +82,7 @@ def _make_clients_unless_on(ctx: Context) -> None:
     if ctx.params["on"] is None:
         make_two_clients(ctx)
         return
-    for name in (*_CONNECTION, "policy", "rate", "retries", "shared_pacing"):
+    for name in {*_RESUME_WITH_WORKERS} - {"concurrency"}:  # `read_settings` needs it
         del ctx.params[name]
     ctx.params |= {"client": None, "probe_client": None}
 
@@ -140,9 +140,10 @@ def apply(
       aiorooms apply rooms.plan --approve 39695a0b12cd
       aiorooms apply rooms.plan --on redis://HOST:6379/0
 
-    With --on, the command only submits the plan and shows how far its run is. Ctrl-C ends that, and the run goes on.
-    The journal is then written by `aiorooms journal`, and no run stops because of a share of failures, only because of
-    --max-failures. `--on memory://` needs no Redis, and applies the plan in this process.
+    With --on, the command only submits the plan and shows how far its run is, with --json as `aiorooms status` does.
+    Ctrl-C ends the display, and the run goes on. The journal is then written by `aiorooms journal`, and no run stops
+    because of a share of failures, only because of --max-failures. `--on memory://` needs no Redis, and applies the
+    plan in this process.
 
     After the first Ctrl-C, no new update starts, and updates in flight have 5 seconds to finish. After that time, or at
     a second Ctrl-C, updates still in flight are aborted. In all cases, `aiorooms resume` can continue the run.
@@ -186,7 +187,7 @@ def apply(
     sections=BULK_SECTIONS,
 )
 @click.argument("journal", metavar="JOURNAL", type=FILE)
-@on_option("Continue the run with this name, instead of JOURNAL, on several machines through this Redis")
+@on_option("Redis of a run on several machines", " Give the name of the run instead of JOURNAL.")
 @click.option(
     "--plan",
     "path",
@@ -226,13 +227,16 @@ def resume(
       aiorooms resume 1b2c3d4e --on redis://HOST:6379/0
 
     With --on, no API key is needed, and no question is asked. The command shows how far the run is, until it has ended.
+    Ctrl-C ends the display, and the run goes on. Of the options, --retry-failed, --force and --max-failures count.
 
     With --json, the output has the same keys as that of `aiorooms apply`.
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     out = Output(json=as_json)
     if on is not None:
-        more = {"retry_failed": retry_failed, "force": settings["force"]}
-        return resume_on(str(journal), on, out, max_failures=settings["max_failures"], **more)
+        return resume_on(
+            str(journal), on, out, retry_failed=retry_failed, force=settings["force"],
+            max_failures=settings["max_failures"],
+        )  # fmt: skip
     assert client is not None  # `_make_clients_unless_on` has created them
     assert probe_client is not None
     found = check_resumed_run(client, journal, path, lock=settings["lock"])

@@ -8,7 +8,7 @@ import importlib
 import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict
 
@@ -30,11 +30,12 @@ from ._run import Interrupted, run
 from ._status_text import headline, run_data, run_lines
 from ._stderr import write_stderr
 from ._view import Show, View, showing
+from ._words import error_line
 
 if TYPE_CHECKING:
     from ..bulk.distributed import RunStatus
 
-__all__ = ["apply_on", "journal", "list_runs", "resume_on", "stop", "watch_run"]
+__all__ = ["apply_on", "journal", "list_all", "resume_on", "stop", "watch_run"]
 
 
 class SubmitSettings(TypedDict):
@@ -57,7 +58,7 @@ _LINES: Final = _Lines()
 
 
 def load() -> None:
-    """Import what the commands need, and let its warnings be lines. An import in the event loop would block it."""
+    """Import what the commands need, and write its warnings as lines. An import in the event loop would block it."""
     importlib.import_module("aiorooms.bulk.distributed")
     logging.getLogger("aiorooms.distributed").addHandler(_LINES)
     logging.getLogger("docket").addHandler(logging.NullHandler())  # it repeats what we report, over many lines
@@ -130,15 +131,18 @@ def _data(status: "RunStatus") -> dict[str, JsonValue]:
 def _workers(status: "RunStatus") -> str:
     if status.has_ended:
         return str(status.workers)
-    doing = {
+    missing = "" if status.workers else f"; start one with `{command_line('worker', '--on', 'URL')}`"
+    return f"{status.workers}, {_doing(status)}{missing}"
+
+
+def _doing(status: "RunStatus") -> str:
+    return {
         "queued": "waiting for a worker",
         "comparing": "comparing the rooms with the plan",
         "sending": "sending",
         "ending": "comparing the rooms that were set aside",
         "stopping": "stopping; updates in flight finish",
     }.get(status.phase, status.phase)
-    missing = "" if status.workers else f"; start one with `{command_line('worker', '--on', 'URL')}`"
-    return f"{status.workers}, {doing}{missing}"
 
 
 def _next(status: "RunStatus", on: str) -> Sequence[str]:
@@ -156,42 +160,31 @@ def shown_url(on: str) -> str:
     return "env" if "@" in on else on
 
 
-def list_runs(on: str, out: Output) -> int:
+def list_all(on: str, out: Output) -> int:
     """Show the state of each run in a store, one per line."""
     load()
-    states = run(_states(on))
+    from ..bulk.distributed import list_runs
+
+    states = run(list_runs(on))
     if out.json:
         out.data(
             [
-                {"run": name, "error": found.message} if isinstance(found, DistributedRunError) else _data(found)
-                for name, found in states.items()
+                {"run": name, "error": state.message} if isinstance(state, DistributedRunError) else _data(state)
+                for name, state in states.items()
             ]
         )
         return OK
-    for name, found in states.items():
-        if isinstance(found, DistributedRunError):
-            out.line(escape(f"{name}  {found.message}"))
-        else:
-            out.line(escape(f"{name}  {headline(found.snapshot)}, {found.plan_file}"))
+    for name, state in states.items():
+        text = error_line(state) if isinstance(state, DistributedRunError) else _summary(state)
+        out.line(escape(f"{name}  {text}"))
     if not states:
         out.note("There are no runs.")
     return OK
 
 
-async def _states(on: str) -> "Mapping[str, RunStatus | DistributedRunError]":
-    """Return the state of each run in a store by its name, or what is wrong with its data."""
-    from ..bulk.distributed import DistributedRun, find_runs
-
-    states: dict[str, RunStatus | DistributedRunError] = {}
-    for name in await find_runs(on):
-        try:
-            async with DistributedRun(name, on) as found:
-                states[name] = await found.status()
-        except DistributedRunError as error:
-            if error.reason == "no_store":
-                raise
-            states[name] = error
-    return states
+def _summary(status: "RunStatus") -> str:
+    doing = "" if status.has_ended else f"; {_doing(status)}"
+    return f"{headline(status.snapshot)}{doing}; {status.plan_file}"
 
 
 # --- submitting and resuming ---

@@ -50,7 +50,7 @@ def read_on(ctx: Context, *, with_memory: bool = False) -> None:
 
 
 def read_on_or_memory(ctx: Context) -> None:
-    """Do the same for a command that can do everything in its own process."""
+    """Read `--on` like `read_on`, and also accept memory://."""
     read_on(ctx, with_memory=True)
 
 

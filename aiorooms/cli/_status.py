@@ -25,6 +25,8 @@ __all__ = ["status"]
 def _check_every(ctx: Context) -> None:
     if ctx.params["every"] is not None and not ctx.params["watch"]:
         ctx.add_problem("it needs --watch", "--every")
+    if ctx.params["watch"] and ctx.params["on"] is not None and ctx.params["journal"] is None:
+        ctx.add_problem("it needs the name of a run", "--watch")
 
 
 def _need_journal(ctx: Context) -> None:
@@ -50,18 +52,19 @@ def _need_journal(ctx: Context) -> None:
     "Time between two readings with --watch: 10, 500ms or 1m.  [default: 1s on a terminal, otherwise 10s]",
 )
 @on_option(
-    "Redis with the run, whose name is given instead of JOURNAL", " Without a name, the newest 100 runs are listed."
+    "Redis of runs on several machines",
+    " Give the name of a run instead of JOURNAL; without one, the newest 100 runs are listed.",
 )
 @json_option
 def status(journal: Path | None, watch: bool, every: float | None, on: str | None, as_json: bool) -> int:
-    """Show how far a run has come, from its journal.
+    """Show how far a run has come.
 
     The run may be in progress in another terminal or under cron. Only the journal is read, and the run is not
     disturbed. No API key is needed. A run on several machines has no journal yet: give its name, and its Redis with
     --on.
 
     The exit code is 0 if the run has ended and all rooms are as planned, 1 if it has ended or was killed and some are
-    not, and 4 if it is still running.
+    not, and 4 if it is still running. With --on, it is 3 if the server rejected the API key.
 
     \b
     Examples:
@@ -69,13 +72,14 @@ def status(journal: Path | None, watch: bool, every: float | None, on: str | Non
       aiorooms status rooms.plan.journal --watch
       aiorooms status rooms.plan.journal --json | jq .counts
       aiorooms status 1b2c3d4e --on redis://HOST:6379/0 --watch
+      aiorooms status --on redis://HOST:6379/0
     """  # noqa: D301 - a backspace tells click to keep the line breaks
     out = Output(json=as_json)
     pause = every or (ON_TERMINAL if out.on_terminal else ELSEWHERE)
     if on is not None:
-        from ._distributed import list_runs, watch_run  # pydocket takes half a second to import
+        from ._distributed import list_all, watch_run  # pydocket takes half a second to import
 
-        return list_runs(on, out) if journal is None else watch_run(str(journal), on, out, pause if watch else None)
+        return list_all(on, out) if journal is None else watch_run(str(journal), on, out, pause if watch else None)
     assert journal is not None  # `_need_journal` has checked it
     follower = Follower(journal)
     try:

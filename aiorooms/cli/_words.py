@@ -49,6 +49,7 @@ _HINTS: Final[Mapping[Reason, str]] = {
     "journal_truncated": "no further update was sent; apply the plan again and give another file with --journal: rooms "
     "that have their new values are not updated again",
     "no_locks": "if no other command uses the journal and the plan, give --no-lock",
+    "no_run": "`aiorooms status --on URL` lists the newest 100 runs",
     "overwrites_journal": "give another file with --out",
     "insecure_http": "use https, or --allow-insecure-http if the server is a simulator or the network is trusted",
 }

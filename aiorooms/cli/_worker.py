@@ -23,7 +23,7 @@ _GRACE: Final = 60.0
 
 
 def _share_by_default(ctx: Context) -> None:
-    """Share the rate limit through the store, unless the user names another Redis, or the store is in memory."""
+    """Share the rate limit through the store, unless the user names another Redis."""
     on: str | None = ctx.params["on"]
     if ctx.params.pop("no_shared_pacing"):
         ctx.params["shared_pacing"] = ""
@@ -37,15 +37,19 @@ def _share_by_default(ctx: Context) -> None:
     "--concurrency",
     "N",
     whole_number(3, 1000),
-    "Maximum number of updates in flight, 3 to 1000, over at most three batches.",
+    "Maximum number of updates in flight, 3 to 1000. Each of three batches gets a third.",
     default="50",
 )
-@click.option("--until-finished", is_flag=True, help="End when nothing is queued.  [default: wait for further runs]")
+@click.option(
+    "--until-finished",
+    is_flag=True,
+    help="End when nothing is queued or in progress.  [default: wait for further runs]",
+)
 @value_option(
     "--redelivery",
     "TIME",
     read_duration(3.0),
-    "Time after which the batches of a killed worker go to others. All workers must have the same.",
+    "Time after which the batches of a killed worker go to others, 3s or more. Give all workers the same.",
     default="15s",
 )
 @rate_option
@@ -68,12 +72,13 @@ def worker(
 ) -> int:
     """Apply batches of plans that `apply --on` submitted.
 
-    Start any number of workers, on any machines, each with TELNYX_API_KEY. They apply the runs that `aiorooms apply
-    --on` has submitted with the same key and base URL, and share the rate limit through the same Redis.
+    Start any number of workers, on any machines, each with TELNYX_API_KEY. They apply runs with the same key and base
+    URL, and share the rate limit through the same Redis.
 
-    After the first Ctrl-C or SIGTERM, the worker begins no further updates, and hands its batches back. After the
-    second, or 60 seconds, updates in flight are aborted; the next worker reads their rooms. If a worker is killed, its
-    batches go to others after the redelivery time. If Redis can't be reached, the worker waits until it can.
+    After the first Ctrl-C or SIGTERM, updates in flight finish, no others begin, and other workers get the batches.
+    After the second, or 60 seconds, updates in flight are aborted; the next worker reads their rooms. If a worker is
+    killed, its batches go to others after the redelivery time. If Redis can't be reached, the worker waits until it
+    can.
 
     Only use a Redis that you trust: anyone who can write to it can run code in the workers.
 
@@ -83,10 +88,10 @@ def worker(
       aiorooms worker --on env --concurrency 100
       aiorooms worker --on redis://HOST:6379/0 --until-finished
     """  # noqa: D301 - a backspace tells click to keep the line breaks
-    from ..bulk.distributed import Worker  # see `_distributed`
-
     out = Output(json=as_json)
     load()
+    from ..bulk.distributed import Worker
+
     worker = Worker(client, on, concurrency=concurrency, redelivery=redelivery)
     out.note(f"Worker for {client.base_url}. Press Ctrl-C to stop.")
 

@@ -45,7 +45,7 @@ def test_a_plan_is_submitted_watched_and_its_journal_pulled(invoke: Invoke, prog
     data = json.loads(invoke("status", name, "--on", url, "--json").stdout)
     assert (data["run"], data["state"], data["counts"]["updated"], data["workers"]) == (name, "ended", 20, 0)
     (line,) = lines(invoke("status", "--on", url).stdout)
-    assert line == f"{name}  ended: all 20 rooms are as planned, {Path('rooms.plan').absolute()}"
+    assert line == f"{name}  ended: all 20 rooms are as planned; {Path('rooms.plan').absolute()}"
     (one,) = json.loads(invoke("status", "--on", url, "--json").stdout)
     assert (one["run"], one["state"]) == (name, "ended")
     pulled = invoke("journal", name, "--on", url)
@@ -67,7 +67,8 @@ def test_a_run_is_stopped_and_resumed(
     with program("apply", "rooms.plan", "--on", url, "--yes") as applying:
         until(lambda: bool(lines(invoke("status", "--on", url).stdout)), "the run is submitted")
         (line,) = lines(invoke("status", "--on", url).stdout)
-        name = line.split()[0]
+        name, _, text = line.partition("  ")
+        assert text.startswith("running: 0 of 20 rooms done (0 %); waiting for a worker; ")
         shown = invoke("status", name, "--on", url)
         assert shown.exit_code == 4
         assert "workers   0, waiting for a worker; start one with `aiorooms worker --on URL`" in shown.stdout
@@ -116,9 +117,11 @@ def test_a_run_whose_data_is_lost_is_listed(invoke: Invoke, url: str) -> None:
     with redis.Redis.from_url(url) as client:  # pyright: ignore[reportUnknownMemberType]
         client.zadd("aiorooms:runs", {"gone": 1.0})
     result = invoke("status", "--on", url)
-    assert (result.exit_code, result.stdout) == (0, "gone  the store does not have a run gone\n")
+    assert result.exit_code == 0
+    (line,) = lines(result.stdout)
+    assert line.startswith("gone  the store has lost data of the run gone: its head is missing; submit the plan again")
     assert json.loads(invoke("status", "--on", url, "--json").stdout) == [
-        {"run": "gone", "error": "the store does not have a run gone"}
+        {"run": "gone", "error": "the store has lost data of the run gone: its head is missing"}
     ]
 
 
@@ -132,6 +135,7 @@ def test_the_store_may_be_in_the_environment(invoke: Invoke, url: str, monkeypat
     ("words", "message"),
     [
         (["status", "--on", "http://x"], "--on: it is not the URL of a Redis; begin it with redis://"),
+        (["status", "--on", "redis://x", "--watch"], "--watch: it needs the name of a run"),
         (["status", "--on", "env"], "--on: AIOROOMS_STORE is not set"),
         (["worker"], "missing option '--on'"),
         (["stop", "none"], "missing option '--on'"),
@@ -144,7 +148,7 @@ def test_the_store_may_be_in_the_environment(invoke: Invoke, url: str, monkeypat
         (["worker", "--on", "redis"], "--on: it is not the URL of a Redis"),
         (["status", "--on", "redis://localhost:abc"], "--on: it is not a valid URL of Redis"),
         (["status", "--on", "redis://localhost/abc"], "--on: it is not a valid URL of Redis"),
-        (["resume", "x", "--on", "redis://x", "--timeout", "5"], "--timeout: it has no effect with --on"),
+        (["resume", "x", "--on", "redis://x", "--timeout", "5"], "--timeout: it has no effect with --on; give it to"),
         (["resume", "x", "--on", "redis://x", "--plan", "rooms.plan"], "--plan: it has no effect with --on"),
         (["apply", "rooms.plan", "--on", "redis://x", "--journal", "j"], "--journal: it has no effect with --on"),
     ],

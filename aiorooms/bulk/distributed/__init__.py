@@ -15,15 +15,16 @@
 | `_delivery`, `_recording` | apply one delivery of a batch, and record it | yes |
 | `_lead`, `_plan_index` | find what others changed, queue the batches, end the run | yes |
 | `_engine` | the queue of tasks, on pydocket | yes |
-| `_worker`, `_runs`, `_pull`, `_connect` | the faces: a worker, a run, its journal, the connection | yes |
+| `_worker`, `_runs`, `_pull`, `_connect` | what users call: a worker, a run, its journal; the connection | yes |
 
 What 100 workers and 100 million rooms would need, calculated from the figures for a million:
 
 - 400,000 batches: 3.4 GB in Redis for the plan, as much again for the logs, and 0.5 GB for the tasks. Redis needs a
   machine with 16 GB; this is the first limit. It takes 25 minutes to submit them.
 - The lead: 0.8 GB for the index. Two million commands to queue and to end, at some thousand per second.
-- At a limit of 500/s, the run takes 56 hours, and Redis gets 34 scripts per second for the batches and 300 renewals.
-  Without a limit, 100 workers send 70,000/s. This is 5,000 scripts per second, a third of what one Redis can do.
+- At a limit of 500/s, the run takes 56 hours, and Redis gets 24 scripts per second for the batches, 300
+  renewals and 300 looks for a stop.
+  Without a limit, 100 workers send 70,000/s. This is 3,400 scripts per second, a quarter of what one Redis can do.
 - A list of the modified rooms has up to 400,000 pages. At 5 pages per second, it takes 22 hours. So someone else's
   change may be overwritten a day later: this breaks before anything else does. Split such a plan by conditions.
 - The journal has 200 million lines, 60 GB, and is pulled with the memory of a few batches.
@@ -42,7 +43,7 @@ if find_spec("docket") is None:  # pragma: no cover - the tests install it
     )
 
 from ._connect import REDELIVERY
-from ._runs import DistributedRun, RunStatus, find_runs, submit
+from ._runs import DistributedRun, RunStatus, find_runs, list_runs, submit
 from ._worker import Worker
 
 __all__ = [
@@ -53,5 +54,6 @@ __all__ = [
     "Snapshot",
     "Worker",
     "find_runs",
+    "list_runs",
     "submit",
 ]

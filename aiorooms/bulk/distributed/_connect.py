@@ -21,6 +21,7 @@ __all__ = [
     "opened_engine",
     "opened_store",
     "store_errors",
+    "text_of",
 ]
 
 REDELIVERY: Final = 15.0
@@ -35,10 +36,10 @@ _logger: Final = logging.getLogger("aiorooms.distributed")
 
 
 class Availability:
-    """Logs a warning when the store can't be used any more, and another one when it can again."""
+    """Logs a warning when the store can't be used, and another one when it can again."""
 
     def __init__(self, meanwhile: str) -> None:
-        """`meanwhile` says what is done until then."""
+        """`meanwhile` says what happens until then."""
         self._meanwhile = meanwhile
         self._is_lost = False
 
@@ -115,6 +116,10 @@ def store_errors() -> Generator[None]:
     except DistributedRunError:
         raise
     except STORE_ERRORS as error:
-        why = (str(error) or type(error).__name__).rstrip(".")
         hint = "check that it runs and that its URL is right"
-        raise DistributedRunError(f"the store can't be used: {why}", hint=hint, reason="no_store") from None
+        raise DistributedRunError(f"the store can't be used: {text_of(error)}", hint=hint, reason="no_store") from None
+
+
+def text_of(error: BaseException) -> str:
+    """Return what an error of the store says."""
+    return (str(error) or type(error).__name__).rstrip(".")

@@ -5,8 +5,8 @@ place 3 must be set aside:
 
 1. It opens the batch. From then on, no earlier delivery can change it.
 2. It records that room 3 is set aside, and that the updates of 50 other rooms begin. Only then are they sent.
-3. When the last of them has been taken by `update_many`, it records the beginning of the next 50, and so on. The
-   outcomes are recorded meanwhile, 25 at a time.
+3. When the last of them has been taken by `update_many`, it records the beginning of the next 50, and so on. Outcomes
+   are recorded with the next beginning, when there are 25 of them, or after a second.
 4. When all 250 rooms have an outcome or are set aside, it ends the batch.
 
 The worker is killed when 120 rooms are updated, 100 of them have a recorded outcome, and 50 are in flight. The second
@@ -18,7 +18,6 @@ are not sent. A room that someone else changed is a conflict. The others are sen
 import asyncio
 import math
 import time
-import zlib
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 
@@ -34,10 +33,10 @@ from ...resources._update_many import UpdateRun
 from .._conflicts import settled
 from .._outcomes import Outcome
 from .._plan_records import PLANNED, PlannedLine, PlannedUpdate
-from ._batches import OPEN
+from ._batches import OPEN, pack
 from ._engine import Delivery, HandBack
-from ._lease import Lease, keep
-from ._recording import TIMEOUT, BatchRecorder, Ended, LeaseLostError, RateLimited, ended_line
+from ._lease import Lease, LeaseLostError, keep
+from ._recording import TIMEOUT, BatchRecorder, Ended, RateLimited, ended_line
 from ._store import Fenced, Opened, RunStore, new_epoch
 
 __all__ = ["BatchSettings", "apply_batch"]
@@ -103,18 +102,18 @@ async def apply_batch(
         await batch.apply()
     except (Fenced, LeaseLostError):
         lease.lose()
-        raise TimeoutError("the lease was lost") from None  # the task stays where it is, and is delivered again
+        raise LeaseLostError from None
     finally:
         await end_tasks(beside)
     if batch.is_complete:
         log = await store.new_log(delivery.number)
-        packed = await asyncio.to_thread(zlib.compress, b"".join(log), 9)
+        packed = await asyncio.to_thread(pack, log)
         try:
             await store.finish(delivery.number, epoch, packed)
         except Fenced:
-            raise TimeoutError("the lease was lost") from None
+            raise LeaseLostError from None
     elif not lease.is_held:
-        raise TimeoutError("the lease was lost")
+        raise LeaseLostError
     elif not recorder.stop:
         raise HandBack
 

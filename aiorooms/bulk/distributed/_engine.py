@@ -1,9 +1,9 @@
 """The queue of tasks, on pydocket (Redis streams). No other module knows pydocket.
 
 A task is a run, the number of a batch or `LEAD`, and the number of the attempt, because the tasks of a run that is
-resumed are new ones. The engine delivers each task to one worker. It delivers it again
-if the worker does not renew its lease for the redelivery time, because the worker was killed or can't reach the store.
-A handler ends a delivery in one of three ways:
+resumed are new ones. The engine delivers each task to one worker. It delivers it again if the worker does not renew its
+lease for the redelivery time, because the worker was killed or can't reach the store. A handler ends a delivery in one
+of three ways:
 
 - It returns. The task is done, and is not delivered again. It must not return if another worker may have the task.
 - It raises `HandBack`. The task is delivered again at once, to any worker.
@@ -55,10 +55,10 @@ _MAX_LEADS: Final = 20
 
 _BATCHES_INTERVAL: Final = timedelta(milliseconds=50)
 _LEADS_INTERVAL: Final = timedelta(milliseconds=500)
-"""How long a free slot may stay free. New tasks arrive at once; but a longer interval makes a worker end later."""
+"""How long a slot may stay free if all were taken, and how much later a worker may end. New tasks arrive at once."""
 
 _RESOLUTION: Final = timedelta(seconds=1)
-"""How often docket looks for tasks that are due later. There are none."""
+"""How often docket looks for tasks that are due later, of which we have none."""
 
 _IDLE: Final = 0.2
 """Seconds between two looks for batches, if a worker ends when nothing is left."""

@@ -3,7 +3,7 @@
 One worker leads a run, beside its batches. For example, a plan has 1,000 rooms, in the batches 0 to 3:
 
 1. The lead lists the rooms that were modified since the plan was made, as a local run does (`_conflicts`). Someone else
-   changed two of the planned rooms, one in batch 0 and one in batch 2. It tells the store that they are set aside.
+   changed two of the planned rooms, one in batch 0 and one in batch 2. It records that these must be set aside.
 2. It queues the four batches. From now on, workers apply them.
 3. Meanwhile, it lists the modified rooms again and again, within the budget of a local run (`_refresh`). Batches that
    were opened are left out: many of their rooms are modified, by this run.
@@ -38,7 +38,7 @@ from .._recheck import Rechecker, find_room
 from .._refresh import RefreshBudget
 from ._batches import ASIDE, BEGUN, NOT_BEGUN
 from ._engine import Delivery, Engine, HandBack
-from ._lease import Lease, clock, keep
+from ._lease import Lease, LeaseLostError, clock, keep
 from ._plan_index import PlanIndex
 from ._recording import TIMEOUT, Ended, ended_line
 from ._snapshot import done_count, updated_count
@@ -58,7 +58,7 @@ _RECORDS: Final = 500
 A run of an hour has about 1,500 such records, and one of a week 3,800.
 """
 
-_AT_ONCE: Final = 1000
+_TASKS_AT_ONCE: Final = 1000
 """Number of tasks that are queued in one step."""
 
 
@@ -74,26 +74,28 @@ async def lead_run(
     lead = _Lead(client, store, engine, head, epoch)
     renewing = asyncio.create_task(keep(lease, delivery.renew, timeout=TIMEOUT))
     leading = asyncio.create_task(lead.run())
-    leaving = asyncio.create_task(stopping.wait())
+    waiting = asyncio.create_task(stopping.wait())
     try:
-        await asyncio.wait([renewing, leading, leaving], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([renewing, leading, waiting], return_when=asyncio.FIRST_COMPLETED)
     finally:
         is_done = leading.done() and not leading.cancelled()
-        await end_tasks([renewing, leading, leaving])
+        await end_tasks([renewing, leading, waiting])
     if is_done:
         try:
             leading.result()
         except Fenced:
             # Another worker leads the run. If this task ended, its message would be acknowledged, which is that of the
             # other worker too.
-            raise TimeoutError("another worker leads the run") from None
+            raise LeaseLostError("another worker leads the run") from None
     elif stopping.is_set():
         raise HandBack
     else:
-        raise TimeoutError("the lease was lost")
+        raise LeaseLostError
 
 
 class _Lead:
+    """One delivery of the lead's task."""
+
     def __init__(self, client: RoomsClient, store: RunStore, engine: Engine, head: Head, epoch: str) -> None:
         self._client = client
         self._store = store
@@ -148,7 +150,7 @@ class _Lead:
         for number in range(self._head.batches):
             if not await self._store.is_opened(number):
                 numbers.append(number)
-            if len(numbers) == _AT_ONCE:
+            if len(numbers) == _TASKS_AT_ONCE:
                 await self._engine.add(self._store.run, numbers, attempt=attempt)
                 numbers.clear()
         await self._engine.add(self._store.run, numbers, attempt=attempt)
@@ -262,7 +264,7 @@ class _Lead:
         left = await self._set_aside_rooms()
         if not left:
             return
-        async with aclosing(gated(self._modified_rooms(), _no_wait)) as rooms:
+        async with aclosing(self._modified_rooms()) as rooms:
             async for room in rooms:
                 if (aside := left.pop(room.id.lower(), None)) is not None:
                     await self._settle(aside, room)
@@ -315,9 +317,6 @@ class _Lead:
         runs = [dict(run) for run in head.runs]
         runs[-1] |= {"ended_at": at, "ended": f"stopped: {stop}" if stop else "done"}
         await self._set(ended_at=f"{at:.3f}", runs=json.dumps(runs), phase="stopped" if stop else "ended", rate="")
-
-
-async def _no_wait() -> None: ...
 
 
 @attrs.frozen(kw_only=True)

@@ -20,7 +20,7 @@ from typing import Final
 
 from ._store import STORE_ERRORS
 
-__all__ = ["MARGIN", "Lease", "clock", "keep"]
+__all__ = ["MARGIN", "Lease", "LeaseLostError", "clock", "keep"]
 
 MARGIN: Final = 1.5
 """Seconds before the end of the lease, from which nothing is sent."""
@@ -35,6 +35,13 @@ def clock() -> float:
 
 
 _BOOT: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+class LeaseLostError(TimeoutError):
+    """Another worker has the task, or may have it. It is handled as an error of the store: the task stays queued."""
+
+    def __init__(self, text: str = "the lease was lost") -> None:
+        super().__init__(text)
 
 
 class Lease:

@@ -6,8 +6,8 @@ names the places of up to 50 rooms, because the store has their lines of the pla
     {"begin":[0,1,2],"at":1764300000.123}
     {"end":"7b61...","at":1764300000.305,"status":"updated","attempts":1,"elapsed":0.18}
 
-Ends are collected, and appended with the next beginning, when there are 25 of them, or after a second. If the store
-can't be reached, the change is made again, with the same number, until the store answers or the lease has expired.
+Outcomes are collected. They are recorded with the next beginning, when there are 25 of them, or after a second. If the
+store can't be reached, the change is made again with the same number, until the store answers or the lease has expired.
 """
 
 import asyncio
@@ -24,23 +24,19 @@ from .._journal_records import end_line
 from .._journal_writer import now
 from .._outcomes import Outcome
 from ._batches import ASIDE, BEGUN, FOUND, LETTERS, NOT_BEGUN
-from ._lease import Lease
+from ._lease import Lease, LeaseLostError
 from ._store import STORE_ERRORS, Change, Fence, RunStore
 
-__all__ = ["TIMEOUT", "BatchRecorder", "Ended", "LeaseLostError", "RateLimited", "ended_line"]
+__all__ = ["TIMEOUT", "BatchRecorder", "Ended", "RateLimited", "ended_line"]
 
-_AT_ONCE: Final = 25
-"""Number of ends in one change."""
+_MAX_COLLECTED: Final = 25
+"""Number of outcomes that are recorded at once."""
 
 _PAUSES: Final = (0.05, 0.1, 0.2, 0.5)
 """Pauses before a change is made again, in seconds. The last one is repeated."""
 
 TIMEOUT: Final = 2.0
 """Seconds after which a call of the store has failed."""
-
-
-class LeaseLostError(Exception):
-    """The lease has expired before the store recorded a change. The batch is delivered again."""
 
 
 @attrs.frozen(kw_only=True)
@@ -86,7 +82,7 @@ class BatchRecorder:
         lease: Lease,
         client: RoomsClient,
         listed_at: str,
-        rate_limited: "RateLimited",
+        rate_limited: RateLimited,
     ) -> None:
         """`rate_limited` is that of the worker, whose deliveries share one client."""
         self.stop: str = ""
@@ -101,13 +97,17 @@ class BatchRecorder:
         self._listed_at = listed_at
         self._changes = 0
         self._ended: list[Ended] = []
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
+        """One change at a time, because one with a smaller number than the last one is taken for a repetition."""
         self._rate_limited = rate_limited
 
     async def begin(self, places: Sequence[int]) -> None:
-        """Record that the updates of these rooms begin. Raises `LeaseLostError` and `Fenced`."""
-        async with self._turn:
-            await self._make(self._collected(begun=places))
+        """Record the outcomes that are collected, and that the updates of these rooms begin.
+
+        Raises `LeaseLostError` and `Fenced`, as all methods that record something.
+        """
+        async with self._lock:
+            await self._record(self._collected(begun=places))
 
     async def take_back(self, places: Sequence[int]) -> None:
         """Record that the updates of these rooms did not begin after all, because the run was stopped before."""
@@ -120,17 +120,17 @@ class BatchRecorder:
             await self._append(Change(letters=[(place, ASIDE) for place in places]))
 
     async def end(self, ended: Ended, stop: str = "") -> None:
-        """Record an outcome, soon; at once if it stops the run. Raises `LeaseLostError` and `Fenced`."""
+        """Record an outcome, soon; at once if it stops the run."""
         self._ended.append(ended)
-        if stop or len(self._ended) >= _AT_ONCE:
+        if stop or len(self._ended) >= _MAX_COLLECTED:
             await self.flush(stop)
 
     async def flush(self, stop: str = "") -> None:
         """Record the outcomes that are collected."""
         # Another flush may be in progress, and this one must not return before it has ended.
-        async with self._turn:
+        async with self._lock:
             if self._ended or stop:
-                await self._make(self._collected(stop=stop))
+                await self._record(self._collected(stop=stop))
 
     async def look_for_stop(self) -> None:
         """Ask the store whether the run is stopped. If the store does not answer, do nothing."""
@@ -159,11 +159,11 @@ class BatchRecorder:
         )
 
     async def _append(self, change: Change) -> None:
-        # One change at a time, because a change with a smaller number than the last one is taken for a repetition.
-        async with self._turn:
-            await self._make(change)
+        async with self._lock:
+            await self._record(change)
 
-    async def _make(self, change: Change) -> None:
+    async def _record(self, change: Change) -> None:
+        """Record a change. Try again until the store answers or the lease has expired."""
         self._changes += 1
         tries = 0
         while True:
@@ -172,7 +172,7 @@ class BatchRecorder:
                     stop = await self._store.append(self._number, self._fence, self._changes, change)
             except STORE_ERRORS as error:
                 if not self._lease.is_held:
-                    raise LeaseLostError(str(error)) from None
+                    raise LeaseLostError from error
                 await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
                 tries += 1
             else:

@@ -22,9 +22,9 @@ from ._connect import SHORT, Availability, check_store, check_url, opened_engine
 from ._engine import LEAD, Engine
 from ._pull import write_journal
 from ._snapshot import snapshot_of
-from ._store import Head, RunStore, StoreClient, run_names
+from ._store import Head, RunStore, StoreClient, lost, run_names
 
-__all__ = ["DistributedRun", "RunStatus", "find_runs", "submit"]
+__all__ = ["DistributedRun", "RunStatus", "find_runs", "list_runs", "submit"]
 
 
 @attrs.frozen(kw_only=True)
@@ -84,27 +84,15 @@ class DistributedRun:
         store, engine = self._opened()
         with store_errors():
             async with asyncio.timeout(SHORT):
-                head = await _head(store)
-                workers = await engine.workers()
-        return RunStatus(
-            run=self.run,
-            snapshot=snapshot_of(head, time.time()),
-            phase="stopping" if head.stop and head.ended_at is None else head.phase,
-            stop=head.stop,
-            workers=workers,
-            base_url=head.header.base_url,
-            source=head.header.source,
-            plan_file=str(head.settings.get("plan_file", "")),
-            overwrite_window=head.window,
-        )
+                return _status_of(await _head(store), await engine.workers())
 
     async def watch(self, every: float = 0.5) -> AsyncGenerator[RunStatus]:
         """Yield the state every `every` seconds, until the run has ended. The last state is the one at the end.
 
-        While the store can't be used, nothing is yielded, and a warning is logged once.
+        While the store can't be used, nothing is yielded. A warning is logged when that begins, and when it ends.
         """
         check_positive("DistributedRun.watch(every=)", every)
-        store = Availability("the run is shown again when it can")
+        store = Availability("the display goes on when it can be used again")
         while True:
             try:
                 status = await self.status()
@@ -128,8 +116,9 @@ class DistributedRun:
     async def resume(self, *, retry_failed: bool = False, force: bool = False, max_failures: int | None = None) -> bool:
         """Continue a run that has ended early. Rooms that are updated are not updated again.
 
-        The arguments have the same meaning as for `aiorooms.bulk.resume`. Return False, and begin nothing, if no room
-        is left. Raises `DistributedRunError` if the run is still in progress.
+        The arguments have the same meaning as for `aiorooms.bulk.resume`, and replace those of the earlier run. Its
+        `strict` and `outage_patience` stay as they were submitted. Return False, and begin nothing, if no room is left.
+        Raises `DistributedRunError` if the run is still in progress.
         """
         if max_failures is not None:
             check_at_least(1, "DistributedRun.resume(max_failures=)", max_failures)
@@ -226,6 +215,36 @@ async def find_runs(on: str) -> Sequence[str]:
                 return await run_names(client)
 
 
+async def list_runs(on: str) -> Mapping[str, RunStatus | DistributedRunError]:
+    """Return the states of the newest 100 runs in a store by name, the newest first.
+
+    If the data of a run is lost or damaged, an error is returned in place of its state.
+    """
+    states: dict[str, RunStatus | DistributedRunError] = {}
+    workers: dict[str, int] = {}
+    names = await find_runs(on)
+    async with opened_store(on) as client:
+        for name in names:
+            try:
+                with store_errors():
+                    async with asyncio.timeout(SHORT):
+                        head = await RunStore(client, name).head()
+                if head is None:
+                    raise lost(name, "its head is missing")
+            except DistributedRunError as error:
+                if error.reason == "no_store":
+                    raise
+                states[name] = error
+                continue
+            account = str(head.settings["account"])
+            if account not in workers:
+                async with opened_engine(on, account) as engine:
+                    with store_errors():
+                        workers[account] = await engine.workers()
+            states[name] = _status_of(head, workers[account])
+    return states
+
+
 async def _free_store(client: StoreClient, plan: Plan, settings: Mapping[str, Any]) -> tuple[RunStore, bool]:
     """Return the store for a run of a plan, and whether the run is new.
 
@@ -284,9 +303,23 @@ async def _put(store: RunStore, plan: Plan, settings: dict[str, Any]) -> None:
     await store.put_head(header, totals, batches, settings, round(time.time(), 3), await store.boot())
 
 
+def _status_of(head: Head, workers: int) -> RunStatus:
+    return RunStatus(
+        run=head.run,
+        snapshot=snapshot_of(head, time.time()),
+        phase="stopping" if head.stop and head.ended_at is None else head.phase,
+        stop=head.stop,
+        workers=workers,
+        base_url=head.header.base_url,
+        source=head.header.source,
+        plan_file=str(head.settings.get("plan_file", "")),
+        overwrite_window=head.window,
+    )
+
+
 async def _head(store: RunStore) -> Head:
     head = await store.head()
     if head is None:
         text = f"the store does not have a run {store.run}"
-        raise DistributedRunError(text, hint="find_runs() returns the names of all runs", reason="no_run")
+        raise DistributedRunError(text, hint="find_runs() returns the names of the newest 100 runs", reason="no_run")
     return head

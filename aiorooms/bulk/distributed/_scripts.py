@@ -10,8 +10,8 @@ text. From then on, earlier deliveries of the batch can't change it any more: th
 A change also has a number, which grows with each change of a delivery. If the answer to a change is lost, the delivery
 makes the change again with the same number, and the store does not record it twice.
 
-The scripts use only what both Redis and the store in memory (`memory://`) have. Each answer begins with a word and the
-reason why the run is stopped; the reason is empty if it is not.
+The scripts use only what both Redis and the store in memory (`memory://`) have. Each answer, except that of `TIME`,
+begins with a word and the reason why the run is stopped; the reason is empty if it is not.
 """
 
 from typing import Final
@@ -57,13 +57,12 @@ return {
 TIME: Final = "return redis.call('TIME')"
 """Return the time, in seconds and microseconds."""
 
-_RECORD: Final = """
--- KEYS: head, batch, log, fenced. ARGV: name of the epoch, epoch, name of the change, change, ttl, stop, failures,
--- attempts, rate limited, limit, listed_at, last failure, body, places each with a letter, such as 3u12b
+APPEND: Final = """
+-- KEYS: head, batch, log, hash with the epoch. ARGV: name of the epoch, epoch, name of the change, change, ttl, stop,
+-- failures, attempts, rate limited, limit, listed_at, last failure, body, places each with a letter, such as 3u12b
 local head, batch, log = KEYS[1], KEYS[2], KEYS[3]
 local stop = redis.call('HGET', head, 'stop') or ''
 if (redis.call('HGET', KEYS[4], ARGV[1]) or '') ~= ARGV[2] then return {'fenced', stop} end
-local time = redis.call('TIME')
 if tonumber(ARGV[4]) > tonumber(redis.call('HGET', KEYS[4], ARGV[3]) or '0') then
     redis.call('HSET', KEYS[4], ARGV[3], ARGV[4])
     local rows = redis.call('HGET', batch, 'rows') or ''
@@ -89,6 +88,7 @@ if tonumber(ARGV[4]) > tonumber(redis.call('HGET', KEYS[4], ARGV[3]) or '0') the
     if ARGV[9] ~= '0' then redis.call('HINCRBY', head, 'rate_limited', ARGV[9]) end
     if ARGV[10] ~= '' then redis.call('HSET', head, 'limit', ARGV[10]) end
     if ARGV[11] ~= '' then
+        local time = redis.call('TIME')
         local window = tonumber(time[1]) + tonumber(time[2]) / 1000000 - tonumber(ARGV[11])
         if window > tonumber(redis.call('HGET', head, 'window') or '-1') then
             redis.call('HSET', head, 'window', string.format('%.3f', window))
@@ -106,9 +106,8 @@ if tonumber(ARGV[4]) > tonumber(redis.call('HGET', KEYS[4], ARGV[3]) or '0') the
         if stop ~= '' then redis.call('HSET', head, 'stop', stop) end
     end
 end
+return {'ok', stop}
 """
-
-APPEND: Final = _RECORD + "return {'ok', stop}"
 """Record new letters of rooms, and append a text to a log. Count failures, and stop the run if there are too many."""
 
 FINISH: Final = """

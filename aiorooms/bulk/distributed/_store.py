@@ -8,7 +8,7 @@ their last change.
 | `:head` | hash | the plan's header and totals, the settings, the number of rooms by letter, and who leads the run |
 | `:batch:N` | hash | compressed lines of the plan, a letter for each room, the epoch, and compressed logs |
 | `:log:N` | stream | the log of a batch that has not ended |
-| `:log:lead` | stream | what the lead recorded: states of the rate limit, and the rooms that were set aside |
+| `:log:lead` | stream | what the lead recorded: states of the rate limit, outcomes of rooms that were set aside |
 
 The API key is not stored.
 """
@@ -50,7 +50,7 @@ STORE_ERRORS: Final = (RedisError, OSError, TimeoutError)
 _TTL: Final = 30 * 24 * 3600
 """Seconds after the last change after which a run is deleted."""
 
-_MARGIN: Final = 100
+_SUSPECT_BATCHES: Final = 100
 """Number of batches that may have been opened in the seconds that a restarted store may have lost.
 
 The rooms of so many batches are read before they are updated: 25,000 rooms, or 12,500 per second for two seconds.
@@ -286,7 +286,7 @@ class RunStore:
             number,
             epoch,
             boot,
-            _MARGIN,
+            _SUSPECT_BATCHES,
             _TTL,
             f"{redelivery:g}",
         )
@@ -298,11 +298,11 @@ class RunStore:
         lines = self._unpacked(number, packed)
         return Opened(_text(is_first) == "1", lines, _text(rows), places, _text(listed_at), float(_text(wait)))
 
-    async def append(self, number: int, fence: Fence, count: int, change: Change) -> str:
+    async def append(self, number: int, fence: Fence, change_number: int, change: Change) -> str:
         """Make a change of a batch. Return why the run is stopped; empty if it is not. Raises `Fenced`.
 
-        `count` is 1 for the first change of a delivery or of a lead, 2 for the next one, and so on. A change that was
-        made already is not made twice.
+        `change_number` is 1 for the first change of a delivery or a lead, 2 for the next one, and so on. A change with
+        the number of an earlier one is not recorded again.
         """
         batch = self._batch(number)
         log = self._log(None if fence.is_lead else number)
@@ -311,7 +311,7 @@ class RunStore:
         reply = await self._run(
             _scripts.APPEND,
             [self._head, batch, log, self._head if fence.is_lead else batch],
-            names[0], fence.epoch, names[1], count, _TTL, change.stop, change.failures, change.attempts,
+            names[0], fence.epoch, names[1], change_number, _TTL, change.stop, change.failures, change.attempts,
             change.rate_limited, change.limit, change.listed_at, change.last_failure, change.body, letters,
         )  # fmt: skip
         return _stop_or_fenced(reply, self.run)

@@ -1,18 +1,19 @@
-"""A worker: applies the batches of all runs of one account, until it is stopped."""
+"""A worker: applies the batches of all runs of one account, and leads runs, until it is stopped."""
 
 import asyncio
 import logging
 import time
 from typing import Final
 
+from ..._aio import sleep_unless
 from ..._checks import check_at_least, check_positive, setting_error
 from ...client import RoomsClient, account_of
 from ...errors import AioroomsError, DistributedRunError
-from ._connect import REDELIVERY, Availability, check_store, check_url, opened_engine
+from ._connect import REDELIVERY, Availability, check_store, check_url, opened_engine, store_errors, text_of
 from ._delivery import BatchSettings, apply_batch
 from ._engine import LEAD, Delivery, Engine, HandBack
 from ._lead import lead_run
-from ._lease import Lease, clock
+from ._lease import Lease, LeaseLostError, clock
 from ._recording import TIMEOUT, RateLimited
 from ._store import STORE_ERRORS, RunStore
 
@@ -68,25 +69,17 @@ class Worker:
         store = Availability("the worker tries again every second")
         while not self._stopping.is_set():
             try:
-                async with opened_engine(self._on, account_of(self._client), redelivery=self._redelivery) as engine:
-                    await check_store(engine, self._on)
-                    store.found()
-                    await self._work(engine, until_finished=until_finished)
-                    return
+                with store_errors():
+                    async with opened_engine(self._on, account_of(self._client), redelivery=self._redelivery) as engine:
+                        await check_store(engine, self._on)
+                        store.found()
+                        await self._work(engine, until_finished=until_finished)
+                        return
             except DistributedRunError as error:
                 if error.reason != "no_store":
                     raise
                 store.lost(error.message)
-            except STORE_ERRORS as error:
-                store.lost(f"the store can't be used: {_reason(error)}")
-            await self._pause()
-
-    async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(_RECONNECT):
-                await self._stopping.wait()
-        except TimeoutError:
-            pass
+            await sleep_unless(self._stopping, _RECONNECT)
 
     async def _work(self, engine: Engine, *, until_finished: bool) -> None:
         settings = BatchSettings(
@@ -101,7 +94,7 @@ class Worker:
                 began = clock()
                 async with asyncio.timeout(TIMEOUT):
                     if not await delivery.renew():
-                        raise TimeoutError("the lease was lost")  # noqa: TRY301 - handled like other errors
+                        raise LeaseLostError  # noqa: TRY301 - handled like errors of the store
                     boot = await store.boot()
                 lease = Lease(self._redelivery, began)
                 if delivery.number == LEAD:
@@ -112,7 +105,7 @@ class Worker:
                 raise
             except STORE_ERRORS as error:
                 what = "the lead" if delivery.number == LEAD else f"batch {delivery.number}"
-                _logger.warning("%s of the run %s is tried again: %s", what, delivery.run, _reason(error))
+                _logger.warning("%s of the run %s is tried again: %s", what, delivery.run, text_of(error))
                 raise
             except Exception as error:
                 # The same would happen at each delivery, so the run must not go on without anyone noticing.
@@ -122,7 +115,3 @@ class Worker:
                 raise
 
         await engine.work(handle, self._stopping, at_once=_AT_ONCE, until_finished=until_finished)
-
-
-def _reason(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).rstrip(".")
