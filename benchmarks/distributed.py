@@ -59,6 +59,9 @@ _WEIGHTS: Final = (6, 2, 4, 2, 1)
 _STUCK_AFTER: Final = 120.0
 """Seconds after which a run counts as stuck."""
 
+_TERMINATION: Final = 70.0
+"""Seconds within which a worker must end after SIGTERM."""
+
 _SLACK: Final = 0.3
 """Seconds by which the recorded time of a request may be wrong."""
 
@@ -88,6 +91,12 @@ class Fleet:
         process = self.processes.pop(index)
         process.terminate()
         self._ending.append(process)
+
+    def check_ended(self) -> None:
+        """Wait until all workers that were terminated have ended. Raise `CheckError` if one has failed."""
+        for process in self._ending:
+            if (code := process.wait(_TERMINATION)) != 0:
+                raise CheckError(f"a worker that was terminated ended with {code}")
 
     def close(self) -> None:
         """Kill all workers."""
@@ -195,6 +204,7 @@ class Run:
                 for _ in range(_WORKERS):
                     fleet.start()
                 self._disturb(name, store, fleet)
+                fleet.check_ended()
                 path = self._folder / "pulled.journal"
                 asyncio.run(_pull(name, store.url, path))
                 self._check(path)

@@ -5,14 +5,18 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aiorooms import RoomsClient
+from aiorooms._aio import end_tasks
 from aiorooms.bulk import Journal, Plan
 from aiorooms.bulk.distributed import DistributedRun, Worker, submit
 from aiorooms.bulk.distributed import _delivery as delivery_module
+from aiorooms.bulk.distributed import _worker as worker_module
 from aiorooms.bulk.distributed._connect import opened_store
+from aiorooms.bulk.distributed._lead import lead_run
 from aiorooms.bulk.distributed._lease import Lease, clock
 from aiorooms.bulk.distributed._recording import BatchRecorder, Ended, RateLimited
 from aiorooms.bulk.distributed._store import Change, Fence, RunStore
@@ -177,6 +181,63 @@ async def test_a_flush_waits_for_the_one_before(monkeypatch: pytest.MonkeyPatch)
         await second
         assert recorded == [7]
         await first
+
+
+async def test_outcomes_are_recorded_once_if_the_beginning_that_took_them_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`update_many` cancels the source of its updates when it is stopped."""
+    tried: list[tuple[int, Change]] = []
+    is_up = False
+
+    async def append(_: RunStore, number: int, fence: Fence, change_number: int, change: Change) -> str:
+        tried.append((change_number, change))
+        if not is_up:
+            raise OSError("no store")
+        return ""
+
+    monkeypatch.setattr(RunStore, "append", append)
+    async with RoomsClient("KEY", base_url="http://127.0.0.1:1") as client:
+        lease = Lease(15.0, clock())
+        recorder = BatchRecorder(RunStore(object(), "run"), 0, "epoch", lease, client, "", RateLimited(0))
+        await recorder.end(Ended(place=7, letter="u", line=b"7\n", attempts=1, failure=None))
+        beginning = asyncio.create_task(recorder.begin([8]))
+        await settle()
+        await recorder.end(Ended(place=9, letter="f", line=b"9\n", attempts=1, failure="why"))
+        await end_tasks([beginning])
+        is_up = True
+        tried.clear()
+        for _ in range(2):
+            await recorder.flush()
+        (first, repeated), (second, new) = tried
+    assert (first, [*repeated.letters]) == (1, [(7, "u"), (8, "b")]), "the store may have recorded this change already"
+    assert (second, [*new.letters]) == (2, [(9, "f")])
+
+
+@pytest.mark.parametrize("rooms", [100, 600])
+async def test_a_worker_that_stops_hands_the_lead_back_once(
+    tmp_path: Path, on: str, rooms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leads = 0
+
+    async def count(*arguments: Any) -> None:
+        nonlocal leads
+        leads += 1
+        await lead_run(*arguments)
+
+    monkeypatch.setattr(worker_module, "lead_run", count)
+    async with RoomsSimulator(rooms=rooms, latency=0.3) as sim, client_of(sim) as client:
+        name = await submitted(sim, tmp_path, on)
+        worker = Worker(client, on)
+        running = asyncio.create_task(worker.run())
+        await until(name, on, "updated", 20)
+        worker.stop()
+        async with asyncio.timeout(20):
+            await running
+        assert leads == 1
+        monkeypatch.undo()
+        async with working(client, on):
+            assert (await ended(name, on)).snapshot.is_complete
 
 
 async def test_a_delivery_that_is_fenced_during_its_read_back_stops_nothing(

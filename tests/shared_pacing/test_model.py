@@ -215,6 +215,19 @@ def test_an_unlimited_server_is_not_slowed_down() -> None:
     assert world.store.posts + world.store.swaps < 700  # nearly all of them in the slow start
 
 
+def test_the_limit_stays_shared_if_callers_wait_for_something_else() -> None:
+    """If no limit is known, the account is not told of callers, so they don't show that the store is slow."""
+
+    async def script(world: World) -> None:
+        await run_all(world, 300)
+        for process in world.processes:
+            process.pacer.start_slowly()
+        await run_all(world, 300)
+
+    world = play(lambda: World(RateLimit(10**6, headers=False), processes=3, latency=(0.15, 0.15)), script)
+    assert [event.is_shared for event in world.events if isinstance(event, SharedPacingChanged)] == [True] * 3
+
+
 def test_a_client_that_knew_of_no_limit_stops_when_another_one_meets_it() -> None:
     async def script(world: World) -> None:
         await run_all(world, 500)

@@ -241,8 +241,8 @@ class SharedGate:
         self._is_urgent = True
 
     def knows(self, want: Want) -> bool:
-        """Whether the account knows that callers with this priority and operation wait."""
-        return want in self._wanted
+        """Whether the account knows that callers with this priority and operation wait, or need not know it."""
+        return want in self._wanted or (self.status == "used" and self.outlook.is_open)
 
     # --- for the link ---
 

@@ -105,6 +105,8 @@ async def apply_batch(
         raise LeaseLostError from None
     finally:
         await end_tasks(beside)
+    if not lease.is_held:
+        raise LeaseLostError
     if batch.is_complete:
         log = await store.new_log(delivery.number)
         packed = await asyncio.to_thread(pack, log)
@@ -112,8 +114,6 @@ async def apply_batch(
             await store.finish(delivery.number, epoch, packed)
         except Fenced:
             raise LeaseLostError from None
-    elif not lease.is_held:
-        raise LeaseLostError
     elif not recorder.stop:
         raise HandBack
 
@@ -159,7 +159,7 @@ class _Batch:
         self._open = {place for place, letter in enumerate(opened.rows) if letter in OPEN}
         """The places of the rooms without an outcome."""
         self._begun: set[int] = set()
-        """The places of the rooms whose beginning was recorded, and that were not found to be invalid."""
+        """The places of the rooms whose beginning may be recorded, and that were not found to be invalid."""
         self._places: dict[str, int] = {}
         """The places of the rooms that were given to `update_many`, by room id."""
 
@@ -296,8 +296,9 @@ class _Batch:
             if self._must_end():
                 return
             chunk = rooms[index : index + _CHUNK]
-            await self._recorder.begin([place for place, _ in chunk])
+            # If this is cancelled, the beginning may be recorded nevertheless.
             self._begun.update(place for place, _ in chunk)
+            await self._recorder.begin([place for place, _ in chunk])
             for place, planned in chunk:
                 try:
                     update = RoomUpdate.from_dict(planned.after, webhook_url_policy=self._client.webhook_url_policy)

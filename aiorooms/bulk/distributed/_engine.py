@@ -32,7 +32,7 @@ from docket import CurrentExecution, Docket, Execution, Worker
 from docket.dependencies import AdmissionBlocked
 from redis.asyncio import Redis
 
-from ..._aio import end_tasks
+from ..._aio import end_tasks, finish, sleep_unless
 from ._store import STORE_ERRORS, StoreClient
 
 __all__ = ["LEAD", "Delivery", "Engine", "HandBack", "Handler", "opened_client"]
@@ -124,6 +124,8 @@ class Engine:
         self._handle: Handler | None = None
         self._name = f"{socket.gethostname()}#{secrets.token_hex(4)}"
         self._deliveries: set[asyncio.Task[None]] = set()
+        self._ending = asyncio.Event()
+        """Set when no further task may be handled."""
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -171,33 +173,50 @@ class Engine:
         If this is cancelled, so are the deliveries, and their tasks are delivered again when their leases expire.
         """
         self._handle = handle
-        async with AsyncExitStack() as stack:
-            # When this block ends, each worker takes no further tasks, and waits for its deliveries.
-            workers = [
-                await stack.enter_async_context(self._worker(docket, slots, interval))
-                for docket, slots, interval in (
-                    (self._leads, _MAX_LEADS, _LEADS_INTERVAL),
-                    (self._batches, at_once, _BATCHES_INTERVAL),
-                )
-            ]
-            running = [
-                asyncio.create_task(worker.run_until_finished() if until_finished else worker.run_forever())
-                for worker in workers
-            ]
-            await asyncio.sleep(0)  # a worker that has not begun can't be stopped
-            waiting = asyncio.create_task(stopping.wait())
-            stack.push_async_callback(end_tasks, [waiting])
-            try:
-                if until_finished:
-                    await self._until_finished(workers, running, waiting)
-                else:
-                    await asyncio.wait([*running, waiting], return_when=asyncio.FIRST_COMPLETED)
-            except asyncio.CancelledError:
-                await end_tasks([*self._deliveries])
-                raise
-        await asyncio.wait(running)
-        for task in running:
+        leads = asyncio.create_task(
+            self._serve(self._leads, _MAX_LEADS, _LEADS_INTERVAL, until_finished=until_finished, again=False)
+        )
+        batches = asyncio.create_task(
+            # A lead queues more batches until all have ended, so batches are looked for until no lead is left.
+            self._serve(self._batches, at_once, _BATCHES_INTERVAL, until_finished=until_finished, again=True)
+        )
+        waiting = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait([leads, batches, waiting], return_when=asyncio.FIRST_COMPLETED)
+            # Both end together. Otherwise the one that goes on would get what the other one hands back.
+            self._ending.set()
+            await asyncio.wait([leads, batches])
+        except asyncio.CancelledError:
+            self._ending.set()
+            await end_tasks([*self._deliveries])
+            raise
+        finally:
+            await finish(asyncio.create_task(asyncio.wait([leads, batches])))
+            await end_tasks([waiting])
+        for task in (leads, batches):
             task.result()
+
+    async def _serve(
+        self, docket: Docket, slots: int, interval: timedelta, *, until_finished: bool, again: bool
+    ) -> None:
+        """Take tasks of one queue until `_ending` is set, or until none is left. `again` says whether to go on then."""
+        ending = asyncio.create_task(self._ending.wait())
+        running: asyncio.Task[None] | None = None
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(end_tasks, [ending])
+            # When this block ends, the worker takes no further tasks, and waits for its deliveries.
+            worker = await stack.enter_async_context(self._worker(docket, slots, interval))
+            while not self._ending.is_set():
+                running = asyncio.create_task(worker.run_until_finished() if until_finished else worker.run_forever())
+                await asyncio.sleep(0)  # a worker that has not begun can't be stopped
+                await asyncio.wait([running, ending], return_when=asyncio.FIRST_COMPLETED)
+                if running.done():
+                    running.result()
+                    if not again:
+                        break
+                    await sleep_unless(self._ending, _IDLE)
+        if running is not None:
+            await running
 
     def _worker(self, docket: Docket, slots: int, interval: timedelta) -> Worker:
         return Worker(
@@ -211,30 +230,28 @@ class Engine:
             schedule_automatic_tasks=False,
         )
 
-    async def _until_finished(
-        self, workers: Sequence[Worker], running: "list[asyncio.Task[None]]", waiting: "asyncio.Task[bool]"
-    ) -> None:
-        """Wait until no lead is left. A lead ends after its batches, and queues more of them until then."""
-        leads, batches = running
-        while not leads.done() and not waiting.done():
-            await asyncio.wait([leads, waiting, batches], return_when=asyncio.FIRST_COMPLETED)
-            if batches.done() and not leads.done():
-                batches.result()
-                await asyncio.sleep(_IDLE)
-                batches = running[1] = asyncio.create_task(workers[1].run_until_finished())
-
     async def _task(self, run: str, number: int, attempt: int, execution: Execution = CurrentExecution()) -> None:  # noqa: B008
         handle = self._handle
         if handle is None:  # only a worker gets tasks
             raise RuntimeError("this engine does not work")
         delivery = Delivery(run, number, attempt, lambda: self._renew(execution))
-        handling = asyncio.create_task(handle(delivery))
+        if self._ending.is_set():
+            await self._requeue(execution)
+        elif await self._handled(handle(delivery), execution):
+            return
+        # The engine neither acknowledges the task nor queues it again. If it was not queued again above, it is
+        # delivered when its lease expires.
+        raise AdmissionBlocked(execution, "it is delivered again", handled=True) from None
+
+    async def _handled(self, handle: Coroutine[Any, Any, None], execution: Execution) -> bool:
+        """Let the handler handle a delivery. Return whether the task is done."""
+        handling = asyncio.create_task(handle)
         self._deliveries.add(handling)
         try:
             await asyncio.wait([handling])
             if not handling.cancelled():
                 handling.result()
-                return
+                return True
         except HandBack:
             await self._requeue(execution)
         except Exception:  # noqa: BLE001, S110 - `Worker` has logged the error
@@ -242,9 +259,7 @@ class Engine:
         finally:
             await end_tasks([handling])
             self._deliveries.discard(handling)
-        # The engine neither acknowledges the task nor queues it again. If it was not queued again above, it is
-        # delivered when its lease expires.
-        raise AdmissionBlocked(execution, "it is delivered again", handled=True) from None
+        return False
 
     async def _requeue(self, execution: Execution) -> None:
         """Queue a task again, unless another worker has it. If that fails, it is delivered when its lease expires."""

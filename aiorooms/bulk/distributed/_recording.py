@@ -96,6 +96,8 @@ class BatchRecorder:
         self._client = client
         self._listed_at = listed_at
         self._changes = 0
+        self._unconfirmed: Change | None = None
+        """The last change, if the store has not confirmed it. If its caller was cancelled, the next one repeats it."""
         self._ended: list[Ended] = []
         self._lock = asyncio.Lock()
         """One change at a time, because one with a smaller number than the last one is taken for a repetition."""
@@ -107,6 +109,7 @@ class BatchRecorder:
         Raises `LeaseLostError` and `Fenced`, as all methods that record something.
         """
         async with self._lock:
+            await self._repeat()
             await self._record(self._collected(begun=places))
 
     async def take_back(self, places: Sequence[int]) -> None:
@@ -129,6 +132,7 @@ class BatchRecorder:
         """Record the outcomes that are collected."""
         # Another flush may be in progress, and this one must not return before it has ended.
         async with self._lock:
+            await self._repeat()
             if self._ended or stop:
                 await self._record(self._collected(stop=stop))
 
@@ -160,11 +164,19 @@ class BatchRecorder:
 
     async def _append(self, change: Change) -> None:
         async with self._lock:
+            await self._repeat()
             await self._record(change)
 
     async def _record(self, change: Change) -> None:
-        """Record a change. Try again until the store answers or the lease has expired."""
         self._changes += 1
+        self._unconfirmed = change
+        await self._repeat()
+
+    async def _repeat(self) -> None:
+        """Make the change that the store has not confirmed, until it does or the lease has expired."""
+        change = self._unconfirmed
+        if change is None:
+            return
         tries = 0
         while True:
             try:
@@ -177,6 +189,7 @@ class BatchRecorder:
                 tries += 1
             else:
                 break
+        self._unconfirmed = None
         self._note_stop(stop)
 
     def _note_stop(self, stop: str) -> None:

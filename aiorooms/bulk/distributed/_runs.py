@@ -236,7 +236,7 @@ async def list_runs(on: str) -> Mapping[str, RunStatus | DistributedRunError]:
                     raise
                 states[name] = error
                 continue
-            account = str(head.settings["account"])
+            account = str(head.settings.get("account", ""))
             if account not in workers:
                 async with opened_engine(on, account) as engine:
                     with store_errors():
