@@ -254,6 +254,13 @@ def telemetry_of(client: RoomsClient) -> Telemetry:
     return client._sender.telemetry  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
+def awaits_first_answer(client: RoomsClient) -> bool:
+    """Return whether the client has begun a request, and has never got an answer."""
+    pacer = client._sender.pacer  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    now = pacer.snapshot()
+    return now.in_flight + now.waiting > 0 and not pacer.accepted + pacer.rate_limited
+
+
 def account_of(client: RoomsClient) -> str:
     """Return a text that identifies the API key and the base URL of a client, and from which neither can be found."""
     return client._sender.account  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]

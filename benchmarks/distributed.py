@@ -59,8 +59,8 @@ _WEIGHTS: Final = (6, 2, 4, 2, 1)
 _STUCK_AFTER: Final = 120.0
 """Seconds after which a run counts as stuck."""
 
-_TERMINATION: Final = 70.0
-"""Seconds within which a worker must end after SIGTERM."""
+_TERMINATION: Final = 25.0
+"""Seconds after a run within which a worker must end that was terminated. It aborts its updates after 60 s."""
 
 _SLACK: Final = 0.3
 """Seconds by which the recorded time of a request may be wrong."""
@@ -93,9 +93,13 @@ class Fleet:
         self._ending.append(process)
 
     def check_ended(self) -> None:
-        """Wait until all workers that were terminated have ended. Raise `CheckError` if one has failed."""
+        """Wait until all workers that were terminated have ended. Raise `CheckError` if one hangs or has failed."""
         for process in self._ending:
-            if (code := process.wait(_TERMINATION)) != 0:
+            try:
+                code = process.wait(_TERMINATION)
+            except subprocess.TimeoutExpired:
+                raise CheckError(f"a worker that was terminated did not end within {_TERMINATION:g} s") from None
+            if code not in (0, 130):  # 130: it was still starting
                 raise CheckError(f"a worker that was terminated ended with {code}")
 
     def close(self) -> None:

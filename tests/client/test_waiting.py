@@ -7,6 +7,7 @@ import aiohttp
 import pytest
 
 from aiorooms import Pacing, RateLimitError, RetryPolicy, RoomsClient
+from aiorooms.client import awaits_first_answer
 from aiorooms.simulator import RateLimit, RoomsSimulator
 
 
@@ -83,3 +84,18 @@ async def test_the_wait_for_a_connection_does_not_count_against_the_timeout() ->
             await asyncio.gather(*(client.rooms.retrieve(room_id) for room_id in sim.room_ids))
         assert sim.stats.peak_in_flight <= 4
         assert sim.stats.connections <= 4
+
+
+async def test_a_client_awaits_its_first_answer_only_while_a_request_is_in_flight() -> None:
+    async with (
+        RoomsSimulator(rooms=1, latency=0.1) as sim,
+        RoomsClient(sim.api_key, base_url=sim.url) as client,
+    ):
+        assert not awaits_first_answer(client)
+        for expected in (True, False):
+            task = asyncio.create_task(client.rooms.retrieve(sim.room_ids[0]))
+            while not sim.stats.in_flight:
+                await asyncio.sleep(0.001)
+            assert awaits_first_answer(client) == expected
+            await task
+            assert not awaits_first_answer(client)
