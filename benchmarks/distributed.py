@@ -99,7 +99,7 @@ class Fleet:
                 code = process.wait(_TERMINATION)
             except subprocess.TimeoutExpired:
                 raise CheckError(f"a worker that was terminated did not end within {_TERMINATION:g} s") from None
-            if code not in (0, 130):  # 130: it was still starting
+            if code not in (0, 130, -signal.SIGTERM):  # one that was still starting has another code than 0
                 raise CheckError(f"a worker that was terminated ended with {code}")
 
     def close(self) -> None:
