@@ -49,7 +49,7 @@ def _share_by_default(ctx: Context) -> None:
     "--redelivery",
     "TIME",
     read_duration(3.0),
-    "Time after which the batches of a killed worker go to others, 3s or more. Give all workers the same.",
+    "About how long the batches of a killed worker wait for others, 3s or more. Give all workers the same.",
     default="15s",
 )
 @rate_option

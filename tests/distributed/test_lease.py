@@ -1,9 +1,11 @@
 """The lease guard, with a turned clock."""
 
 import pytest
+from docket._redelivery import JITTER
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiorooms.bulk.distributed._engine import Engine
 from aiorooms.bulk.distributed._lease import MARGIN, Lease, clock
 
 
@@ -17,11 +19,11 @@ class Clock:
 
 def test_the_example_of_the_module() -> None:
     clock = Clock()
-    lease = Lease(15.0, clock(), clock)
+    lease = Lease(13.0, clock(), clock)
     clock.now = 100.3
     lease.renewed(100.0)
     held: list[bool] = []
-    for now in (113.4, 113.5, 140.0):
+    for now in (111.4, 111.5, 140.0):
         clock.now = now
         held.append(lease.is_held)
     lease.renewed(139.9)
@@ -71,3 +73,11 @@ def test_nothing_is_sent_when_another_worker_may_have_the_batch(
 def test_the_clock_moves() -> None:
     assert clock() <= clock()
     assert clock() == pytest.approx(clock(), abs=60)
+
+
+@pytest.mark.parametrize("redelivery", [3.0, 4.0, 15.0, 60.0, 3600.0])
+def test_a_lease_is_so_short_that_its_task_is_delivered_again_in_time(redelivery: float) -> None:
+    lease = Engine("memory://", "test", redelivery=redelivery).lease
+    assert 3.0 <= lease <= redelivery
+    # docket looks every quarter of the lease, and at random up to a quarter of that later (`docket._redelivery`).
+    assert lease * (1 + JITTER[1] / 4) <= redelivery + 2.0

@@ -2,7 +2,7 @@
 
 A task is a run, the number of a batch or `LEAD`, and the number of the attempt, because the tasks of a run that is
 resumed are new ones. The engine delivers each task to one worker. It delivers it again if the worker does not renew its
-lease for the redelivery time, because the worker was killed or can't reach the store. A handler ends a delivery in one
+lease in time, because the worker was killed or can't reach the store. A handler ends a delivery in one
 of three ways:
 
 - It returns. The task is done, and is not delivered again. It must not return if another worker may have the task.
@@ -14,7 +14,7 @@ Each account has queues of its own, named after a digest of its API key and base
 never gets its batches. Batches and leads have different queues. Otherwise three runs would fill the slots of a worker
 with leads that wait for batches.
 
-Three habits of pydocket matter here. It renews leases only every quarter of the redelivery time, so each delivery also
+Three habits of pydocket matter here. It renews leases only every quarter of their length, so each delivery also
 renews its own. If it is cancelled, or loses Redis, it first waits for its deliveries. And it marks a delivery whose
 task is cancelled as done, so each delivery runs in a task of its own, and only that one is cancelled.
 """
@@ -52,6 +52,12 @@ _CONNECT_SECONDS: Final = 5.0
 
 _MAX_LEADS: Final = 20
 """Number of runs that one worker can lead."""
+
+_LATE: Final = 2.0
+"""Seconds after the redelivery time, within which a task is delivered again if a worker has a free slot."""
+
+_LATEST_LOOK: Final = 1 + 5 / 16
+"""When docket looks for a lease that has expired, as a multiple of its length, at the latest."""
 
 _BATCHES_INTERVAL: Final = timedelta(milliseconds=50)
 _LEADS_INTERVAL: Final = timedelta(milliseconds=500)
@@ -113,8 +119,12 @@ class Engine:
     """The queues of one account. Use it with `async with`."""
 
     def __init__(self, url: str, account: str, *, redelivery: float) -> None:
-        self.redelivery: float = redelivery
-        """Seconds after which a task whose lease is not renewed is delivered again."""
+        self.lease: float = min(redelivery, (redelivery + _LATE) / _LATEST_LOOK)
+        """Seconds after which a lease has expired if it is not renewed. Its task is then delivered again.
+
+        docket looks for expired leases every quarter of their length, and at random up to 5/16 of it later. So a lease
+        is shorter than the redelivery time: with 15 s, it has 13 s, and its task is delivered again after 12 to 17 s.
+        """
         self._url = url
         self._batches = Docket(name=f"aiorooms-{account}", url=url, execution_ttl=_KEEP)
         self._leads = Docket(name=f"aiorooms-{account}-leads", url=url, execution_ttl=_KEEP)
@@ -223,7 +233,7 @@ class Engine:
             docket,
             name=self._name,
             concurrency=slots,
-            redelivery_timeout=timedelta(seconds=self.redelivery),
+            redelivery_timeout=timedelta(seconds=self.lease),
             reconnection_delay=timedelta(seconds=1),
             minimum_check_interval=interval,
             scheduling_resolution=_RESOLUTION,

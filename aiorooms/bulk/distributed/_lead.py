@@ -306,7 +306,7 @@ class _Lead:
 
     async def _end(self, stop: str) -> None:
         """Record the end of the run, when the updates in flight have ended."""
-        deadline = clock() + self._engine.redelivery
+        deadline = clock() + self._engine.lease
         head = await self._store.head()
         while stop and head is not None and head.counts.get(BEGUN) and clock() < deadline:
             await asyncio.sleep(_TICK)

@@ -1,14 +1,15 @@
 """The lease guard: a worker sends nothing for a batch that may belong to another worker.
 
-The engine delivers a batch again if its lease was not renewed for the redelivery time. A worker renews the lease every
-second. But it may be suspended: the process is stopped, its machine sleeps, or its network hangs. When it goes on, it
-does not know yet that another worker has its batch, and would send the rest of it.
+The engine delivers a batch again if its lease has expired. A worker renews the lease every second. But it may be
+suspended: the process is stopped, its machine sleeps, or its network hangs. When it goes on, it does not know yet that
+another worker has its batch, and would send the rest of it.
 
-So each attempt first asks the guard, which compares two times of this machine's own clock. For example, with 15 s:
+So each attempt first asks the guard, which compares two times of this machine's own clock. For example, with a lease of
+13 s:
 
 - t = 100.0: the worker renews the lease. At t = 100.3, the store confirms it. The store can't have received it before
-  t = 100.0, so no other worker gets the batch before t = 115.0.
-- Until t = 113.5, attempts are sent. The margin of 1.5 s is for what is being sent then.
+  t = 100.0, so no other worker gets the batch before t = 113.0.
+- Until t = 111.5, attempts are sent. The margin of 1.5 s is for what is being sent then.
 - t = 100.5: the worker is suspended, and goes on at t = 140. No attempt is sent any more.
 """
 

@@ -19,7 +19,7 @@ from typing import Final
 __all__ = ["APPEND", "FINISH", "LEAD", "OPEN_BATCH", "PUBLISH", "REOPEN", "STOP", "TIME"]
 
 OPEN_BATCH: Final = """
--- KEYS: head, batch. ARGV: number, epoch, boot, margin, ttl, redelivery
+-- KEYS: head, batch. ARGV: number, epoch, boot, margin, ttl, length of a lease
 local head, batch = KEYS[1], KEYS[2]
 if redis.call('EXISTS', batch) == 0 or redis.call('EXISTS', head) == 0 then return {'gone', ''} end
 local stop = redis.call('HGET', head, 'stop') or ''

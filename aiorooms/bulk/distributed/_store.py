@@ -275,10 +275,10 @@ class RunStore:
 
     # --- changes ---
 
-    async def open_batch(self, number: int, epoch: str, boot: str, redelivery: float) -> Opened | str:
+    async def open_batch(self, number: int, epoch: str, boot: str, lease: float) -> Opened | str:
         """Open a batch with a new epoch. Return `gone`, `done` or `stopped` if there is nothing to do.
 
-        `redelivery` is the redelivery time in seconds.
+        `lease` is how long a lease lasts, in seconds.
         """
         reply = await self._run(
             _scripts.OPEN_BATCH,
@@ -288,7 +288,7 @@ class RunStore:
             boot,
             _SUSPECT_BATCHES,
             _TTL,
-            f"{redelivery:g}",
+            f"{lease:g}",
         )
         word = _text(reply[0])
         if word != "opened":

@@ -42,8 +42,8 @@ class Worker:
     def __init__(self, client: RoomsClient, on: str, *, concurrency: int = 50, redelivery: float = REDELIVERY) -> None:
         """`on` is the URL of the store, and `concurrency` the maximum number of updates in progress, 3 or more.
 
-        If this worker is killed, or can't reach the store, its batches go to others after `redelivery` seconds, 3 or
-        more. All workers must have the same value.
+        If this worker is killed, or can't reach the store, its batches go to others about `redelivery` seconds later, 3
+        or more: at most 2 s later than that, if they have free slots. All workers must have the same value.
         """
         check_url("Worker(on=)", on)
         check_at_least(3, "Worker(concurrency=)", concurrency)
@@ -96,7 +96,7 @@ class Worker:
                     if not await delivery.renew():
                         raise LeaseLostError  # noqa: TRY301 - handled like errors of the store
                     boot = await store.boot()
-                lease = Lease(self._redelivery, began)
+                lease = Lease(engine.lease, began)
                 if delivery.number == LEAD:
                     await lead_run(self._client, store, engine, delivery, lease, self._stopping)
                 else:
