@@ -222,8 +222,8 @@ def cpu() -> None:
             rounds = [(_local_us(count), _workers_us(count)) for _ in range(_ROUNDS)]
             local, us = (min(column) for column in zip(*rounds, strict=True))
             print(
-                f"workers without a limit: {count}, {us:.0f} us CPU per room, {us / local:.2f} times as much as as many"
-                f" local applies ({local:.0f} us), the least of {_ROUNDS} each; target at most 1.15",
+                f"workers without a limit: {count}, {us:.0f} us CPU per room, {us / local:.2f} times that of"
+                f" {count} local applies at once ({local:.0f} us), the least of {_ROUNDS} each; target at most 1.15",
                 flush=True,
             )
     finally:

@@ -16,8 +16,9 @@ from aiorooms.bulk.distributed import DistributedRun, Worker, submit
 from aiorooms.bulk.distributed import _delivery as delivery_module
 from aiorooms.bulk.distributed import _worker as worker_module
 from aiorooms.bulk.distributed._connect import opened_store
+from aiorooms.bulk.distributed._engine import Delivery
 from aiorooms.bulk.distributed._lead import lead_run
-from aiorooms.bulk.distributed._lease import Lease, clock
+from aiorooms.bulk.distributed._lease import Lease, LeaseLostError, clock
 from aiorooms.bulk.distributed._recording import BatchRecorder, Ended, RateLimited
 from aiorooms.bulk.distributed._store import Change, Fence, RunStore
 from aiorooms.simulator import RateLimit, RoomsSimulator
@@ -158,20 +159,25 @@ async def test_the_leads_of_many_runs_leave_slots_to_batches(tmp_path: Path, on:
                 assert (await ended(name, on)).snapshot.is_complete
 
 
+def recorder_of(client: RoomsClient) -> BatchRecorder:
+    """Return a recorder whose store answers as `RunStore.append` is patched to."""
+    lease = Lease(15.0, clock())
+    return BatchRecorder(RunStore(object(), "run"), 0, "epoch", lease, client, "", RateLimited(0))
+
+
 async def test_a_flush_waits_for_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise a batch could end while its last outcomes are being recorded, and these would be lost."""
     may_answer = asyncio.Event()
     recorded: list[int] = []
 
-    async def slow(_: RunStore, number: int, fence: Fence, count: int, change: Change) -> str:
+    async def slow(_: RunStore, number: int, fence: Fence, change_number: int, change: Change) -> str:
         await may_answer.wait()
         recorded.extend(place for place, _ in change.letters)
         return ""
 
     monkeypatch.setattr(RunStore, "append", slow)
     async with RoomsClient("KEY", base_url="http://127.0.0.1:1") as client:
-        lease = Lease(15.0, clock())
-        recorder = BatchRecorder(RunStore(object(), "run"), 0, "epoch", lease, client, "", RateLimited(0))
+        recorder = recorder_of(client)
         await recorder.end(Ended(place=7, letter="u", line=b"", attempts=1, failure=None))
         first = asyncio.create_task(recorder.flush())
         second = asyncio.create_task(recorder.flush())
@@ -198,8 +204,7 @@ async def test_outcomes_are_recorded_once_if_the_beginning_that_took_them_is_can
 
     monkeypatch.setattr(RunStore, "append", append)
     async with RoomsClient("KEY", base_url="http://127.0.0.1:1") as client:
-        lease = Lease(15.0, clock())
-        recorder = BatchRecorder(RunStore(object(), "run"), 0, "epoch", lease, client, "", RateLimited(0))
+        recorder = recorder_of(client)
         await recorder.end(Ended(place=7, letter="u", line=b"7\n", attempts=1, failure=None))
         beginning = asyncio.create_task(recorder.begin([8]))
         await settle()
@@ -212,6 +217,29 @@ async def test_outcomes_are_recorded_once_if_the_beginning_that_took_them_is_can
         (first, repeated), (second, new) = tried
     assert (first, [*repeated.letters]) == (1, [(7, "u"), (8, "b")]), "the store may have recorded this change already"
     assert (second, [*new.letters]) == (2, [(9, "f")])
+
+
+async def test_a_batch_is_not_ended_without_its_lease(tmp_path: Path, on: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another worker may have it, and the last outcomes may not have been recorded."""
+
+    async def lose(batch: delivery_module._Batch) -> None:
+        batch._open.clear()
+        batch._lease.lose()
+
+    async def renew() -> bool:
+        return True
+
+    monkeypatch.setattr(delivery_module._Batch, "apply", lose)
+    async with RoomsSimulator(rooms=3) as sim, client_of(sim) as client, opened_store(on) as redis:
+        store = RunStore(redis, await submitted(sim, tmp_path, on))
+        settings = delivery_module.BatchSettings(concurrency=1, rate_limited=RateLimited(0))
+        with pytest.raises(LeaseLostError):
+            await delivery_module.apply_batch(
+                client, store, Delivery(store.run, 0, 1, renew), Lease(15.0, clock()), settings, "", asyncio.Event()
+            )
+        head = await store.head()
+        assert head is not None
+        assert head.finished == 0
 
 
 @pytest.mark.parametrize("rooms", [100, 600])

@@ -22,9 +22,9 @@ What 100 workers and 100 million rooms would need, calculated from the figures f
 - 400,000 batches: 3.4 GB in Redis for the plan, as much again for the logs, and 0.5 GB for the tasks. Redis needs a
   machine with 16 GB; this is the first limit. It takes 25 minutes to submit them.
 - The lead: 0.8 GB for the index. Two million commands to queue and to end, at some thousand per second.
-- At a limit of 500/s, the run takes 56 hours, and Redis gets 24 scripts per second for the batches, 300
-  renewals and 300 looks for a stop.
-  Without a limit, 100 workers send 70,000/s. This is 3,400 scripts per second, a quarter of what one Redis can do.
+- At a limit of 500/s, the run takes 56 hours, and Redis gets 24 scripts per second for the batches, 300 renewals
+  and 300 looks for a stop. Without a limit, 100 workers send 70,000/s. This is 3,400 scripts per second, a quarter of
+  what one Redis can do.
 - A list of the modified rooms has up to 400,000 pages. At 5 pages per second, it takes 22 hours. So someone else's
   change may be overwritten a day later: this breaks before anything else does. Split such a plan by conditions.
 - The journal has 200 million lines, 60 GB, and is pulled with the memory of a few batches.

@@ -122,8 +122,8 @@ class Engine:
         self.lease: float = min(redelivery, (redelivery + _LATE) / _LATEST_LOOK)
         """Seconds after which a lease has expired if it is not renewed. Its task is then delivered again.
 
-        docket looks for expired leases every quarter of their length, and at random up to 5/16 of it later. So a lease
-        is shorter than the redelivery time: with 15 s, it has 13 s, and its task is delivered again after 12 to 17 s.
+        docket looks for expired leases every quarter of their length, and at random up to 5/16 of it later. So if the
+        redelivery time is long, a lease is shorter: with 15 s, it has 13 s, and its task goes on after 12 to 17 s.
         """
         self._url = url
         self._batches = Docket(name=f"aiorooms-{account}", url=url, execution_ttl=_KEEP)
@@ -180,7 +180,8 @@ class Engine:
     async def work(self, handle: Handler, stopping: asyncio.Event, *, at_once: int, until_finished: bool) -> None:
         """Handle tasks until `stopping` is set, or until no task is left. Deliveries then end by themselves.
 
-        If this is cancelled, so are the deliveries, and their tasks are delivered again when their leases expire.
+        If this is cancelled, so are the deliveries, and their tasks are delivered again when their leases expire. It
+        can be called once.
         """
         self._handle = handle
         leads = asyncio.create_task(
