@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,9 @@ from aiorooms.bulk._new_file import write_atomically
 from aiorooms.bulk._plan_writer import PlanWriter
 from aiorooms.errors import PlanFileError
 from aiorooms.simulator import FaultKind
+
+# The tests start the program hundreds of times, and it starts in two thirds of the time if its bytecode may be stored.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 settings.register_profile("quick", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("quick")

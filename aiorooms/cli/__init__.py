@@ -3,6 +3,7 @@
 The command needs the extra `cli` (click and rich). The rest of the package does not.
 """
 
+import gc
 import os
 import sys
 from importlib.util import find_spec
@@ -20,6 +21,11 @@ def main() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123 - standard streams stay open
+    # What the imports create lives until the end. Without the garbage collector, a command starts and ends about 40 ms
+    # earlier (of 350 ms).
+    gc.disable()
     from ._main import cli  # imported here, because it imports click
 
+    gc.freeze()
+    gc.enable()
     cli(prog_name="aiorooms")
