@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from .._aio import finish
+from .._signals import signals_held
 from ..errors import AioroomsError
 from ._existing_file import BINARY
 from ._files import check_is_file, os_errors_as, os_reason, quoted_path
@@ -60,14 +61,17 @@ def write_atomically(path: Path, error_of: _ErrorOf) -> Generator["NewFile"]:
 
     Raises `error_of(path, reason)` if the file can't be written. Errors of the block itself are not converted.
     """
-    file = NewFile(path, error_of)
+    file: NewFile | None = None
     try:
+        with signals_held():
+            file = NewFile(path, error_of)
         yield file
         file.sync()
         if not file.rename():
             file.copy()
     except BaseException:
-        file.discard()
+        if file is not None:
+            file.discard()
         raise
 
 

@@ -9,8 +9,6 @@ The demo doesn't rely on what the commands say. It compares the rooms of the sim
 """
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -32,6 +30,7 @@ from ._json import JsonValue
 from ._options import FILE, MAX_ROOMS, json_option, seed_option, value_option
 from ._output import Output, flush
 from ._run import Interrupted, run
+from ._temporary import temporary_folder
 from ._values import read_rate_limit, read_share, whole_number
 
 if TYPE_CHECKING:
@@ -180,8 +179,8 @@ def _distributed(simulator: "RoomsSimulator", out: Output, keep: Path | None, se
     """Show a run on several machines."""
     if find_spec("docket") is None:
         raise InvalidInputError(["--distributed: it needs pydocket; install it: pip install 'aiorooms[distributed]'"])
-    with _folder(keep) as folder:
-        story = DistributedStory(simulator, out, folder)
+    with _folder(keep) as folder, temporary_folder("aiorooms-") as for_redis:
+        story = DistributedStory(simulator, out, folder, for_redis)
         try:
             run(story.run())
         except Interrupted:
@@ -230,11 +229,8 @@ def _folder(keep: Path | None) -> Generator[Path]:
         keep.mkdir(mode=0o700, parents=True, exist_ok=True)
         yield keep.absolute()
         return
-    folder = Path(tempfile.mkdtemp(prefix="aiorooms-demo-"))
-    try:
+    with temporary_folder("aiorooms-demo-") as folder:
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _FailedError(Exception):

@@ -8,14 +8,13 @@ memory: three workers are tasks, and one of them is cancelled.
 import asyncio
 import os
 import shutil
-import tempfile
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from .._aio import end_tasks, finish
+from .._aio import end_tasks
 from .._text import counted
 from ._demo_steps import Commands, process_of
 from ._distributed import load
@@ -41,7 +40,7 @@ _SET: Final = ("--set", "max_participants=20")
 class DistributedStory:
     """The steps of the demo, and what they achieved."""
 
-    def __init__(self, simulator: "RoomsSimulator", out: Output, folder: Path) -> None:
+    def __init__(self, simulator: "RoomsSimulator", out: Output, folder: Path, for_redis: Path) -> None:
         self.updated = 0
         """Number of rooms with the planned values at the end."""
         self.is_killed = False
@@ -49,6 +48,8 @@ class DistributedStory:
         self._simulator = simulator
         self._out = out
         self._folder = folder
+        # A socket has a short path at most, and the folder of the demo may have a long one.
+        self._for_redis = for_redis
         self._step = 0
         # Searching for a program and importing would block the event loop.
         self._binary = shutil.which("redis-server")
@@ -76,13 +77,8 @@ class DistributedStory:
     # --- with Redis ---
 
     async def _in_redis(self, commands: Commands, binary: str) -> None:
-        # A socket has a short path at most, and the folder of the demo may have a long one.
-        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="aiorooms-"))
-        try:
-            async with _redis(binary, folder) as on:
-                await self._apply(commands, on)
-        finally:
-            await finish(asyncio.create_task(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)))
+        async with _redis(binary, self._for_redis) as on:
+            await self._apply(commands, on)
 
     async def _apply(self, commands: Commands, on: str) -> None:
         worker = ("worker", "--on", on, "--redelivery", f"{_REDELIVERY:g}", "--quiet")

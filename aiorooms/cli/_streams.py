@@ -7,7 +7,6 @@ so that a command that fails writes nothing.
 
 import shutil
 import sys
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import BinaryIO, Final
 from ._command import Context
 from ._output import output_lost
 from ._stderr import print_error
+from ._temporary import temporary_folder
 
 __all__ = [
     "input_path",
@@ -55,8 +55,8 @@ def input_path(path: Path, what: str) -> Generator[Path]:
     if not is_standard(path):
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
-        copied = Path(folder) / _COPY
+    with temporary_folder(_PREFIX) as folder:
+        copied = folder / _COPY
         with copied.open("wb") as file:
             shutil.copyfileobj(standard_input(what), file)
         yield copied
@@ -90,8 +90,8 @@ def output_path(path: Path) -> Generator[Path]:
     if not is_standard(path):
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
-        new = Path(folder) / "standard output"
+    with temporary_folder(_PREFIX) as folder:
+        new = folder / "standard output"
         yield new
         try:
             with new.open("rb") as file:

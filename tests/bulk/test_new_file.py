@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import shutil
+import signal
 import socket
 import stat
 import tempfile
@@ -52,6 +53,22 @@ def test_a_new_file_can_be_read_by_its_owner_only(tmp_path: Path, mask: int) -> 
     finally:
         os.umask(before)
     assert (mode_of(tmp_path / "a"), mode_of(tmp_path / "a.plan")) == (0o600, 0o600)
+
+
+def test_ctrl_c_leaves_no_file_even_if_it_comes_when_the_file_has_just_been_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create: Callable[..., Any] = tempfile.NamedTemporaryFile
+
+    def create_and_interrupt(*args: Any, **options: Any) -> Any:
+        created: Any = create(*args, **options)
+        signal.raise_signal(signal.SIGINT)
+        return created
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", create_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "a")
+    assert files_in(tmp_path) == []
 
 
 def test_the_umask_of_the_process_is_never_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import pytest
 from aiorooms.bulk import Journal
 from aiorooms.simulator import RoomsSimulator, ScriptedAnswer
 
-from .conftest import KEY, Invoke, Program, lines, planned, running, until
+from .conftest import KEY, Invoke, Program, lines, planned, run, running, until
 
 RATE_LIMITED = ScriptedAnswer(status=429, headers={"Retry-After": "200"})
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -172,6 +173,24 @@ def test_a_signal_while_standard_input_is_read_leaves_no_copy_of_it(
         process.send_signal(number)
         assert process.wait(timeout=20) == 130
     assert not any(copies.iterdir())
+
+
+@pytest.mark.parametrize("words", [("show", "-"), ("report", "-", "-o", "-"), ("demo", "--rooms", "1")], ids=" ".join)
+def test_a_signal_leaves_no_folder_even_if_it_comes_when_the_folder_has_just_been_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    (folder := tmp_path / "temporary").mkdir()
+    create = tempfile.mkdtemp
+
+    def create_and_interrupt(*, prefix: str) -> str:
+        created = create(prefix=prefix)
+        signal.raise_signal(signal.SIGINT)
+        return created
+
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setattr(tempfile, "mkdtemp", create_and_interrupt)
+    assert run(*words).exit_code == 130
+    assert not any(folder.iterdir())
 
 
 def test_a_signal_that_was_ignored_does_not_end_the_reading_of_standard_input(program: Program) -> None:

@@ -1,0 +1,25 @@
+"""A temporary folder that is removed at the end, whenever a signal comes."""
+
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .._signals import signals_held
+
+__all__ = ["temporary_folder"]
+
+
+@contextmanager
+def temporary_folder(prefix: str) -> Generator[Path]:
+    """Yield a new folder whose name begins with `prefix`. At the end of the block, remove it with its content."""
+    folder: Path | None = None
+    try:
+        with signals_held():
+            folder = Path(tempfile.mkdtemp(prefix=prefix))
+        yield folder
+    finally:
+        with signals_held():
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
