@@ -17,7 +17,7 @@ import pytest
 from aiorooms.bulk import Journal
 from aiorooms.simulator import RoomsSimulator, ScriptedAnswer
 
-from .conftest import KEY, Invoke, Program, lines, planned, run, running, until
+from .conftest import KEY, Invoke, Program, lines, planned, run, running, until, until_reading
 
 RATE_LIMITED = ScriptedAnswer(status=429, headers={"Retry-After": "200"})
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -170,6 +170,7 @@ def test_a_signal_while_standard_input_is_read_leaves_no_copy_of_it(
     monkeypatch.setenv("TMPDIR", str(copies))
     with program(*words, stdin=subprocess.PIPE) as process:
         until(lambda: any(copies.iterdir()), "the copy has begun")
+        until_reading(process)
         process.send_signal(number)
         assert process.wait(timeout=20) == 130
     assert not any(copies.iterdir())
