@@ -42,7 +42,7 @@ _LIMITED_ROOMS: Final = 9_750
 
 _IDEAL: Final = 19.0
 
-_ROUNDS: Final = 2
+_ROUNDS: Final = 5
 _FREE_ROOMS: Final = 36_000
 _FEW_ROOMS: Final = 3_000
 _MANY_ROOMS: Final = 1_000_000
