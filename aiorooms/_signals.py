@@ -8,7 +8,7 @@ here would leave the folder behind.
 import signal
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Final
 
@@ -32,9 +32,14 @@ def signals_held() -> Generator[None]:
         return
     handlers: dict[int, Callable[[int, FrameType | None], object]] = {}
     arrived: list[int] = []
+    is_holding = True
 
     def hold(number: int, frame: FrameType | None) -> None:
-        arrived.append(number)
+        # A signal that comes while the handlers are restored may leave this function as the handler of another one.
+        if is_holding:
+            arrived.append(number)
+        else:
+            handlers[number](number, frame)
 
     try:
         for each in SIGNALS:
@@ -44,7 +49,11 @@ def signals_held() -> Generator[None]:
                 signal.signal(each, hold)
         yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for number in arrived:
-            handlers[number](number, None)
+        try:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        finally:
+            is_holding = False
+            with ExitStack() as calls:  # each is called, even if another one raises an exception
+                for number in reversed(arrived):
+                    calls.callback(handlers[number], number, None)

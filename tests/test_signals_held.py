@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,29 @@ def test_a_signal_waits_until_the_end_of_the_block(number: int) -> None:
         steps.append("the rest of the block")
     assert steps
     assert [signal.getsignal(each) for each in SIGNALS] == [raise_ended] * len(SIGNALS)
+
+
+def test_the_handler_of_each_signal_is_called_even_if_another_one_raises_an_exception() -> None:
+    called: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: called.append(number))
+    with pytest.raises(EndedError), signals_held():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+    assert called == [signal.SIGTERM]
+
+
+def test_a_signal_while_the_handlers_are_restored_does_not_disable_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(number: int, handler: Any) -> None:
+        raise EndedError(number)
+
+    block = signals_held()
+    block.__enter__()
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "signal", interrupted)
+        with pytest.raises(EndedError):
+            block.__exit__(None, None, None)
+    with pytest.raises(EndedError):
+        signal.raise_signal(signal.SIGTERM)
 
 
 def test_an_error_of_the_block_ends_it() -> None:

@@ -1,6 +1,5 @@
 """A temporary folder that is removed at the end, whenever a signal comes."""
 
-import shutil
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -14,12 +13,13 @@ __all__ = ["temporary_folder"]
 @contextmanager
 def temporary_folder(prefix: str) -> Generator[Path]:
     """Yield a new folder whose name begins with `prefix`. At the end of the block, remove it with its content."""
-    folder: Path | None = None
+    # A `TemporaryDirectory` also removes itself at the end of the program.
+    folder: tempfile.TemporaryDirectory[str] | None = None
     try:
         with signals_held():
-            folder = Path(tempfile.mkdtemp(prefix=prefix))
-        yield folder
+            folder = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+        yield Path(folder.name)
     finally:
         with signals_held():
             if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
+                folder.cleanup()

@@ -183,8 +183,8 @@ def test_a_signal_leaves_no_folder_even_if_it_comes_when_the_folder_has_just_bee
     (folder := tmp_path / "temporary").mkdir()
     create = tempfile.mkdtemp
 
-    def create_and_interrupt(*, prefix: str) -> str:
-        created = create(prefix=prefix)
+    def create_and_interrupt(suffix: str | None, prefix: str | None, parent: str | None) -> str:
+        created = create(suffix, prefix, parent)
         signal.raise_signal(signal.SIGINT)
         return created
 
