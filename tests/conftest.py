@@ -20,7 +20,7 @@ from aiorooms.bulk._plan_writer import PlanWriter
 from aiorooms.errors import PlanFileError
 from aiorooms.simulator import FaultKind
 
-# The tests start the program hundreds of times, and it starts in two thirds of the time if its bytecode may be stored.
+# The tests start the program hundreds of times. With stored bytecode, it starts in two thirds of the time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 settings.register_profile("quick", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -90,8 +90,7 @@ def detector() -> BlockBuster:
     """The detector of blocking calls. To make it takes longer than to switch it on and off."""
     detector = BlockBuster("aiorooms")
     if Coverage.current() is not None:
-        # Coverage takes a lock at each first call of a function. Another thread may hold it, and no frame shows whose
-        # lock it is. An error here would be one of the program.
+        # Coverage acquires its lock from C, so no frame can exempt it. The traced function would get the error.
         del detector.functions["threading.Lock.acquire"]
     for name, file, functions in MAY_BLOCK:
         detector.functions[name].can_block_in(file, functions)

@@ -14,7 +14,7 @@ PACKAGE = Path(aiorooms.__file__).parent
 
 # Ordered from the bottom up. A module may import only from its own layer and from lower ones.
 LAYERS = [
-    {"errors", "_problems", "_unset", "_text", "_version", "_aio", "_signals"},
+    {"errors", "_problems", "_unset", "_text", "_version", "_aio"},
     {"_checks"},
     {"telemetry"},
     {"_webhook_url"},

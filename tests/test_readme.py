@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import re
@@ -187,6 +188,7 @@ def test_the_command_line_section_names_real_commands(
 ) -> None:
     from aiorooms.cli import main
 
+    monkeypatch.setattr(gc, "freeze", lambda: None)  # it would hide the garbage of other tests
     lines = [line.partition("#")[0].split() for line in blocks(README, "sh", "The command line")[0].splitlines()]
     invoke: Callable[[], None] = main
     for words in lines:

@@ -24,17 +24,16 @@ the temporary file is kept, and the error names it.
 import asyncio
 import errno
 import os
+import secrets
 import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 from .._aio import finish
-from .._signals import signals_held
 from ..errors import AioroomsError
 from ._existing_file import BINARY
 from ._files import check_is_file, os_errors_as, os_reason, quoted_path
@@ -61,17 +60,15 @@ def write_atomically(path: Path, error_of: _ErrorOf) -> Generator["NewFile"]:
 
     Raises `error_of(path, reason)` if the file can't be written. Errors of the block itself are not converted.
     """
-    file: NewFile | None = None
+    file = NewFile(path, error_of)
     try:
-        with signals_held():
-            file = NewFile(path, error_of)
+        file.open()
         yield file
         file.sync()
         if not file.rename():
             file.copy()
     except BaseException:
-        if file is not None:
-            file.discard()
+        file.discard()
         raise
 
 
@@ -84,6 +81,7 @@ async def write_atomically_async(path: Path, error_of: _ErrorOf) -> AsyncGenerat
     """
     file = NewFile(path, error_of)
     try:
+        file.open()
         yield file
         await finish(asyncio.create_task(asyncio.to_thread(file.sync)))
         if not file.rename():
@@ -94,7 +92,10 @@ async def write_atomically_async(path: Path, error_of: _ErrorOf) -> AsyncGenerat
 
 
 class NewFile:
-    """A temporary file that replaces `path` when it is finished."""
+    """A temporary file that replaces `path` when it is finished.
+
+    Its name is known before it exists, so that `discard` removes it even if a signal interrupts `open`.
+    """
 
     def __init__(self, path: Path, error_of: _ErrorOf) -> None:
         self._path = path
@@ -106,13 +107,21 @@ class NewFile:
                 check_is_file(self._before.st_mode)
             self._target = Path(os.path.realpath(path))
             # The start of the name is enough. The whole name could make the name of the temporary file too long.
-            prefix, folder = f".{path.name[:40]}.", self._target.parent
-            self._file = tempfile.NamedTemporaryFile("wb", dir=folder, prefix=prefix, suffix=".tmp", delete=False)  # noqa: SIM115
-        self._temporary: Path | None = Path(self._file.name)
+            name = f".{path.name[:40]}.{secrets.token_hex(8)}.tmp"
+            self._temporary: Path | None = self._target.with_name(name)
+        self._file: BinaryIO | None = None
         self._may_rename = False
+
+    def open(self) -> None:
+        """Create the temporary file."""
+        assert self._temporary is not None
+        with os_errors_as(self._error_of, self._path):
+            number = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, _PRIVATE)
+            self._file = os.fdopen(number, "wb")
 
     def write(self, data: bytes) -> None:
         """Append data."""
+        assert self._file is not None
         # `os_errors_as` would cost more than the write, which only fills a buffer.
         try:
             self._file.write(data)
@@ -121,10 +130,11 @@ class NewFile:
 
     def sync(self) -> None:
         """Write the content to the disk, set the owner and the mode, and close the file."""
+        assert self._file is not None
         with os_errors_as(self._error_of, self._path):
             self._file.flush()
             os.fsync(self._file.fileno())
-            self._may_rename = self._set_owner_and_mode()
+            self._may_rename = self._set_owner_and_mode(self._file.fileno())
             self._file.close()
 
     def rename(self) -> bool:
@@ -151,16 +161,17 @@ class NewFile:
 
     def discard(self) -> None:
         """Close and remove the temporary file, unless it was renamed, or is the only complete copy of the content."""
-        with suppress(OSError):
-            self._file.close()
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.close()
         self._unlink()
 
-    def _set_owner_and_mode(self) -> bool:
+    def _set_owner_and_mode(self, number: int) -> bool:
         """Give the temporary file the owner and the mode of the file that it replaces. Return whether it has both."""
         # On Windows, a file has neither.
         if self._before is None or sys.platform == "win32":
             return True
-        number, before = self._file.fileno(), self._before
+        before = self._before
         try:
             now = os.fstat(number)
             if (now.st_uid, now.st_gid) != (before.st_uid, before.st_gid):

@@ -21,8 +21,7 @@ def main() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123 - standard streams stay open
-    # What the imports create lives until the end. Without the garbage collector, a command starts and ends about 40 ms
-    # earlier (of 350 ms).
+    # Imported objects live until the exit. Not collecting them saves about 40 ms of the 350 ms of a short command.
     gc.disable()
     from ._main import cli  # imported here, because it imports click
 

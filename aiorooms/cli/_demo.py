@@ -179,8 +179,8 @@ def _distributed(simulator: "RoomsSimulator", out: Output, keep: Path | None, se
     """Show a run on several machines."""
     if find_spec("docket") is None:
         raise InvalidInputError(["--distributed: it needs pydocket; install it: pip install 'aiorooms[distributed]'"])
-    with _folder(keep) as folder, temporary_folder("aiorooms-") as for_redis:
-        story = DistributedStory(simulator, out, folder, for_redis)
+    with _folder(keep) as folder, temporary_folder("aiorooms-") as redis_folder:
+        story = DistributedStory(simulator, out, folder, redis_folder)
         try:
             run(story.run())
         except Interrupted:

@@ -40,7 +40,7 @@ _SET: Final = ("--set", "max_participants=20")
 class DistributedStory:
     """The steps of the demo, and what they achieved."""
 
-    def __init__(self, simulator: "RoomsSimulator", out: Output, folder: Path, for_redis: Path) -> None:
+    def __init__(self, simulator: "RoomsSimulator", out: Output, folder: Path, redis_folder: Path) -> None:
         self.updated = 0
         """Number of rooms with the planned values at the end."""
         self.is_killed = False
@@ -48,8 +48,8 @@ class DistributedStory:
         self._simulator = simulator
         self._out = out
         self._folder = folder
-        # A socket has a short path at most, and the folder of the demo may have a long one.
-        self._for_redis = for_redis
+        # The path of a Unix socket has about 100 bytes at most. The folder of the demo may have a longer path.
+        self._redis_folder = redis_folder
         self._step = 0
         # Searching for a program and importing would block the event loop.
         self._binary = shutil.which("redis-server")
@@ -77,7 +77,7 @@ class DistributedStory:
     # --- with Redis ---
 
     async def _in_redis(self, commands: Commands, binary: str) -> None:
-        async with _redis(binary, self._for_redis) as on:
+        async with _redis(binary, self._redis_folder) as on:
             await self._apply(commands, on)
 
     async def _apply(self, commands: Commands, on: str) -> None:

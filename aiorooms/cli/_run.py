@@ -24,7 +24,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
-from .._signals import SIGNALS
 from ._watch import current_watch
 
 __all__ = ["GRACE", "Interrupted", "interrupted_before", "run", "signals_interrupt"]
@@ -33,6 +32,9 @@ T = TypeVar("T")
 
 GRACE = 5.0
 """Time for updates in flight to finish after the first signal, in seconds."""
+
+# Windows has no SIGHUP.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
 class Interrupted(Exception):  # noqa: N818 - it is not an error
@@ -66,7 +68,7 @@ def signals_interrupt() -> Generator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    changed = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
+    changed = [number for number in _SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
     for number in changed:
         signal.signal(number, signal.default_int_handler)
     try:
@@ -120,7 +122,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 class SignalHandler:
-    """Handles `SIGNALS` while a command runs."""
+    """Handles `_SIGNALS` while a command runs."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, on_stop: Callable[[], None] | None, grace: float | None = None
@@ -142,7 +144,7 @@ class SignalHandler:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.getsignal(number) for number in SIGNALS}
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
         before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
         self._handled = {**before}
         for number in before:

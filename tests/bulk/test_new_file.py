@@ -58,16 +58,35 @@ def test_a_new_file_can_be_read_by_its_owner_only(tmp_path: Path, mask: int) -> 
 def test_ctrl_c_leaves_no_file_even_if_it_comes_when_the_file_has_just_been_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create: Callable[..., Any] = tempfile.NamedTemporaryFile
+    create = os.open
 
-    def create_and_interrupt(*args: Any, **options: Any) -> Any:
-        created: Any = create(*args, **options)
+    def create_and_interrupt(path: Path, flags: int, mode: int) -> int:
+        os.close(create(path, flags, mode))
+        assert len(files_in(tmp_path)) == 1
         signal.raise_signal(signal.SIGINT)
-        return created
+        return -1
 
-    monkeypatch.setattr(tempfile, "NamedTemporaryFile", create_and_interrupt)
+    monkeypatch.setattr(os, "open", create_and_interrupt)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "a")
+    assert files_in(tmp_path) == []
+
+
+def test_ctrl_c_leaves_no_file_of_a_coroutine_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create = os.open
+
+    def create_and_interrupt(path: Path, flags: int, mode: int) -> int:
+        os.close(create(path, flags, mode))
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", create_and_interrupt)
+            async with write_atomically_async(tmp_path / "a", error_of):
+                pass
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
     assert files_in(tmp_path) == []
 
 

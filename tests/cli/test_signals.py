@@ -181,17 +181,41 @@ def test_a_signal_leaves_no_folder_even_if_it_comes_when_the_folder_has_just_bee
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
     (folder := tmp_path / "temporary").mkdir()
-    create = tempfile.mkdtemp
+    create = os.mkdir
 
-    def create_and_interrupt(suffix: str | None, prefix: str | None, parent: str | None) -> str:
-        created = create(suffix, prefix, parent)
+    def create_and_interrupt(path: Path, mode: int) -> None:
+        create(path, mode)
         signal.raise_signal(signal.SIGINT)
-        return created
 
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.setattr(tempfile, "mkdtemp", create_and_interrupt)
-    assert run(*words).exit_code == 130
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "mkdir", create_and_interrupt)
+        assert run(*words).exit_code == 130
     assert not any(folder.iterdir())
+
+
+def test_a_signal_leaves_no_folder_even_if_it_comes_when_the_folder_is_being_removed(tmp_path: Path) -> None:
+    code = """
+import shutil, signal, tempfile
+from aiorooms.cli._temporary import temporary_folder
+
+remove = shutil.rmtree
+
+def interrupt_once(folder, ignore_errors):
+    if not interrupted:
+        interrupted.append(folder)
+        signal.raise_signal(signal.SIGINT)
+    remove(folder, ignore_errors)
+
+interrupted = []
+shutil.rmtree = interrupt_once
+with temporary_folder("aiorooms-") as folder:
+    (folder / "file").touch()
+"""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr.endswith("KeyboardInterrupt\n")
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_signal_that_was_ignored_does_not_end_the_reading_of_standard_input(program: Program) -> None:

@@ -21,7 +21,7 @@ EXACT = RateLimit(100, reset_rounding="fractional")
 
 
 class SeededSecrets:
-    """What a link takes from `secrets`, the same each time."""
+    """A replacement for the module `secrets` that returns the same each time."""
 
     def __init__(self) -> None:
         self._chance = random.Random(0)
