@@ -25,6 +25,6 @@ def main() -> None:
     gc.disable()
     from ._main import cli  # imported here, because it imports click
 
-    gc.freeze()
+    gc.freeze()  # the exit does not visit them either
     gc.enable()
     cli(prog_name="aiorooms")

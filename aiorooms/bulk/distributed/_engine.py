@@ -2,8 +2,7 @@
 
 A task is a run, the number of a batch or `LEAD`, and the number of the attempt, because the tasks of a run that is
 resumed are new ones. The engine delivers each task to one worker. It delivers it again if the worker does not renew its
-lease in time, because the worker was killed or can't reach the store. A handler ends a delivery in one
-of three ways:
+lease in time, because the worker was killed or can't reach the store. A handler ends a delivery in one of three ways:
 
 - It returns. The task is done, and is not delivered again. It must not return if another worker may have the task.
 - It raises `HandBack`. The task is delivered again at once, to any worker.
